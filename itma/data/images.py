@@ -1,0 +1,240 @@
+"""Find, decode, orient, resize and normalise pictures: the one place that opens picture files.
+
+Pixels travel as uint8 tensors of shape (pictures, 3, height, width) in RGB until `Preprocess.normalise` turns a
+batch into floats, so that a picture in memory costs one byte per value.
+"""
+
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from itma.errors import ConfigError, DataError, PictureError
+
+Source = str | Path | bytes | Image.Image
+"""What a picture may be given as: a path, the bytes of a file, or a Pillow image."""
+
+MAX_PIXELS = 128_000_000
+"""Larger pictures are refused before they are decoded: 128 million pixels take 384 MB as RGB."""
+
+_ENDINGS = frozenset(
+    ".jpg .jpeg .jfif .png .webp .gif .bmp .tif .tiff .avif .jp2 .ppm .pgm .pbm .pnm .tga .ico".split()
+)
+
+
+def find_pictures(folder: str | Path) -> list[Path]:
+    """All files under `folder` (and its folders) whose names end like pictures, sorted by path.
+
+    Hidden files and folders are passed over. Order is by path text, the same on every system.
+
+    Raises:
+        DataError: the folder does not exist, is a file, or holds no picture.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise DataError(f"the folder {str(folder)!r} does not exist; give a folder that holds pictures")
+    if not folder.is_dir():
+        raise DataError(f"{str(folder)!r} is a file; give the folder that holds the pictures")
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place) / name for name in files if not name.startswith(".") and _looks_like_picture(name)]
+    if not found:
+        raise DataError(
+            f"the folder {str(folder)!r} holds no pictures; expected files ending in .jpg, .png, .webp or another "
+            "format that Pillow reads, in it or in its sub-folders"
+        )
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _looks_like_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in _ENDINGS
+
+
+def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.Image:
+    """Decode one picture as an upright RGB image.
+
+    The EXIF orientation is applied; transparent parts become white; of an animation the first frame is taken.
+
+    Args:
+        source: a path, the bytes of a file, or a Pillow image.
+        at_least: (height, width) in pixels that are needed; a JPEG is then decoded at a reduced size that is no
+            smaller than this, which is several times faster.
+
+    Raises:
+        PictureError: the file is missing, empty, truncated, not a picture, or larger than `MAX_PIXELS`.
+    """
+    if isinstance(source, Image.Image):
+        return _upright_rgb(source)
+    name = f"<{len(source):,} bytes>" if isinstance(source, bytes) else str(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked below
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+                width, height = image.size
+                if width * height > MAX_PIXELS:
+                    raise PictureError(
+                        name, f"{width:,}×{height:,} pixels is over the limit of {MAX_PIXELS:,}; scale it down first"
+                    )
+                if at_least is not None:
+                    side = max(at_least)  # the picture may still be turned by its EXIF orientation
+                    image.draft("RGB", (side, side))
+                return _upright_rgb(image)
+    except FileNotFoundError as error:
+        raise PictureError(name, "the file does not exist") from error
+    except IsADirectoryError as error:
+        raise PictureError(name, "this is a folder, not a file") from error
+    except UnidentifiedImageError as error:
+        raise PictureError(name, "not a picture in any format that Pillow reads, or empty") from error
+    except Image.DecompressionBombError as error:
+        raise PictureError(name, f"over the limit of {MAX_PIXELS:,} pixels; scale it down first") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryError) as error:
+        # Pillow's decoders raise all of these on damaged files
+        raise PictureError(name, f"damaged or truncated ({error})") from error
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bits and more: Pillow's own conversion clips to white
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max(initial=0.0)))
+        return Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def to_pixels(image: Image.Image) -> torch.Tensor:
+    """An RGB image as a uint8 tensor of shape (3, height, width)."""
+    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How pictures of any size become the network's input; stored with the model.
+
+    >>> Preprocess(height=64, width=96).fitted(torch.zeros(1, 3, 10, 10, dtype=torch.uint8)).shape
+    torch.Size([1, 3, 64, 96])
+    """
+
+    height: int = 64
+    """Height of the network's input in pixels."""
+    width: int = 96
+    """Width of the network's input in pixels."""
+    fit: Literal["pad", "crop", "stretch"] = "pad"
+    """What becomes of another aspect: `pad` keeps all of the picture on a grey ground, `crop` cuts the longer side
+    off evenly at both ends, `stretch` changes the aspect."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Mean of each colour channel, of values from 0 to 1 (ImageNet's by default)."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Standard deviation of each colour channel, of values from 0 to 1."""
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ConfigError(f"a picture size of {self.height}×{self.width} pixels is not possible; both must be ≥ 1")
+        if self.fit not in ("pad", "crop", "stretch"):
+            raise ConfigError(f"fit={self.fit!r} is not known; choose from: crop, pad, stretch")
+        if min(self.std) <= 0:
+            raise ConfigError(f"std={self.std} must be above 0 in every channel")
+
+    def fitted(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Resize uint8 pictures (pictures, 3, h, w) to (pictures, 3, height, width), antialiased."""
+        h, w = pixels.shape[-2:]
+        if (h, w) == (self.height, self.width):
+            return pixels
+        if self.fit == "stretch":
+            return _resized(pixels, self.height, self.width)
+        ratios = self.height / h, self.width / w
+        ratio = min(ratios) if self.fit == "pad" else max(ratios)
+        new_h, new_w = max(1, round(h * ratio)), max(1, round(w * ratio))
+        resized = _resized(pixels, new_h, new_w)
+        top, left = abs(self.height - new_h) // 2, abs(self.width - new_w) // 2
+        if self.fit == "crop":
+            return resized[..., top : top + self.height, left : left + self.width]
+        grey = torch.tensor([round(255 * value) for value in self.mean], dtype=torch.uint8, device=pixels.device)
+        ground = grey[:, None, None].repeat(len(pixels), 1, self.height, self.width)
+        ground[..., top : top + new_h, left : left + new_w] = resized
+        return ground
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 (pictures, 3, h, w) → float32 of the same shape, minus `mean`, divided by `std`, channels last."""
+        scale = torch.tensor([1 / (255 * s) for s in self.std], device=pixels.device)
+        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=pixels.device)
+        batch = pixels.to(torch.float32).mul_(scale[:, None, None]).add_(shift[:, None, None])
+        return batch.contiguous(memory_format=torch.channels_last)
+
+    def read(self, source: Source) -> torch.Tensor:
+        """Decode one picture and fit it: uint8 (3, height, width).
+
+        Raises:
+            PictureError: see `open_picture`.
+        """
+        image = open_picture(source, at_least=(self.height, self.width))
+        return self.fitted(to_pixels(image)[None])[0]
+
+
+def _resized(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    return torch.nn.functional.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
+
+
+class Pictures(Protocol):
+    """A numbered collection of pictures that can be loaded in batches."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """One name for each picture: its id."""
+        ...
+
+    def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
+        """Pictures `indices` as uint8 (len(indices), 3, preprocess.height, preprocess.width)."""
+        ...
+
+
+@dataclass(frozen=True)
+class MemoryPictures:
+    """Pictures that are held in memory as one uint8 tensor (pictures, 3, height, width)."""
+
+    names: Sequence[str]
+    pixels: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.pixels):
+            raise DataError(f"{len(self.names)} names were given for {len(self.pixels)} pictures")
+
+    def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
+        """See `Pictures.load`."""
+        return preprocess.fitted(self.pixels[torch.as_tensor(indices)])
+
+
+@dataclass(frozen=True)
+class FilePictures:
+    """Pictures that are decoded from their files each time they are asked for, in parallel."""
+
+    names: Sequence[str]
+    paths: Sequence[Path]
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.paths):
+            raise DataError(f"{len(self.names)} names were given for {len(self.paths)} picture files")
+
+    def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
+        """See `Pictures.load`.
+
+        Raises:
+            PictureError: the first picture that cannot be read, by name.
+        """
+        with ThreadPoolExecutor(max_workers=min(len(indices), os.cpu_count() or 1) or 1) as pool:
+            return torch.stack(list(pool.map(lambda index: preprocess.read(self.paths[index]), indices)))

@@ -1,0 +1,1 @@
+"""Generated data that needs no download."""

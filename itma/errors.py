@@ -1,0 +1,65 @@
+"""Every exception a person can meet, as one tree: catch `ItmaError` to catch them all.
+
+A message says what happened, what was expected and what to do about it, with the person's own values in it.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class ItmaError(Exception):
+    """The root of everything this package raises on purpose."""
+
+
+class UnknownNameError(ItmaError, ValueError):
+    """A name was asked for that does not exist; the message lists the ones that do."""
+
+    def __init__(self, kind: str, name: object, choices: Iterable[str]) -> None:
+        known = sorted(choices)
+        near = get_close_matches(str(name), known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"unknown {kind} {name!r}; choose from: {', '.join(known) or '(none)'}.{hint}")
+
+
+class ConfigError(ItmaError, ValueError):
+    """Settings that contradict one another or lie outside their range."""
+
+
+class DataError(ItmaError):
+    """Input data that cannot be used as it is: a missing or empty folder, a row that makes no sense."""
+
+
+class PictureError(DataError):
+    """A file that is not a picture, is damaged, or is too large to open safely."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        self.path, self.reason = str(path), reason
+        super().__init__(f"cannot read the picture {self.path!r}: {reason}")
+
+
+class FeedbackError(ItmaError, ValueError):
+    """A sentence that the model cannot use."""
+
+
+class RunError(ItmaError):
+    """A run folder that is missing, incomplete, damaged, or made for something else."""
+
+
+class TrainingError(ItmaError):
+    """Training that cannot go on, for example because the loss is no longer a number."""
+
+
+class CatalogueError(ItmaError):
+    """A catalogue that is missing, damaged, or was made by another model."""
+
+
+class StorageError(ItmaError, OSError):
+    """Writing failed, for example because the disk is full; what was there before is untouched."""
+
+
+class MissingExtraError(ItmaError, ImportError):
+    """A feature needs a package that is not installed; the message holds the command that installs it."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional part of itma; install it with: pip install 'itma[{extra}]'")

@@ -1,0 +1,93 @@
+"""Writing that leaves no half-written file behind: a temporary name first, then a rename."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from itma.errors import StorageError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the place of `path` in one step.
+
+    On any failure the temporary file is removed and what stood at `path` stays as it was.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written to.
+    """
+    path = Path(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+        os.replace(draft, path)
+    except OSError as error:
+        _discard(draft)
+        raise _explained(path, error) from error
+    except BaseException:
+        _discard(draft)
+        raise
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it is renamed to `path`, which must not exist yet.
+
+    Raises:
+        StorageError: `path` exists, the disk is full, or the place cannot be written to.
+    """
+    path = Path(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        _discard(draft)
+        draft.mkdir(parents=True)
+        yield draft
+        os.rename(draft, path)
+    except OSError as error:
+        _discard(draft)
+        raise _explained(path, error) from error
+    except BaseException:
+        _discard(draft)
+        raise
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with replacing(path) as draft:
+        draft.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8 with `\\n` line ends, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_with(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file, which then takes the place of `path`."""
+    with replacing(path) as draft:
+        write(draft)
+
+
+def _discard(draft: Path) -> None:
+    if draft.is_dir():
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        draft.unlink(missing_ok=True)
+
+
+def _explained(path: Path, error: OSError) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    if error.errno == errno.ENOSPC:
+        advice = "the disk is full; free some space and try again"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        advice = "the folder cannot be written to; choose another place or change its permissions"
+    elif error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+        advice = "something of that name is there already; choose another name or remove it first"
+    else:
+        advice = error.strerror or str(error)
+    return StorageError(f"could not write {str(path)!r}: {advice}. What was there before is untouched.")

@@ -1,0 +1,100 @@
+"""The values that go from one part to the next: frozen, and checked when they are made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from itma.errors import DataError
+
+
+@dataclass(frozen=True)
+class Query:
+    """A reference and a feedback; either may be absent, not both.
+
+    >>> Query(reference="dress.jpg", feedback="the same in red")
+    Query(reference='dress.jpg', feedback='the same in red')
+    """
+
+    reference: str | None = None
+    """The picture the person points at: its path or id."""
+    feedback: str | None = None
+    """The sentence that says what should change."""
+
+    def __post_init__(self) -> None:
+        if self.reference is None and not (self.feedback or "").strip():
+            raise DataError("a query needs a reference picture, a feedback sentence, or both; both are empty")
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """One example to learn from or to be measured on: a reference, a feedback and a target.
+
+    >>> Triplet("a.png", "make red cube blue", "b.png").target
+    'b.png'
+    """
+
+    reference: str
+    feedback: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One answer of a search."""
+
+    rank: int
+    """1 for the best."""
+    id: str
+    """The picture's id in its catalogue."""
+    score: float
+    """Cosine of the query's and the picture's embeddings, from −1 to 1; larger is nearer."""
+    path: str
+    """Where the picture's file was when it was indexed."""
+
+    def __str__(self) -> str:
+        return f"{self.rank:4d}  {self.score:+.4f}  {self.id}"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation found, with the protocol that decides the numbers.
+
+    Recalls, the mean reciprocal rank and their intervals are fractions from 0 to 1; `str(report)` shows percent.
+    """
+
+    model: str
+    """The composer's name and, where known, the run folder."""
+    protocol: str
+    """Everything that decides the numbers, in words."""
+    queries: int
+    gallery: int
+    recall: Mapping[int, float]
+    """k → the share of queries with a target among the first k."""
+    interval: Mapping[int, Interval]
+    """k → 95 % bootstrap interval of that recall, over queries."""
+    median_rank: float
+    mean_reciprocal_rank: float
+    tied_queries: int
+    """Queries whose best target shares its score with a picture that is not a target."""
+    recall_by_kind: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """Kind of feedback (`add`, `make colour` …) → k → recall; empty where the data names no kinds."""
+    queries_by_kind: Mapping[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{self.model}: {self.queries:,} queries against {self.gallery:,} pictures", f"protocol: {self.protocol}"]
+        for k, share in self.recall.items():
+            inside = self.interval[k]
+            lines.append(f"  recall@{k:<3d} {share:7.1%}   (95 % interval {inside.low:.1%} to {inside.high:.1%})")
+        lines.append(f"  median rank {self.median_rank:g}, mean reciprocal rank {self.mean_reciprocal_rank:.3f}")
+        lines.append(f"  ties: {self.tied_queries} of {self.queries:,} queries")
+        for kind, recall in self.recall_by_kind.items():
+            first = min(recall)
+            lines.append(f"  {kind:<12s} recall@{first} {recall[first]:.1%} of {self.queries_by_kind[kind]:,}")
+        return "\n".join(lines)
