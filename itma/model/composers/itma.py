@@ -1,0 +1,220 @@
+"""ITMA: picture cells of several levels and the words go through one Transformer (Huynh & Ly, NICS 2021).
+
+Shapes: B queries, P picture tokens (all levels' cells), T words, N = P + T tokens, H heads, D = `dim` features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from itma.errors import ConfigError
+from itma.model.composers.base import Composer, Maps, Place, register
+from itma.model.language import Words
+
+
+@dataclass(frozen=True)
+class ItmaOptions:
+    """ITMA's own options.
+
+    >>> ItmaOptions(blocks=1, attention="identity").heads
+    8
+    """
+
+    blocks: int = 2
+    """Transformer encoder layers."""
+    heads: int = 8
+    width: int = 256
+    """Hidden features of each layer's feed-forward network."""
+    attention: Literal["softmax", "identity"] = "softmax"
+    """`identity` leaves the scaled scores as they are, masked entries 0 (the published CSS recipe)."""
+    positions: Literal["none", "sinusoidal", "learned"] = "learned"
+    """What is added to each picture token to tell its place; `learned` has one table for each level."""
+    pool_words: bool = True
+    """Whether the words' mean is half of the query's embedding; otherwise only the cells count."""
+    gallery_through_transformer: bool = True
+    """Whether gallery pictures go through the Transformer too (without words)."""
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if min(self.blocks, self.heads, self.width) < 1 or not 0 <= self.dropout < 1:
+            raise ConfigError(f"{self}: blocks, heads and width must be ≥ 1 and dropout in [0, 1)")
+
+
+@register("itma")
+class Itma(Composer):
+    """Image-Text Modify Attention; see the seven points of the paper's model in `docs/model.md`."""
+
+    Options = ItmaOptions
+
+    def __init__(self, options: ItmaOptions, place: Place) -> None:
+        super().__init__()
+        if place.dim % options.heads:
+            raise ConfigError(f"model.dim={place.dim} must be a multiple of options.heads={options.heads}")
+        self.options = options
+        self.projections = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels, place.dim, 1, bias=False), nn.BatchNorm2d(place.dim, eps=1e-3), nn.ReLU()
+            )
+            for channels in place.channels
+        )
+        self.positions = nn.ModuleList(Positions(options.positions, place.dim, grid) for grid in place.grids)
+        self.blocks = nn.ModuleList(Block(options, place.dim) for _ in range(options.blocks))
+        self.norm = LayerNorm(place.dim)
+
+    def embed_pictures(self, maps: Maps) -> torch.Tensor:
+        """See `Composer`."""
+        return self._embed(maps, None, transform=self.options.gallery_through_transformer)
+
+    def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
+        """See `Composer`. Without words this is what the same picture is in the gallery."""
+        return self.embed_pictures(maps) if words is None and maps is not None else self._embed(maps, words)
+
+    def _embed(self, maps: Maps | None, words: Words | None, *, transform: bool = True) -> torch.Tensor:
+        cells = [] if maps is None else self._cells(maps)
+        tokens_BND = torch.cat([*cells, *([] if words is None else [words.features_BTD])], 1)
+        mask_BN = None
+        if words is not None:
+            B, P = len(tokens_BND), sum(level.shape[1] for level in cells)
+            pictures_BP = torch.ones(B, P, dtype=torch.bool, device=tokens_BND.device)
+            mask_BN = torch.cat([pictures_BP, words.mask_BT], 1)
+        if transform:
+            for block in self.blocks:
+                tokens_BND = block(tokens_BND, mask_BN)
+            tokens_BND = self.norm(tokens_BND)
+        return self._pooled(tokens_BND, [level.shape[1] for level in cells], words)
+
+    def _cells(self, maps: Maps) -> list[torch.Tensor]:
+        """Each level's cells as tokens: (B, rows · columns, D)."""
+        levels = []
+        for map_BCHW, projection, positions in zip(maps, self.projections, self.positions, strict=True):
+            levels.append(positions(projection(map_BCHW)).flatten(2).transpose(1, 2))
+        return levels
+
+    def _pooled(self, tokens_BND: torch.Tensor, sizes: Sequence[int], words: Words | None) -> torch.Tensor:
+        """Mean over each level's cells, mean over levels; with words, the mean of that and the words' mean."""
+        parts = tokens_BND.split([*sizes, tokens_BND.shape[1] - sum(sizes)], 1)
+        pictures_BD = torch.stack([part.mean(1) for part in parts[:-1]]).mean(0) if sizes else None
+        if words is None or (pictures_BD is not None and not self.options.pool_words):
+            assert pictures_BD is not None
+            return pictures_BD
+        count_B1 = words.mask_BT.sum(1, keepdim=True)
+        words_BD = (parts[-1] * words.mask_BT[:, :, None]).sum(1) / count_B1.clamp(min=1)
+        if pictures_BD is None:
+            return words_BD
+        return torch.where(count_B1 > 0, (pictures_BD + words_BD) / 2, pictures_BD)
+
+
+class Positions(nn.Module):
+    """Adds to each cell of one level's map what tells its place.
+
+    A learned table has the size of the map at the model's own picture size, and is interpolated for other sizes.
+    """
+
+    def __init__(self, kind: str, dim: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.kind = kind
+        if kind == "learned":
+            self.table = nn.Parameter(_sinusoids(dim, *grid))
+        elif kind == "sinusoidal" and dim % 4:
+            raise ConfigError(f"sinusoidal positions need model.dim to be a multiple of 4; it is {dim}")
+
+    def forward(self, map_BDHW: torch.Tensor) -> torch.Tensor:
+        """(B, D, rows, columns) → the same shape."""
+        if self.kind == "none":
+            return map_BDHW
+        D, H, W = map_BDHW.shape[1:]
+        if self.kind == "sinusoidal":
+            return map_BDHW + _sinusoids(D, H, W).to(map_BDHW)
+        table = self.table[None]
+        if table.shape[-2:] != (H, W):
+            table = F.interpolate(table, (H, W), mode="bilinear", align_corners=False)
+        return map_BDHW + table.to(map_BDHW.dtype)
+
+
+def _sinusoids(dim: int, rows: int, columns: int) -> torch.Tensor:
+    """Sines and cosines of row and column at halving wavelengths: (dim, rows, columns).
+
+    The longest wavelength is four times the grid, so that pictures of any number of cells share one coordinate system.
+    """
+    quarter = -(-dim // 4)
+    frequencies = torch.pi / 2 * 2.0 ** torch.linspace(0, 4, quarter)
+    y = (torch.arange(rows) + 0.5) / rows * frequencies[:, None]
+    x = (torch.arange(columns) + 0.5) / columns * frequencies[:, None]
+    table = torch.cat(
+        [
+            torch.sin(y)[:, :, None].expand(-1, rows, columns),
+            torch.cos(y)[:, :, None].expand(-1, rows, columns),
+            torch.sin(x)[:, None, :].expand(-1, rows, columns),
+            torch.cos(x)[:, None, :].expand(-1, rows, columns),
+        ]
+    )
+    return table[:dim].contiguous()
+
+
+class Block(nn.Module):
+    """A pre-norm encoder layer: x + attention(norm(x)), then x + feed-forward(norm(x))."""
+
+    def __init__(self, options: ItmaOptions, dim: int) -> None:
+        super().__init__()
+        self.norm_attention, self.norm_forward = LayerNorm(dim), LayerNorm(dim)
+        self.attention = Attention(options, dim)
+        self.forward_network = nn.Sequential(
+            nn.Linear(dim, options.width), nn.ReLU(), nn.Dropout(options.dropout), nn.Linear(options.width, dim)
+        )
+        self.dropout = nn.Dropout(options.dropout)
+
+    def forward(self, tokens_BND: torch.Tensor, mask_BN: torch.Tensor | None) -> torch.Tensor:
+        """(B, N, D) → the same shape; tokens whose mask is false are not looked at."""
+        tokens_BND = tokens_BND + self.dropout(self.attention(self.norm_attention(tokens_BND), mask_BN))
+        changed: torch.Tensor = tokens_BND + self.dropout(self.forward_network(self.norm_forward(tokens_BND)))
+        return changed
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with softmax, or with the raw scaled scores (`identity`)."""
+
+    def __init__(self, options: ItmaOptions, dim: int) -> None:
+        super().__init__()
+        self.options = options
+        self.query, self.key, self.value, self.output = (nn.Linear(dim, dim) for _ in range(4))
+
+    def forward(self, tokens_BND: torch.Tensor, mask_BN: torch.Tensor | None) -> torch.Tensor:
+        """(B, N, D) → (B, N, D)."""
+        B, N, D = tokens_BND.shape
+        heads = self.options.heads
+        q_BHNd, k_BHNd, v_BHNd = (
+            linear(tokens_BND).view(B, N, heads, D // heads).transpose(1, 2)
+            for linear in (self.query, self.key, self.value)
+        )
+        seen = None if mask_BN is None else mask_BN[:, None, None, :]
+        dropout = self.options.dropout if self.training else 0.0
+        if self.options.attention == "softmax":
+            mixed_BHNd = F.scaled_dot_product_attention(q_BHNd, k_BHNd, v_BHNd, attn_mask=seen, dropout_p=dropout)
+        else:
+            scores_BHNN = q_BHNd @ k_BHNd.transpose(-2, -1) / (D // heads) ** 0.5
+            if seen is not None:
+                scores_BHNN = scores_BHNN.masked_fill(~seen, 0.0)
+            mixed_BHNd = F.dropout(scores_BHNN, dropout) @ v_BHNd
+        joined: torch.Tensor = self.output(mixed_BHNd.transpose(1, 2).reshape(B, N, D))
+        return joined
+
+
+class LayerNorm(nn.Module):
+    """Layer norm that divides by (unbiased standard deviation + 1e-6), as the published code does.
+
+    Written as torch's fused layer norm, whose variance is the biased one, with the weight scaled to make up for it;
+    its epsilon of 1e-12 under the root stands for 1e-6 beside it.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., D) → the same shape."""
+        D = len(self.weight)
+        return F.layer_norm(x, (D,), self.weight * ((D - 1) / D) ** 0.5, self.bias, eps=1e-12)

@@ -1,0 +1,324 @@
+"""Trunk + language + composer: from pixels and sentences to embeddings, and to and from a folder on disk."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional as F
+
+from itma.data.images import Preprocess
+from itma.data.text import Tokenizer, Tokens
+from itma.errors import ConfigError, FeedbackError, ItmaError, RunError, UnknownNameError
+from itma.files import write_text, write_with
+from itma.model.composers import Place, composer_named
+from itma.model.language import Language, LanguageConfig
+from itma.model.trunk import Trunk, TrunkConfig
+from itma.settings import from_plain, to_plain
+
+FORMAT = 1
+WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "manifest.json"
+START_SCALE = 4.0
+"""Length that embeddings are scaled to for the loss, before training (published value)."""
+PARTS = ("trunk", "language", "composer", "scale")
+
+
+@dataclass(frozen=True)
+class RetrieverConfig:
+    """Everything that decides a model's shape.
+
+    >>> RetrieverConfig(composer="itma").options.blocks >= 1
+    True
+    """
+
+    composer: str = "itma"
+    """A name in the registry of composers."""
+    dim: int = 128
+    """Features of an embedding, of a word and of a picture token."""
+    trunk: TrunkConfig = field(default_factory=TrunkConfig)
+    language: LanguageConfig = field(default_factory=LanguageConfig)
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    options: Any = None
+    """The composer's own options (its `Options` dataclass); absent: their defaults."""
+
+    def __post_init__(self) -> None:
+        if self.dim < 1:
+            raise ConfigError(f"model.dim={self.dim} must be at least 1")
+        kind = composer_named(self.composer).Options
+        if self.options is None:
+            object.__setattr__(self, "options", kind())
+        elif isinstance(self.options, dict):
+            object.__setattr__(self, "options", from_plain(kind, self.options))
+        elif not isinstance(self.options, kind):
+            raise ConfigError(f"options of {self.composer!r} must be {kind.__name__}, not {type(self.options).__name__}")
+
+
+class Retriever(nn.Module):
+    """A model that embeds pictures and queries into one space, where near means alike.
+
+    Make a new one with `Retriever.build`, open a trained one with `Retriever.load`.
+
+    Args:
+        config: its shape.
+        tokenizer: knows the words.
+        trunk: the picture network.
+    """
+
+    def __init__(self, config: RetrieverConfig, tokenizer: Tokenizer, trunk: Trunk) -> None:
+        super().__init__()
+        self.config, self.tokenizer, self.preprocess = config, tokenizer, config.preprocess
+        composer = composer_named(config.composer)
+        self.trunk = trunk
+        self.language = Language(config.language, len(tokenizer), config.dim) if composer.reads_words else None
+        grids = tuple(
+            (-(-config.preprocess.height // 2 ** (level + 1)), -(-config.preprocess.width // 2 ** (level + 1)))
+            for level in config.trunk.levels
+        )
+        self.composer = composer(config.options, Place(trunk.channels, grids, config.dim))  # type: ignore[call-arg]
+        self.scale = nn.Parameter(torch.tensor(START_SCALE))
+        self._frozen: tuple[str, ...] = ()
+
+    @classmethod
+    def build(cls, config: RetrieverConfig, sentences: Iterable[str], *, seed: int = 0) -> "Retriever":
+        """A new model; `seed` decides its weights, `sentences` its words.
+
+        Raises:
+            ConfigError, UnknownNameError, DataError: see `TrunkConfig`, `Tokenizer.fit`.
+        """
+        tokenizer = Tokenizer.fit(sentences)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cls(config, tokenizer, Trunk.build(config.trunk))
+
+    @property
+    def name(self) -> str:
+        """The composer's name."""
+        return self.config.composer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; pixels and sentences are brought there."""
+        return self.scale.device
+
+    # -- learning -----------------------------------------------------------------------------------------------------
+
+    def freeze(self, parts: Sequence[str]) -> None:
+        """Keep these parts (`trunk`, `language`, `composer`, `scale`) as they are, batch-norm statistics included.
+
+        Raises:
+            UnknownNameError: no such part.
+        """
+        for part in parts:
+            if part not in PARTS:
+                raise UnknownNameError("part to freeze", part, PARTS)
+        self._frozen = tuple(parts)
+        for name in PARTS:
+            for parameter in self._parameters_of(name):
+                parameter.requires_grad_(name not in parts)
+        self.train(self.training)
+
+    def _parameters_of(self, part: str) -> list[nn.Parameter]:
+        held = getattr(self, part)
+        if isinstance(held, nn.Module):
+            return list(held.parameters())
+        return [] if held is None else [held]
+
+    def train(self, mode: bool = True) -> "Retriever":
+        """As in torch, but frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen:
+            held = getattr(self, part)
+            if isinstance(held, nn.Module):
+                held.eval()
+        return self
+
+    def forward(
+        self, pixels: torch.Tensor, references: torch.Tensor, targets: torch.Tensor, tokens: Tokens
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One training batch, in which a picture goes through the trunk once however many rows use it.
+
+        Args:
+            pixels: normalised pictures (pictures, 3, height, width).
+            references: (rows,) int64, which picture is each row's reference.
+            targets: (rows,) int64, which picture is each row's target.
+            tokens: the feedback, (rows, words).
+
+        Returns:
+            Queries and targets, each (rows, dim) float32 of length 1.
+        """
+        maps = self.trunk(pixels)
+        words = None if self.language is None else self.language(tokens)
+        wanted, places = targets.unique(return_inverse=True)
+        pictures = self.composer.embed_pictures([level[wanted] for level in maps])
+        queries = self.composer.embed_queries([level[references] for level in maps], words)
+        return _unit(queries), _unit(pictures)[places]
+
+    def logits(self, queries: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+        """Scores for the loss: scale² · cosine, (queries, pictures)."""
+        return self.scale**2 * queries @ pictures.T
+
+    # -- answering ----------------------------------------------------------------------------------------------------
+
+    def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """uint8 pictures (pictures, 3, h, w) of any one size → one feature map for each level; no gradient."""
+        with self._answering():
+            maps: list[torch.Tensor] = self.trunk(self.preprocess.normalise(pixels.to(self.device)))
+            return maps
+
+    def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 pictures (pictures, 3, h, w) of any one size → (pictures, dim) of length 1; no gradient."""
+        maps = self.trunk_maps(pixels)
+        with self._answering():
+            return _unit(self.composer.embed_pictures(maps))
+
+    def embed_queries(self, pixels: torch.Tensor | None, feedback: Sequence[str] | None) -> torch.Tensor:
+        """References and feedbacks → (queries, dim) of length 1; no gradient.
+
+        Args:
+            pixels: uint8 (queries, 3, h, w), or absent to search by words alone.
+            feedback: one sentence for each query, or absent to search by pictures alone.
+
+        Raises:
+            FeedbackError: both are absent, or one of the sentences has no words where no reference is given, or
+                their numbers differ.
+        """
+        return self.embed_queries_from(None if pixels is None else self.trunk_maps(pixels), feedback)
+
+    def embed_queries_from(self, maps: list[torch.Tensor] | None, feedback: Sequence[str] | None) -> torch.Tensor:
+        """As `embed_queries`, from what `trunk_maps` made of the references."""
+        if maps is None and feedback is None:
+            raise FeedbackError("a query needs a reference picture, a feedback sentence, or both; both are absent")
+        if maps is not None and feedback is not None and len(maps[0]) != len(feedback):
+            raise FeedbackError(f"{len(maps[0])} references were given with {len(feedback)} sentences; one each, please")
+        with self._answering():
+            words = None
+            if feedback is not None and self.language is not None:
+                tokens = self.tokenizer(feedback).to(self.device)
+                if maps is None and not bool(tokens.mask.any(1).all()):
+                    raise FeedbackError("a sentence without words was given where there is no reference picture either")
+                words = self.language(tokens)
+            if maps is None and words is None:
+                raise FeedbackError(f"the model {self.name!r} does not read words; give it a reference picture")
+            return _unit(self.composer.embed_queries(maps, words))
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Evaluation mode without gradients, and back to what it was."""
+        training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.train(training)
+
+    # -- the folder ---------------------------------------------------------------------------------------------------
+
+    def fingerprint(self) -> str:
+        """sha256 over weights, shape, preprocessing and words: two models that answer alike by construction share it."""
+        digest = hashlib.sha256()
+        digest.update(json.dumps([FORMAT, to_plain(self.config), self.trunk.description], sort_keys=True).encode())
+        digest.update(self.tokenizer.to_json().encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, folder: str | Path) -> None:
+        """Write weights, configuration and tokenizer into `folder`; with them alone `load` rebuilds the model.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written to.
+        """
+        folder = Path(folder)
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        write_with(folder / WEIGHTS, lambda draft: save_file(state, draft))
+        config = {"format": FORMAT, "model": to_plain(self.config), "backbone": self.trunk.description}
+        write_text(folder / CONFIG, json.dumps(config, indent=2, default=str) + "\n")
+        self.tokenizer.save(folder / TOKENIZER)
+        sums = {name: file_sum(folder / name) for name in (WEIGHTS, CONFIG, TOKENIZER)}
+        write_text(folder / MANIFEST, json.dumps(sums, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path, *, which: str = "best") -> "Retriever":
+        """Open a model from a run folder (its best checkpoint, or `which="last"`) or from a checkpoint folder.
+
+        Raises:
+            RunError: the folder or a file in it is missing, damaged, or of a newer format; the message names it.
+        """
+        folder = checkpoint_folder(folder, which)
+        verify(folder, (WEIGHTS, CONFIG, TOKENIZER))
+        try:
+            plain = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            if plain["format"] > FORMAT:
+                raise RunError(
+                    f"{str(folder)!r} was written by a newer itma (format {plain['format']}, this one reads {FORMAT}); "
+                    "upgrade with: pip install -U itma"
+                )
+            config = from_plain(RetrieverConfig, plain["model"])
+            model = cls(config, Tokenizer.load(folder / TOKENIZER), Trunk(plain["backbone"], config.trunk.levels))
+            model.load_state_dict(load_file(folder / WEIGHTS))
+        except RunError:
+            raise
+        except (ItmaError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise RunError(f"the model in {str(folder)!r} cannot be opened: {error}") from error
+        return model.eval()
+
+
+def _unit(rows: torch.Tensor) -> torch.Tensor:
+    """Rows scaled to length 1, in float32."""
+    return F.normalize(rows.float(), dim=1)
+
+
+def file_sum(path: Path) -> str:
+    """sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(folder: Path, names: Sequence[str]) -> None:
+    """Check files against the sums that were written beside them.
+
+    Raises:
+        RunError: a file is missing or differs from what was saved.
+    """
+    for name in (*names, MANIFEST):
+        if not (folder / name).is_file():
+            raise RunError(f"{str(folder / name)!r} is missing; the run folder is incomplete, copy or train it again")
+    try:
+        sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{str(folder / MANIFEST)!r} is damaged: {error}") from error
+    for name in names:
+        if file_sum(folder / name) != sums.get(name):
+            raise RunError(f"{str(folder / name)!r} is damaged: it differs from what was saved; copy or train it again")
+
+
+def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
+    """The checkpoint that a run folder points at, or the folder itself where it is one.
+
+    Raises:
+        RunError: there is no such folder, or it is neither a run nor a checkpoint.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RunError(f"the run folder {str(folder)!r} does not exist; itma train makes one")
+    pointer = folder / "checkpoints.json"
+    if pointer.is_file():
+        try:
+            names = json.loads(pointer.read_text(encoding="utf-8"))
+            if which not in names:
+                raise UnknownNameError("checkpoint", which, names)
+            return folder / str(names[which])
+        except ValueError as error:
+            raise RunError(f"{str(pointer)!r} is damaged: {error}") from error
+    if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
+        return folder
+    raise RunError(f"{str(folder)!r} holds no model: expected checkpoints.json or {CONFIG} in it")

@@ -1,0 +1,101 @@
+"""Settings as small frozen dataclasses: to and from plain dictionaries, and changed by `name=value` pairs."""
+
+import dataclasses
+import json
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from itma.errors import ConfigError, UnknownNameError
+
+Settings = TypeVar("Settings")
+
+
+def to_plain(settings: Any) -> dict[str, Any]:
+    """A dataclass as nested dictionaries, lists, numbers and texts, ready for JSON."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
+    return plain
+
+
+def from_plain(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
+    """The dataclass `kind` from what `to_plain` made of one.
+
+    Raises:
+        UnknownNameError: a name that is no setting.
+        ConfigError: a value of the wrong type, or settings that contradict one another.
+    """
+    hints = get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for name in plain:
+        if name not in names:
+            raise UnknownNameError(f"setting of {kind.__name__}", name, names)
+    return kind(**{name: _converted(f"{kind.__name__}.{name}", hints[name], value) for name, value in plain.items()})
+
+
+def changed(settings: Settings, changes: Mapping[str, str]) -> Settings:
+    """`settings` with some values replaced; names of nested settings are joined by dots.
+
+    Values are read as JSON where they are JSON (`3`, `0.1`, `true`, `null`, `[1, 2]`), as numbers joined by commas
+    where a list is wanted (`3,4`), and as text otherwise.
+
+    Raises:
+        UnknownNameError: a name that is no setting; the message lists the ones there are.
+        ConfigError: a value of the wrong type or range.
+    """
+    for dotted, text in changes.items():
+        settings = _with(settings, dotted.split("."), text, dotted)
+    return settings
+
+
+def _with(settings: Any, path: Sequence[str], text: str, dotted: str) -> Any:
+    names = [field.name for field in dataclasses.fields(settings)]
+    if path[0] not in names:
+        raise UnknownNameError(f"setting of {type(settings).__name__}", path[0], names)
+    current, hint = getattr(settings, path[0]), get_type_hints(type(settings))[path[0]]
+    if dataclasses.is_dataclass(current):
+        if len(path) == 1:
+            inner = [field.name for field in dataclasses.fields(current)]
+            raise ConfigError(f"{dotted!r} is a group of settings; name one in it: {', '.join(inner)}")
+        return dataclasses.replace(settings, **{path[0]: _with(current, path[1:], text, dotted)})
+    if len(path) > 1:
+        raise ConfigError(f"{dotted!r} does not exist: {path[0]!r} is a single setting")
+    return dataclasses.replace(settings, **{path[0]: _converted(dotted, hint, _read(text, hint))})
+
+
+def _read(text: str, hint: Any) -> Any:
+    if get_origin(hint) is tuple and not text.lstrip().startswith("["):
+        return [_read(part, get_args(hint)[0]) for part in text.split(",") if part.strip()]
+    if hint is str:
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _converted(name: str, hint: Any, value: Any) -> Any:
+    """`value`, as JSON gives it, as the type `hint`."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:  # the owner of the field converts it
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        return _converted(name, next(part for part in inner if part is not type(None)), value)
+    if origin is tuple and isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(_converted(name, inner[0], part) for part in value)
+    if origin is Literal:
+        if value in inner:
+            return value
+        raise UnknownNameError(f"value of {name}", value, [str(choice) for choice in inner])
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_plain(hint, value)  # type: ignore[arg-type]
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    if origin is dict and isinstance(value, Mapping):
+        return dict(value)
+    raise ConfigError(f"{name}={value!r} is of the wrong type; expected {getattr(hint, '__name__', hint)}")
