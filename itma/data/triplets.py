@@ -1,11 +1,12 @@
 """A table of triplets: what training and evaluation take, whichever data set it came from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
-from itma.data.images import Pictures
+from itma.data.images import Pictures, Preprocess
 from itma.errors import DataError
 from itma.records import Triplet
 
@@ -52,3 +53,59 @@ class Triplets:
     def __getitem__(self, row: int) -> Triplet:
         names = self.pictures.names
         return Triplet(names[self.references[row]], self.feedback[row], names[self.targets[row]])
+
+
+def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, Triplets | None]:
+    """Split off some references with all their rows, to choose checkpoints by.
+
+    Args:
+        triplets: the training set.
+        share: of the references, from 0 (none) to below 1; at least one is taken where it is above 0.
+        seed: decides which.
+
+    Returns:
+        What remains to learn from, and what was held out (absent where `share` is 0), whose gallery holds only the
+        pictures that its own rows speak of.
+
+    Raises:
+        DataError: nothing would remain to learn from.
+    """
+    if share == 0:
+        return triplets, None
+    references = np.unique(triplets.references)
+    random = np.random.Generator(np.random.PCG64(seed))
+    chosen = random.permutation(references)[: max(1, round(share * len(references)))]
+    held = np.isin(triplets.references, chosen)
+    if held.all():
+        raise DataError(f"{triplets.name} has {len(references)} references; holding out {share:.0%} leaves none to learn")
+    rest = replace(
+        triplets,
+        references=triplets.references[~held],
+        targets=triplets.targets[~held],
+        feedback=[triplets.feedback[row] for row in np.flatnonzero(~held)],
+        kinds=[triplets.kinds[row] for row in np.flatnonzero(~held)] if triplets.kinds else (),
+    )
+    rows = np.flatnonzero(held)
+    pictures = np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
+    kept = Triplets(
+        f"{triplets.name} (held out)",
+        SomePictures(triplets.pictures, pictures),
+        triplets.labels[pictures],
+        np.searchsorted(pictures, triplets.references[rows]),
+        np.searchsorted(pictures, triplets.targets[rows]),
+        [triplets.feedback[row] for row in rows],
+        [triplets.kinds[row] for row in rows] if triplets.kinds else (),
+    )
+    return rest, kept
+
+
+class SomePictures:
+    """Part of a collection of pictures, numbered anew."""
+
+    def __init__(self, pictures: Pictures, chosen: np.ndarray) -> None:
+        self._pictures, self._chosen = pictures, chosen
+        self.names: Sequence[str] = [pictures.names[index] for index in chosen]
+
+    def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
+        """See `Pictures.load`."""
+        return self._pictures.load(self._chosen[np.asarray(indices)], preprocess)

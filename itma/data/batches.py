@@ -1,0 +1,125 @@
+"""Which triplets a step learns from, as a pure function of (seed, step), and how they become tensors."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from itma.data.images import Preprocess
+from itma.data.triplets import Triplets
+from itma.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's pictures, each once, and the rows that speak of them."""
+
+    pixels: torch.Tensor
+    """(pictures, 3, height, width) uint8; every picture of the batch once."""
+    references: torch.Tensor
+    """(rows,) int64: index into `pixels`."""
+    targets: torch.Tensor
+    """(rows,) int64: index into `pixels`."""
+    feedback: tuple[str, ...]
+
+
+class Plan:
+    """An endless, reproducible order of a training set's rows.
+
+    Every row comes once in each pass. With `per_reference` above 1, up to so many rows of one reference stand side by
+    side: its picture is then computed once for them, and their targets are near misses of one another (in CSS's
+    published rule two feedbacks of one reference follow each other).
+
+    >>> plan = Plan(np.array([0, 0, 1, 1]), batch=2, seed=1, per_reference=2)
+    >>> sorted([*plan.rows(0), *plan.rows(1)])
+    [0, 1, 2, 3]
+    >>> bool((plan.rows(5) == plan.rows(5)).all())
+    True
+
+    Args:
+        references: (rows,) the reference of each row.
+        batch: rows for each step.
+        seed: decides the order.
+        per_reference: rows of one reference that stay together.
+    """
+
+    def __init__(self, references: np.ndarray, *, batch: int, seed: int, per_reference: int = 1) -> None:
+        if len(references) == 0:
+            raise DataError("there are no triplets to learn from")
+        if batch < 2 or per_reference < 1:
+            raise ConfigError(f"batch={batch} must be at least 2 and per_reference={per_reference} at least 1")
+        self._references, self._batch, self._seed, self._together = references, batch, seed, per_reference
+        self._pass = lru_cache(maxsize=2)(self._shuffled)
+
+    def rows(self, step: int) -> np.ndarray:
+        """The rows of step `step` (from 0): (batch,) int64."""
+        first, total = step * self._batch, len(self._references)
+        parts: list[np.ndarray] = []
+        while len(parts) == 0 or sum(map(len, parts)) < self._batch:
+            place = first + sum(map(len, parts))
+            wanted = self._batch - sum(map(len, parts))
+            parts.append(self._pass(place // total)[place % total :][:wanted])
+        return np.concatenate(parts)
+
+    def _shuffled(self, number: int) -> np.ndarray:
+        """The order of pass `number` over all rows."""
+        random = np.random.Generator(np.random.PCG64([self._seed, number]))
+        order = random.permutation(len(self._references))
+        if self._together == 1:
+            return order
+        order = order[np.argsort(self._references[order], kind="stable")]
+        grouped = self._references[order]
+        first = np.searchsorted(grouped, grouped)  # where each row's reference begins
+        piece = (np.arange(len(order)) - first) // self._together
+        starts = np.flatnonzero(np.r_[True, (np.diff(grouped) != 0) | (np.diff(piece) != 0)])
+        pieces = np.split(order, starts[1:])
+        return np.concatenate([pieces[index] for index in random.permutation(len(pieces))])
+
+
+def load_batch(triplets: Triplets, rows: np.ndarray, preprocess: Preprocess) -> Batch:
+    """Load the pictures of some rows, each once.
+
+    Raises:
+        PictureError: a picture that cannot be read, by name.
+    """
+    wanted = np.concatenate([triplets.references[rows], triplets.targets[rows]])
+    pictures, places = np.unique(wanted, return_inverse=True)
+    references, targets = torch.from_numpy(places.astype(np.int64)).chunk(2)
+    pixels = triplets.pictures.load(pictures, preprocess)
+    return Batch(pixels, references, targets, tuple(triplets.feedback[row] for row in rows))
+
+
+def augmented(pixels: torch.Tensor, *, seed: int, step: int, strength: float) -> torch.Tensor:
+    """Pictures moved, brightened and recoloured a little, as a pure function of (seed, step).
+
+    Each picture moves by up to `strength` × 10 % of its height (edges are repeated), and its channels are multiplied
+    by a common and a separate factor of up to 1 ± `strength`, 1 ± `strength` / 4.
+
+    Args:
+        pixels: (pictures, 3, height, width) uint8.
+        seed, step: decide the changes.
+        strength: 0 changes nothing.
+
+    Returns:
+        uint8, the same shape.
+    """
+    if strength == 0:
+        return pixels
+    B, _, H, W = pixels.shape
+    random = torch.Generator().manual_seed(hash_seed(seed, step, "augment"))
+    reach = round(0.1 * strength * H)
+    moves = torch.randint(-reach, reach + 1, (2, B, 1), generator=random)
+    rows = (torch.arange(H) + moves[0]).clamp(0, H - 1)
+    columns = (torch.arange(W) + moves[1]).clamp(0, W - 1)
+    factors = 1 + strength * (2 * torch.rand(B, 1, generator=random) - 1)
+    factors = factors * (1 + strength / 4 * (2 * torch.rand(B, 3, generator=random) - 1))
+    index = torch.arange(B)[:, None, None]
+    moved = pixels[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return (moved * factors[:, :, None, None]).clamp_(0, 255).to(torch.uint8)
+
+
+def hash_seed(*parts: int | str) -> int:
+    """One seed from several numbers and names, the same on every platform."""
+    words = [part if isinstance(part, int) else int.from_bytes(part.encode(), "little") for part in parts]
+    return int(np.random.SeedSequence([abs(word) for word in words]).generate_state(1, np.uint64)[0] >> np.uint64(1))

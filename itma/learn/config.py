@@ -1,0 +1,87 @@
+"""Everything that decides a training run, apart from the model and the data."""
+
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Literal
+
+from itma.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to learn; the defaults are for the shapes world.
+
+    >>> TrainConfig(steps=100, schedule="step", decay_every=50, decay_factor=0.1, warmup=0).rate(60) < 1e-3
+    True
+    """
+
+    steps: int = 600
+    batch: int = 96
+    """Rows (reference, feedback, target) for each step; every row is compared with all targets of the batch."""
+    per_reference: int = 3
+    """Rows of one reference that stand side by side, so that its picture is computed once for them."""
+    loss: Literal["classification", "soft-triplet"] = "classification"
+    """Batch-based classification, or TIRG's soft triplet loss."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 2e-3
+    trunk_rate: float = 1.0
+    """The trunk's rate as a multiple of `learning_rate`."""
+    weight_decay: float = 0.05
+    momentum: float = 0.9
+    """For SGD only."""
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    warmup: int = 50
+    """Steps over which the rate rises from 0."""
+    decay_every: int = 50_000
+    """Steps between decays of the `step` schedule."""
+    decay_factor: float = 0.1
+    """What the rate is multiplied by at each decay."""
+    clip: float = 1.0
+    """Largest length of the gradient; longer ones are shortened. 0 switches it off."""
+    accumulate: int = 1
+    """Parts a batch is worked through in, to save memory; each part is its own set of negatives."""
+    precision: Literal["float32", "bf16"] = "bf16"
+    """Arithmetic of the forward pass; weights and updates stay float32."""
+    frozen: tuple[str, ...] = ()
+    """Parts that stay as they are: trunk, language, composer, scale."""
+    augment: float = 0.0
+    """Strength of random moves and recolouring of pictures; 0 switches it off."""
+    hold_out: float = 0.05
+    """Share of the training references kept back to choose the best checkpoint by."""
+    metric: str = "validation/recall@1"
+    """Which number decides the best checkpoint (larger is better)."""
+    evaluate_every: int = 150
+    """Steps between evaluations and checkpoints; there is always one at the end."""
+    log_every: int = 10
+    """Steps between lines in the log."""
+    seed: int = 0
+    """Decides everything random in the run."""
+
+    def __post_init__(self) -> None:
+        at_least_one = ("steps", "batch", "per_reference", "accumulate", "evaluate_every", "log_every", "decay_every")
+        for name in at_least_one:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"train.{name}={getattr(self, name)} must be at least 1")
+        for name in ("warmup", "clip", "augment", "weight_decay", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"train.{name}={getattr(self, name)} must not be negative")
+        if self.learning_rate <= 0 or self.trunk_rate < 0:
+            raise ConfigError(
+                f"train.learning_rate={self.learning_rate} must be above 0, train.trunk_rate={self.trunk_rate} ≥ 0"
+            )
+        if not 0 <= self.hold_out < 1:
+            raise ConfigError(f"train.hold_out={self.hold_out} must be a share from 0 to below 1")
+        if self.batch % self.accumulate or self.batch // self.accumulate < 2:
+            raise ConfigError(
+                f"train.batch={self.batch} must split into train.accumulate={self.accumulate} equal parts of 2 or more"
+            )
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step `step` (from 0)."""
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        if self.schedule == "cosine":
+            done = min(1.0, max(0.0, (step - self.warmup) / max(1, self.steps - self.warmup)))
+            return self.learning_rate * rise * 0.5 * (1 + cos(pi * done))
+        if self.schedule == "step":
+            return float(self.learning_rate * rise * self.decay_factor ** (step // self.decay_every))
+        return self.learning_rate * rise
