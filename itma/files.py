@@ -24,7 +24,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield draft
-        os.replace(draft, path)
+        draft.replace(path)
     except OSError as error:
         _discard(draft)
         raise _explained(path, error) from error
@@ -46,7 +46,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         _discard(draft)
         draft.mkdir(parents=True)
         yield draft
-        os.rename(draft, path)
+        draft.rename(path)
     except OSError as error:
         _discard(draft)
         raise _explained(path, error) from error
@@ -62,7 +62,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8 with `\\n` line ends, whole or not at all."""
+    r"""Write `text` to `path` as UTF-8 with `\n` line ends, whole or not at all."""
     write_bytes(path, text.encode())
 
 

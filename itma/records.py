@@ -88,7 +88,10 @@ class Report:
     queries_by_kind: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = [f"{self.model}: {self.queries:,} queries against {self.gallery:,} pictures", f"protocol: {self.protocol}"]
+        lines = [
+            f"{self.model}: {self.queries:,} queries against {self.gallery:,} pictures",
+            f"protocol: {self.protocol}",
+        ]
         for k, share in self.recall.items():
             inside = self.interval[k]
             lines.append(f"  recall@{k:<3d} {share:7.1%}   (95 % interval {inside.low:.1%} to {inside.high:.1%})")

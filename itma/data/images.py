@@ -56,7 +56,7 @@ def find_pictures(folder: str | Path) -> list[Path]:
 
 
 def _looks_like_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in _ENDINGS
+    return Path(name).suffix.lower() in _ENDINGS
 
 
 def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.Image:

@@ -77,7 +77,9 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
     chosen = random.permutation(references)[: max(1, round(share * len(references)))]
     held = np.isin(triplets.references, chosen)
     if held.all():
-        raise DataError(f"{triplets.name} has {len(references)} references; holding out {share:.0%} leaves none to learn")
+        raise DataError(
+            f"{triplets.name} has {len(references)} references; holding out {share:.0%} leaves none to learn"
+        )
     rest = replace(
         triplets,
         references=triplets.references[~held],

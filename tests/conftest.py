@@ -1,0 +1,60 @@
+"""What every test gets: a fixed seed, no network, real data where it is to be had, and reasons for what is skipped."""
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when transformers is imported; tests never reach for a network
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+
+REAL_DATA = Path(os.environ.get("ITMA_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+
+hypothesis.settings.register_profile("itma", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("itma")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(min(torch.get_num_threads(), _cores()))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="slow; runs with --slow"))
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device; there is none here"))
+
+
+@pytest.fixture(autouse=True)
+def seed() -> int:
+    """Every test begins with the same random state."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the global state is what is to be fixed
+    torch.manual_seed(0)
+    return 0
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """The path of a part of the real data, as in `real_data("photos/images")`; skips the test where it is absent."""
+
+    def part(name: str) -> Path:
+        path = REAL_DATA / name
+        if not path.exists():
+            pytest.skip(f"real data {name!r} is not in {REAL_DATA}; name its folder in ITMA_REAL_DATA")
+        return path
+
+    return part
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

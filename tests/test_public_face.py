@@ -1,0 +1,72 @@
+"""The public names are a list that is kept here: adding or losing one is a decision, never an accident."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import itma
+
+NAMES = [
+    "Catalogue",
+    "Hit",
+    "Interval",
+    "ItmaError",
+    "Preprocess",
+    "Query",
+    "Report",
+    "Retriever",
+    "Triplet",
+    "Triplets",
+    "__version__",
+    "evaluate",
+    "generate",
+    "index",
+    "run_demo",
+    "train",
+]
+
+
+def test_the_public_names_are_exactly_these() -> None:
+    assert itma.__all__ == NAMES
+    assert set(NAMES) <= set(dir(itma))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "__version__"])
+def test_a_public_name_resolves_and_explains_itself(name: str) -> None:
+    assert (getattr(itma, name).__doc__ or "").strip()
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        itma.nonsense  # noqa: B018 - looking it up is the test
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_module_can_take_the_place_of_a_public_name(name: str) -> None:
+    # importing itma.x binds the module to the attribute x of itma, over whatever stood there
+    assert importlib.util.find_spec(f"itma.{name}") is None
+
+
+def test_type_checkers_see_what_is_loaded_on_demand() -> None:
+    tree = ast.parse(Path(itma.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    seen = {
+        alias.asname or alias.name: f"{node.module}:{alias.name}"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == itma._HOMES
+    assert {*seen, "__version__"} == set(NAMES)
+
+
+def test_importing_itma_loads_nothing_heavy() -> None:
+    heavy = {"torch", "transformers", "tokenizers", "numpy", "PIL", "tensorboard", "fastapi", "uvicorn", "sqlite3"}
+    program = "import itma, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert "itma" in loaded
+    assert not heavy & set(loaded)
