@@ -95,7 +95,7 @@ class Retriever(nn.Module):
         tokenizer = Tokenizer.fit(sentences)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(config, tokenizer, Trunk.build(config.trunk))
+            return cls(config, tokenizer, Trunk.build(config.trunk)).eval()
 
     @property
     def name(self) -> str:

@@ -1,0 +1,5 @@
+"""`python -m itma` is the command line."""
+
+from itma.cli import main
+
+main()

@@ -1,0 +1,304 @@
+"""The command line: each command is one call of a public function, whose errors become one clear line."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from itma.errors import ItmaError
+
+_EPILOG = """\b
+A first walk, with nothing to download:
+  itma demo                                     the whole path, about five minutes
+  itma train shapes --model itma                trains, leaves runs/<time>_itma
+  itma evaluate runs/<time>_itma                recall on pictures never trained on
+  itma index runs/<time>_itma PHOTOS catalogue/ embeds a folder of pictures
+  itma search catalogue/ --image a.jpg --text "make red cube blue"
+"""
+
+
+class _Commands(click.Group):
+    """Turns our own errors into a line on standard error and exit status 1; anything else is a fault of ours."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except ItmaError as error:
+            if context.params.get("traceback"):
+                raise
+            click.secho(f"error: {error}", fg="red", err=True)
+            raise SystemExit(_status(error)) from None
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)  # the order of the stages, not of the alphabet
+
+
+def _status(error: ItmaError) -> int:
+    from itma.learn.train import TrainingInterrupted
+
+    return 130 if isinstance(error, TrainingInterrupted) else 1
+
+
+@click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="itma")
+@click.option("--traceback", is_flag=True, help="Show where in the code an error came from.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+def cli(traceback: bool, quiet: bool) -> None:
+    """Find pictures from a picture and a sentence: "like this one, but red and with long sleeves".
+
+    A model is trained on triplets (a reference picture, a feedback sentence, the target picture), measured on a
+    gallery it has never seen, and then searches a catalogue of your own pictures. Each command hands on what the
+    next one takes.
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+
+
+def _set(context: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    changes = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{pair!r} is not of the form name=value, e.g. train.steps=100")
+        changes[name.strip()] = value.strip()
+    return changes
+
+
+_device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+
+
+def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--set", "changes", multiple=True, metavar="NAME=VALUE", callback=_set, help="Change one setting; repeatable."
+    )(function)
+
+
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Where it goes.")
+@click.option("--size", default="demo", show_default=True, help="Size of the shapes world.")
+@click.option("--steps", type=click.IntRange(1), help="Training steps of each model; absent: the preset's.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides everything random.")
+@_device
+@click.pass_context
+def demo(context: click.Context, out: Path, size: str, steps: int | None, seed: int, device: str) -> None:
+    """The whole path in about five minutes: nothing to download.
+
+    Generates the shapes world, trains ITMA and three models to compare it with, evaluates them on scenes never
+    seen, indexes the gallery, asks it three questions, and writes report.html.
+    """
+    from itma.demo import demo as run_demo
+
+    result = run_demo(out, size=size, steps=steps, seed=seed, device=device, progress=_bars(context))
+    click.echo(str(result))
+
+
+@cli.command()
+@click.argument("world")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--size", default="demo", show_default=True, help="tiny, demo, hour or css (38,000 pictures of 180×120).")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@_device
+@click.pass_context
+def generate(context: click.Context, world: str, folder: Path, size: str, seed: int, device: str) -> None:
+    """Write a generated world to FOLDER, so that it is rendered only once.
+
+    Train on it with: itma train shapes --set data.root=FOLDER
+    """
+    from itma import stages
+
+    made = stages.generate(world, folder, size=size, seed=seed, device=device, progress=_bars(context))
+    click.echo(f"written to {made}; train on it with: itma train {world} --set data.root={made}")
+
+
+@cli.command()
+@click.argument("data", default="shapes")
+@click.option("--model", default="itma", show_default=True, help="See: itma models.")
+@click.option("--preset", default="demo", show_default=True, help="See: itma presets.")
+@click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
+@click.option("--seed", type=click.IntRange(0), help="Short for --set train.seed=N; decides everything random.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder; absent: runs/<time>_<model>.")
+@click.option("--comment", default="", help="Added to the run folder's name.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with an interrupted run.")
+@_settings
+@_device
+@click.pass_context
+def train(
+    context: click.Context,
+    data: str,
+    model: str,
+    preset: str,
+    steps: int | None,
+    seed: int | None,
+    out: Path | None,
+    comment: str,
+    resume: Path | None,
+    changes: dict[str, str],
+    device: str,
+) -> None:
+    """Train a model on DATA (shapes) and leave a run folder.
+
+    \b
+    itma train shapes --model tirg --steps 300
+    itma train shapes --preset hour --set train.learning_rate=1e-3 --set model.options.blocks=3
+    itma train --resume runs/2026-01-31_12-00-00_itma
+    torchrun --nproc-per-node 2 -m itma train shapes
+
+    Ctrl-C saves and says how to go on. Watch it with: tensorboard --logdir runs
+    """
+    from itma import stages
+
+    if resume is not None:
+        given = [
+            name
+            for name in ("data", "model", "preset", "steps", "seed", "out", "comment", "changes")
+            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        ]
+        if given:
+            raise click.UsageError(f"--resume goes on with the run's own settings; leave out: {', '.join(given)}")
+        folder = stages.resume(resume, device=device, progress=_bars(context))
+    else:
+        short = {"train.steps": steps, "train.seed": seed}
+        changes |= {name: str(value) for name, value in short.items() if value is not None}
+        folder = stages.train(
+            data,
+            model=model,
+            preset=preset,
+            changes=changes,
+            out=out,
+            comment=comment,
+            device=device,
+            progress=_bars(context),
+        )
+    click.echo(f"trained: {folder}\nmeasure it with: itma evaluate {folder}")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("data", required=False)
+@click.option("--split", default="test", show_default=True, help="test or train.")
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for report.json and ranks.csv.")
+@_settings
+@_device
+@click.pass_context
+def evaluate(
+    context: click.Context,
+    run: Path,
+    data: str | None,
+    split: str,
+    which: str,
+    out: Path | None,
+    changes: dict[str, str],
+    device: str,
+) -> None:
+    """Measure the model in RUN on DATA; absent: on the data it was trained with.
+
+    Prints recall@1/5/10/50 with confidence intervals, median rank, mean reciprocal rank and ties, and the protocol
+    that decides them; writes report.json and a file of every query's rank.
+    """
+    from itma import stages
+
+    report = stages.evaluate(
+        run, data, split=split, which=which, changes=changes, out=out, device=device, progress=_bars(context)
+    )
+    click.echo(str(report))
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("catalogue", type=click.Path(path_type=Path))
+@click.option("--replace", is_flag=True, help="Put it in the place of an existing catalogue.")
+@_device
+@click.pass_context
+def index(context: click.Context, run: Path, folder: Path, catalogue: Path, replace: bool, device: str) -> None:
+    """Embed all pictures under FOLDER with the model in RUN, into CATALOGUE.
+
+    Any format that Pillow reads; pictures that cannot be read are skipped and listed at the end.
+    """
+    from itma import stages
+
+    made = stages.index(
+        run, folder, catalogue, replace_existing=replace, device=device, progress=_bars(context)
+    )
+    click.echo(f"indexed {len(made):,} pictures into {catalogue}")
+    if made.skipped:
+        click.echo(f"skipped {len(made.skipped):,} that could not be read (all in {catalogue / 'skipped.csv'}):", err=True)
+        for skipped in made.skipped[:10]:
+            click.echo(f"  {skipped}", err=True)
+
+
+@cli.command()
+@click.argument("catalogue", type=click.Path(path_type=Path))
+@click.option("--image", type=click.Path(path_type=Path), help="The reference picture.")
+@click.option("--text", help='The feedback, e.g. "make red cube blue".')
+@click.option("-k", "k", type=int, default=10, show_default=True, help="How many answers.")
+@_device
+def search(catalogue: Path, image: Path | None, text: str | None, k: int, device: str) -> None:
+    """Search CATALOGUE by a picture, a sentence, or both; best first.
+
+    \b
+    itma search catalogue/ --image a.jpg --text "make red cube blue" -k 5
+    """
+    from itma import stages
+
+    for hit in stages.search(catalogue, image=image, text=text, k=k, device=device):
+        click.echo(str(hit))
+
+
+@cli.command()
+def models() -> None:
+    """List the models that can be trained."""
+    from itma.model.composers import REGISTRY
+
+    for name, composer in REGISTRY.items():
+        click.echo(f"{name:<15s} {(composer.__doc__ or '').strip().splitlines()[0]}")
+
+
+@cli.command()
+def presets() -> None:
+    """List the named recipes."""
+    from itma.learn.presets import PRESETS
+
+    for name, preset in PRESETS.items():
+        click.echo(f"{name:<15s} {preset.about}")
+
+
+@cli.command()
+@click.option("--preset", default="demo", show_default=True)
+@click.option("--model", default="itma", show_default=True)
+@_settings
+def settings(preset: str, model: str, changes: dict[str, str]) -> None:
+    """Show every setting that --set can change, with its value."""
+    import json
+
+    from itma import stages
+    from itma.settings import to_plain
+
+    def lines(prefix: str, plain: dict[str, Any]) -> None:
+        for name, value in plain.items():
+            if isinstance(value, dict):
+                lines(f"{prefix}{name}.", value)
+            else:
+                click.echo(f"{prefix}{name}={json.dumps(value)}")
+
+    lines("", to_plain(stages.settings_for(model=model, preset=preset, changes=changes)))
+
+
+def _bars(context: click.Context) -> bool:
+    return not context.find_root().params["quiet"]
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        cli()
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

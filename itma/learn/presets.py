@@ -1,0 +1,120 @@
+"""Named recipes: a model, a way to train it and a size of the shapes world that go together."""
+
+from dataclasses import dataclass, replace
+
+from itma.data.images import Preprocess
+from itma.errors import UnknownNameError
+from itma.learn.config import TrainConfig
+from itma.model.composers.itma import ItmaOptions
+from itma.model.language import LanguageConfig
+from itma.model.retriever import RetrieverConfig
+from itma.model.trunk import TrunkConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One recipe."""
+
+    about: str
+    """One sentence for `itma presets`."""
+    model: RetrieverConfig
+    train: TrainConfig
+    size: str
+    """The size of the shapes world that it is meant for."""
+
+
+_PUBLISHED_PICTURES = Preprocess(height=224, width=224, fit="crop")
+
+PRESETS: dict[str, Preset] = {
+    "demo": Preset(
+        "small pictures, a minute of training on two CPU cores",
+        RetrieverConfig(),
+        TrainConfig(),
+        "demo",
+    ),
+    "hour": Preset(
+        "small pictures, more scenes, about an hour of training on two CPU cores",
+        RetrieverConfig(),
+        TrainConfig(steps=20_000, evaluate_every=1_000, log_every=50),
+        "hour",
+    ),
+    "tiny": Preset(
+        "for tests: a few steps on a handful of pictures",
+        RetrieverConfig(dim=32, language=LanguageConfig(width=32), options=None),
+        TrainConfig(steps=8, batch=8, warmup=2, evaluate_every=4, log_every=2, hold_out=0.25, precision="float32"),
+        "tiny",
+    ),
+    "itma-css": Preset(
+        "ITMA as published for CSS: ResNet-18, stage 4, one block, identity attention",
+        RetrieverConfig(
+            dim=512,
+            trunk=TrunkConfig("resnet-18", levels=(4,)),
+            language=LanguageConfig(width=512),
+            preprocess=_PUBLISHED_PICTURES,
+            options=ItmaOptions(blocks=1, width=256, attention="identity", positions="none"),
+        ),
+        TrainConfig(
+            steps=60_000,
+            batch=32,
+            per_reference=2,
+            optimizer="sgd",
+            learning_rate=0.01,
+            trunk_rate=1.0,
+            weight_decay=1e-6,
+            schedule="step",
+            warmup=0,
+            decay_every=50_000,
+            clip=0.0,
+            precision="float32",
+            evaluate_every=3_000,
+            log_every=50,
+        ),
+        "css",
+    ),
+    "itma-fashioniq": Preset(
+        "ITMA as published for FashionIQ: ResNet-18, stages 3 and 4, two blocks, softmax",
+        RetrieverConfig(
+            dim=512,
+            trunk=TrunkConfig("resnet-18", levels=(3, 4)),
+            language=LanguageConfig(width=512),
+            preprocess=_PUBLISHED_PICTURES,
+            options=ItmaOptions(blocks=2, width=128, attention="softmax", positions="none"),
+        ),
+        TrainConfig(
+            steps=150_000,
+            batch=32,
+            per_reference=1,
+            optimizer="sgd",
+            learning_rate=0.01,
+            trunk_rate=0.1,
+            weight_decay=1e-6,
+            schedule="step",
+            warmup=0,
+            decay_every=50_000,
+            clip=0.0,
+            precision="float32",
+            evaluate_every=5_000,
+            log_every=50,
+        ),
+        "css",
+    ),
+}
+"""Preset by name."""
+
+
+def preset_named(name: str) -> Preset:
+    """The preset known as `name`.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise UnknownNameError("preset", name, PRESETS)
+    return PRESETS[name]
+
+
+def with_composer(config: RetrieverConfig, composer: str) -> RetrieverConfig:
+    """The same model with another composer, whose options are its defaults; all other parts stay."""
+    if composer == config.composer:
+        return config
+    return replace(config, composer=composer, options=None)

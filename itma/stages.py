@@ -1,0 +1,311 @@
+"""The stages as verbs: generate → train → evaluate → index → search; each hands on what the next one takes.
+
+Every command of the command line is one call of a function here.
+"""
+
+import logging
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from itma.data.images import Source
+from itma.data.sources import DataConfig, load, shapes_config
+from itma.data.triplets import Triplets, hold_out
+from itma.errors import RunError
+from itma.learn.config import TrainConfig
+from itma.learn.presets import preset_named, with_composer
+from itma.learn.run import RUN, new_run_folder, read_settings, write_settings
+from itma.learn.train import Look, Seen, device_named
+from itma.learn.train import train as learn
+from itma.measure.evaluate import Evaluation
+from itma.measure.evaluate import evaluate as measure
+from itma.measure.strips import query_strip
+from itma.model.retriever import Retriever, RetrieverConfig
+from itma.records import Hit, Report
+from itma.search.catalogue import Catalogue
+from itma.settings import changed, from_plain, to_plain
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a training run; `run.json` holds them."""
+
+    model: RetrieverConfig
+    train: TrainConfig
+    data: DataConfig
+
+
+def settings_for(
+    data: str = "shapes", *, model: str = "itma", preset: str = "demo", changes: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings of a preset, with another model or single values changed.
+
+    >>> settings_for(model="tirg", changes={"train.steps": "50"}).train.steps
+    50
+
+    Args:
+        data: name of the data set.
+        model: name of the composer.
+        preset: name of the recipe.
+        changes: values by dotted name, e.g. `{"train.learning_rate": "1e-3", "model.options.blocks": "3"}`.
+
+    Raises:
+        UnknownNameError, ConfigError: a name that does not exist, or a value that cannot be.
+    """
+    recipe = preset_named(preset)
+    settings = Settings(with_composer(recipe.model, model), recipe.train, DataConfig(data, size=recipe.size))
+    return changed(settings, changes or {})
+
+
+def generate(
+    world: str, folder: str | Path, *, size: str = "demo", seed: int = 0, device: str = "auto", progress: bool = False
+) -> Path:
+    """Write a generated world to disk, so that it is rendered only once.
+
+    Args:
+        world: name of the world: `shapes`.
+        folder: where; must not exist yet.
+        size: one of the world's sizes.
+        seed: decides scenes, sentences and pictures.
+
+    Returns:
+        The folder, for `train(…, changes={"data.root": folder})`.
+    """
+    from itma.data.worlds import shapes
+
+    config = DataConfig(world, size=size, seed=seed)
+    shapes.World(shapes_config(config)).write(Path(folder), progress=progress, device=device_named(device))
+    return Path(folder)
+
+
+def train(
+    data: str = "shapes",
+    *,
+    model: str = "itma",
+    preset: str = "demo",
+    changes: Mapping[str, str] | None = None,
+    out: str | Path | None = None,
+    comment: str = "",
+    device: str = "auto",
+    triplets: tuple[Triplets, Triplets] | None = None,
+    progress: bool = False,
+) -> Path:
+    """Train a model and leave a run folder.
+
+    Args:
+        data: name of the data set.
+        model: name of the composer: itma, tirg, …
+        preset: named recipe that the settings start from.
+        changes: single settings by dotted name; see `settings_for`.
+        out: the run folder; absent: `runs/<time>_<model><comment>`.
+        comment: added to the folder's name.
+        device: `auto`, `cpu`, `cuda`, …
+        triplets: (train, test) where they are in memory already.
+        progress: show progress bars.
+
+    Returns:
+        The run folder, for `evaluate`, `index` and `Retriever.load`.
+
+    Raises:
+        ItmaError: see `settings_for`, `itma.learn.train.train`.
+    """
+    settings = settings_for(data, model=model, preset=preset, changes=changes)
+    name = f"{settings.model.composer}_{comment}" if comment else settings.model.composer
+    folder = new_run_folder(name) if out is None else Path(out)
+    if (folder / RUN).exists():
+        raise RunError(
+            f"{str(folder)!r} holds a run already; go on with it by resuming (itma train --resume {folder}), or choose "
+            "another folder"
+        )
+    return _learn(settings, folder, device, triplets, resume=False, progress=progress)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    device: str = "auto",
+    triplets: tuple[Triplets, Triplets] | None = None,
+    progress: bool = False,
+) -> Path:
+    """Go on with an interrupted run; the end result is that of an uninterrupted one.
+
+    Raises:
+        RunError: the folder is no run, or something in it is missing or damaged.
+    """
+    return _learn(read_run(folder), Path(folder), device, triplets, resume=True, progress=progress)
+
+
+def read_run(folder: str | Path) -> Settings:
+    """The settings a run was made with.
+
+    Raises:
+        RunError: the folder is no run, or its settings are damaged.
+    """
+    plain = read_settings(folder)
+    try:
+        return from_plain(Settings, {name: plain[name] for name in ("model", "train", "data")})
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{str(Path(folder) / RUN)!r} is damaged: {error}") from error
+
+
+def _learn(
+    settings: Settings,
+    folder: Path,
+    device: str,
+    triplets: tuple[Triplets, Triplets] | None,
+    *,
+    resume: bool,
+    progress: bool,
+) -> Path:
+    place = device_named(device)
+    bars = progress and int(os.environ.get("RANK", 0)) == 0
+    if triplets is None:
+        triplets = (
+            load(settings.data, "train", progress=bars, device=place),
+            load(settings.data, "test", progress=bars, device=place),
+        )
+    learning, test = triplets
+    learning, validation = hold_out(learning, settings.train.hold_out, seed=settings.train.seed)
+    model = Retriever.build(settings.model, learning.feedback, seed=settings.train.seed)
+    model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not resume and int(os.environ.get("RANK", 0)) == 0:
+        write_settings(folder, {**to_plain(settings), "made with": environment(place)})
+    look = _look(learning, validation, test, settings.train)
+    config = settings.train if validation is not None else replace(settings.train, metric="train/recall@1")
+    learn(model, learning, config, folder, look=look, resume=resume, progress=bars)
+    return folder
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a run was made with, for the record."""
+    return {
+        "itma": installed_version(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def installed_version() -> str:
+    """The package's version; `unknown` where it runs from a folder without being installed."""
+    try:
+        return version("itma")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+_PROBE_ROWS = 400
+"""Rows of the training set that are looked at during training, to compare with the test set."""
+
+
+def _look(learning: Triplets, validation: Triplets | None, test: Triplets, config: TrainConfig) -> Look:
+    """Recall on held-out, training and test rows, and example queries as pictures."""
+    _, probe = hold_out(learning, min(0.9, _PROBE_ROWS / len(learning)), seed=config.seed + 1)
+    splits: dict[str, Triplets | None] = {"validation": validation, "train": probe, "test": test}
+
+    def look(model: Retriever) -> Seen:
+        numbers: dict[str, float] = {}
+        evaluation: Evaluation | None = None
+        for name, triplets in splits.items():
+            if triplets is not None:
+                evaluation = measure(model, triplets, ks=(1, 10), intervals=False)
+                numbers |= {f"{name}/recall@{k}": share for k, share in evaluation.report.recall.items()}
+        assert evaluation is not None
+        rows = range(0, len(test), max(1, len(test) // 8))
+        return Seen(numbers, {f"queries/{row}": query_strip(model, test, evaluation, row) for row in rows})
+
+    return look
+
+
+def evaluate(
+    run: str | Path,
+    data: str | None = None,
+    *,
+    split: str = "test",
+    which: str = "best",
+    changes: Mapping[str, str] | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = False,
+) -> Report:
+    """Measure a trained model.
+
+    Args:
+        run: a run folder, or a checkpoint folder.
+        data: name of the data set; absent: the one the run was trained on.
+        split: `test` or `train`.
+        which: `best` or `last` checkpoint of the run.
+        changes: settings of the data by name, e.g. `{"size": "css"}`.
+        out: where `report.json` and `ranks.csv` go; absent: `<run>/evaluation-<data>-<split>`.
+        device: `auto`, `cpu`, `cuda`, …
+        progress: show progress bars.
+
+    Returns:
+        The report, which states its protocol.
+    """
+    place = device_named(device)
+    model = Retriever.load(run, which=which).to(place)
+    if data is None:
+        source = read_run(run).data
+    elif (Path(run) / RUN).is_file() and (trained := read_run(run).data).name == data:
+        source = trained  # the same size and seed, so that scenes seen in training are never asked for in the test
+    else:
+        source = DataConfig(data)
+    source = changed(source, changes or {})
+    triplets = load(source, split, progress=progress, device=place)
+    evaluation = measure(model, triplets, progress=progress, model_name=f"{model.name} ({run})")
+    evaluation.write(Path(out) if out is not None else Path(run) / f"evaluation-{source.name}-{split}")
+    return evaluation.report
+
+
+def index(
+    run: str | Path,
+    folder: str | Path,
+    catalogue: str | Path,
+    *,
+    replace_existing: bool = False,
+    device: str = "auto",
+    progress: bool = False,
+) -> Catalogue:
+    """Embed all pictures under a folder, so that they can be searched.
+
+    Args:
+        run: the run folder of a trained model.
+        folder: pictures, in any format that Pillow reads, also in sub-folders.
+        catalogue: where the catalogue goes.
+        replace_existing: put the new catalogue in the place of an existing one.
+
+    Returns:
+        The catalogue; `skipped` names the pictures that could not be read, with the reason.
+    """
+    model = Retriever.load(run).to(device_named(device))
+    return Catalogue.build(model, folder, catalogue, model_folder=run, replace=replace_existing, progress=progress)
+
+
+def search(
+    catalogue: str | Path,
+    *,
+    image: Source | None = None,
+    text: str | None = None,
+    k: int = 10,
+    device: str = "auto",
+) -> list[Hit]:
+    """The k pictures of a catalogue that fit a picture, a sentence, or both, best first.
+
+    Raises:
+        CatalogueError, PictureError, FeedbackError, DataError: see `Catalogue.open` and `Catalogue.search`.
+    """
+    return Catalogue.open(catalogue, device=device_named(device)).search(image=image, text=text, k=k)
+
+
+__all__: Sequence[str] = ("Settings", "evaluate", "generate", "index", "resume", "search", "settings_for", "train")

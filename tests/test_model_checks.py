@@ -1,0 +1,133 @@
+"""The six checks that every retriever must pass, over the whole registry and the variants of ITMA."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from itma.data.images import Preprocess
+from itma.model.composers import REGISTRY
+from itma.model.composers.itma import ItmaOptions
+from itma.model.language import LanguageConfig
+from itma.model.retriever import Retriever, RetrieverConfig
+from itma.model.trunk import TrunkConfig
+
+SENTENCES = ["make red cube blue", "remove small sphere", "add large green cylinder to top left"]
+TINY = RetrieverConfig(
+    dim=16,
+    trunk=TrunkConfig(levels=(2, 3)),
+    language=LanguageConfig(width=16),
+    preprocess=Preprocess(height=32, width=48),
+)
+SMALL_ITMA = ItmaOptions(blocks=1, heads=2, width=16)
+CONFIGS = {name: replace(TINY, composer=name, options=None) for name in REGISTRY if name != "itma"} | {
+    "itma": replace(TINY, options=SMALL_ITMA),
+    "itma-identity": replace(TINY, options=replace(SMALL_ITMA, attention="identity", positions="none")),
+    "itma-sinusoidal": replace(TINY, options=replace(SMALL_ITMA, positions="sinusoidal", pool_words=False)),
+    "itma-plain-gallery": replace(TINY, options=replace(SMALL_ITMA, gallery_through_transformer=False)),
+    "itma-transformer-language": replace(
+        TINY, options=SMALL_ITMA, language=LanguageConfig(kind="transformer", width=16, heads=2)
+    ),
+}
+
+
+def built(name: str, seed: int = 0) -> Retriever:
+    return Retriever.build(CONFIGS[name], SENTENCES, seed=seed)
+
+
+def pictures(count: int, height: int = 32, width: int = 48, seed: int = 0) -> torch.Tensor:
+    random = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=random)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_weights_copied_into_a_second_model_make_it_answer_alike(name: str) -> None:
+    first, second = built(name, seed=0), built(name, seed=1)
+    before = second.embed_queries(pictures(3), SENTENCES)
+    second.load_state_dict(first.state_dict())
+    answer = first.embed_queries(pictures(3), SENTENCES)
+    assert not torch.allclose(before, answer)
+    assert torch.equal(second.embed_queries(pictures(3), SENTENCES), answer)
+    assert torch.equal(second.embed_pictures(pictures(3)), first.embed_pictures(pictures(3)))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_parameter_gets_a_gradient_and_moving_it_moves_an_output(name: str) -> None:
+    model = built(name)  # in evaluation mode: a training batch norm takes out every bias before it
+    pixels = model.preprocess.normalise(pictures(6))
+    tokens = model.tokenizer(SENTENCES)
+
+    def outputs() -> torch.Tensor:
+        queries, targets = model(pixels, torch.arange(3), torch.arange(3, 6), tokens)
+        return torch.cat([queries.flatten(), targets.flatten(), model.logits(queries, targets).flatten()])
+
+    start = outputs()
+    random = torch.Generator().manual_seed(0)
+    (start * torch.randn(start.shape, generator=random)).sum().backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        used = tokens.ids[tokens.mask].unique() if parameter_name == "language.embedding.weight" else slice(None)
+        if _cannot_matter(parameter_name, name):
+            continue
+        assert parameter.grad[used].abs().max() > 0 if parameter.dim() else parameter.grad != 0, parameter_name
+        with torch.no_grad():
+            kept = parameter.clone()
+            parameter.add_(torch.randn(parameter.shape, generator=random))
+            assert not torch.allclose(outputs(), start, atol=1e-6), parameter_name
+            parameter.copy_(kept)
+
+
+def _cannot_matter(parameter: str, model: str) -> bool:
+    """A key's bias adds the same to all scores of a row, which softmax takes out again."""
+    return parameter.endswith("attention.key.bias") and model != "itma-identity"
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_rows_answer_depends_neither_on_its_neighbours_nor_on_padding(name: str) -> None:
+    model, pixels = built(name), pictures(3)
+    together = model.embed_queries(pixels, SENTENCES)
+    alone = torch.cat([model.embed_queries(pixels[row : row + 1], [SENTENCES[row]]) for row in range(3)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+    gallery = torch.cat([model.embed_pictures(pixels[row : row + 1]) for row in range(3)])
+    torch.testing.assert_close(model.embed_pictures(pixels), gallery, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(32, 48), (64, 33), (17, 90), (1, 1)])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_there_is_one_row_for_each_picture_at_any_picture_size(name: str, size: tuple[int, int]) -> None:
+    model, pixels = built(name), pictures(2, *size)
+    for rows in (model.embed_pictures(pixels), model.embed_queries(pixels, SENTENCES[:2])):
+        assert rows.shape == (2, 16)
+        torch.testing.assert_close(rows.norm(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize("part", ["trunk", "language", "composer", "scale"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_frozen_part_keeps_weights_and_batch_norm_statistics(name: str, part: str) -> None:
+    model = built(name).train()
+    model.freeze([part])
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=0.1)
+    queries, targets = model(
+        model.preprocess.normalise(pictures(6)), torch.arange(3), torch.arange(3, 6), model.tokenizer(SENTENCES)
+    )
+    torch.nn.functional.cross_entropy(model.logits(queries, targets), torch.arange(3)).backward()
+    optimizer.step()
+    moved = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert not {key for key in moved if key == part or key.startswith(part + ".")}
+    assert moved
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_another_sentence_gives_another_embedding_where_words_are_read(name: str) -> None:
+    model, pixels = built(name), pictures(1)
+    one, other = model.embed_queries(pixels, SENTENCES[:1]), model.embed_queries(pixels, SENTENCES[1:2])
+    assert torch.allclose(one, other) != REGISTRY[CONFIGS[name].composer].reads_words
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_another_reference_gives_another_embedding_where_pictures_are_read(name: str) -> None:
+    model = built(name)
+    one, other = (model.embed_queries(pictures(1, seed=seed), SENTENCES[:1]) for seed in (0, 1))
+    assert torch.allclose(one, other) != REGISTRY[CONFIGS[name].composer].reads_pictures
