@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from itma.cli import main
+from itma.cli import cli
 
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 100
@@ -14,7 +14,7 @@ WIDTH = 100
 def page() -> str:
     """The whole page as Markdown."""
     head = "# Command line\n\nWritten by `make docs` from the commands themselves; do not edit.\n"
-    return "\n".join([head, *sections(main, click.Context(main, info_name="itma", terminal_width=WIDTH))])
+    return "\n".join([head, *sections(cli, _context(cli, "itma"))])
 
 
 def sections(command: click.Command, context: click.Context) -> Iterator[str]:
@@ -24,7 +24,11 @@ def sections(command: click.Command, context: click.Context) -> Iterator[str]:
         for name in command.list_commands(context):
             part = command.get_command(context, name)
             if part is not None and not part.hidden:
-                yield from sections(part, click.Context(part, context, info_name=name, terminal_width=WIDTH))
+                yield from sections(part, _context(part, name, context))
+
+
+def _context(command: click.Command, name: str, parent: click.Context | None = None) -> click.Context:
+    return click.Context(command, parent, name, terminal_width=WIDTH, **command.context_settings)
 
 
 if __name__ == "__main__":

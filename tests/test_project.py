@@ -40,10 +40,10 @@ def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_readme_s_commands_and_options_exist() -> None:
-    from itma.cli import main
+    from itma.cli import cli
 
     for words in shell_lines("itma"):
-        command: click.Command = main
+        command: click.Command = cli
         rest = words[1:]
         while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
             name, *rest = rest

@@ -84,8 +84,8 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
         triplets,
         references=triplets.references[~held],
         targets=triplets.targets[~held],
-        feedback=[triplets.feedback[row] for row in np.flatnonzero(~held)],
-        kinds=[triplets.kinds[row] for row in np.flatnonzero(~held)] if triplets.kinds else (),
+        feedback=[triplets.feedback[row] for row in np.flatnonzero(~held).tolist()],
+        kinds=[triplets.kinds[row] for row in np.flatnonzero(~held).tolist()] if triplets.kinds else (),
     )
     rows = np.flatnonzero(held)
     pictures = np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
@@ -95,8 +95,8 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
         triplets.labels[pictures],
         np.searchsorted(pictures, triplets.references[rows]),
         np.searchsorted(pictures, triplets.targets[rows]),
-        [triplets.feedback[row] for row in rows],
-        [triplets.kinds[row] for row in rows] if triplets.kinds else (),
+        [triplets.feedback[row] for row in rows.tolist()],
+        [triplets.kinds[row] for row in rows.tolist()] if triplets.kinds else (),
     )
     return rest, kept
 
