@@ -1,0 +1,40 @@
+"""A handful of made-up triplets and a model so small that a training step takes milliseconds."""
+
+import numpy as np
+import torch
+
+from itma.data.images import MemoryPictures, Preprocess
+from itma.data.triplets import Triplets
+from itma.learn.config import TrainConfig
+from itma.model.composers.itma import ItmaOptions
+from itma.model.language import LanguageConfig
+from itma.model.retriever import Retriever, RetrieverConfig
+from itma.model.trunk import TrunkConfig
+
+CONFIG = RetrieverConfig(
+    dim=16,
+    trunk=TrunkConfig(levels=(2,)),
+    language=LanguageConfig(width=16),
+    preprocess=Preprocess(height=16, width=24),
+    options=ItmaOptions(blocks=1, heads=2, width=16),
+)
+TRAIN = TrainConfig(steps=6, batch=8, per_reference=2, warmup=2, evaluate_every=2, log_every=1, precision="float32")
+
+
+def triplets(rows: int = 32) -> Triplets:
+    """Every row has its own reference and target; half the sentences differ."""
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (2 * rows, 3, 16, 24), dtype=torch.uint8, generator=random)
+    return Triplets(
+        "made-up/train",
+        MemoryPictures([f"{index}.png" for index in range(2 * rows)], pixels),
+        np.arange(2 * rows),
+        np.arange(rows),
+        rows + np.arange(rows),
+        [f"make {colour} cube" for colour in ("red", "blue") * (rows // 2)],
+    )
+
+
+def model(seed: int = 0) -> Retriever:
+    """A new model that knows the words of `triplets`."""
+    return Retriever.build(CONFIG, triplets().feedback, seed=seed)

@@ -1,0 +1,111 @@
+"""Which rows a step sees, and what becomes of their pictures."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from itma.data.batches import Plan, augmented, hash_seed, load_batch
+from itma.data.images import MemoryPictures, Preprocess
+from itma.data.triplets import Triplets, hold_out
+from itma.errors import ConfigError, DataError
+
+REFERENCES = st.lists(st.integers(0, 5), min_size=1, max_size=30).map(np.array)
+
+
+def triplets(rows: int = 12, pictures: int = 8) -> Triplets:
+    pixels = torch.arange(pictures, dtype=torch.uint8)[:, None, None, None].expand(pictures, 3, 4, 6).contiguous()
+    return Triplets(
+        "made up",
+        MemoryPictures([str(index) for index in range(pictures)], pixels),
+        np.arange(pictures),
+        np.arange(rows) % 4,
+        4 + np.arange(rows) % 4,
+        [f"sentence {row}" for row in range(rows)],
+        ["add", "remove"] * (rows // 2),
+    )
+
+
+@given(REFERENCES, st.integers(2, 9), st.integers(1, 4), st.integers(0, 5))
+def test_each_pass_holds_every_row_once(references: np.ndarray, batch: int, together: int, seed: int) -> None:
+    plan = Plan(references, batch=batch, seed=seed, per_reference=together)
+    steps = np.concatenate([plan.rows(step) for step in range(len(references))])  # `batch` whole passes
+    for number in range(batch):
+        one = steps[number * len(references) : (number + 1) * len(references)]
+        assert sorted(one) == list(range(len(references)))
+
+
+@given(REFERENCES, st.integers(2, 9), st.integers(0, 20))
+def test_a_step_is_a_pure_function_of_seed_and_number(references: np.ndarray, batch: int, step: int) -> None:
+    first, second = (Plan(references, batch=batch, seed=3, per_reference=2) for _ in range(2))
+    for earlier in range(step):
+        first.rows(earlier)
+    assert (first.rows(step) == second.rows(step)).all()
+
+
+def test_rows_of_one_reference_stand_side_by_side() -> None:
+    references = np.repeat(np.arange(10), 6)
+    rows = Plan(references, batch=60, seed=0, per_reference=3).rows(0)
+    assert (references[rows].reshape(-1, 3) == references[rows].reshape(-1, 3)[:, :1]).all()
+
+
+def test_another_seed_gives_another_order() -> None:
+    orders = [Plan(np.arange(50), batch=50, seed=seed).rows(0).tolist() for seed in range(3)]
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_an_empty_set_or_a_batch_of_one_is_refused() -> None:
+    with pytest.raises(DataError, match="no triplets"):
+        Plan(np.array([], dtype=np.int64), batch=4, seed=0)
+    with pytest.raises(ConfigError, match="batch=1"):
+        Plan(np.arange(4), batch=1, seed=0)
+
+
+def test_a_batch_holds_each_picture_once_and_rows_point_at_theirs() -> None:
+    data, rows = triplets(), np.array([0, 4, 8, 1])
+    batch = load_batch(data, rows, Preprocess(height=4, width=6))
+    assert batch.pixels[:, 0, 0, 0].tolist() == [0, 1, 4, 5]
+    assert batch.pixels[batch.references, 0, 0, 0].tolist() == data.references[rows].tolist()
+    assert batch.pixels[batch.targets, 0, 0, 0].tolist() == data.targets[rows].tolist()
+    assert batch.feedback == ("sentence 0", "sentence 4", "sentence 8", "sentence 1")
+
+
+def test_held_out_references_never_stay_in_what_is_learnt_from() -> None:
+    data = triplets()
+    rest, held = hold_out(data, 0.5, seed=0)
+    assert held is not None
+    learnt = {data.pictures.names[index] for index in rest.references}
+    kept = {held.pictures.names[index] for index in held.references}
+    assert learnt | kept == {"0", "1", "2", "3"} and not learnt & kept
+    assert sorted([*rest.feedback, *held.feedback]) == sorted(data.feedback)
+    assert held[0].feedback in data.feedback
+    assert held.pictures.load([0], Preprocess(height=4, width=6))[0, 0, 0, 0] == int(held.pictures.names[0])
+    assert len(held.kinds) == len(held)
+
+
+def test_holding_out_nothing_or_everything() -> None:
+    assert hold_out(triplets(), 0.0, seed=0)[1] is None
+    with pytest.raises(DataError, match="leaves none"):
+        hold_out(triplets(), 0.99, seed=0)
+
+
+def test_augmentation_is_a_pure_function_of_seed_and_step_and_can_be_off() -> None:
+    pixels = torch.randint(0, 256, (4, 3, 20, 30), dtype=torch.uint8)
+    one = augmented(pixels, seed=1, step=2, strength=0.5)
+    assert torch.equal(one, augmented(pixels, seed=1, step=2, strength=0.5))
+    assert not torch.equal(one, augmented(pixels, seed=1, step=3, strength=0.5))
+    assert one.shape == pixels.shape and one.dtype == torch.uint8
+    assert torch.equal(augmented(pixels, seed=1, step=2, strength=0), pixels)
+
+
+def test_seeds_made_of_parts_are_the_same_everywhere() -> None:
+    assert hash_seed(0, 1, "dropout") == 831685005793064872
+
+
+def test_rows_outside_the_pictures_are_refused() -> None:
+    data = triplets()
+    with pytest.raises(DataError, match="outside the 8 pictures"):
+        Triplets("bad", data.pictures, data.labels, np.array([0]), np.array([8]), ["x"])
+    with pytest.raises(DataError, match="one of each"):
+        Triplets("bad", data.pictures, data.labels, np.array([0]), np.array([1]), [])

@@ -1,0 +1,86 @@
+"""Two processes compute the loss, the gradients and the batch-norm statistics of one."""
+
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as multiprocessing
+
+from itma.data.batches import Plan
+from itma.errors import ConfigError
+from itma.learn.config import TrainConfig
+from itma.learn.distributed import processes
+from itma.learn.train import _batches, _distributed, batch_loss, train
+from tests.made_up import TRAIN, model, triplets
+
+ALONE = replace(TRAIN, per_reference=1)
+
+
+def gradients_of_one_step(config: TrainConfig) -> dict[str, torch.Tensor]:
+    data, retriever = triplets(), model()
+    for module in retriever.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    retriever.composer.blocks[0].attention.options = replace(retriever.config.options, dropout=0.0)
+    with processes(torch.device("cpu")) as ours:
+        network = _distributed(retriever, ours)
+        retriever.train()
+        plan = Plan(data.references, batch=config.batch, seed=0)
+        with _batches(data, plan, config, retriever, ours, [0]) as batches:
+            for _, parts, labels in batches:
+                loss, right = batch_loss(network, retriever, parts[0], labels[0], config, ours)
+                loss.backward()
+        found = {name: parameter.grad for name, parameter in retriever.named_parameters() if parameter.grad is not None}
+        buffers = {f"buffer {name}": buffer.clone() for name, buffer in retriever.named_buffers()}
+        return {**found, **buffers, "loss": loss.detach(), "right": torch.tensor(right)}
+
+
+LOSSES = "classification", "soft-triplet"
+
+
+def in_process(rank: int, port: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.distributed.init_process_group("gloo")
+    for loss in LOSSES:
+        torch.save(gradients_of_one_step(replace(ALONE, loss=loss)), Path(folder) / f"{loss}-{rank}.pt")
+    train(model(), triplets(), ALONE, Path(folder) / "run")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes leave behind; started once, because each imports torch anew."""
+    folder = tmp_path_factory.mktemp("two")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(in_process, (port, str(folder)), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_two_processes_have_the_loss_and_gradients_of_one(two_processes: Path, loss: str) -> None:
+    one = gradients_of_one_step(replace(ALONE, loss=loss))
+    for rank in range(2):
+        two = torch.load(two_processes / f"{loss}-{rank}.pt", weights_only=True)
+        assert two.keys() == one.keys()
+        for name, values in one.items():
+            torch.testing.assert_close(two[name], values, atol=1e-5, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_a_run_of_two_processes_leaves_one_run_folder(two_processes: Path) -> None:
+    assert sorted(path.name for path in (two_processes / "run").glob("step-*")) == ["step-000006"]
+
+
+def test_a_batch_that_does_not_split_evenly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from itma.learn.distributed import Processes
+
+    config = replace(ALONE, batch=9)
+    plan = Plan(triplets().references, batch=9, seed=0)
+    with pytest.raises(ConfigError, match="split evenly over 2 processes"):
+        with _batches(triplets(), plan, config, model(), Processes(0, 2), [0]):
+            pass

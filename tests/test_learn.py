@@ -1,0 +1,218 @@
+"""Training runs: reproducible, resumable, and whole after every kind of failure."""
+
+import errno
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from itma.data.triplets import Triplets
+from itma.errors import ConfigError, RunError, StorageError, TrainingError, UnknownNameError
+from itma.learn import run as run_folder
+from itma.learn.config import TrainConfig
+from itma.learn.run import METRICS, read_metrics
+from itma.learn.train import Seen, TrainingInterrupted, make_optimizer, train
+from itma.model.retriever import Retriever
+from tests.made_up import TRAIN, model, triplets
+
+
+def look(retriever: Retriever) -> Seen:
+    return Seen({"validation/recall@1": 0.5}, {"queries/0": torch.zeros(3, 4, 4, dtype=torch.uint8)})
+
+
+def trained(folder: Path, config: TrainConfig = TRAIN, **options: object) -> Retriever:
+    retriever = model()
+    train(retriever, triplets(), config, folder, **{"look": look, **options})  # type: ignore[arg-type]
+    return retriever
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    first, second = trained(tmp_path / "a"), trained(tmp_path / "b")
+    assert first.fingerprint() == second.fingerprint()
+    assert first.fingerprint() != trained(tmp_path / "c", replace(TRAIN, seed=1)).fingerprint()
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd"}, {"accumulate": 2, "augment": 0.5, "precision": "bf16"}])
+@pytest.mark.parametrize("stop", [3, 4])
+def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(
+    tmp_path: Path, stop: int, changes: dict[str, object]
+) -> None:
+    config = replace(TRAIN, **changes)  # type: ignore[arg-type]
+    whole = trained(tmp_path / "whole", config)
+    with pytest.raises(TrainingInterrupted, match=f"stopped after step {stop} of 6.*itma train --resume"):
+        trained(tmp_path / "parts", config, stop_after=stop)
+    resumed = trained(tmp_path / "parts", config, resume=True)
+    assert resumed.fingerprint() == whole.fingerprint()
+    steps = [[line["step"] for line in read_metrics(tmp_path / name)] for name in ("whole", "parts")]
+    assert steps[0] == steps[1]
+
+
+def test_a_control_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    def press(retriever: Retriever) -> Seen:
+        os.kill(os.getpid(), signal.SIGINT)
+        return look(retriever)
+
+    with pytest.raises(TrainingInterrupted, match="stopped after step 3 of 6"):
+        trained(tmp_path / "run", look=press)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert trained(tmp_path / "run", resume=True).fingerprint() == trained(tmp_path / "whole").fingerprint()
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    trained(tmp_path, replace(TRAIN, steps=40, evaluate_every=40, learning_rate=5e-3))
+    losses = [line["loss"] for line in read_metrics(tmp_path) if "loss" in line]
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_the_best_checkpoint_is_kept_beside_the_last(tmp_path: Path) -> None:
+    values = iter([0.2, 0.9, 0.4])
+    trained(tmp_path, look=lambda retriever: Seen({"validation/recall@1": next(values)}, {}))
+    assert json.loads((tmp_path / "checkpoints.json").read_text()) == {"last": "step-000006", "best": "step-000004"}
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-000004", "step-000006"]
+    assert Retriever.load(tmp_path).fingerprint() != Retriever.load(tmp_path, which="last").fingerprint()
+
+
+def test_the_folder_alone_reopens_the_model(tmp_path: Path) -> None:
+    retriever = trained(tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    opened, pixels = Retriever.load(tmp_path / "moved", which="last"), torch.zeros(2, 3, 16, 24, dtype=torch.uint8)
+    assert torch.equal(opened.embed_queries(pixels, ["red", "x"]), retriever.embed_queries(pixels, ["red", "x"]))
+
+
+def test_a_loss_that_is_no_number_stops_with_the_step_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    def poison(retriever: Retriever) -> Seen:
+        with torch.no_grad():
+            retriever.scale.fill_(float("nan"))
+        return Seen({}, {})
+
+    clean = model()
+    train(clean, triplets(), replace(TRAIN, steps=2), tmp_path / "clean", look=look)
+    retriever = model()
+    original = run_folder.save_checkpoint
+    with pytest.MonkeyPatch.context() as patch:
+
+        def save_then_poison(folder: Path, *rest: object) -> Path:
+            made = original(folder, *rest)  # type: ignore[arg-type]
+            poison(retriever)
+            return made
+
+        patch.setattr("itma.learn.train.save_checkpoint", save_then_poison)
+        with pytest.raises(TrainingError, match=r"at step 3 the loss is nan.*checkpoint of step 2.*is kept"):
+            train(retriever, triplets(), TRAIN, tmp_path / "run", look=look)
+    assert not any(tensor.isnan().any() for tensor in Retriever.load(tmp_path / "run").state_dict().values())
+
+
+def test_a_full_disk_while_saving_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, calls = run_folder.save_file, []
+
+    def full(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        calls.append(path)
+        original(tensors, path)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_folder, "save_file", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        trained(tmp_path)
+    assert [path.name for path in tmp_path.glob("*step-*")] == ["step-000002"]
+    monkeypatch.undo()
+    assert trained(tmp_path, resume=True).fingerprint() == trained(tmp_path / "whole").fingerprint()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "manifest.json"])
+@pytest.mark.parametrize("harm", ["missing", "damaged"])
+def test_a_missing_or_damaged_file_of_a_run_is_named(tmp_path: Path, name: str, harm: str) -> None:
+    trained(tmp_path, replace(TRAIN, steps=2))
+    path = tmp_path / "step-000002" / name
+    path.unlink() if harm == "missing" else path.write_bytes(path.read_bytes()[:-7] + b"garbage")
+    with pytest.raises(RunError, match=f"{name}.*{harm}"):
+        Retriever.load(tmp_path)
+
+
+def test_folders_that_are_no_runs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="does not exist"):
+        Retriever.load(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="holds no model"):
+        Retriever.load(tmp_path)
+    with pytest.raises(RunError, match="holds no model"):
+        train(model(), triplets(), TRAIN, tmp_path, resume=True)
+    (tmp_path / "checkpoints.json").write_text("{")
+    with pytest.raises(RunError, match=r"checkpoints.json' is damaged"):
+        Retriever.load(tmp_path)
+
+
+def test_a_run_of_another_model_is_not_resumed(tmp_path: Path) -> None:
+    trained(tmp_path, replace(TRAIN, steps=2))
+    other = Retriever.build(model().config, ["quite other words"], seed=0)
+    with pytest.raises(RunError, match="another model"):
+        train(other, triplets(), TRAIN, tmp_path, resume=True)
+
+
+def test_duplicates_of_a_target_are_no_negatives_in_training(tmp_path: Path) -> None:
+    data = triplets()
+    alike = Triplets(
+        data.name, data.pictures, data.labels * 0, data.references, data.targets, data.feedback
+    )  # every picture counts as the same
+    train(model(), alike, replace(TRAIN, steps=2), tmp_path)
+    assert all(line["loss"] == 0 for line in read_metrics(tmp_path) if "loss" in line)
+
+
+def test_an_unknown_metric_lists_what_was_measured(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"'recall'; choose from: validation/recall@1"):
+        trained(tmp_path, replace(TRAIN, metric="recall"))
+
+
+PLAIN = ("scale", "language.embedding.weight", "composer.positions.0.table", "composer.projections.0.1.weight")
+
+
+def test_the_trunk_learns_at_its_own_rate_and_only_matrices_decay() -> None:
+    retriever = model()
+    optimizer = make_optimizer(retriever, replace(TRAIN, trunk_rate=0.1, weight_decay=0.3))
+    for name, parameter in retriever.named_parameters():
+        group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
+        assert group["factor"] == (0.1 if name.startswith("trunk.") else 1.0)
+        assert group["weight_decay"] == (0.0 if "bias" in name or "norm" in name or name in PLAIN else 0.3)
+
+
+def test_nothing_left_to_learn_is_refused() -> None:
+    retriever = model()
+    retriever.freeze(["trunk", "language", "composer", "scale"])
+    with pytest.raises(ConfigError, match="leaves nothing to learn"):
+        make_optimizer(retriever, TRAIN)
+    with pytest.raises(UnknownNameError, match="part to freeze 'head'"):
+        retriever.freeze(["head"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"steps": 0}, {"learning_rate": 0.0}, {"clip": -1.0}, {"hold_out": 1.0}, {"batch": 10, "accumulate": 3}, {"batch": 1}],
+)
+def test_settings_out_of_range_are_refused_by_name(changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(changes))):
+        replace(TRAIN, **changes)  # type: ignore[arg-type]
+
+
+def test_schedules_rise_and_fall_as_stated() -> None:
+    cosine = replace(TRAIN, steps=100, warmup=10, learning_rate=1.0)
+    assert [cosine.rate(0), cosine.rate(9)] == pytest.approx([0.1, 1.0])
+    assert cosine.rate(55) == pytest.approx(0.5)
+    assert cosine.rate(99) < 0.001
+    step = replace(cosine, schedule="step", warmup=0, decay_every=40, decay_factor=0.1)
+    assert [step.rate(39), step.rate(40), step.rate(80)] == pytest.approx([1.0, 0.1, 0.01])
+    assert replace(cosine, schedule="constant").rate(99) == 1.0
+
+
+def test_tensorboard_gets_numbers_and_example_queries(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trained(tmp_path)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    tags = events.Tags()
+    assert {"loss", "learning rate", "scale", "pictures per second", "validation/recall@1"} <= set(tags["scalars"])
+    assert tags["images"] == ["queries/0"]
+    assert len(events.Scalars("loss")) == 6
+    assert (tmp_path / METRICS).is_file()

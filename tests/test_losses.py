@@ -1,0 +1,48 @@
+"""Losses, derived again the slow way."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from itma.learn.losses import batch_classification, soft_triplet
+
+LABELS = st.lists(st.integers(0, 4), min_size=2, max_size=7)
+
+
+def rows(count: int, seed: int) -> torch.Tensor:
+    return torch.randn(count, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@given(LABELS, st.integers(0, 99))
+def test_classification_is_the_mean_cross_entropy_without_duplicates_of_the_target(labels: list[int], seed: int) -> None:
+    logits = rows(len(labels), seed) @ rows(len(labels), seed + 1).T
+    slow = 0.0
+    for i, label in enumerate(labels):
+        others = [math.exp(logits[i, j]) for j in range(len(labels)) if j == i or labels[j] != label]
+        slow -= math.log(math.exp(logits[i, i]) / sum(others)) / len(labels)
+    assert batch_classification(logits, torch.tensor(labels)).item() == pytest.approx(slow)
+
+
+@given(LABELS, st.integers(0, 99))
+def test_soft_triplet_is_the_mean_over_all_triplets_of_the_published_definition(labels: list[int], seed: int) -> None:
+    queries, targets = rows(len(labels), seed), rows(len(labels), seed + 1)
+    everything, both, N = torch.cat([queries, targets]), labels + labels, len(labels)
+    losses = [
+        math.log(1 + math.exp((everything[a] - everything[p]).square().sum() - (everything[a] - everything[n]).square().sum()))
+        for a in range(2 * N)
+        for p in [(a + N) % (2 * N)]
+        for n in range(2 * N)
+        if both[n] != both[a]
+    ]
+    expected = sum(losses) / len(losses) if losses else 0.0
+    assert soft_triplet(queries, targets, torch.tensor(labels)).item() == pytest.approx(expected)
+
+
+def test_both_losses_fall_where_queries_move_to_their_targets() -> None:
+    targets = torch.nn.functional.normalize(rows(6, 0), dim=1)
+    away, near, labels = torch.nn.functional.normalize(rows(6, 1), dim=1), targets, torch.arange(6)
+    assert batch_classification(16 * near @ targets.T, labels) < batch_classification(16 * away @ targets.T, labels)
+    assert soft_triplet(near, targets, labels) < soft_triplet(away, targets, labels)
