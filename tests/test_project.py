@@ -100,13 +100,13 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else(tmp_path: Path) -> N
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    tracked = {
+    on_disk = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "itma").rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
     assert "itma/py.typed" in packed
-    assert packed == tracked
+    assert packed == on_disk
 
 
 def citation() -> dict[str, object]:
