@@ -1,0 +1,250 @@
+"""The ray-caster: scenes and looks → pictures, in batches, on any device.
+
+Things and shadows are tested only for the samples inside their rectangles of the picture: flat lists of pairs
+(thing, sample) are intersected shape by shape, and the nearest hit of each sample is kept. Things are sampled several
+times to a pixel; the floor and the shadows on it, which are smooth, once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from itma.data.worlds.shapes.look import Look
+from itma.data.worlds.shapes.scenes import COLOURS, SHAPES, Scene
+from itma.data.worlds.shapes.solids import PENUMBRA, Solids, facing, lit, meet
+from itma.data.worlds.shapes.view import EYE, Rays, pairs, rectangles, runs
+
+SAMPLES = 3
+"""Samples of a pixel, along either side."""
+
+PALETTE: dict[str, tuple[int, int, int]] = {
+    "gray": (88, 88, 90),
+    "red": (196, 42, 40),
+    "blue": (44, 78, 214),
+    "green": (34, 128, 40),
+    "brown": (132, 78, 34),
+    "purple": (134, 44, 192),
+    "cyan": (46, 202, 206),
+    "yellow": (250, 222, 50),
+}
+"""Colour of a thing in full light, as sRGB bytes."""
+
+_FLOOR = 0.40
+"""How much light the floor returns, from 0 to 1."""
+_AMBIENT, _DIFFUSE, _SPECULAR = 0.34, 0.95, 0.4
+_SHADOW_MARGIN = 1.5 * (PENUMBRA[0] + PENUMBRA[1])
+_CONTACT = (0.14, 0.45)
+"""Around a thing the floor gets less of the ambient light: how far out, and how much less."""
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The samples that see a thing, ordered by thing."""
+
+    thing: torch.Tensor
+    """Index into the solids."""
+    pixel: torch.Tensor
+    """Index into all pixels of all pictures."""
+    depth: torch.Tensor
+    across: torch.Tensor
+    """Direction of the ray."""
+    row: torch.Tensor
+    """Row of samples."""
+    counts: list[int]
+    """How many are of each of SHAPES."""
+
+
+@torch.no_grad()
+def render(
+    scenes: Sequence[Scene],
+    looks: Sequence[Look],
+    height: int,
+    width: int,
+    *,
+    device: str | torch.device = "cpu",
+    cull: bool = True,
+) -> torch.Tensor:
+    """Pictures of scenes.
+
+    Args:
+        scenes: what to show.
+        looks: how, one for each scene.
+        height: of a picture, in pixels.
+        width: of a picture, in pixels.
+        device: where to compute.
+        cull: look for things and shadows only inside their bounding rectangles; the pictures are the same without.
+
+    Returns:
+        (scenes, 3, height, width) uint8 on `device`. A picture does not depend on the others of the batch.
+    """
+    device = torch.device(device)
+    solids = Solids.of(scenes, looks, COLOURS, device)
+    floor = _floor(solids, looks, height, width, cull)
+    if not len(solids):
+        return _to_bytes(floor)
+    hits = _cast(solids, len(scenes), height, width, cull)
+    colours = _shade(solids, hits, looks, Rays.of(height, width, SAMPLES, device), cull)
+    covered = torch.bincount(hits.pixel, minlength=floor[:, 0].numel()).view(len(scenes), height, width)
+    picture = floor * (1 - covered[:, None] / SAMPLES**2)
+    for channel in range(3):
+        seen = torch.zeros_like(covered, dtype=torch.float32).view(-1).index_add_(0, hits.pixel, colours[channel])
+        picture[:, channel] += seen.view(covered.shape) / SAMPLES**2
+    return _to_bytes(picture)
+
+
+@torch.no_grad()
+def visible(scene: Scene, look: Look, height: int, width: int) -> torch.Tensor:
+    """Which pixels of a picture show which thing.
+
+    Returns:
+        (things, height, width) bool: a pixel belongs to the thing that fills the most of it, or to none where the
+        floor fills more.
+    """
+    if not scene:
+        return torch.zeros(0, height, width, dtype=torch.bool)
+    solids = Solids.of([scene], [look], COLOURS, torch.device("cpu"))
+    hits = _cast(solids, 1, height, width, cull=True)
+    cell = solids.thing[hits.thing] * (height * width) + hits.pixel
+    filled = torch.bincount(cell, minlength=len(scene) * height * width).view(len(scene), height, width)
+    floor = SAMPLES**2 - filled.sum(0)
+    most, winner = filled.max(0)
+    return (torch.arange(len(scene))[:, None, None] == winner) & (most >= floor)
+
+
+def _to_bytes(light: torch.Tensor) -> torch.Tensor:
+    """Linear light to bytes, with a gamma of 2: exact arithmetic, so the same on every machine."""
+    return (light.clamp_(0, 1).sqrt_() * 255 + 0.5).to(torch.uint8)
+
+
+def _everything(count: int, rays: Rays, device: torch.device) -> torch.Tensor:
+    return torch.tensor([[0, rays.rows, 0, rays.columns]], device=device).expand(count, 4)
+
+
+def _cast(solids: Solids, pictures: int, height: int, width: int, cull: bool) -> Hits:
+    device = solids.x.device
+    rays = Rays.of(height, width, SAMPLES, device)
+    bounds = rectangles(solids.corners(), rays) if cull else _everything(len(solids), rays, device)
+    found = []
+    for shape, part in zip(SHAPES, solids.of_shape, strict=True):
+        tests = pairs(bounds[part])
+        met, depth = meet(shape, solids, part.start, tests, rays)
+        row_R = tests.row_P[met]
+        thing, row, column = tests.thing_R[row_R] + part.start, tests.row_R[row_R], tests.column_P[met]
+        sample = (solids.picture[thing] * rays.rows + row) * rays.columns + column
+        found.append((sample, depth, thing, row, column))
+    nearest = torch.full((pictures * rays.rows * rays.columns,), torch.inf, device=device)
+    for sample, depth, *_ in found:
+        nearest.scatter_reduce_(0, sample, depth, "amin")
+    kept = []
+    for sample, depth, thing, row, column in found:
+        front = torch.nonzero(depth <= nearest[sample])[:, 0]
+        kept.append((thing[front], depth[front], row[front], column[front]))
+    thing, depth, row, column = (torch.cat(parts) for parts in zip(*kept, strict=True))
+    pixel = (solids.picture[thing] * height + row // SAMPLES) * width + column // SAMPLES
+    return Hits(thing, pixel, depth, rays.x[column], row, [len(part[0]) for part in kept])
+
+
+def _shade(solids: Solids, hits: Hits, looks: Sequence[Look], rays: Rays, cull: bool) -> torch.Tensor:
+    """Linear light (3, hits) that the hits send to the camera."""
+    device = solids.x.device
+    away, up = rays.y[hits.row], rays.z[hits.row]
+    point = (EYE[0] + hits.depth * hits.across, EYE[1] + hits.depth * away, EYE[2] + hits.depth * up)
+    normals, start = [], 0
+    for shape, count in zip(SHAPES, hits.counts, strict=True):
+        part = slice(start, start + count)
+        normals.append(facing(shape, solids, hits.thing[part], (point[0][part], point[1][part], point[2][part])))
+        start += count
+    normal = torch.cat(normals, 1)
+    light = solids.light[:, hits.thing]
+    straight = (normal * light).sum(0).clamp(min=0)
+    open_to_light = _shadows_on_things(solids, hits, point, cull) * straight
+    ray = torch.stack([hits.across, away, up])
+    half = light - ray / (ray * ray).sum(0).sqrt()
+    gloss = (normal * half).sum(0).clamp(min=0) / (half * half).sum(0).sqrt()
+    for _ in range(5):
+        gloss = gloss * gloss  # to the 32nd power, by products alone: the same on every machine
+    ambient = _AMBIENT * (0.62 + 0.38 * normal[2]) * (0.7 + 0.3 * (point[2] / 0.3).clamp(max=1))
+    palette = (torch.tensor([PALETTE[colour] for colour in COLOURS], device=device) / 255) ** 2
+    lamp = _lamps(looks, device)[:, solids.picture[hits.thing]]
+    own = palette[solids.colour[hits.thing]].T
+    shine = gloss * (open_to_light > 0) * open_to_light.clamp(max=0.5) * 2
+    return own * (ambient + _DIFFUSE * open_to_light * lamp) + _SPECULAR * shine * lamp
+
+
+def _lamps(looks: Sequence[Look], device: torch.device) -> torch.Tensor:
+    """Colour of each picture's light: (3, pictures)."""
+    rows = [
+        (look.strength * (1 + 0.05 * look.warmth), look.strength, look.strength * (1 - 0.05 * look.warmth))
+        for look in looks
+    ]
+    return torch.tensor(rows, dtype=torch.float64).float().reshape(-1, 3).T.contiguous().to(device)
+
+
+def _shadows_on_things(solids: Solids, hits: Hits, point: tuple[torch.Tensor, ...], cull: bool) -> torch.Tensor:
+    """The share of the light that the other things of the picture let through to each hit."""
+    share = torch.ones_like(hits.depth)
+    counts = torch.bincount(hits.thing, minlength=len(solids))
+    starts = counts.cumsum(0) - counts
+    couples = _reaching(solids, cull)  # (things as casters, things as receivers)
+    for shape, part in zip(SHAPES, solids.of_shape, strict=True):
+        caster, receiver = torch.nonzero(couples[part]).unbind(1)
+        couple, index = runs(starts[receiver], counts[receiver])
+        if not len(index):
+            continue
+        through = lit(shape, solids, (caster + part.start)[couple], (point[0][index], point[1][index], point[2][index]))
+        share.scatter_reduce_(0, index, through, "amin")
+    return share
+
+
+def _reaching(solids: Solids, cull: bool) -> torch.Tensor:
+    """(T, T) bool: whether the shadow of one thing can reach another, by circles on the floor plan."""
+    same = solids.picture[:, None] == solids.picture
+    same &= ~torch.eye(len(solids), dtype=torch.bool, device=same.device)
+    if not cull:
+        return same
+    along_x, along_y = (solids.height / solids.light[2] * solids.light[axis] for axis in (0, 1))
+    from_x, from_y = solids.x[:, None] - solids.x, solids.y[:, None] - solids.y
+    square = (along_x**2 + along_y**2)[:, None]
+    share = ((from_x * along_x[:, None] + from_y * along_y[:, None]) / square).clamp(0, 1)
+    distance = ((from_x - share * along_x[:, None]) ** 2 + (from_y - share * along_y[:, None]) ** 2).sqrt()
+    reach = solids.radius.clone()
+    cubes = solids.of_shape[SHAPES.index("cube")]
+    reach[cubes] = reach[cubes] * 2**0.5
+    return same & (distance < reach[:, None] + reach + _SHADOW_MARGIN)
+
+
+def _floor(solids: Solids, looks: Sequence[Look], height: int, width: int, cull: bool) -> torch.Tensor:
+    """Linear light of the empty floor with the shadows on it: (pictures, 3, height, width)."""
+    device = solids.x.device
+    rays = Rays.of(height, width, 1, device)
+    depth = -EYE[2] / rays.z
+    y_row = EYE[1] + depth * rays.y
+    direct = torch.ones(len(looks), height, width, device=device)
+    around = torch.ones_like(direct)
+    margin = max(_SHADOW_MARGIN, _CONTACT[0])
+    bounds = (
+        rectangles(solids.corners(along_light=True, margin=margin), rays)
+        if cull
+        else _everything(len(solids), rays, device)
+    )
+    for shape, part in zip(SHAPES, solids.of_shape, strict=True):
+        tests = pairs(bounds[part])
+        row, thing = tests.row_R[tests.row_P], tests.thing_R[tests.row_P] + part.start
+        point = EYE[0] + depth[row] * rays.x[tests.column_P], y_row[row], torch.zeros((), device=device)
+        pixel = (solids.picture[thing] * height + row) * width + tests.column_P
+        direct.view(-1).scatter_reduce_(0, pixel, lit(shape, solids, thing, point), "amin")
+        x, y = point[0] - solids.x[thing], point[1] - solids.y[thing]
+        gap = ((x * x + y * y).sqrt() - solids.radius[thing]).clamp(min=0) / _CONTACT[0]
+        around.view(-1).scatter_reduce_(0, pixel, 1 - _CONTACT[1] * (1 - gap).clamp(min=0) ** 2, "amin")
+    numbers = [(look.floor, *look.centre, look.light[2]) for look in looks]
+    tone, centre_x, centre_y, upright = (
+        torch.tensor(numbers, dtype=torch.float64).float().to(device).reshape(-1, 4).T[:, :, None, None]
+    )
+    x, y = EYE[0] + depth[:, None] * rays.x, y_row[:, None]
+    fading = 1 - 0.035 * ((x - centre_x) ** 2 + (y - centre_y) ** 2)
+    direct *= _DIFFUSE * upright * fading.clamp(min=0.15)
+    around *= _AMBIENT * (0.4 + 0.6 * fading.clamp(min=0.15))
+    lamp = _lamps(looks, device).T[:, :, None, None]
+    light: torch.Tensor = (_FLOOR * tone)[:, None] * (around[:, None] + direct[:, None] * lamp)
+    return light

@@ -1,0 +1,223 @@
+"""Draws the scenes and sentences of a split: pure Python, the same everywhere for the same seed."""
+
+import heapq
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TypeVar
+
+from itma.data.worlds.shapes.config import COMBINATIONS, ShapesConfig
+from itma.data.worlds.shapes.scenes import (
+    COLOURS,
+    PLACES,
+    SHAPES,
+    THING_SIZES,
+    Change,
+    Description,
+    Kind,
+    Scene,
+    Thing,
+    scene_of,
+    unique_descriptions,
+)
+
+T = TypeVar("T")
+
+_WEIGHTS: dict[Kind, float] = {"add": 0.28, "remove": 0.2, "make colour": 0.2, "make shape": 0.18, "make size": 0.14}
+"""How often each kind is drawn; some draws come to nothing, so the shares that result differ a little."""
+_SHORTEST = 0.5
+"""How often a thing is named by a shortest description rather than a longer one."""
+_DRAWS_FOR_SHARING = 12
+"""Changes that are drawn in search of one that applies to enough scenes."""
+_DRAWS_FOR_NEWNESS = 60
+"""Changes that are drawn in search of one with a scene that this base has not led to yet."""
+
+
+class Dice:
+    """Random choices made from `random.Random(text).random()` alone, whose values Python promises to keep."""
+
+    def __init__(self, seed: str) -> None:
+        self.random = random.Random(seed).random
+
+    def below(self, count: int) -> int:
+        """A whole number from 0 to count − 1."""
+        return int(self.random() * count)
+
+    def choose(self, items: Sequence[T]) -> T:
+        """One of the items."""
+        return items[self.below(len(items))]
+
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """The items in random order."""
+        mixed = list(items)
+        for last in range(len(mixed) - 1, 0, -1):
+            other = self.below(last + 1)
+            mixed[last], mixed[other] = mixed[other], mixed[last]
+        return mixed
+
+
+@dataclass(frozen=True)
+class Modification:
+    """One change and the base scenes it is asked of."""
+
+    change: Change
+    bases: tuple[int, ...]
+
+
+def base_scenes(config: ShapesConfig, split: str) -> list[Scene]:
+    """The references of a split, their numbers of things spread evenly."""
+    dice = Dice(f"shapes/{config.seed}/{split}/scenes")
+    fewest, most = config.objects
+    counts = range(fewest, max(fewest, most - 1) + 1)  # room for one more
+    wanted = dice.shuffled([counts[index % len(counts)] for index in range(config.scenes(split))])
+    allowed = _in_order(split)
+    scenes: dict[Scene, int] = {}
+    result = []
+    for size in wanted:
+        for _ in range(20):  # small scenes can run out: then two references look the same, and share a label
+            places = dice.shuffled(PLACES)[:size]
+            scene = scene_of(*(Thing(*dice.choose(allowed), dice.choose(THING_SIZES), place) for place in places))
+            if scene not in scenes:
+                break
+        scenes[scene] = 1
+        result.append(scene)
+    return result
+
+
+def modifications(config: ShapesConfig, split: str, bases: Sequence[Scene]) -> Iterator[Modification]:
+    """Changes until every base scene has had `config.changes` of them.
+
+    The base that has had the fewest is served first; a change is then asked of others too, up to `config.repeats` bases
+    in all.
+    """
+    dice = Dice(f"shapes/{config.seed}/{split}/changes")
+    deck = _Deck(config, split, bases, dice)
+    wanted = [config.changes] * len(bases)
+    queue = [(-config.changes, dice.random(), base) for base in range(len(bases))]
+    heapq.heapify(queue)
+    while queue:
+        need, _, base = heapq.heappop(queue)
+        if -need != wanted[base]:
+            continue
+        best: tuple[Change, list[int]] | None = None
+        for _ in range(_DRAWS_FOR_SHARING):
+            change = deck.draw(base)
+            sharing = [base, *deck.others(change, base, wanted)]
+            if best is None or len(sharing) > len(best[1]):
+                best = change, sharing
+            if len(sharing) == config.repeats:
+                break
+        assert best is not None
+        change, sharing = best
+        for one in sharing:
+            deck.made[one].add(change.apply(bases[one]))
+            wanted[one] -= 1
+            if wanted[one]:
+                heapq.heappush(queue, (-wanted[one], dice.random(), one))
+        yield Modification(change, tuple(sharing))
+
+
+class _Deck:
+    """All that is known about the base scenes of a split while changes are drawn for them."""
+
+    def __init__(self, config: ShapesConfig, split: str, bases: Sequence[Scene], dice: Dice) -> None:
+        self.bases, self.dice, self.repeats = bases, dice, config.repeats
+        self.fewest, self.most = config.objects
+        self.allowed, self.order = COMBINATIONS[split], _in_order(split)
+        self.made: list[set[Scene]] = [{scene} for scene in bases]
+        self.named = [unique_descriptions(scene) for scene in bases]
+        self.with_thing: dict[Description, list[int]] = {}
+        self.with_room: dict[str, list[int]] = {place: [] for place in PLACES}
+        for base, scene in enumerate(bases):
+            for description in self.named[base]:
+                self.with_thing.setdefault(description, []).append(base)
+            if len(scene) < self.most:
+                taken = {thing.place for thing in scene}
+                for place in PLACES:
+                    if place not in taken:
+                        self.with_room[place].append(base)
+
+    def draw(self, base: int) -> Change:
+        """A change that applies to a base; its result is new to the base unless that is hard to find."""
+        for draws in count(1):  # every thing can be made another size, so that some draw succeeds
+            change = self._draw(self.bases[base], self.named[base])
+            if change is not None and (
+                draws >= _DRAWS_FOR_NEWNESS or change.apply(self.bases[base]) not in self.made[base]
+            ):
+                return change
+        raise AssertionError("counting ended")
+
+    def others(self, change: Change, base: int, wanted: Sequence[int]) -> list[int]:
+        """Further bases, as many as share a change, that still want one and that this one leads to a new scene."""
+        if change.kind == "add":
+            place = change.thing.place
+            assert place is not None
+            candidates = self.with_room[place]
+        else:
+            candidates = self.with_thing[change.thing]
+        found: list[int] = []
+        start = self.dice.below(len(candidates))
+        for offset in range(len(candidates)):
+            if len(found) == self.repeats - 1:
+                break
+            other = candidates[(start + offset) % len(candidates)]
+            if other != base and wanted[other] and self._leads_on(change, other):
+                found.append(other)
+        return found
+
+    def _leads_on(self, change: Change, base: int) -> bool:
+        scene = self.bases[base]
+        if change.kind == "remove" and len(scene) <= self.fewest:
+            return False
+        if change.value is not None:
+            thing = scene[self.named[base][change.thing]]
+            altered = replace(thing, **{change.kind.removeprefix("make "): change.value})
+            if altered == thing or (altered.shape, altered.colour) not in self.allowed:
+                return False
+        return change.apply(scene) not in self.made[base]
+
+    def _draw(self, scene: Scene, named: dict[Description, int]) -> Change | None:
+        dice = self.dice
+        kind = self._kind()
+        if kind == "add":
+            if len(scene) >= self.most:
+                return None
+            taken = {thing.place for thing in scene}
+            place = dice.choose([place for place in PLACES if place not in taken])
+            shape, colour = dice.choose(self.order)
+            return Change("add", Description(place, dice.choose(THING_SIZES), colour, shape))
+        index = dice.below(len(scene))
+        thing = scene[index]
+        value = None
+        if kind == "remove":
+            if len(scene) <= self.fewest:
+                return None
+        else:
+            values = self._values(kind, thing)
+            if not values:
+                return None
+            value = dice.choose(values)
+        names = [description for description, one in named.items() if one == index]
+        shortest = [name for name in names if name.length == names[0].length]
+        longer = names[len(shortest) :]
+        return Change(kind, dice.choose(shortest if dice.random() < _SHORTEST or not longer else longer), value)
+
+    def _kind(self) -> Kind:
+        point = self.dice.random()
+        for kind, weight in _WEIGHTS.items():
+            point -= weight
+            if point < 0:
+                return kind
+        return "add"
+
+    def _values(self, kind: Kind, thing: Thing) -> list[str]:
+        if kind == "make colour":
+            return [c for c in COLOURS if c != thing.colour and (thing.shape, c) in self.allowed]
+        if kind == "make shape":
+            return [s for s in SHAPES if s != thing.shape and (s, thing.colour) in self.allowed]
+        return [size for size in THING_SIZES if size != thing.size]
+
+
+def _in_order(split: str) -> list[tuple[str, str]]:
+    return [(shape, colour) for shape in SHAPES for colour in COLOURS if (shape, colour) in COMBINATIONS[split]]
