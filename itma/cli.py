@@ -137,7 +137,7 @@ def train(
     changes: dict[str, str],
     device: str,
 ) -> None:
-    """Train a model on DATA (shapes) and leave a run folder.
+    r"""Train a model on DATA (shapes) and leave a run folder.
 
     \b
     itma train shapes --model tirg --steps 300
@@ -220,12 +220,12 @@ def index(context: click.Context, run: Path, folder: Path, catalogue: Path, repl
     """
     from itma import stages
 
-    made = stages.index(
-        run, folder, catalogue, replace_existing=replace, device=device, progress=_bars(context)
-    )
+    made = stages.index(run, folder, catalogue, replace_existing=replace, device=device, progress=_bars(context))
     click.echo(f"indexed {len(made):,} pictures into {catalogue}")
     if made.skipped:
-        click.echo(f"skipped {len(made.skipped):,} that could not be read (all in {catalogue / 'skipped.csv'}):", err=True)
+        click.echo(
+            f"skipped {len(made.skipped):,} that could not be read (all in {catalogue / 'skipped.csv'}):", err=True
+        )
         for skipped in made.skipped[:10]:
             click.echo(f"  {skipped}", err=True)
 
@@ -237,7 +237,7 @@ def index(context: click.Context, run: Path, folder: Path, catalogue: Path, repl
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many answers.")
 @_device
 def search(catalogue: Path, image: Path | None, text: str | None, k: int, device: str) -> None:
-    """Search CATALOGUE by a picture, a sentence, or both; best first.
+    r"""Search CATALOGUE by a picture, a sentence, or both; best first.
 
     \b
     itma search catalogue/ --image a.jpg --text "make red cube blue" -k 5

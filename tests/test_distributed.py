@@ -69,7 +69,9 @@ def test_two_processes_have_the_loss_and_gradients_of_one(two_processes: Path, l
         two = torch.load(two_processes / f"{loss}-{rank}.pt", weights_only=True)
         assert two.keys() == one.keys()
         for name, values in one.items():
-            torch.testing.assert_close(two[name], values, atol=1e-5, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(
+                two[name], values, atol=1e-5, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
+            )
 
 
 def test_a_run_of_two_processes_leaves_one_run_folder(two_processes: Path) -> None:
@@ -81,6 +83,8 @@ def test_a_batch_that_does_not_split_evenly_is_refused(monkeypatch: pytest.Monke
 
     config = replace(ALONE, batch=9)
     plan = Plan(triplets().references, batch=9, seed=0)
-    with pytest.raises(ConfigError, match="split evenly over 2 processes"):
-        with _batches(triplets(), plan, config, model(), Processes(0, 2), [0]):
-            pass
+    with (
+        pytest.raises(ConfigError, match="split evenly over 2 processes"),
+        _batches(triplets(), plan, config, model(), Processes(0, 2), [0]),
+    ):
+        pass

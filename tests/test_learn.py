@@ -106,7 +106,9 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_keeps_the_last_good_ch
     assert not any(tensor.isnan().any() for tensor in Retriever.load(tmp_path / "run").state_dict().values())
 
 
-def test_a_full_disk_while_saving_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_while_saving_leaves_the_earlier_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original, calls = run_folder.save_file, []
 
     def full(tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -189,7 +191,14 @@ def test_nothing_left_to_learn_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"steps": 0}, {"learning_rate": 0.0}, {"clip": -1.0}, {"hold_out": 1.0}, {"batch": 10, "accumulate": 3}, {"batch": 1}],
+    [
+        {"steps": 0},
+        {"learning_rate": 0.0},
+        {"clip": -1.0},
+        {"hold_out": 1.0},
+        {"batch": 10, "accumulate": 3},
+        {"batch": 1},
+    ],
 )
 def test_settings_out_of_range_are_refused_by_name(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes))):

@@ -17,7 +17,9 @@ def rows(count: int, seed: int) -> torch.Tensor:
 
 
 @given(LABELS, st.integers(0, 99))
-def test_classification_is_the_mean_cross_entropy_without_duplicates_of_the_target(labels: list[int], seed: int) -> None:
+def test_classification_is_the_mean_cross_entropy_without_duplicates_of_the_target(
+    labels: list[int], seed: int
+) -> None:
     logits = rows(len(labels), seed) @ rows(len(labels), seed + 1).T
     slow = 0.0
     for i, label in enumerate(labels):
@@ -31,7 +33,10 @@ def test_soft_triplet_is_the_mean_over_all_triplets_of_the_published_definition(
     queries, targets = rows(len(labels), seed), rows(len(labels), seed + 1)
     everything, both, N = torch.cat([queries, targets]), labels + labels, len(labels)
     losses = [
-        math.log(1 + math.exp((everything[a] - everything[p]).square().sum() - (everything[a] - everything[n]).square().sum()))
+        math.log(
+            1
+            + math.exp((everything[a] - everything[p]).square().sum() - (everything[a] - everything[n]).square().sum())
+        )
         for a in range(2 * N)
         for p in [(a + N) % (2 * N)]
         for n in range(2 * N)

@@ -1,13 +1,17 @@
 """Triplets by the name of their data set: what `itma train NAME` and `itma evaluate NAME` look up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from itma.data.triplets import Triplets
 from itma.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from itma.data.worlds.shapes import ShapesConfig
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def _shapes(config: DataConfig, split: str, progress: bool, device: torch.device
     return shapes.World(shapes_config(config)).triplets(split, progress=progress, device=device)
 
 
-def shapes_config(config: DataConfig):  # type: ignore[no-untyped-def]
+def shapes_config(config: DataConfig) -> "ShapesConfig":
     """The shapes world's own configuration."""
     from itma.data.worlds import shapes
 
@@ -71,7 +75,7 @@ def shapes_config(config: DataConfig):  # type: ignore[no-untyped-def]
     return replace(shapes.SIZES[config.size], seed=config.seed)
 
 
-def _no_split(split: str, known: dict[str, Triplets]) -> Triplets:
+def _no_split(split: str, known: Mapping[str, Triplets]) -> Triplets:
     raise UnknownNameError("split", split, known)
 
 

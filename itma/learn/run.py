@@ -1,12 +1,12 @@
 """The run folder: checkpoints that survive a crash, and everything needed to go on or to answer.
 
-    runs/2026-01-31_12-00-00_itma/
-      run.json             settings of model, training and data, and what they ran on
-      metrics.jsonl        one line for each logged step
-      checkpoints.json     which checkpoint is the last and which the best; replaced in one step
-      step-000600/         model.safetensors, config.json, tokenizer.json, manifest.json,
-                           optimizer.safetensors, state.json
-      events.out.tfevents… for TensorBoard
+runs/2026-01-31_12-00-00_itma/
+  run.json             settings of model, training and data, and what they ran on
+  metrics.jsonl        one line for each logged step
+  checkpoints.json     which checkpoint is the last and which the best; replaced in one step
+  step-000600/         model.safetensors, config.json, tokenizer.json, manifest.json,
+                       optimizer.safetensors, state.json
+  events.out.tfevents… for TensorBoard
 """
 
 import json
@@ -59,7 +59,7 @@ def save_checkpoint(
 ) -> Path:
     """Write one checkpoint, point at it, and remove those that are neither last nor best.
 
-    Until the pointer is replaced, the earlier checkpoints count: a crash or a full disk at any moment leaves them whole.
+    Until the pointer is replaced, the earlier checkpoints count: a crash or a full disk leaves them whole.
 
     Raises:
         StorageError: writing failed; the earlier checkpoints are untouched.

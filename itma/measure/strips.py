@@ -12,7 +12,9 @@ GREEN, GREY = (0, 140, 60), (150, 150, 150)
 FRAME, GAP, CAPTION = 3, 6, 18
 
 
-def query_strip(model: Retriever, triplets: Triplets, evaluation: Evaluation, row: int, *, hits: int = 5) -> torch.Tensor:
+def query_strip(
+    model: Retriever, triplets: Triplets, evaluation: Evaluation, row: int, *, hits: int = 5
+) -> torch.Tensor:
     """One row of an evaluation as a picture.
 
     Args:
@@ -26,7 +28,7 @@ def query_strip(model: Retriever, triplets: Triplets, evaluation: Evaluation, ro
         uint8 (3, height, width): the sentence and the target's rank on top, below it the reference, a gap, and the
         hits, framed green where right.
     """
-    best = evaluation.top(model, triplets, [row], k=hits)[0]
+    best, _ = evaluation.top(model, triplets, [row], k=hits)[0]
     label = triplets.labels[triplets.targets[row]]
     size: Preprocess = model.preprocess
     pictures = triplets.pictures.load([triplets.references[row], *best], size)

@@ -57,7 +57,9 @@ class RetrieverConfig:
         elif isinstance(self.options, dict):
             object.__setattr__(self, "options", from_plain(kind, self.options))
         elif not isinstance(self.options, kind):
-            raise ConfigError(f"options of {self.composer!r} must be {kind.__name__}, not {type(self.options).__name__}")
+            raise ConfigError(
+                f"options of {self.composer!r} must be {kind.__name__}, not {type(self.options).__name__}"
+            )
 
 
 class Retriever(nn.Module):
@@ -81,7 +83,7 @@ class Retriever(nn.Module):
             (-(-config.preprocess.height // 2 ** (level + 1)), -(-config.preprocess.width // 2 ** (level + 1)))
             for level in config.trunk.levels
         )
-        self.composer = composer(config.options, Place(trunk.channels, grids, config.dim))  # type: ignore[call-arg]
+        self.composer = composer(config.options, Place(trunk.channels, grids, config.dim))
         self.scale = nn.Parameter(torch.tensor(START_SCALE))
         self._frozen: tuple[str, ...] = ()
 
@@ -196,7 +198,9 @@ class Retriever(nn.Module):
         if maps is None and feedback is None:
             raise FeedbackError("a query needs a reference picture, a feedback sentence, or both; both are absent")
         if maps is not None and feedback is not None and len(maps[0]) != len(feedback):
-            raise FeedbackError(f"{len(maps[0])} references were given with {len(feedback)} sentences; one each, please")
+            raise FeedbackError(
+                f"{len(maps[0])} references were given with {len(feedback)} sentences; one each, please"
+            )
         with self._answering():
             words = None
             if feedback is not None and self.language is not None:
@@ -222,7 +226,7 @@ class Retriever(nn.Module):
     # -- the folder ---------------------------------------------------------------------------------------------------
 
     def fingerprint(self) -> str:
-        """sha256 over weights, shape, preprocessing and words: two models that answer alike by construction share it."""
+        """sha256 over weights, shape, preprocessing and words: models that answer alike share it."""
         digest = hashlib.sha256()
         digest.update(json.dumps([FORMAT, to_plain(self.config), self.trunk.description], sort_keys=True).encode())
         digest.update(self.tokenizer.to_json().encode())

@@ -40,7 +40,7 @@ class TrunkConfig:
     """
 
     name: str = "resnet-small"
-    """A name in `KNOWN` (weights from scratch), a local folder in the format of `transformers`, or a name on its hub."""
+    """A name in `KNOWN` (weights from scratch), a local folder as `transformers` writes it, or a name on its hub."""
     levels: tuple[int, ...] = (3,)
     """The stages whose maps are used, ascending; stage 1…4 has stride 4, 8, 16, 32 pixels."""
     weights: str | None = None
@@ -159,4 +159,5 @@ def _cut(config: "PretrainedConfig", levels: Sequence[int]) -> "PretrainedConfig
             settings[name] = settings[name][: max(levels)]
     for name in ("stage_names", "_out_features", "_out_indices", "out_features", "out_indices"):
         settings.pop(name, None)
-    return type(config)(**settings, out_features=[f"stage{level}" for level in levels])
+    settings["out_features"] = [f"stage{level}" for level in levels]
+    return type(config)(**settings)

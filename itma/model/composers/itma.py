@@ -56,9 +56,7 @@ class Itma(Composer):
             raise ConfigError(f"model.dim={place.dim} must be a multiple of options.heads={options.heads}")
         self.options = options
         self.projections = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(channels, place.dim, 1, bias=False), nn.BatchNorm2d(place.dim, eps=1e-3), nn.ReLU()
-            )
+            nn.Sequential(nn.Conv2d(channels, place.dim, 1, bias=False), nn.BatchNorm2d(place.dim, eps=1e-3), nn.ReLU())
             for channels in place.channels
         )
         self.positions = nn.ModuleList(Positions(options.positions, place.dim, grid) for grid in place.grids)
@@ -102,7 +100,7 @@ class Itma(Composer):
             assert pictures_BD is not None
             return pictures_BD
         count_B1 = words.mask_BT.sum(1, keepdim=True)
-        words_BD = (parts[-1] * words.mask_BT[:, :, None]).sum(1) / count_B1.clamp(min=1)
+        words_BD: torch.Tensor = (parts[-1] * words.mask_BT[:, :, None]).sum(1) / count_B1.clamp(min=1)
         if pictures_BD is None:
             return words_BD
         return torch.where(count_B1 > 0, (pictures_BD + words_BD) / 2, pictures_BD)

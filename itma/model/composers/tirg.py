@@ -28,7 +28,8 @@ class Tirg(PooledComposer):
         """See `PooledComposer`."""
         both = torch.cat([picture_BD, sentence_BD], 1)
         kept = torch.sigmoid(self.gate(both)) * picture_BD
-        return self.weights[0] * kept + self.weights[1] * self.residual(both)
+        composed: torch.Tensor = self.weights[0] * kept + self.weights[1] * self.residual(both)
+        return composed
 
 
 @register("tirg-last-map")
