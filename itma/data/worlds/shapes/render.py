@@ -12,7 +12,7 @@ import torch
 
 from itma.data.worlds.shapes.look import Look
 from itma.data.worlds.shapes.scenes import COLOURS, SHAPES, Scene
-from itma.data.worlds.shapes.solids import PENUMBRA, Solids, facing, lit, meet
+from itma.data.worlds.shapes.solids import PENUMBRA, Solids, Vectors, facing, lit, meet
 from itma.data.worlds.shapes.view import EYE, Rays, pairs, rectangles, runs
 
 SAMPLES = 3
@@ -40,7 +40,7 @@ _CONTACT = (0.14, 0.45)
 
 @dataclass(frozen=True)
 class Hits:
-    """The samples that see a thing, ordered by thing."""
+    """The samples that see a thing of one shape, ordered by thing."""
 
     thing: torch.Tensor
     """Index into the solids."""
@@ -48,11 +48,11 @@ class Hits:
     """Index into all pixels of all pictures."""
     depth: torch.Tensor
     across: torch.Tensor
-    """Direction of the ray."""
-    row: torch.Tensor
-    """Row of samples."""
-    counts: list[int]
-    """How many are of each of SHAPES."""
+    """The ray's direction: x, …"""
+    away: torch.Tensor
+    """… y, …"""
+    up: torch.Tensor
+    """… and z."""
 
 
 @torch.no_grad()
@@ -84,13 +84,17 @@ def render(
     if not len(solids):
         return _to_bytes(floor)
     hits = _cast(solids, len(scenes), height, width, cull)
-    colours = _shade(solids, hits, looks, Rays.of(height, width, SAMPLES, device), cull)
-    covered = torch.bincount(hits.pixel, minlength=floor[:, 0].numel()).view(len(scenes), height, width)
-    picture = floor * (1 - covered[:, None] / SAMPLES**2)
-    for channel in range(3):
-        seen = torch.zeros_like(covered, dtype=torch.float32).view(-1).index_add_(0, hits.pixel, colours[channel])
-        picture[:, channel] += seen.view(covered.shape) / SAMPLES**2
-    return _to_bytes(picture)
+    couples = _reaching(solids, cull)
+    light = torch.zeros(3, len(scenes) * height * width, device=device)
+    free = torch.full_like(light[0], SAMPLES**2)
+    for shape, seen in zip(SHAPES, hits, strict=True):
+        colours = _shade(shape, solids, seen, looks, couples)
+        for channel, colour in zip(light, colours, strict=True):
+            channel.index_add_(0, seen.pixel, colour)
+        free.index_add_(0, seen.pixel, seen.pixel.new_full((), -1, dtype=torch.float32).expand(len(seen.pixel)))
+    each = (len(scenes), height, width)
+    floor *= free.view(each)[:, None]
+    return _to_bytes((floor + light.view(3, *each).transpose(0, 1)) / SAMPLES**2)
 
 
 @torch.no_grad()
@@ -105,7 +109,7 @@ def visible(scene: Scene, look: Look, height: int, width: int) -> torch.Tensor:
         return torch.zeros(0, height, width, dtype=torch.bool)
     solids = Solids.of([scene], [look], COLOURS, torch.device("cpu"))
     hits = _cast(solids, 1, height, width, cull=True)
-    cell = solids.thing[hits.thing] * (height * width) + hits.pixel
+    cell = torch.cat([solids.thing[seen.thing] * (height * width) + seen.pixel for seen in hits])
     filled = torch.bincount(cell, minlength=len(scene) * height * width).view(len(scene), height, width)
     floor = SAMPLES**2 - filled.sum(0)
     most, winner = filled.max(0)
@@ -121,7 +125,7 @@ def _everything(count: int, rays: Rays, device: torch.device) -> torch.Tensor:
     return torch.tensor([[0, rays.rows, 0, rays.columns]], device=device).expand(count, 4)
 
 
-def _cast(solids: Solids, pictures: int, height: int, width: int, cull: bool) -> Hits:
+def _cast(solids: Solids, pictures: int, height: int, width: int, cull: bool) -> list[Hits]:
     device = solids.x.device
     rays = Rays.of(height, width, SAMPLES, device)
     bounds = rectangles(solids.corners(), rays) if cull else _everything(len(solids), rays, device)
@@ -129,47 +133,63 @@ def _cast(solids: Solids, pictures: int, height: int, width: int, cull: bool) ->
     for shape, part in zip(SHAPES, solids.of_shape, strict=True):
         tests = pairs(bounds[part])
         met, depth = meet(shape, solids, part.start, tests, rays)
-        row_R = tests.row_P[met]
-        thing, row, column = tests.thing_R[row_R] + part.start, tests.row_R[row_R], tests.column_P[met]
-        sample = (solids.picture[thing] * rays.rows + row) * rays.columns + column
-        found.append((sample, depth, thing, row, column))
+        row_R = tests.row_P.index_select(0, met)
+        column = tests.column_P.index_select(0, met)
+        first_R = (solids.picture[tests.thing_R + part.start] * rays.rows + tests.row_R) * rays.columns
+        sample = first_R.index_select(0, row_R) + column
+        found.append((sample, depth, tests.thing_R + part.start, tests.row_R, row_R, column))
     nearest = torch.full((pictures * rays.rows * rays.columns,), torch.inf, device=device)
     for sample, depth, *_ in found:
         nearest.scatter_reduce_(0, sample, depth, "amin")
     kept = []
-    for sample, depth, thing, row, column in found:
-        front = torch.nonzero(depth <= nearest[sample])[:, 0]
-        kept.append((thing[front], depth[front], row[front], column[front]))
-    thing, depth, row, column = (torch.cat(parts) for parts in zip(*kept, strict=True))
-    pixel = (solids.picture[thing] * height + row // SAMPLES) * width + column // SAMPLES
-    return Hits(thing, pixel, depth, rays.x[column], row, [len(part[0]) for part in kept])
+    pixel_of_column = torch.arange(rays.columns, device=device) // SAMPLES
+    for sample, depth, thing_R, row_of_R, row_R, column in found:
+        front = torch.nonzero(depth <= nearest.index_select(0, sample))[:, 0]
+        column, row_R = column.index_select(0, front), row_R.index_select(0, front)
+        first_R = (solids.picture[thing_R] * height + row_of_R // SAMPLES) * width
+        kept.append(
+            Hits(
+                thing=thing_R.index_select(0, row_R),
+                pixel=first_R.index_select(0, row_R) + pixel_of_column.index_select(0, column),
+                depth=depth.index_select(0, front),
+                across=rays.x.index_select(0, column),
+                away=rays.y[row_of_R].index_select(0, row_R),
+                up=rays.z[row_of_R].index_select(0, row_R),
+            )
+        )
+    return kept
 
 
-def _shade(solids: Solids, hits: Hits, looks: Sequence[Look], rays: Rays, cull: bool) -> torch.Tensor:
-    """Linear light (3, hits) that the hits send to the camera."""
-    device = solids.x.device
-    away, up = rays.y[hits.row], rays.z[hits.row]
-    point = (EYE[0] + hits.depth * hits.across, EYE[1] + hits.depth * away, EYE[2] + hits.depth * up)
-    normals, start = [], 0
-    for shape, count in zip(SHAPES, hits.counts, strict=True):
-        part = slice(start, start + count)
-        normals.append(facing(shape, solids, hits.thing[part], (point[0][part], point[1][part], point[2][part])))
-        start += count
-    normal = torch.cat(normals, 1)
-    light = solids.light[:, hits.thing]
-    straight = (normal * light).sum(0).clamp(min=0)
-    open_to_light = _shadows_on_things(solids, hits, point, cull) * straight
-    ray = torch.stack([hits.across, away, up])
-    half = light - ray / (ray * ray).sum(0).sqrt()
-    gloss = (normal * half).sum(0).clamp(min=0) / (half * half).sum(0).sqrt()
+def _shade(
+    shape: str, solids: Solids, hits: Hits, looks: Sequence[Look], couples: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Linear red, green and blue that the hits send to the camera."""
+    thing = hits.thing
+    ray = hits.across, hits.away, hits.up
+    point = (EYE[0] + hits.depth * ray[0], EYE[1] + hits.depth * ray[1], EYE[2] + hits.depth * ray[2])
+    normal = facing(shape, solids, thing, point)
+    light = tuple(one.index_select(0, thing) for one in solids.light)
+    direct = _dot(normal, light).clamp_(min=0) * _through(solids, thing, point, couples)
+    per_length = 1 / _dot(ray, ray).sqrt_()
+    half = tuple(one - other * per_length for one, other in zip(light, ray, strict=True))
+    gloss = _dot(normal, half).clamp_(min=0) / _dot(half, half).sqrt_()
     for _ in range(5):
         gloss = gloss * gloss  # to the 32nd power, by products alone: the same on every machine
-    ambient = _AMBIENT * (0.62 + 0.38 * normal[2]) * (0.7 + 0.3 * (point[2] / 0.3).clamp(max=1))
-    palette = (torch.tensor([PALETTE[colour] for colour in COLOURS], device=device) / 255) ** 2
-    lamp = _lamps(looks, device)[:, solids.picture[hits.thing]]
-    own = palette[solids.colour[hits.thing]].T
-    shine = gloss * (open_to_light > 0) * open_to_light.clamp(max=0.5) * 2
-    return own * (ambient + _DIFFUSE * open_to_light * lamp) + _SPECULAR * shine * lamp
+    gloss *= _SPECULAR * (direct * 2).clamp_(max=1)
+    ambient = (0.62 + 0.38 * normal[2]) * (0.7 * _AMBIENT + _AMBIENT * point[2].clamp(max=0.3))
+    device = thing.device
+    own = ((torch.tensor([PALETTE[colour] for colour in COLOURS], device=device) / 255) ** 2)[solids.colour]
+    lamp = _lamps(looks, device)[:, solids.picture]
+    return tuple(
+        own[:, channel].index_select(0, thing) * ambient
+        + (own[:, channel] * lamp[channel] * _DIFFUSE).index_select(0, thing) * direct
+        + lamp[channel].index_select(0, thing) * gloss
+        for channel in range(3)
+    )
+
+
+def _dot(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    return one[0] * other[0] + one[1] * other[1] + one[2] * other[2]
 
 
 def _lamps(looks: Sequence[Look], device: torch.device) -> torch.Tensor:
@@ -181,18 +201,18 @@ def _lamps(looks: Sequence[Look], device: torch.device) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.float64).float().reshape(-1, 3).T.contiguous().to(device)
 
 
-def _shadows_on_things(solids: Solids, hits: Hits, point: tuple[torch.Tensor, ...], cull: bool) -> torch.Tensor:
-    """The share of the light that the other things of the picture let through to each hit."""
-    share = torch.ones_like(hits.depth)
-    counts = torch.bincount(hits.thing, minlength=len(solids))
+def _through(solids: Solids, thing: torch.Tensor, point: Vectors, couples: torch.Tensor) -> torch.Tensor:
+    """The share of the light that the other things let through to points on things, which are ordered by thing."""
+    share = torch.ones_like(point[0])
+    counts = torch.bincount(thing, minlength=len(solids))
     starts = counts.cumsum(0) - counts
-    couples = _reaching(solids, cull)  # (things as casters, things as receivers)
     for shape, part in zip(SHAPES, solids.of_shape, strict=True):
-        caster, receiver = torch.nonzero(couples[part]).unbind(1)
-        couple, index = runs(starts[receiver], counts[receiver])
-        if not len(index):
+        caster, receiver = torch.nonzero(couples[part] & (counts > 0)).unbind(1)
+        if not len(caster):
             continue
-        through = lit(shape, solids, (caster + part.start)[couple], (point[0][index], point[1][index], point[2][index]))
+        couple, index = runs(starts[receiver], counts[receiver])
+        there = (point[0].index_select(0, index), point[1].index_select(0, index), point[2].index_select(0, index))
+        through = lit(shape, solids, (caster + part.start).index_select(0, couple), there)
         share.scatter_reduce_(0, index, through, "amin")
     return share
 
@@ -230,12 +250,15 @@ def _floor(solids: Solids, looks: Sequence[Look], height: int, width: int, cull:
     )
     for shape, part in zip(SHAPES, solids.of_shape, strict=True):
         tests = pairs(bounds[part])
-        row, thing = tests.row_R[tests.row_P], tests.thing_R[tests.row_P] + part.start
-        point = EYE[0] + depth[row] * rays.x[tests.column_P], y_row[row], torch.zeros((), device=device)
-        pixel = (solids.picture[thing] * height + row) * width + tests.column_P
+        thing_R = tests.thing_R + part.start
+        thing = thing_R.index_select(0, tests.row_P)
+        along = depth[tests.row_R].index_select(0, tests.row_P) * rays.x.index_select(0, tests.column_P)
+        point = EYE[0] + along, y_row[tests.row_R].index_select(0, tests.row_P), torch.zeros((), device=device)
+        first_R = (solids.picture[thing_R] * height + tests.row_R) * width
+        pixel = first_R.index_select(0, tests.row_P) + tests.column_P
         direct.view(-1).scatter_reduce_(0, pixel, lit(shape, solids, thing, point), "amin")
-        x, y = point[0] - solids.x[thing], point[1] - solids.y[thing]
-        gap = ((x * x + y * y).sqrt() - solids.radius[thing]).clamp(min=0) / _CONTACT[0]
+        x, y = point[0] - solids.x.index_select(0, thing), point[1] - solids.y.index_select(0, thing)
+        gap = ((x * x + y * y).sqrt() - solids.radius.index_select(0, thing)).clamp(min=0) / _CONTACT[0]
         around.view(-1).scatter_reduce_(0, pixel, 1 - _CONTACT[1] * (1 - gap).clamp(min=0) ** 2, "amin")
     numbers = [(look.floor, *look.centre, look.light[2]) for look in looks]
     tone, centre_x, centre_y, upright = (

@@ -18,6 +18,10 @@ PENUMBRA = (0.012, 0.1)
 """Half the width of a shadow's edge: at the caster, and how much more per unit of distance from it."""
 
 
+Vectors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""x, y and z of many points or directions."""
+
+
 @dataclass(frozen=True)
 class Solids:
     """Things of several pictures as columns of numbers, ordered by shape."""
@@ -53,15 +57,36 @@ class Solids:
                 x, y = place % 3 - 1 + look.shifts[place][0], 1 - place // 3 + look.shifts[place][1]
                 radius, height = extent(thing)
                 turn = look.turns[place]
-                numbers = (x, y, radius, height, math.cos(turn), math.sin(turn), *look.light)
-                rows[thing.shape].append((picture, index, colours.index(thing.colour), *numbers))
+                row = (
+                    picture,
+                    index,
+                    colours.index(thing.colour),
+                    x,
+                    y,
+                    radius,
+                    height,
+                    math.cos(turn),
+                    math.sin(turn),
+                )
+                rows[thing.shape].append((*row, *look.light))
         flat = [row for shape in SHAPES for row in rows[shape]]
         columns = torch.tensor(flat, dtype=torch.float64).reshape(len(flat), 12).T.contiguous().to(device)
-        ids, numbers_of = columns[:3].long(), columns[3:].float()
+        ids, numbers = columns[:3].long(), columns[3:].float()
         ends = [sum(len(rows[shape]) for shape in SHAPES[: count + 1]) for count in range(len(SHAPES))]
         slices = tuple(slice(start, end) for start, end in zip([0, *ends], ends, strict=False))
-        picture_thing_colour, rest = ids.unbind(), numbers_of[:6].unbind()
-        return cls(*picture_thing_colour, *rest, light=numbers_of[6:], of_shape=slices)
+        return cls(
+            picture=ids[0],
+            thing=ids[1],
+            colour=ids[2],
+            x=numbers[0],
+            y=numbers[1],
+            radius=numbers[2],
+            height=numbers[3],
+            cos=numbers[4],
+            sin=numbers[5],
+            light=numbers[6:],
+            of_shape=slices,
+        )
 
     def __len__(self) -> int:
         return len(self.picture)
@@ -106,96 +131,107 @@ def meet(shape: str, solids: Solids, start: int, pairs: Pairs, rays: Rays) -> tu
         Indices of the pairs that meet, and their depths.
     """
     thing_R, row_P = pairs.thing_R + start, pairs.row_P
-    across_P = rays.x[pairs.column_P]
+
+    def spread(values_R: torch.Tensor) -> torch.Tensor:
+        return values_R.index_select(0, row_P)
+
+    across_P = rays.x.index_select(0, pairs.column_P)
     away_R, up_R = rays.y[pairs.row_R], rays.z[pairs.row_R]
     x_R, y_R = EYE[0] - solids.x[thing_R], EYE[1] - solids.y[thing_R]  # the camera, seen from the thing
     radius_R, height_R = solids.radius[thing_R], solids.height[thing_R]
     top_R = (height_R - EYE[2]) / up_R
     if shape == "cube":
         cos_R, sin_R = solids.cos[thing_R], solids.sin[thing_R]
-        near, far = top_R[row_P], (-EYE[2] / up_R)[row_P]
+        near, far = spread(top_R), spread(-EYE[2] / up_R)
         for cos, sin in ((cos_R, sin_R), (-sin_R, cos_R)):
-            per_depth_P = 1 / (cos[row_P] * across_P + (sin * away_R)[row_P])
+            per_depth_P = 1 / (spread(cos) * across_P + spread(sin * away_R))
             from_R = cos * x_R + sin * y_R
-            one, other = (-radius_R - from_R)[row_P] * per_depth_P, (radius_R - from_R)[row_P] * per_depth_P
+            one, other = spread(-radius_R - from_R) * per_depth_P, spread(radius_R - from_R) * per_depth_P
             near, far = torch.maximum(near, torch.minimum(one, other)), torch.minimum(far, torch.maximum(one, other))
         met = torch.nonzero(near < far)[:, 0]
-        return met, near[met]
+        return met, near.index_select(0, met)
     z_R = EYE[2] - radius_R if shape == "sphere" else torch.zeros_like(x_R)
     square_R = away_R**2 + (up_R**2 if shape == "sphere" else 0)
     product_R = y_R * away_R + z_R * up_R
     rest_R = x_R**2 + y_R**2 + z_R**2 - radius_R**2
-    square_P = square_R[row_P] + across_P * across_P
-    product_P = product_R[row_P] + x_R[row_P] * across_P
-    inside_P = product_P * product_P - square_P * rest_R[row_P]
+    square_P = spread(square_R) + across_P * across_P
+    product_P = spread(product_R) + spread(x_R) * across_P
+    inside_P = product_P * product_P - square_P * spread(rest_R)
     depth_P = (-product_P - inside_P.clamp(min=0).sqrt()) / square_P
     if shape == "sphere":
         met = torch.nonzero(inside_P > 0)[:, 0]
-        return met, depth_P[met]
-    z_P = EYE[2] + depth_P * up_R[row_P]
-    top_P = top_R[row_P]
-    cap_x = x_R[row_P] + top_P * across_P
-    cap_P = cap_x * cap_x + ((y_R + top_R * away_R) ** 2)[row_P] <= (radius_R**2)[row_P]
-    side_P = (inside_P > 0) & (z_P >= 0) & (z_P <= height_R[row_P])
+        return met, depth_P.index_select(0, met)
+    z_P = EYE[2] + depth_P * spread(up_R)
+    top_P = spread(top_R)
+    cap_x = spread(x_R) + top_P * across_P
+    cap_P = cap_x * cap_x <= spread(radius_R**2 - (y_R + top_R * away_R) ** 2)
+    side_P = (inside_P > 0) & (z_P >= 0) & (z_P <= spread(height_R))
     met = torch.nonzero(cap_P | side_P)[:, 0]
-    return met, torch.where(cap_P, top_P, depth_P)[met]
+    return met, torch.where(cap_P, top_P, depth_P).index_select(0, met)
 
 
-Point = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-def facing(shape: str, solids: Solids, thing: torch.Tensor, point: Point) -> torch.Tensor:
-    """Unit vectors (3, points) at right angles to the surface of a thing, at points on it."""
-    x, y, z = point[0] - solids.x[thing], point[1] - solids.y[thing], point[2]
-    radius = solids.radius[thing]
+def facing(shape: str, solids: Solids, thing: torch.Tensor, point: Vectors) -> Vectors:
+    """Unit vectors at right angles to the surface of each thing, at points on it."""
+    x = point[0] - solids.x.index_select(0, thing)
+    y = point[1] - solids.y.index_select(0, thing)
+    inverse = 1 / solids.radius.index_select(0, thing)
     if shape == "sphere":
-        return torch.stack([x, y, z - radius]) / radius
-    half = solids.height[thing] / 2
-    up = (z - half) / half
+        return x * inverse, y * inverse, point[2] * inverse - 1
+    up = point[2] * (2 / solids.height).index_select(0, thing) - 1  # from −1 at the floor to 1 at the top
     if shape == "cylinder":
-        on_top = up * up > (x * x + y * y) / (radius * radius)
-        return torch.stack([(x / radius).where(~on_top, 0), (y / radius).where(~on_top, 0), on_top.float()])
-    cos, sin = solids.cos[thing], solids.sin[thing]
-    along, aside = (cos * x + sin * y) / radius, (cos * y - sin * x) / radius
-    on_top = up > torch.maximum(along.abs(), aside.abs())
-    on_long = (along.abs() > aside.abs()) & ~on_top
-    on_side = ~on_long & ~on_top
-    one, other = along.sign() * on_long, aside.sign() * on_side
-    return torch.stack([cos * one - sin * other, sin * one + cos * other, on_top.float()])
+        x, y = x * inverse, y * inverse
+        on_top = (up * up > x * x + y * y).float()
+        return x - x * on_top, y - y * on_top, on_top
+    cos, sin = solids.cos.index_select(0, thing), solids.sin.index_select(0, thing)
+    along, aside = (cos * x + sin * y) * inverse, (cos * y - sin * x) * inverse
+    far_along, far_aside = along.abs(), aside.abs()
+    on_top = up > torch.maximum(far_along, far_aside)
+    one = along.sign() * ((far_along > far_aside) & ~on_top)
+    other = aside.sign() * ((far_along <= far_aside) & ~on_top)
+    return cos * one - sin * other, sin * one + cos * other, on_top.float()
 
 
-def lit(shape: str, solids: Solids, thing: torch.Tensor, point: Point) -> torch.Tensor:
-    """The share of the light, from 0 to 1, that a thing lets through to points outside it; softer farther away.
+def lit(shape: str, solids: Solids, thing: torch.Tensor, point: Vectors) -> torch.Tensor:
+    """The share of the light, from 0 to 1, that each thing lets through to a point outside it; softer farther away.
 
     Over the heights that the solid has above the point, the way to the light is a line on the floor plan: for the
     upright solids the distance from that line to the solid's plan decides; for the sphere the distance in space.
     """
-    x, y = point[0] - solids.x[thing], point[1] - solids.y[thing]
-    light_x, light_y, light_z = (solids.light[axis][thing] for axis in range(3))
-    radius = solids.radius[thing]
+
+    def each(values: torch.Tensor) -> torch.Tensor:
+        return values.index_select(0, thing)
+
+    x, y = point[0] - each(solids.x), point[1] - each(solids.y)
+    light_x, light_y, light_z = solids.light
+    radius = each(solids.radius)
     if shape == "sphere":
         z = point[2] - radius
-        way = -(x * light_x + y * light_y + z * light_z).clamp(max=0)
-        x, y, z = x + way * light_x, y + way * light_y, z + way * light_z
+        to_x, to_y, to_z = each(light_x), each(light_y), each(light_z)
+        way = -(x * to_x + y * to_y + z * to_z).clamp(max=0)
+        x, y, z = x + way * to_x, y + way * to_y, z + way * to_z
         outside = (x * x + y * y + z * z).sqrt() - radius
     else:
-        whole = ((solids.height[thing] - point[2]) / light_z).clamp(min=0)
         flat = light_x * light_x + light_y * light_y
-        way = torch.minimum((-(x * light_x + y * light_y) / flat).clamp(min=0), whole)
+        whole = ((each(solids.height) - point[2]) * each(1 / light_z)).clamp(min=0)
+        way = torch.minimum(-(x * each(light_x / flat) + y * each(light_y / flat)).clamp(max=0), whole)
         if shape == "cylinder":
-            x, y = x + way * light_x, y + way * light_y
+            x, y = x + way * each(light_x), y + way * each(light_y)
             outside = (x * x + y * y).sqrt() - radius
         else:
-            half = whole / 2
-            cos, sin = solids.cos[thing], solids.sin[thing]
+            half = whole * 0.5
+            cos, sin = each(solids.cos), each(solids.sin)
             along, aside = cos * x + sin * y, cos * y - sin * x
-            light_along, light_aside = cos * light_x + sin * light_y, cos * light_y - sin * light_x
-            one = (along + half * light_along).abs() - (radius + half * light_along.abs())
-            other = (aside + half * light_aside).abs() - (radius + half * light_aside.abs())
-            across = (along * light_aside - aside * light_along).abs() - radius * (
-                light_along.abs() + light_aside.abs()
+            to_along, to_aside = (
+                solids.cos * light_x + solids.sin * light_y,
+                solids.cos * light_y - solids.sin * light_x,
             )
-            outside = torch.maximum(torch.maximum(one, other), across / flat.sqrt())
-    width = PENUMBRA[0] + PENUMBRA[1] * way
-    share = ((outside + width) / (2 * width)).clamp(0, 1)
+            spread = solids.radius * (to_along.abs() + to_aside.abs()) / flat.sqrt()
+            across = (along * each(to_aside / flat.sqrt()) - aside * each(to_along / flat.sqrt())).abs() - each(spread)
+            shift, reach = half * each(to_along), radius + half * each(to_along.abs())
+            one = (along + shift).abs() - reach
+            shift, reach = half * each(to_aside), radius + half * each(to_aside.abs())
+            other = (aside + shift).abs() - reach
+            outside = torch.maximum(torch.maximum(one, other), across)
+    width = way * PENUMBRA[1] + PENUMBRA[0]
+    share = ((outside / width).clamp(-1, 1) + 1) * 0.5
     return share * share * (3 - 2 * share)
