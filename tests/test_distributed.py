@@ -24,7 +24,6 @@ def gradients_of_one_step(config: TrainConfig) -> dict[str, torch.Tensor]:
     for module in retriever.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    retriever.composer.blocks[0].attention.options = replace(retriever.config.options, dropout=0.0)
     with processes(torch.device("cpu")) as ours:
         network = _distributed(retriever, ours)
         retriever.train()

@@ -144,7 +144,7 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
-            raise ConfigError(f"a picture size of {self.height}×{self.width} pixels is not possible; both must be ≥ 1")
+            raise ConfigError(f"height={self.height} and width={self.width} pixels are not possible; both must be ≥ 1")
         if self.fit not in ("pad", "crop", "stretch"):
             raise ConfigError(f"fit={self.fit!r} is not known; choose from: crop, pad, stretch")
         if min(self.std) <= 0:

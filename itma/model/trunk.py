@@ -81,7 +81,7 @@ class Trunk(nn.Module):
             ConfigError: the name is neither known nor a folder or hub name, or has no such level.
             DataError: the weights cannot be read or do not fit.
         """
-        from transformers import AutoBackbone, AutoConfig, ResNetConfig
+        from transformers import AutoConfig, ResNetConfig
 
         if config.name in KNOWN:
             settings = {"layer_type": "basic", **KNOWN[config.name]}
@@ -91,7 +91,7 @@ class Trunk(nn.Module):
                 hub = AutoConfig.from_pretrained(config.name)
                 trunk = cls(hub.to_dict(), config.levels)
                 if config.weights is None:
-                    trunk.backbone = AutoBackbone.from_pretrained(config.name, config=_cut(hub, config.levels))
+                    trunk.backbone = type(trunk.backbone).from_pretrained(config.name, config=trunk.backbone.config)
             except (OSError, ValueError, KeyError) as error:
                 raise ConfigError(
                     f"no trunk {config.name!r}: choose from {', '.join(sorted(KNOWN))}, or give a local folder with "

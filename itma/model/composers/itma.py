@@ -179,6 +179,7 @@ class Attention(nn.Module):
         super().__init__()
         self.options = options
         self.query, self.key, self.value, self.output = (nn.Linear(dim, dim) for _ in range(4))
+        self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, tokens_BND: torch.Tensor, mask_BN: torch.Tensor | None) -> torch.Tensor:
         """(B, N, D) → (B, N, D)."""
@@ -188,15 +189,14 @@ class Attention(nn.Module):
             linear(tokens_BND).view(B, N, heads, D // heads).transpose(1, 2)
             for linear in (self.query, self.key, self.value)
         )
-        seen = None if mask_BN is None else mask_BN[:, None, None, :]
-        dropout = self.options.dropout if self.training else 0.0
-        if self.options.attention == "softmax":
-            mixed_BHNd = F.scaled_dot_product_attention(q_BHNd, k_BHNd, v_BHNd, attn_mask=seen, dropout_p=dropout)
-        else:
-            scores_BHNN = q_BHNd @ k_BHNd.transpose(-2, -1) / (D // heads) ** 0.5
-            if seen is not None:
-                scores_BHNN = scores_BHNN.masked_fill(~seen, 0.0)
-            mixed_BHNd = F.dropout(scores_BHNN, dropout) @ v_BHNd
+        # written out, because the fused attention's backward pass is several times slower on CPUs at these sizes
+        scores_BHNN = q_BHNd @ k_BHNd.transpose(-2, -1) / (D // heads) ** 0.5
+        softmax = self.options.attention == "softmax"
+        if mask_BN is not None:
+            unseen = ~mask_BN[:, None, None, :]
+            scores_BHNN = scores_BHNN.masked_fill(unseen, float("-inf") if softmax else 0.0)
+        weights_BHNN = scores_BHNN.softmax(-1) if softmax else scores_BHNN
+        mixed_BHNd = self.dropout(weights_BHNN) @ v_BHNd
         joined: torch.Tensor = self.output(mixed_BHNd.transpose(1, 2).reshape(B, N, D))
         return joined
 

@@ -1,0 +1,93 @@
+"""Settings: to plain values and back, and changed by name."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from itma.errors import ConfigError, UnknownNameError
+from itma.learn.config import TrainConfig
+from itma.learn.presets import PRESETS, preset_named, with_composer
+from itma.model.composers import REGISTRY
+from itma.model.retriever import RetrieverConfig
+from itma.settings import changed, from_plain, to_plain
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_survives_being_written_and_read(name: str) -> None:
+    preset = PRESETS[name]
+    assert from_plain(RetrieverConfig, to_plain(preset.model)) == preset.model
+    assert from_plain(TrainConfig, to_plain(preset.train)) == preset.train
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_every_composer_s_options_survive_being_written_and_read(name: str) -> None:
+    config = with_composer(RetrieverConfig(), name)
+    assert from_plain(RetrieverConfig, to_plain(config)) == config
+
+
+@given(st.integers(1, 10**6), st.floats(1e-9, 1.0))
+def test_numbers_are_changed_by_name(steps: int, rate: float) -> None:
+    config = changed(TrainConfig(), {"steps": str(steps), "learning_rate": repr(rate)})
+    assert (config.steps, config.learning_rate) == (steps, rate)
+
+
+def test_nested_values_lists_and_texts_are_changed_by_name() -> None:
+    changes = {
+        "trunk.levels": "3,4",
+        "trunk.name": "resnet-18",
+        "options.pool_words": "false",
+        "options.attention": "identity",
+        "preprocess.mean": "[0.5, 0.5, 0.5]",
+        "trunk.weights": "null",
+    }
+    config = changed(RetrieverConfig(), changes)
+    assert (config.trunk.levels, config.trunk.name, config.trunk.weights) == ((3, 4), "resnet-18", None)
+    assert (config.options.pool_words, config.options.attention) == (False, "identity")
+    assert config.preprocess.mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("stepz", "3", "unknown setting of TrainConfig 'stepz'.*Did you mean 'steps'"),
+        ("steps", "many", "steps='many' is of the wrong type; expected int"),
+        ("steps", "1.5", "steps=1.5 is of the wrong type; expected int"),
+        ("loss", "mse", "unknown value of loss 'mse'; choose from: classification, soft-triplet"),
+        ("steps.x", "3", "'steps.x' does not exist: 'steps' is a single setting"),
+        ("steps", "-3", "steps=-3 must be at least 1"),
+    ],
+)
+def test_a_change_that_cannot_be_says_why(name: str, value: str, message: str) -> None:
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
+        changed(TrainConfig(), {name: value})
+
+
+def test_a_group_of_settings_is_not_a_value() -> None:
+    with pytest.raises(ConfigError, match="'trunk' is a group of settings; name one in it: name, levels, weights"):
+        changed(RetrieverConfig(), {"trunk": "resnet-18"})
+
+
+def test_unknown_names_list_the_choices() -> None:
+    with pytest.raises(UnknownNameError, match="unknown preset 'huge'; choose from: demo, "):
+        preset_named("huge")
+    with pytest.raises(UnknownNameError, match="unknown model 'tirgg'.*Did you mean 'tirg'"):
+        RetrieverConfig(composer="tirgg")
+    with pytest.raises(UnknownNameError, match="setting of TrainConfig 'old'"):
+        from_plain(TrainConfig, {"old": 1})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trunk.levels": "4,3"},
+        {"trunk.levels": "0"},
+        {"dim": "0"},
+        {"language.width": "0"},
+        {"preprocess.height": "0"},
+        {"options.heads": "0"},
+        {"options.dropout": "1"},
+    ],
+)
+def test_a_model_that_cannot_be_is_refused(changes: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(changes)).rpartition(".")[2]):
+        changed(RetrieverConfig(), changes)
