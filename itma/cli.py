@@ -76,13 +76,13 @@ def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @cli.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Where it goes.")
+@click.option("--out", type=click.Path(path_type=Path), help="A new folder; absent: demo, or demo-2, … if taken.")
 @click.option("--size", default="demo", show_default=True, help="Size of the shapes world.")
 @click.option("--steps", type=click.IntRange(1), help="Training steps of each model; absent: the preset's.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides everything random.")
 @_device
 @click.pass_context
-def demo(context: click.Context, out: Path, size: str, steps: int | None, seed: int, device: str) -> None:
+def demo(context: click.Context, out: Path | None, size: str, steps: int | None, seed: int, device: str) -> None:
     """The whole path in about five minutes: nothing to download.
 
     Generates the shapes world, trains ITMA and three models to compare it with, evaluates them on scenes never

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from itma.errors import StorageError
@@ -76,7 +76,8 @@ def _discard(draft: Path) -> None:
     if draft.is_dir():
         shutil.rmtree(draft, ignore_errors=True)
     else:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong first is what the person must hear of
+            draft.unlink(missing_ok=True)
 
 
 def _explained(path: Path, error: OSError) -> StorageError:

@@ -66,7 +66,7 @@ class DemoResult:
 
 
 def demo(
-    out: str | Path = "demo",
+    out: str | Path | None = None,
     *,
     size: str = "demo",
     steps: int | None = None,
@@ -78,7 +78,8 @@ def demo(
     """Go the whole way from nothing to a searched catalogue and a page that tells of it.
 
     Args:
-        out: a folder that does not exist yet; gets `runs/`, `gallery/`, `catalogue/` and `report.html`.
+        out: a folder that does not exist yet; gets `runs/`, `gallery/`, `catalogue/` and `report.html`. Absent: the
+            first of `demo`, `demo-2`, … that is free.
         size: size of the shapes world.
         steps: training steps of each model; absent: the preset's.
         seed: decides everything random.
@@ -90,7 +91,8 @@ def demo(
         DataError: `out` exists.
         StorageError: the disk is full or `out` cannot be written to.
     """
-    out, begun = Path(out), time.perf_counter()
+    begun = time.perf_counter()
+    out = _free_folder() if out is None else Path(out)
     if out.exists():
         raise DataError(f"{str(out)!r} exists already; remove it or choose another folder with --out")
     place = device_named(device)
@@ -102,25 +104,23 @@ def demo(
     results, evaluations = [], {}
     for name, title in MODELS.items():
         folder = out / "runs" / name
-        with bar(f"{title}", show=False):
-            started = time.perf_counter()
-            stages.train(
-                "shapes",
-                model=name,
-                preset=preset,
-                changes=changes,
-                out=folder,
-                device=device,
-                triplets=(train_split, test_split),
-                progress=progress,
-            )
-            seconds = time.perf_counter() - started
+        stages.train(
+            "shapes",
+            model=name,
+            preset=preset,
+            changes=changes,
+            out=folder,
+            device=device,
+            triplets=(train_split, test_split),
+            progress=progress,
+        )
         model = Retriever.load(folder).to(place)
         evaluation = evaluate(model, test_split, progress=progress, model_name=title)
         evaluation.write(folder / "evaluation-shapes-test")
         evaluations[name] = evaluation
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        results.append(ModelResult(name, title, evaluation.report, read_metrics(folder), parameters, seconds))
+        curve = read_metrics(folder)
+        results.append(ModelResult(name, title, evaluation.report, curve, parameters, curve[-1]["seconds"]))
     ours = Retriever.load(out / "runs" / "itma").to(place)
     write_gallery(test_split, ours.preprocess, out / "gallery", progress=progress)
     catalogue = Catalogue.build(
@@ -140,6 +140,13 @@ def demo(
     )
     write_page(story, out / "report.html")
     return DemoResult(out, {name: evaluation.report for name, evaluation in evaluations.items()}, seconds)
+
+
+def _free_folder() -> Path:
+    folder, number = Path("demo"), 2
+    while folder.exists():
+        folder, number = Path(f"demo-{number}"), number + 1
+    return folder
 
 
 def write_gallery(triplets: Triplets, size: Preprocess, folder: Path, *, progress: bool) -> None:
