@@ -1,0 +1,233 @@
+"""Embeddings → ranks → recall: pure functions of arrays.
+
+A rank is 1 + the number of gallery pictures that score strictly higher than the query's best-scoring target, so that
+no sort and no order among equals decides a number. Scores are float32 products, and two of them tie where they are
+equal to the last bit: those of one embedding that stands in the gallery twice do, except that matrix products may
+round the last few columns of a block differently (about one score in 100,000, in blocks of a few queries).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from itma.errors import ConfigError, DataError
+from itma.records import Interval
+
+BLOCK = 2**23
+"""Scores held at a time; with all that is derived from them they take about 10 bytes each, 85 MB in all, beside
+what the product itself takes."""
+
+_LEAST_QUERIES = 64
+"""Fewer queries to a block would make matrix products slow; larger galleries are cut instead."""
+
+
+class Ranks(NamedTuple):
+    """For each query, where its best target stands."""
+
+    rank: torch.Tensor
+    """(queries,) int64: 1 + the number of pictures that score strictly higher than the best target."""
+    ties: torch.Tensor
+    """(queries,) int64: pictures other than targets whose score equals that of the best target."""
+    best: torch.Tensor
+    """(queries,) int64: index of the best-scoring picture, the excluded one aside; of equals the first."""
+
+
+def rank_targets(
+    queries: torch.Tensor,
+    gallery: torch.Tensor,
+    query_labels: torch.Tensor,
+    gallery_labels: torch.Tensor,
+    excluded: torch.Tensor | None = None,
+    *,
+    block: int = BLOCK,
+) -> Ranks:
+    """Rank each query's targets: the gallery pictures that carry its label.
+
+    >>> gallery = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    >>> labels = torch.tensor([7, 8, 9])
+    >>> rank_targets(gallery[:1], gallery, labels[1:2], labels).rank.tolist()
+    [2]
+    >>> rank_targets(gallery[:1], gallery, labels[1:2], labels, excluded=torch.tensor([0])).rank.tolist()
+    [1]
+
+    Args:
+        queries: (queries, dim), on any device; the other tensors are on the same.
+        gallery: (pictures, dim).
+        query_labels: (queries,) int64, the label of each query's targets.
+        gallery_labels: (pictures,) int64.
+        excluded: (queries,) int64, the picture that takes no part in each query's ranking (its reference), even where
+            it carries the label; −1 excludes none.
+        block: how many scores are held at a time; memory is bounded by it, whatever the size of the gallery.
+
+    Raises:
+        DataError: sizes that do not fit together, an embedding that is not finite, or a query that has no target in
+            the gallery once its excluded picture is removed (such a query has no rank; leave it out beforehand).
+    """
+    if len(query_labels) != len(queries) or len(gallery_labels) != len(gallery):
+        raise DataError(
+            f"{len(queries)} queries came with {len(query_labels)} labels and {len(gallery)} gallery pictures with "
+            f"{len(gallery_labels)}; each needs one"
+        )
+    return _ranked(
+        queries,
+        gallery,
+        lambda rows, columns: query_labels[rows, None] == gallery_labels[None, columns],
+        excluded,
+        block,
+    )
+
+
+def _ranked(
+    queries: torch.Tensor,
+    gallery: torch.Tensor,
+    is_target: Callable[[slice, slice], torch.Tensor],
+    excluded: torch.Tensor | None,
+    block: int,
+) -> Ranks:
+    """Ranks for any definition of a target: `is_target` gives the booleans of some rows and columns."""
+    _check(queries, gallery, excluded, block)
+    queries, gallery = queries.float(), gallery.float()
+    width = max(1, min(len(gallery), block // _LEAST_QUERIES))
+    height = max(1, block // width)
+    columns = [slice(first, first + width) for first in range(0, len(gallery), width)]
+    parts = [Ranks(*torch.zeros((3, 0), dtype=torch.int64, device=queries.device))]
+    orphans: list[int] = []
+    for first in range(0, len(queries), height):
+        rows = slice(first, min(first + height, len(queries)))
+        part, wanted = _rank_rows(queries, gallery, is_target, excluded, rows, columns)
+        parts.append(part)
+        orphans += (torch.nonzero(wanted == -torch.inf)[:, 0] + first).tolist()
+    if orphans:
+        shown = ", ".join(map(str, orphans[:5])) + (", …" if len(orphans) > 5 else "")
+        raise DataError(
+            f"{len(orphans)} of {len(queries)} queries have no target among the {len(gallery)} gallery pictures once "
+            f"their reference is removed (rows {shown}); leave these rows out"
+        )
+    return Ranks(*(torch.cat(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _rank_rows(
+    queries: torch.Tensor,
+    gallery: torch.Tensor,
+    is_target: Callable[[slice, slice], torch.Tensor],
+    excluded: torch.Tensor | None,
+    rows: slice,
+    columns: Sequence[slice],
+) -> tuple[Ranks, torch.Tensor]:
+    """The ranks of one run of queries against all columns, and the score of each one's best target."""
+    count = torch.zeros(rows.stop - rows.start, dtype=torch.int64, device=queries.device)
+    wanted = torch.full(count.shape, -torch.inf, device=queries.device)
+    rank, ties, best, top = count + 1, count.clone(), count, wanted
+    for part in columns:
+        scores = _scores(queries, gallery, excluded, rows, part)
+        wanted = torch.maximum(wanted, scores.masked_fill(~is_target(rows, part), -torch.inf).amax(1))
+        highest, place = scores.max(1)
+        best = torch.where(highest > top, place + part.start, best)
+        top = torch.maximum(top, highest)
+    for part in columns:
+        if len(columns) > 1:  # made a second time, by the same product and so to the same last bit
+            scores = _scores(queries, gallery, excluded, rows, part)
+        rank += (scores > wanted[:, None]).sum(1)
+        ties += (scores == wanted[:, None]).logical_and_(~is_target(rows, part)).sum(1)
+    return Ranks(rank, ties, best), wanted
+
+
+def _scores(
+    queries: torch.Tensor, gallery: torch.Tensor, excluded: torch.Tensor | None, rows: slice, columns: slice
+) -> torch.Tensor:
+    """The products of some rows and columns; the excluded picture scores −∞."""
+    scores = queries[rows] @ gallery[columns].T
+    if excluded is not None:
+        places = excluded[rows] - columns.start
+        inside = torch.nonzero((places >= 0) & (places < scores.shape[1]))[:, 0]
+        scores[inside, places[inside]] = -torch.inf
+    return scores
+
+
+def _check(queries: torch.Tensor, gallery: torch.Tensor, excluded: torch.Tensor | None, block: int) -> None:
+    if block < 1:
+        raise ConfigError(f"block={block} must be at least 1 score")
+    if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1] or not queries.shape[1]:
+        raise DataError(
+            f"queries {tuple(queries.shape)} and gallery {tuple(gallery.shape)} do not fit together; expected "
+            "(queries, dim) and (pictures, dim)"
+        )
+    for what, rows in (("query", queries), ("gallery", gallery)):
+        low, high = rows.aminmax(dim=1)
+        bad = torch.nonzero(~(low.isfinite() & high.isfinite()))[:, 0]
+        if len(bad):
+            raise DataError(
+                f"{len(bad)} of {len(rows)} {what} embeddings are not finite (first: row {int(bad[0])}); the model's "
+                "weights are damaged or its training has diverged"
+            )
+    if excluded is not None and len(excluded) != len(queries):
+        raise DataError(f"{len(excluded)} excluded pictures were given for {len(queries)} queries; each needs one")
+    if excluded is not None and len(excluded) and not (-1 <= int(excluded.min()) <= int(excluded.max()) < len(gallery)):
+        raise DataError(f"an excluded picture lies outside the gallery of {len(gallery)} pictures")
+
+
+def recall_at(ranks: np.ndarray, ks: Sequence[int]) -> dict[int, float]:
+    """The share of queries whose rank is at most k, from 0 to 1, for each k.
+
+    >>> recall_at(np.array([1, 3, 12, 2]), (1, 10))
+    {1: 0.25, 10: 0.75}
+
+    Raises:
+        ConfigError: a k below 1.
+        DataError: there are no ranks.
+    """
+    if any(k < 1 for k in ks):
+        raise ConfigError(f"recall is taken at ranks of 1 and more, not at {min(ks)}")
+    _not_empty(ranks)
+    return {int(k): float((ranks <= k).mean()) for k in ks}
+
+
+def median_rank(ranks: np.ndarray) -> float:
+    """The rank that half of the queries reach; between two where their number is even.
+
+    >>> median_rank(np.array([1, 3, 12, 2]))
+    2.5
+    """
+    _not_empty(ranks)
+    return float(np.median(ranks))
+
+
+def mean_reciprocal_rank(ranks: np.ndarray) -> float:
+    """The mean of 1 / rank, from 0 to 1.
+
+    >>> mean_reciprocal_rank(np.array([1, 2, 4, 4]))
+    0.5
+    """
+    _not_empty(ranks)
+    return float((1.0 / ranks).mean())
+
+
+def bootstrap_interval(values: np.ndarray, *, share: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
+    """Percentile bootstrap interval of the mean of one value per query.
+
+    Queries are drawn with replacement. How often each distinct value then occurs is drawn at once, which has the same
+    distribution and costs (resamples × distinct values): next to nothing for recall, whose values are 0 and 1.
+
+    >>> bootstrap_interval(np.array([True] * 60 + [False] * 40))
+    Interval(low=0.5, high=0.7)
+
+    Args:
+        values: (queries,) numbers or booleans.
+        share: of the resampled means that lie inside.
+        resamples: how many means are drawn.
+        seed: decides the draws.
+    """
+    _not_empty(values)
+    distinct, counts = np.unique(values, return_counts=True)
+    random = np.random.Generator(np.random.PCG64(seed))
+    draws = random.multinomial(len(values), counts / len(values), size=resamples)
+    means = draws @ distinct.astype(np.float64) / len(values)
+    low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2])
+    return Interval(float(low), float(high))
+
+
+def _not_empty(values: np.ndarray) -> None:
+    if not len(values):
+        raise DataError("there are no queries to measure")

@@ -1,0 +1,238 @@
+"""Evaluations: the numbers are those of the embeddings, and the trunk does no work twice."""
+
+import csv
+import errno
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+
+from itma.data.images import MemoryPictures, Preprocess
+from itma.data.triplets import Triplets
+from itma.errors import ConfigError, DataError, StorageError, UnknownNameError
+from itma.measure.evaluate import PROTOCOLS, Evaluation, evaluate
+from itma.model.retriever import Retriever
+from tests import made_up
+
+SIZE = Preprocess(height=2, width=3)
+
+
+class Painter:
+    """A stand-in for a retriever: a picture's one brightness is its place on a circle, and a sentence turns it."""
+
+    preprocess, name = SIZE, "painter"
+
+    def __init__(self) -> None:
+        self.trunk_saw: list[int] = []
+
+    def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        self.trunk_saw += pixels[:, 0, 0, 0].tolist()
+        return [pixels[:, :1, :1, :1].float()]
+
+    def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.at(self.trunk_maps(pixels)[0].flatten())
+
+    def embed_queries_from(self, maps: list[torch.Tensor], feedback: Sequence[str]) -> torch.Tensor:
+        return self.at(maps[0].flatten() + torch.tensor([float(sentence) for sentence in feedback]))
+
+    @staticmethod
+    def at(brightness: torch.Tensor) -> torch.Tensor:
+        angle = brightness * (torch.pi / 256)
+        return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+
+def pictures(number: int) -> MemoryPictures:
+    """Picture i has the brightness 2·i."""
+    values = 2 * torch.arange(number, dtype=torch.uint8)
+    return MemoryPictures([f"{index}.png" for index in range(number)], values[:, None, None, None].expand(-1, 3, 2, 3))
+
+
+def walk(steps: Sequence[int], *, off: Sequence[float] | None = None) -> Triplets:
+    """Query i goes from picture 10·i by steps[i] pictures; its sentence is `off` by so much."""
+    references = 10 * np.arange(len(steps))
+    sentences = [str(2 * step + error) for step, error in zip(steps, off or [0.0] * len(steps), strict=True)]
+    return Triplets("walk/test", pictures(40), np.arange(40), references, references + np.array(steps), sentences)
+
+
+def measured(triplets: Triplets, painter: Painter | None = None, **options: object) -> Evaluation:
+    return evaluate(cast(Retriever, painter or Painter()), triplets, **options)  # type: ignore[arg-type]
+
+
+def test_a_perfect_model_has_rank_1_everywhere() -> None:
+    report = measured(walk([3, 1, 2])).report
+    assert report.recall == {1: 1.0, 5: 1.0, 10: 1.0, 50: 1.0}
+    assert (report.median_rank, report.mean_reciprocal_rank, report.tied_queries) == (1.0, 1.0, 0)
+
+
+def test_ranks_count_the_pictures_in_between() -> None:
+    assert measured(walk([5, 5, 5], off=[0.0, 2.1, -3.9])).ranks.tolist() == [1, 3, 4]
+
+
+def test_the_reference_is_never_the_best() -> None:
+    evaluation = measured(walk([1, 1], off=[-2.0, -2.0]))  # the sentence says: stay where you are
+    assert evaluation.ranks.tolist() == [1, 1]
+    assert [best in {(0, 1), (10, 9), (10, 11)} for best in zip([0, 10], evaluation.best, strict=True)] == [True, True]
+
+
+def test_each_gallery_picture_and_each_distinct_reference_goes_through_the_trunk_once() -> None:
+    painter, references = Painter(), np.array([7, 3, 7, 7, 30, 3, 7])
+    triplets = Triplets("t", pictures(40), np.arange(40), references, references + 1, ["2"] * 7)
+    assert measured(triplets, painter, batch=2).ranks.tolist() == [1] * 7
+    assert painter.trunk_saw == [2 * index for index in range(40)] + [6, 14, 60]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 5, 1000])
+def test_the_batch_changes_no_rank_of_a_real_model(batch: int) -> None:
+    triplets, model = made_up.triplets(), made_up.model()
+    rows = np.array([0, 5, 5, 5, 2, 0, 9, 31])
+    triplets = replace(
+        triplets,
+        references=triplets.references[rows],
+        targets=triplets.targets[rows],
+        feedback=[triplets.feedback[row] for row in range(8)],
+    )
+    evaluation = evaluate(model, triplets, batch=batch)
+    pixels = triplets.pictures.load(range(64), model.preprocess)
+    gallery = model.embed_pictures(pixels)
+    for row in range(8):
+        reference, target = int(triplets.references[row]), int(triplets.targets[row])
+        scores = gallery @ model.embed_queries(pixels[reference : reference + 1], [triplets.feedback[row]])[0]
+        higher = [index for index in range(64) if index != reference and scores[index] > scores[target] + 1e-6]
+        assert evaluation.ranks[row] == 1 + len(higher)
+
+
+def test_any_picture_of_the_targets_label_counts() -> None:
+    triplets = walk([5], off=[2.0])  # points at picture 6, not 5
+    labels = np.arange(40)
+    labels[6] = 5
+    assert measured(triplets).ranks.tolist() == [2]
+    assert measured(replace(triplets, labels=labels)).ranks.tolist() == [1]
+
+
+def test_recall_is_also_told_by_kind() -> None:
+    report = measured(replace(walk([5, 5, 5], off=[0, 2.1, 0]), kinds=["add", "add", "remove"]), ks=(1, 5)).report
+    assert report.recall_by_kind == {"add": {1: 0.5, 5: 1.0}, "remove": {1: 1.0, 5: 1.0}}
+    assert report.queries_by_kind == {"add": 2, "remove": 1}
+
+
+def test_the_report_states_its_protocol_and_the_split() -> None:
+    text = str(measured(walk([1]), model_name="Painter, 1 hour").report)
+    assert "Painter, 1 hour: 1 queries against 40 pictures" in text
+    assert "protocol: walk/test, by label: gallery = all pictures of the split; any picture with the target's" in text
+    assert "the reference is removed" in text
+
+
+def test_an_unknown_protocol_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match="unknown protocol 'val'; choose from: by label"):
+        measured(walk([1]), protocol="val")
+    assert list(PROTOCOLS) == ["by label"]
+
+
+def test_the_seed_decides_the_intervals_and_they_hold_the_recall() -> None:
+    triplets = walk([5, 5, 5, 1], off=[0, 2.1, 0, 4.1])
+    first, again = measured(triplets).report, measured(triplets).report
+    assert first == again
+    assert all(first.interval[k].low <= first.recall[k] <= first.interval[k].high for k in (1, 5, 10, 50))
+
+
+def test_intervals_can_be_left_out() -> None:
+    assert measured(walk([1]), intervals=False).report.interval == {}
+
+
+@pytest.mark.parametrize("options", [{"ks": (0,)}, {"ks": ()}, {"batch": 0}])
+def test_settings_out_of_range_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="must be at least 1"):
+        measured(walk([1]), **options)
+
+
+def test_no_queries_are_refused() -> None:
+    none = np.zeros(0, dtype=np.int64)
+    with pytest.raises(DataError, match="empty/test holds no queries"):
+        measured(Triplets("empty/test", pictures(3), np.arange(3), none, none, []))
+
+
+def test_a_query_whose_only_target_is_its_reference_is_named() -> None:
+    with pytest.raises(DataError, match=r"1 of 2 queries have no target.*rows 1\)"):
+        measured(walk([1, 0]))
+
+
+def test_a_model_of_broken_weights_is_refused() -> None:
+    model = made_up.model()
+    with torch.no_grad():
+        next(model.trunk.parameters()).fill_(float("nan"))
+    with pytest.raises(DataError, match="embeddings are not finite"):
+        evaluate(model, made_up.triplets())
+
+
+def test_top_gives_the_best_pictures_without_the_reference() -> None:
+    painter = Painter()
+    triplets = walk([5, 5, 5], off=[0.1, 2.1, 0.1])
+    evaluation = measured(triplets, painter)
+    (second, scores), (first, _) = evaluation.top(cast(Retriever, painter), triplets, [1, 0], k=3)
+    assert (second, first) == ([16, 17, 15], [5, 6, 4])
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_top_gives_all_but_the_reference_where_more_are_wanted() -> None:
+    painter, triplets = Painter(), walk([5])
+    ((best, _),) = measured(triplets, painter).top(cast(Retriever, painter), triplets, [0], k=100)
+    assert sorted(best) == list(range(1, 40))
+
+
+def test_the_first_of_the_top_agrees_with_the_rank_and_the_best() -> None:
+    triplets, model = made_up.triplets(), made_up.model()
+    evaluation = evaluate(model, triplets)
+    tops = evaluation.top(model, triplets, range(32), k=1)
+    assert [best[0] for best, _ in tops] == evaluation.best.tolist()
+    assert [best[0] == target for (best, _), target in zip(tops, triplets.targets, strict=True)] == (
+        evaluation.ranks == 1
+    ).tolist()
+
+
+def test_writing_leaves_a_report_and_every_querys_rank(tmp_path: Path) -> None:
+    triplets = replace(walk([5, 5], off=[0, 2.1]), kinds=["add", "remove"])
+    measured(triplets).write(tmp_path / "evaluation")
+    report = json.loads((tmp_path / "evaluation" / "report.json").read_text())
+    assert (report["format"], report["recall"]["1"], report["queries"]) == (1, 0.5, 2)
+    assert set(report["interval"]["10"]) == {"low", "high"}
+    with (tmp_path / "evaluation" / "ranks.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[1] == {
+        "row": "1",
+        "reference": "10.png",
+        "feedback": "12.1",
+        "kind": "remove",
+        "target": "15.png",
+        "rank": "3",
+        "ties": "0",
+        "best": "16.png",
+    }
+
+
+def test_sentences_of_any_signs_survive_the_file_of_ranks(tmp_path: Path) -> None:
+    said = 'in "red",\nnot blue; größer 🙂 \udce4'
+    evaluation = measured(walk([1]))
+    replace(evaluation, rows=[("a.png", said, "", "b.png")]).write(tmp_path)
+    with (tmp_path / "ranks.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        assert [row["feedback"] for row in csv.DictReader(file)] == [said]
+
+
+def test_a_full_disk_is_a_clear_error_and_keeps_the_earlier_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluation = measured(walk([1]))
+    evaluation.write(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        replace(evaluation, rows=[("x", "y", "", "z")]).write(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
