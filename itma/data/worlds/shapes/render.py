@@ -79,7 +79,7 @@ def render(
         (scenes, 3, height, width) uint8 on `device`. A picture does not depend on the others of the batch.
     """
     device = torch.device(device)
-    solids = Solids.of(scenes, looks, COLOURS, device)
+    solids = Solids.of(scenes, looks, device)
     floor = _floor(solids, looks, height, width, cull)
     if not len(solids):
         return _to_bytes(floor)
@@ -107,7 +107,7 @@ def visible(scene: Scene, look: Look, height: int, width: int) -> torch.Tensor:
     """
     if not scene:
         return torch.zeros(0, height, width, dtype=torch.bool)
-    solids = Solids.of([scene], [look], COLOURS, torch.device("cpu"))
+    solids = Solids.of([scene], [look], torch.device("cpu"))
     hits = _cast(solids, 1, height, width, cull=True)
     cell = torch.cat([solids.thing[seen.thing] * (height * width) + seen.pixel for seen in hits])
     filled = torch.bincount(cell, minlength=len(scene) * height * width).view(len(scene), height, width)

@@ -29,7 +29,9 @@ _WEIGHTS: dict[Kind, float] = {"add": 0.28, "remove": 0.2, "make colour": 0.2, "
 _SHORTEST = 0.5
 """How often a thing is named by a shortest description rather than a longer one."""
 _DRAWS_FOR_SHARING = 12
-"""Changes that are drawn in search of one that applies to enough scenes."""
+"""Changes of one kind, then of any kind, that are drawn in search of one that applies to enough scenes."""
+_DRAWS_FOR_KIND = 6
+"""Changes of one kind that are drawn before another kind is tried."""
 _DRAWS_FOR_NEWNESS = 60
 """Changes that are drawn in search of one with a scene that this base has not led to yet."""
 
@@ -101,8 +103,9 @@ def modifications(config: ShapesConfig, split: str, bases: Sequence[Scene]) -> I
         if -need != wanted[base]:
             continue
         best: tuple[Change, list[int]] | None = None
-        for _ in range(_DRAWS_FOR_SHARING):
-            change = deck.draw(base)
+        kind = deck.kind()
+        for draws in range(2 * _DRAWS_FOR_SHARING):
+            change = deck.draw(base, kind if draws < _DRAWS_FOR_SHARING else deck.kind())
             sharing = [base, *deck.others(change, base, wanted)]
             if best is None or len(sharing) > len(best[1]):
                 best = change, sharing
@@ -138,14 +141,25 @@ class _Deck:
                     if place not in taken:
                         self.with_room[place].append(base)
 
-    def draw(self, base: int) -> Change:
-        """A change that applies to a base; its result is new to the base unless that is hard to find."""
+    def kind(self) -> Kind:
+        """A random kind of change."""
+        point = self.dice.random()
+        for kind, weight in _WEIGHTS.items():
+            point -= weight
+            if point < 0:
+                return kind
+        return "add"
+
+    def draw(self, base: int, kind: Kind) -> Change:
+        """A change that applies to a base, of this kind where possible; new to the base unless that is hard to find."""
         for draws in count(1):  # every thing can be made another size, so that some draw succeeds
-            change = self._draw(self.bases[base], self.named[base])
+            change = self._draw(self.bases[base], self.named[base], kind)
             if change is not None and (
                 draws >= _DRAWS_FOR_NEWNESS or change.apply(self.bases[base]) not in self.made[base]
             ):
                 return change
+            if change is None or draws >= _DRAWS_FOR_KIND:
+                kind = self.kind()
         raise AssertionError("counting ended")
 
     def others(self, change: Change, base: int, wanted: Sequence[int]) -> list[int]:
@@ -177,9 +191,8 @@ class _Deck:
                 return False
         return change.apply(scene) not in self.made[base]
 
-    def _draw(self, scene: Scene, named: dict[Description, int]) -> Change | None:
+    def _draw(self, scene: Scene, named: dict[Description, int], kind: Kind) -> Change | None:
         dice = self.dice
-        kind = self._kind()
         if kind == "add":
             if len(scene) >= self.most:
                 return None
@@ -187,29 +200,22 @@ class _Deck:
             place = dice.choose([place for place in PLACES if place not in taken])
             shape, colour = dice.choose(self.order)
             return Change("add", Description(place, dice.choose(THING_SIZES), colour, shape))
-        index = dice.below(len(scene))
-        thing = scene[index]
         value = None
         if kind == "remove":
             if len(scene) <= self.fewest:
                 return None
+            index = dice.below(len(scene))
         else:
-            values = self._values(kind, thing)
-            if not values:
+            values = [self._values(kind, thing) for thing in scene]
+            possible = [index for index, choices in enumerate(values) if choices]
+            if not possible:
                 return None
-            value = dice.choose(values)
+            index = dice.choose(possible)
+            value = dice.choose(values[index])
         names = [description for description, one in named.items() if one == index]
         shortest = [name for name in names if name.length == names[0].length]
         longer = names[len(shortest) :]
         return Change(kind, dice.choose(shortest if dice.random() < _SHORTEST or not longer else longer), value)
-
-    def _kind(self) -> Kind:
-        point = self.dice.random()
-        for kind, weight in _WEIGHTS.items():
-            point -= weight
-            if point < 0:
-                return kind
-        return "add"
 
     def _values(self, kind: Kind, thing: Thing) -> list[str]:
         if kind == "make colour":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from itma.data.worlds.shapes.look import Look, extent
-from itma.data.worlds.shapes.scenes import PLACES, SHAPES, Scene
+from itma.data.worlds.shapes.scenes import COLOURS, PLACES, SHAPES, Scene
 from itma.data.worlds.shapes.view import EYE, Pairs, Rays
 
 PENUMBRA = (0.012, 0.1)
@@ -46,9 +46,7 @@ class Solids:
     """For each of SHAPES, which part of T."""
 
     @classmethod
-    def of(
-        cls, scenes: Sequence[Scene], looks: Sequence[Look], colours: Sequence[str], device: torch.device
-    ) -> "Solids":
+    def of(cls, scenes: Sequence[Scene], looks: Sequence[Look], device: torch.device) -> "Solids":
         """The things of scenes, seen with their looks."""
         rows: dict[str, list[tuple[float, ...]]] = {shape: [] for shape in SHAPES}
         for picture, (scene, look) in enumerate(zip(scenes, looks, strict=True)):
@@ -57,21 +55,11 @@ class Solids:
                 x, y = place % 3 - 1 + look.shifts[place][0], 1 - place // 3 + look.shifts[place][1]
                 radius, height = extent(thing)
                 turn = look.turns[place]
-                row = (
-                    picture,
-                    index,
-                    colours.index(thing.colour),
-                    x,
-                    y,
-                    radius,
-                    height,
-                    math.cos(turn),
-                    math.sin(turn),
-                )
-                rows[thing.shape].append((*row, *look.light))
+                where = (x, y, radius, height, math.cos(turn), math.sin(turn))
+                rows[thing.shape].append((picture, index, COLOURS.index(thing.colour), *where, *look.light))
         flat = [row for shape in SHAPES for row in rows[shape]]
-        columns = torch.tensor(flat, dtype=torch.float64).reshape(len(flat), 12).T.contiguous().to(device)
-        ids, numbers = columns[:3].long(), columns[3:].float()
+        columns = torch.tensor(flat, dtype=torch.float64).reshape(len(flat), 12).T.contiguous()
+        ids, numbers = columns[:3].long().to(device), columns[3:].float().to(device)
         ends = [sum(len(rows[shape]) for shape in SHAPES[: count + 1]) for count in range(len(SHAPES))]
         slices = tuple(slice(start, end) for start, end in zip([0, *ends], ends, strict=False))
         return cls(

@@ -20,7 +20,7 @@ from itma.data.worlds.shapes.scenes import Scene
 from itma.errors import DataError
 from itma.progress import bar
 
-_SAMPLES_AT_ONCE = {"cpu": 350_000, "cuda": 24_000_000}
+_PIXELS_AT_ONCE = {"cpu": 200_000, "cuda": 4_000_000}
 """Pixels that are rendered in one batch: few on a CPU, to stay in its cache."""
 
 
@@ -195,7 +195,7 @@ class World:
                     shown.update(len(batch))
 
     def _batches(self, split: str, device: str | torch.device) -> Iterator[tuple[int, torch.Tensor]]:
-        at_once = _SAMPLES_AT_ONCE.get(torch.device(device).type, _SAMPLES_AT_ONCE["cpu"])
+        at_once = _PIXELS_AT_ONCE.get(torch.device(device).type, _PIXELS_AT_ONCE["cpu"])
         count = max(1, at_once // (self.config.height * self.config.width))
         pictures = len(self.split(split).scenes)
         for start in range(0, pictures, count):

@@ -1,0 +1,65 @@
+"""How fast the shapes world is drawn: `python bench/render.py [--device cuda]`.
+
+Every row draws the same pictures, with culling and without, in turns, and takes the median of the turns. Run it on a
+machine that does nothing else.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from itma.data.worlds.shapes import SIZES, World
+
+_SIZES = {"demo": 64, "css": 32}
+"""World → pictures that are drawn in one turn."""
+_TURNS = 5
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    begin = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu", type=torch.device)
+    parser.add_argument("--threads", default=[1, 2], type=int, nargs="+")
+    parser.add_argument("--batch", default=None, type=int, help="pictures at once; absent: all of a turn")
+    options = parser.parse_args()
+    device: torch.device = options.device
+    print(f"torch {torch.__version__}, {torch.cuda.get_device_name(device) if device.type == 'cuda' else device}")
+    print("picture    threads    culled    not culled    gain    things a picture")
+    for size, count in _SIZES.items():
+        world = World(SIZES[size])
+        split, pictures = world.split("train"), range(world.config.pictures("train"))
+        indices = [pictures[index * len(pictures) // count] for index in range(count)]
+        things = sum(len(split.scenes[index]) for index in indices) / count
+        batch = options.batch or count
+
+        def draw(*, cull: bool) -> None:
+            for start in range(0, count, batch):  # noqa: B023 - called within this turn of the loop only
+                world.render("train", indices[start : start + batch], device, cull=cull)  # noqa: B023
+
+        for threads in options.threads if device.type == "cpu" else options.threads[:1]:
+            torch.set_num_threads(threads)
+            taken: dict[bool, list[float]] = {True: [], False: []}
+            for turn in range(_TURNS + 1):
+                for cull in (True, False):
+                    elapsed = seconds(lambda cull=cull: draw(cull=cull), device)  # type: ignore[misc]
+                    if turn:  # the first one warms up
+                        taken[cull].append(elapsed)
+            culled, unculled = (count / statistics.median(taken[cull]) for cull in (True, False))
+            shape = f"{world.config.width}×{world.config.height}"
+            print(
+                f"{shape:<10s} {threads:7d} {culled:7.0f}/s {unculled:11.1f}/s {culled / unculled:6.1f}× {things:17.1f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
