@@ -6,6 +6,7 @@ batch into floats, so that a picture in memory costs one byte per value.
 
 import io
 import os
+import threading
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,15 +26,17 @@ Source = str | Path | bytes | Image.Image
 MAX_PIXELS = 128_000_000
 """Larger pictures are refused before they are decoded: 128 million pixels take 384 MB as RGB."""
 
-_ENDINGS = frozenset(
-    ".jpg .jpeg .jfif .png .webp .gif .bmp .tif .tiff .avif .jp2 .ppm .pgm .pbm .pnm .tga .ico".split()
-)
+_NOT_OPENED = frozenset({"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"})
+"""Formats that Pillow hands to another program (EPS to Ghostscript) or knows by name only."""
+
+_opening = threading.Lock()  # warning filters belong to the whole process: one thread at a time sets them
 
 
 def find_pictures(folder: str | Path) -> list[Path]:
-    """All files under `folder` (and its folders) whose names end like pictures, sorted by path.
+    """All files under `folder` (and its folders) whose names end like a format that Pillow reads, sorted by path.
 
-    Hidden files and folders are passed over. Order is by path text, the same on every system.
+    Hidden files and folders are passed over; links to folders are not followed. Order is by path text, the same on
+    every system.
 
     Raises:
         DataError: the folder does not exist, is a file, or holds no picture.
@@ -43,10 +46,12 @@ def find_pictures(folder: str | Path) -> list[Path]:
         raise DataError(f"the folder {str(folder)!r} does not exist; give a folder that holds pictures")
     if not folder.is_dir():
         raise DataError(f"{str(folder)!r} is a file; give the folder that holds the pictures")
-    found = []
+    found, endings = [], _endings()
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place) / name for name in files if not name.startswith(".") and _looks_like_picture(name)]
+        found += [
+            Path(place) / name for name in files if not name.startswith(".") and Path(name).suffix.lower() in endings
+        ]
     if not found:
         raise DataError(
             f"the folder {str(folder)!r} holds no pictures; expected files ending in .jpg, .png, .webp or another "
@@ -55,8 +60,15 @@ def find_pictures(folder: str | Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _looks_like_picture(name: str) -> bool:
-    return Path(name).suffix.lower() in _ENDINGS
+def _formats() -> list[str]:
+    """The formats that pictures are opened in, those of Pillow's plugins included."""
+    Image.init()
+    return [name for name in Image.ID if name not in _NOT_OPENED]
+
+
+def _endings() -> set[str]:
+    formats = _formats()
+    return {ending for ending, name in Image.registered_extensions().items() if name in formats}
 
 
 def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.Image:
@@ -76,29 +88,36 @@ def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> 
         return _upright_rgb(source)
     name = f"<{len(source):,} bytes>" if isinstance(source, bytes) else str(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked below
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-                width, height = image.size
-                if width * height > MAX_PIXELS:
-                    raise PictureError(
-                        name, f"{width:,}×{height:,} pixels is over the limit of {MAX_PIXELS:,}; scale it down first"
-                    )
-                if at_least is not None:
-                    side = max(at_least)  # the picture may still be turned by its EXIF orientation
-                    image.draft("RGB", (side, side))
-                return _upright_rgb(image)
+        with _header_read(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise PictureError(
+                    name, f"{width:,}×{height:,} pixels is over the limit of {MAX_PIXELS:,}; scale it down first"
+                )
+            if at_least is not None:
+                side = max(at_least)  # the picture may still be turned by its EXIF orientation
+                image.draft("RGB", (side, side))
+            return _upright_rgb(image)
     except FileNotFoundError as error:
         raise PictureError(name, "the file does not exist") from error
     except IsADirectoryError as error:
         raise PictureError(name, "this is a folder, not a file") from error
+    except PermissionError as error:
+        raise PictureError(name, "there is no permission to read it") from error
     except UnidentifiedImageError as error:
         raise PictureError(name, "not a picture in any format that Pillow reads, or empty") from error
     except Image.DecompressionBombError as error:
         raise PictureError(name, f"over the limit of {MAX_PIXELS:,} pixels; scale it down first") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryError) as error:
-        # Pillow's decoders raise all of these on damaged files
+    except PictureError:
+        raise
+    except Exception as error:  # on damaged files Pillow's decoders raise nearly everything there is
         raise PictureError(name, f"damaged or truncated ({error})") from error
+
+
+def _header_read(file: str | Path | io.BytesIO) -> Image.Image:
+    with _opening, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `open_picture` has a limit of its own
+        return Image.open(file, formats=_formats())
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -107,7 +126,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I") or image.mode == "F":  # 16 bits and more: Pillow's own conversion clips to white
-        values = np.asarray(image, dtype=np.float64)
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
         top = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max(initial=0.0)))
         return Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
@@ -157,13 +176,15 @@ class Preprocess:
             return pixels
         if self.fit == "stretch":
             return _resized(pixels, self.height, self.width)
-        ratios = self.height / h, self.width / w
-        ratio = min(ratios) if self.fit == "pad" else max(ratios)
+        if self.fit == "crop":  # cut first: a long strip, enlarged, might not fit into memory
+            ratio = max(self.height / h, self.width / w)
+            cut_h, cut_w = min(h, max(1, round(self.height / ratio))), min(w, max(1, round(self.width / ratio)))
+            top, left = (h - cut_h) // 2, (w - cut_w) // 2
+            return _resized(pixels[..., top : top + cut_h, left : left + cut_w], self.height, self.width)
+        ratio = min(self.height / h, self.width / w)
         new_h, new_w = max(1, round(h * ratio)), max(1, round(w * ratio))
         resized = _resized(pixels, new_h, new_w)
-        top, left = abs(self.height - new_h) // 2, abs(self.width - new_w) // 2
-        if self.fit == "crop":
-            return resized[..., top : top + self.height, left : left + self.width]
+        top, left = (self.height - new_h) // 2, (self.width - new_w) // 2
         grey = torch.tensor([round(255 * value) for value in self.mean], dtype=torch.uint8, device=pixels.device)
         ground = grey[:, None, None].repeat(len(pixels), 1, self.height, self.width)
         ground[..., top : top + new_h, left : left + new_w] = resized
@@ -236,5 +257,7 @@ class FilePictures:
         Raises:
             PictureError: the first picture that cannot be read, by name.
         """
-        with ThreadPoolExecutor(max_workers=min(len(indices), os.cpu_count() or 1) or 1) as pool:
+        if not len(indices):
+            return torch.zeros((0, 3, preprocess.height, preprocess.width), dtype=torch.uint8)
+        with ThreadPoolExecutor(max_workers=min(len(indices), os.cpu_count() or 1)) as pool:
             return torch.stack(list(pool.map(lambda index: preprocess.read(self.paths[index]), indices)))

@@ -15,7 +15,7 @@ class TrainConfig:
     True
     """
 
-    steps: int = 600
+    steps: int = 350
     batch: int = 96
     """Rows (reference, feedback, target) for each step; every row is compared with all targets of the batch."""
     per_reference: int = 3
@@ -50,7 +50,7 @@ class TrainConfig:
     """Share of the training references kept back to choose the best checkpoint by."""
     metric: str = "validation/recall@1"
     """Which number decides the best checkpoint (larger is better)."""
-    evaluate_every: int = 150
+    evaluate_every: int = 70
     """Steps between evaluations and checkpoints; there is always one at the end."""
     log_every: int = 10
     """Steps between lines in the log."""

@@ -34,8 +34,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "hour": Preset(
         "small pictures, more scenes, about an hour of training on two CPU cores",
-        RetrieverConfig(),
-        TrainConfig(steps=20_000, evaluate_every=1_000, log_every=50),
+        RetrieverConfig(trunk=TrunkConfig(levels=(2, 3))),
+        TrainConfig(steps=4_000, evaluate_every=500, log_every=20, warmup=100),
         "hour",
     ),
     "tiny": Preset(
@@ -51,7 +51,7 @@ PRESETS: dict[str, Preset] = {
             trunk=TrunkConfig("resnet-18", levels=(4,)),
             language=LanguageConfig(width=512),
             preprocess=_PUBLISHED_PICTURES,
-            options=ItmaOptions(blocks=1, width=256, attention="identity", positions="none"),
+            options=ItmaOptions(blocks=1, width=256, attention="identity", positions="none", dropout=0.1),
         ),
         TrainConfig(
             steps=60_000,
@@ -78,7 +78,7 @@ PRESETS: dict[str, Preset] = {
             trunk=TrunkConfig("resnet-18", levels=(3, 4)),
             language=LanguageConfig(width=512),
             preprocess=_PUBLISHED_PICTURES,
-            options=ItmaOptions(blocks=2, width=128, attention="softmax", positions="none"),
+            options=ItmaOptions(blocks=2, width=128, attention="softmax", positions="none", dropout=0.1),
         ),
         TrainConfig(
             steps=150_000,

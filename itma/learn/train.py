@@ -87,7 +87,9 @@ def train(
         plan = Plan(triplets.references, batch=config.batch, seed=config.seed, per_reference=config.per_reference)
         record = _Record(folder, now.step, config.log_every) if ours.first else None
         with (
-            bar(f"training {model.name}", show=progress and ours.first, total=config.steps, unit="step", done=now.step) as meter,
+            bar(
+                f"training {model.name}", show=progress and ours.first, total=config.steps, unit="step", done=now.step
+            ) as meter,
             _batches(triplets, plan, config, model, ours, range(now.step, config.steps)) as batches,
         ):
             for step, parts, labels in batches:

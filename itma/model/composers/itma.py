@@ -24,7 +24,7 @@ class ItmaOptions:
     8
     """
 
-    blocks: int = 2
+    blocks: int = 1
     """Transformer encoder layers."""
     heads: int = 8
     width: int = 256
@@ -37,7 +37,8 @@ class ItmaOptions:
     """Whether the words' mean is half of the query's embedding; otherwise only the cells count."""
     gallery_through_transformer: bool = True
     """Whether gallery pictures go through the Transformer too (without words)."""
-    dropout: float = 0.1
+    dropout: float = 0.0
+    """Share dropped after attention and inside the feed-forward network; the published recipes use 0.1."""
 
     def __post_init__(self) -> None:
         if min(self.blocks, self.heads, self.width) < 1 or not 0 <= self.dropout < 1:

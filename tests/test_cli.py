@@ -1,0 +1,145 @@
+"""The command line, from the first command to the last, and what it says when something is wrong."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from itma.cli import cli
+from itma.errors import ItmaError
+
+
+def call(*words: str | Path) -> Result:
+    result = CliRunner().invoke(cli, ["--quiet", *map(str, words)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception  # an error that is none of ours must not pass for one
+    return result
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the whole walk was gone at toy size: world, run, evaluation, catalogue."""
+    folder = tmp_path_factory.mktemp("walk")
+    for words in (
+        ["generate", "shapes", folder / "world", "--size", "tiny"],
+        ["train", "shapes", "--preset", "tiny", "--out", folder / "run", "--set", f"data.root={folder / 'world'}"],
+        ["evaluate", folder / "run"],
+        ["index", folder / "run", folder / "world" / "images", folder / "catalogue"],
+    ):
+        result = call(*words)
+        assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_an_evaluation_prints_its_protocol_and_leaves_a_report_and_every_rank(walked: Path) -> None:
+    result = call("evaluate", walked / "run", "--out", walked / "again")
+    assert "recall@1 " in result.output and "recall@50" in result.output
+    assert "protocol: shapes/test" in result.output and "the reference is removed" in result.output
+    report = json.loads((walked / "again" / "report.json").read_text())
+    with (walked / "again" / "ranks.csv").open(newline="") as file:
+        ranks = [int(line["rank"]) for line in csv.DictReader(file)]
+    assert len(ranks) == report["queries"]
+    assert sum(rank == 1 for rank in ranks) / len(ranks) == pytest.approx(report["recall"]["1"])
+
+
+def test_a_search_prints_k_hits_best_first(walked: Path) -> None:
+    image = walked / "world" / "images" / "css_test_000000.png"
+    result = call("search", walked / "catalogue", "--image", image, "--text", "remove red cube", "-k", "4")
+    lines = [line.split() for line in result.output.splitlines()]
+    assert [line[0] for line in lines] == ["1", "2", "3", "4"]
+    scores = [float(line[1]) for line in lines]
+    assert scores == sorted(scores, reverse=True)
+    assert "css_test_000000.png" not in result.output
+
+
+@pytest.mark.parametrize("asked", [["--image"], ["--text", "red cube"]])
+def test_a_picture_alone_and_a_sentence_alone_can_be_searched(walked: Path, asked: list[str]) -> None:
+    words = [*asked, walked / "world" / "images" / "css_test_000000.png"] if asked == ["--image"] else asked
+    result = call("search", walked / "catalogue", *words, "-k", "2")
+    assert result.exit_code == 0 and len(result.output.splitlines()) == 2
+
+
+def test_unreadable_pictures_are_listed_after_indexing(walked: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 30), "red").save(tmp_path / "good.png")
+    (tmp_path / "bad.jpg").write_text("no picture")
+    result = call("index", walked / "run", tmp_path, tmp_path / "out" / "catalogue")
+    assert "indexed 1 pictures" in result.output
+    assert "skipped 1" in result.output and "bad.jpg" in result.output
+
+
+def test_a_world_on_disk_and_in_memory_train_the_same_model(walked: Path, tmp_path: Path) -> None:
+    assert call("train", "shapes", "--preset", "tiny", "--out", tmp_path / "run").exit_code == 0
+    numbers = [json.loads((folder / "run" / "checkpoints.json").read_text()) for folder in (walked, tmp_path)]
+    assert numbers[0] == numbers[1]
+    weights = [
+        (f / "run" / n["last"] / "model.safetensors").read_bytes()
+        for f, n in zip((walked, tmp_path), numbers, strict=True)
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_a_finished_run_resumes_to_itself(walked: Path) -> None:
+    result = call("train", "--resume", walked / "run")
+    assert result.exit_code == 0 and f"trained: {walked / 'run'}" in result.output
+
+
+def failing(*words: str | Path) -> str:
+    result = call(*words)
+    assert result.exit_code in (1, 2), result.output
+    assert "Traceback" not in result.output
+    return re.sub(r"\s+", " ", result.output)
+
+
+def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path) -> None:
+    image = walked / "world" / "images" / "css_test_000000.png"
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty").mkdir()
+    for words, expected in (
+        (["train", "fashionicue"], "unknown data set 'fashionicue'; choose from: shapes"),
+        (["train", "shapes", "--model", "tirgg"], "unknown model 'tirgg'; choose from:"),
+        (["train", "shapes", "--preset", "huge"], "unknown preset 'huge'; choose from:"),
+        (["train", "shapes", "--set", "train.stepz=3"], "Did you mean 'steps'?"),
+        (["train", "shapes", "--set", "steps"], "is not of the form name=value"),
+        (["train", "shapes", "--set", "data.size=giant"], "unknown size of the shapes world"),
+        (["train", "shapes", "--out", walked / "run"], "holds a run already"),
+        (["train", "shapes", "--device", "cuda:99"], "the device 'cuda:99' is not available"),
+        (["train", "--resume", walked / "run", "--steps", "3"], "leave out: steps"),
+        (["train", "--resume", tmp_path], "run.json' is missing"),
+        (["evaluate", tmp_path / "none"], "does not exist"),
+        (["evaluate", walked / "run", "--split", "middle"], "unknown split 'middle'; choose from: test, train"),
+        (["evaluate", walked / "run", "--which", "worst"], "unknown checkpoint 'worst'"),
+        (["generate", "shapes", walked / "world", "--size", "tiny"], "choose another name or remove it first"),
+        (["generate", "forest", tmp_path / "forest"], "unknown data set 'forest'"),
+        (["index", walked / "run", tmp_path / "none", tmp_path / "c"], "does not exist"),
+        (["index", walked / "run", tmp_path / "empty", tmp_path / "c"], "holds no pictures"),
+        (["index", walked / "run", walked / "world" / "images", walked / "catalogue"], "exists"),
+        (["search", walked / "catalogue"], "picture"),
+        (["search", walked / "catalogue", "--image", tmp_path / "text.jpg"], "not a picture"),
+        (["search", walked / "catalogue", "--image", tmp_path / "none.jpg"], "the file does not exist"),
+        (["search", walked / "catalogue", "--image", image, "--text", "🔥 quux"], "quux"),
+        (["search", walked / "catalogue", "--image", image, "-k", "0"], "k=0"),
+        (["search", tmp_path / "none", "--text", "red"], "does not exist"),
+    ):
+        assert expected in failing(*words), words
+
+
+def test_errors_of_ours_show_their_place_when_asked() -> None:
+    with pytest.raises(ItmaError, match="unknown preset"):
+        CliRunner().invoke(cli, ["--traceback", "train", "--preset", "huge"], catch_exceptions=False)
+
+
+def test_models_presets_and_settings_are_listed() -> None:
+    assert "tirg-last-map" in call("models").output
+    assert "itma-fashioniq" in call("presets").output
+    assert 'model.options.attention="identity"' in call("settings", "--preset", "itma-css").output
+    assert "train.steps=7" in call("settings", "--set", "train.steps=7").output
+
+
+def test_help_teaches() -> None:
+    assert "A first walk, with nothing to download" in call("--help").output
+    for name in cli.commands:
+        assert len(call(name, "--help").output.splitlines()) > 4, name
