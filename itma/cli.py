@@ -1,5 +1,6 @@
 """The command line: each command is one call of a public function, whose errors become one clear line."""
 
+import io
 import logging
 import sys
 from collections.abc import Callable
@@ -235,8 +236,9 @@ def index(context: click.Context, run: Path, folder: Path, catalogue: Path, repl
 @click.option("--image", type=click.Path(path_type=Path), help="The reference picture.")
 @click.option("--text", help='The feedback, e.g. "make red cube blue".')
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many answers.")
+@click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
 @_device
-def search(catalogue: Path, image: Path | None, text: str | None, k: int, device: str) -> None:
+def search(catalogue: Path, image: Path | None, text: str | None, k: int, run: Path | None, device: str) -> None:
     r"""Search CATALOGUE by a picture, a sentence, or both; best first.
 
     \b
@@ -244,7 +246,7 @@ def search(catalogue: Path, image: Path | None, text: str | None, k: int, device
     """
     from itma import stages
 
-    for hit in stages.search(catalogue, image=image, text=text, k=k, device=device):
+    for hit in stages.search(catalogue, image=image, text=text, k=k, run=run, device=device):
         click.echo(str(hit))
 
 
@@ -293,6 +295,9 @@ def _bars(context: click.Context) -> bool:
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):  # a file name may hold bytes that are no text; show them, do not fail
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli()
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """Writing that leaves no half-written file behind: a temporary name first, then a rename."""
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -34,25 +35,44 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it is renamed to `path`, which must not exist yet.
+def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it is renamed to `path`.
+
+    Args:
+        path: must not exist yet, unless it is to be replaced.
+        replace: put the new folder in the place of an old one, which is removed once the new one is complete.
 
     Raises:
         StorageError: `path` exists, the disk is full, or the place cannot be written to.
     """
     path = Path(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     try:
         _discard(draft)
         draft.mkdir(parents=True)
         yield draft
-        draft.rename(path)
+        if replace and path.exists():
+            path.rename(old)
+            try:
+                draft.rename(path)
+            except OSError:
+                old.rename(path)
+                raise
+            _discard(old)
+        else:
+            draft.rename(path)
     except OSError as error:
         _discard(draft)
         raise _explained(path, error) from error
     except BaseException:
         _discard(draft)
         raise
+
+
+def file_sum(path: Path) -> str:
+    """sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

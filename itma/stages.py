@@ -210,7 +210,9 @@ _PROBE_ROWS = 400
 
 def _look(learning: Triplets, validation: Triplets | None, test: Triplets, config: TrainConfig) -> Look:
     """Recall on held-out, training and test rows, and example queries as pictures."""
-    _, probe = hold_out(learning, min(0.9, _PROBE_ROWS / len(learning)), seed=config.seed + 1)
+    probe: Triplets | None = learning
+    if len(learning) > _PROBE_ROWS:
+        _, probe = hold_out(learning, _PROBE_ROWS / len(learning), seed=config.seed + 1)
     splits: dict[str, Triplets | None] = {"validation": validation, "train": probe, "test": test}
 
     def look(model: Retriever) -> Seen:
@@ -288,8 +290,9 @@ def index(
     Returns:
         The catalogue; `skipped` names the pictures that could not be read, with the reason.
     """
-    model = Retriever.load(run).to(device_named(device))
-    return Catalogue.build(model, folder, catalogue, model_folder=run, replace=replace_existing, progress=progress)
+    return Catalogue.build(
+        run, folder, catalogue, replace=replace_existing, device=device_named(device), progress=progress
+    )
 
 
 def search(
@@ -298,14 +301,23 @@ def search(
     image: Source | None = None,
     text: str | None = None,
     k: int = 10,
+    run: str | Path | None = None,
     device: str = "auto",
 ) -> list[Hit]:
     """The k pictures of a catalogue that fit a picture, a sentence, or both, best first.
 
+    Args:
+        catalogue: its folder.
+        image: the reference, see `Catalogue.search`.
+        text: the feedback.
+        k: how many.
+        run: where the run that made the catalogue is now; absent: where it was then.
+        device: `auto`, `cpu`, `cuda`, …
+
     Raises:
         CatalogueError, PictureError, FeedbackError, DataError: see `Catalogue.open` and `Catalogue.search`.
     """
-    return Catalogue.open(catalogue, device=device_named(device)).search(image=image, text=text, k=k)
+    return Catalogue.open(catalogue, run, device=device_named(device)).search(image=image, text=text, k=k)
 
 
 __all__: Sequence[str] = ("Settings", "evaluate", "generate", "index", "resume", "search", "settings_for", "train")

@@ -84,10 +84,16 @@ def test_held_out_references_never_stay_in_what_is_learnt_from() -> None:
     assert len(held.kinds) == len(held)
 
 
-def test_holding_out_nothing_or_everything() -> None:
+def test_holding_out_nothing_or_nearly_everything() -> None:
     assert hold_out(triplets(), 0.0, seed=0)[1] is None
-    with pytest.raises(DataError, match="leaves none"):
-        hold_out(triplets(), 0.99, seed=0)
+    rest, held = hold_out(triplets(), 0.99, seed=0)
+    assert held is not None and len(np.unique(rest.references)) == 1 and len(rest) + len(held) == len(triplets())
+
+
+def test_a_single_reference_cannot_be_held_out() -> None:
+    one = hold_out(triplets(), 0.99, seed=0)[0]
+    with pytest.raises(DataError, match="has 1 reference; holding it out leaves none to learn from"):
+        hold_out(one, 0.05, seed=0)
 
 
 def test_augmentation_is_a_pure_function_of_seed_and_step_and_can_be_off() -> None:

@@ -67,7 +67,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(folder: Path, tmp_path: Pat
     state = dict(trunk.backbone.state_dict())
     name = next(iter(state))
     save_file({name: state[name]}, tmp_path / "few.safetensors")
-    with pytest.raises(DataError, match="lack .* tensors"):
+    with pytest.raises(DataError, match=r"lack .* tensors"):
         trunk.load_weights(tmp_path / "few.safetensors")
     save_file(state | {name: state[name][:1].clone()}, tmp_path / "shape.safetensors")
     with pytest.raises(DataError, match="do not fit"):

@@ -99,12 +99,14 @@ class Tokenizer:
         return [word for word in self.words(sentence) if self._core.token_to_id(word) is None]
 
     def __call__(self, sentences: Sequence[str]) -> Tokens:
-        """Number the words of a batch of sentences.
+        """Number the known words of a batch of sentences.
 
-        An empty sentence gives a row without words. A sentence of more than `max_words` words is cut, with a warning
-        in the log.
+        Words that training never saw are left out: their features would be the noise the network began with. A
+        sentence without known words gives an empty row. A sentence of more than `max_words` words is cut, with a
+        warning in the log.
         """
-        rows = [encoding.ids for encoding in self._core.encode_batch(list(sentences))]
+        unknown = self._core.token_to_id(UNKNOWN)
+        rows = [[word for word in row.ids if word != unknown] for row in self._core.encode_batch(list(sentences))]
         cut = sum(len(row) > self.max_words for row in rows)
         if cut:
             log.warning("%d of %d sentences were cut after %d words", cut, len(rows), self.max_words)

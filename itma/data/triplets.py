@@ -74,11 +74,12 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
         return triplets, None
     references = np.unique(triplets.references)
     random = np.random.Generator(np.random.PCG64(seed))
-    chosen = random.permutation(references)[: max(1, round(share * len(references)))]
-    held = np.isin(triplets.references, chosen)
+    held_out = max(1, min(round(share * len(references)), len(references) - 1))
+    held = np.isin(triplets.references, random.permutation(references)[:held_out])
     if held.all():
         raise DataError(
-            f"{triplets.name} has {len(references)} references; holding out {share:.0%} leaves none to learn"
+            f"{triplets.name} has {len(references)} reference; holding it out leaves none to learn from: add pictures, "
+            "or hold out none (train.hold_out=0)"
         )
     rest = replace(
         triplets,

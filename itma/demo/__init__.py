@@ -124,7 +124,7 @@ def demo(
     ours = Retriever.load(out / "runs" / "itma").to(place)
     write_gallery(test_split, ours.preprocess, out / "gallery", progress=progress)
     catalogue = Catalogue.build(
-        ours, out / "gallery", out / "catalogue", model_folder=out / "runs" / "itma", progress=progress
+        out / "runs" / "itma", out / "gallery", out / "catalogue", device=place, progress=progress
     )
     right, wrong = _chosen_rows(test_split, evaluations["itma"], seed)
     seconds = time.perf_counter() - begun

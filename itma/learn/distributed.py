@@ -76,7 +76,7 @@ def gathered(rows: torch.Tensor) -> torch.Tensor:
     Each process then computes the loss of the whole batch. Its gradients count that loss once for every process, which
     the averaging of `DistributedDataParallel` undoes.
     """
-    joined: torch.Tensor = _Gather.apply(rows)
+    joined: torch.Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
     return joined
 
 
@@ -101,11 +101,12 @@ class SharedBatchNorm(nn.Module):
         if self.training:
             wide = x.float()
             count = torch.full((1,), float(wide.numel() // wide.shape[1]), device=x.device)
-            sums = _Sum.apply(torch.cat([wide.sum(axes), count]))
+            sums = _Sum.apply(torch.cat([wide.sum(axes), count]))  # type: ignore[no-untyped-call]
             total = sums[-1]
             mean = sums[:-1] / total
             # the second pass costs one more exchange and keeps precision where the mean is far from 0
-            variance = _Sum.apply((wide - mean.view(shape)).square().sum(axes)) / total
+            squares = (wide - mean.view(shape)).square().sum(axes)
+            variance = _Sum.apply(squares) / total  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 assert isinstance(self.num_batches_tracked, torch.Tensor)
                 assert isinstance(self.running_mean, torch.Tensor) and isinstance(self.running_var, torch.Tensor)

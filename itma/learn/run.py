@@ -22,8 +22,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from itma.errors import RunError
-from itma.files import new_folder, write_text
-from itma.model.retriever import MANIFEST, Retriever, checkpoint_folder, file_sum, verify
+from itma.files import file_sum, new_folder, write_text
+from itma.model.retriever import MANIFEST, Retriever, checkpoint_folder, verify
 
 OPTIMIZER, STATE, POINTER, METRICS, RUN = (
     "optimizer.safetensors",

@@ -7,8 +7,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,7 +206,7 @@ def _distributed(model: Retriever, ours: Processes) -> Any:
 
 @contextmanager
 def _batches(
-    triplets: Triplets, plan: Plan, config: TrainConfig, model: Retriever, ours: Processes, steps: Iterable[int]
+    triplets: Triplets, plan: Plan, config: TrainConfig, model: Retriever, ours: Processes, steps: range
 ) -> Iterator[Iterator[tuple[int, list[Batch], list[torch.Tensor]]]]:
     """For each step its number, this process's share of each part, and the labels of each part's whole rows.
 
@@ -230,12 +230,10 @@ def _batches(
         return batches, labels
 
     def each() -> Iterator[tuple[int, list[Batch], list[torch.Tensor]]]:
-        wanted = list(steps)
-        ahead = pool.submit(load, wanted[0]) if wanted else None
-        for step, following in zip(wanted, [*wanted[1:], None], strict=True):
-            assert ahead is not None
-            batches, labels = ahead.result()
-            ahead = pool.submit(load, following) if following is not None else None
+        ahead: Future[tuple[list[Batch], list[torch.Tensor]]] | None = None
+        for step in steps:
+            batches, labels = load(step) if ahead is None else ahead.result()
+            ahead = pool.submit(load, step + 1) if step + 1 in steps else None
             yield step, batches, labels
 
     with ThreadPoolExecutor(max_workers=1) as pool:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from itma.data.images import Preprocess
 from itma.data.text import Tokenizer, Tokens
 from itma.errors import ConfigError, FeedbackError, ItmaError, RunError, UnknownNameError
-from itma.files import write_text, write_with
+from itma.files import file_sum, write_text, write_with
 from itma.model.composers import Place, composer_named
 from itma.model.language import Language, LanguageConfig
 from itma.model.trunk import Trunk, TrunkConfig
@@ -279,12 +279,6 @@ class Retriever(nn.Module):
 def _unit(rows: torch.Tensor) -> torch.Tensor:
     """Rows scaled to length 1, in float32."""
     return F.normalize(rows.float(), dim=1)
-
-
-def file_sum(path: Path) -> str:
-    """sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(folder: Path, names: Sequence[str]) -> None:
