@@ -5,20 +5,25 @@ batch into floats, so that a picture in memory costs one byte per value.
 """
 
 import io
+import logging
+import math
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from itma.errors import ConfigError, DataError, PictureError
+
+log = logging.getLogger(__name__)
 
 Source = str | Path | bytes | Image.Image
 """What a picture may be given as: a path, the bytes of a file, or a Pillow image."""
@@ -29,25 +34,42 @@ MAX_PIXELS = 128_000_000
 _NOT_OPENED = frozenset({"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"})
 """Formats that Pillow hands to another program (EPS to Ghostscript) or knows by name only."""
 
-_opening = threading.Lock()  # warning filters belong to the whole process: one thread at a time sets them
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation → what sets the picture upright."""
+
+_filters = threading.Lock()  # warning filters belong to the whole process: one thread at a time sets them
 
 
 def find_pictures(folder: str | Path) -> list[Path]:
     """All files under `folder` (and its folders) whose names end like a format that Pillow reads, sorted by path.
 
-    Hidden files and folders are passed over; links to folders are not followed. Order is by path text, the same on
-    every system.
+    Hidden files and folders are passed over; links to folders are not followed; a folder inside that cannot be read
+    is passed over with a warning in the log. Order is by path text, the same on every system.
 
     Raises:
-        DataError: the folder does not exist, is a file, or holds no picture.
+        DataError: the folder does not exist, is a file, cannot be read, or holds no picture.
     """
+
+    def unreadable(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise DataError(f"the folder {str(folder)!r} cannot be read: {error.strerror}") from error
+        log.warning("%r cannot be read (%s); pictures in it are left out", error.filename, error.strerror)
+
     folder = Path(folder)
     if not folder.exists():
         raise DataError(f"the folder {str(folder)!r} does not exist; give a folder that holds pictures")
     if not folder.is_dir():
         raise DataError(f"{str(folder)!r} is a file; give the folder that holds the pictures")
     found, endings = [], _endings()
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(place) / name for name in files if not name.startswith(".") and Path(name).suffix.lower() in endings
@@ -74,7 +96,8 @@ def _endings() -> set[str]:
 def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.Image:
     """Decode one picture as an upright RGB image.
 
-    The EXIF orientation is applied; transparent parts become white; of an animation the first frame is taken.
+    The EXIF orientation is applied, and passed over where it is damaged; transparent parts become white; of an
+    animation the first frame is taken. A Pillow image is left as it is.
 
     Args:
         source: a path, the bytes of a file, or a Pillow image.
@@ -82,19 +105,20 @@ def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> 
             smaller than this, which is several times faster.
 
     Raises:
-        PictureError: the file is missing, empty, truncated, not a picture, or larger than `MAX_PIXELS`.
+        PictureError: the picture is missing, empty, truncated, not a picture, or larger than `MAX_PIXELS`.
     """
-    if isinstance(source, Image.Image):
-        return _upright_rgb(source)
-    name = f"<{len(source):,} bytes>" if isinstance(source, bytes) else str(source)
+    name = _name(source)
     try:
-        with _header_read(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        # A Pillow image belongs to the caller: it is neither closed nor decoded at a reduced size.
+        with nullcontext(source) if isinstance(source, Image.Image) else _header_read(source) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise PictureError(
                     name, f"{width:,}×{height:,} pixels is over the limit of {MAX_PIXELS:,}; scale it down first"
                 )
-            if at_least is not None:
+            if not width * height:
+                raise PictureError(name, f"{width}×{height} pixels: it is empty")
+            if at_least is not None and image is not source:
                 side = max(at_least)  # the picture may still be turned by its EXIF orientation
                 image.draft("RGB", (side, side))
             return _upright_rgb(image)
@@ -114,21 +138,55 @@ def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> 
         raise PictureError(name, f"damaged or truncated ({error})") from error
 
 
-def _header_read(file: str | Path | io.BytesIO) -> Image.Image:
-    with _opening, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `open_picture` has a limit of its own
-        return Image.open(file, formats=_formats())
+def _name(source: Source) -> str:
+    if isinstance(source, bytes):
+        return f"<{len(source):,} bytes>"
+    if isinstance(source, Image.Image):
+        return str(getattr(source, "filename", "")) or f"<image of {source.width:,}×{source.height:,} pixels>"
+    return str(source)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pillow warns of large pictures, for which there is a limit here, and of damaged metadata, which nobody needs."""
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _header_read(file: str | Path | bytes) -> Image.Image:
+    with _quiet():
+        return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_formats())
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
+    if image.format == "TIFF":
+        _orientation(image)  # Pillow keeps what is read here; it would read it while decoding, with warnings
     image.load()
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "RGB":
-        return image
+    turn = _UPRIGHT.get(_orientation(image))
+    rgb = _rgb(image if turn is None else image.transpose(turn))
+    rgb.info = {}  # else the orientation would be applied again when the result is opened
+    return rgb
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        with _quiet():
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged metadata, on which Pillow raises nearly everything, leave the pixels as they are
+        return 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """A new RGB image."""
     if image.mode.startswith("I") or image.mode == "F":  # 16 bits and more: Pillow's own conversion clips to white
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max(initial=0.0)))
-        return Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8)).convert("RGB")
+        values = np.array(image, dtype=np.float32)
+        finite = float(values.max(initial=0.0, where=np.isfinite(values)))
+        top = max(65535.0 if image.mode.startswith("I") else 1.0, finite)
+        if "transparency" in image.info:
+            values[values == image.info["transparency"]] = top
+        values = np.nan_to_num(values, nan=0.0, posinf=top, neginf=0.0).clip(0, top)
+        return Image.fromarray((values * (255.0 / top)).round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -166,8 +224,10 @@ class Preprocess:
             raise ConfigError(f"height={self.height} and width={self.width} pixels are not possible; both must be ≥ 1")
         if self.fit not in ("pad", "crop", "stretch"):
             raise ConfigError(f"fit={self.fit!r} is not known; choose from: crop, pad, stretch")
-        if min(self.std) <= 0:
-            raise ConfigError(f"std={self.std} must be above 0 in every channel")
+        if len(self.mean) != 3 or not all(0 <= value <= 1 for value in self.mean):
+            raise ConfigError(f"mean={self.mean} must be three values from 0 to 1")
+        if len(self.std) != 3 or not all(0 < value < math.inf for value in self.std):
+            raise ConfigError(f"std={self.std} must be three finite values above 0")
 
     def fitted(self, pixels: torch.Tensor) -> torch.Tensor:
         """Resize uint8 pictures (pictures, 3, h, w) to (pictures, 3, height, width), antialiased."""
@@ -237,7 +297,7 @@ class MemoryPictures:
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
         """See `Pictures.load`."""
-        return preprocess.fitted(self.pixels[torch.as_tensor(indices)])
+        return preprocess.fitted(self.pixels[torch.as_tensor(indices, dtype=torch.long)])
 
 
 @dataclass(frozen=True)

@@ -132,14 +132,14 @@ def marker(series: int, x: float, y: float) -> Markup:
     name = f"marker series-{kind}"
     if kind == 0:
         return element("circle", {"class": name, "cx": x, "cy": y, "r": 4.5})
-    corners = {
+    shapes: dict[int, list[tuple[float, float]]] = {
         1: [(-4, -4), (4, -4), (4, 4), (-4, 4)],
         2: [(0, -5.5), (5, 4), (-5, 4)],
         3: [(0, -5.8), (5.8, 0), (0, 5.8), (-5.8, 0)],
         4: [(0, 5.5), (5, -4), (-5, -4)],
         5: [(-5, 0), (-2.5, -4.5), (2.5, -4.5), (5, 0), (2.5, 4.5), (-2.5, 4.5)],
-    }[kind]
-    points = " ".join(f"{x + right:.1f},{y + down:.1f}" for right, down in corners)
+    }
+    points = " ".join(f"{x + right:.1f},{y + down:.1f}" for right, down in shapes[kind])
     return element("polygon", {"class": name, "points": points})
 
 

@@ -6,6 +6,7 @@ annotations.json                {"train": {"objects_img": …, "mods": …, "lab
 shapes.json                     the configuration that made it
 """
 
+import errno
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -72,6 +73,8 @@ def writing(
         StorageError: the folder exists, the disk is full, or the place cannot be written to.
     """
     with new_folder(folder) as draft:
+        if Path(folder).exists():  # before any picture is drawn; a rename would replace an empty folder
+            raise FileExistsError(errno.EEXIST, "it exists", str(folder))
         (draft / IMAGES).mkdir()
         (draft / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
         (draft / ANNOTATIONS).write_text(json.dumps(annotations, separators=(",", ":")) + "\n", encoding="utf-8")
@@ -106,9 +109,11 @@ def read_config(folder: str | Path) -> ShapesConfig:
         raise DataError(f"there is no folder {str(folder)!r}; write one with: itma generate shapes {folder}")
     plain = _json(folder, CONFIG)
     try:
-        return ShapesConfig(**{**plain, "objects": tuple(plain["objects"])})
-    except (KeyError, TypeError, ItmaError) as error:
-        raise DataError(f"{str(folder / CONFIG)!r} is damaged: {error}") from error
+        objects = tuple(plain["objects"])
+        _whole_numbers([*objects, *(value for name, value in plain.items() if name != "objects")])
+        return ShapesConfig(**{**plain, "objects": objects})
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, ItmaError) as error:
+        raise DataError(f"{str(folder / CONFIG)!r} is damaged: {error!r}") from error
 
 
 def _json(folder: Path, name: str) -> Any:
@@ -119,29 +124,37 @@ def _json(folder: Path, name: str) -> Any:
             f"{str(folder)!r} is not a written shapes world: {name} is missing; "
             "write one with: itma generate shapes FOLDER"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{str(folder / name)!r} is damaged: {error}") from error
 
 
+def _whole_numbers(values: list[int]) -> np.ndarray:
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise TypeError("expected a list of whole numbers")  # numpy would cut 0.7 to 0 and read "3" as 3
+    return np.array(values, dtype=np.int64)
+
+
 def _triplets(folder: Path, split: str, plain: Any, config: ShapesConfig) -> Triplets:
+    file = str(folder / ANNOTATIONS)
     try:
         annotation: Annotation = plain[split]
-        labels = np.array(annotation["labels"], dtype=np.int64)
         rows = [
             (source, target, mod["to_str"])
             for mod in annotation["mods"]
             for source, target in zip(mod["from"], mod["to"], strict=True)
         ]
         kinds = [Change.parse(sentence).kind for _, _, sentence in rows]
-        references = np.array([source for source, _, _ in rows], dtype=np.int64)
-        targets = np.array([target for _, target, _ in rows], dtype=np.int64)
-    except (KeyError, TypeError, ValueError, OverflowError, FeedbackError) as error:
-        raise DataError(f"{str(folder / ANNOTATIONS)!r} is damaged in {split!r}: {error!r}") from error
-    if len(labels) != config.pictures(split):
-        raise DataError(
-            f"{str(folder / ANNOTATIONS)!r} has {len(labels):,} labels in {split!r}; "
-            f"{CONFIG} says {config.pictures(split):,} pictures"
-        )
+        labels = _whole_numbers(annotation["labels"])
+        references = _whole_numbers([source for source, _, _ in rows])
+        targets = _whole_numbers([target for _, target, _ in rows])
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, FeedbackError) as error:
+        raise DataError(f"{file!r} is damaged in {split!r}: {error!r}") from error
+    for what, found, expected in (
+        ("labels", len(labels), config.pictures(split)),
+        ("queries", len(rows), config.scenes(split) * config.changes),
+    ):
+        if found != expected:
+            raise DataError(f"{file!r} has {found:,} {what} in {split!r}; {CONFIG} says {expected:,}")
     names = [f"css_{split}_{index:06d}.png" for index in range(len(labels))]
     paths = [folder / IMAGES / name for name in names]
     missing = [path.name for path in paths if not path.is_file()]
@@ -150,12 +163,15 @@ def _triplets(folder: Path, split: str, plain: Any, config: ShapesConfig) -> Tri
             f"{len(missing):,} of {len(paths):,} pictures are missing from {str(folder / IMAGES)!r}, for example "
             f"{missing[0]}; write the world again"
         )
-    return Triplets(
-        name=f"shapes/{split}",
-        pictures=FilePictures(names, paths),
-        labels=labels,
-        references=references,
-        targets=targets,
-        feedback=[sentence for _, _, sentence in rows],
-        kinds=kinds,
-    )
+    try:
+        return Triplets(
+            name=f"shapes/{split}",
+            pictures=FilePictures(names, paths),
+            labels=labels,
+            references=references,
+            targets=targets,
+            feedback=[sentence for _, _, sentence in rows],
+            kinds=kinds,
+        )
+    except DataError as error:
+        raise DataError(f"{file!r} is damaged: {error}") from error

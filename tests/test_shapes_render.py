@@ -1,0 +1,384 @@
+"""The shapes world's pictures and masks: that they show what the scenes say, and nothing else."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from itma.data.worlds.shapes import (
+    COLOURS,
+    PLACES,
+    SHAPES,
+    SIZES,
+    SPLITS,
+    THING_SIZES,
+    Look,
+    Scene,
+    ShapesConfig,
+    Thing,
+    World,
+    render,
+    scene_of,
+    solids,
+    visible,
+)
+from itma.data.worlds.shapes.look import SHIFT, extent
+from itma.data.worlds.shapes.render import PALETTE
+from itma.data.worlds.shapes.view import EYE, Rays
+from itma.errors import DataError, UnknownNameError
+
+WORLD = World(ShapesConfig(height=64, width=96, train_scenes=12, test_scenes=12, changes=5, seed=3))
+LOOK = WORLD.look("train", 0)
+PLAIN = replace(LOOK, shifts=((0.0, 0.0),) * 9)
+"""A look in which every thing stands in the middle of its place."""
+CROWD = tuple(
+    Thing(SHAPES[index * 2 % 3], COLOURS[index % 8], THING_SIZES[index % 2], place)
+    for index, place in enumerate(PLACES)
+)
+"""Nine things: every shape, colour and size."""
+FORMATS = [(64, 96), (120, 180), (23, 37), (37, 23), (8, 8), (8, 120), (120, 8)]
+
+
+def shown(scene: Scene, look: Look = LOOK, height: int = 64, width: int = 96) -> torch.Tensor:
+    """One picture: (3, height, width)."""
+    return render([scene], [look], height, width)[0]
+
+
+def linear(pixels: torch.Tensor) -> torch.Tensor:
+    """Bytes as amounts of light."""
+    return (pixels.double() / 255) ** 2
+
+
+def grown(mask: torch.Tensor, pixels: int = 1) -> torch.Tensor:
+    """A mask (h, w) and all that is no farther from it than some pixels."""
+    size = 2 * pixels + 1
+    return torch.nn.functional.max_pool2d(mask[None].float(), size, stride=1, padding=pixels)[0] > 0
+
+
+def differing(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Which pixels (h, w) of two pictures differ at all."""
+    return (one != other).any(0)
+
+
+def single(shape: str, size: str = "large", place: str = "middle-center", colour: str = "red") -> Scene:
+    return (Thing(shape, colour, size, place),)
+
+
+def inside(scene: Scene, look: Look, points: torch.Tensor) -> torch.Tensor:
+    """Which thing holds which of the points (…, 3), from what the shapes are: (things, …)."""
+    found = []
+    for thing in scene:
+        place = PLACES.index(thing.place)
+        radius, height = extent(thing)
+        x = points[..., 0] - (place % 3 - 1 + look.shifts[place][0])
+        y = points[..., 1] - (1 - place // 3 + look.shifts[place][1])
+        z = points[..., 2]
+        upright = (z > 0) & (z < height)
+        if thing.shape == "sphere":
+            found.append(x**2 + y**2 + (z - radius) ** 2 < radius**2)
+        elif thing.shape == "cylinder":
+            found.append((x**2 + y**2 < radius**2) & upright)
+        else:
+            cos, sin = math.cos(look.turns[place]), math.sin(look.turns[place])
+            found.append(((cos * x + sin * y).abs() < radius) & ((cos * y - sin * x).abs() < radius) & upright)
+    return torch.stack(found)
+
+
+def directions(height: int, width: int) -> torch.Tensor:
+    """The rays through the middles of a picture's pixels, to depth 1: (height, width, 3)."""
+    rays = Rays.of(height, width, 1, torch.device("cpu"))
+    each = rays.x[None, :], rays.y[:, None], rays.z[:, None]
+    return torch.stack([axis.expand(height, width) for axis in each], 2)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_bytes_on_the_cpu_unless_told_otherwise() -> None:
+    pictures = WORLD.render("train", [3, 0, 3])
+    assert (pictures.shape, pictures.dtype, pictures.device.type) == ((3, 3, 64, 96), torch.uint8, "cpu")
+
+
+@pytest.mark.gpu
+def test_a_gpu_draws_the_same_pictures_but_for_rounding() -> None:
+    there = WORLD.render("train", range(20), "cuda")
+    assert there.device.type == "cuda"
+    apart = (there.cpu().int() - WORLD.render("train", range(20)).int()).abs()
+    assert (apart <= 1).float().mean() > 0.999  # a sample on the very edge of a thing may fall to either side
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_same_seed_gives_the_same_pixels(split: str) -> None:
+    pictures = range(WORLD.config.pictures(split))
+    assert torch.equal(World(WORLD.config).render(split, pictures), WORLD.render(split, pictures))
+
+
+def test_another_seed_gives_other_pixels() -> None:
+    other = World(replace(WORLD.config, seed=4))
+    assert not torch.equal(other.render("train", [0]), WORLD.render("train", [0]))
+
+
+def test_a_picture_alone_equals_itself_in_any_batch_exactly() -> None:
+    together = WORLD.render("train", range(40))
+    assert torch.equal(together, torch.cat([WORLD.render("train", [index]) for index in range(40)]))
+    assert torch.equal(together[[31, 4]], WORLD.render("train", np.array([31, 4])))
+
+
+@pytest.mark.parametrize(("height", "width"), FORMATS)
+def test_culling_changes_no_pixel(height: int, width: int) -> None:
+    count = 4 if height * width > 10_000 else 20
+    scenes = [CROWD, *WORLD.split("test").scenes[:count]]
+    looks = [WORLD.look("test", index) for index in range(len(scenes))]
+    assert torch.equal(render(scenes, looks, height, width), render(scenes, looks, height, width, cull=False))
+
+
+@pytest.mark.parametrize(("height", "width"), FORMATS)
+def test_pictures_of_any_size_show_the_things(height: int, width: int) -> None:
+    picture = shown(CROWD, height=height, width=width)
+    assert picture.shape == (3, height, width)
+    assert visible(CROWD, LOOK, height, width).shape == (9, height, width)
+    assert differing(picture, shown((), height=height, width=width)).any()
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 150), (100, 96)])
+def test_a_wider_or_taller_picture_only_shows_more_floor(height: int, width: int) -> None:
+    top, left = (height - 64) // 2, (width - 96) // 2
+    middle = (slice(top, top + 64), slice(left, left + 96))
+    assert torch.equal(shown(CROWD, height=height, width=width)[:, *middle], shown(CROWD))
+
+
+def test_no_picture_makes_an_empty_batch() -> None:
+    assert WORLD.render("train", []).shape == (0, 3, 64, 96)
+
+
+def test_a_scene_without_things_is_bare_floor() -> None:
+    floor = linear(shown(()))
+    assert visible((), LOOK, 64, 96).shape == (0, 64, 96)
+    for steps in (floor.diff(dim=1), floor.diff(dim=2)):
+        assert steps.abs().max() < 0.02, "the floor has an edge"
+
+
+@pytest.mark.parametrize("index", [-1, 72])
+def test_a_picture_that_does_not_exist_is_refused(index: int) -> None:
+    with pytest.raises(DataError, match=rf"there is no picture {index} in train; its 72 pictures count from 0"):
+        WORLD.render("train", [0, index])
+    with pytest.raises(DataError, match=rf"there is no picture {index} in train"):
+        WORLD.masks("train", index)
+
+
+def test_pictures_of_an_unknown_split_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="unknown split 'tests'"):
+        WORLD.render("tests", [0])
+
+
+@pytest.mark.parametrize(
+    ("picture", "cells"),
+    [
+        (("train", 0), [[0] * 4] * 3),
+        (("test", 3), [[0] * 4] * 3),
+    ],
+)
+def test_the_tiny_world_looks_as_it_did(picture: tuple[str, int], cells: list[list[int]]) -> None:
+    split, index = picture
+    grey = World(SIZES["tiny"]).render(split, [index]).double().mean(1)
+    means = torch.nn.functional.adaptive_avg_pool2d(grey, (3, 4))[0]
+    assert (means - torch.tensor(cells)).abs().max() <= 2, means.round().int().tolist()
+
+
+# --- light ------------------------------------------------------------------------------------------------------------
+
+
+def test_edges_are_smooth() -> None:
+    small = linear(shown(CROWD))
+    large = linear(shown(CROWD, height=192, width=288))
+    averaged = torch.nn.functional.avg_pool2d(large, 3)
+    picked = large[:, 1::3, 1::3]
+    assert (small - averaged).abs().max() < 0.1
+    assert (picked - averaged).abs().max() > 0.3, "without antialiasing this test would pass all the same"
+
+
+def test_shadows_are_soft(monkeypatch: pytest.MonkeyPatch) -> None:
+    floor, scene = linear(shown((), PLAIN, 120, 180)), single("cylinder")
+    off = ~grown(visible(scene, PLAIN, 120, 180)[0])
+
+    def half_dark() -> float:
+        """The share of the shadow that is neither dark nor light."""
+        kept = (linear(shown(scene, PLAIN, 120, 180)) / floor).mean(0)[off]
+        shade = (1 - kept) / (1 - kept.min())
+        return (((shade > 0.3) & (shade < 0.7)).sum() / (shade > 0.3).sum()).item()
+
+    soft = half_dark()
+    monkeypatch.setattr(solids, "PENUMBRA", (1e-6, 0.0))
+    assert soft > 3 * half_dark()
+
+
+def test_shadows_fall_where_a_thing_stands_between_the_floor_and_the_light() -> None:
+    ways = directions(64, 96)
+    floor = torch.tensor(EYE) + (-EYE[2] / ways[..., 2:]) * ways
+    to_light = torch.tensor(LOOK.light)
+    shadow = torch.zeros(64, 96, dtype=torch.bool)
+    for way in np.arange(0.005, 1.0, 0.01).tolist():
+        shadow |= inside(CROWD, LOOK, floor + way * to_light).any(0)
+    bare = ~grown(visible(CROWD, LOOK, 64, 96).any(0))
+    kept = (linear(shown(CROWD)) / linear(shown(()))).mean(0)
+    dark = kept < 0.6
+    assert 0.05 < shadow[bare].float().mean() < 0.5
+    assert (shadow == dark)[bare].float().mean() > 0.97
+
+
+def test_tops_are_brighter_than_the_sides_in_shade() -> None:
+    picture, mask = shown(single("cylinder", colour="gray"), PLAIN, 120, 180).float().mean(0), None
+    mask = visible(single("cylinder"), PLAIN, 120, 180)[0]
+    rows, columns = torch.nonzero(mask).unbind(1)
+    right = columns > columns.min() + 0.8 * (columns.max() - columns.min())  # the light comes from the left
+    high = rows < rows.min() + 0.3 * (rows.max() - rows.min())
+    values = picture[mask]
+    assert values[high & ~right].mean() > 1.3 * values[right & ~high].mean()
+
+
+@pytest.mark.parametrize(
+    ("change", "brighter"),
+    [({"strength": 1.08}, "all"), ({"floor": 1.08}, "floor"), ({"warmth": 1.0}, "red")],
+)
+def test_the_light_of_a_look_is_seen(change: dict[str, float], brighter: str) -> None:
+    scene = single("sphere", colour="gray")
+    mask = visible(scene, PLAIN, 64, 96)[0]
+    dim = replace(PLAIN, strength=0.92, floor=0.92, warmth=-1.0)
+    gain = linear(shown(scene, replace(dim, **change))) - linear(shown(scene, dim))  # type: ignore[arg-type]
+    thing, floor = gain[:, mask].mean(1), gain[:, ~mask].mean(1)
+    assert floor[0] > 0
+    assert (thing[0] > 0) == (brighter != "floor")
+    assert (floor[2] < 0) == (brighter == "red")
+
+
+# --- things -----------------------------------------------------------------------------------------------------------
+
+
+def test_two_pictures_of_one_scene_differ() -> None:
+    split = WORLD.split("train")
+    label, count = Counter(split.labels.tolist()).most_common(1)[0]
+    assert count > 1, "this world was chosen so that some scenes are equal"
+    pictures = WORLD.render("train", np.flatnonzero(split.labels == label)[:2])
+    assert differing(*pictures).float().mean() > 0.5
+
+
+def test_things_lie_inside_the_frame_wherever_they_stand() -> None:
+    for shape, (right, away), turn in product(SHAPES, product((-SHIFT, SHIFT), repeat=2), (0.0, math.pi / 4)):
+        scene = tuple(Thing(shape, "red", "large", place) for place in PLACES)
+        look = replace(LOOK, shifts=((right, away),) * 9, turns=(turn,) * 9)
+        seen = visible(scene, look, 160, 180).any(0)  # as in 120×180, and 20 rows more above and below
+        outside = seen[:20].sum() + seen[140:].sum()
+        assert outside <= 0.001 * seen.sum(), (shape, right, away)  # the corner of a cube: less than a pixel
+        assert not seen[:, 0].any() and not seen[:, -1].any(), (shape, right, away)
+
+
+def test_the_average_colour_of_a_thing_is_nearest_to_its_named_colour() -> None:
+    palette = torch.tensor(list(PALETTE.values())).float()
+    right, things = 0, 0
+    for split in SPLITS:
+        scenes = WORLD.split(split).scenes
+        for index in range(0, len(scenes), 2):
+            picture = WORLD.render(split, [index])[0].float()
+            for thing, mask in zip(scenes[index], WORLD.masks(split, index), strict=True):
+                mean = picture[:, mask].mean(1)
+                right += list(PALETTE)[int((palette - mean).norm(dim=1).argmin())] == thing.colour
+                things += 1
+    assert things > 200
+    assert right / things > 0.97  # some red things, much of them in shade, come out nearer to brown
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_large_thing_covers_twice_the_pixels_of_a_small_one(shape: str) -> None:
+    for place in PLACES:
+        small, large = (visible(single(shape, size, place), LOOK, 64, 96).sum() for size in THING_SIZES)
+        assert large > 2 * small
+
+
+@pytest.mark.parametrize(("one", "other"), [("cube", "sphere"), ("cube", "cylinder"), ("sphere", "cylinder")])
+def test_shapes_differ_in_outline(one: str, other: str) -> None:
+    for size, place in product(THING_SIZES, PLACES):
+        masks = [visible(single(shape, size, place), LOOK, 64, 96)[0] for shape in (one, other)]
+        assert (masks[0] & masks[1]).sum() < 0.93 * (masks[0] | masks[1]).sum()
+
+
+def test_only_cubes_show_how_they_are_turned() -> None:
+    turned = replace(LOOK, turns=tuple(turn + 0.5 for turn in LOOK.turns))
+    for shape in SHAPES:
+        same = torch.equal(shown(single(shape), turned), shown(single(shape)))
+        assert same == (shape != "cube")
+
+
+# --- masks ------------------------------------------------------------------------------------------------------------
+
+
+def test_masks_are_one_for_each_thing_of_the_scene() -> None:
+    for index, scene in enumerate(WORLD.split("train").scenes[:12]):
+        masks = WORLD.masks("train", index)
+        assert (masks.shape, masks.dtype) == ((len(scene), 64, 96), torch.bool)
+
+
+def test_no_pixel_belongs_to_two_things() -> None:
+    for index in range(WORLD.config.pictures("test")):
+        assert WORLD.masks("test", index).sum(0).max() <= 1
+
+
+def test_every_thing_is_seen() -> None:
+    for index in range(WORLD.config.pictures("test")):
+        assert WORLD.masks("test", index).flatten(1).sum(1).min() >= 20
+
+
+def test_masks_stand_in_the_order_of_the_scene() -> None:
+    rows, columns = [], []
+    for mask in visible(CROWD, PLAIN, 64, 96):
+        row, column = torch.nonzero(mask).double().mean(0).tolist()
+        rows.append(row)
+        columns.append(column)
+    for start in (0, 3, 6):
+        assert columns[start] < columns[start + 1] < columns[start + 2]
+    assert max(rows[:3]) < min(rows[3:6]) and max(rows[3:6]) < min(rows[6:])
+
+
+def test_masks_hold_the_pixels_whose_ray_meets_the_thing_first() -> None:
+    ways = directions(64, 96)
+    first = torch.full((64, 96), -1)
+    for depth in np.arange(8.5, 3.5, -0.01).tolist():  # nearer things overwrite farther ones
+        within = inside(CROWD, LOOK, torch.tensor(EYE) + depth * ways)
+        first = torch.where(within.any(0), within.int().argmax(0), first)
+    masks = visible(CROWD, LOOK, 64, 96)
+    owner = torch.where(masks.any(0), masks.int().argmax(0), -1)
+    assert (owner == first).float().mean() > 0.99  # on the edges a pixel's middle need not decide
+
+
+def test_another_colour_changes_a_things_own_pixels_and_no_others() -> None:
+    picture, masks = shown(CROWD), visible(CROWD, LOOK, 64, 96)
+    for index, thing in enumerate(CROWD):
+        other = replace(thing, colour="cyan" if thing.colour != "cyan" else "red")
+        changed = differing(picture, shown((*CROWD[:index], other, *CROWD[index + 1 :])))
+        assert changed[masks[index]].all()
+        assert not (changed & ~grown(masks[index])).any()
+
+
+def test_a_thing_taken_away_changes_its_pixels_and_lifts_its_shadow() -> None:
+    picture, masks = shown(CROWD).int(), visible(CROWD, LOOK, 64, 96)
+    for index in range(len(CROWD)):
+        without = shown(CROWD[:index] + CROWD[index + 1 :]).int()
+        apart, own = without - picture, grown(masks[index])
+        assert apart[:, ~own].min() >= -1, "beside the thing it became darker"
+        assert not apart[:, ~grown(own, 20)].any(), "far from the thing something changed"
+        assert differing(without, picture)[masks[index]].float().mean() > 0.95
+        assert apart[:, own].abs().sum() > 0.6 * apart.abs().sum()
+
+
+def test_a_thing_in_front_hides_what_is_behind_it() -> None:
+    behind, front = single("cube", place="middle-center"), single("cube", place="bottom-center")
+    close = replace(PLAIN, shifts=((0.0, -SHIFT),) * 3 + ((0.0, -SHIFT),) * 3 + ((0.0, SHIFT),) * 3)
+    together = visible(scene_of(*behind, *front), close, 120, 180)
+    alone = [visible(scene, close, 120, 180)[0] for scene in (behind, front)]
+    assert torch.equal(together[1], alone[1])
+    hidden = alone[0] & ~together[0]
+    assert 20 < hidden.sum() < 0.5 * alone[0].sum()
+    assert not (hidden & ~grown(together[1])).any() and not (together[0] & ~alone[0]).any()
