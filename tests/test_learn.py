@@ -142,6 +142,9 @@ def test_folders_that_are_no_runs_are_refused(tmp_path: Path) -> None:
         Retriever.load(tmp_path)
     with pytest.raises(RunError, match="holds no model"):
         train(model(), triplets(), TRAIN, tmp_path, resume=True)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(RunError, match="has no checkpoint yet"):
+        Retriever.load(tmp_path)
     (tmp_path / "checkpoints.json").write_text("{")
     with pytest.raises(RunError, match=r"checkpoints.json' is damaged"):
         Retriever.load(tmp_path)

@@ -319,4 +319,9 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
             raise RunError(f"{str(pointer)!r} is damaged: {error}") from error
     if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
         return folder
+    if (folder / "run.json").is_file():
+        raise RunError(
+            f"the run {str(folder)!r} has no checkpoint yet; wait for its first, or go on with it: itma train --resume "
+            f"{folder}"
+        )
     raise RunError(f"{str(folder)!r} holds no model: expected checkpoints.json or {CONFIG} in it")
