@@ -1,7 +1,8 @@
 """A table of triplets: what training and evaluation take, whichever data set it came from."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,11 +12,30 @@ from itma.errors import DataError
 from itma.records import Triplet
 
 
+class Rows(NamedTuple):
+    """Some training samples."""
+
+    references: np.ndarray
+    """(rows,) int64: index of each row's reference picture."""
+    targets: np.ndarray
+    """(rows,) int64: index of each row's target picture."""
+    feedback: list[str]
+    """(rows): each row's sentence."""
+
+
+Draw = Callable[["Triplets", np.ndarray, np.random.Generator], Rows]
+"""Turns rows of a table into training samples, by a data set's published rule: the table, indices of its rows, and the
+only source of chance. Rows of one reference may stand side by side (see `itma.data.batches.Plan`)."""
+
+UNKNOWN_TARGET = -1
+"""Stands for the target of a query whose target was never published."""
+
+
 @dataclass(frozen=True)
 class Triplets:
     """Rows of (reference, feedback, target), as indices into one collection of pictures.
 
-    In an evaluation the pictures are also the gallery.
+    In an evaluation the pictures are also the gallery, unless a protocol names another.
     """
 
     name: str
@@ -31,6 +51,10 @@ class Triplets:
     """(rows): each row's sentence."""
     kinds: Sequence[str] = ()
     """(rows) or empty: the kind of change, for results by kind."""
+    draw: Draw | None = None
+    """How training samples come from rows; absent: they are the rows as they stand."""
+    aspects: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Further labels of the pictures, (pictures,) int64 each, e.g. of the adjective alone."""
 
     def __post_init__(self) -> None:
         rows, pictures = len(self.feedback), len(self.pictures.names)
@@ -43,8 +67,11 @@ class Triplets:
             raise DataError(f"{self.name}: {len(self.labels)} labels for {pictures} pictures")
         if self.kinds and len(self.kinds) != rows:
             raise DataError(f"{self.name}: {len(self.kinds)} kinds for {rows} rows")
-        for what, indices in (("reference", self.references), ("target", self.targets)):
-            if rows and not (0 <= indices.min() and indices.max() < pictures):
+        for aspect, labels in self.aspects.items():
+            if len(labels) != pictures:
+                raise DataError(f"{self.name}: {len(labels)} labels of {aspect!r} for {pictures} pictures")
+        for what, indices, least in (("reference", self.references, 0), ("target", self.targets, UNKNOWN_TARGET)):
+            if rows and not (least <= indices.min() and indices.max() < pictures):
                 raise DataError(f"{self.name}: a {what} lies outside the {pictures} pictures")
 
     def __len__(self) -> int:
@@ -53,6 +80,55 @@ class Triplets:
     def __getitem__(self, row: int) -> Triplet:
         names = self.pictures.names
         return Triplet(names[self.references[row]], self.feedback[row], names[self.targets[row]])
+
+    def drawn(self, rows: np.ndarray, random: np.random.Generator) -> Rows:
+        """Training samples from some rows, by the data set's rule."""
+        if self.draw is not None:
+            return self.draw(self, rows, random)
+        return Rows(self.references[rows], self.targets[rows], [self.feedback[row] for row in rows.tolist()])
+
+    def only(self, rows: np.ndarray) -> "Triplets":
+        """Some of the rows, over the same pictures.
+
+        Args:
+            rows: (rows,) int64 indices.
+        """
+        return replace(
+            self,
+            references=self.references[rows],
+            targets=self.targets[rows],
+            feedback=[self.feedback[row] for row in rows.tolist()],
+            kinds=[self.kinds[row] for row in rows.tolist()] if self.kinds else (),
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some queries that are ranked against one gallery."""
+
+    name: str
+    """What the task is called in a report, e.g. the category; empty where a protocol has only one."""
+    rows: np.ndarray
+    """(queries,) int64: rows of the triplets."""
+    gallery: np.ndarray
+    """(ranked,) int64: indices of the pictures that are ranked; distinct."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Everything that decides a number: which queries, which gallery, what is excluded, what counts."""
+
+    name: str
+    """E.g. `fashioniq/original`."""
+    about: str
+    """The same in words, printed beside the numbers."""
+    tasks: tuple[Task, ...]
+    ks: tuple[int, ...] = (1, 5, 10, 50)
+    """Recall is reported at these ranks."""
+    without_reference: bool = True
+    """Whether a query's reference is removed from its gallery."""
+    wanted: Mapping[str, int] = field(default_factory=dict)
+    """Task → the queries it has where all pictures are present; filled in where some are missing."""
 
 
 def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, Triplets | None]:
@@ -81,13 +157,7 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
             f"{triplets.name} has {len(references)} reference; holding it out leaves none to learn from: add pictures, "
             "or hold out none (train.hold_out=0)"
         )
-    rest = replace(
-        triplets,
-        references=triplets.references[~held],
-        targets=triplets.targets[~held],
-        feedback=[triplets.feedback[row] for row in np.flatnonzero(~held).tolist()],
-        kinds=[triplets.kinds[row] for row in np.flatnonzero(~held).tolist()] if triplets.kinds else (),
-    )
+    rest = triplets.only(np.flatnonzero(~held))
     rows = np.flatnonzero(held)
     pictures = np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
     kept = Triplets(
