@@ -263,11 +263,14 @@ class Preprocess:
         Raises:
             PictureError: see `open_picture`.
         """
-        image = open_picture(source, at_least=(self.height, self.width))
+        # Twice what is needed, as in Pillow's thumbnails: a JPEG reduced further differs visibly from the whole.
+        image = open_picture(source, at_least=(2 * self.height, 2 * self.width))
         return self.fitted(to_pixels(image)[None])[0]
 
 
 def _resized(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    if 1 in (width, pixels.shape[-1]):  # of one column, PyTorch may mistake the layout: other colours, or an error
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
     return torch.nn.functional.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
 
 
