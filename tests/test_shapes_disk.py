@@ -17,7 +17,7 @@ from itma.data import sources
 from itma.data.images import MemoryPictures, Preprocess
 from itma.data.sources import DataConfig
 from itma.data.triplets import Triplets
-from itma.data.worlds.shapes import PLACES, SIZES, SPLITS, Scene, Thing, World, read, read_config, scene_of
+from itma.data.worlds.shapes import PLACES, SIZES, SPLITS, Scene, Thing, World, read, read_config, scene_of, world
 from itma.errors import DataError, PictureError, StorageError, UnknownNameError
 
 WORLD = World(SIZES["tiny"])
@@ -75,6 +75,16 @@ def scene_from(objects: list[dict[str, Any]]) -> Scene:
 @pytest.mark.parametrize("split", SPLITS)
 def test_what_was_written_is_read_back(written: Path, split: str) -> None:
     assert_same(read(written)[split], WORLD.triplets(split))
+
+
+def test_a_world_drawn_in_several_batches_is_the_same(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(world._PIXELS_AT_ONCE, "cpu", 7 * 32 * 48)
+    WORLD.write(tmp_path / "batches")
+    for split in SPLITS:
+        assert torch.equal(pixels(read(tmp_path / "batches")[split]), pixels(read(written)[split]))
+        assert torch.equal(pixels(WORLD.triplets(split)), pixels(read(written)[split]))
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -154,7 +164,8 @@ def test_what_is_there_already_is_refused_before_anything_is_drawn(
 
 
 def test_a_full_disk_is_explained_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save, saved = Image.Image.save, []
+    save = Image.Image.save
+    saved: list[Path] = []
 
     def until_full(image: Image.Image, path: Path, **options: Any) -> None:
         if len(saved) == 30:

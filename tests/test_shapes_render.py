@@ -41,6 +41,10 @@ CROWD = tuple(
     for index, place in enumerate(PLACES)
 )
 """Nine things: every shape, colour and size."""
+EVENING = replace(LOOK, light=(-0.3, -0.85, 0.433))
+"""Light so low that shadows reach the next thing."""
+LARGE = tuple(Thing(SHAPES[index * 2 % 3], "gray", "large", place) for index, place in enumerate(PLACES))
+"""Nine large things that cast shadows on one another."""
 FORMATS = [(64, 96), (120, 180), (23, 37), (37, 23), (8, 8), (8, 120), (120, 8)]
 
 
@@ -89,6 +93,25 @@ def inside(scene: Scene, look: Look, points: torch.Tensor) -> torch.Tensor:
     return torch.stack(found)
 
 
+def shaded(scene: Scene, look: Look, points: torch.Tensor) -> torch.Tensor:
+    """Which points (…, 3) have a thing between themselves and the light, by going there in small steps."""
+    to_light = torch.tensor(look.light)
+    ways = np.arange(0.03, 1.0, 0.01).tolist()
+    return torch.stack([inside(scene, look, points + way * to_light).any(0) for way in ways]).any(0)
+
+
+def first_met(scene: Scene, look: Look, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which thing (h, w) the ray through each pixel's middle meets first, −1 for none, and where (h, w, 3)."""
+    ways = directions(height, width)
+    owner, where = torch.full((height, width), -1), torch.zeros(height, width, 3)
+    for depth in np.arange(8.5, 3.5, -0.01).tolist():  # nearer things overwrite farther ones
+        points = torch.tensor(EYE) + depth * ways
+        within = inside(scene, look, points)
+        owner = torch.where(within.any(0), within.int().argmax(0), owner)
+        where = torch.where(within.any(0)[..., None], points, where)
+    return owner, where
+
+
 def directions(height: int, width: int) -> torch.Tensor:
     """The rays through the middles of a picture's pixels, to depth 1: (height, width, 3)."""
     rays = Rays.of(height, width, 1, torch.device("cpu"))
@@ -131,8 +154,8 @@ def test_a_picture_alone_equals_itself_in_any_batch_exactly() -> None:
 
 @pytest.mark.parametrize(("height", "width"), FORMATS)
 def test_culling_changes_no_pixel(height: int, width: int) -> None:
-    count = 4 if height * width > 10_000 else 20
-    scenes = [CROWD, *WORLD.split("test").scenes[:count]]
+    count = 2 if height * width > 10_000 else 8
+    scenes = [CROWD, LARGE] * count + list(WORLD.split("test").scenes[:count])
     looks = [WORLD.look("test", index) for index in range(len(scenes))]
     assert torch.equal(render(scenes, looks, height, width), render(scenes, looks, height, width, cull=False))
 
@@ -215,18 +238,45 @@ def test_shadows_are_soft(monkeypatch: pytest.MonkeyPatch) -> None:
     assert half_dark() < 0.02, "hard shadows would pass as well"
 
 
-def test_shadows_fall_where_a_thing_stands_between_the_floor_and_the_light() -> None:
-    ways = directions(64, 96)
-    floor = torch.tensor(EYE) + (-EYE[2] / ways[..., 2:]) * ways
-    to_light = torch.tensor(LOOK.light)
-    shadow = torch.zeros(64, 96, dtype=torch.bool)
-    for way in np.arange(0.005, 1.0, 0.01).tolist():
-        shadow |= inside(CROWD, LOOK, floor + way * to_light).any(0)
-    bare = ~grown(visible(CROWD, LOOK, 64, 96).any(0))
-    kept = (linear(shown(CROWD)) / linear(shown(()))).mean(0)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shadows_fall_on_the_floor_where_the_thing_stands_before_the_light(shape: str) -> None:
+    scene, size = single(shape), (160, 240)
+    across = math.atan2(LOOK.light[1], LOOK.light[0]) + math.pi / 4
+    look = replace(LOOK, turns=(across,) * 9)  # a cube's shadow is least like a box where the light meets an edge
+    ways = directions(*size)
+    expected = shaded(scene, look, torch.tensor(EYE) + (-EYE[2] / ways[..., 2:]) * ways)
+    bare = ~grown(visible(scene, look, *size)[0])
+    kept = (linear(shown(scene, look, *size)) / linear(shown((), look, *size))).mean(0)
     dark = kept < 0.6
-    assert 0.05 < shadow[bare].float().mean() < 0.5
-    assert (shadow == dark)[bare].float().mean() > 0.97
+    assert (expected & dark & bare).sum() > 0.9 * ((expected | dark) & bare).sum() > 100
+
+
+def test_shadows_fall_on_other_things_where_one_stands_before_the_light() -> None:
+    owner, where = first_met(LARGE, EVENING, 64, 96)
+    picture = linear(shown(LARGE, EVENING)).sum(0)
+    agreeing, dark = 0, 0
+    for index, thing in enumerate(LARGE):
+        alone = linear(shown((thing,), EVENING)).sum(0)
+        brighter = linear(shown((thing,), replace(EVENING, strength=1.3))).sum(0)
+        lit = ~grown(owner != index) & (brighter > 1.15 * alone)
+        expected = shaded(LARGE[:index] + LARGE[index + 1 :], EVENING, where)[lit]
+        found = (picture / alone)[lit] < 0.7
+        agreeing += int((expected & found).sum())
+        dark += int((expected | found).sum())
+    assert dark > 50
+    assert agreeing > 0.8 * dark
+
+
+def test_a_side_turned_away_from_the_light_gets_none_of_it() -> None:
+    scene = single("cylinder")
+    mask = visible(scene, PLAIN, 120, 180)[0]
+    rows, columns = torch.nonzero(mask & ~grown(~mask)).unbind(1)
+    right = columns > columns.min() + 0.9 * (columns.max() - columns.min())  # the light comes from the left
+    low = rows > rows.min() + 0.4 * (rows.max() - rows.min())
+    dim, bright = (shown(scene, replace(PLAIN, strength=strength), 120, 180) for strength in (0.92, 1.08))
+    same = ~differing(dim, bright)[rows, columns]
+    assert same[right & low].all() and (right & low).sum() > 10
+    assert not same[~right & ~low].any()
 
 
 def test_tops_are_brighter_than_the_sides_in_shade() -> None:
@@ -244,10 +294,12 @@ def test_stronger_light_makes_the_picture_brighter() -> None:
     assert (bright - dim).min() >= 0 and bright.mean() > 1.05 * dim.mean()
 
 
-def test_warmer_light_makes_the_picture_redder() -> None:
-    cold, warm = (linear(shown(CROWD, replace(LOOK, warmth=warmth))).mean((1, 2)) for warmth in (-1.0, 1.0))
-    red, green, blue = (warm / cold).tolist()
-    assert red > 1.02 > 1.01 > green > 0.99 > 0.98 > blue
+def test_warmer_light_makes_floor_and_things_redder() -> None:
+    things = visible(LARGE, LOOK, 64, 96).any(0)
+    cold, warm = (linear(shown(LARGE, replace(LOOK, warmth=warmth))) for warmth in (-1.0, 1.0))
+    for part in (things, ~things):
+        red, green, blue = (warm[:, part].mean(1) / cold[:, part].mean(1)).tolist()
+        assert red > 1.02 > 1.01 > green > 0.99 > 0.98 > blue
 
 
 def test_a_brighter_floor_leaves_a_thing_as_it_is() -> None:
@@ -348,11 +400,7 @@ def test_masks_stand_in_the_order_of_the_scene() -> None:
 
 
 def test_masks_hold_the_pixels_whose_ray_meets_the_thing_first() -> None:
-    ways = directions(64, 96)
-    first = torch.full((64, 96), -1)
-    for depth in np.arange(8.5, 3.5, -0.01).tolist():  # nearer things overwrite farther ones
-        within = inside(CROWD, LOOK, torch.tensor(EYE) + depth * ways)
-        first = torch.where(within.any(0), within.int().argmax(0), first)
+    first, _ = first_met(CROWD, LOOK, 64, 96)
     masks = visible(CROWD, LOOK, 64, 96)
     owner = torch.where(masks.any(0), masks.int().argmax(0), -1)
     assert (owner == first).float().mean() > 0.99  # on the edges a pixel's middle need not decide
