@@ -25,7 +25,7 @@ def main() -> None:
     asked = parser.parse_args()
     changes = dict(change.split("=", 1) for change in asked.changes)
     settings = stages.settings_for(preset=asked.preset, changes=changes)
-    triplets = tuple(load(settings.data, split, progress=True) for split in ("train", "test"))
+    triplets = tuple(load(settings.data, split, progress=True).triplets for split in ("train", "test"))
     folder = Path(tempfile.mkdtemp(prefix="compare-"))
     print(f"runs: {folder}; {len(triplets[0]):,} training rows, {len(triplets[1]):,} test queries\n")
     print("| model | recall@1 | lowest to highest | recall@10 | training time |\n|---|---|---|---|---|")

@@ -115,8 +115,9 @@ def generate(context: click.Context, world: str, folder: Path, size: str, seed: 
 
 @cli.command()
 @click.argument("data", default="shapes")
-@click.option("--model", default="itma", show_default=True, help="See: itma models.")
-@click.option("--preset", default="demo", show_default=True, help="See: itma presets.")
+@click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA; generated worlds need none.")
+@click.option("--model", help="See: itma models; absent: the preset's, mostly itma.")
+@click.option("--preset", help="See: itma presets; absent: the one meant for DATA.")
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
 @click.option("--seed", type=click.IntRange(0), help="Short for --set train.seed=N; decides everything random.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; absent: runs/<time>_<model>.")
@@ -128,8 +129,9 @@ def generate(context: click.Context, world: str, folder: Path, size: str, seed: 
 def train(
     context: click.Context,
     data: str,
-    model: str,
-    preset: str,
+    root: Path | None,
+    model: str | None,
+    preset: str | None,
     steps: int | None,
     seed: int | None,
     out: Path | None,
@@ -138,10 +140,13 @@ def train(
     changes: dict[str, str],
     device: str,
 ) -> None:
-    r"""Train a model on DATA (shapes) and leave a run folder.
+    r"""Train a model on DATA and leave a run folder.
+
+    DATA is shapes (generated), css, fashion200k, fashioniq, mitstates or own; see docs/datasets.md.
 
     \b
     itma train shapes --model tirg --steps 300
+    itma train fashioniq --root /data/fashioniq --preset itma-fashioniq
     itma train shapes --preset hour --set train.learning_rate=1e-3 --set model.options.blocks=3
     itma train --resume runs/2026-01-31_12-00-00_itma
     torchrun --nproc-per-node 2 -m itma train shapes
@@ -153,14 +158,14 @@ def train(
     if resume is not None:
         given = [
             name
-            for name in ("data", "model", "preset", "steps", "seed", "out", "comment", "changes")
+            for name in ("data", "root", "model", "preset", "steps", "seed", "out", "comment", "changes")
             if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         ]
         if given:
             raise click.UsageError(f"--resume goes on with the run's own settings; leave out: {', '.join(given)}")
         folder = stages.resume(resume, device=device, progress=_bars(context))
     else:
-        short = {"train.steps": steps, "train.seed": seed}
+        short = {"train.steps": steps, "train.seed": seed, "data.root": root}
         changes |= {name: str(value) for name, value in short.items() if value is not None}
         folder = stages.train(
             data,
@@ -178,7 +183,9 @@ def train(
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("data", required=False)
-@click.option("--split", default="test", show_default=True, help="test or train.")
+@click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA, if it was moved.")
+@click.option("--split", help="Absent: the one that DATA is measured on (test; val of FashionIQ).")
+@click.option("--protocol", "protocols", multiple=True, help="Repeatable: all from one embedding pass. See docs.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for report.json and ranks.csv.")
 @_settings
@@ -188,7 +195,9 @@ def evaluate(
     context: click.Context,
     run: Path,
     data: str | None,
-    split: str,
+    root: Path | None,
+    split: str | None,
+    protocols: tuple[str, ...],
     which: str,
     out: Path | None,
     changes: dict[str, str],
@@ -201,10 +210,12 @@ def evaluate(
     """
     from itma import stages
 
-    report = stages.evaluate(
-        run, data, split=split, which=which, changes=changes, out=out, device=device, progress=_bars(context)
+    if root is not None:
+        changes |= {"root": str(root)}
+    reports = stages.evaluate_by(
+        protocols, run, data, split=split, which=which, changes=changes, out=out, device=device, progress=_bars(context)
     )
-    click.echo(str(report))
+    click.echo("\n\n".join(map(str, reports)))
 
 
 @cli.command()
@@ -269,10 +280,11 @@ def presets() -> None:
 
 
 @cli.command()
-@click.option("--preset", default="demo", show_default=True)
-@click.option("--model", default="itma", show_default=True)
+@click.argument("data", default="shapes")
+@click.option("--preset", help="Absent: the one meant for DATA.")
+@click.option("--model", help="Absent: the preset's.")
 @_settings
-def settings(preset: str, model: str, changes: dict[str, str]) -> None:
+def settings(data: str, preset: str | None, model: str | None, changes: dict[str, str]) -> None:
     """Show every setting that --set can change, with its value."""
     import json
 
@@ -286,7 +298,7 @@ def settings(preset: str, model: str, changes: dict[str, str]) -> None:
             else:
                 click.echo(f"{prefix}{name}={json.dumps(value)}")
 
-    lines("", to_plain(stages.settings_for(model=model, preset=preset, changes=changes)))
+    lines("", to_plain(stages.settings_for(data, model=model, preset=preset, changes=changes)))
 
 
 def _bars(context: click.Context) -> bool:

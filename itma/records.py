@@ -63,6 +63,20 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What an evaluation found on one task of a protocol, e.g. one category."""
+
+    name: str
+    queries: int
+    wanted: int
+    """Queries that the task has where all pictures are present."""
+    gallery: int
+    recall: Mapping[int, float]
+    interval: Mapping[int, Interval]
+    median_rank: float
+
+
+@dataclass(frozen=True)
 class Report:
     """What an evaluation found, with the protocol that decides the numbers.
 
@@ -86,18 +100,39 @@ class Report:
     recall_by_kind: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     """Kind of feedback (`add`, `make colour` …) → k → recall; empty where the data names no kinds."""
     queries_by_kind: Mapping[str, int] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
+    """The protocol's tasks where there are several; `recall` and `interval` are then those of the mean over tasks."""
+    wanted: int | None = None
+    """Queries that the protocol has where all pictures are present; absent: as many as were asked."""
+    recall_by_aspect: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """Aspect of the label (`adjective`, `noun`) → k → recall where that alone has to be right."""
 
     def __str__(self) -> str:
         lines = [
-            f"{self.model}: {self.queries:,} queries against {self.gallery:,} pictures",
+            f"{self.model}: {_of(self.queries, self.wanted)} queries against {self.gallery:,} pictures",
             f"protocol: {self.protocol}",
         ]
+        mean = "mean " if self.parts else ""
         for k, share in self.recall.items():
-            inside = self.interval[k]
-            lines.append(f"  recall@{k:<3d} {share:7.1%}   (95 % interval {inside.low:.1%} to {inside.high:.1%})")
+            lines.append(f"  {mean}recall@{k:<3d} {share:7.1%}{_between(self.interval.get(k))}")
         lines.append(f"  median rank {self.median_rank:g}, mean reciprocal rank {self.mean_reciprocal_rank:.3f}")
         lines.append(f"  ties: {self.tied_queries} of {self.queries:,} queries")
+        for part in self.parts:
+            lines.append(f"  {part.name}: {_of(part.queries, part.wanted)} queries against {part.gallery:,} pictures")
+            for k, share in part.recall.items():
+                lines.append(f"    recall@{k:<3d} {share:7.1%}{_between(part.interval.get(k))}")
+        for aspect, recall in self.recall_by_aspect.items():
+            shown = "  ".join(f"@{k} {share:.1%}" for k, share in recall.items())
+            lines.append(f"  right {aspect}: recall {shown}")
         for kind, recall in self.recall_by_kind.items():
             first = min(recall)
             lines.append(f"  {kind:<12s} recall@{first} {recall[first]:.1%} of {self.queries_by_kind[kind]:,}")
         return "\n".join(lines)
+
+
+def _of(queries: int, wanted: int | None) -> str:
+    return f"{queries:,}" if wanted is None or wanted == queries else f"{queries:,} of {wanted:,}"
+
+
+def _between(interval: Interval | None) -> str:
+    return "" if interval is None else f"   (95 % interval {interval.low:.1%} to {interval.high:.1%})"

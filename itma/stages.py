@@ -16,14 +16,13 @@ import torch
 
 from itma.data.images import Source
 from itma.data.sources import DataConfig, load, shapes_config
-from itma.data.triplets import Triplets, hold_out
+from itma.data.triplets import Split, Triplets, by_label, hold_out
 from itma.errors import RunError
 from itma.learn.config import TrainConfig
-from itma.learn.presets import preset_named, with_composer
+from itma.learn.presets import preset_for, preset_named, with_composer
 from itma.learn.run import RUN, new_run_folder, read_settings, write_settings
 from itma.learn.train import Look, Seen, device_named
 from itma.learn.train import train as learn
-from itma.measure.evaluate import Evaluation
 from itma.measure.evaluate import evaluate as measure
 from itma.measure.strips import query_strip
 from itma.model.retriever import Retriever, RetrieverConfig
@@ -44,7 +43,11 @@ class Settings:
 
 
 def settings_for(
-    data: str = "shapes", *, model: str = "itma", preset: str = "demo", changes: Mapping[str, str] | None = None
+    data: str = "shapes",
+    *,
+    model: str | None = None,
+    preset: str | None = None,
+    changes: Mapping[str, str] | None = None,
 ) -> Settings:
     """The settings of a preset, with another model or single values changed.
 
@@ -53,15 +56,16 @@ def settings_for(
 
     Args:
         data: name of the data set.
-        model: name of the composer.
-        preset: name of the recipe.
+        model: name of the composer; absent: the preset's.
+        preset: name of the recipe; absent: the one that is meant for the data set.
         changes: values by dotted name, e.g. `{"train.learning_rate": "1e-3", "model.options.blocks": "3"}`.
 
     Raises:
         UnknownNameError, ConfigError: a name that does not exist, or a value that cannot be.
     """
-    recipe = preset_named(preset)
-    settings = Settings(with_composer(recipe.model, model), recipe.train, DataConfig(data, size=recipe.size))
+    recipe = preset_named(preset or preset_for(data))
+    shape = with_composer(recipe.model, model or recipe.model.composer)
+    settings = Settings(shape, recipe.train, DataConfig(data, size=recipe.size))
     return changed(settings, changes or {})
 
 
@@ -89,8 +93,8 @@ def generate(
 def train(
     data: str = "shapes",
     *,
-    model: str = "itma",
-    preset: str = "demo",
+    model: str | None = None,
+    preset: str | None = None,
     changes: Mapping[str, str] | None = None,
     out: str | Path | None = None,
     comment: str = "",
@@ -102,8 +106,8 @@ def train(
 
     Args:
         data: name of the data set.
-        model: name of the composer: itma, tirg, …
-        preset: named recipe that the settings start from.
+        model: name of the composer: itma, tirg, …; absent: the preset's.
+        preset: named recipe that the settings start from; absent: the one that is meant for the data set.
         changes: single settings by dotted name; see `settings_for`.
         out: the run folder; absent: `runs/<time>_<model><comment>`.
         comment: added to the folder's name.
@@ -168,19 +172,22 @@ def _learn(
     place = device_named(device)
     bars = progress and int(os.environ.get("RANK", 0)) == 0
     if triplets is None:
-        triplets = (
+        learning, test = (
             load(settings.data, "train", progress=bars, device=place),
-            load(settings.data, "test", progress=bars, device=place),
+            load(settings.data, settings.data.measured, progress=bars, device=place),
         )
-    learning, test = triplets
-    learning, validation = hold_out(learning, settings.train.hold_out, seed=settings.train.seed)
-    model = Retriever.build(settings.model, learning.feedback, seed=settings.train.seed)
+    else:
+        learning, test = (Split(part, {"by label": by_label(part)}) for part in triplets)
+    rows, validation = hold_out(learning.triplets, settings.train.hold_out, seed=settings.train.seed)
+    model = Retriever.build(settings.model, rows.feedback, seed=settings.train.seed)
     model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not resume and int(os.environ.get("RANK", 0)) == 0:
         write_settings(folder, {**to_plain(settings), "made with": environment(place)})
-    look = _look(learning, validation, test, settings.train)
-    config = settings.train if validation is not None else replace(settings.train, metric="train/recall@1")
-    learn(model, learning, config, folder, look=look, resume=resume, progress=bars)
+    look = _look(rows, validation, test, settings.train)
+    config = settings.train
+    if validation is None and config.metric.startswith("validation/"):
+        config = replace(config, metric="train/recall@1")
+    learn(model, rows, config, folder, look=look, resume=resume, progress=bars)
     return folder
 
 
@@ -208,52 +215,74 @@ _PROBE_ROWS = 400
 """Rows of the training set that are looked at during training, to compare with the test set."""
 
 
-def _look(learning: Triplets, validation: Triplets | None, test: Triplets, config: TrainConfig) -> Look:
+def _look(learning: Triplets, validation: Triplets | None, test: Split, config: TrainConfig) -> Look:
     """Recall on held-out, training and test rows, and example queries as pictures."""
     probe: Triplets | None = learning
     if len(learning) > _PROBE_ROWS:
         _, probe = hold_out(learning, _PROBE_ROWS / len(learning), seed=config.seed + 1)
-    splits: dict[str, Triplets | None] = {"validation": validation, "train": probe, "test": test}
 
     def look(model: Retriever) -> Seen:
         numbers: dict[str, float] = {}
-        evaluation: Evaluation | None = None
-        for name, triplets in splits.items():
-            if triplets is not None:
-                evaluation = measure(model, triplets, ks=(1, 10), intervals=False)
-                numbers |= {f"{name}/recall@{k}": share for k, share in evaluation.report.recall.items()}
-        assert evaluation is not None
-        rows = range(0, len(test), max(1, len(test) // 8))
-        return Seen(numbers, {f"queries/{row}": query_strip(model, test, evaluation, row) for row in rows})
+        evaluations = {
+            name: measure(model, triplets, intervals=False)[0]
+            for name, triplets in (("validation", validation), ("train", probe))
+            if triplets is not None
+        }
+        shown = measure(model, test.triplets, protocols=[test.protocol()], intervals=False)[0]
+        for name, evaluation in {**evaluations, "test": shown}.items():
+            numbers |= {f"{name}/recall@{k}": evaluation.report.recall[k] for k in (1, 10)}
+        places = range(0, len(shown.asked), max(1, len(shown.asked) // 8))
+        return Seen(numbers, {f"queries/{place}": query_strip(model.preprocess, shown, place) for place in places})
 
     return look
 
 
-def evaluate(
+def evaluate(run: str | Path, data: str | None = None, *, protocol: str | None = None, **options: Any) -> Report:
+    """Measure a trained model by one protocol.
+
+    Args:
+        run: a run folder, or a checkpoint folder.
+        data: name of the data set; absent: the one the run was trained on.
+        protocol: one of the data set's; absent: its first.
+        options: as for `evaluate_by`.
+
+    Returns:
+        The report, which states its protocol.
+    """
+    return evaluate_by([] if protocol is None else [protocol], run, data, **options)[0]
+
+
+def evaluate_by(
+    protocols: Sequence[str],
     run: str | Path,
     data: str | None = None,
     *,
-    split: str = "test",
+    split: str | None = None,
     which: str = "best",
     changes: Mapping[str, str] | None = None,
     out: str | Path | None = None,
     device: str = "auto",
     progress: bool = False,
-) -> Report:
-    """Measure a trained model.
+) -> list[Report]:
+    """Measure a trained model by several protocols, from one embedding pass.
 
     Args:
+        protocols: by name; empty: the data set's first.
         run: a run folder, or a checkpoint folder.
         data: name of the data set; absent: the one the run was trained on.
-        split: `test` or `train`.
+        split: absent: the one that the data set is measured on (`test`; `val` of FashionIQ).
         which: `best` or `last` checkpoint of the run.
-        changes: settings of the data by name, e.g. `{"size": "css"}`.
-        out: where `report.json` and `ranks.csv` go; absent: `<run>/evaluation-<data>-<split>`.
+        changes: settings of the data by name, e.g. `{"size": "css"}`, `{"root": "/data/fashioniq"}`.
+        out: where `report.json` and `ranks.csv` go; absent: `<run>/evaluation-<data>-<split>`. Of several protocols
+            each gets a folder of its own in there.
         device: `auto`, `cpu`, `cuda`, …
         progress: show progress bars.
 
     Returns:
-        The report, which states its protocol.
+        One report for each protocol.
+
+    Raises:
+        RunError, DataError, UnknownNameError: the run or the data cannot be read, or a name does not exist.
     """
     place = device_named(device)
     model = Retriever.load(run, which=which).to(place)
@@ -264,10 +293,15 @@ def evaluate(
     else:
         source = DataConfig(data)
     source = changed(source, changes or {})
-    triplets = load(source, split, progress=progress, device=place)
-    evaluation = measure(model, triplets, progress=progress, model_name=f"{model.name} ({run})")
-    evaluation.write(Path(out) if out is not None else Path(run) / f"evaluation-{source.name}-{split}")
-    return evaluation.report
+    split = split or source.measured
+    found = load(source, split, progress=progress, device=place)
+    asked = [found.protocol(name) for name in protocols] or [found.protocol()]
+    evaluations = measure(model, found.triplets, protocols=asked, progress=progress, model_name=f"{model.name} ({run})")
+    folder = Path(out) if out is not None else Path(run) / f"evaluation-{source.name}-{split}"
+    for evaluation in evaluations:
+        name = evaluation.protocol.name.replace("/", "-")
+        evaluation.write(folder / name if len(evaluations) > 1 else folder)
+    return [evaluation.report for evaluation in evaluations]
 
 
 def index(
@@ -320,4 +354,14 @@ def search(
     return Catalogue.open(catalogue, run, device=device_named(device)).search(image=image, text=text, k=k)
 
 
-__all__: Sequence[str] = ("Settings", "evaluate", "generate", "index", "resume", "search", "settings_for", "train")
+__all__: Sequence[str] = (
+    "Settings",
+    "evaluate",
+    "evaluate_by",
+    "generate",
+    "index",
+    "resume",
+    "search",
+    "settings_for",
+    "train",
+)

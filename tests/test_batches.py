@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.data.batches import Plan, augmented, hash_seed, load_batch
+from itma.data.batches import Plan, augmented, hash_seed, load_batch, varied
 from itma.data.images import MemoryPictures, Preprocess
 from itma.data.triplets import Triplets, hold_out
 from itma.errors import ConfigError, DataError
@@ -64,7 +64,7 @@ def test_an_empty_set_or_a_batch_of_one_is_refused() -> None:
 
 def test_a_batch_holds_each_picture_once_and_rows_point_at_theirs() -> None:
     data, rows = triplets(), np.array([0, 4, 8, 1])
-    batch = load_batch(data, rows, Preprocess(height=4, width=6))
+    batch = load_batch(data, data.drawn(rows, np.random.default_rng(0)), Preprocess(height=4, width=6))
     assert batch.pixels[:, 0, 0, 0].tolist() == [0, 1, 4, 5]
     assert batch.pixels[batch.references, 0, 0, 0].tolist() == data.references[rows].tolist()
     assert batch.pixels[batch.targets, 0, 0, 0].tolist() == data.targets[rows].tolist()
@@ -115,3 +115,32 @@ def test_rows_outside_the_pictures_are_refused() -> None:
         Triplets("bad", data.pictures, data.labels, np.array([0]), np.array([8]), ["x"])
     with pytest.raises(DataError, match="one of each"):
         Triplets("bad", data.pictures, data.labels, np.array([0]), np.array([1]), [])
+
+
+def test_variation_is_a_pure_function_of_seed_and_step_and_can_be_off() -> None:
+    pixels = torch.randint(0, 256, (6, 3, 20, 30), dtype=torch.uint8)
+    one = varied(pixels, seed=1, step=2, crop=0.8, flip=True, noise=0.01)
+    assert one.shape == pixels.shape and one.dtype == torch.uint8
+    assert torch.equal(one, varied(pixels, seed=1, step=2, crop=0.8, flip=True, noise=0.01))
+    assert not torch.equal(one, varied(pixels, seed=1, step=3, crop=0.8, flip=True, noise=0.01))
+    assert torch.equal(varied(pixels, seed=1, step=2, crop=0, flip=False, noise=0), pixels)
+
+
+def test_pictures_are_mirrored_about_half_of_the_time() -> None:
+    pixels = torch.randint(0, 256, (400, 3, 4, 6), dtype=torch.uint8)
+    flipped = varied(pixels, seed=1, step=0, crop=0, flip=True, noise=0)
+    as_they_were = (flipped == pixels).flatten(1).all(1)
+    mirrored = (flipped == pixels.flip(3)).flatten(1).all(1)
+    assert (as_they_were | mirrored).all() and 140 < int(mirrored.sum()) < 260
+
+
+def test_a_crop_keeps_at_least_its_share_and_the_middle_of_the_picture() -> None:
+    slope = torch.arange(0, 200, 2, dtype=torch.uint8).expand(300, 3, 80, 100)
+    cropped = varied(slope, seed=1, step=0, crop=0.5, flip=False, noise=0).float()
+    kept = (cropped[..., -1] - cropped[..., 0]).mean((1, 2)) / 198  # share of the width
+    assert kept.max() <= 1.001 and kept.min() > 0.5 and kept.std() > 0.05
+
+
+def test_noise_has_the_deviation_that_was_asked_for() -> None:
+    grey = torch.full((8, 3, 40, 40), 128, dtype=torch.uint8)
+    assert abs(varied(grey, seed=0, step=0, crop=0, flip=False, noise=0.02).float().std().item() - 5.1) < 0.2

@@ -99,7 +99,10 @@ def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path)
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "empty").mkdir()
     for words, expected in (
-        (["train", "fashionicue"], "unknown data set 'fashionicue'; choose from: shapes"),
+        (["train", "fashionicue"], "unknown data set 'fashionicue'; choose from: css, "),
+        (["train", "fashioniq"], "say where fashioniq is on this machine: --root DIR"),
+        (["train", "fashioniq", "--root", tmp_path], "is not the folder of"),
+        (["evaluate", walked / "run", "--protocol", "css"], "unknown protocol 'css'; choose from: by label"),
         (["train", "shapes", "--model", "tirgg"], "unknown model 'tirgg'; choose from:"),
         (["train", "shapes", "--preset", "huge"], "unknown preset 'huge'; choose from:"),
         (["train", "shapes", "--set", "train.stepz=3"], "Did you mean 'steps'?"),
@@ -111,6 +114,7 @@ def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path)
         (["train", "--resume", tmp_path], "run.json' is missing"),
         (["evaluate", tmp_path / "none"], "does not exist"),
         (["evaluate", walked / "run", "--split", "middle"], "unknown split 'middle'; choose from: test, train"),
+        (["evaluate", walked / "run", "css"], "say where css is"),
         (["evaluate", walked / "run", "--which", "worst"], "unknown checkpoint 'worst'"),
         (["generate", "shapes", walked / "world", "--size", "tiny"], "choose another name or remove it first"),
         (["generate", "forest", tmp_path / "forest"], "unknown data set 'forest'"),

@@ -6,16 +6,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
 from itma.data.images import MemoryPictures, Preprocess
-from itma.data.triplets import Triplets
-from itma.errors import ConfigError, DataError, StorageError, UnknownNameError
-from itma.measure.evaluate import PROTOCOLS, Evaluation, evaluate
+from itma.data.triplets import Protocol, Task, Triplets, by_label
+from itma.errors import ConfigError, DataError, StorageError
+from itma.measure.evaluate import Evaluation, evaluate, score
 from itma.model.retriever import Retriever
 from tests import made_up
 
@@ -60,7 +60,7 @@ def walk(steps: Sequence[int], *, off: Sequence[float] | None = None) -> Triplet
 
 
 def measured(triplets: Triplets, painter: Painter | None = None, **options: object) -> Evaluation:
-    return evaluate(cast(Retriever, painter or Painter()), triplets, **options)  # type: ignore[arg-type]
+    return evaluate(cast(Retriever, painter or Painter()), triplets, **options)[0]  # type: ignore[arg-type]
 
 
 def test_a_perfect_model_has_rank_1_everywhere() -> None:
@@ -96,7 +96,7 @@ def test_the_batch_changes_no_rank_of_a_real_model(batch: int) -> None:
         targets=triplets.targets[rows],
         feedback=[triplets.feedback[row] for row in range(8)],
     )
-    evaluation = evaluate(model, triplets, batch=batch)
+    (evaluation,) = evaluate(model, triplets, batch=batch)
     pixels = triplets.pictures.load(range(64), model.preprocess)
     gallery = model.embed_pictures(pixels)
     for row in range(8):
@@ -115,7 +115,8 @@ def test_any_picture_of_the_targets_label_counts() -> None:
 
 
 def test_recall_is_also_told_by_kind() -> None:
-    report = measured(replace(walk([5, 5, 5], off=[0, 2.1, 0]), kinds=["add", "add", "remove"]), ks=(1, 5)).report
+    triplets = replace(walk([5, 5, 5], off=[0, 2.1, 0]), kinds=["add", "add", "remove"])
+    report = measured(triplets, protocols=[by_label(triplets, ks=(1, 5))]).report
     assert report.recall_by_kind == {"add": {1: 0.5, 5: 1.0}, "remove": {1: 1.0, 5: 1.0}}
     assert report.queries_by_kind == {"add": 2, "remove": 1}
 
@@ -125,12 +126,6 @@ def test_the_report_states_its_protocol_and_the_split() -> None:
     assert "Painter, 1 hour: 1 queries against 40 pictures" in text
     assert "protocol: walk/test, by label: gallery = all pictures of the split; any picture with the target's" in text
     assert "the reference is removed" in text
-
-
-def test_an_unknown_protocol_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match="unknown protocol 'val'; choose from: by label"):
-        measured(walk([1]), protocol="val")
-    assert list(PROTOCOLS) == ["by label"]
 
 
 def test_the_seed_decides_the_intervals_and_they_hold_the_recall() -> None:
@@ -144,10 +139,12 @@ def test_intervals_can_be_left_out() -> None:
     assert measured(walk([1]), intervals=False).report.interval == {}
 
 
-@pytest.mark.parametrize("options", [{"ks": (0,)}, {"ks": ()}, {"batch": 0}])
-def test_settings_out_of_range_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="must be at least 1"):
-        measured(walk([1]), **options)
+def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match="batch=0 must be at least 1"):
+        measured(walk([1]), batch=0)
+    for ks in ((0,), ()):
+        with pytest.raises(DataError, match="ks of 1 and more"):
+            by_label(walk([1]), ks=ks)
 
 
 def test_no_queries_are_refused() -> None:
@@ -170,28 +167,111 @@ def test_a_model_of_broken_weights_is_refused() -> None:
 
 
 def test_top_gives_the_best_pictures_without_the_reference() -> None:
-    painter = Painter()
-    triplets = walk([5, 5, 5], off=[0.1, 2.1, 0.1])
-    evaluation = measured(triplets, painter)
-    (second, scores), (first, _) = evaluation.top(cast(Retriever, painter), triplets, [1, 0], k=3)
+    (second, scores), (first, _) = measured(walk([5, 5, 5], off=[0.1, 2.1, 0.1])).top([1, 0], k=3)
     assert (second, first) == ([16, 17, 15], [5, 6, 4])
     assert scores == sorted(scores, reverse=True)
 
 
 def test_top_gives_all_but_the_reference_where_more_are_wanted() -> None:
-    painter, triplets = Painter(), walk([5])
-    ((best, _),) = measured(triplets, painter).top(cast(Retriever, painter), triplets, [0], k=100)
+    ((best, _),) = measured(walk([5])).top([0], k=100)
     assert sorted(best) == list(range(1, 40))
 
 
 def test_the_first_of_the_top_agrees_with_the_rank_and_the_best() -> None:
     triplets, model = made_up.triplets(), made_up.model()
-    evaluation = evaluate(model, triplets)
-    tops = evaluation.top(model, triplets, range(32), k=1)
+    (evaluation,) = evaluate(model, triplets)
+    tops = evaluation.top(range(32), k=1)
     assert [best[0] for best, _ in tops] == evaluation.best.tolist()
     assert [best[0] == target for (best, _), target in zip(tops, triplets.targets, strict=True)] == (
         evaluation.ranks == 1
     ).tolist()
+
+
+# -- protocols --------------------------------------------------------------------------------------------------------
+
+ASKED = walk([5, 5, 5, 1], off=[0.1, 2.1, -3.9, 0.1])
+PARTS = Protocol(
+    "walk/parts",
+    "two parts",
+    (Task("near", np.array([1, 0]), np.arange(20)), Task("far", np.array([3]), np.array([39, 31, 30, 20]))),
+    ks=(1, 2),
+)
+
+
+def test_each_task_ranks_its_own_gallery_and_the_recall_is_the_mean_over_tasks() -> None:
+    evaluation = measured(ASKED, protocols=[PARTS])
+    assert evaluation.asked.tolist() == [1, 0, 3]
+    assert evaluation.ranks.tolist() == [3, 1, 1]  # 16 and 17 before 15
+    assert evaluation.best.tolist() == [16, 5, 31]
+    report = evaluation.report
+    assert [(part.name, part.queries, part.gallery, part.recall[1]) for part in report.parts] == [
+        ("near", 2, 20, 0.5),
+        ("far", 1, 4, 1.0),
+    ]
+    assert report.recall == {1: 0.75, 2: 0.75} and report.gallery == 24
+    assert "mean recall@1" in str(report) and "far: 1 queries against 4 pictures" in str(report)
+    assert [best for best, _ in evaluation.top([1, 2], k=2)] == [[5, 6], [31, 39]]
+
+
+def test_several_protocols_share_one_embedding_pass() -> None:
+    painter = Painter()
+    by_parts, all_of_them = evaluate(cast(Retriever, painter), ASKED, protocols=[PARTS, by_label(ASKED)])
+    assert painter.trunk_saw == [2 * index for index in range(40)] + [0, 20, 40, 60]
+    assert str(by_parts) == str(measured(ASKED, protocols=[PARTS]))
+    assert str(all_of_them) == str(measured(ASKED))
+
+
+def test_only_what_a_protocol_asks_is_embedded() -> None:
+    painter = Painter()
+    measured(ASKED, painter, protocols=[PARTS])
+    assert painter.trunk_saw == [2 * index for index in [*range(20), 20, 30, 31, 39]] + [0, 20, 60]
+
+
+def test_a_reference_that_is_kept_can_be_a_wrong_answer() -> None:
+    triplets = walk([5], off=[-10.0])  # the sentence says: stay where you are
+    kept = replace(by_label(triplets), without_reference=False)
+    assert measured(triplets).best.tolist() == [1]
+    assert measured(triplets, protocols=[kept]).best.tolist() == [0]
+    assert measured(triplets, protocols=[kept]).ranks.tolist() == measured(triplets).ranks.tolist()[0] + np.array([1])
+
+
+def test_a_reference_outside_its_gallery_costs_nothing() -> None:
+    outside = Protocol("far", "far", (Task("", np.array([0]), np.array([5, 6, 39])),))
+    assert measured(ASKED, protocols=[outside]).ranks.tolist() == [1]
+
+
+def test_aspects_count_where_they_alone_are_right() -> None:
+    triplets = replace(walk([5], off=[2.1]), aspects={"tens": np.arange(40) // 10})
+    report = measured(triplets, protocols=[by_label(triplets, ks=(1,))]).report
+    assert report.recall == {1: 0.0} and report.recall_by_aspect == {"tens": {1: 1.0}}
+    assert "right tens: recall @1 100.0%" in str(report)
+
+
+def test_embeddings_alone_are_measured_as_those_of_the_model() -> None:
+    painter = Painter()
+    whole = measured(ASKED, protocols=[PARTS])
+    gallery = painter.embed_pictures(ASKED.pictures.load(range(40), SIZE)).numpy()
+    rows = [ASKED.references[row] for row in range(4)]
+    maps = painter.trunk_maps(ASKED.pictures.load(rows, SIZE))
+    queries = painter.embed_queries_from(maps, ASKED.feedback).numpy()
+    alone = score(ASKED, PARTS, queries, gallery, model_name="painter")
+    assert alone.report == whole.report and alone.ranks.tolist() == whole.ranks.tolist()
+
+
+def test_embeddings_of_another_number_are_refused() -> None:
+    with pytest.raises(DataError, match="has 4 rows and 40 pictures, but there are 3 query and 40 gallery"):
+        score(ASKED, PARTS, np.zeros((3, 2)), np.zeros((40, 2)))
+
+
+def test_queries_without_published_targets_are_refused() -> None:
+    unknown = replace(ASKED, targets=np.full(4, -1))
+    with pytest.raises(DataError, match="never published"):
+        measured(unknown)
+
+
+def test_what_could_not_be_asked_stands_beside_the_number() -> None:
+    report = measured(ASKED, protocols=[replace(PARTS, wanted={"near": 6_016})]).report
+    assert "3 of 6,017 queries" in str(report) and "near: 2 of 6,016 queries" in str(report)
 
 
 def test_writing_leaves_a_report_and_every_querys_rank(tmp_path: Path) -> None:
@@ -204,6 +284,7 @@ def test_writing_leaves_a_report_and_every_querys_rank(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert rows[1] == {
         "row": "1",
+        "task": "",
         "reference": "10.png",
         "feedback": "12.1",
         "kind": "remove",
@@ -217,7 +298,7 @@ def test_writing_leaves_a_report_and_every_querys_rank(tmp_path: Path) -> None:
 def test_sentences_of_any_signs_survive_the_file_of_ranks(tmp_path: Path) -> None:
     said = 'in "red",\nnot blue; größer 🙂 \udce4'
     evaluation = measured(walk([1]))
-    replace(evaluation, rows=[("a.png", said, "", "b.png")]).write(tmp_path)
+    replace(evaluation, triplets=replace(evaluation.triplets, feedback=[said])).write(tmp_path)
     with (tmp_path / "ranks.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         assert [row["feedback"] for row in csv.DictReader(file)] == [said]
 
@@ -234,5 +315,5 @@ def test_a_full_disk_is_a_clear_error_and_keeps_the_earlier_report(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(StorageError, match="the disk is full"):
-        replace(evaluation, rows=[("x", "y", "", "z")]).write(tmp_path)
+        replace(evaluation, ranks=np.array([7])).write(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -349,14 +349,14 @@ def test_nothing_is_ever_unpickled(copy: Path, tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_data_set_in_memory_equals_the_one_on_disk(written: Path, split: str) -> None:
-    in_memory = sources.load(DataConfig("shapes", size="tiny"), split)
-    on_disk = sources.load(DataConfig("shapes", size="tiny", root=str(written)), split)
+    in_memory = sources.load(DataConfig("shapes", size="tiny"), split).triplets
+    on_disk = sources.load(DataConfig("shapes", size="tiny", root=str(written)), split).triplets
     assert isinstance(in_memory.pictures, MemoryPictures) and not isinstance(on_disk.pictures, MemoryPictures)
     assert_same(in_memory, on_disk)
 
 
 def test_the_seed_of_a_data_set_decides_its_world() -> None:
-    one, other = (sources.load(DataConfig("shapes", size="tiny", seed=seed), "test") for seed in (0, 1))
+    one, other = (sources.load(DataConfig("shapes", size="tiny", seed=seed), "test").triplets for seed in (0, 1))
     assert list(one.feedback) != list(other.feedback)
 
 

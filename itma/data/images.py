@@ -314,6 +314,20 @@ class FilePictures:
         if len(self.names) != len(self.paths):
             raise DataError(f"{len(self.names)} names were given for {len(self.paths)} picture files")
 
+    def missing(self) -> np.ndarray:
+        """(pictures,) bool: which files are not there."""
+        listed: dict[Path, frozenset[str]] = {}
+        absent = np.zeros(len(self.paths), dtype=bool)
+        for index, path in enumerate(self.paths):
+            if path.parent not in listed:  # one look into each folder instead of one for each picture
+                try:
+                    with os.scandir(path.parent) as entries:
+                        listed[path.parent] = frozenset(entry.name for entry in entries)
+                except OSError:
+                    listed[path.parent] = frozenset()
+            absent[index] = path.name not in listed[path.parent]
+        return absent
+
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
         """See `Pictures.load`.
 

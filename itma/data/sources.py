@@ -1,17 +1,25 @@
-"""Triplets by the name of their data set: what `itma train NAME` and `itma evaluate NAME` look up."""
+"""Data by name: what `itma train NAME` and `itma evaluate NAME` look up, generated or on disk."""
 
-from collections.abc import Callable, Mapping
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from itma.data.triplets import Triplets
-from itma.errors import ConfigError, UnknownNameError
+from itma.data import datasets
+from itma.data.images import FilePictures
+from itma.data.triplets import Coverage, Split, by_label, covered
+from itma.errors import ConfigError, DataError, UnknownNameError
 
 if TYPE_CHECKING:
     from itma.data.worlds.shapes import ShapesConfig
+
+log = logging.getLogger(__name__)
+
+WORLDS = ("shapes",)
+"""Data that is generated and needs no folder."""
+NAMES = (*WORLDS, *datasets.NAMES)
 
 
 @dataclass(frozen=True)
@@ -29,39 +37,72 @@ class DataConfig:
     seed: int = 0
     """Of a generated world: decides its scenes, sentences and pictures."""
     root: str | None = None
-    """A folder that holds the data; absent: the world is generated in memory."""
+    """The folder that holds the data; absent: a generated world is made in memory."""
+    coverage: float = 0.95
+    """Training is refused where a smaller share of the rows has its pictures."""
 
     def __post_init__(self) -> None:
-        if self.name not in SOURCES:
-            raise UnknownNameError("data set", self.name, SOURCES)
+        if self.name not in NAMES:
+            raise UnknownNameError("data set", self.name, NAMES)
+        if not 0 <= self.coverage <= 1:
+            raise ConfigError(f"data.coverage={self.coverage} must be from 0 to 1")
+
+    @property
+    def measured(self) -> str:
+        """The split that evaluations take where none is named."""
+        return "val" if self.name == "fashioniq" else "test"
 
 
-Load = Callable[[DataConfig, str, bool, torch.device | None], Triplets]
-
-
-def load(config: DataConfig, split: str, *, progress: bool = False, device: torch.device | None = None) -> Triplets:
-    """The triplets of one split.
+def load(config: DataConfig, split: str, *, progress: bool = False, device: torch.device | None = None) -> Split:
+    """One split: triplets and protocols, without the rows whose pictures are not there.
 
     Args:
         config: which data.
-        split: `train` or `test`.
+        split: `train`, `test` or, where there is one, `val`.
         progress: show a progress bar while pictures are generated.
         device: where a generated world is rendered; the pictures come back to the CPU.
 
     Raises:
         UnknownNameError: no such split or size.
-        DataError: the data under `config.root` cannot be read.
+        DataError: the data under `config.root` cannot be read, or is a training split that lacks too many pictures.
     """
-    return SOURCES[config.name](config, split, progress, device)
+    if config.name in WORLDS:
+        return _shapes(config, split, progress, device)
+    if config.root is None:
+        raise DataError(f"say where {config.name} is on this machine: --root DIR (data.root in settings)")
+    found, coverage = complete(datasets.load(config.name, config.root, split))
+    if coverage.missing:
+        log.warning("%s: %s; itma doctor says more", found.triplets.name, coverage)
+    if split == "train" and coverage.share < config.coverage:
+        raise DataError(
+            f"{found.triplets.name}: {coverage}; that is {coverage.share:.1%}, and training wants at least "
+            f"{config.coverage:.0%}. Get the pictures that are missing, or train on what there is: --set "
+            f"data.coverage={max(0, int(100 * coverage.share)) / 100:g}"
+        )
+    if not coverage.kept:
+        raise DataError(f"{found.triplets.name}: {coverage}; there is nothing to work on")
+    return found
 
 
-def _shapes(config: DataConfig, split: str, progress: bool, device: torch.device | None) -> Triplets:
+def complete(split: Split) -> tuple[Split, Coverage]:
+    """A split without what needs pictures that are not there, and how much of it that leaves."""
+    pictures = split.triplets.pictures
+    assert isinstance(pictures, FilePictures) or hasattr(pictures, "missing")
+    return covered(split, pictures.missing())
+
+
+def _shapes(config: DataConfig, split: str, progress: bool, device: torch.device | None) -> Split:
     from itma.data.worlds import shapes
 
     if config.root is not None:
         folder = shapes.read(Path(config.root))
-        return folder[split] if split in folder else _no_split(split, folder)
-    return shapes.World(shapes_config(config)).triplets(split, progress=progress, device=device)
+        if split not in folder:
+            raise UnknownNameError("split", split, folder)
+        triplets = folder[split]
+    else:
+        triplets = shapes.World(shapes_config(config)).triplets(split, progress=progress, device=device)
+    protocol = by_label(triplets)
+    return Split(triplets, {protocol.name: protocol})
 
 
 def shapes_config(config: DataConfig) -> "ShapesConfig":
@@ -73,11 +114,3 @@ def shapes_config(config: DataConfig) -> "ShapesConfig":
     if config.seed < 0:
         raise ConfigError(f"data.seed={config.seed} must not be negative")
     return replace(shapes.SIZES[config.size], seed=config.seed)
-
-
-def _no_split(split: str, known: Mapping[str, Triplets]) -> Triplets:
-    raise UnknownNameError("split", split, known)
-
-
-SOURCES: dict[str, Load] = {"shapes": _shapes}
-"""Data set by name."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from itma.data.images import Pictures, Preprocess
-from itma.errors import DataError
+from itma.errors import DataError, UnknownNameError
 from itma.records import Triplet
 
 
@@ -22,11 +22,16 @@ class Rows(NamedTuple):
     feedback: list[str]
     """(rows): each row's sentence."""
 
+    def part(self, begin: int, end: int) -> "Rows":
+        """Those from `begin` to before `end`."""
+        return Rows(self.references[begin:end], self.targets[begin:end], self.feedback[begin:end])
+
 
 Draw = Callable[["Triplets", np.ndarray, np.random.Generator], Rows]
 """Turns rows of a table into training samples, by a data set's published rule: the table, indices of its rows, and the
 only source of chance. Rows of one reference may stand side by side (see `itma.data.batches.Plan`)."""
 
+_DRAWS = 100
 UNKNOWN_TARGET = -1
 """Stands for the target of a query whose target was never published."""
 
@@ -53,8 +58,12 @@ class Triplets:
     """(rows) or empty: the kind of change, for results by kind."""
     draw: Draw | None = None
     """How training samples come from rows; absent: they are the rows as they stand."""
+    draws_targets: bool = False
+    """Whether `draw` chooses targets too; those of the table are then examples."""
     aspects: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Further labels of the pictures, (pictures,) int64 each, e.g. of the adjective alone."""
+    present: np.ndarray | None = None
+    """(pictures,) bool: which pictures may be used; absent: all. Samples with another target are drawn anew."""
 
     def __post_init__(self) -> None:
         rows, pictures = len(self.feedback), len(self.pictures.names)
@@ -82,10 +91,28 @@ class Triplets:
         return Triplet(names[self.references[row]], self.feedback[row], names[self.targets[row]])
 
     def drawn(self, rows: np.ndarray, random: np.random.Generator) -> Rows:
-        """Training samples from some rows, by the data set's rule."""
-        if self.draw is not None:
-            return self.draw(self, rows, random)
-        return Rows(self.references[rows], self.targets[rows], [self.feedback[row] for row in rows.tolist()])
+        """Training samples from some rows, by the data set's rule.
+
+        Raises:
+            DataError: for a row no sample with present pictures was found.
+        """
+        if self.draw is None:
+            return Rows(self.references[rows], self.targets[rows], [self.feedback[row] for row in rows.tolist()])
+        samples = self.draw(self, rows, random)
+        for _ in range(_DRAWS):
+            again = np.flatnonzero(~self.present[samples.targets]) if self.present is not None else np.zeros(0, int)
+            if not len(again):
+                return samples
+            targets, feedback = samples.targets.copy(), list(samples.feedback)
+            fresh = self.draw(self, rows[again], random)
+            targets[again] = fresh.targets
+            for place, sentence in zip(again.tolist(), fresh.feedback, strict=True):
+                feedback[place] = sentence
+            samples = Rows(samples.references, targets, feedback)
+        name = self.pictures.names[samples.references[again[0]]]
+        raise DataError(
+            f"{self.name}: after {_DRAWS} draws there is no target with a picture for the reference {name!r}"
+        )
 
     def only(self, rows: np.ndarray) -> "Triplets":
         """Some of the rows, over the same pictures.
@@ -129,6 +156,114 @@ class Protocol:
     """Whether a query's reference is removed from its gallery."""
     wanted: Mapping[str, int] = field(default_factory=dict)
     """Task → the queries it has where all pictures are present; filled in where some are missing."""
+
+    def __post_init__(self) -> None:
+        if not self.tasks or not self.ks or min(self.ks) < 1:
+            raise DataError(f"the protocol {self.name!r} needs at least one task, and ks of 1 and more, not {self.ks}")
+
+
+def by_label(triplets: Triplets, *, ks: tuple[int, ...] = (1, 5, 10, 50)) -> Protocol:
+    """All pictures are ranked and any of the target's label counts, as in Vo et al. 2019."""
+    return Protocol(
+        "by label",
+        "gallery = all pictures of the split; any picture with the target's label counts; the reference is removed; "
+        "ties do not lower a rank",
+        (Task("", np.arange(len(triplets)), np.arange(len(triplets.labels))),),
+        ks,
+    )
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a data set, complete as annotated, whether or not its pictures are there."""
+
+    triplets: Triplets
+    """All rows. In an evaluation split the rows of every way to ask (caption orders, single captions) stand here, and
+    protocols choose among them."""
+    protocols: Mapping[str, Protocol]
+    """By name, the one to use where none is named first; empty for training."""
+
+    def protocol(self, name: str | None = None) -> Protocol:
+        """A protocol by name; absent: the first.
+
+        With `/reference-kept` after its name, a query's reference stays in its gallery.
+
+        Raises:
+            DataError: the split has none (it is for training, or its targets were never published).
+            UnknownNameError: none of that name.
+        """
+        if not self.protocols:
+            raise DataError(
+                f"{self.triplets.name} cannot be evaluated: it is for training, or its targets were never published"
+            )
+        plain = next(iter(self.protocols)) if name is None else name.removesuffix(_KEPT)
+        if plain not in self.protocols:
+            raise UnknownNameError("protocol", name, self.protocols)
+        found = self.protocols[plain]
+        if name is None or not name.endswith(_KEPT):
+            return found
+        about = f"{found.about}; but the reference is not removed"
+        return replace(found, name=name, about=about, without_reference=False)
+
+
+_KEPT = "/reference-kept"
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of a split's annotation can be used with the pictures that are there."""
+
+    pictures: int
+    missing: tuple[str, ...]
+    """Names of the pictures that are not there."""
+    rows: int
+    kept: int
+    """Rows whose reference and target are both there."""
+
+    @property
+    def share(self) -> float:
+        """Of the rows, from 0 to 1."""
+        return self.kept / self.rows if self.rows else 0.0
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.missing[:3]) + (" …" if len(self.missing) > 3 else "")
+        absent = f"; missing: {shown}" if self.missing else ""
+        return (
+            f"{self.pictures - len(self.missing):,} of {self.pictures:,} pictures are there, {self.kept:,} of "
+            f"{self.rows:,} rows can be used{absent}"
+        )
+
+
+def covered(split: Split, missing: np.ndarray) -> tuple[Split, Coverage]:
+    """A split without the rows and gallery pictures that cannot be used, and how much that leaves.
+
+    Args:
+        split: as annotated.
+        missing: (pictures,) bool, true where a picture is not there.
+    """
+    triplets = split.triplets
+    known = triplets.targets != UNKNOWN_TARGET
+    usable = ~missing[triplets.references] & ~(known & missing[triplets.targets])
+    if triplets.draws_targets:
+        usable = ~missing[triplets.references]
+    names = tuple(triplets.pictures.names[index] for index in np.flatnonzero(missing).tolist())
+    coverage = Coverage(len(missing), names, len(triplets), int(usable.sum()))
+    if not names:
+        return split, coverage
+    number = np.cumsum(usable) - 1  # of each row that stays
+    kept = replace(triplets.only(np.flatnonzero(usable)), present=~missing)
+    protocols = {
+        name: replace(
+            protocol,
+            tasks=tuple(
+                Task(task.name, number[task.rows[usable[task.rows]]], task.gallery[~missing[task.gallery]])
+                for task in protocol.tasks
+            ),
+            wanted={task.name: protocol.wanted.get(task.name, len(task.rows)) for task in protocol.tasks},
+        )
+        for name, protocol in split.protocols.items()
+    }
+    return Split(kept, protocols), coverage
 
 
 def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, Triplets | None]:

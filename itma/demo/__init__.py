@@ -97,7 +97,9 @@ def demo(
         raise DataError(f"{str(out)!r} exists already; remove it or choose another folder with --out")
     place = device_named(device)
     data = DataConfig("shapes", size=size, seed=seed)
-    train_split, test_split = (load(data, split, progress=progress, device=place) for split in ("train", "test"))
+    train_split, test_split = (
+        load(data, split, progress=progress, device=place).triplets for split in ("train", "test")
+    )
     changes = {"data.size": size, "data.seed": str(seed), "train.seed": str(seed)}
     if steps is not None:
         changes["train.steps"] = str(steps)
@@ -115,7 +117,7 @@ def demo(
             progress=progress,
         )
         model = Retriever.load(folder).to(place)
-        evaluation = evaluate(model, test_split, progress=progress, model_name=title)
+        evaluation = evaluate(model, test_split, progress=progress, model_name=title)[0]
         evaluation.write(folder / "evaluation-shapes-test")
         evaluations[name] = evaluation
         parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -130,8 +132,8 @@ def demo(
     seconds = time.perf_counter() - begun
     story = DemoStory(
         models=results,
-        successes=_examples(ours, test_split, evaluations["itma"], right),
-        failures=_examples(ours, test_split, evaluations["itma"], wrong),
+        successes=_examples(ours.preprocess, evaluations["itma"], right),
+        failures=_examples(ours.preprocess, evaluations["itma"], wrong),
         asked=_questions(catalogue, test_split, out / "gallery", right),
         world=_about(train_split, test_split),
         commands=_commands(out),
@@ -180,11 +182,11 @@ def _chosen_rows(triplets: Triplets, evaluation: Evaluation, seed: int) -> tuple
     return chosen
 
 
-def _examples(model: Retriever, triplets: Triplets, evaluation: Evaluation, rows: Sequence[int]) -> list[Example]:
-    examples = []
-    for row, (best, scores) in zip(rows, evaluation.top(model, triplets, rows, k=SHOWN), strict=True):
+def _examples(size: Preprocess, evaluation: Evaluation, rows: Sequence[int]) -> list[Example]:
+    triplets, examples = evaluation.triplets, []
+    for row, (best, scores) in zip(rows, evaluation.top(rows, k=SHOWN), strict=True):
         wanted = [int(triplets.references[row]), int(triplets.targets[row]), *map(int, best)]
-        reference, target, *hits = triplets.pictures.load(wanted, model.preprocess)
+        reference, target, *hits = triplets.pictures.load(wanted, size)
         label = triplets.labels[triplets.targets[row]]
         shown = [
             Shown(pixels, float(score), bool(triplets.labels[index] == label))

@@ -46,6 +46,12 @@ class TrainConfig:
     """Parts that stay as they are: trunk, language, composer, scale."""
     augment: float = 0.0
     """Strength of random moves and recolouring of pictures; 0 switches it off."""
+    crop: float = 0.0
+    """Smallest share of a picture's area that a random crop keeps; 0 switches it off."""
+    flip: bool = False
+    """Whether pictures are mirrored at random; not where the feedback speaks of left and right."""
+    noise: float = 0.0
+    """Standard deviation of noise that is added to pictures, of values from 0 to 1."""
     hold_out: float = 0.05
     """Share of the training references kept back to choose the best checkpoint by."""
     metric: str = "validation/recall@1"
@@ -62,13 +68,15 @@ class TrainConfig:
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must be at least 1")
-        for name in ("warmup", "clip", "augment", "weight_decay", "seed"):
+        for name in ("warmup", "clip", "augment", "noise", "weight_decay", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must not be negative")
         if self.learning_rate <= 0 or self.trunk_rate < 0:
             raise ConfigError(
                 f"train.learning_rate={self.learning_rate} must be above 0, train.trunk_rate={self.trunk_rate} ≥ 0"
             )
+        if not 0 <= self.crop <= 1:
+            raise ConfigError(f"train.crop={self.crop} must be a share of the area, from 0 (off) to 1")
         if not 0 <= self.hold_out < 1:
             raise ConfigError(f"train.hold_out={self.hold_out} must be a share from 0 to below 1")
         if self.batch % self.accumulate or self.batch // self.accumulate < 2:

@@ -19,11 +19,38 @@ class Preset:
     """One sentence for `itma presets`."""
     model: RetrieverConfig
     train: TrainConfig
-    size: str
+    size: str = "css"
     """The size of the shapes world that it is meant for."""
 
 
 _PUBLISHED_PICTURES = Preprocess(height=224, width=224, fit="crop")
+
+_PUBLISHED = RetrieverConfig(
+    dim=512,
+    trunk=TrunkConfig("resnet-18", levels=(4,)),
+    language=LanguageConfig(width=512),
+    preprocess=_PUBLISHED_PICTURES,
+)
+_PUBLISHED_TRAINING = TrainConfig(
+    steps=160_000,
+    batch=32,
+    per_reference=1,
+    optimizer="sgd",
+    learning_rate=0.01,
+    trunk_rate=0.1,
+    weight_decay=1e-6,
+    schedule="step",
+    warmup=0,
+    decay_every=50_000,
+    clip=0.0,
+    precision="float32",
+    hold_out=0.0,
+    metric="test/recall@10",
+    evaluate_every=5_000,
+    log_every=50,
+)
+"""What the published code of TIRG, and of ITMA after it, has in common. It chooses by test recall; so do these presets,
+to be comparable, and only these."""
 
 PRESETS: dict[str, Preset] = {
     "demo": Preset(
@@ -38,6 +65,16 @@ PRESETS: dict[str, Preset] = {
         TrainConfig(steps=4_000, evaluate_every=500, log_every=20, warmup=100),
         "hour",
     ),
+    "photos": Preset(
+        "photographs of one's own: ResNet-18, stages 3 and 4; give pretrained weights with model.trunk.weights",
+        RetrieverConfig(
+            dim=256,
+            trunk=TrunkConfig("resnet-18", levels=(3, 4)),
+            language=LanguageConfig(width=256),
+            preprocess=Preprocess(height=224, width=224, fit="pad"),
+        ),
+        TrainConfig(steps=4_000, batch=32, trunk_rate=0.2, learning_rate=1e-3, evaluate_every=400, flip=True, crop=0.8),
+    ),
     "tiny": Preset(
         "for tests: a few steps on a handful of pictures",
         RetrieverConfig(dim=32, language=LanguageConfig(width=32), options=None),
@@ -46,57 +83,35 @@ PRESETS: dict[str, Preset] = {
     ),
     "itma-css": Preset(
         "ITMA as published for CSS: ResNet-18, stage 4, one block, identity attention",
-        RetrieverConfig(
-            dim=512,
-            trunk=TrunkConfig("resnet-18", levels=(4,)),
-            language=LanguageConfig(width=512),
-            preprocess=_PUBLISHED_PICTURES,
+        replace(
+            _PUBLISHED,
             options=ItmaOptions(blocks=1, width=256, attention="identity", positions="none", dropout=0.1),
         ),
-        TrainConfig(
-            steps=60_000,
-            batch=32,
-            per_reference=2,
-            optimizer="sgd",
-            learning_rate=0.01,
-            trunk_rate=1.0,
-            weight_decay=1e-6,
-            schedule="step",
-            warmup=0,
-            decay_every=50_000,
-            clip=0.0,
-            precision="float32",
-            evaluate_every=3_000,
-            log_every=50,
-        ),
-        "css",
+        replace(_PUBLISHED_TRAINING, steps=60_000, per_reference=2, trunk_rate=1.0, evaluate_every=3_000),
     ),
     "itma-fashioniq": Preset(
         "ITMA as published for FashionIQ: ResNet-18, stages 3 and 4, two blocks, softmax",
-        RetrieverConfig(
-            dim=512,
+        replace(
+            _PUBLISHED,
             trunk=TrunkConfig("resnet-18", levels=(3, 4)),
-            language=LanguageConfig(width=512),
-            preprocess=_PUBLISHED_PICTURES,
             options=ItmaOptions(blocks=2, width=128, attention="softmax", positions="none", dropout=0.1),
         ),
-        TrainConfig(
-            steps=150_000,
-            batch=32,
-            per_reference=1,
-            optimizer="sgd",
-            learning_rate=0.01,
-            trunk_rate=0.1,
-            weight_decay=1e-6,
-            schedule="step",
-            warmup=0,
-            decay_every=50_000,
-            clip=0.0,
-            precision="float32",
-            evaluate_every=5_000,
-            log_every=50,
-        ),
-        "css",
+        replace(_PUBLISHED_TRAINING, steps=150_000, crop=0.8, flip=True, noise=0.01),
+    ),
+    "tirg-css": Preset(
+        "TIRG as published for CSS",
+        replace(_PUBLISHED, composer="tirg", options=None),
+        replace(_PUBLISHED_TRAINING, per_reference=2, trunk_rate=1.0, loss="soft-triplet"),
+    ),
+    "tirg-mitstates": Preset(
+        "TIRG as published for MIT-States",
+        replace(_PUBLISHED, composer="tirg", options=None),
+        replace(_PUBLISHED_TRAINING, per_reference=2, loss="soft-triplet"),
+    ),
+    "tirg-fashion200k": Preset(
+        "TIRG as published for Fashion200k",
+        replace(_PUBLISHED, composer="tirg", options=None),
+        replace(_PUBLISHED_TRAINING),
     ),
 }
 """Preset by name."""
@@ -111,6 +126,20 @@ def preset_named(name: str) -> Preset:
     if name not in PRESETS:
         raise UnknownNameError("preset", name, PRESETS)
     return PRESETS[name]
+
+
+def preset_for(data: str) -> str:
+    """The name of the preset that is meant for a data set, where none is asked for."""
+    return _FOR.get(data, "photos")
+
+
+_FOR = {
+    "shapes": "demo",
+    "css": "itma-css",
+    "fashioniq": "itma-fashioniq",
+    "mitstates": "tirg-mitstates",
+    "fashion200k": "tirg-fashion200k",
+}
 
 
 def with_composer(config: RetrieverConfig, composer: str) -> RetrieverConfig:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from itma.data.batches import Batch, Plan, augmented, hash_seed, load_batch
+from itma.data.batches import Batch, Plan, augmented, hash_seed, load_batch, varied
 from itma.data.triplets import Triplets
 from itma.errors import ConfigError, TrainingError, UnknownNameError
 from itma.learn.config import TrainConfig
@@ -220,13 +221,16 @@ def _batches(
     def load(step: int) -> tuple[list[Batch], list[torch.Tensor]]:
         rows = plan.rows(step)
         batches, labels = [], []
+        random = np.random.Generator(np.random.PCG64(hash_seed(config.seed, step, "samples")))
+        samples = triplets.drawn(rows, random)
         for first in range(0, config.batch, size):
-            part = rows[first : first + size]
-            mine = load_batch(triplets, part[ours.rank * share : (ours.rank + 1) * share], model.preprocess)
+            begin = first + ours.rank * share
+            mine = load_batch(triplets, samples.part(begin, begin + share), model.preprocess)
             seed = hash_seed(config.seed, ours.rank, first)
             pixels = augmented(mine.pixels, seed=seed, step=step, strength=config.augment)
+            pixels = varied(pixels, seed=seed, step=step, crop=config.crop, flip=config.flip, noise=config.noise)
             batches.append(Batch(pixels, mine.references, mine.targets, mine.feedback))
-            labels.append(torch.from_numpy(triplets.labels[triplets.targets[part]]))
+            labels.append(torch.from_numpy(triplets.labels[samples.targets[first : first + size]]))
         return batches, labels
 
     def each() -> Iterator[tuple[int, list[Batch], list[torch.Tensor]]]:

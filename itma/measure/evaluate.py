@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from itma.data.triplets import Triplets
-from itma.errors import ConfigError, DataError, UnknownNameError
+from itma.data.triplets import UNKNOWN_TARGET, Protocol, Task, Triplets, by_label
+from itma.errors import ConfigError, DataError
 from itma.files import write_bytes, write_text
 from itma.measure.ranks import (
     BLOCK,
@@ -23,69 +23,59 @@ from itma.measure.ranks import (
 )
 from itma.model.retriever import Retriever
 from itma.progress import bar
-from itma.records import Report
+from itma.records import Interval, Part, Report
 from itma.settings import to_plain
 
-KS = (1, 5, 10, 50)
-"""Recall is reported at these ranks."""
 FORMAT = 1
 REPORT, RANKS = "report.json", "ranks.csv"
-
-PROTOCOLS: Mapping[str, str] = {
-    "by label": "gallery = all pictures of the split; any picture with the target's label counts; the reference is "
-    "removed; ties do not lower a rank"
-}
-"""Name → everything that decides the numbers, in words."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one model found on one table of triplets: the report, and the arrays it was made from."""
+    """What was found on one table of triplets by one protocol: the report, and the arrays it was made from."""
 
     report: Report
+    asked: np.ndarray
+    """(queries,) int64: the row of the triplets that each query is, task by task."""
     ranks: np.ndarray
     """(queries,) int64: the rank of each query's best target, from 1."""
     ties: np.ndarray
     """(queries,) int64: pictures other than targets whose score equals that of the best target."""
     best: np.ndarray
     """(queries,) int64: index of each query's best-scoring picture, right or wrong."""
+    queries: torch.Tensor
+    """(rows, dim) float32: the rows' embeddings; those that no task asks may be anything."""
     gallery: torch.Tensor
-    """(pictures, dim) float32: the gallery's embeddings, on the model's device."""
-    rows: Sequence[tuple[str, str, str, str]]
-    """(queries): reference, feedback, kind and target of each, by name."""
-    names: Sequence[str]
-    """(pictures): the gallery's names."""
+    """(pictures, dim) float32: the pictures' embeddings; those that no task ranks may be anything."""
+    triplets: Triplets
+    protocol: Protocol
 
     def __str__(self) -> str:
         return str(self.report)
 
-    def top(
-        self, retriever: Retriever, triplets: Triplets, rows: Sequence[int], *, k: int = 10
-    ) -> list[tuple[list[int], list[float]]]:
-        """The k best-scoring pictures of some queries, best first, their references left out.
+    def top(self, places: Sequence[int], *, k: int = 10) -> list[tuple[list[int], list[float]]]:
+        """The k best-scoring pictures of some queries, best first.
 
         Args:
-            retriever: the model that was evaluated.
-            triplets: what it was evaluated on.
-            rows: which queries.
+            places: which queries, by their place in `asked`.
             k: how many pictures; fewer come back where the gallery holds no more.
 
         Returns:
-            For each of `rows`, indices into the gallery and their scores; equal scores in the gallery's order.
+            For each of `places`, indices of pictures and their scores; equal scores in the gallery's order.
         """
         if k < 1:
             raise ConfigError(f"k={k} must be at least 1")
-        if len(triplets.labels) != len(self.gallery):
-            raise DataError(f"{triplets.name} is not what was evaluated: its gallery has another size")
-        if not len(rows):
-            return []
+        bounds = np.cumsum([len(task.rows) for task in self.protocol.tasks])
         found = []
-        for row, query in zip(rows, _embed_queries(retriever, triplets, np.asarray(rows), 128, False), strict=True):
-            scores = self.gallery @ query
-            scores[int(triplets.references[row])] = -torch.inf
+        for place in places:
+            task = self.protocol.tasks[int(np.searchsorted(bounds, place, side="right"))]
+            row = int(self.asked[place])
+            ranked = torch.as_tensor(task.gallery)
+            if self.protocol.without_reference:
+                ranked = ranked[ranked != int(self.triplets.references[row])]
+            scores = self.gallery[ranked.to(self.gallery.device)] @ self.queries[row]
             order = scores.sort(descending=True, stable=True)
-            count = min(k, len(scores) - 1)
-            found.append((order.indices[:count].tolist(), order.values[:count].tolist()))
+            found.append((ranked[order.indices[:k].cpu()].tolist(), order.values[:k].tolist()))
         return found
 
     def write(self, folder: str | Path) -> None:
@@ -94,12 +84,15 @@ class Evaluation:
         Raises:
             StorageError: the disk is full or the folder cannot be written to.
         """
-        folder = Path(folder)
+        folder, names, triplets = Path(folder), self.triplets.pictures.names, self.triplets
         table = io.StringIO(newline="")
         lines = csv.writer(table, lineterminator="\n")
-        lines.writerow(["row", "reference", "feedback", "kind", "target", "rank", "ties", "best"])
-        for row, (names, rank, ties, best) in enumerate(zip(self.rows, self.ranks, self.ties, self.best, strict=True)):
-            lines.writerow([row, *names, rank, ties, self.names[best]])
+        lines.writerow(["row", "task", "reference", "feedback", "kind", "target", "rank", "ties", "best"])
+        tasks = [task.name for task in self.protocol.tasks for _ in task.rows]
+        for row, task, *numbers, best in zip(self.asked, tasks, self.ranks, self.ties, self.best, strict=True):
+            reference, target = names[triplets.references[row]], names[triplets.targets[row]]
+            kind = triplets.kinds[row] if triplets.kinds else ""
+            lines.writerow([row, task, reference, triplets.feedback[row], kind, target, *numbers, names[best]])
         write_bytes(folder / RANKS, table.getvalue().encode("utf-8", "surrogateescape"))
         write_text(folder / REPORT, json.dumps({"format": FORMAT, **to_plain(self.report)}, indent=2) + "\n")
 
@@ -108,25 +101,23 @@ def evaluate(
     retriever: Retriever,
     triplets: Triplets,
     *,
-    protocol: str = "by label",
-    ks: Sequence[int] = KS,
+    protocols: Sequence[Protocol] = (),
     batch: int = 128,
     block: int = BLOCK,
     intervals: bool = True,
     seed: int = 0,
     model_name: str | None = None,
     progress: bool = False,
-) -> Evaluation:
+) -> list[Evaluation]:
     """Measure a model: for each query, where the first right picture stands in the gallery.
 
-    Each picture of the gallery, and each that serves as a reference, goes through the trunk once for that purpose,
-    however many queries point at it.
+    All protocols share one embedding pass, in which each picture of a gallery, and each that serves as a reference,
+    goes through the trunk once for that purpose, however many queries point at it.
 
     Args:
         retriever: the model.
-        triplets: queries, and the pictures that are their gallery.
-        protocol: a name in `PROTOCOLS`.
-        ks: recall is taken at these ranks.
+        triplets: queries and pictures.
+        protocols: what is asked, and against which galleries; absent: `by_label`.
         batch: pictures or queries that are embedded at a time.
         block: scores held at a time; see `itma.measure.ranks.rank_targets`.
         intervals: draw the bootstrap intervals too.
@@ -134,56 +125,183 @@ def evaluate(
         model_name: how the report calls the model; absent: its composer's name.
         progress: show progress bars.
 
+    Returns:
+        One evaluation for each protocol.
+
     Raises:
-        UnknownNameError: no such protocol.
-        ConfigError: a k or a batch below 1.
+        ConfigError: a batch below 1.
         DataError: there are no queries, a query has no target besides its reference, or an embedding is no number.
         PictureError: a picture that cannot be read.
     """
-    if protocol not in PROTOCOLS:
-        raise UnknownNameError("protocol", protocol, PROTOCOLS)
-    if batch < 1 or not ks or min(ks) < 1:
-        raise ConfigError(f"batch={batch} and ks={tuple(ks)} must be at least 1")
-    if not len(triplets):
-        raise DataError(f"{triplets.name} holds no queries, so there is nothing to measure")
-    gallery = _embed_gallery(retriever, triplets, batch, progress)
-    queries = _embed_queries(retriever, triplets, np.arange(len(triplets)), batch, progress)
-    labels = torch.as_tensor(triplets.labels, device=gallery.device)
-    targets, references = (
-        torch.as_tensor(indices, device=gallery.device) for indices in (triplets.targets, triplets.references)
-    )
-    found = rank_targets(queries, gallery, labels[targets], labels, references, block=block)
-    ranks, ties, best = (part.cpu().numpy() for part in found)
-    kinds = np.array(triplets.kinds or [""] * len(triplets), dtype=object)
-    by_kind = {kind: ranks[kinds == kind] for kind in sorted(set(triplets.kinds))}
+    if batch < 1:
+        raise ConfigError(f"batch={batch} must be at least 1")
+    protocols = protocols or (by_label(triplets),)
+    tasks = [task for protocol in protocols for task in protocol.tasks]
+    rows = np.unique(np.concatenate([task.rows for task in tasks]))
+    pictures = np.unique(np.concatenate([task.gallery for task in tasks]))
+    if not len(rows) or not len(pictures):
+        raise DataError(f"{triplets.name} holds no queries or no pictures, so there is nothing to measure")
+    gallery = _spread(_embed_gallery(retriever, triplets, pictures, batch, progress), pictures, len(triplets.labels))
+    queries = _spread(_embed_queries(retriever, triplets, rows, batch, progress), rows, len(triplets))
+    return [
+        score(
+            triplets,
+            protocol,
+            queries,
+            gallery,
+            block=block,
+            intervals=intervals,
+            seed=seed,
+            model_name=model_name or retriever.name,
+        )
+        for protocol in protocols
+    ]
+
+
+def score(
+    triplets: Triplets,
+    protocol: Protocol,
+    queries: np.ndarray | torch.Tensor,
+    gallery: np.ndarray | torch.Tensor,
+    *,
+    block: int = BLOCK,
+    intervals: bool = True,
+    seed: int = 0,
+    model_name: str = "embeddings",
+) -> Evaluation:
+    """Measure embeddings, wherever they come from, by a protocol.
+
+    Args:
+        triplets: what the embeddings stand for.
+        protocol: what is asked; one of the split's, or `by_label`.
+        queries: (rows, dim) one embedding for each row of the triplets; rows that no task asks may be anything.
+            Scores are products, so embeddings of length 1 give cosines.
+        gallery: (pictures, dim) one for each picture.
+        block: scores held at a time.
+        intervals: draw the bootstrap intervals too.
+        seed: decides the bootstrap's draws.
+        model_name: how the report calls them.
+
+    Raises:
+        DataError: arrays of another size than the triplets, an embedding that is no number, targets that were never
+            published, or a query that has no target in its gallery once its reference is removed.
+    """
+    queries, gallery = torch.as_tensor(queries), torch.as_tensor(gallery)
+    if len(queries) != len(triplets) or len(gallery) != len(triplets.labels):
+        raise DataError(
+            f"{triplets.name} has {len(triplets):,} rows and {len(triplets.labels):,} pictures, but there are "
+            f"{len(queries):,} query and {len(gallery):,} gallery embeddings; one each, in their order"
+        )
+    if not all(len(task.rows) for task in protocol.tasks):
+        raise DataError(f"{triplets.name} holds no queries for {protocol.name!r}, so there is nothing to measure")
+    for task in protocol.tasks:
+        if (triplets.targets[task.rows] == UNKNOWN_TARGET).any():
+            raise DataError(f"{triplets.name}: targets of some queries were never published; they cannot be measured")
+    found = [_rank(triplets, protocol, task, triplets.labels, queries, gallery, block) for task in protocol.tasks]
+    asked = np.concatenate([task.rows for task in protocol.tasks])
+    ranks, ties, best = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    kinds = np.array([triplets.kinds[row] for row in asked.tolist()] if triplets.kinds else [], dtype=object)
+    by_kind = {kind: ranks[kinds == kind] for kind in sorted(set(kinds))}
+    several = len(protocol.tasks) > 1
+    if several and set(by_kind) <= {task.name for task in protocol.tasks}:
+        by_kind = {}  # the tasks say the same
+    each = [ranks for ranks, _, _ in found]
+    wanted = {task.name: protocol.wanted.get(task.name, len(task.rows)) for task in protocol.tasks}
     report = Report(
-        model=model_name or retriever.name,
-        protocol=f"{triplets.name}, {protocol}: {PROTOCOLS[protocol]}",
-        queries=len(triplets),
-        gallery=len(gallery),
-        recall=recall_at(ranks, sorted(set(ks))),
-        interval={k: bootstrap_interval(ranks <= k, seed=seed) for k in sorted(set(ks))} if intervals else {},
+        model=model_name,
+        protocol=f"{triplets.name}, {protocol.name}: {protocol.about}",
+        queries=len(asked),
+        gallery=len(np.unique(np.concatenate([task.gallery for task in protocol.tasks]))),
+        recall=_mean([recall_at(ranks, protocol.ks) for ranks in each]),
+        interval=_intervals(each, protocol.ks, intervals, seed),
         median_rank=median_rank(ranks),
         mean_reciprocal_rank=mean_reciprocal_rank(ranks),
         tied_queries=int((ties > 0).sum()),
-        recall_by_kind={kind: recall_at(some, sorted(set(ks))) for kind, some in by_kind.items()},
+        recall_by_kind={kind: recall_at(some, protocol.ks) for kind, some in by_kind.items()},
         queries_by_kind={kind: len(some) for kind, some in by_kind.items()},
+        parts=tuple(
+            Part(
+                task.name,
+                len(task.rows),
+                wanted[task.name],
+                len(task.gallery),
+                recall_at(ranks, protocol.ks),
+                _intervals([ranks], protocol.ks, intervals, seed),
+                median_rank(ranks),
+            )
+            for task, ranks in zip(protocol.tasks, each, strict=True)
+            if several
+        ),
+        wanted=sum(wanted.values()),
+        recall_by_aspect={
+            aspect: _mean(
+                [
+                    recall_at(_rank(triplets, protocol, task, labels, queries, gallery, block)[0], protocol.ks)
+                    for task in protocol.tasks
+                ]
+            )
+            for aspect, labels in triplets.aspects.items()
+        },
     )
-    names = triplets.pictures.names
-    rows = [
-        (names[reference], feedback, kind, names[target])
-        for reference, feedback, kind, target in zip(
-            triplets.references, triplets.feedback, kinds, triplets.targets, strict=True
-        )
-    ]
-    return Evaluation(report, ranks, ties, best, gallery, rows, names)
+    return Evaluation(report, asked, ranks, ties, best, queries, gallery, triplets, protocol)
 
 
-def _embed_gallery(retriever: Retriever, triplets: Triplets, batch: int, progress: bool) -> torch.Tensor:
-    """All pictures as (pictures, dim)."""
+def _rank(
+    triplets: Triplets,
+    protocol: Protocol,
+    task: Task,
+    labels: np.ndarray,
+    queries: torch.Tensor,
+    gallery: torch.Tensor,
+    block: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ranks, ties and best pictures of one task; a picture is right where its label is the target's."""
+    place = np.full(len(labels), -1)  # of each picture in the task's gallery
+    place[task.gallery] = np.arange(len(task.gallery))
+    references = triplets.references[task.rows]
+    excluded = place[references] if protocol.without_reference else np.full(len(references), -1)
+    wanted = labels[triplets.targets[task.rows]]
+    found = rank_targets(
+        _some(queries, task.rows),
+        _some(gallery, task.gallery),
+        *(torch.as_tensor(part, device=gallery.device) for part in (wanted, labels[task.gallery], excluded)),
+        block=block,
+    )
+    ranks, ties, best = (part.cpu().numpy() for part in found)
+    return ranks, ties, task.gallery[best]
+
+
+def _some(embeddings: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
+    """Embeddings by index, without a copy where all are wanted."""
+    if len(indices) == len(embeddings) and (indices == np.arange(len(embeddings))).all():
+        return embeddings
+    return embeddings[torch.as_tensor(indices, device=embeddings.device)]
+
+
+def _mean(recalls: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    return {k: sum(recall[k] for recall in recalls) / len(recalls) for k in recalls[0]}
+
+
+def _intervals(each: Sequence[np.ndarray], ks: Sequence[int], wanted: bool, seed: int) -> dict[int, Interval]:
+    return {k: bootstrap_interval(*(ranks <= k for ranks in each), seed=seed) for k in ks} if wanted else {}
+
+
+def _spread(some: torch.Tensor, indices: np.ndarray, length: int) -> torch.Tensor:
+    """Embeddings at their places among `length`; elsewhere no numbers."""
+    if len(some) == length:
+        return some
+    spread = torch.full((length, some.shape[1]), torch.nan, device=some.device)
+    spread[torch.as_tensor(indices, device=some.device)] = some
+    return spread
+
+
+def _embed_gallery(
+    retriever: Retriever, triplets: Triplets, pictures: np.ndarray, batch: int, progress: bool
+) -> torch.Tensor:
+    """Some pictures as (pictures, dim)."""
     parts = []
-    with bar("embedding the gallery", show=progress, total=len(triplets.labels), unit="pictures") as meter:
-        for indices in _runs(np.arange(len(triplets.labels)), batch):
+    with bar("embedding the gallery", show=progress, total=len(pictures), unit="pictures") as meter:
+        for indices in _runs(pictures, batch):
             parts.append(retriever.embed_pictures(triplets.pictures.load(indices, retriever.preprocess)))
             meter.update(len(indices))
     return torch.cat(parts)

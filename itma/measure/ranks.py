@@ -204,7 +204,7 @@ def mean_reciprocal_rank(ranks: np.ndarray) -> float:
     return float((1.0 / ranks).mean())
 
 
-def bootstrap_interval(values: np.ndarray, *, share: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
+def bootstrap_interval(*values: np.ndarray, share: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
     """Percentile bootstrap interval of the mean of one value per query.
 
     Queries are drawn with replacement. How often each distinct value then occurs is drawn at once, which has the same
@@ -214,16 +214,19 @@ def bootstrap_interval(values: np.ndarray, *, share: float = 0.95, resamples: in
     Interval(low=0.5, high=0.7)
 
     Args:
-        values: (queries,) numbers or booleans.
+        values: (queries,) numbers or booleans; of several such arrays, the interval is that of the mean of their
+            means, each drawn from by itself.
         share: of the resampled means that lie inside.
         resamples: how many means are drawn.
         seed: decides the draws.
     """
-    _not_empty(values)
-    distinct, counts = np.unique(values, return_counts=True)
     random = np.random.Generator(np.random.PCG64(seed))
-    draws = random.multinomial(len(values), counts / len(values), size=resamples)
-    means = draws @ distinct.astype(np.float64) / len(values)
+    means = np.zeros(resamples)
+    for some in values:
+        _not_empty(some)
+        distinct, counts = np.unique(some, return_counts=True)
+        draws = random.multinomial(len(some), counts / len(some), size=resamples)
+        means += draws @ distinct.astype(np.float64) / len(some) / len(values)
     low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2])
     return Interval(float(low), float(high))
 

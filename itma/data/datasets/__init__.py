@@ -1,24 +1,11 @@
 """Public data sets as people have them on disk, and one's own: annotation files → triplets and protocols."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from itma.data.triplets import Protocol, Triplets
+from itma.data.triplets import Split
 from itma.errors import UnknownNameError
-
-
-@dataclass(frozen=True)
-class Split:
-    """One split of a data set, complete as annotated, whether or not its pictures are there."""
-
-    triplets: Triplets
-    """All rows; the pictures are `FilePictures`, whose paths need not exist. In an evaluation split the rows of every
-    way to ask (caption orders, single captions) stand here, and protocols choose among them."""
-    protocols: Mapping[str, Protocol]
-    """By name, the one to use where none is named first; empty for training."""
-
 
 Load = Callable[[Path, str], Split]
 
@@ -31,6 +18,8 @@ _HOMES = {
 """Name → the module whose `load(root, split)` reads it."""
 
 NAMES = tuple(_HOMES)
+
+__all__ = ["NAMES", "Load", "Split", "load"]
 
 
 def load(name: str, root: str | Path, split: str) -> Split:
