@@ -1,0 +1,428 @@
+"""FashionIQ (Wu et al. 2021, arXiv:1905.12794): dresses, shirts and tops, two captions to each pair of pictures.
+
+Expected under the root, as published: `captions/cap.<category>.<split>.json`,
+`image_splits/split.<category>.<split>.json`, and pictures as `images/<ASIN>.jpg` (or .png), `img/<category>/<ASIN>` or
+`resized_images/<category>/<ASIN>.jpg`; each of these folders may be flat or by category, and the first that holds a
+picture gives it.
+"""
+
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+
+from itma.data.datasets import Split
+from itma.data.datasets.reading import check_root, read_json_rows, row_error
+from itma.data.images import FilePictures
+from itma.data.triplets import UNKNOWN_TARGET, Draw, Protocol, Rows, Task, Triplets
+from itma.errors import DataError, UnknownNameError
+from itma.files import write_text
+
+log = logging.getLogger(__name__)
+
+CATEGORIES = ("dress", "shirt", "toptee")
+SPLITS = ("train", "val", "test")
+MARKER = "inadditiontothat"
+"""Stands between the two captions of a feedback."""
+KS = (1, 5, 10, 50)
+SUBMITTED = 50
+"""Pictures to each query of a submission."""
+
+PUBLISHED: Mapping[str, Mapping[str, int]] = {
+    "train": {
+        "dress queries": 5_985,
+        "shirt queries": 5_988,
+        "toptee queries": 6_027,
+        "dress split entries": 11_452,
+        "shirt split entries": 19_036,
+        "toptee split entries": 16_121,
+        "distinct pictures": 45_429,
+    },
+    "val": {
+        "dress queries": 2_017,
+        "shirt queries": 2_038,
+        "toptee queries": 1_961,
+        "dress split entries": 3_817,
+        "shirt split entries": 6_346,
+        "toptee split entries": 5_373,
+        "distinct pictures": 15_415,
+    },
+    "test": {
+        "dress queries": 2_024,
+        "shirt queries": 2_038,
+        "toptee queries": 2_056,
+        "dress split entries": 3_818,
+        "shirt split entries": 6_346,
+        "toptee split entries": 5_374,
+        "distinct pictures": 15_417,
+    },
+}
+"""Split → what is counted → how many the published files hold."""
+
+_FOLDERS = tuple(Path(home, inner) for home in ("images", "img", "resized_images") for inner in ("", *CATEGORIES))
+_ENDINGS = (".jpg", ".jpeg", ".png", "")
+_WAY_OUT = "get the published annotations again from https://github.com/XiaoxiaoGuo/fashion-iq"
+
+
+class Prediction(TypedDict):
+    """One query of a submission."""
+
+    candidate: str
+    captions: list[str]
+    ranking: list[str]
+    """ASINs, best first."""
+
+
+class _Query(NamedTuple):
+    """One row of a captions file; pictures by number."""
+
+    category: str
+    reference: int
+    target: int
+    captions: tuple[str, str]
+
+
+def load(root: Path, split: str) -> Split:
+    """Read one split: all three categories, in the order dress, shirt, toptee and then of their files.
+
+    The pictures are the distinct ASINs of the three split files, sorted; the kind of a row is its category.
+
+    - train: a row's two captions are joined by `inadditiontothat`, and swapped at random when samples are drawn, as
+      TIRG, MAAF and ITMA do. Empty captions are kept.
+    - val: first the rows joined in the file's order, then all of them in reversed order, then each caption that holds
+      a word by itself. The protocols are `fashioniq/original`, `fashioniq/val-union` and `fashioniq/all-categories`,
+      each also with `/both-orders` or `/each`, and each of these also with `/leak-free`. Whether a picture leaks is
+      told by the split files of train; where these are absent, there are no leak-free protocols.
+    - test: rows joined in the file's order; targets were never published, so there is no protocol. See `galleries` and
+      `submission`.
+
+    Args:
+        root: the folder that holds `captions` and `image_splits`.
+        split: train, val or test.
+
+    Raises:
+        UnknownNameError: another split.
+        DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
+    """
+    entries = _entries(root, split)
+    names = _names(entries)
+    number = {name: index for index, name in enumerate(names)}
+    queries = [query for category in CATEGORIES for query in _queries(root, category, split, entries[category], number)]
+    pictures = FilePictures(names, _paths(root, names))
+    asked = [(query, joined(*query.captions)) for query in queries]
+    if split != "val":
+        return Split(_table(split, pictures, asked, draw_order if split == "train" else None), {})
+    asked += [(query, joined(*query.captions[::-1])) for query in queries]
+    asked += [(query, caption) for query in queries for caption in query.captions if _has_words(caption)]
+    triplets = _table(split, pictures, asked)
+    return Split(triplets, _protocols(queries, triplets, _galleries(entries, names), _leaking(root, names, entries)))
+
+
+def galleries(root: Path, split: str) -> dict[str, np.ndarray]:
+    """The pictures of each category's split file: category → (ranked,) indices into the pictures of `load`.
+
+    Raises:
+        UnknownNameError: no such split.
+        DataError: see `load`.
+    """
+    entries = _entries(root, split)
+    return _galleries(entries, _names(entries))
+
+
+def joined(first: str, second: str) -> str:
+    """Two captions as one feedback.
+
+    >>> joined("is red", "has long sleeves")
+    'is red inadditiontothat has long sleeves'
+    """
+    return f"{first} {MARKER} {second}"
+
+
+def parted(feedback: str) -> tuple[str, str]:
+    """The two captions of a feedback: `joined` undone.
+
+    Raises:
+        DataError: the feedback is not of two captions.
+    """
+    first, marker, second = feedback.partition(f" {MARKER} ")
+    if not marker:
+        raise DataError(f"the feedback {feedback!r} is not of two captions with {MARKER!r} between them")
+    return first, second
+
+
+def draw_order(triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
+    """Training samples by the published rule: the two captions of each row in either order, evenly at random."""
+    feedback = [triplets.feedback[row] for row in rows.tolist()]
+    swap = random.random(len(rows)) < 0.5
+    return Rows(
+        triplets.references[rows],
+        triplets.targets[rows],
+        [joined(*parted(text)[::-1]) if other else text for text, other in zip(feedback, swap.tolist(), strict=True)],
+    )
+
+
+def submission(
+    triplets: Triplets, galleries: Mapping[str, np.ndarray], ranked: Sequence[np.ndarray]
+) -> dict[str, list[Prediction]]:
+    """Rankings in the form that the FashionIQ challenge takes; `write_submission` makes the files.
+
+    Args:
+        triplets: the test split, or the joined rows of val.
+        galleries: category → (ranked,) indices of the pictures that are ranked; see the function `galleries`.
+        ranked: (rows) for each row, indices of pictures of its category's gallery, best first, its reference left out;
+            the first 50 are taken.
+
+    Returns:
+        Category → its queries, in the order of its captions file.
+
+    Raises:
+        DataError: a ranking holds the reference, a picture twice or one from outside the gallery, or fewer than 50
+            pictures where the gallery has more.
+    """
+    if len(ranked) != len(triplets) or len(triplets.kinds) != len(triplets):
+        raise DataError(
+            f"{triplets.name} has {len(triplets):,} rows of {len(set(triplets.kinds))} categories, but there are "
+            f"{len(ranked):,} rankings; one for each row is needed"
+        )
+    names = triplets.pictures.names
+    within = {category: set(indices.tolist()) for category, indices in galleries.items()}
+    files: dict[str, list[Prediction]] = {category: [] for category in galleries}
+    for row, (category, reference, order) in enumerate(
+        zip(triplets.kinds, triplets.references.tolist(), ranked, strict=True)
+    ):
+        if category not in within:
+            raise UnknownNameError("category of a gallery", category, within)
+        pictures = np.asarray(order).tolist()
+        possible = min(SUBMITTED, len(within[category] - {reference}))
+        if reference in pictures:
+            problem = f"its ranking holds its own reference {names[reference]!r}; leave it out"
+        elif not within[category].issuperset(pictures) or len(set(pictures)) < len(pictures):
+            problem = f"its ranking holds a picture twice, or one that is not among the {category} pictures"
+        elif len(pictures) < possible:
+            problem = f"its ranking holds {len(pictures)} pictures; {possible} are needed"
+        else:
+            ranking = [names[index] for index in pictures[:SUBMITTED]]
+            captions = list(parted(triplets.feedback[row]))
+            files[category].append({"candidate": names[reference], "captions": captions, "ranking": ranking})
+            continue
+        raise DataError(f"{triplets.name}, row {row + 1:,}: {problem}")
+    return files
+
+
+def write_submission(folder: str | Path, files: Mapping[str, Sequence[Prediction]]) -> list[Path]:
+    """Write `<category>.predict.json` for each category; the challenge takes the three in one zip file.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written to.
+    """
+    paths = []
+    for category, queries in files.items():
+        paths.append(Path(folder) / f"{category}.predict.json")
+        write_text(paths[-1], json.dumps(list(queries), indent=1) + "\n")
+    return paths
+
+
+def _entries(root: Path, split: str) -> dict[str, list[str]]:
+    """The distinct ASINs of each category's split file."""
+    if split not in SPLITS:
+        raise UnknownNameError("split of FashionIQ", split, SPLITS)
+    check_root(root, "FashionIQ", ("captions", "image_splits"))
+    return {category: _split_file(root, category, split) for category in CATEGORIES}
+
+
+def _split_path(root: Path, category: str, split: str) -> Path:
+    return root / "image_splits" / f"split.{category}.{split}.json"
+
+
+def _split_file(root: Path, category: str, split: str) -> list[str]:
+    path = _split_path(root, category, split)
+    entries: dict[str, None] = {}  # unlike a set, keeps the order
+    for number, asin in enumerate(read_json_rows(path, _WAY_OUT)):
+        if not isinstance(asin, str) or not asin or "/" in asin or "\\" in asin or "\0" in asin:
+            raise row_error(path, number, f"{_short(asin)} is no picture's ASIN, such as 'B005X4PL1G'; {_WAY_OUT}")
+        entries[asin] = None
+    return list(entries)
+
+
+def _names(entries: Mapping[str, Sequence[str]]) -> list[str]:
+    return sorted(set().union(*entries.values()))
+
+
+def _queries(root: Path, category: str, split: str, entries: Sequence[str], number: Mapping[str, int]) -> list[_Query]:
+    """The rows of one captions file."""
+    path, source = root / "captions" / f"cap.{category}.{split}.json", _split_path(root, category, split)
+    pictures = ("candidate",) if split == "test" else ("candidate", "target")
+    known, queries = set(entries), []
+    rows: list[Any] = read_json_rows(path, _WAY_OUT)
+    for index, row in enumerate(rows):
+        if problem := _problem(row, pictures, known, source):
+            raise row_error(path, index, f"{problem}; {_WAY_OUT}")
+        asins, captions = [row[key] for key in pictures], row["captions"]
+        target = UNKNOWN_TARGET if split == "test" else number[asins[1]]
+        queries.append(_Query(category, number[asins[0]], target, (captions[0], captions[1])))
+    return queries
+
+
+def _problem(row: object, pictures: Sequence[str], known: Collection[str], source: Path) -> str | None:
+    """What is wrong with a row of a captions file."""
+    keys = (*pictures, "captions")
+    if not isinstance(row, dict):
+        return f"{_short(row)} is not an object with {', '.join(keys)}"
+    if absent := [key for key in keys if key not in row]:
+        return f"{' and '.join(absent)} missing, found {', '.join(row) or 'nothing'}"
+    asins = [row[key] for key in pictures]
+    for key, asin in zip(pictures, asins, strict=True):
+        if not isinstance(asin, str) or asin not in known:
+            return (
+                f"the {key} {_short(asin)} is not among the {len(known):,} ASINs of {str(source)!r}; use captions and "
+                "split files of one release"
+            )
+    if len(set(asins)) < len(asins):
+        return f"candidate and target are the same picture, {asins[0]!r}; expected two"
+    captions = row["captions"]
+    if not (isinstance(captions, list) and len(captions) == 2 and all(isinstance(text, str) for text in captions)):
+        return f"captions are {_short(captions)}; expected a list of two texts, which may be empty"
+    if any(MARKER in text for text in captions):
+        return f"a caption holds {MARKER!r}, the word that is put between captions"
+    return None
+
+
+def _short(value: object) -> str:
+    """A value from a JSON file, as it stands there, cut to a readable length."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _paths(root: Path, names: Sequence[str]) -> list[Path]:
+    """Where each picture is; where it was not found, where it is expected."""
+    wanted, found = set(names), dict[str, Path]()
+    for folder in _FOLDERS:
+        best: dict[str, tuple[int, str]] = {}  # of several endings the first of _ENDINGS
+        for name in _listing(root / folder):
+            stem, dot, ending = (name, "", "") if name in wanted else name.rpartition(".")
+            ending = (dot + ending).lower()
+            if stem in wanted and ending in _ENDINGS:
+                key = (_ENDINGS.index(ending), name)
+                best[stem] = min(best.get(stem, key), key)
+        for stem, (_, name) in best.items():
+            found.setdefault(stem, root / folder / name)
+    return [found.get(name) or root / "images" / f"{name}.jpg" for name in names]
+
+
+def _listing(folder: Path) -> list[str]:
+    """The names in a folder, at one go; none where it does not exist."""
+    try:
+        with os.scandir(folder) as inside:
+            return [entry.name for entry in inside]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise DataError(
+            f"the folder {str(folder)!r} cannot be read: {error.strerror}; change its permissions, or move it elsewhere"
+        ) from error
+
+
+def _has_words(caption: str) -> bool:
+    return any(letter.isalnum() for letter in caption)
+
+
+def _table(
+    split: str, pictures: FilePictures, asked: Sequence[tuple[_Query, str]], draw: Draw | None = None
+) -> Triplets:
+    return Triplets(
+        f"fashioniq/{split}",
+        pictures,
+        np.arange(len(pictures.names)),
+        np.array([query.reference for query, _ in asked], dtype=np.int64),
+        np.array([query.target for query, _ in asked], dtype=np.int64),
+        [feedback for _, feedback in asked],
+        [query.category for query, _ in asked],
+        draw,
+    )
+
+
+def _galleries(entries: Mapping[str, Sequence[str]], names: Sequence[str]) -> dict[str, np.ndarray]:
+    number = {name: index for index, name in enumerate(names)}
+    return {
+        category: np.array(sorted(map(number.__getitem__, own)), dtype=np.int64) for category, own in entries.items()
+    }
+
+
+def _leaking(root: Path, names: Sequence[str], val: Mapping[str, Sequence[str]]) -> np.ndarray | None:
+    """(pictures,) whether each stands in the train or val split file of more than one category; absent: not known."""
+    absent = [path for category in CATEGORIES if not (path := _split_path(root, category, "train")).exists()]
+    if absent:
+        log.warning(
+            "%r does not exist, so that it is not known which pictures leak: there are no leak-free protocols",
+            str(absent[0]),
+        )
+        return None
+    homes = Counter[str]()
+    for category in CATEGORIES:
+        homes.update({*val[category], *_split_file(root, category, "train")})
+    return np.array([homes[name] > 1 for name in names], dtype=bool)
+
+
+def _protocols(
+    queries: Sequence[_Query], triplets: Triplets, original: Mapping[str, np.ndarray], leaking: np.ndarray | None
+) -> dict[str, Protocol]:
+    """Every gallery with every way to ask; without and with what leaks."""
+    kinds = np.array(triplets.kinds, dtype=object)
+    ways = {
+        "": ("the two captions joined in the file's order", np.arange(len(queries))),
+        "both-orders": ("the two captions joined in either order, as two queries", np.arange(2 * len(queries))),
+        "each": (
+            f"each caption is a query by itself{_wordless(queries)}",
+            np.arange(2 * len(queries), len(triplets)),
+        ),
+    }
+    spoken = {}
+    for category in CATEGORIES:
+        own = np.flatnonzero(kinds[: len(queries)] == category)
+        spoken[category] = np.unique(np.concatenate([triplets.references[own], triplets.targets[own]]))
+    ranked = {
+        "original": ("gallery = all pictures of the category's val split file", original),
+        "val-union": ("gallery = candidates and targets of the category's val captions", spoken),
+        "all-categories": (
+            "gallery = the pictures of all three val split files, each once",
+            dict.fromkeys(CATEGORIES, np.arange(len(triplets.labels))),
+        ),
+    }
+    repeated = len(queries) - len(set(queries))
+    again = f"; {repeated} rows that stand in the files more than once count each time" if repeated else ""
+    protocols = {}
+    for gallery, (what, pictures) in ranked.items():
+        for way, (how, rows) in ways.items():
+            name = "/".join(part for part in ("fashioniq", gallery, way) if part)
+            about = f"{what}; {how}; the reference is removed; only the target counts{again}"
+            tasks = tuple(Task(category, rows[kinds[rows] == category], pictures[category]) for category in CATEGORIES)
+            protocols[name] = Protocol(name, about, tasks, KS)
+            if leaking is not None:
+                protocols[f"{name}/leak-free"] = _leak_free(protocols[name], triplets, leaking)
+    return protocols
+
+
+def _wordless(queries: Sequence[_Query]) -> str:
+    """What `each` leaves out, in words."""
+    count = Counter(query.category for query in queries for caption in query.captions if not _has_words(caption))
+    listed = ", ".join(f"{category} {count[category]}" for category in CATEGORIES if count[category])
+    return f" ({count.total()} without a word are left out: {listed})" if count else ""
+
+
+def _leak_free(protocol: Protocol, triplets: Triplets, leaking: np.ndarray) -> Protocol:
+    """The protocol without the pictures that leak and without the queries that need one of them."""
+    tasks, left_out = [], []
+    for task in protocol.tasks:
+        needs = leaking[triplets.references[task.rows]] | leaking[triplets.targets[task.rows]]
+        tasks.append(Task(task.name, task.rows[~needs], task.gallery[~leaking[task.gallery]]))
+        left_out.append(f"{task.name} {int(needs.sum()):,} of {len(needs):,}")
+    about = (
+        f"{protocol.about}; leak-free: pictures that also stand in the train or val split file of another category are "
+        f"left out of the gallery, and queries with one as reference or target are not asked ({', '.join(left_out)})"
+    )
+    return Protocol(f"{protocol.name}/leak-free", about, tuple(tasks), protocol.ks)
