@@ -23,7 +23,7 @@ class TrainConfig:
     loss: Literal["classification", "soft-triplet"] = "classification"
     """Batch-based classification, or TIRG's soft triplet loss."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     trunk_rate: float = 1.0
     """The trunk's rate as a multiple of `learning_rate`."""
     weight_decay: float = 0.05

@@ -62,7 +62,7 @@ PRESETS: dict[str, Preset] = {
     "hour": Preset(
         "small pictures, more scenes, about an hour of training on two CPU cores",
         RetrieverConfig(trunk=TrunkConfig(levels=(2, 3))),
-        TrainConfig(steps=4_000, evaluate_every=500, log_every=20, warmup=100),
+        TrainConfig(steps=4_000, learning_rate=2e-3, evaluate_every=500, log_every=20, warmup=100),
         "hour",
     ),
     "photos": Preset(

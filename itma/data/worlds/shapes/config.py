@@ -81,7 +81,7 @@ class ShapesConfig:
 
 SIZES: dict[str, ShapesConfig] = {
     "tiny": ShapesConfig(height=32, width=48, train_scenes=4, test_scenes=4, changes=5),
-    "demo": ShapesConfig(height=64, width=96, train_scenes=300, test_scenes=100, changes=9),
+    "demo": ShapesConfig(height=64, width=96, train_scenes=600, test_scenes=100, changes=9),
     "hour": ShapesConfig(height=64, width=96, train_scenes=1000, test_scenes=200, changes=12),
     "css": ShapesConfig(height=120, width=180, train_scenes=1000, test_scenes=1000, changes=18),
 }
