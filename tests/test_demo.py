@@ -1,0 +1,53 @@
+"""The demo from nothing to its page, at toy size."""
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from itma.cli import cli
+from itma.demo import MODELS, DemoResult, demo
+from itma.errors import DataError
+from itma.search.catalogue import Catalogue
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
+    return demo(tmp_path_factory.mktemp("demo") / "demo", size="tiny", preset="tiny")
+
+
+def test_the_demo_leaves_runs_gallery_catalogue_and_page(shown: DemoResult) -> None:
+    assert {path.name for path in shown.folder.iterdir()} == {"runs", "gallery", "catalogue", "report.html"}
+    assert {path.name for path in (shown.folder / "runs").iterdir()} == set(MODELS) == set(shown.reports)
+    pictures = list((shown.folder / "gallery").glob("*.png"))
+    assert len(pictures) == shown.reports["itma"].gallery == len(Catalogue.open(shown.folder / "catalogue"))
+
+
+def test_the_page_shows_the_numbers_of_the_reports(shown: DemoResult) -> None:
+    page = (shown.folder / "report.html").read_text(encoding="utf-8")
+    for name, title in MODELS.items():
+        assert title in page and f"{shown.reports[name].recall[1]:.1%}" in page
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)  # nothing is loaded from elsewhere
+
+
+def test_what_to_type_next_works(shown: DemoResult) -> None:
+    text = str(shown)
+    (line,) = (line.strip() for line in text.splitlines() if line.strip().startswith("itma search"))
+    words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
+    result = CliRunner().invoke(cli, words[1:])
+    assert result.exit_code == 0, result.output
+    assert len(result.output.splitlines()) == 10
+    assert "report.html" in text
+
+
+def test_an_existing_folder_is_refused_before_any_work(shown: DemoResult) -> None:
+    with pytest.raises(DataError, match="exists already; remove it or choose another folder"):
+        demo(shown.folder, size="tiny", preset="tiny")
+
+
+def test_the_same_seed_gives_the_same_numbers(shown: DemoResult, tmp_path: Path) -> None:
+    again = demo(tmp_path / "demo", size="tiny", preset="tiny")
+    assert {name: report.recall for name, report in again.reports.items()} == {
+        name: report.recall for name, report in shown.reports.items()
+    }
