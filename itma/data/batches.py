@@ -33,7 +33,7 @@ class Plan:
     published rule two feedbacks of one reference follow each other).
 
     >>> plan = Plan(np.array([0, 0, 1, 1]), batch=2, seed=1, per_reference=2)
-    >>> sorted([*plan.rows(0), *plan.rows(1)])
+    >>> sorted([*plan.rows(0).tolist(), *plan.rows(1).tolist()])
     [0, 1, 2, 3]
     >>> bool((plan.rows(5) == plan.rows(5)).all())
     True
