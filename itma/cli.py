@@ -220,6 +220,21 @@ def evaluate(
 
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--root", type=click.Path(path_type=Path), help="FashionIQ's folder; absent: where it was in training.")
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@_device
+@click.pass_context
+def submit(context: click.Context, run: Path, out: Path, root: Path | None, which: str, device: str) -> None:
+    """Answer FashionIQ's test queries, whose targets are not published, and write the challenge's files into OUT."""
+    from itma import stages
+
+    for path in stages.submit(run, out, root=root, which=which, device=device, progress=_bars(context)):
+        click.echo(str(path))
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("catalogue", type=click.Path(path_type=Path))
 @click.option("--replace", is_flag=True, help="Put it in the place of an existing catalogue.")

@@ -12,17 +12,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from itma.data.images import Source
 from itma.data.sources import DataConfig, load, shapes_config
-from itma.data.triplets import Split, Triplets, by_label, hold_out
-from itma.errors import RunError
+from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
+from itma.errors import DataError, RunError
 from itma.learn.config import TrainConfig
 from itma.learn.presets import preset_for, preset_named, with_composer
 from itma.learn.run import RUN, new_run_folder, read_settings, write_settings
 from itma.learn.train import Look, Seen, device_named
 from itma.learn.train import train as learn
+from itma.measure.evaluate import answers
 from itma.measure.evaluate import evaluate as measure
 from itma.measure.strips import query_strip
 from itma.model.retriever import Retriever, RetrieverConfig
@@ -304,6 +306,55 @@ def evaluate_by(
     return [evaluation.report for evaluation in evaluations]
 
 
+def submit(
+    run: str | Path,
+    out: str | Path,
+    *,
+    root: str | Path | None = None,
+    split: str = "test",
+    which: str = "best",
+    device: str = "auto",
+    progress: bool = False,
+) -> list[Path]:
+    """Write a model's answers to FashionIQ's queries in the form that its challenge takes.
+
+    Args:
+        run: a run folder, or a checkpoint folder.
+        out: gets `<category>.predict.json` for dress, shirt and toptee.
+        root: FashionIQ's folder; absent: where it was in training.
+        split: `test`, whose targets were never published.
+        which: `best` or `last` checkpoint of the run.
+        device: `auto`, `cpu`, `cuda`, …
+        progress: show progress bars.
+
+    Returns:
+        The files.
+
+    Raises:
+        RunError, DataError: the run or the data cannot be read.
+        StorageError: the files cannot be written.
+    """
+    from itma.data.datasets import fashioniq
+
+    place = device_named(device)
+    model = Retriever.load(run, which=which).to(place)
+    source = DataConfig("fashioniq", root=str(root)) if root is not None else read_run(run).data
+    if source.name != "fashioniq":
+        raise DataError(f"{str(run)!r} was trained on {source.name}; say where FashionIQ is: --root DIR")
+    triplets = load(source, split, device=place).triplets
+    if triplets.targets.size and triplets.targets.max() != UNKNOWN_TARGET:
+        raise DataError(f"the targets of FashionIQ's {split} split are published; measure it with: itma evaluate")
+    present = triplets.present if triplets.present is not None else np.ones(len(triplets.labels), dtype=bool)
+    galleries = {
+        category: pictures[present[pictures]]
+        for category, pictures in fashioniq.galleries(Path(str(source.root)), split).items()
+    }
+    kinds = np.array(triplets.kinds)
+    tasks = [Task(category, np.flatnonzero(kinds == category), ranked) for category, ranked in galleries.items()]
+    found = answers(model, triplets, tasks, k=fashioniq.SUBMITTED, progress=progress)
+    return fashioniq.write_submission(out, fashioniq.submission(triplets, galleries, found))
+
+
 def index(
     run: str | Path,
     folder: str | Path,
@@ -363,5 +414,6 @@ __all__: Sequence[str] = (
     "resume",
     "search",
     "settings_for",
+    "submit",
     "train",
 )

@@ -164,11 +164,12 @@ class Protocol:
 
 def by_label(triplets: Triplets, *, ks: tuple[int, ...] = (1, 5, 10, 50)) -> Protocol:
     """All pictures are ranked and any of the target's label counts, as in Vo et al. 2019."""
+    gallery = np.arange(len(triplets.labels)) if triplets.present is None else np.flatnonzero(triplets.present)
     return Protocol(
         "by label",
         "gallery = all pictures of the split; any picture with the target's label counts; the reference is removed; "
         "ties do not lower a rank",
-        (Task("", np.arange(len(triplets)), np.arange(len(triplets.labels))),),
+        (Task("", np.arange(len(triplets)), gallery),),
         ks,
     )
 
@@ -294,6 +295,10 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
         )
     rest = triplets.only(np.flatnonzero(~held))
     rows = np.flatnonzero(held)
+    if triplets.present is not None:  # where targets are drawn, the table's own may be missing
+        rows = rows[triplets.present[triplets.targets[rows]]]
+    if not len(rows):
+        return rest, None
     pictures = np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
     kept = Triplets(
         f"{triplets.name} (held out)",

@@ -246,6 +246,38 @@ def score(
     return Evaluation(report, asked, ranks, ties, best, queries, gallery, triplets, protocol)
 
 
+def answers(
+    retriever: Retriever, triplets: Triplets, tasks: Sequence[Task], *, k: int, batch: int = 128, progress: bool = False
+) -> list[np.ndarray]:
+    """The first k pictures for each row, without its reference: for queries whose targets are not published.
+
+    Args:
+        retriever: the model.
+        triplets: queries and pictures.
+        tasks: which rows rank which gallery; together they ask every row once.
+        k: how many pictures.
+        batch: pictures or queries that are embedded at a time.
+        progress: show progress bars.
+
+    Returns:
+        (rows) for each row up to k indices of pictures, best first; equal scores in the gallery's order.
+    """
+    asked = np.concatenate([task.rows for task in tasks])
+    if sorted(asked.tolist()) != list(range(len(triplets))) or k < 1:
+        raise ConfigError(f"k={k} must be at least 1, and the tasks must ask each of {len(triplets)} rows once")
+    pictures = np.unique(np.concatenate([task.gallery for task in tasks]))
+    gallery = _spread(_embed_gallery(retriever, triplets, pictures, batch, progress), pictures, len(triplets.labels))
+    queries = _embed_queries(retriever, triplets, np.arange(len(triplets)), batch, progress)
+    found: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(triplets)
+    for task in tasks:
+        ranked = _some(gallery, task.gallery)
+        for row in task.rows.tolist():
+            order = (ranked @ queries[row]).sort(descending=True, stable=True).indices[: k + 1].cpu().numpy()
+            best = task.gallery[order]
+            found[row] = best[best != triplets.references[row]][:k]
+    return found
+
+
 def _rank(
     triplets: Triplets,
     protocol: Protocol,
