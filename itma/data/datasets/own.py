@@ -1,0 +1,339 @@
+"""One's own triplets: a table of reference, feedback and target, with the pictures beside it.
+
+Expected under the root:
+
+triplets.jsonl or triplets.csv   columns reference, feedback, target and, where wanted, split (train or test) and kind
+images/                          the pictures; they may also stand in the root itself, or anywhere else that is named
+labels.csv                       optional: columns picture, label and, where wanted, split. Pictures of one label count
+                                 as the same, for example several photographs of one dress.
+"""
+
+import hashlib
+import logging
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from itma.data.datasets.reading import check_root
+from itma.data.datasets.tables import Row, Table, read_table, short
+from itma.data.images import FilePictures, find_pictures
+from itma.data.triplets import Protocol, Split, Task, Triplets
+from itma.errors import DataError, UnknownNameError
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "test")
+FILES = ("triplets.jsonl", "triplets.csv")
+LABELS, IMAGES = "labels.csv", "images"
+NEEDED, OPTIONAL = ("reference", "feedback", "target"), ("split", "kind")
+
+TEST_SHARE = 0.1
+"""Of the references, where no column says which rows are for testing."""
+
+
+class _Triplet(NamedTuple):
+    row: Row
+    reference: str
+    feedback: str
+    target: str
+    split: str
+    kind: str
+
+    @property
+    def said(self) -> tuple[str, str, str]:
+        """What makes two rows the same."""
+        return self.reference, self.feedback, self.target
+
+
+class _Listed(NamedTuple):
+    """A picture of `labels.csv`; label and split are empty where nothing is said."""
+
+    name: str
+    label: str
+    split: str
+
+
+def load(root: Path, split: str) -> Split:
+    """Read one split of one's own triplets.
+
+    Without a column `split`, a sum of the reference's name decides which tenth of the references is for testing, so
+    that a reference stays where it is when rows are added. Pictures are named relative to the root or to `images` in
+    it, or with their whole path; they need not be there.
+
+    - train: the pictures are those that its rows mention.
+    - test: also every picture under `images` and every test picture of `labels.csv` that training does not mention;
+      all of them are the gallery of the one protocol, `own`.
+
+    Args:
+        root: the folder that holds `triplets.jsonl` or `triplets.csv`, or such a file of any name.
+        split: train or test.
+
+    Raises:
+        UnknownNameError: another split.
+        DataError: there is no such file, it is damaged, or the split has no rows; the message names file and line.
+    """
+    if split not in SPLITS:
+        raise UnknownNameError("split of one's own triplets", split, SPLITS)
+    path = _file(root)
+    table = read_table(path)
+    triplets = list(_triplets(table))
+    rows = [triplet for triplet in triplets if triplet.split == split]
+    if not rows:
+        raise DataError(
+            f"{str(path)!r}: none of {len(triplets):,} rows is for {split}. Say which are, with train or test in a "
+            f"column 'split'; without it {TEST_SHARE:.0%} of the references are for testing, of a handful perhaps none"
+        )
+    if repeated := len(rows) - len({triplet.said for triplet in rows}):
+        log.warning("%s: %d of %d %s rows repeat an earlier one; they are kept", path, repeated, len(rows), split)
+    pictures = _Numbered(Finder(path.parent))
+    references = np.array([pictures.add(triplet.reference) for triplet in rows], dtype=np.int64)
+    targets = np.array([pictures.add(triplet.target) for triplet in rows], dtype=np.int64)
+    for row in np.flatnonzero(references == targets)[:1].tolist():
+        raise table.error(
+            rows[row].row, f"reference and target are the same picture, {rows[row].target!r}; expected two"
+        )
+    mentioned = len(pictures.paths)
+    listed = _labels(path.parent / LABELS, pictures.finder)
+    others = {name for triplet in triplets if triplet.split != split for name in (triplet.reference, triplet.target)}
+    elsewhere = {pictures.finder.path(name) for name in others}
+    if split == "test":
+        training = elsewhere | {place for place, said in listed.items() if said.split == "train"}
+        for name in [*(said.name for said in listed.values() if said.split == "test"), *_images(path.parent)]:
+            if pictures.finder.path(name) not in training:
+                pictures.add(name)
+    found = Triplets(
+        f"own/{split}",
+        FilePictures(pictures.names, pictures.paths),
+        _numbers([listed[place].label if place in listed else "" for place in pictures.paths]),
+        references,
+        targets,
+        [triplet.feedback for triplet in rows],
+        [triplet.kind or "other" for triplet in rows] if any(triplet.kind for triplet in rows) else [],
+    )
+    if split == "train":
+        return Split(found, {})
+    shared = sum(place in elsewhere for place in pictures.paths)
+    protocol = _protocol(found, mentioned, shared, f"{path.name}, {_division(table)}")
+    return Split(found, {protocol.name: protocol})
+
+
+def _division(table: Table) -> str:
+    if "split" in _folded(table.columns):
+        return "split by its column"
+    return f"split by the sum of the reference's name, {TEST_SHARE:.0%} for testing"
+
+
+def _protocol(triplets: Triplets, mentioned: int, shared: int, source: str) -> Protocol:
+    """All pictures of the test split are ranked for each of its rows."""
+    rows, pictures = len(triplets), len(triplets.labels)
+    about = [
+        source,
+        f"gallery = the {mentioned:,} pictures that test rows mention"
+        + (f" and {pictures - mentioned:,} more that training does not mention" if pictures > mentioned else ""),
+        "the reference is removed",
+        f"any picture with the target's label in {LABELS} counts"
+        if len(np.unique(triplets.labels)) < pictures
+        else "only the target counts",
+    ]
+    if shared:
+        about.append(f"{shared:,} pictures of the gallery also stand in training rows")
+    return Protocol("own", "; ".join(about), (Task("", np.arange(rows), np.arange(pictures)),))
+
+
+def for_testing(reference: str) -> bool:
+    """Whether a reference belongs to the tenth for testing, by its name alone.
+
+    >>> [number for number in range(30) if for_testing(f"images/{number}.jpg")]
+    [6]
+    """
+    name = unicodedata.normalize("NFC", reference).replace("\\", "/").removeprefix("./")
+    sum_ = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(sum_[:8], "big") < TEST_SHARE * 2**64
+
+
+class Finder:
+    """Where the pictures are that a table names; looks into each folder once.
+
+    Args:
+        folder: where the table is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self._homes: dict[Path, tuple[Path, frozenset[str]]] = {}
+        self._paths: dict[str, Path] = {}
+
+    def path(self, name: str) -> Path:
+        """The file of a picture: relative to the folder or to `images` in it; where it is not there, as named.
+
+        However a file is named, its path is the same: whole, and without links to folders.
+        """
+        if name not in self._paths:
+            candidates = [base / spelt for spelt in _spellings(name) for base in (self.folder, self.folder / IMAGES)]
+            path = next((path for path in candidates if path.name in self._home(path)[1]), candidates[0])
+            self._paths[name] = self._home(path)[0] / path.name
+        return self._paths[name]
+
+    def exists(self, path: Path) -> bool:
+        """Whether there is something at a path that came from here."""
+        return path.name in self._home(path)[1]
+
+    def _home(self, path: Path) -> tuple[Path, frozenset[str]]:
+        """The folder of a file, and what is in it."""
+        home = path.parent
+        if home not in self._homes:
+            try:
+                with os.scandir(home) as entries:
+                    self._homes[home] = home.resolve(), frozenset(entry.name for entry in entries)
+            except (OSError, ValueError):  # ValueError: a zero byte in the name
+                self._homes[home] = home, frozenset()
+        return self._homes[home]
+
+
+def _spellings(name: str) -> list[str]:
+    """A name as written; with slashes, if it comes from Windows; and as other systems compose its accents."""
+    spelt = [name, name.replace("\\", "/")]
+    if not name.isascii():
+        spelt += [unicodedata.normalize(form, spelt[-1]) for form in ("NFC", "NFD")]
+    return list(dict.fromkeys(spelt))
+
+
+class _Numbered:
+    """Pictures, each once, whichever way its file was named."""
+
+    def __init__(self, finder: Finder) -> None:
+        self.finder = finder
+        self.names: list[str] = []
+        self.paths: list[Path] = []
+        self._numbers: dict[Path, int] = {}
+
+    def add(self, name: str) -> int:
+        """The number of a picture, by the name it has in a table."""
+        path = self.finder.path(name)
+        if path not in self._numbers:
+            self._numbers[path] = len(self.paths)
+            self.paths.append(path)
+            self.names.append(name)
+        return self._numbers[path]
+
+
+def _file(root: Path) -> Path:
+    """The table of triplets."""
+    if root.is_file():
+        return root
+    found = [root / name for name in FILES if (root / name).is_file()]
+    if len(found) > 1:
+        raise DataError(
+            f"{str(root)!r} holds both {' and '.join(FILES)}; give one of the two files instead of the folder"
+        )
+    if found:
+        return found[0]
+    if root.is_dir():
+        near = [*root.glob("*/triplets.*"), *root.resolve().parent.glob("triplets.*")]
+        right = sorted(path.parent for path in near if path.name in FILES)
+        if right:
+            raise DataError(f"{str(root)!r} holds neither {' nor '.join(FILES)}; did you mean {str(right[0])!r}?")
+    check_root(root, "one's own triplets", [" or ".join(FILES)])
+    raise AssertionError("no file has such a name")
+
+
+def _folded(columns: Sequence[str]) -> list[str]:
+    return [column.strip().lower() for column in columns]
+
+
+def _known(table: Table, needed: Sequence[str], optional: Sequence[str]) -> None:
+    """Refuse a table without a needed column; name the columns that are not used."""
+    columns = _folded(table.columns)
+    missing = [column for column in needed if column not in columns]
+    if missing:
+        raise DataError(
+            f"{str(table.path)!r} has no column {' and no column '.join(map(repr, missing))}; found "
+            f"{', '.join(map(repr, table.columns))}; expected {', '.join(needed)}, where wanted {', '.join(optional)}"
+        )
+    if unused := [column for column in table.columns if column.strip().lower() not in (*needed, *optional)]:
+        log.warning("%s: these columns are not used: %s", table.path, ", ".join(unused))
+
+
+def _triplets(table: Table) -> Iterator[_Triplet]:
+    """The rows, checked."""
+    _known(table, NEEDED, OPTIONAL)
+    by_column = "split" in _folded(table.columns)
+    for row in table.rows:
+        cells = {column.strip().lower(): value for column, value in row.cells.items()}
+        if isinstance(cells.get("target"), list):
+            raise table.error(
+                row,
+                f"target is {short(cells['target'])}; expected one picture. Where several are right, give them one "
+                f"label in {LABELS} (columns picture, label) and name any of them here",
+            )
+        reference, feedback, target = (_text(table, row, cells, column) for column in NEEDED)
+        kind = _text(table, row, cells, "kind") if cells.get("kind") else ""
+        _check_encodable(table, row, feedback + kind)
+        if by_column:
+            split = _text(table, row, cells, "split").lower()
+            if split not in SPLITS:
+                raise table.error(
+                    row,
+                    f"the split is {short(split)}; expected train or test (validation is held out of train)",
+                )
+        else:
+            split = "test" if for_testing(reference) else "train"
+        yield _Triplet(row, reference, feedback, target, split, kind)
+
+
+def _text(table: Table, row: Row, cells: dict[str, object], column: str) -> str:
+    value = cells.get(column)
+    if isinstance(value, str) and value.strip() and "\0" not in value:
+        return value.strip()
+    empty = isinstance(value, str) and not value.strip()
+    what = "is missing" if value is None else "is empty" if empty else f"is {short(value)}"
+    raise table.error(row, f"{column} {what}; expected text")
+
+
+def _check_encodable(table: Table, row: Row, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON can write half a character, which no tokenizer takes
+        raise table.error(row, f"the text holds half a character, {text[error.start]!a}; write it anew") from error
+
+
+def _labels(path: Path, finder: Finder) -> dict[Path, _Listed]:
+    """What `labels.csv` says, by picture."""
+    if not path.is_file():
+        return {}
+    table = read_table(path)
+    _known(table, ("picture",), ("label", "split"))
+    listed: dict[Path, _Listed] = {}
+    for row in table.rows:
+        cells = {column.strip().lower(): value for column, value in row.cells.items()}
+        name = _text(table, row, cells, "picture")
+        said = _Listed(name, str(cells.get("label", "")), str(cells.get("split", "")).lower())
+        if said.split not in ("", *SPLITS):
+            raise table.error(row, f"the split is {said.split!r}; expected train, test or nothing")
+        if listed.setdefault(finder.path(name), said)[1:] != said[1:]:
+            raise table.error(row, f"another row says otherwise of {name!r}; give each picture one label and one split")
+    return listed
+
+
+def _numbers(labels: Sequence[str]) -> np.ndarray:
+    """A number to each label, in order of appearance; a picture without a label has a number of its own."""
+    known: dict[str, int] = {}
+    return np.array(
+        [known.setdefault(label, number) if label else number for number, label in enumerate(labels)], dtype=np.int64
+    )
+
+
+def _images(folder: Path) -> list[str]:
+    """The names of all pictures under `images`."""
+    images = folder / IMAGES
+    if not images.is_dir():
+        return []
+    try:
+        return [path.relative_to(folder).as_posix() for path in find_pictures(images)]
+    except DataError as error:
+        log.warning("%s; the gallery holds only what the tables name", error)
+        return []
