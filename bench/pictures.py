@@ -1,0 +1,101 @@
+"""Pictures per second, decoded from their files and read from a cache, in one run.
+
+    python bench/pictures.py [--folder DIR] [--pictures 500] [--sizes 64x96,224x224] [--batch 64] [--turns 3]
+
+Without `--folder` it takes photographs that it makes up: JPEGs of 640×480 pixels. Every way loads all pictures in
+random batches, as training does, on all processors; the ways take turns, and a row holds the medians. The files are
+read once before, so that they come from the system's memory and not from the disk: what remains is decoding.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from itma.data.cache import CachedPictures
+from itma.data.images import FilePictures, Pictures, Preprocess, find_pictures
+
+
+def make_photographs(folder: Path, count: int) -> None:
+    """Smooth colours under the noise of a sensor, which take about as long to decode as a photograph does."""
+    for index in range(count):
+        random = np.random.default_rng(index)
+        coarse = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((640, 480), Image.Resampling.BICUBIC), dtype=np.float32)
+        noisy = (smooth + random.normal(0, 6, smooth.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"{index:05d}.jpg", quality=90)
+
+
+def seconds(work: Callable[..., object], *given: object) -> float:
+    begin = time.perf_counter()
+    work(*given)
+    return time.perf_counter() - begin
+
+
+def load_all(pictures: Pictures, preprocess: Preprocess, batches: list[np.ndarray]) -> None:
+    for batch in batches:
+        pictures.load(batch, preprocess)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, help="photographs of your own")
+    parser.add_argument("--pictures", type=int, default=500, help="how many, at most")
+    parser.add_argument("--sizes", default="64x96,224x224", help="HEIGHTxWIDTH in pixels, with commas between")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--turns", type=int, default=3)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = asked.folder or Path(place)
+        if not asked.folder:
+            make_photographs(folder, asked.pictures)
+        paths = find_pictures(folder)[: asked.pictures]
+        files = FilePictures([path.name for path in paths], paths)
+        megabytes = sum(len(path.read_bytes()) for path in paths) / 1e6  # and now they are in memory
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        print(
+            f"{len(paths):,} pictures, {megabytes:,.1f} MB; batches of {asked.batch}; {cores} processors, "
+            f"{torch.get_num_threads()} threads in torch {torch.__version__}\n"
+        )
+        print("| height × width | files | cached, first pass | cached, second pass | gain | opening | cache |")
+        print("|---|---|---|---|---|---|---|")
+        for size in asked.sizes.split(","):
+            height, width = (int(side) for side in size.split("x"))
+            print(measured(files, Preprocess(height=height, width=width), asked.batch, asked.turns), flush=True)
+
+
+def measured(files: FilePictures, preprocess: Preprocess, batch: int, turns: int) -> str:
+    taken: dict[str, list[float]] = {"files": [], "first": [], "second": [], "opening": []}
+    count, random = len(files.names), np.random.default_rng(0)
+    files.load([0], preprocess)
+    for _ in range(turns):
+        order = random.permutation(count)
+        batches = [order[begin : begin + batch] for begin in range(0, count, batch)]
+        with tempfile.TemporaryDirectory() as folder:
+            taken["files"].append(seconds(load_all, files, preprocess, batches))
+            pictures = CachedPictures(files, preprocess, folder)
+            taken["first"].append(seconds(load_all, pictures, preprocess, batches))
+            taken["second"].append(seconds(load_all, pictures, preprocess, batches))
+            taken["opening"].append(seconds(CachedPictures, files, preprocess, folder))
+            megabytes = pictures.path.stat().st_size / 1e6
+            del pictures  # Windows removes no file that is mapped
+    median = {name: statistics.median(values) for name, values in taken.items()}
+    cells = (
+        f"{preprocess.height} × {preprocess.width}",
+        *(f"{count / median[way]:,.0f}/s" for way in ("files", "first", "second")),
+        f"{median['files'] / median['second']:,.0f} ×",
+        f"{1000 * median['opening']:.0f} ms",
+        f"{megabytes:,.1f} MB",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,455 @@
+"""Pictures decoded and resized once, then read from one memory-mapped file: a cache that may be removed at any time.
+
+A cache is one file for one list of picture files at one size: a header, a record for each picture, the pixels. Its
+name follows from the list and the size, so that different uses never meet. Several threads and processes may read and
+write one cache at once, and any of them may die at any moment. No lock is needed for that:
+
+- What stands at a place follows from the picture file alone: two that decode the same file write the same bytes.
+- A record holds the size and time of the picture file and a sum of the pixels, and is written after them. What is read
+  counts only if the record agrees with the file and the sum with the pixels read, at every reading. Whatever was torn
+  (by a crash, a loss of power, a full disk, a second writer that saw a newer file) is decoded anew.
+- A cache never shrinks and is never replaced under its name, so that nobody's memory map loses its ground.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import zlib
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+
+from itma.data import images
+from itma.data.images import FilePictures, Pictures, Preprocess
+from itma.errors import StorageError, UnknownNameError
+from itma.progress import bar
+
+log = logging.getLogger(__name__)
+
+LIMIT_BYTES = 20 * 1000**3
+"""A cache that would be larger is not made, unless another limit is given."""
+FREE_SHARE = 0.5
+"""Nor one that would take more than this share of the disk space that is free without it."""
+
+_FORMAT = 1
+_HEADER_BYTES = 4096
+_RECORD = np.dtype([("bytes", "<i8"), ("changed", "<i8"), ("recipe", "<u4"), ("sum", "<u4")])
+"""Size and time (nanoseconds) of the picture file, what decoded it, and the sum of all that and the pixels."""
+_NAME = re.compile(r"[0-9a-f]{32}\.pixels")
+_LOOKERS = 8
+"""Threads that look at picture files when a cache is opened: on a network disk each look takes a while."""
+_FILL_PICTURES, _FILL_BYTES = 256, 2**26
+"""What `fill` decodes at once, at most."""
+
+
+def cached(
+    pictures: Pictures, preprocess: Preprocess, *, folder: str | Path | None = None, limit_bytes: int = LIMIT_BYTES
+) -> Pictures:
+    """The same pictures, read from a cache where it fits and can be written; else as they are.
+
+    Args:
+        pictures: those that are not decoded from files come back as they are.
+        preprocess: the size at which they are cached; at another they are decoded from their files.
+        folder: where caches are kept; absent: `default_folder()`.
+        limit_bytes: the largest cache allowed; `FREE_SHARE` of the free disk space is another limit.
+
+    Returns:
+        A `CachedPictures`, or `pictures`; the log says why there is no cache.
+    """
+    if not isinstance(pictures, FilePictures):
+        return pictures
+    try:
+        place = default_folder() if folder is None else Path(folder)
+        layout = _Layout.of(pictures, preprocess)
+        existing = _bytes_on_disk(place / layout.file_name)
+        free = shutil.disk_usage(next(at for at in (place.absolute(), *place.absolute().parents) if at.exists())).free
+        allowed = min(limit_bytes, int(FREE_SHARE * (free + existing)))
+        if layout.total_bytes > allowed:
+            log.info(
+                "%d pictures are not cached: they would take %s in %s, and %s are allowed",
+                layout.pictures,
+                _readable(layout.total_bytes),
+                place,
+                _readable(allowed),
+            )
+            return pictures
+        return CachedPictures(pictures, preprocess, place)
+    except OSError as error:
+        log.warning("pictures are not cached but decoded each time (%s); ITMA_CACHE may name another folder", error)
+        return pictures
+
+
+class CachedPictures:
+    """Pictures that are decoded from their files on first use and read from a cache from then on.
+
+    The picture files are looked at when the cache is opened: one that has another size or time than when it was
+    cached is decoded anew, one that is gone raises an error although it was cached. A picture that cannot be read is
+    never cached. When the cache cannot be written any more, pictures are decoded each time and the log says so once.
+
+    Args:
+        pictures: the picture files.
+        preprocess: the size at which they are cached; at another they are decoded from their files.
+        folder: where caches are kept; on a disk of this machine, since network disks may show stale pages.
+
+    Raises:
+        OSError: the cache can neither be opened nor made.
+    """
+
+    def __init__(self, pictures: FilePictures, preprocess: Preprocess, folder: str | Path) -> None:
+        self.names: Sequence[str] = pictures.names
+        self._files, self._preprocess, self._look = pictures, preprocess, _look(preprocess)
+        self._layout = _Layout.of(pictures, preprocess)
+        self.path = Path(folder).absolute() / self._layout.file_name
+        if not _is_laid_out(self.path, self._layout):
+            _lay_out(self.path, self._layout)
+        with suppress(OSError):  # the time of last use; a cache that is shared may be read-only
+            os.utime(self.path)
+        mapped = np.memmap(self.path, np.uint8, "r", shape=(self._layout.total_bytes,))
+        self._records, self._pixels = self._layout.parts(np.asarray(mapped))
+        self._writable = True
+        with ThreadPoolExecutor(_LOOKERS) as pool:
+            parts = pool.map(self._looked_at, np.array_split(np.arange(len(self.names)), _LOOKERS))
+            self._sources = np.concatenate(list(parts))
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        """Another process opens the cache for itself; copied would be all that is mapped."""
+        return partial(cached, folder=self.path.parent, limit_bytes=sys.maxsize), (self._files, self._preprocess)
+
+    def missing(self) -> np.ndarray:
+        """(pictures,) bool: which files are not there."""
+        return self._files.missing()
+
+    def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
+        """See `Pictures.load`.
+
+        Raises:
+            PictureError: a picture that cannot be read, by name.
+        """
+        if _look(preprocess) != self._look:
+            return self._files.load(indices, preprocess)
+        wanted = np.asarray(indices, dtype=np.int64)
+        records = self._records[wanted]  # copied before the pixels: a picture rewritten in between fails its sum
+        found = self._agrees(records, wanted)
+        pixels = np.empty((len(wanted), *self._pixels.shape[1:]), dtype=np.uint8)
+        for place in np.flatnonzero(found).tolist():
+            pixels[place] = self._pixels[wanted[place]]
+            found[place] = _sum(records[place], pixels[place]) == records[place]["sum"]
+        if not found.all():
+            pixels[~found] = self._decoded(wanted[~found])
+        return torch.from_numpy(pixels)
+
+    def fill(self, *, progress: bool = False) -> None:
+        """Decode and cache whatever is not cached yet; files that are not there are passed over.
+
+        Args:
+            progress: show a progress bar.
+
+        Raises:
+            PictureError: a picture that is there and cannot be read, by name.
+        """
+        total = len(self.names)
+        step = max(1, min(_FILL_PICTURES, _FILL_BYTES // self._pixels[:1].nbytes)) if total else 1
+        # Each process goes its own way, else those that begin together would decode the same pictures.
+        starts = np.random.default_rng().permutation(np.arange(0, total, step))
+        with bar("caching pictures", show=progress, total=total, unit="picture") as shown:
+            for start in starts.tolist():
+                some = np.arange(start, min(start + step, total))
+                there = self._sources["bytes"][some] >= 0
+                waiting = some[there & ~self._agrees(self._records[some], some)]
+                if len(waiting):
+                    self._decoded(waiting)
+                if not self._writable:
+                    return
+                shown.update(len(some))
+
+    def _looked_at(self, indices: np.ndarray) -> np.ndarray:
+        """Records, without sums, of the picture files as they are now; a size of -1 where there is none."""
+        recipe = _recipe()
+        seen = [(*_size_and_time(self._files.paths[index]), recipe, 0) for index in indices.tolist()]
+        return np.array(seen, dtype=_RECORD)
+
+    def _agrees(self, records: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Whether each record is of the picture file as it is now, decoded as it would be now."""
+        sources = self._sources[indices]
+        parts = [records[part] == sources[part] for part in ("bytes", "changed", "recipe")]
+        same: np.ndarray = np.logical_and.reduce(parts)
+        return same
+
+    def _decoded(self, indices: np.ndarray) -> np.ndarray:
+        """Pictures from their files, which are then cached: (pictures, 3, height, width) uint8."""
+        distinct, places = np.unique(indices % len(self.names), return_inverse=True)
+        before = self._looked_at(distinct)
+        pixels: np.ndarray = self._files.load(distinct, self._preprocess).numpy()
+        steady = before == self._looked_at(distinct)  # a file that changed meanwhile may have been read half
+        self._write(distinct[steady], before[steady], pixels[steady])
+        return pixels[places]
+
+    def _write(self, indices: np.ndarray, records: np.ndarray, pixels: np.ndarray) -> None:
+        if not self._writable:
+            return
+        self._sources[indices] = records
+        for record, picture in zip(records, pixels, strict=True):
+            record["sum"] = _sum(record, picture)
+        try:
+            # Written to the file, not to the map: on a full disk that is an error, not the end of the process. And
+            # opened for each batch: processes that were forked would share the position of an open file.
+            with self.path.open("r+b", buffering=0) as file:
+                for index, picture in zip(indices.tolist(), pixels, strict=True):
+                    _put(file, self._layout.pixels_at(index), picture.tobytes())
+                for index, record in zip(indices.tolist(), records, strict=True):
+                    _put(file, self._layout.record_at(index), record.tobytes())
+        except OSError as error:
+            self._writable = False
+            log.warning(
+                "the picture cache %s cannot be written any more (%s); what is not in it is decoded each time",
+                self.path,
+                error.strerror or error,
+            )
+
+
+@dataclass(frozen=True)
+class Cache:
+    """One cache on the disk."""
+
+    path: Path
+    about: str
+    """Which pictures at which size, in words."""
+    pictures: int
+    cached: int
+    """Pictures that are in it by now."""
+    bytes_on_disk: int
+    used: datetime
+    """When it was last opened or written, in local time."""
+
+    @property
+    def name(self) -> str:
+        """What `remove` knows it by."""
+        return self.path.stem
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}  {_readable(self.bytes_on_disk)}  last used {self.used:%Y-%m-%d %H:%M}  "
+            f"{self.cached:,} of {self.pictures:,} pictures  {self.about}"
+        )
+
+
+def default_folder() -> Path:
+    """`$ITMA_CACHE`, or `itma` in `$XDG_CACHE_HOME` or in the system's own folder for caches.
+
+    Raises:
+        StorageError: there is neither such a variable nor a home folder.
+    """
+    if named := os.environ.get("ITMA_CACHE"):
+        return Path(named)
+    shared = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    if shared.is_absolute():
+        return shared / "itma"
+    try:
+        home = Path.home()
+    except RuntimeError as error:
+        raise StorageError("there is no home folder to keep caches in; name a folder in ITMA_CACHE") from error
+    usual = {"darwin": home / "Library" / "Caches", "win32": home / "AppData" / "Local"}
+    return usual.get(sys.platform, home / ".cache") / "itma"
+
+
+def caches(folder: str | Path | None = None) -> list[Cache]:
+    """All caches of a folder, the last used first.
+
+    Args:
+        folder: where caches are kept; absent: `default_folder()`.
+
+    Raises:
+        StorageError: the folder cannot be read.
+    """
+    place = default_folder() if folder is None else Path(folder)
+    found = []
+    try:
+        for path in place.iterdir() if place.exists() else ():
+            with suppress(FileNotFoundError):  # removed by somebody else meanwhile
+                if _NAME.fullmatch(path.name):
+                    found.append(_described(path))
+    except OSError as error:
+        raise StorageError(f"the caches in {str(place)!r} cannot be listed: {error.strerror or error}") from error
+    return sorted(found, key=lambda one: one.used, reverse=True)
+
+
+def remove(folder: str | Path | None = None, *, names: Collection[str] | None = None) -> list[Cache]:
+    """Remove caches; nothing else in the folder is touched.
+
+    A process that reads a removed cache goes on, decoding what it does not find.
+
+    Args:
+        folder: where caches are kept; absent: `default_folder()`.
+        names: of the caches to remove; absent: all of them.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        UnknownNameError: there is no cache of that name; none was removed.
+        StorageError: a cache cannot be removed, for example because Windows keeps files that are in use.
+    """
+    found = {one.name: one for one in caches(folder)}
+    for name in names or ():
+        if name not in found:
+            raise UnknownNameError("cache", name, found)
+    chosen = [one for one in found.values() if names is None or one.name in names]
+    for one in chosen:
+        try:
+            one.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"the cache {str(one.path)!r} cannot be removed: {error.strerror or error}") from error
+    return chosen
+
+
+def _look(preprocess: Preprocess) -> tuple[object, ...]:
+    """What of a preprocess decides pixels: the mean is the ground of what is padded, the deviation comes later."""
+    ground = preprocess.mean if preprocess.fit == "pad" else None
+    return preprocess.height, preprocess.width, preprocess.fit, ground
+
+
+@cache
+def _recipe() -> int:
+    """Stands for what turns a file into pixels; a cache that another version filled is filled anew."""
+    code = Path(images.__file__).read_bytes()
+    return zlib.crc32(f"{PIL.__version__} {torch.__version__}".encode(), zlib.crc32(code))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What stands where in a cache."""
+
+    file_name: str
+    header: bytes
+    pictures: int
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, files: FilePictures, preprocess: Preprocess) -> "_Layout":
+        paths = [os.fsencode(path.absolute()) for path in files.paths]
+        key = hashlib.sha256(b"\0".join([repr((_FORMAT, _look(preprocess))).encode(), *paths]))
+        about = {
+            "what": "pictures cached by itma; may be removed at any time",
+            "format": _FORMAT,
+            "pictures": len(paths),
+            "height": preprocess.height,
+            "width": preprocess.width,
+            "fit": preprocess.fit,
+            "folder": _shared_folder(paths)[-500:],
+        }
+        header = json.dumps(about).encode().ljust(_HEADER_BYTES - 1) + b"\n"
+        return cls(f"{key.hexdigest()[:32]}.pixels", header, len(paths), preprocess.height, preprocess.width)
+
+    @property
+    def first_pixel(self) -> int:
+        return _HEADER_BYTES + _RECORD.itemsize * self.pictures
+
+    @property
+    def total_bytes(self) -> int:
+        return self.pixels_at(self.pictures)
+
+    def record_at(self, index: int) -> int:
+        return _HEADER_BYTES + _RECORD.itemsize * index
+
+    def pixels_at(self, index: int) -> int:
+        return self.first_pixel + 3 * self.height * self.width * index
+
+    def parts(self, content: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Records (pictures,) and pixels (pictures, 3, height, width) as views of a whole cache (bytes,)."""
+        records = content[_HEADER_BYTES : self.first_pixel].view(_RECORD)
+        return records, content[self.first_pixel :].reshape(self.pictures, 3, self.height, self.width)
+
+
+def _shared_folder(paths: Sequence[bytes]) -> str:
+    """The folder that all picture files lie in, or nothing."""
+    try:
+        return os.fsdecode(os.path.commonpath({os.path.dirname(path) for path in paths}))  # noqa: PTH120 - bytes
+    except ValueError:  # no pictures, or on several drives
+        return ""
+
+
+def _is_laid_out(path: Path, layout: _Layout) -> bool:
+    try:
+        with path.open("rb") as file:
+            start, size = file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return False
+    if start == layout.header and size >= layout.total_bytes:
+        return True
+    if start.strip(b"\0"):  # else somebody is about to lay it out, or never finished
+        log.warning("the picture cache %s is damaged; it is repaired, and what was lost is decoded anew", path)
+    return False
+
+
+def _lay_out(path: Path, layout: _Layout) -> None:
+    """Bring a cache to its full size under its header; whatever was in it stays, and is judged by its sums."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch()
+    with path.open("r+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size < layout.first_pixel:  # written out: a hole in a map that is read may want space on a full disk
+            begin = max(size, _HEADER_BYTES)
+            _put(file, begin, bytes(layout.first_pixel - begin))
+        if size < layout.total_bytes:
+            file.truncate(layout.total_bytes)
+        _put(file, 0, layout.header)  # last: whoever sees it maps the whole file
+
+
+def _put(file: io.RawIOBase, at: int, data: bytes) -> None:
+    file.seek(at)
+    left = memoryview(data)
+    while left:  # a nearly full disk takes a part first, and refuses the rest
+        left = left[file.write(left) or 0 :]
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # not there, or not a path at all
+        return -1, -1
+    return found.st_size, found.st_mtime_ns % 2**63  # file systems hand out stranger times than 64 bits hold
+
+
+def _sum(record: np.void, pixels: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(pixels).data, zlib.crc32(record.tobytes()[:-4]))
+
+
+def _described(path: Path) -> Cache:
+    status = path.stat()
+    about, pictures, done = "damaged", 0, 0
+    with path.open("rb") as file, suppress(ValueError, LookupError, TypeError):
+        header = json.loads(file.read(_HEADER_BYTES))
+        size = f"{header['height']}×{header['width']} pixels ({header['fit']})"
+        pictures, about = int(header["pictures"]), f"of {header['folder'] or 'several folders'} at {size}"
+        records = np.fromfile(file, _RECORD, pictures)
+        done = int((records["bytes"] > 0).sum())
+    return Cache(
+        path, about, pictures, done, _bytes_on_disk(path), datetime.fromtimestamp(status.st_mtime).astimezone()
+    )
+
+
+def _bytes_on_disk(path: Path) -> int:
+    """What a file takes; less than its size while it is not filled, where the system says so."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0
+    return 512 * status.st_blocks if hasattr(status, "st_blocks") else status.st_size
+
+
+def _readable(size_bytes: int) -> str:
+    return f"{size_bytes / 1000**3:,.1f} GB" if size_bytes >= 10**8 else f"{size_bytes / 1000**2:,.1f} MB"

@@ -1,0 +1,693 @@
+"""Cached pictures: the same pixels as without a cache, whatever happened to the files, the cache or the processes."""
+
+import errno
+import io
+import logging
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from itma.data import cache
+from itma.data.cache import CachedPictures, cached, caches, default_folder, remove
+from itma.data.images import FilePictures, MemoryPictures, Preprocess
+from itma.errors import PictureError, StorageError, UnknownNameError
+
+SMALL = Preprocess(height=9, width=13)
+Put = Callable[[io.RawIOBase, int, bytes], None]
+Usage = namedtuple("Usage", "total used free")
+
+
+@dataclass(frozen=True)
+class Watched(FilePictures):
+    """Picture files that remember what was decoded."""
+
+    decoded: list[int] = field(default_factory=list)
+
+    def load(self, indices: Any, preprocess: Preprocess) -> torch.Tensor:
+        self.decoded.extend(int(index) for index in indices)
+        return super().load(indices, preprocess)
+
+
+def draw(path: Path, seed: int, kind: str = "BMP", **options: Any) -> Path:
+    """A picture of 20×16 random pixels; a BMP of another seed has the same size in bytes."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (16, 20, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, kind, **options)
+    return path
+
+
+def drawn(folder: Path, count: int = 5) -> Watched:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [draw(folder / f"{index}.bmp", index) for index in range(count)]
+    return Watched([path.stem for path in paths], paths)
+
+
+def redraw(path: Path, seed: int) -> None:
+    """Another picture in a file of the same size and time."""
+    before = path.stat()
+    draw(path, seed)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Watched:
+    return drawn(tmp_path / "pictures")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "caches"
+
+
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What was logged as a warning since it was asked last."""
+
+    def since() -> list[str]:
+        found = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        caplog.clear()
+        return found
+
+    return since
+
+
+def everything(files: FilePictures) -> torch.Tensor:
+    return FilePictures(files.names, files.paths).load(range(len(files.names)), SMALL)
+
+
+def filled(files: FilePictures, folder: Path) -> CachedPictures:
+    pictures = CachedPictures(files, SMALL, folder)
+    pictures.fill()
+    if isinstance(files, Watched):
+        files.decoded.clear()
+    return pictures
+
+
+def right(files: FilePictures, folder: Path) -> bool:
+    """Whether a cache that is opened now gives what the files hold."""
+    count = len(files.names)
+    return torch.equal(CachedPictures(files, SMALL, folder).load(range(count), SMALL), everything(files))
+
+
+# Reading
+
+
+def test_pixels_are_those_of_the_files_on_the_first_pass_and_the_second(files: Watched, folder: Path) -> None:
+    pictures = CachedPictures(files, SMALL, folder)
+    assert torch.equal(pictures.load(range(5), SMALL), everything(files))
+    assert torch.equal(pictures.load(range(5), SMALL), everything(files))
+
+
+def test_a_picture_is_decoded_once(files: Watched, folder: Path) -> None:
+    pictures = CachedPictures(files, SMALL, folder)
+    for indices in ([2, 0], [2, 2, 1], [0, 1, 2]):
+        pictures.load(indices, SMALL)
+    CachedPictures(files, SMALL, folder).load([2, 1, 0], SMALL)
+    assert files.decoded == [0, 2, 1]
+
+
+def test_a_picture_that_is_asked_for_twice_at_once_is_decoded_once(files: Watched, folder: Path) -> None:
+    CachedPictures(files, SMALL, folder).load([3, 3, -2], SMALL)
+    assert files.decoded == [3]
+
+
+def test_names_and_missing_files_are_those_of_the_files(files: Watched, folder: Path) -> None:
+    files.paths[1].unlink()
+    pictures = CachedPictures(files, SMALL, folder)
+    assert pictures.names == files.names
+    assert pictures.missing().tolist() == [False, True, False, False, False]
+
+
+def test_what_is_loaded_may_be_written_to(files: Watched, folder: Path) -> None:
+    pictures = filled(files, folder)
+    pictures.load(range(5), SMALL).zero_()
+    assert torch.equal(pictures.load(range(5), SMALL), everything(files))
+
+
+def test_no_index_gives_no_pictures(files: Watched, folder: Path) -> None:
+    loaded = CachedPictures(files, SMALL, folder).load([], SMALL)
+    assert loaded.shape == (0, 3, 9, 13)
+    assert loaded.dtype == torch.uint8
+
+
+def test_an_index_beyond_the_pictures_is_refused(files: Watched, folder: Path) -> None:
+    with pytest.raises(IndexError):
+        CachedPictures(files, SMALL, folder).load([0, 5], SMALL)
+
+
+def test_a_collection_without_pictures_can_be_opened(folder: Path) -> None:
+    pictures = CachedPictures(FilePictures([], []), SMALL, folder)
+    pictures.fill()
+    assert pictures.load([], SMALL).shape == (0, 3, 9, 13)
+
+
+def test_another_preprocess_is_read_from_the_files(files: Watched, folder: Path) -> None:
+    pictures, larger = filled(files, folder), Preprocess(height=11, width=7, fit="crop")
+    assert torch.equal(pictures.load([4, 0], larger), files.load([4, 0], larger))
+    assert files.decoded == [4, 0, 4, 0]
+
+
+def test_a_preprocess_that_differs_only_after_the_pixels_is_served(files: Watched, folder: Path) -> None:
+    filled(files, folder).load([0], Preprocess(height=9, width=13, std=(0.5, 0.5, 0.5)))
+    assert files.decoded == []
+
+
+def test_another_ground_is_another_preprocess(files: Watched, folder: Path) -> None:
+    white = Preprocess(height=9, width=13, mean=(1.0, 1.0, 1.0))
+    assert torch.equal(filled(files, folder).load([0], white)[0], white.read(files.paths[0]))
+
+
+def test_pictures_in_memory_need_no_cache(folder: Path) -> None:
+    held = MemoryPictures(["a"], torch.zeros(1, 3, 9, 13, dtype=torch.uint8))
+    assert cached(held, SMALL, folder=folder) is held
+    assert not folder.exists()
+
+
+def test_another_process_opens_the_cache_and_copies_nothing(files: Watched, folder: Path) -> None:
+    sent = pickle.dumps(filled(files, folder))
+    received = pickle.loads(sent)
+    assert torch.equal(received.load(range(5), SMALL), everything(files))
+    assert received.path.parent == folder
+    assert received._files.decoded == []
+
+
+def test_many_threads_get_the_right_pictures(tmp_path: Path, folder: Path) -> None:
+    files = drawn(tmp_path / "pictures", 40)
+    pictures, wanted = CachedPictures(files, SMALL, folder), everything(files)
+
+    def load(seed: int) -> bool:
+        order = np.random.default_rng(seed).permutation(40)
+        return all(torch.equal(pictures.load(part, SMALL), wanted[part]) for part in np.array_split(order, 6))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(load, range(16)))
+
+
+# One folder of pictures for the properties, of which each draws many cases
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[Watched, bytes, torch.Tensor]]:
+    """Picture files, a cache that is full, and what both hold."""
+    with tempfile.TemporaryDirectory() as place:
+        files = drawn(Path(place) / "pictures", 6)
+        yield files, filled(files, Path(place) / "full").path.read_bytes(), everything(files)
+
+
+@settings(max_examples=40)
+@given(orders=st.lists(st.lists(st.integers(-6, 5), max_size=9), max_size=4))
+def test_any_order_of_indices_gives_the_files_pixels(
+    shared: tuple[Watched, bytes, torch.Tensor], orders: list[list[int]]
+) -> None:
+    files, _, wanted = shared
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = CachedPictures(files, SMALL, folder)
+        for order in orders:
+            assert torch.equal(pictures.load(order, SMALL), wanted[torch.tensor(order, dtype=torch.long)])
+
+
+@settings(max_examples=60)
+@given(length=st.floats(0, 1), place=st.floats(0, 1), scrap=st.binary(max_size=400))
+def test_a_cache_with_any_damage_gives_the_files_pixels(
+    shared: tuple[Watched, bytes, torch.Tensor], length: float, place: float, scrap: bytes
+) -> None:
+    files, content, wanted = shared
+    content = content[: round(length * len(content))]
+    begin = round(place * len(content))
+    with tempfile.TemporaryDirectory() as folder:
+        path = CachedPictures(files, SMALL, folder).path
+        path.write_bytes(content[:begin] + scrap + content[begin + len(scrap) :])
+        for _ in range(2):
+            assert torch.equal(CachedPictures(files, SMALL, folder).load(range(6), SMALL), wanted)
+
+
+# Files that change
+
+
+def test_a_cached_picture_is_known_by_the_size_and_time_of_its_file(files: Watched, folder: Path) -> None:
+    before = filled(files, folder).load(range(5), SMALL)
+    redraw(files.paths[2], 77)
+    assert torch.equal(CachedPictures(files, SMALL, folder).load(range(5), SMALL), before)
+
+
+def test_a_file_of_another_time_is_decoded_anew(files: Watched, folder: Path) -> None:
+    filled(files, folder)
+    redraw(files.paths[2], 77)
+    changed = files.paths[2].stat().st_mtime_ns + 1_000_000
+    os.utime(files.paths[2], ns=(changed, changed))
+    assert right(files, folder)
+    assert files.decoded == [2]
+
+
+def test_a_file_of_another_size_is_decoded_anew(files: Watched, folder: Path) -> None:
+    filled(files, folder)
+    before = files.paths[2].stat()
+    draw(files.paths[2], 77, "PNG")
+    os.utime(files.paths[2], ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert right(files, folder)
+    assert files.decoded == [2]
+
+
+def test_a_file_that_went_back_to_what_it_was_is_decoded_anew(files: Watched, folder: Path) -> None:
+    filled(files, folder)
+    old, times = files.paths[2].read_bytes(), files.paths[2].stat()
+    draw(files.paths[2], 77, "PNG")
+    assert right(files, folder)
+    files.paths[2].write_bytes(old)
+    os.utime(files.paths[2], ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert right(files, folder)
+
+
+def test_a_file_that_changes_while_the_cache_is_open_is_never_mixed_with_the_old_one(
+    files: Watched, folder: Path
+) -> None:
+    opened_before = filled(files, folder)
+    old = everything(files)
+    draw(files.paths[2], 77, "PNG")
+    assert torch.equal(opened_before.load(range(5), SMALL), old)
+    assert right(files, folder)  # and writes the new picture over the old one
+    assert torch.equal(opened_before.load(range(5), SMALL), everything(files))
+
+
+def test_a_file_that_changes_before_its_first_use_is_decoded_once(files: Watched, folder: Path) -> None:
+    pictures = CachedPictures(files, SMALL, folder)
+    draw(files.paths[2], 77, "PNG")
+    for _ in range(2):
+        assert torch.equal(pictures.load([2], SMALL), everything(files)[2:3])
+    assert files.decoded == [2]
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_cached(tmp_path: Path, folder: Path) -> None:
+    class Changing(Watched):
+        def load(self, indices: Any, preprocess: Preprocess) -> torch.Tensor:
+            loaded = super().load(indices, preprocess)
+            draw(self.paths[2], 77, "PNG")
+            return loaded
+
+    plain = drawn(tmp_path / "pictures")
+    CachedPictures(Changing(plain.names, plain.paths), SMALL, folder).load(range(5), SMALL)
+    assert [one.cached for one in caches(folder)] == [4]
+    assert right(plain, folder)
+
+
+@pytest.mark.parametrize("gone", ["before it is opened", "afterwards, not cached"])
+def test_a_picture_whose_file_is_gone_is_an_error_that_names_it(files: Watched, folder: Path, gone: str) -> None:
+    if gone == "before it is opened":
+        filled(files, folder)
+    pictures = CachedPictures(files, SMALL, folder) if gone == "afterwards, not cached" else None
+    files.paths[3].unlink()
+    pictures = pictures or CachedPictures(files, SMALL, folder)
+    with pytest.raises(PictureError, match=r"3\.bmp.*does not exist"):
+        pictures.load([0, 3], SMALL)
+    assert torch.equal(pictures.load([0, 4], SMALL), files.load([0, 4], SMALL))
+
+
+def test_a_picture_that_cannot_be_read_is_an_error_each_time_and_never_cached(files: Watched, folder: Path) -> None:
+    good = files.paths[3].read_bytes()
+    files.paths[3].write_bytes(good[:40])
+    pictures = CachedPictures(files, SMALL, folder)
+    for _ in range(2):
+        with pytest.raises(PictureError, match=r"3\.bmp"):
+            pictures.load([3], SMALL)
+    assert [one.cached for one in caches(folder)] == [0]
+    files.paths[3].write_bytes(good)
+    assert torch.equal(pictures.load([3], SMALL), everything(files)[3:4])
+
+
+def test_another_version_of_the_decoder_decodes_anew(
+    files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch, warned: Callable[[], list[str]]
+) -> None:
+    filled(files, folder)
+    recipe = cache._recipe()
+    monkeypatch.setattr(cache, "_recipe", lambda: recipe ^ 1)
+    CachedPictures(files, SMALL, folder).load(range(5), SMALL)
+    assert files.decoded == [0, 1, 2, 3, 4]
+    assert len(caches(folder)) == 1
+    assert not warned()
+
+
+# Filling
+
+
+def test_filling_decodes_what_is_not_cached_and_passes_over_missing_files(
+    files: Watched, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.paths[1].unlink()
+    pictures = CachedPictures(files, SMALL, folder)
+    pictures.load([4], SMALL)
+    pictures.fill()
+    assert sorted(files.decoded) == [0, 2, 3, 4]
+    assert capsys.readouterr().err == ""
+
+
+def test_filling_in_several_parts_reaches_every_picture(
+    files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cache, "_FILL_PICTURES", 2)
+    CachedPictures(files, SMALL, folder).fill(progress=True)
+    assert sorted(files.decoded) == [0, 1, 2, 3, 4]
+    assert "5/5" in capsys.readouterr().err
+
+
+def test_filling_names_a_picture_that_cannot_be_read(files: Watched, folder: Path) -> None:
+    files.paths[3].write_bytes(b"no picture")
+    with pytest.raises(PictureError, match=r"3\.bmp"):
+        CachedPictures(files, SMALL, folder).fill()
+
+
+# Processes
+
+PROCESS = """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    import torch
+    from itma.data.cache import CachedPictures
+    from itma.data.images import FilePictures, Preprocess
+
+    torch.set_num_threads(1)
+    pictures, folder, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    paths = sorted(pictures.iterdir())
+    files, small = FilePictures([path.stem for path in paths], paths), Preprocess(height=9, width=13)
+    wanted, random = files.load(range(len(paths)), small), np.random.default_rng(seed)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for turn in range(6):
+        opened = CachedPictures(files, small, folder / str(turn))
+        if turn % 2:
+            opened.fill()
+        for part in np.array_split(random.permutation(len(paths)), 10):
+            assert torch.equal(opened.load(part, small), wanted[part]), (turn, part)
+"""
+
+
+def begun(pictures: Path, folder: Path, seed: int) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(PROCESS), str(pictures), str(folder), str(seed)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+    )
+
+
+def test_processes_fill_one_cache_at_once_and_one_may_be_killed(tmp_path: Path, folder: Path) -> None:
+    files = drawn(tmp_path / "pictures", 60)
+    processes = [begun(tmp_path / "pictures", folder, seed) for seed in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    while not any(path.stat().st_size for path in folder.glob("*/*.pixels")):
+        assert processes[0].poll() is None
+    processes[2].kill()  # amid its first pictures
+    processes[2].communicate()
+    for process in processes[:2]:
+        _, said = process.communicate(timeout=60)
+        assert (process.returncode, said) == (0, "")
+    ordered = sorted(files.paths)
+    for turn in range(6):
+        listed = Watched([path.stem for path in ordered], ordered)
+        assert right(listed, folder / str(turn))
+        assert listed.decoded == []
+
+
+@pytest.mark.parametrize("share", [0, 0.5], ids=["before", "halfway through"])
+@pytest.mark.parametrize("fatal", range(6))
+def test_a_process_that_dies_at_any_writing_leaves_no_wrong_picture(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, fatal: int, share: float
+) -> None:
+    """Three pictures are written in six writings: the pixels of each, then the record of each."""
+    files = drawn(tmp_path / "pictures", 3)
+    filled(files, folder)
+    for index, path in enumerate(files.paths):
+        draw(path, 50 + index, "PNG")
+    pictures, put, writings = CachedPictures(files, SMALL, folder), cache._put, iter(range(6))
+
+    def dying(file: io.RawIOBase, at: int, data: bytes) -> None:
+        last = next(writings) == fatal
+        put(file, at, data[: int(share * len(data))] if last else data)
+        if last:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache, "_put", dying)
+    with pytest.raises(KeyboardInterrupt):
+        pictures.load(range(3), SMALL)
+    monkeypatch.setattr(cache, "_put", put)
+    assert right(files, folder)
+    assert right(files, folder)
+
+
+def test_pixels_that_never_reached_the_disk_are_decoded_anew(files: Watched, folder: Path) -> None:
+    pictures = filled(files, folder)
+    with pictures.path.open("r+b") as file:  # as after a loss of power: records are there, pixels are not
+        file.seek(pictures._layout.pixels_at(2))
+        file.write(bytes(3 * 9 * 13))
+    assert right(files, folder)
+    assert files.decoded == [2]
+
+
+# A cache that is damaged, removed, or has no room
+
+
+@pytest.mark.parametrize("length", [10, 4096, -1], ids=["within the header", "after the header", "by one byte"])
+def test_a_truncated_cache_is_repaired_with_one_warning(
+    files: Watched, folder: Path, warned: Callable[[], list[str]], length: int
+) -> None:
+    path = filled(files, folder).path
+    path.write_bytes(path.read_bytes()[:length])
+    assert right(files, folder)
+    assert ["damaged" in one for one in warned()] == [True]
+    files.decoded.clear()
+    assert right(files, folder)
+    assert files.decoded == []
+    assert not warned()
+
+
+def test_a_damaged_header_is_repaired_with_one_warning(
+    files: Watched, folder: Path, warned: Callable[[], list[str]]
+) -> None:
+    path = filled(files, folder).path
+    with path.open("r+b") as file:
+        file.write(b"scribble")
+    assert [one.about for one in caches(folder)] == ["damaged"]
+    assert right(files, folder)
+    assert len(warned()) == 1
+    assert right(files, folder)
+    assert not warned()
+
+
+def test_a_cache_that_was_never_laid_out_to_the_end_is_no_damage(
+    files: Watched, folder: Path, warned: Callable[[], list[str]]
+) -> None:
+    path = filled(files, folder).path
+    for left in (b"", bytes(100), bytes(5000)):
+        path.write_bytes(left)
+        assert right(files, folder)
+        assert not warned()
+
+
+def test_a_full_disk_is_one_warning_and_pictures_are_decoded(
+    files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch, warned: Callable[[], list[str]]
+) -> None:
+    pictures = CachedPictures(files, SMALL, folder)
+    pictures.load([0], SMALL)
+
+    def full(file: io.RawIOBase, at: int, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cache, "_put", full)
+    for _ in range(2):
+        assert torch.equal(pictures.load(range(5), SMALL), everything(files))
+    assert files.decoded == [0, 1, 2, 3, 4, 1, 2, 3, 4]
+    pictures.fill()
+    said = warned()
+    assert len(said) == 1
+    assert "No space left on device" in said[0]
+    assert "decoded each time" in said[0]
+
+
+def test_a_part_that_is_written_is_followed_by_the_rest() -> None:
+    class Slow(io.BytesIO):
+        def write(self, data: Any) -> int:
+            return super().write(bytes(data[:3]))
+
+    file = Slow(bytes(12))
+    cache._put(file, 2, b"pictures")  # type: ignore[arg-type]
+    assert file.getvalue() == b"\0\0pictures\0\0"
+
+
+def test_a_cache_that_is_removed_while_in_use_is_one_warning(
+    files: Watched, folder: Path, warned: Callable[[], list[str]]
+) -> None:
+    pictures = CachedPictures(files, SMALL, folder)
+    pictures.load([0, 1], SMALL)
+    remove(folder)
+    for _ in range(2):
+        assert torch.equal(pictures.load(range(5), SMALL), everything(files))
+    assert len(warned()) == 1
+    assert caches(folder) == []
+
+
+def test_a_cache_that_is_removed_and_made_again_serves_both(files: Watched, folder: Path) -> None:
+    pictures = filled(files, folder)
+    remove(folder)
+    again = CachedPictures(files, SMALL, folder)
+    draw(files.paths[0], 77, "PNG")
+    for _ in range(2):
+        assert torch.equal(again.load([1, 2], SMALL), everything(files)[1:3])
+        assert torch.equal(pictures.load([3, 4], SMALL), everything(files)[3:])
+    assert right(files, folder)
+
+
+@pytest.mark.parametrize("free", [10**12, 4000], ids=["larger than allowed", "more than its share of the disk"])
+def test_where_it_does_not_fit_there_is_no_cache(
+    files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, free: int
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 10**12 - free, free))
+    with caplog.at_level(logging.INFO, "itma.data.cache"):
+        assert cached(files, SMALL, folder=folder, limit_bytes=1000 if free > 10**6 else 10**9) is files
+    assert not folder.exists()
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "5 pictures are not cached: they would take" in caplog.text
+
+
+def test_a_cache_that_is_there_still_fits_when_it_has_filled_half_the_disk(
+    files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(files, folder)
+    taken = caches(folder)[0].bytes_on_disk
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2 * taken, taken, taken))
+    assert isinstance(cached(files, SMALL, folder=folder), CachedPictures)
+
+
+def test_a_folder_that_cannot_be_made_is_a_warning_and_no_cache(
+    files: Watched, folder: Path, warned: Callable[[], list[str]]
+) -> None:
+    folder.write_text("a file")
+    assert cached(files, SMALL, folder=folder / "inner") is files
+    said = warned()
+    assert len(said) == 1
+    assert "ITMA_CACHE" in said[0]
+
+
+# Where caches are, and which
+
+
+def test_different_uses_have_different_caches(tmp_path: Path, files: Watched, folder: Path) -> None:
+    others = drawn(tmp_path / "others")
+    turned = FilePictures(files.names[::-1], files.paths[::-1])
+    paths = {
+        CachedPictures(some, preprocess, folder).path
+        for some in (files, others, turned, FilePictures(files.names[:4], files.paths[:4]))
+        for preprocess in (SMALL, Preprocess(height=13, width=9), Preprocess(height=9, width=13, fit="crop"))
+    }
+    assert len(paths) == 12
+
+
+def test_relative_paths_find_the_cache_of_the_absolute_ones(
+    files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absolute = filled(files, folder).path
+    monkeypatch.chdir(folder.parent)
+    relative = FilePictures(files.names, [path.relative_to(folder.parent) for path in files.paths])
+    assert CachedPictures(relative, SMALL, folder.relative_to(folder.parent)).path == absolute
+
+
+def test_the_default_folder_is_the_named_one_or_the_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ITMA_CACHE", str(tmp_path / "mine"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "shared"))
+    assert default_folder() == tmp_path / "mine"
+    monkeypatch.setenv("ITMA_CACHE", "")
+    assert default_folder() == tmp_path / "shared" / "itma"
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    for system, usual in (("linux", ".cache"), ("darwin", "Library/Caches"), ("win32", "AppData/Local")):
+        monkeypatch.setattr(sys, "platform", system)
+        assert default_folder() == tmp_path / usual / "itma"
+
+
+def test_without_a_home_folder_pictures_are_not_cached(
+    files: Watched, monkeypatch: pytest.MonkeyPatch, warned: Callable[[], list[str]]
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.delenv("ITMA_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(StorageError, match="ITMA_CACHE"):
+        default_folder()
+    assert cached(files, SMALL) is files
+    assert len(warned()) == 1
+
+
+def test_caches_are_found_in_the_default_folder(files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ITMA_CACHE", str(folder))
+    pictures = cached(files, SMALL)
+    assert isinstance(pictures, CachedPictures)
+    assert [one.path for one in caches()] == [pictures.path]
+    assert [one.path for one in remove()] == [pictures.path]
+
+
+def test_a_folder_without_caches_has_none(folder: Path) -> None:
+    assert caches(folder) == []
+    assert remove(folder) == []
+
+
+def test_caches_are_listed_by_their_last_use(tmp_path: Path, files: Watched, folder: Path) -> None:
+    others = drawn(tmp_path / "others", 3)
+    paths = [filled(files, folder).path, CachedPictures(others, SMALL, folder).path]
+    for seconds, path in enumerate(paths, start=10**9):
+        os.utime(path, (seconds, seconds))
+    newest, oldest = caches(folder)
+    assert (newest.path, newest.pictures, newest.cached) == (paths[1], 3, 0)
+    assert (oldest.path, oldest.pictures, oldest.cached) == (paths[0], 5, 5)
+    assert oldest.bytes_on_disk >= 5 * 3 * 9 * 13
+    assert f"{files.paths[0].parent} at 9×13 pixels (pad)" in str(oldest)
+    assert "5 of 5 pictures" in str(oldest)
+    CachedPictures(files, SMALL, folder)
+    assert caches(folder)[0].path == paths[0]
+
+
+def test_only_the_named_caches_are_removed(tmp_path: Path, files: Watched, folder: Path) -> None:
+    kept, gone = filled(files, folder), filled(drawn(tmp_path / "others"), folder)
+    with pytest.raises(UnknownNameError, match="cache 'none'"):
+        remove(folder, names=[gone.path.stem, "none"])
+    assert [one.name for one in remove(folder, names=[gone.path.stem])] == [gone.path.stem]
+    assert [one.path for one in caches(folder)] == [kept.path]
+
+
+def test_what_is_not_a_cache_is_neither_listed_nor_removed(files: Watched, folder: Path) -> None:
+    filled(files, folder)
+    for name in ("notes.txt", "mine.pixels", ".hidden", f"{'0' * 32}.pixels.old"):
+        (folder / name).write_text("mine")
+    assert len(remove(folder)) == 1
+    assert len(list(folder.iterdir())) == 4
+
+
+def test_a_folder_that_cannot_be_listed_is_named(folder: Path) -> None:
+    folder.write_text("a file")
+    with pytest.raises(StorageError, match="caches' cannot be listed"):
+        caches(folder)
