@@ -114,6 +114,49 @@ def generate(context: click.Context, world: str, folder: Path, size: str, seed: 
 
 
 @cli.command()
+@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--templates", type=click.Path(path_type=Path), help="Sentences; absent: FOLDER/templates.toml.")
+@click.option("--attributes", help="Columns to use, with commas between; absent: all that look like attributes.")
+@click.option("--within", metavar="COLUMN", help="Pair only items that agree in this column, e.g. category.")
+@click.option("--per-reference", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--test-share", type=float, default=0.1, show_default=True, help="Share of the items for testing.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def triplets(
+    table: Path,
+    folder: Path,
+    templates: Path | None,
+    attributes: str | None,
+    within: str | None,
+    per_reference: int,
+    test_share: float,
+    seed: int,
+) -> None:
+    r"""Make triplets from a TABLE of attributes (CSV: file, colour, sleeve, …) into FOLDER.
+
+    Items that differ in one or two attributes become pairs, and sentences say how: "blue instead of red".
+
+    \b
+    itma triplets items.csv shop
+    itma train own --root shop
+    """
+    from itma import stages
+
+    made = stages.triplets(
+        table,
+        folder,
+        templates=templates,
+        attributes=None if attributes is None else [name.strip() for name in attributes.split(",")],
+        within=within,
+        per_reference=per_reference,
+        test_share=test_share,
+        seed=seed,
+    )
+    click.echo(str(made))
+    click.echo(f"train on them with: itma train own --root {folder}")
+
+
+@cli.command()
 @click.argument("data", default="shapes")
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA; generated worlds need none.")
 @click.option("--model", help="See: itma models; absent: the preset's, mostly itma.")

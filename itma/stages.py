@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from itma.data.datasets.attributes import Made, make
 from itma.data.images import Source
 from itma.data.sources import DataConfig, load, shapes_config
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
@@ -90,6 +91,44 @@ def generate(
     config = DataConfig(world, size=size, seed=seed)
     shapes.World(shapes_config(config)).write(Path(folder), progress=progress, device=device_named(device))
     return Path(folder)
+
+
+def triplets(
+    table: str | Path,
+    out: str | Path,
+    *,
+    templates: str | Path | None = None,
+    attributes: Sequence[str] | None = None,
+    within: str | None = None,
+    per_reference: int = 4,
+    test_share: float = 0.1,
+    seed: int = 0,
+) -> Made:
+    """Make triplets from a table of attributes, for `train("own", changes={"data.root": out})`.
+
+    Args:
+        table: CSV or JSON Lines, one row for each picture.
+        out: the folder for what is made.
+        templates: sentence templates; absent: `templates.toml` in `out`, written where there is none.
+        attributes: the columns to use; absent: all that look like attributes.
+        within: a column in which the items of a pair always agree.
+        per_reference: triplets for each reference, at most.
+        test_share: the share of the items for testing.
+        seed: decides pairs, sentences and split.
+
+    Returns:
+        What was made, with counts; see `itma.data.datasets.attributes.make` for what can go wrong.
+    """
+    return make(
+        table,
+        out,
+        templates=templates,
+        attributes=attributes,
+        within=within,
+        per_reference=per_reference,
+        split=test_share,
+        seed=seed,
+    )
 
 
 def train(
@@ -416,4 +455,5 @@ __all__: Sequence[str] = (
     "settings_for",
     "submit",
     "train",
+    "triplets",
 )

@@ -128,6 +128,24 @@ def test_names_and_roots_are_checked() -> None:
         DataConfig("css", coverage=1.5)
 
 
+def test_a_table_of_attributes_becomes_a_model_of_ones_own(tmp_path: Path) -> None:
+    random = np.random.Generator(np.random.PCG64(0))
+    lines = ["file,colour,sleeve"]
+    for number in range(24):
+        Image.fromarray(random.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{('red', 'blue', 'green')[number % 3]},{('long', 'short')[number // 12]}")
+    (tmp_path / "items.csv").write_text("\n".join(lines))
+    said = call("triplets", tmp_path / "items.csv", tmp_path / "shop", "--test-share", "0.3")
+    assert "from 24 items" in said and "colour (3 values), sleeve (2 values)" in said
+    words = ["train", "own", "--root", tmp_path / "shop", "--preset", "tiny", "--out", tmp_path / "run", "--steps", "2"]
+    assert "trained:" in call(*words)
+    said = call("evaluate", tmp_path / "run")
+    assert "own/test, own: triplets.jsonl" in said and "recall@1" in said
+    assert "choose from: colour, file, sleeve" in call(
+        "triplets", tmp_path / "items.csv", tmp_path / "other", "--attributes", "color"
+    )
+
+
 # -- drawn samples ----------------------------------------------------------------------------------------------------
 
 

@@ -323,7 +323,7 @@ class FilePictures:
                 try:
                     with os.scandir(path.parent) as entries:
                         listed[path.parent] = frozenset(entry.name for entry in entries)
-                except OSError:
+                except (OSError, ValueError):  # the latter where a name holds a zero byte
                     listed[path.parent] = frozenset()
             absent[index] = path.name not in listed[path.parent]
         return absent

@@ -14,6 +14,7 @@ _HOMES = {
     "fashion200k": "itma.data.datasets.fashion200k",
     "fashioniq": "itma.data.datasets.fashioniq",
     "mitstates": "itma.data.datasets.mitstates",
+    "own": "itma.data.datasets.own",
 }
 """Name → the module whose `load(root, split)` reads it."""
 
@@ -26,7 +27,7 @@ def load(name: str, root: str | Path, split: str) -> Split:
     """Read one split of a data set.
 
     Args:
-        name: css, fashion200k, fashioniq or mitstates.
+        name: css, fashion200k, fashioniq, mitstates or own.
         root: the folder that holds it; see `docs/datasets.md` for what is expected there.
         split: train, val or test, as the data set has them.
 
