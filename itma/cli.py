@@ -320,6 +320,19 @@ def search(catalogue: Path, image: Path | None, text: str | None, k: int, run: P
 
 
 @cli.command()
+@click.option("--folder", type=click.Path(path_type=Path), help="Absent: $ITMA_CACHE, or the user's cache folder.")
+@click.option("--remove", is_flag=True, help="Remove them; they are made again when they are needed.")
+def cache(folder: Path | None, remove: bool) -> None:
+    """List the caches of resized pictures that training and evaluation keep, or remove them."""
+    from itma.data import cache as pictures
+
+    found = pictures.remove(folder) if remove else pictures.caches(folder)
+    for each in found:
+        click.echo(str(each))
+    click.echo(f"{'removed' if remove else 'in all'}: {len(found)} in {folder or pictures.default_folder()}")
+
+
+@cli.command()
 def models() -> None:
     """List the models that can be trained."""
     from itma.model.composers import REGISTRY

@@ -17,7 +17,7 @@ import torch
 
 from itma.data.datasets.attributes import Made, make
 from itma.data.images import Source
-from itma.data.sources import DataConfig, load, shapes_config
+from itma.data.sources import DataConfig, kept, load, shapes_config
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
 from itma.errors import DataError, RunError
 from itma.learn.config import TrainConfig
@@ -214,8 +214,8 @@ def _learn(
     bars = progress and int(os.environ.get("RANK", 0)) == 0
     if triplets is None:
         learning, test = (
-            load(settings.data, "train", progress=bars, device=place),
-            load(settings.data, settings.data.measured, progress=bars, device=place),
+            kept(load(settings.data, split, progress=bars, device=place), settings.data, settings.model.preprocess)
+            for split in ("train", settings.data.measured)
         )
     else:
         learning, test = (Split(part, {"by label": by_label(part)}) for part in triplets)
@@ -335,7 +335,7 @@ def evaluate_by(
         source = DataConfig(data)
     source = changed(source, changes or {})
     split = split or source.measured
-    found = load(source, split, progress=progress, device=place)
+    found = kept(load(source, split, progress=progress, device=place), source, model.preprocess)
     asked = [found.protocol(name) for name in protocols] or [found.protocol()]
     evaluations = measure(model, found.triplets, protocols=asked, progress=progress, model_name=f"{model.name} ({run})")
     folder = Path(out) if out is not None else Path(run) / f"evaluation-{source.name}-{split}"

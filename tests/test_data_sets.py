@@ -65,6 +65,20 @@ def test_a_run_remembers_its_data_and_is_measured_by_the_first_protocol(run: Pat
     assert "mean recall@10" in said and all(f"{name}: 6 queries against 10 pictures" in said for name in CATEGORIES)
 
 
+def test_pictures_are_kept_in_a_cache_that_can_be_listed_and_removed(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ITMA_CACHE", str(tmp_path / "cache"))
+    first = call("evaluate", run)
+    assert "30" in call("cache") and "in all: 1" in call("cache")
+    read: list[object] = []
+    monkeypatch.setattr("itma.data.images.Preprocess.read", lambda *_: read.append(1))
+    assert call("evaluate", run) == first and not read
+    assert "removed: 1" in call("cache", "--remove") and "in all: 0" in call("cache")
+    monkeypatch.undo()
+    assert call("evaluate", run, "--set", "cache=false") == first
+
+
 def test_several_protocols_are_printed_and_written_side_by_side(run: Path, published: Path, tmp_path: Path) -> None:
     names = ["fashioniq/original", "fashioniq/all-categories/each", "fashioniq/val-union/reference-kept"]
     asked = [word for name in names for word in ("--protocol", name)]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from itma.data import datasets
-from itma.data.images import FilePictures
+from itma.data.cache import cached
+from itma.data.images import FilePictures, Preprocess
 from itma.data.triplets import Coverage, Split, by_label, covered
 from itma.errors import ConfigError, DataError, UnknownNameError
 
@@ -40,6 +41,8 @@ class DataConfig:
     """The folder that holds the data; absent: a generated world is made in memory."""
     coverage: float = 0.95
     """Training is refused where a smaller share of the rows has its pictures."""
+    cache: bool = True
+    """Whether pictures on disk are kept, resized, in a cache folder, where they fit; see `itma cache`."""
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
@@ -82,6 +85,14 @@ def load(config: DataConfig, split: str, *, progress: bool = False, device: torc
     if not coverage.kept:
         raise DataError(f"{found.triplets.name}: {coverage}; there is nothing to work on")
     return found
+
+
+def kept(split: Split, config: DataConfig, preprocess: Preprocess) -> Split:
+    """A split whose pictures, where they are files, are decoded once and then read from the cache."""
+    if not config.cache:
+        return split
+    pictures = cached(split.triplets.pictures, preprocess)
+    return replace(split, triplets=replace(split.triplets, pictures=pictures))
 
 
 def complete(split: Split) -> tuple[Split, Coverage]:
