@@ -162,11 +162,11 @@ class Protocol:
             raise DataError(f"the protocol {self.name!r} needs at least one task, and ks of 1 and more, not {self.ks}")
 
 
-def by_label(triplets: Triplets, *, ks: tuple[int, ...] = (1, 5, 10, 50)) -> Protocol:
+def by_label(triplets: Triplets, *, name: str = "by label", ks: tuple[int, ...] = (1, 5, 10, 50)) -> Protocol:
     """All pictures are ranked and any of the target's label counts, as in Vo et al. 2019."""
     gallery = np.arange(len(triplets.labels)) if triplets.present is None else np.flatnonzero(triplets.present)
     return Protocol(
-        "by label",
+        name,
         "gallery = all pictures of the split; any picture with the target's label counts; the reference is removed; "
         "ties do not lower a rank",
         (Task("", np.arange(len(triplets)), gallery),),
