@@ -1,0 +1,139 @@
+"""Fashion200k: captions that differ in one word are siblings, and a query replaces that word."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from itma.data.datasets.fashion200k import _Captions, feedback, load, plain
+from itma.errors import DataError, UnknownNameError
+
+TRAIN = """\
+women/a/1.jpeg\t0.9\tblack lace dress
+women/a/2.jpeg\t0.9\tblack lace dress
+women/b/1.jpeg\t0.5\tred lace dress
+women/c/1.jpeg\t0.5\tblack silk dress
+women/d/1.jpeg\t0.5\tgreen wool coat
+"""
+TEST = "women/t/1.jpeg\t0.9\tblue 3.5 skirt\nwomen/t/2.jpeg\t0.9\tred 3.5 skirt\nwomen/t/3.jpeg\t0.9\tred 3.5 skirt\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/dress_train_detect_all.txt").write_text(TRAIN)
+    (tmp_path / "labels/skirt_test_detect_all.txt").write_text(TEST)
+    (tmp_path / "test_queries.txt").write_text("women/t/1.jpeg women/t/2.jpeg\nwomen/t/2.jpeg women/t/1.jpeg\n")
+    return tmp_path
+
+
+def siblings_the_slow_way(captions: list[str], own: str) -> set[str]:
+    parents = {own.replace(word, "").replace("  ", " ").strip() for word in own.split()}
+    return {
+        other
+        for other in set(captions) - {own}
+        if parents & {other.replace(word, "").replace("  ", " ").strip() for word in other.split()}
+    }
+
+
+@given(st.lists(st.lists(st.sampled_from("a b ab c abc d".split()), min_size=1, max_size=4).map(" ".join), min_size=1))
+def test_siblings_share_a_caption_with_one_word_taken_out_wherever_it_stands(captions: list[str]) -> None:
+    found = _Captions.of(captions)
+    for index, caption in enumerate(found.texts):
+        members = {
+            found.texts[child] for parent in found.parents[index] for child in found.children[parent] if child != index
+        }
+        assert members == siblings_the_slow_way(captions, caption)
+        assert found.pictures[index].tolist() == [place for place, text in enumerate(captions) if text == caption]
+
+
+def test_training_rows_are_the_pictures_whose_caption_has_siblings(root: Path) -> None:
+    triplets = load(root, "train").triplets
+    assert [triplets.pictures.names[reference] for reference in triplets.references] == [
+        "women/a/1.jpeg",
+        "women/a/2.jpeg",
+        "women/b/1.jpeg",
+        "women/c/1.jpeg",
+    ]
+    assert triplets.draws_targets and triplets.labels.tolist() == [0, 0, 1, 2, 3]
+
+
+def test_a_training_sample_goes_to_a_sibling_and_says_how(root: Path) -> None:
+    triplets = load(root, "train").triplets
+    said = set()
+    for seed in range(80):
+        samples = triplets.drawn(np.arange(4), np.random.default_rng(seed))
+        assert (triplets.labels[samples.references] != triplets.labels[samples.targets]).all()
+        said |= {
+            (triplets.pictures.names[reference], sentence, triplets.pictures.names[target])
+            for reference, target, sentence in zip(*samples, strict=True)
+        }
+    assert {row for row in said if row[0] == "women/b/1.jpeg"} == {
+        ("women/b/1.jpeg", "replace red with black", "women/a/1.jpeg"),
+        ("women/b/1.jpeg", "replace red with black", "women/a/2.jpeg"),
+    }
+    assert ("women/a/1.jpeg", "replace lace with silk", "women/c/1.jpeg") in said
+    assert not any("women/d/1.jpeg" in row for row in said)
+
+
+def test_samples_are_a_pure_function_of_their_seed(root: Path) -> None:
+    triplets = load(root, "train").triplets
+    one, again = (triplets.drawn(np.arange(4), np.random.default_rng(5)) for _ in range(2))
+    assert one.targets.tolist() == again.targets.tolist() and one.feedback == again.feedback
+
+
+def test_test_queries_are_those_of_the_file_and_any_picture_of_the_caption_counts(root: Path) -> None:
+    split = load(root, "test")
+    assert [str(split.triplets.feedback[row]) for row in range(2)] == ["replace blue with red", "replace red with blue"]
+    assert split.triplets.labels.tolist() == [0, 1, 1]
+    assert split.protocol().name == "fashion200k" and split.protocol().tasks[0].gallery.tolist() == [0, 1, 2]
+
+
+def test_marks_are_written_out() -> None:
+    assert plain(" a.b? c&d *e ") == "adotmarkb" + "questionmark candmarkd starmarke"
+
+
+def test_captions_without_a_difference_take_their_last_words() -> None:
+    assert feedback("red dress", "red dress") == "replace dress with dress"
+    assert feedback("red red dress", "red dress long") == "replace dress with long"
+
+
+def test_windows_line_ends_a_byte_order_mark_and_odd_letters_load(root: Path) -> None:
+    path = root / "labels/dress_train_detect_all.txt"
+    path.write_bytes(("\ufeff" + TRAIN + "women/e/1.jpeg\t0.1\tpiqué cafÃ© top\n\n").replace("\n", "\r\n").encode())
+    triplets = load(root, "train").triplets
+    assert len(triplets.labels) == 6 and triplets.pictures.names[0] == "women/a/1.jpeg"
+
+
+def test_wrong_input_is_named(root: Path) -> None:
+    with pytest.raises(UnknownNameError, match="unknown split of Fashion200k 'val'"):
+        load(root, "val")
+    with pytest.raises(DataError, match="is not the folder of Fashion200k: expected labels in it"):
+        load(root / "labels", "train")
+    (root / "test_queries.txt").write_text("women/t/1.jpeg women/t/2.jpeg\nwomen/t/9.jpeg women/t/2.jpeg\n")
+    with pytest.raises(DataError, match=r"test_queries\.txt', row 2: the picture 'women/t/9\.jpeg' is in none"):
+        load(root, "test")
+    (root / "test_queries.txt").write_text("women/t/1.jpeg\n")
+    with pytest.raises(DataError, match=r"row 1: expected two paths"):
+        load(root, "test")
+    (root / "test_queries.txt").unlink()
+    with pytest.raises(DataError, match=r"test_queries\.txt' does not exist"):
+        load(root, "test")
+    (root / "labels/dress_train_detect_all.txt").write_text(TRAIN + "women/x.jpeg black dress\n")
+    with pytest.raises(DataError, match=r"dress_train_detect_all\.txt', row 6: expected path, score and caption"):
+        load(root, "train")
+    (root / "labels/dress_train_detect_all.txt").unlink()
+    with pytest.raises(DataError, match=r"no files named '<category>_train_detect_all\.txt'; found: skirt_test"):
+        load(root, "train")
+
+
+@pytest.mark.realdata
+def test_the_real_labels_load_and_every_drawn_sample_is_of_siblings(real_data: Callable[[str], Path]) -> None:
+    triplets = load(real_data("fashion200k"), "train").triplets
+    samples = triplets.drawn(np.arange(len(triplets)), np.random.default_rng(0))
+    assert len(triplets) > 1_000
+    assert (triplets.labels[samples.references] != triplets.labels[samples.targets]).all()
+    assert all(sentence.startswith("replace ") and " with " in sentence for sentence in samples.feedback)
