@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from itma.data import datasets
-from itma.data.datasets import mitstates
-from itma.data.triplets import Protocol, Triplets
+from itma.data.triplets import Protocol, Task, Triplets
 from itma.measure.evaluate import score
 
 Real = Callable[[str], Path]
@@ -85,12 +84,23 @@ def test_fashioniq(published: tuple[ModuleType, dict[str, Any]], real_data: Real
         assert found == pytest.approx(entries[name]["recall"], abs=1 / entries[name]["queries"])
 
 
+def test_css(published: tuple[ModuleType, dict[str, Any]], real_data: Real) -> None:
+    reference, entries = published
+    split = datasets.load("css", real_data("css"), "test")
+    labels = [str(label) for label in split.triplets.labels]
+    numbers = [str(int(name[9:15])) for name in split.triplets.pictures.names]
+    found = recalls(reference, entries["css"], split.triplets, split.protocol("css"), labels, numbers)
+    assert found == pytest.approx(entries["css"]["recall"], abs=1 / entries["css"]["queries"])
+
+
 def test_mitstates(published: tuple[ModuleType, dict[str, Any]], real_data: Real) -> None:
     reference, entries = published
     expected = entries["mitstates"]
     triplets = datasets.load("mitstates", real_data("mitstates"), "test").triplets
-    protocol = mitstates.protocol(triplets, expected["nouns"])
     folders = [name.partition("/")[0] for name in triplets.pictures.names]
+    asked = np.isin([folder.partition(" ")[2] for folder in folders], expected["nouns"])
+    task = Task("", np.flatnonzero(asked[triplets.references]), np.flatnonzero(asked))
+    protocol = Protocol("mitstates", "some nouns", (task,))
     found = recalls(reference, expected, triplets, protocol, folders, triplets.pictures.names)
     assert found == pytest.approx(expected["recall"], abs=1 / expected["queries"])
 

@@ -139,6 +139,13 @@ class Task:
     """(queries,) int64: rows of the triplets."""
     gallery: np.ndarray
     """(ranked,) int64: indices of the pictures that are ranked; distinct."""
+    removed: np.ndarray | None = None
+    """(queries,) int64: the picture that is taken from each query's gallery as its reference, where that is another
+    picture of the same thing; absent: the reference itself."""
+
+    def references(self, triplets: "Triplets") -> np.ndarray:
+        """(queries,) int64: the pictures that count as references when these are removed."""
+        return triplets.references[self.rows] if self.removed is None else self.removed
 
 
 @dataclass(frozen=True)
@@ -257,7 +264,12 @@ def covered(split: Split, missing: np.ndarray) -> tuple[Split, Coverage]:
         name: replace(
             protocol,
             tasks=tuple(
-                Task(task.name, number[task.rows[usable[task.rows]]], task.gallery[~missing[task.gallery]])
+                Task(
+                    task.name,
+                    number[task.rows[usable[task.rows]]],
+                    task.gallery[~missing[task.gallery]],
+                    None if task.removed is None else task.removed[usable[task.rows]],
+                )
                 for task in protocol.tasks
             ),
             wanted={task.name: protocol.wanted.get(task.name, len(task.rows)) for task in protocol.tasks},

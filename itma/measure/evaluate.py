@@ -66,13 +66,14 @@ class Evaluation:
         if k < 1:
             raise ConfigError(f"k={k} must be at least 1")
         bounds = np.cumsum([len(task.rows) for task in self.protocol.tasks])
+        references = np.concatenate([task.references(self.triplets) for task in self.protocol.tasks])
         found = []
         for place in places:
             task = self.protocol.tasks[int(np.searchsorted(bounds, place, side="right"))]
             row = int(self.asked[place])
             ranked = torch.as_tensor(task.gallery)
             if self.protocol.without_reference:
-                ranked = ranked[ranked != int(self.triplets.references[row])]
+                ranked = ranked[ranked != int(references[place])]
             scores = self.gallery[ranked.to(self.gallery.device)] @ self.queries[row]
             order = scores.sort(descending=True, stable=True)
             found.append((ranked[order.indices[:k].cpu()].tolist(), order.values[:k].tolist()))
@@ -271,10 +272,10 @@ def answers(
     found: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(triplets)
     for task in tasks:
         ranked = _some(gallery, task.gallery)
-        for row in task.rows.tolist():
+        for row, reference in zip(task.rows.tolist(), task.references(triplets).tolist(), strict=True):
             order = (ranked @ queries[row]).sort(descending=True, stable=True).indices[: k + 1].cpu().numpy()
             best = task.gallery[order]
-            found[row] = best[best != triplets.references[row]][:k]
+            found[row] = best[best != reference][:k]
     return found
 
 
@@ -290,7 +291,7 @@ def _rank(
     """Ranks, ties and best pictures of one task; a picture is right where its label is the target's."""
     place = np.full(len(labels), -1)  # of each picture in the task's gallery
     place[task.gallery] = np.arange(len(task.gallery))
-    references = triplets.references[task.rows]
+    references = task.references(triplets)
     excluded = place[references] if protocol.without_reference else np.full(len(references), -1)
     wanted = labels[triplets.targets[task.rows]]
     found = rank_targets(
