@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.data.datasets.fashion200k import _Captions, feedback, load, plain
+from itma.data.datasets.fashion200k import Groups, captions, counts, feedback, load, parents, plain, siblings
 from itma.errors import DataError, UnknownNameError
 
 TRAIN = """\
@@ -41,13 +41,17 @@ def siblings_the_slow_way(captions: list[str], own: str) -> set[str]:
 
 @given(st.lists(st.lists(st.sampled_from("a b ab c abc d".split()), min_size=1, max_size=4).map(" ".join), min_size=1))
 def test_siblings_share_a_caption_with_one_word_taken_out_wherever_it_stands(captions: list[str]) -> None:
-    found = _Captions.of(captions)
-    for index, caption in enumerate(found.texts):
-        members = {
-            found.texts[child] for parent in found.parents[index] for child in found.children[parent] if child != index
-        }
-        assert members == siblings_the_slow_way(captions, caption)
-        assert found.pictures[index].tolist() == [place for place, text in enumerate(captions) if text == caption]
+    texts = list(dict.fromkeys(captions))
+    parents_of, children = siblings(texts)
+    for index, caption in enumerate(texts):
+        family = [members(children, parent) for parent in members(parents_of, index)]
+        assert all(len(some) == len(set(some)) > 1 and index in some for some in family)
+        assert {texts[child] for some in family for child in some} - {caption} == siblings_the_slow_way(texts, caption)
+
+
+def members(groups: Groups, group: int) -> list[int]:
+    found: list[int] = groups.members[groups.bounds[group] : groups.bounds[group + 1]].tolist()
+    return found
 
 
 def test_training_rows_are_the_pictures_whose_caption_has_siblings(root: Path) -> None:

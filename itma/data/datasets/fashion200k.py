@@ -1,211 +1,303 @@
-"""Fashion200k (Han et al. 2017), asked as in TIRG (Vo et al. 2019, section 5.1): one word of a caption is replaced.
+"""Fashion200k (Han et al. 2017, arXiv:1708.01311): pictures of clothes whose captions differ in one word.
 
-Expected under the root: `labels/*_{train,test}_detect_all.txt` (path, score and caption, with tabs between), the
-pictures that they name (`women/…`), and for the test split `test_queries.txt` (two paths on each line).
+Queries and samples are those of TIRG (Vo et al. 2019, arXiv:1812.07119). Expected under the root, as published:
+
+labels/<category>_<split>_detect_all.txt   path, detection score and caption of a picture in each line, between tabs
+women/…/*.jpeg                             the pictures
+test_queries.txt                           for testing: the paths of reference and target in each line
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from itma.data.datasets import Split
 from itma.data.datasets.reading import check_root, read_lines, row_error
 from itma.data.images import FilePictures
-from itma.data.triplets import Rows, Triplets, by_label
+from itma.data.triplets import Rows, Split, Triplets, by_label
 from itma.errors import DataError, UnknownNameError
 
+log = logging.getLogger(__name__)
+
 SPLITS = ("train", "test")
-QUERIES = "test_queries.txt"
+KS = (1, 5, 10, 50)
+LABELS, QUERIES = "labels", "test_queries.txt"
 
-PUBLISHED: Mapping[str, Mapping[str, int]] = {"train": {}, "test": {"pictures": 29_789, "queries": 33_480}}
-"""Split → what is counted → how many the published files hold; of train only "about 172,000 pictures" is known."""
+PUBLISHED: Mapping[str, Mapping[str, int]] = {
+    "train": {},
+    "test": {"pictures": 29_789, "queries": 33_480},
+}
+"""Split → what is counted → how many there are in the published data; of train only about 172,000 pictures is known."""
 
-_MARKS = {".": "dotmark", "?": "questionmark", "&": "andmark", "*": "starmark"}
-_WAY_OUT = "get the labels again from https://github.com/xthan/fashion-200k"
-
-
-def plain(caption: str) -> str:
-    """A caption with its marks written out, as the published code does.
-
-    >>> plain(" black & white 3.5 dress")
-    'black andmark white 3dotmark5 dress'
-    """
-    caption = caption.strip()
-    for mark, word in _MARKS.items():
-        caption = caption.replace(mark, word)
-    return caption
+_WRITTEN_OUT = ((".", "dotmark"), ("?", "questionmark"), ("&", "andmark"), ("*", "starmark"))
+_WAY_OUT = "get the label files again from https://github.com/xthan/fashion-200k"
+_QUERIES_WAY_OUT = "get it from https://github.com/google/tirg, whose README links to the standard test_queries.txt"
 
 
-def feedback(source: str, target: str) -> str:
-    """What leads from one caption to another: the first word of each that the other lacks (else its last word).
+class _Line(NamedTuple):
+    """One line of a label file."""
 
-    >>> feedback("black lace dress", "red lace dress")
-    'replace black with red'
-    """
-    old, new = source.split(), target.split()
-    return f"replace {_first_missing(old, new)} with {_first_missing(new, old)}"
+    path: str
+    caption: str
 
 
-def _first_missing(words: Sequence[str], others: Sequence[str]) -> str:
-    return next((word for word in words if word not in others), words[-1] if words else "")
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Lists of numbers, one after the other in one array."""
 
-
-@dataclass(frozen=True)
-class _Captions:
-    """Distinct captions, the pictures of each, and which captions are siblings."""
-
-    texts: Sequence[str]
-    pictures: Sequence[np.ndarray]
-    """Caption → indices of pictures."""
-    parents: Sequence[Sequence[int]]
-    """Caption → its parents that have other children too."""
-    children: Sequence[Sequence[int]]
-    """Parent → captions."""
-    of_picture: np.ndarray
-    """(pictures,) int64."""
+    bounds: np.ndarray
+    """(groups + 1,) int64: where each group begins in `members`."""
+    members: np.ndarray
+    """(all members,) int64."""
 
     @classmethod
-    def of(cls, captions: Sequence[str]) -> "_Captions":
-        """A parent is a caption with one word taken out wherever it stands, even inside other words (as published)."""
-        number: dict[str, int] = {}
-        members: list[list[int]] = []
-        for picture, caption in enumerate(captions):
-            if caption not in number:
-                number[caption] = len(members)
-                members.append([])
-            members[number[caption]].append(picture)
-        names: dict[str, int] = {}
-        children: list[list[int]] = []
-        parents: list[list[int]] = []
-        for caption, index in number.items():
-            own = []
-            for word in dict.fromkeys(caption.split()):
-                parent = caption.replace(word, "").replace("  ", " ").strip()
-                if parent not in names:
-                    names[parent] = len(children)
-                    children.append([])
-                if index not in children[names[parent]][-1:]:  # only the newest child can be this caption
-                    children[names[parent]].append(index)
-                    own.append(names[parent])
-            parents.append(own)
-        shared = [[parent for parent in own if len(children[parent]) > 1] for own in parents]
-        pictures = [np.array(some) for some in members]
-        return cls(list(number), pictures, shared, children, np.array([number[caption] for caption in captions]))
+    def of(cls, groups: Sequence[Sequence[int]]) -> "Groups":
+        """From lists."""
+        sizes = np.fromiter(map(len, groups), dtype=np.int64, count=len(groups))
+        members = np.fromiter(chain.from_iterable(groups), dtype=np.int64, count=int(sizes.sum()))
+        return cls(np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]), members)
 
-    def drawn(self, triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
-        """A parent evenly, one of its other captions evenly, one of that caption's pictures evenly, as published."""
+    @property
+    def sizes(self) -> np.ndarray:
+        """(groups,) int64."""
+        sizes: np.ndarray = self.bounds[1:] - self.bounds[:-1]
+        return sizes
+
+    def pick(self, groups: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """One member of each of some groups, evenly at random."""
+        begins = self.bounds[groups]
+        picked: np.ndarray = self.members[begins + random.integers(self.bounds[groups + 1] - begins)]
+        return picked
+
+
+@dataclass(frozen=True, eq=False)
+class DrawSiblings:
+    """Training samples by the published rule: a random picture of a caption that shares a parent with the reference's.
+
+    One of the parents that the reference's caption shares with others, and one of that parent's captions, are drawn
+    evenly, both again where that is the reference's own caption; then one of its pictures.
+    """
+
+    captions: Sequence[str]
+    """By label."""
+    parents: Groups
+    """Label → its parents with two or more captions."""
+    children: Groups
+    """Such a parent → labels."""
+    pictures: Groups
+    """Label → pictures."""
+
+    def __call__(self, triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
+        """See `itma.data.triplets.Draw`."""
         references = triplets.references[rows]
-        targets, said = np.empty_like(references), []
-        for place, reference in enumerate(references.tolist()):
-            own = int(self.of_picture[reference])
-            parents = self.parents[own]
-            siblings = [child for child in self.children[parents[int(random.integers(len(parents)))]] if child != own]
-            target = siblings[int(random.integers(len(siblings)))]
-            targets[place] = random.choice(self.pictures[target])
-            said.append(feedback(self.texts[own], self.texts[target]))
-        return Rows(references, targets, said)
+        own = triplets.labels[references]
+        drawn = own.copy()
+        while len(again := np.flatnonzero(drawn == own)):
+            drawn[again] = self.children.pick(self.parents.pick(own[again], random), random)
+        said = [
+            feedback(self.captions[source], self.captions[target])
+            for source, target in zip(own.tolist(), drawn.tolist(), strict=True)
+        ]
+        return Rows(references, self.pictures.pick(drawn, random), said)
 
 
 def load(root: Path, split: str) -> Split:
-    """Read one split: pictures in the order of the label files, labelled by caption.
+    """Read one split.
 
-    - train: each picture whose caption has siblings (captions that become the same when one word is taken out); targets
-      are drawn among the siblings' pictures (`draws_targets`).
-    - test: the pairs of `test_queries.txt`; the protocol ranks all pictures of the split.
+    Pictures are called by their paths in the label files, and stand in the order of these files (by name) and their
+    lines. A label is a caption: pictures of one caption count as the same. Captions are kept as they are, the doubly
+    encoded ones too, but for the signs that the published code writes out; see `plain`.
+
+    - train: each picture is a reference once, but for those whose caption has no sibling: the published code takes a
+      random other picture in their place, so they are no rows here. The table's targets and feedbacks are examples;
+      see `DrawSiblings`.
+    - test: the queries of `test_queries.txt`, in its order. The one protocol is `fashion200k`.
 
     Args:
-        root: the folder that holds `labels`.
+        root: the folder that holds `labels`, `women` and `test_queries.txt`.
         split: train or test.
 
     Raises:
         UnknownNameError: another split.
         DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
     """
-    if split not in SPLITS:
-        raise UnknownNameError("split of Fashion200k", split, SPLITS)
-    check_root(root, "Fashion200k", ("labels",))
-    files = sorted((root / "labels").glob(f"*_{split}_*.txt"))
-    if not files:
-        found = ", ".join(sorted(path.name for path in (root / "labels").iterdir())[:4]) or "nothing"
-        raise DataError(
-            f"{str(root / 'labels')!r} holds no files named '<category>_{split}_detect_all.txt'; found: {found}; "
-            f"{_WAY_OUT}"
-        )
-    rows = [row for path in files for row in _labelled(path)]
-    names = [name for name, _ in rows]
-    captions = _Captions.of([caption for _, caption in rows])
-    pictures = FilePictures(names, [root / name for name in names])
+    lines = _lines(root, split)
+    numbers: dict[str, int] = {}
+    labels = np.array([numbers.setdefault(line.caption, len(numbers)) for line in lines], dtype=np.int64)
+    captions = list(numbers)
+    pictures = FilePictures([line.path for line in lines], [root / line.path for line in lines])
     if split == "train":
-        return Split(_training(pictures, captions), {})
-    triplets = _queries(root / QUERIES, pictures, captions)
-    protocol = by_label(triplets, name="fashion200k")
+        return Split(_training(root, pictures, labels, captions), {})
+    references, targets = _queries(root / QUERIES, pictures.names)
+    said = [
+        feedback(captions[source], captions[target])
+        for source, target in zip(labels[references].tolist(), labels[targets].tolist(), strict=True)
+    ]
+    triplets = Triplets("fashion200k/test", pictures, labels, references, targets, said)
+    protocol = by_label(triplets, name="fashion200k", ks=KS)
     return Split(triplets, {protocol.name: protocol})
 
 
 def counts(root: Path, split: str) -> dict[str, int]:
-    """What there is of what `PUBLISHED` counts."""
+    """What a folder holds, to compare with `PUBLISHED`.
+
+    Raises:
+        UnknownNameError, DataError: see `load`.
+    """
     triplets = load(root, split).triplets
-    found = {"pictures": len(triplets.labels), "queries": len(triplets)}
-    return {name: found[name] for name in PUBLISHED[split]}
+    found = {"pictures": len(triplets.labels)}
+    return found if split == "train" else found | {"queries": len(triplets)}
 
 
-def _labelled(path: Path) -> list[tuple[str, str]]:
-    """(picture, caption) of each line."""
-    found = []
-    for row, line in enumerate(read_lines(path, _WAY_OUT)):
-        if not line:
-            continue
-        parts = line.split("\t")
-        if len(parts) < 3 or not parts[0].strip():
-            raise row_error(
-                path, row, f"expected path, score and caption with tabs between, not {line[:60]!r}; {_WAY_OUT}"
-            )
-        found.append((parts[0].strip(), plain(parts[2])))
-    return found
+def captions(root: Path, split: str) -> dict[str, str]:
+    """Picture → its caption as queries use it.
+
+    Raises:
+        UnknownNameError, DataError: see `load`.
+    """
+    return {line.path: line.caption for line in _lines(root, split)}
 
 
-def _training(pictures: FilePictures, captions: _Captions) -> Triplets:
-    references, targets, said = [], [], []
-    for picture, own in enumerate(captions.of_picture.tolist()):
-        if not captions.parents[own]:
-            continue
-        sibling = next(child for child in captions.children[captions.parents[own][0]] if child != own)
-        references.append(picture)
-        targets.append(int(captions.pictures[sibling][0]))
-        said.append(feedback(captions.texts[own], captions.texts[sibling]))
-    return Triplets(
-        "fashion200k/train",
-        pictures,
-        captions.of_picture,
-        np.array(references, dtype=np.int64),
-        np.array(targets, dtype=np.int64),
-        said,
-        draw=captions.drawn,
-        draws_targets=True,
-    )
+def plain(caption: str) -> str:
+    """A caption with the signs that TIRG's code replaces by words.
+
+    >>> plain(" black fit & flare dress 2.0")
+    'black fit andmark flare dress 2dotmark0'
+    """
+    caption = caption.strip()
+    for sign, word in _WRITTEN_OUT:
+        caption = caption.replace(sign, word)
+    return caption
 
 
-def _queries(path: Path, pictures: FilePictures, captions: _Captions) -> Triplets:
-    number = {name: picture for picture, name in enumerate(pictures.names)}
-    pairs = []
+def feedback(source: str, target: str) -> str:
+    """The feedback that leads from one caption to another: the first word that only the one has, and only the other.
+
+    Where there is no such word, the last one stands in its place, as in TIRG's code.
+
+    >>> feedback("black short dress", "red short dress")
+    'replace black with red'
+    >>> feedback("short dress", "red short dress")
+    'replace dress with red'
+    """
+    old, new = source.split(), target.split()
+    gone = next((word for word in old if word not in new), old[-1])
+    come = next((word for word in new if word not in old), new[-1])
+    return f"replace {gone} with {come}"
+
+
+def parents(caption: str) -> list[str]:
+    """A caption without one of its words, for each word; as in TIRG's code the letters go wherever they stand.
+
+    >>> parents("red tired dress")
+    ['ti dress', 'red dress', 'red tired']
+    """
+    shorter = (caption.replace(word, "").replace("  ", " ").strip() for word in caption.split())
+    return list(dict.fromkeys(shorter))
+
+
+def siblings(captions: Sequence[str]) -> tuple[Groups, Groups]:
+    """Captions that share a parent, in time and memory linear in the words.
+
+    Returns:
+        Caption → its parents that have two or more captions; such a parent → its captions.
+    """
+    children: dict[str, list[int]] = {}
+    for number, caption in enumerate(captions):
+        for parent in parents(caption):
+            children.setdefault(parent, []).append(number)
+    shared = [family for family in children.values() if len(family) > 1]
+    parents_of: list[list[int]] = [[] for _ in captions]
+    for family_number, family in enumerate(shared):
+        for number in family:
+            parents_of[number].append(family_number)
+    return Groups.of(parents_of), Groups.of(shared)
+
+
+def _training(root: Path, pictures: FilePictures, labels: np.ndarray, captions: Sequence[str]) -> Triplets:
+    parents_of, children = siblings(captions)
+    order = np.argsort(labels, kind="stable")
+    same = Groups(np.searchsorted(labels[order], np.arange(len(captions) + 1)), order)
+    draw = DrawSiblings(captions, parents_of, children, same)
+    references = np.flatnonzero(parents_of.sizes[labels] > 0)
+    if not len(references):
+        raise DataError(
+            f"no two of the {len(captions):,} captions in {str(root / LABELS)!r} differ in one word, so there is "
+            f"nothing to learn from; {_WAY_OUT}"
+        )
+    blank = Triplets("fashion200k/train", pictures, labels, references, references, [""] * len(references))
+    samples = draw(blank, np.arange(len(references)), np.random.Generator(np.random.PCG64(0)))
+    return Triplets(blank.name, pictures, labels, *samples, draw=draw, draws_targets=True)
+
+
+def _lines(root: Path, split: str) -> list[_Line]:
+    """The lines of all label files of a split."""
+    if split not in SPLITS:
+        raise UnknownNameError("split of Fashion200k", split, SPLITS)
+    check_root(root, "Fashion200k", (LABELS,))
+    ending = f"_{split}_detect_all.txt"
+    try:
+        inside = sorted(path.name for path in (root / LABELS).iterdir())
+    except OSError as error:
+        raise DataError(f"the folder {str(root / LABELS)!r} cannot be read: {error.strerror}") from error
+    files = [name for name in inside if name.endswith(ending) and not name.startswith(".")]
+    if not files:
+        found = ", ".join(inside[:6]) + (" …" if len(inside) > 6 else "") or "nothing"
+        raise DataError(f"{str(root / LABELS)!r} holds no files named '<category>{ending}'; found: {found}; {_WAY_OUT}")
+    lines = [line for name in files for line in _label_file(root / LABELS / name)]
+    if not lines:
+        raise DataError(f"the label files of {split} in {str(root / LABELS)!r} are empty; {_WAY_OUT}")
+    repeated = len(lines) - len({line.path for line in lines})
+    if repeated:
+        log.warning("%s: %d lines of %s name a picture again; they are kept", root / LABELS, repeated, split)
+    return lines
+
+
+def _label_file(path: Path) -> Iterator[_Line]:
     for row, line in enumerate(read_lines(path, _WAY_OUT)):
         if not line.strip():
             continue
-        named = line.split()[:2]
-        if len(named) < 2:
-            raise row_error(path, row, f"expected two paths, the reference and the target, not {line[:60]!r}")
-        for name in named:
-            if name not in number:
-                raise row_error(path, row, f"the picture {name!r} is in none of the test label files; {_WAY_OUT}")
-        pairs.append((number[named[0]], number[named[1]]))
-    of = captions.of_picture
-    return Triplets(
-        "fashion200k/test",
-        pictures,
-        of,
-        np.array([source for source, _ in pairs], dtype=np.int64),
-        np.array([target for _, target in pairs], dtype=np.int64),
-        [feedback(captions.texts[of[source]], captions.texts[of[target]]) for source, target in pairs],
-    )
+        cells = line.split("\t")
+        if len(cells) < 3:
+            problem = f"expected path, score and caption with tabs between, found {line[:80]!r}"
+        elif not _is_inside(cells[0]):
+            problem = f"{cells[0][:80]!r} is not a path such as 'women/dresses/…/57996836_9.jpeg'"
+        elif not cells[2].strip():
+            problem = f"the picture {cells[0][:80]!r} has no caption"
+        else:
+            yield _Line(cells[0], plain(cells[2]))
+            continue
+        raise row_error(path, row, f"{problem}; {_WAY_OUT}")
+
+
+def _queries(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """References and targets, as numbers of pictures; of a picture that is listed twice the last, as published."""
+    number = {name: index for index, name in enumerate(names)}
+    pairs = []
+    for row, line in enumerate(read_lines(path, _QUERIES_WAY_OUT)):
+        if not line.strip():
+            continue
+        cells = line.split()
+        if len(cells) != 2:
+            problem = f"expected two paths, reference and target, found {line[:80]!r}"
+            raise row_error(path, row, f"{problem}; {_QUERIES_WAY_OUT}")
+        unknown = next((name for name in cells if name not in number), None)
+        if unknown is not None:
+            problem = f"the picture {unknown[:80]!r} is in none of the test label files"
+            raise row_error(path, row, f"{problem}; take label files and queries from one source")
+        if cells[0] == cells[1]:
+            raise row_error(path, row, f"reference and target are one picture, {cells[0]!r}; {_QUERIES_WAY_OUT}")
+        pairs.append((number[cells[0]], number[cells[1]]))
+    if not pairs:
+        raise DataError(f"{str(path)!r} holds no queries; {_QUERIES_WAY_OUT}")
+    references, targets = np.array(pairs, dtype=np.int64).T
+    return references, targets
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a path from a label file stays below the root."""
+    return bool(path) and not path.startswith("/") and ".." not in path.split("/") and "\0" not in path

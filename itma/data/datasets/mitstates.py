@@ -1,135 +1,177 @@
-"""MIT-States (Isola et al. 2015), asked as in TIRG (Vo et al. 2019, section 5.2): the same noun with another adjective.
+"""MIT-States (Isola et al. 2015) as TIRG (Vo et al. 2019, arXiv:1812.07119) uses it: other states of the same noun.
 
-Expected under the root: `images/<adjective> <noun>/<file>`. Where there is no such folder, a listing `files.txt` with
-one `<adjective> <noun>/<file>` on each line serves for everything that needs no pictures.
+Expected under the root, as published: `images/<adjective> <noun>/*.jpg`. Without `images`, a listing `files.txt` with
+a line `<adjective> <noun>/<file>` for each picture is read in its place.
 """
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from itma.data.datasets import Split
 from itma.data.datasets.reading import check_root, read_lines, row_error
 from itma.data.images import FilePictures
-from itma.data.triplets import Protocol, Rows, Task, Triplets
+from itma.data.triplets import Protocol, Rows, Split, Task, Triplets
 from itma.errors import DataError, UnknownNameError
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "test")
-LISTING = "files.txt"
+KS = (1, 5, 10, 50)
+IMAGES, LISTING = "images", "files.txt"
+
+TEST_NOUNS = frozenset(
+    """
+    armor bracelet bush camera candy castle ceramic cheese clock clothes coffee fan fig fish foam forest fruit furniture
+    garden gate glass horse island laptop lead lightning mirror orange paint persimmon plastic plate potato road rubber
+    sand shell sky smoke steel stream table tea tomato vacuum wax wheel window wool
+    """.split()
+)
+"""The nouns whose pictures are for testing, as published with TIRG; all others are for training."""
 
 PUBLISHED: Mapping[str, Mapping[str, int]] = {
     "train": {"pictures": 43_207, "nouns": 196},
     "test": {"pictures": 10_546, "nouns": 49, "queries": 82_732},
 }
-"""Split → what is counted → how many the published files hold."""
+"""Split → what is counted → how many there are in the published data."""
 
-TEST_NOUNS = frozenset(
-    "armor bracelet bush camera candy castle ceramic cheese clock clothes coffee fan fig fish foam forest fruit "
-    "furniture garden gate glass horse island laptop lead lightning mirror orange paint persimmon plastic plate potato "
-    "road rubber sand shell sky smoke steel stream table tea tomato vacuum wax wheel window wool".split()
-)
-"""The nouns of the test split, by TIRG's list; no picture of them is learnt from."""
-
-_WAY_OUT = "get the data set again from https://web.mit.edu/phillipi/Public/states_and_transformations/"
+_NO_ADJECTIVE = "adj"
+"""Pictures of a noun in any state stand in the folder `adj <noun>`; they are not used."""
+_ENDINGS = (".jpg", ".jpeg")
+_WAY_OUT = "get the data again from http://web.mit.edu/phillipi/Public/states_and_transformations/"
+_TRIES = 100
 
 
-@dataclass(frozen=True)
-class _States:
-    """Which adjectives a noun has, and the pictures of each."""
+class _Picture(NamedTuple):
+    adjective: str
+    noun: str
+    folder: str
+    file: str
 
-    noun: np.ndarray
-    """(pictures,) int64."""
-    adjective: np.ndarray
-    """(pictures,) int64."""
-    pictures: Mapping[int, Mapping[int, np.ndarray]]
-    """Noun → adjective → indices of pictures."""
-    words: Sequence[str]
-    """Adjective → the word."""
 
-    def others(self, picture: int) -> list[int]:
-        """The other adjectives of a picture's noun."""
-        own = self.adjective[picture]
-        return [adjective for adjective in self.pictures[int(self.noun[picture])] if adjective != own]
+@dataclass(frozen=True, eq=False)
+class DrawAdjectives:
+    """Training samples by the published rule: a random picture of the same noun with another adjective.
 
-    def drawn(self, triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
-        """Another adjective evenly, then one of its pictures evenly.
+    Of neighbouring rows with one reference, each gets another adjective than the one before, where the noun has three
+    or more. TIRG's code also draws, once in as many times as the noun has adjectives, the reference's own; here a
+    feedback always asks for a change.
 
-        As published, two samples of one reference that follow each other have different adjectives, where the noun
-        has enough of them.
-        """
+    Pictures are sorted by label, and labels have the adjectives and nouns of their names.
+    """
+
+    adjectives: Sequence[str]
+    """(labels): the adjective of each label."""
+    first: Sequence[int]
+    """(labels + 1): where each label's pictures begin."""
+    states: Sequence[Sequence[int]]
+    """(labels): all labels of the same noun, in order."""
+    place: Sequence[int]
+    """(labels): where each label stands among them."""
+
+    def __call__(self, triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
+        """See `itma.data.triplets.Draw`."""
         references = triplets.references[rows]
-        targets, feedback, before = np.empty_like(references), [], (-1, -1)
-        for place, reference in enumerate(references.tolist()):
-            choices = self.others(reference)
-            fresh = [adjective for adjective in choices if (reference, adjective) != before] or choices
-            adjective = fresh[int(random.integers(len(fresh)))]
-            targets[place] = random.choice(self.pictures[int(self.noun[reference])][adjective])
-            feedback.append(self.words[adjective])
-            before = (reference, adjective)
+        chances = random.random((len(rows), 2)).tolist()
+        targets = np.zeros(len(rows), dtype=np.int64)
+        feedback: list[str] = []
+        last_reference = last_place = -1
+        for row, (reference, own) in enumerate(
+            zip(references.tolist(), triplets.labels[references].tolist(), strict=True)
+        ):
+            states = self.states[own]
+            barred = {self.place[own]}
+            if reference == last_reference and len(states) > 2:
+                barred.add(last_place)
+            chance = chances[row]
+            for _ in range(_TRIES):
+                place = int(chance[0] * (len(states) - len(barred)))
+                for taken in sorted(barred):
+                    place += place >= taken
+                begin, end = self.first[states[place]], self.first[states[place] + 1]
+                targets[row] = begin + int(chance[1] * (end - begin))
+                if triplets.present is None or triplets.present[targets[row]]:
+                    break
+                chance = random.random(2).tolist()
+            feedback.append(self.adjectives[states[place]])
+            last_reference, last_place = reference, place
         return Rows(references, targets, feedback)
 
 
 def load(root: Path, split: str) -> Split:
-    """Read one split: pictures sorted by path, labelled by folder; the feedback is the target's adjective alone.
+    """Read one split.
 
-    - train: each picture that has another adjective to go to, twice in a row; targets are drawn (`draws_targets`). With
-      `train.per_reference=2` the two stand together, as published.
-    - test: each picture with each other adjective of its noun. The protocol `mitstates` ranks all pictures of the test
-      nouns. The aspects `adjective` and `noun` count answers of which only that is right.
+    Pictures are called `<adjective> <noun>/<file>` and sorted by that, whatever order the disk has. A label is an
+    adjective with a noun; the aspects `adjective` and `noun` are labels of either alone, for the recalls that TIRG
+    reports beside: a hit is any picture with the target's adjective (noun).
+
+    - train: each picture of a noun with two or more adjectives is a reference twice in a row, so that a
+      `itma.data.batches.Plan` with `per_reference=2` puts two feedbacks to one reference side by side, as published.
+      The table's targets and feedbacks are examples; see `DrawAdjectives`.
+    - test: each picture is asked for every other adjective that its noun has; the feedback is that adjective. The one
+      protocol is `mitstates`; the target of the table is the first picture of its label.
 
     Args:
-        root: the folder that holds `images`, or `files.txt`.
+        root: the folder that holds `images`.
         split: train or test.
 
     Raises:
         UnknownNameError: another split.
-        DataError: the root is another folder, or holds no pictures of the split.
+        DataError: the root is another folder, cannot be read, or holds no picture of the split.
     """
-    if split not in SPLITS:
-        raise UnknownNameError("split of MIT-States", split, SPLITS)
-    listed = [
-        (folder, name)
-        for folder, name in _files(root)
-        if _is_state(folder) and (folder.partition(" ")[2] in TEST_NOUNS) == (split == "test")
-    ]
-    if not listed:
-        raise DataError(
-            f"{str(root)!r} holds no pictures of MIT-States' {split} split; expected images/<adjective> <noun>/<file>; "
-            f"{_WAY_OUT}"
-        )
-    folders = [folder for folder, _ in listed]
-    adjectives, adjective = np.unique([folder.partition(" ")[0] for folder in folders], return_inverse=True)
-    _, noun = np.unique([folder.partition(" ")[2] for folder in folders], return_inverse=True)
-    _, label = np.unique(folders, return_inverse=True)
-    pictures: dict[int, dict[int, np.ndarray]] = {}
-    for kind in np.unique(label).tolist():
-        members = np.flatnonzero(label == kind)
-        pictures.setdefault(int(noun[members[0]]), {})[int(adjective[members[0]])] = members
-    states = _States(noun, adjective, pictures, adjectives.tolist())
-    asked = [(picture, other) for picture in range(len(listed)) for other in states.others(picture)]
-    if split == "train":  # the table's own targets are examples; `drawn` chooses
-        first = dict(reversed(asked))
-        asked = [(picture, first[picture]) for picture in sorted(first) for _ in range(2)]
-    names = [f"{folder}/{name}" for folder, name in listed]
-    triplets = Triplets(
-        f"mitstates/{split}",
-        FilePictures(names, [root / "images" / folder / name for folder, name in listed]),
-        label,
-        np.array([picture for picture, _ in asked], dtype=np.int64),
-        np.array([states.pictures[int(noun[picture])][other][0] for picture, other in asked], dtype=np.int64),
-        [states.words[other] for _, other in asked],
-        draw=states.drawn if split == "train" else None,
-        draws_targets=split == "train",
-        aspects={"adjective": adjective, "noun": noun} if split == "test" else {},
+    pictures = _pictures(root, split)
+    labels = sorted({picture[:2] for picture in pictures}, key=" ".join)
+    number = {label: index for index, label in enumerate(labels)}
+    states: dict[str, list[int]] = defaultdict(list)  # the labels of each noun
+    for index, (_, noun) in enumerate(labels):
+        states[noun].append(index)
+    label_of = np.array([number[picture[:2]] for picture in pictures], dtype=np.int64)
+    draw = DrawAdjectives(
+        [adjective for adjective, _ in labels],
+        np.searchsorted(label_of, np.arange(len(labels) + 1)).tolist(),
+        [states[noun] for _, noun in labels],
+        [states[noun].index(index) for index, (_, noun) in enumerate(labels)],
     )
+    askable = np.array([len(states[picture.noun]) > 1 for picture in pictures])
+    if not askable.all():
+        left_out = [picture.noun for picture, asked in zip(pictures, askable.tolist(), strict=True) if not asked]
+        log.warning(
+            "%s: %d pictures of %s are no references, since their nouns have one adjective only (%s)",
+            root,
+            len(left_out),
+            split,
+            ", ".join(sorted(set(left_out))),
+        )
+    paths = [root / IMAGES / picture.folder / picture.file for picture in pictures]
+    files = FilePictures([f"{picture.folder}/{picture.file}" for picture in pictures], paths)
     if split == "train":
-        return Split(triplets, {})
+        references = np.repeat(np.flatnonzero(askable), 2)
+        blank = Triplets("mitstates/train", files, label_of, references, references, [""] * len(references))
+        samples = draw(blank, np.arange(len(references)), np.random.Generator(np.random.PCG64(0)))
+        return Split(Triplets(blank.name, files, label_of, *samples, draw=draw, draws_targets=True), {})
+    asked = [
+        (reference, target)
+        for reference, label in enumerate(label_of.tolist())
+        for target in draw.states[label]
+        if target != label
+    ]
+    triplets = Triplets(
+        "mitstates/test",
+        files,
+        label_of,
+        np.array([reference for reference, _ in asked], dtype=np.int64),
+        np.array([draw.first[target] for _, target in asked], dtype=np.int64),
+        [draw.adjectives[target] for _, target in asked],
+        aspects={
+            "adjective": _numbers([picture.adjective for picture in pictures]),
+            "noun": _numbers([picture.noun for picture in pictures]),
+        },
+    )
     return Split(triplets, {"mitstates": protocol(triplets)})
 
 
@@ -139,61 +181,103 @@ def protocol(triplets: Triplets, nouns: Sequence[str] | None = None) -> Protocol
     Raises:
         UnknownNameError: a noun that no picture has.
     """
-    of_picture = np.array([name.partition("/")[0].partition(" ")[2] for name in triplets.pictures.names])
+    noun_of = np.array([_noun(name) for name in triplets.pictures.names])
     for noun in nouns or ():
-        if noun not in of_picture:
-            raise UnknownNameError("noun", noun, sorted(set(of_picture.tolist())))
-    kept = np.ones(len(of_picture), dtype=bool) if nouns is None else np.isin(of_picture, list(nouns))
+        if noun not in noun_of:
+            raise UnknownNameError("noun", noun, set(noun_of.tolist()))
+    kept = np.ones(len(noun_of), dtype=bool) if nouns is None else np.isin(noun_of, list(nouns))
     which = "the test nouns" if nouns is None else ", ".join(nouns)
     return Protocol(
         "mitstates",
-        f"gallery = all pictures of {which}; any picture of the same adjective and noun as the target counts; the "
-        "reference is removed",
+        f"gallery = all pictures of {which}; any picture with the target's adjective and noun counts (for adjective or "
+        "noun alone, any with that); the reference is removed",
         (Task("", np.flatnonzero(kept[triplets.references]), np.flatnonzero(kept)),),
+        KS,
     )
 
 
 def counts(root: Path, split: str) -> dict[str, int]:
-    """What there is of what `PUBLISHED` counts."""
+    """What a folder holds, to compare with `PUBLISHED`.
+
+    Raises:
+        UnknownNameError, DataError: see `load`.
+    """
     triplets = load(root, split).triplets
-    names = triplets.pictures.names
-    found = {"pictures": len(names), "nouns": len({name.partition("/")[0].partition(" ")[2] for name in names})}
+    found = {"pictures": len(triplets.labels), "nouns": len(set(map(_noun, triplets.pictures.names)))}
     return found if split == "train" else found | {"queries": len(triplets)}
 
 
-def _is_state(folder: str) -> bool:
-    """Whether a folder is of an adjective and a noun; `adj noun` folders hold pictures without the adjective."""
-    adjective, blank, noun = folder.partition(" ")
-    return bool(adjective and blank and noun) and adjective != "adj"
+def _noun(name: str) -> str:
+    """The noun in a picture's name."""
+    return name.partition("/")[0].split()[1]
 
 
-def _files(root: Path) -> list[tuple[str, str]]:
-    """(folder, file) of all pictures, sorted, so that the order is the same on every system."""
-    if (root / LISTING).is_file() and not (root / "images").exists():
-        return sorted(_listed(root / LISTING))
-    check_root(root, "MIT-States", ("images",))
-    found = []
-    try:
-        for folder in sorted(os.scandir(root / "images"), key=lambda entry: entry.name):
-            if folder.is_dir() and _is_state(folder.name):
-                names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
-                found += [(folder.name, name) for name in names]
-    except OSError as error:
-        raise DataError(f"{error.filename!r} cannot be read: {error.strerror}") from error
-    if not found:
-        inside = ", ".join(sorted(path.name for path in (root / "images").iterdir())[:3]) or "nothing"
+def _pictures(root: Path, split: str) -> list[_Picture]:
+    """The split's pictures, sorted by label, folder and file."""
+    if split not in SPLITS:
+        raise UnknownNameError("split of MIT-States", split, SPLITS)
+    if (root / LISTING).is_file() and not (root / IMAGES).exists():
+        source, found = root / LISTING, _listed(root / LISTING)
+    else:
+        check_root(root, "MIT-States", (IMAGES,))
+        source, found = root / IMAGES, _on_disk(root / IMAGES)
+    pictures = [picture for picture in found if (picture.noun in TEST_NOUNS) == (split == "test")]
+    if not pictures:
         raise DataError(
-            f"{str(root / 'images')!r} holds no folders named '<adjective> <noun>'; found: {inside}; {_WAY_OUT}"
+            f"{str(source)!r} holds no pictures of MIT-States' {split} split; expected "
+            f"'{'ancient clock' if split == 'test' else 'ancient building'}/<file>.jpg' and others like it; {_WAY_OUT}"
         )
-    return found
+    return sorted(pictures, key=lambda picture: (f"{picture.adjective} {picture.noun}", picture.folder, picture.file))
 
 
-def _listed(path: Path) -> list[tuple[str, str]]:
-    found = []
+def _listed(path: Path) -> Iterator[_Picture]:
+    seen: dict[str, int] = {}
     for row, line in enumerate(read_lines(path, _WAY_OUT)):
-        if line:
-            folder, slash, name = line.partition("/")
-            if not (folder and slash and name):
-                raise row_error(path, row, f"{line[:60]!r} is not of the form '<adjective> <noun>/<file>'; {_WAY_OUT}")
-            found.append((folder, name))
-    return found
+        if not line.strip():
+            continue
+        folder, slash, file = line.partition("/")
+        if not slash or not file or "/" in file or "\0" in line or file == ".." or len(folder.split()) > 2:
+            raise row_error(path, row, f"{line[:80]!r} is not of the form '<adjective> <noun>/<file>'; {_WAY_OUT}")
+        if line in seen:
+            raise row_error(path, row, f"{line[:80]!r} already stands in row {seen[line] + 1:,}; list each file once")
+        seen[line] = row
+        yield from _of(folder, [file])
+
+
+def _on_disk(images: Path) -> Iterator[_Picture]:
+    others = []
+    try:
+        with os.scandir(images) as entries:
+            inside = {entry.name: entry.is_dir() for entry in entries}
+        named = [name for name, is_folder in inside.items() if is_folder and " " in name]
+        if not named:
+            found = ", ".join(sorted(inside)[:3]) or "nothing"
+            raise DataError(f"{str(images)!r} holds no folders named '<adjective> <noun>'; found: {found}; {_WAY_OUT}")
+        for folder in named:
+            if len(folder.split()) > 2:
+                raise DataError(
+                    f"the folder {str(images / folder)!r} is not named '<adjective> <noun>'; rename it or take it away"
+                )
+            with os.scandir(images / folder) as entries:
+                files = [entry.name for entry in entries if not entry.name.startswith(".")]
+            pictures = [name for name in files if name.lower().endswith(_ENDINGS)]
+            others += [f"{folder}/{name}" for name in files if not name.lower().endswith(_ENDINGS)]
+            yield from _of(folder, pictures)
+    except OSError as error:
+        raise DataError(
+            f"the folder {error.filename!r} cannot be read: {error.strerror}; change its permissions"
+        ) from error
+    if others:
+        log.warning("%s: %d files do not end in .jpg and are left out, e.g. %s", images, len(others), min(others))
+
+
+def _of(folder: str, files: Iterable[str]) -> Iterator[_Picture]:
+    """The pictures of one folder; none where it names no adjective and noun."""
+    words = folder.split()
+    if len(words) == 2 and words[0] != _NO_ADJECTIVE:
+        yield from (_Picture(words[0], words[1], folder, file) for file in files)
+
+
+def _numbers(words: Sequence[str]) -> np.ndarray:
+    """Equal words → equal numbers, in the words' order."""
+    return np.unique(np.array(words), return_inverse=True)[1].astype(np.int64)

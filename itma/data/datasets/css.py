@@ -1,0 +1,319 @@
+"""CSS (Vo et al. 2019, arXiv:1812.07119): scenes of coloured things, as rendered pictures and as flat drawings.
+
+Expected under the root, as published:
+
+css_toy_dataset_novel2_small.dup.npy   scenes, labels and modifications of both splits: a Python 2 pickle
+images/css_<split>_000000.png …        the rendered pictures
+
+The flat drawings come with no files: TIRG's code draws them from the scenes, and so does `draw`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+import torch
+
+from itma.data.datasets.pickled import PickledArray, read_pickled_npy
+from itma.data.datasets.reading import check_root
+from itma.data.images import FilePictures, Preprocess
+from itma.data.triplets import Protocol, Split, Task, Triplets
+from itma.errors import DataError, UnknownNameError
+
+SPLITS = ("train", "test")
+KS = (1, 5, 10, 50)
+ANNOTATION, IMAGES = "css_toy_dataset_novel2_small.dup.npy", "images"
+
+PUBLISHED: Mapping[str, Mapping[str, int]] = {
+    "train": {"pictures": 19_012, "queries": 18_012, "modifications": 6_004},
+    "test": {"pictures": 19_057, "queries": 18_057, "modifications": 6_019},
+}
+"""Split → what is counted → how many the published file holds."""
+
+COLOURS: Mapping[str, tuple[int, int, int]] = {
+    "gray": (87, 87, 87),
+    "red": (244, 35, 35),
+    "blue": (42, 75, 215),
+    "green": (29, 205, 20),
+    "brown": (129, 74, 25),
+    "purple": (129, 38, 192),
+    "cyan": (41, 208, 208),
+    "yellow": (255, 238, 51),
+}
+"""Red, green and blue of each colour in the drawings."""
+SHAPES = ("rectangle", "circle", "triangle")
+SIZES: Mapping[str, int] = {"small": 4, "large": 8}
+"""Half the side of a thing in the drawings, in pixels."""
+DRAWING = 64
+"""Height and width of a drawing in pixels."""
+
+_WAY_OUT = "get it again from the link in the README of https://github.com/google/tirg"
+
+
+class Thing(NamedTuple):
+    """One thing of a scene."""
+
+    shape: str
+    """Its outline in the drawings; rendered they are cube, sphere and cylinder."""
+    colour: str
+    size: str
+    row: float
+    """From 0 (top) to 1."""
+    column: float
+    """From 0 (left) to 1."""
+
+
+Scene = tuple[Thing, ...]
+
+Modification = TypedDict("Modification", {"from": list[int], "to": list[int], "to_str": str})
+
+
+class _Annotation(NamedTuple):
+    """One split of the annotation file, checked."""
+
+    scenes: list[Scene]
+    labels: np.ndarray
+    modifications: list[Modification]
+
+
+class ScenePictures:
+    """Rendered pictures from their files, followed by a drawing of each scene, made when it is asked for.
+
+    Args:
+        rendered: one for each scene.
+        scenes: what they show.
+    """
+
+    def __init__(self, rendered: FilePictures, scenes: Sequence[Scene]) -> None:
+        self.rendered, self.scenes = rendered, scenes
+        drawings = [f"{name.removesuffix('.png')}.2d" for name in rendered.names]
+        self.names: Sequence[str] = [*rendered.names, *drawings]
+
+    def missing(self) -> np.ndarray:
+        """(pictures,) bool: which files are not there; drawings always are."""
+        return np.concatenate([self.rendered.missing(), np.zeros(len(self.scenes), dtype=bool)])
+
+    def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
+        """See `itma.data.images.Pictures.load`.
+
+        Raises:
+            PictureError: the first picture that cannot be read, by name.
+        """
+        wanted = np.asarray(indices, dtype=np.int64)
+        drawn = wanted >= len(self.scenes)
+        found = torch.empty((len(wanted), 3, preprocess.height, preprocess.width), dtype=torch.uint8)
+        if not drawn.all():
+            found[torch.from_numpy(~drawn)] = self.rendered.load(wanted[~drawn], preprocess)
+        if drawn.any():
+            drawings = [draw(self.scenes[index - len(self.scenes)]) for index in wanted[drawn].tolist()]
+            found[torch.from_numpy(drawn)] = preprocess.fitted(torch.from_numpy(np.stack(drawings)))
+        return found
+
+
+def load(root: Path, split: str) -> Split:
+    """Read one split.
+
+    Each modification leads from several pictures to as many others; each such pair is a row, modification by
+    modification, as published. A label is the file's own: pictures of one label show the same scene. The kind of a row
+    is the first word of its feedback, e.g. `add`.
+
+    - train: rendered pictures. The published rule takes a pair of a random modification and then another modification
+      of the same reference; the table of all pairs is enough for that, since a `itma.data.batches.Plan` with
+      `per_reference=2` puts rows of one reference side by side. There every pair comes once in each pass.
+    - test: rendered pictures, then a drawing of each. The protocols are `css` (rendered references and galleries),
+      `css/2d-to-3d` (a drawing is asked, rendered pictures are ranked), `css/3d-to-2d` and `css/2d-to-2d`.
+
+    Args:
+        root: the folder that holds `css_toy_dataset_novel2_small.dup.npy`.
+        split: train or test.
+
+    Raises:
+        UnknownNameError: another split.
+        DataError: the root is another folder, or the annotation is missing, damaged, or tries to run code.
+    """
+    annotation = _annotation(root, split)
+    names = [f"css_{split}_{index:06d}.png" for index in range(len(annotation.scenes))]
+    rendered = FilePictures(names, [root / IMAGES / name for name in names])
+    pairs = [
+        (source, target, modification["to_str"])
+        for modification in annotation.modifications
+        for source, target in zip(modification["from"], modification["to"], strict=True)
+    ]
+    references = np.array([source for source, _, _ in pairs], dtype=np.int64)
+    targets = np.array([target for _, target, _ in pairs], dtype=np.int64)
+    feedback = [sentence for _, _, sentence in pairs]
+    kinds = [sentence.split()[0] for sentence in feedback]
+    if split == "train":
+        return Split(Triplets("css/train", rendered, annotation.labels, references, targets, feedback, kinds), {})
+    pictures, rows = len(names), len(pairs)
+    triplets = Triplets(
+        "css/test",
+        ScenePictures(rendered, annotation.scenes),
+        np.tile(annotation.labels, 2),
+        np.concatenate([references, references + pictures, references, references + pictures]),
+        np.concatenate([targets, targets, targets + pictures, targets + pictures]),
+        feedback * 4,
+        kinds * 4,
+    )
+    itself, other = "the reference is removed", "the reference's scene is removed"
+    ways = {
+        "css": ("a rendered picture", "rendered pictures", itself),
+        "css/2d-to-3d": ("a drawing", "rendered pictures", other),
+        "css/3d-to-2d": ("a rendered picture", "drawings", other),
+        "css/2d-to-2d": ("a drawing", "drawings", itself),
+    }
+    protocols = {}
+    for number, (name, (asked, ranked, removed)) in enumerate(ways.items()):
+        about = f"{asked} is asked; gallery = all {ranked}; any with the target's label counts; {removed}"
+        first = pictures if ranked == "drawings" else 0  # of the gallery
+        task = Task("", np.arange(rows) + number * rows, np.arange(pictures) + first, references + first)
+        protocols[name] = Protocol(name, about, (task,), KS)
+    return Split(triplets, protocols)
+
+
+def counts(root: Path, split: str) -> dict[str, int]:
+    """What a folder holds, to compare with `PUBLISHED`.
+
+    Raises:
+        UnknownNameError, DataError: see `load`.
+    """
+    annotation = _annotation(root, split)
+    return {
+        "pictures": len(annotation.scenes),
+        "queries": sum(len(modification["from"]) for modification in annotation.modifications),
+        "modifications": len(annotation.modifications),
+    }
+
+
+def draw(scene: Scene) -> np.ndarray:
+    """A scene seen from above, on white: uint8 (3, 64, 64), to the pixel as TIRG's code draws it.
+
+    What comes later in the scene covers what came before. A `circle` is drawn as a square standing on its corner.
+
+    >>> draw((Thing("rectangle", "red", "small", 0.5, 0.5),))[:, 32, 32].tolist()
+    [244, 35, 35]
+    """
+    picture = np.full((3, DRAWING, DRAWING), 255, dtype=np.uint8)
+    line, column = np.mgrid[:DRAWING, :DRAWING]
+    for thing in scene:
+        half, y, x = SIZES[thing.size], thing.row * DRAWING, thing.column * DRAWING
+        # To the pixel means in this order: sums of thirds fall on either side of whole numbers.
+        if thing.shape == "rectangle":
+            left, right = np.array(x - half), np.array(x + half)
+        elif thing.shape == "circle":
+            left = x + (abs(line - y) - half)
+            right = 2 * x - left
+        else:
+            right = x + (line - y + half) / 2
+            left = 2 * x - right
+            left, right = np.minimum(left, right), np.maximum(left, right)
+        last = int(y + half) - (thing.shape != "circle")
+        inside = (line >= int(y - half)) & (line <= last)
+        inside &= (column >= np.trunc(left)) & (column < np.trunc(right))
+        picture[:, inside] = np.array(COLOURS[thing.colour], dtype=np.uint8)[:, None]
+    return picture
+
+
+def _annotation(root: Path, split: str) -> _Annotation:
+    """One split of the annotation file.
+
+    Raises:
+        UnknownNameError, DataError: see `load`.
+    """
+    if split not in SPLITS:
+        raise UnknownNameError("split of CSS", split, SPLITS)
+    check_root(root, "CSS", (ANNOTATION,))
+    path = root / ANNOTATION
+    splits = read_pickled_npy(path, _WAY_OUT)
+    if not isinstance(splits, dict) or not isinstance(splits.get(split), dict):
+        found = ", ".join(map(_short, list(splits)[:6])) if isinstance(splits, dict) else type(splits).__name__
+        raise DataError(f"{str(path)!r}: expected {split!r} in it, found {found or 'nothing'}; {_WAY_OUT}")
+    plain = splits[split]
+    scenes = [
+        _scene(scene, f"{str(path)!r}, {split} picture {number:,}")
+        for number, scene in enumerate(_list(plain.get("objects_img"), f"{str(path)!r}, {split} objects_img"))
+    ]
+    modifications = [
+        _modification(modification, len(scenes), f"{str(path)!r}, {split} modification {number:,}")
+        for number, modification in enumerate(_list(plain.get("mods"), f"{str(path)!r}, {split} mods"))
+    ]
+    if not modifications:
+        raise DataError(f"{str(path)!r} holds no modifications for {split}; {_WAY_OUT}")
+    labels = np.arange(len(scenes))  # where the file names none, each picture is its own
+    if "labels" in plain:
+        labels = _labels(plain["labels"], len(scenes), f"{str(path)!r}, {split} labels")
+    return _Annotation(scenes, labels, modifications)
+
+
+def _scene(plain: Any, where: str) -> Scene:
+    return tuple(_thing(thing, where) for thing in _list(plain, where))
+
+
+def _thing(plain: Any, where: str) -> Thing:
+    expected = {"shape": SHAPES, "color": COLOURS, "size": SIZES}
+    if not isinstance(plain, dict):
+        raise DataError(f"{where}: a thing is {_short(plain)}; expected {{shape, color, size, pos}}; {_WAY_OUT}")
+    for key, choices in expected.items():
+        value = plain.get(key)
+        if not isinstance(value, str) or value not in choices:
+            raise DataError(
+                f"{where}: the {key} of a thing is {_short(value)}; expected one of {', '.join(choices)}; {_WAY_OUT}"
+            )
+    place = _list(plain.get("pos"), f"{where}, pos")
+    if len(place) != 2 or not all(type(value) in (int, float) and 0 <= value <= 1 for value in place):
+        raise DataError(
+            f"{where}: the pos of a thing is {_short(plain['pos'])}; expected row and column, from 0 to 1 each; "
+            f"{_WAY_OUT}"
+        )
+    return Thing(plain["shape"], plain["color"], plain["size"], float(place[0]), float(place[1]))
+
+
+def _modification(plain: Any, pictures: int, where: str) -> Modification:
+    if not isinstance(plain, dict) or not isinstance(plain.get("to_str"), str) or not plain["to_str"].strip():
+        raise DataError(f"{where} is {_short(plain)}; expected {{from, to, to_str}} with a sentence; {_WAY_OUT}")
+    ends = {key: _list(plain.get(key), f"{where}, {key}") for key in ("from", "to")}
+    for key, numbers in ends.items():
+        for number in numbers:
+            if type(number) is not int or not 0 <= number < pictures:
+                raise DataError(
+                    f"{where}, {key}: {_short(number)} is no picture; expected numbers below {pictures:,}; {_WAY_OUT}"
+                )
+    if len(ends["from"]) != len(ends["to"]):
+        raise DataError(
+            f"{where} leads from {len(ends['from'])} pictures to {len(ends['to'])}; expected as many; {_WAY_OUT}"
+        )
+    return {"from": ends["from"], "to": ends["to"], "to_str": plain["to_str"]}
+
+
+def _labels(plain: Any, pictures: int, where: str) -> np.ndarray:
+    labels = _list(plain, where)
+    if len(labels) != pictures:
+        raise DataError(f"{where}: {len(labels):,} for {pictures:,} pictures; expected one each; {_WAY_OUT}")
+    if all(type(label) is int and abs(label) < 2**62 for label in labels):
+        return np.array(labels, dtype=np.int64)
+    wrong = next((label for label in labels if type(label) is not str), None)
+    if wrong is not None:
+        raise DataError(f"{where}: {_short(wrong)} is no label; expected whole numbers or texts; {_WAY_OUT}")
+    return np.unique(np.array(labels), return_inverse=True)[1].astype(np.int64)
+
+
+def _list(plain: Any, where: str) -> list[Any]:
+    """A list, a tuple or an array of numbers as a list."""
+    plain = plain.value if isinstance(plain, PickledArray) else plain
+    if isinstance(plain, np.ndarray):
+        return list(plain.reshape(-1).tolist())
+    if not isinstance(plain, list | tuple):
+        raise DataError(f"{where}: expected a list, found {_short(plain)}; {_WAY_OUT}")
+    return list(plain)
+
+
+def _short(value: Any) -> str:
+    """A value from the file for a message; others than texts and numbers by their type, however deep they are."""
+    if value is None:
+        return "missing"
+    if isinstance(value, str):
+        return repr(value[:40])
+    if isinstance(value, int | float) and abs(value) < 1e9:
+        return repr(value)
+    return f"a {type(value).__name__}"

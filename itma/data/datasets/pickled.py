@@ -1,0 +1,195 @@
+"""Plain values out of an .npy file that holds a pickle, without running anything that the file names.
+
+A pickle is a small program: opened the usual way it imports and calls what it likes. CSS's annotation, written by
+Python 2, needs very little of that: one numpy array around one object of lists, dictionaries, texts and numbers. Here
+the few names that such a file may use stand for values of this module, which only check and keep what they are given;
+no function or class from elsewhere, numpy's included, ever reaches the pickle.
+"""
+
+import math
+import pickle
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NoReturn
+
+import numpy as np
+
+from itma.errors import DataError
+
+_OBJECT = re.compile(r"\|?O[48]?")
+_NUMBER = re.compile(r"[|<>=]?(b1|[iu][1248]|f[248])")
+_ORDERS: tuple[Literal["<", ">", "=", "|"], ...] = ("<", ">", "=", "|")
+
+
+def read_pickled_npy(path: Path, way_out: str) -> Any:
+    """The one object of an .npy file: lists, dictionaries, tuples, texts and numbers; arrays as `PickledArray`.
+
+    Text of Python 2 is read as latin-1.
+
+    Args:
+        path: the file.
+        way_out: what the person is to do where it cannot be used.
+
+    Raises:
+        DataError: the file is missing, truncated, not .npy, holds something other than one object, or names a function
+            or class that such a file does not need, as one that is made to run code would.
+    """
+    try:
+        with path.open("rb") as file:
+            _check_header(file)
+            array = _Unpickler(file, encoding="latin-1").load()
+            if not isinstance(array, PickledArray) or array.shape != ():
+                raise pickle.UnpicklingError("expected one object in an array without dimensions")
+            return array.value
+    except FileNotFoundError as error:
+        raise DataError(f"the file {str(path)!r} does not exist; {way_out}") from error
+    except OSError as error:
+        raise DataError(f"the file {str(path)!r} cannot be read: {error.strerror}; {way_out}") from error
+    except _RefusedError as error:
+        raise DataError(
+            f"{str(path)!r} asks for {str(error)!r}, which an annotation never needs; it may be made to run code on "
+            f"this machine, so it was not opened; {way_out}"
+        ) from error
+    except Exception as error:  # a damaged pickle may raise anything; nothing of it has run
+        raise DataError(f"{str(path)!r} is damaged or was cut off: {str(error)[:200]}; {way_out}") from error
+
+
+class _RefusedError(pickle.UnpicklingError):
+    """The pickle asks for a name that it may not have."""
+
+
+def _check_header(file: BinaryIO) -> None:
+    """Read past the header of an .npy file that holds objects."""
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"expected .npy of version 1 or 2, found {version}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the header was written by Python 2
+        shape, _, dtype = readers[version](file)
+    if shape != () or dtype != np.dtype("O"):
+        raise ValueError(f"expected one object, found an array of shape {shape} and type {dtype}")
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        return _stand_in(f"{module}.{name}")
+
+
+class _StandIn:
+    """What a name in the file stands for: it can be called, and nothing else."""
+
+    __slots__ = ("_call", "name")
+
+    def __init__(self, name: str, call: Callable[..., object]) -> None:
+        self.name, self._call = name, call
+
+    def __call__(self, *arguments: object) -> object:
+        return self._call(*arguments)
+
+    def __setstate__(self, state: object) -> NoReturn:
+        raise pickle.UnpicklingError(f"{self.name} cannot be changed")
+
+
+class PickledArray:
+    """An array, filled by the step of the pickle that follows its making."""
+
+    __slots__ = ("shape", "value")
+
+    def __init__(self) -> None:
+        self.shape: tuple[int, ...] | None = None
+        self.value: Any = None
+        """Numbers as an array; an object, or a list of objects, as it is."""
+
+    def __setstate__(self, state: tuple[int, tuple[int, ...], "_Type", bool, object]) -> None:
+        _, shape, kind, columns_first, data = state
+        if not isinstance(kind, _Type) or not isinstance(shape, tuple) or not all(type(n) is int for n in shape):
+            raise pickle.UnpicklingError("an array without shape and type")
+        if kind.dtype is None:
+            if len(shape) > 1 or not isinstance(data, list) or len(data) != math.prod(shape):
+                raise pickle.UnpicklingError("an array of objects whose shape is another than theirs")
+            self.value = data if shape else data[0]
+        else:
+            numbers = np.frombuffer(_bytes(data), dtype=kind.dtype)
+            if min(shape, default=1) < 0 or math.prod(shape) != len(numbers):
+                raise pickle.UnpicklingError(f"an array of {len(numbers)} numbers; its shape {shape} needs others")
+            self.value = numbers.reshape(shape, order="F" if columns_first else "C")
+        self.shape = shape
+
+
+class _Type:
+    """The type of an array's values: numbers, or objects where `dtype` is absent."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, text: object, *_: object) -> None:
+        if not isinstance(text, str) or not (_OBJECT.fullmatch(text) or _NUMBER.fullmatch(text)):
+            raise pickle.UnpicklingError("an array of something other than numbers or objects")
+        self.dtype = np.dtype(text) if _NUMBER.fullmatch(text) else None
+
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        order = next((order for order in _ORDERS if order == state[1]), None)
+        if order is None:
+            raise pickle.UnpicklingError("a type of numbers without their byte order")
+        if self.dtype is not None:
+            self.dtype = self.dtype.newbyteorder(order)
+
+
+def _stand_in(name: str) -> _StandIn:
+    """Made anew for each request, so that no pickle can leave anything behind in it.
+
+    Raises:
+        _RefusedError: no annotation needs such a name.
+    """
+    if name == "numpy.ndarray":
+        return _StandIn(name, _never)
+    call = _CALLS.get(name)
+    if call is None:
+        raise _RefusedError(name[:80])
+    return _StandIn(name, call)
+
+
+def _reconstruct(kind: object, *_: object) -> PickledArray:
+    if not isinstance(kind, _StandIn) or kind.name != "numpy.ndarray":
+        raise pickle.UnpicklingError("an array of an unknown class")
+    return PickledArray()
+
+
+def _scalar(kind: object, data: object) -> int | float | bool:
+    if not isinstance(kind, _Type) or kind.dtype is None:
+        raise pickle.UnpicklingError("a number without its type")
+    (number,) = np.frombuffer(_bytes(data), dtype=kind.dtype).tolist()
+    return number  # type: ignore[no-any-return]
+
+
+def _encode(text: object, encoding: object) -> bytes:
+    """Python 3 writes bytes in this way for Python 2 to read."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise pickle.UnpicklingError("bytes that are not latin-1")
+    return text.encode("latin-1")
+
+
+def _never(*_: object) -> NoReturn:
+    raise pickle.UnpicklingError("an array that is made in an unknown way")
+
+
+def _bytes(data: object) -> bytes:
+    if isinstance(data, str):  # bytes of Python 2
+        return data.encode("latin-1")
+    if not isinstance(data, bytes):
+        raise pickle.UnpicklingError("an array without its values")
+    return data
+
+
+_CALLS: dict[str, Callable[..., object]] = {
+    "numpy.dtype": _Type,
+    "_codecs.encode": _encode,
+    **{
+        f"numpy.{home}.multiarray.{name}": call
+        for home in ("core", "_core")  # the second since numpy 2
+        for name, call in (("_reconstruct", _reconstruct), ("scalar", _scalar))
+    },
+}
+"""What an array is made of in a pickle; each call only checks and keeps what it is given."""
