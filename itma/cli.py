@@ -333,6 +333,30 @@ def cache(folder: Path | None, remove: bool) -> None:
 
 
 @cli.command()
+@click.argument("name")
+@click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder of the data set.")
+@click.option("--no-pictures", is_flag=True, help="Do not open the pictures, only see which are missing: seconds.")
+@click.option("--json", "file", type=click.Path(path_type=Path), metavar="FILE", help="Write all findings there too.")
+@click.pass_context
+def doctor(context: click.Context, name: str, root: Path, no_pictures: bool, file: Path | None) -> None:
+    """Say what is wrong with a data set on disk, and what will be left out and why.
+
+    NAME is css, fashion200k, fashioniq, mitstates or own; see docs/datasets.md.
+
+    Counts beside the published sizes; missing, damaged, empty and identical pictures; odd captions; rows and pictures
+    in more than one split; queries that can be asked. The exit status is 0 if there is no problem, 1 if there is one.
+    """
+    from itma.data.doctor import examine
+    from itma.files import write_text
+
+    diagnosis = examine(name, root, pictures=not no_pictures, progress=_bars(context))
+    if file is not None:
+        write_text(file, diagnosis.to_json())
+    click.echo(str(diagnosis))
+    context.exit(0 if diagnosis.healthy else 1)
+
+
+@cli.command()
 def models() -> None:
     """List the models that can be trained."""
     from itma.model.composers import REGISTRY

@@ -26,6 +26,7 @@ from itma.data.images import (
     Preprocess,
     find_pictures,
     open_picture,
+    picture_size,
     to_pixels,
 )
 from itma.errors import ConfigError, DataError, PictureError
@@ -872,6 +873,14 @@ def test_order_is_kept_when_decoding_in_parallel(tmp_path: Path, monkeypatch: py
     pictures = stored(tmp_path, [Image.new("RGB", (side, side), (20 * i,) * 3) for i, side in enumerate(sides)])
     wanted = [0, 1, 2, 3, 11, 5, 4, 10, 9, 8, 7, 6, 0, 3]
     assert pictures.load(wanted, Preprocess(4, 4))[:, 0, 0, 0].tolist() == [20 * index for index in wanted]
+
+
+def test_the_size_of_a_picture_is_known_from_its_header_alone(tmp_path: Path) -> None:
+    scene(30, 20).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
+    assert picture_size(tmp_path / "whole.png") == picture_size(tmp_path / "cut.png") == scene(30, 20).size
+    with pytest.raises(PictureError, match=r"none\.png"):
+        picture_size(tmp_path / "none.png")
 
 
 @pytest.mark.realdata

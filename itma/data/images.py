@@ -138,6 +138,19 @@ def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> 
         raise PictureError(name, f"damaged or truncated ({error})") from error
 
 
+def picture_size(source: str | Path | bytes) -> tuple[int, int]:
+    """Width and height in pixels, as stored, from the header alone; what follows it may be damaged.
+
+    Raises:
+        PictureError: there is no file, or its header is that of no picture.
+    """
+    try:
+        with _header_read(source) as image:
+            return image.size
+    except Exception as error:  # as in `open_picture`
+        raise PictureError(_name(source), f"not a picture, or damaged ({error})") from error
+
+
 def _name(source: Source) -> str:
     if isinstance(source, bytes):
         return f"<{len(source):,} bytes>"

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -132,6 +132,35 @@ def galleries(root: Path, split: str) -> dict[str, np.ndarray]:
     """
     entries = _entries(root, split)
     return _galleries(entries, _names(entries))
+
+
+def written(root: Path, split: str, found: Split) -> Iterator[tuple[int, str, tuple[str, str]]]:
+    """Each row of the captions files once: its number in the table of `load`, where it stands, and its captions."""
+    triplets = found.triplets
+    rows = range(len(triplets))
+    if found.protocols:  # the table holds further ways to ask
+        rows = range(sum(len(task.rows) for task in found.protocol().tasks))
+    places = Counter[str]()
+    for row in rows:
+        category = triplets.kinds[row]
+        places[category] += 1
+        yield row, f"cap.{category}.{split}.json row {places[category]:,}", parted(triplets.feedback[row])
+
+
+def counts(root: Path, split: str) -> dict[str, int]:
+    """What there is of what `PUBLISHED` counts.
+
+    Raises:
+        UnknownNameError, DataError: see `load`.
+    """
+    entries = _entries(root, split)
+    number = {name: index for index, name in enumerate(_names(entries))}
+    queries = {category: _queries(root, category, split, own, number) for category, own in entries.items()}
+    return {
+        **{f"{category} queries": len(rows) for category, rows in queries.items()},
+        **{f"{category} split entries": len(own) for category, own in entries.items()},
+        "distinct pictures": len(number),
+    }
 
 
 def joined(first: str, second: str) -> str:

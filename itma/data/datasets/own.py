@@ -144,6 +144,14 @@ def _protocol(triplets: Triplets, mentioned: int, shared: int, source: str) -> P
     return Protocol("own", "; ".join(about), (Task("", np.arange(rows), np.arange(pictures)),))
 
 
+def written(root: Path, split: str, found: Split) -> Iterator[tuple[int, str, tuple[str]]]:
+    """Each row of one split: its number in the table of `load`, the line where it stands, and its sentence."""
+    path = _file(root)
+    rows = (triplet for triplet in _triplets(read_table(path)) if triplet.split == split)
+    for number, triplet in enumerate(rows):
+        yield number, f"{path.name} line {triplet.row.line:,}", (triplet.feedback,)
+
+
 def for_testing(reference: str) -> bool:
     """Whether a reference belongs to the tenth for testing, by its name alone.
 
