@@ -290,12 +290,12 @@ def _labels(plain: Any, pictures: int, where: str) -> np.ndarray:
     labels = _list(plain, where)
     if len(labels) != pictures:
         raise DataError(f"{where}: {len(labels):,} for {pictures:,} pictures; expected one each; {_WAY_OUT}")
-    if all(type(label) is int and abs(label) < 2**62 for label in labels):
-        return np.array(labels, dtype=np.int64)
-    wrong = next((label for label in labels if type(label) is not str), None)
-    if wrong is not None:
-        raise DataError(f"{where}: {_short(wrong)} is no label; expected whole numbers or texts; {_WAY_OUT}")
-    return np.unique(np.array(labels), return_inverse=True)[1].astype(np.int64)
+    if labels and all(type(label) is str for label in labels):
+        return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    for label in labels:
+        if type(label) is not int or abs(label) >= 2**62:
+            raise DataError(f"{where}: {_short(label)} is no label; expected whole numbers, or texts; {_WAY_OUT}")
+    return np.array(labels, dtype=np.int64)
 
 
 def _list(plain: Any, where: str) -> list[Any]:
@@ -309,11 +309,11 @@ def _list(plain: Any, where: str) -> list[Any]:
 
 
 def _short(value: Any) -> str:
-    """A value from the file for a message; others than texts and numbers by their type, however deep they are."""
+    """A value from the file for a message; what may be long or deep by its type."""
     if value is None:
         return "missing"
     if isinstance(value, str):
         return repr(value[:40])
     if isinstance(value, int | float) and abs(value) < 1e9:
         return repr(value)
-    return f"a {type(value).__name__}"
+    return f"of type {type(value).__name__}"

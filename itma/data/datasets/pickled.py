@@ -3,9 +3,12 @@
 A pickle is a small program: opened the usual way it imports and calls what it likes. CSS's annotation, written by
 Python 2, needs very little of that: one numpy array around one object of lists, dictionaries, texts and numbers. Here
 the few names that such a file may use stand for values of this module, which only check and keep what they are given;
-no function or class from elsewhere, numpy's included, ever reaches the pickle.
+no function or class from elsewhere, numpy's included, ever reaches the pickle. Its instructions are carried out by
+Python's own unpickler written in Python, twice as slow as the one in C, which a file of a few bytes can make take tens
+of gigabytes or crash.
 """
 
+import io
 import math
 import pickle
 import re
@@ -20,6 +23,18 @@ from itma.errors import DataError
 
 _OBJECT = re.compile(r"\|?O[48]?")
 _NUMBER = re.compile(r"[|<>=]?(b1|[iu][1248]|f[248])")
+_CODES = b"".join(
+    [
+        *(pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.MARK, pickle.GLOBAL, pickle.STACK_GLOBAL),
+        *(pickle.REDUCE, pickle.BUILD, pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE),
+        *(pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG1, pickle.BINFLOAT),
+        *(pickle.BINSTRING, pickle.SHORT_BINSTRING, pickle.BINUNICODE, pickle.SHORT_BINUNICODE),
+        *(pickle.BINBYTES, pickle.SHORT_BINBYTES),
+        *(pickle.EMPTY_LIST, pickle.APPEND, pickle.APPENDS, pickle.EMPTY_DICT),
+        *(pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
+        *(pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE, pickle.BINGET, pickle.LONG_BINGET),
+    ]
+)
 _ORDERS: tuple[Literal["<", ">", "=", "|"], ...] = ("<", ">", "=", "|")
 
 
@@ -37,12 +52,12 @@ def read_pickled_npy(path: Path, way_out: str) -> Any:
             or class that such a file does not need, as one that is made to run code would.
     """
     try:
-        with path.open("rb") as file:
-            _check_header(file)
-            array = _Unpickler(file, encoding="latin-1").load()
-            if not isinstance(array, PickledArray) or array.shape != ():
-                raise pickle.UnpicklingError("expected one object in an array without dimensions")
-            return array.value
+        file = _Bytes(path.read_bytes())
+        _check_header(file)
+        array = _Unpickler(file, encoding="latin-1").load()
+        if not isinstance(array, PickledArray) or array.shape != ():
+            raise pickle.UnpicklingError("expected one object in an array without dimensions")
+        return array.value
     except FileNotFoundError as error:
         raise DataError(f"the file {str(path)!r} does not exist; {way_out}") from error
     except OSError as error:
@@ -53,7 +68,18 @@ def read_pickled_npy(path: Path, way_out: str) -> Any:
             f"this machine, so it was not opened; {way_out}"
         ) from error
     except Exception as error:  # a damaged pickle may raise anything; nothing of it has run
-        raise DataError(f"{str(path)!r} is damaged or was cut off: {str(error)[:200]}; {way_out}") from error
+        problem = str(error)[:200] or "it ends too early"
+        raise DataError(f"{str(path)!r} is damaged or was cut off: {problem}; {way_out}") from error
+
+
+class _Bytes(io.BytesIO):
+    """A file whose lines end: what was cut off within a name would else be taken for another name."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n"):
+            raise EOFError
+        return line
 
 
 class _RefusedError(pickle.UnpicklingError):
@@ -73,9 +99,37 @@ def _check_header(file: BinaryIO) -> None:
         raise ValueError(f"expected one object, found an array of shape {shape} and type {dtype}")
 
 
-class _Unpickler(pickle.Unpickler):
+class _Instructions(dict[int, Callable[[Any], None]]):
+    """Those that plain values and arrays need; others would call, look up or load more."""
+
+    def __missing__(self, code: int) -> NoReturn:
+        raise pickle.UnpicklingError(f"an instruction that no annotation needs (byte {code:#04x})")
+
+
+class _Unpickler(pickle._Unpickler):
+    stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
+    dispatch = _Instructions((code, pickle._Unpickler.dispatch[code]) for code in _CODES)
+
     def find_class(self, module: str, name: str) -> Any:
         return _stand_in(f"{module}.{name}")
+
+    def load_setitem(self) -> None:
+        """Dictionaries have texts and numbers as keys: to hash others, deeply nested, may crash Python."""
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set([key, value])
+
+    def load_setitems(self) -> None:
+        self._set(self.pop_mark())
+
+    def _set(self, items: list[Any]) -> None:
+        held = self.stack[-1]
+        if type(held) is not dict or not all(isinstance(key, str | int) for key in items[::2]):
+            raise pickle.UnpicklingError("a dictionary whose keys are neither texts nor numbers")
+        held.update(zip(items[::2], items[1::2], strict=True))
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
 
 
 class _StandIn:
@@ -107,6 +161,8 @@ class PickledArray:
         _, shape, kind, columns_first, data = state
         if not isinstance(kind, _Type) or not isinstance(shape, tuple) or not all(type(n) is int for n in shape):
             raise pickle.UnpicklingError("an array without shape and type")
+        if len(shape) > 2:
+            raise pickle.UnpicklingError(f"an array of {len(shape)} dimensions; expected two at most")
         if kind.dtype is None:
             if len(shape) > 1 or not isinstance(data, list) or len(data) != math.prod(shape):
                 raise pickle.UnpicklingError("an array of objects whose shape is another than theirs")
