@@ -74,6 +74,8 @@ def load(config: DataConfig, split: str, *, progress: bool = False, device: torc
     if config.root is None:
         raise DataError(f"say where {config.name} is on this machine: --root DIR (data.root in settings)")
     found, coverage = complete(datasets.load(config.name, config.root, split))
+    if not coverage.kept:
+        raise DataError(f"{found.triplets.name}: {coverage}; there is nothing to work on")
     if coverage.missing:
         log.warning("%s: %s; itma doctor says more", found.triplets.name, coverage)
     if split == "train" and coverage.share < config.coverage:
@@ -82,8 +84,6 @@ def load(config: DataConfig, split: str, *, progress: bool = False, device: torc
             f"{config.coverage:.0%}. Get the pictures that are missing, or train on what there is: --set "
             f"data.coverage={max(0, int(100 * coverage.share)) / 100:g}"
         )
-    if not coverage.kept:
-        raise DataError(f"{found.triplets.name}: {coverage}; there is nothing to work on")
     return found
 
 
