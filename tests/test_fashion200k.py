@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.data.datasets.fashion200k import Groups, captions, counts, feedback, load, parents, plain, siblings
+from itma.data.datasets import fashion200k
+from itma.data.datasets.fashion200k import PUBLISHED, Groups, counts, feedback, load, plain, siblings
 from itma.errors import DataError, UnknownNameError
 
 TRAIN = """\
@@ -131,6 +132,87 @@ def test_wrong_input_is_named(root: Path) -> None:
         load(root, "train")
     (root / "labels/dress_train_detect_all.txt").unlink()
     with pytest.raises(DataError, match=r"no files named '<category>_train_detect_all\.txt'; found: skirt_test"):
+        load(root, "train")
+
+
+def test_samples_are_drawn_with_the_published_chances(tmp_path: Path) -> None:
+    texts = ["a b", "a c", "a c", "d b", "e b", "a b"]
+    (tmp_path / "labels").mkdir()
+    rows = "".join(f"women/{number}.jpeg\t1\t{text}\n" for number, text in enumerate(texts))
+    (tmp_path / "labels/x_train_detect_all.txt").write_text(rows)
+    triplets = load(tmp_path, "train").triplets
+    drawn = triplets.drawn(np.zeros(20_000, dtype=np.int64), np.random.default_rng(0))
+    shares = np.bincount(drawn.targets, minlength=6) / 20_000
+    # Of "a b", parent "a" has two captions and "b" three: both are as likely before the own caption is drawn again.
+    other, each = 1 / 2 * 1 / 2, 1 / 2 * 1 / 3
+    wanted = np.array([0, other / 2, other / 2, each, each, 0]) / (other + 2 * each)
+    assert shares == pytest.approx(wanted, abs=0.02)
+
+
+def test_the_examples_of_the_table_are_samples_and_always_the_same(root: Path) -> None:
+    one, again = load(root, "train").triplets, load(root, "train").triplets
+    assert one.feedback == again.feedback and one.targets.tolist() == again.targets.tolist()
+    assert (one.labels[one.references] != one.labels[one.targets]).all()
+
+
+def test_captions_and_counts_are_told(root: Path) -> None:
+    assert fashion200k.captions(root, "test") == {
+        "women/t/1.jpeg": "blue 3dotmark5 skirt",
+        "women/t/2.jpeg": "red 3dotmark5 skirt",
+        "women/t/3.jpeg": "red 3dotmark5 skirt",
+    }
+    assert counts(root, "test") == {"pictures": 3, "queries": 2} and counts(root, "train") == {"pictures": 5}
+    assert set(PUBLISHED["test"]) == {"pictures", "queries"}
+
+
+def test_a_picture_that_is_listed_again_is_kept_and_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (root / "labels/top_test_detect_all.txt").write_text("women/t/1.jpeg\t0.9\tgreen top\n")
+    triplets = load(root, "test").triplets
+    assert len(triplets.labels) == 4 and triplets.references.tolist() == [3, 1]  # the last one, as published
+    assert "1 lines of test name a picture again" in caplog.text
+
+
+def test_odd_names_and_captions_stay_as_they_are(root: Path) -> None:
+    name = "women/100%25 silk, red/" + "x" * 225 + ".jpeg"
+    (root / "labels/dress_train_detect_all.txt").write_text(
+        TRAIN + f"{name}\t0.9\t  womenâ\x80\x99s silk dress  \textra\n"
+    )
+    assert fashion200k.captions(root, "train")[name] == "womenâ\x80\x99s silk dress"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("women/x.jpeg\t0.9\t ", "the picture 'women/x.jpeg' has no caption"),
+        ("women/x.jpeg\t0.9", "expected path, score and caption with tabs between, found 'women/x.jpeg"),
+        ("../x.jpeg\t0.9\tred", "'../x.jpeg' is not a path such as"),
+        ("/etc/x.jpeg\t0.9\tred", "'/etc/x.jpeg' is not a path such as"),
+        ("\t0.9\tred", "'' is not a path such as"),
+        ("a\0b.jpeg\t0.9\tred", "'a\\x00b.jpeg' is not a path such as"),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_named(root: Path, line: str, problem: str) -> None:
+    (root / "labels/dress_train_detect_all.txt").write_text(TRAIN + line + "\n")
+    with pytest.raises(DataError) as error:
+        load(root, "train")
+    assert f"dress_train_detect_all.txt', row 6: {problem}" in str(error.value) and "get the label" in str(error.value)
+
+
+def test_a_query_from_a_picture_to_itself_is_named(root: Path) -> None:
+    (root / "test_queries.txt").write_text("\nwomen/t/1.jpeg women/t/1.jpeg\n")
+    with pytest.raises(DataError, match=r"row 2: reference and target are one picture, 'women/t/1\.jpeg'"):
+        load(root, "test")
+    (root / "test_queries.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"test_queries\.txt' holds no queries; get it from"):
+        load(root, "test")
+
+
+def test_labels_that_teach_nothing_are_named(root: Path) -> None:
+    (root / "labels/dress_train_detect_all.txt").write_text("women/x.jpeg\t0.9\tred dress\n")
+    with pytest.raises(DataError, match=r"no two of the 1 captions in '.*labels' differ in one word"):
+        load(root, "train")
+    (root / "labels/dress_train_detect_all.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"the label files of train in '.*labels' are empty"):
         load(root, "train")
 
 

@@ -1,6 +1,8 @@
 """MIT-States: folders are adjectives and nouns, and a query asks for the same noun in another state."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +108,69 @@ def test_samples_are_a_pure_function_of_their_seed(root: Path) -> None:
     triplets = load(root, "train").triplets
     one, again = (triplets.drawn(np.arange(6), np.random.default_rng(5)) for _ in range(2))
     assert one.targets.tolist() == again.targets.tolist() and one.feedback == again.feedback
+
+
+def test_neighbouring_samples_of_one_reference_differ_however_many_stand_together(root: Path) -> None:
+    triplets = load(root, "train").triplets
+    feedback = triplets.drawn(np.zeros(200, dtype=np.int64), np.random.default_rng(0)).feedback
+    assert all(one != other for one, other in pairwise(feedback)) and set(feedback) == {"ripe", "sliced"}
+
+
+def test_a_noun_of_two_states_has_one_answer(tmp_path: Path) -> None:
+    (tmp_path / "files.txt").write_text("ripe pear/1.jpg\ncut pear/1.jpg\n")
+    samples = load(tmp_path, "train").triplets
+    drawn = samples.drawn(np.arange(4), np.random.default_rng(0))
+    assert drawn.feedback == ["ripe", "ripe", "cut", "cut"] and drawn.targets.tolist() == [1, 1, 0, 0]
+
+
+def test_every_other_state_is_as_likely_as_the_next(tmp_path: Path) -> None:
+    states = [("a", 1), ("b", 5), ("c", 2), ("d", 1)]
+    (tmp_path / "files.txt").write_text("".join(f"{s} pear/{n}.jpg\n" for s, count in states for n in range(count)))
+    triplets = load(tmp_path, "train").triplets
+    rows = np.tile(np.flatnonzero(triplets.references == 6)[:1], 20_000)
+    drawn = triplets.drawn(np.stack([rows, np.zeros_like(rows)], 1).reshape(-1), np.random.default_rng(0))
+    shares = np.bincount(drawn.targets[::2], minlength=9) / 20_000  # of c, with another reference between
+    assert shares == pytest.approx(np.array([1 / 3, *[1 / 15] * 5, 0, 0, 1 / 3]), abs=0.02)
+
+
+def test_pictures_that_are_not_there_are_not_drawn(root: Path) -> None:
+    triplets = load(root, "train").triplets
+    present = np.array([True, True, False, True, True])
+    triplets = replace(triplets, present=present)
+    for seed in range(20):
+        samples = triplets.drawn(np.arange(2), np.random.default_rng(seed))
+        assert present[samples.targets].all() and samples.feedback[0] != samples.feedback[1]
+
+
+def test_the_examples_of_the_table_hold_every_adjective(tmp_path: Path) -> None:
+    states = "cut fresh mashed old ripe sliced young".split()
+    (tmp_path / "files.txt").write_text("".join(f"{state} pear/{n}.jpg\n" for state in states for n in range(9)))
+    one, again = load(tmp_path, "train").triplets, load(tmp_path, "train").triplets
+    assert set(one.feedback) == set(states)  # the words that a model will know come from them
+    assert one.feedback == again.feedback and one.targets.tolist() == again.targets.tolist()
+
+
+def test_what_is_no_picture_is_left_out_and_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    wanted = list(load(root, "train").triplets.pictures.names)
+    for name in ("ripe apple/Thumbs.db", "ripe apple/.DS_Store", "sliced apple/notes.txt"):
+        (root / "images" / name).touch()
+    (root / "images" / "read me").touch()
+    (root / "images" / "ripe apple" / "3.JPG").touch()
+    assert list(load(root, "train").triplets.pictures.names) == sorted([*wanted, "ripe apple/3.JPG"])
+    assert "2 files do not end in .jpg and are left out, e.g. ripe apple/Thumbs.db" in caplog.text
+    assert "1 pictures of train are no references, since their nouns have one adjective only (boat)" in caplog.text
+
+
+def test_a_listing_that_repeats_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "files.txt").write_text("ripe fig/1.jpg\n\nripe fig/2.jpg\nripe fig/1.jpg\n")
+    with pytest.raises(DataError, match=r"row 4: 'ripe fig/1\.jpg' already stands in row 1"):
+        load(tmp_path, "test")
+
+
+def test_a_folder_of_three_words_is_refused(root: Path) -> None:
+    (root / "images" / "very ripe fig").mkdir()
+    with pytest.raises(DataError, match="very ripe fig' is not named '<adjective> <noun>'; rename it"):
+        load(root, "test")
 
 
 def test_a_protocol_of_some_nouns_asks_and_ranks_only_them(tmp_path: Path) -> None:
