@@ -17,6 +17,7 @@ from itma.data.images import FilePictures, MemoryPictures
 from itma.data.sources import DataConfig, complete, load
 from itma.data.triplets import UNKNOWN_TARGET, Rows, Split, Triplets, by_label, covered
 from itma.errors import ConfigError, DataError, UnknownNameError
+from itma.measure.evaluate import score
 from tests import made_up
 
 CATEGORIES = ("dress", "shirt", "toptee")
@@ -209,6 +210,19 @@ def test_rows_whose_targets_are_drawn_need_only_their_reference() -> None:
     assert kept.triplets.present is not None and kept.triplets.present.tolist() == (~missing).tolist()
 
 
+def test_rows_that_could_never_be_drawn_are_left_out_before_training() -> None:
+    def only_the_next(triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
+        references = triplets.references[rows]
+        return Rows(references, (references + 1) % 6, ["next"] * len(rows))
+
+    missing = np.array([False, False, True, False, False, False])
+    kept, coverage = covered(Split(replace(table(), draw=only_the_next), {}), missing)
+    assert kept.triplets.references.tolist() == [0, 3, 4, 5]  # 1 leads to 2 alone, 2 is not there
+    assert coverage.kept == 4
+    samples = kept.triplets.drawn(np.arange(4), np.random.default_rng(0))
+    assert not missing[samples.targets].any()
+
+
 # -- coverage ---------------------------------------------------------------------------------------------------------
 
 
@@ -224,6 +238,18 @@ def test_covered_keeps_what_can_be_used_and_counts_the_rest() -> None:
     assert kept.protocol().wanted == {"": 4}
     assert str(coverage) == "5 of 6 pictures are there, 2 of 4 rows can be used; missing: 2.png"
     assert coverage.share == 0.5
+
+
+def test_a_query_stays_where_another_picture_of_the_target_is_there() -> None:
+    labels = np.array([0, 1, 1, 2, 2, 0])
+    whole = Triplets("t/test", table().pictures, labels, np.array([0, 0, 3]), np.array([1, 3, 4]), ["a"] * 3)
+    kept, coverage = covered(Split(whole, {"by label": by_label(whole)}), np.array([0, 1, 0, 0, 1, 0], dtype=bool))
+    (task,) = kept.protocol().tasks
+    assert [kept.triplets.references[row] for row in task.rows] == [0, 0]  # the third leads to itself alone
+    assert kept.protocol().wanted == {"": 3} and coverage.kept == 3
+    rows = np.eye(6, dtype=np.float32)
+    report = score(kept.triplets, kept.protocol(), rows[kept.triplets.references], rows).report
+    assert report.queries == 2 and report.gallery == 4 and "2 of 3 queries" in str(report)
 
 
 def test_a_query_without_a_published_target_needs_only_its_reference() -> None:

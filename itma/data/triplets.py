@@ -31,7 +31,9 @@ Draw = Callable[["Triplets", np.ndarray, np.random.Generator], Rows]
 """Turns rows of a table into training samples, by a data set's published rule: the table, indices of its rows, and the
 only source of chance. Rows of one reference may stand side by side (see `itma.data.batches.Plan`)."""
 
-_DRAWS = 100
+_TRIES, _DRAWS = 30, 3_000
+"""Draws after which a row counts as having no target that is there; and, in training, after which it is an error. A row
+that passes the first has targets enough for the second to be next to impossible."""
 UNKNOWN_TARGET = -1
 """Stands for the target of a query whose target was never published."""
 
@@ -98,21 +100,39 @@ class Triplets:
         """
         if self.draw is None:
             return Rows(self.references[rows], self.targets[rows], [self.feedback[row] for row in rows.tolist()])
-        samples = self.draw(self, rows, random)
-        for _ in range(_DRAWS):
-            again = np.flatnonzero(~self.present[samples.targets]) if self.present is not None else np.zeros(0, int)
-            if not len(again):
-                return samples
-            targets, feedback = samples.targets.copy(), list(samples.feedback)
-            fresh = self.draw(self, rows[again], random)
-            targets[again] = fresh.targets
-            for place, sentence in zip(again.tolist(), fresh.feedback, strict=True):
-                feedback[place] = sentence
-            samples = Rows(samples.references, targets, feedback)
-        name = self.pictures.names[samples.references[again[0]]]
+        samples, pending = self._draws(rows, random, _DRAWS)
+        if not len(pending):
+            return samples
+        name = self.pictures.names[samples.references[pending[0]]]
         raise DataError(
             f"{self.name}: after {_DRAWS} draws there is no target with a picture for the reference {name!r}"
         )
+
+    def _draws(self, rows: np.ndarray, random: np.random.Generator, most: int) -> tuple[Rows, np.ndarray]:
+        """Samples, drawn anew where their target is not there, and the places where `most` draws found none."""
+        assert self.draw is not None
+        samples = self.draw(self, rows, random)
+        pending = (
+            np.zeros(0, dtype=np.int64) if self.present is None else np.flatnonzero(~self.present[samples.targets])
+        )
+        targets, feedback = samples.targets.copy(), list(samples.feedback)
+        for _ in range(most - 1):
+            if not len(pending):
+                break
+            fresh = self.draw(self, rows[pending], random)
+            targets[pending] = fresh.targets
+            for place, sentence in zip(pending.tolist(), fresh.feedback, strict=True):
+                feedback[place] = sentence
+            assert self.present is not None
+            pending = pending[~self.present[fresh.targets]]
+        return Rows(samples.references, targets, feedback), pending
+
+    def askable(self) -> np.ndarray:
+        """(rows,) bool: for which rows a few draws find a target that is there."""
+        found = np.ones(len(self), dtype=bool)
+        if self.draws_targets and len(self):
+            found[self._draws(np.arange(len(self)), np.random.Generator(np.random.PCG64(0)), _TRIES)[1]] = False
+        return found
 
     def only(self, rows: np.ndarray) -> "Triplets":
         """Some of the rows, over the same pictures.
@@ -250,28 +270,27 @@ def covered(split: Split, missing: np.ndarray) -> tuple[Split, Coverage]:
         missing: (pictures,) bool, true where a picture is not there.
     """
     triplets = split.triplets
-    known = triplets.targets != UNKNOWN_TARGET
-    usable = ~missing[triplets.references] & ~(known & missing[triplets.targets])
-    if triplets.draws_targets:
-        usable = ~missing[triplets.references]
     names = tuple(triplets.pictures.names[index] for index in np.flatnonzero(missing).tolist())
-    coverage = Coverage(len(missing), names, len(triplets), int(usable.sum()))
     if not names:
-        return split, coverage
+        return split, Coverage(len(missing), names, len(triplets), len(triplets))
+    triplets = replace(triplets, present=~missing)
+    usable = ~missing[triplets.references]
+    if triplets.draws_targets:
+        usable[usable] = triplets.only(np.flatnonzero(usable)).askable()
+    elif split.protocols:  # any picture of the target's label will do, see below
+        usable &= np.isin(triplets.labels[triplets.targets], triplets.labels[~missing])
+    else:
+        usable &= (triplets.targets == UNKNOWN_TARGET) | ~missing[triplets.targets]
+    coverage = Coverage(len(missing), names, len(triplets), int(usable.sum()))
     number = np.cumsum(usable) - 1  # of each row that stays
-    kept = replace(triplets.only(np.flatnonzero(usable)), present=~missing)
+    kept = triplets.only(np.flatnonzero(usable))
+    tasks = {
+        name: [_covered(task, triplets, usable) for task in found.tasks] for name, found in split.protocols.items()
+    }
     protocols = {
         name: replace(
             protocol,
-            tasks=tuple(
-                Task(
-                    task.name,
-                    number[task.rows[usable[task.rows]]],
-                    task.gallery[~missing[task.gallery]],
-                    None if task.removed is None else task.removed[usable[task.rows]],
-                )
-                for task in protocol.tasks
-            ),
+            tasks=tuple(replace(task, rows=number[task.rows]) for task in tasks[name]),
             wanted={task.name: protocol.wanted.get(task.name, len(task.rows)) for task in protocol.tasks},
         )
         for name, protocol in split.protocols.items()
@@ -334,3 +353,15 @@ class SomePictures:
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
         """See `Pictures.load`."""
         return self._pictures.load(self._chosen[np.asarray(indices)], preprocess)
+
+
+def _covered(task: Task, triplets: Triplets, usable: np.ndarray) -> Task:
+    """A task without the pictures that are not there, and without the queries that then have no target."""
+    assert triplets.present is not None
+    gallery = task.gallery[triplets.present[task.gallery]]
+    labels, removed = triplets.labels, task.references(triplets)
+    wanted = labels[triplets.targets[task.rows]]
+    there = np.bincount(labels[gallery], minlength=int(labels.max()) + 1)[wanted]
+    there -= np.isin(removed, gallery) & (labels[removed] == wanted)
+    asked = usable[task.rows] & (there > 0)
+    return Task(task.name, task.rows[asked], gallery, None if task.removed is None else task.removed[asked])
