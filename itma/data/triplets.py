@@ -277,16 +277,17 @@ def covered(split: Split, missing: np.ndarray) -> tuple[Split, Coverage]:
     usable = ~missing[triplets.references]
     if triplets.draws_targets:
         usable[usable] = triplets.only(np.flatnonzero(usable)).askable()
-    elif split.protocols:  # any picture of the target's label will do, see below
-        usable &= np.isin(triplets.labels[triplets.targets], triplets.labels[~missing])
-    else:
+    elif not split.protocols:
         usable &= (triplets.targets == UNKNOWN_TARGET) | ~missing[triplets.targets]
-    coverage = Coverage(len(missing), names, len(triplets), int(usable.sum()))
-    number = np.cumsum(usable) - 1  # of each row that stays
-    kept = triplets.only(np.flatnonzero(usable))
     tasks = {
         name: [_covered(task, triplets, usable) for task in found.tasks] for name, found in split.protocols.items()
     }
+    if tasks:
+        asked = np.concatenate([task.rows for some in tasks.values() for task in some])
+        usable = np.isin(np.arange(len(triplets)), asked)
+    coverage = Coverage(len(missing), names, len(triplets), int(usable.sum()))
+    number = np.cumsum(usable) - 1  # of each row that stays
+    kept = triplets.only(np.flatnonzero(usable))
     protocols = {
         name: replace(
             protocol,
@@ -356,7 +357,10 @@ class SomePictures:
 
 
 def _covered(task: Task, triplets: Triplets, usable: np.ndarray) -> Task:
-    """A task without the pictures that are not there, and without the queries that then have no target."""
+    """A task without the pictures that are not there, and without the queries that then have no target.
+
+    Any picture of the target's label will do.
+    """
     assert triplets.present is not None
     gallery = task.gallery[triplets.present[task.gallery]]
     labels, removed = triplets.labels, task.references(triplets)
