@@ -112,15 +112,9 @@ def _looked(splits: Iterable[Split], progress: bool) -> Mapping[Path, Inspected]
     """Every picture that is there, opened once however many splits it is in."""
     present: dict[Path, None] = {}
     for split in splits:
-        there = zip(_paths(split), _missing(split).tolist(), strict=True)
+        there = zip(_paths(split), split.triplets.pictures.missing().tolist(), strict=True)
         present |= dict.fromkeys(path for path, missing in there if path is not None and not missing)
     return inspect(list(present), progress=progress)
-
-
-def _missing(split: Split) -> np.ndarray:
-    pictures: Any = split.triplets.pictures
-    missing: np.ndarray = pictures.missing()
-    return missing
 
 
 def _paths(split: Split) -> list[Path | None]:
@@ -140,7 +134,7 @@ def _examined(module: Any, root: Path, name: str, split: Split, looked: Mapping[
         captions = [(where, caption) for _, where, own in rows for caption in own]
     categories: Mapping[str, np.ndarray] = module.galleries(root, name) if hasattr(module, "galleries") else {}
     seen = {index: looked[path] for index, path in enumerate(paths) if path is not None and path in looked}
-    return _Examined(name, split, rows, captions, categories, names, paths, _missing(split), seen)
+    return _Examined(name, split, rows, captions, categories, names, paths, split.triplets.pictures.missing(), seen)
 
 
 def _written(split: Split) -> Iterator[Written]:

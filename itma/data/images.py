@@ -299,6 +299,10 @@ class Pictures(Protocol):
         """Pictures `indices` as uint8 (len(indices), 3, preprocess.height, preprocess.width)."""
         ...
 
+    def missing(self) -> np.ndarray:
+        """(pictures,) bool: which pictures are not there."""
+        ...
+
 
 @dataclass(frozen=True)
 class MemoryPictures:
@@ -315,6 +319,10 @@ class MemoryPictures:
         """See `Pictures.load`."""
         return preprocess.fitted(self.pixels[torch.as_tensor(indices, dtype=torch.long)])
 
+    def missing(self) -> np.ndarray:
+        """See `Pictures.missing`: none."""
+        return np.zeros(len(self.names), dtype=bool)
+
 
 @dataclass(frozen=True)
 class FilePictures:
@@ -328,7 +336,7 @@ class FilePictures:
             raise DataError(f"{len(self.names)} names were given for {len(self.paths)} picture files")
 
     def missing(self) -> np.ndarray:
-        """(pictures,) bool: which files are not there."""
+        """See `Pictures.missing`: those whose files are not there."""
         listed: dict[Path, frozenset[str]] = {}
         absent = np.zeros(len(self.paths), dtype=bool)
         for index, path in enumerate(self.paths):

@@ -1,6 +1,5 @@
 """Picture files looked at one by one, for what is wrong with them."""
 
-import hashlib
 import os
 import stat
 from collections import Counter
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from itma.data.images import open_picture, picture_size
 from itma.errors import PictureError
+from itma.files import file_sum
 from itma.progress import bar
 
 
@@ -69,8 +69,7 @@ def _inspected(path: Path, length: int, *, twins: frozenset[int]) -> Inspected:
     try:
         open_picture(path, at_least=(1, 1))  # a JPEG is read to its end even so, but unfolded into few pixels
         width, height = picture_size(path)
-        with path.open("rb") as file:
-            sum_ = hashlib.file_digest(file, "sha256").hexdigest() if length in twins else None
+        sum_ = file_sum(path) if length in twins else None
     except PictureError as error:
         return Inspected(length, error.reason)
     except OSError as error:

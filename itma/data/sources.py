@@ -9,7 +9,7 @@ import torch
 
 from itma.data import datasets
 from itma.data.cache import cached
-from itma.data.images import FilePictures, Preprocess
+from itma.data.images import Preprocess
 from itma.data.triplets import Coverage, Split, by_label, covered
 from itma.errors import ConfigError, DataError, UnknownNameError
 
@@ -97,9 +97,7 @@ def kept(split: Split, config: DataConfig, preprocess: Preprocess) -> Split:
 
 def complete(split: Split) -> tuple[Split, Coverage]:
     """A split without what needs pictures that are not there, and how much of it that leaves."""
-    pictures = split.triplets.pictures
-    assert isinstance(pictures, FilePictures) or hasattr(pictures, "missing")
-    return covered(split, pictures.missing())
+    return covered(split, split.triplets.pictures.missing())
 
 
 def _shapes(config: DataConfig, split: str, progress: bool, device: torch.device | None) -> Split:

@@ -355,6 +355,11 @@ class SomePictures:
         """See `Pictures.load`."""
         return self._pictures.load(self._chosen[np.asarray(indices)], preprocess)
 
+    def missing(self) -> np.ndarray:
+        """See `Pictures.missing`."""
+        missing: np.ndarray = self._pictures.missing()[self._chosen]
+        return missing
+
 
 def _covered(task: Task, triplets: Triplets, usable: np.ndarray) -> Task:
     """A task without the pictures that are not there, and without the queries that then have no target.

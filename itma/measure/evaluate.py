@@ -74,7 +74,7 @@ class Evaluation:
             ranked = torch.as_tensor(task.gallery)
             if self.protocol.without_reference:
                 ranked = ranked[ranked != int(references[place])]
-            scores = self.gallery[ranked.to(self.gallery.device)] @ self.queries[row]
+            scores = (self.gallery @ self.queries[row])[ranked.to(self.gallery.device)]
             order = scores.sort(descending=True, stable=True)
             found.append((ranked[order.indices[:k].cpu()].tolist(), order.values[:k].tolist()))
         return found
