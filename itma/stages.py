@@ -220,7 +220,10 @@ def _learn(
     else:
         learning, test = (Split(part, {"by label": by_label(part)}) for part in triplets)
     rows, validation = hold_out(learning.triplets, settings.train.hold_out, seed=settings.train.seed)
-    model = Retriever.build(settings.model, rows.feedback, seed=settings.train.seed)
+    if resume:  # what pretrained parts came from may be gone
+        model = Retriever.load(folder, which="last")
+    else:
+        model = Retriever.build(settings.model, rows.feedback, seed=settings.train.seed)
     model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not resume and int(os.environ.get("RANK", 0)) == 0:
         write_settings(folder, {**to_plain(settings), "made with": environment(place)})

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tokenizers
 import torch
@@ -43,18 +43,32 @@ class Tokenizer:
     [[True, True], [True, False]]
 
     Args:
-        core: a tokenizer of the `tokenizers` library; its padding token has the id 0.
-        max_words: sentences are cut after so many tokens.
+        core: a tokenizer of the `tokenizers` library; id 0 fills up the rows of a batch.
+        max_words: sentences are cut after so many tokens, special ones included.
+        keep_unknown: whether a word that is not known is read as the one unknown word, or left out.
+        special_tokens: whether the marks that the core puts around a sentence are wanted.
     """
 
-    def __init__(self, core: tokenizers.Tokenizer, max_words: int = MAX_WORDS) -> None:
-        if max_words < 1:
-            raise ConfigError(f"max_words={max_words} must be at least 1")
+    def __init__(
+        self,
+        core: tokenizers.Tokenizer,
+        max_words: int = MAX_WORDS,
+        *,
+        keep_unknown: bool = False,
+        special_tokens: bool = False,
+    ) -> None:
+        if max_words < 1 + 2 * special_tokens:
+            raise ConfigError(f"max_words={max_words} must be at least {1 + 2 * special_tokens}")
         self._core, self.max_words = core, max_words
+        self.keep_unknown, self.special_tokens = keep_unknown, special_tokens
 
     @classmethod
-    def fit(cls, sentences: Iterable[str], *, max_words: int = MAX_WORDS) -> "Tokenizer":
+    def fit(cls, sentences: Iterable[str], **reading: Any) -> "Tokenizer":
         """A tokenizer that knows every word of `sentences`; frequent words first, then by alphabet.
+
+        Args:
+            sentences: what to learn the words from.
+            reading: `max_words` and the others, as for `Tokenizer`.
 
         Raises:
             DataError: there is no word in any of the sentences.
@@ -70,7 +84,7 @@ class Tokenizer:
         )
         core.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
         counts: dict[str, int] = {}
-        blank = cls(core)
+        blank = cls(core, **reading)
         for sentence in sentences:
             for word in blank.words(sentence):
                 counts[word] = counts.get(word, 0) + 1
@@ -79,7 +93,34 @@ class Tokenizer:
         ordered = sorted(counts, key=lambda word: (-counts[word], word))
         vocabulary = {word: index for index, word in enumerate([PADDING, UNKNOWN, *ordered])}
         core.model = tokenizers.models.WordLevel(vocabulary, unk_token=UNKNOWN)
-        return cls(core, max_words)
+        return blank
+
+    @classmethod
+    def published(cls, words: Sequence[str], **reading: Any) -> "Tokenizer":
+        """The tokenizer of TIRG's and MAAF's code, for words in the order of their ids.
+
+        What is not ASCII and all of ASCII's punctuation is dropped, letters become small, words stand between blanks.
+
+        >>> Tokenizer.published(["<UNK>", "red"], keep_unknown=True)(["Café-red, RED!"]).ids.tolist()
+        [[0, 1]]
+
+        Args:
+            words: the first is the unknown word, which has the id 0, as padding has.
+            reading: `max_words` and the others, as for `Tokenizer`.
+        """
+        vocabulary = {word: index for index, word in enumerate(words)}
+        core = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=words[0]))
+        regex, replace = tokenizers.Regex, tokenizers.normalizers.Replace
+        core.normalizer = tokenizers.normalizers.Sequence(
+            [
+                replace(regex(r"[^\x00-\x7f]"), ""),
+                tokenizers.normalizers.Lowercase(),
+                replace(regex(r"[!-/:-@\[-`{-~]"), ""),
+                replace(regex(r"[\x1c-\x1f]"), " "),  # blanks to Python, not to the library
+            ]
+        )
+        core.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+        return cls(core, **reading)
 
     @property
     def vocabulary(self) -> dict[str, int]:
@@ -91,30 +132,49 @@ class Tokenizer:
 
     def words(self, sentence: str) -> list[str]:
         """The words of a sentence as the tokenizer sees them, known or not."""
-        plain = self._core.normalizer.normalize_str(sentence)
-        return [word for word, _ in self._core.pre_tokenizer.pre_tokenize_str(plain)]
+        normalizer, splitter = self._core.normalizer, self._core.pre_tokenizer
+        plain = sentence if normalizer is None else normalizer.normalize_str(sentence)
+        return [plain] if splitter is None else [word for word, _ in splitter.pre_tokenize_str(plain)]
 
     def unknown(self, sentence: str) -> list[str]:
-        """Those words of a sentence that training never saw."""
-        return [word for word in self.words(sentence) if self._core.token_to_id(word) is None]
+        """Those words of a sentence that the tokenizer does not know."""
+        mark = self._unknown_id
+        return [
+            word
+            for word in self.words(sentence)
+            if mark is not None and mark in self._core.encode(word, add_special_tokens=False).ids
+        ]
+
+    @property
+    def _unknown_id(self) -> int | None:
+        mark = getattr(self._core.model, "unk_token", None)
+        return None if mark is None else self._core.token_to_id(mark)
 
     def __call__(self, sentences: Sequence[str]) -> Tokens:
-        """Number the known words of a batch of sentences.
+        """Number the words of a batch of sentences.
 
-        Words that training never saw are left out: their features would be the noise the network began with. A
-        sentence without known words gives an empty row. A sentence of more than `max_words` words is cut, with a
-        warning in the log.
+        Words that are not known are left out, unless `keep_unknown`: the features of a word that training never saw
+        would be the noise the network began with. A sentence without words gives an empty row. A sentence of more
+        than `max_words` tokens is cut, with a warning in the log; its closing mark, where it has one, stays.
         """
-        unknown = self._core.token_to_id(UNKNOWN)
-        rows = [[word for word in row.ids if word != unknown] for row in self._core.encode_batch(list(sentences))]
-        cut = sum(len(row) > self.max_words for row in rows)
+        skipped = None if self.keep_unknown else self._unknown_id
+        rows, cut = [], 0
+        for row in self._core.encode_batch(list(sentences), add_special_tokens=self.special_tokens):
+            ids = [word for word in row.ids if word != skipped]
+            marks = row.special_tokens_mask
+            if sum(marks) == len(marks):
+                ids = []
+            closing = next((place for place, mark in enumerate(reversed(marks)) if not mark), 0)
+            if len(ids) > self.max_words:
+                cut += 1
+                ids = ids[: self.max_words - closing] + ids[len(ids) - closing :]
+            rows.append(ids)
         if cut:
             log.warning("%d of %d sentences were cut after %d words", cut, len(rows), self.max_words)
-        rows = [row[: self.max_words] for row in rows]
         length = max([1, *map(len, rows)])
-        ids = torch.tensor([row + [0] * (length - len(row)) for row in rows], dtype=torch.int64).view(len(rows), length)
-        lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
-        return Tokens(ids, torch.arange(length)[None, :] < lengths[:, None])
+        ids_BT = torch.tensor([row + [0] * (length - len(row)) for row in rows], dtype=torch.int64)
+        lengths_B = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+        return Tokens(ids_BT.view(len(rows), length), torch.arange(length)[None, :] < lengths_B[:, None])
 
     def to_json(self) -> str:
         """The tokenizer as the text of a `tokenizer.json`."""
@@ -125,14 +185,18 @@ class Tokenizer:
         write_text(path, self.to_json())
 
     @classmethod
-    def load(cls, path: str | Path, *, max_words: int = MAX_WORDS) -> "Tokenizer":
+    def load(cls, path: str | Path, **reading: Any) -> "Tokenizer":
         """Read a `tokenizer.json`.
+
+        Args:
+            path: the file.
+            reading: `max_words` and the others, as for `Tokenizer`; the file does not hold them.
 
         Raises:
             RunError: the file is missing or damaged.
         """
         try:
-            return cls(tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8")), max_words)
+            return cls(tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8")), **reading)
         except FileNotFoundError as error:
             raise RunError(f"the tokenizer {str(path)!r} is missing") from error
         except Exception as error:  # the library raises bare Exception on damaged files

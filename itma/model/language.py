@@ -1,16 +1,19 @@
 """Words → word features.
 
-Shapes: B sentences, T words, D = `dim` features.
+Shapes: B sentences, T tokens, D = `dim` features, C features of the network before the last linear map.
 """
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 
-from itma.data.text import MAX_WORDS, Tokens
+from itma.data.text import MAX_WORDS, Tokenizer, Tokens
 from itma.errors import ConfigError
+from itma.model import pretrained
+from itma.model.transformer import Block, LayerNorm, sequence_sinusoids
 
 
 @dataclass(frozen=True)
@@ -19,23 +22,59 @@ class LanguageConfig:
 
     >>> LanguageConfig(kind="lstm", layers=2).layers
     2
+    >>> LanguageConfig(kind="pretrained", name="bert-base-uncased").max_words
+    64
     """
 
-    kind: Literal["lstm", "transformer"] = "lstm"
-    """An LSTM over the words (as published), or a small Transformer."""
+    kind: Literal["lstm", "transformer", "embeddings", "pretrained"] = "lstm"
+    """An LSTM over the words (as published), a small Transformer, the words' embeddings as they are, or a network that
+    others trained."""
     width: int = 128
-    """Features of a word's embedding and of the hidden state."""
+    """Features of a word's embedding and of the hidden state; a pretrained network has its own."""
     layers: int = 1
     dropout: float = 0.1
-    """Share of features dropped before the last linear map while training."""
+    """Share of features dropped before the last linear map, and within a Transformer, while training."""
     heads: int = 4
-    """Attention heads of the Transformer; an LSTM has none."""
+    """Attention heads of the Transformer."""
+    name: str | None = None
+    """Of a pretrained network: a local folder as `transformers` writes it, or a name on its hub, of BERT or another
+    text encoder, or of CLIP, whose text tower is taken. It brings its tokenizer."""
+    special_tokens: bool = True
+    """Whether a pretrained network's own marks, such as [CLS] and [SEP], stand around the sentence."""
+    unknown: Literal["skip", "keep"] = "skip"
+    """Words that training never saw are left out, or all read as one unknown word (as published)."""
+    max_words: int = MAX_WORDS
+    """Longer sentences are cut after so many tokens."""
 
     def __post_init__(self) -> None:
-        if min(self.width, self.layers, self.heads) < 1 or not 0 <= self.dropout < 1:
-            raise ConfigError(f"{self}: width, layers and heads must be ≥ 1 and dropout in [0, 1)")
+        if min(self.width, self.layers, self.heads, self.max_words) < 1 or not 0 <= self.dropout < 1:
+            raise ConfigError(f"{self}: width, layers, heads and max_words must be ≥ 1 and dropout in [0, 1)")
         if self.kind == "transformer" and self.width % self.heads:
             raise ConfigError(f"language.width={self.width} must be a multiple of language.heads={self.heads}")
+        if (self.kind == "pretrained") != (self.name is not None):
+            raise ConfigError(
+                f"language.kind={self.kind!r} with language.name={self.name!r}: a pretrained network needs a folder or "
+                "a name on the hub, and only it has one"
+            )
+
+    def tokenizer(self, sentences: Iterable[str]) -> Tokenizer:
+        """A new tokenizer: that of the pretrained network, or one that knows the words of `sentences`.
+
+        Raises:
+            ConfigError, DataError: the pretrained network brings none, or there is no word in any sentence.
+        """
+        if self.name is not None:
+            return Tokenizer(pretrained.open_tokenizer(self.name), **self.reading())
+        return Tokenizer.fit(sentences, **self.reading())
+
+    def reading(self) -> dict[str, Any]:
+        """How a tokenizer is to read, as arguments of `Tokenizer`."""
+        own = self.kind != "pretrained"
+        return {
+            "max_words": self.max_words,
+            "keep_unknown": self.unknown == "keep" or not own,
+            "special_tokens": self.special_tokens and not own,
+        }
 
 
 class Words(NamedTuple):
@@ -45,52 +84,167 @@ class Words(NamedTuple):
     mask_BT: torch.Tensor
     """True where there is a word."""
     sentence_BD: torch.Tensor
-    """One feature row for the whole sentence: the last word's (LSTM) or the mean (Transformer); 0 without words."""
+    """One feature row for the whole sentence: the last word's (LSTM, CLIP) or the mean; 0 without words."""
 
 
 class Language(nn.Module):
-    """Word embeddings, an LSTM or a Transformer over them, dropout and a linear map to `dim` features.
+    """A text network and a linear map to `dim` features, which is left out where the network has as many already.
 
-    The words of the published models are the LSTM's outputs (Vo et al. 2019; Huynh & Ly 2021).
-
-    Args:
-        config: which network.
-        vocabulary: number of token ids.
-        dim: features of a word in the answer.
+    Make one with `Language.build` or, from a saved model, with `Language.rebuilt`.
     """
 
-    def __init__(self, config: LanguageConfig, vocabulary: int, dim: int) -> None:
-        super().__init__()
-        self.config = config
-        self.embedding = nn.Embedding(vocabulary, config.width)
-        if config.kind == "lstm":
-            inner = config.dropout if config.layers > 1 else 0.0
-            self.network: nn.Module = nn.LSTM(
-                config.width, config.width, config.layers, batch_first=True, dropout=inner
-            )
-        else:
-            layer = nn.TransformerEncoderLayer(
-                config.width, config.heads, 2 * config.width, config.dropout, batch_first=True, norm_first=True
-            )
-            self.network = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
-            self.positions = nn.Parameter(0.02 * torch.randn(MAX_WORDS, config.width))
-        self.output = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.width, dim))
+    output: nn.Module
+    """What maps the network's features to those of the answer."""
+    reads_last: bool = False
+    """Whether the last word's feature stands for the sentence, because it has seen all others."""
+
+    @classmethod
+    def build(cls, config: LanguageConfig, vocabulary: int, dim: int) -> "Language":
+        """A new network, with the weights that `config` names where it is pretrained.
+
+        Args:
+            config: which network.
+            vocabulary: number of token ids.
+            dim: features of a word in the answer.
+
+        Raises:
+            ConfigError, DataError: a pretrained network that is not there, or that lacks weights.
+        """
+        if config.name is not None:
+            return _Pretrained(config, dim, pretrained.load_text_tower(config.name))
+        return _KINDS[config.kind](config, dim, vocabulary)
+
+    @classmethod
+    def rebuilt(
+        cls, config: LanguageConfig, vocabulary: int, dim: int, description: Mapping[str, Any] | None
+    ) -> "Language":
+        """As `build`, but a pretrained network comes from its `description`, to be filled by `load_state_dict`."""
+        if description is not None:
+            return _Pretrained(config, dim, pretrained.text_tower(description))
+        return _KINDS[config.kind](config, dim, vocabulary)
+
+    @property
+    def description(self) -> dict[str, Any] | None:
+        """The configuration of a pretrained network; nothing for the others, which `config` describes."""
+        return None
+
+    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """Token ids and mask → the network's features, (B, T, C); those of padding may be anything finite."""
+        raise NotImplementedError
 
     def forward(self, tokens: Tokens) -> Words:
         """Token ids and mask, each (B, T) → `Words`."""
         ids_BT, mask_BT = tokens
-        words_BTD = self.embedding(ids_BT)
-        if self.config.kind == "lstm":
-            words_BTD, _ = self.network(words_BTD)  # padding stands last, so no word sees it
-        else:
-            words_BTD = words_BTD + self.positions[: ids_BT.shape[1]]
-            hidden_BT = ~(mask_BT | (mask_BT.sum(1, keepdim=True) == 0))  # attention over nothing would be NaN
-            words_BTD = self.network(words_BTD, src_key_padding_mask=hidden_BT)
-        words_BTD = self.output(words_BTD) * mask_BT[:, :, None]
+        words_BTD = self.output(self.encode(ids_BT, mask_BT)) * mask_BT[:, :, None]
         count_B = mask_BT.sum(1)
-        if self.config.kind == "lstm":
+        if self.reads_last:
             last_B = (count_B - 1).clamp(min=0)
             sentence_BD = words_BTD[torch.arange(len(ids_BT), device=ids_BT.device), last_B]
         else:
             sentence_BD = words_BTD.sum(1) / count_B.clamp(min=1)[:, None]
         return Words(words_BTD, mask_BT, sentence_BD)
+
+
+class _Lstm(Language):
+    """The published language network: embeddings, an LSTM, dropout, a linear map (Vo et al. 2019)."""
+
+    reads_last = True
+
+    def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, config.width)
+        self.network = nn.LSTM(config.width, config.width, config.layers, batch_first=True)
+        self.output = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.width, dim))
+
+    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """See `Language`. Padding stands last, so no word sees it."""
+        words_BTC: torch.Tensor = self.network(self.embedding(ids_BT))[0]
+        return words_BTC
+
+
+class _Embeddings(Language):
+    """The words' embeddings, as MAAF's code has them."""
+
+    def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, config.width)
+        self.output = _to_dim(config, config.width, dim)
+
+    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """See `Language`."""
+        words_BTC: torch.Tensor = self.embedding(ids_BT)
+        return words_BTC
+
+
+class _Transformer(Language):
+    """Embeddings with fixed positions, pre-norm encoder layers as wide as they are, a layer norm: as in MAAF's code."""
+
+    def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.network = nn.ModuleList(
+            Block(config.width, config.heads, config.width, dropout=config.dropout) for _ in range(config.layers)
+        )
+        self.norm = LayerNorm(config.width)
+        self.output = _to_dim(config, config.width, dim)
+
+    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """See `Language`."""
+        words_BTC = self.embedding(ids_BT)
+        places_TC = sequence_sinusoids(words_BTC.shape[1], words_BTC.shape[2], words_BTC.device)
+        words_BTC = self.dropout(words_BTC + places_TC.to(words_BTC.dtype))
+        seen_BT = _somewhere(mask_BT)
+        for block in self.network:
+            words_BTC = block(words_BTC, seen_BT)
+        normed: torch.Tensor = self.norm(words_BTC)
+        return normed
+
+
+class _Pretrained(Language):
+    """A text encoder of `transformers`; of CLIP, each token's feature goes through the text projection.
+
+    CLIP's sentence is then its own text embedding: the projection of the end mark, which is the last token.
+    """
+
+    def __init__(self, config: LanguageConfig, dim: int, tower: Any) -> None:
+        super().__init__()
+        self.reads_last = hasattr(tower, "text_projection")
+        longest = getattr(tower.config, "max_position_embeddings", config.max_words)
+        if config.max_words > longest:
+            raise ConfigError(f"language.max_words={config.max_words}: {config.name!r} reads at most {longest} tokens")
+        self.network = tower
+        width = tower.config.projection_dim if self.reads_last else tower.config.hidden_size
+        self.output = _to_dim(config, width, dim)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """See `Language`."""
+        return pretrained.described(self.network)
+
+    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """See `Language`."""
+        words_BTC: torch.Tensor = self.network(
+            input_ids=ids_BT, attention_mask=_somewhere(mask_BT).long()
+        ).last_hidden_state
+        if self.reads_last:
+            words_BTC = self.network.text_projection(words_BTC)
+        return words_BTC
+
+
+def _to_dim(config: LanguageConfig, width: int, dim: int) -> nn.Module:
+    if width == dim:
+        return nn.Identity()
+    return nn.Sequential(nn.Dropout(config.dropout), nn.Linear(width, dim))
+
+
+def _somewhere(mask_BT: torch.Tensor) -> torch.Tensor:
+    """The mask, with all of a row that has no word: attention over nothing would be no number."""
+    return mask_BT | ~mask_BT.any(1, keepdim=True)
+
+
+_KINDS: dict[str, Callable[[LanguageConfig, int, int], Language]] = {
+    "lstm": _Lstm,
+    "embeddings": _Embeddings,
+    "transformer": _Transformer,
+}

@@ -27,7 +27,8 @@ FORMAT = 1
 WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "manifest.json"
 START_SCALE = 4.0
 """Length that embeddings are scaled to for the loss, before training (published value)."""
-PARTS = ("trunk", "language", "composer", "scale")
+PARTS = ("trunk", "language", "language.network", "composer", "scale")
+"""What can be frozen; `language.network` is the language network without its last linear map."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +72,18 @@ class Retriever(nn.Module):
         config: its shape.
         tokenizer: knows the words.
         trunk: the picture network.
+        language: the text network; absent where the composer reads no words.
     """
 
-    def __init__(self, config: RetrieverConfig, tokenizer: Tokenizer, trunk: Trunk) -> None:
+    def __init__(self, config: RetrieverConfig, tokenizer: Tokenizer, trunk: Trunk, language: Language | None) -> None:
         super().__init__()
         self.config, self.tokenizer, self.preprocess = config, tokenizer, config.preprocess
         composer = composer_named(config.composer)
-        self.trunk = trunk
-        self.language = Language(config.language, len(tokenizer), config.dim) if composer.reads_words else None
+        self.trunk, self.language = trunk, language
         grids = tuple(
-            (-(-config.preprocess.height // 2 ** (level + 1)), -(-config.preprocess.width // 2 ** (level + 1)))
-            for level in config.trunk.levels
+            trunk.grid(level, config.preprocess.height, config.preprocess.width) for level in config.trunk.levels
         )
-        self.composer = composer(config.options, Place(trunk.channels, grids, config.dim))
+        self.composer = composer(config.options, Place(trunk.channels, grids, config.dim, trunk.embeds))
         self.scale = nn.Parameter(torch.tensor(START_SCALE))
         self._frozen: tuple[str, ...] = ()
 
@@ -92,17 +92,25 @@ class Retriever(nn.Module):
         """A new model; `seed` decides its weights, `sentences` its words.
 
         Raises:
-            ConfigError, UnknownNameError, DataError: see `TrunkConfig`, `Tokenizer.fit`.
+            ConfigError, UnknownNameError, DataError: see `TrunkConfig`, `LanguageConfig`, `Tokenizer.fit`.
         """
-        tokenizer = Tokenizer.fit(sentences)
+        tokenizer = config.language.tokenizer(sentences)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(config, tokenizer, Trunk.build(config.trunk)).eval()
+            trunk = Trunk.build(config.trunk)
+            reads = composer_named(config.composer).reads_words
+            language = Language.build(config.language, len(tokenizer), config.dim) if reads else None
+            return cls(config, tokenizer, trunk, language).eval()
 
     @property
     def name(self) -> str:
         """The composer's name."""
         return self.config.composer
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether feedback has an effect."""
+        return self.language is not None
 
     @property
     def device(self) -> torch.device:
@@ -121,22 +129,30 @@ class Retriever(nn.Module):
             if part not in PARTS:
                 raise UnknownNameError("part to freeze", part, PARTS)
         self._frozen = tuple(parts)
-        for name in PARTS:
-            for parameter in self._parameters_of(name):
-                parameter.requires_grad_(name not in parts)
+        for parameter in self.parameters():
+            parameter.requires_grad_(True)
+        for part in parts:
+            for parameter in self._parameters_of(part):
+                parameter.requires_grad_(False)
         self.train(self.training)
 
     def _parameters_of(self, part: str) -> list[nn.Parameter]:
-        held = getattr(self, part)
+        held = self._part(part)
         if isinstance(held, nn.Module):
             return list(held.parameters())
         return [] if held is None else [held]
+
+    def _part(self, name: str) -> Any:
+        held: Any = self
+        for step in name.split("."):
+            held = getattr(held, step, None)
+        return held
 
     def train(self, mode: bool = True) -> "Retriever":
         """As in torch, but frozen parts stay in evaluation mode."""
         super().train(mode)
         for part in self._frozen:
-            held = getattr(self, part)
+            held = self._part(part)
             if isinstance(held, nn.Module):
                 held.eval()
         return self
@@ -228,12 +244,20 @@ class Retriever(nn.Module):
     def fingerprint(self) -> str:
         """sha256 over weights, shape, preprocessing and words: models that answer alike share it."""
         digest = hashlib.sha256()
-        digest.update(json.dumps([FORMAT, to_plain(self.config), self.trunk.description], sort_keys=True).encode())
+        digest.update(json.dumps([FORMAT, self._shape()], sort_keys=True, default=str).encode())
         digest.update(self.tokenizer.to_json().encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+    def _shape(self) -> dict[str, Any]:
+        """What rebuilds the networks, without their weights."""
+        return {
+            "model": to_plain(self.config),
+            "backbone": self.trunk.description,
+            "text tower": None if self.language is None else self.language.description,
+        }
 
     def save(self, folder: str | Path) -> None:
         """Write weights, configuration and tokenizer into `folder`; with them alone `load` rebuilds the model.
@@ -244,7 +268,7 @@ class Retriever(nn.Module):
         folder = Path(folder)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         write_with(folder / WEIGHTS, lambda draft: save_file(state, draft))
-        config = {"format": FORMAT, "model": to_plain(self.config), "backbone": self.trunk.description}
+        config = {"format": FORMAT, **self._shape()}
         write_text(folder / CONFIG, json.dumps(config, indent=2, default=str) + "\n")
         self.tokenizer.save(folder / TOKENIZER)
         sums = {name: file_sum(folder / name) for name in (WEIGHTS, CONFIG, TOKENIZER)}
@@ -267,7 +291,15 @@ class Retriever(nn.Module):
                     "upgrade with: pip install -U itma"
                 )
             config = from_plain(RetrieverConfig, plain["model"])
-            model = cls(config, Tokenizer.load(folder / TOKENIZER), Trunk(plain["backbone"], config.trunk.levels))
+            tokenizer = Tokenizer.load(folder / TOKENIZER, **config.language.reading())
+            trunk = Trunk.rebuilt(plain["backbone"], config.trunk.levels)
+            reads = composer_named(config.composer).reads_words
+            language = (
+                Language.rebuilt(config.language, len(tokenizer), config.dim, plain.get("text tower"))
+                if reads
+                else None
+            )
+            model = cls(config, tokenizer, trunk, language)
             model.load_state_dict(load_file(folder / WEIGHTS))
         except RunError:
             raise

@@ -1,9 +1,9 @@
-"""Picture → feature maps at several depths: an adapter over the backbones of `transformers`.
+"""Picture → feature maps at several depths: an adapter over the backbones of `transformers`, and over CLIP's tower.
 
 `transformers` is imported only when a trunk is built, because it takes seconds to import.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn import functional as F
 
 from itma.errors import ConfigError, DataError
+from itma.model import pretrained
+from itma.model.torchvision_names import CLASSIFIER, stage_of, torchvision_name
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -40,11 +43,14 @@ class TrunkConfig:
     """
 
     name: str = "resnet-small"
-    """A name in `KNOWN` (weights from scratch), a local folder as `transformers` writes it, or a name on its hub."""
+    """A name in `KNOWN` (weights from scratch), a local folder as `transformers` writes it, or a name on its hub: of a
+    backbone with stages, or of CLIP, whose vision tower is taken."""
     levels: tuple[int, ...] = (3,)
-    """The stages whose maps are used, ascending; stage 1…4 has stride 4, 8, 16, 32 pixels."""
+    """The stages whose maps are used, ascending; stage 1…4 has stride 4, 8, 16, 32 pixels. Of CLIP's tower: the layers
+    whose cells are used; the number after its last layer is its picture embedding, a map of one cell."""
     weights: str | None = None
-    """A `.safetensors` or `.pth` file of the backbone's weights; absent: from scratch, or what `name` brings."""
+    """A `.safetensors` or `.pth` file of the backbone's weights, with `transformers`' names or, of a ResNet, with
+    torchvision's; absent: from scratch, or what `name` brings."""
 
     def __post_init__(self) -> None:
         if not self.levels or list(self.levels) != sorted(set(self.levels)) or min(self.levels) < 1:
@@ -56,14 +62,18 @@ class TrunkConfig:
 class Trunk(nn.Module):
     """A backbone of `transformers` that returns one feature map for each level.
 
-    Stages deeper than the deepest level are left out, so that every weight has a part in the answer.
+    Stages deeper than the deepest level are left out, so that every weight has a part in the answer. Make one with
+    `Trunk.build` or, from a saved model, with `Trunk.rebuilt`.
 
     Args:
         backbone: the configuration of the backbone, in the dictionary form of `transformers`.
         levels: stages to return, ascending.
     """
 
-    def __init__(self, backbone: dict[str, Any], levels: Sequence[int]) -> None:
+    embeds = False
+    """Whether the last level is the trunk's own embedding of the picture."""
+
+    def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
         super().__init__()
         from transformers import AutoBackbone, AutoConfig
 
@@ -81,71 +91,183 @@ class Trunk(nn.Module):
             ConfigError: the name is neither known nor a folder or hub name, or has no such level.
             DataError: the weights cannot be read or do not fit.
         """
-        from transformers import AutoConfig, ResNetConfig
+        from transformers import ResNetConfig
 
         if config.name in KNOWN:
             settings = {"layer_type": "basic", **KNOWN[config.name]}
             trunk = cls(ResNetConfig(**settings).to_dict(), config.levels)
         else:
+            hub = pretrained.open_config(config.name, "trunk", ", ".join(sorted(KNOWN)))
+            if pretrained.is_clip_vision(hub):
+                return ClipTrunk.opened(hub, config)
             try:
-                hub = AutoConfig.from_pretrained(config.name)
                 trunk = cls(hub.to_dict(), config.levels)
-                if config.weights is None:
-                    trunk.backbone = type(trunk.backbone).from_pretrained(config.name, config=trunk.backbone.config)
-            except (OSError, ValueError, KeyError) as error:
-                raise ConfigError(
-                    f"no trunk {config.name!r}: choose from {', '.join(sorted(KNOWN))}, or give a local folder with "
-                    f"config.json and weights, or a name on the hub ({type(error).__name__}: {error})"
-                ) from error
+            except (ValueError, KeyError) as error:
+                raise ConfigError(f"the trunk {config.name!r} cannot be used: {error}") from error
+            if config.weights is None:
+                trunk.backbone = pretrained.load_weights(
+                    type(trunk.backbone), config.name, trunk.backbone.config, "trunk"
+                )
         if config.weights is not None:
             trunk.load_weights(config.weights)
         return trunk
 
-    def load_weights(self, path: str | Path) -> None:
-        """Fill the backbone from a `.safetensors` or `.pth` file of its own state.
+    @staticmethod
+    def rebuilt(description: Mapping[str, Any], levels: Sequence[int]) -> "Trunk":
+        """The trunk that a `description` describes, to be filled by `load_state_dict`."""
+        kind = ClipTrunk if pretrained.is_clip_vision(description) else Trunk
+        return kind(description, levels)
 
-        Tensors of stages that were left out are passed over; every tensor of the backbone must be there. A `.pth`
-        file is opened by torch's allow-list of plain tensors; nothing else in it is run.
+    def grid(self, level: int, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of a level's map, for pictures of some size in pixels."""
+        stride = 2 ** (level + 1)
+        return -(-height // stride), -(-width // stride)
+
+    def load_weights(self, path: str | Path) -> None:
+        """Fill the backbone from a `.safetensors` or `.pth` file of its own state, or of torchvision's same ResNet.
+
+        Tensors of stages that were left out, and torchvision's classifier, are passed over; every tensor of the
+        backbone must be there, and nothing may be left over. A `.pth` file is opened by torch's allow-list of plain
+        tensors; nothing else in it is run.
 
         Raises:
-            DataError: the file cannot be read, or lacks a tensor, or one has another shape.
+            DataError: the file cannot be read, lacks a tensor or has one too many, or one has another shape.
         """
         path = Path(path)
-        try:
-            if path.suffix == ".safetensors":
-                given = load_file(path)
-            else:
-                given = torch.load(path, map_location="cpu", weights_only=True)
-        except FileNotFoundError as error:
-            raise DataError(f"the trunk weights {str(path)!r} do not exist") from error
-        except Exception as error:  # safetensors and torch raise many kinds on damaged files
-            raise DataError(f"the trunk weights {str(path)!r} cannot be read: {error}") from error
+        given = _read_state(path)
         own = self.backbone.state_dict()
-        prefix = next((p for p in ("", "resnet.", "backbone.", "model.") if p + next(iter(own)) in given), "")
-        lacking = [name for name in own if prefix + name not in given]
+        first = next(iter(own))
+        names = {name: name for name in own}
+        prefix = next((p for p in ("", "resnet.", "backbone.", "model.") if p + first in given), None)
+        if prefix is None and self.backbone.config.model_type == "resnet":
+            names = {name: torchvision_name(name) for name in own}
+            prefix = next((p for p in ("", "module.", "model.", "img_model.") if p + names[first] in given), None)
+        prefix = prefix or ""
+        # files from before batch norms counted their batches lack the counts, which have no part in an answer
+        lacking = [
+            name for name in own if prefix + names[name] not in given and not name.endswith("num_batches_tracked")
+        ]
         if lacking:
             raise DataError(
                 f"the trunk weights {str(path)!r} lack {len(lacking)} of {len(own)} tensors, e.g. {lacking[0]!r}; "
-                "expected the state of the same backbone"
+                "expected the state of the same backbone, named as transformers or torchvision name it"
             )
-        wrong = [name for name in own if given[prefix + name].shape != own[name].shape]
+        state = {name: given.get(prefix + names[name], own[name]) for name in own}
+        wrong = [name for name in own if state[name].shape != own[name].shape]
         if wrong:
             name = wrong[0]
             raise DataError(
-                f"the trunk weights {str(path)!r} do not fit: {name!r} is {tuple(given[prefix + name].shape)}, "
+                f"the trunk weights {str(path)!r} do not fit: {name!r} is {tuple(state[name].shape)}, "
                 f"expected {tuple(own[name].shape)}"
             )
-        self.backbone.load_state_dict({name: given[prefix + name] for name in own})
+        if names[first] != first:
+            used = {prefix + name for name in names.values()} | {prefix + name for name in CLASSIFIER}
+            extra = [
+                name for name in given if name not in used and stage_of(name.removeprefix(prefix)) <= max(self.levels)
+            ]
+            if extra:
+                raise DataError(
+                    f"the trunk weights {str(path)!r} hold {len(extra)} tensors that this backbone does not have, e.g. "
+                    f"{extra[0]!r}; expected those of the same ResNet"
+                )
+        self.backbone.load_state_dict(state)
 
     @property
     def description(self) -> dict[str, Any]:
         """The backbone's configuration; with it the trunk can be built again without its name."""
-        settings: dict[str, Any] = self.backbone.config.to_diff_dict()
-        return {**settings, "model_type": self.backbone.config.model_type}
+        return pretrained.described(self.backbone)
 
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """(pictures, 3, height, width) normalised → for each level (pictures, channels, rows, columns)."""
         return list(self.backbone(pictures).feature_maps)
+
+
+class ClipTrunk(Trunk):
+    """CLIP's vision tower (Radford et al. 2021, arXiv:2103.00020).
+
+    Level n is the n-th layer's output as a map of patches, without the class token; the level after the last layer is
+    the picture's embedding in CLIP's own space, as a map of one cell. Layers that no level needs are left out.
+    Pictures of another size than the tower's get interpolated positions.
+    """
+
+    def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
+        nn.Module.__init__(self)
+        self._take(pretrained.clip_vision(backbone), levels)
+
+    @classmethod
+    def opened(cls, hub: "PretrainedConfig", config: TrunkConfig) -> "ClipTrunk":
+        """CLIP's tower of a folder or hub name, with its weights.
+
+        Raises:
+            ConfigError: there is no such level, or weights are named besides those that the name brings.
+            DataError: the weights cannot be read or lack a tensor.
+        """
+        if config.weights is not None:
+            raise ConfigError(
+                f"trunk.weights={config.weights!r}: CLIP {config.name!r} brings its own weights; leave it out"
+            )
+        trunk = cls.__new__(cls)
+        nn.Module.__init__(trunk)
+        trunk._take(pretrained.clip_vision(hub, config.name), config.levels)
+        return trunk
+
+    def _take(self, tower: Any, levels: Sequence[int]) -> None:
+        settings, layers = tower.config, len(tower.vision_model.encoder.layers)
+        self._layers: int = getattr(settings, "whole_layers", layers)
+        if max(levels) > self._layers + 1:
+            raise ConfigError(
+                f"trunk.levels={tuple(levels)}: this tower has the levels 1 to {self._layers}, and "
+                f"{self._layers + 1} for the picture's embedding"
+            )
+        self.levels, self.backbone = tuple(levels), tower
+        self.embeds = self._layers + 1 in levels
+        if not self.embeds:
+            settings.whole_layers = self._layers  # so that a smaller tower still knows the number of its embedding
+            settings.num_hidden_layers = max(levels)
+            del tower.vision_model.encoder.layers[max(levels) :]
+            tower.vision_model.post_layernorm = tower.visual_projection = nn.Identity()
+        self.channels = tuple(
+            settings.projection_dim if level > self._layers else settings.hidden_size for level in levels
+        )
+
+    def grid(self, level: int, height: int, width: int) -> tuple[int, int]:
+        """See `Trunk`."""
+        patch = self.backbone.config.patch_size
+        return (1, 1) if level > self._layers else (max(1, height // patch), max(1, width // patch))
+
+    def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """See `Trunk`."""
+        height, width = pictures.shape[2:]
+        patch = self.backbone.config.patch_size
+        if min(height, width) < patch:
+            height, width = max(height, patch), max(width, patch)
+            pictures = F.interpolate(pictures, (height, width), mode="bilinear", align_corners=False)
+        seen = self.backbone(pictures, output_hidden_states=True, interpolate_pos_encoding=True)
+        rows, columns = height // patch, width // patch
+        return [
+            seen.image_embeds[:, :, None, None]
+            if level > self._layers
+            else seen.hidden_states[level][:, 1:].transpose(1, 2).unflatten(2, (rows, columns))
+            for level in self.levels
+        ]
+
+
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a `.safetensors` or `.pth` file; of a checkpoint, those under `state_dict`."""
+    try:
+        if path.suffix == ".safetensors":
+            given: Any = load_file(path)
+        else:
+            given = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise DataError(f"the trunk weights {str(path)!r} do not exist") from error
+    except Exception as error:  # safetensors and torch raise many kinds on damaged files
+        raise DataError(f"the trunk weights {str(path)!r} cannot be read: {error}") from error
+    if isinstance(given, dict) and isinstance(given.get("state_dict"), dict):
+        given = given["state_dict"]
+    if not isinstance(given, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in given.values()):
+        raise DataError(f"the trunk weights {str(path)!r} hold no state dict: expected names with one tensor each")
+    return given
 
 
 def _cut(config: "PretrainedConfig", levels: Sequence[int]) -> "PretrainedConfig":

@@ -212,7 +212,7 @@ class Catalogue:
             if alone:
                 raise FeedbackError(f"there is no word in the sentence {text!r}; write one, or give a picture as well")
             return None
-        if self.model.language is None:
+        if not self.model.reads_words:
             if not alone:
                 log.warning("the model %r does not read words: %r has no effect", self.model.name, text)
             return text

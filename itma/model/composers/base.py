@@ -24,6 +24,8 @@ class Place:
     """(rows, columns) of each level's map at the model's own picture size."""
     dim: int
     """Features of a word, and of an embedding."""
+    embedded: bool = False
+    """Whether the last level is the trunk's own embedding of the picture, a map of one cell."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,15 @@ def composer_named(name: str) -> type[Composer]:
 
 
 class PooledPicture(nn.Module):
-    """The last level's map, averaged over its cells, then a linear map to `dim`: TIRG's picture feature."""
+    """The last level's map, averaged over its cells, then a linear map to `dim`: TIRG's picture feature.
+
+    An embedding that has `dim` features already is taken as it is, so that it stays in the space of its words.
+    """
 
     def __init__(self, place: Place) -> None:
         super().__init__()
-        self.output = nn.Linear(place.channels[-1], place.dim)
+        fits = place.embedded and place.channels[-1] == place.dim
+        self.output = nn.Identity() if fits else nn.Linear(place.channels[-1], place.dim)
 
     def forward(self, maps: Maps) -> torch.Tensor:
         """Feature maps → (pictures, dim)."""

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from itma.errors import ConfigError
 from itma.model.composers.base import Composer, Maps, Place, register
 from itma.model.language import Words
+from itma.model.transformer import AttentionKind, Block, LayerNorm, sequence_sinusoids
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,13 @@ class ItmaOptions:
     heads: int = 8
     width: int = 256
     """Hidden features of each layer's feed-forward network."""
-    attention: Literal["softmax", "identity"] = "softmax"
+    attention: AttentionKind = "softmax"
     """`identity` leaves the scaled scores as they are, masked entries 0 (the published CSS recipe)."""
-    positions: Literal["none", "sinusoidal", "learned"] = "learned"
-    """What is added to each picture token to tell its place; `learned` has one table for each level."""
+    positions: Literal["none", "sinusoidal", "learned", "sequence"] = "learned"
+    """What is added to tell a token's place. `sinusoidal` and `learned` tell each picture token its row and column,
+    `learned` by one table for each level; `sequence` numbers all tokens through, words too (MAAF's code)."""
+    pool: Literal["levels", "cells"] = "levels"
+    """Pictures are the mean over their levels' means, or over the cells of all levels alike."""
     pool_words: bool = True
     """Whether the words' mean is half of the query's embedding; otherwise only the cells count."""
     gallery_through_transformer: bool = True
@@ -61,8 +65,12 @@ class Itma(Composer):
             for channels in place.channels
         )
         self.positions = nn.ModuleList(Positions(options.positions, place.dim, grid) for grid in place.grids)
-        self.blocks = nn.ModuleList(Block(options, place.dim) for _ in range(options.blocks))
+        self.blocks = nn.ModuleList(
+            Block(place.dim, options.heads, options.width, kind=options.attention, dropout=options.dropout)
+            for _ in range(options.blocks)
+        )
         self.norm = LayerNorm(place.dim)
+        self.dropout = nn.Dropout(options.dropout)
 
     def embed_pictures(self, maps: Maps) -> torch.Tensor:
         """See `Composer`."""
@@ -81,6 +89,9 @@ class Itma(Composer):
             pictures_BP = torch.ones(B, P, dtype=torch.bool, device=tokens_BND.device)
             mask_BN = torch.cat([pictures_BP, words.mask_BT], 1)
         if transform:
+            if self.options.positions == "sequence":
+                places_ND = sequence_sinusoids(tokens_BND.shape[1], tokens_BND.shape[2], tokens_BND.device)
+                tokens_BND = self.dropout(tokens_BND + places_ND.to(tokens_BND.dtype))
             for block in self.blocks:
                 tokens_BND = block(tokens_BND, mask_BN)
             tokens_BND = self.norm(tokens_BND)
@@ -94,7 +105,9 @@ class Itma(Composer):
         return levels
 
     def _pooled(self, tokens_BND: torch.Tensor, sizes: Sequence[int], words: Words | None) -> torch.Tensor:
-        """Mean over each level's cells, mean over levels; with words, the mean of that and the words' mean."""
+        """The mean of the cells, see `ItmaOptions.pool`; with words, the mean of that and the words' mean."""
+        if self.options.pool == "cells" and sizes:
+            sizes = [sum(sizes)]
         parts = tokens_BND.split([*sizes, tokens_BND.shape[1] - sum(sizes)], 1)
         pictures_BD = torch.stack([part.mean(1) for part in parts[:-1]]).mean(0) if sizes else None
         if words is None or (pictures_BD is not None and not self.options.pool_words):
@@ -123,7 +136,7 @@ class Positions(nn.Module):
 
     def forward(self, map_BDHW: torch.Tensor) -> torch.Tensor:
         """(B, D, rows, columns) → the same shape."""
-        if self.kind == "none":
+        if self.kind in ("none", "sequence"):
             return map_BDHW
         D, H, W = map_BDHW.shape[1:]
         if self.kind == "sinusoidal":
@@ -152,68 +165,3 @@ def _sinusoids(dim: int, rows: int, columns: int) -> torch.Tensor:
         ]
     )
     return table[:dim].contiguous()
-
-
-class Block(nn.Module):
-    """A pre-norm encoder layer: x + attention(norm(x)), then x + feed-forward(norm(x))."""
-
-    def __init__(self, options: ItmaOptions, dim: int) -> None:
-        super().__init__()
-        self.norm_attention, self.norm_forward = LayerNorm(dim), LayerNorm(dim)
-        self.attention = Attention(options, dim)
-        self.forward_network = nn.Sequential(
-            nn.Linear(dim, options.width), nn.ReLU(), nn.Dropout(options.dropout), nn.Linear(options.width, dim)
-        )
-        self.dropout = nn.Dropout(options.dropout)
-
-    def forward(self, tokens_BND: torch.Tensor, mask_BN: torch.Tensor | None) -> torch.Tensor:
-        """(B, N, D) → the same shape; tokens whose mask is false are not looked at."""
-        tokens_BND = tokens_BND + self.dropout(self.attention(self.norm_attention(tokens_BND), mask_BN))
-        changed: torch.Tensor = tokens_BND + self.dropout(self.forward_network(self.norm_forward(tokens_BND)))
-        return changed
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention with softmax, or with the raw scaled scores (`identity`)."""
-
-    def __init__(self, options: ItmaOptions, dim: int) -> None:
-        super().__init__()
-        self.options = options
-        self.query, self.key, self.value, self.output = (nn.Linear(dim, dim) for _ in range(4))
-        self.dropout = nn.Dropout(options.dropout)
-
-    def forward(self, tokens_BND: torch.Tensor, mask_BN: torch.Tensor | None) -> torch.Tensor:
-        """(B, N, D) → (B, N, D)."""
-        B, N, D = tokens_BND.shape
-        heads = self.options.heads
-        q_BHNd, k_BHNd, v_BHNd = (
-            linear(tokens_BND).view(B, N, heads, D // heads).transpose(1, 2)
-            for linear in (self.query, self.key, self.value)
-        )
-        # written out, because the fused attention's backward pass is several times slower on CPUs at these sizes
-        scores_BHNN = q_BHNd @ k_BHNd.transpose(-2, -1) / (D // heads) ** 0.5
-        softmax = self.options.attention == "softmax"
-        if mask_BN is not None:
-            unseen = ~mask_BN[:, None, None, :]
-            scores_BHNN = scores_BHNN.masked_fill(unseen, float("-inf") if softmax else 0.0)
-        weights_BHNN = scores_BHNN.softmax(-1) if softmax else scores_BHNN
-        mixed_BHNd = self.dropout(weights_BHNN) @ v_BHNd
-        joined: torch.Tensor = self.output(mixed_BHNd.transpose(1, 2).reshape(B, N, D))
-        return joined
-
-
-class LayerNorm(nn.Module):
-    """Layer norm that divides by (unbiased standard deviation + 1e-6), as the published code does.
-
-    Written as torch's fused layer norm, whose variance is the biased one, with the weight scaled to make up for it;
-    its epsilon of 1e-12 under the root stands for 1e-6 beside it.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., D) → the same shape."""
-        D = len(self.weight)
-        return F.layer_norm(x, (D,), self.weight * ((D - 1) / D) ** 0.5, self.bias, eps=1e-12)

@@ -36,7 +36,8 @@ class Tirg(PooledComposer):
 class TirgLastMap(Composer):
     """The same on the cells of the last feature map, with 3×3 convolutions; pooled afterwards.
 
-    The paper changes the last convolution's features for CSS, where place matters (section 3.2).
+    The paper changes the last convolution's features for CSS, where place matters (section 3.2). Gate and residual are
+    built alike, as in TIRG's code.
     """
 
     def __init__(self, options: object, place: Place) -> None:
@@ -44,13 +45,14 @@ class TirgLastMap(Composer):
         channels = place.channels[-1]
         both = channels + place.dim
         self.weights = nn.Parameter(torch.tensor(START))
-        self.gate = nn.Sequential(nn.BatchNorm2d(both), nn.ReLU(), nn.Conv2d(both, channels, 3, padding=1))
-        self.residual = nn.Sequential(
-            nn.BatchNorm2d(both),
-            nn.ReLU(),
-            nn.Conv2d(both, both, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(both, channels, 3, padding=1),
+        self.gate, self.residual = (
+            nn.Sequential(
+                nn.BatchNorm2d(both),
+                nn.Conv2d(both, both, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(both, channels, 3, padding=1),
+            )
+            for _ in range(2)
         )
         self.picture = PooledPicture(place)
 

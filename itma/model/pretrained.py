@@ -1,0 +1,200 @@
+"""Towers that others trained: opened by folder or hub name, and built again from their configuration alone.
+
+The only module besides the trunk that knows `transformers`, which it imports late because that takes seconds. A tower
+whose file lacks a tensor is refused, never filled with noise.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tokenizers
+from torch import nn
+
+from itma.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+CLIP = "clip"
+
+
+def open_config(name: str, what: str, known: str = "") -> "PretrainedConfig":
+    """The configuration in a local folder as `transformers` writes it, or under a name on its hub.
+
+    Args:
+        name: folder or hub name.
+        what: what it is wanted for, for the error.
+        known: names that could have been meant, for the error.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    from transformers import AutoConfig
+
+    try:
+        with _quiet():
+            config: PretrainedConfig = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"no {what} {name!r}: {known and f'choose from {known}, or '}give a local folder with config.json and "
+            f"weights, or a name on the hub ({type(error).__name__}: {error})"
+        ) from error
+    return config
+
+
+def load_weights(kind: type[Any], name: str, config: "PretrainedConfig", what: str, **options: Any) -> Any:
+    """A model of the class `kind` with the weights of a folder or hub name.
+
+    Weights come from safetensors, or from a `.bin` file by torch's allow-list of plain tensors.
+
+    Raises:
+        DataError: the weights cannot be read, or lack a tensor of the model.
+    """
+    try:
+        with _quiet():
+            model, found = kind.from_pretrained(name, config=config, output_loading_info=True, **options)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise DataError(f"the weights of the {what} {name!r} cannot be read: {error}") from error
+    lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found.get("mismatched_keys", ()))
+    if lacking:
+        raise DataError(
+            f"the weights of the {what} {name!r} lack {len(lacking)} tensors of a {kind.__name__}, e.g. "
+            f"{lacking[0]!r}; expected those of the same network"
+        )
+    return model
+
+
+# -- picture towers ---------------------------------------------------------------------------------------------------
+
+
+def is_clip_vision(config: "PretrainedConfig | Mapping[str, Any]") -> bool:
+    """Whether a configuration is CLIP's, or that of its vision tower."""
+    kind = config["model_type"] if isinstance(config, Mapping) else config.model_type
+    return kind in (CLIP, "clip_vision_model")
+
+
+def clip_vision(config: "PretrainedConfig | Mapping[str, Any]", name: str | None = None) -> Any:
+    """CLIP's vision tower with its projection: new from its configuration, or with the weights of `name`."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    tower: Any = config
+    if isinstance(config, Mapping):
+        tower = CLIPVisionConfig(**{key: value for key, value in config.items() if key != "model_type"})
+    elif config.model_type == CLIP:
+        tower = _tower_of(config, "vision_config")
+    if name is None:
+        return CLIPVisionModelWithProjection(tower)
+    return load_weights(CLIPVisionModelWithProjection, name, tower, "trunk")
+
+
+def _tower_of(clip: Any, tower: str) -> Any:
+    """The configuration of one of CLIP's towers, which ends in the space that both share."""
+    config = getattr(clip, tower)
+    config.projection_dim = clip.projection_dim
+    return config
+
+
+# -- text towers ------------------------------------------------------------------------------------------------------
+
+
+def text_tower(description: Mapping[str, Any]) -> Any:
+    """A text network without trained weights, from what `described` made of its configuration."""
+    from transformers import AutoConfig, AutoModel, CLIPTextModelWithProjection
+
+    settings = dict(description)
+    config: Any = AutoConfig.for_model(settings.pop("model_type"), **settings)
+    if config.model_type == "clip_text_model":
+        return CLIPTextModelWithProjection(config)
+    return _without_pooler(AutoModel.from_config(config))
+
+
+def load_text_tower(name: str) -> Any:
+    """The text network of a folder or hub name: CLIP's text tower with its projection, or an encoder such as BERT.
+
+    Raises:
+        ConfigError: there is none of that name.
+        DataError: its weights cannot be read, or lack a tensor.
+    """
+    from transformers import MODEL_MAPPING, CLIPTextModelWithProjection
+
+    config = open_config(name, "language network")
+    if config.model_type in (CLIP, "clip_text_model"):
+        tower = _tower_of(config, "text_config") if config.model_type == CLIP else config
+        return load_weights(CLIPTextModelWithProjection, name, tower, "language network")
+    kind: type[Any] = MODEL_MAPPING[type(config)]  # type: ignore[assignment]
+    # files of pre-training may come without the pooler, which is taken away below in any case
+    options = {"add_pooling_layer": False} if "add_pooling_layer" in signature(kind).parameters else {}
+    return _without_pooler(load_weights(kind, name, config, "language network", **options))
+
+
+def described(tower: nn.Module) -> dict[str, Any]:
+    """A tower's configuration as plain values; with it the tower can be built again without its name."""
+    config: Any = tower.config
+    settings: dict[str, Any] = config.to_diff_dict()
+    return {**settings, "model_type": config.model_type}
+
+
+def _without_pooler(model: Any) -> Any:
+    """The model without the layer that pools its first token, whose weights would have no part in the answer."""
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model
+
+
+def open_tokenizer(name: str) -> tokenizers.Tokenizer:
+    """The tokenizer of a folder or hub name: its `tokenizer.json`, or a WordPiece `vocab.txt`.
+
+    Raises:
+        ConfigError: there is neither.
+        DataError: the file cannot be read.
+    """
+    path = _file_of(name, "tokenizer.json")
+    try:
+        if path is not None:
+            core = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        else:
+            path = _file_of(name, "vocab.txt")
+            if path is None:
+                raise ConfigError(f"the language network {name!r} brings no tokenizer.json and no vocab.txt")
+            settings = _file_of(name, "tokenizer_config.json")
+            lower = settings is None or json.loads(settings.read_text(encoding="utf-8")).get("do_lower_case", True)
+            core = tokenizers.BertWordPieceTokenizer(str(path), lowercase=lower)._tokenizer
+    except ConfigError:
+        raise
+    except Exception as error:  # the library raises bare Exception on damaged files
+        raise DataError(f"the tokenizer {str(path)!r} cannot be read: {error}") from error
+    core.no_padding()
+    core.no_truncation()
+    return core
+
+
+def _file_of(name: str, file: str) -> Path | None:
+    """A file of a folder or hub name; nothing where it has no such file."""
+    if Path(name).is_dir():
+        path = Path(name) / file
+        return path if path.is_file() else None
+    from transformers.utils.hub import cached_file
+
+    found = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+    return None if found is None else Path(found)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's progress bars and its table of tensors that a part of a model does not use."""
+    from transformers.utils import logging as theirs
+
+    level, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
+    theirs.set_verbosity(logging.ERROR)
+    theirs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        theirs.set_verbosity(level)
+        if bars:
+            theirs.enable_progress_bar()
