@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -164,6 +164,7 @@ def triplets(
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
 @click.option("--seed", type=click.IntRange(0), help="Short for --set train.seed=N; decides everything random.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; absent: runs/<time>_<model>.")
+@click.option("--start", type=click.Path(path_type=Path), metavar="RUN", help="Go on from another run's model.")
 @click.option("--comment", default="", help="Added to the run folder's name.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with an interrupted run.")
 @_settings
@@ -178,6 +179,7 @@ def train(
     steps: int | None,
     seed: int | None,
     out: Path | None,
+    start: Path | None,
     comment: str,
     resume: Path | None,
     changes: dict[str, str],
@@ -191,6 +193,7 @@ def train(
     itma train shapes --model tirg --steps 300
     itma train fashioniq --root /data/fashioniq --preset itma-fashioniq
     itma train shapes --preset hour --set train.learning_rate=1e-3 --set model.options.blocks=3
+    itma train own --root shop --start runs/imported
     itma train --resume runs/2026-01-31_12-00-00_itma
     torchrun --nproc-per-node 2 -m itma train shapes
 
@@ -201,7 +204,7 @@ def train(
     if resume is not None:
         given = [
             name
-            for name in ("data", "root", "model", "preset", "steps", "seed", "out", "comment", "changes")
+            for name in ("data", "root", "model", "preset", "steps", "seed", "out", "start", "comment", "changes")
             if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         ]
         if given:
@@ -216,11 +219,42 @@ def train(
             preset=preset,
             changes=changes,
             out=out,
+            start=start,
             comment=comment,
             device=device,
             progress=_bars(context),
         )
     click.echo(f"trained: {folder}\nmeasure it with: itma evaluate {folder}")
+
+
+@cli.command("import")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "--words", type=click.Path(path_type=Path), help="Its vocabulary: a list of words, or a data set's folder."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder; must not exist yet.")
+@click.option("--data", metavar="NAME", help="css, fashion200k, fashioniq, mitstates; absent: as the checkpoint says.")
+@click.option(
+    "--order",
+    type=click.Choice(["sorted", "appearance"]),
+    help="How words of a data set were numbered; absent: sorted for TIRG's code, by appearance for MAAF's.",
+)
+def import_(
+    checkpoint: Path, words: Path | None, out: Path, data: str | None, order: Literal["sorted", "appearance"] | None
+) -> None:
+    r"""Turn a CHECKPOINT of TIRG's, MAAF's or ITMA's published code into a run folder.
+
+    Such a file lacks its vocabulary. Give it as a text file with one word a line, in the order of their ids, or give
+    the folder of the data set that the model was trained on. The file is opened by an allow-list: nothing in it is run.
+
+    \b
+    itma import latest_checkpoint.pth --words /data/fashioniq --out runs/imported
+    itma evaluate runs/imported fashioniq --root /data/fashioniq
+    """
+    from itma.imports import import_published
+
+    click.echo(str(import_published(checkpoint, out, words=words, data=data, order=order)))
+    click.echo(f"search your own pictures with it: itma index {out} PICTURES CATALOGUE")
 
 
 @cli.command()

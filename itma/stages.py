@@ -19,10 +19,10 @@ from itma.data.datasets.attributes import Made, make
 from itma.data.images import Source
 from itma.data.sources import DataConfig, kept, load, shapes_config
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
-from itma.errors import DataError, RunError
+from itma.errors import ConfigError, DataError, RunError
 from itma.learn.config import TrainConfig
 from itma.learn.presets import preset_for, preset_named, with_composer
-from itma.learn.run import RUN, new_run_folder, read_settings, write_settings
+from itma.learn.run import RUN, new_run_folder, read_settings, refuse_imported, write_settings
 from itma.learn.train import Look, Seen, device_named
 from itma.learn.train import train as learn
 from itma.measure.evaluate import answers
@@ -138,6 +138,7 @@ def train(
     preset: str | None = None,
     changes: Mapping[str, str] | None = None,
     out: str | Path | None = None,
+    start: str | Path | None = None,
     comment: str = "",
     device: str = "auto",
     triplets: tuple[Triplets, Triplets] | None = None,
@@ -151,6 +152,7 @@ def train(
         preset: named recipe that the settings start from; absent: the one that is meant for the data set.
         changes: single settings by dotted name; see `settings_for`.
         out: the run folder; absent: `runs/<time>_<model><comment>`.
+        start: a run whose best checkpoint is gone on from: its model and its words, by the recipe of `preset`.
         comment: added to the folder's name.
         device: `auto`, `cpu`, `cuda`, …
         triplets: (train, test) where they are in memory already.
@@ -163,6 +165,15 @@ def train(
         ItmaError: see `settings_for`, `itma.learn.train.train`.
     """
     settings = settings_for(data, model=model, preset=preset, changes=changes)
+    beginning = None if start is None else Retriever.load(start)
+    if beginning is not None:
+        own = [name for name in changes or {} if name.startswith("model.")]
+        if model is not None or own:
+            raise ConfigError(
+                f"a run that starts from {str(start)!r} has the model of that run; leave out "
+                f"{', '.join(own) or f'the model {model!r}'}"
+            )
+        settings = replace(settings, model=beginning.config)
     name = f"{settings.model.composer}_{comment}" if comment else settings.model.composer
     folder = new_run_folder(name) if out is None else Path(out)
     if (folder / RUN).exists():
@@ -170,7 +181,7 @@ def train(
             f"{str(folder)!r} holds a run already; go on with it by resuming (itma train --resume {folder}), or choose "
             "another folder"
         )
-    return _learn(settings, folder, device, triplets, resume=False, progress=progress)
+    return _learn(settings, folder, device, triplets, beginning=beginning, progress=progress)
 
 
 def resume(
@@ -185,7 +196,10 @@ def resume(
     Raises:
         RunError: the folder is no run, or something in it is missing or damaged.
     """
-    return _learn(read_run(folder), Path(folder), device, triplets, resume=True, progress=progress)
+    settings = read_run(folder)
+    refuse_imported(folder)
+    model = Retriever.load(folder, which="last")  # what pretrained parts came from may be gone
+    return _learn(settings, Path(folder), device, triplets, beginning=model, resume=True, progress=progress)
 
 
 def read_run(folder: str | Path) -> Settings:
@@ -207,7 +221,8 @@ def _learn(
     device: str,
     triplets: tuple[Triplets, Triplets] | None,
     *,
-    resume: bool,
+    beginning: Retriever | None,
+    resume: bool = False,
     progress: bool,
 ) -> Path:
     place = device_named(device)
@@ -220,10 +235,7 @@ def _learn(
     else:
         learning, test = (Split(part, {"by label": by_label(part)}) for part in triplets)
     rows, validation = hold_out(learning.triplets, settings.train.hold_out, seed=settings.train.seed)
-    if resume:  # what pretrained parts came from may be gone
-        model = Retriever.load(folder, which="last")
-    else:
-        model = Retriever.build(settings.model, rows.feedback, seed=settings.train.seed)
+    model = beginning or Retriever.build(settings.model, rows.feedback, seed=settings.train.seed)
     model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not resume and int(os.environ.get("RANK", 0)) == 0:
         write_settings(folder, {**to_plain(settings), "made with": environment(place)})

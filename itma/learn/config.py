@@ -22,6 +22,8 @@ class TrainConfig:
     """Rows of one reference that stand side by side, so that its picture is computed once for them."""
     loss: Literal["classification", "soft-triplet"] = "classification"
     """Batch-based classification, or TIRG's soft triplet loss."""
+    drop_worst: float = 0.0
+    """Share of a batch's rows, those of the largest loss, that classification leaves out (an option of MAAF's code)."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 4e-3
     trunk_rate: float = 1.0
@@ -75,6 +77,8 @@ class TrainConfig:
             raise ConfigError(
                 f"train.learning_rate={self.learning_rate} must be above 0, train.trunk_rate={self.trunk_rate} ≥ 0"
             )
+        if not 0 <= self.drop_worst < 1:
+            raise ConfigError(f"train.drop_worst={self.drop_worst} must be a share of the rows, from 0 to below 1")
         if not 0 <= self.crop <= 1:
             raise ConfigError(f"train.crop={self.crop} must be a share of the area, from 0 (off) to 1")
         if not 0 <= self.hold_out < 1:

@@ -8,12 +8,13 @@ import torch
 from torch.nn import functional as F
 
 
-def batch_classification(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def batch_classification(logits: torch.Tensor, labels: torch.Tensor, *, drop_worst: float = 0.0) -> torch.Tensor:
     """Cross-entropy of each query against every target in the batch (Vo et al. 2019, eq. 6, with K = N).
 
     Args:
         logits: (N, N); entry (i, j) is query i against target j.
         labels: (N,) int64.
+        drop_worst: share of the rows, those of the largest loss, that do not count; a part of a row counts as one.
 
     Returns:
         The mean over the rows, a scalar.
@@ -25,7 +26,10 @@ def batch_classification(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
     same = labels[:, None] == labels[None, :]
     same.fill_diagonal_(False)
     right = torch.arange(N, device=logits.device)
-    return F.cross_entropy(logits.masked_fill(same, float("-inf")), right)
+    losses = F.cross_entropy(logits.masked_fill(same, float("-inf")), right, reduction="none")
+    if drop_worst:
+        losses = losses.topk(max(1, int(N * (1 - drop_worst))), largest=False).values
+    return losses.mean()
 
 
 def soft_triplet(queries: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -88,6 +88,19 @@ def save_checkpoint(
     return target
 
 
+def refuse_imported(folder: str | Path) -> None:
+    """Refuse to go on with a run that was not trained here.
+
+    Raises:
+        RunError: it was imported from a published checkpoint, or is no run.
+    """
+    if "imported from" in read_settings(folder).get("made with", {}):
+        raise RunError(
+            f"{str(folder)!r} was imported from a checkpoint that does not say where its optimizer stood; begin a new "
+            f"run from its weights: itma train DATA --start {folder}"
+        )
+
+
 def load_checkpoint(folder: Path, model: Retriever, optimizer: torch.optim.Optimizer) -> Progress:
     """Bring `model` and `optimizer` to where the run's last checkpoint stands.
 

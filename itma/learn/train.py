@@ -169,7 +169,7 @@ def batch_loss(
     labels = labels.to(device)
     logits = model.logits(queries, targets)
     if config.loss == "classification":
-        loss = batch_classification(logits, labels)
+        loss = batch_classification(logits, labels, drop_worst=config.drop_worst)
     else:
         loss = soft_triplet(model.scale * queries, model.scale * targets, labels)
     return loss, (labels[logits.argmax(1)] == labels).float().mean().item()

@@ -162,6 +162,15 @@ def captions(root: Path, split: str) -> dict[str, str]:
     return {line.path: line.caption for line in _lines(root, split)}
 
 
+def texts(root: Path) -> list[str]:
+    """The training captions in the order in which TIRG's and MAAF's code reads them: files as the folder lists them.
+
+    Raises:
+        DataError: see `load`.
+    """
+    return [line.caption for line in _lines(root, "train", as_listed=True)]
+
+
 def plain(caption: str) -> str:
     """A caption with the signs that TIRG's code replaces by words.
 
@@ -234,16 +243,18 @@ def _training(root: Path, pictures: FilePictures, labels: np.ndarray, captions: 
     return Triplets(blank.name, pictures, labels, *samples, draw=draw, draws_targets=True)
 
 
-def _lines(root: Path, split: str) -> list[_Line]:
-    """The lines of all label files of a split."""
+def _lines(root: Path, split: str, *, as_listed: bool = False) -> list[_Line]:
+    """The lines of all label files of a split, by the files' names or as the folder lists them."""
     if split not in SPLITS:
         raise UnknownNameError("split of Fashion200k", split, SPLITS)
     check_root(root, "Fashion200k", (LABELS,))
     ending = f"_{split}_detect_all.txt"
     try:
-        inside = sorted(path.name for path in (root / LABELS).iterdir())
+        inside = [path.name for path in (root / LABELS).iterdir()]
     except OSError as error:
         raise DataError(f"the folder {str(root / LABELS)!r} cannot be read: {error.strerror}") from error
+    if not as_listed:
+        inside.sort()
     files = [name for name in inside if name.endswith(ending) and not name.startswith(".")]
     if not files:
         found = ", ".join(inside[:6]) + (" …" if len(inside) > 6 else "") or "nothing"

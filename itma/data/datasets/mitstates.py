@@ -207,6 +207,15 @@ def counts(root: Path, split: str) -> dict[str, int]:
     return found if split == "train" else found | {"queries": len(triplets)}
 
 
+def texts(root: Path) -> list[str]:
+    """The training captions in the order in which TIRG's and MAAF's code reads them: folders as the disk lists them.
+
+    Raises:
+        DataError: see `load`.
+    """
+    return [f"{picture.adjective} {picture.noun}" for picture in _found(root, "train")]
+
+
 def _noun(name: str) -> str:
     """The noun in a picture's name."""
     return name.partition("/")[0].split()[1]
@@ -214,6 +223,12 @@ def _noun(name: str) -> str:
 
 def _pictures(root: Path, split: str) -> list[_Picture]:
     """The split's pictures, sorted by label, folder and file."""
+    found = _found(root, split)
+    return sorted(found, key=lambda picture: (f"{picture.adjective} {picture.noun}", picture.folder, picture.file))
+
+
+def _found(root: Path, split: str) -> list[_Picture]:
+    """The split's pictures as the disk, or the listing, has them."""
     if split not in SPLITS:
         raise UnknownNameError("split of MIT-States", split, SPLITS)
     if (root / LISTING).is_file() and not (root / IMAGES).exists():
@@ -227,7 +242,7 @@ def _pictures(root: Path, split: str) -> list[_Picture]:
             f"{str(source)!r} holds no pictures of MIT-States' {split} split; expected "
             f"'{'ancient clock' if split == 'test' else 'ancient building'}/<file>.jpg' and others like it; {_WAY_OUT}"
         )
-    return sorted(pictures, key=lambda picture: (f"{picture.adjective} {picture.noun}", picture.folder, picture.file))
+    return pictures
 
 
 def _listed(path: Path) -> Iterator[_Picture]:
