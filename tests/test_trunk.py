@@ -1,13 +1,16 @@
 """Trunks: any backbone of transformers, cut to the levels in use, with weights from scratch, a file or a folder."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from itma.errors import ConfigError, DataError
+from itma.model.torchvision_names import torchvision_name
 from itma.model.trunk import KNOWN, Trunk, TrunkConfig
+from tests import published_checkpoints as published
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +93,65 @@ def test_an_unknown_trunk_or_level_names_the_choices(tmp_path: Path) -> None:
         Trunk.build(TrunkConfig(str(tmp_path / "nothing"), levels=(2,)))
     with pytest.raises(ConfigError, match="levels 1 to 4"):
         Trunk.build(TrunkConfig(levels=(2, 5)))
+
+
+def torchvision_state(arch: str = "resnet18") -> dict[str, torch.Tensor]:
+    """A ResNet's state as torchvision names it, classifier included."""
+    state = {name: published.value(name, shape) for name, shape in published.resnet(arch, "")}
+    width = 2048 if arch == "resnet50" else 512
+    return state | {"fc.weight": torch.ones(1000, width), "fc.bias": torch.ones(1000)}
+
+
+@pytest.mark.parametrize(
+    ("wrap", "ending"),
+    [
+        (lambda state: state, "safetensors"),
+        (lambda state: state, "pth"),
+        (lambda state: {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in state.items()}}, "pth"),
+        (lambda state: {name: value for name, value in state.items() if "num_batches" not in name}, "pth"),
+    ],
+)
+def test_weights_named_as_in_torchvision_fill_a_resnet(wrap: Any, ending: str, tmp_path: Path) -> None:
+    state, path = torchvision_state(), tmp_path / f"resnet.{ending}"
+    save_file(wrap(state), path) if ending == "safetensors" else torch.save(wrap(state), path)
+    trunk = Trunk.build(TrunkConfig("resnet-18", levels=(2, 3), weights=str(path)))
+    own = trunk.backbone.state_dict()
+    assert torch.equal(own["encoder.stages.2.layers.1.layer.1.convolution.weight"], state["layer3.1.conv2.weight"])
+    assert torch.equal(
+        own["encoder.stages.1.layers.0.shortcut.normalization.bias"], state["layer2.0.downsample.1.bias"]
+    )
+    assert torch.equal(own["embedder.embedder.normalization.running_var"], state["bn1.running_var"])
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_every_tensor_of_torchvisions_resnet_has_its_place(arch: str, tmp_path: Path) -> None:
+    state = torchvision_state(arch)
+    torch.save(state, tmp_path / "resnet.pth")
+    trunk = Trunk.build(TrunkConfig(arch.replace("t", "t-"), levels=(4,), weights=str(tmp_path / "resnet.pth")))
+    names = {torchvision_name(name): name for name in trunk.backbone.state_dict()}
+    assert set(names) | {"fc.weight", "fc.bias"} == set(state)
+    assert all(torch.equal(trunk.backbone.state_dict()[own], state[name]) for name, own in names.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda state: state.pop("layer3.0.conv1.weight"), r"lack 1 of .* named as transformers or torchvision name"),
+        (lambda state: state.update({"layer1.2.conv1.weight": torch.ones(1)}), r"hold 1 tensors .* 'layer1\.2\.conv1"),
+        (lambda state: state.update({"bn1.bias": torch.ones(3)}), r"do not fit: .* is \(3,\), expected \(64,\)"),
+        (lambda state: state.update({"epoch": 3}), "hold no state dict"),
+    ],
+)
+def test_torchvision_weights_that_are_not_the_same_network_are_refused(
+    change: Any, problem: str, tmp_path: Path
+) -> None:
+    state: dict[str, Any] = torchvision_state()
+    change(state)
+    torch.save(state, tmp_path / "resnet.pth")
+    with pytest.raises(DataError, match=problem):
+        Trunk.build(TrunkConfig("resnet-18", levels=(3,), weights=str(tmp_path / "resnet.pth")))
+
+
+def test_a_name_that_is_no_resnets_has_no_name_in_torchvision() -> None:
+    with pytest.raises(ValueError, match="is no tensor of a ResNet"):
+        torchvision_name("encoder.layers.0.weight")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tokenizers
+from safetensors import SafetensorError
 from torch import nn
 
 from itma.errors import ConfigError, DataError
@@ -58,7 +59,7 @@ def load_weights(kind: type[Any], name: str, config: "PretrainedConfig", what: s
     try:
         with _quiet():
             model, found = kind.from_pretrained(name, config=config, output_loading_info=True, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise DataError(f"the weights of the {what} {name!r} cannot be read: {error}") from error
     lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found.get("mismatched_keys", ()))
     if lacking:

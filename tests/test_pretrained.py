@@ -1,0 +1,220 @@
+"""Parts that others trained: the same features as in their own library, kept whole in our folder."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from itma.data.images import Preprocess
+from itma.data.text import Tokenizer
+from itma.errors import ConfigError, DataError
+from itma.learn.config import TrainConfig
+from itma.learn.train import train
+from itma.model.language import Language, LanguageConfig
+from itma.model.retriever import Retriever, RetrieverConfig
+from itma.model.trunk import ClipTrunk, Trunk, TrunkConfig
+from tests import made_up, tiny_hub
+
+SENTENCES = ["make red cube blueish", "remove small sphere!", ""]
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_hub.bert(tmp_path_factory.mktemp("hub") / "bert")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_hub.clip(tmp_path_factory.mktemp("hub") / "clip")
+
+
+def read(config: LanguageConfig, dim: int = 16) -> tuple[Language, Tokenizer]:
+    tokenizer = config.tokenizer([])
+    torch.manual_seed(0)
+    return Language.build(config, len(tokenizer), dim).eval(), tokenizer
+
+
+# -- BERT -------------------------------------------------------------------------------------------------------------
+
+
+def test_words_are_the_features_of_bert_with_its_marks(bert: Path) -> None:
+    from transformers import BertModel
+
+    language, tokenizer = read(LanguageConfig(kind="pretrained", name=str(bert)))
+    tokens = tokenizer(SENTENCES[:1])
+    places = [tiny_hub.VOCAB.index(word) for word in "[CLS] make red cube blue ##ish [SEP]".split()]
+    assert tokens.ids.tolist() == [places]
+    whole = BertModel.from_pretrained(bert, add_pooling_layer=False).eval()
+    torch.testing.assert_close(language(tokens).features_BTD, whole(tokens.ids).last_hidden_state)
+
+
+def test_marks_can_be_left_out(bert: Path) -> None:
+    config = LanguageConfig(kind="pretrained", name=str(bert), special_tokens=False)
+    tokens = config.tokenizer([])(["make red", ""])
+    assert tokens.ids.tolist() == [[tiny_hub.VOCAB.index("make"), tiny_hub.VOCAB.index("red")], [0, 0]]
+
+
+def test_a_sentence_without_words_is_an_empty_row_in_spite_of_the_marks(bert: Path, clip: Path) -> None:
+    for folder in (bert, clip):
+        language, tokenizer = read(LanguageConfig(kind="pretrained", name=str(folder)))
+        words = language(tokenizer(["red", "", "  "]))
+        assert words.mask_BT.any(1).tolist() == [True, False, False]
+        assert words.sentence_BD[1:].abs().sum() == 0 and words.sentence_BD.isfinite().all()
+
+
+def test_a_vocabulary_in_a_text_file_reads_like_the_tokenizer_made_of_it(bert: Path, tmp_path: Path) -> None:
+    old = tiny_hub.bert(tmp_path / "old", vocab_txt=True)
+    ids = [LanguageConfig(kind="pretrained", name=str(f)).tokenizer([])(SENTENCES).ids for f in (bert, old)]
+    assert torch.equal(*ids)
+
+
+def test_a_cased_vocabulary_keeps_capital_letters(tmp_path: Path) -> None:
+    old = tiny_hub.bert(tmp_path / "old", vocab_txt=True)
+    (old / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    tokenizer = LanguageConfig(kind="pretrained", name=str(old), special_tokens=False).tokenizer([])
+    assert tokenizer(["Red red"]).ids.tolist() == [[tiny_hub.VOCAB.index("[UNK]"), tiny_hub.VOCAB.index("red")]]
+    assert tokenizer.unknown("Red red") == ["Red"]
+
+
+def test_a_long_sentence_is_cut_but_keeps_its_closing_mark(bert: Path) -> None:
+    tokenizer = LanguageConfig(kind="pretrained", name=str(bert), max_words=6).tokenizer([])
+    ids = tokenizer(["red " * 50]).ids
+    assert ids.shape == (1, 6) and ids[0, -1] == tiny_hub.VOCAB.index("[SEP]")
+
+
+def test_more_words_than_the_network_has_places_for_are_refused(bert: Path) -> None:
+    with pytest.raises(ConfigError, match=r"max_words=65: .* reads at most 64 tokens"):
+        read(LanguageConfig(kind="pretrained", name=str(bert), max_words=65))
+
+
+def test_weights_that_lack_a_tensor_are_refused_instead_of_filled_with_noise(bert: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(bert, tmp_path / "broken")
+    state = load_file(broken / "model.safetensors")
+    del state["bert.encoder.layer.1.output.dense.weight"]
+    save_file(state, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        DataError, match=r"lack 1 tensors of a BertModel, e\.g\. 'encoder\.layer\.1\.output\.dense\.weight'"
+    ):
+        read(LanguageConfig(kind="pretrained", name=str(broken)))
+
+
+def test_what_is_missing_or_damaged_is_named(bert: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no language network '.*nothing': give a local folder"):
+        Language.build(LanguageConfig(kind="pretrained", name=str(tmp_path / "nothing")), 3, 16)
+    bare = shutil.copytree(bert, tmp_path / "bare")
+    (bare / "tokenizer.json").unlink()
+    config = LanguageConfig(kind="pretrained", name=str(bare))
+    with pytest.raises(ConfigError, match=r"brings no tokenizer\.json and no vocab\.txt"):
+        config.tokenizer([])
+    (bare / "tokenizer.json").write_text("{")
+    with pytest.raises(DataError, match=r"tokenizer\.json' cannot be read"):
+        config.tokenizer([])
+    (bare / "model.safetensors").write_bytes(b"none")
+    with pytest.raises(DataError, match=r"the weights of the language network .* cannot be read"):
+        Language.build(config, 3, 16)
+
+
+@pytest.mark.parametrize("options", [{"kind": "pretrained"}, {"kind": "lstm", "name": "bert-base-uncased"}])
+def test_a_name_belongs_to_a_pretrained_network_and_to_no_other(options: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="a pretrained network needs a folder or a name on the hub, and only it has"):
+        LanguageConfig(**options)  # type: ignore[arg-type]
+
+
+# -- CLIP -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_sentence_is_clips_text_embedding(clip: Path) -> None:
+    from transformers import CLIPModel
+
+    language, tokenizer = read(LanguageConfig(kind="pretrained", name=str(clip)), dim=12)
+    tokens = tokenizer(SENTENCES[:2])
+    whole = CLIPModel.from_pretrained(clip).eval()
+    said = whole.text_model(tokens.ids, attention_mask=tokens.mask.long()).pooler_output
+    torch.testing.assert_close(language(tokens).sentence_BD, whole.text_projection(said))
+
+
+def test_clips_levels_are_its_layers_and_then_its_embedding(clip: Path) -> None:
+    from transformers import CLIPModel
+
+    trunk = Trunk.build(TrunkConfig(str(clip), levels=(1, 3, 4))).eval()
+    whole = CLIPModel.from_pretrained(clip).eval()
+    pixels = torch.rand(2, 3, 32, 32)
+    theirs = whole.vision_model(pixels, output_hidden_states=True)
+    first, last, embedding = trunk(pixels)
+    assert (first.shape, embedding.shape) == ((2, 20, 4, 4), (2, 12, 1, 1))
+    torch.testing.assert_close(first.flatten(2).transpose(1, 2), theirs.hidden_states[1][:, 1:])
+    torch.testing.assert_close(last.flatten(2).transpose(1, 2), theirs.hidden_states[3][:, 1:])
+    torch.testing.assert_close(embedding[:, :, 0, 0], whole.visual_projection(theirs.pooler_output))
+    assert trunk.channels == (20, 20, 12) and trunk.embeds
+
+
+def test_layers_of_clip_that_no_level_needs_are_left_out(clip: Path) -> None:
+    trunk = Trunk.build(TrunkConfig(str(clip), levels=(2,)))
+    assert not any(name in str([*trunk.state_dict()]) for name in ("layers.2.", "post_layernorm", "visual_projection"))
+    again = Trunk.rebuilt(trunk.description, (2,))
+    again.load_state_dict(trunk.state_dict())
+    pixels = torch.rand(1, 3, 32, 40)
+    assert isinstance(again, ClipTrunk)
+    assert torch.equal(again.eval()(pixels)[0], trunk.eval()(pixels)[0])
+    assert again.grid(2, 32, 40) == (4, 5)
+
+
+def test_a_level_that_clip_does_not_have_is_refused(clip: Path) -> None:
+    with pytest.raises(ConfigError, match="the levels 1 to 3, and 4 for the picture's embedding"):
+        Trunk.build(TrunkConfig(str(clip), levels=(5,)))
+    with pytest.raises(ConfigError, match="brings its own weights; leave it out"):
+        Trunk.build(TrunkConfig(str(clip), levels=(4,), weights="some.pth"))
+
+
+def test_adding_clips_embeddings_needs_no_training(clip: Path) -> None:
+    from transformers import CLIPModel
+
+    config = RetrieverConfig(
+        "add",
+        dim=12,
+        trunk=TrunkConfig(str(clip), levels=(4,)),
+        language=LanguageConfig(kind="pretrained", name=str(clip)),
+        preprocess=Preprocess(32, 32),
+    )
+    model = Retriever.build(config, [])
+    assert [name for name, _ in model.named_parameters() if name.startswith("composer")] == []
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    whole, tokens = CLIPModel.from_pretrained(clip).eval(), model.tokenizer(SENTENCES[:2])
+    with torch.inference_mode():
+        seen = whole.visual_projection(whole.vision_model(model.preprocess.normalise(pixels)).pooler_output)
+        said = whole.text_projection(whole.text_model(tokens.ids, attention_mask=tokens.mask.long()).pooler_output)
+    expected = torch.nn.functional.normalize(seen + said, dim=1)
+    torch.testing.assert_close(model.embed_queries(pixels, SENTENCES[:2]), expected)
+
+
+# -- the run folder ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frozen", [(), ("trunk", "language.network")])
+def test_a_run_keeps_pretrained_parts_whole_and_needs_their_folder_no_more(
+    frozen: tuple[str, ...], tmp_path: Path
+) -> None:
+    hub = tiny_hub.clip(tmp_path / "clip")
+    config = replace(
+        made_up.CONFIG,
+        composer="tirg",
+        options=None,
+        trunk=TrunkConfig(str(hub), levels=(4,)),
+        language=LanguageConfig(kind="pretrained", name=str(hub)),
+    )
+    triplets = made_up.triplets()
+    model = Retriever.build(config, triplets.feedback)
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    how = TrainConfig(steps=2, batch=8, warmup=1, evaluate_every=2, precision="float32", frozen=frozen)
+    train(model, triplets, how, tmp_path / "run", stop_after=None)
+    shutil.rmtree(hub)
+    opened = Retriever.load(tmp_path / "run")
+    pixels = triplets.pictures.pixels[:2]  # type: ignore[attr-defined]
+    assert torch.equal(opened.embed_queries(pixels, SENTENCES[:2]), model.embed_queries(pixels, SENTENCES[:2]))
+    moved = {name.split(".")[0] for name, tensor in opened.state_dict().items() if not torch.equal(tensor, start[name])}
+    assert ("trunk" in moved) == (not frozen)
+    still = [name for name in start if name.startswith("language.network.")]
+    assert all(torch.equal(opened.state_dict()[name], start[name]) for name in still) == bool(frozen)
