@@ -23,6 +23,8 @@ class Preset:
     """The size of the shapes world that it is meant for."""
 
 
+_CLIP = "openai/clip-vit-base-patch32"
+
 _PUBLISHED_PICTURES = Preprocess(height=224, width=224, fit="crop")
 
 _PUBLISHED = RetrieverConfig(
@@ -74,6 +76,25 @@ PRESETS: dict[str, Preset] = {
             preprocess=Preprocess(height=224, width=224, fit="pad"),
         ),
         TrainConfig(steps=4_000, batch=32, trunk_rate=0.2, learning_rate=1e-3, evaluate_every=400, flip=True, crop=0.8),
+    ),
+    "clip": Preset(
+        "TIRG's gate on the frozen embeddings of CLIP ViT-B/32, which comes from the hub",
+        RetrieverConfig(
+            composer="tirg",
+            dim=512,
+            trunk=TrunkConfig(_CLIP, levels=(13,)),
+            language=LanguageConfig(kind="pretrained", name=_CLIP),
+            preprocess=Preprocess(
+                height=224,
+                width=224,
+                fit="crop",
+                mean=(0.48145466, 0.4578275, 0.40821073),
+                std=(0.26862954, 0.26130258, 0.27577711),
+            ),
+        ),
+        TrainConfig(
+            steps=4_000, batch=128, per_reference=1, learning_rate=1e-3, frozen=("trunk", "language"), flip=True
+        ),
     ),
     "tiny": Preset(
         "for tests: a few steps on a handful of pictures",
