@@ -68,7 +68,7 @@ def test_a_group_of_settings_is_not_a_value() -> None:
 
 
 def test_unknown_names_list_the_choices() -> None:
-    with pytest.raises(UnknownNameError, match="unknown preset 'huge'; choose from: demo, "):
+    with pytest.raises(UnknownNameError, match="unknown preset 'huge'; choose from: clip, demo, "):
         preset_named("huge")
     with pytest.raises(UnknownNameError, match=r"unknown model 'tirgg'.*Did you mean 'tirg'"):
         RetrieverConfig(composer="tirgg")
