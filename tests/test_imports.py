@@ -288,7 +288,7 @@ def test_a_missing_empty_or_cut_file_is_named(original: Path, tmp_path: Path) ->
         open_checkpoint(tmp_path / "none.pth")
     for name, data in (("empty.pth", b""), ("cut.pth", original.read_bytes()[:100_000])):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(DataError, match=f"{name}' was not opened"):
+        with pytest.raises(DataError, match=f"{name}' was not opened: it is damaged or cut off"):
             open_checkpoint(tmp_path / name)
 
 
