@@ -111,12 +111,15 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     except FileNotFoundError as error:
         raise DataError(f"the checkpoint {str(path)!r} does not exist") from error
     except Exception as error:  # torch raises many kinds on damaged files; nothing of the file has run
-        reason = str(error).partition("\n")[0][:300]
         refused = re.search(r"GLOBAL (\S+)", str(error))
         if refused:
             reason = (
                 f"it asks for {refused[1]!r}, which no checkpoint needs; it may be made to run code on this machine"
             )
+        elif isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        else:  # torch's own words advise to open the file without an allow-list
+            reason = "it is damaged or cut off, or no file of torch's"
         raise DataError(
             f"the checkpoint {str(path)!r} was not opened: {reason}; expected a file as TIRG's, MAAF's or ITMA's code "
             "saves it"
