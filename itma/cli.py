@@ -33,6 +33,12 @@ class _Commands(click.Group):
             click.secho(f"error: {error}", fg="red", err=True)
             raise SystemExit(_status(error)) from None
 
+    def add_command(self, command: click.Command, name: str | None = None) -> None:
+        command.help = (command.help or "").replace(
+            r"\b", "\b"
+        )  # click's mark for lines to leave alone; docstrings are raw
+        super().add_command(command, name)
+
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.commands)  # the order of the stages, not of the alphabet
 

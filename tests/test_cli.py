@@ -143,6 +143,14 @@ def test_models_presets_and_settings_are_listed() -> None:
     assert "train.steps=7" in call("settings", "--set", "train.steps=7").output
 
 
+def test_examples_in_the_help_stand_on_lines_of_their_own() -> None:
+    for name in cli.commands:
+        shown = call(name, "--help").output
+        assert "\\b" not in shown and not re.search(r"^.*\bitma .*\bitma ", shown.partition("\n")[2], re.MULTILINE), (
+            name
+        )
+
+
 def test_help_teaches() -> None:
     assert "A first walk, with nothing to download" in call("--help").output
     for name in cli.commands:
