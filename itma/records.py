@@ -106,6 +106,9 @@ class Report:
     """Queries that the protocol has where all pictures are present; absent: as many as were asked."""
     recall_by_aspect: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     """Aspect of the label (`adjective`, `noun`) → k → recall where that alone has to be right."""
+    weights: str | None = None
+    """sha256 of the weights file that was measured, so that a number is never told of another model; absent: what was
+    measured came from elsewhere."""
 
     def __str__(self) -> str:
         lines = [

@@ -96,6 +96,14 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
         return int(value)
     if isinstance(hint, type) and type(value) is hint:
         return value
-    if origin is dict and isinstance(value, Mapping):
-        return dict(value)
+    if origin in (dict, Mapping) and isinstance(value, Mapping):
+        return {_key(name, inner[0], key): _converted(f"{name}.{key}", inner[1], part) for key, part in value.items()}
     raise ConfigError(f"{name}={value!r} is of the wrong type; expected {getattr(hint, '__name__', hint)}")
+
+
+def _key(name: str, hint: Any, key: Any) -> Any:
+    """A key, which JSON gives as text, as the type `hint`."""
+    try:
+        return hint(key)
+    except ValueError as error:
+        raise ConfigError(f"{name}: the key {key!r} is of the wrong type; expected {hint.__name__}") from error

@@ -28,7 +28,7 @@ from itma.learn.train import train as learn
 from itma.measure.evaluate import answers
 from itma.measure.evaluate import evaluate as measure
 from itma.measure.strips import query_strip
-from itma.model.retriever import Retriever, RetrieverConfig
+from itma.model.retriever import Retriever, RetrieverConfig, weights_sum
 from itma.records import Hit, Report
 from itma.search.catalogue import Catalogue
 from itma.settings import changed, from_plain, to_plain
@@ -352,7 +352,14 @@ def evaluate_by(
     split = split or source.measured
     found = kept(load(source, split, progress=progress, device=place), source, model.preprocess)
     asked = [found.protocol(name) for name in protocols] or [found.protocol()]
-    evaluations = measure(model, found.triplets, protocols=asked, progress=progress, model_name=f"{model.name} ({run})")
+    evaluations = measure(
+        model,
+        found.triplets,
+        protocols=asked,
+        model_name=f"{model.name} ({run})",
+        weights=weights_sum(run, which),
+        progress=progress,
+    )
     folder = Path(out) if out is not None else Path(run) / f"evaluation-{source.name}-{split}"
     for evaluation in evaluations:
         name = evaluation.protocol.name.replace("/", "-")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from itma.cli import cli
 from itma.errors import ItmaError
+from itma.model.retriever import weights_sum
 
 
 def call(*words: str | Path) -> Result:
@@ -44,6 +45,7 @@ def test_an_evaluation_prints_its_protocol_and_leaves_a_report_and_every_rank(wa
         ranks = [int(line["rank"]) for line in csv.DictReader(file)]
     assert len(ranks) == report["queries"]
     assert sum(rank == 1 for rank in ranks) / len(ranks) == pytest.approx(report["recall"]["1"])
+    assert report["weights"] == weights_sum(walked / "run")
 
 
 def test_a_search_prints_k_hits_best_first(walked: Path) -> None:

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from itma.cli import cli
 from itma.demo import MODELS, DemoResult, demo
 from itma.errors import DataError
+from itma.model.retriever import weights_sum
 from itma.search.catalogue import Catalogue
 
 
@@ -29,6 +30,11 @@ def test_the_page_shows_the_numbers_of_the_reports(shown: DemoResult) -> None:
     for name, title in MODELS.items():
         assert title in page and f"{shown.reports[name].recall[1]:.1%}" in page
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)  # nothing is loaded from elsewhere
+
+
+def test_every_report_says_which_weights_it_measured(shown: DemoResult) -> None:
+    for name, report in shown.reports.items():
+        assert report.weights == weights_sum(shown.folder / "runs" / name)
 
 
 def test_what_to_type_next_works(shown: DemoResult) -> None:

@@ -21,7 +21,7 @@ from itma.files import new_folder
 from itma.learn.run import read_metrics
 from itma.learn.train import device_named
 from itma.measure.evaluate import Evaluation, evaluate
-from itma.model.retriever import Retriever
+from itma.model.retriever import Retriever, weights_sum
 from itma.progress import bar
 from itma.records import Report
 from itma.search.catalogue import Catalogue
@@ -117,7 +117,7 @@ def demo(
             progress=progress,
         )
         model = Retriever.load(folder).to(place)
-        evaluation = evaluate(model, test_split, progress=progress, model_name=title)[0]
+        evaluation = evaluate(model, test_split, progress=progress, model_name=title, weights=weights_sum(folder))[0]
         evaluation.write(folder / "evaluation-shapes-test")
         evaluations[name] = evaluation
         parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -108,6 +108,7 @@ def evaluate(
     intervals: bool = True,
     seed: int = 0,
     model_name: str | None = None,
+    weights: str | None = None,
     progress: bool = False,
 ) -> list[Evaluation]:
     """Measure a model: for each query, where the first right picture stands in the gallery.
@@ -124,6 +125,7 @@ def evaluate(
         intervals: draw the bootstrap intervals too.
         seed: decides the bootstrap's draws.
         model_name: how the report calls the model; absent: its composer's name.
+        weights: sum of the file that the model came from, for the report; see `weights_sum`.
         progress: show progress bars.
 
     Returns:
@@ -154,6 +156,7 @@ def evaluate(
             intervals=intervals,
             seed=seed,
             model_name=model_name or retriever.name,
+            weights=weights,
         )
         for protocol in protocols
     ]
@@ -169,6 +172,7 @@ def score(
     intervals: bool = True,
     seed: int = 0,
     model_name: str = "embeddings",
+    weights: str | None = None,
 ) -> Evaluation:
     """Measure embeddings, wherever they come from, by a protocol.
 
@@ -182,6 +186,7 @@ def score(
         intervals: draw the bootstrap intervals too.
         seed: decides the bootstrap's draws.
         model_name: how the report calls them.
+        weights: sum of the weights file that made them, for the report.
 
     Raises:
         DataError: arrays of another size than the triplets, an embedding that is no number, targets that were never
@@ -243,6 +248,7 @@ def score(
             )
             for aspect, labels in triplets.aspects.items()
         },
+        weights=weights,
     )
     return Evaluation(report, asked, ranks, ties, best, queries, gallery, triplets, protocol)
 

@@ -331,6 +331,15 @@ def verify(folder: Path, names: Sequence[str]) -> None:
             raise RunError(f"{str(folder / name)!r} is damaged: it differs from what was saved; copy or train it again")
 
 
+def weights_sum(folder: str | Path, which: str = "best") -> str:
+    """sha256 of the weights that `Retriever.load` opens, by which a report says what it measured.
+
+    Raises:
+        RunError: there are none, see `checkpoint_folder`.
+    """
+    return file_sum(checkpoint_folder(folder, which) / WEIGHTS)
+
+
 def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
     """The checkpoint that a run folder points at, or the folder itself where it is one.
 
