@@ -359,6 +359,89 @@ def search(catalogue: Path, image: Path | None, text: str | None, k: int, run: P
         click.echo(str(hit))
 
 
+_license = click.option("--license", metavar="NAME", help="What is allowed with the weights, e.g. apache-2.0.")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.option("--repo", metavar="ORG/NAME", help="Where the model is on the hub, for the card's examples.")
+@_license
+@click.option("--out", type=click.Path(path_type=Path), help="A file to write it to, instead of the screen.")
+def card(run: Path, which: str, repo: str | None, license: str | None, out: Path | None) -> None:
+    """Write the model card of RUN: what the model is, how it was made and measured, how to use it.
+
+    Its numbers are those of the run's own reports (itma evaluate RUN writes them); without one, it says so.
+    """
+    from itma import sharing
+
+    text = sharing.card(run, which=which, repo_id=repo, license=license, out=out)
+    click.echo(text if out is None else f"written to {out}", nl=out is not None)
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("name", metavar="ORG/NAME")
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.option("--private/--public", default=None, help="Who sees a new repository; absent: as ORG has it.")
+@click.option("--revision", help="A branch, made if need be; absent: main.")
+@click.option("--message", help="Of the commit.")
+@click.option("--create-pr", is_flag=True, help="Open a pull request instead.")
+@_license
+@click.pass_context
+def push(
+    context: click.Context,
+    run: Path,
+    name: str,
+    which: str,
+    private: bool | None,
+    revision: str | None,
+    message: str | None,
+    create_pr: bool,
+    license: str | None,
+) -> None:
+    r"""Upload the model in RUN to the Hugging Face Hub, with its card and the reports that it is written from.
+
+    Log in first, with hf auth login or HF_TOKEN. See docs/hub.md for what is uploaded.
+
+    \b
+    itma push runs/2026-01-31_12-00-00_itma ORG/NAME --private --license apache-2.0
+    """
+    from itma import sharing
+
+    address = sharing.push(
+        run,
+        name,
+        which=which,
+        private=private,
+        revision=revision,
+        commit_message=message,
+        create_pr=create_pr,
+        license=license,
+        progress=_bars(context),
+    )
+    click.echo(f"pushed: {address}")
+
+
+@cli.command()
+@click.argument("name", metavar="ORG/NAME")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--revision", help="A branch, tag or commit; absent: main.")
+@click.option("--offline", is_flag=True, help="Take it from the hub's cache on this machine.")
+@click.pass_context
+def pull(context: click.Context, name: str, folder: Path, revision: str | None, offline: bool) -> None:
+    r"""Download a model from the Hugging Face Hub into FOLDER, which every command takes as RUN.
+
+    \b
+    itma pull ORG/NAME model
+    itma index model PHOTOS catalogue
+    """
+    from itma import sharing
+
+    made = sharing.pull(name, folder, revision=revision, local_files_only=offline, progress=_bars(context))
+    click.echo(f"pulled: {made}\nits card: {made / 'README.md'}")
+
+
 @cli.command()
 @click.option("--folder", type=click.Path(path_type=Path), help="Absent: $ITMA_CACHE, or the user's cache folder.")
 @click.option("--remove", is_flag=True, help="Remove them; they are made again when they are needed.")

@@ -58,6 +58,10 @@ class StorageError(ItmaError, OSError):
     """Writing failed, for example because the disk is full; what was there before is untouched."""
 
 
+class HubError(ItmaError):
+    """A model hub that cannot be reached, or something on it that is not there or not open to this person."""
+
+
 class MissingExtraError(ItmaError, ImportError):
     """A feature needs a package that is not installed; the message holds the command that installs it."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -24,7 +25,10 @@ from itma.model.trunk import Trunk, TrunkConfig
 from itma.settings import from_plain, to_plain
 
 FORMAT = 1
+POINTER = "checkpoints.json"
 WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "manifest.json"
+FILES = (WEIGHTS, CONFIG, TOKENIZER, MANIFEST)
+"""What `Retriever.save` leaves; with them alone `load` rebuilds the model."""
 START_SCALE = 4.0
 """Length that embeddings are scaled to for the loss, before training (published value)."""
 PARTS = ("trunk", "language", "language.network", "composer", "scale")
@@ -307,6 +311,133 @@ class Retriever(nn.Module):
             raise RunError(f"the model in {str(folder)!r} cannot be opened: {error}") from error
         return model.eval()
 
+    # -- the hub ------------------------------------------------------------------------------------------------------
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        run: str | Path | None = None,
+        repo_id: str | None = None,
+        license: str | None = None,
+    ) -> None:
+        """As `save`, with a model card and, from `run`, the settings and reports that the card is written from.
+
+        Paths of this machine are cut to their last part in what comes from `run`.
+
+        Args:
+            folder: where to; every command takes it as a run folder.
+            run: the run folder that the model was loaded from; absent: the card says that nothing is known of it.
+            repo_id: where the model will be on the hub, for the card's examples.
+            license: what is allowed with the weights, e.g. `apache-2.0`; absent: the card says nothing of it.
+
+        Raises:
+            RunError: `run` is of another model or damaged, or `folder` holds a run, which stays untouched.
+            StorageError: the disk is full or the folder cannot be written to.
+        """
+        from itma.model.card import write_card
+
+        folder = Path(folder)
+        if (folder / POINTER).exists():
+            raise RunError(f"{str(folder)!r} holds a run, which would be written over; choose another folder")
+        self.save(folder)
+        write_card(self, folder, run=run, repo_id=repo_id, license=license)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        run: str | Path | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        create_pr: bool = False,
+        license: str | None = None,
+        progress: bool = False,
+    ) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face Hub, into a repository that is made if need be.
+
+        The other arguments mean what they mean in `huggingface_hub`.
+
+        Args:
+            repo_id: `ORG/NAME`, or `NAME` for a repository of one's own.
+            run: the run folder that the model was loaded from; see `save_pretrained`.
+            private: whether only its owners see it; no effect on a repository that is there already.
+            token: absent: the one of `hf auth login` or `HF_TOKEN`.
+            revision: the branch, which is made if need be; absent: `main`.
+            commit_message: absent: `Upload <composer> with itma`.
+            create_pr: open a pull request instead.
+            license: see `save_pretrained`.
+            progress: show progress bars.
+
+        Returns:
+            The address of the commit or of the pull request.
+
+        Raises:
+            HubError: the hub cannot be reached or does not take it.
+            RunError: `run` is of another model, or damaged.
+        """
+        from itma.model import hub
+
+        repo_id = hub.create(repo_id, private=private, token=token)
+        with TemporaryDirectory(prefix="itma-") as folder:
+            self.save_pretrained(folder, run=run, repo_id=repo_id, license=license)
+            return hub.upload(
+                Path(folder),
+                repo_id,
+                token=token,
+                revision=revision,
+                commit_message=commit_message or f"Upload {self.name} with itma",
+                create_pr=create_pr,
+                progress=progress,
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        progress: bool = False,
+    ) -> "Retriever":
+        """Open a model from the Hugging Face Hub, or from a folder as `load` does.
+
+        Only the files that rebuild the model are fetched, into the hub's cache, and checked against their sums.
+
+        Args:
+            name_or_folder: `ORG/NAME` on the hub, or a folder, which wins.
+            revision: a branch, tag or commit; absent: `main`.
+            cache_dir: absent: the hub's own, see `HF_HOME`.
+            token: absent: the one of `hf auth login` or `HF_TOKEN`.
+            local_files_only: open what is in the cache, without the network.
+            progress: show progress bars.
+
+        Raises:
+            HubError: there is no such model, it is not open to this person, or the hub cannot be reached.
+            RunError: a file is damaged or of a newer format.
+        """
+        if Path(name_or_folder).is_dir():
+            return cls.load(name_or_folder)
+        from itma.model import hub
+
+        folder = hub.download(
+            str(name_or_folder),
+            FILES,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+            progress=progress,
+        )
+        try:
+            return cls.load(folder)
+        except RunError as error:
+            raise RunError(f"the hub's model {str(name_or_folder)!r} cannot be opened: {error}") from error
+
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:
     """Rows scaled to length 1, in float32."""
@@ -349,7 +480,7 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
     folder = Path(folder)
     if not folder.is_dir():
         raise RunError(f"the run folder {str(folder)!r} does not exist; itma train makes one")
-    pointer = folder / "checkpoints.json"
+    pointer = folder / POINTER
     if pointer.is_file():
         try:
             names = json.loads(pointer.read_text(encoding="utf-8"))
@@ -365,4 +496,4 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
             f"the run {str(folder)!r} has no checkpoint yet; wait for its first, or go on with it: itma train --resume "
             f"{folder}"
         )
-    raise RunError(f"{str(folder)!r} holds no model: expected checkpoints.json or {CONFIG} in it")
+    raise RunError(f"{str(folder)!r} holds no model: expected {POINTER} or {CONFIG} in it")

@@ -1,0 +1,156 @@
+"""How a model was made and what was measured on it, as its run folder tells; nothing is told that is not there.
+
+A report counts only for the weights that it measured (`Report.weights`), so that no number strays to another model.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from itma.errors import ItmaError, RunError
+from itma.files import write_text
+from itma.model.retriever import MANIFEST, POINTER, WEIGHTS
+from itma.records import Report
+from itma.settings import from_plain, to_plain
+
+log = logging.getLogger(__name__)
+
+RUN, STATE, REPORT = "run.json", "state.json", "report.json"
+"""Files of a run folder and of an evaluation; written by `itma.learn.run` and `itma.measure.evaluate`."""
+REPORT_FORMAT = 1
+REPORTS = f"evaluation-*/{REPORT}"
+"""Where reports stand in a folder, as a pattern whose star also covers deeper folders."""
+_PLACES = ("root", "weights")
+"""Settings that hold a path of the machine on which training ran."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model comes from, as far as its files say."""
+
+    settings: Mapping[str, Any] | None = None
+    """What `run.json` holds: settings of model, training and data, and what they ran on."""
+    step: int | None = None
+    """The training step at which these weights were saved."""
+    best: bool = False
+    """Whether they were chosen as the run's best."""
+    reports: Mapping[str, Report] = field(default_factory=dict)
+    """Folder within the run → what was measured on these weights."""
+
+    def write(self, folder: Path) -> None:
+        """Leave `run.json` and the reports in `folder`, without the paths of this machine.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written to.
+        """
+        if self.settings is not None:
+            kept = {**_without_places(self.settings), "checkpoint": {"step": self.step, "best": self.best}}
+            write_text(folder / RUN, json.dumps(kept, indent=2) + "\n")
+        for name, report in self.reports.items():
+            plain = {"format": REPORT_FORMAT, **to_plain(report), "model": report.model.partition(" (")[0]}
+            write_text(folder / name / REPORT, json.dumps(plain, indent=2) + "\n")
+
+
+def read_provenance(run: str | Path, weights: str) -> Provenance:
+    """What a run folder tells of one model.
+
+    Reports on other weights, such as those of an earlier checkpoint, are left out; the log names them.
+
+    Args:
+        run: a run folder, a checkpoint folder, or one that `Retriever.save_pretrained` made.
+        weights: sha256 of the model's weights file.
+
+    Raises:
+        RunError: there is no such folder, it does not hold these weights, or a file in it is damaged.
+    """
+    run = Path(run)
+    if not run.is_dir():
+        raise RunError(f"the run folder {str(run)!r} does not exist; a model card is written from one, or without run")
+    manifests = {place: _read(place / MANIFEST) for place in (run, *sorted(run.glob("step-*")))}
+    place = next((place for place, sums in manifests.items() if sums and sums.get(WEIGHTS) == weights), None)
+    if place is None:
+        raise RunError(
+            f"{str(run)!r} holds no checkpoint with the weights of this model, so what it tells is of another one; "
+            "give the run that the model was loaded from"
+        )
+    settings = _read(run / RUN)
+    saved, pointer = _read(place / STATE), _read(run / POINTER) or {}
+    if saved is not None:
+        step, best = saved.get("step"), pointer.get("best") == place.name
+    else:
+        told = (settings or {}).pop("checkpoint", None) or {}
+        step, best = told.get("step"), bool(told.get("best"))
+    reports, others = {}, []
+    for path in sorted(run.glob(REPORTS.replace("/", "/**/"))):
+        report = _report(path)
+        if report.weights == weights:
+            reports[path.parent.relative_to(run).as_posix()] = report
+        else:
+            others.append(str(path))
+    if others:
+        log.warning(
+            "left out of the model card, because they measured other weights: %s; measure again with: itma evaluate %s",
+            ", ".join(others),
+            run,
+        )
+    return Provenance(settings, step, best, reports)
+
+
+def _report(path: Path) -> Report:
+    plain = _read(path) or {}
+    try:
+        if (written := plain.pop("format")) > REPORT_FORMAT:
+            raise RunError(
+                f"{str(path)!r} was written by a newer itma (format {written}, this one reads {REPORT_FORMAT}); "
+                "upgrade with: pip install -U itma"
+            )
+        return from_plain(Report, plain)
+    except RunError:
+        raise
+    except (ItmaError, KeyError, TypeError) as error:
+        raise RunError(f"the report {str(path)!r} is damaged: {error}; write it again with: itma evaluate") from error
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A JSON object; nothing where there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{str(path)!r} is damaged: {error}") from error
+    if not isinstance(plain, dict):
+        raise RunError(f"{str(path)!r} is damaged: it holds no JSON object")
+    return plain
+
+
+def _without_places(plain: Any, name: str = "") -> Any:
+    """Plain settings in which a path is cut to its last part: what folders a machine has is nobody's business."""
+    if isinstance(plain, Mapping):
+        return {key: _without_places(value, key) for key, value in plain.items()}
+    return without_place(plain) if isinstance(plain, str) and (name in _PLACES or _is_place(plain)) else plain
+
+
+def without_place(path: str) -> str:
+    """The last part of a path, of any system.
+
+    >>> without_place("/home/someone/weights.pth"), without_place("C:/data/fashioniq/")
+    ('weights.pth', 'fashioniq')
+    """
+    return PureWindowsPath(path).name
+
+
+def shown(name: str) -> str:
+    """The name of a network as a card may show it: a hub name or short name whole, a path its last part.
+
+    >>> shown("resnet-18"), shown("microsoft/resnet-50"), shown("/home/someone/resnet")
+    ('resnet-18', 'microsoft/resnet-50', 'resnet')
+    """
+    return without_place(name) if _is_place(name) or Path(name).exists() else name
+
+
+def _is_place(text: str) -> bool:
+    return Path(text).is_absolute() or PureWindowsPath(text).is_absolute() or text.startswith(("~", "./", "../"))

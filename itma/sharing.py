@@ -1,0 +1,131 @@
+"""Models that others use: card → push → pull. Each command of that name is one call of a function here."""
+
+import shutil
+from pathlib import Path
+
+from itma.files import new_folder, write_text
+from itma.learn.run import RUN
+from itma.model import hub
+from itma.model.card import CARD, model_card
+from itma.model.provenance import REPORTS, read_provenance
+from itma.model.retriever import FILES, Retriever, weights_sum
+
+
+def card(
+    run: str | Path,
+    *,
+    which: str = "best",
+    repo_id: str | None = None,
+    license: str | None = None,
+    out: str | Path | None = None,
+) -> str:
+    """The model card of a run: what the model is, how it was made, what was measured on it, how to use it.
+
+    Args:
+        run: a run folder, or one that `pull` made.
+        which: `best` or `last` checkpoint.
+        repo_id: where the model is or will be on the hub, for the examples.
+        license: what is allowed with the weights, e.g. `apache-2.0`; absent: the card says nothing of it.
+        out: a file to write it to as well.
+
+    Returns:
+        The card, as Markdown with a head of YAML.
+
+    Raises:
+        RunError: the run is missing or damaged.
+        StorageError: the file cannot be written.
+    """
+    model, weights = Retriever.load(run, which=which), weights_sum(run, which)
+    text = model_card(model, weights, read_provenance(run, weights), repo_id=repo_id, license=license)
+    if out is not None:
+        write_text(out, text)
+    return text
+
+
+def push(
+    run: str | Path,
+    repo_id: str,
+    *,
+    which: str = "best",
+    private: bool | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    create_pr: bool = False,
+    license: str | None = None,
+    progress: bool = False,
+) -> str:
+    """Upload a run's model, its card and the reports it is written from to the Hugging Face Hub.
+
+    Args:
+        run: a run folder, or one that `pull` made.
+        repo_id: `ORG/NAME`, or `NAME` for a repository of one's own.
+        which: `best` or `last` checkpoint.
+        private, revision, commit_message, create_pr, license, progress: see `Retriever.push_to_hub`.
+
+    Returns:
+        The address of the commit or of the pull request.
+
+    Raises:
+        RunError: the run is missing or damaged.
+        HubError: the hub cannot be reached or does not take it.
+    """
+    return Retriever.load(run, which=which).push_to_hub(
+        repo_id,
+        run=run,
+        private=private,
+        revision=revision,
+        commit_message=commit_message,
+        create_pr=create_pr,
+        license=license,
+        progress=progress,
+    )
+
+
+def pull(
+    repo_id: str,
+    folder: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Download a model from the Hugging Face Hub into a folder that every stage takes as a run folder.
+
+    Args:
+        repo_id: `ORG/NAME`.
+        folder: must not exist yet.
+        revision, cache_dir, token, local_files_only, progress: see `Retriever.from_pretrained`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        HubError: there is no such model, it is not open to this person, or the hub cannot be reached.
+        RunError: a file is damaged or of a newer format.
+        StorageError: the folder exists or cannot be written to.
+    """
+    found = hub.download(
+        repo_id,
+        FILES,
+        (CARD, RUN, REPORTS),
+        revision=revision,
+        cache_dir=cache_dir,
+        token=token,
+        local_files_only=local_files_only,
+        progress=progress,
+    )
+    names: list[str | Path] = [
+        *FILES,
+        CARD,
+        RUN,
+        *(path.relative_to(found) for path in found.glob(REPORTS.replace("/", "/**/"))),
+    ]
+    with new_folder(folder) as draft:
+        for name in names:
+            if (found / name).is_file():
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(found / name, draft / name)
+        Retriever.load(draft)
+    return Path(folder)
