@@ -181,7 +181,8 @@ def train(
             f"{str(folder)!r} holds a run already; go on with it by resuming (itma train --resume {folder}), or choose "
             "another folder"
         )
-    return _learn(settings, folder, device, triplets, beginning=beginning, progress=progress)
+    started = None if start is None else weights_sum(start)
+    return _learn(settings, folder, device, triplets, beginning=beginning, started=started, progress=progress)
 
 
 def resume(
@@ -222,6 +223,7 @@ def _learn(
     triplets: tuple[Triplets, Triplets] | None,
     *,
     beginning: Retriever | None,
+    started: str | None = None,
     resume: bool = False,
     progress: bool,
 ) -> Path:
@@ -238,7 +240,8 @@ def _learn(
     model = beginning or Retriever.build(settings.model, rows.feedback, seed=settings.train.seed)
     model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not resume and int(os.environ.get("RANK", 0)) == 0:
-        write_settings(folder, {**to_plain(settings), "made with": environment(place)})
+        origin = {} if started is None else {"started from": {"sha256": started}}
+        write_settings(folder, {**to_plain(settings), "made with": {**environment(place), **origin}})
     look = _look(rows, validation, test, settings.train)
     config = settings.train
     if validation is None and config.metric.startswith("validation/"):

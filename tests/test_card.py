@@ -184,7 +184,7 @@ def test_the_training_is_told_from_the_run_s_settings() -> None:
 
 def test_the_model_s_shape_is_told() -> None:
     model = made_up.model()
-    text = card(model=model)
+    text = card(known(), model)
     for told in (
         "| trunk | resnet-small, maps of the stages 2, trained from scratch |",
         "| embedding | 16 features",
@@ -193,6 +193,31 @@ def test_the_model_s_shape_is_told() -> None:
         f"| weights | `model.safetensors`, sha256 `{WEIGHTS}` |",
     ):
         assert told in text
+
+
+@pytest.mark.parametrize("origin", [{"started from": {"sha256": "7" * 64}}, None])
+def test_a_trunk_is_called_trained_from_scratch_only_where_that_is_known(origin: dict[str, Any] | None) -> None:
+    began = Provenance() if origin is None else Provenance({**settings(), "made with": origin})
+    text = card(began)
+    assert "from scratch" not in text
+    assert ("| began with | weights with the sha256 `777" in text) == (origin is not None)
+
+
+def test_an_imported_model_is_told_as_trained_by_others() -> None:
+    imported = {"file": "/home/someone/best.pth", "sha256": "8" * 64, "code": "maaf", "model": "concat", "options": {}}
+    text = card(
+        Provenance({**settings("fashioniq"), "made with": {"itma": "0.1.0", "imported from": imported}}, 150_000)
+    )
+    assert "| code | MAAF's, model `concat` |" in text
+    assert f"| checkpoint | `best.pth`, sha256 `{'8' * 64}`, step 150,000 |" in text
+    assert "trained by that code, not by `itma`" in text
+    assert "| batch |" not in text and "from scratch" not in text and "someone" not in text
+
+
+def test_a_world_on_disk_has_the_size_it_was_written_with() -> None:
+    told = settings()
+    told["data"]["root"] = "world"
+    assert "| data | shapes |" in card(Provenance(told))
 
 
 def test_weights_that_training_began_with_are_named_without_their_folder() -> None:

@@ -18,7 +18,7 @@ from itma.cli import cli
 from itma.errors import HubError, RunError, StorageError
 from itma.model.retriever import FILES, Retriever
 from tests import made_up
-from tests.local_hub import TOKEN, Repository, LocalHub
+from tests.local_hub import TOKEN, LocalHub, Repository
 
 REPORT = "evaluation-shapes-test/report.json"
 PUSHED = {*FILES, "README.md", "run.json", REPORT}

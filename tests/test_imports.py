@@ -12,11 +12,13 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from itma import sharing
 from itma.cli import cli
 from itma.errors import ConfigError, DataError, RunError
+from itma.files import file_sum
 from itma.imports import import_published
 from itma.model.published import open_checkpoint, rebuild, shape
-from itma.model.retriever import Retriever
+from itma.model.retriever import Retriever, weights_sum
 from itma.stages import evaluate_by, index, read_run, resume, search, train
 from tests import published_checkpoints as published
 
@@ -116,6 +118,15 @@ def test_a_new_run_starts_from_the_weights_of_an_imported_one(run: Path, tmp_pat
     ]
     assert not moved
     assert read_run(folder).model == read_run(run).model
+    assert f"| began with | weights with the sha256 `{weights_sum(run)}` |" in sharing.card(folder)
+
+
+def test_the_card_of_an_imported_run_tells_who_trained_it(run: Path, original: Path, tmp_path: Path) -> None:
+    Retriever.load(run).save_pretrained(tmp_path / "saved", run=run)
+    for folder in (run, tmp_path / "saved"):
+        text = sharing.card(folder)
+        assert f"`latest_checkpoint.pth`, sha256 `{file_sum(original)}`" in text
+        assert "It was trained by that code, not by `itma`" in text
 
 
 def test_a_run_that_starts_from_another_has_its_model(run: Path, tmp_path: Path) -> None:

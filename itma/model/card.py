@@ -86,7 +86,7 @@ def model_card(
     parts = [
         f"# {title}",
         INTRODUCTION,
-        *("## The model", _model(model, weights)),
+        *("## The model", _model(model, weights, provenance)),
         *("## Training", _training(provenance)),
         *("## Results", _results(provenance.reports)),
         *("## How to use it", _usage(model, data, repo_id)),
@@ -131,15 +131,15 @@ def _metadata(model: Retriever, provenance: Provenance, repo_id: str | None, lic
     ).to_yaml()
 
 
-def _model(model: Retriever, weights: str) -> str:
+def _model(model: Retriever, weights: str, provenance: Provenance) -> str:
     config, about = model.config, composer_named(model.name).__doc__ or ""
     trunk = f"{shown(config.trunk.name)}, maps of the stages {', '.join(map(str, config.trunk.levels))}"
     if config.trunk.weights is not None:
         trunk += f", trained from the weights {shown(config.trunk.weights)}"
-    elif config.trunk.name in KNOWN:
+    elif config.trunk.name in KNOWN and _from_scratch(provenance):
         trunk += ", trained from scratch"
     options, language = to_plain(config.options), to_plain(config.language)
-    rows = {
+    rows: dict[str, str | None] = {
         "composer": f"`{model.name}`: {about.strip().splitlines()[0].partition(';')[0]}",
         "its options": _listed(options) if options else None,
         "trunk": trunk,
@@ -151,7 +151,14 @@ def _model(model: Retriever, weights: str) -> str:
         "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
         "weights": f"`model.safetensors`, sha256 `{weights}`",
     }
-    return _table(["", ""], ([name, text] for name, text in rows.items() if text is not None))
+    return _rows(rows)
+
+
+def _from_scratch(provenance: Provenance) -> bool:
+    """Whether training is known to have begun here, with weights drawn at random where none are named."""
+    return provenance.settings is not None and not {"imported from", "started from"} & set(
+        provenance.settings.get("made with", {})
+    )
 
 
 def _training(provenance: Provenance) -> str:
@@ -164,19 +171,38 @@ def _training(provenance: Provenance) -> str:
 def _trained(provenance: Provenance) -> str:
     if provenance.settings is None or not {"data", "train"} <= set(provenance.settings):
         return "How this model was trained was not known when the card was written."
-    data, train = provenance.settings["data"], provenance.settings["train"]
     made = provenance.settings.get("made with", {})
+    data = provenance.settings["data"]
+    generated = data["name"] in WORLDS and data["root"] is None
+    rows: dict[str, str | None] = {}
+    rows["data"] = data["name"] + (f", size `{data['size']}`, seed {data['seed']}" if generated else "")
+    if "imported from" in made:
+        rows |= _imported(made["imported from"], provenance.step)
+        after = "It was trained by that code, not by `itma`; the options that the checkpoint names are in `run.json`."
+    else:
+        rows |= _recipe(provenance.settings["train"], provenance)
+        rows["began with"] = (
+            f"weights with the sha256 `{made['started from']['sha256']}`" if "started from" in made else None
+        )
+        rows["made with"] = (
+            _listed({name: value for name, value in made.items() if not isinstance(value, Mapping)}) or None
+        )
+        after = "All settings are in `run.json`."
+    return _rows(rows) + f"\n\n{after}"
+
+
+def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str | None]:
     checkpoint = None
     if provenance.step is not None:
         checkpoint = f"step {provenance.step:,} of {train['steps']:,}"
-        checkpoint += ", the best" if provenance.best else ""
-        if provenance.best and train["hold_out"]:
-            checkpoint += f" by `{train['metric']}`; {_percent(train['hold_out'])} of the training references were "
-            checkpoint += "held out"
+        if provenance.best:
+            checkpoint += ", the best"
+            if train["hold_out"]:
+                checkpoint += f" by `{train['metric']}`; {_percent(train['hold_out'])} of the training references were "
+                checkpoint += "held out"
     rate = f"learning rate {train['learning_rate']:g} (the trunk's times {train['trunk_rate']:g})"
     changes = {name: train[name] for name in ("augment", "crop", "flip", "noise") if train[name]}
-    rows = {
-        "data": data["name"] + (f", size `{data['size']}`, seed {data['seed']}" if data["name"] in WORLDS else ""),
+    return {
         "checkpoint": checkpoint,
         "planned": f"{train['steps']:,} steps" if checkpoint is None else None,
         "batch": f"{train['batch']:,} rows, {train['per_reference']} of each reference"
@@ -188,10 +214,15 @@ def _trained(provenance: Provenance) -> str:
         "frozen": ", ".join(train["frozen"]) or None,
         "arithmetic": train["precision"],
         "seed": str(train["seed"]),
-        "made with": _listed(made) if made else None,
     }
-    table = _table(["", ""], ([name, text] for name, text in rows.items() if text is not None))
-    return f"{table}\n\nAll settings are in `run.json`."
+
+
+def _imported(imported: Mapping[str, Any], step: int | None) -> dict[str, str | None]:
+    return {
+        "code": f"{imported['code'].upper()}'s, model `{imported['model']}`",
+        "checkpoint": f"`{shown(imported['file'])}`, sha256 `{imported['sha256']}`"
+        + (f", step {step:,}" if step else ""),
+    }
 
 
 def _results(reports: Mapping[str, Report]) -> str:
@@ -335,6 +366,11 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _rows(facts: Mapping[str, str | None]) -> str:
+    """A table of two columns; what is not known has no line."""
+    return _table(["", ""], ([name, text] for name, text in facts.items() if text is not None))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

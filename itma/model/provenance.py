@@ -78,11 +78,11 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
         )
     settings = _read(run / RUN)
     saved, pointer = _read(place / STATE), _read(run / POINTER) or {}
+    told = (settings or {}).pop("checkpoint", None) or {}  # left by `Provenance.write`
     if saved is not None:
-        step, best = saved.get("step"), pointer.get("best") == place.name
-    else:
-        told = (settings or {}).pop("checkpoint", None) or {}
-        step, best = told.get("step"), bool(told.get("best"))
+        told = {"step": saved.get("step"), "best": pointer.get("best") == place.name}
+    elif place != run:  # an imported checkpoint, which was chosen elsewhere
+        told = {"step": int(place.name.removeprefix("step-")), "best": False}
     reports, others = {}, []
     for path in sorted(run.glob(REPORTS.replace("/", "/**/"))):
         report = _report(path)
@@ -96,7 +96,7 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
             ", ".join(others),
             run,
         )
-    return Provenance(settings, step, best, reports)
+    return Provenance(settings, told.get("step"), bool(told.get("best")), reports)
 
 
 def _report(path: Path) -> Report:
