@@ -212,6 +212,7 @@ def test_a_run_keeps_pretrained_parts_whole_and_needs_their_folder_no_more(
     train(model, triplets, how, tmp_path / "run", stop_after=None)
     shutil.rmtree(hub)
     opened = Retriever.load(tmp_path / "run")
+    assert (opened.config.trunk.name, opened.config.language.name) == ("clip", "clip")
     pixels = triplets.pictures.pixels[:2]  # type: ignore[attr-defined]
     assert torch.equal(opened.embed_queries(pixels, SENTENCES[:2]), model.embed_queries(pixels, SENTENCES[:2]))
     moved = {name.split(".")[0] for name, tensor in opened.state_dict().items() if not torch.equal(tensor, start[name])}

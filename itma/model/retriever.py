@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -95,6 +95,8 @@ class Retriever(nn.Module):
     def build(cls, config: RetrieverConfig, sentences: Iterable[str], *, seed: int = 0) -> "Retriever":
         """A new model; `seed` decides its weights, `sentences` its words.
 
+        Of folders and files that pretrained parts came from, the model's own configuration keeps the last part only.
+
         Raises:
             ConfigError, UnknownNameError, DataError: see `TrunkConfig`, `LanguageConfig`, `Tokenizer.fit`.
         """
@@ -104,7 +106,7 @@ class Retriever(nn.Module):
             trunk = Trunk.build(config.trunk)
             reads = composer_named(config.composer).reads_words
             language = Language.build(config.language, len(tokenizer), config.dim) if reads else None
-            return cls(config, tokenizer, trunk, language).eval()
+            return cls(_without_folders(config), tokenizer, trunk, language).eval()
 
     @property
     def name(self) -> str:
@@ -437,6 +439,16 @@ class Retriever(nn.Module):
             return cls.load(folder)
         except RunError as error:
             raise RunError(f"the hub's model {str(name_or_folder)!r} cannot be opened: {error}") from error
+
+
+def _without_folders(config: RetrieverConfig) -> RetrieverConfig:
+    """The configuration without folders of this machine, which nobody needs once the parts are opened."""
+
+    def last(name: str | None) -> str | None:
+        return Path(name).name if name is not None and Path(name).exists() else name
+
+    trunk = replace(config.trunk, name=last(config.trunk.name) or config.trunk.name, weights=last(config.trunk.weights))
+    return replace(config, trunk=trunk, language=replace(config.language, name=last(config.language.name)))
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:
