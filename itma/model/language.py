@@ -139,7 +139,7 @@ class Language(nn.Module):
         count_B = mask_BT.sum(1)
         if self.reads_last:
             last_B = (count_B - 1).clamp(min=0)
-            sentence_BD = words_BTD[torch.arange(len(ids_BT), device=ids_BT.device), last_B]
+            sentence_BD = words_BTD[torch.arange(ids_BT.shape[0], device=ids_BT.device), last_B]
         else:
             sentence_BD = words_BTD.sum(1) / count_B.clamp(min=1)[:, None]
         return Words(words_BTD, mask_BT, sentence_BD)

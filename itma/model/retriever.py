@@ -13,13 +13,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.nn import functional as F
 
 from itma.data.images import Preprocess
 from itma.data.text import Tokenizer, Tokens
-from itma.errors import ConfigError, FeedbackError, ItmaError, RunError, UnknownNameError
+from itma.errors import ConfigError, ItmaError, RunError, UnknownNameError
 from itma.files import file_sum, write_text, write_with
 from itma.model.composers import Place, composer_named
+from itma.model.embedder import Embedder, unit
 from itma.model.language import Language, LanguageConfig
 from itma.model.trunk import Trunk, TrunkConfig
 from itma.settings import from_plain, to_plain
@@ -67,7 +67,7 @@ class RetrieverConfig:
             )
 
 
-class Retriever(nn.Module):
+class Retriever(Embedder, nn.Module):
     """A model that embeds pictures and queries into one space, where near means alike.
 
     Make a new one with `Retriever.build`, open a trained one with `Retriever.load`.
@@ -115,7 +115,7 @@ class Retriever(nn.Module):
 
     @property
     def reads_words(self) -> bool:
-        """Whether feedback has an effect."""
+        """Whether a query's embedding depends on the feedback."""
         return self.language is not None
 
     @property
@@ -182,7 +182,7 @@ class Retriever(nn.Module):
         wanted, places = targets.unique(return_inverse=True)
         pictures = self.composer.embed_pictures([level[wanted] for level in maps])
         queries = self.composer.embed_queries([level[references] for level in maps], words)
-        return _unit(queries), _unit(pictures)[places]
+        return unit(queries), unit(pictures)[places]
 
     def logits(self, queries: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
         """Scores for the loss: scale² · cosine, (queries, pictures)."""
@@ -200,39 +200,12 @@ class Retriever(nn.Module):
         """uint8 pictures (pictures, 3, h, w) of any one size → (pictures, dim) of length 1; no gradient."""
         maps = self.trunk_maps(pixels)
         with self._answering():
-            return _unit(self.composer.embed_pictures(maps))
+            return unit(self.composer.embed_pictures(maps))
 
-    def embed_queries(self, pixels: torch.Tensor | None, feedback: Sequence[str] | None) -> torch.Tensor:
-        """References and feedbacks → (queries, dim) of length 1; no gradient.
-
-        Args:
-            pixels: uint8 (queries, 3, h, w), or absent to search by words alone.
-            feedback: one sentence for each query, or absent to search by pictures alone.
-
-        Raises:
-            FeedbackError: both are absent, or one of the sentences has no words where no reference is given, or
-                their numbers differ.
-        """
-        return self.embed_queries_from(None if pixels is None else self.trunk_maps(pixels), feedback)
-
-    def embed_queries_from(self, maps: list[torch.Tensor] | None, feedback: Sequence[str] | None) -> torch.Tensor:
-        """As `embed_queries`, from what `trunk_maps` made of the references."""
-        if maps is None and feedback is None:
-            raise FeedbackError("a query needs a reference picture, a feedback sentence, or both; both are absent")
-        if maps is not None and feedback is not None and len(maps[0]) != len(feedback):
-            raise FeedbackError(
-                f"{len(maps[0])} references were given with {len(feedback)} sentences; one each, please"
-            )
+    def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
         with self._answering():
-            words = None
-            if feedback is not None and self.language is not None:
-                tokens = self.tokenizer(feedback).to(self.device)
-                if maps is None and not bool(tokens.mask.any(1).all()):
-                    raise FeedbackError("a sentence without words was given where there is no reference picture either")
-                words = self.language(tokens)
-            if maps is None and words is None:
-                raise FeedbackError(f"the model {self.name!r} does not read words; give it a reference picture")
-            return _unit(self.composer.embed_queries(maps, words))
+            words = None if tokens is None or self.language is None else self.language(tokens.to(self.device))
+            return unit(self.composer.embed_queries(maps, words))
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -449,11 +422,6 @@ def _without_folders(config: RetrieverConfig) -> RetrieverConfig:
 
     trunk = replace(config.trunk, name=last(config.trunk.name) or config.trunk.name, weights=last(config.trunk.weights))
     return replace(config, trunk=trunk, language=replace(config.language, name=last(config.language.name)))
-
-
-def _unit(rows: torch.Tensor) -> torch.Tensor:
-    """Rows scaled to length 1, in float32."""
-    return F.normalize(rows.float(), dim=1)
 
 
 def verify(folder: Path, names: Sequence[str]) -> None:

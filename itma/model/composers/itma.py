@@ -85,7 +85,7 @@ class Itma(Composer):
         tokens_BND = torch.cat([*cells, *([] if words is None else [words.features_BTD])], 1)
         mask_BN = None
         if words is not None:
-            B, P = len(tokens_BND), sum(level.shape[1] for level in cells)
+            B, P = tokens_BND.shape[0], sum(level.shape[1] for level in cells)
             pictures_BP = torch.ones(B, P, dtype=torch.bool, device=tokens_BND.device)
             mask_BN = torch.cat([pictures_BP, words.mask_BT], 1)
         if transform:
