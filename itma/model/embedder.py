@@ -29,6 +29,11 @@ class Embedder(ABC):
 
     @property
     @abstractmethod
+    def runtime(self) -> str:
+        """What computes the answers: a name in `itma.model.runtimes.RUNTIMES`."""
+
+    @property
+    @abstractmethod
     def reads_words(self) -> bool:
         """Whether a query's embedding depends on the feedback."""
 

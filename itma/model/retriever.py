@@ -114,6 +114,11 @@ class Retriever(Embedder, nn.Module):
         return self.config.composer
 
     @property
+    def runtime(self) -> str:
+        """`torch`."""
+        return "torch"
+
+    @property
     def reads_words(self) -> bool:
         """Whether a query's embedding depends on the feedback."""
         return self.language is not None
