@@ -76,6 +76,12 @@ def _set(context: click.Context, parameter: click.Parameter, pairs: tuple[str, .
 _device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 
 
+_runtimes = click.Choice(["torch", "onnx", "onnx-int8"])
+_runtime = click.option(
+    "--runtime", type=_runtimes, default="torch", show_default=True, help="What computes the embeddings; see docs."
+)
+
+
 def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--set", "changes", multiple=True, metavar="NAME=VALUE", callback=_set, help="Change one setting; repeatable."
@@ -272,6 +278,7 @@ def import_(
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for report.json and ranks.csv.")
 @_settings
+@_runtime
 @_device
 @click.pass_context
 def evaluate(
@@ -284,6 +291,7 @@ def evaluate(
     which: str,
     out: Path | None,
     changes: dict[str, str],
+    runtime: str,
     device: str,
 ) -> None:
     """Measure the model in RUN on DATA; absent: on the data it was trained with.
@@ -296,7 +304,16 @@ def evaluate(
     if root is not None:
         changes |= {"root": str(root)}
     reports = stages.evaluate_by(
-        protocols, run, data, split=split, which=which, changes=changes, out=out, device=device, progress=_bars(context)
+        protocols,
+        run,
+        data,
+        split=split,
+        which=which,
+        changes=changes,
+        out=out,
+        runtime=runtime,
+        device=device,
+        progress=_bars(context),
     )
     click.echo("\n\n".join(map(str, reports)))
 
@@ -321,16 +338,21 @@ def submit(context: click.Context, run: Path, out: Path, root: Path | None, whic
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("catalogue", type=click.Path(path_type=Path))
 @click.option("--replace", is_flag=True, help="Put it in the place of an existing catalogue.")
+@_runtime
 @_device
 @click.pass_context
-def index(context: click.Context, run: Path, folder: Path, catalogue: Path, replace: bool, device: str) -> None:
+def index(
+    context: click.Context, run: Path, folder: Path, catalogue: Path, replace: bool, runtime: str, device: str
+) -> None:
     """Embed all pictures under FOLDER with the model in RUN, into CATALOGUE.
 
     Any format that Pillow reads; pictures that cannot be read are skipped and listed at the end.
     """
     from itma import stages
 
-    made = stages.index(run, folder, catalogue, replace_existing=replace, device=device, progress=_bars(context))
+    made = stages.index(
+        run, folder, catalogue, replace_existing=replace, runtime=runtime, device=device, progress=_bars(context)
+    )
     click.echo(f"indexed {len(made):,} pictures into {catalogue}")
     if made.skipped:
         click.echo(
@@ -346,8 +368,11 @@ def index(context: click.Context, run: Path, folder: Path, catalogue: Path, repl
 @click.option("--text", help='The feedback, e.g. "make red cube blue".')
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many answers.")
 @click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
+@click.option("--runtime", type=_runtimes, help="Absent: what computed the catalogue's embeddings.")
 @_device
-def search(catalogue: Path, image: Path | None, text: str | None, k: int, run: Path | None, device: str) -> None:
+def search(
+    catalogue: Path, image: Path | None, text: str | None, k: int, run: Path | None, runtime: str | None, device: str
+) -> None:
     r"""Search CATALOGUE by a picture, a sentence, or both; best first.
 
     \b
@@ -355,7 +380,7 @@ def search(catalogue: Path, image: Path | None, text: str | None, k: int, run: P
     """
     from itma import stages
 
-    for hit in stages.search(catalogue, image=image, text=text, k=k, run=run, device=device):
+    for hit in stages.search(catalogue, image=image, text=text, k=k, run=run, runtime=runtime, device=device):
         click.echo(str(hit))
 
 
@@ -440,6 +465,57 @@ def pull(context: click.Context, name: str, folder: Path, revision: str | None, 
 
     made = sharing.pull(name, folder, revision=revision, local_files_only=offline, progress=_bars(context))
     click.echo(f"pulled: {made}\nits card: {made / 'README.md'}")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="A new folder; absent: the run's own, for --runtime onnx.")
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.pass_context
+def export(context: click.Context, run: Path, out: Path | None, which: str) -> None:
+    """Write the model in RUN as ONNX graphs, for any number of pictures and words, checked against torch.
+
+    picture.onnx embeds pictures, query.onnx a picture with a sentence, words.onnx a sentence alone. A folder written
+    with --out can be given as RUN to index, search and evaluate, with --runtime onnx.
+    """
+    from itma import exchange
+
+    made = exchange.export(run, out, which=which, progress=_bars(context))
+    largest = made.description.difference
+    click.echo(f"exported to {made.folder}: {', '.join(made.description.graphs)}")
+    click.echo(f"embeddings differ from torch's by {largest:.1g} at most; use them with: --runtime onnx")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("pictures", type=click.Path(path_type=Path))
+@click.option("--samples", type=int, default=300, show_default=True, help="Pictures for the calibration.")
+@click.option("--text", type=click.Path(path_type=Path), help="Sentences, one on each line; absent: the training's.")
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.option("--recall/--no-recall", default=True, help="Measure recall on the run's own data too, if it is there.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides which pictures are taken.")
+@click.pass_context
+def quantise(
+    context: click.Context,
+    run: Path,
+    pictures: Path,
+    samples: int,
+    text: Path | None,
+    which: str,
+    recall: bool,
+    seed: int,
+) -> None:
+    """Write the model in RUN as int8 graphs, calibrated on PICTURES, and print what is lost.
+
+    PICTURES is a folder of pictures like those to be searched, or a catalogue, whose pictures are taken. Search with
+    the graphs after indexing with them: --runtime onnx-int8.
+    """
+    from itma import exchange
+
+    result = exchange.quantise(
+        run, pictures, samples=samples, text=text, which=which, recall=recall, seed=seed, progress=_bars(context)
+    )
+    click.echo(str(result))
 
 
 @cli.command()

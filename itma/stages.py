@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from itma.data.datasets.attributes import Made, make
-from itma.data.images import Source
+from itma.data.images import Preprocess, Source
 from itma.data.sources import DataConfig, kept, load, shapes_config
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
 from itma.errors import ConfigError, DataError, RunError
@@ -28,7 +28,9 @@ from itma.learn.train import train as learn
 from itma.measure.evaluate import answers
 from itma.measure.evaluate import evaluate as measure
 from itma.measure.strips import query_strip
+from itma.model.onnx.runtime import OnnxRetriever
 from itma.model.retriever import Retriever, RetrieverConfig, weights_sum
+from itma.model.runtimes import open_model
 from itma.records import Hit, Report
 from itma.search.catalogue import Catalogue
 from itma.settings import changed, from_plain, to_plain
@@ -320,6 +322,7 @@ def evaluate_by(
     which: str = "best",
     changes: Mapping[str, str] | None = None,
     out: str | Path | None = None,
+    runtime: str = "torch",
     device: str = "auto",
     progress: bool = False,
 ) -> list[Report]:
@@ -332,8 +335,9 @@ def evaluate_by(
         split: absent: the one that the data set is measured on (`test`; `val` of FashionIQ).
         which: `best` or `last` checkpoint of the run.
         changes: settings of the data by name, e.g. `{"size": "css"}`, `{"root": "/data/fashioniq"}`.
-        out: where `report.json` and `ranks.csv` go; absent: `<run>/evaluation-<data>-<split>`. Of several protocols
-            each gets a folder of its own in there.
+        out: where `report.json` and `ranks.csv` go; absent: `<run>/evaluation-<data>-<split>`, with the runtime
+            before it where that is not torch. Of several protocols each gets a folder of its own in there.
+        runtime: what computes the answers: `torch`, `onnx` or `onnx-int8`; see `itma.model.runtimes`.
         device: `auto`, `cpu`, `cuda`, …
         progress: show progress bars.
 
@@ -343,8 +347,47 @@ def evaluate_by(
     Raises:
         RunError, DataError, UnknownNameError: the run or the data cannot be read, or a name does not exist.
     """
-    place = device_named(device)
-    model = Retriever.load(run, which=which).to(place)
+    place = device_for(runtime, device)
+    model = open_model(run, which=which, runtime=runtime, device=place, progress=progress)
+    found, source, split = measured_split(
+        run, model.preprocess, data, split=split, changes=changes, device=place, progress=progress
+    )
+    asked = [found.protocol(name) for name in protocols] or [found.protocol()]
+    other = runtime != "torch"
+    evaluations = measure(
+        model,
+        found.triplets,
+        protocols=asked,
+        model_name=f"{model.name} ({run}{f', {runtime}' if other else ''})",
+        weights=model.weights if isinstance(model, OnnxRetriever) else weights_sum(run, which),
+        progress=progress,
+    )
+    # those of other runtimes are named so that a model card does not take them for the model's own
+    folder = Path(run) / f"{f'{runtime}-' if other else ''}evaluation-{source.name}-{split}" if out is None else Path(out)
+    for evaluation in evaluations:
+        name = evaluation.protocol.name.replace("/", "-")
+        evaluation.write(folder / name if len(evaluations) > 1 else folder)
+    return [evaluation.report for evaluation in evaluations]
+
+
+def measured_split(
+    run: str | Path,
+    preprocess: Preprocess,
+    data: str | None = None,
+    *,
+    split: str | None = None,
+    changes: Mapping[str, str] | None = None,
+    device: torch.device | None = None,
+    progress: bool = False,
+) -> tuple[Split, DataConfig, str]:
+    """What a run is measured on: the split with its protocols, where it comes from, and its name.
+
+    Args:
+        run: a run folder, or a checkpoint folder where `data` is given.
+        preprocess: the model's.
+        data, split, changes, progress: as for `evaluate_by`.
+        device: where a generated world is rendered.
+    """
     if data is None:
         source = read_run(run).data
     elif (Path(run) / RUN).is_file() and (trained := read_run(run).data).name == data:
@@ -353,21 +396,20 @@ def evaluate_by(
         source = DataConfig(data)
     source = changed(source, changes or {})
     split = split or source.measured
-    found = kept(load(source, split, progress=progress, device=place), source, model.preprocess)
-    asked = [found.protocol(name) for name in protocols] or [found.protocol()]
-    evaluations = measure(
-        model,
-        found.triplets,
-        protocols=asked,
-        model_name=f"{model.name} ({run})",
-        weights=weights_sum(run, which),
-        progress=progress,
-    )
-    folder = Path(out) if out is not None else Path(run) / f"evaluation-{source.name}-{split}"
-    for evaluation in evaluations:
-        name = evaluation.protocol.name.replace("/", "-")
-        evaluation.write(folder / name if len(evaluations) > 1 else folder)
-    return [evaluation.report for evaluation in evaluations]
+    return kept(load(source, split, progress=progress, device=device), source, preprocess), source, split
+
+
+def device_for(runtime: str, device: str) -> torch.device:
+    """The device known by a name, for a runtime.
+
+    Raises:
+        ConfigError: it is not there, or the runtime does not work on it.
+    """
+    if runtime == "torch":
+        return device_named(device)
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"the runtime {runtime!r} works on the CPU; leave out --device {device}, or use torch")
+    return torch.device("cpu")
 
 
 def submit(
@@ -425,6 +467,7 @@ def index(
     catalogue: str | Path,
     *,
     replace_existing: bool = False,
+    runtime: str = "torch",
     device: str = "auto",
     progress: bool = False,
 ) -> Catalogue:
@@ -435,12 +478,14 @@ def index(
         folder: pictures, in any format that Pillow reads, also in sub-folders.
         catalogue: where the catalogue goes.
         replace_existing: put the new catalogue in the place of an existing one.
+        runtime: what computes the embeddings: `torch`, `onnx` or `onnx-int8`; see `itma.model.runtimes`.
 
     Returns:
         The catalogue; `skipped` names the pictures that could not be read, with the reason.
     """
+    place = device_for(runtime, device)
     return Catalogue.build(
-        run, folder, catalogue, replace=replace_existing, device=device_named(device), progress=progress
+        run, folder, catalogue, replace=replace_existing, runtime=runtime, device=place, progress=progress
     )
 
 
@@ -451,6 +496,7 @@ def search(
     text: str | None = None,
     k: int = 10,
     run: str | Path | None = None,
+    runtime: str | None = None,
     device: str = "auto",
 ) -> list[Hit]:
     """The k pictures of a catalogue that fit a picture, a sentence, or both, best first.
@@ -461,12 +507,14 @@ def search(
         text: the feedback.
         k: how many.
         run: where the run that made the catalogue is now; absent: where it was then.
+        runtime: what computes the query's embedding; absent: what computed the catalogue's.
         device: `auto`, `cpu`, `cuda`, …
 
     Raises:
         CatalogueError, PictureError, FeedbackError, DataError: see `Catalogue.open` and `Catalogue.search`.
     """
-    return Catalogue.open(catalogue, run, device=device_named(device)).search(image=image, text=text, k=k)
+    place = device_for(runtime or "torch", device)
+    return Catalogue.open(catalogue, run, runtime=runtime, device=place).search(image=image, text=text, k=k)
 
 
 __all__: Sequence[str] = (

@@ -1,6 +1,7 @@
 """Data by name: what `itma train NAME` and `itma evaluate NAME` look up, generated or on disk."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,9 +72,7 @@ def load(config: DataConfig, split: str, *, progress: bool = False, device: torc
     """
     if config.name in WORLDS:
         return _shapes(config, split, progress, device)
-    if config.root is None:
-        raise DataError(f"say where {config.name} is on this machine: --root DIR (data.root in settings)")
-    found, coverage = complete(datasets.load(config.name, config.root, split))
+    found, coverage = complete(datasets.load(config.name, _root(config), split))
     if not coverage.kept:
         raise DataError(f"{found.triplets.name}: {coverage}; there is nothing to work on")
     if coverage.missing:
@@ -87,6 +86,21 @@ def load(config: DataConfig, split: str, *, progress: bool = False, device: torc
     return found
 
 
+def sentences(config: DataConfig, split: str) -> Sequence[str]:
+    """The feedback of one split alone: no picture is rendered, and none has to be there.
+
+    Raises:
+        UnknownNameError, DataError: see `load`.
+    """
+    if config.name in WORLDS and config.root is None:
+        from itma.data.worlds import shapes
+
+        return shapes.World(shapes_config(config)).split(split).feedback
+    if config.name in WORLDS:
+        return _shapes(config, split, False, None).triplets.feedback
+    return datasets.load(config.name, _root(config), split).triplets.feedback
+
+
 def kept(split: Split, config: DataConfig, preprocess: Preprocess) -> Split:
     """A split whose pictures, where they are files, are decoded once and then read from the cache."""
     if not config.cache:
@@ -98,6 +112,12 @@ def kept(split: Split, config: DataConfig, preprocess: Preprocess) -> Split:
 def complete(split: Split) -> tuple[Split, Coverage]:
     """A split without what needs pictures that are not there, and how much of it that leaves."""
     return covered(split, split.triplets.pictures.missing())
+
+
+def _root(config: DataConfig) -> str:
+    if config.root is None:
+        raise DataError(f"say where {config.name} is on this machine: --root DIR (data.root in settings)")
+    return config.root
 
 
 def _shapes(config: DataConfig, split: str, progress: bool, device: torch.device | None) -> Split:

@@ -21,7 +21,7 @@ from itma.measure.ranks import (
     rank_targets,
     recall_at,
 )
-from itma.model.retriever import Retriever
+from itma.model.embedder import Embedder
 from itma.progress import bar
 from itma.records import Interval, Part, Report
 from itma.settings import to_plain
@@ -99,7 +99,7 @@ class Evaluation:
 
 
 def evaluate(
-    retriever: Retriever,
+    retriever: Embedder,
     triplets: Triplets,
     *,
     protocols: Sequence[Protocol] = (),
@@ -254,7 +254,7 @@ def score(
 
 
 def answers(
-    retriever: Retriever, triplets: Triplets, tasks: Sequence[Task], *, k: int, batch: int = 128, progress: bool = False
+    retriever: Embedder, triplets: Triplets, tasks: Sequence[Task], *, k: int, batch: int = 128, progress: bool = False
 ) -> list[np.ndarray]:
     """The first k pictures for each row, without its reference: for queries whose targets are not published.
 
@@ -335,7 +335,7 @@ def _spread(some: torch.Tensor, indices: np.ndarray, length: int) -> torch.Tenso
 
 
 def _embed_gallery(
-    retriever: Retriever, triplets: Triplets, pictures: np.ndarray, batch: int, progress: bool
+    retriever: Embedder, triplets: Triplets, pictures: np.ndarray, batch: int, progress: bool
 ) -> torch.Tensor:
     """Some pictures as (pictures, dim)."""
     parts = []
@@ -347,7 +347,7 @@ def _embed_gallery(
 
 
 def _embed_queries(
-    retriever: Retriever, triplets: Triplets, rows: np.ndarray, batch: int, progress: bool
+    retriever: Embedder, triplets: Triplets, rows: np.ndarray, batch: int, progress: bool
 ) -> torch.Tensor:
     """The queries `rows` as (rows, dim); the trunk sees each distinct reference once."""
     distinct, places = np.unique(triplets.references[rows], return_inverse=True)

@@ -14,7 +14,8 @@ import torch
 
 from itma.data.images import Preprocess, Source, find_pictures
 from itma.errors import CatalogueError, ConfigError, DataError, FeedbackError, PictureError
-from itma.model.retriever import Retriever
+from itma.model.embedder import Embedder
+from itma.model.runtimes import open_model
 from itma.progress import bar
 from itma.records import Hit, Query
 from itma.search import store
@@ -22,7 +23,7 @@ from itma.search.store import Rows, Skipped
 
 log = logging.getLogger(__name__)
 
-Model = Retriever | str | Path
+Model = Embedder | str | Path
 """A model, or the folder of its run."""
 
 
@@ -38,7 +39,7 @@ class Catalogue:
         pictures: the folder that was indexed.
     """
 
-    def __init__(self, rows: Rows, model: Retriever, pictures: Path) -> None:
+    def __init__(self, rows: Rows, model: Embedder, pictures: Path) -> None:
         self._rows, self.model, self.pictures = rows, model, pictures
         self._number = {name: row for row, name in enumerate(rows.ids)}
 
@@ -67,6 +68,7 @@ class Catalogue:
         *,
         replace: bool = False,
         batch: int = 64,
+        runtime: str = "torch",
         device: torch.device | None = None,
         progress: bool = False,
     ) -> "Catalogue":
@@ -80,6 +82,7 @@ class Catalogue:
             path: the catalogue's own folder.
             replace: put the new catalogue in the place of an existing one.
             batch: pictures that are embedded at once.
+            runtime: what a model given as a folder is to be opened with: `torch`, `onnx` or `onnx-int8`.
             device: where a model given as a folder is to work; absent: on the CPU.
             progress: show a progress bar.
 
@@ -94,7 +97,7 @@ class Catalogue:
             raise ConfigError(f"batch={batch} must be at least 1")
         _refuse_existing(path, replace)
         paths = find_pictures(folder)
-        retriever = _opened(model, device)
+        retriever = _opened(model, device, runtime, progress)
         names = [file.relative_to(folder).as_posix() for file in paths]
         ids: list[str] = []
         parts: list[np.ndarray] = []
@@ -106,7 +109,7 @@ class Catalogue:
             waiting.clear()
 
         with bar("indexing", show=progress, total=len(paths), unit="picture") as meter:
-            for name, pixels in zip(names, _decoded(paths, retriever.preprocess, 2 * batch), strict=True):
+            for name, pixels in zip(names, decoded(paths, retriever.preprocess, 2 * batch), strict=True):
                 if isinstance(pixels, PictureError):
                     skipped.append(Skipped(name, pixels.reason))
                 else:
@@ -124,19 +127,28 @@ class Catalogue:
         about: dict[str, Any] = {
             "model": retriever.name,
             "fingerprint": retriever.fingerprint(),
-            "run": None if isinstance(model, Retriever) else _place(Path(model), path),
+            "runtime": retriever.runtime,
+            "run": None if isinstance(model, Embedder) else _place(Path(model), path),
             "pictures": _place(folder, path),
         }
         store.write(path, Rows(ids, np.concatenate(parts), skipped, about), replace=replace)
         return cls(store.read(path), retriever, folder)
 
     @classmethod
-    def open(cls, path: str | Path, model: Model | None = None, *, device: torch.device | None = None) -> "Catalogue":
+    def open(
+        cls,
+        path: str | Path,
+        model: Model | None = None,
+        *,
+        runtime: str | None = None,
+        device: torch.device | None = None,
+    ) -> "Catalogue":
         """Open a stored catalogue.
 
         Args:
             path: its folder.
             model: the model that made it, or that model's run folder; absent: where the run folder was then.
+            runtime: what a model opened from its folder is to answer with; absent: what made the catalogue.
             device: where a model opened from its folder is to work; absent: on the CPU.
 
         Raises:
@@ -163,8 +175,15 @@ class Catalogue:
                     "is now (--run RUN on the command line, Catalogue.open(path, model) in Python), or index again"
                 )
             model = run
-        retriever = _opened(model, device)
+        made_with = rows.about.get("runtime", "torch")
+        retriever = _opened(model, device, runtime or made_with)
         if retriever.fingerprint() != made_by[1]:
+            if (retriever.runtime, made_with).count("onnx-int8") == 1:
+                raise CatalogueError(
+                    f"the catalogue {str(path)!r} was made with the runtime {made_with!r} and cannot be searched with "
+                    f"{retriever.runtime!r}: int8 embeddings differ from the others. Use --runtime {made_with}, or "
+                    "index the pictures again"
+                )
             raise CatalogueError(
                 f"the catalogue {str(path)!r} was made by another model ({made_by[0]!r}, {made_by[1][:12]}…) than "
                 f"this one ({retriever.name!r}, {retriever.fingerprint()[:12]}…); their embeddings cannot be compared. "
@@ -245,10 +264,10 @@ def _plain(path: Path, follow: bool) -> Path:
     return path.resolve() if follow else Path(os.path.normpath(path.absolute()))
 
 
-def _opened(model: Model, device: torch.device | None) -> Retriever:
-    if isinstance(model, Retriever):
+def _opened(model: Model, device: torch.device | None, runtime: str, progress: bool = False) -> Embedder:
+    if isinstance(model, Embedder):
         return model
-    return Retriever.load(model).to(device or torch.device("cpu"))
+    return open_model(model, runtime=runtime, device=device, progress=progress)
 
 
 def _refuse_existing(path: Path, replace: bool) -> None:
@@ -279,7 +298,7 @@ def _found(place: dict[str, str], path: Path) -> Path:
     return near if near is not None and near.is_dir() and not far.is_dir() else far
 
 
-def _decoded(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Iterator[torch.Tensor | PictureError]:
+def decoded(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Iterator[torch.Tensor | PictureError]:
     """Every picture's pixels, or why there are none, in order; at most `ahead` are decoded before they are needed."""
 
     def read(path: Path) -> torch.Tensor | PictureError:
@@ -300,3 +319,17 @@ def _decoded(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Itera
                 yield done
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def indexed_pictures(path: str | Path) -> list[Path]:
+    """Where the pictures of a stored catalogue were when they were indexed, in the order of ids.
+
+    Raises:
+        CatalogueError: the catalogue is missing or damaged.
+    """
+    rows = store.read(Path(path))
+    try:
+        folder = _found(rows.about["pictures"], Path(path))
+    except (KeyError, TypeError) as error:
+        raise CatalogueError(f"the catalogue {str(path)!r} is damaged: no {error}; index again") from error
+    return [folder / name for name in rows.ids]

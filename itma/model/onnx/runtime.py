@@ -54,6 +54,11 @@ class OnnxRetriever(Embedder):
         """Whether a query's embedding depends on the feedback."""
         return self.description.reads_words
 
+    @property
+    def weights(self) -> str | None:
+        """sha256 of the weights file that the answers are those of; int8 graphs answer otherwise, and have none."""
+        return self.description.made_from.get(WEIGHTS) if self.description.precision == "float32" else None
+
     def fingerprint(self) -> str:
         """That of the torch model for float32 graphs; int8 graphs have one of their own."""
         return self.description.fingerprint
