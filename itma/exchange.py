@@ -222,7 +222,7 @@ def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -
         return found, f"the training sentences of {data.name}"
     except ItmaError as error:
         log.info("no training sentences: %s", error)
-        draw, known = random.Random(0), list(model.tokenizer.vocabulary)[2:]
+        draw, known = random.Random(0), [word for word in model.tokenizer.vocabulary if word.isalnum()]
         return [" ".join(draw.choices(known, k=draw.randrange(1, 12))) for _ in range(1_000)], "random known words"
 
 

@@ -363,7 +363,9 @@ def evaluate_by(
         progress=progress,
     )
     # those of other runtimes are named so that a model card does not take them for the model's own
-    folder = Path(run) / f"{f'{runtime}-' if other else ''}evaluation-{source.name}-{split}" if out is None else Path(out)
+    folder = (
+        Path(run) / f"{f'{runtime}-' if other else ''}evaluation-{source.name}-{split}" if out is None else Path(out)
+    )
     for evaluation in evaluations:
         name = evaluation.protocol.name.replace("/", "-")
         evaluation.write(folder / name if len(evaluations) > 1 else folder)

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import inspect
 import logging
+import os
 import random
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,10 +16,10 @@ from torch import nn
 
 from itma import __version__
 from itma.data.text import Tokens
-from itma.errors import RunError
+from itma.errors import RunError, StorageError
 from itma.files import new_folder
 from itma.model.embedder import unit
-from itma.model.onnx.folder import PICTURE, QUERY, TOKENIZER, WORDS, Description, Graph, missing_extra
+from itma.model.onnx.folder import PICTURE, QUERY, TOKENIZER, WORDS, Description, Graph, Reading, missing_extra
 from itma.model.onnx.runtime import OnnxRetriever
 from itma.model.retriever import Retriever
 from itma.progress import bar
@@ -66,7 +67,9 @@ def export(
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise missing_extra() from error
-    plain = copy.deepcopy(model).cpu().eval()
+    if not replace and os.path.lexists(folder):  # said before the work, not after it
+        raise StorageError(f"{str(folder)!r} exists already; choose another name or remove it first")
+    plain, words = copy.deepcopy(model).cpu().eval(), model.tokenizer
     graphs: dict[Graph, nn.Module] = {PICTURE: _Pictures(plain)}
     if model.reads_words:
         graphs[WORDS] = _Words(plain)
@@ -80,7 +83,7 @@ def export(
         for name, graph in graphs.items():
             _write(graph, draft / name, plain)
             meter.update()
-        model.tokenizer.save(draft / TOKENIZER)
+        words.save(draft / TOKENIZER)
         fingerprint = model.fingerprint()
         description = Description(
             name=model.name,
@@ -88,6 +91,7 @@ def export(
             fingerprint=fingerprint,
             source=fingerprint,
             reads_words=model.reads_words,
+            reading=Reading(words.max_words, words.keep_unknown, words.special_tokens),
             preprocess=model.preprocess,
             graphs=tuple(graphs),
             opset=OPSET,
@@ -234,8 +238,9 @@ def _quiet() -> Iterator[None]:
 
 def _sentences(model: Retriever, count: int, words: int | None) -> list[str]:
     """Made of words the model knows: the first as long as asked, the others shorter, the last of several empty."""
-    draw, known = random.Random(0), list(model.tokenizer.vocabulary)[2:]
-    longest = model.tokenizer.max_words if words is None else words
+    reader = model.tokenizer
+    draw, known = random.Random(0), [word for word in reader.vocabulary if word.isalnum()]
+    longest = reader.max_words - 2 * reader.special_tokens if words is None else words
     lengths = [longest, *(draw.randrange(1, longest + 1) for _ in range(count - 2)), 0][:count]
     return [" ".join(draw.choices(known, k=length)) for length in lengths]
 

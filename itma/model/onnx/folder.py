@@ -29,6 +29,15 @@ Precision = Literal["float32", "int8"]
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How the tokenizer reads, which its file does not say; as for `Tokenizer`."""
+
+    max_words: int
+    keep_unknown: bool
+    special_tokens: bool
+
+
+@dataclass(frozen=True)
 class Description:
     """What an export says of itself."""
 
@@ -40,6 +49,7 @@ class Description:
     source: str
     """The torch model's fingerprint."""
     reads_words: bool
+    reading: Reading
     preprocess: Preprocess
     graphs: tuple[Graph, ...]
     opset: int

@@ -1,5 +1,6 @@
 """An export that answers: onnxruntime instead of torch's modules, on the CPU."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from itma.data.text import Tokenizer, Tokens
 from itma.errors import DataError, RunError
 from itma.model.embedder import Embedder
 from itma.model.onnx.folder import PICTURE, QUERY, TOKENIZER, WORDS, Description, missing_extra, read
+from itma.model.retriever import WEIGHTS
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -36,7 +38,8 @@ class OnnxRetriever(Embedder):
         self.folder = Path(folder)
         self.description: Description = read(self.folder)
         self.preprocess = self.description.preprocess
-        self.tokenizer = Tokenizer.load(self.folder / TOKENIZER)
+        reading = self.description.reading
+        self.tokenizer = Tokenizer.load(self.folder / TOKENIZER, **dataclasses.asdict(reading))
         self._sessions: dict[str, InferenceSession] = {}
 
     @property

@@ -1,0 +1,175 @@
+"""What computes a model's answers, side by side: torch in float32 and in bf16, ONNX in float32 and in int8.
+
+    python bench/runtimes.py [--run RUN | --set NAME=VALUE …] [--batches 1,32] [--turns 15] [--pause 0.2]
+
+Prints milliseconds a query (picture and sentence, from pixels to embedding) and pictures a second (as for a catalogue),
+with the gain over torch in float32, and recall@1 on the run's own test split. Without `--run` a model is trained first:
+ResNet-18 at 224×224, stages 3 and 4, with ITMA's head, on the shapes world of size demo stretched to that size; `--set`
+changes single settings, and the folder of the run is named, so that it can be given next time. The int8 graphs are
+calibrated on pictures of the same world.
+
+The ways take turns, with a pause before each so that the threads of the one before have come to rest; a number is the
+median over all calls. Tokenising is counted, decoding and resizing of pictures are not.
+"""
+
+import argparse
+import contextlib
+import functools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import onnxruntime
+import torch
+
+from itma import exchange, stages
+from itma.data.text import Tokens
+from itma.measure.evaluate import evaluate
+from itma.model.embedder import Embedder
+from itma.model.retriever import Retriever
+from itma.model.runtimes import open_model
+
+TRAINING = {
+    "data.size": "demo",
+    "model.preprocess.fit": "stretch",
+    "train.steps": "400",
+    "train.batch": "96",
+    "train.per_reference": "3",
+    "train.learning_rate": "2e-3",
+    "train.trunk_rate": "1",
+    "train.crop": "0",
+    "train.flip": "false",
+    "train.evaluate_every": "400",
+}
+"""What differs from the preset `photos`, for a training from scratch of about 25 minutes on two cores."""
+
+
+class Bf16(Embedder):
+    """A torch model under autocast, with its weights in the order that convolutions like best."""
+
+    def __init__(self, model: Retriever) -> None:
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.tokenizer, self.preprocess = model.tokenizer, model.preprocess
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def runtime(self) -> str:
+        return "torch, bf16"
+
+    @property
+    def reads_words(self) -> bool:
+        return self.model.reads_words
+
+    def fingerprint(self) -> str:
+        return f"{self.model.fingerprint()}, bf16"
+
+    @contextlib.contextmanager
+    def _lower(self) -> Iterator[None]:
+        with torch.autocast("cpu", torch.bfloat16):
+            yield
+
+    def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        with self._lower():
+            return self.model.trunk_maps(pixels)
+
+    def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
+        with self._lower():
+            return self.model.embed_pictures(pixels)
+
+    def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
+        with self._lower():
+            return self.model._queries(maps, tokens)
+
+
+def seconds(ways: dict[str, Callable[[], object]], turns: int, pause: float) -> dict[str, float]:
+    """The median seconds of each way's calls, which take turns."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(turns):
+        for name, call in ways.items():
+            time.sleep(pause)
+            call()  # wakes the threads, and is not counted
+            for _ in range(3):
+                begun = time.perf_counter()
+                call()
+                taken[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def trained(changes: dict[str, str], folder: Path) -> Path:
+    begun = time.perf_counter()
+    run = stages.train(
+        "shapes", model="itma", preset="photos", changes=TRAINING | changes, out=folder / "run", progress=True
+    )
+    print(f"trained in {(time.perf_counter() - begun) / 60:.0f} minutes: --run {run}")
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, help="a run that was trained on the shapes world")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="changes")
+    parser.add_argument("--batches", default="1,32", help="numbers of pictures or queries, with commas between")
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--pause", type=float, default=0.2, help="seconds")
+    asked = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="runtimes-"))
+    run = asked.run or trained(dict(change.split("=", 1) for change in asked.changes), folder)
+    settings = stages.read_run(run)
+    pictures = stages.generate(settings.data.name, folder / "world", size=settings.data.size, seed=settings.data.seed)
+    print(exchange.quantise(run, pictures / "images", recall=False, progress=True), end="\n\n")
+
+    first, second = (Retriever.load(run) for _ in range(2))
+    models: dict[str, Embedder] = {
+        "torch float32": first,
+        "torch bf16": Bf16(second),
+        "ONNX float32": open_model(run, runtime="onnx"),
+        "ONNX int8": open_model(run, runtime="onnx-int8"),
+    }
+    found, _, _ = stages.measured_split(run, first.preprocess, changes={"root": str(pictures)})
+    recall = {
+        name: evaluate(model, found.triplets, protocols=[found.protocol()], intervals=False)[0].report
+        for name, model in models.items()
+    }
+    batches = [int(batch) for batch in asked.batches.split(",")]
+    columns: list[dict[str, float]] = []
+    for batch in batches:
+        pixels = found.triplets.pictures.load(range(batch), first.preprocess)
+        query, picture = (
+            functools.partial(ask, pixels, found.triplets.feedback[:batch]),
+            functools.partial(show, pixels),
+        )
+        for call in (query, picture):
+            ways = {name: functools.partial(call, model) for name, model in models.items()}
+            columns.append(seconds(ways, asked.turns, asked.pause))
+    size = f"{first.preprocess.height}×{first.preprocess.width}"
+    parameters = sum(parameter.numel() for parameter in first.parameters())
+    print(
+        f"{first.name} on {settings.model.trunk.name} at {size}, {parameters:,} parameters; "
+        f"{torch.get_num_threads()} threads; torch {torch.__version__}, onnxruntime {onnxruntime.__version__}; "
+        f"recall of {recall['torch float32'].queries:,} queries against {recall['torch float32'].gallery:,} pictures\n"
+    )
+    heads = [f"{what}, batch {batch}" for batch in batches for what in ("ms a query", "pictures a second")]
+    print(f"| | {' | '.join(heads)} | recall@1 |\n|---|{'---|' * (len(heads) + 1)}")
+    for name in models:
+        cells = []
+        for number, (column, batch) in enumerate(zip(columns, [b for b in batches for _ in range(2)], strict=True)):
+            shown = 1e3 * column[name] / batch if number % 2 == 0 else batch / column[name]
+            cells.append(f"{shown:,.1f} ({column['torch float32'] / column[name]:.2f} ×)")
+        print(f"| {name} | {' | '.join(cells)} | {recall[name].recall[1]:.1%} |")
+
+
+def ask(pixels: torch.Tensor, feedback: Sequence[str], model: Embedder) -> None:
+    model.embed_queries(pixels, feedback)
+
+
+def show(pixels: torch.Tensor, model: Embedder) -> None:
+    model.embed_pictures(pixels)
+
+
+if __name__ == "__main__":
+    main()
