@@ -222,7 +222,10 @@ def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -
         return found, f"the training sentences of {data.name}"
     except ItmaError as error:
         log.info("no training sentences: %s", error)
-        draw, known = random.Random(0), [word for word in model.tokenizer.vocabulary if word.isalnum()]
+        draw, known = (
+            random.Random(0),
+            [word for word in model.tokenizer.vocabulary if word.isascii() and word.isalnum()],
+        )
         return [" ".join(draw.choices(known, k=draw.randrange(1, 12))) for _ in range(1_000)], "random known words"
 
 

@@ -491,7 +491,7 @@ def test_an_evaluation_with_float32_graphs_reports_what_torch_reports(walked: Pa
     result = call("evaluate", walked / "run", "--runtime", "onnx")
     assert result.exit_code == 0 and "onnx" in result.output.splitlines()[0]
     assert call("evaluate", walked / "run").exit_code == 0
-    ranks = [(walked / "run" / f"evaluation-shapes-test{end}" / "ranks.csv").read_text() for end in ("", "-onnx")]
+    ranks = [(walked / "run" / f"{start}evaluation-shapes-test" / "ranks.csv").read_text() for start in ("", "onnx-")]
     assert ranks[0] == ranks[1]
 
 

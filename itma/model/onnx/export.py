@@ -239,7 +239,7 @@ def _quiet() -> Iterator[None]:
 def _sentences(model: Retriever, count: int, words: int | None) -> list[str]:
     """Made of words the model knows: the first as long as asked, the others shorter, the last of several empty."""
     reader = model.tokenizer
-    draw, known = random.Random(0), [word for word in reader.vocabulary if word.isalnum()]
+    draw, known = random.Random(0), [word for word in reader.vocabulary if word.isascii() and word.isalnum()]
     longest = reader.max_words - 2 * reader.special_tokens if words is None else words
     lengths = [longest, *(draw.randrange(1, longest + 1) for _ in range(count - 2)), 0][:count]
     return [" ".join(draw.choices(known, k=length)) for length in lengths]
