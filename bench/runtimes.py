@@ -138,9 +138,11 @@ def main() -> None:
     batches = [int(batch) for batch in asked.batches.split(",")]
     columns: list[dict[str, float]] = []
     for batch in batches:
-        pixels = found.triplets.pictures.load(range(batch), first.preprocess)
+        test = found.triplets
+        pixels = test.pictures.load([index % len(test.labels) for index in range(batch)], first.preprocess)
+        feedback = [test.feedback[row % len(test)] for row in range(batch)]
         query, picture = (
-            functools.partial(ask, pixels, found.triplets.feedback[:batch]),
+            functools.partial(ask, pixels, feedback),
             functools.partial(show, pixels),
         )
         for call in (query, picture):
