@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import click
 
+from itma.cli_catalogue import catalogue, distinct, names, pairs, reindex, where
 from itma.errors import ItmaError
 
 _EPILOG = """\b
@@ -335,25 +336,75 @@ def submit(context: click.Context, run: Path, out: Path, root: Path | None, whic
 
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path))
 @click.argument("catalogue", type=click.Path(path_type=Path))
-@click.option("--replace", is_flag=True, help="Put it in the place of an existing catalogue.")
-@_runtime
+@click.option("--id", "id_column", metavar="COLUMN", help="Of a table: the ids; absent: id, or the pictures' names.")
+@click.option(
+    "--image", "picture_column", metavar="COLUMN", help="Of a table: the pictures; absent: image, file, picture."
+)
+@click.option(
+    "--type", "types", multiple=True, metavar="COLUMN=KIND", callback=pairs, help="text, number or whole; repeatable."
+)
+@click.option("--prune", is_flag=True, help="Remove items that SOURCE does not name, or whose file is gone.")
+@click.option("--replace", is_flag=True, help="Make a new catalogue in the place of an existing one.")
+@click.option("--tokens", is_flag=True, help="Keep feature maps, so that searching from an item needs no picture.")
+@click.option("--durable", is_flag=True, help="Every write waits until it would survive a loss of power.")
+@click.option("--recall", type=float, default=0.98, show_default=True, help="What an index must reach, beyond 200,000.")
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Pictures embedded at once.")
+@click.option("--runtime", type=_runtimes, help="Absent: what computed the catalogue's embeddings, or torch.")
 @_device
 @click.pass_context
 def index(
-    context: click.Context, run: Path, folder: Path, catalogue: Path, replace: bool, runtime: str, device: str
+    context: click.Context,
+    run: Path,
+    source: Path,
+    catalogue: Path,
+    id_column: str | None,
+    picture_column: str | None,
+    types: dict[str, str],
+    prune: bool,
+    replace: bool,
+    tokens: bool,
+    durable: bool,
+    recall: float,
+    batch: int,
+    runtime: str | None,
+    device: str,
 ) -> None:
-    """Embed all pictures under FOLDER with the model in RUN, into CATALOGUE.
+    r"""Embed all pictures of SOURCE with the model in RUN, into CATALOGUE.
 
-    Any format that Pillow reads; pictures that cannot be read are skipped and listed at the end.
+    SOURCE is a folder of pictures, or a CSV, JSON Lines or Parquet file with a row for each item; its other columns
+    become metadata, to be asked for with itma search --where. Where CATALOGUE exists, it is brought up to date: only
+    new and changed pictures are embedded. An indexing may be interrupted; the same command does the rest. Pictures
+    that cannot be read are skipped and listed at the end.
+
+    \b
+    itma index runs/mine photos catalogue/
+    itma index runs/mine items.csv catalogue/ --id sku --image photo --prune
     """
     from itma import stages
 
     made = stages.index(
-        run, folder, catalogue, replace_existing=replace, runtime=runtime, device=device, progress=_bars(context)
+        run,
+        source,
+        catalogue,
+        id_column=id_column,
+        picture_column=picture_column,
+        types=types,
+        prune=prune,
+        replace_existing=replace,
+        tokens=tokens,
+        durable=durable,
+        recall=recall,
+        batch=batch,
+        runtime=runtime,
+        device=device,
+        progress=_bars(context),
     )
-    click.echo(f"indexed {len(made):,} pictures into {catalogue}")
+    click.echo(f"indexed {len(made):,} pictures into {catalogue}: {made.outcome}")
+    columns = made.info().columns
+    if columns:
+        click.echo("metadata: " + ", ".join(f"{name} ({kind})" for name, kind in columns.items()))
     if made.skipped:
         click.echo(
             f"skipped {len(made.skipped):,} that could not be read (all in {catalogue / 'skipped.csv'}):", err=True
@@ -365,23 +416,63 @@ def index(
 @cli.command()
 @click.argument("catalogue", type=click.Path(path_type=Path))
 @click.option("--image", type=click.Path(path_type=Path), help="The reference picture.")
+@click.option("--id", help="An item of the catalogue as the reference.")
 @click.option("--text", help='The feedback, e.g. "make red cube blue".')
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many answers.")
+@where
+@click.option("--exclude", multiple=True, metavar="ID", help="Leave this item out; repeatable.")
+@click.option("--fields", metavar="COLUMNS", callback=names, help="Metadata to show, with commas between; * for all.")
+@click.option(
+    "--distinct", metavar="COLUMN|COSINE", callback=distinct, help="One hit a value, or none nearer than that."
+)
+@click.option("--version", type=int, help="An earlier state; see: itma catalogue versions.")
 @click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
 @click.option("--runtime", type=_runtimes, help="Absent: what computed the catalogue's embeddings.")
 @_device
 def search(
-    catalogue: Path, image: Path | None, text: str | None, k: int, run: Path | None, runtime: str | None, device: str
+    catalogue: Path,
+    image: Path | None,
+    id: str | None,
+    text: str | None,
+    k: int,
+    where: Any,
+    exclude: tuple[str, ...],
+    fields: list[str],
+    distinct: str | float | None,
+    version: int | None,
+    run: Path | None,
+    runtime: str | None,
+    device: str,
 ) -> None:
     r"""Search CATALOGUE by a picture, a sentence, or both; best first.
 
     \b
     itma search catalogue/ --image a.jpg --text "make red cube blue" -k 5
+    itma search catalogue/ --id sku-17 --text "with long sleeves" --where "price < 50" --fields colour,price
+    itma search catalogue/ --text "red dress" --where '{"size": ["S", "M"]}' --distinct product
     """
     from itma import stages
 
-    for hit in stages.search(catalogue, image=image, text=text, k=k, run=run, runtime=runtime, device=device):
+    for hit in stages.search(
+        catalogue,
+        image=image,
+        id=id,
+        text=text,
+        k=k,
+        where=where,
+        exclude=exclude,
+        fields=fields,
+        distinct=distinct,
+        version=version,
+        run=run,
+        runtime=runtime,
+        device=device,
+    ):
         click.echo(str(hit))
+
+
+cli.add_command(reindex)
+cli.add_command(catalogue)
 
 
 _license = click.option("--license", metavar="NAME", help="What is allowed with the weights, e.g. apache-2.0.")

@@ -50,6 +50,10 @@ class TrainingError(ItmaError):
     """Training that cannot go on, for example because the loss is no longer a number."""
 
 
+class FilterError(ItmaError, ValueError):
+    """A condition on a catalogue's items that makes no sense."""
+
+
 class CatalogueError(ItmaError):
     """A catalogue that is missing, damaged, or was made by another model."""
 
@@ -67,3 +71,10 @@ class MissingExtraError(ItmaError, ImportError):
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs an optional part of itma; install it with: pip install 'itma[{extra}]'")
+
+
+class MissingPackageError(ItmaError, ImportError):
+    """A package that is installed with itma is not there; the message holds the command that installs it."""
+
+    def __init__(self, feature: str, package: str) -> None:
+        super().__init__(f"{feature} needs the package {package!r}; install it with: pip install {package}")

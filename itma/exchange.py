@@ -5,9 +5,13 @@ As in `itma.stages`, every command is one call of a function here.
 
 import json
 import logging
+import os
 import random
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -23,8 +27,9 @@ from itma.model.onnx.runtime import OnnxRetriever
 from itma.model.retriever import checkpoint_folder
 from itma.model.runtimes import FOLDERS, export_run, open_exported
 from itma.progress import bar
-from itma.search.catalogue import decoded, indexed_pictures
-from itma.search.store import is_catalogue
+from itma.search import about as abouts
+from itma.search.catalogue import Catalogue
+from itma.search.engines import store_at
 from itma.settings import to_plain
 from itma.stages import measured_split, read_run
 
@@ -202,7 +207,9 @@ def quantise(
 
 
 def _pictures_of(place: Path) -> list[Path]:
-    return indexed_pictures(place) if is_catalogue(place) else find_pictures(place)
+    if abouts.exists(store_at(place)):
+        return Catalogue.open(place, without_model=True).picture_paths()
+    return find_pictures(place)
 
 
 def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -> tuple[Sequence[str], str]:
@@ -233,7 +240,7 @@ def _read(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[torch.Tenso
     """Pictures in batches, without those that cannot be read, which are named in the log."""
     waiting: list[torch.Tensor] = []
     found = 0
-    for pixels in decoded(paths, preprocess, 2 * _BATCH):
+    for pixels in _decoded(paths, preprocess, 2 * _BATCH):
         if isinstance(pixels, PictureError):
             log.warning("left out: %s", pixels)
             continue
@@ -246,6 +253,29 @@ def _read(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[torch.Tenso
         yield torch.stack(waiting)
     if found < 2:
         raise DataError(f"{found} of {len(paths):,} pictures could be read; at least 2 are needed, better hundreds")
+
+
+def _decoded(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Iterator[torch.Tensor | PictureError]:
+    """Every picture's pixels, or why there are none, in order; at most `ahead` are decoded before they are needed."""
+
+    def read(path: Path) -> torch.Tensor | PictureError:
+        try:
+            return preprocess.read(path)
+        except PictureError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        upcoming = iter(paths)
+        running: deque[Future[torch.Tensor | PictureError]] = deque(
+            pool.submit(read, path) for path in islice(upcoming, ahead)
+        )
+        try:
+            while running:
+                done = running.popleft().result()
+                running.extend(pool.submit(read, path) for path in islice(upcoming, 1))
+                yield done
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _agreement(

@@ -28,7 +28,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         draft.replace(path)
     except OSError as error:
         _discard(draft)
-        raise _explained(path, error) from error
+        raise explained(path, error) from error
     except BaseException:
         _discard(draft)
         raise
@@ -63,7 +63,7 @@ def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
             draft.rename(path)
     except OSError as error:
         _discard(draft)
-        raise _explained(path, error) from error
+        raise explained(path, error) from error
     except BaseException:
         _discard(draft)
         raise
@@ -100,7 +100,8 @@ def _discard(draft: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
-def _explained(path: Path, error: OSError) -> StorageError:
+def explained(path: Path, error: OSError) -> StorageError:
+    """An error of the operating system while writing to `path`, as a person can use it."""
     if isinstance(error, StorageError):
         return error
     if error.errno == errno.ENOSPC:

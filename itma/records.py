@@ -48,10 +48,13 @@ class Hit:
     score: float
     """Cosine of the query's and the picture's embeddings, from −1 to 1; larger is nearer."""
     path: str
-    """Where the picture's file was when it was indexed."""
+    """Where the picture's file was when it was indexed; empty where there is none."""
+    fields: Mapping[str, object] = field(default_factory=dict)
+    """The metadata that was asked for."""
 
     def __str__(self) -> str:
-        return f"{self.rank:4d}  {self.score:+.4f}  {self.id}"
+        told = "".join(f"  {name}={value}" for name, value in self.fields.items())
+        return f"{self.rank:4d}  {self.score:+.4f}  {self.id}{told}"
 
 
 @dataclass(frozen=True)

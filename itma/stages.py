@@ -33,6 +33,7 @@ from itma.model.retriever import Retriever, RetrieverConfig, weights_sum
 from itma.model.runtimes import open_model
 from itma.records import Hit, Report
 from itma.search.catalogue import Catalogue
+from itma.search.filters import Where
 from itma.settings import changed, from_plain, to_plain
 
 log = logging.getLogger(__name__)
@@ -465,29 +466,56 @@ def submit(
 
 def index(
     run: str | Path,
-    folder: str | Path,
+    source: str | Path,
     catalogue: str | Path,
     *,
     replace_existing: bool = False,
-    runtime: str = "torch",
+    prune: bool = False,
+    id_column: str | None = None,
+    picture_column: str | None = None,
+    types: Mapping[str, str] | None = None,
+    tokens: bool = False,
+    durable: bool = False,
+    recall: float = 0.98,
+    batch: int = 64,
+    runtime: str | None = None,
     device: str = "auto",
     progress: bool = False,
 ) -> Catalogue:
-    """Embed all pictures under a folder, so that they can be searched.
+    """Embed all pictures of a folder or a table, so that they can be searched; a catalogue that exists is updated.
 
     Args:
         run: the run folder of a trained model.
-        folder: pictures, in any format that Pillow reads, also in sub-folders.
+        source: a folder of pictures, in any format that Pillow reads, also in sub-folders; or a CSV, JSON Lines or
+            Parquet file with a row for each item.
         catalogue: where the catalogue goes.
         replace_existing: put the new catalogue in the place of an existing one.
-        runtime: what computes the embeddings: `torch`, `onnx` or `onnx-int8`; see `itma.model.runtimes`.
+        prune: remove items that the source does not name, or whose file is gone.
+        id_column, picture_column, types, tokens, durable, recall, batch: see `Catalogue.build`.
+        runtime: what computes the embeddings: `torch`, `onnx` or `onnx-int8`; absent: what computed those that are
+            there already, or torch.
 
     Returns:
-        The catalogue; `skipped` names the pictures that could not be read, with the reason.
+        The catalogue; `outcome` says what was new, and `skipped` names the pictures that could not be read.
     """
-    place = device_for(runtime, device)
+    place = device_for(runtime or "torch", device)
     return Catalogue.build(
-        run, folder, catalogue, replace=replace_existing, runtime=runtime, device=place, progress=progress
+        run,
+        source,
+        catalogue,
+        replace=replace_existing,
+        update=not replace_existing,
+        prune=prune,
+        id_column=id_column,
+        picture_column=picture_column,
+        types=types,
+        tokens=tokens,
+        durable=durable,
+        recall=recall,
+        batch=batch,
+        runtime=runtime,
+        device=place,
+        progress=progress,
     )
 
 
@@ -495,8 +523,14 @@ def search(
     catalogue: str | Path,
     *,
     image: Source | None = None,
+    id: str | None = None,
     text: str | None = None,
     k: int = 10,
+    where: Where | None = None,
+    exclude: Sequence[str] = (),
+    fields: Sequence[str] = (),
+    distinct: str | float | None = None,
+    version: int | None = None,
     run: str | Path | None = None,
     runtime: str | None = None,
     device: str = "auto",
@@ -506,8 +540,11 @@ def search(
     Args:
         catalogue: its folder.
         image: the reference, see `Catalogue.search`.
+        id: an item as the reference.
         text: the feedback.
         k: how many.
+        where, exclude, fields, distinct: see `Catalogue.search`.
+        version: an earlier state of the catalogue; absent: the newest.
         run: where the run that made the catalogue is now; absent: where it was then.
         runtime: what computes the query's embedding; absent: what computed the catalogue's.
         device: `auto`, `cpu`, `cuda`, …
@@ -516,7 +553,10 @@ def search(
         CatalogueError, PictureError, FeedbackError, DataError: see `Catalogue.open` and `Catalogue.search`.
     """
     place = device_for(runtime or "torch", device)
-    return Catalogue.open(catalogue, run, runtime=runtime, device=place).search(image=image, text=text, k=k)
+    opened = Catalogue.open(catalogue, run, version=version, runtime=runtime, device=place)
+    return opened.search(
+        image=image, id=id, text=text, k=k, where=where, exclude=exclude, fields=fields, distinct=distinct
+    )
 
 
 __all__: Sequence[str] = (

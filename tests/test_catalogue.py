@@ -15,13 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-import itma.search.store
 from itma.data.images import Preprocess
 from itma.errors import CatalogueError, ConfigError, DataError, FeedbackError, PictureError, RunError, StorageError
 from itma.model.retriever import Retriever
+from itma.search import indexing
 from itma.search.catalogue import Catalogue
-from itma.search.store import Rows
 from tests import made_up
+
+pytest.importorskip("lance")
 
 
 @pytest.fixture(scope="module")
@@ -114,18 +115,6 @@ def test_pictures_that_are_alike_tie_and_stand_in_the_order_of_ids(run: Path, ph
     assert [hit.id for hit in hits] == ["a/0.png", "a/1.png", "b/10.png", "b/9.png", "c.png", "other.png"]
     assert len({hit.score for hit in hits[:5]}) == 1
     assert [hit.id for hit in same.search(photos / "shelf/3.png", k=3)] == ["a/0.png", "a/1.png", "b/10.png"]
-
-
-def test_the_best_rows_are_those_of_a_full_sort() -> None:
-    random = np.random.Generator(np.random.PCG64(1))
-    embeddings = random.integers(-2, 3, size=(200, 4)).astype(np.float32)  # few values: many ties
-    rows = Rows([str(row) for row in range(200)], embeddings, [], {})
-    for k in (1, 3, 50, 199, 200, 300):
-        query = random.integers(-2, 3, size=4).astype(np.float32)
-        slow = sorted(range(200), key=lambda row: (-float(embeddings[row] @ query), row))
-        assert [row for row, _ in rows.best(query, k)] == slow[:k]
-        without = [row for row in slow if row != slow[0]]
-        assert [row for row, _ in rows.best(query, k, without=slow[0])] == without[:k]
 
 
 # -- what is asked ----------------------------------------------------------------------------------------------------
@@ -268,7 +257,7 @@ def test_decoding_runs_at_most_two_batches_ahead(
     monkeypatch.setattr(Preprocess, "read", counted_read)
     monkeypatch.setattr(Retriever, "embed_pictures", counted_embed)
     Catalogue.build(run, photos, tmp_path / "catalogue", batch=2)
-    assert decoded == embedded == [12]
+    assert decoded == [12] and embedded == [12 + 1]  # a blank one tells how many numbers an embedding has
     assert most[0] <= 3 * 2  # one batch being gathered, two ahead
 
 
@@ -276,7 +265,7 @@ def test_an_existing_catalogue_is_replaced_only_when_asked(
     catalogue: Catalogue, run: Path, photos: Path, tmp_path: Path
 ) -> None:
     before = everything(tmp_path / "catalogue")
-    with pytest.raises(CatalogueError, match="exists already; choose another place, or replace it"):
+    with pytest.raises(CatalogueError, match="exists already; choose another place, replace it"):
         Catalogue.build(run, photos, tmp_path / "catalogue")
     assert everything(tmp_path / "catalogue") == before
     assert len(Catalogue.build(run, photos / "shelf", tmp_path / "catalogue", replace=True)) == 6
@@ -301,28 +290,46 @@ def test_a_full_disk_leaves_nothing_half_done(
     run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replacing: bool
 ) -> None:
     if replacing:
-        Catalogue.build(run, photos, tmp_path / "catalogue")
-    before = everything(tmp_path)
+        Catalogue.build(run, photos / "shelf", tmp_path / "catalogue")
+    before = [path.name for path in tmp_path.glob("*/*")]
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(itma.search.store.np, "save", full)
+    monkeypatch.setattr("lance.LanceDataset.insert", full)
     with pytest.raises(StorageError, match="disk is full"):
         Catalogue.build(run, photos, tmp_path / "catalogue", replace=replacing)
-    assert everything(tmp_path) == before
+    assert [path.name for path in tmp_path.glob("*/*")] == before
+    if replacing:
+        assert len(Catalogue.open(tmp_path / "catalogue")) == 6
 
 
-def test_an_interruption_leaves_nothing_behind(
-    run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("batches", [0, 1])
+def test_an_interruption_leaves_what_was_committed_and_nothing_else(
+    run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
-    def interrupted(self: Retriever, pixels: torch.Tensor) -> torch.Tensor:
-        raise KeyboardInterrupt
+    embed, asked = Retriever.embed_pictures, [0]
 
+    def interrupted(self: Retriever, pixels: torch.Tensor) -> torch.Tensor:
+        asked[0] += 1
+        if asked[0] > 1 + batches:  # the first one is a blank picture
+            raise KeyboardInterrupt
+        return embed(self, pixels)
+
+    monkeypatch.setattr(indexing, "COMMIT_ROWS", 2)
     monkeypatch.setattr(Retriever, "embed_pictures", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Catalogue.build(run, photos, tmp_path / "catalogue", batch=2)
-    assert not list(tmp_path.iterdir())
+    if not batches:
+        assert not list(tmp_path.iterdir())
+        return
+    monkeypatch.setattr(Retriever, "embed_pictures", embed)
+    opened = Catalogue.open(tmp_path / "catalogue")
+    assert list(opened.ids) == ["shelf/1.jpg", "shelf/11.webp"] and not opened.info().complete
+    assert "was interrupted; the same command does the rest" in str(opened.info())
+    rest = Catalogue.build(run, photos, tmp_path / "catalogue", update=True)
+    assert rest.outcome is not None and (rest.outcome.new, rest.outcome.unchanged) == (10, 2)
+    assert len(opened) == 12 and opened.info().complete
 
 
 @pytest.mark.parametrize(
@@ -403,27 +410,28 @@ def test_a_folder_that_is_no_catalogue_cannot_be_opened(photos: Path, tmp_path: 
         Catalogue.open(photos)
 
 
-@pytest.mark.parametrize("name", ["embeddings.npy", "items.json", "skipped.csv"])
-def test_a_missing_or_damaged_file_is_named(catalogue: Catalogue, tmp_path: Path, name: str) -> None:
-    path = tmp_path / "catalogue" / name
-    whole = path.read_bytes()
-    for damaged in (whole[:-1], whole + b" ", b"", bytes([whole[0] ^ 1]) + whole[1:]):
-        path.write_bytes(damaged)
-        with pytest.raises(CatalogueError, match=f"{name}' is damaged"):
-            Catalogue.open(tmp_path / "catalogue")
-    path.unlink()
-    with pytest.raises(CatalogueError, match=f"{name}' is missing"):
+def test_a_missing_table_is_named(catalogue: Catalogue, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "catalogue/items-1.lance")
+    with pytest.raises(CatalogueError, match=r"is damaged: items-1\.lance is missing; restore a backup"):
         Catalogue.open(tmp_path / "catalogue")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 1}', '{"format": "one", "sums": {}}'])
+@pytest.mark.parametrize("folder", ["data", "_versions"])
+def test_a_damaged_table_is_refused(catalogue: Catalogue, tmp_path: Path, folder: str) -> None:
+    for path in (tmp_path / "catalogue/items-1.lance" / folder).iterdir():
+        path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(CatalogueError, match=r"catalogue' cannot be read or written .*restore a backup or index again"):
+        Catalogue.open(tmp_path / "catalogue").search(text="red")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 2}', '{"format": "one"}'])
 def test_a_damaged_description_is_refused(catalogue: Catalogue, tmp_path: Path, text: str) -> None:
     (tmp_path / "catalogue/catalogue.json").write_text(text)
     with pytest.raises(CatalogueError, match="is damaged"):
         Catalogue.open(tmp_path / "catalogue")
 
 
-@pytest.mark.parametrize("key", ["format", "items", "model", "fingerprint", "run", "pictures", "sums"])
+@pytest.mark.parametrize("key", ["format", "table", "dim", "model", "fingerprint", "run", "pictures"])
 def test_every_part_of_the_description_is_needed(catalogue: Catalogue, tmp_path: Path, key: str) -> None:
     about = json.loads((tmp_path / "catalogue/catalogue.json").read_text())
     del about[key]
@@ -435,23 +443,18 @@ def test_every_part_of_the_description_is_needed(catalogue: Catalogue, tmp_path:
 def test_a_newer_format_is_refused_with_the_way_out(catalogue: Catalogue, tmp_path: Path) -> None:
     about = json.loads((tmp_path / "catalogue/catalogue.json").read_text())
     (tmp_path / "catalogue/catalogue.json").write_text(json.dumps(about | {"format": 99}))
-    with pytest.raises(CatalogueError, match=r"newer itma \(format 99, this one reads 1\)"):
+    with pytest.raises(CatalogueError, match=r"newer itma \(format 99, this one reads 2\)"):
         Catalogue.open(tmp_path / "catalogue")
 
 
-def test_nothing_in_a_catalogue_is_unpickled(catalogue: Catalogue, tmp_path: Path) -> None:
-    class Harm:
-        def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
-            return Path.touch, (tmp_path / "harm",)  # type: ignore[return-value]
-
-    folder = tmp_path / "catalogue"
-    np.save(folder / "embeddings.npy", np.array([Harm()], dtype=object), allow_pickle=True)
-    about = json.loads((folder / "catalogue.json").read_text())
-    about["sums"]["embeddings.npy"] = itma.search.store.file_sum(folder / "embeddings.npy")
-    (folder / "catalogue.json").write_text(json.dumps(about))
-    with pytest.raises(CatalogueError, match="is damaged"):
-        Catalogue.open(folder)
-    assert not (tmp_path / "harm").exists()
+def test_an_older_format_is_refused_with_the_way_out(run: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue/catalogue.json").write_text(json.dumps({"format": 1, "items": 0}))
+    (tmp_path / "catalogue/embeddings.npy").write_bytes(b"")
+    with pytest.raises(CatalogueError, match=r"older itma \(format 1, .*index the pictures again: .*--replace"):
+        Catalogue.open(tmp_path / "catalogue")
+    assert len(Catalogue.build(run, photos, tmp_path / "catalogue", replace=True)) == 12
+    assert len(Catalogue.open(tmp_path / "catalogue")) == 12
 
 
 # -- real photographs -------------------------------------------------------------------------------------------------

@@ -73,6 +73,47 @@ def test_unreadable_pictures_are_listed_after_indexing(walked: Path, tmp_path: P
     assert "skipped 1" in result.output and "bad.jpg" in result.output
 
 
+def test_a_table_is_indexed_filtered_changed_and_copied_from_the_command_line(walked: Path, tmp_path: Path) -> None:
+    images = sorted((walked / "world" / "images").iterdir())[:6]
+    lines = [f"s{number},{path},{'red' if number % 2 else 'blue'},{number}" for number, path in enumerate(images)]
+    (tmp_path / "items.csv").write_text("\n".join(["sku,photo,colour,price", *lines]))
+    place = tmp_path / "c"
+    words: list[str | Path] = [
+        "index",
+        walked / "run",
+        tmp_path / "items.csv",
+        place,
+        "--id",
+        "sku",
+        "--image",
+        "photo",
+    ]
+    first = call(*words)
+    assert first.exit_code == 0 and "indexed 6 pictures" in first.output and ": 6 new" in first.output
+    assert "metadata: colour (text), price (whole numbers)" in first.output
+    assert "6 unchanged" in call(*words).output
+    for condition in ("colour = 'red' and price > 1", '{"colour": "red", "price": {">": 1}}'):
+        asked = call("search", place, "--id", "s1", "--text", "red", "--where", condition, "--fields", "price")
+        assert sorted(line.split()[2:] for line in asked.output.splitlines()) == [["s3", "price=3"], ["s5", "price=5"]]
+    assert len(call("search", place, "--text", "red", "--distinct", "colour").output.splitlines()) == 2
+    added = call("catalogue", "add", place, images[0], "--id", "more", "--field", "price=9", "--field", "colour=green")
+    assert added.output == "added more; 7 items\n"
+    assert "price: 9" in call("catalogue", "get", place, "more").output
+    version = call("catalogue", "versions", place).output.splitlines()[-1].split()[0]
+    assert "same  more  s0" in call("catalogue", "duplicates", place, "--threshold", "0.999999").output
+    assert "copied to" in call("catalogue", "backup", place, tmp_path / "b").output
+    assert "removed 4 items" in call("catalogue", "delete", place, "s0", "--where", "colour = 'red'").output
+    assert "3 items of" in call("catalogue", "compact", place).output
+    assert len(call("search", place, "--text", "red", "--version", version).output.splitlines()) == 7
+    assert "restored 7 items" in call("catalogue", "restore", tmp_path / "b", place, "--replace").output
+    assert "wrote 7 items" in call("catalogue", "export", place, tmp_path / "e.parquet").output
+    imported = call("catalogue", "import", tmp_path / "e.parquet", tmp_path / "i", "--run", walked / "run")
+    assert "imported 7 items" in imported.output
+    assert call("search", tmp_path / "i", "--text", "red").output == call("search", place, "--text", "red").output
+    assert "embedded 7 pictures" in call("reindex", place, walked / "run").output
+    assert "7 items of" in call("catalogue", "info", place).output
+
+
 def test_a_world_on_disk_and_in_memory_train_the_same_model(walked: Path, tmp_path: Path) -> None:
     assert call("train", "shapes", "--preset", "tiny", "--out", tmp_path / "run").exit_code == 0
     numbers = [json.loads((folder / "run" / "checkpoints.json").read_text()) for folder in (walked, tmp_path)]
@@ -122,7 +163,17 @@ def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path)
         (["generate", "forest", tmp_path / "forest"], "unknown data set 'forest'"),
         (["index", walked / "run", tmp_path / "none", tmp_path / "c"], "does not exist"),
         (["index", walked / "run", tmp_path / "empty", tmp_path / "c"], "holds no pictures"),
-        (["index", walked / "run", walked / "world" / "images", walked / "catalogue"], "exists"),
+        (["index", walked / "run", walked / "world", walked / "catalogue"], "was made from"),
+        (["index", walked / "run", walked / "world" / "images", walked / "run"], "exists and is no catalogue"),
+        (["index", walked / "run", walked / "world" / "images", tmp_path / "c", "--id", "sku"], "is no table"),
+        (["search", walked / "catalogue", "--text", "red", "--where", "colr = 1"], "unknown column 'colr'"),
+        (["search", walked / "catalogue", "--text", "red", "--where", "{"], "begins like JSON but is none"),
+        (["search", walked / "catalogue", "--text", "red", "--version", "99"], "unknown version 99"),
+        (["search", walked / "catalogue", "--id", "none", "--text", "red"], "no item 'none'"),
+        (["catalogue", "delete", walked / "catalogue"], "say which items"),
+        (["catalogue", "restore", walked / "world", tmp_path / "c"], "is no catalogue"),
+        (["catalogue", "export", walked / "catalogue", tmp_path / "c.txt"], "ends in .parquet or .npz"),
+        (["reindex", walked / "catalogue", tmp_path / "none"], "does not exist"),
         (["search", walked / "catalogue"], "picture"),
         (["search", walked / "catalogue", "--image", tmp_path / "text.jpg"], "not a picture"),
         (["search", walked / "catalogue", "--image", tmp_path / "none.jpg"], "the file does not exist"),

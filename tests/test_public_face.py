@@ -67,6 +67,7 @@ def test_type_checkers_see_what_is_loaded_on_demand() -> None:
 @pytest.mark.parametrize("module", ["itma", "itma.cli"])
 def test_importing_the_package_or_its_command_line_loads_nothing_heavy(module: str) -> None:
     heavy = {"torch", "transformers", "tokenizers", "numpy", "PIL", "tensorboard", "fastapi", "uvicorn", "sqlite3"}
+    heavy |= {"lance", "pyarrow"}
     program = f"import {module}, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     assert module in loaded

@@ -210,7 +210,8 @@ class Retriever(Embedder, nn.Module):
     def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
         with self._answering():
             words = None if tokens is None or self.language is None else self.language(tokens.to(self.device))
-            return unit(self.composer.embed_queries(maps, words))
+            seen = None if maps is None else [level.to(self.device) for level in maps]
+            return unit(self.composer.embed_queries(seen, words))
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

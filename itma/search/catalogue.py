@@ -1,138 +1,183 @@
 """A person's own pictures, embedded and stored, that can be searched with a picture and a sentence."""
 
-import logging
-import os
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from itma.data.images import Preprocess, Source, find_pictures
-from itma.errors import CatalogueError, ConfigError, DataError, FeedbackError, PictureError
+from itma.data.images import Source
+from itma.errors import CatalogueError, ConfigError, DataError
 from itma.model.embedder import Embedder
 from itma.model.runtimes import open_model
-from itma.progress import bar
-from itma.records import Hit, Query
-from itma.search import store
-from itma.search.store import Rows, Skipped
+from itma.records import Hit
+from itma.search import about as abouts
+from itma.search import asking, building, duplicates, moving
+from itma.search.building import EXACT_ITEMS, KEEP
+from itma.search.duplicates import NEAR, Group
+from itma.search.engines import store_at
+from itma.search.filters import Where
+from itma.search.indexing import Outcome, Skipped, read_skipped
+from itma.search.info import Info
+from itma.search.listing import listing
+from itma.search.rows import Item, shown, stored, unit
+from itma.search.searching import State
+from itma.search.store import Items, Store, Version, metadata_of
+from itma.search.writing import picture_name, put
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    pass
 
 Model = Embedder | str | Path
 """A model, or the folder of its run."""
+
+_TIDY_EVERY = 64
+"""Versions after which a catalogue is compacted by itself."""
 
 
 class Catalogue:
     """Pictures that are searched; make one with `Catalogue.build`, open it with `Catalogue.open`.
 
-    An item's id is its path below the folder that was indexed, with `/` between the parts on every system. Scores
-    are cosines, compared with every item: the search is exact.
-
-    Args:
-        rows: the stored items.
-        model: the model that embedded them.
-        pictures: the folder that was indexed.
+    An item's id is what its table says, or its path below the folder that was indexed, with `/` between the parts on
+    every system. Scores are cosines. Up to 200,000 items every search compares all of them; beyond, an index is
+    searched as thoroughly as a stated recall needs, see `info`. One process writes at a time; a search shows everything
+    that any process had written when it began. A catalogue may be used by several threads.
     """
 
-    def __init__(self, rows: Rows, model: Embedder, pictures: Path) -> None:
-        self._rows, self.model, self.pictures = rows, model, pictures
-        self._number = {name: row for row, name in enumerate(rows.ids)}
+    def __init__(self, store: Store, *, version: int | None = None, exact_items: int = EXACT_ITEMS) -> None:
+        self._store, self._version, self._exact_items = store, version, exact_items
+        self._lock = threading.RLock()
+        self._model: Embedder | None = None
+        self._given: Model | None = None
+        self._runtime: str | None = None
+        self._device: torch.device | None = None
+        self._maps = asking.ReferenceMaps()
+        self.outcome: Outcome | None = None
+        """What the indexing that this object comes from did."""
+        self._look()
 
-    def __len__(self) -> int:
-        return len(self._rows.ids)
+    def _look(self) -> None:
+        self._seen = self._store.stamp(abouts.NAME)
+        self._about = abouts.read(self._store)
+        self._items: Items = self._store.open(self._about.table, self._version)
+        folder = None if self._about.pictures is None else abouts.found(self._about.pictures, self._store.place)
+        self._state = State(self._items, self._about, folder, self._exact_items)
 
-    def __repr__(self) -> str:
-        return f"<Catalogue of {len(self):,} pictures from {str(self.pictures)!r}, embedded by {self.model.name!r}>"
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """The items' ids, sorted."""
-        return self._rows.ids
-
-    @property
-    def skipped(self) -> Sequence[Skipped]:
-        """Files that were left out because they could not be read, with the reason."""
-        return self._rows.skipped
+    # -- making and opening -------------------------------------------------------------------------------------------
 
     @classmethod
     def build(
         cls,
         model: Model,
-        folder: str | Path,
+        source: str | Path,
         path: str | Path,
         *,
         replace: bool = False,
+        update: bool = False,
+        prune: bool = False,
+        id_column: str | None = None,
+        picture_column: str | None = None,
+        types: Mapping[str, str] | None = None,
+        tokens: bool = False,
+        durable: bool = False,
+        recall: float = 0.98,
         batch: int = 64,
-        runtime: str = "torch",
+        runtime: str | None = None,
         device: torch.device | None = None,
         progress: bool = False,
     ) -> "Catalogue":
-        """Embed all pictures under a folder and store them.
+        """Embed all pictures of a folder or a table and store them.
 
-        Files are decoded in parallel with the embedding; memory holds a few batches of pictures and all embeddings.
+        Files are decoded in parallel with the embedding; memory holds a few batches of pictures and the names of all.
+        Pictures are committed by the thousand: after an interruption what was committed is there, and the same call
+        with `update=True` does the rest.
 
         Args:
             model: a model, or a run folder; only in the second case does the catalogue know where to find it again.
-            folder: pictures in any format that Pillow reads, also in sub-folders.
+            source: a folder of pictures in any format that Pillow reads, also in sub-folders; or a CSV, JSON Lines or
+                Parquet file with a row for each item, whose other columns become metadata.
             path: the catalogue's own folder.
-            replace: put the new catalogue in the place of an existing one.
+            replace: make a new catalogue in the place of an existing one, which is searched until the new one is whole.
+            update: bring an existing catalogue to what the source says; only new and changed pictures are embedded.
+            prune: with `update`, remove items that the source does not name or whose file is gone.
+            id_column: of a table, the column of the ids; absent: `id`, or else the pictures' names.
+            picture_column: of a table, the column of the pictures; absent: `image`, `file` or `picture`.
+            types: of a table, the kind of single columns: `text`, `number`, `whole`; absent: what they look like.
+            tokens: keep each picture's feature maps, so that a search from an item with a sentence needs no picture.
+            durable: every write returns only once it would survive a loss of power.
+            recall: recall@10 that an index must reach, where the catalogue is large enough for one.
             batch: pictures that are embedded at once.
-            runtime: what a model given as a folder is to be opened with: `torch`, `onnx` or `onnx-int8`.
+            runtime: what a model given as a folder is to answer with: `torch`, `onnx` or `onnx-int8`; absent: what
+                computed the embeddings that are there already, or torch.
             device: where a model given as a folder is to work; absent: on the CPU.
             progress: show a progress bar.
 
         Raises:
-            CatalogueError: `path` exists and is not to be replaced, or is something else than a catalogue.
-            DataError: the folder is missing, holds no pictures, or none of them can be read.
+            CatalogueError: `path` exists and is neither to be replaced nor updated, is something else than a catalogue,
+                was made by another model or from another folder, or is being written by somebody else.
+            DataError: the source is missing, holds no pictures, or none of them can be read; or a column does not fit.
             RunError: the model cannot be opened.
-            StorageError: the disk is full or `path` cannot be written to; an existing catalogue stays as it was.
+            StorageError: the disk is full or `path` cannot be written to; what was committed before stays.
         """
-        folder, path = Path(folder), Path(path)
         if batch < 1:
             raise ConfigError(f"batch={batch} must be at least 1")
-        _refuse_existing(path, replace)
-        paths = find_pictures(folder)
-        retriever = _opened(model, device, runtime, progress)
-        names = [file.relative_to(folder).as_posix() for file in paths]
-        ids: list[str] = []
-        parts: list[np.ndarray] = []
-        skipped: list[Skipped] = []
-        waiting: list[torch.Tensor] = []
-
-        def embed() -> None:
-            parts.append(retriever.embed_pictures(torch.stack(waiting)).cpu().numpy())
-            waiting.clear()
-
-        with bar("indexing", show=progress, total=len(paths), unit="picture") as meter:
-            for name, pixels in zip(names, decoded(paths, retriever.preprocess, 2 * batch), strict=True):
-                if isinstance(pixels, PictureError):
-                    skipped.append(Skipped(name, pixels.reason))
-                else:
-                    ids.append(name)
-                    waiting.append(pixels)
-                if len(waiting) == batch:
-                    embed()
-                meter.update()
-            if waiting:
-                embed()
-        if not ids:
-            raise DataError(
-                f"none of the {len(paths):,} pictures under {str(folder)!r} can be read; the first is {skipped[0]}"
+        if not 0 < recall <= 1:
+            raise ConfigError(f"recall={recall} must be above 0 and at most 1")
+        store = store_at(path)
+        _refuse_existing(store, replace=replace, update=update)
+        wanted = listing(Path(source), id_column=id_column, picture_column=picture_column, types=types)
+        opened: list[Embedder] = []
+        if isinstance(model, Embedder):
+            runtime = model.runtime
+        elif runtime is None:
+            runtime = abouts.read(store).runtime if update and abouts.exists(store) else "torch"
+        if tokens and runtime != "torch":
+            raise ConfigError(
+                f"feature maps are kept of torch only, not of the runtime {runtime!r}; leave out the tokens"
             )
-        about: dict[str, Any] = {
-            "model": retriever.name,
-            "fingerprint": retriever.fingerprint(),
-            "runtime": retriever.runtime,
-            "run": None if isinstance(model, Embedder) else _place(Path(model), path),
-            "pictures": _place(folder, path),
-        }
-        store.write(path, Rows(ids, np.concatenate(parts), skipped, about), replace=replace)
-        return cls(store.read(path), retriever, folder)
+
+        def retriever() -> Embedder:
+            if not opened:
+                opened.append(_opened(model, device, runtime, progress))
+            return opened[0]
+
+        run = None if isinstance(model, Embedder) else Path(model)
+        if not update or not abouts.exists(store):
+            retriever()  # before anything is written: it may be missing
+        with store.writing(f"indexing {source}"):
+            if update and abouts.exists(store):
+                outcome = building.update(
+                    store,
+                    wanted,
+                    retriever,
+                    run,
+                    runtime=runtime,
+                    prune=prune,
+                    recall=recall,
+                    batch=batch,
+                    progress=progress,
+                )
+            else:
+                outcome = building.make(
+                    store,
+                    wanted,
+                    retriever(),
+                    run,
+                    tokens=tokens,
+                    durable=durable,
+                    recall=recall,
+                    batch=batch,
+                    progress=progress,
+                )
+        made = cls(store)
+        made._model, made._given, made._device = next(iter(opened), None), model, device
+        made.outcome = outcome
+        made._state.pictures = wanted.root
+        return made
 
     @classmethod
     def open(
@@ -140,128 +185,486 @@ class Catalogue:
         path: str | Path,
         model: Model | None = None,
         *,
+        version: int | None = None,
         runtime: str | None = None,
         device: torch.device | None = None,
+        without_model: bool = False,
     ) -> "Catalogue":
         """Open a stored catalogue.
 
         Args:
             path: its folder.
             model: the model that made it, or that model's run folder; absent: where the run folder was then.
+            version: an earlier state, see `versions`, which can be searched and not be written to; absent: the newest.
             runtime: what a model opened from its folder is to answer with; absent: what made the catalogue.
             device: where a model opened from its folder is to work; absent: on the CPU.
+            without_model: open no model, for all that needs none; searching by pictures or sentences does.
 
         Raises:
             CatalogueError: the catalogue is missing, damaged, or was made by another model.
             RunError: the model cannot be opened.
         """
-        path = Path(path)
-        rows = store.read(path)
-        try:
-            pictures = _found(rows.about["pictures"], path)
-            run = None if rows.about["run"] is None else _found(rows.about["run"], path)
-            made_by = (rows.about["model"], rows.about["fingerprint"])
-        except (KeyError, TypeError) as error:
-            raise CatalogueError(f"the catalogue {str(path)!r} is damaged: no {error}; index again") from error
-        if model is None:
-            if run is None:
-                raise CatalogueError(
-                    f"the catalogue {str(path)!r} was made by a model in memory and does not know its folder; give the "
-                    "model when opening it"
-                )
-            if not run.is_dir():
-                raise CatalogueError(
-                    f"the run {str(run)!r} that made the catalogue {str(path)!r} is not there any more; say where it "
-                    "is now (--run RUN on the command line, Catalogue.open(path, model) in Python), or index again"
-                )
-            model = run
-        made_with = rows.about.get("runtime", "torch")
-        retriever = _opened(model, device, runtime or made_with)
-        if retriever.fingerprint() != made_by[1]:
-            if (retriever.runtime, made_with).count("onnx-int8") == 1:
-                raise CatalogueError(
-                    f"the catalogue {str(path)!r} was made with the runtime {made_with!r} and cannot be searched with "
-                    f"{retriever.runtime!r}: int8 embeddings differ from the others. Use --runtime {made_with}, or "
-                    "index the pictures again"
-                )
-            raise CatalogueError(
-                f"the catalogue {str(path)!r} was made by another model ({made_by[0]!r}, {made_by[1][:12]}…) than "
-                f"this one ({retriever.name!r}, {retriever.fingerprint()[:12]}…); their embeddings cannot be compared. "
-                "Open it with its own model, or index the pictures again with this one (a run that was trained further "
-                "is another model too)"
+        opened = cls(store_at(path), version=version)
+        opened._given, opened._runtime, opened._device = model, runtime, device
+        if not without_model and opened._about.fingerprint is not None:
+            opened._open_model()
+        return opened
+
+    @classmethod
+    def from_embeddings(
+        cls,
+        source: str | Path | Sequence[Item],
+        path: str | Path,
+        *,
+        model: Model | None = None,
+        pictures: str | Path | None = None,
+        replace: bool = False,
+        durable: bool = False,
+        recall: float = 0.98,
+        device: torch.device | None = None,
+        progress: bool = False,
+    ) -> "Catalogue":
+        """Make a catalogue of embeddings that are there already.
+
+        Args:
+            source: items with embeddings; or a Parquet file with columns `id` and `embedding`, where wanted `picture`,
+                and metadata; or an `.npz` file with arrays `ids` and `embeddings`.
+            path: the catalogue's own folder.
+            model: what made them, taken at your word; absent: the catalogue can be searched by embeddings and by its
+                own items alone.
+            pictures: the folder in which pictures are named; absent: that of the file.
+            replace: put it in the place of an existing catalogue.
+            durable: see `build`.
+            recall: see `build`.
+            device: where a model given as a folder is to work.
+            progress: show a progress bar.
+
+        Raises:
+            CatalogueError: `path` exists and is not to be replaced, or is no catalogue.
+            DataError: an id stands there twice, or an embedding has another length, is no number, or is all zeros.
+            StorageError: the disk is full or `path` cannot be written to.
+        """
+        store = store_at(path)
+        _refuse_existing(store, replace=replace, update=False)
+        retriever = None if model is None else _opened(model, device, "torch")
+        run = None if model is None or isinstance(model, Embedder) else Path(model)
+        with store.writing("importing embeddings"):
+            moving.import_embeddings(
+                store, source, retriever, run, pictures=pictures, durable=durable, recall=recall, progress=progress
             )
-        return cls(rows, retriever, pictures)
+        made = cls(store)
+        made._model, made._given, made._device = retriever, model, device
+        return made
 
-    def search(self, image: Source | None = None, text: str | None = None, k: int = 10) -> list[Hit]:
-        """The k pictures that fit a reference, a feedback, or both; best first.
+    # -- what it is ---------------------------------------------------------------------------------------------------
 
-        An item that is itself the reference (by its path) is left out. An empty sentence counts as none. Words that
-        training never saw are ignored, with a warning in the log.
+    def __len__(self) -> int:
+        self.refresh()
+        return self._items.count()
+
+    def __repr__(self) -> str:
+        by = "made elsewhere" if self._about.model is None else f"embedded by {self._about.model!r}"
+        return f"<Catalogue of {self._items.count():,} pictures from {str(self.pictures)!r}, {by}>"
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The items' ids, sorted."""
+        self.refresh()
+        batches = self._items.scan(["id"], rows=65_536)
+        return sorted(shown(name) for batch in batches for name in batch.column("id").to_pylist())
+
+    @property
+    def pictures(self) -> Path | None:
+        """The folder that pictures are named in; absent: each has its whole path."""
+        return self._state.pictures
+
+    @property
+    def skipped(self) -> Sequence[Skipped]:
+        """Files that were left out because they could not be read, with the reason."""
+        return read_skipped(self._store)
+
+    @property
+    def version(self) -> int:
+        """The state that is shown."""
+        return self._items.version
+
+    @property
+    def model(self) -> Embedder:
+        """The model that embeds references and sentences.
+
+        Raises:
+            CatalogueError: the catalogue has none, or it is not to be found.
+        """
+        if self._model is None:
+            self._open_model()
+        assert self._model is not None
+        return self._model
+
+    def versions(self) -> list[Version]:
+        """The states that can still be opened, oldest first; `compact` forgets those that are older than wanted."""
+        return self._items.versions()
+
+    def info(self) -> Info:
+        """Items, columns, model, and how searches go."""
+        self.refresh()
+        return Info.of(self._store, self._items, self._about, self._state.pictures, self._exact_items)
+
+    def refresh(self) -> bool:
+        """Show the newest state, as every search does by itself; whether that is another one.
+
+        Raises:
+            CatalogueError: the catalogue moved to another model, which is not to be found.
+        """
+        if self._version is not None:
+            return False
+        with self._lock:
+            if self._store.stamp(abouts.NAME) != self._seen:
+                before, folder = self._about, self._state.pictures
+                self._look()
+                if self._about.pictures == before.pictures:
+                    self._state.pictures = folder
+                if self._about.fingerprint != before.fingerprint and self._model is not None:
+                    self._model, self._given = None, None
+                    self._open_model()
+                return True
+            return self._items.refresh()
+
+    # -- searching ----------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        image: Source | None = None,
+        text: str | None = None,
+        k: int = 10,
+        *,
+        id: str | None = None,
+        embedding: np.ndarray | None = None,
+        where: Where | None = None,
+        exclude: Sequence[str] = (),
+        fields: Sequence[str] = (),
+        distinct: str | float | None = None,
+    ) -> list[Hit]:
+        """The k items that fit a reference, a feedback, or both; best first.
+
+        An item that is itself the reference (by its path, or by its id) is left out. An empty sentence counts as none.
+        Words that training never saw are ignored, with a warning in the log.
 
         Args:
             image: the reference: a path, the bytes of a file, or a Pillow image.
             text: the feedback.
             k: how many.
+            id: an item of the catalogue as the reference, in the place of `image`.
+            embedding: (dim,) a ready-made query, in the place of all of them.
+            where: which items may be found, see `itma.search.filters.Where`; k are found wherever k match.
+            exclude: ids that are left out.
+            fields: columns of metadata that the hits are to tell; `"*"` stands for all.
+            distinct: a column: one hit for each of its values; or a cosine, e.g. 0.99: no two hits that are nearer to
+                each other than that.
 
         Returns:
-            At most k hits; fewer where the catalogue is smaller. Equal scores stand in the order of ids.
+            At most k hits; fewer where fewer match. Equal scores stand in the order of ids.
 
         Raises:
-            DataError: neither a picture nor a sentence is given.
+            DataError: neither a picture nor a sentence is given, or the embedding makes no sense.
             PictureError: the reference cannot be read.
             FeedbackError: no word of the sentence is known, or the model does not read words and there is no picture.
+            FilterError, UnknownNameError: the condition makes no sense, or names a column that is not there.
+            CatalogueError: there is no item of that id, or the catalogue has no model.
             ConfigError: k is below 1.
         """
         if k < 1:
             raise ConfigError(f"k={k} pictures cannot be found; k must be at least 1")
-        Query(None if image is None else "given", text)  # refuses a query without both
-        sentence = self._readable(text, alone=image is None)
-        pixels = None if image is None else self.model.preprocess.read(image)[None]
-        query = self.model.embed_queries(pixels, None if sentence is None else [sentence])[0].cpu().numpy()
-        hits = self._rows.best(query, k, without=self._row_of(image))
-        return [
-            Hit(rank, self.ids[row], score, str(self.pictures / self.ids[row]))
-            for rank, (row, score) in enumerate(hits, start=1)
-        ]
+        if sum(given is not None for given in (image, id, embedding)) > 1:
+            raise DataError("a query has one reference: give an image, an id, or an embedding")
+        with self._lock:
+            self.refresh()
+            condition = self._state.condition(where)
+            told = self._state.columns(fields)
+            query = self._query(image, text, id, embedding)
+            out = {*map(stored, exclude), *([stored(id)] if id is not None else []), *self._state.items_of(image)}
+            found = self._state.best(query, k, condition, out, distinct)
+            return self._state.hits(found, told)
 
-    def _readable(self, text: str | None, *, alone: bool) -> str | None:
-        """The sentence if it has words; refused where none of them is known."""
-        words = self.model.tokenizer.words(text or "")
-        if not words:
-            if alone:
-                raise FeedbackError(f"there is no word in the sentence {text!r}; write one, or give a picture as well")
-            return None
-        if not self.model.reads_words:
-            if not alone:
-                log.warning("the model %r does not read words: %r has no effect", self.model.name, text)
-            return text
-        unknown = list(dict.fromkeys(self.model.tokenizer.unknown(text or "")))
-        shown = ", ".join(map(repr, unknown[:8])) + (" …" if len(unknown) > 8 else "")
-        if len(unknown) == len(set(words)):
-            known = list(self.model.tokenizer.vocabulary)[2:14]
-            raise FeedbackError(
-                f"the model knows none of the words {shown}; it was trained on sentences with words like: "
-                f"{', '.join(known)}"
+    def search_all(
+        self, embeddings: np.ndarray, k: int = 10, *, where: Where | None = None, fields: Sequence[str] = ()
+    ) -> list[list[Hit]]:
+        """Many ready-made queries at once: for each the k nearest items, best first.
+
+        Args:
+            embeddings: (queries, dim).
+            k: how many for each.
+            where: see `search`.
+            fields: see `search`.
+        """
+        if k < 1:
+            raise ConfigError(f"k={k} pictures cannot be found; k must be at least 1")
+        with self._lock:
+            self.refresh()
+            condition, told = self._state.condition(where), self._state.columns(fields)
+            queries = unit(embeddings, self._about.dim, "the queries")
+            return [self._state.hits(found, told) for found in self._state.nearest(queries, k, condition)]
+
+    def _query(
+        self, image: Source | None, text: str | None, id: str | None, embedding: np.ndarray | None
+    ) -> np.ndarray:
+        if embedding is not None:
+            if (text or "").strip():
+                raise DataError("an embedding cannot be changed by a sentence; give an image or an id with the text")
+            ready: np.ndarray = unit(np.asarray(embedding)[None], self._about.dim, "the query")[0]
+            return ready
+        if id is None:
+            return asking.query_embedding(self.model, image=image, text=text)
+        if not (text or "").strip():
+            return asking.embedding_of_item(self._items, id)
+        maps = self._maps.of(id, self._items, self._about, self.model, self._state.pictures)
+        return asking.query_embedding(self.model, maps=maps, text=text)
+
+    # -- changing -----------------------------------------------------------------------------------------------------
+
+    def get(self, id: str) -> Item:
+        """One item, with the path of its picture, its embedding and its metadata.
+
+        Raises:
+            CatalogueError: there is none of that id.
+        """
+        with self._lock:
+            self.refresh()
+            columns = list(metadata_of(self._items.schema))
+            row = asking.only(self._items, id, ["_picture", *columns])
+            told = {name: row[name] for name in columns if row[name] is not None}
+            path = None if row["_picture"] is None else self._state.path(row["_picture"])
+            return Item(id, path, asking.embedding_of_item(self._items, id), told)
+
+    def picture_paths(self) -> list[Path]:
+        """Where the items' pictures were when they were indexed; those without a picture are passed over."""
+        with self._lock:
+            self.refresh()
+            names = [
+                name for part in self._items.scan(["_picture"]) for name in part.column("_picture").to_pylist() if name
+            ]
+            return [Path(self._state.path(name)) for name in sorted(names)]
+
+    def name_of(self, picture: str | Path) -> str:
+        """What the item of a picture is called where nothing else is said: its path below the catalogue's folder."""
+        name = picture_name(picture, self._state.pictures)
+        assert name is not None
+        return name
+
+    def add(self, items: Sequence[Item]) -> None:
+        """Add items, all in one commit.
+
+        Raises:
+            DataError: an id is there already or given twice, an embedding makes no sense, or a value does not fit its
+                column; nothing is added then.
+            PictureError: a picture cannot be read; nothing is added then.
+            CatalogueError: somebody else is writing, or the state that is shown is an earlier one.
+            StorageError: the disk is full or the place cannot be written to.
+        """
+        self._put(items, new=True)
+
+    def replace(self, items: Sequence[Item]) -> None:
+        """Add items, in the place of those with the same ids, all in one commit; errors as for `add`."""
+        self._put(items, new=False)
+
+    def _put(self, items: Sequence[Item], *, new: bool) -> None:
+        with self._writing("adding items" if new else "replacing items"):
+            put(self._items, self._about, items, lambda: self.model, self._state.pictures, new=new)
+
+    def delete(self, ids: Sequence[str] = (), *, where: Where | None = None) -> int:
+        """Remove items, all in one commit.
+
+        Args:
+            ids: which; those that are not there are passed over.
+            where: also those that match; see `search`.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            CatalogueError: somebody else is writing, or the state that is shown is an earlier one.
+            StorageError: the place cannot be written to.
+        """
+        if isinstance(ids, str):
+            ids = [ids]
+        with self._writing("deleting items"):
+            names = set(self._items.get(list(map(stored, ids)), ["id"])["id"].to_pylist())
+            if where is not None:
+                batches = self._items.scan(["id"], where=self._state.condition(where))
+                names |= {name for batch in batches for name in batch.column("id").to_pylist()}
+            self._items.delete(sorted(names))
+            return len(names)
+
+    def compact(self, *, keep: timedelta = KEEP, recall: float | None = None) -> None:
+        """Join small files, forget old versions, and bring the index up to date where there is to be one.
+
+        Args:
+            keep: versions younger than this stay; a reader in another process that shows an older one must refresh.
+            recall: recall@10 that the index must reach; absent: as before, or 0.98.
+        """
+        with self._writing("compacting", tidy=False):
+            for name in self._store.tables():
+                if name != self._about.table:
+                    self._store.drop(name)
+            self._items.compact(keep)
+            wanted = recall or (self._about.ann.wanted if self._about.ann is not None else 0.98)
+            about = building.indexed(self._items, self._about, recall=wanted, exact_items=self._exact_items)
+            if about != self._about:
+                abouts.write(self._store, about)
+
+    def reindex(
+        self,
+        model: Model,
+        *,
+        leave_out: bool = False,
+        batch: int = 64,
+        runtime: str = "torch",
+        device: torch.device | None = None,
+        progress: bool = False,
+    ) -> Outcome:
+        """Move to another model: embed all pictures anew beside what is there, then switch in one step.
+
+        Until then searches go on as before; writes wait.
+
+        Args:
+            model: the other model, or its run folder.
+            leave_out: go on where the pictures of some items cannot be read, and drop these items.
+            batch: pictures that are embedded at once.
+            runtime: what a model given as a folder is to answer with.
+            device: where a model given as a folder is to work.
+            progress: show a progress bar.
+
+        Raises:
+            DataError: the pictures of some items cannot be read.
+        """
+        retriever = _opened(model, device, runtime, progress)
+        run = None if isinstance(model, Embedder) else Path(model)
+        with self._writing("reindexing", tidy=False):
+            outcome = moving.reindex(
+                self._store,
+                self._items,
+                self._about,
+                retriever,
+                run,
+                self._state.pictures,
+                leave_out=leave_out,
+                batch=batch,
+                progress=progress,
             )
-        if unknown:
-            log.warning("words that the model never saw in training and ignores: %s", shown)
-        return text
+        with self._lock:
+            self._look()
+            self._model, self._given, self._runtime, self._device = retriever, model, runtime, device
+        return outcome
 
-    def _row_of(self, image: Source | None) -> int | None:
-        """The item that the reference is, going by its path."""
-        if not isinstance(image, str | Path):
-            return None
-        for follow in (False, True):  # a link may be the item itself, or lead to it
-            file, folder = (_plain(Path(path), follow) for path in (image, self.pictures))
-            if file.is_relative_to(folder):
-                row = self._number.get(file.relative_to(folder).as_posix())
-                if row is not None:
-                    return row
-        return None
+    @contextmanager
+    def _writing(self, what: str, *, tidy: bool = True) -> Iterator[None]:
+        if self._version is not None:
+            raise CatalogueError(
+                f"version {self._version} of the catalogue {self._store.place!r} can only be searched; open the "
+                "catalogue without a version to change it"
+            )
+        with self._store.writing(what), self._lock:
+            self.refresh()
+            before = self._items.version
+            yield
+            if tidy and before // _TIDY_EVERY != self._items.version // _TIDY_EVERY:
+                self._items.compact(KEEP)
+            building.syncing(self._store, self._about)()
 
+    # -- copies -------------------------------------------------------------------------------------------------------
 
-def _plain(path: Path, follow: bool) -> Path:
-    return path.resolve() if follow else Path(os.path.normpath(path.absolute()))
+    def backup(self, place: str | Path) -> None:
+        """Copy the state that is shown to another place, as a catalogue of its own.
+
+        Raises:
+            CatalogueError: something stands there already.
+            StorageError: the disk is full or the place cannot be written to.
+        """
+        target = store_at(place)
+        _refuse_existing(target, replace=False, update=False)
+        with self._lock:
+            self.refresh()
+            moving.copy(self._store, self._items, self._about, self._state.pictures, target)
+
+    @staticmethod
+    def restore(backup: str | Path, path: str | Path, *, replace: bool = False) -> None:
+        """Copy a backup to where the catalogue was.
+
+        Args:
+            backup: what `backup` made; stays as it is.
+            path: the catalogue's folder.
+            replace: put it in the place of what is there, which is searched until the copy is whole.
+        """
+        target = store_at(path)
+        _refuse_existing(target, replace=replace, update=False)
+        copied = Catalogue.open(backup, without_model=True)
+        moving.copy(copied._store, copied._items, copied._about, copied.pictures, target)
+
+    def export(self, file: str | Path) -> int:
+        """Write all items to a file: `.parquet` (ids, embeddings, pictures, metadata) or `.npz` (ids, embeddings).
+
+        Returns:
+            How many.
+
+        Raises:
+            DataError: the name ends in something else.
+            StorageError: the disk is full or the file cannot be written.
+        """
+        with self._lock:
+            self.refresh()
+            return moving.export(self._items, Path(file))
+
+    def near_duplicates(self, threshold: float = NEAR, *, progress: bool = False) -> list[Group]:
+        """Groups of items whose pictures are the same file's content, or nearly the same picture.
+
+        Args:
+            threshold: the cosine from which on two pictures count as nearly the same.
+            progress: show a progress bar.
+
+        Returns:
+            Groups of two and more, the largest first.
+        """
+        with self._lock:
+            self.refresh()
+            return duplicates.groups(self._items, threshold, self._state.nearest, progress=progress)
+
+    # -- the model ----------------------------------------------------------------------------------------------------
+
+    def _open_model(self) -> None:
+        about, place = self._about, self._store.place
+        model = self._given
+        if about.fingerprint is None:
+            raise CatalogueError(
+                f"the catalogue {place!r} was made of ready-made embeddings and has no model; search it by an "
+                "embedding or by the id of an item"
+            )
+        if model is None:
+            if about.run is None:
+                raise CatalogueError(
+                    f"the catalogue {place!r} was made by a model in memory and does not know its folder; give the "
+                    "model when opening it"
+                )
+            model = abouts.found(about.run, place)
+            if not model.is_dir():
+                raise CatalogueError(
+                    f"the run {str(model)!r} that made the catalogue {place!r} is not there any more; say where it "
+                    "is now (--run RUN on the command line, Catalogue.open(path, model) in Python), or index again"
+                )
+        retriever = _opened(model, self._device, self._runtime or about.runtime)
+        mine = retriever.fingerprint()
+        if mine != about.fingerprint:
+            if (retriever.runtime, about.runtime).count("onnx-int8") == 1:
+                raise CatalogueError(
+                    f"the catalogue {place!r} was made with the runtime {about.runtime!r} and cannot be searched with "
+                    f"{retriever.runtime!r}: int8 embeddings differ from the others. Use --runtime {about.runtime}, or "
+                    "index the pictures again"
+                )
+            raise CatalogueError(
+                f"the catalogue {place!r} was made by another model ({about.model!r}, {about.fingerprint[:12]}…) than "
+                f"this one ({retriever.name!r}, {mine[:12]}…); their embeddings cannot be compared. Open it with its "
+                "own model, or move it to this one with itma reindex (a run that was trained further is another model "
+                "too)"
+            )
+        self._model = retriever
 
 
 def _opened(model: Model, device: torch.device | None, runtime: str, progress: bool = False) -> Embedder:
@@ -270,66 +673,13 @@ def _opened(model: Model, device: torch.device | None, runtime: str, progress: b
     return open_model(model, runtime=runtime, device=device, progress=progress)
 
 
-def _refuse_existing(path: Path, replace: bool) -> None:
-    if not os.path.lexists(path):
-        return
-    if not store.is_catalogue(path):
-        raise CatalogueError(f"{str(path)!r} exists and is no catalogue; choose another place for the catalogue")
-    if not replace:
+def _refuse_existing(store: Store, *, replace: bool, update: bool) -> None:
+    if replace and update:
+        raise ConfigError("replace and update contradict each other; choose one")
+    if store.strange():
+        raise CatalogueError(f"{store.place!r} exists and is no catalogue; choose another place for the catalogue")
+    if abouts.exists(store) and not replace and not update:
         raise CatalogueError(
-            f"the catalogue {str(path)!r} exists already; choose another place, or replace it (--replace on the "
-            "command line, replace=True in Python)"
+            f"the catalogue {store.place!r} exists already; choose another place, replace it (--replace on the command "
+            "line, replace=True in Python), or bring it up to date (itma index, update=True)"
         )
-
-
-def _place(folder: Path, path: Path) -> dict[str, str]:
-    """Where a folder is, also as seen from the catalogue, so that both can be moved together."""
-    there = folder.resolve()
-    try:
-        seen = Path(os.path.relpath(there, path.resolve())).as_posix()
-    except ValueError:  # another drive
-        seen = ""
-    return {"path": str(there), "from here": seen}
-
-
-def _found(place: dict[str, str], path: Path) -> Path:
-    near = Path(os.path.normpath(path.resolve() / place["from here"])) if place["from here"] else None
-    far = Path(place["path"])
-    return near if near is not None and near.is_dir() and not far.is_dir() else far
-
-
-def decoded(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Iterator[torch.Tensor | PictureError]:
-    """Every picture's pixels, or why there are none, in order; at most `ahead` are decoded before they are needed."""
-
-    def read(path: Path) -> torch.Tensor | PictureError:
-        try:
-            return preprocess.read(path)
-        except PictureError as error:
-            return error
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        upcoming = iter(paths)
-        running: deque[Future[torch.Tensor | PictureError]] = deque(
-            pool.submit(read, path) for path in islice(upcoming, ahead)
-        )
-        try:
-            while running:
-                done = running.popleft().result()
-                running.extend(pool.submit(read, path) for path in islice(upcoming, 1))
-                yield done
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def indexed_pictures(path: str | Path) -> list[Path]:
-    """Where the pictures of a stored catalogue were when they were indexed, in the order of ids.
-
-    Raises:
-        CatalogueError: the catalogue is missing or damaged.
-    """
-    rows = store.read(Path(path))
-    try:
-        folder = _found(rows.about["pictures"], Path(path))
-    except (KeyError, TypeError) as error:
-        raise CatalogueError(f"the catalogue {str(path)!r} is damaged: no {error}; index again") from error
-    return [folder / name for name in rows.ids]

@@ -1,131 +1,255 @@
-"""A catalogue's rows on disk: a pair of arrays, ids and embeddings, in one folder.
+"""What a catalogue asks of the engine that keeps it: documents, tables of items, one writer at a time.
 
-Nothing above this module knows how the rows are kept.
+An engine implements `Store` and `Items`; `tests/test_store.py` holds what every engine must keep. Rows travel as Arrow
+tables. Nothing above this module knows where or how the rows are kept.
+
+The columns of a table of items:
+
+| column | type | |
+|---|---|---|
+| `id` | text | the item's name, unique; any text without U+0000 and without lone surrogates |
+| `embedding` | list of `dim` float32 | of length 1 |
+| `_picture` | text | the picture's file, below the catalogue's folder of pictures or a whole path; or null |
+| `_sum` | text | sha256 of the picture's file; or null |
+| `_size`, `_modified` | int64 | the file's bytes, and its time in nanoseconds; or null |
+| `_facts` | text | sum over the metadata that came with the item |
+| `_stamp` | int64 | a number drawn anew whenever the row is written |
+| `_tokens` | bytes | the picture's feature maps as float16, where the catalogue keeps them; or null |
+| all others | | metadata, see `KINDS` |
 """
 
-import csv
-import json
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from itma.errors import CatalogueError
-from itma.files import file_sum, new_folder
+from itma.errors import MissingPackageError
+from itma.search.filters import Filter
 
-FORMAT = 1
-ABOUT, IDS, EMBEDDINGS, SKIPPED = "catalogue.json", "items.json", "embeddings.npy", "skipped.csv"
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Effort = Mapping[str, int]
+"""How thoroughly an index is searched, in the engine's own words."""
+
+OWN = ("_picture", "_sum", "_size", "_modified", "_facts", "_stamp", "_tokens")
+"""Columns that are neither the id, nor the embedding, nor metadata."""
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A file that could not be indexed."""
+class Version:
+    """One state of a table that can be opened again."""
 
-    id: str
-    reason: str
+    number: int
+    written: datetime
+    items: int
 
     def __str__(self) -> str:
-        return f"{self.id}: {self.reason}"
+        return f"{self.number:6d}  {self.written:%Y-%m-%d %H:%M:%S}  {self.items:,} items"
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What a catalogue holds."""
+class IndexState:
+    """What an engine's index covers."""
 
-    ids: list[str]
-    """One for each item, sorted."""
-    embeddings: np.ndarray
-    """(items, dim) float32, of length 1."""
-    skipped: list[Skipped]
-    """Files that could not be read."""
-    about: dict[str, Any]
-    """Where the pictures are and which model embedded them."""
+    kind: str
+    indexed: int
+    waiting: int
+    """Items that came after the index was made; they are compared one by one."""
 
-    def best(self, query: np.ndarray, k: int, *, without: int | None = None) -> list[tuple[int, float]]:
-        """The k rows nearest to a query as (row, score), best first; equal scores in the order of ids.
+
+class Items(Protocol):
+    """One table of items, as of one version."""
+
+    @property
+    def schema(self) -> "pa.Schema":
+        """The columns."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """The state that reads show; grows with every commit."""
+        ...
+
+    def refresh(self) -> bool:
+        """Show the newest state from now on; whether that is another one."""
+        ...
+
+    def versions(self) -> list[Version]:
+        """The states that can still be opened, oldest first."""
+        ...
+
+    def count(self, where: Filter | None = None) -> int:
+        """How many items there are, or match."""
+        ...
+
+    def scan(
+        self, columns: Sequence[str], *, where: Filter | None = None, rows: int = 8192
+    ) -> Iterator["pa.RecordBatch"]:
+        """Columns of all items, or of those that match, in batches of about `rows`; in no particular order."""
+        ...
+
+    def get(self, ids: Sequence[str], columns: Sequence[str]) -> "pa.Table":
+        """Columns of these items, in no particular order; ids that are not there are passed over."""
+        ...
+
+    def insert(self, rows: "pa.Table") -> None:
+        """Add items whose ids are not there yet, in one commit."""
+        ...
+
+    def upsert(self, rows: "pa.Table") -> None:
+        """Add items, in the place of those with the same ids, in one commit."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove items in one commit; ids that are not there are passed over."""
+        ...
+
+    def add_columns(self, fields: "Sequence[pa.Field]") -> None:
+        """New columns of metadata, null in all items that are there."""
+        ...
+
+    def nearest(
+        self, queries: np.ndarray, k: int, *, where: Filter | None = None, effort: Effort | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """For each query the k nearest of the items that match, as (id, cosine), best first.
 
         Args:
-            query: (dim,) float32 of length 1.
-            k: how many; fewer come back where there are fewer items.
-            without: a row that is left out.
+            queries: (queries, dim) float32 of length 1.
+            k: how many; fewer come back only where fewer match.
+            where: which items are ranked at all.
+            effort: how thoroughly the index is searched; absent: all items are compared.
         """
-        # float32 carries a cosine to about seven digits; rounding lets the copies of one picture tie everywhere
-        scores = np.round(self.embeddings @ query, 6)
-        if without is not None:
-            scores[without] = -np.inf
-        k = min(k, len(scores) - (without is not None))
-        if k < 1:
-            return []
-        least = np.partition(scores, len(scores) - k)[len(scores) - k]
-        rows = np.flatnonzero(scores >= least)
-        rows = rows[np.argsort(-scores[rows], kind="stable")][:k]
-        return [(int(row), float(scores[row])) for row in rows]
+        ...
+
+    def build_index(self) -> None:
+        """Make an index for `nearest` over all items, in the place of an earlier one."""
+        ...
+
+    def index_state(self) -> IndexState | None:
+        """What the index covers; absent: there is none."""
+        ...
+
+    def efforts(self) -> Sequence[Effort]:
+        """Ways to search the index, the cheapest first."""
+        ...
+
+    def compact(self, keep: timedelta) -> None:
+        """Join small files, bring the index up to date, and forget versions older than `keep`."""
+        ...
 
 
-def write(path: Path, rows: Rows, *, replace: bool = False) -> None:
-    """Write a catalogue's folder, whole or not at all.
+class Store(Protocol):
+    """The place of one catalogue: small documents, tables of items, and a lock for who writes."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, as a person would name it."""
+        ...
+
+    def read(self, name: str) -> str | None:
+        """A document; absent where there is none of that name."""
+        ...
+
+    def write(self, name: str, text: str) -> None:
+        """Write a document, whole or not at all; bytes of file names that are no text are kept."""
+        ...
+
+    def stamp(self, name: str) -> object:
+        """A cheap sign of a document's state: equal as long as nobody wrote it."""
+        ...
+
+    def strange(self) -> bool:
+        """Whether something stands at the place that no catalogue has put there."""
+        ...
+
+    def discard(self) -> None:
+        """Remove all that is there; for a catalogue that came to nothing."""
+        ...
+
+    def tables(self) -> list[str]:
+        """The names of all tables."""
+        ...
+
+    def create(self, name: str, schema: "pa.Schema") -> Items:
+        """A new empty table."""
+        ...
+
+    def open(self, name: str, version: int | None = None) -> Items:
+        """A table as it is now, or as it was."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Remove a table, whether it is there or not."""
+        ...
+
+    def writing(self, what: str) -> AbstractContextManager[None]:
+        """Be the only writer.
+
+        Args:
+            what: what is being done, for the message that others get.
+
+        Raises:
+            CatalogueError: somebody else is writing; the message says who.
+            StorageError: the place cannot be written to.
+        """
+        ...
+
+    def sync(self) -> None:
+        """Return once everything that was written would survive a loss of power."""
+        ...
+
+
+def arrow() -> Any:
+    """The package pyarrow, loaded when it is first needed.
 
     Raises:
-        StorageError: the disk is full, `path` cannot be written to, or exists and is not to be replaced.
+        MissingPackageError: it is not installed.
     """
-    with new_folder(path, replace=replace) as draft:
-        np.save(draft / EMBEDDINGS, rows.embeddings, allow_pickle=False)
-        (draft / IDS).write_text(json.dumps(rows.ids), encoding="utf-8")
-        with (draft / SKIPPED).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file).writerows([("id", "reason"), *((skipped.id, skipped.reason) for skipped in rows.skipped)])
-        about = {
-            "format": FORMAT,
-            "items": len(rows.ids),
-            **rows.about,
-            "sums": {name: file_sum(draft / name) for name in (EMBEDDINGS, IDS, SKIPPED)},
-        }
-        (draft / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-
-
-def is_catalogue(path: Path) -> bool:
-    """Whether a catalogue was written there, whole or not."""
-    return (path / ABOUT).is_file()
-
-
-def read(path: Path) -> Rows:
-    """Open a catalogue's folder; the embeddings stay on disk until they are asked for.
-
-    Raises:
-        CatalogueError: the folder or a file in it is missing, damaged, or of a newer format; the message names it.
-    """
-    if not path.exists():
-        raise CatalogueError(f"the catalogue {str(path)!r} does not exist; make it with: itma index RUN FOLDER {path}")
-    if not is_catalogue(path):
-        raise CatalogueError(f"{str(path)!r} is no catalogue: {ABOUT} is missing; make one with: itma index")
     try:
-        about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
-        if about["format"] > FORMAT:
-            raise CatalogueError(
-                f"the catalogue {str(path)!r} was written by a newer itma (format {about['format']}, this one reads "
-                f"{FORMAT}); upgrade with: pip install -U itma"
-            )
-        _verify(path, about["sums"], (EMBEDDINGS, IDS, SKIPPED))
-        ids = json.loads((path / IDS).read_text(encoding="utf-8"))
-        embeddings = np.load(path / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
-        with (path / SKIPPED).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            skipped = [Skipped(line["id"], line["reason"]) for line in csv.DictReader(file)]
-        rows = Rows(ids, embeddings, skipped, about)
-        if embeddings.ndim != 2 or len(ids) != len(embeddings) or len(ids) != about["items"]:
-            raise ValueError(f"{len(ids)} ids, embeddings {embeddings.shape}")
-    except CatalogueError:
-        raise
-    except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
-        raise CatalogueError(f"the catalogue {str(path)!r} is damaged ({error}); index the pictures again") from error
-    return rows
+        import pyarrow
+    except ImportError as error:
+        raise MissingPackageError("a catalogue", "pylance") from error
+    return pyarrow
 
 
-def _verify(path: Path, sums: dict[str, str], names: Iterable[str]) -> None:
-    for name in names:
-        if not (path / name).is_file():
-            raise CatalogueError(f"{str(path / name)!r} is missing; index the pictures again")
-        if file_sum(path / name) != sums[name]:
-            raise CatalogueError(
-                f"{str(path / name)!r} is damaged: it differs from what was saved; index the pictures again"
-            )
+def schema_of(dim: int, metadata: "Sequence[pa.Field]" = (), *, tokens: bool = False) -> "pa.Schema":
+    """The columns of a table of items whose embeddings have `dim` numbers."""
+    pa = arrow()
+    fields = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
+        pa.field("_picture", pa.string()),
+        pa.field("_sum", pa.string()),
+        pa.field("_size", pa.int64()),
+        pa.field("_modified", pa.int64()),
+        pa.field("_facts", pa.string()),
+        pa.field("_stamp", pa.int64()),
+    ]
+    if tokens:
+        fields.append(pa.field("_tokens", pa.large_binary()))
+    return pa.schema([*fields, *metadata])
+
+
+def metadata_of(schema: "pa.Schema") -> "dict[str, pa.DataType]":
+    """The columns that a person gave, with their types."""
+    return {field.name: field.type for field in schema if field.name not in ("id", "embedding", *OWN)}
+
+
+def embeddings_of(column: "pa.ChunkedArray | pa.Array") -> np.ndarray:
+    """A column of embeddings as (items, dim) float32."""
+    dim = column.type.list_size
+    if hasattr(column, "combine_chunks"):
+        column = column.combine_chunks()
+    values: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(-1, dim)
+
+
+def embedding_column(embeddings: np.ndarray) -> "pa.Array":
+    """(items, dim) float32 as a column."""
+    pa = arrow()
+    flat = pa.array(np.ascontiguousarray(embeddings, dtype=np.float32).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])

@@ -1,0 +1,18 @@
+"""Which engine keeps a catalogue: told by how its place is written."""
+
+from pathlib import Path
+
+from itma.search.lance import LanceStore
+from itma.search.store import Store
+
+
+def store_at(place: str | Path) -> Store:
+    """The store of a catalogue, whether the catalogue is there yet or not.
+
+    Args:
+        place: a folder.
+
+    Raises:
+        MissingPackageError: the engine is not installed.
+    """
+    return LanceStore(Path(place))

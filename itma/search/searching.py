@@ -1,0 +1,135 @@
+"""One state of a catalogue, searched: conditions and columns checked, the nearest found, hits told."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from itma.data.images import Source
+from itma.errors import ConfigError, UnknownNameError
+from itma.records import Hit
+from itma.search import asking, duplicates
+from itma.search.about import About
+from itma.search.exact import Matrix
+from itma.search.filters import Filter, Where, filter_of
+from itma.search.rows import shown, stored
+from itma.search.store import Items, metadata_of
+
+
+class State:
+    """A table of items with what its catalogue knows of itself; ids are as a store holds them.
+
+    Args:
+        items: the table; who refreshes it decides which version is searched.
+        about: of the catalogue.
+        pictures: the folder that pictures are named in.
+        exact_items: up to so many items all are compared.
+    """
+
+    def __init__(self, items: Items, about: About, pictures: Path | None, exact_items: int) -> None:
+        self._items, self._about, self.pictures, self._exact_items = items, about, pictures, exact_items
+        self._matrix: Matrix | None = None
+
+    def condition(self, where: Where | None) -> Filter | None:
+        """A condition, checked against the columns there are; errors as for `filter_of`."""
+        schema = self._items.schema
+        return filter_of(where, {"id": schema.field("id").type, **metadata_of(schema)})
+
+    def columns(self, fields: Sequence[str]) -> list[str]:
+        """Columns of metadata, each once; `"*"` stands for all.
+
+        Raises:
+            UnknownNameError: there is no such column.
+        """
+        known = metadata_of(self._items.schema)
+        for name in fields:
+            if name != "*" and name not in known:
+                raise UnknownNameError("column", name, known)
+        return list(known) if "*" in fields else list(dict.fromkeys(fields))
+
+    def nearest(self, queries: np.ndarray, k: int, where: Filter | None) -> list[list[tuple[str, float]]]:
+        """For each query the k nearest of the items that match, as (id, cosine), best first."""
+        matrix = self._current()
+        if matrix is not None:
+            return matrix.nearest(queries, k, where=where)
+        effort = None if self._about.ann is None else self._about.ann.effort
+        return self._items.nearest(queries, k, where=where, effort=effort)
+
+    def _current(self) -> Matrix | None:
+        """All embeddings in memory as of the version that is shown; absent where they are too many."""
+        if self._matrix is None or self._matrix.version != self._items.version:
+            if self._items.count() > self._exact_items:
+                self._matrix = None
+            elif self._matrix is None:
+                self._matrix = Matrix(self._items)
+            else:
+                self._matrix.update()
+        return self._matrix
+
+    def best(
+        self, query: np.ndarray, k: int, where: Filter | None, out: set[str], distinct: str | float | None
+    ) -> list[tuple[str, float]]:
+        """The k nearest of the items that match, without some and without repetitions.
+
+        Args:
+            query: (dim,) of length 1.
+            k: how many.
+            where: which items may be found.
+            out: ids that are left out.
+            distinct: see `Catalogue.search`.
+
+        Raises:
+            ConfigError: `distinct` is no cosine.
+            UnknownNameError: `distinct` is a column that is not there.
+        """
+        if isinstance(distinct, str):
+            self.columns([distinct])
+        elif distinct is not None and not -1 <= distinct <= 1:
+            raise ConfigError(f"distinct={distinct} is neither a column nor a cosine from -1 to 1")
+        count = self._items.count()
+        asked = k + len(out) if distinct is None else 4 * k + len(out)
+        while True:
+            (found,) = self.nearest(query[None], min(asked, max(1, count)), where)
+            hits = [hit for hit in found if hit[0] not in out]
+            if distinct is not None:
+                hits = duplicates.one_of_each(self._items, hits, distinct)
+            if len(hits) >= k or len(found) < min(asked, count) or asked >= count:
+                return hits[:k]
+            asked *= 4
+
+    def hits(self, found: Sequence[tuple[str, float]], columns: Sequence[str]) -> list[Hit]:
+        """What was found, as a person gets it, with these columns of metadata."""
+        names = [name for name, _ in found]
+        rows: dict[str, dict[str, object]] = {}
+        if columns or self._matrix is None:
+            rows = {row["id"]: row for row in self._items.get(names, ["id", "_picture", *columns]).to_pylist()}
+        hits = []
+        for rank, (name, score) in enumerate(found, start=1):
+            matrix = self._matrix
+            picture = matrix.pictures[matrix.row[name]] if matrix is not None else rows[name]["_picture"]
+            told = {column: rows[name][column] for column in columns}
+            hits.append(Hit(rank, shown(name), score, self.path(picture), told))
+        return hits
+
+    def path(self, picture: object) -> str:
+        """Where a picture's file is; empty where there is none."""
+        return "" if picture is None else str((self.pictures or Path()) / shown(str(picture)))
+
+    def items_of(self, image: Source | None) -> list[str]:
+        """The items whose picture the reference is, going by its path."""
+        if not isinstance(image, str | Path):
+            return []
+        names = []
+        for follow in (False, True):  # a link may be the item itself, or lead to it
+            file = _plain(Path(image), follow)
+            names.append(file.as_posix())
+            if self.pictures is not None and file.is_relative_to(folder := _plain(self.pictures, follow)):
+                names.append(file.relative_to(folder).as_posix())
+        wanted = [stored(name) for name in dict.fromkeys(names)]
+        matrix = self._current()
+        return asking.ids_with_picture(self._items, wanted) if matrix is None else matrix.ids_with_picture(wanted)
+
+
+def _plain(path: Path, follow: bool) -> Path:
+    return path.resolve() if follow else Path(os.path.normpath(path.absolute()))

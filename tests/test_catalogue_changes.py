@@ -1,0 +1,552 @@
+"""A catalogue that lives: items come, change and go, copies are made, another model takes over."""
+
+import os
+import shutil
+import stat
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from itma.errors import (
+    CatalogueError,
+    ConfigError,
+    DataError,
+    FilterError,
+    MissingPackageError,
+    PictureError,
+    StorageError,
+    UnknownNameError,
+)
+from itma.search.catalogue import Catalogue
+from itma.search.rows import Item
+from tests import made_up
+
+pytest.importorskip("lance")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+DIM = 8
+
+
+def unit(rows: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
+    values = np.random.Generator(np.random.PCG64(seed)).standard_normal((rows, dim)).astype(np.float32)
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def made(ids: Sequence[str], seed: int = 0, **fields: Sequence[object]) -> list[Item]:
+    columns = [dict(zip(fields, values, strict=True)) for values in zip(*fields.values(), strict=True)] or [{}] * len(
+        ids
+    )
+    return [Item(*each) for each in zip(ids, [None] * len(ids), unit(len(ids), seed), columns, strict=True)]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Catalogue:
+    """Ten items without pictures and without a model."""
+    ids = [f"s{number}" for number in range(10)]
+    colours = [("red", "blue")[number % 2] for number in range(10)]
+    return Catalogue.from_embeddings(
+        made(ids, colour=colours, price=list(range(10))), tmp_path / "shop", pictures=tmp_path
+    )
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run, six photographs and a catalogue of them."""
+    folder = tmp_path_factory.mktemp("built") / "first"
+    made_up.model().save(folder / "run")
+    (folder / "photos").mkdir()
+    for number in range(6):
+        noise(number).save(folder / f"photos/{number}.png")
+    Catalogue.build(folder / "run", folder / "photos", folder / "catalogue", tokens=True)
+    return folder.rename(folder.with_name("moved"))  # so that its copies find what is beside them
+
+
+@pytest.fixture
+def pictured(built: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may change."""
+    return Path(shutil.copytree(built, tmp_path / "copy"))
+
+
+def noise(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.Generator(np.random.PCG64(seed)).integers(0, 256, (20, 30, 3), dtype=np.uint8))
+
+
+def found(catalogue: Catalogue, **asked: object) -> list[str]:
+    return [hit.id for hit in catalogue.search(embedding=unit(1, 5)[0], k=100, **asked)]  # type: ignore[arg-type]
+
+
+# -- items ------------------------------------------------------------------------------------------------------------
+
+
+def test_items_are_added_replaced_got_and_deleted(shop: Catalogue) -> None:
+    shop.add(made(["new"], seed=3, price=[99]))
+    assert len(shop) == 11 and shop.get("new").fields == {"price": 99}
+    assert shop.search(embedding=unit(1, 3)[0], k=1)[0].id == "new"
+    shop.replace(made(["new", "other"], seed=4, colour=["green", "red"]))
+    assert shop.get("new").fields == {"colour": "green"} and len(shop) == 12
+    assert shop.search(embedding=unit(1, 3)[0], k=1)[0].score < 0.999
+    assert shop.delete(["new", "none"]) == 1 and shop.delete(where={"colour": "blue"}) == 5
+    assert sorted(found(shop)) == ["other", "s0", "s2", "s4", "s6", "s8"] == list(shop.ids)
+    with pytest.raises(CatalogueError, match="no item 'new'"):
+        shop.get("new")
+
+
+def test_a_new_column_comes_with_the_first_item_that_has_it(shop: Catalogue) -> None:
+    shop.add(made(["new"], tags=[["x", "y"]], rating=[4.5]))
+    assert shop.info().columns["tags"] == "lists of texts" and shop.info().columns["rating"] == "numbers"
+    assert found(shop, where={"tags": "y"}) == ["new"] and found(shop, where={"rating": {">": 4}}) == ["new"]
+    shop.add(made(["whole"], rating=[4]))
+    assert shop.get("whole").fields == {"rating": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        (made(["s1"]), "'s1' is in the catalogue already"),
+        (made(["x", "x"]), "'x' is given twice"),
+        ([Item("x")], "neither a picture nor an embedding"),
+        ([Item("x", embedding=np.full(DIM, np.nan))], "no finite number"),
+        ([Item("x", embedding=np.full(DIM, np.inf))], "no finite number"),
+        ([Item("x", embedding=np.zeros(DIM))], "all zeros"),
+        ([Item("x", embedding=np.ones(DIM + 1))], rf"\(1, {DIM + 1}\); expected {DIM} numbers"),
+        ([Item("x", embedding=np.array(["a"] * DIM))], "not an array of numbers"),
+        ([Item("", embedding=np.ones(DIM))], "is empty"),
+        ([Item("a\0b", embedding=np.ones(DIM))], "zero character"),
+        ([Item("\ud800", embedding=np.ones(DIM))], "no valid text"),
+        (made(["x"], price=["cheap"]), "'price' holds whole numbers in the catalogue; 'cheap' does not fit"),
+        (made(["x"], price=[2.5]), "'price' holds whole numbers in the catalogue; 2.5 does not fit"),
+        (made(["x"], price=[2**70]), "'price' cannot be kept"),
+        (made(["x"], embedding=[1]), "cannot be called 'embedding'"),
+        (made(["x"], odd=[{"a": 1}]), "metadata are text, numbers"),
+        (made(["x", "y"], odd=[1, "a"]), r"'odd' holds whole numbers \(1\) as well as text"),
+    ],
+)
+def test_what_cannot_be_added_is_refused_and_nothing_is_written(
+    shop: Catalogue, items: list[Item], message: str
+) -> None:
+    before = shop.version
+    with pytest.raises(DataError, match=message):
+        shop.add([*made(["fine"], seed=9), *items])
+    assert shop.version == before and len(shop) == 10
+
+
+@pytest.mark.parametrize("name", ["a/b\\c", "it's", '"', "🔥", "x" * 1000, " ", "'; drop table items; --", "\n"])
+def test_an_id_is_any_text(shop: Catalogue, name: str) -> None:
+    shop.add(made([name], seed=3))
+    assert shop.get(name).id == name
+    assert shop.search(embedding=unit(1, 3)[0], k=1)[0].id == name
+    assert name not in [hit.id for hit in shop.search(id=name, k=100)]
+    assert shop.delete([name]) == 1
+
+
+def test_pictures_are_added_by_the_model(pictured: Path) -> None:
+    catalogue = Catalogue.open(pictured / "catalogue")
+    noise(50).save(pictured / "photos/new.png")
+    noise(51).save(pictured / "elsewhere.png")
+    (pictured / "bad.png").write_bytes(b"no picture")
+    name = catalogue.name_of(pictured / "photos/new.png")
+    catalogue.add(
+        [Item(name, pictured / "photos/new.png"), Item("far", pictured / "elsewhere.png"), Item("mem", noise(52))]
+    )
+    assert name == "new.png" and catalogue.get("far").picture == str(pictured / "elsewhere.png")
+    assert catalogue.get("mem").picture is None
+    assert catalogue.search((pictured / "elsewhere.png").read_bytes(), k=1)[0].id == "far"
+    assert "far" not in [hit.id for hit in catalogue.search(pictured / "elsewhere.png", k=100)]
+    with pytest.raises(PictureError, match=r"bad\.png"):
+        catalogue.add([Item("fine", noise(53)), Item("bad", pictured / "bad.png")])
+    assert len(catalogue) == 9
+
+
+# -- searching --------------------------------------------------------------------------------------------------------
+
+
+def test_conditions_come_before_the_search(shop: Catalogue) -> None:
+    everything = found(shop)
+    for where, expected in (
+        ({"colour": "red"}, [name for name in everything if int(name[1]) % 2 == 0]),
+        ("price between 3 and 5", [name for name in everything if 3 <= int(name[1]) <= 5]),
+        ({"id": ["s1", "s7"]}, [name for name in everything if name in ("s1", "s7")]),
+    ):
+        assert found(shop, where=where) == expected
+        hits = shop.search(embedding=unit(1, 5)[0], k=2, where=where)
+        assert [hit.id for hit in hits] == expected[:2]
+    with pytest.raises(FilterError, match="cannot be understood"):
+        found(shop, where="price <")
+    with pytest.raises(UnknownNameError, match=r"unknown column 'colr'; choose from: colour, id, price"):
+        found(shop, where={"colr": 1})
+
+
+def test_excluded_items_are_left_out_and_k_still_come(shop: Catalogue) -> None:
+    first = found(shop)
+    hits = shop.search(embedding=unit(1, 5)[0], k=3, exclude=[first[0], first[2], "none"])
+    assert [hit.id for hit in hits] == [first[1], first[3], first[4]]
+
+
+def test_hits_tell_the_fields_that_are_asked_for(shop: Catalogue) -> None:
+    (hit,) = shop.search(embedding=unit(1, 5)[0], k=1, fields=["price"])
+    assert hit.fields == {"price": int(hit.id[1])} and str(hit).endswith(f"{hit.id}  price={hit.id[1]}")
+    (hit,) = shop.search(embedding=unit(1, 5)[0], k=1, fields=["*"])
+    assert set(hit.fields) == {"colour", "price"}
+    with pytest.raises(UnknownNameError, match="unknown column 'cost'"):
+        shop.search(embedding=unit(1, 5)[0], fields=["cost"])
+
+
+def test_distinct_gives_one_hit_a_value(shop: Catalogue) -> None:
+    everything = found(shop)
+    red = next(name for name in everything if int(name[1]) % 2 == 0)
+    blue = next(name for name in everything if int(name[1]) % 2 == 1)
+    assert set(found(shop, distinct="colour")) == {red, blue}
+    shop.add(made(["without", "too"], seed=8))
+    assert {"without", "too"} <= set(found(shop, distinct="colour"))
+    assert [hit.id for hit in shop.search(embedding=unit(1, 5)[0], k=1, distinct="colour")] == found(shop)[:1]
+    with pytest.raises(UnknownNameError, match="unknown column 'brand'"):
+        found(shop, distinct="brand")
+
+
+def test_distinct_leaves_out_what_is_nearer_than_a_cosine(shop: Catalogue) -> None:
+    near = shop.get("s3").embedding
+    assert near is not None
+    shop.add([Item("s3 again", embedding=near + 0.001)])
+    assert "s3 again" in found(shop)
+    assert {"s3", "s3 again"} & set(found(shop, distinct=0.99)) in ({"s3"}, {"s3 again"})
+    assert len(found(shop, distinct=0.99)) == 10 and len(found(shop, distinct=1.0)) in (10, 11)
+    assert len(found(shop, distinct=-1.0)) == 1
+    with pytest.raises(ConfigError, match="neither a column nor a cosine"):
+        found(shop, distinct=2.0)
+
+
+def test_a_query_has_one_reference(shop: Catalogue) -> None:
+    with pytest.raises(DataError, match="one reference"):
+        shop.search(id="s1", embedding=unit(1)[0])
+    with pytest.raises(DataError, match="cannot be changed by a sentence"):
+        shop.search(text="red", embedding=unit(1)[0])
+    with pytest.raises(DataError, match="expected 8 numbers"):
+        shop.search(embedding=unit(1, dim=9)[0])
+    with pytest.raises(CatalogueError, match="no item 'none'"):
+        shop.search(id="none")
+
+
+def test_many_queries_at_once_answer_as_one_by_one(shop: Catalogue) -> None:
+    queries = unit(5, 9)
+    together = shop.search_all(queries, 4, where={"colour": "red"}, fields=["price"])
+    assert together == [shop.search(embedding=q, k=4, where={"colour": "red"}, fields=["price"]) for q in queries]
+
+
+def test_without_a_model_items_and_embeddings_can_be_searched_and_words_cannot(shop: Catalogue, tmp_path: Path) -> None:
+    assert "s4" not in [hit.id for hit in shop.search(id="s4", k=100)]
+    opened = Catalogue.open(tmp_path / "shop")
+    with pytest.raises(CatalogueError, match="has no model; search it by an embedding"):
+        opened.search(text="red")
+    assert "made elsewhere" in repr(opened) and "model: none" in str(opened.info())
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_item_with_a_sentence_is_searched_as_its_picture_is(pictured: Path, gone: bool) -> None:
+    expected = Catalogue.open(pictured / "catalogue").search(pictured / "photos/3.png", "make red", k=5)
+    if gone:  # the feature maps are kept, as float16
+        (pictured / "photos/3.png").unlink()
+    catalogue = Catalogue.open(pictured / "catalogue")
+    hits = catalogue.search(id="3.png", text="make red", k=5)
+    assert [hit.id for hit in hits] == [hit.id for hit in expected]
+    assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], abs=2e-3)
+    assert catalogue.info().tokens_bytes == 2 * 64 * 2 * 3
+
+
+def test_without_kept_maps_the_picture_is_read_once(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = Catalogue.build(built / "run", built / "photos", tmp_path / "c")
+    expected = catalogue.search(built / "photos/3.png", "make red", k=5)
+    assert catalogue.search(id="3.png", text="make red", k=5) == expected
+    monkeypatch.setattr(type(catalogue.model), "trunk_maps", None)
+    assert catalogue.search(id="3.png", text="make red", k=5) == expected
+    assert catalogue.search(id="3.png", text=" ", k=5)[0].id == catalogue.search(id="3.png", k=1)[0].id
+
+
+def test_an_item_without_picture_cannot_be_changed_by_a_sentence(pictured: Path) -> None:
+    catalogue = Catalogue.open(pictured / "catalogue")
+    catalogue.add([Item("bare", embedding=unit(1, dim=16)[0])])
+    assert len(catalogue.search(id="bare", k=3)) == 3
+    with pytest.raises(CatalogueError, match="'bare' has no picture that a sentence could change"):
+        catalogue.search(id="bare", text="red")
+
+
+# -- versions, readers, places ----------------------------------------------------------------------------------------
+
+
+def test_an_earlier_version_can_be_searched_and_not_changed(shop: Catalogue, tmp_path: Path) -> None:
+    then = shop.version
+    shop.delete(["s3"])
+    assert [version.items for version in shop.versions() if version.number == then] == [10]
+    earlier = Catalogue.open(tmp_path / "shop", version=then)
+    assert "s3" in found(earlier) and "s3" not in found(shop) and len(earlier) == 10
+    with pytest.raises(CatalogueError, match=f"version {then} .* can only be searched"):
+        earlier.delete(["s4"])
+    with pytest.raises(UnknownNameError, match="unknown version 999"):
+        Catalogue.open(tmp_path / "shop", version=999)
+
+
+def test_a_reader_sees_what_was_written_before_its_search(shop: Catalogue, tmp_path: Path) -> None:
+    reader = Catalogue.open(tmp_path / "shop")
+    assert "new" not in found(reader)
+    shop.add(made(["new"], seed=3))
+    assert "new" in found(reader) and len(reader) == 11
+    shop.delete(["new"])
+    assert "new" not in found(reader)
+
+
+def test_many_changes_are_tidied_up_by_themselves(shop: Catalogue, tmp_path: Path) -> None:
+    for number in range(70):
+        shop.replace(made(["s1"], seed=number))
+    assert len(list((tmp_path / "shop/items-1.lance/data").iterdir())) < 75
+    shop.compact(keep=timedelta(0))
+    assert len(shop.versions()) <= 2 and len(list((tmp_path / "shop/items-1.lance/data").iterdir())) == 1
+    assert len(shop) == 10 and shop.search(embedding=unit(1, 69)[0], k=1)[0].id == "s1"
+
+
+def test_two_writers_do_not_get_into_each_other_s_way(shop: Catalogue, tmp_path: Path) -> None:
+    other = Catalogue.open(tmp_path / "shop")
+    with other._store.writing("indexing photos"):
+        with pytest.raises(
+            CatalogueError, match=rf"being written by process {os.getpid()} on .*\(indexing photos, since"
+        ):
+            shop.delete(["s1"])
+        assert len(found(shop)) == 10
+    other.add(made(["a"], seed=11))
+    shop.add(made(["b"], seed=12))
+    assert len(other) == len(shop) == 12
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_read_only_folder_is_searched_and_not_written(shop: Catalogue, tmp_path: Path) -> None:
+    for path in [tmp_path / "shop", *(tmp_path / "shop").rglob("*")]:
+        path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
+    opened = Catalogue.open(tmp_path / "shop")
+    assert len(found(opened)) == 10
+    with pytest.raises(StorageError, match="cannot be written to"):
+        opened.delete(["s1"])
+
+
+@pytest.mark.parametrize("number", [28, 30])
+def test_a_disk_that_cannot_take_more_leaves_everything_as_it_was(
+    shop: Catalogue, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(f"LanceError(IO): Generic LocalFileSystem error: some words (os error {number})")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lance.LanceDataset.insert", full)
+        with pytest.raises(StorageError, match="disk is full" if number == 28 else "cannot be written to"):
+            shop.add(made(["x"]))
+    assert len(found(shop)) == 10
+    shop.add(made(["x"]))
+
+
+def test_a_durable_catalogue_waits_for_the_disk_after_every_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = []
+    monkeypatch.setattr(os, "sync", lambda: waited.append(True))
+    shop = Catalogue.from_embeddings(made(["a"]), tmp_path / "shop", durable=True)
+    before = len(waited)
+    assert before and "loss of power" in str(shop.info())
+    shop.add(made(["b"]))
+    shop.delete(["a"])
+    assert len(waited) == before + 2
+
+
+def test_without_the_engine_the_message_says_what_to_install(
+    shop: Catalogue, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "lance", None)
+    with pytest.raises(MissingPackageError, match="pip install pylance"):
+        Catalogue.open(tmp_path / "shop")
+    with pytest.raises(MissingPackageError, match="pip install pylance"):
+        Catalogue.build(built / "run", built / "photos", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+# -- copies -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_backup_is_a_catalogue_and_can_be_restored(shop: Catalogue, tmp_path: Path) -> None:
+    shop.backup(tmp_path / "backup")
+    expected = shop.search(embedding=unit(1, 5)[0], fields=["*"])
+    shop.delete(where="true")
+    assert len(shop) == 0 and shop.search(embedding=unit(1, 5)[0]) == []
+    with pytest.raises(CatalogueError, match="exists already"):
+        shop.backup(tmp_path / "backup")
+    with pytest.raises(CatalogueError, match="exists already"):
+        Catalogue.restore(tmp_path / "backup", tmp_path / "shop")
+    Catalogue.restore(tmp_path / "backup", tmp_path / "shop", replace=True)
+    assert shop.search(embedding=unit(1, 5)[0], fields=["*"]) == expected
+    assert Catalogue.open(tmp_path / "backup").search(embedding=unit(1, 5)[0], fields=["*"]) == expected
+    with pytest.raises(CatalogueError, match="does not exist"):
+        Catalogue.restore(tmp_path / "none", tmp_path / "other")
+
+
+def test_a_backup_of_pictures_finds_them_and_its_model(pictured: Path, tmp_path: Path) -> None:
+    catalogue = Catalogue.open(pictured / "catalogue")
+    catalogue.backup(tmp_path / "deep/down/backup")
+    copy = Catalogue.open(tmp_path / "deep/down/backup")
+    assert copy.search(pictured / "photos/3.png", "make red") == catalogue.search(pictured / "photos/3.png", "make red")
+
+
+def test_what_is_exported_is_imported_as_it_was(shop: Catalogue, tmp_path: Path) -> None:
+    shop.add(made(["tagged"], seed=7, tags=[["x"]]))
+    for name in ("e.parquet", "e.npz"):
+        assert shop.export(tmp_path / name) == 11
+        again = Catalogue.from_embeddings(tmp_path / name, tmp_path / name.replace(".", "-"))
+        assert [(h.id, h.score) for h in again.search(embedding=unit(1, 5)[0])] == [
+            (h.id, h.score) for h in shop.search(embedding=unit(1, 5)[0])
+        ]
+    parquet = Catalogue.open(tmp_path / "e-parquet")
+    assert parquet.get("tagged").fields == {"tags": ["x"]} and parquet.get("s3").fields == {
+        "colour": "blue",
+        "price": 3,
+    }
+    with np.load(tmp_path / "e.npz", allow_pickle=False) as file:
+        assert list(file["ids"]) == sorted(shop.ids) and file["embeddings"].shape == (11, DIM)
+    with pytest.raises(DataError, match=r"ends in \.parquet or \.npz"):
+        shop.export(tmp_path / "e.csv")
+
+
+def test_embeddings_that_cannot_be_used_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    np.savez(tmp_path / "nan.npz", ids=np.array(["a", "b"]), embeddings=np.array([[1.0, 2.0], [np.nan, 1.0]]))
+    np.savez(tmp_path / "twice.npz", ids=np.array(["a", "a"]), embeddings=np.ones((2, 4)))
+    np.savez(tmp_path / "fewer.npz", ids=np.array(["a"]), embeddings=np.ones((2, 4)))
+    np.savez(tmp_path / "other.npz", names=np.array(["a"]))
+    np.savez(tmp_path / "flat.npz", ids=np.array(["a"]), embeddings=np.ones(1))
+    pq.write_table(pa.table({"id": ["a", "b"], "embedding": [[1.0, 2.0], [1.0]]}), tmp_path / "uneven.parquet")
+    pq.write_table(pa.table({"id": ["a"], "vector": [[1.0, 2.0]]}), tmp_path / "unnamed.parquet")
+    (tmp_path / "no.parquet").write_bytes(b"no")
+    for name, message in (
+        ("nan.npz", "row 1 holds a value that is no finite number"),
+        ("twice.npz", "the id 'a' stands there twice"),
+        ("fewer.npz", "1 ids for 2 embeddings"),
+        ("other.npz", "expected arrays ids and embeddings"),
+        ("flat.npz", r"the shape is \(1,\)"),
+        ("uneven.parquet", "not all lists of one length"),
+        ("unnamed.parquet", "no column 'embedding'; .*found: id, vector"),
+        ("no.parquet", "cannot be read as Parquet"),
+        ("none.npz", "does not exist"),
+        ("nan.csv", "does not exist"),
+    ):
+        with pytest.raises(DataError, match=message):
+            Catalogue.from_embeddings(tmp_path / name, tmp_path / "c")
+        assert not (tmp_path / "c").exists(), name
+
+
+def test_no_array_of_an_import_is_unpickled(tmp_path: Path) -> None:
+    class Harm:
+        def __reduce__(self) -> tuple[object, tuple[Path]]:
+            return Path.touch, (tmp_path / "harm",)
+
+    np.savez(tmp_path / "bad.npz", ids=np.array([Harm()], dtype=object), embeddings=np.ones((1, 4)))
+    with pytest.raises(DataError, match="cannot be read"):
+        Catalogue.from_embeddings(tmp_path / "bad.npz", tmp_path / "c")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_model_that_makes_other_embeddings_is_refused(built: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds embeddings of 8 numbers, but the model 'itma' makes 16"):
+        Catalogue.from_embeddings(made(["a"]), tmp_path / "c", model=built / "run")
+    with_model = Catalogue.from_embeddings(
+        [Item("a", embedding=unit(1, dim=16)[0])], tmp_path / "c", model=built / "run"
+    )
+    assert [hit.id for hit in with_model.search(text="red")] == ["a"]
+
+
+# -- another model ----------------------------------------------------------------------------------------------------
+
+
+def test_reindexing_moves_to_another_model_and_readers_follow(pictured: Path) -> None:
+    reader = Catalogue.open(pictured / "catalogue")
+    writer = Catalogue.open(pictured / "catalogue")
+    writer.replace([Item("0.png", pictured / "photos/0.png", fields={"colour": "red"})])
+    before = reader.search(text="make red", k=6)
+    other = made_up.model(seed=1)
+    other.save(pictured / "other")
+    outcome = writer.reindex(pictured / "other")
+    assert outcome.embedded == 6 and len(writer) == 6 and writer.get("0.png").fields == {"colour": "red"}
+    fresh = Catalogue.build(other, pictured / "photos", pictured / "fresh")
+    expected = [(hit.id, hit.score) for hit in fresh.search(text="make red", k=6)]
+    assert [(hit.id, hit.score) for hit in writer.search(text="make red", k=6)] == expected
+    assert [(hit.id, hit.score) for hit in reader.search(text="make red", k=6)] == expected
+    assert [(hit.id, hit.score) for hit in before] != expected
+    assert Catalogue.open(pictured / "catalogue").model.fingerprint() == other.fingerprint()
+    assert sorted(path.name for path in (pictured / "catalogue").glob("*.lance")) == ["items-2.lance"]
+
+
+def test_reindexing_loses_no_item_silently(pictured: Path) -> None:
+    catalogue = Catalogue.open(pictured / "catalogue")
+    (pictured / "photos/3.png").unlink()
+    before = catalogue.search(text="make red", k=6)
+    with pytest.raises(DataError, match=r"pictures of 1 of 6 items cannot be read; the first is 3\.png.*--leave-out"):
+        catalogue.reindex(made_up.model(seed=1))
+    assert catalogue.search(text="make red", k=6) == before
+    assert sorted(path.name for path in (pictured / "catalogue").glob("*.lance")) == ["items-1.lance"]
+    catalogue.reindex(made_up.model(seed=1), leave_out=True)
+    assert len(catalogue) == 5 and [skipped.id for skipped in catalogue.skipped] == ["3.png"]
+
+
+def test_a_reader_whose_new_model_is_nowhere_says_so(pictured: Path) -> None:
+    reader = Catalogue.open(pictured / "catalogue")
+    Catalogue.open(pictured / "catalogue").reindex(made_up.model(seed=1))
+    with pytest.raises(CatalogueError, match="made by a model in memory"):
+        reader.search(text="red")
+
+
+# -- duplicates -------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_and_nearly_the_same_pictures_come_in_groups(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built / "photos", tmp_path / "photos")
+    shutil.copy(tmp_path / "photos/0.png", tmp_path / "photos/copy.png")
+    noise(1).save(tmp_path / "photos/again.bmp")  # the same pixels, other bytes
+    catalogue = Catalogue.build(built / "run", tmp_path / "photos", tmp_path / "c")
+    groups = catalogue.near_duplicates(0.999999)
+    assert [str(group) for group in groups] == ["same  0.png  copy.png", "near  1.png  again.bmp"]
+    assert all(
+        hit.id != "copy.png" for hit in catalogue.search(id="1.png", k=100, distinct=0.999999) if hit.id == "0.png"
+    )
+    everything = catalogue.near_duplicates(-1)
+    assert len(everything) == 1 and len(everything[0].ids) == 8
+    with pytest.raises(ConfigError, match="threshold=2"):
+        catalogue.near_duplicates(2)
+
+
+# -- the index --------------------------------------------------------------------------------------------------------
+
+
+def test_beyond_a_size_an_index_is_made_measured_and_searched(tmp_path: Path) -> None:
+    random = np.random.Generator(np.random.PCG64(0))
+    centres = unit(30, 1, dim=32)
+    rows = centres[random.integers(0, 30, 3_000)] + 0.25 * random.standard_normal((3_000, 32)).astype(np.float32)
+    np.savez(tmp_path / "e.npz", ids=np.array([f"{n:04d}" for n in range(3_000)]), embeddings=rows)
+    Catalogue.from_embeddings(tmp_path / "e.npz", tmp_path / "c")
+    exact = Catalogue.open(tmp_path / "c")
+    large = Catalogue(exact._store, exact_items=1_000)
+    large.compact(recall=0.95)
+    info = large.info()
+    assert info.ann is not None and info.ann.effort is not None and info.ann.recall >= 0.95 and not info.exact
+    assert "IVF_RQ" in str(info) and "0.95 wanted" in str(info)
+    queries = rows[random.integers(0, 3_000, 40)] + 0.05 * random.standard_normal((40, 32)).astype(np.float32)
+    shares = []
+    for query in queries:
+        right = exact.search(embedding=query, k=10)
+        hits = large.search(embedding=query, k=10)
+        shares.append(len({hit.id for hit in hits} & {hit.id for hit in right}) / 10)
+    assert np.mean(shares) > 0.85
+    large.add([Item("new", embedding=queries[0])])
+    assert large.search(embedding=queries[0], k=1)[0].id == "new"
+    assert len(large.search(embedding=queries[0], k=10, where={"id": [f"{n:04d}" for n in range(10)]})) == 10
+    assert len(large.search(embedding=queries[0], k=5, exclude=["new"])) == 5
+    assert "1 newer items are compared one by one" in str(large.info())
