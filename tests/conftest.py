@@ -64,5 +64,16 @@ def real_data() -> Callable[[str], Path]:
     return part
 
 
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`milvus://host:port` of a real server, started for the tests; skips the test where its packages are absent."""
+    pytest.importorskip("pymilvus", reason="the extra is not installed: pip install 'itma[milvus]'")
+    pytest.importorskip("milvus", reason="the server for tests is not installed: pip install milvus (Linux, x86-64)")
+    from tests.milvus_server import running
+
+    with running(tmp_path_factory.mktemp("milvus")) as place:
+        yield place
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from itma.search.lance import LanceStore
+from itma.search.milvus import MilvusStore
 from itma.search.store import Store
 
 
@@ -10,9 +11,11 @@ def store_at(place: str | Path) -> Store:
     """The store of a catalogue, whether the catalogue is there yet or not.
 
     Args:
-        place: a folder.
+        place: a folder, or `milvus://host:port/name`.
 
     Raises:
-        MissingPackageError: the engine is not installed.
+        MissingPackageError, MissingExtraError: the engine is not installed.
     """
+    if str(place).startswith("milvus:"):
+        return MilvusStore(str(place))
     return LanceStore(Path(place))

@@ -99,7 +99,7 @@ def filter_of(where: Where | None, columns: "Mapping[str, pa.DataType]") -> Filt
         for comparison, value in asked.items():
             if comparison not in COMPARISONS:
                 raise UnknownNameError("comparison", comparison, COMPARISONS)
-            tests.append(_checked(column, comparison, value, kind))
+            tests.append(checked(column, comparison, value, kind))
     return Filter(tests=tuple(tests))
 
 
@@ -179,7 +179,12 @@ def _several(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
 
-def _checked(column: str, comparison: str, value: Any, kind: str) -> Test:
+def checked(column: str, comparison: str, value: Any, kind: str) -> Test:
+    """A comparison whose value fits its column.
+
+    Raises:
+        FilterError: it does not.
+    """
     if comparison in ("in", "not in"):
         if not _several(value):
             raise FilterError(f"the column {column!r} is asked with {comparison!r} {value!r}; give a list of values")
