@@ -369,7 +369,7 @@ class MilvusItems:
         self._store.lock.check()
         self._write(new, unfinished="")
         if new.built and new.loose > _LOOSE:
-            self._settle()
+            self._flush()
 
     def _write(self, head: Head, **more: str) -> None:
         self._store.set_properties(self._rows, {"head": json.dumps(asdict(head)), **more})
@@ -464,10 +464,8 @@ class MilvusItems:
 
     def _settle(self) -> None:
         """All rows are in the server's storage and in its index."""
+        self._flush()
         client, total = self._store.client(), self._head.items + self._head.gone
-        self._load()
-        with self._store.explained():
-            client.flush(self._rows, timeout=600)
 
         def ready() -> bool:
             with self._store.explained():
@@ -477,6 +475,12 @@ class MilvusItems:
             return not int(waiting) and len(sealed) == len(segments) and sum(sealed) >= total
 
         _wait_until(ready, "the index")
+
+    def _flush(self) -> None:
+        """All rows are in the server's storage; it brings them into its index when it comes to that."""
+        self._load()
+        with self._store.explained():
+            self._store.client().flush(self._rows, timeout=600)
         self._write(replace(self._head, loose=0))
 
     def index_state(self) -> IndexState | None:
