@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import click
 
-from itma.cli_catalogue import catalogue, distinct, names, pairs, reindex, where
+from itma.cli_catalogue import PLACE, catalogue, distinct, names, pairs, reindex, where
 from itma.errors import ItmaError
 
 _EPILOG = """\b
@@ -337,7 +337,7 @@ def submit(context: click.Context, run: Path, out: Path, root: Path | None, whic
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("source", type=click.Path(path_type=Path))
-@click.argument("catalogue", type=click.Path(path_type=Path))
+@click.argument("catalogue", type=PLACE)
 @click.option("--id", "id_column", metavar="COLUMN", help="Of a table: the ids; absent: id, or the pictures' names.")
 @click.option(
     "--image", "picture_column", metavar="COLUMN", help="Of a table: the pictures; absent: image, file, picture."
@@ -358,7 +358,7 @@ def index(
     context: click.Context,
     run: Path,
     source: Path,
-    catalogue: Path,
+    catalogue: str | Path,
     id_column: str | None,
     picture_column: str | None,
     types: dict[str, str],
@@ -406,15 +406,13 @@ def index(
     if columns:
         click.echo("metadata: " + ", ".join(f"{name} ({kind})" for name, kind in columns.items()))
     if made.skipped:
-        click.echo(
-            f"skipped {len(made.skipped):,} that could not be read (all in {catalogue / 'skipped.csv'}):", err=True
-        )
+        click.echo(f"skipped {len(made.skipped):,} that could not be read (all in {catalogue}/skipped.csv):", err=True)
         for skipped in made.skipped[:10]:
             click.echo(f"  {skipped}", err=True)
 
 
 @cli.command()
-@click.argument("catalogue", type=click.Path(path_type=Path))
+@click.argument("catalogue", type=PLACE)
 @click.option("--image", type=click.Path(path_type=Path), help="The reference picture.")
 @click.option("--id", help="An item of the catalogue as the reference.")
 @click.option("--text", help='The feedback, e.g. "make red cube blue".')
@@ -430,7 +428,7 @@ def index(
 @click.option("--runtime", type=_runtimes, help="Absent: what computed the catalogue's embeddings.")
 @_device
 def search(
-    catalogue: Path,
+    catalogue: str | Path,
     image: Path | None,
     id: str | None,
     text: str | None,

@@ -9,6 +9,21 @@ import click
 _PATH = click.Path(path_type=Path)
 
 
+class Place(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic in newer ones
+    """Where a catalogue is: a path, or an address such as `s3://bucket/name`, whose slashes stay as they are."""
+
+    name = "place"
+
+    def convert(
+        self, value: str | Path, parameter: click.Parameter | None, context: click.Context | None
+    ) -> str | Path:
+        """A path, or the address as text."""
+        return value if "://" in str(value) else Path(value)
+
+
+PLACE = Place()
+
+
 def condition(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
     """What --where says: SQL as it stands, or a mapping written as JSON."""
     if text is None or not text.lstrip().startswith("{"):
@@ -52,12 +67,12 @@ def distinct(context: click.Context, parameter: click.Parameter, text: str | Non
 
 
 @click.command()
-@click.argument("catalogue", type=_PATH)
+@click.argument("catalogue", type=PLACE)
 @click.argument("run", type=_PATH)
 @click.option("--leave-out", is_flag=True, help="Drop items whose picture cannot be read, instead of stopping.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.pass_context
-def reindex(context: click.Context, catalogue: Path, run: Path, leave_out: bool, device: str) -> None:
+def reindex(context: click.Context, catalogue: str | Path, run: Path, leave_out: bool, device: str) -> None:
     """Move CATALOGUE to the model in RUN: all pictures are embedded anew, then searches switch to it in one step.
 
     Until then the catalogue is searched as before, by its old model; writes wait.
@@ -79,16 +94,16 @@ def catalogue() -> None:
 
 
 @catalogue.command()
-@click.argument("catalogue", type=_PATH)
-def info(catalogue: Path) -> None:
+@click.argument("catalogue", type=PLACE)
+def info(catalogue: str | Path) -> None:
     """Show how many items there are, their metadata, the model, and how exactly searches go."""
     click.echo(str(_opened(catalogue).info()))
 
 
 @catalogue.command()
-@click.argument("catalogue", type=_PATH)
+@click.argument("catalogue", type=PLACE)
 @click.argument("id")
-def get(catalogue: Path, id: str) -> None:
+def get(catalogue: str | Path, id: str) -> None:
     """Show one item: its picture and its metadata."""
     item = _opened(catalogue).get(id)
     click.echo(f"{item.id}\n  picture: {item.picture or '(none)'}")
@@ -97,14 +112,14 @@ def get(catalogue: Path, id: str) -> None:
 
 
 @catalogue.command()
-@click.argument("catalogue", type=_PATH)
+@click.argument("catalogue", type=PLACE)
 @click.argument("picture", type=_PATH)
 @click.option("--id", help="Absent: the picture's name below the catalogue's folder of pictures, or its whole path.")
 @click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", callback=pairs, help="Metadata; repeatable.")
 @click.option("--replace", is_flag=True, help="In the place of an item of the same id.")
 @click.option("--run", type=_PATH, help="Where the run is now, if it was moved.")
 def add(
-    catalogue: Path, picture: Path, id: str | None, fields: dict[str, str], replace: bool, run: Path | None
+    catalogue: str | Path, picture: Path, id: str | None, fields: dict[str, str], replace: bool, run: Path | None
 ) -> None:
     r"""Add one PICTURE. For many, give a table to itma index.
 
@@ -123,10 +138,10 @@ def add(
 
 
 @catalogue.command()
-@click.argument("catalogue", type=_PATH)
+@click.argument("catalogue", type=PLACE)
 @click.argument("ids", nargs=-1)
 @where
-def delete(catalogue: Path, ids: tuple[str, ...], where: Any) -> None:
+def delete(catalogue: str | Path, ids: tuple[str, ...], where: Any) -> None:
     r"""Remove items, by their IDS, by a condition, or both. The pictures' files stay.
 
     \b
@@ -139,20 +154,20 @@ def delete(catalogue: Path, ids: tuple[str, ...], where: Any) -> None:
 
 
 @catalogue.command()
-@click.argument("catalogue", type=_PATH)
-def versions(catalogue: Path) -> None:
+@click.argument("catalogue", type=PLACE)
+def versions(catalogue: str | Path) -> None:
     """List the states that can still be searched: itma search --version N. All times are this machine's."""
     for version in _opened(catalogue).versions():
         click.echo(str(version))
 
 
 @catalogue.command()
-@click.argument("catalogue", type=_PATH)
+@click.argument("catalogue", type=PLACE)
 @click.option("--keep-hours", type=click.FloatRange(0), default=1.0, show_default=True, help="Younger versions stay.")
 @click.option(
     "--recall", type=click.FloatRange(0, 1, min_open=True), help="What an index must reach; absent: as before."
 )
-def compact(catalogue: Path, keep_hours: float, recall: float | None) -> None:
+def compact(catalogue: str | Path, keep_hours: float, recall: float | None) -> None:
     """Join small files, forget old versions, and make or renew the index where there are enough items for one.
 
     Happens by itself after an indexing, and after every 64 changes.
@@ -165,10 +180,10 @@ def compact(catalogue: Path, keep_hours: float, recall: float | None) -> None:
 
 
 @catalogue.command()
-@click.argument("catalogue", type=_PATH)
+@click.argument("catalogue", type=PLACE)
 @click.option("--threshold", type=click.FloatRange(-1, 1), default=0.99, show_default=True, help="Cosine.")
 @click.pass_context
-def duplicates(context: click.Context, catalogue: Path, threshold: float) -> None:
+def duplicates(context: click.Context, catalogue: str | Path, threshold: float) -> None:
     """List groups of items whose pictures are the same, byte by byte, or nearly the same to the model."""
     found = _opened(catalogue).near_duplicates(threshold, progress=not context.find_root().params["quiet"])
     for group in found:
@@ -177,19 +192,19 @@ def duplicates(context: click.Context, catalogue: Path, threshold: float) -> Non
 
 
 @catalogue.command()
-@click.argument("catalogue", type=_PATH)
-@click.argument("place", type=_PATH)
-def backup(catalogue: Path, place: Path) -> None:
+@click.argument("catalogue", type=PLACE)
+@click.argument("place", type=PLACE)
+def backup(catalogue: str | Path, place: str | Path) -> None:
     """Copy CATALOGUE, as it is now, to PLACE, as a catalogue of its own. Others may go on writing."""
     _opened(catalogue).backup(place)
     click.echo(f"copied to {place}; bring it back with: itma catalogue restore {place} {catalogue}")
 
 
 @catalogue.command()
-@click.argument("backup", type=_PATH)
-@click.argument("catalogue", type=_PATH)
+@click.argument("backup", type=PLACE)
+@click.argument("catalogue", type=PLACE)
 @click.option("--replace", is_flag=True, help="In the place of what is there.")
-def restore(backup: Path, catalogue: Path, replace: bool) -> None:
+def restore(backup: str | Path, catalogue: str | Path, replace: bool) -> None:
     """Copy a BACKUP to CATALOGUE. The backup stays."""
     from itma.search.catalogue import Catalogue
 
@@ -198,16 +213,16 @@ def restore(backup: Path, catalogue: Path, replace: bool) -> None:
 
 
 @catalogue.command()
-@click.argument("catalogue", type=_PATH)
+@click.argument("catalogue", type=PLACE)
 @click.argument("file", type=_PATH)
-def export(catalogue: Path, file: Path) -> None:
+def export(catalogue: str | Path, file: Path) -> None:
     """Write all items to FILE: .parquet (ids, embeddings, pictures, metadata) or .npz (ids, embeddings)."""
     click.echo(f"wrote {_opened(catalogue).export(file):,} items to {file}")
 
 
 @catalogue.command("import")
 @click.argument("file", type=_PATH)
-@click.argument("catalogue", type=_PATH)
+@click.argument("catalogue", type=PLACE)
 @click.option("--run", type=_PATH, help="The model that made them; absent: searched by embeddings and items alone.")
 @click.option("--pictures", type=_PATH, help="The folder that pictures are named in; absent: that of FILE.")
 @click.option("--replace", is_flag=True, help="In the place of an existing catalogue.")
@@ -216,7 +231,7 @@ def export(catalogue: Path, file: Path) -> None:
 def import_(
     context: click.Context,
     file: Path,
-    catalogue: Path,
+    catalogue: str | Path,
     run: Path | None,
     pictures: Path | None,
     replace: bool,
@@ -240,7 +255,7 @@ def import_(
     click.echo(f"imported {len(made):,} items into {catalogue}")
 
 
-def _opened(place: Path) -> Any:
+def _opened(place: str | Path) -> Any:
     from itma.search.catalogue import Catalogue
 
     return Catalogue.open(place, without_model=True)

@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 
+from itma.cli import cli
 from itma.errors import CatalogueError, DataError, FilterError, MissingExtraError
 from itma.search import milvus_items, milvus_lock
 from itma.search.catalogue import Catalogue
@@ -26,6 +29,7 @@ from itma.search.milvus import MilvusStore
 from itma.search.milvus_items import MilvusItems
 from itma.search.rows import Item
 from itma.search.store import embedding_column, embeddings_of, metadata_of, schema_of
+from tests import made_up
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("pymilvus", reason="the extra is not installed: pip install 'itma[milvus]'")
@@ -301,6 +305,35 @@ def test_a_writer_that_is_killed_loses_nothing_acknowledged_and_locks_nobody_out
     with store.writing("going on"):  # at once: its process is known to be gone
         items.insert(table(["last"], unit(1)))
     assert items.count() == len(names) + 2
+
+
+# -- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_takes_a_server_wherever_it_takes_a_folder(place: str, tmp_path: Path) -> None:
+    made_up.model().save(tmp_path / "run")
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        Image.new("RGB", (20, 20), (80 * number, 30, 60)).save(tmp_path / "photos" / f"{number}.png")
+
+    def call(*words: str | Path) -> str:
+        done = CliRunner().invoke(cli, ["--quiet", *map(str, words)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "indexed 3" in call("index", tmp_path / "run", tmp_path / "photos", place)
+    call("index", tmp_path / "run", tmp_path / "photos", place)
+    assert "1.png" in call("search", place, "--image", tmp_path / "photos" / "0.png", "-k", "2")
+    call("catalogue", "backup", place, tmp_path / "copy")
+    call("catalogue", "delete", place, "1.png")
+    assert f"{place}: 2 items" in call("catalogue", "info", place)
+    call("catalogue", "restore", tmp_path / "copy", place, "--replace")
+    assert f"{place}: 3 items" in call("catalogue", "info", place)
+
+
+def test_an_address_of_no_engine_is_refused() -> None:
+    done = CliRunner().invoke(cli, ["catalogue", "info", "mysql://host/shop"])
+    assert done.exit_code == 1 and "'mysql://host/shop' is no place for a catalogue" in done.output
 
 
 # -- whole catalogues -------------------------------------------------------------------------------------------------

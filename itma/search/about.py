@@ -92,7 +92,7 @@ def read(store: Store) -> About:
     """
     text = store.read(NAME)
     if text is None:
-        if Path(store.place).exists():
+        if store.strange():
             raise CatalogueError(f"{store.place!r} is no catalogue: {NAME} is missing; make one with: itma index")
         raise CatalogueError(
             f"the catalogue {store.place!r} does not exist; make it with: itma index RUN FOLDER {store.place}"
@@ -152,6 +152,8 @@ def _parsed(plain: dict[str, Any]) -> About:
 def place_of(folder: Path, catalogue: str) -> Place:
     """Where a folder is, as the catalogue keeps it."""
     there = folder.resolve()
+    if "://" in catalogue:
+        return {"path": str(there), "from here": ""}
     try:
         seen = Path(os.path.relpath(there, Path(catalogue).resolve())).as_posix()
     except ValueError:  # another drive

@@ -1,10 +1,23 @@
 """Which engine keeps a catalogue: told by how its place is written."""
 
+import re
 from pathlib import Path
 
+from itma.errors import ConfigError
 from itma.search.lance import LanceStore
 from itma.search.milvus import MilvusStore
 from itma.search.store import Store
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def is_url(place: str | Path) -> bool:
+    """Whether a place is written as an address rather than as a folder.
+
+    >>> is_url("milvus://host/dresses"), is_url("catalogue/dresses")
+    (True, False)
+    """
+    return isinstance(place, str) and _URL.match(place) is not None
 
 
 def store_at(place: str | Path) -> Store:
@@ -14,8 +27,12 @@ def store_at(place: str | Path) -> Store:
         place: a folder, or `milvus://host:port/name`.
 
     Raises:
-        MissingPackageError, MissingExtraError: the engine is not installed.
+        CatalogueError: the name on the server is none.
+        ConfigError: it is an address that no engine knows.
+        MissingExtraError, MissingPackageError: the engine is not installed.
     """
-    if str(place).startswith("milvus:"):
-        return MilvusStore(str(place))
+    if is_url(place):
+        if str(place).startswith("milvus://"):
+            return MilvusStore(str(place))
+        raise ConfigError(f"{place!r} is no place for a catalogue; give a folder, or milvus://HOST:PORT/NAME")
     return LanceStore(Path(place))

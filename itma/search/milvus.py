@@ -71,9 +71,10 @@ class MilvusStore:
                 "and single underscores in the name"
             )
         try:
-            import pymilvus  # noqa: F401
+            import pymilvus
         except ImportError as error:
             raise MissingExtraError("a catalogue on a Milvus server", "milvus") from error
+        self.package: Any = pymilvus
         self._server, self._database, self.name = f"{found[1]}:{found[2] or 19530}", found[3] or "", found[4]
         self._place = place.rstrip("/")
         self._client: Any = None
@@ -201,11 +202,9 @@ class MilvusStore:
             CatalogueError: the server cannot be reached, refuses the person, or is too old.
         """
         if self._client is None:
-            import pymilvus
-
             logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it prints a trace of what it raises as well
             with self.explained():
-                client = pymilvus.MilvusClient(
+                client = self.package.MilvusClient(
                     f"http://{self._server}",
                     token=os.environ.get(TOKEN, ""),
                     db_name=self._database,
@@ -235,15 +234,13 @@ class MilvusStore:
 
     def described(self, collection: str) -> dict[str, Any] | None:
         """What the server's register knows of a collection, as of now; absent: there is none."""
-        import pymilvus
-
         try:
             with self.explained():
                 found: dict[str, Any] = self.client().describe_collection(collection, timeout=_SECONDS)
                 return found
         except CatalogueError as error:
             cause = error.__cause__
-            if isinstance(cause, pymilvus.MilvusException) and cause.code == _NO_COLLECTION:
+            if isinstance(cause, self.package.MilvusException) and cause.code == _NO_COLLECTION:
                 return None
             raise
 
@@ -263,13 +260,11 @@ class MilvusStore:
         Raises:
             NoteError: there is one of that name.
         """
-        import pymilvus
-
         with self.explained():
             client = self.client()
             schema = client.create_schema(auto_id=False, description=description)
-            schema.add_field("number", pymilvus.DataType.INT64, is_primary=True)
-            schema.add_field("nothing", pymilvus.DataType.FLOAT_VECTOR, dim=2)
+            schema.add_field("number", self.package.DataType.INT64, is_primary=True)
+            schema.add_field("nothing", self.package.DataType.FLOAT_VECTOR, dim=2)
             client.create_collection(
                 collection, schema=schema, num_shards=1, properties=properties or None, timeout=_SECONDS
             )
@@ -292,13 +287,12 @@ class MilvusStore:
     def explained(self, condition: Filter | None = None) -> Iterator[None]:
         """Turns what pymilvus raises into our errors."""
         import grpc
-        import pymilvus
 
         try:
             yield
         except ItmaError:
             raise
-        except (pymilvus.MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
+        except (self.package.MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
             raise self._error(error, condition) from error
 
     def _error(self, error: Exception, condition: Filter | None) -> ItmaError:

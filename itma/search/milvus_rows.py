@@ -106,27 +106,25 @@ class Layout:
         self.dim: int = schema.field("embedding").type.list_size
         self.tokens = "_tokens" in schema.names
 
-    def fields(self, milvus: Any) -> Any:
-        """The collection's schema; `milvus` is the package pymilvus."""
-        kinds, made = milvus.DataType, milvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-        types = {"text": kinds.VARCHAR, "number": kinds.DOUBLE, "truth": kinds.BOOL}
-
-        def add(name: str, kind: Any) -> None:
-            made.add_field(name, kind, **({"max_length": MOST_BYTES} if kind == kinds.VARCHAR else {}))
-
-        made.add_field("key", kinds.VARCHAR, max_length=32, is_primary=True)
-        for name in ("place", "born", *_NUMBERS.values()):
-            add(name, kinds.INT64)
-        for name in ("id", *_TEXTS.values()):
-            add(name, kinds.VARCHAR)
-        for number in range(_TOKEN_FIELDS if self.tokens else 0):
-            add(f"tokens{number}", kinds.VARCHAR)
+    def types(self, milvus: Any) -> dict[str, Any]:
+        """The collection's fields with their types; `milvus` is the package pymilvus."""
+        kinds = milvus.DataType
+        typed = {"text": kinds.VARCHAR, "number": kinds.DOUBLE, "truth": kinds.BOOL}
+        found = {"key": kinds.VARCHAR}
+        found |= dict.fromkeys(("place", "born", *_NUMBERS.values()), kinds.INT64)
+        found |= dict.fromkeys(("id", *_TEXTS.values()), kinds.VARCHAR)
+        found |= {f"tokens{number}": kinds.VARCHAR for number in range(_TOKEN_FIELDS if self.tokens else 0)}
         for column in self.columns.values():
             if column.typed:
-                add(column.value, types.get(column.kind, kinds.INT64))
-                add(f"h{column.number}", kinds.BOOL)
-        add("more", kinds.JSON)
-        made.add_field("embedding", kinds.FLOAT_VECTOR, dim=self.dim)
+                found |= {column.value: typed.get(column.kind, kinds.INT64), f"h{column.number}": kinds.BOOL}
+        return {**found, "more": kinds.JSON, "embedding": kinds.FLOAT_VECTOR}
+
+    def fields(self, milvus: Any) -> Any:
+        """The collection's schema."""
+        kinds, made = milvus.DataType, milvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        more = {kinds.VARCHAR: {"max_length": MOST_BYTES}, kinds.FLOAT_VECTOR: {"dim": self.dim}}
+        for name, kind in self.types(milvus).items():
+            made.add_field(name, kind, is_primary=name == "key", **more.get(kind, {}))
         return made
 
     # -- writing ------------------------------------------------------------------------------------------------------
