@@ -1,7 +1,7 @@
 """A catalogue beside a plain NumPy product and FAISS, in one run on the same vectors.
 
     pip install faiss-cpu   # for this comparison alone; without it those rows are left out
-    python bench/store.py [--items 100000] [--dim 512] [--threads 2] [--folder DIR] [--no-index] [--json FILE]
+    python bench/store.py [--items 100000] [--dim 512] [--threads 2] [--no-index] [--no-faiss] [--json FILE]
 
 The vectors are clustered, as those of pictures are: unit vectors around `--clusters` centres; the queries are further
 vectors of the same kind that are not in the catalogue. Recall is recall@10 against the plain product. The catalogue is
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where the catalogue goes; absent: a temporary folder")
     parser.add_argument("--no-index", action="store_true", help="leave the index and FAISS out")
+    parser.add_argument("--no-faiss", action="store_true", help="leave FAISS out, whose HNSW takes long to build")
     parser.add_argument("--json", type=Path, help="write all numbers there too")
     parser.add_argument("--phase", choices=["fill", "search"], help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -164,7 +165,8 @@ def search(options: argparse.Namespace) -> None:
             found = []
             report |= timed(f"index, filter of {share}", asking(ann, found, where=where), queries)
             report[f"index, filter of {share}: recall"] = recall(found, right[share])
-        report |= with_faiss(options, items, queries, truth)
+        if not options.no_faiss:
+            report |= with_faiss(options, items, queries, truth)
     writer = Catalogue(catalogue._store, exact_items=10**9 if options.no_index else 0)
     random = np.random.default_rng(1)
     chosen = [f"shelf/{number:08d}.jpg" for number in random.choice(options.items, options.changes, replace=False)]
