@@ -214,6 +214,11 @@ class LanceItems:
         """See `Items.version`."""
         return int(self._table.version)
 
+    @property
+    def compares_quickly(self) -> bool:
+        """See `Items.compares_quickly`: reading the files for every query takes several times as long."""
+        return False
+
     def refresh(self) -> bool:
         """See `Items.refresh`."""
         if self._fixed:

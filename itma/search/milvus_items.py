@@ -1,10 +1,8 @@
 """One table of items on a Milvus server; see `itma.search.milvus` for how commits and versions come about."""
 
-import base64
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ from itma.errors import CatalogueError, UnknownNameError
 from itma.search import exact
 from itma.search.conditions import tree_of
 from itma.search.filters import Filter
+from itma.search.milvus_register import Head, Register, packed
 from itma.search.milvus_rows import Layout, place_of, range_of
 from itma.search.store import Effort, IndexState, Version, arrow, embeddings_of, metadata_of
 
@@ -35,38 +34,13 @@ _GONE = 30_000
 _VERSIONS = 500
 _MARGIN = 16
 """Hits that are asked for beyond k, as some may be gone or tie."""
+_FEW = 20_000
+"""Up to so many items that match a condition all of them are compared."""
+_HARDER = 4
+"""With a condition so many times as many lists are searched, for each that the items that match are fewer."""
 _LOOSE = 4_000
 """Rows outside the index from which on the server may make one for the time being, which is not exact (from 6,000)."""
 _SECONDS = 120.0
-
-
-@dataclass(frozen=True)
-class Head:
-    """Which commit is the newest, as it stands in the server's register."""
-
-    version: int
-    written: int
-    """The server's time of its last row."""
-    schema: str
-    first: int
-    """Columns of metadata that were there from the beginning."""
-    items: int
-    history: list[tuple[int, float, int]] = field(default_factory=list)
-    """Versions that can be opened: number, time in seconds, items."""
-    gone: int = 0
-    """Rows that are gone in some version and not forgotten."""
-    built: int = 0
-    """The version that the index was made of; 0: none was asked for."""
-    loose: int = 0
-    """Rows that came since all were known to be in the index."""
-
-    def arrow_schema(self) -> "pa.Schema":
-        """The table's columns."""
-        return arrow().ipc.read_schema(arrow().py_buffer(base64.b64decode(self.schema)))
-
-
-def _packed(schema: "pa.Schema") -> str:
-    return base64.b64encode(schema.serialize().to_pybytes()).decode()
 
 
 class MilvusItems:
@@ -82,16 +56,16 @@ class MilvusItems:
     """
 
     def __init__(self, store: "MilvusStore", rows: str, gone: str) -> None:
-        self._store, self._rows, self._gone_note = store, rows, gone
+        self._store, self._rows, self._register = store, rows, Register(store, rows, gone)
         self._fixed = False
         self._loaded = False
-        self._look(self._newest())
+        self._look(self._register.newest())
 
     @classmethod
     def create(cls, store: "MilvusStore", rows: str, gone: str, schema: "pa.Schema") -> "MilvusItems":
         """A new empty table."""
         first = len(metadata_of(schema))
-        head = Head(1, 1, _packed(schema), first, 0, [(1, time.time(), 0)])
+        head = Head(1, 1, packed(schema), first, 0, [(1, time.time(), 0)])
         store.make_note(gone, {})
         with store.explained():
             client = store.client()
@@ -100,7 +74,7 @@ class MilvusItems:
                 schema=Layout(schema, first).fields(store.package),
                 num_shards=1,
                 consistency_level="Strong",
-                properties={"head": json.dumps(asdict(head))},
+                properties=head.properties(),
                 timeout=_SECONDS,
             )
             index = client.prepare_index_params()
@@ -118,28 +92,19 @@ class MilvusItems:
         known = {number: items for number, _, items in self._head.history}
         if version not in known:
             raise UnknownNameError("version", version, [str(number) for number in known])
-        earlier = MilvusItems(self._store, self._rows, self._gone_note)
+        earlier = MilvusItems(self._store, self._rows, self._register.gone_rows)
         earlier._fixed = True
         earlier._look(replace(self._head, version=version, items=known[version]))
         return earlier
 
     # -- versions -----------------------------------------------------------------------------------------------------
 
-    def _newest(self) -> Head:
-        text = self._store.properties(self._rows).get("head")
-        if text is None:
-            raise CatalogueError(
-                f"the catalogue {self._store.place!r} is damaged: its table "
-                f"{self._rows.rpartition('__table_')[2].replace('_', '-')} is missing; restore a backup, or index again"
-            )
-        plain = json.loads(text)
-        return Head(**{**plain, "history": [tuple(entry) for entry in plain["history"]]})
-
     def _look(self, head: Head) -> None:
         self._head = head
         self._schema = head.arrow_schema()
         self._layout = Layout(self._schema, head.first)
         self._dead_keys: set[str] | None = None
+        self._strong = False
         self._counted: dict[Filter, int] = {}
 
     @property
@@ -152,11 +117,16 @@ class MilvusItems:
         """See `Items.version`."""
         return self._head.version
 
+    @property
+    def compares_quickly(self) -> bool:
+        """See `Items.compares_quickly`: the server compares; reading all of it takes a minute for 400,000 items."""
+        return self._head.loose <= _LOOSE
+
     def refresh(self) -> bool:
         """See `Items.refresh`."""
         if self._fixed:
             return False
-        head = self._newest()
+        head = self._register.newest()
         if head == self._head:
             return False
         other = head.version != self._head.version
@@ -165,29 +135,16 @@ class MilvusItems:
 
     def versions(self) -> list[Version]:
         """See `Items.versions`."""
-        history = self._newest().history
+        history = self._register.newest().history
         return [Version(number, datetime.fromtimestamp(seconds), items) for number, seconds, items in history]
-
-    def _gone(self) -> dict[int, list[str]]:
-        """The keys of rows that are gone, by the version from which on they are."""
-        found = {}
-        for text in self._slots().values():
-            version, _, keys = text.partition(" ")
-            if version:
-                found[int(version)] = [keys[at : at + 22] for at in range(0, len(keys), 22)]
-        return found
-
-    def _slots(self) -> dict[str, str]:
-        """What stands in the register on rows that are gone; an empty text may be used again."""
-        return {
-            name: text for name, text in self._store.properties(self._gone_note).items() if name.startswith("gone ")
-        }
 
     @property
     def _dead(self) -> set[str]:
         """The keys of rows that are gone in the version that is shown."""
         if self._dead_keys is None:
-            gone = self._gone() if self._head.gone else {}
+            gone = self._register.gone() if self._head.gone else {}
+            # a compaction has cleared some in the meantime: wait until the server has removed these rows
+            self._strong = sum(map(len, gone.values())) < self._head.gone
             self._dead_keys = {key for version, keys in gone.items() if version <= self.version for key in keys}
         return self._dead_keys
 
@@ -280,6 +237,8 @@ class MilvusItems:
     @property
     def _as_of(self) -> dict[str, Any]:
         """The server waits until it has taken in the commit that is shown."""
+        if self._dead is not None and self._strong:  # reading it first tells
+            return {"consistency_level": "Strong"}
         return {"consistency_level": "Customized", "guarantee_timestamp": self._head.written}
 
     def _load(self) -> None:
@@ -324,19 +283,17 @@ class MilvusItems:
         schema = self._schema
         for each in fields:
             schema = schema.append(each)
-        self._commit(None, [], schema=_packed(schema))
+        self._commit(None, [], schema=packed(schema))
 
     def _catch_up(self) -> None:
         """Show the newest state, without what a killed process may have left behind."""
-        found = self._store.properties(self._rows)
-        if found.get("unfinished"):
-            head = self._newest()
-            keys = self._gone()
+        if self._register.unfinished():
+            head, gone = self._register.newest(), self._register.gone()
             self._load()
             with self._store.explained():
                 self._store.client().delete(self._rows, filter=f"born > {head.version}", timeout=_SECONDS)
-            self._forget([version for version in keys if version > head.version])
-            self._store.set_properties(self._rows, {"unfinished": ""})
+            self._register.forget_gone([version for version in gone if version > head.version])
+            self._register.write(head)
         self.refresh()
 
     def _commit(self, rows: "pa.Table | None", gone: Sequence[str], **changed: Any) -> None:
@@ -346,13 +303,12 @@ class MilvusItems:
             self._bury(self.version)
         head, version, written = self._head, self.version + 1, self._head.written
         added = 0 if rows is None else len(rows)
-        self._store.set_properties(self._rows, {"unfinished": str(version)})
+        self._register.begin(version)
         for part in self._parts(rows):
+            self._store.lock.check()
             written = max(written, self._insert(self._layout.rows(part, version)))
         if gone:
-            slots = self._slots()
-            free = next(name for number in range(len(slots) + 1) if not slots.get(name := f"gone {number}"))
-            self._store.set_properties(self._gone_note, {free: f"{version} {''.join(gone)}"})
+            self._register.add_gone(version, gone)
         items = head.items + added - len(gone)
         new = replace(
             head,
@@ -365,12 +321,12 @@ class MilvusItems:
             **changed,
         )
         self._store.lock.check()
-        self._write(new, unfinished="")
+        self._write(new)
         if new.built and new.loose > _LOOSE:
             self._flush()
 
-    def _write(self, head: Head, **more: str) -> None:
-        self._store.set_properties(self._rows, {"head": json.dumps(asdict(head)), **more})
+    def _write(self, head: Head) -> None:
+        self._register.write(head)
         self._look(head)
 
     def _parts(self, rows: "pa.Table | None") -> "Iterator[pa.Table]":
@@ -402,8 +358,9 @@ class MilvusItems:
         if k < 1 or not len(queries):
             return [[] for _ in queries]
         probes = LISTS if effort is None else effort["probes"]
-        if where is not None and effort is not None:  # the nearest of a few lie in as many more lists
-            probes = min(LISTS, probes * self._head.items // max(1, self._matching(where)) + 1)
+        if where is not None and effort is not None:  # the nearest of a share of the items lie in many more lists
+            matching = max(1, self._matching(where))
+            probes = LISTS if matching <= _FEW else min(LISTS, _HARDER * probes * self._head.items // matching)
         found: list[list[tuple[str, float]] | None] = [None] * len(queries)
         asked = k + _MARGIN
         while missing := [row for row, hits in enumerate(found) if hits is None]:
@@ -510,8 +467,9 @@ class MilvusItems:
         since = time.time() - keep.total_seconds()
         kept = [entry for entry in self._head.history if entry[1] >= since] or self._head.history[-1:]
         self._bury(kept[0][0])
-        if self._head.built:
+        if self._head.built or self._head.loose > _LOOSE:
             self._settle()
+        if self._head.built:
             self._write(replace(self._head, built=self.version))
 
     def _bury(self, oldest: int) -> None:
@@ -519,7 +477,7 @@ class MilvusItems:
         history = [entry for entry in self._head.history if entry[0] >= oldest]
         if history != self._head.history:
             self._write(replace(self._head, history=history))  # before anything is removed that they show
-        gone = self._gone() if self._head.gone else {}
+        gone = self._register.gone() if self._head.gone else {}
         buried = [version for version in gone if version <= oldest]
         keys = [key for version in buried for key in gone[version]]
         if not buried:
@@ -528,13 +486,9 @@ class MilvusItems:
         for at in range(0, len(keys), _AT_ONCE):
             with self._store.explained():
                 self._store.client().delete(self._rows, filter=_keys_in(keys[at : at + _AT_ONCE]), timeout=_SECONDS)
-        self._write(replace(self._head, written=self._store.now(), gone=self._head.gone - len(keys)))
-        self._forget(buried)
-
-    def _forget(self, versions: Sequence[int]) -> None:
-        old = {name: "" for name, text in self._slots().items() if text and int(text.partition(" ")[0]) in versions}
-        if old:
-            self._store.set_properties(self._gone_note, old)
+        left = sum(len(some) for version, some in gone.items() if version > oldest)
+        self._write(replace(self._head, written=self._store.now(), gone=left))
+        self._register.forget_gone(buried)
 
 
 def _keys_in(keys: Sequence[str]) -> str:

@@ -16,6 +16,9 @@ from itma.search.filters import Filter, Where, filter_of
 from itma.search.rows import shown, stored
 from itma.search.store import Items, metadata_of
 
+_MANY = 256
+"""Queries at once for which reading all embeddings pays with every engine."""
+
 
 class State:
     """A table of items with what its catalogue knows of itself; ids are as a store holds them.
@@ -50,14 +53,16 @@ class State:
 
     def nearest(self, queries: np.ndarray, k: int, where: Filter | None) -> list[list[tuple[str, float]]]:
         """For each query the k nearest of the items that match, as (id, cosine), best first."""
-        matrix = self._current()
+        matrix = self._current(len(queries))
         if matrix is not None:
             return matrix.nearest(queries, k, where=where)
         effort = None if self._about.ann is None else self._about.ann.effort
         return self._items.nearest(queries, k, where=where, effort=effort)
 
-    def _current(self) -> Matrix | None:
-        """All embeddings in memory as of the version that is shown; absent where they are too many."""
+    def _current(self, queries: int = 1) -> Matrix | None:
+        """All embeddings in memory as of the version that is shown; absent where they are too many, or not worth it."""
+        if self._matrix is None and self._items.compares_quickly and queries < _MANY:
+            return None
         if self._matrix is None or self._matrix.version != self._items.version:
             if self._items.count() > self._exact_items:
                 self._matrix = None

@@ -74,6 +74,11 @@ class Items(Protocol):
         """The state that reads show; grows with every commit."""
         ...
 
+    @property
+    def compares_quickly(self) -> bool:
+        """Whether `nearest` without an effort is quick by itself, so that nobody need hold all embeddings in memory."""
+        ...
+
     def refresh(self) -> bool:
         """Show the newest state from now on; whether that is another one."""
         ...
