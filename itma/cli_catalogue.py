@@ -70,17 +70,30 @@ def distinct(context: click.Context, parameter: click.Parameter, text: str | Non
 @click.argument("catalogue", type=PLACE)
 @click.argument("run", type=_PATH)
 @click.option("--leave-out", is_flag=True, help="Drop items whose picture cannot be read, instead of stopping.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["torch", "onnx", "onnx-int8"]),
+    default="torch",
+    show_default=True,
+    help="What computes the embeddings.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.pass_context
-def reindex(context: click.Context, catalogue: str | Path, run: Path, leave_out: bool, device: str) -> None:
+def reindex(
+    context: click.Context, catalogue: str | Path, run: Path, leave_out: bool, runtime: str, device: str
+) -> None:
     """Move CATALOGUE to the model in RUN: all pictures are embedded anew, then searches switch to it in one step.
 
     Until then the catalogue is searched as before, by its old model; writes wait.
     """
-    from itma.learn.train import device_named
+    from itma.stages import device_for
 
     outcome = _opened(catalogue).reindex(
-        run, leave_out=leave_out, device=device_named(device), progress=not context.find_root().params["quiet"]
+        run,
+        leave_out=leave_out,
+        runtime=runtime,
+        device=device_for(runtime, device),
+        progress=not context.find_root().params["quiet"],
     )
     click.echo(f"embedded {outcome.embedded:,} pictures; {catalogue} is now searched by the model in {run}")
 
