@@ -9,12 +9,15 @@ changes single settings, and the folder of the run is named, so that it can be g
 calibrated on pictures of the same world.
 
 The ways take turns, with a pause before each so that the threads of the one before have come to rest; a number is the
-median over all calls. Tokenising is counted, decoding and resizing of pictures are not.
+median over all calls. Tokenising is counted, decoding and resizing of pictures are not. Measure on an idle machine: other
+work slows torch's threads, which wait for one another, more than it slows onnxruntime's. The load at the beginning is
+printed with the table.
 """
 
 import argparse
 import contextlib
 import functools
+import os
 import statistics
 import tempfile
 import time
@@ -116,7 +119,13 @@ def main() -> None:
     parser.add_argument("--batches", default="1,32", help="numbers of pictures or queries, with commas between")
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--pause", type=float, default=0.2, help="seconds")
+    parser.add_argument("--threads", type=int, help="of torch and of onnxruntime; absent: as torch chooses")
     asked = parser.parse_args()
+    load = (
+        f"; {os.cpu_count()} processors, load of others {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    )
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
     folder = Path(tempfile.mkdtemp(prefix="runtimes-"))
     run = asked.run or trained(dict(change.split("=", 1) for change in asked.changes), folder)
     settings = stages.read_run(run)
@@ -152,7 +161,7 @@ def main() -> None:
     parameters = sum(parameter.numel() for parameter in first.parameters())
     print(
         f"{first.name} on {settings.model.trunk.name} at {size}, {parameters:,} parameters; "
-        f"{torch.get_num_threads()} threads; torch {torch.__version__}, onnxruntime {onnxruntime.__version__}; "
+        f"{torch.get_num_threads()} threads{load}; torch {torch.__version__}, onnxruntime {onnxruntime.__version__}; "
         f"recall of {recall['torch float32'].queries:,} queries against {recall['torch float32'].gallery:,} pictures\n"
     )
     heads = [f"{what}, batch {batch}" for batch in batches for what in ("ms a query", "pictures a second")]

@@ -28,7 +28,7 @@ def quantise(
 ) -> Description:
     """Write the int8 graphs of a float32 export.
 
-    What is not a convolution stays float32: attention, norms and the LSTM lose more than they gain.
+    What is not a convolution stays float32; see docs/experiments.md for what else was tried.
 
     Args:
         source: the float32 export.
@@ -79,11 +79,11 @@ def _write(source: Path, target: Path, inputs: "_Inputs") -> None:
         target,
         inputs,
         quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=["Conv"],
+        op_types_to_quantize=["Conv"],  # with linear layers no faster; with attention and norms it answers nonsense
         per_channel=True,
-        activation_type=QuantType.QUInt8,
+        activation_type=QuantType.QUInt8,  # after a ReLU nothing is negative: a signed range would waste its half
         weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
+        calibrate_method=CalibrationMethod.MinMax,  # entropy and percentiles are no better, and slower
     )
     prepared.unlink()
 
