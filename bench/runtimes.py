@@ -10,8 +10,8 @@ calibrated on pictures of the same world.
 
 The ways take turns, with a pause before each so that the threads of the one before have come to rest; a number is the
 median over all calls. Tokenising is counted, decoding and resizing of pictures are not. Measure on an idle machine:
-other work slows torch's threads, which wait for one another, more than it slows onnxruntime's. The load at the beginning
-is printed with the table.
+other work slows torch's threads, which wait for one another, more than it slows onnxruntime's. The load at the
+beginning is printed with the table.
 """
 
 import argparse
