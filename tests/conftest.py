@@ -69,7 +69,7 @@ def real_data() -> Callable[[str], Path]:
 def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`milvus://host:port` of a real server, started for the tests; without one they are skipped, with the reason."""
     pytest.importorskip("pymilvus", reason="the extra is not installed: pip install 'itma[milvus]'")
-    pytest.importorskip("milvus", reason="the server for tests is not installed: pip install milvus (Linux, x86-64)")
+    pytest.importorskip("milvus", reason="no server for tests is installed: pip install milvus (Linux, x86-64)")
     from tests.milvus_server import running
 
     with ExitStack() as stack:
