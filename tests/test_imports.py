@@ -87,6 +87,14 @@ def test_an_imported_run_indexes_and_searches(run: Path, pictures: Path, tmp_pat
     assert {hit.id for hit in hits} == {"1.png", "2.png"}
 
 
+def test_an_unknown_word_is_said_to_be_read_as_one(
+    run: Path, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    index(run, pictures, tmp_path / "catalogue")
+    search(tmp_path / "catalogue", text="make it quux")
+    assert "reads as one unknown word: 'quux'" in caplog.text
+
+
 def test_an_imported_run_is_measured_on_data_that_is_named(run: Path, tmp_path: Path) -> None:
     (report,) = evaluate_by([], run, "shapes", changes={"size": "tiny"}, out=tmp_path)
     assert report.queries > 0 and (tmp_path / "report.json").is_file()

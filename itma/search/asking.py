@@ -137,5 +137,6 @@ def readable(model: Embedder, text: str | None, *, alone: bool) -> str | None:
             f"{', '.join(known)}"
         )
     if unknown:
-        log.warning("words that the model never saw in training and ignores: %s", listed)
+        effect = "reads as one unknown word" if model.tokenizer.keep_unknown else "ignores"
+        log.warning("words that the model never saw in training and %s: %s", effect, listed)
     return text
