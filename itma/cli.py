@@ -4,12 +4,13 @@ import io
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from itma.cli_catalogue import PLACE, catalogue, distinct, names, pairs, reindex, where
+from itma.cli_catalogue import PLACE, RUNTIMES, catalogue, distinct, names, pairs, reindex, where
 from itma.errors import ItmaError
 
 _EPILOG = """\b
@@ -64,28 +65,22 @@ def cli(traceback: bool, quiet: bool) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
 
 
-def _set(context: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
-    changes = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{pair!r} is not of the form name=value, e.g. train.steps=100")
-        changes[name.strip()] = value.strip()
-    return changes
-
-
 _device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 
 
-_runtimes = click.Choice(["torch", "onnx", "onnx-int8"])
 _runtime = click.option(
-    "--runtime", type=_runtimes, default="torch", show_default=True, help="What computes the embeddings; see docs."
+    "--runtime", type=RUNTIMES, default="torch", show_default=True, help="What computes the embeddings; see docs."
 )
 
 
 def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
-        "--set", "changes", multiple=True, metavar="NAME=VALUE", callback=_set, help="Change one setting; repeatable."
+        "--set",
+        "changes",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=partial(pairs, example=", e.g. train.steps=100"),
+        help="Change one setting; repeatable.",
     )(function)
 
 
@@ -351,7 +346,7 @@ def submit(context: click.Context, run: Path, out: Path, root: Path | None, whic
 @click.option("--durable", is_flag=True, help="Every write waits until it would survive a loss of power.")
 @click.option("--recall", type=float, default=0.98, show_default=True, help="What an index must reach, beyond 200,000.")
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Pictures embedded at once.")
-@click.option("--runtime", type=_runtimes, help="Absent: what computed the catalogue's embeddings, or torch.")
+@click.option("--runtime", type=RUNTIMES, help="Absent: what computed the catalogue's embeddings, or torch.")
 @_device
 @click.pass_context
 def index(
@@ -425,7 +420,7 @@ def index(
 )
 @click.option("--version", type=int, help="An earlier state; see: itma catalogue versions.")
 @click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
-@click.option("--runtime", type=_runtimes, help="Absent: what computed the catalogue's embeddings.")
+@click.option("--runtime", type=RUNTIMES, help="Absent: what computed the catalogue's embeddings.")
 @_device
 def search(
     catalogue: str | Path,

@@ -47,13 +47,18 @@ def names(context: click.Context, parameter: click.Parameter, text: str | None) 
     return [] if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def pairs(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+RUNTIMES = click.Choice(["torch", "onnx", "onnx-int8"])
+
+
+def pairs(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...], example: str = ""
+) -> dict[str, str]:
     """NAME=VALUE, repeatable."""
     found = {}
     for pair in given:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise click.BadParameter(f"{pair!r} is not of the form name=value")
+            raise click.BadParameter(f"{pair!r} is not of the form name=value{example}")
         found[name.strip()] = value.strip()
     return found
 
@@ -72,7 +77,7 @@ def distinct(context: click.Context, parameter: click.Parameter, text: str | Non
 @click.option("--leave-out", is_flag=True, help="Drop items whose picture cannot be read, instead of stopping.")
 @click.option(
     "--runtime",
-    type=click.Choice(["torch", "onnx", "onnx-int8"]),
+    type=RUNTIMES,
     default="torch",
     show_default=True,
     help="What computes the embeddings.",

@@ -17,13 +17,12 @@ import torch
 from itma.data.images import Preprocess
 from itma.data.text import Tokenizer
 from itma.errors import ConfigError, DataError
-from itma.model.composers import composer_named
 from itma.model.composers.itma import ItmaOptions
-from itma.model.language import Language, LanguageConfig
+from itma.model.language import LanguageConfig
 from itma.model.retriever import Retriever, RetrieverConfig
 from itma.model.torchvision_names import stage_of, torchvision_name
 from itma.model.transformer import sequence_sinusoids
-from itma.model.trunk import Trunk, TrunkConfig
+from itma.model.trunk import TrunkConfig
 
 COMPOSERS = {
     "imgonly": "picture-only",
@@ -258,10 +257,7 @@ def rebuild(checkpoint: Checkpoint, words: Sequence[str]) -> tuple[Retriever, li
     """
     config = shape(checkpoint)
     tokenizer = Tokenizer.published(words, **config.language.reading())
-    reads = composer_named(config.composer).reads_words
-    with torch.random.fork_rng(devices=[]):
-        language = Language.build(config.language, len(words), config.dim) if reads else None
-        model = Retriever(config, tokenizer, Trunk.build(config.trunk), language)
+    model = Retriever.assemble(config, tokenizer)
     own = model.state_dict()
     remaining = dict(checkpoint.tensors)
     state = {}

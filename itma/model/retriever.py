@@ -100,7 +100,15 @@ class Retriever(Embedder, nn.Module):
         Raises:
             ConfigError, UnknownNameError, DataError: see `TrunkConfig`, `LanguageConfig`, `Tokenizer.fit`.
         """
-        tokenizer = config.language.tokenizer(sentences)
+        return cls.assemble(config, config.language.tokenizer(sentences), seed=seed)
+
+    @classmethod
+    def assemble(cls, config: RetrieverConfig, tokenizer: Tokenizer, *, seed: int = 0) -> "Retriever":
+        """As `build`, with a tokenizer that is there already.
+
+        Raises:
+            ConfigError, UnknownNameError, DataError: see `build`.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             trunk = Trunk.build(config.trunk)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,9 +27,6 @@ from itma.search.rows import Item, shown, stored, unit
 from itma.search.searching import State
 from itma.search.store import Items, Store, Version, metadata_of
 from itma.search.writing import picture_name, put
-
-if TYPE_CHECKING:
-    pass
 
 Model = Embedder | str | Path
 """A model, or the folder of its run."""

@@ -10,7 +10,7 @@ from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Table, line_err
 from itma.data.images import find_pictures
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.search.filters import SHOWN, kind_of
-from itma.search.rows import check_column, type_of
+from itma.search.rows import check_column, plain_type, type_of
 from itma.search.store import arrow
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _parquet(place: Path, id_column: str | None, picture_column: str | None, typ
                     f"{str(place)!r}: the column {each.name!r} is of type {each.type}; metadata are text, numbers, "
                     "true or false, dates, times, or lists of texts; leave it out, or write it as one of them"
                 )
-            kinds[each.name] = _plain_type(kind)
+            kinds[each.name] = plain_type(kind)
     ids: list[str] = []
     for batch in file.iter_batches(columns=[named or pictured]):
         ids += [_id(place, len(ids) + row + 1, value) for row, value in enumerate(batch.column(0).to_pylist())]
@@ -231,19 +231,6 @@ def _parquet(place: Path, id_column: str | None, picture_column: str | None, typ
                 done += 1
 
     return Listing(place, place.parent, ids, kinds, entries)
-
-
-def _plain_type(kind: str) -> "pa.DataType":
-    pa = arrow()
-    return {
-        "whole": pa.int64(),
-        "number": pa.float64(),
-        "truth": pa.bool_(),
-        "text": pa.string(),
-        "date": pa.date32(),
-        "time": pa.timestamp("us"),
-        "texts": pa.list_(pa.string()),
-    }[kind]
 
 
 # -- both -------------------------------------------------------------------------------------------------------------

@@ -136,7 +136,6 @@ def type_of(values: Iterable[Any], column: str) -> "pa.DataType":
     Raises:
         DataError: the values are of several kinds, or of one that is no metadata.
     """
-    pa = arrow()
     kinds: dict[str, Any] = {}
     for value in values:
         if value is not None:
@@ -149,6 +148,12 @@ def type_of(values: Iterable[Any], column: str) -> "pa.DataType":
             f"the column {column!r} holds {SHOWN[one]} ({first!r}) as well as {SHOWN[other]} ({second!r}); a column is "
             "of one kind"
         )
+    return plain_type(next(iter(kinds), "text"))
+
+
+def plain_type(kind: str) -> "pa.DataType":
+    """The type that a column of a kind has where it is made anew."""
+    pa = arrow()
     types = {
         "whole": pa.int64(),
         "number": pa.float64(),
@@ -158,7 +163,7 @@ def type_of(values: Iterable[Any], column: str) -> "pa.DataType":
         "time": pa.timestamp("us"),
         "texts": pa.list_(pa.string()),
     }
-    return types[next(iter(kinds), "text")]
+    return types[kind]
 
 
 def _kind(value: Any, column: str) -> str:
