@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 1_000
 """Ids that are asked for in one expression."""
+_LARGE = frozenset({"embedding", "_tokens"})
+"""Columns that are read only where they are asked for."""
 _FEW = 2_000
 """Up to so many items that match a condition all of them are compared."""
 _MOST_REFINED = 160
@@ -203,6 +205,7 @@ class LanceItems:
         self._store, self._table, self._fixed = store, table, fixed
         self._schema: pa.Schema = table.schema
         self._counted: tuple[int, dict[Filter, int]] = (-1, {})
+        self._found: tuple[int, dict[str, dict[str, Any]]] = (-1, {})
 
     @property
     def schema(self) -> "pa.Schema":
@@ -254,13 +257,17 @@ class LanceItems:
 
     def get(self, ids: Sequence[str], columns: Sequence[str]) -> "pa.Table":
         """See `Items.get`."""
+        pa = arrow()
+        schema = pa.schema([self._schema.field(name) for name in columns])
+        version, found = self._found
+        if version == self.version and _LARGE.isdisjoint(columns) and all(name in found for name in ids):
+            return pa.Table.from_pylist([found[name] for name in dict.fromkeys(ids)], schema)
         batches = [
             batch
             for first in range(0, len(ids), _AT_ONCE)
             for batch in self.scan(columns, where=ids_in(ids[first : first + _AT_ONCE]))
         ]
-        pa = arrow()
-        return pa.Table.from_batches(batches, pa.schema([self._schema.field(name) for name in columns]))
+        return pa.Table.from_batches(batches, schema)
 
     def insert(self, rows: "pa.Table") -> None:
         """See `Items.insert`."""
@@ -294,7 +301,13 @@ class LanceItems:
             if matching <= _FEW:
                 return self._among(queries, k, where)
             effort = _harder(effort, matching / max(1, self.count()))
-        return [self._nearest(query, k, where, effort) for query in queries]
+        hits = [self._nearest(query, k, where, effort) for query in queries]
+        return [[(row["id"], row["_score"]) for row in rows] for rows in self._remembered(hits)]
+
+    def _remembered(self, hits: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
+        """The same; who is found is asked for next, so that all small columns are read with it and kept for `get`."""
+        self._found = (self.version, {row["id"]: row for rows in hits for row in rows})
+        return hits
 
     def _matching(self, where: Filter) -> int:
         """How many items match, counted once a version."""
@@ -316,7 +329,7 @@ class LanceItems:
 
     def _nearest(
         self, query: np.ndarray, k: int, where: Filter | None, effort: Effort | None
-    ) -> list[tuple[str, float]]:
+    ) -> list[dict[str, Any]]:
         asked: dict[str, Any] = {"column": "embedding", "q": query, "k": k, "metric": "dot"}
         if effort is None:
             asked["use_index"] = False
@@ -326,10 +339,11 @@ class LanceItems:
                 asked["maximum_nprobes"] = effort["probes"]  # returns too few
         with self._asking(where):
             condition = None if where is None else to_sql(where)
-            columns = ["id", "_distance"]
+            columns = [*(name for name in self._schema.names if name not in _LARGE), "_distance"]
             found = self._table.scanner(columns=columns, nearest=asked, filter=condition, prefilter=True).to_table()
         scores = np.round(1 - found["_distance"].to_numpy().astype(np.float64), 6).tolist()
-        return sorted(zip(found["id"].to_pylist(), scores, strict=True), key=lambda hit: (-hit[1], hit[0]))
+        rows = [{**row, "_score": score} for row, score in zip(found.to_pylist(), scores, strict=True)]
+        return sorted(rows, key=lambda row: (-row["_score"], row["id"]))
 
     def build_index(self) -> None:
         """See `Items.build_index`."""
