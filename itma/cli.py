@@ -347,6 +347,10 @@ def submit(context: click.Context, run: Path, out: Path, root: Path | None, whic
 @click.option("--recall", type=float, default=0.98, show_default=True, help="What an index must reach, beyond 200,000.")
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Pictures embedded at once.")
 @click.option("--runtime", type=RUNTIMES, help="Absent: what computed the catalogue's embeddings, or torch.")
+@click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who embeds; see docs."
+)
+@click.option("--address", help="Of a running Ray cluster; absent: --engine ray starts one on this machine.")
 @_device
 @click.pass_context
 def index(
@@ -364,6 +368,8 @@ def index(
     recall: float,
     batch: int,
     runtime: str | None,
+    engine: str,
+    address: str | None,
     device: str,
 ) -> None:
     r"""Embed all pictures of SOURCE with the model in RUN, into CATALOGUE.
@@ -393,6 +399,8 @@ def index(
         recall=recall,
         batch=batch,
         runtime=runtime,
+        engine=engine,
+        address=address,
         device=device,
         progress=_bars(context),
     )

@@ -479,6 +479,8 @@ def index(
     recall: float = 0.98,
     batch: int = 64,
     runtime: str | None = None,
+    engine: str = "local",
+    address: str | None = None,
     device: str = "auto",
     progress: bool = False,
 ) -> Catalogue:
@@ -491,7 +493,7 @@ def index(
         catalogue: where the catalogue goes.
         replace_existing: put the new catalogue in the place of an existing one.
         prune: remove items that the source does not name, or whose file is gone.
-        id_column, picture_column, types, tokens, durable, recall, batch: see `Catalogue.build`.
+        id_column, picture_column, types, tokens, durable, recall, batch, engine, address: see `Catalogue.build`.
         runtime: what computes the embeddings: `torch`, `onnx` or `onnx-int8`; absent: what computed those that are
             there already, or torch.
 
@@ -514,6 +516,8 @@ def index(
         recall=recall,
         batch=batch,
         runtime=runtime,
+        engine=engine,
+        address=address,
         device=place,
         progress=progress,
     )

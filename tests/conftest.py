@@ -80,5 +80,15 @@ def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield place
 
 
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """`s3://bucket` of a server that speaks S3, started for the tests; without one they are skipped by name."""
+    pytest.importorskip("moto", reason="no S3 server for tests is installed: pip install 'moto[s3]' flask flask-cors")
+    from tests.s3_server import running
+
+    with running() as place:
+        yield place
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -21,7 +21,7 @@ from PIL import Image
 
 from itma.cli import cli
 from itma.errors import CatalogueError, DataError, FilterError, MissingExtraError
-from itma.search import milvus_items, milvus_lock
+from itma.search import lease, milvus_items
 from itma.search.catalogue import Catalogue
 from itma.search.filters import filter_of
 from itma.search.indexing import Skipped, write_skipped
@@ -271,8 +271,8 @@ def test_a_writer_that_is_silent_for_long_loses_the_lock_and_can_commit_no_more(
     with store.writing("sleeping"):
         with pytest.raises(CatalogueError, match="sleeping"), other.writing("adding"):
             pass
-        later = time.time() + 2 * milvus_lock.SILENT
-        monkeypatch.setattr(milvus_lock.time, "time", lambda: later)
+        later = time.time() + 2 * lease.SILENT
+        monkeypatch.setattr(lease.time, "time", lambda: later)
         with other.writing("adding"), pytest.raises(CatalogueError, match="taken over by another writer"):
             items.insert(table(["a"], unit(1)))
     assert items.count() == 0

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from itma.errors import CatalogueError, FilterError, UnknownNameError
+from itma.search.bucket import BucketStore
 from itma.search.exact import Matrix, nearest
 from itma.search.filters import Filter, filter_of, ids_in
 from itma.search.lance import LanceStore
@@ -57,10 +58,13 @@ class Engine:
         return self._ready.popleft()
 
 
-@pytest.fixture(scope="module", params=["lance", "milvus"])
+@pytest.fixture(scope="module", params=["lance", "s3", "milvus"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     if request.param == "lance":
         return Engine(lambda number: LanceStore(tmp_path_factory.mktemp("lance") / "catalogue"))
+    if request.param == "s3":
+        bucket = request.getfixturevalue("bucket")
+        return Engine(lambda number: BucketStore(f"{bucket}/contract{number}"))
     server = request.getfixturevalue("milvus_server")
     return Engine(lambda number: MilvusStore(f"{server}/contract{number}"), ahead=4)
 

@@ -13,8 +13,8 @@ from itma.data.images import Source
 from itma.errors import CatalogueError, DataError, FeedbackError
 from itma.model.embedder import Embedder
 from itma.search.about import About
+from itma.search.embedding import maps_from_bytes
 from itma.search.filters import Filter, Test
-from itma.search.indexing import maps_from_bytes
 from itma.search.rows import shown, stored
 from itma.search.store import Items, embeddings_of
 

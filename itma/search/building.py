@@ -16,6 +16,7 @@ from itma.model.retriever import FORMAT, MANIFEST, checkpoint_folder
 from itma.search import about as abouts
 from itma.search import ann
 from itma.search.about import About, Kept, Place
+from itma.search.embedding import Here, Workers
 from itma.search.indexing import Outcome, index, write_skipped
 from itma.search.listing import Listing
 from itma.search.store import Items, Store, arrow, schema_of
@@ -36,6 +37,7 @@ def make(
     durable: bool = False,
     recall: float = 0.98,
     batch: int = 64,
+    workers: Workers | None = None,
     progress: bool = False,
 ) -> Outcome:
     """Make a catalogue, or a new one in the place of another, which is searched until the new one is whole.
@@ -49,11 +51,13 @@ def make(
         durable: writes survive a loss of power.
         recall: what an index must reach.
         batch: pictures that are embedded at once.
+        workers: who embeds; absent: the model itself, in this process.
         progress: show a progress bar.
 
     Raises:
         DataError: none of the pictures can be read.
     """
+    workers = workers or Here(lambda: model)
     with new_table(store) as name:
         about = About(
             table=name,
@@ -74,15 +78,13 @@ def make(
         if not abouts.exists(store):
             abouts.write(store, about)  # from here on what is committed is found again after an interruption
         committed = syncing(store, about)
-        outcome = index(
-            items, listing, lambda: model, tokens=tokens, batch=batch, committed=committed, progress=progress
-        )
+        outcome = index(items, listing, workers, tokens=tokens, batch=batch, committed=committed, progress=progress)
         if not outcome.new:
             raise DataError(
                 f"none of the {len(listing.ids):,} pictures of {str(listing.place)!r} can be read; the first is "
                 f"{outcome.skipped[0]}"
             )
-        finished(store, items, about, outcome, recall=recall)
+        finished(store, items, about, outcome, recall=recall, workers=workers)
     return outcome
 
 
@@ -118,6 +120,7 @@ def update(
     prune: bool = False,
     recall: float = 0.98,
     batch: int = 64,
+    workers: Workers | None = None,
     progress: bool = False,
 ) -> Outcome:
     """Bring a catalogue to what a listing says; arguments as for `make` and `indexing.index`.
@@ -128,6 +131,7 @@ def update(
     Raises:
         CatalogueError: it was made by another model, or from another folder.
     """
+    workers = workers or Here(model)
     about = abouts.read(store)
     checkpoint = checkpoint_sum(run, runtime)
     if (checkpoint is None or checkpoint != about.checkpoint) and about.fingerprint != model().fingerprint():
@@ -155,30 +159,34 @@ def update(
     outcome = index(
         items,
         listing,
-        model,
+        workers,
         tokens=about.tokens is not None,
         batch=batch,
         prune=prune,
         committed=syncing(store, about),
         progress=progress,
     )
-    finished(store, items, about, outcome, recall=recall)
+    finished(store, items, about, outcome, recall=recall, workers=workers)
     return outcome
 
 
-def finished(store: Store, items: Items, about: About, outcome: Outcome, *, recall: float) -> About:
+def finished(
+    store: Store, items: Items, about: About, outcome: Outcome, *, recall: float, workers: Workers | None = None
+) -> About:
     """Write down what was left out, tidy up where something changed, and say that the work is done."""
     write_skipped(store, outcome.skipped)
     if outcome.new or outcome.changed or outcome.removed:
         items.compact(KEEP)
-        about = indexed(items, about, recall=recall)
+        about = indexed(items, about, recall=recall, workers=workers)
     about = replace(about, complete=True)
     abouts.write(store, about)
     syncing(store, about)()
     return about
 
 
-def indexed(items: Items, about: About, *, recall: float, exact_items: int = EXACT_ITEMS) -> About:
+def indexed(
+    items: Items, about: About, *, recall: float, exact_items: int = EXACT_ITEMS, workers: Workers | None = None
+) -> About:
     """Make or renew the index where the table is large enough for one, and find out how to search it."""
     count = items.count()
     if count <= exact_items:
@@ -186,7 +194,7 @@ def indexed(items: Items, about: About, *, recall: float, exact_items: int = EXA
     state = items.index_state()
     made_for = 0 if about.ann is None else about.ann.items
     if state is None or not made_for or count > 2 * made_for or state.waiting > count // 4:
-        items.build_index()
+        items.build_index() if workers is None else workers.build_index(items)
     elif about.ann is not None and about.ann.wanted >= recall and count < made_for * 1.25:
         return about
     return replace(about, ann=ann.tune(items, wanted=recall))

@@ -1,16 +1,17 @@
 """A person's own pictures, embedded and stored, that can be searched with a picture and a sentence."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from itma.data.images import Source
-from itma.errors import CatalogueError, ConfigError, DataError
+from itma.errors import CatalogueError, ConfigError, DataError, UnknownNameError
 from itma.model.embedder import Embedder
 from itma.model.runtimes import open_model
 from itma.records import Hit
@@ -18,6 +19,7 @@ from itma.search import about as abouts
 from itma.search import asking, building, duplicates, moving
 from itma.search.building import EXACT_ITEMS, KEEP
 from itma.search.duplicates import NEAR, Group
+from itma.search.embedding import Here, Workers
 from itma.search.engines import store_at
 from itma.search.filters import Where
 from itma.search.indexing import Outcome, Skipped, read_skipped
@@ -83,6 +85,8 @@ class Catalogue:
         recall: float = 0.98,
         batch: int = 64,
         runtime: str | None = None,
+        engine: str = "local",
+        address: str | None = None,
         device: torch.device | None = None,
         progress: bool = False,
     ) -> "Catalogue":
@@ -109,6 +113,9 @@ class Catalogue:
             batch: pictures that are embedded at once.
             runtime: what a model given as a folder is to answer with: `torch`, `onnx` or `onnx-int8`; absent: what
                 computed the embeddings that are there already, or torch.
+            engine: who embeds: `local`, this process; or `ray`, the machines of a Ray cluster, all of which see the
+                run and the pictures at the same paths.
+            address: of the Ray cluster; absent: one is started on this machine and stopped at the end.
             device: where a model given as a folder is to work; absent: on the CPU.
             progress: show a progress bar.
 
@@ -118,6 +125,8 @@ class Catalogue:
             DataError: the source is missing, holds no pictures, or none of them can be read; or a column does not fit.
             RunError: the model cannot be opened.
             StorageError: the disk is full or `path` cannot be written to; what was committed before stays.
+            MissingExtraError: Ray is to be used and is not installed.
+            ConfigError: there is no Ray cluster at the address, or the model is in memory, out of its workers' reach.
         """
         if batch < 1:
             raise ConfigError(f"batch={batch} must be at least 1")
@@ -144,7 +153,10 @@ class Catalogue:
         run = None if isinstance(model, Embedder) else Path(model)
         if not update or not abouts.exists(store):
             retriever()  # before anything is written: it may be missing
-        with store.writing(f"indexing {source}"):
+        with (
+            _workers(engine, address, model, device, runtime, retriever) as workers,
+            store.writing(f"indexing {source}"),
+        ):
             if update and abouts.exists(store):
                 outcome = building.update(
                     store,
@@ -155,6 +167,7 @@ class Catalogue:
                     prune=prune,
                     recall=recall,
                     batch=batch,
+                    workers=workers,
                     progress=progress,
                 )
             else:
@@ -167,6 +180,7 @@ class Catalogue:
                     durable=durable,
                     recall=recall,
                     batch=batch,
+                    workers=workers,
                     progress=progress,
                 )
         made = cls(store)
@@ -667,6 +681,31 @@ def _opened(model: Model, device: torch.device | None, runtime: str, progress: b
     if isinstance(model, Embedder):
         return model
     return open_model(model, runtime=runtime, device=device, progress=progress)
+
+
+@contextmanager
+def _workers(
+    engine: str,
+    address: str | None,
+    model: Model,
+    device: torch.device | None,
+    runtime: str,
+    opened: Callable[[], Embedder],
+) -> Iterator[Workers]:
+    if engine not in ("local", "ray"):
+        raise UnknownNameError("engine", engine, ("local", "ray"))
+    if engine == "local":
+        if address is not None:
+            raise ConfigError(f"address={address!r} is that of a Ray cluster; say so with engine='ray' (--engine ray)")
+        yield Here(opened)
+        return
+    from itma.search.distributed import RayWorkers
+
+    if isinstance(model, Embedder):
+        raise ConfigError("a model in memory cannot be sent to a Ray cluster; give the folder of its run")
+    gpus = device is not None and device.type == "cuda"
+    with RayWorkers(partial(_opened, Path(model).resolve(), device, runtime), address, gpus=gpus) as workers:
+        yield workers
 
 
 def _refuse_existing(store: Store, *, replace: bool, update: bool) -> None:

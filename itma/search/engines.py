@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from itma.errors import ConfigError
+from itma.search.bucket import BucketStore
 from itma.search.lance import LanceStore
 from itma.search.milvus import MilvusStore
 from itma.search.store import Store
@@ -24,7 +25,7 @@ def store_at(place: str | Path) -> Store:
     """The store of a catalogue, whether the catalogue is there yet or not.
 
     Args:
-        place: a folder, or `milvus://host:port/name`.
+        place: a folder, `milvus://host:port/name`, or `s3://bucket/name`.
 
     Raises:
         CatalogueError: the name on the server is none.
@@ -34,5 +35,9 @@ def store_at(place: str | Path) -> Store:
     if is_url(place):
         if str(place).startswith("milvus://"):
             return MilvusStore(str(place))
-        raise ConfigError(f"{place!r} is no place for a catalogue; give a folder, or milvus://HOST:PORT/NAME")
+        if str(place).startswith("s3://"):
+            return BucketStore(str(place))
+        raise ConfigError(
+            f"{place!r} is no place for a catalogue; give a folder, milvus://HOST:PORT/NAME or s3://BUCKET/NAME"
+        )
     return LanceStore(Path(place))

@@ -2,23 +2,17 @@
 
 import csv
 import io
-import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 
-from itma.data.images import Preprocess
-from itma.errors import CatalogueError, DataError, PictureError
-from itma.files import file_sum
-from itma.model.embedder import Embedder
+from itma.errors import CatalogueError, DataError
 from itma.progress import bar
+from itma.search.embedding import MISSING, Looked, Picture, Workers
 from itma.search.listing import Entry, Listing
 from itma.search.rows import Row, facts_of, same_kind, shown, stored, table_of
 from itma.search.store import Items, Store, arrow, embeddings_of, metadata_of
@@ -71,22 +65,10 @@ class _Known:
     facts: str | None
 
 
-@dataclass(frozen=True)
-class _Read:
-    """What became of one file: its pixels, or none where its content is known, or why it cannot be read."""
-
-    entry: Entry
-    sum: str = ""
-    size: int = 0
-    modified: int = 0
-    pixels: torch.Tensor | None = None
-    problem: str | None = None
-
-
 def index(
     items: Items,
     listing: Listing,
-    model: Callable[[], Embedder],
+    workers: Workers,
     *,
     tokens: bool = False,
     batch: int = 64,
@@ -102,7 +84,7 @@ def index(
     Args:
         items: the table; the caller is its only writer.
         listing: what is to be in it.
-        model: gives what makes the embeddings; called only where a picture has to be looked into.
+        workers: make the embeddings; asked only where a picture has to be looked into.
         tokens: keep the pictures' feature maps as well.
         batch: pictures that are embedded at once.
         prune: remove items that the listing does not name, or whose picture is not there any more.
@@ -116,38 +98,44 @@ def index(
     _fit_columns(items, listing)
     outcome, gone = Outcome(), []
     writer = _Writer(items, committed)
-    with (
-        bar("indexing", show=progress, total=len(listing.ids), unit="picture") as meter,
-        ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
-    ):
-        embedder = _Embedder(model, batch, tokens, writer)
-        empty = items.count() == 0
-        entries = listing.entries()
-        while chunk := list(islice(entries, _CHUNK)):
-            known = {} if empty else _known(items, [entry.id for entry in chunk])
-            unchanged, rest = _sorted_out(listing, chunk, known)
-            outcome.unchanged += unchanged
-            meter.update(unchanged)
-            retouched = []
-            preprocess = model().preprocess if rest else None
-            for read in _read_ahead(pool, listing, rest, known, preprocess, 2 * batch):
-                have = known.get(read.entry.id)
-                if read.problem is not None:
-                    outcome.skipped.append(Skipped(read.entry.id, read.problem))
-                    if read.problem == _MISSING:
-                        gone.append(read.entry.id)
-                elif read.pixels is None:
-                    retouched.append(read)
-                else:
-                    embedder.add(read, new=have is None)
-                    outcome.embedded += 1
-                if read.problem is None:
-                    outcome.new += have is None
-                    outcome.changed += have is not None and _differs(read, have)
-                    outcome.unchanged += have is not None and not _differs(read, have)
-                meter.update()
-            _retouch(items, retouched, writer, tokens)
-        embedder.flush()
+    asked: dict[str, tuple[Entry, _Known | None]] = {}
+    retouched: list[tuple[Entry, Looked]] = []
+    with bar("indexing", show=progress, total=len(listing.ids), unit="picture") as meter:
+
+        def pictures() -> Iterator[Picture]:
+            empty = items.count() == 0
+            entries = listing.entries()
+            while chunk := list(islice(entries, _CHUNK)):
+                known = {} if empty else _known(items, [entry.id for entry in chunk])
+                unchanged, rest = _sorted_out(listing, chunk, known)
+                outcome.unchanged += unchanged
+                meter.update(unchanged)
+                for entry in rest:
+                    have = known.get(entry.id)
+                    asked[entry.id] = entry, have
+                    path = listing.file(entry) if entry.picture else None
+                    yield Picture(entry.id, path, *((have.sum, have.size, have.modified) if have else ()))
+
+        for looked in workers.embed(pictures(), batch=batch, tokens=tokens):
+            entry, have = asked.pop(looked.id)
+            if looked.problem is not None:
+                outcome.skipped.append(Skipped(entry.id, looked.problem))
+                if looked.problem == MISSING:
+                    gone.append(entry.id)
+            elif looked.embedding is None:
+                retouched.append((entry, looked))
+            else:
+                writer.add(_row(entry, looked, looked.embedding, looked.tokens), new=have is None)
+                outcome.embedded += 1
+            if looked.problem is None:
+                outcome.new += have is None
+                outcome.changed += have is not None and _differs(entry, looked, have)
+                outcome.unchanged += have is not None and not _differs(entry, looked, have)
+            if len(retouched) == _CHUNK:
+                _retouch(items, retouched, writer, tokens)
+                retouched.clear()
+            meter.update()
+        _retouch(items, retouched, writer, tokens)
         writer.commit()
     if prune:
         wanted = set(map(stored, listing.ids))
@@ -157,9 +145,6 @@ def index(
         committed()
         outcome.removed = len(lost)
     return outcome
-
-
-_MISSING = "the file does not exist"
 
 
 def write_skipped(store: Store, skipped: Sequence[Skipped]) -> None:
@@ -218,60 +203,16 @@ def _sorted_out(listing: Listing, entries: Sequence[Entry], known: dict[str, _Kn
     return len(entries) - len(rest), rest
 
 
-def _differs(read: _Read, have: _Known) -> bool:
-    return (read.sum, _picture(read.entry), facts_of(read.entry.fields)) != (have.sum, have.picture, have.facts)
+def _differs(entry: Entry, looked: Looked, have: _Known) -> bool:
+    return (looked.sum, _picture(entry), facts_of(entry.fields)) != (have.sum, have.picture, have.facts)
 
 
 def _picture(entry: Entry) -> str | None:
     return stored(entry.picture) if entry.picture else None
 
 
-def _read_ahead(
-    pool: ThreadPoolExecutor,
-    listing: Listing,
-    entries: Sequence[Entry],
-    known: dict[str, _Known],
-    preprocess: Preprocess | None,
-    ahead: int,
-) -> Iterator[_Read]:
-    """Every entry's file, in order; at most `ahead` are decoded before they are needed."""
-
-    def read(entry: Entry) -> _Read:
-        if not entry.picture:
-            return _Read(entry, problem="no picture is named")
-        path = listing.file(entry)
-        have = known.get(entry.id)
-        try:
-            seen = path.stat()
-            if have is not None and (seen.st_size, seen.st_mtime_ns) == (have.size, have.modified) and have.sum:
-                return _Read(entry, have.sum, seen.st_size, seen.st_mtime_ns)
-            digest = file_sum(path)
-            if have is not None and digest == have.sum:
-                return _Read(entry, digest, seen.st_size, seen.st_mtime_ns)
-            assert preprocess is not None, "there is nothing to read without a model"
-            return _Read(entry, digest, seen.st_size, seen.st_mtime_ns, preprocess.read(path))
-        except FileNotFoundError:
-            return _Read(entry, problem=_MISSING)
-        except PictureError as error:
-            return _Read(entry, problem=error.reason)
-        except (OSError, ValueError) as error:
-            return _Read(entry, problem=getattr(error, "strerror", None) or str(error))
-
-    upcoming = iter(entries)
-    running: deque[Future[_Read]] = deque(pool.submit(read, entry) for entry in islice(upcoming, ahead))
-    try:
-        while running:
-            done = running.popleft().result()
-            running.extend(pool.submit(read, entry) for entry in islice(upcoming, 1))
-            yield done
-    finally:
-        for each in running:
-            each.cancel()
-
-
-def _row(read: _Read, embedding: np.ndarray, tokens: bytes | None) -> Row:
-    entry = read.entry
-    return Row(entry.id, embedding, entry.picture, read.sum, read.size, read.modified, entry.fields, tokens)
+def _row(entry: Entry, looked: Looked, embedding: np.ndarray, tokens: bytes | None) -> Row:
+    return Row(entry.id, embedding, entry.picture, looked.sum, looked.size, looked.modified, entry.fields, tokens)
 
 
 class _Writer:
@@ -298,54 +239,15 @@ class _Writer:
         self._since = time.monotonic()
 
 
-class _Embedder:
-    """Gathers pictures and embeds them in batches."""
-
-    def __init__(self, model: Callable[[], Embedder], batch: int, tokens: bool, writer: _Writer) -> None:
-        self._model, self._batch, self._tokens, self._writer = model, batch, tokens, writer
-        self._waiting: list[tuple[_Read, bool]] = []
-
-    def add(self, read: _Read, *, new: bool) -> None:
-        self._waiting.append((read, new))
-        if len(self._waiting) == self._batch:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self._waiting:
-            return
-        pixels = torch.stack([read.pixels for read, _ in self._waiting if read.pixels is not None])
-        model = self._model()
-        embeddings = model.embed_pictures(pixels).cpu().numpy()
-        kept: Sequence[bytes | None] = maps_as_bytes(model, pixels) if self._tokens else [None] * len(pixels)
-        for (read, new), embedding, tokens in zip(self._waiting, embeddings, kept, strict=True):
-            self._writer.add(_row(read, embedding, tokens), new=new)
-        self._waiting.clear()
-
-
-def maps_as_bytes(model: Embedder, pixels: torch.Tensor) -> list[bytes]:
-    """Each picture's feature maps, all levels one after the other, as float16."""
-    maps = [level.to(torch.float16).cpu().contiguous().numpy() for level in model.trunk_maps(pixels)]
-    return [b"".join(level[row].tobytes() for level in maps) for row in range(len(pixels))]
-
-
-def maps_from_bytes(kept: bytes, shapes: Sequence[tuple[int, int, int]]) -> list[torch.Tensor]:
-    """What `maps_as_bytes` made of one picture, as maps (1, channels, rows, columns)."""
-    values, maps, first = np.frombuffer(kept, dtype=np.float16), [], 0
-    for shape in shapes:
-        size = int(np.prod(shape))
-        maps.append(torch.from_numpy(values[first : first + size].astype(np.float32)).reshape(1, *shape))
-        first += size
-    return maps
-
-
-def _retouch(items: Items, reads: Sequence[_Read], writer: _Writer, tokens: bool) -> None:
+def _retouch(items: Items, seen: Sequence[tuple[Entry, Looked]], writer: _Writer, tokens: bool) -> None:
     """Write rows anew whose picture is the same but whose metadata, time or place are not."""
-    if not reads:
+    if not seen:
         return
     columns = ["id", "embedding", *(["_tokens"] if tokens else [])]
-    by_id = {read.entry.id: read for read in reads}
+    by_id = {entry.id: (entry, looked) for entry, looked in seen}
     have = items.get([stored(name) for name in by_id], columns)
     kept: list[Any] = have["_tokens"].to_pylist() if tokens else [None] * len(have)
     rows = zip(have["id"].to_pylist(), embeddings_of(have["embedding"]), kept, strict=True)
     for name, embedding, maps in rows:
-        writer.add(_row(by_id[shown(name)], embedding, maps), new=False)
+        entry, looked = by_id[shown(name)]
+        writer.add(_row(entry, looked, embedding, maps), new=False)

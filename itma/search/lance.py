@@ -111,16 +111,18 @@ class LanceStore:
         """See `Store.create`."""
         self.drop(name)  # what a killed process may have left there
         with self._explained():
-            return LanceItems(self, _lance().write_dataset(schema.empty_table(), self._table(name), mode="create"))
+            empty, options = schema.empty_table(), self._options()
+            made = _lance().write_dataset(empty, self._table(name), mode="create", storage_options=options)
+            return LanceItems(self, made)
 
     def open(self, name: str, version: int | None = None) -> "LanceItems":
         """See `Store.open`."""
-        if not self._table(name).is_dir():
+        if name not in self.tables():
             raise CatalogueError(
                 f"the catalogue {self.place!r} is damaged: {name}.lance is missing; restore a backup, or index again"
             )
         with self._explained():
-            table = _lance().dataset(self._table(name))
+            table = _lance().dataset(self._table(name), storage_options=self._options())
             if version is not None:
                 known = [seen["version"] for seen in table.versions()]
                 if version not in known:
@@ -135,10 +137,14 @@ class LanceStore:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise explained(self._table(name), error) from error
+            raise explained(Path(self._table(name)), error) from error
 
-    def _table(self, name: str) -> Path:
-        return self.folder / f"{name}.lance"
+    def _table(self, name: str) -> str:
+        return f"{self.place}/{name}.lance"
+
+    def _options(self) -> dict[str, str] | None:
+        """What Lance has to know to get there."""
+        return None
 
     def writing(self, what: str) -> "AbstractContextManager[None]":
         """See `Store.writing`."""
@@ -153,6 +159,12 @@ class LanceStore:
         os.sync()
 
     @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Around every change of a table."""
+        with self._explained():
+            yield
+
+    @contextmanager
     def _explained(self, condition: Filter | None = None, columns: Sequence[str] = ()) -> Iterator[None]:
         """Turns the engine's errors into ours."""
         try:
@@ -160,7 +172,7 @@ class LanceStore:
         except (OSError, RuntimeError, ValueError) as error:
             if isinstance(error, StorageError | CatalogueError | UnknownNameError | MissingPackageError | FilterError):
                 raise
-            raise _in_our_words(error, self.folder, condition, columns) from error
+            raise _in_our_words(error, self.place, condition, columns) from error
 
 
 def _lance() -> Any:
@@ -172,7 +184,7 @@ def _lance() -> Any:
     return lance
 
 
-def _in_our_words(error: Exception, folder: Path, condition: Filter | None, columns: Sequence[str]) -> Exception:
+def _in_our_words(error: Exception, place: str, condition: Filter | None, columns: Sequence[str]) -> Exception:
     text = str(error)
     for mark, number in (
         ("(os error 28)", errno.ENOSPC),
@@ -180,9 +192,9 @@ def _in_our_words(error: Exception, folder: Path, condition: Filter | None, colu
         ("(os error 30)", errno.EROFS),
     ):
         if mark in text or (isinstance(error, OSError) and error.errno == number):
-            return explained(folder, OSError(number, os.strerror(number)))
+            return explained(Path(place), OSError(number, os.strerror(number)))
     if "No space left" in text:
-        return explained(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        return explained(Path(place), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     short = text.split(", /root/")[0].splitlines()[0][:300] if text else type(error).__name__
     if condition is not None and condition.text is not None and "not found" not in text.lower():
         if "No field named " in text:
@@ -193,7 +205,7 @@ def _in_our_words(error: Exception, folder: Path, condition: Filter | None, colu
             f'price < 50"; the columns are: {", ".join(columns) or "(none)"}'
         )
     return CatalogueError(
-        f"the catalogue {str(folder)!r} cannot be read or written ({short}); if this stays so, restore a backup or "
+        f"the catalogue {place!r} cannot be read or written ({short}); if this stays so, restore a backup or "
         "index again"
     )
 
@@ -271,24 +283,24 @@ class LanceItems:
 
     def insert(self, rows: "pa.Table") -> None:
         """See `Items.insert`."""
-        with self._store._explained():
+        with self._store.committing():
             self._table.insert(_complete(rows, self._schema))
 
     def upsert(self, rows: "pa.Table") -> None:
         """See `Items.upsert`."""
-        with self._store._explained():
+        with self._store.committing():
             merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(_complete(rows, self._schema))
 
     def delete(self, ids: Sequence[str]) -> None:
         """See `Items.delete`."""
         if ids:
-            with self._store._explained():
+            with self._store.committing():
                 self._table.delete(to_sql(ids_in(ids)))
 
     def add_columns(self, fields: "Sequence[pa.Field]") -> None:
         """See `Items.add_columns`."""
-        with self._store._explained():
+        with self._store.committing():
             self._table.add_columns(arrow().schema(fields))
             self._schema = self._table.schema
 
@@ -327,9 +339,7 @@ class LanceItems:
             parts.append(embeddings_of(batch.column("embedding")))
         return list(nearest(queries, np.concatenate(parts), ids, k))
 
-    def _nearest(
-        self, query: np.ndarray, k: int, where: Filter | None, effort: Effort | None
-    ) -> list[dict[str, Any]]:
+    def _nearest(self, query: np.ndarray, k: int, where: Filter | None, effort: Effort | None) -> list[dict[str, Any]]:
         asked: dict[str, Any] = {"column": "embedding", "q": query, "k": k, "metric": "dot"}
         if effort is None:
             asked["use_index"] = False
@@ -348,7 +358,7 @@ class LanceItems:
     def build_index(self) -> None:
         """See `Items.build_index`."""
         partitions = max(1, round(self.count() ** 0.5))
-        with self._store._explained(), _quietly():
+        with self._store.committing(), _quietly():
             self._table.create_index(
                 "embedding", "IVF_RQ", metric="dot", num_partitions=partitions, num_bits=1, replace=True
             )
@@ -375,7 +385,7 @@ class LanceItems:
 
     def compact(self, keep: timedelta) -> None:
         """See `Items.compact`."""
-        with self._store._explained(), _quietly():
+        with self._store.committing(), _quietly():
             if self.count() >= _ID_INDEX_FROM:
                 have = self._indexed_columns()
                 for column in ("id", "_picture"):

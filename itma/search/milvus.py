@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from itma.errors import CatalogueError, FilterError, ItmaError, MissingExtraError, StorageError
 from itma.search.filters import Filter
+from itma.search.lease import Lease
 from itma.search.milvus_items import MilvusItems
-from itma.search.milvus_lock import MilvusLock
+from itma.search.milvus_lock import MilvusTokens
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -78,7 +79,7 @@ class MilvusStore:
         self._server, self._database, self.name = f"{found[1]}:{found[2] or 19530}", found[3] or "", found[4]
         self._place = place.rstrip("/")
         self._client: Any = None
-        self.lock = MilvusLock(self)
+        self.lock = Lease(MilvusTokens(self))
 
     @property
     def place(self) -> str:

@@ -14,6 +14,7 @@ from itma.progress import bar
 from itma.search import about as abouts
 from itma.search import building
 from itma.search.about import About
+from itma.search.embedding import Here
 from itma.search.filters import kind_of
 from itma.search.indexing import SKIPPED, Outcome, index
 from itma.search.listing import Entry, Listing
@@ -98,7 +99,9 @@ def reindex(
         )
         metadata = [arrow().field(column, kind) for column, kind in columns.items()]
         made = store.create(name, schema_of(new.dim, metadata, tokens=new.tokens is not None))
-        outcome = index(made, listing, lambda: model, tokens=new.tokens is not None, batch=batch, progress=progress)
+        outcome = index(
+            made, listing, Here(lambda: model), tokens=new.tokens is not None, batch=batch, progress=progress
+        )
         if outcome.skipped and not leave_out:
             raise DataError(
                 f"the pictures of {len(outcome.skipped):,} of {len(ids):,} items cannot be read; the first is "
