@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from itma.data.images import Source
-from itma.errors import CatalogueError, DataError, FeedbackError
+from itma.errors import CatalogueError, FeedbackError, UnknownItemError
 from itma.model.embedder import Embedder
 from itma.search.about import About
 from itma.search.filters import Filter, Test
@@ -68,11 +67,11 @@ def only(items: Items, name: str, columns: Sequence[str]) -> dict[str, Any]:
     """Some columns of one item.
 
     Raises:
-        CatalogueError: there is none of that id.
+        UnknownItemError: there is none of that id.
     """
     rows: list[dict[str, Any]] = items.get([stored(name)], columns).to_pylist()
     if not rows:
-        raise CatalogueError(f"there is no item {name[:60]!r} in the catalogue; Catalogue.ids lists those there are")
+        raise UnknownItemError(f"there is no item {name[:60]!r} in the catalogue; Catalogue.ids lists those there are")
     return rows[0]
 
 
@@ -87,30 +86,6 @@ def ids_with_picture(items: Items, pictures: Sequence[str]) -> list[str]:
     """The items whose picture is named by one of these, as a store holds names."""
     where = Filter(tests=(Test("_picture", "in", tuple(pictures), "text"),))
     return [name for batch in items.scan(["id"], where=where) for name in batch.column("id").to_pylist()]
-
-
-def query_embedding(
-    model: Embedder, *, image: Source | None = None, maps: list[torch.Tensor] | None = None, text: str | None = None
-) -> np.ndarray:
-    """A reference (a picture, or an item's feature maps) and a feedback as one embedding (dim,).
-
-    Raises:
-        DataError: all are absent.
-        PictureError: the picture cannot be read.
-        FeedbackError: see `readable`.
-    """
-    alone = image is None and maps is None
-    if alone and not (text or "").strip():
-        raise DataError("a query needs a reference picture, a feedback sentence, or both; both are empty")
-    sentence = readable(model, text, alone=alone)
-    if image is not None:
-        query = model.embed_queries(model.preprocess.read(image)[None], None if sentence is None else [sentence])
-    elif maps is not None:
-        query = model.embed_queries_from(maps, None if sentence is None else [sentence])
-    else:
-        query = model.embed_queries(None, [str(sentence)])
-    found: np.ndarray = query[0].cpu().numpy()
-    return found
 
 
 def readable(model: Embedder, text: str | None, *, alone: bool) -> str | None:

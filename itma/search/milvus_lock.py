@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itma.errors import CatalogueError
+from itma.errors import BusyError, CatalogueError
 
 if TYPE_CHECKING:
     from itma.search.milvus import MilvusStore
@@ -97,7 +97,7 @@ class MilvusLock:
             holder = self._store.properties(name).get("holder")
             about = None if holder is None else json.loads(holder)
             if about is not None and _alive(about):
-                raise CatalogueError(
+                raise BusyError(
                     f"the catalogue {self._store.place!r} is being written by process {about['process']} on "
                     f"{about['machine']} ({about['what']}, since {about['since']}); wait until it is done, or stop it "
                     f"(a process that was killed elsewhere counts as writing for {SILENT:.0f} seconds)"

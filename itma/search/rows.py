@@ -39,6 +39,15 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Page:
+    """Some of a catalogue's items, without their embeddings."""
+
+    items: Sequence[Item]
+    next: str | None
+    """The mark of the page that follows; absent: this is the last one."""
+
+
+@dataclass(frozen=True)
 class Row:
     """One row of a table of items, all but the metadata's types checked."""
 
