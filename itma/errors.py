@@ -66,6 +66,10 @@ class UnknownItemError(CatalogueError):
     """An id was asked for that no item of the catalogue has."""
 
 
+class UnanswerableError(CatalogueError):
+    """A question that this catalogue cannot answer: it has no model, or the item it begins from has no picture."""
+
+
 class BusyError(CatalogueError):
     """A catalogue that somebody else is writing; the same call may go through a moment later."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from itma.errors import CatalogueError, FeedbackError, UnknownItemError
+from itma.errors import FeedbackError, UnanswerableError, UnknownItemError
 from itma.model.embedder import Embedder
 from itma.search.about import About
 from itma.search.filters import Filter, Test
@@ -34,7 +34,8 @@ class ReferenceMaps:
         """One item's maps, each (1, channels, rows, columns).
 
         Raises:
-            CatalogueError: there is no such item, or neither its maps nor its picture are there.
+            UnknownItemError: there is no such item.
+            UnanswerableError: neither its maps nor its picture are there.
             PictureError: its picture cannot be read.
         """
         columns = ["_stamp", "_picture", *(["_tokens"] if about.tokens else [])]
@@ -46,7 +47,7 @@ class ReferenceMaps:
         if about.tokens is not None and row["_tokens"] is not None:
             return maps_from_bytes(row["_tokens"], about.tokens.shapes)
         if row["_picture"] is None:
-            raise CatalogueError(
+            raise UnanswerableError(
                 f"the item {name!r} has no picture that a sentence could change; search by the sentence alone, or give "
                 "a picture"
             )

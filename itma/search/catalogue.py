@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from itma.data.images import Source
-from itma.errors import CatalogueError, ConfigError, ItmaError
+from itma.errors import CatalogueError, ConfigError, ItmaError, UnanswerableError
 from itma.model.embedder import Embedder
 from itma.model.runtimes import open_model
 from itma.records import Hit
@@ -19,6 +19,7 @@ from itma.search import asking, building, duplicates, moving
 from itma.search.building import EXACT_ITEMS, KEEP
 from itma.search.duplicates import NEAR, Group
 from itma.search.engines import store_at
+from itma.search.facets import Facet, facets
 from itma.search.filters import Where
 from itma.search.indexing import Outcome, Skipped, read_skipped
 from itma.search.info import Info
@@ -276,6 +277,14 @@ class Catalogue:
         return self._state.pictures
 
     @property
+    def run(self) -> Path | None:
+        """The run folder of its model, where it is known and there."""
+        given = self._given if isinstance(self._given, str | Path) else None
+        if given is None and self._about.run is not None:
+            given = abouts.found(self._about.run, self._store.place)
+        return None if given is None or not Path(given).is_dir() else Path(given)
+
+    @property
     def skipped(self) -> Sequence[Skipped]:
         """Files that were left out because they could not be read, with the reason."""
         return read_skipped(self._store)
@@ -376,7 +385,7 @@ class Catalogue:
             FeedbackError: no word of the sentence is known, or the model does not read words and there is no picture.
             FilterError, UnknownNameError: the condition makes no sense, or names a column that is not there.
             UnknownItemError: there is no item of that id.
-            CatalogueError: the catalogue has no model.
+            UnanswerableError: the catalogue has no model, or the item no picture.
             ConfigError: k is below 1, or the emphasis beyond its range.
         """
         question = Question(
@@ -437,10 +446,10 @@ class Catalogue:
         with self._lock:
             self.refresh()
             columns = list(metadata_of(self._items.schema))
-            row = asking.only(self._items, id, ["_picture", *columns])
+            row = asking.only(self._items, id, ["_picture", "embedding", *columns])
             told = {name: row[name] for name in columns if row[name] is not None}
             path = None if row["_picture"] is None else self._state.path(row["_picture"])
-            return Item(id, path, asking.embedding_of_item(self._items, id), told)
+            return Item(id, path, np.array(row["embedding"], dtype=np.float32), told)
 
     def page(
         self, rows: int = 100, *, after: str | None = None, where: Where | None = None, fields: Sequence[str] = ("*",)
@@ -476,6 +485,17 @@ class Catalogue:
                 for row in found.to_pylist()
             ]
             return Page(items, following)
+
+    def facets(self, look_at: int = 200_000) -> list[Facet]:
+        """What the columns of metadata hold, for people who choose: choices and ranges.
+
+        Args:
+            look_at: items that are looked at, at most.
+        """
+        with self._lock:
+            self.refresh()
+            items = self._items
+        return facets(items, look_at)
 
     def ids_of(self, picture: str | Path) -> list[str]:
         """The items whose picture is this file."""
@@ -684,7 +704,7 @@ class Catalogue:
         about, place = self._about, self._store.place
         model = self._given
         if about.fingerprint is None:
-            raise CatalogueError(
+            raise UnanswerableError(
                 f"the catalogue {place!r} was made of ready-made embeddings and has no model; search it by an "
                 "embedding or by the id of an item"
             )
