@@ -87,7 +87,7 @@ def test_emphasis_goes_from_the_picture_alone_to_the_sentence_alone(catalogue: C
 
 
 def test_an_emphasis_beyond_its_range_is_refused(catalogue: Catalogue) -> None:
-    with pytest.raises(ConfigError, match="emphasis=1.5"):
+    with pytest.raises(ConfigError, match=r"emphasis=1\.5"):
         catalogue.search(noise(4), "make red cube", emphasis=1.5)
 
 

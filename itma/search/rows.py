@@ -105,7 +105,8 @@ def unit(embeddings: Any, dim: int | None, what: str) -> np.ndarray:
         DataError: another shape, values that are no finite numbers, or a row of zeros; the message begins with `what`.
     """
     try:
-        rows = np.asarray(embeddings, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is too large for float32 is refused below
+            rows = np.asarray(embeddings, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what}: not an array of numbers ({error})") from error
     if rows.ndim != 2 or (dim is not None and rows.shape[1] != dim) or not rows.shape[1]:

@@ -64,7 +64,7 @@ class Changer:
                     path = self._folder / f"{secrets.token_hex(16)}.{checked(one.picture, self._config)}"
                     write_bytes(path, one.picture)
                     written.append(path)
-                embedding = None if one.embedding is None else np.asarray(one.embedding, dtype=np.float32)
+                embedding = None if one.embedding is None else np.asarray(one.embedding)
                 fields = {name: _dated(value, kinds.get(name, "")) for name, value in (one.fields or {}).items()}
                 if path is None and embedding is None and not new:
                     items.append(self._kept(one.id, fields))

@@ -51,9 +51,11 @@ async def search_upload(
     """Search from a picture, with a sentence where wanted. The picture is not kept."""
     with service.engine.coming():
         try:
-            asked = Asked.model_validate_json(query)
+            asked = Asked.model_validate(json.loads(query))
         except ValidationError as error:
             raise ProblemError(422, "invalid_request", f"query: {described(error.errors())}") from error
+        except (ValueError, RecursionError) as error:
+            raise ProblemError(422, "invalid_request", "query: it is no JSON") from error
         _check(service, asked)
         data = await picture.read()
         return await _answered(request, service, asked, data)
@@ -113,7 +115,7 @@ async def _answered(request: Request, service: Service, asked: Asked, data: byte
 
 
 def _array(values: list[float] | None) -> np.ndarray | None:
-    return None if values is None else np.asarray(values, dtype=np.float32)
+    return None if values is None else np.asarray(values)
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:

@@ -1,10 +1,30 @@
 """What requests and answers look like; the API's document is made of these."""
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, WithJsonSchema
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
+_MARKS = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def _name(value: object) -> str:
+    """An id may hold bytes that are no text, as lone surrogates, which pydantic's own strings may not."""
+    if not isinstance(value, str) or not 1 <= len(value) <= 1_000:
+        raise ValueError("give a text of 1 to 1,000 characters")
+    return value
+
+
+def _said(text: str) -> str:
+    """Control characters and marks that nobody sees count as blanks."""
+    return _MARKS.sub(" ", text)
+
+
+Name = Annotated[
+    str,
+    PlainValidator(_name),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1_000}),
+]
 """An item's id."""
 Column = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Where = dict[str, Any]
@@ -18,7 +38,9 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: str | None = Field(None, max_length=TEXT, description="The feedback: what should be different.")
+    text: Annotated[str, AfterValidator(_said)] | None = Field(
+        None, max_length=TEXT, description="The feedback: what should be different."
+    )
     k: int = Field(24, ge=1, description="How many hits.")
     where: Where | None = Field(
         None,

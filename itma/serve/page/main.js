@@ -116,6 +116,7 @@ async function run({ keep = false } = {}) {
       $("progress").hidden = true;
       grid.classList.remove("stale");
       $("results").removeAttribute("aria-busy");
+      watch();
     }
   }
 }
@@ -209,7 +210,18 @@ async function more() {
   } finally {
     $("more").disabled = false;
     if (under_way === mine) $("progress").hidden = true;
+    watch();
   }
+}
+
+// The catalogue goes on by itself when its end comes near; what was found, and a full window, when the button is pressed.
+const nearing = new IntersectionObserver((seen) => {
+  if (seen.some((one) => one.isIntersecting) && !asks(current(state)) && listed.items.size < WINDOW) more();
+}, { rootMargin: "600px" });
+
+function watch() { // anew, for it tells of changes only: the end may still be near after more has come
+  nearing.unobserve($("more"));
+  nearing.observe($("more"));
 }
 
 function failed(error) {
@@ -420,7 +432,7 @@ function listen() {
     useFile(event.dataTransfer.files[0]);
   });
   keyboard($("grid"));
-  new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && !asks(current(state)) && listed.items.size < WINDOW && more(), { rootMargin: "600px" }).observe($("more"));
+  watch();
 }
 
 async function begin() {
