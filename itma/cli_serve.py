@@ -25,6 +25,7 @@ from itma.cli_catalogue import PLACE, RUNTIMES
 @click.option("--batch", type=click.IntRange(1), default=32, show_default=True, help="Queries answered together.")
 @click.option("--waiting", type=click.IntRange(1), default=256, show_default=True, help="Queries that may wait.")
 @click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Time of a request.")
+@click.option("--cache-mb", type=click.FloatRange(0), default=32.0, show_default=True, help="Memory for answers.")
 @click.option("--access-log", is_flag=True, help="Log every request: method, route, status, milliseconds.")
 def serve(
     catalogue: str | Path,
@@ -42,6 +43,7 @@ def serve(
     batch: int,
     waiting: int,
     seconds: float,
+    cache_mb: float,
     access_log: bool,
 ) -> None:
     r"""Serve CATALOGUE: a search page for people, an HTTP API for programs. Needs the extra serve.
@@ -73,6 +75,7 @@ def serve(
         batch=batch,
         waiting=waiting,
         seconds=seconds,
+        cache_bytes=round(cache_mb * 1_000_000),
         access_log=access_log,
     )
     serve(config, started=lambda address: click.echo(f"serving {catalogue} at {address} (Ctrl+C stops)", err=True))
