@@ -79,7 +79,7 @@ def running(application: Any) -> Iterator[str]:
     """A real server in a thread of its own, on a free port; gives its address."""
     import uvicorn
 
-    listening = socket.socket()
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     settings = uvicorn.Config(application, http="h11", ws="none", lifespan="on", log_config=None, log_level="warning")
     server = uvicorn.Server(settings)

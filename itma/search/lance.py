@@ -337,9 +337,7 @@ class LanceItems:
             parts.append(embeddings_of(batch.column("embedding")))
         return list(nearest(queries, np.concatenate(parts), ids, k))
 
-    def _nearest(
-        self, query: np.ndarray, k: int, where: Filter | None, effort: Effort | None
-    ) -> list[dict[str, Any]]:
+    def _nearest(self, query: np.ndarray, k: int, where: Filter | None, effort: Effort | None) -> list[dict[str, Any]]:
         asked: dict[str, Any] = {"column": "embedding", "q": query, "k": k, "metric": "dot"}
         if effort is None:
             asked["use_index"] = False

@@ -247,6 +247,7 @@ def _queries(
     found: dict[int, np.ndarray | ItmaError] = {}
     needs: dict[int, Needed] = {}
     pixels: dict[int, torch.Tensor] = {}
+    named: dict[int, str] = {}
     for row, question in questions.items():
         try:
             if question.embedding is not None:
@@ -256,13 +257,25 @@ def _queries(
             elif question.image is not None or question.pixels is not None:
                 given = question.pixels
                 pixels[row] = model().preprocess.read(_source(question)) if given is None else given
+            elif question.id is None:
+                needs[row] = Needed.of(question, model(), None)
             else:
-                maps = None
-                if question.id is not None:
-                    maps = kept.of(question.id, state.items, state.about, model(), state.pictures)
-                needs[row] = Needed.of(question, model(), maps)
+                named[row] = question.id
         except ItmaError as error:
             found[row] = error
+    if named:
+        try:
+            references = kept.of(list(named.values()), state.items, state.about, model(), state.pictures)
+        except ItmaError as error:
+            references = dict.fromkeys(named.values(), error)
+        for row, name in named.items():
+            try:
+                reference = references[name]
+                if isinstance(reference, ItmaError):
+                    raise reference
+                needs[row] = Needed.of(questions[row], model(), reference)
+            except ItmaError as error:
+                found[row] = error
     if pixels:
         levels = model().trunk_maps(torch.stack(list(pixels.values())))
         for place, row in enumerate(pixels):

@@ -77,7 +77,8 @@ def serve(config: ServeConfig, *, started: Callable[[str], None] | None = None) 
 
 def _listening(config: ServeConfig) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listening = socket.socket(family)
+    # named as TCP, or asyncio would not turn Nagle's algorithm off, which holds the end of an answer back for 40 ms
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((config.host, config.port))
