@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python -m
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs clean
+.PHONY: help demo test browser lint format docs clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,8 +15,16 @@ help: ## say what can be made
 demo: $(READY) ## go the whole way once: generate, train, evaluate, index, search; leaves a report
 	@$(VENV)/bin/itma demo
 
-test: lint ## check everything: format, lint, types, import layers, tests (ARGS=--slow adds the slow ones)
-	$(RUN) pytest $(ARGS)
+test: lint browser ## check everything: format, lint, types, import layers, tests (ARGS=--slow adds the slow ones)
+	ITMA_SCREENSHOTS=$${ITMA_SCREENSHOTS-.artefacts/page} $(RUN) pytest $(ARGS)
+
+# The search page is tested in Chromium. Root on Debian gets it here; others install it or have those tests skipped.
+browser:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null 2>&1 && exit 0; done; \
+	  [ "`id -u`" = 0 ] && command -v apt-get >/dev/null 2>&1 || exit 0; \
+	  echo "Installing Chromium, in which the search page is tested, once (a minute)" >&2; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends \
+	    chromium fonts-dejavu-core; } >/dev/null 2>&1 || echo "It cannot be had; the page's tests are skipped" >&2
 
 lint: $(READY) ## check format, lint, types and import layers
 	$(RUN) ruff format --check .
@@ -32,7 +40,7 @@ docs: $(READY) ## write the generated pages of docs/ anew
 	$(VENV)/bin/python docs/make_cli.py
 
 clean: ## remove the virtual environment and all caches; runs and demos stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .artefacts build dist *.egg-info
 	find itma tests docs bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from itma.model.retriever import Retriever
     from itma.records import Hit, Interval, Query, Report, Triplet
     from itma.search.catalogue import Catalogue
+    from itma.serve.client import Client
     from itma.stages import evaluate, generate, index, train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Catalogue",
+    "Client",
     "Hit",
     "Interval",
     "ItmaError",
@@ -40,6 +42,7 @@ __all__ = [
 
 _HOMES = {
     "Catalogue": "itma.search.catalogue:Catalogue",
+    "Client": "itma.serve.client:Client",
     "Hit": "itma.records:Hit",
     "Interval": "itma.records:Interval",
     "ItmaError": "itma.errors:ItmaError",

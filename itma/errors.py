@@ -30,6 +30,10 @@ class DataError(ItmaError):
     """Input data that cannot be used as it is: a missing or empty folder, a row that makes no sense."""
 
 
+class ItemExistsError(DataError):
+    """An item was to be added whose id is in the catalogue already."""
+
+
 class PictureError(DataError):
     """A file that is not a picture, is damaged, or is too large to open safely."""
 
@@ -56,6 +60,18 @@ class FilterError(ItmaError, ValueError):
 
 class CatalogueError(ItmaError):
     """A catalogue that is missing, damaged, or was made by another model."""
+
+
+class UnknownItemError(CatalogueError):
+    """An id was asked for that no item of the catalogue has."""
+
+
+class UnanswerableError(CatalogueError):
+    """A question that this catalogue cannot answer: it has no model, or the item it begins from has no picture."""
+
+
+class BusyError(CatalogueError):
+    """A catalogue that somebody else is writing; the same call may go through a moment later."""
 
 
 class StorageError(ItmaError, OSError):

@@ -18,6 +18,7 @@ import torch
 from itma.data.datasets.attributes import Made, make
 from itma.data.images import Preprocess, Source
 from itma.data.sources import DataConfig, kept, load, shapes_config
+from itma.data.text import typical
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
 from itma.errors import ConfigError, DataError, RunError
 from itma.learn.config import TrainConfig
@@ -244,7 +245,10 @@ def _learn(
     model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not resume and int(os.environ.get("RANK", 0)) == 0:
         origin = {} if started is None else {"started from": {"sha256": started}}
-        write_settings(folder, {**to_plain(settings), "made with": {**environment(place), **origin}})
+        made_with = {**environment(place), **origin}
+        write_settings(
+            folder, {**to_plain(settings), "made with": made_with, "sentences": typical(learning.triplets.feedback)}
+        )
     look = _look(rows, validation, test, settings.train)
     config = settings.train
     if validation is None and config.metric.startswith("validation/"):

@@ -12,6 +12,7 @@ import itma
 
 NAMES = [
     "Catalogue",
+    "Client",
     "Hit",
     "Interval",
     "ItmaError",

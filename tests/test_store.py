@@ -179,6 +179,20 @@ def test_thousands_of_ids_are_got_and_deleted_at_once(items: Items) -> None:
     assert items.version == before + 1
 
 
+def test_pages_hold_every_item_once_and_only_what_matches(items: Items) -> None:
+    items.insert(table([f"i{n:03d}" for n in range(90)], colour=["red" if n % 3 else "blue" for n in range(90)]))
+    items.delete(["i004", "i005"])
+    for where, expected in ((None, 88), (filter_of({"colour": "blue"}, metadata_of(items.schema)), 30)):
+        seen, after = [], None
+        while True:
+            page, after = items.page(["id"], 20, after=after, where=where)
+            seen += page["id"].to_pylist()
+            if after is None:
+                break
+        assert sorted(seen) == ids_of(items, where)
+        assert len(seen) == expected
+
+
 @pytest.fixture(scope="module")
 def names(engine: Engine) -> Items:
     _, items = engine.items()

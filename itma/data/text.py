@@ -1,6 +1,7 @@
 """Sentences → word ids and a mask. The tokenizer is saved with the model, so a run folder alone reads sentences."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,30 @@ class Tokens(NamedTuple):
     def to(self, device: torch.device) -> "Tokens":
         """The same on another device."""
         return Tokens(self.ids.to(device), self.mask.to(device))
+
+
+def typical(sentences: Sequence[str], count: int = 24, *, longest: int = 60) -> list[str]:
+    """Some sentences that show a newcomer what may be said: the frequent ones first, no two of the same first words.
+
+    >>> typical(["make it red", "make it red", "is longer", "make it blue"], 2)
+    ['make it red', 'is longer']
+
+    Args:
+        sentences: what training asked.
+        count: how many, at most.
+        longest: characters of a sentence, at most.
+    """
+    looked_at = Counter(" ".join(sentence.split()) for sentence in sentences[:50_000])
+    chosen: list[str] = []
+    beginnings: Counter[tuple[str, ...]] = Counter()
+    ordered = [sentence for sentence, _ in looked_at.most_common() if 2 < len(sentence) <= longest]
+    for again in range(4):  # sentences that begin alike come in later turns
+        for sentence in ordered:
+            beginning = tuple(sentence.lower().split()[:2])
+            if len(chosen) < count and beginnings[beginning] <= again and sentence not in chosen:
+                beginnings[beginning] += 1
+                chosen.append(sentence)
+    return chosen
 
 
 class Tokenizer:

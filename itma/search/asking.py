@@ -1,16 +1,17 @@
 """A picture, an item and a sentence → the embedding that is searched for."""
 
 import logging
+import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from itma.data.images import Source
-from itma.errors import CatalogueError, DataError, FeedbackError
+from itma.errors import DataError, FeedbackError, ItmaError, UnanswerableError, UnknownItemError
 from itma.model.embedder import Embedder
 from itma.search.about import About
 from itma.search.embedding import maps_from_bytes
@@ -20,6 +21,8 @@ from itma.search.store import Items, embeddings_of
 
 log = logging.getLogger(__name__)
 
+_AT_ONCE = 32
+"""Pictures that go through the trunk together."""
 _CACHED = 64 * 2**20
 """Bytes of feature maps that are kept of items that were asked from."""
 
@@ -31,33 +34,77 @@ class ReferenceMaps:
         self._kept: OrderedDict[tuple[str, int], list[torch.Tensor]] = OrderedDict()
         self._bytes = 0
 
-    def of(self, name: str, items: Items, about: About, model: Embedder, pictures: Path | None) -> list[torch.Tensor]:
-        """One item's maps, each (1, channels, rows, columns).
+    def of(
+        self, names: Sequence[str], items: Items, about: About, model: Embedder, pictures: Path | None
+    ) -> "dict[str, list[torch.Tensor] | ItmaError]":
+        """The maps of items, each (1, channels, rows, columns); or why there are none.
 
-        Raises:
-            CatalogueError: there is no such item, or neither its maps nor its picture are there.
-            PictureError: its picture cannot be read.
+        The errors: `UnknownItemError` where there is no such item, `UnanswerableError` where neither its maps nor its
+        picture are there, `PictureError` where the picture cannot be read.
         """
-        columns = ["_stamp", "_picture", *(["_tokens"] if about.tokens else [])]
-        row = only(items, name, columns)
-        key = (name, row["_stamp"])
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        if about.tokens is not None and row["_tokens"] is not None:
-            return maps_from_bytes(row["_tokens"], about.tokens.shapes)
-        if row["_picture"] is None:
-            raise CatalogueError(
-                f"the item {name!r} has no picture that a sentence could change; search by the sentence alone, or give "
-                "a picture"
-            )
-        path = (pictures or Path()) / shown(row["_picture"])
-        maps = [level.clone() for level in model.trunk_maps(model.preprocess.read(path)[None])]
+        columns = ["id", "_stamp", "_picture", *(["_tokens"] if about.tokens else [])]
+        found: dict[str, list[torch.Tensor] | ItmaError] = {}
+        wanted: dict[str, str] = {}
+        for name in dict.fromkeys(names):
+            try:
+                wanted[stored(name)] = name
+            except DataError as error:
+                found[name] = error
+        missing: dict[str, tuple[tuple[str, int], Path]] = {}
+        for row in items.get(list(wanted), columns).to_pylist():
+            name = wanted.pop(row["id"])
+            key = (name, row["_stamp"])
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                found[name] = self._kept[key]
+            elif about.tokens is not None and row["_tokens"] is not None:
+                found[name] = maps_from_bytes(row["_tokens"], about.tokens.shapes)
+            elif row["_picture"] is None:
+                found[name] = UnanswerableError(
+                    f"the item {name!r} has no picture that a sentence could change; search by the sentence alone, or "
+                    "give a picture"
+                )
+            else:
+                missing[name] = key, (pictures or Path()) / shown(row["_picture"])
+        found |= {name: unknown_item(name) for name in wanted.values()}
+        return found | self._made(missing, model)
+
+    def _made(
+        self, missing: Mapping[str, tuple[tuple[str, int], Path]], model: Embedder
+    ) -> "dict[str, list[torch.Tensor] | ItmaError]":
+        """Maps of pictures, several at once; they are kept."""
+        made: dict[str, list[torch.Tensor] | ItmaError] = {}
+        names = list(missing)
+        for first in range(0, len(names), _AT_ONCE):
+            part = names[first : first + _AT_ONCE]
+            read: dict[str, torch.Tensor] = {}
+            with ThreadPoolExecutor(min(len(part), os.cpu_count() or 1)) as pool:
+                for name, pixels in zip(part, pool.map(lambda name: _read(model, missing[name][1]), part), strict=True):
+                    if isinstance(pixels, ItmaError):
+                        made[name] = pixels
+                    else:
+                        read[name] = pixels
+            if not read:
+                continue
+            levels = model.trunk_maps(torch.stack(list(read.values())))
+            for place, name in enumerate(read):
+                maps = [level[place : place + 1].clone() for level in levels]
+                made[name] = maps
+                self._keep(missing[name][0], maps)
+        return made
+
+    def _keep(self, key: tuple[str, int], maps: list[torch.Tensor]) -> None:
         self._kept[key] = maps
         self._bytes += _size(maps)
         while self._bytes > _CACHED and len(self._kept) > 1:
             self._bytes -= _size(self._kept.popitem(last=False)[1])
-        return maps
+
+
+def _read(model: Embedder, path: Path) -> torch.Tensor | ItmaError:
+    try:
+        return model.preprocess.read(path)
+    except ItmaError as error:
+        return error
 
 
 def _size(maps: Sequence[torch.Tensor]) -> int:
@@ -68,18 +115,25 @@ def only(items: Items, name: str, columns: Sequence[str]) -> dict[str, Any]:
     """Some columns of one item.
 
     Raises:
-        CatalogueError: there is none of that id.
+        UnknownItemError: there is none of that id.
     """
     rows: list[dict[str, Any]] = items.get([stored(name)], columns).to_pylist()
     if not rows:
-        raise CatalogueError(f"there is no item {name[:60]!r} in the catalogue; Catalogue.ids lists those there are")
+        raise unknown_item(name)
     return rows[0]
+
+
+def unknown_item(name: str) -> UnknownItemError:
+    """What is said of an id that no item has."""
+    return UnknownItemError(f"there is no item {name[:60]!r} in the catalogue; Catalogue.ids lists those there are")
 
 
 def embedding_of_item(items: Items, name: str) -> np.ndarray:
     """(dim,) float32: what the catalogue holds of one item."""
-    only(items, name, ["id"])
-    found: np.ndarray = embeddings_of(items.get([stored(name)], ["embedding"])["embedding"])[0]
+    rows = items.get([stored(name)], ["embedding"])
+    if not len(rows):
+        raise unknown_item(name)
+    found: np.ndarray = embeddings_of(rows["embedding"])[0]
     return found
 
 
@@ -87,30 +141,6 @@ def ids_with_picture(items: Items, pictures: Sequence[str]) -> list[str]:
     """The items whose picture is named by one of these, as a store holds names."""
     where = Filter(tests=(Test("_picture", "in", tuple(pictures), "text"),))
     return [name for batch in items.scan(["id"], where=where) for name in batch.column("id").to_pylist()]
-
-
-def query_embedding(
-    model: Embedder, *, image: Source | None = None, maps: list[torch.Tensor] | None = None, text: str | None = None
-) -> np.ndarray:
-    """A reference (a picture, or an item's feature maps) and a feedback as one embedding (dim,).
-
-    Raises:
-        DataError: all are absent.
-        PictureError: the picture cannot be read.
-        FeedbackError: see `readable`.
-    """
-    alone = image is None and maps is None
-    if alone and not (text or "").strip():
-        raise DataError("a query needs a reference picture, a feedback sentence, or both; both are empty")
-    sentence = readable(model, text, alone=alone)
-    if image is not None:
-        query = model.embed_queries(model.preprocess.read(image)[None], None if sentence is None else [sentence])
-    elif maps is not None:
-        query = model.embed_queries_from(maps, None if sentence is None else [sentence])
-    else:
-        query = model.embed_queries(None, [str(sentence)])
-    found: np.ndarray = query[0].cpu().numpy()
-    return found
 
 
 def readable(model: Embedder, text: str | None, *, alone: bool) -> str | None:

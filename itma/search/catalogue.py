@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from itma.data.images import Source
-from itma.errors import CatalogueError, ConfigError, DataError, UnknownNameError
+from itma.errors import CatalogueError, ConfigError, ItmaError, UnanswerableError, UnknownNameError
 from itma.model.embedder import Embedder
 from itma.model.runtimes import open_model
 from itma.records import Hit
@@ -21,12 +21,14 @@ from itma.search.building import EXACT_ITEMS, KEEP
 from itma.search.duplicates import NEAR, Group
 from itma.search.embedding import Here, Workers
 from itma.search.engines import store_at
+from itma.search.facets import Facet, facets
 from itma.search.filters import Where
 from itma.search.indexing import Outcome, Skipped, read_skipped
 from itma.search.info import Info
 from itma.search.listing import listing
-from itma.search.rows import Item, shown, stored, unit
-from itma.search.searching import State
+from itma.search.questions import Question
+from itma.search.rows import Item, Page, shown, stored, unit
+from itma.search.searching import State, answered
 from itma.search.store import Items, Store, Version, metadata_of
 from itma.search.writing import picture_name, put
 
@@ -289,6 +291,14 @@ class Catalogue:
         return self._state.pictures
 
     @property
+    def run(self) -> Path | None:
+        """The run folder of its model, where it is known and there."""
+        given = self._given if isinstance(self._given, str | Path) else None
+        if given is None and self._about.run is not None:
+            given = abouts.found(self._about.run, self._store.place)
+        return None if given is None or not Path(given).is_dir() else Path(given)
+
+    @property
     def skipped(self) -> Sequence[Skipped]:
         """Files that were left out because they could not be read, with the reason."""
         return read_skipped(self._store)
@@ -297,6 +307,11 @@ class Catalogue:
     def version(self) -> int:
         """The state that is shown."""
         return self._items.version
+
+    @property
+    def stamp(self) -> str:
+        """The state that is shown, as a text: another one as soon as items, metadata or the model are others."""
+        return f"{self._about.table}-{self._items.version}"
 
     @property
     def model(self) -> Embedder:
@@ -353,6 +368,8 @@ class Catalogue:
         exclude: Sequence[str] = (),
         fields: Sequence[str] = (),
         distinct: str | float | None = None,
+        unlike: Sequence[str] = (),
+        emphasis: float = 0.0,
     ) -> list[Hit]:
         """The k items that fit a reference, a feedback, or both; best first.
 
@@ -370,6 +387,8 @@ class Catalogue:
             fields: columns of metadata that the hits are to tell; `"*"` stands for all.
             distinct: a column: one hit for each of its values; or a cosine, e.g. 0.99: no two hits that are nearer to
                 each other than that.
+            unlike: ids of items that the hits are to be less like; none of them is a hit.
+            emphasis: from −1, the reference alone, over 0, as the model joins the two, to 1, the feedback alone.
 
         Returns:
             At most k hits; fewer where fewer match. Equal scores stand in the order of ids.
@@ -379,21 +398,37 @@ class Catalogue:
             PictureError: the reference cannot be read.
             FeedbackError: no word of the sentence is known, or the model does not read words and there is no picture.
             FilterError, UnknownNameError: the condition makes no sense, or names a column that is not there.
-            CatalogueError: there is no item of that id, or the catalogue has no model.
-            ConfigError: k is below 1.
+            UnknownItemError: there is no item of that id.
+            UnanswerableError: the catalogue has no model, or the item no picture.
+            ConfigError: k is below 1, or the emphasis beyond its range.
         """
-        if k < 1:
-            raise ConfigError(f"k={k} pictures cannot be found; k must be at least 1")
-        if sum(given is not None for given in (image, id, embedding)) > 1:
-            raise DataError("a query has one reference: give an image, an id, or an embedding")
+        question = Question(
+            image,
+            text,
+            k,
+            id=id,
+            embedding=embedding,
+            where=where,
+            exclude=exclude,
+            fields=fields,
+            distinct=distinct,
+            unlike=unlike,
+            emphasis=emphasis,
+        )
+        (answer,) = self.answer([question])
+        if isinstance(answer, ItmaError):
+            raise answer
+        return answer
+
+    def answer(self, questions: Sequence[Question]) -> list[list[Hit] | ItmaError]:
+        """Many searches at once, which the model and the comparison take together.
+
+        Returns:
+            For each question what `search` gives, or the error that it raises.
+        """
         with self._lock:
             self.refresh()
-            condition = self._state.condition(where)
-            told = self._state.columns(fields)
-            query = self._query(image, text, id, embedding)
-            out = {*map(stored, exclude), *([stored(id)] if id is not None else []), *self._state.items_of(image)}
-            found = self._state.best(query, k, condition, out, distinct)
-            return self._state.hits(found, told)
+            return answered(questions, self._state, self._maps, lambda: self.model)
 
     def search_all(
         self, embeddings: np.ndarray, k: int = 10, *, where: Where | None = None, fields: Sequence[str] = ()
@@ -414,36 +449,73 @@ class Catalogue:
             queries = unit(embeddings, self._about.dim, "the queries")
             return [self._state.hits(found, told) for found in self._state.nearest(queries, k, condition)]
 
-    def _query(
-        self, image: Source | None, text: str | None, id: str | None, embedding: np.ndarray | None
-    ) -> np.ndarray:
-        if embedding is not None:
-            if (text or "").strip():
-                raise DataError("an embedding cannot be changed by a sentence; give an image or an id with the text")
-            ready: np.ndarray = unit(np.asarray(embedding)[None], self._about.dim, "the query")[0]
-            return ready
-        if id is None:
-            return asking.query_embedding(self.model, image=image, text=text)
-        if not (text or "").strip():
-            return asking.embedding_of_item(self._items, id)
-        maps = self._maps.of(id, self._items, self._about, self.model, self._state.pictures)
-        return asking.query_embedding(self.model, maps=maps, text=text)
-
     # -- changing -----------------------------------------------------------------------------------------------------
 
     def get(self, id: str) -> Item:
         """One item, with the path of its picture, its embedding and its metadata.
 
         Raises:
-            CatalogueError: there is none of that id.
+            UnknownItemError: there is none of that id.
         """
         with self._lock:
             self.refresh()
             columns = list(metadata_of(self._items.schema))
-            row = asking.only(self._items, id, ["_picture", *columns])
+            row = asking.only(self._items, id, ["_picture", "embedding", *columns])
             told = {name: row[name] for name in columns if row[name] is not None}
             path = None if row["_picture"] is None else self._state.path(row["_picture"])
-            return Item(id, path, asking.embedding_of_item(self._items, id), told)
+            return Item(id, path, np.array(row["embedding"], dtype=np.float32), told)
+
+    def page(
+        self, rows: int = 100, *, after: str | None = None, where: Where | None = None, fields: Sequence[str] = ("*",)
+    ) -> Page:
+        """About `rows` items, with the paths of their pictures and their metadata, without reading all the others.
+
+        As long as nobody writes, the pages that follow one another hold every item once, in no particular order.
+
+        Args:
+            rows: how many, about; a page may hold fewer and yet not be the last.
+            after: `next` of the page before; absent: the first page.
+            where: see `search`.
+            fields: columns of metadata; `"*"` stands for all.
+
+        Raises:
+            DataError: `after` is no mark of a page.
+            ConfigError: `rows` is below 1.
+        """
+        if rows < 1:
+            raise ConfigError(f"a page of {rows} items is none; ask for at least 1")
+        with self._lock:
+            self.refresh()
+            told = self._state.columns(fields)
+            found, following = self._items.page(
+                ["id", "_picture", *told], rows, after=after, where=self._state.condition(where)
+            )
+            items = [
+                Item(
+                    shown(row["id"]),
+                    None if row["_picture"] is None else self._state.path(row["_picture"]),
+                    fields={name: row[name] for name in told if row[name] is not None},
+                )
+                for row in found.to_pylist()
+            ]
+            return Page(items, following)
+
+    def facets(self, look_at: int = 200_000) -> list[Facet]:
+        """What the columns of metadata hold, for people who choose: choices and ranges.
+
+        Args:
+            look_at: items that are looked at, at most.
+        """
+        with self._lock:
+            self.refresh()
+            items = self._items
+        return facets(items, look_at)
+
+    def ids_of(self, picture: str | Path) -> list[str]:
+        """The items whose picture is this file."""
+        with self._lock:
+            self.refresh()
+            return sorted(map(shown, self._state.items_of(picture)))
 
     def picture_paths(self) -> list[Path]:
         """Where the items' pictures were when they were indexed; those without a picture are passed over."""
@@ -464,10 +536,12 @@ class Catalogue:
         """Add items, all in one commit.
 
         Raises:
-            DataError: an id is there already or given twice, an embedding makes no sense, or a value does not fit its
+            ItemExistsError: an id is there already; nothing is added then.
+            DataError: an id is given twice, an embedding makes no sense, or a value does not fit its
                 column; nothing is added then.
             PictureError: a picture cannot be read; nothing is added then.
-            CatalogueError: somebody else is writing, or the state that is shown is an earlier one.
+            BusyError: somebody else is writing.
+            CatalogueError: the state that is shown is an earlier one.
             StorageError: the disk is full or the place cannot be written to.
         """
         self._put(items, new=True)
@@ -491,7 +565,8 @@ class Catalogue:
             How many were removed.
 
         Raises:
-            CatalogueError: somebody else is writing, or the state that is shown is an earlier one.
+            BusyError: somebody else is writing.
+            CatalogueError: the state that is shown is an earlier one.
             StorageError: the place cannot be written to.
         """
         if isinstance(ids, str):
@@ -643,7 +718,7 @@ class Catalogue:
         about, place = self._about, self._store.place
         model = self._given
         if about.fingerprint is None:
-            raise CatalogueError(
+            raise UnanswerableError(
                 f"the catalogue {place!r} was made of ready-made embeddings and has no model; search it by an "
                 "embedding or by the id of an item"
             )

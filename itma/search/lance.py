@@ -23,7 +23,7 @@ from itma.files import explained, write_bytes
 from itma.search import lock
 from itma.search.exact import nearest
 from itma.search.filters import Filter, ids_in, to_sql
-from itma.search.store import Effort, IndexState, Version, arrow, embeddings_of, metadata_of
+from itma.search.store import Effort, IndexState, Version, arrow, embeddings_of, metadata_of, numbers_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -266,6 +266,16 @@ class LanceItems:
         with self._asking(where):
             condition = None if where is None else to_sql(where)
             yield from self._table.scanner(columns=list(columns), filter=condition, batch_size=rows).to_batches()
+
+    def page(
+        self, columns: Sequence[str], rows: int, *, after: str | None = None, where: Filter | None = None
+    ) -> "tuple[pa.Table, str | None]":
+        """See `Items.page`; the mark counts the items before."""
+        (first,) = numbers_of(after, 1) or (0,)
+        with self._asking(where):
+            condition = None if where is None else to_sql(where)
+            found = self._table.to_table(columns=list(columns), filter=condition, limit=rows + 1, offset=first)
+        return found.slice(0, rows), str(first + rows) if len(found) > rows else None
 
     def get(self, ids: Sequence[str], columns: Sequence[str]) -> "pa.Table":
         """See `Items.get`."""

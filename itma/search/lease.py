@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from itma.errors import CatalogueError
+from itma.errors import BusyError, CatalogueError
 
 SILENT = 60.0
 """Seconds without a sign of life after which a token counts no more."""
@@ -129,7 +129,7 @@ class Lease:
             text = self._tokens.read(name)
             about = None if text is None else json.loads(text)
             if about is not None and _alive(about):
-                raise CatalogueError(
+                raise BusyError(
                     f"the catalogue {self._tokens.place!r} is being written by process {about['process']} on "
                     f"{about['machine']} ({about['what']}, since {about['since']}); wait until it is done, or stop it "
                     f"(a process that was killed elsewhere counts as writing for {SILENT:.0f} seconds)"

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from itma.errors import CatalogueError
+from itma.errors import BusyError
 from itma.files import explained
 
 NAME = "writer.lock"
@@ -27,7 +27,7 @@ def writing(folder: Path, what: str) -> Iterator[None]:
         what: what is being done, for the message that others get.
 
     Raises:
-        CatalogueError: another process, or another thread of this one, is writing.
+        BusyError: another process, or another thread of this one, is writing.
         StorageError: the folder cannot be written to.
     """
     try:
@@ -36,7 +36,7 @@ def writing(folder: Path, what: str) -> Iterator[None]:
         raise explained(folder, error) from error
     with file:
         if not _taken(file):
-            raise CatalogueError(f"the catalogue {str(folder)!r} is being written by {_holder(file)}")
+            raise BusyError(f"the catalogue {str(folder)!r} is being written by {_holder(file)}")
         about = {"process": os.getpid(), "machine": platform.node(), "what": what, "since": _now()}
         with suppress(OSError):  # a full disk shall not keep anybody from deleting
             file.seek(0)

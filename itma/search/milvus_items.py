@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itma.errors import CatalogueError, UnknownNameError
+from itma.errors import CatalogueError, DataError, UnknownNameError
 from itma.search import exact
 from itma.search.conditions import tree_of
 from itma.search.filters import Filter
 from itma.search.milvus_register import Head, Register, packed
 from itma.search.milvus_rows import Layout, place_of, range_of
-from itma.search.store import Effort, IndexState, Version, arrow, embeddings_of, metadata_of
+from itma.search.store import Effort, IndexState, Version, arrow, embeddings_of, metadata_of, numbers_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,6 +41,8 @@ _HARDER = 4
 _LOOSE = 4_000
 """Rows outside the index from which on the server may make one for the time being, which is not exact (from 6,000)."""
 _SECONDS = 120.0
+_PARTS = 2**24
+"""Pages of a listing, at most."""
 
 
 class MilvusItems:
@@ -189,6 +191,24 @@ class MilvusItems:
         alive = [row for row in found if row["key"] not in self._dead]
         if alive:
             yield self._layout.batch(alive, columns)
+
+    def page(
+        self, columns: Sequence[str], rows: int, *, after: str | None = None, where: Filter | None = None
+    ) -> "tuple[pa.Table, str | None]":
+        """See `Items.page`; the mark says which part of how many comes next."""
+        if after is None:
+            matching = self._head.items + self._head.gone if where is None else self.count(where)
+            after = f"0.{max(1, -(-matching // max(1, min(rows, self._fitting(columns)))))}"
+        part, parts = numbers_of(after, 2)
+        if not part < parts <= _PARTS:
+            raise DataError(f"{after!r} is no mark of a page; give the one that came with the page before, or none")
+        expression = self._expression(where)
+        batches: list[pa.RecordBatch] = []
+        while part < parts and not batches:
+            batches = list(self._part(expression, part, parts, columns, where))
+            part += 1
+        schema = arrow().schema([self._schema.field(name) for name in columns])
+        return arrow().Table.from_batches(batches, schema), f"{part}.{parts}" if part < parts else None
 
     def get(self, ids: Sequence[str], columns: Sequence[str]) -> "pa.Table":
         """See `Items.get`."""

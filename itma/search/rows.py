@@ -39,6 +39,15 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Page:
+    """Some of a catalogue's items, without their embeddings."""
+
+    items: Sequence[Item]
+    next: str | None
+    """The mark of the page that follows; absent: this is the last one."""
+
+
+@dataclass(frozen=True)
 class Row:
     """One row of a table of items, all but the metadata's types checked."""
 
@@ -96,7 +105,8 @@ def unit(embeddings: Any, dim: int | None, what: str) -> np.ndarray:
         DataError: another shape, values that are no finite numbers, or a row of zeros; the message begins with `what`.
     """
     try:
-        rows = np.asarray(embeddings, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is too large for float32 is refused below
+            rows = np.asarray(embeddings, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what}: not an array of numbers ({error})") from error
     if rows.ndim != 2 or (dim is not None and rows.shape[1] != dim) or not rows.shape[1]:

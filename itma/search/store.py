@@ -18,6 +18,7 @@ The columns of a table of items:
 | all others | | metadata, see `KINDS` |
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from itma.errors import MissingPackageError
+from itma.errors import DataError, MissingPackageError
 from itma.search.filters import Filter
 
 if TYPE_CHECKING:
@@ -95,6 +96,27 @@ class Items(Protocol):
         self, columns: Sequence[str], *, where: Filter | None = None, rows: int = 8192
     ) -> Iterator["pa.RecordBatch"]:
         """Columns of all items, or of those that match, in batches of about `rows`; in no particular order."""
+        ...
+
+    def page(
+        self, columns: Sequence[str], rows: int, *, after: str | None = None, where: Filter | None = None
+    ) -> "tuple[pa.Table, str | None]":
+        """About `rows` items, or of those that match, and a mark for the next of them; without reading all the others.
+
+        As long as nobody writes, the pages that follow one another hold every item once.
+
+        Args:
+            columns: which.
+            rows: how many, about; a page may hold fewer, or none, and yet not be the last.
+            after: the mark of the page before; absent: the first page.
+            where: which items.
+
+        Returns:
+            The items, and the mark; absent after the last page.
+
+        Raises:
+            DataError: the mark is none.
+        """
         ...
 
     def get(self, ids: Sequence[str], columns: Sequence[str]) -> "pa.Table":
@@ -206,6 +228,22 @@ class Store(Protocol):
     def sync(self) -> None:
         """Return once everything that was written would survive a loss of power."""
         ...
+
+
+def numbers_of(mark: str | None, count: int) -> tuple[int, ...]:
+    """The numbers in the mark of a page, see `Items.page`; none where there is no mark.
+
+    >>> numbers_of("3.17", 2)
+    (3, 17)
+
+    Raises:
+        DataError: it is no such mark.
+    """
+    if mark is None:
+        return ()
+    if not re.fullmatch(rf"[0-9]{{1,15}}(\.[0-9]{{1,15}}){{{count - 1}}}", mark, re.ASCII):
+        raise DataError(f"{mark[:60]!r} is no mark of a page; give the one that came with the page before, or none")
+    return tuple(map(int, mark.split(".")))
 
 
 def arrow() -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from itma.errors import DataError
+from itma.errors import DataError, ItemExistsError
 from itma.files import file_sum
 from itma.model.embedder import Embedder
 from itma.search.about import About
@@ -54,7 +54,7 @@ def put(
         twice = next(name for place, name in enumerate(names) if name in names[:place])
         raise DataError(f"the id {shown(twice)[:60]!r} is given twice; give every item its own")
     if new and (there := table.get(names, ["id"])["id"].to_pylist()):
-        raise DataError(
+        raise ItemExistsError(
             f"the id {shown(there[0])[:60]!r} is in the catalogue already"
             + (f", as are {len(there) - 1:,} more" if len(there) > 1 else "")
             + "; choose another, or replace the item"

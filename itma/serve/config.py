@@ -1,0 +1,200 @@
+"""The settings of a server, and the keys that open it."""
+
+import hashlib
+import hmac
+import ipaddress
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from itma.errors import ConfigError
+
+READ_KEYS, WRITE_KEYS = "ITMA_READ_KEYS", "ITMA_WRITE_KEYS"
+"""Environment variables: keys with commas or blanks between them."""
+_SESSION_SECONDS = 12 * 3600
+_SHORTEST = 16
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "MPO")
+"""Formats of pictures that are taken from strangers."""
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """How a catalogue is served."""
+
+    catalogue: str
+    """Its folder, or its address on a Milvus server."""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    """Processes; each holds the model and, up to 200,000 items, the embeddings."""
+    hosts: tuple[str, ...] = ()
+    """Names that requests may call the server by; empty: this machine's own where only it is listened on, else all."""
+    run: str | None = None
+    """The run folder, if it was moved."""
+    runtime: str | None = None
+    """What answers: `torch`, `onnx`, `onnx-int8`; absent: what made the catalogue."""
+    write: bool = False
+    """Whether items can be added, replaced and deleted."""
+    uploads: str | None = None
+    """The folder for pictures of added items; absent: `uploads` in the catalogue's folder."""
+    urls: bool = False
+    """Whether a reference may be named by an address, which the server then fetches."""
+    upload_bytes: int = 20_000_000
+    """Largest picture that is taken."""
+    upload_pixels: int = 50_000_000
+    """Most pixels of a picture that is taken."""
+    most_hits: int = 500
+    """Largest k."""
+    batch: int = 32
+    """Queries that the model takes together; 1: each by itself."""
+    batch_milliseconds: float = 4.0
+    """How long a query waits for others that are on their way."""
+    waiting: int = 256
+    """Queries that may wait for the model; further ones are answered with 503."""
+    seconds: float = 20.0
+    """After so long a request is given up."""
+    body_seconds: float = 30.0
+    """How long a request's body may take to arrive."""
+    stop_seconds: int = 30
+    """How long a stopping server finishes what it has accepted."""
+    lock_seconds: float = 5.0
+    """How long a write waits for another one."""
+    cache_bytes: int = 32_000_000
+    """Memory for answers that are given again, and twice as much for thumbnails."""
+    access_log: bool = False
+    """Whether every request is logged: method, path, status, milliseconds."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65536:
+            raise ConfigError(f"port={self.port} is none; choose one from 1 to 65535, or 0 for any that is free")
+        for name in ("workers", "upload_bytes", "upload_pixels", "most_hits", "batch", "waiting"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
+        for name in ("seconds", "body_seconds", "stop_seconds"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name}={getattr(self, name)} must be above 0")
+        for name in ("batch_milliseconds", "lock_seconds", "cache_bytes"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)} must not be below 0")
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine is listened to."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """Names in a request's `Host` that are answered; `*` stands for all."""
+        if self.hosts:
+            return self.hosts
+        return ("localhost", "127.0.0.1", "[::1]", self.host) if self.local else ("*",)
+
+    @property
+    def uploads_folder(self) -> Path:
+        """Where pictures of added items go.
+
+        Raises:
+            ConfigError: the catalogue is on a server and no folder was named.
+        """
+        if self.uploads is not None:
+            return Path(self.uploads)
+        if "://" in self.catalogue:
+            raise ConfigError(
+                f"{self.catalogue!r} has no folder of its own for the pictures that are added; name one that all "
+                "machines see: --uploads FOLDER"
+            )
+        return Path(self.catalogue) / "uploads"
+
+    def to_json(self) -> str:
+        """As a text for a worker's environment; holds no keys."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "ServeConfig":
+        """What `to_json` wrote."""
+        plain = json.loads(text)
+        return cls(**{**plain, "hosts": tuple(plain["hosts"])})
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Who may do what. A key that writes also reads."""
+
+    read: tuple[str, ...] = field(default=(), repr=False)
+    """None: everybody may read."""
+    write: tuple[str, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str] = os.environ) -> "Keys":
+        """The keys in the environment.
+
+        Raises:
+            ConfigError: a key is too short to be one, or holds what a header cannot.
+        """
+        found = []
+        for name in (READ_KEYS, WRITE_KEYS):
+            keys = tuple(re.split(r"[,\s]+", environment.get(name, "").strip(", \t\n")))
+            keys = tuple(key for key in keys if key)
+            for key in keys:
+                if len(key) < _SHORTEST or not re.fullmatch(r"[\x21-\x7e]+", key):
+                    raise ConfigError(
+                        f"a key in {name} is shorter than {_SHORTEST} characters or holds others than ASCII's; make "
+                        'one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+                    )
+            found.append(keys)
+        return cls(*found)
+
+    def reads(self, key: str) -> bool:
+        """Whether this is a key that may read."""
+        return _is_one(key, (*self.read, *self.write))
+
+    def writes(self, key: str) -> bool:
+        """Whether this is a key that may write."""
+        return _is_one(key, self.write)
+
+    def session(self, now: float | None = None) -> str:
+        """A sign for a browser that showed a key: it may read for twelve hours, and never write."""
+        end = str(int((time.time() if now is None else now) + _SESSION_SECONDS))
+        return f"{end}.{self._signed(end)}"
+
+    def in_session(self, sign: str, now: float | None = None) -> bool:
+        """Whether a browser's sign is one of ours and not too old."""
+        end, _, signature = sign.partition(".")
+        if not hmac.compare_digest(self._signed(end).encode(), signature.encode("utf-8", "replace")):
+            return False
+        return int(end) > (time.time() if now is None else now)
+
+    def _signed(self, text: str) -> str:
+        secret = hashlib.sha256("\n".join((*self.read, *self.write)).encode()).digest()
+        return hmac.new(secret, b"itma session " + text.encode("utf-8", "replace"), "sha256").hexdigest()
+
+
+def _is_one(key: str, keys: tuple[str, ...]) -> bool:
+    """In a time that tells nothing of the keys: all are compared, and their digests rather than themselves."""
+    given = hashlib.sha256(key.encode("utf-8", "replace")).digest()
+    return sum([hmac.compare_digest(given, hashlib.sha256(one.encode()).digest()) for one in keys]) > 0
+
+
+def check(config: ServeConfig, keys: Keys) -> None:
+    """Refuse what would leave a catalogue open to strangers.
+
+    Raises:
+        ConfigError: writing is on and there is no key for it.
+    """
+    if config.write and not keys.write:
+        raise ConfigError(
+            f"writing is on, but {WRITE_KEYS} holds no key; set it, e.g. "
+            f'{WRITE_KEYS}=$(python -c "import secrets; print(secrets.token_urlsafe(32))"), or leave --write out'
+        )
+    if config.write:
+        _ = config.uploads_folder

@@ -1,0 +1,94 @@
+// The grid of pictures.
+
+import { picture, thumbnail } from "./api.js";
+import { $, ICONS, icon, label, make, shown } from "./dom.js";
+
+const TITLES = ["title", "name", "product", "product_name", "caption", "description"];
+
+export function titleOf(item) {
+  const column = TITLES.find((one) => typeof item.fields[one] === "string" && item.fields[one]);
+  if (column) return item.fields[column];
+  const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-/.exec(item.id);
+  if (!uuid) return item.id;
+  const words = Object.values(item.fields).find((value) => typeof value === "string" && value.length < 40);
+  return words ?? item.id;
+}
+
+function facts(item) {
+  const title = titleOf(item);
+  return Object.entries(item.fields)
+    .filter(([, value]) => value !== title && value !== false && value !== null)
+    .map(([column, value]) => (typeof value === "string" ? shown(value) : value === true ? label(column) : `${label(column)} ${shown(value)}`))
+    .filter((text) => text.length < 60)
+    .slice(0, 3)
+    .join(" · ");
+}
+
+export function card(item, { use, less, why, rank }) {
+  const title = titleOf(item);
+  const button = make("button", { type: "button", class: "use", "aria-label": `Search from ${title}`, onclick: () => use(item) });
+  if (item.picture) {
+    const image = make("img", { alt: "", loading: "lazy", decoding: "async" });
+    image.addEventListener("load", () => {
+      const ratio = image.naturalWidth / image.naturalHeight;
+      if (ratio > 1.05 || ratio < 0.55) image.classList.add("whole");
+      image.classList.add("there");
+    });
+    image.addEventListener("error", () => image.replaceWith(make("span", { class: "lost" }, "The picture cannot be shown")));
+    image.src = thumbnail(item.id, 480);
+    button.append(image);
+  } else button.append(make("span", { class: "lost" }, "No picture"));
+  if (item.score !== undefined) {
+    button.append(make("span", { class: "score", title: "How near it is: 1 would be the same" }, item.score.toFixed(2)));
+    button.setAttribute("aria-label", `${rank}. ${title}, score ${item.score.toFixed(2)}: search from this picture`);
+  }
+  button.append(make("span", { class: "cue", "aria-hidden": "true" }, "More like this, but …"));
+  const acts = make("div", { class: "acts" });
+  if (why) acts.append(act("why", `Why ${title}?`, "Why?", () => why(item)));
+  if (less) acts.append(act("less", `Less like ${title}`, "Less like this", () => less(item)));
+  acts.append(act("info", `Details of ${title}`, "Details", () => details(item, use)));
+  const words = make("div", { class: "words" }, make("p", { class: "name", title }, title), make("p", { class: "facts" }, facts(item)));
+  return make("li", { class: "card" }, button, make("div", { class: "about" }, words, acts));
+}
+
+function act(name, label, title, onclick) {
+  return make("button", { type: "button", "aria-label": label, title, onclick, "data-act": name }, icon(ICONS[name]));
+}
+
+export function blank() {
+  return make("li", { class: "card blank", "aria-hidden": "true" }, make("div", { class: "use" }), make("div", { class: "about" }));
+}
+
+function details(item, use) {
+  const dialog = $("details");
+  const image = $("details-picture");
+  image.removeAttribute("src");
+  if (item.picture) image.src = picture(item.id);
+  image.alt = titleOf(item);
+  $("details-title").textContent = titleOf(item);
+  const rows = [["id", item.id], ...Object.entries(item.fields)];
+  if (item.score !== undefined) rows.push(["score", item.score.toFixed(4)]);
+  $("details-fields").replaceChildren(...rows.flatMap(([column, value]) => [make("dt", {}, label(column)), make("dd", {}, shown(value))]));
+  $("details-use").onclick = () => {
+    dialog.close();
+    use(item);
+  };
+  dialog.showModal();
+}
+
+// Arrow keys lead through the grid.
+export function keyboard(grid) {
+  grid.addEventListener("keydown", (event) => {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: null, ArrowDown: null };
+    if (!(event.key in steps) || !event.target.classList.contains("use")) return;
+    const cards = [...grid.querySelectorAll("button.use")];
+    const place = cards.indexOf(event.target);
+    const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
+    const by = steps[event.key] ?? (event.key === "ArrowUp" ? -columns : columns);
+    const next = cards[place + by];
+    if (next) {
+      event.preventDefault();
+      next.focus();
+    }
+  });
+}

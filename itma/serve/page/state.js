@@ -1,0 +1,54 @@
+// What is asked, as one value that stands in the address: it can be shared, and the back button leads through it.
+//
+// { steps: [{ id | upload | neither, text, emphasis, unlike: [ids] }], at, where }
+// Of a picture that was sent along, the address holds a name only; the picture itself stays in this browser.
+
+export const nothing = () => ({ steps: [], at: -1, where: {} });
+
+export const step = (reference = {}, text = "") => ({ ...reference, text, emphasis: 0, unlike: [] });
+
+export const current = (state) => state.steps[state.at];
+
+export const asks = (one) => Boolean(one && (one.id !== undefined || one.upload || one.text.trim()));
+
+export function toHash(state) {
+  const plain = {};
+  if (state.steps.length) {
+    plain.steps = state.steps.map((one) => {
+      const kept = {};
+      if (one.id !== undefined) kept.id = one.id;
+      if (one.upload) kept.upload = one.upload;
+      if (one.text) kept.text = one.text;
+      if (one.emphasis) kept.emphasis = one.emphasis;
+      if (one.unlike.length) kept.unlike = one.unlike;
+      return kept;
+    });
+    if (state.at !== state.steps.length - 1) plain.at = state.at;
+  }
+  if (Object.keys(state.where).length) plain.where = state.where;
+  return Object.keys(plain).length ? "#" + encodeURIComponent(JSON.stringify(plain)) : "";
+}
+
+// Whatever somebody wrote into an address: only what makes sense is taken.
+export function fromHash(hash) {
+  const state = nothing();
+  let plain;
+  try {
+    plain = JSON.parse(decodeURIComponent(hash.slice(1)));
+  } catch {
+    return state;
+  }
+  if (typeof plain !== "object" || plain === null) return state;
+  for (const one of Array.isArray(plain.steps) ? plain.steps.slice(0, 50) : []) {
+    if (typeof one !== "object" || one === null) continue;
+    const kept = step({}, typeof one.text === "string" ? one.text.slice(0, 1000) : "");
+    if (typeof one.id === "string" && one.id) kept.id = one.id;
+    else if (typeof one.upload === "string" && /^[0-9a-f]{8,64}$/.test(one.upload)) kept.upload = one.upload;
+    if (typeof one.emphasis === "number" && Math.abs(one.emphasis) <= 1) kept.emphasis = one.emphasis;
+    if (Array.isArray(one.unlike)) kept.unlike = one.unlike.filter((id) => typeof id === "string").slice(0, 50);
+    state.steps.push(kept);
+  }
+  state.at = Number.isInteger(plain.at) && plain.at >= 0 && plain.at < state.steps.length ? plain.at : state.steps.length - 1;
+  if (typeof plain.where === "object" && plain.where !== null && !Array.isArray(plain.where)) state.where = plain.where;
+  return state;
+}

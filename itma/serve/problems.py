@@ -1,0 +1,118 @@
+"""What went wrong → a status and one shape of JSON: a code for programs, a message for people."""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from itma.errors import (
+    BusyError,
+    CatalogueError,
+    ConfigError,
+    DataError,
+    FeedbackError,
+    FilterError,
+    ItemExistsError,
+    ItmaError,
+    PictureError,
+    StorageError,
+    UnanswerableError,
+    UnknownItemError,
+    UnknownNameError,
+)
+
+log = logging.getLogger(__name__)
+
+
+class ProblemError(ItmaError):
+    """An answer that says what is wrong.
+
+    Args:
+        status: of HTTP.
+        code: a word for programs; see docs/serve.md.
+        message: what happened and what to do.
+        headers: more headers of the answer.
+    """
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+        self.headers = dict(headers or {})
+
+    def body(self) -> bytes:
+        """The JSON of the answer."""
+        return json.dumps({"error": {"code": self.code, "message": self.message}}).encode()
+
+    def response(self) -> Response:
+        """The answer."""
+        return Response(self.body(), self.status, self.headers, media_type="application/json")
+
+
+def overloaded(what: str, seconds: int = 1) -> ProblemError:
+    """More is asked for than can be done."""
+    return ProblemError(503, "overloaded", f"{what}; try again in a moment", {"Retry-After": str(seconds)})
+
+
+def too_slow() -> ProblemError:
+    """The time of a request is over."""
+    return ProblemError(503, "timeout", "the answer took too long and was given up; try again", {"Retry-After": "2"})
+
+
+_KINDS: tuple[tuple[type[ItmaError], int, str], ...] = (
+    (UnknownItemError, 404, "unknown_item"),
+    (ItemExistsError, 409, "item_exists"),
+    (UnanswerableError, 409, "unanswerable"),
+    (PictureError, 422, "unreadable_picture"),
+    (FeedbackError, 422, "unusable_feedback"),
+    (FilterError, 422, "bad_filter"),
+    (UnknownNameError, 422, "unknown_name"),
+    (ConfigError, 422, "out_of_range"),
+    (DataError, 422, "bad_data"),
+)
+
+
+def problem_of(error: BaseException, place: str = "", item: str | None = None) -> ProblemError:
+    """One of our errors as an answer; what only the server's owner should read goes to the log.
+
+    Args:
+        error: what was raised.
+        place: where the catalogue is, which is nobody's business.
+        item: the item that the request was about.
+    """
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, BusyError):
+        return ProblemError(503, "busy", "somebody else is writing; try again in a moment", {"Retry-After": "2"})
+    if isinstance(error, PictureError) and not error.path.startswith("<"):  # a file of the catalogue, not an upload
+        log.warning("%s", error)
+        name = "" if item is None else f" of the item {item[:60]!r}"
+        return ProblemError(409, "picture_lost", f"the picture{name} cannot be read any more")
+    if isinstance(error, ItmaError):
+        for kind, status, code in _KINDS:
+            if isinstance(error, kind):
+                return ProblemError(status, code, _for_strangers(str(error), place))
+        log.error("%s: %s", type(error).__name__, error)
+        if isinstance(error, StorageError):
+            return ProblemError(507, "storage", "the catalogue cannot be written to; the server's log says why")
+        if isinstance(error, CatalogueError):
+            message = "the catalogue cannot be read at the moment; the server's log says why"
+            return ProblemError(503, "catalogue_unavailable", message, {"Retry-After": "5"})
+        return ProblemError(503, "unavailable", "the server cannot answer at the moment; its log says why")
+    log.error("a fault of the server", exc_info=error)
+    return ProblemError(500, "fault", "a fault of the server; its log says more")
+
+
+def _for_strangers(message: str, place: str) -> str:
+    """A message without where things are, and without what is meant for the command line."""
+    if place:
+        message = message.replace(f" {place!r}", "").replace(place, "")
+    return message.replace("; Catalogue.ids lists those there are", "")
+
+
+def schema() -> dict[str, Any]:
+    """The shape of a problem, for the API's document."""
+    text = {"type": "string"}
+    inner = {"type": "object", "required": ["code", "message"], "properties": {"code": text, "message": text}}
+    return {"type": "object", "required": ["error"], "properties": {"error": inner}}

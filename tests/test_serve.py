@@ -1,0 +1,326 @@
+"""The HTTP API: it answers as the catalogue does, to whoever may ask, and says what is wrong in one shape."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra is not installed: pip install 'itma[serve]'")
+from fastapi.testclient import TestClient
+
+from itma.search.catalogue import Catalogue
+from itma.search.rows import Item
+from itma.serve.config import Keys
+from tests import made_up, served
+
+API = "/api/v1"
+WRITES = {"Authorization": f"Bearer {served.WRITE}"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return served.build(tmp_path_factory.mktemp("serve"))
+
+
+@pytest.fixture(scope="module")
+def client(place: Path) -> Iterator[TestClient]:
+    with TestClient(served.app(place)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def catalogue(place: Path) -> Catalogue:
+    return Catalogue.open(place, made_up.model())
+
+
+@pytest.fixture
+def writable(tmp_path: Path) -> Iterator[TestClient]:
+    with TestClient(served.app(served.build(tmp_path, 6), write=True)) as client:
+        yield client
+
+
+def search(client: TestClient, **asked: Any) -> Any:
+    answer = client.post(f"{API}/search", json=asked)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def upload(client: TestClient, data: bytes, **asked: Any) -> Any:
+    return client.post(f"{API}/search/upload", files={"picture": ("a", data)}, data={"query": json.dumps(asked)})
+
+
+def problem(answer: Any) -> tuple[int, str]:
+    told = answer.json()
+    assert set(told) == {"error"} and set(told["error"]) == {"code", "message"}
+    assert told["error"]["message"]
+    return answer.status_code, told["error"]["code"]
+
+
+# -- searching --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"text": "make red cube"},
+        {"id": "item-03"},
+        {"id": "item-03", "text": "make blue cube", "k": 3},
+        {"text": "make red cube", "where": {"colour": "blue", "price": {"<": 40}}},
+        {"text": "make red cube", "exclude": ["item-01", "item-02"]},
+        {"id": "item-04", "distinct": "colour"},
+        {"id": "item-04", "text": "make red cube", "unlike": ["item-05"], "emphasis": 0.5},
+    ],
+)
+def test_a_search_answers_as_the_catalogue_does(
+    client: TestClient, catalogue: Catalogue, asked: dict[str, Any]
+) -> None:
+    found = search(client, **asked)["hits"]
+    expected = catalogue.search(**{"k": 24, **asked})
+    assert [hit["id"] for hit in found] == [hit.id for hit in expected]
+    assert [hit["score"] for hit in found] == pytest.approx([hit.score for hit in expected], abs=2e-6)
+
+
+def test_a_picture_that_is_sent_is_searched_from(client: TestClient, catalogue: Catalogue) -> None:
+    picture = served.painted(40)
+    answer = upload(client, served.as_bytes(picture), text="make red cube", k=5)
+    expected = catalogue.search(picture, "make red cube", k=5)
+    assert [hit["id"] for hit in answer.json()["hits"]] == [hit.id for hit in expected]
+
+
+def test_hits_tell_the_metadata_that_was_asked_for(client: TestClient) -> None:
+    (hit,) = search(client, id="item-00", k=1, fields=["made"])["hits"]
+    assert list(hit["fields"]) == ["made"]
+    assert hit["fields"]["made"].startswith("2026-01-")
+
+
+def test_words_that_the_model_never_saw_are_told(client: TestClient) -> None:
+    assert search(client, text="make velvet cube")["ignored"] == ["velvet"]
+
+
+def test_a_search_that_is_repeated_is_answered_from_memory(client: TestClient) -> None:
+    first = search(client, text="make blue cube", k=7)
+    before = client.get("/metrics").text
+    assert search(client, text="make blue cube", k=7) == first
+    after = client.get("/metrics").text
+    assert _metric(after, "itma_cache_hits_total") == _metric(before, "itma_cache_hits_total") + 1
+
+
+def _metric(text: str, name: str) -> float:
+    return float(next(line for line in text.splitlines() if line.startswith(name)).rpartition(" ")[2])
+
+
+# -- looking ----------------------------------------------------------------------------------------------------------
+
+
+def test_pages_hold_every_item_once(client: TestClient, catalogue: Catalogue) -> None:
+    seen, after = [], None
+    while True:
+        page = client.get(f"{API}/items", params={"limit": 7, **({"after": after} if after else {})}).json()
+        seen += [item["id"] for item in page["items"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert sorted(seen) == catalogue.ids
+
+
+def test_pages_are_narrowed_by_a_condition(client: TestClient) -> None:
+    found = client.get(f"{API}/items", params={"where": '{"colour": ["red", "blue"], "sold": false}'}).json()["items"]
+    assert found
+    assert all(item["fields"]["colour"] in ("red", "blue") and not item["fields"]["sold"] for item in found)
+
+
+def test_an_item_is_told_with_its_metadata(client: TestClient) -> None:
+    assert client.get(f"{API}/item", params={"id": "item-04"}).json() == {
+        "id": "item-04",
+        "picture": True,
+        "fields": {"colour": "blue", "price": 10.0, "sold": True, "made": "2026-01-05"},
+    }
+
+
+def test_a_thumbnail_is_a_small_jpeg_that_is_sent_once(client: TestClient) -> None:
+    asked = {"id": "item-04", "size": "96"}
+    answer = client.get(f"{API}/item/thumbnail", params=asked)
+    assert answer.headers["content-type"] == "image/jpeg"
+    image = served.Image.open(served.io.BytesIO(answer.content))
+    assert max(image.size) == 96
+    again = client.get(f"{API}/item/thumbnail", params=asked, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_the_catalogue_tells_its_columns_choices_and_ranges(client: TestClient) -> None:
+    told = client.get(f"{API}/catalogue").json()
+    facets = {facet["column"]: facet for facet in told["facets"]}
+    assert told["items"] == 30
+    assert facets["colour"]["choices"] == [["blue", 10], ["green", 10], ["red", 10]]
+    assert (facets["price"]["low"], facets["price"]["high"]) == (0.0, 72.5)
+    assert (facets["made"]["low"], facets["made"]["high"]) == ("2026-01-01", "2026-01-28")
+    assert facets["sold"]["choices"] == [[False, 22], [True, 8]]
+
+
+def test_suggestions_are_sentences_of_the_training(place: Path) -> None:
+    from itma.serve.suggestions import suggestions
+
+    assert suggestions(Catalogue.open(place)) == ["make red cube", "make blue cube"]
+
+
+def test_a_catalogue_without_a_model_is_searched_from_its_items(tmp_path: Path) -> None:
+    items = [Item(f"i{n}", embedding=served.np.eye(4)[n]) for n in range(4)]
+    Catalogue.from_embeddings(items, tmp_path / "catalogue")
+    from itma.serve.app import make_app
+    from itma.serve.config import ServeConfig
+
+    with TestClient(make_app(ServeConfig(str(tmp_path / "catalogue"), hosts=("*",)), Keys())) as client:
+        assert len(search(client, id="i1")["hits"]) == 3
+        assert client.get(f"{API}/catalogue").json()["can"]["text"] is False
+        assert problem(client.post(f"{API}/search", json={"text": "red"})) == (409, "unanswerable")
+        assert problem(upload(client, served.as_bytes(served.painted(1)))) == (409, "unanswerable")
+        assert problem(client.get(f"{API}/item/thumbnail", params={"id": "i1"})) == (404, "no_picture")
+
+
+def test_health_and_readiness_are_told(client: TestClient) -> None:
+    assert client.get("/healthz").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_a_catalogue_that_is_gone_is_not_ready(tmp_path: Path) -> None:
+    place = served.build(tmp_path, 3)
+    with TestClient(served.app(place)) as client:
+        (place / "catalogue.json").unlink()
+        assert problem(client.get("/readyz")) == (503, "not_ready")
+        assert problem(client.post(f"{API}/search", json={"text": "make red cube"})) == (503, "catalogue_unavailable")
+
+
+# -- changing ---------------------------------------------------------------------------------------------------------
+
+
+def add(client: TestClient, id: str, picture: bytes | None, **fields: Any) -> Any:
+    files = {} if picture is None else {"picture": ("../../etc/passwd", picture)}
+    return client.post(
+        f"{API}/items", data={"id": id, "fields": json.dumps(fields)}, files=files or None, headers=WRITES
+    )
+
+
+def test_an_item_that_is_added_is_found_at_once_with_its_picture(writable: TestClient) -> None:
+    data = served.as_bytes(served.noise(5), "JPEG")
+    answer = add(writable, "new/one", data, colour="red", price=3, made="2026-02-03")
+    assert (answer.status_code, answer.json()) == (201, {"ids": ["new/one"]})
+    hits = upload(writable, data, k=1).json()["hits"]
+    assert hits[0]["id"] == "new/one"
+    assert hits[0]["fields"] == {"colour": "red", "price": 3.0, "made": "2026-02-03"}
+    assert writable.get(f"{API}/item/thumbnail", params={"id": "new/one"}).status_code == 200
+
+
+def test_a_name_in_a_request_never_becomes_a_path(writable: TestClient, tmp_path: Path) -> None:
+    before = {path for path in tmp_path.rglob("*") if "catalogue" not in path.parts}
+    assert add(writable, "../../../evil", served.as_bytes(served.noise(5))).status_code == 201
+    kept = list((tmp_path / "catalogue" / "uploads").iterdir())
+    assert [path.suffix for path in kept] == [".png"]
+    assert "evil" not in kept[0].name and "passwd" not in kept[0].name
+    assert {path for path in tmp_path.rglob("*") if "catalogue" not in path.parts} == before
+
+
+def test_an_id_that_is_there_is_not_added_twice_and_leaves_no_file(writable: TestClient, tmp_path: Path) -> None:
+    assert problem(add(writable, "item-01", served.as_bytes(served.noise(5)))) == (409, "item_exists")
+    assert list((tmp_path / "catalogue" / "uploads").iterdir()) == []
+
+
+def test_replacing_takes_the_place_and_removes_the_picture_of_before(writable: TestClient, tmp_path: Path) -> None:
+    uploads = tmp_path / "catalogue" / "uploads"
+    add(writable, "mine", served.as_bytes(served.noise(5)))
+    (before,) = uploads.iterdir()
+    files = {"picture": ("x", served.as_bytes(served.noise(6)))}
+    answer = writable.put(f"{API}/item", params={"id": "mine"}, files=files, headers=WRITES)
+    assert answer.status_code == 200
+    (after,) = uploads.iterdir()
+    assert after != before
+    assert len(writable.get(f"{API}/items", params={"limit": 100}).json()["items"]) == 7
+
+
+def test_replacing_metadata_alone_keeps_the_picture(writable: TestClient) -> None:
+    answer = writable.put(
+        f"{API}/item", params={"id": "item-02"}, data={"fields": '{"colour": "black"}'}, headers=WRITES
+    )
+    assert answer.status_code == 200, answer.text
+    told = writable.get(f"{API}/item", params={"id": "item-02"}).json()
+    assert told == {"id": "item-02", "picture": True, "fields": {"colour": "black"}}
+
+
+def test_deleting_removes_item_and_picture(writable: TestClient, tmp_path: Path) -> None:
+    add(writable, "mine", served.as_bytes(served.noise(5)))
+    assert writable.delete(f"{API}/item", params={"id": "mine"}, headers=WRITES).json() == {"removed": 1}
+    assert list((tmp_path / "catalogue" / "uploads").iterdir()) == []
+    assert problem(writable.get(f"{API}/item", params={"id": "mine"})) == (404, "unknown_item")
+    assert problem(writable.delete(f"{API}/item", params={"id": "mine"}, headers=WRITES)) == (404, "unknown_item")
+
+
+def test_deleting_an_item_of_the_shop_s_own_leaves_its_picture(writable: TestClient, tmp_path: Path) -> None:
+    assert writable.delete(f"{API}/item", params={"id": "item-01"}, headers=WRITES).json() == {"removed": 1}
+    assert (tmp_path / "photos" / "01.png").is_file()
+
+
+def test_many_are_added_all_or_none(writable: TestClient) -> None:
+    items = [{"id": f"b{n}", "picture": f"p{n}", "fields": {"price": n}} for n in range(3)]
+    files = [("pictures", (f"p{n}", served.as_bytes(served.noise(n)))) for n in range(3)]
+    answer = writable.post(f"{API}/items/bulk", data={"items": json.dumps(items)}, files=files, headers=WRITES)
+    assert (answer.status_code, answer.json()) == (201, {"ids": ["b0", "b1", "b2"]})
+    files[1] = ("pictures", ("p1", b"no picture"))
+    more = [{**item, "id": f"c{n}"} for n, item in enumerate(items)]
+    answer = writable.post(f"{API}/items/bulk", data={"items": json.dumps(more)}, files=files, headers=WRITES)
+    assert problem(answer) == (422, "unreadable_picture")
+    assert problem(writable.get(f"{API}/item", params={"id": "c0"})) == (404, "unknown_item")
+    deleted = writable.post(f"{API}/items/delete", json={"ids": ["b0", "b1", "zzz"]}, headers=WRITES)
+    assert deleted.json() == {"removed": 2}
+
+
+def test_what_another_process_writes_is_seen_within_a_second(tmp_path: Path) -> None:
+    place = served.build(tmp_path, 4)
+    with TestClient(served.app(place)) as client:
+        search(client, text="make red cube", k=50)
+        Catalogue.open(place, made_up.model()).add([Item("late", served.noise(9))])
+        time.sleep(1.0)
+        assert "late" in [hit["id"] for hit in search(client, text="make red cube", k=50)["hits"]]
+        assert client.get(f"{API}/item", params={"id": "late"}).status_code == 200
+
+
+def test_a_write_waits_for_another_one_and_gives_up_after_a_while(tmp_path: Path) -> None:
+    place = served.build(tmp_path, 4)
+    with TestClient(served.app(place, write=True, lock_seconds=0.2)) as client:
+        with Catalogue.open(place, without_model=True)._store.writing("a test"):
+            answer = add(client, "a", served.as_bytes(served.noise(5)))
+        assert problem(answer) == (503, "busy")
+        assert answer.headers["retry-after"] == "2"
+        assert add(client, "a", served.as_bytes(served.noise(5))).status_code == 201
+
+
+# -- on a server ------------------------------------------------------------------------------------------------------
+
+
+def test_a_catalogue_on_a_milvus_server_is_served_the_same(tmp_path: Path, milvus_server: str) -> None:
+    from itma.serve.app import make_app
+    from itma.serve.config import ServeConfig
+
+    here = Catalogue.open(served.build(tmp_path, 12), made_up.model())
+    place = f"{milvus_server}/serve"
+    here.backup(place)
+    config = ServeConfig(place, hosts=("*",), write=True, uploads=str(tmp_path / "uploads"))
+    with TestClient(make_app(config, Keys(write=(served.WRITE,)), made_up.model())) as client:
+        assert client.get(f"{API}/catalogue").json()["items"] == 12
+        seen: list[str] = []
+        after = None
+        while True:
+            page = client.get(f"{API}/items", params={"limit": 5, **({"after": after} if after else {})}).json()
+            seen += [item["id"] for item in page["items"]]
+            after = page["next"]
+            if after is None:
+                break
+        assert sorted(seen) == here.ids
+        asked: dict[str, Any] = {"id": "item-03", "text": "make red cube", "where": {"colour": "blue"}}
+        found = search(client, **asked)["hits"]
+        assert [hit["id"] for hit in found] == [hit.id for hit in here.search(**asked)]
+        assert client.get(f"{API}/item/thumbnail", params={"id": "item-03"}).status_code == 200
+        assert add(client, "new", served.as_bytes(served.noise(5)), colour="blue").status_code == 201
+        assert "new" in [hit["id"] for hit in search(client, **asked)["hits"]]
+        assert client.delete(f"{API}/item", params={"id": "new"}, headers=WRITES).json() == {"removed": 1}

@@ -1,0 +1,121 @@
+"""`itma.Client` is to a server what `Catalogue` is to a folder: the same methods, the same answers, the same errors."""
+
+import inspect
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="the extra is not installed: pip install 'itma[serve]'")
+
+from itma.errors import (
+    ConfigError,
+    DataError,
+    FeedbackError,
+    FilterError,
+    ItemExistsError,
+    PictureError,
+    UnknownItemError,
+)
+from itma.search.catalogue import Catalogue
+from itma.search.rows import Item
+from itma.serve.client import Client, ServerError
+from tests import made_up, served
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return served.build(tmp_path_factory.mktemp("serve"), 12)
+
+
+@pytest.fixture(scope="module")
+def client(place: Path) -> Iterator[Client]:
+    with served.running(served.app(place, write=True)) as url:
+        yield Client(url, key=served.WRITE)
+
+
+@pytest.fixture(scope="module")
+def catalogue(place: Path) -> Catalogue:
+    return Catalogue.open(place, made_up.model())
+
+
+@pytest.mark.parametrize("name", ["search", "get", "add", "replace", "delete", "page", "info"])
+def test_a_method_takes_what_the_catalogue_s_takes(name: str) -> None:
+    ours = inspect.signature(getattr(Client, name)).parameters
+    theirs = inspect.signature(getattr(Catalogue, name)).parameters
+    missing = set(theirs) - set(ours)
+    assert missing <= ({"where"} if name == "delete" else {"fields"} if name == "page" else set())
+
+
+def test_searches_give_the_hits_of_the_catalogue(client: Client, catalogue: Catalogue) -> None:
+    picture = served.painted(20)
+    questions: list[dict[str, object]] = [
+        {"text": "make red cube", "k": 5},
+        {"image": picture, "text": "make blue cube", "fields": ["colour"]},
+        {"image": served.as_bytes(picture), "where": {"price": {"<": 20}}},
+        {"id": "item-03", "text": "make red cube", "exclude": ["item-04"], "unlike": ["item-01"], "emphasis": -0.5},
+        {"embedding": np.arange(1, 17), "distinct": "colour"},
+        {"text": "make red cube", "where": {"made": {">=": date(2026, 1, 5)}}},
+    ]
+    for question in questions:
+        found = client.search(**question)  # type: ignore[arg-type]
+        expected = catalogue.search(**question)  # type: ignore[arg-type]
+        assert [(hit.rank, hit.id, hit.fields) for hit in found] == [(hit.rank, hit.id, hit.fields) for hit in expected]
+        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=2e-6)
+
+
+def test_items_come_and_go(client: Client) -> None:
+    before = len(client)
+    client.add(
+        [Item("a/ü 1", served.noise(3), fields={"colour": "red", "made": date(2026, 3, 1)}), Item("b", served.noise(4))]
+    )
+    assert len(client) == before + 2
+    assert client.get("a/ü 1").fields == {"colour": "red", "made": "2026-03-01"}
+    assert Image.open(served.io.BytesIO(client.picture("a/ü 1", 96))).size == (64, 48)
+    client.replace([Item("b", embedding=np.ones(16))])
+    assert client.get("b").picture is None
+    assert client.delete(["a/ü 1", "b", "never"]) == 2
+    assert len(client) == before
+
+
+def test_all_ids_are_listed(client: Client, catalogue: Catalogue) -> None:
+    assert client.ids == catalogue.ids
+
+
+def test_errors_are_those_of_the_catalogue(client: Client) -> None:
+    with pytest.raises(UnknownItemError):
+        client.get("nobody")
+    with pytest.raises(UnknownItemError):
+        client.search(id="nobody")
+    with pytest.raises(FeedbackError, match="xyzzy"):
+        client.search(text="xyzzy")
+    with pytest.raises(FilterError):
+        client.search(text="make red cube", where={"colr": "red"})
+    with pytest.raises(ConfigError):
+        client.search(text="make red cube", k=0)
+    with pytest.raises(PictureError):
+        client.search(b"no picture")
+    with pytest.raises(DataError):
+        client.search()
+    with pytest.raises(ItemExistsError):
+        client.add([Item("item-01", served.noise(1))])
+
+
+def test_a_wrong_key_is_told(client: Client) -> None:
+    with pytest.raises(ServerError, match="key") as refused:
+        Client(client.url, key="wrong-0123456789abcdef").delete(["item-01"])
+    assert (refused.value.status, refused.value.code) == (401, "key_needed")
+
+
+def test_a_server_that_is_not_there_is_told() -> None:
+    with pytest.raises(ServerError, match="cannot be reached"):
+        Client("http://127.0.0.1:9").info()
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://host", "file:///etc"])
+def test_an_address_that_is_no_server_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="no server"):
+        Client(url)

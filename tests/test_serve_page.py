@@ -1,0 +1,505 @@
+"""The search page in a real browser: Chromium, without a window. With ITMA_SCREENSHOTS=FOLDER it leaves pictures."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra is not installed: pip install 'itma[serve]'")
+pytest.importorskip("playwright", reason="not installed: pip install playwright")
+
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+
+from itma.search.catalogue import Catalogue
+from itma.search.rows import Item
+from itma.serve.about import page_files
+from itma.serve.app import make_app
+from itma.serve.config import Keys, ServeConfig
+from tests import made_up, served
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+
+EVIL = '<img src=x onerror="document.title=1">'
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("serve")
+    place = served.build(folder, 60)
+    served.painted(1).save(folder / "evil.png")
+    Catalogue.open(place, made_up.model()).add([Item(EVIL, folder / "evil.png", fields={"colour": EVIL})])
+    with served.running(served.app(place)) as url:
+        yield url
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens pages; whatever a page complains of, or asks of another host, fails the test."""
+    complaints: list[str] = []
+    contexts = []
+
+    def opened(url: str, **settings: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        contexts.append(context)
+        context.set_default_timeout(20_000)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
+        host = url.split("/")[2]
+        page.on("request", lambda asked: complaints.append(asked.url) if _elsewhere(asked.url, host) else None)
+        page.goto(url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _elsewhere(url: str, host: str) -> bool:
+    return url.startswith("http") and url.split("/")[2] != host
+
+
+def shot(page: Page, name: str) -> None:
+    if folder := os.environ.get("ITMA_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.wait_for_timeout(400)  # pictures fade in
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def cards(page: Page) -> Any:
+    return page.locator(".card:not(.blank)")
+
+
+def settled(page: Page) -> None:
+    expect(page.locator("#results")).not_to_have_attribute("aria-busy", "true")
+    expect(page.locator(".card.blank")).to_have_count(0)
+
+
+def ids(page: Page) -> list[str]:
+    settled(page)
+    return [str(name) for name in page.locator(".card .name").all_text_contents()]
+
+
+def pick(page: Page, place: int) -> None:
+    settled(page)
+    before = page.url
+    cards(page).nth(place).locator(".use").click()
+    page.wait_for_function("before => location.href !== before", arg=before)
+    settled(page)
+
+
+def say(page: Page, text: str) -> None:
+    before = page.url
+    page.get_by_role("searchbox").fill(text)
+    page.keyboard.press("Enter")
+    page.wait_for_function("before => location.href !== before", arg=before)
+    settled(page)
+
+
+def steps(page: Page) -> list[str]:
+    return [str(text) for text in page.locator("#steps .say").all_text_contents()]
+
+
+# -- the story --------------------------------------------------------------------------------------------------------
+
+
+def test_it_opens_with_the_catalogue(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    settled(page)
+    expect(page.locator("#told")).to_have_text("61 pictures")
+    expect(page.locator(".card .use img.there").first).to_be_visible()
+    expect(cards(page).first).to_contain_text("item-00")
+    expect(cards(page).first).to_contain_text("red")
+    shot(page, "1-catalogue")
+
+
+def test_three_steps_of_feedback_stand_as_a_trail_that_leads_back(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    pick(page, 4)
+    say(page, "make red cube")
+    first = ids(page)
+    pick(page, 0)
+    say(page, "make blue cube")
+    second = ids(page)
+    pick(page, 2)
+    say(page, "make red cube")
+    assert steps(page) == ["make red cube", "make blue cube", "make red cube"]
+    assert "item-04" not in first
+    shot(page, "2-three-steps")
+    page.get_by_role("button", name="Step 1: make red cube").click()
+    expect(page.get_by_role("button", name="Step 1: make red cube")).to_have_attribute("aria-current", "step")
+    expect(cards(page).first).to_contain_text(first[0])
+    assert ids(page) == first
+    page.go_back()
+    page.go_back()
+    page.go_back()
+    expect(page.get_by_role("searchbox")).to_have_value("make blue cube")
+    expect(page.locator("#steps li")).to_have_count(2)
+    assert ids(page) == second
+
+
+def test_going_on_from_an_earlier_step_begins_a_new_way(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    pick(page, 4)
+    say(page, "make red cube")
+    pick(page, 0)
+    page.get_by_role("button", name="Step 1").click()
+    expect(page.get_by_role("searchbox")).to_have_value("make red cube")
+    pick(page, 3)
+    assert steps(page) == ["make red cube", "like this"]
+
+
+def test_an_address_can_be_shared(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    pick(page, 7)
+    say(page, "make blue cube")
+    other = opened(page.url)
+    assert ids(other) == ids(page)
+    assert steps(other) == steps(page)
+
+
+@pytest.mark.parametrize(
+    "hash", ["#", "#%7B", "#null", "#%5B1%5D", "#%7B%22steps%22%3A%5B3%5D%2C%22at%22%3A9%7D", "#%E0%A4%A"]
+)
+def test_an_address_that_makes_no_sense_opens_the_catalogue(opened: Callable[..., Page], url: str, hash: str) -> None:
+    page = opened(f"{url}/{hash}")
+    settled(page)
+    expect(page.locator("#told")).to_have_text("61 pictures")
+
+
+def test_a_sentence_alone_is_searched_by(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    settled(page)
+    say(page, "make red cube")
+    expect(page.locator("#told")).to_have_text("the 24 nearest")
+    expect(cards(page).first.locator(".score")).to_be_visible()
+    page.get_by_role("button", name="Show more").click()
+    expect(cards(page)).to_have_count(61)
+
+
+def test_suggested_sentences_can_be_chosen(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    settled(page)
+    page.get_by_role("button", name="make blue cube").click()
+    expect(page.locator("#heading")).to_have_text("“make blue cube”")
+
+
+def test_a_picture_is_given_said_something_to_and_still_there_after_reloading(
+    opened: Callable[..., Page], url: str, tmp_path: Path
+) -> None:
+    served.painted(20).save(tmp_path / "mine.png")
+    page = opened(url)
+    settled(page)
+    page.locator("#file").set_input_files(tmp_path / "mine.png")
+    expect(cards(page).first).to_contain_text("item-20")
+    say(page, "make blue cube")
+    expect(page.locator("#reference-picture")).to_be_visible()
+    found = ids(page)
+    shot(page, "3-upload")
+    page.reload()
+    assert ids(page) == found
+    expect(page.locator("#reference-picture")).to_be_visible()
+
+
+def test_a_picture_is_dropped_and_another_one_pasted(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    settled(page)
+    for kind, number in (("drop", 20), ("paste", 31)):
+        data = list(served.as_bytes(served.painted(number)))
+        page.evaluate(
+            """([kind, data]) => {
+                const carried = new DataTransfer();
+                carried.items.add(new File([new Uint8Array(data)], "a.png", { type: "image/png" }));
+                const how = { bubbles: true, cancelable: true };
+                document.body.dispatchEvent(kind === "drop"
+                  ? new DragEvent("drop", { ...how, dataTransfer: carried })
+                  : new ClipboardEvent("paste", { ...how, clipboardData: carried }));
+            }""",
+            [kind, data],
+        )
+        expect(cards(page).first).to_contain_text(f"item-{number}")
+
+
+def test_a_picture_of_another_browser_is_asked_for(opened: Callable[..., Page], url: str) -> None:
+    page = opened(f"{url}/#%7B%22steps%22%3A%5B%7B%22upload%22%3A%220123456789abcdef%22%7D%5D%7D")
+    expect(page.get_by_role("alert")).to_contain_text("is not here")
+
+
+def test_filters_narrow_and_the_back_button_widens_again(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    pick(page, 3)
+    page.get_by_role("button", name="Filters").click()
+    shot(page, "4-filters")
+    page.get_by_role("checkbox", name=re.compile("^blue")).check()
+    page.get_by_label("at most").first.fill("50")
+    page.get_by_label("at most").first.press("Tab")
+    page.get_by_role("button", name="Show pictures").click()
+    expect(page.locator("#told")).to_contain_text("match the filters")
+    settled(page)
+    assert page.locator(".card .facts").count() == 7
+    assert all("blue" in text for text in page.locator(".card .facts").all_text_contents())
+    expect(page.get_by_role("button", name="Take away the filter colour: blue")).to_be_visible()
+    expect(page.get_by_role("button", name="Take away the filter price ≤ 50")).to_be_visible()
+    shot(page, "5-filtered")
+    page.go_back()
+    expect(page.get_by_role("button", name="Take away the filter price ≤ 50")).to_have_count(0)
+    page.go_back()
+    expect(page.locator("#told")).to_have_text("the 24 nearest")
+
+
+def test_filters_that_nothing_matches_say_so(opened: Callable[..., Page], url: str) -> None:
+    page = opened(f"{url}/#{quote(json.dumps({'where': {'colour': ['violet']}}))}")
+    expect(page.locator("#state")).to_contain_text("Nothing matches these filters")
+    shot(page, "6-empty")
+    page.get_by_role("button", name="Clear the filters").click()
+    expect(page.locator("#told")).to_have_text("61 pictures")
+
+
+def test_the_slider_and_less_like_this_change_the_order(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    pick(page, 5)
+    expect(page.get_by_role("slider")).to_have_count(0)
+    say(page, "make red cube")
+    even = ids(page)
+    slider = page.get_by_role("slider", name="Balance between the picture and the sentence")
+    slider.focus()
+    for _ in range(9):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => decodeURIComponent(location.hash).includes('\"emphasis\":0.9')")
+    settled(page)
+    assert ids(page) != even
+    worst = ids(page)[0]
+    page.get_by_role("button", name=f"Less like {worst}").click()
+    expect(page.get_by_role("button", name=f"No longer: less like {worst}")).to_be_visible()
+    settled(page)
+    assert worst not in ids(page)
+
+
+def test_details_are_shown_and_searched_from(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    settled(page)
+    page.get_by_role("button", name="Details of item-02").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("green")
+    shot(page, "7-details")
+    dialog.get_by_role("button", name="Search from this picture").click()
+    expect(page.locator("#heading")).to_have_text("Pictures like this one")
+
+
+def test_why_is_not_offered_as_long_as_the_server_cannot_explain(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    pick(page, 5)
+    assert page.locator("[data-act=why]").count() == 0
+
+
+# -- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def test_words_that_the_model_does_not_know_are_explained(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    settled(page)
+    say(page, "velvet xyzzy")
+    expect(page.get_by_role("alert")).to_contain_text("does not know these words")
+    expect(page.get_by_role("alert")).to_contain_text("xyzzy")
+    shot(page, "8-error")
+    page.get_by_role("alert").get_by_role("button", name="make red cube").click()
+    expect(page.locator("#told")).to_have_text("the 24 nearest")
+    say(page, "make velvet cube")
+    expect(page.locator("#note")).to_contain_text("velvet")
+
+
+def test_a_server_that_is_away_is_told_and_tried_again(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    settled(page)
+    page.route("**/api/v1/search", lambda route: route.abort())
+    say(page, "make red cube")
+    expect(page.get_by_role("alert")).to_contain_text("No connection")
+    page.unroute("**/api/v1/search")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#told")).to_have_text("the 24 nearest")
+
+
+def test_a_file_that_is_no_picture_is_told(opened: Callable[..., Page], url: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text", encoding="utf-8")
+    (tmp_path / "evil.jpg").write_text("<html><script>alert(1)</script></html>", encoding="utf-8")
+    page = opened(url)
+    settled(page)
+    page.locator("#file").set_input_files(tmp_path / "a.txt")
+    expect(page.get_by_role("alert")).to_contain_text("not a picture")
+    page.locator("#file").set_input_files(tmp_path / "evil.jpg")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be read")
+
+
+def test_a_slow_answer_shows_that_something_happens(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    settled(page)
+    held: list[Route] = []
+    page.route("**/api/v1/search", lambda route: held.append(route))
+    page.get_by_role("searchbox").fill("make red cube")
+    page.keyboard.press("Enter")
+    expect(page.locator(".card.blank").first).to_be_visible()
+    expect(page.locator("#told")).to_have_text("Still looking …")
+    shot(page, "9-slow")
+    held[0].continue_()
+    expect(page.locator("#told")).to_have_text("the 24 nearest")
+
+
+def test_html_in_a_catalogue_stays_text(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    settled(page)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator(".card .name", has_text="onerror")).to_have_text(EVIL)
+    page.get_by_role("button", name="Filters").click()
+    expect(page.locator(".choices span", has_text="onerror")).to_have_text(EVIL)
+    assert page.title() == "Search with a picture and a sentence"
+
+
+def test_a_catalogue_that_is_locked_opens_with_a_key(opened: Callable[..., Page], tmp_path: Path) -> None:
+    place = served.build(tmp_path, 6)
+    with served.running(served.app(place, keys=Keys((served.READ,), ()))) as url:
+        page = opened(url)
+        dialog = page.get_by_role("dialog", name="This catalogue needs a key")
+        dialog.get_by_label("Key").fill("wrong-wrong-wrong")
+        dialog.get_by_role("button", name="Open").click()
+        expect(dialog.get_by_role("alert")).to_be_visible()
+        dialog.get_by_label("Key").fill(served.READ)
+        dialog.get_by_role("button", name="Open").click()
+        expect(cards(page)).to_have_count(6)
+        expect(page.locator(".card .use img.there").first).to_be_visible()
+
+
+# -- for everybody ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_everything_without_scrolling_sideways(
+    opened: Callable[..., Page], url: str, scheme: str
+) -> None:
+    page = opened(
+        url,
+        viewport={"width": 360, "height": 740},
+        is_mobile=True,
+        has_touch=True,
+        color_scheme=scheme,
+        device_scale_factor=2,
+    )
+    pick(page, 4)
+    say(page, "make red cube")
+    pick(page, 1)
+    say(page, "make blue cube")
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 360
+    first, second = (cards(page).nth(place).bounding_box() for place in (0, 1))
+    assert first is not None and second is not None
+    assert first["y"] == second["y"]
+    shot(page, f"phone-{scheme}-1")
+    page.get_by_role("button", name="Filters").click()
+    shot(page, f"phone-{scheme}-2-filters")
+    page.get_by_role("button", name="Close the filters").click()
+    page.locator("[data-act=info]").first.click()
+    shot(page, f"phone-{scheme}-3-details")
+
+
+def test_the_keyboard_alone_is_enough(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    settled(page)
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.type("make red cube")
+    page.keyboard.press("Enter")
+    expect(page.locator("#told")).to_have_text("the 24 nearest")
+    cards(page).first.locator(".use").focus()
+    page.keyboard.press("ArrowRight")
+    expect(cards(page).nth(1).locator(".use")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#heading")).to_have_text("Pictures like this one")
+    page.get_by_role("button", name="Filters").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name="Filters")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Filters")).to_have_count(0)
+
+
+def test_everything_that_can_be_operated_has_a_name(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    pick(page, 3)
+    say(page, "make red cube")
+    page.locator("[data-act=less]").first.click()
+    settled(page)
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, input, a, img, dialog")]
+            .filter((one) => one.offsetParent && one.type !== "file")
+            .filter((one) => !(one.getAttribute("aria-label") || one.getAttribute("aria-labelledby")
+              || one.labels?.length || one.textContent.trim() || one.hasAttribute("alt")))
+            .map((one) => one.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_text_stands_out_from_its_ground(scheme: int) -> None:
+    style = page_files()["style.css"][0].decode()
+    block = re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)[scheme]
+    colour = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
+    grounds = ("ground", "surface", "raised", "tint")
+    pairs = [(text, ground) for text in ("ink", "soft", "accent", "warm", "bad") for ground in grounds]
+    for text, ground in [*pairs, ("on-accent", "accent")]:
+        if text in ("warm", "bad") and ground == "tint":
+            continue  # they never stand on it
+        one, other = sorted((luminance(colour[text]), luminance(colour[ground])))
+        assert (other + 0.05) / (one + 0.05) >= 4.5, f"{text} on {ground}"
+
+
+def test_a_long_catalogue_never_fills_the_page(opened: Callable[..., Page], tmp_path: Path) -> None:
+    random = np.random.Generator(np.random.PCG64(0))
+    vectors = random.standard_normal((2_000, 8)).astype(np.float32)
+    items = [Item(f"i{number:04d}", embedding=vector) for number, vector in enumerate(vectors)]
+    Catalogue.from_embeddings(items, tmp_path / "catalogue")
+    with served.running(make_app(ServeConfig(str(tmp_path / "catalogue"), hosts=("*",)), Keys())) as url:
+        page = opened(url)
+        settled(page)
+        expect(page.locator("#told")).to_have_text("2,000 pictures")
+        most = 0
+        seen: set[str] = set()
+        for _ in range(80):
+            names = ids(page)
+            most, seen = max(most, len(names)), seen | set(names)
+            if len(seen) == 2_000:
+                break
+            if len(names) >= 960:
+                page.get_by_role("button", name="Show more").click()
+            page.evaluate("scrollTo(0, document.body.scrollHeight)")
+            page.wait_for_timeout(60)
+        assert len(seen) == 2_000
+        assert most <= 1_008
+
+
+def test_an_empty_catalogue_says_so(opened: Callable[..., Page], tmp_path: Path) -> None:
+    made = Catalogue.from_embeddings([Item("a", embedding=np.ones(4))], tmp_path / "catalogue")
+    made.delete(["a"])
+    with served.running(make_app(ServeConfig(str(tmp_path / "catalogue"), hosts=("*",)), Keys())) as url:
+        page = opened(url)
+        expect(page.locator("#state")).to_contain_text("This catalogue is empty")
