@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from itma.data.images import MemoryPictures, Pictures
-from itma.data.triplets import Protocol, Rows, Split, Task, Triplets
+from itma.data.triplets import Draw, Protocol, Rows, Split, Task, Triplets
 from itma.data.worlds.shapes.sample import Dice
 from itma.data.worlds.wardrobe import disk, grammar
 from itma.data.worlds.wardrobe.config import SHOP, SPLITS, WardrobeConfig, check_split
@@ -182,19 +182,29 @@ class Writing:
 def table(split: WardrobeSplit, pictures: Pictures, mistakes: float) -> Triplets:
     """A split as triplets over its pictures.
 
-    In training, sentences are written anew for every sample. Otherwise the rows stand there twice: first asked with
-    the request, then with the two captions and "and" between them.
+    In training each query is one row, whose sentence is written anew for every sample. Otherwise the rows stand there
+    twice: first asked with the request, then with the two captions and "and" between them.
     """
     joined = [" and ".join(pair) for pair in split.captions]
+    if split.name == "train":
+        feedback = [pair[number % 2] for number, pair in enumerate(zip(split.requests, joined, strict=True))]
+        writing = Writing(split.products, mistakes)
+        return _table(split, pictures, 1, feedback, writing)
+    return _table(split, pictures, 2, [*split.requests, *joined])
+
+
+def _table(
+    split: WardrobeSplit, pictures: Pictures, times: int, feedback: Sequence[str], draw: Draw | None = None
+) -> Triplets:
     return Triplets(
         name=f"wardrobe/{split.name}",
         pictures=pictures,
         labels=split.labels,
-        references=np.concatenate([split.references] * 2),
-        targets=np.concatenate([split.targets] * 2),
-        feedback=[*split.requests, *joined],
-        kinds=[*split.kinds, *split.kinds],
-        draw=Writing(split.products, mistakes) if split.name == "train" else None,
+        references=np.concatenate([split.references] * times),
+        targets=np.concatenate([split.targets] * times),
+        feedback=feedback,
+        kinds=list(split.kinds) * times,
+        draw=draw,
     )
 
 
