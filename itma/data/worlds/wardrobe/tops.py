@@ -29,7 +29,7 @@ from itma.data.worlds.wardrobe.paths import (
 from itma.data.worlds.wardrobe.products import Product
 
 _TOP_LENGTHS = {"cropped": 0.84, "regular": 1.16, "long": 1.55}
-_DRESS_LENGTHS = {"short": 1.26, "knee-length": 1.68, "long": 2.28}
+_DRESS_LENGTHS = {"short": 1.4, "knee-length": 1.78, "long": 2.28}
 _CHEST = {"slim": 0.37, "regular": 0.44, "loose": 0.55}
 _WAIST = {"slim": 0.31, "regular": 0.42, "loose": 0.57}
 _HEM = {"slim": 0.35, "regular": 0.45, "loose": 0.63}
