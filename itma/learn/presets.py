@@ -69,8 +69,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "wardrobe": Preset(
         "the wardrobe world: pictures of 96×96, some minutes of training on two CPU cores",
-        RetrieverConfig(trunk=TrunkConfig(levels=(2, 3)), preprocess=Preprocess(height=96, width=96)),
-        TrainConfig(steps=600, learning_rate=3e-3, evaluate_every=100),
+        RetrieverConfig(preprocess=Preprocess(height=96, width=96)),
+        TrainConfig(steps=700, learning_rate=3e-3, evaluate_every=100),
         "demo",
     ),
     "wardrobe-hour": Preset(

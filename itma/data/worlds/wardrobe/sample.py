@@ -1,7 +1,10 @@
 """Draws the products and the queries of a split: pure Python, the same everywhere for the same seed."""
 
+from collections.abc import Callable
+from itertools import combinations
+
 from itma.data.worlds.shapes.sample import Dice
-from itma.data.worlds.wardrobe.config import WardrobeConfig, colours
+from itma.data.worlds.wardrobe.config import SHOP, WardrobeConfig, colours
 from itma.data.worlds.wardrobe.products import (
     CATEGORIES,
     CHOICES,
@@ -32,13 +35,16 @@ _PLAIN = 0.4
 _NO_EXTRA = 0.5
 """Share of products without a trim, a fastening or a print, each by itself."""
 _TRIES = 60
+_CANDIDATES = 8
+"""Products that are drawn for each one of a shop."""
 
 
 def families(config: WardrobeConfig, split: str) -> list[Product]:
     """The products of a split: family after family, the first of each family the one that the others vary."""
     dice = Dice(f"wardrobe/{config.seed}/{split}/products")
     order = dice.shuffled([CATEGORIES[index % len(CATEGORIES)] for index in range(config.families(split))])
-    return [product for category in order for product in _family(dice, config, split, category)]
+    spread = _Spread() if split == SHOP else None
+    return [product for category in order for product in _family(dice, config, split, category, spread)]
 
 
 def pairs(config: WardrobeConfig, split: str, products: list[Product]) -> list[tuple[int, int]]:
@@ -71,13 +77,36 @@ def _answerable(one: Product, other: Product) -> bool:
     return 1 <= len(apart) <= MOST_DIFFERENCES
 
 
-def _family(dice: Dice, config: WardrobeConfig, split: str, category: str) -> list[Product]:
-    base = _drawn(dice, split, category)
+class _Spread:
+    """Sees to it that a shop has something for everybody: as many combinations as possible of a colour with two other
+    attributes' values in one category."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, ...]] = set()
+
+    def best(self, candidates: list[Product]) -> Product:
+        """The candidate with the most combinations that no product had yet."""
+        chosen = max(candidates, key=lambda product: len(self._combinations(product) - self._seen))
+        self._seen |= self._combinations(chosen)
+        return chosen
+
+    def _combinations(self, product: Product) -> set[tuple[str, ...]]:
+        values = [f"{name} {value}" for name, value in product.attributes.items() if name not in ("category", "colour")]
+        return {(product.category, product.colour, *pair) for pair in combinations(values, 2)}
+
+
+def _family(
+    dice: Dice, config: WardrobeConfig, split: str, category: str, spread: _Spread | None
+) -> list[Product]:
+    def chosen(draw: Callable[[], Product]) -> Product:
+        return draw() if spread is None else spread.best([draw() for _ in range(_CANDIDATES)])
+
+    base = chosen(lambda: _drawn(dice, split, category))
     found = {base: None}
     for _ in range(_TRIES * config.members):
         if len(found) == config.members:
             break
-        found.setdefault(_varied(dice, split, base))
+        found.setdefault(chosen(lambda: _varied(dice, split, base)))
     missing = config.members - len(found)
     return [*found, *([base] * missing)]
 
