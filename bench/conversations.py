@@ -148,7 +148,9 @@ def told(plays: Sequence[Sequence[Step]]) -> str:
     """The counts, and which attributes the last answers lack."""
     first = sum(steps[-1].fitting[0] for steps in plays)
     among = sum(any(steps[-1].fitting) for steps in plays)
-    lines = [f"{first} of {len(plays)} conversations end at a fitting product; {among} have one in the first {TOP} hits"]
+    lines = [
+        f"{first} of {len(plays)} conversations end at a fitting product; {among} have one in the first {TOP} hits"
+    ]
     for place in range(len(plays[0])):
         right = sum(steps[place].fitting[0] for steps in plays)
         nothing = sum(not steps[place].possible for steps in plays)

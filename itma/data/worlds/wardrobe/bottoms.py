@@ -77,10 +77,17 @@ def legs(product: Product, look: Look) -> list[Part]:
         if product.trim == "side stripe":
             edge = path(
                 ((_WAIST - 0.03, 0.03), (_WAIST + 0.01, 0.14), (hip - 0.035, 0.25), (hip - 0.035, 0.38)),
-                ((hip - 0.035, 0.38), (outside - 0.01, knee - 0.1), (outer - 0.03, knee + 0.2 * (length - knee)), (outer - 0.035, length)),
+                (
+                    (hip - 0.035, 0.38),
+                    (outside - 0.01, knee - 0.1),
+                    (outer - 0.03, knee + 0.2 * (length - knee)),
+                    (outer - 0.035, length),
+                ),
             )
             line = polygon(edge)
-            parts.append(Part([], cloth="accent", lines=[line if sign > 0 else flipped(line)], thickness=0.06, relief=0.3))
+            parts.append(
+                Part([], cloth="accent", lines=[line if sign > 0 else flipped(line)], thickness=0.06, relief=0.3)
+            )
     if product.trim == "pocket":
         parts += pockets(0.24, 0.52 if not short else 0.3, flap=True, width=0.2)
     slant = polygon(bezier((_WAIST - 0.1, 0.08), (_WAIST - 0.08, 0.18), (_WAIST - 0.02, 0.22), (hip - 0.02, 0.25)))
@@ -100,7 +107,11 @@ def _waistband(product: Product, half: float) -> list[Part]:
     button = buttons(0.035, 0.036, large=True)[:2] if product.category != "skirt" else []
     for part in button:
         part.outlines = part.outlines[:1]
-    return [Part([box_band(half)], relief=0.7, shade=1.03), seam([polygon(wave((-half - 0.012, 0.08), (half + 0.012, 0.08), 0.5, 0.02))]), *button]
+    return [
+        Part([box_band(half)], relief=0.7, shade=1.03),
+        seam([polygon(wave((-half - 0.012, 0.08), (half + 0.012, 0.08), 0.5, 0.02))]),
+        *button,
+    ]
 
 
 def box_band(half: float):  # type: ignore[no-untyped-def]

@@ -77,9 +77,7 @@ def hem_trim(trim: str | None, half: float, length: float, look: Look) -> list[P
         for row, (rise, deep) in enumerate(((0.17, 0.13), (0.06, 0.14))):
             w = half * (1 - 0.35 * (rise / length)) + 0.045
             upper = wave((-w + 0.03, length - rise), (w - 0.03, length - rise), 0.5, 0.045)
-            lower = wave(
-                (-w, length - rise + deep), (w, length - rise + deep), 3.5 + 4 * half, 0.026, look.folds[row]
-            )
+            lower = wave((-w, length - rise + deep), (w, length - rise + deep), 3.5 + 4 * half, 0.026, look.folds[row])
             lower = [(x, y + 0.045 * (1 - (x / w) ** 2)) for x, y in lower]
             parts.append(Part([polygon([*upper, *reversed(lower)])], relief=1.3, rib=0.0, folds=1.6, shade=1.02))
             parts.append(seam([polygon(upper)]))

@@ -33,7 +33,9 @@ from itma.errors import DataError, ItmaError
 from itma.files import new_folder
 
 IMAGES, PRODUCTS, QUERIES, CONFIG = "images", "products.csv", "queries.jsonl", "wardrobe.json"
-FASHIONIQ_CATEGORY = {category: {"T-shirt": "toptee", "jumper": "toptee"}.get(category, category) for category in CATEGORIES}
+FASHIONIQ_CATEGORY = {
+    category: {"T-shirt": "toptee", "jumper": "toptee"}.get(category, category) for category in CATEGORIES
+}
 """Category → the one that its pictures and queries belong to in FashionIQ's layout."""
 FASHIONIQ_SPLIT = {"train": "train", "test": "val"}
 _QUALITY = 92

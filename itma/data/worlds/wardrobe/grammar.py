@@ -146,4 +146,3 @@ def _plural(text: str) -> str:
     for one, other in _TO_PLURAL:
         text = re.sub(one, other, text)
     return text
-

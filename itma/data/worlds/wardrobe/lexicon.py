@@ -324,7 +324,8 @@ _MORE = {
         ("is simpler", "is less busy", "is more simple", "has less going on"), ("is less fun", "has less pattern")
     ),
     "casual": Phrases(
-        ("is more casual", "is less formal", "is more sporty", "is less elegant"), ("is not so formal", "is more sporty and casual")
+        ("is more casual", "is less formal", "is more sporty", "is less elegant"),
+        ("is not so formal", "is more sporty and casual"),
     ),
     "formal": Phrases(
         ("is more formal", "is less casual", "is more elegant", "is more classic", "is dressier"),
@@ -336,7 +337,10 @@ _MORE = {
     "darker": Phrases(("is darker", "has a darker colour", "is a darker shade"), ("comes in a darker shade",)),
     "lighter": Phrases(("is lighter", "has a lighter colour", "is a lighter shade"), ("comes in a lighter shade",)),
     "warmer": Phrases(("is warmer", "covers more", "shows less skin"), ("covers the arms more",)),
-    "summery": Phrases(("is more for the summer", "is more summery", "shows more skin", "covers less"), ("is for summer", "covers the arms less")),
+    "summery": Phrases(
+        ("is more for the summer", "is more summery", "shows more skin", "covers less"),
+        ("is for summer", "covers the arms less"),
+    ),
 }
 
 

@@ -113,5 +113,9 @@ def wave(left: Point, right: Point, waves: float, height: float, phase: float = 
     """A wavy line between two points."""
     t = np.linspace(0, 1, 48)
     x = left[0] + t * (right[0] - left[0])
-    y = left[1] + t * (right[1] - left[1]) + height * np.sin(2 * math.pi * waves * t + phase) * np.sin(math.pi * t) ** 0.3
+    y = (
+        left[1]
+        + t * (right[1] - left[1])
+        + height * np.sin(2 * math.pi * waves * t + phase) * np.sin(math.pi * t) ** 0.3
+    )
     return [(float(a), float(b)) for a, b in zip(x, y, strict=True)]

@@ -58,7 +58,7 @@ def pairs(config: WardrobeConfig, split: str, products: list[Product]) -> list[t
             for other in range(first, first + config.members)
             if other != reference and _answerable(product, products[other])
         ]
-        near.sort(key=lambda other: len(differences(product, products[other])) * dice.random())  # noqa: B023 - at once
+        near.sort(key=lambda other: len(differences(product, products[other])) * dice.random())
         found += [(reference, other) for other in near[: config.queries]]
     return found
 
@@ -79,7 +79,8 @@ def _answerable(one: Product, other: Product) -> bool:
 
 class _Spread:
     """Sees to it that a shop has something for everybody: as many combinations as possible of a colour with two other
-    attributes' values in one category."""
+    attributes' values in one category.
+    """
 
     def __init__(self) -> None:
         self._seen: set[tuple[str, ...]] = set()
@@ -95,9 +96,7 @@ class _Spread:
         return {(product.category, product.colour, *pair) for pair in combinations(values, 2)}
 
 
-def _family(
-    dice: Dice, config: WardrobeConfig, split: str, category: str, spread: _Spread | None
-) -> list[Product]:
+def _family(dice: Dice, config: WardrobeConfig, split: str, category: str, spread: _Spread | None) -> list[Product]:
     def chosen(draw: Callable[[], Product]) -> Product:
         return draw() if spread is None else spread.best([draw() for _ in range(_CANDIDATES)])
 

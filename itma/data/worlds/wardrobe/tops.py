@@ -93,13 +93,17 @@ class Body:
             end = (self.hem, self.length - (0.11 if self.product.category == "shirt" else 0.0))
             middle = 0.5 * (self.armpit + self.length)
             down = bezier(armpit, (self.waist, middle - 0.1), (self.waist, middle + 0.1), end)
-            bottom = bezier(end, (0.7 * self.hem, self.length + 0.03), (0.4 * self.hem, self.length + 0.04), (0, self.length + 0.02))
+            bottom = bezier(
+                end, (0.7 * self.hem, self.length + 0.03), (0.4 * self.hem, self.length + 0.04), (0, self.length + 0.02)
+            )
         return [*self.neckline(), shoulder, *side, *down, *bottom]
 
     def side_at(self, y: float) -> float:
         """About how wide half of the body is at a height."""
         if self.product.category == "dress" and y > DRESS_WAIST:
-            return self.waist + (self.hem - self.waist) * min(1.0, (y - DRESS_WAIST) / (self.length - DRESS_WAIST)) ** 0.8
+            return (
+                self.waist + (self.hem - self.waist) * min(1.0, (y - DRESS_WAIST) / (self.length - DRESS_WAIST)) ** 0.8
+            )
         return self.waist if y > 0.6 else self.chest
 
 
@@ -138,13 +142,23 @@ def _behind(body: Body) -> list[Part]:
             ((0, -0.3), (0.2, -0.31), (0.31, -0.16), (0.29, 0.02)),
             ((0.29, 0.02), (0.26, 0.12), (0.2, 0.16), (0, 0.17)),
         )
-        inner = path(((0, -0.22), (0.13, -0.22), (0.2, -0.1), (0.18, 0.1)), ((0.18, 0.1), (0.12, 0.2), (0.06, 0.22), (0, 0.22)))
+        inner = path(
+            ((0, -0.22), (0.13, -0.22), (0.2, -0.1), (0.18, 0.1)), ((0.18, 0.1), (0.12, 0.2), (0.06, 0.22), (0, 0.22))
+        )
         parts += [Part([mirrored(hood)], relief=1.3), Part([mirrored(inner)], cloth="inside", relief=-0.6, shade=0.8)]
     elif neckline in ("collar", "band"):
         back = bezier((-n, -0.05), (-0.6 * n, -0.09), (0.6 * n, -0.09), (n, -0.05))
-    parts.append(Part([polygon([*back, *reversed(body.neckline()), *((-x, y) for x, y in body.neckline())])], cloth="inside", relief=0))
+    parts.append(
+        Part(
+            [polygon([*back, *reversed(body.neckline()), *((-x, y) for x, y in body.neckline())])],
+            cloth="inside",
+            relief=0,
+        )
+    )
     if neckline not in ("hood",) and body.product.category != "dress":  # the label in the neck
-        parts.append(Part([polygon([(-0.03, 0.055), (0.03, 0.055), (0.03, 0.085), (-0.03, 0.085)])], cloth="button", relief=0))
+        parts.append(
+            Part([polygon([(-0.03, 0.055), (0.03, 0.055), (0.03, 0.085), (-0.03, 0.085)])], cloth="button", relief=0)
+        )
     return [part for part in parts if d > 0.06 or part.cloth != "button"]
 
 
@@ -170,7 +184,12 @@ def _sleeve(body: Body, look: Look, side: int, sign: int) -> list[Part]:
     reach = length * (0.96 if product.sleeves == "long" else 0.9)
     puff = 0.035 if product.category in ("jacket", "jumper") else 0.02
     outer = path(
-        (shoulder, (shoulder[0] + 0.06, shoulder[1] + 0.03), at(0.25 * reach, wide + 0.055), at(0.5 * reach, wide + puff)),
+        (
+            shoulder,
+            (shoulder[0] + 0.06, shoulder[1] + 0.03),
+            at(0.25 * reach, wide + 0.055),
+            at(0.5 * reach, wide + puff),
+        ),
         (at(0.5 * reach, wide + puff), at(0.7 * reach, wide + puff), at(0.85 * reach, wide), at(reach, wide)),
     )
     inner = path(
@@ -192,7 +211,12 @@ def _sleeve(body: Body, look: Look, side: int, sign: int) -> list[Part]:
              rib=0.1 if product.category == "jumper" else 0.0)
     ]  # fmt: skip
     cuff = 0.085 if product.category in ("shirt", "jumper", "jacket") else 0.05
-    strip = [at(reach - cuff, wide + 0.004), at(reach, wide + 0.004), at(reach, -wide - 0.004), at(reach - cuff, -wide - 0.004)]
+    strip = [
+        at(reach - cuff, wide + 0.004),
+        at(reach, wide + 0.004),
+        at(reach, -wide - 0.004),
+        at(reach - cuff, -wide - 0.004),
+    ]
     if product.trim == "contrast":
         parts.append(Part(placed(strip), cloth="accent", origin=origin, angle=turn, relief=0.8))
     elif product.category == "jumper":
@@ -213,10 +237,28 @@ def _edges(body: Body, look: Look) -> list[Part]:
         if product.trim == "belt":
             parts += belt(body.waist, DRESS_WAIST)
         else:
-            parts.append(seam([polygon(bezier((-body.waist, DRESS_WAIST), (-0.1, DRESS_WAIST + 0.03), (0.1, DRESS_WAIST + 0.03), (body.waist, DRESS_WAIST)))]))
+            parts.append(
+                seam(
+                    [
+                        polygon(
+                            bezier(
+                                (-body.waist, DRESS_WAIST),
+                                (-0.1, DRESS_WAIST + 0.03),
+                                (0.1, DRESS_WAIST + 0.03),
+                                (body.waist, DRESS_WAIST),
+                            )
+                        )
+                    ]
+                )
+            )
         parts += hem_trim(product.trim, hem, body.length, look)
     elif product.category in ("jumper", "jacket"):
-        line = bezier((-hem, body.length - 0.1), (-0.4 * hem, body.length - 0.06), (0.4 * hem, body.length - 0.06), (hem, body.length - 0.1))
+        line = bezier(
+            (-hem, body.length - 0.1),
+            (-0.4 * hem, body.length - 0.06),
+            (0.4 * hem, body.length - 0.06),
+            (hem, body.length - 0.1),
+        )
         strip = band(line, 0.105)
         if contrast or product.category == "jumper":
             parts.append(Part([strip], cloth="accent" if contrast else "main", rib=1.0, relief=0.9, shade=0.97))
@@ -225,7 +267,12 @@ def _edges(body: Body, look: Look) -> list[Part]:
         if product.category == "jacket" and product.trim == "belt":
             parts += belt(body.waist + 0.02, min(0.82, body.length - 0.2))
     elif product.category == "T-shirt":
-        line = bezier((-hem, body.length - 0.06), (-0.4 * hem, body.length - 0.02), (0.4 * hem, body.length - 0.02), (hem, body.length - 0.06))
+        line = bezier(
+            (-hem, body.length - 0.06),
+            (-0.4 * hem, body.length - 0.02),
+            (0.4 * hem, body.length - 0.02),
+            (hem, body.length - 0.06),
+        )
         parts.append(Part([band(line, 0.06)], cloth="accent", relief=0.6) if contrast else seam([polygon(line)]))
     if product.neckline in ("round", "V", "square"):
         line = [*((-x, y) for x, y in reversed(body.neckline())), *body.neckline()]
@@ -234,7 +281,11 @@ def _edges(body: Body, look: Look) -> list[Part]:
         rib = 0.8 if product.category == "jumper" else 0.0
         parts.append(Part([], cloth=cloth, lines=[polygon(line)], thickness=thick, rib=rib, relief=0.5, shade=0.95))
     if body.sleeveless and contrast:
-        edge = polygon(bezier((body.shoulder, 0.1), (body.shoulder * 0.72, 0.22), (body.chest * 0.8, 0.36), (body.chest, body.armpit)))
+        edge = polygon(
+            bezier(
+                (body.shoulder, 0.1), (body.shoulder * 0.72, 0.22), (body.chest * 0.8, 0.36), (body.chest, body.armpit)
+            )
+        )
         parts.append(Part([], cloth="accent", lines=[edge, flipped(edge)], thickness=0.045, relief=0.5))
     return parts
 
@@ -250,14 +301,26 @@ def _front(body: Body) -> list[Part]:
             parts += zipper(begin, until, whole=product.category != "dress")
         else:
             last = min(bottom, 1.05) if product.category == "dress" else bottom
-            parts.append(seam([polygon([(-0.042, begin), (-0.042, body.length)]), polygon([(0.042, begin), (0.042, body.length)])]))
+            parts.append(
+                seam(
+                    [polygon([(-0.042, begin), (-0.042, body.length)]), polygon([(0.042, begin), (0.042, body.length)])]
+                )
+            )
             if product.trim == "contrast" and product.category == "shirt":
-                parts.append(Part([polygon([(-0.04, begin), (0.04, begin), (0.04, body.length), (-0.04, body.length)])], cloth="accent", relief=0.3))
+                parts.append(
+                    Part(
+                        [polygon([(-0.04, begin), (0.04, begin), (0.04, body.length), (-0.04, body.length)])],
+                        cloth="accent",
+                        relief=0.3,
+                    )
+                )
             parts += buttons(begin + 0.06, last - 0.04, large=product.category != "shirt")
     if product.trim == "pocket":
         low = product.category == "jacket"
-        parts += pockets(0.5 * body.side_at(0.8) + 0.03, max(0.56, body.length - 0.36), flap=True) if low else pockets(
-            -0.21, 0.36, flap=False, both=False
+        parts += (
+            pockets(0.5 * body.side_at(0.8) + 0.03, max(0.56, body.length - 0.36), flap=True)
+            if low
+            else pockets(-0.21, 0.36, flap=False, both=False)
         )
     middle = (0.0, 0.5)
     if product.print == "logo":
@@ -279,20 +342,61 @@ def _collar(body: Body) -> list[Part]:
     if product.neckline == "high":
         rib = 0.9 if product.category == "jumper" else 0.0
         tall = -0.19 if product.category in ("jumper", "jacket") else -0.12
-        half = path(((0, tall + 0.03), (0.7 * n, tall + 0.03), (n, tall + 0.02), (0.98 * n, tall)), ((0.98 * n, tall), (n + 0.01, -0.03), (n + 0.015, 0.0), (n + 0.03, 0.03)), ((n + 0.03, 0.03), (0.7 * n, 0.08), (0.4 * n, 0.09), (0, 0.09)))
-        hole = polygon([*bezier((-0.97 * n, tall), (-0.6 * n, tall - 0.035), (0.6 * n, tall - 0.035), (0.97 * n, tall)), *bezier((0.97 * n, tall), (0.6 * n, tall + 0.04), (-0.6 * n, tall + 0.04), (-0.97 * n, tall))])
+        half = path(
+            ((0, tall + 0.03), (0.7 * n, tall + 0.03), (n, tall + 0.02), (0.98 * n, tall)),
+            ((0.98 * n, tall), (n + 0.01, -0.03), (n + 0.015, 0.0), (n + 0.03, 0.03)),
+            ((n + 0.03, 0.03), (0.7 * n, 0.08), (0.4 * n, 0.09), (0, 0.09)),
+        )
+        hole = polygon(
+            [
+                *bezier((-0.97 * n, tall), (-0.6 * n, tall - 0.035), (0.6 * n, tall - 0.035), (0.97 * n, tall)),
+                *bezier((0.97 * n, tall), (0.6 * n, tall + 0.04), (-0.6 * n, tall + 0.04), (-0.97 * n, tall)),
+            ]
+        )
         parts = [Part([mirrored(half)], cloth=cloth, rib=rib, relief=1.1), Part([hole], cloth="inside", relief=0)]
         if product.fastening == "zip" and product.category != "dress":
             parts += zipper(tall + 0.04, 0.09, whole=False)
         return parts
     if product.neckline == "band":
-        half = path(((0, 0.09), (0.7 * n, 0.07), (n, 0.0), (n, -0.06)), ((n, -0.06), (n + 0.04, 0.0)), ((n + 0.04, 0.0), (n + 0.02, 0.1), (0.6 * n, 0.155), (0, 0.165)))
+        half = path(
+            ((0, 0.09), (0.7 * n, 0.07), (n, 0.0), (n, -0.06)),
+            ((n, -0.06), (n + 0.04, 0.0)),
+            ((n + 0.04, 0.0), (n + 0.02, 0.1), (0.6 * n, 0.155), (0, 0.165)),
+        )
         return [Part([mirrored(half)], cloth=cloth, relief=0.7)]
     if product.neckline == "collar" and product.category == "jacket":
         d = body.opening
-        leaf = polygon([(0.0, d + 0.03), (n * 0.5, 0.28), (n * 0.92, -0.07), (n + 0.06, -0.03), (n + 0.11, 0.12), (n + 0.03, 0.2), (n + 0.1, 0.24), (0.16, 0.42)])
-        return [Part([leaf], cloth=cloth, relief=1.0), Part([flipped(leaf)], cloth=cloth, relief=1.0), seam([polygon([(n + 0.03, 0.2), (0.5 * n + 0.02, 0.24)]), polygon([(-n - 0.03, 0.2), (-0.5 * n - 0.02, 0.24)])])]
+        leaf = polygon(
+            [
+                (0.0, d + 0.03),
+                (n * 0.5, 0.28),
+                (n * 0.92, -0.07),
+                (n + 0.06, -0.03),
+                (n + 0.11, 0.12),
+                (n + 0.03, 0.2),
+                (n + 0.1, 0.24),
+                (0.16, 0.42),
+            ]
+        )
+        return [
+            Part([leaf], cloth=cloth, relief=1.0),
+            Part([flipped(leaf)], cloth=cloth, relief=1.0),
+            seam(
+                [
+                    polygon([(n + 0.03, 0.2), (0.5 * n + 0.02, 0.24)]),
+                    polygon([(-n - 0.03, 0.2), (-0.5 * n - 0.02, 0.24)]),
+                ]
+            ),
+        ]
     if product.neckline == "collar":
-        leaf = polygon([(0.0, 0.115), *bezier((0.0, 0.115), (0.09, 0.06), (0.13, 0.0), (n - 0.01, -0.075)), (n + 0.05, 0.02), (0.19, 0.25), (0.03, 0.15)])
+        leaf = polygon(
+            [
+                (0.0, 0.115),
+                *bezier((0.0, 0.115), (0.09, 0.06), (0.13, 0.0), (n - 0.01, -0.075)),
+                (n + 0.05, 0.02),
+                (0.19, 0.25),
+                (0.03, 0.15),
+            ]
+        )
         return [Part([leaf], cloth=cloth, relief=1.1), Part([flipped(leaf)], cloth=cloth, relief=1.1)]
     return []

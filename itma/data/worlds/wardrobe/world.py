@@ -219,7 +219,10 @@ def asked(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
     count = len(triplets) // 2
     rows = np.arange(len(triplets))
     what = "gallery = all pictures of the split; any picture of a product equal to the target counts; the reference is removed"
-    ways = {"requests": ("one request each", rows[:count]), "captions": ("two captions each, joined by 'and'", rows[count:])}
+    ways = {
+        "requests": ("one request each", rows[:count]),
+        "captions": ("two captions each, joined by 'and'", rows[count:]),
+    }
     wording = "in forms and phrases that were kept from the training"
     if known is not None:
         triplets = Triplets(
@@ -271,7 +274,9 @@ def _make(config: WardrobeConfig, name: str) -> WardrobeSplit:
         wording = "test" if name == "test" else "train"
         pair, request = grammar.captions(one, other, dice, wording), grammar.request(one, other, dice, wording)
         if name == "train":
-            spoiled = [grammar.mistaken(text, dice) if dice.random() < config.mistakes else text for text in (*pair, request)]
+            spoiled = [
+                grammar.mistaken(text, dice) if dice.random() < config.mistakes else text for text in (*pair, request)
+            ]
             pair, request = (spoiled[0], spoiled[1]), spoiled[2]
         captions.append(pair)
         requests.append(request)
