@@ -1,13 +1,15 @@
-"""How many three-step conversations end at a fitting product: `python bench/conversations.py --run RUN --catalogue DIR`.
+"""How many conversations end at a fitting product: `python bench/conversations.py --shop DIR --catalogue CATALOGUE`.
 
 Each conversation of `conversations.jsonl` starts at a product and goes on in three sentences, in words that were not
-taken from the grammar of the wardrobe world. The first search starts at a picture of the start, the best hit becomes the
-next reference, and what was a reference once is left out of later answers. After the last sentence the hit has to have
-every attribute that was asked for, and to be of the same category.
+taken from the grammar of the wardrobe world. The first search starts at a picture of the start, the best hit becomes
+the next reference, and what was a reference once is left out of later answers. After the last sentence the hit has to
+have every attribute that was asked for, and to be of the same category.
 
-The catalogue is what `itma index RUN shop/images CATALOGUE` made of the world's own shop (itma generate wardrobe FOLDER);
-its products' attributes are read from products.csv beside those pictures. `report.html` shows the conversations that
-failed; `--model-free` answers from the attributes themselves instead, to see that the script counts right.
+    itma generate wardrobe world --size shop
+    itma index RUN world/shop/images CATALOGUE
+    python bench/conversations.py --shop world/shop --catalogue CATALOGUE --report failures.html
+
+`--model-free` answers from the attributes themselves instead of a model, to see that the script counts right.
 """
 
 import argparse
@@ -139,8 +141,8 @@ def report(path: Path, plays: Sequence[Sequence[Step]], products: Mapping[str, P
 def _cell(identity: str, products: Mapping[str, Product], pictures: str, kind: str) -> str:
     where = f"{pictures}/{identity}.jpg"
     return (
-        f"<figure class={kind}><img src='{html.escape(where)}' alt=''><figcaption>{html.escape(str(products[identity]))}"
-        "</figcaption></figure>"
+        f"<figure class={kind}><img src='{html.escape(where)}' alt=''>"
+        f"<figcaption>{html.escape(str(products[identity]))}</figcaption></figure>"
     )
 
 

@@ -1,9 +1,9 @@
 """The wardrobe world: pictures of clothes as a shop shows them, and sentences that ask for other ones.
 
 Eight categories of clothes in sixteen colours, with patterns, sleeves, lengths, necklines, fits, fastenings, trims and
-prints, all drawn here; feedback as people write it in FashionIQ (Wu et al., arXiv:1905.12794), from a grammar. Train and
-test hold different combinations of category and colour (`HELD_OUT`), and the test asks in forms and phrases that were
-never trained on.
+prints, all drawn here; feedback as people write it in FashionIQ (Wu et al., arXiv:1905.12794), from a grammar. Train
+and test hold different combinations of category and colour (`HELD_OUT`), and the test asks in forms and phrases that
+were never trained on.
 
 >>> world = World(SIZES["tiny"])
 >>> world.split("test").requests[0]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from itma.data.worlds.wardrobe.look import Look
-from itma.data.worlds.wardrobe.paths import Part, band, box, disc, flipped, polygon, wave
+from itma.data.worlds.wardrobe.paths import Part, Point, band, box, disc, flipped, polygon, wave
 
 
 def seam(lines: list[np.ndarray]) -> Part:
@@ -93,17 +93,19 @@ def hem_trim(trim: str | None, half: float, length: float, look: Look) -> list[P
     return []
 
 
+_HEY: tuple[tuple[tuple[Point, Point], ...], ...] = (
+    (((0, 0), (0, 1)), ((1, 0), (1, 1)), ((0, 0.5), (1, 0.5))),
+    (((0, 0), (0, 1)), ((0, 0), (1, 0)), ((0, 0.5), (0.85, 0.5)), ((0, 1), (1, 1))),
+    (((0, 0), (0.5, 0.5)), ((1, 0), (0.5, 0.5)), ((0.5, 0.5), (0.5, 1))),
+)
+"""The strokes of three letters, in a square of side 1."""
+
+
 def letters(x: float, y: float) -> Part:
     """The word HEY in straight strokes."""
     w, h, gap = 0.15, 0.26, 0.055
     strokes = []
-    for index, word in enumerate(
-        (
-            [((0, 0), (0, 1)), ((1, 0), (1, 1)), ((0, 0.5), (1, 0.5))],
-            [((0, 0), (0, 1)), ((0, 0), (1, 0)), ((0, 0.5), (0.85, 0.5)), ((0, 1), (1, 1))],
-            [((0, 0), (0.5, 0.5)), ((1, 0), (0.5, 0.5)), ((0.5, 0.5), (0.5, 1))],
-        )
-    ):
+    for index, word in enumerate(_HEY):
         left = x - 1.5 * w - gap + index * (w + gap)
         for one, other in word:
             strokes.append(

@@ -154,7 +154,8 @@ def read_config(folder: str | Path) -> WardrobeConfig:
         return WardrobeConfig(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise DataError(
-            f"{str(folder)!r} is not a written wardrobe: {CONFIG} is missing; write one with: itma generate wardrobe FOLDER"
+            f"{str(folder)!r} is not a written wardrobe: {CONFIG} is missing; "
+            "write one with: itma generate wardrobe FOLDER"
         ) from error
     except (OSError, ValueError, TypeError, RecursionError, ItmaError) as error:
         raise DataError(f"{str(folder / CONFIG)!r} is damaged: {error}") from error

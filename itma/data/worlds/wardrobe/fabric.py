@@ -125,4 +125,4 @@ def _floral(ground: np.ndarray, light: bool, u: np.ndarray, v: np.ndarray, pixel
     colours = np.array(_FLOWERS[not light], dtype=np.float32) / 255
     image = _mixed(ground, green, leaf)
     image = image + petals[..., None] * (colours[(3 * shape[..., 4]).astype(np.int64) % 3] - image)
-    return image + centre[..., None] * (np.array((250, 196, 60), dtype=np.float32) / 255 - image)
+    return _mixed(image, np.array((250, 196, 60), dtype=np.float32) / 255, centre)

@@ -9,7 +9,8 @@ from itma.data.worlds.wardrobe.products import Product, differences
 
 CAPTIONS: dict[str, tuple[str, ...]] = {
     "train": (
-        "{is}", "{is}", "{is}", "it {is}", "the {noun} {is}", "this one {is}", "the other one {is}", "i want one that {is}",
+        "{is}", "{is}", "{is}", "it {is}", "the {noun} {is}", "this one {is}", "the other one {is}",
+        "i want one that {is}",
         "the same but it {is}", "it is the same {noun} but {is}", "same {kept} but {is}",
     ),
     "test": (
@@ -26,14 +27,17 @@ REQUESTS: dict[str, tuple[str, ...]] = {
         "is there one {with}?", "have you got the same {with}?", "i like this {noun}, could i see it {with}?",
         "something like this {with}", "same {kept}, {with}", "i love the {kept}, but i need it {with}",
         "{make}", "{make}, please", "please {make}", "could you {make}?", "keep the {kept}, {make}", "nice, now {make}",
-        "one that {is}", "i need a {noun} that {is}", "show me one that {is}", "the same but it {is}", "maybe one that {is}",
+        "one that {is}", "i need a {noun} that {is}", "show me one that {is}", "the same but it {is}",
+        "maybe one that {is}",
         "i am looking for one that {is}",
     ),
     "test": (
-        "do you have the same {noun} {with}?", "i need something like this, {with}", "i like it, could i get it {with}?",
+        "do you have the same {noun} {with}?", "i need something like this, {with}",
+        "i like it, could i get it {with}?",
         "can you show me this one {with}?", "nice {noun}, is there one {with}?", "i want the same {kept}, {with}",
         "i like the {kept}, please {make}", "now could you {make}?", "i would like it, {make}",
-        "have you got one that {is}?", "is there a {noun} like this that {is}?", "i am looking for the same, one that {is}",
+        "have you got one that {is}?", "is there a {noun} like this that {is}?",
+        "i am looking for the same, one that {is}",
     ),
 }  # fmt: skip
 """Split → forms of what a customer types."""
@@ -136,7 +140,8 @@ def _listed(said: Sequence[str], way: str, dice: Dice) -> str:
 
 _TO_PLURAL: tuple[tuple[str, str], ...] = (
     (r"\ba (trousers|shorts)\b", r"\1"), (r"\bit is\b", "they are"), (r"\bit (has|comes|is|doesn't)\b", r"they \1"),
-    (r"\bis there one\b", "are there ones"), (r"\bthis one\b", "these"), (r"\bthis\b", "these"), (r"\bone that\b", "ones that"),
+    (r"\bis there one\b", "are there ones"), (r"\bthis one\b", "these"), (r"\bthis\b", "these"),
+    (r"\bone that\b", "ones that"),
     (r"\bthe one\b", "the ones"), (r"\bis\b", "are"), (r"\bhas\b", "have"), (r"\bcomes\b", "come"),
     (r"\bdoesn't\b", "don't"), (r"\bgoes\b", "go"), (r"\bit\b", "them"),
 )  # fmt: skip

@@ -37,10 +37,11 @@ def _ways(are: str, with_: str, make: str) -> dict[str, Phrases]:
 
 
 _COLOUR = _ways(
-    "is {new}, is {new} in colour, comes in {new}, has a {new} colour, is {new} instead of {old}, is in {new}, "
-    "is {new} and not {old}, is more {new}, is more {new} than {old} | is not {old} but {new}, has {new} as the colour, is {new} rather than {old}",
-    "in {new}, in the colour {new}, in {new} instead of {old}, but {new}, not {old} but {new} | "
-    "in {new} rather than {old}, in {new} and not in {old}",
+    "is {new}, is {new} in colour, comes in {new}, has a {new} colour, is {new} instead of {old}, is in {new}, is "
+    "{new} and not {old}, is more {new}, is more {new} than {old} | is not {old} but {new}, has {new} as the "
+    "colour, is {new} rather than {old}",
+    "in {new}, in the colour {new}, in {new} instead of {old}, but {new}, not {old} but {new} | in {new} rather "
+    "than {old}, in {new} and not in {old}",
     "make it {new}, change the colour to {new}, turn it {new}, I want it {new} not {old}, I'd rather have {new} | "
     "change it to {new}, turn the colour from {old} to {new}",
 )
@@ -51,66 +52,73 @@ _CATEGORY = _ways(
 )
 _VALUES: dict[tuple[str, str], dict[str, Phrases]] = {
     ("pattern", "plain"): _ways(
-        "is plain, has no pattern, is one solid colour, is in just one colour, doesn't have a pattern, is plain without {oldpattern} "
-        "| has just one colour and no pattern, is not {oldadjective} but plain",
-        "without a pattern, in a plain colour, in one solid colour, without {oldpattern}, plain | "
-        "in just one colour, with no pattern on it",
-        "make it plain, take the pattern off, take the {oldpattern} away | leave the {oldpattern} off, take away the pattern",
+        "is plain, has no pattern, is one solid colour, is in just one colour, doesn't have a pattern, is plain "
+        "without {oldpattern} | has just one colour and no pattern, is not {oldadjective} but plain",
+        "without a pattern, in a plain colour, in one solid colour, without {oldpattern}, plain | in just one "
+        "colour, with no pattern on it",
+        "make it plain, take the pattern off, take the {oldpattern} away | leave the {oldpattern} off, take away "
+        "the pattern",
     ),
     ("pattern", "horizontal stripes"): _ways(
-        "has horizontal stripes, is striped horizontally, has stripes going across, has stripes from side to side, has a "
-        "horizontal stripe pattern | has stripes that go across, comes with horizontal stripes",
-        "with horizontal stripes, with stripes across, striped from side to side, in horizontal stripes | "
-        "with a pattern of horizontal stripes, with stripes that go from side to side",
-        "give it horizontal stripes, add stripes across, make it striped from side to side | "
-        "put horizontal stripes on it, make the stripes go across",
+        "has horizontal stripes, is striped horizontally, has stripes going across, has stripes from side to side, "
+        "has a horizontal stripe pattern | has stripes that go across, comes with horizontal stripes",
+        "with horizontal stripes, with stripes across, striped from side to side, in horizontal stripes | with a "
+        "pattern of horizontal stripes, with stripes that go from side to side",
+        "give it horizontal stripes, add stripes across, make it striped from side to side | put horizontal "
+        "stripes on it, make the stripes go across",
     ),
     ("pattern", "vertical stripes"): _ways(
-        "has vertical stripes, is striped vertically, has stripes going up and down, has stripes from top to bottom, has a "
-        "vertical stripe pattern | has stripes that go up and down, comes with vertical stripes",
-        "with vertical stripes, with stripes from top to bottom, striped up and down, in vertical stripes | "
-        "with a pattern of vertical stripes, with stripes that go from top to bottom",
-        "give it vertical stripes, add stripes up and down, make it striped from top to bottom | "
-        "put vertical stripes on it, make the stripes go up and down",
+        "has vertical stripes, is striped vertically, has stripes going up and down, has stripes from top to "
+        "bottom, has a vertical stripe pattern | has stripes that go up and down, comes with vertical stripes",
+        "with vertical stripes, with stripes from top to bottom, striped up and down, in vertical stripes | with a "
+        "pattern of vertical stripes, with stripes that go from top to bottom",
+        "give it vertical stripes, add stripes up and down, make it striped from top to bottom | put vertical "
+        "stripes on it, make the stripes go up and down",
     ),
     ("pattern", "dots"): _ways(
-        "has polka dots, has dots, is dotted, has a dotted pattern, has dots all over, is spotted, has spots "
-        "| comes with polka dots, has a pattern of dots",
-        "with dots, with polka dots, with a dotted pattern, in polka dots, with spots | "
-        "with dots all over, with a pattern of dots",
+        "has polka dots, has dots, is dotted, has a dotted pattern, has dots all over, is spotted, has spots | "
+        "comes with polka dots, has a pattern of dots",
+        "with dots, with polka dots, with a dotted pattern, in polka dots, with spots | with dots all over, with a "
+        "pattern of dots",
         "give it polka dots, add dots, cover it in polka dots | put polka dots on it, cover it in dots",
     ),
     ("pattern", "checks"): _ways(
-        "is checked, has checks, has a checked pattern, is plaid, has a plaid pattern, is checkered "
-        "| comes in checks, has a pattern of checks",
-        "with checks, in plaid, with a checked pattern, checked, in a checkered pattern | in checks, with a plaid pattern on it",
+        "is checked, has checks, has a checked pattern, is plaid, has a plaid pattern, is checkered | comes in "
+        "checks, has a pattern of checks",
+        "with checks, in plaid, with a checked pattern, checked, in a checkered pattern | in checks, with a plaid "
+        "pattern on it",
         "give it checks, make it plaid, make it checked | put checks on it, change the pattern to plaid",
     ),
     ("pattern", "floral"): _ways(
-        "has flowers, is floral, has a floral print, has a flower pattern, has flowers all over, is covered in flowers "
-        "| comes with a floral pattern, has a pattern of flowers",
-        "with flowers, with a floral print, in a floral pattern, with a flower pattern | "
-        "with flowers all over, with a pattern of flowers",
-        "give it a floral print, add some flowers, put flowers on it | cover it in flowers, change the pattern to flowers",
+        "has flowers, is floral, has a floral print, has a flower pattern, has flowers all over, is covered in "
+        "flowers | comes with a floral pattern, has a pattern of flowers",
+        "with flowers, with a floral print, in a floral pattern, with a flower pattern | with flowers all over, "
+        "with a pattern of flowers",
+        "give it a floral print, add some flowers, put flowers on it | cover it in flowers, change the pattern to "
+        "flowers",
     ),
     ("sleeves", "sleeveless"): _ways(
-        "has no sleeves, is sleeveless, doesn't have sleeves, leaves the arms bare, has bare arms | "
-        "comes without sleeves, is without any sleeves",
-        "without sleeves, with no sleeves, sleeveless, without any sleeves | with bare arms and no sleeves, but sleeveless",
-        "make it sleeveless, take the sleeves off, leave the sleeves out | leave the sleeves off, take away the sleeves",
+        "has no sleeves, is sleeveless, doesn't have sleeves, leaves the arms bare, has bare arms | comes without "
+        "sleeves, is without any sleeves",
+        "without sleeves, with no sleeves, sleeveless, without any sleeves | with bare arms and no sleeves, but "
+        "sleeveless",
+        "make it sleeveless, take the sleeves off, leave the sleeves out | leave the sleeves off, take away the "
+        "sleeves",
     ),
     ("sleeves", "short"): _ways(
-        "has short sleeves, is short sleeved, has sleeves that end above the elbow | comes with short sleeves, "
-        "has sleeves above the elbow",
-        "with short sleeves, short sleeved, in short sleeves | but short sleeved, with sleeves that end above the elbow",
+        "has short sleeves, is short sleeved, has sleeves that end above the elbow | comes with short sleeves, has "
+        "sleeves above the elbow",
+        "with short sleeves, short sleeved, in short sleeves | but short sleeved, with sleeves that end above the "
+        "elbow",
         "give it short sleeves, make the sleeves short | change it to short sleeves, put short sleeves on it",
     ),
     ("sleeves", "long"): _ways(
-        "has long sleeves, is long sleeved, has full sleeves, has sleeves down to the wrist | comes with long sleeves, "
-        "has sleeves that go down to the wrist",
+        "has long sleeves, is long sleeved, has full sleeves, has sleeves down to the wrist | comes with long "
+        "sleeves, has sleeves that go down to the wrist",
         "with long sleeves, long sleeved, with full sleeves, with sleeves down to the wrist | but long sleeved, "
         "with sleeves that go to the wrist",
-        "give it long sleeves, make the sleeves long, add long sleeves | change it to long sleeves, put long sleeves on it",
+        "give it long sleeves, make the sleeves long, add long sleeves | change it to long sleeves, put long "
+        "sleeves on it",
     ),
     ("sleeves", "+"): _ways(
         "has longer sleeves, has more sleeve | comes with longer sleeves",
@@ -123,13 +131,17 @@ _VALUES: dict[tuple[str, str], dict[str, Phrases]] = {
         "make the sleeves shorter, give it shorter sleeves | change the sleeves to shorter ones",
     ),
     ("length", "short"): _ways(
-        "is short, ends above the knee, has a short length, is mini | comes in a short length, ends far above the knee",
-        "in short, in a short length, that ends above the knee, in mini length | but short, in a length above the knee",
+        "is short, ends above the knee, has a short length, is mini | comes in a short length, ends far above the "
+        "knee",
+        "in short, in a short length, that ends above the knee, in mini length | but short, in a length above the "
+        "knee",
         "make it short, cut it above the knee | cut it short, change the length to short",
     ),
     ("length", "knee-length"): _ways(
-        "is knee-length, ends at the knee, goes to the knee, reaches the knee | comes down to the knee, has a length to the knee",
-        "in knee-length, that goes to the knee, ending at the knee | in a length that reaches the knee, but knee-length",
+        "is knee-length, ends at the knee, goes to the knee, reaches the knee | comes down to the knee, has a "
+        "length to the knee",
+        "in knee-length, that goes to the knee, ending at the knee | in a length that reaches the knee, but "
+        "knee-length",
         "make it knee-length, make it reach the knee | change it to knee-length, make it end at the knee",
     ),
     ("length", "long"): _ways(
@@ -138,14 +150,17 @@ _VALUES: dict[tuple[str, str], dict[str, Phrases]] = {
         "make it long, give it a long cut | change it to a long cut, change the length to long",
     ),
     ("length", "cropped"): _ways(
-        "is cropped, has a cropped cut, ends above the waist, is a crop style | comes in a cropped cut, has a crop length",
+        "is cropped, has a cropped cut, ends above the waist, is a crop style | comes in a cropped cut, has a crop "
+        "length",
         "cropped, in a cropped cut, in a cropped length | but cropped, with a cropped length",
         "make it cropped, crop it, cut it cropped | change it to a cropped cut, give it a crop",
     ),
     ("length", "regular"): _ways(
-        "has a regular length, has a normal length, is regular length | comes in a normal length, has the usual length",
+        "has a regular length, has a normal length, is regular length | comes in a normal length, has the usual "
+        "length",
         "in a regular length, in a normal length, in the usual length | but regular length, with a normal length",
-        "make it a regular length, give it a normal length | change it to a regular length, make it the usual length",
+        "make it a regular length, give it a normal length | change it to a regular length, make it the usual "
+        "length",
     ),
     ("length", "full-length"): _ways(
         "is full-length, goes down to the ankle, covers the ankle, has full-length legs | comes in full-length, "
@@ -164,37 +179,44 @@ _VALUES: dict[tuple[str, str], dict[str, Phrases]] = {
         "make it shorter, shorter, make it a bit shorter | give it a shorter cut, take some length off",
     ),
     ("neckline", "round"): _ways(
-        "has a round neck, has a crew neck, has a round neckline, is crew necked | comes with a round neck, "
-        "has a neck that is round",
-        "with a round neck, with a crew neck, with a round neckline | but with a round neck, with a neckline that is round",
+        "has a round neck, has a crew neck, has a round neckline, is crew necked | comes with a round neck, has a "
+        "neck that is round",
+        "with a round neck, with a crew neck, with a round neckline | but with a round neck, with a neckline that "
+        "is round",
         "give it a round neck, make the neckline round | change the neck to a crew neck, put a round neck on it",
     ),
     ("neckline", "V"): _ways(
-        "has a v neck, is v necked, has a v shaped neckline, has a deep v | comes with a v neck, has a neck like a v",
-        "with a v neck, v necked, with a v shaped neckline, with a deep v neck | but with a v neck, with a neckline like a v",
+        "has a v neck, is v necked, has a v shaped neckline, has a deep v | comes with a v neck, has a neck like a "
+        "v",
+        "with a v neck, v necked, with a v shaped neckline, with a deep v neck | but with a v neck, with a "
+        "neckline like a v",
         "give it a v neck, make the neckline a v | change the neck to a v, put a v neck on it",
     ),
     ("neckline", "square"): _ways(
-        "has a square neck, has a square neckline, is square at the neck | comes with a square neck, has a neck that is square",
+        "has a square neck, has a square neckline, is square at the neck | comes with a square neck, has a neck "
+        "that is square",
         "with a square neck, with a square neckline | but with a square neck, with a neckline that is square",
-        "give it a square neck, make the neckline square | change the neck to a square one, put a square neck on it",
+        "give it a square neck, make the neckline square | change the neck to a square one, put a square neck on "
+        "it",
     ),
     ("neckline", "high"): _ways(
-        "has a high neck, has a turtleneck, has a high collar, is closed at the neck, has a roll neck | comes with a high neck, "
-        "has a neck that is high",
+        "has a high neck, has a turtleneck, has a high collar, is closed at the neck, has a roll neck | comes with "
+        "a high neck, has a neck that is high",
         "with a high neck, with a turtleneck, with a roll neck | but with a high neck, with a high closed neck",
-        "give it a high neck, make the neck high, give it a roll neck | change the neck to a high one, put a turtleneck on it",
+        "give it a high neck, make the neck high, give it a roll neck | change the neck to a high one, put a "
+        "turtleneck on it",
     ),
     ("neckline", "collar"): _ways(
-        "has a collar, has a classic collar, is collared, has a pointed collar | comes with a collar, has a collar at the neck",
+        "has a collar, has a classic collar, is collared, has a pointed collar | comes with a collar, has a collar "
+        "at the neck",
         "with a collar, with a classic collar, collared | but with a collar, with a pointed collar on it",
         "give it a collar, add a collar | put a collar on it, change the neck to a collar",
     ),
     ("neckline", "band"): _ways(
-        "has a band collar, has no collar, has a stand up collar, is collarless | comes with a band collar, "
-        "has just a band at the neck",
-        "with a band collar, without a collar, collarless, with a stand up collar | but without a collar, "
-        "with just a band at the neck",
+        "has a band collar, has no collar, has a stand up collar, is collarless | comes with a band collar, has "
+        "just a band at the neck",
+        "with a band collar, without a collar, collarless, with a stand up collar | but without a collar, with "
+        "just a band at the neck",
         "give it a band collar, take the collar off | change the collar to a band, leave the collar off",
     ),
     ("neckline", "hood"): _ways(
@@ -213,8 +235,10 @@ _VALUES: dict[tuple[str, str], dict[str, Phrases]] = {
         "give it a regular fit, make the fit regular | change the fit to regular, give it a straight cut",
     ),
     ("fit", "loose"): _ways(
-        "is loose, has a loose fit, is wide, is baggy, is oversized, is wide cut | comes in a loose fit, has a wide cut",
-        "in a loose fit, in a wide cut, in loose, in an oversized cut, in a baggy cut | but loose, with an oversized fit",
+        "is loose, has a loose fit, is wide, is baggy, is oversized, is wide cut | comes in a loose fit, has a "
+        "wide cut",
+        "in a loose fit, in a wide cut, in loose, in an oversized cut, in a baggy cut | but loose, with an "
+        "oversized fit",
         "make it loose, make it wide, give it a loose fit | change the fit to loose, give it a wide cut",
     ),
     ("fit", "+"): _ways(
@@ -224,8 +248,10 @@ _VALUES: dict[tuple[str, str], dict[str, Phrases]] = {
     ),
     ("fit", "-"): _ways(
         "is tighter, is slimmer, has a tighter fit, is more fitted, is narrower | comes slimmer, has a slimmer cut",
-        "in tighter, a bit slimmer, but tighter, with a tighter fit, more fitted | in a slimmer cut, with less room",
-        "make it tighter, make it slimmer, slimmer, give it less room | give it a slimmer cut, make the fit tighter",
+        "in tighter, a bit slimmer, but tighter, with a tighter fit, more fitted | in a slimmer cut, with less "
+        "room",
+        "make it tighter, make it slimmer, slimmer, give it less room | give it a slimmer cut, make the fit "
+        "tighter",
     ),
     ("fastening", "none"): _ways(
         "has no {oldfastening}, doesn't have {oldfastening}, is without {oldfastening}, is closed at the front | "
@@ -234,23 +260,29 @@ _VALUES: dict[tuple[str, str], dict[str, Phrases]] = {
         "take the {oldfastening} off, lose the {oldfastening}, close the front | leave the {oldfastening} off",
     ),
     ("fastening", "buttons"): _ways(
-        "has buttons, has buttons down the front, is buttoned, closes with buttons, has a row of buttons | comes with buttons, "
-        "is closed with a row of buttons",
-        "with buttons, with buttons down the front, buttoned, with a row of buttons | but with buttons, that closes with buttons",
-        "give it buttons, add buttons, put buttons on it | put a row of buttons on the front, close it with buttons",
+        "has buttons, has buttons down the front, is buttoned, closes with buttons, has a row of buttons | comes "
+        "with buttons, is closed with a row of buttons",
+        "with buttons, with buttons down the front, buttoned, with a row of buttons | but with buttons, that "
+        "closes with buttons",
+        "give it buttons, add buttons, put buttons on it | put a row of buttons on the front, close it with "
+        "buttons",
     ),
     ("fastening", "zip"): _ways(
-        "has a zip, has a zipper, zips up, closes with a zip, has a zip at the front | comes with a zip, is closed with a zipper",
+        "has a zip, has a zipper, zips up, closes with a zip, has a zip at the front | comes with a zip, is closed "
+        "with a zipper",
         "with a zip, with a zipper, with a zip at the front, zipped | but with a zip, that closes with a zipper",
         "give it a zip, add a zipper, put a zip on it | put a zipper on the front, close it with a zip",
     ),
     ("trim", "none"): _ways(
-        "has no {oldtrim}, doesn't have {oldtrim}, is without {oldtrim} | comes without {oldtrim}, is without any {oldtrim}",
+        "has no {oldtrim}, doesn't have {oldtrim}, is without {oldtrim} | comes without {oldtrim}, is without any "
+        "{oldtrim}",
         "without {oldtrim}, with no {oldtrim} | but without {oldtrim}, without any {oldtrim}",
-        "take the {oldtrim} off, lose the {oldtrim}, remove the {oldtrim} | leave the {oldtrim} off, take away the {oldtrim}",
+        "take the {oldtrim} off, lose the {oldtrim}, remove the {oldtrim} | leave the {oldtrim} off, take away the "
+        "{oldtrim}",
     ),
     ("trim", "belt"): _ways(
-        "has a belt, is belted, has a belt at the waist, has a leather belt | comes with a belt, is one with a belt",
+        "has a belt, is belted, has a belt at the waist, has a leather belt | comes with a belt, is one with a "
+        "belt",
         "with a belt, belted, with a leather belt, with a belt at the waist | but with a belt, with a belt on it",
         "add a belt, give it a belt, put a belt on it | put a leather belt at the waist",
     ),
@@ -260,50 +292,62 @@ _VALUES: dict[tuple[str, str], dict[str, Phrases]] = {
         "add ruffles, give it ruffles, put frills on it | put ruffles at the hem",
     ),
     ("trim", "lace"): _ways(
-        "has lace, has a lace hem, is trimmed with lace, has lace at the bottom | comes with lace, has lace at the hem",
+        "has lace, has a lace hem, is trimmed with lace, has lace at the bottom | comes with lace, has lace at the "
+        "hem",
         "with lace, with a lace hem, trimmed with lace | but with lace, with lace at the bottom",
         "add lace, give it lace, put lace on it | put lace at the hem, trim it with lace",
     ),
     ("trim", "contrast"): _ways(
-        "has contrast trim, has edges in another colour, has contrasting edges, has trim in another colour | comes with contrast trim, "
-        "has contrasting trim",
-        "with contrast trim, with contrasting edges, with edges in another colour | but with contrast trim, with contrasting trim",
+        "has contrast trim, has edges in another colour, has contrasting edges, has trim in another colour | comes "
+        "with contrast trim, has contrasting trim",
+        "with contrast trim, with contrasting edges, with edges in another colour | but with contrast trim, with "
+        "contrasting trim",
         "add contrast trim, give it contrasting edges | put contrast trim on it, trim it in another colour",
     ),
     ("trim", "pocket"): _ways(
-        "has a pocket, has pockets, has pockets on the front, has patch pockets | comes with pockets, is one with pockets",
+        "has a pocket, has pockets, has pockets on the front, has patch pockets | comes with pockets, is one with "
+        "pockets",
         "with a pocket, with pockets, with patch pockets | but with pockets, with pockets on it",
         "add pockets, give it pockets, put a pocket on it | put pockets on the front",
     ),
     ("trim", "side stripe"): _ways(
-        "has a stripe down the side, has side stripes, has a line down the leg | comes with side stripes, has a stripe at the side",
-        "with side stripes, with a stripe down the side, with a line down the leg | but with a side stripe, with a stripe at the side",
+        "has a stripe down the side, has side stripes, has a line down the leg | comes with side stripes, has a "
+        "stripe at the side",
+        "with side stripes, with a stripe down the side, with a line down the leg | but with a side stripe, with a "
+        "stripe at the side",
         "add a stripe down the side, give it side stripes | put a stripe on the side",
     ),
     ("print", "none"): _ways(
-        "has no print, has no {oldprint}, doesn't have {oldprint} on it, is without {oldprint} | comes without {oldprint}, "
-        "has no {oldprint} on the front",
-        "without the print, without {oldprint}, with no {oldprint} | but without any print, without {oldprint} on the front",
-        "take the {oldprint} off, lose the {oldprint}, remove the print | leave the {oldprint} off, take away the print",
+        "has no print, has no {oldprint}, doesn't have {oldprint} on it, is without {oldprint} | comes without "
+        "{oldprint}, has no {oldprint} on the front",
+        "without the print, without {oldprint}, with no {oldprint} | but without any print, without {oldprint} on "
+        "the front",
+        "take the {oldprint} off, lose the {oldprint}, remove the print | leave the {oldprint} off, take away the "
+        "print",
     ),
     ("print", "logo"): _ways(
-        "has a logo, has a small logo on the chest, has a logo on it, has a badge | comes with a logo, has a small badge on the chest",
+        "has a logo, has a small logo on the chest, has a logo on it, has a badge | comes with a logo, has a small "
+        "badge on the chest",
         "with a logo, with a small logo, with a badge on the chest | but with a logo, with a logo on the chest",
         "add a logo, give it a small logo, put a badge on it | put a small logo on the chest",
     ),
     ("print", "star"): _ways(
-        "has a star, has a star on the front, has a star print, has a big star on it | comes with a star, has a big star print",
+        "has a star, has a star on the front, has a star print, has a big star on it | comes with a star, has a "
+        "big star print",
         "with a star, with a star print, with a star on the front | but with a star, with a big star on it",
         "add a star, give it a star, put a star on it | put a big star on the front",
     ),
     ("print", "heart"): _ways(
-        "has a heart, has a heart on the front, has a heart print, has a big heart on it | comes with a heart, has a big heart print",
+        "has a heart, has a heart on the front, has a heart print, has a big heart on it | comes with a heart, has "
+        "a big heart print",
         "with a heart, with a heart print, with a heart on the front | but with a heart, with a big heart on it",
         "add a heart, give it a heart, put a heart on it | put a big heart on the front",
     ),
     ("print", "letters"): _ways(
-        "has letters, has writing on it, has a word on the front, has letters on it, has text on it | comes with letters, has writing on the front",
-        "with letters, with writing on it, with a word on the front, with text | but with letters, with letters on the front",
+        "has letters, has writing on it, has a word on the front, has letters on it, has text on it | comes with "
+        "letters, has writing on the front",
+        "with letters, with writing on it, with a word on the front, with text | but with letters, with letters on "
+        "the front",
         "add letters, put writing on it, give it text | put a word on it, put letters on the front",
     ),
 }  # fmt: skip
@@ -377,7 +421,7 @@ def fillers(attribute: str, one: Product, other: Product) -> dict[str, str]:
 
 
 def impressions(one: Product, other: Product) -> list[Phrases]:
-    """Vague words for what differs as a whole: darker, busier, less formal …"""
+    """Vague words for what differs as a whole: darker, busier, less formal."""
     found = []
     light = _brightness(other.colour) - _brightness(one.colour)
     if abs(light) > 0.2:
@@ -394,8 +438,8 @@ def impressions(one: Product, other: Product) -> list[Phrases]:
         order = ("sleeveless", "short", "long")
         found.append("warmer" if order.index(other.sleeves) > order.index(one.sleeves) else "summery")
     if one.length != other.length and one.category == other.category == "dress":
-        order = CHOICES["dress"]["length"]
-        found.append("formal" if order.index(str(other.length)) > order.index(str(one.length)) else "casual")
+        lengths = CHOICES["dress"]["length"]
+        found.append("formal" if lengths.index(str(other.length)) > lengths.index(str(one.length)) else "casual")
     return [_MORE[name] for name in dict.fromkeys(found)]
 
 

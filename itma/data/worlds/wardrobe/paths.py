@@ -68,7 +68,8 @@ def mirrored(half: Sequence[Point]) -> np.ndarray:
 
 def flipped(outline: np.ndarray) -> np.ndarray:
     """The same on the left."""
-    return outline * np.array([-1.0, 1.0])
+    left: np.ndarray = outline * np.array([-1.0, 1.0])
+    return left
 
 
 def band(left: Sequence[Point], depth: float) -> np.ndarray:

@@ -176,7 +176,7 @@ def as_category(product: Product, category: str) -> Product:
 
 
 def differences(one: Product, other: Product) -> tuple[str, ...]:
-    """The attributes in which two products differ; of products of two categories, only what both have, and the category.
+    """The attributes in which two products differ; of two categories, the category and what both have.
 
     >>> red = Product("skirt", "red", "plain", length="short", fit="slim", fastening="none", trim="none")
     >>> differences(red, red.with_values(colour="navy", length="long"))

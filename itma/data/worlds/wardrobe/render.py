@@ -1,5 +1,7 @@
-"""Draws a product as a picture: outlines are filled by Pillow at four times the size and averaged down, which
-antialiases them; cloth, folds, light and shadow are computed for each pixel.
+"""Draws a product as a picture.
+
+Outlines are filled by Pillow at four times the size and averaged down, which antialiases them; cloth, folds, light and
+shadow are computed for each pixel.
 """
 
 import math
@@ -19,7 +21,6 @@ from itma.data.worlds.wardrobe.tops import top
 _FINER = 4
 """Times the size at which outlines are filled."""
 _METAL = np.array((0.78, 0.77, 0.74), dtype=np.float32)
-_EYE = {"dress": 1.15, "skirt": 1.15, "trousers": 1.15, "shorts": 1.15}
 
 
 def parts_of(product: Product, look: Look) -> list[Part]:
@@ -109,7 +110,8 @@ class _Frame:
             self._paint(image, part, mask)
         look = self.look
         tint = np.array([1 + 0.025 * look.warmth, 1.0, 1 - 0.03 * look.warmth], dtype=np.float32) * look.strength
-        return (np.clip(image * tint, 0, 1) * 255 + 0.5).astype(np.uint8)
+        pixels: np.ndarray = (np.clip(image * tint, 0, 1) * 255 + 0.5).astype(np.uint8)
+        return pixels
 
     def _wall(self, masks: list[Image.Image]) -> np.ndarray:
         """Wall, floor and the garment's shadow on them."""
@@ -129,7 +131,8 @@ class _Frame:
         shadow = np.roll(shadow, (down, right), (0, 1))
         light = light * (1 - 0.3 * shadow)
         wall = np.array(BACKDROPS[look.backdrop], dtype=np.float32) / 255
-        return wall * light[..., None]
+        painted: np.ndarray = wall * light[..., None]
+        return painted
 
     def _paint(self, image: np.ndarray, part: Part, mask: Image.Image) -> None:
         found = mask.getbbox()

@@ -78,8 +78,9 @@ def _answerable(one: Product, other: Product) -> bool:
 
 
 class _Spread:
-    """Sees to it that a shop has something for everybody: as many combinations as possible of a colour with two other
-    attributes' values in one category.
+    """Sees to it that a shop has something for everybody.
+
+    That is, as many combinations as possible of a colour with two other attributes' values in one category.
     """
 
     def __init__(self) -> None:

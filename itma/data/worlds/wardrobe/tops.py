@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from itma.data.worlds.wardrobe.details import (
     belt,
     buttons,
@@ -101,9 +103,8 @@ class Body:
     def side_at(self, y: float) -> float:
         """About how wide half of the body is at a height."""
         if self.product.category == "dress" and y > DRESS_WAIST:
-            return (
-                self.waist + (self.hem - self.waist) * min(1.0, (y - DRESS_WAIST) / (self.length - DRESS_WAIST)) ** 0.8
-            )
+            share = min(1.0, (y - DRESS_WAIST) / (self.length - DRESS_WAIST))
+            return self.waist + (self.hem - self.waist) * math.sqrt(share)
         return self.waist if y > 0.6 else self.chest
 
 
@@ -155,7 +156,7 @@ def _behind(body: Body) -> list[Part]:
             relief=0,
         )
     )
-    if neckline not in ("hood",) and body.product.category != "dress":  # the label in the neck
+    if neckline != "hood" and body.product.category != "dress":  # the label in the neck
         parts.append(
             Part([polygon([(-0.03, 0.055), (0.03, 0.055), (0.03, 0.085), (-0.03, 0.085)])], cloth="button", relief=0)
         )
@@ -202,7 +203,7 @@ def _sleeve(body: Body, look: Look, side: int, sign: int) -> list[Part]:
     turn = swing if left else -swing
     origin = (sign * root[0], root[1])
 
-    def placed(points: list[Point]) -> list:
+    def placed(points: list[Point]) -> list[np.ndarray]:
         shape = polygon(points)
         return [flipped(shape) if left else shape]
 
@@ -223,8 +224,6 @@ def _sleeve(body: Body, look: Look, side: int, sign: int) -> list[Part]:
         parts.append(Part(placed(strip), origin=origin, angle=turn, rib=1.0, relief=1.0, shade=0.97))
     else:
         parts.append(seam(placed([strip[0], strip[3]])))
-    if product.trim == "ruffles" and product.sleeves == "short":
-        pass
     return parts
 
 

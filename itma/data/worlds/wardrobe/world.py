@@ -218,7 +218,10 @@ def asked(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
     """
     count = len(triplets) // 2
     rows = np.arange(len(triplets))
-    what = "gallery = all pictures of the split; any picture of a product equal to the target counts; the reference is removed"
+    what = (
+        "gallery = all pictures of the split; any picture of a product equal to the target counts; "
+        "the reference is removed"
+    )
     ways = {
         "requests": ("one request each", rows[:count]),
         "captions": ("two captions each, joined by 'and'", rows[count:]),
