@@ -64,10 +64,10 @@ def pairs(config: WardrobeConfig, split: str, products: list[Product]) -> list[t
 
 
 def possible(product: Product) -> bool:
-    """Whether there is such a product: prints are on plain cloth, and nothing is fastened twice."""
+    """Whether there is such a product: a print is on plain cloth, and neither fastening nor pocket cuts through it."""
     if product.print not in (None, NONE) and (product.pattern != "plain" or product.fastening not in (None, NONE)):
         return False
-    return not (product.category == "T-shirt" and product.print == "logo" and product.trim == "pocket")
+    return product.print in (None, NONE) or product.trim != "pocket"
 
 
 def _answerable(one: Product, other: Product) -> bool:
