@@ -1,6 +1,7 @@
-"""How fast the shapes world is drawn: `python bench/render.py [--device cuda]`.
+"""How fast the generated worlds are drawn: `python bench/render.py [--device cuda]`.
 
-Every row draws the same pictures, with culling and without, in turns, and takes the median of the turns. Run it on a
+Every row of the shapes world draws the same pictures, with culling and without, in turns, and takes the median of the
+turns; the wardrobe world is drawn on one core. Run it on a
 machine that does nothing else.
 """
 
@@ -11,10 +12,13 @@ from collections.abc import Callable
 
 import torch
 
+from itma.data.worlds import wardrobe
 from itma.data.worlds.shapes import SIZES, World
 
 _SIZES = {"demo": 64, "css": 32}
 """World → pictures that are drawn in one turn."""
+_WARDROBE = {"demo": 64, "full": 32}
+"""Size of the wardrobe world → pictures that are drawn in one turn."""
 _TURNS = 5
 
 
@@ -59,6 +63,14 @@ def main() -> None:
             print(
                 f"{shape:<10s} {threads:7d} {culled:7.0f}/s {unculled:11.1f}/s {culled / unculled:6.1f}× {things:17.1f}"
             )
+    torch.set_num_threads(1)
+    print("\nwardrobe   pictures")
+    for size, count in _WARDROBE.items():
+        clothes = wardrobe.World(wardrobe.SIZES[size])
+        clothes.render("train", range(4))  # the first ones warm up
+        turns = [seconds(lambda c=clothes, n=count: c.render("train", range(n)), device) for _ in range(_TURNS)]  # type: ignore[misc]
+        shape = f"{clothes.config.width}×{clothes.config.height}"
+        print(f"{shape:<10s} {count / statistics.median(turns):7.0f}/s")
 
 
 if __name__ == "__main__":

@@ -107,14 +107,19 @@ def demo(context: click.Context, out: Path | None, size: str, steps: int | None,
 @cli.command()
 @click.argument("world")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--size", default="demo", show_default=True, help="tiny, demo, hour or css (38,000 pictures of 180×120).")
+@click.option(
+    "--size",
+    default="demo",
+    show_default=True,
+    help="shapes: tiny, demo, hour or css; wardrobe: tiny, demo, hour, shop or full.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @_device
 @click.pass_context
 def generate(context: click.Context, world: str, folder: Path, size: str, seed: int, device: str) -> None:
     """Write a generated world to FOLDER, so that it is rendered only once.
 
-    Train on it with: itma train shapes --set data.root=FOLDER
+    WORLD is shapes or wardrobe. Train on it with: itma train WORLD --set data.root=FOLDER
     """
     from itma import stages
 
@@ -196,7 +201,7 @@ def train(
 ) -> None:
     r"""Train a model on DATA and leave a run folder.
 
-    DATA is shapes (generated), css, fashion200k, fashioniq, mitstates or own; see docs/datasets.md.
+    DATA is shapes or wardrobe (generated), css, fashion200k, fashioniq, mitstates or own; see docs/datasets.md.
 
     \b
     itma train shapes --model tirg --steps 300

@@ -17,10 +17,10 @@ import torch
 
 from itma.data.datasets.attributes import Made, make
 from itma.data.images import Preprocess, Source
-from itma.data.sources import DataConfig, kept, load, shapes_config
+from itma.data.sources import WORLDS, DataConfig, kept, load, shapes_config, wardrobe_config
 from itma.data.text import typical
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
-from itma.errors import ConfigError, DataError, RunError
+from itma.errors import ConfigError, DataError, RunError, UnknownNameError
 from itma.learn.config import TrainConfig
 from itma.learn.presets import preset_for, preset_named, with_composer
 from itma.learn.run import RUN, new_run_folder, read_settings, refuse_imported, write_settings
@@ -82,7 +82,7 @@ def generate(
     """Write a generated world to disk, so that it is rendered only once.
 
     Args:
-        world: name of the world: `shapes`.
+        world: name of the world: `shapes` or `wardrobe`.
         folder: where; must not exist yet.
         size: one of the world's sizes.
         seed: decides scenes, sentences and pictures.
@@ -90,10 +90,15 @@ def generate(
     Returns:
         The folder, for `train(…, changes={"data.root": folder})`.
     """
-    from itma.data.worlds import shapes
+    from itma.data.worlds import shapes, wardrobe
 
     config = DataConfig(world, size=size, seed=seed)
-    shapes.World(shapes_config(config)).write(Path(folder), progress=progress, device=device_named(device))
+    if world == "shapes":
+        shapes.World(shapes_config(config)).write(Path(folder), progress=progress, device=device_named(device))
+    elif world == "wardrobe":
+        wardrobe.World(wardrobe_config(config)).write(Path(folder), progress=progress)
+    else:
+        raise UnknownNameError("generated world", world, WORLDS)
     return Path(folder)
 
 

@@ -16,10 +16,11 @@ from itma.errors import ConfigError, DataError, UnknownNameError
 
 if TYPE_CHECKING:
     from itma.data.worlds.shapes import ShapesConfig
+    from itma.data.worlds.wardrobe import WardrobeConfig
 
 log = logging.getLogger(__name__)
 
-WORLDS = ("shapes",)
+WORLDS = ("shapes", "wardrobe")
 """Data that is generated and needs no folder."""
 NAMES = (*WORLDS, *datasets.NAMES)
 
@@ -70,8 +71,10 @@ def load(config: DataConfig, split: str, *, progress: bool = False, device: torc
         UnknownNameError: no such split or size.
         DataError: the data under `config.root` cannot be read, or is a training split that lacks too many pictures.
     """
-    if config.name in WORLDS:
+    if config.name == "shapes":
         return _shapes(config, split, progress, device)
+    if config.name == "wardrobe":
+        return _wardrobe(config, split, progress)
     found, coverage = complete(datasets.load(config.name, _root(config), split))
     if not coverage.kept:
         raise DataError(f"{found.triplets.name}: {coverage}; there is nothing to work on")
@@ -92,11 +95,13 @@ def sentences(config: DataConfig, split: str) -> Sequence[str]:
     Raises:
         UnknownNameError, DataError: see `load`.
     """
-    if config.name in WORLDS and config.root is None:
+    if config.name == "wardrobe":
+        return _wardrobe_sentences(config, split)
+    if config.name == "shapes" and config.root is None:
         from itma.data.worlds import shapes
 
         return shapes.World(shapes_config(config)).split(split).feedback
-    if config.name in WORLDS:
+    if config.name == "shapes":
         return _shapes(config, split, False, None).triplets.feedback
     return datasets.load(config.name, _root(config), split).triplets.feedback
 
@@ -143,3 +148,41 @@ def shapes_config(config: DataConfig) -> "ShapesConfig":
     if config.seed < 0:
         raise ConfigError(f"data.seed={config.seed} must not be negative")
     return replace(shapes.SIZES[config.size], seed=config.seed)
+
+
+def wardrobe_config(config: DataConfig) -> "WardrobeConfig":
+    """The wardrobe world's own configuration."""
+    from itma.data.worlds import wardrobe
+
+    if config.size not in wardrobe.SIZES:
+        raise UnknownNameError("size of the wardrobe world", config.size, wardrobe.SIZES)
+    if config.seed < 0:
+        raise ConfigError(f"data.seed={config.seed} must not be negative")
+    return replace(wardrobe.SIZES[config.size], seed=config.seed)
+
+
+def _wardrobe(config: DataConfig, split: str, progress: bool) -> Split:
+    from itma.data.worlds import wardrobe
+
+    if split not in wardrobe.SPLITS:
+        raise UnknownNameError("split", split, wardrobe.SPLITS)
+    if config.root is not None:
+        written = wardrobe.read_config(config.root)
+        part, pictures = wardrobe.read(config.root, split)
+        triplets, seed = wardrobe.table(part, pictures, written.mistakes), written.seed
+    else:
+        world = wardrobe.World(wardrobe_config(config))
+        part, triplets, seed = world.split(split), world.triplets(split, progress=progress), config.seed
+    if split == "train":
+        return Split(triplets, {})
+    return wardrobe.asked(triplets, known=wardrobe.known_requests(part, seed))
+
+
+def _wardrobe_sentences(config: DataConfig, split: str) -> Sequence[str]:
+    from itma.data.worlds import wardrobe
+
+    if config.root is not None:
+        part = wardrobe.read(config.root, split)[0]
+    else:
+        part = wardrobe.World(wardrobe_config(config)).split(split)
+    return [*part.requests, *(" and ".join(pair) for pair in part.captions)]

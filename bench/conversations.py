@@ -1,0 +1,193 @@
+"""How many conversations end at a fitting product: `python bench/conversations.py --shop DIR --catalogue CATALOGUE`.
+
+Each conversation of `conversations.jsonl` starts at a product and goes on in three sentences, in words that were not
+taken from the grammar of the wardrobe world. The first search starts at a picture of the start, the best hit becomes
+the next reference, and what was a reference once is left out of later answers. After the last sentence the hit has to
+have every attribute that was asked for, and to be of the same category.
+
+    itma generate wardrobe world --size shop
+    itma index RUN world/shop/images CATALOGUE
+    python bench/conversations.py --shop world/shop --catalogue CATALOGUE --report failures.html
+
+`--model-free` answers from the attributes themselves instead of a model, to see that the script counts right.
+"""
+
+import argparse
+import csv
+import html
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from itma.data.worlds.wardrobe.disk import read_product
+from itma.data.worlds.wardrobe.products import Product
+from itma.files import write_text
+
+CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
+TOP = 5
+
+Search = Callable[[str, str, Mapping[str, str], Sequence[str]], list[str]]
+"""(id of the reference, sentence, wanted attributes, ids to leave out) → ids, best first; a model looks at the first
+two and the last alone."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One sentence and what came of it."""
+
+    say: str
+    wanted: dict[str, str]
+    reference: str
+    hits: tuple[str, ...]
+    fitting: tuple[bool, ...]
+    """(hits) Whether each has all that was wanted by now."""
+    possible: int
+    """Products of the catalogue that have all that is wanted by now."""
+
+
+def read_shop(folder: Path) -> dict[str, Product]:
+    """Id → product, from a written shop."""
+    with (folder / "products.csv").open(encoding="utf-8", newline="") as file:
+        return {row["id"]: read_product(row) for row in csv.DictReader(file)}
+
+
+def conversations() -> list[dict[str, object]]:
+    return [json.loads(line) for line in CONVERSATIONS.read_text(encoding="utf-8").splitlines()]
+
+
+def start_of(conversation: Mapping[str, object], products: Mapping[str, Product]) -> str:
+    """The first product that has the attributes of the start; of the nearest, where none has all."""
+    wanted = dict(conversation["start"])  # type: ignore[call-overload]
+
+    def agreement(identity: str) -> int:
+        product = products[identity]
+        if product.category != wanted["category"]:
+            return -1
+        return sum(product.fits({name: value}) for name, value in wanted.items())
+
+    return max(products, key=agreement)
+
+
+def played(conversation: Mapping[str, object], products: Mapping[str, Product], search: Search) -> list[Step]:
+    """A conversation from its start to its end."""
+    reference, seen, steps = start_of(conversation, products), [], []
+    for step in conversation["steps"]:  # type: ignore[attr-defined]
+        seen.append(reference)
+        hits = search(reference, step["say"], step["wanted"], seen)[:TOP]
+        fitting = tuple(products[hit].fits(step["wanted"]) for hit in hits)
+        possible = sum(product.fits(step["wanted"]) for product in products.values())
+        steps.append(Step(step["say"], step["wanted"], reference, tuple(hits), fitting, possible))
+        reference = hits[0]
+    return steps
+
+
+def by_attributes(products: Mapping[str, Product]) -> Search:
+    """Answers without a model: the product that has most of what is wanted, then most of what the reference has."""
+
+    def search(reference: str, _: str, wanted: Mapping[str, str], excluded: Sequence[str]) -> list[str]:
+        start = products[reference].attributes
+
+        def agreement(identity: str) -> tuple[int, int]:
+            product = products[identity]
+            kept = sum(getattr(product, name) == value for name, value in start.items())
+            return sum(getattr(product, name) in value.split("|") for name, value in wanted.items()), kept
+
+        return sorted((one for one in products if one not in excluded), key=agreement, reverse=True)
+
+    return search
+
+
+def by_model(catalogue: Path, run: Path | None) -> Search:
+    import itma
+
+    opened = itma.Catalogue.open(catalogue, run)
+    known = {one.rsplit("/", 1)[-1].removesuffix(".jpg"): one for one in opened.ids}
+
+    def search(reference: str, say: str, _: Mapping[str, str], excluded: Sequence[str]) -> list[str]:
+        hits = opened.search(id=known[reference], text=say, k=TOP, exclude=[known[one] for one in excluded])
+        return [hit.id.rsplit("/", 1)[-1].removesuffix(".jpg") for hit in hits]
+
+    return search
+
+
+def report(path: Path, plays: Sequence[Sequence[Step]], products: Mapping[str, Product], pictures: Path) -> None:
+    """An HTML page of the conversations that failed: every step, its first hits, what was wanted."""
+    rows, home = [], Path(os.path.relpath(pictures, path.parent)).as_posix()
+    for number, steps in enumerate(plays, 1):
+        if steps[-1].fitting[0]:
+            continue
+        rows.append(f"<h2>{number}{' – right in the first five' if any(steps[-1].fitting) else ''}</h2>")
+        for step in steps:
+            wanted = ", ".join(f"{name} {value}" for name, value in step.wanted.items())
+            cells = [_cell(step.reference, products, home, "start")]
+            cells += [
+                _cell(hit, products, home, "right" if right else "wrong")
+                for hit, right in zip(step.hits, step.fitting, strict=True)
+            ]
+            rows.append(f"<p>“{html.escape(step.say)}” – wanted: {wanted} ({step.possible} in the shop)</p>")
+            rows.append(f"<div>{''.join(cells)}</div>")
+    style = (
+        "body{font:15px system-ui;margin:2em}div{display:flex;gap:8px}figure{margin:0;width:150px}img{width:144px;"
+        "border:3px solid #bbb;border-radius:6px}.right img{border-color:#2a8}.wrong img{border-color:#d55}"
+        "figcaption{font-size:11px;color:#555}"
+    )
+    page = f"<!doctype html><meta charset=utf-8><title>Conversations</title><style>{style}</style>"
+    write_text(path, f"{page}<h1>Conversations that did not end at a fitting product</h1>{''.join(rows)}\n")
+
+
+def _cell(identity: str, products: Mapping[str, Product], pictures: str, kind: str) -> str:
+    where = f"{pictures}/{identity}.jpg"
+    return (
+        f"<figure class={kind}><img src='{html.escape(where)}' alt=''>"
+        f"<figcaption>{html.escape(str(products[identity]))}</figcaption></figure>"
+    )
+
+
+def told(plays: Sequence[Sequence[Step]]) -> str:
+    """The counts, and which attributes the last answers lack."""
+    first = sum(steps[-1].fitting[0] for steps in plays)
+    among = sum(any(steps[-1].fitting) for steps in plays)
+    lines = [
+        f"{first} of {len(plays)} conversations end at a fitting product; {among} have one in the first {TOP} hits"
+    ]
+    for place in range(len(plays[0])):
+        right = sum(steps[place].fitting[0] for steps in plays)
+        nothing = sum(not steps[place].possible for steps in plays)
+        lines.append(f"  after step {place + 1}: {right} right; the shop has no fitting product for {nothing}")
+    return "\n".join(lines)
+
+
+def lacking(plays: Sequence[Sequence[Step]], products: Mapping[str, Product]) -> Counter[str]:
+    """Attribute → how many last hits have another value than was wanted."""
+    missing: Counter[str] = Counter()
+    for steps in plays:
+        last, product = steps[-1], products[steps[-1].hits[0]]
+        missing.update(name for name, value in last.wanted.items() if not product.fits({name: value}))
+    return missing
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shop", type=Path, required=True, help="the folder shop of a written world")
+    parser.add_argument("--catalogue", type=Path, help="made by itma index from the shop's pictures")
+    parser.add_argument("--run", type=Path, help="the model, where the catalogue is to be opened with another")
+    parser.add_argument("--report", type=Path, default=Path("conversations.html"))
+    parser.add_argument("--model-free", action="store_true", help="answer from the attributes, to check the script")
+    options = parser.parse_args()
+    products = read_shop(options.shop)
+    if options.catalogue is None and not options.model_free:
+        parser.error("give --catalogue, or --model-free")
+    search = by_attributes(products) if options.model_free else by_model(options.catalogue, options.run)
+    plays = [played(one, products, search) for one in conversations()]
+    print(told(plays))
+    wrong = ", ".join(f"{name} {count}" for name, count in lacking(plays, products).most_common())
+    print(f"  attributes that the last hits lack: {wrong or 'none'}")
+    report(options.report, plays, products, options.shop / "images")
+    print(f"  failures: {options.report}")
+
+
+if __name__ == "__main__":
+    main()

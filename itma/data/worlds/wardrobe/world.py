@@ -1,0 +1,296 @@
+"""The wardrobe world: products, queries and pictures as a function of a configuration."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from itma.data.images import MemoryPictures, Pictures
+from itma.data.triplets import Draw, Protocol, Rows, Split, Task, Triplets
+from itma.data.worlds.shapes.sample import Dice
+from itma.data.worlds.wardrobe import disk, grammar
+from itma.data.worlds.wardrobe.config import SHOP, SPLITS, WardrobeConfig, check_split
+from itma.data.worlds.wardrobe.disk import WardrobeSplit
+from itma.data.worlds.wardrobe.look import Look
+from itma.data.worlds.wardrobe.products import Product
+from itma.data.worlds.wardrobe.render import render
+from itma.data.worlds.wardrobe.sample import families, pairs
+from itma.errors import DataError
+from itma.progress import bar
+
+_AT_ONCE = 64
+"""Pictures that are drawn in one batch."""
+_THREADS = 2
+_REQUESTS = 0.6
+"""Share of the training samples whose feedback is one request; the others are asked with two captions."""
+KS = (1, 5, 10, 50)
+
+
+class World:
+    """The wardrobe world of a configuration; products and sentences are made when first asked for.
+
+    >>> from itma.data.worlds.wardrobe.config import SIZES
+    >>> world = World(SIZES["tiny"])
+    >>> print(world.split("test"))
+    wardrobe/test: 25 pictures, ... queries
+    >>> world.render("test", [0, 5]).shape
+    torch.Size([2, 3, 32, 32])
+
+    Args:
+        config: its size and seed; see `SIZES`.
+    """
+
+    def __init__(self, config: WardrobeConfig) -> None:
+        self.config = config
+        self._splits: dict[str, WardrobeSplit] = {}
+
+    def __repr__(self) -> str:
+        return f"World({self.config!r})"
+
+    def split(self, name: str) -> WardrobeSplit:
+        """The products and queries of `train`, `test` or `shop`; a query of the shop is asked as in training.
+
+        Raises:
+            UnknownNameError: there is no such split.
+        """
+        check_split(name)
+        if name not in self._splits:
+            self._splits[name] = _make(self.config, name)
+        return self._splits[name]
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of all products and sentences: the same everywhere for the same configuration."""
+        plain = [
+            [
+                [str(product) for product in split.products],
+                split.references.tolist(),
+                split.targets.tolist(),
+                split.captions,
+                split.requests,
+            ]
+            for split in map(self.split, (*SPLITS, SHOP))
+        ]
+        return hashlib.sha256(json.dumps(plain, separators=(",", ":")).encode()).hexdigest()
+
+    def look(self, split: str, index: int) -> Look:
+        """The look of one picture: a function of the seed, the split and the index alone."""
+        return Look.drawn(f"wardrobe/{self.config.seed}/{split}/look/{index}")
+
+    def render(self, split: str, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Pictures of a split.
+
+        Args:
+            split: `train`, `test` or `shop`.
+            indices: which pictures.
+
+        Returns:
+            (len(indices), 3, height, width) uint8; a picture is the same whichever batch it is part of.
+
+        Raises:
+            UnknownNameError: there is no such split.
+            DataError: there is no such picture.
+        """
+        products, config = self.split(split).products, self.config
+        chosen = [self._checked(split, index) for index in indices]
+        looks = [self.look(split, index) for index in chosen]
+        return render([products[index] for index in chosen], looks, config.height, config.width)
+
+    def triplets(self, split: str, *, progress: bool = False) -> Triplets:
+        """The queries of a split with all its pictures, drawn into memory; see `table`.
+
+        Raises:
+            UnknownNameError: there is no such split.
+        """
+        part, config = self.split(split), self.config
+        pixels = torch.empty(len(part.products), 3, config.height, config.width, dtype=torch.uint8)
+        with bar(f"drawing {split} pictures", show=progress, total=len(pixels), unit="picture") as shown:
+            for start, batch in self._batches(split):
+                pixels[start : start + len(batch)] = batch
+                shown.update(len(batch))
+        return table(part, MemoryPictures(part.names, pixels), self.config.mistakes)
+
+    def write(self, folder: str | Path, *, progress: bool = False) -> None:
+        """Write everything in FashionIQ's own layout, with a list of the products beside it; see `disk`.
+
+        Args:
+            folder: must not exist yet; it appears in one step when all is written.
+            progress: show a progress bar.
+
+        Raises:
+            StorageError: the folder exists, the disk is full, or the place cannot be written to.
+        """
+        splits = [self.split(name) for name in (*SPLITS, SHOP)]
+        total = sum(len(split.products) for split in splits)
+        with (
+            disk.writing(folder, self.config, splits) as save,
+            bar("writing pictures", show=progress, total=total, unit="picture") as shown,
+        ):
+            for split in splits:
+                for start, batch in self._batches(split.name):
+                    save(split.name, split.names[start : start + len(batch)], batch)
+                    shown.update(len(batch))
+
+    def _batches(self, split: str) -> Iterator[tuple[int, torch.Tensor]]:
+        pictures = len(self.split(split).products)
+        starts = range(0, pictures, _AT_ONCE)
+        batches = [range(start, min(start + _AT_ONCE, pictures)) for start in starts]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            yield from zip(starts, pool.map(partial(self.render, split), batches), strict=True)
+
+    def _checked(self, split: str, index: int) -> int:
+        pictures = len(self.split(split).products)
+        if not 0 <= index < pictures:
+            raise DataError(f"there is no picture {index} in {split}; its {pictures:,} pictures count from 0")
+        return int(index)
+
+
+class Writing:
+    """Fresh sentences for training samples: no two epochs say the same in the same words.
+
+    Args:
+        products: one for each picture.
+        mistakes: share of the sentences with a spelling mistake.
+    """
+
+    def __init__(self, products: Sequence[Product], mistakes: float) -> None:
+        self.products, self.mistakes = products, mistakes
+
+    def __call__(self, triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
+        """See `itma.data.triplets.Draw`."""
+        references, targets = triplets.references[rows], triplets.targets[rows]
+        seeds = random.integers(2**62, size=len(rows)).tolist()
+        feedback = [
+            self.sentence(self.products[one], self.products[other], Dice(str(seed)))
+            for one, other, seed in zip(references.tolist(), targets.tolist(), seeds, strict=True)
+        ]
+        return Rows(references, targets, feedback)
+
+    def sentence(self, one: Product, other: Product, dice: Dice) -> str:
+        """One request, or two captions in a row; now and then with a spelling mistake."""
+        if dice.random() < _REQUESTS:
+            text = grammar.request(one, other, dice)
+        else:
+            text = " and ".join(grammar.captions(one, other, dice))
+        return grammar.mistaken(text, dice) if dice.random() < self.mistakes else text
+
+
+def table(split: WardrobeSplit, pictures: Pictures, mistakes: float) -> Triplets:
+    """A split as triplets over its pictures.
+
+    In training each query is one row, whose sentence is written anew for every sample. Otherwise the rows stand there
+    twice: first asked with the request, then with the two captions and "and" between them.
+    """
+    joined = [" and ".join(pair) for pair in split.captions]
+    if split.name == "train":
+        feedback = [pair[number % 2] for number, pair in enumerate(zip(split.requests, joined, strict=True))]
+        writing = Writing(split.products, mistakes)
+        return _table(split, pictures, 1, feedback, writing)
+    return _table(split, pictures, 2, [*split.requests, *joined])
+
+
+def _table(
+    split: WardrobeSplit, pictures: Pictures, times: int, feedback: Sequence[str], draw: Draw | None = None
+) -> Triplets:
+    return Triplets(
+        name=f"wardrobe/{split.name}",
+        pictures=pictures,
+        labels=split.labels,
+        references=np.concatenate([split.references] * times),
+        targets=np.concatenate([split.targets] * times),
+        feedback=feedback,
+        kinds=list(split.kinds) * times,
+        draw=draw,
+    )
+
+
+def asked(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
+    """A split with its protocols: `wardrobe/requests` first, then `wardrobe/captions`.
+
+    Args:
+        triplets: what `table` made.
+        known: (queries) the same requests in words of the training; a third protocol, `wardrobe/known-wording`, asks
+            with them.
+    """
+    count = len(triplets) // 2
+    rows = np.arange(len(triplets))
+    what = (
+        "gallery = all pictures of the split; any picture of a product equal to the target counts; "
+        "the reference is removed"
+    )
+    ways = {
+        "requests": ("one request each", rows[:count]),
+        "captions": ("two captions each, joined by 'and'", rows[count:]),
+    }
+    wording = "in forms and phrases that were kept from the training"
+    if known is not None:
+        triplets = Triplets(
+            name=triplets.name,
+            pictures=triplets.pictures,
+            labels=triplets.labels,
+            references=np.concatenate([triplets.references, triplets.references[:count]]),
+            targets=np.concatenate([triplets.targets, triplets.targets[:count]]),
+            feedback=[*triplets.feedback, *known],
+            kinds=[*triplets.kinds, *triplets.kinds[:count]],
+        )
+    protocols = {
+        f"wardrobe/{name}": Protocol(
+            f"wardrobe/{name}",
+            f"{what}; {how}, {wording}; ties do not lower a rank",
+            (Task("", chosen, np.arange(len(triplets.labels))),),
+            KS,
+        )
+        for name, (how, chosen) in ways.items()
+    }
+    if known is not None:
+        protocols["wardrobe/known-wording"] = Protocol(
+            "wardrobe/known-wording",
+            f"{what}; one request each, in forms and phrases of the training; ties do not lower a rank",
+            (Task("", np.arange(2 * count, 3 * count), np.arange(len(triplets.labels))),),
+            KS,
+        )
+    return Split(triplets, protocols)
+
+
+def known_requests(split: WardrobeSplit, seed: int) -> list[str]:
+    """The requests of a split in the forms and phrases of the training, without mistakes."""
+    rows = zip(split.references.tolist(), split.targets.tolist(), strict=True)
+    return [
+        grammar.request(
+            split.products[one], split.products[other], Dice(f"wardrobe/{seed}/{split.name}/known/{number}")
+        )
+        for number, (one, other) in enumerate(rows)
+    ]
+
+
+def _make(config: WardrobeConfig, name: str) -> WardrobeSplit:
+    products = families(config, name)
+    queries = pairs(config, name, products)
+    captions, requests = [], []
+    for number, (reference, target) in enumerate(queries):
+        dice = Dice(f"wardrobe/{config.seed}/{name}/words/{number}")
+        one, other = products[reference], products[target]
+        wording = "test" if name == "test" else "train"
+        pair, request = grammar.captions(one, other, dice, wording), grammar.request(one, other, dice, wording)
+        if name == "train":
+            spoiled = [
+                grammar.mistaken(text, dice) if dice.random() < config.mistakes else text for text in (*pair, request)
+            ]
+            pair, request = (spoiled[0], spoiled[1]), spoiled[2]
+        captions.append(pair)
+        requests.append(request)
+    return WardrobeSplit(
+        name=name,
+        products=tuple(products),
+        names=tuple(f"{name}_{index:06d}" for index in range(len(products))),
+        labels=disk.labelled(products),
+        references=np.array([one for one, _ in queries], dtype=np.int64),
+        targets=np.array([other for _, other in queries], dtype=np.int64),
+        captions=tuple(captions),
+        requests=tuple(requests),
+        kinds=tuple(grammar.kind(products[one], products[other]) for one, other in queries),
+    )

@@ -1,0 +1,281 @@
+"""The wardrobe world: products, pictures, sentences, and what of them is kept for the test."""
+
+import csv
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from itma import Retriever, stages
+from itma.data import datasets
+from itma.data.images import Preprocess
+from itma.data.sources import DataConfig, load
+from itma.data.worlds.shapes.sample import Dice
+from itma.data.worlds.wardrobe import (
+    CATEGORIES,
+    COLOURS,
+    SHOP,
+    SIZES,
+    SPLITS,
+    Look,
+    Product,
+    World,
+    captions,
+    differences,
+    grammar,
+    lexicon,
+    read,
+    render,
+    request,
+)
+from itma.data.worlds.wardrobe.grammar import mistaken
+from itma.data.worlds.wardrobe.products import choices
+from itma.errors import ConfigError, DataError, StorageError, UnknownNameError
+
+WORLD = World(SIZES["tiny"])
+DRESS = Product("dress", "red", "plain", "long", "short", "V", "regular", "none", "none")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("worlds") / "wardrobe"
+    WORLD.write(folder)
+    return folder
+
+
+def words_of(split: str) -> set[str]:
+    texts = [*lexicon.every_phrase(split), *grammar.CAPTIONS[split], *grammar.REQUESTS[split]]
+    plain = [re.sub(r"\{\w+\}", " ", text) for text in texts]
+    return set(re.findall(r"[a-z'-]+", " ".join([*plain, *(grammar._plural(text) for text in plain)]).lower()))
+
+
+# --- products ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_attribute_that_a_category_does_not_have_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a skirt has no sleeves"):
+        Product("skirt", "red", "plain", sleeves="long", length="short", fit="slim", fastening="none", trim="none")
+
+
+def test_a_value_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="colour of a dress"):
+        DRESS.with_values(colour="ultraviolet")
+
+
+def test_equal_products_share_a_label_and_no_others_do() -> None:
+    split = WORLD.split("train")
+    for one, label in zip(split.products, split.labels, strict=True):
+        for other, another in zip(split.products, split.labels, strict=True):
+            assert (one == other) == (label == another)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_target_differs_from_its_reference_in_one_to_three_attributes(split: str) -> None:
+    part = World(SIZES["demo"]).split(split)
+    for reference, target in zip(part.references.tolist(), part.targets.tolist(), strict=True):
+        assert 1 <= len(differences(part.products[reference], part.products[target])) <= 3
+
+
+# --- what is held out -------------------------------------------------------------------------------------------------
+
+
+def test_train_and_test_share_no_combination_of_category_and_colour() -> None:
+    world = World(SIZES["demo"])
+    seen, asked = ({(one.category, one.colour) for one in world.split(name).products} for name in SPLITS)
+    assert not seen & asked
+    assert {colour for _, colour in asked} <= {colour for _, colour in seen}
+
+
+def test_train_and_test_share_no_phrase_and_no_form() -> None:
+    for one in (lexicon.every_phrase, grammar.CAPTIONS.__getitem__, grammar.REQUESTS.__getitem__):
+        assert not set(one("train")) & set(one("test"))
+
+
+def test_every_word_of_the_test_is_a_word_of_the_training() -> None:
+    assert words_of("test") <= words_of("train")
+
+
+def test_no_sentence_of_the_test_is_one_of_the_training() -> None:
+    world = World(SIZES["demo"])
+    train, test = world.split("train"), world.split("test")
+    assert not set(train.requests) & set(test.requests)
+    assert not set(train.captions) & set(test.captions)
+
+
+# --- sentences --------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_says_every_change_of_value() -> None:
+    other = DRESS.with_values(colour="navy", pattern="dots")
+    for number in range(50):
+        said = request(DRESS, other, Dice(str(number)))
+        assert "navy" in said and re.search("dot|spot", said), said
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_two_captions_together_say_every_change(split: str) -> None:
+    other = DRESS.with_values(colour="navy", pattern="dots")
+    for number in range(50):
+        said = " ".join(captions(DRESS, other, Dice(str(number)), split))
+        assert "navy" in said and re.search("dot|spot", said), said
+
+
+def test_no_brace_is_left_in_any_sentence() -> None:
+    for split in SPLITS:
+        part = World(SIZES["demo"]).split(split)
+        assert not [text for text in (*part.requests, *sum(part.captions, ())) if "{" in text or "none" in text]
+
+
+def test_a_mistake_changes_one_long_word_only() -> None:
+    before = "the same with long sleeves"
+    after = mistaken(before, Dice("1"))
+    assert sum(one != other for one, other in zip(before.split(), after.split(), strict=True)) == 1
+
+
+def test_training_samples_are_worded_anew_and_come_out_the_same_for_the_same_seed() -> None:
+    table = WORLD.triplets("train")
+    rows = np.arange(len(table))
+    one, again, other = (table.drawn(rows, np.random.default_rng(seed)).feedback for seed in (1, 1, 2))
+    assert one == again
+    assert one != other
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_is_the_same_whichever_batch_it_is_part_of() -> None:
+    assert torch.equal(WORLD.render("train", [3, 1])[1], WORLD.render("train", [1])[0])
+
+
+def test_two_pictures_of_one_product_differ() -> None:
+    one, other = render([DRESS, DRESS], [Look.drawn("a"), Look.drawn("b")], 64, 64)
+    assert (one.float() - other.float()).abs().mean() > 5
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_every_value_of_every_attribute_is_drawn(category: str) -> None:
+    base = Product(category, **{name: values[-1] for name, values in choices(category).items()})
+    look = Look.drawn("a")
+    plain = render([base.with_values(pattern="plain")], [look], 96, 96)
+    for attribute, values in choices(category).items():
+        for value in values[:-1]:
+            other = base.with_values(**{"pattern": "plain", attribute: value})
+            if other == base.with_values(pattern="plain"):
+                continue
+            changed = render([other], [look], 96, 96)
+            assert (changed != plain).any(), f"{attribute} {value}"
+
+
+@pytest.mark.parametrize("colour", ["red", "green", "navy", "yellow", "white", "black"])
+def test_a_plain_product_has_its_colour(colour: str) -> None:
+    shirt = Product("T-shirt", colour, "plain", "short", "regular", "round", "regular", None, "none", "none")
+    middle = render([shirt], [Look.drawn("a")], 96, 96)[0, :, 44:52, 44:52].float().mean((1, 2))
+    assert (middle - torch.tensor(COLOURS[colour], dtype=torch.float32)).abs().max() < 35
+
+
+def test_a_picture_can_be_of_any_size() -> None:
+    assert render([DRESS], [Look.drawn("a")], 40, 100).shape == (1, 3, 40, 100)
+
+
+def test_a_picture_that_there_is_not_is_refused() -> None:
+    with pytest.raises(DataError, match="there is no picture 30 in train"):
+        WORLD.render("train", [30])
+
+
+def test_the_same_configuration_makes_the_same_world() -> None:
+    assert World(SIZES["tiny"]).fingerprint() == WORLD.fingerprint()
+
+
+# --- on disk ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_what_was_written_is_read_back(written: Path, split: str) -> None:
+    made, (found, pictures) = WORLD.split(split), read(written, split)
+    assert (found.products, found.names, found.captions, found.requests, found.kinds) == (
+        made.products,
+        made.names,
+        made.captions,
+        made.requests,
+        made.kinds,
+    )
+    for column in ("labels", "references", "targets"):
+        np.testing.assert_array_equal(getattr(found, column), getattr(made, column))
+    look = Preprocess(height=32, width=32)
+    whole, again = WORLD.triplets(split).pictures.load([0], look), pictures.load([0], look)
+    assert (whole.float() - again.float()).abs().mean() < 6  # JPEG
+
+
+def test_a_folder_that_exists_is_not_written_to(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="there already"):
+        WORLD.write(tmp_path)
+
+
+def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+    WORLD.write(tmp_path / "world")
+    (tmp_path / "world" / "images" / "train_000003.jpg").unlink()
+    with pytest.raises(DataError, match=r"train_000003\.jpg"):
+        read(tmp_path / "world", "train")
+
+
+def test_fashioniq_reads_what_was_written(written: Path) -> None:
+    train, val = (datasets.load("fashioniq", written, split) for split in ("train", "val"))
+    assert not train.triplets.pictures.missing().any()
+    own = [
+        json.loads((written / "captions" / f"cap.{name}.val.json").read_text()) for name in ("dress", "shirt", "toptee")
+    ]
+    protocol = val.protocol("fashioniq/original")
+    assert sum(len(task.rows) for task in protocol.tasks) == sum(map(len, own))
+
+
+def test_the_shop_has_metadata_for_filters(written: Path) -> None:
+    with (written / SHOP / "products.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == WORLD.config.pictures(SHOP)
+    assert all(float(row["price"]) > 0 and row["brand"] and row["sizes"] for row in rows)
+    assert all((written / SHOP / row["image"]).is_file() for row in rows)
+
+
+@pytest.mark.parametrize("rooted", [False, True])
+def test_a_model_is_trained_and_evaluated(written: Path, tmp_path: Path, rooted: bool) -> None:
+    changes = {"data.size": "tiny", "train.steps": "2"} | ({"data.root": str(written)} if rooted else {})
+    run = stages.train("wardrobe", preset="tiny", changes=changes, out=tmp_path / "run", device="cpu")
+    assert "wardrobe/requests" in str(stages.evaluate(run, device="cpu"))
+    assert Retriever.load(run).tokenizer.words("navy")
+
+
+def test_a_split_asks_in_three_ways() -> None:
+    split = load(DataConfig("wardrobe", size="tiny"), "test")
+    assert list(split.protocols) == ["wardrobe/requests", "wardrobe/captions", "wardrobe/known-wording"]
+    counts = {len(protocol.tasks[0].rows) for protocol in split.protocols.values()}
+    assert counts == {len(WORLD.split("test").requests)}
+
+
+# --- conversations ----------------------------------------------------------------------------------------------------
+
+
+def test_conversations_are_counted_right_without_a_model() -> None:
+    place = Path(__file__).parents[1] / "bench" / "conversations.py"
+    if not place.exists():
+        pytest.skip("bench/ is not part of this copy")
+    spec = importlib.util.spec_from_file_location("conversations", place)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["conversations"] = module
+    spec.loader.exec_module(module)
+    found = module.conversations()
+    assert len(found) == 30 and {len(one["steps"]) for one in found} == {3}
+    shop = WORLD.split(SHOP)
+    products = dict(zip(shop.names, shop.products, strict=True))
+    one = found[0]
+    wanted = one["steps"][-1]["wanted"]
+    products["wanted"] = DRESS.with_values(**{name: value for name, value in wanted.items() if name != "category"})
+    steps = module.played(one, products, lambda reference, say, wanted, seen: ["wanted"])
+    assert steps[-1].fitting == (True,)
+    wrong = module.played(one, products, lambda reference, say, wanted, seen: [shop.names[0]])
+    assert module.told([steps, wrong]).startswith("1 of 2 conversations")
