@@ -212,7 +212,9 @@ def _fitting(column: str, value: Any, kind: str) -> Any:
         return value
     if kind in ("whole", "number") and isinstance(value, int) and not isinstance(value, bool):
         if not -(2**63) <= value < 2**63 and (kind == "whole" or abs(value) > 2**1023):
-            raise FilterError(f"the column {column!r} is asked for {value}, which is too large to compare with")
+            raise FilterError(
+                f"the column {column!r} is asked for {value}, which is beyond 64 bits and so too large to compare with"
+            )
         return int(value)
     if kind in ("whole", "number") and isinstance(value, float):
         if not math.isfinite(value):
