@@ -1,7 +1,11 @@
 """A handful of made-up triplets and a model so small that a training step takes milliseconds."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
+from PIL import Image
 
 from itma.data.images import MemoryPictures, Preprocess
 from itma.data.triplets import Triplets
@@ -38,3 +42,11 @@ def triplets(rows: int = 32) -> Triplets:
 def model(seed: int = 0) -> Retriever:
     """A new model that knows the words of `triplets`."""
     return Retriever.build(CONFIG, triplets().feedback, seed=seed)
+
+
+def photos(folder: Path, names: Sequence[str]) -> None:
+    """Pictures of noise, all different, and `broken.png`, which is none."""
+    random = np.random.Generator(np.random.PCG64(0))
+    for name in names:
+        Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(folder / name)
+    (folder / "broken.png").write_bytes(b"no picture")

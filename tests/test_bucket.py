@@ -6,9 +6,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from itma.errors import CatalogueError, ConfigError
 from itma.search import lease
@@ -38,10 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
-    random = np.random.Generator(np.random.PCG64(0))
-    for number in range(PICTURES):
-        Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(folder / f"{number:02d}.png")
-    (folder / "broken.png").write_bytes(b"no picture")
+    made_up.photos(folder, [f"{number:02d}.png" for number in range(PICTURES)])
     return folder
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from itma.errors import ConfigError, DataError, MissingExtraError, RunError, UnknownNameError
 from itma.model.retriever import Retriever
@@ -36,10 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures of noise, and one file that is none."""
     folder = tmp_path_factory.mktemp("photos")
-    random = np.random.Generator(np.random.PCG64(0))
-    for number in range(PICTURES):
-        Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(folder / f"{number:04d}.png")
-    (folder / "broken.png").write_bytes(b"no picture")
+    made_up.photos(folder, [f"{number:04d}.png" for number in range(PICTURES)])
     return folder
 
 
@@ -152,7 +148,6 @@ def test_an_indexing_that_is_killed_is_finished_by_the_same_call(
     code = f"""
 import sys
 from pathlib import Path
-from itma.search import indexing
 from itma.search import indexing
 from itma.search.catalogue import Catalogue
 indexing.COMMIT_ROWS = 32

@@ -15,7 +15,7 @@ from itma import Retriever, stages
 from itma.data import datasets
 from itma.data.images import Preprocess
 from itma.data.sources import DataConfig, load
-from itma.data.worlds.shapes.sample import Dice
+from itma.data.worlds.generated import Dice
 from itma.data.worlds.wardrobe import (
     CATEGORIES,
     COLOURS,

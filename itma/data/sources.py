@@ -1,7 +1,7 @@
 """Data by name: what `itma train NAME` and `itma evaluate NAME` look up, generated or on disk."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,10 +143,7 @@ def shapes_config(config: DataConfig) -> "ShapesConfig":
     """The shapes world's own configuration."""
     from itma.data.worlds import shapes
 
-    if config.size not in shapes.SIZES:
-        raise UnknownNameError("size of the shapes world", config.size, shapes.SIZES)
-    if config.seed < 0:
-        raise ConfigError(f"data.seed={config.seed} must not be negative")
+    _check_world(config, shapes.SIZES)
     return replace(shapes.SIZES[config.size], seed=config.seed)
 
 
@@ -154,11 +151,15 @@ def wardrobe_config(config: DataConfig) -> "WardrobeConfig":
     """The wardrobe world's own configuration."""
     from itma.data.worlds import wardrobe
 
-    if config.size not in wardrobe.SIZES:
-        raise UnknownNameError("size of the wardrobe world", config.size, wardrobe.SIZES)
+    _check_world(config, wardrobe.SIZES)
+    return replace(wardrobe.SIZES[config.size], seed=config.seed)
+
+
+def _check_world(config: DataConfig, sizes: Collection[str]) -> None:
+    if config.size not in sizes:
+        raise UnknownNameError(f"size of the {config.name} world", config.size, sizes)
     if config.seed < 0:
         raise ConfigError(f"data.seed={config.seed} must not be negative")
-    return replace(wardrobe.SIZES[config.size], seed=config.seed)
 
 
 def _wardrobe(config: DataConfig, split: str, progress: bool) -> Split:

@@ -58,12 +58,11 @@ class RayWorkers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for actor in self._actors:
-            with suppress(Exception):  # whatever became of it
-                self._ray.kill(actor)
+        for actor in [*self._actors]:
+            self._drop(actor)
         if self._started:
             self._ray.shutdown()
-        self._actors, self._started = [], False
+        self._started = False
 
     def embed(self, pictures: Iterator[Picture], *, batch: int, tokens: bool) -> Iterator[Looked]:
         """See `Workers.embed`.
@@ -138,8 +137,10 @@ class RayWorkers:
         return new
 
     def _drop(self, actor: Any) -> None:
+        from ray.exceptions import RayError
+
         self._actors.remove(actor)
-        with suppress(Exception):  # it is dead, or will be
+        with suppress(RayError):  # it is dead, or the cluster is, or both will be
             self._ray.kill(actor)
 
     def _join(self) -> None:

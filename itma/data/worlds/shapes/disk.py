@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from itma.data.images import FilePictures
 from itma.data.triplets import Triplets
+from itma.data.worlds.generated import written_pictures
 from itma.data.worlds.shapes.config import SPLITS, ShapesConfig
 from itma.data.worlds.shapes.scenes import PLACES, Change, Scene
 from itma.errors import DataError, FeedbackError, ItmaError
@@ -156,17 +156,11 @@ def _triplets(folder: Path, split: str, plain: Any, config: ShapesConfig) -> Tri
         if found != expected:
             raise DataError(f"{file!r} has {found:,} {what} in {split!r}; {CONFIG} says {expected:,}")
     names = [f"css_{split}_{index:06d}.png" for index in range(len(labels))]
-    paths = [folder / IMAGES / name for name in names]
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        raise DataError(
-            f"{len(missing):,} of {len(paths):,} pictures are missing from {str(folder / IMAGES)!r}, for example "
-            f"{missing[0]}; write the world again"
-        )
+    pictures = written_pictures(folder / IMAGES, names, names)
     try:
         return Triplets(
             name=f"shapes/{split}",
-            pictures=FilePictures(names, paths),
+            pictures=pictures,
             labels=labels,
             references=references,
             targets=targets,

@@ -1,12 +1,11 @@
 """Draws the scenes and sentences of a split: pure Python, the same everywhere for the same seed."""
 
 import heapq
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TypeVar
 
+from itma.data.worlds.generated import Dice
 from itma.data.worlds.shapes.config import COMBINATIONS, ShapesConfig
 from itma.data.worlds.shapes.scenes import (
     COLOURS,
@@ -22,8 +21,6 @@ from itma.data.worlds.shapes.scenes import (
     unique_descriptions,
 )
 
-T = TypeVar("T")
-
 _WEIGHTS: dict[Kind, float] = {"add": 0.28, "remove": 0.2, "make colour": 0.2, "make shape": 0.18, "make size": 0.14}
 """How often each kind is drawn; some draws come to nothing, so the shares that result differ a little."""
 _SHORTEST = 0.5
@@ -34,29 +31,6 @@ _DRAWS_FOR_KIND = 6
 """Changes of one kind that are drawn before another kind is tried."""
 _DRAWS_FOR_NEWNESS = 60
 """Changes that are drawn in search of one with a scene that this base has not led to yet."""
-
-
-class Dice:
-    """Random choices made from `random.Random(text).random()` alone, whose values Python promises to keep."""
-
-    def __init__(self, seed: str) -> None:
-        self.random = random.Random(seed).random
-
-    def below(self, count: int) -> int:
-        """A whole number from 0 to count − 1."""
-        return int(self.random() * count)
-
-    def choose(self, items: Sequence[T]) -> T:
-        """One of the items."""
-        return items[self.below(len(items))]
-
-    def shuffled(self, items: Sequence[T]) -> list[T]:
-        """The items in random order."""
-        mixed = list(items)
-        for last in range(len(mixed) - 1, 0, -1):
-            other = self.below(last + 1)
-            mixed[last], mixed[other] = mixed[other], mixed[last]
-        return mixed
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import torch
 
 from itma.data.images import MemoryPictures
 from itma.data.triplets import Triplets
+from itma.data.worlds.generated import GeneratedWorld, gathered
 from itma.data.worlds.shapes import disk
 from itma.data.worlds.shapes.config import SPLITS, ShapesConfig, check_split
 from itma.data.worlds.shapes.look import Look
 from itma.data.worlds.shapes.render import render, visible
 from itma.data.worlds.shapes.sample import base_scenes, modifications
 from itma.data.worlds.shapes.scenes import Scene
-from itma.errors import DataError
 from itma.progress import bar
 
 _PIXELS_AT_ONCE = {"cpu": 200_000, "cuda": 4_000_000}
@@ -54,7 +54,7 @@ class ShapesSplit:
         return f"shapes/{self.name}: {len(self.scenes):,} pictures, {len(self.feedback):,} queries"
 
 
-class World:
+class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
     """The shapes world of a configuration; scenes and sentences are made when first asked for, in seconds.
 
     >>> from itma.data.worlds.shapes.config import SIZES
@@ -68,23 +68,9 @@ class World:
         config: its size and seed; see `SIZES`.
     """
 
-    def __init__(self, config: ShapesConfig) -> None:
-        self.config = config
-        self._splits: dict[str, ShapesSplit] = {}
-
-    def __repr__(self) -> str:
-        return f"World({self.config!r})"
-
-    def split(self, name: str) -> ShapesSplit:
-        """The scenes and queries of `train` or `test`.
-
-        Raises:
-            UnknownNameError: there is no such split.
-        """
+    def _make(self, name: str) -> ShapesSplit:
         check_split(name)
-        if name not in self._splits:
-            self._splits[name] = _make(self.config, name)
-        return self._splits[name]
+        return _make(self.config, name)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of all scenes and sentences: the same everywhere for the same configuration."""
@@ -153,11 +139,10 @@ class World:
             UnknownNameError: there is no such split.
         """
         part, config = self.split(split), self.config
-        pixels = torch.empty(len(part.scenes), 3, config.height, config.width, dtype=torch.uint8)
-        with bar(f"rendering {split} pictures", show=progress, total=len(pixels), unit="picture") as shown:
-            for start, batch in self._batches(split, device or "cpu"):
-                pixels[start : start + len(batch)] = batch
-                shown.update(len(batch))
+        shape = (len(part.names), 3, config.height, config.width)
+        pixels = gathered(
+            self._batches(split, device or "cpu"), shape, f"rendering {split} pictures", progress=progress
+        )
         return Triplets(
             name=f"shapes/{split}",
             pictures=MemoryPictures(part.names, pixels),
@@ -200,12 +185,6 @@ class World:
         pictures = len(self.split(split).scenes)
         for start in range(0, pictures, count):
             yield start, self.render(split, range(start, min(start + count, pictures)), device)
-
-    def _checked(self, split: str, index: int) -> int:
-        pictures = len(self.split(split).scenes)
-        if not 0 <= index < pictures:
-            raise DataError(f"there is no picture {index} in {split}; its {pictures:,} pictures count from 0")
-        return int(index)
 
 
 def _make(config: ShapesConfig, name: str) -> ShapesSplit:

@@ -26,6 +26,7 @@ import torch
 from PIL import Image
 
 from itma.data.images import FilePictures
+from itma.data.worlds.generated import written_pictures
 from itma.data.worlds.wardrobe import shopping
 from itma.data.worlds.wardrobe.config import SHOP, SPLITS, WardrobeConfig
 from itma.data.worlds.wardrobe.products import ATTRIBUTES, CATEGORIES, NONE, Product, choices
@@ -131,14 +132,7 @@ def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FilePictures]:
         )
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"{str(folder / QUERIES)!r} is damaged: {error!r}; write the world again") from error
-    paths = [folder / IMAGES / f"{name}.jpg" for name in names]
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        raise DataError(
-            f"{len(missing):,} of {len(paths):,} pictures are missing from {str(folder / IMAGES)!r}, for example "
-            f"{missing[0]}; write the world again"
-        )
-    return found, FilePictures(names, paths)
+    return found, written_pictures(folder / IMAGES, names, [f"{name}.jpg" for name in names])
 
 
 def read_config(folder: str | Path) -> WardrobeConfig:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from itma.data.worlds.shapes.sample import Dice
+from itma.data.worlds.generated import Dice
 from itma.data.worlds.wardrobe.products import COLOURS
 
 _LIGHT = {"white": "navy", "beige": "brown"}

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from itma.data.worlds.shapes.sample import Dice
+from itma.data.worlds.generated import Dice
 from itma.data.worlds.wardrobe import lexicon
 from itma.data.worlds.wardrobe.products import Product, differences
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import combinations
 
-from itma.data.worlds.shapes.sample import Dice
+from itma.data.worlds.generated import Dice
 from itma.data.worlds.wardrobe.config import SHOP, WardrobeConfig, colours
 from itma.data.worlds.wardrobe.products import (
     CATEGORIES,

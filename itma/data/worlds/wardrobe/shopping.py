@@ -1,6 +1,6 @@
 """What a shop says of a product beside its picture: name, brand, price, sizes."""
 
-from itma.data.worlds.shapes.sample import Dice
+from itma.data.worlds.generated import Dice
 from itma.data.worlds.wardrobe.products import ATTRIBUTES, NONE, Product, plain_name
 
 BRANDS = ("Alder & Finch", "Brio", "Coppice", "Dovetail", "Elmwood", "Fjord Nine", "Gusto", "Harbour Lane")

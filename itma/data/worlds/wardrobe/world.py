@@ -12,7 +12,7 @@ import torch
 
 from itma.data.images import MemoryPictures, Pictures
 from itma.data.triplets import Draw, Protocol, Rows, Split, Task, Triplets
-from itma.data.worlds.shapes.sample import Dice
+from itma.data.worlds.generated import Dice, GeneratedWorld, gathered
 from itma.data.worlds.wardrobe import disk, grammar
 from itma.data.worlds.wardrobe.config import SHOP, SPLITS, WardrobeConfig, check_split
 from itma.data.worlds.wardrobe.disk import WardrobeSplit
@@ -20,7 +20,6 @@ from itma.data.worlds.wardrobe.look import Look
 from itma.data.worlds.wardrobe.products import Product
 from itma.data.worlds.wardrobe.render import render
 from itma.data.worlds.wardrobe.sample import families, pairs
-from itma.errors import DataError
 from itma.progress import bar
 
 _AT_ONCE = 64
@@ -29,10 +28,13 @@ _THREADS = 2
 _REQUESTS = 0.6
 """Share of the training samples whose feedback is one request; the others are asked with two captions."""
 KS = (1, 5, 10, 50)
+_KEPT = "that were kept from the training"
 
 
-class World:
+class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
     """The wardrobe world of a configuration; products and sentences are made when first asked for.
+
+    Its splits are `train`, `test` and `shop`; a query of the shop is asked as in training.
 
     >>> from itma.data.worlds.wardrobe.config import SIZES
     >>> world = World(SIZES["tiny"])
@@ -45,23 +47,9 @@ class World:
         config: its size and seed; see `SIZES`.
     """
 
-    def __init__(self, config: WardrobeConfig) -> None:
-        self.config = config
-        self._splits: dict[str, WardrobeSplit] = {}
-
-    def __repr__(self) -> str:
-        return f"World({self.config!r})"
-
-    def split(self, name: str) -> WardrobeSplit:
-        """The products and queries of `train`, `test` or `shop`; a query of the shop is asked as in training.
-
-        Raises:
-            UnknownNameError: there is no such split.
-        """
+    def _make(self, name: str) -> WardrobeSplit:
         check_split(name)
-        if name not in self._splits:
-            self._splits[name] = _make(self.config, name)
-        return self._splits[name]
+        return _make(self.config, name)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of all products and sentences: the same everywhere for the same configuration."""
@@ -107,11 +95,8 @@ class World:
             UnknownNameError: there is no such split.
         """
         part, config = self.split(split), self.config
-        pixels = torch.empty(len(part.products), 3, config.height, config.width, dtype=torch.uint8)
-        with bar(f"drawing {split} pictures", show=progress, total=len(pixels), unit="picture") as shown:
-            for start, batch in self._batches(split):
-                pixels[start : start + len(batch)] = batch
-                shown.update(len(batch))
+        shape = (len(part.names), 3, config.height, config.width)
+        pixels = gathered(self._batches(split), shape, f"drawing {split} pictures", progress=progress)
         return table(part, MemoryPictures(part.names, pixels), self.config.mistakes)
 
     def write(self, folder: str | Path, *, progress: bool = False) -> None:
@@ -141,12 +126,6 @@ class World:
         batches = [range(start, min(start + _AT_ONCE, pictures)) for start in starts]
         with ThreadPoolExecutor(_THREADS) as pool:
             yield from zip(starts, pool.map(partial(self.render, split), batches), strict=True)
-
-    def _checked(self, split: str, index: int) -> int:
-        pictures = len(self.split(split).products)
-        if not 0 <= index < pictures:
-            raise DataError(f"there is no picture {index} in {split}; its {pictures:,} pictures count from 0")
-        return int(index)
 
 
 class Writing:
@@ -223,10 +202,9 @@ def asked(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
         "the reference is removed"
     )
     ways = {
-        "requests": ("one request each", rows[:count]),
-        "captions": ("two captions each, joined by 'and'", rows[count:]),
+        "requests": ("one request each", _KEPT, rows[:count]),
+        "captions": ("two captions each, joined by 'and'", _KEPT, rows[count:]),
     }
-    wording = "in forms and phrases that were kept from the training"
     if known is not None:
         triplets = Triplets(
             name=triplets.name,
@@ -237,22 +215,17 @@ def asked(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
             feedback=[*triplets.feedback, *known],
             kinds=[*triplets.kinds, *triplets.kinds[:count]],
         )
+        ways["known-wording"] = ("one request each", "of the training", np.arange(2 * count, 3 * count))
+    gallery = np.arange(len(triplets.labels))
     protocols = {
         f"wardrobe/{name}": Protocol(
             f"wardrobe/{name}",
-            f"{what}; {how}, {wording}; ties do not lower a rank",
-            (Task("", chosen, np.arange(len(triplets.labels))),),
+            f"{what}; {how}, in forms and phrases {wording}; ties do not lower a rank",
+            (Task("", chosen, gallery),),
             KS,
         )
-        for name, (how, chosen) in ways.items()
+        for name, (how, wording, chosen) in ways.items()
     }
-    if known is not None:
-        protocols["wardrobe/known-wording"] = Protocol(
-            "wardrobe/known-wording",
-            f"{what}; one request each, in forms and phrases of the training; ties do not lower a rank",
-            (Task("", np.arange(2 * count, 3 * count), np.arange(len(triplets.labels))),),
-            KS,
-        )
     return Split(triplets, protocols)
 
 
