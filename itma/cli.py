@@ -16,7 +16,8 @@ from itma.errors import ItmaError
 
 _EPILOG = """\b
 A first walk, with nothing to download:
-  itma demo                                     the whole path, about five minutes
+  itma demo                                     a shop of drawn clothes, ready to search
+  itma demo --train                             the whole path, training included: about five minutes
   itma train shapes --model itma                trains, leaves runs/<time>_itma
   itma evaluate runs/<time>_itma                recall on pictures never trained on
   itma index runs/<time>_itma PHOTOS catalogue/ embeds a folder of pictures
@@ -87,20 +88,36 @@ def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cli.command()
 @click.option("--out", type=click.Path(path_type=Path), help="A new folder; absent: demo, or demo-2, … if taken.")
-@click.option("--size", default="demo", show_default=True, help="Size of the shapes world.")
-@click.option("--steps", type=click.IntRange(1), help="Training steps of each model; absent: the preset's.")
+@click.option("--world", type=click.Choice(["wardrobe", "shapes"]), help="Absent: wardrobe; with --train, shapes.")
+@click.option("--train", is_flag=True, help="Train four models first, in some minutes, instead of opening one.")
+@click.option("--size", default="demo", show_default=True, help="Size of the world.")
+@click.option("--steps", type=click.IntRange(1), help="With --train: steps of each model; absent: the preset's.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides everything random.")
 @_device
 @click.pass_context
-def demo(context: click.Context, out: Path | None, size: str, steps: int | None, seed: int, device: str) -> None:
-    """The whole path in about five minutes: nothing to download.
+def demo(
+    context: click.Context,
+    out: Path | None,
+    world: str | None,
+    train: bool,
+    size: str,
+    steps: int | None,
+    seed: int,
+    device: str,
+) -> None:
+    """A shop to search in less than a minute: nothing to download.
 
-    Generates the shapes world, trains ITMA and three models to compare it with, evaluates them on scenes never
-    seen, indexes the gallery, asks it three questions, and writes report.html.
+    Draws 1,000 products of the wardrobe world, indexes them with the model that comes with itma, holds a conversation
+    of three steps, measures the model on products it has never seen, and writes report.html.
+
+    With --train: generates the shapes world, trains ITMA and three models to compare it with, evaluates them on scenes
+    never seen, indexes the gallery and asks it three questions; about five minutes on two cores.
     """
     from itma.demo import demo as run_demo
 
-    result = run_demo(out, size=size, steps=steps, seed=seed, device=device, progress=_bars(context))
+    result = run_demo(
+        out, world=world, train=train, size=size, steps=steps, seed=seed, device=device, progress=_bars(context)
+    )
     click.echo(str(result))
 
 
@@ -501,6 +518,26 @@ def card(run: Path, which: str, repo: str | None, license: str | None, out: Path
 
     text = sharing.card(run, which=which, repo_id=repo, license=license, out=out)
     click.echo(text if out is None else f"written to {out}", nl=out is not None)
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--half", is_flag=True, help="Weights as float16: half the size; measure it again before you quote it.")
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.option("--license", metavar="ID", help="What is allowed with the weights, e.g. apache-2.0.")
+def pack(run: Path, folder: Path, half: bool, which: str, license: str | None) -> None:
+    r"""Write the model of RUN into FOLDER to hand on: weights, card and settings, nothing that only training needs.
+
+    \b
+    itma pack runs/mine model --half
+    itma evaluate model && itma card model --out model/README.md
+    """
+    from itma import sharing
+
+    made = sharing.pack(run, folder, half=half, which=which, license=license)
+    size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
+    click.echo(f"{made}: {size / 1e6:.1f} MB; every command takes it as RUN")
 
 
 @cli.command()

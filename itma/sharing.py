@@ -1,4 +1,4 @@
-"""Models that others use: card → push → pull. Each command of that name is one call of a function here."""
+"""Models that others use: card → pack → push → pull. Each command of that name is one call of a function here."""
 
 import shutil
 from pathlib import Path
@@ -40,6 +40,32 @@ def card(
     if out is not None:
         write_text(out, text)
     return text
+
+
+def pack(
+    run: str | Path, folder: str | Path, *, which: str = "best", half: bool = False, license: str | None = None
+) -> Path:
+    """A model in a folder to hand on: weights, card and settings, without what only training needs.
+
+    Args:
+        run: a run folder, or one that `pull` made.
+        folder: must not exist yet; every stage takes it as a run folder.
+        which: `best` or `last` checkpoint.
+        half: write weights as float16, in half the space. They are rounded, so that the run's reports do not count for
+            them: measure the folder and write its card anew.
+        license: what is allowed with the weights, e.g. `apache-2.0`; absent: the card says nothing of it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        RunError: the run is missing or damaged.
+        StorageError: the folder exists or cannot be written to.
+    """
+    model = Retriever.load(run, which=which)
+    with new_folder(folder) as draft:
+        model.save_pretrained(draft, run=run, license=license, half=half)
+    return Path(folder)
 
 
 def push(

@@ -32,6 +32,7 @@ from itma.measure.strips import query_strip
 from itma.model.onnx.runtime import OnnxRetriever
 from itma.model.retriever import Retriever, RetrieverConfig, weights_sum
 from itma.model.runtimes import open_model
+from itma.model.shipped import is_shipped, located
 from itma.records import Hit, Report
 from itma.search.catalogue import Catalogue
 from itma.search.filters import Where
@@ -346,7 +347,8 @@ def evaluate_by(
         which: `best` or `last` checkpoint of the run.
         changes: settings of the data by name, e.g. `{"size": "css"}`, `{"root": "/data/fashioniq"}`.
         out: where `report.json` and `ranks.csv` go; absent: `<run>/evaluation-<data>-<split>`, with the runtime
-            before it where that is not torch. Of several protocols each gets a folder of its own in there.
+            before it where that is not torch; of a model that comes with itma, in the present folder. Of several
+            protocols each gets a folder of its own in there.
         runtime: what computes the answers: `torch`, `onnx` or `onnx-int8`; see `itma.model.runtimes`.
         device: `auto`, `cpu`, `cuda`, …
         progress: show progress bars.
@@ -373,9 +375,8 @@ def evaluate_by(
         progress=progress,
     )
     # those of other runtimes are named so that a model card does not take them for the model's own
-    folder = (
-        Path(run) / f"{f'{runtime}-' if other else ''}evaluation-{source.name}-{split}" if out is None else Path(out)
-    )
+    home = Path() if is_shipped(run) else Path(run)
+    folder = home / f"{f'{runtime}-' if other else ''}evaluation-{source.name}-{split}" if out is None else Path(out)
     for evaluation in evaluations:
         name = evaluation.protocol.name.replace("/", "-")
         evaluation.write(folder / name if len(evaluations) > 1 else folder)
@@ -402,7 +403,7 @@ def measured_split(
     """
     if data is None:
         source = read_run(run).data
-    elif (Path(run) / RUN).is_file() and (trained := read_run(run).data).name == data:
+    elif (located(run) / RUN).is_file() and (trained := read_run(run).data).name == data:
         source = trained  # the same size and seed, so that scenes seen in training are never asked for in the test
     else:
         source = DataConfig(data)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.data.batches import Plan, augmented, hash_seed, load_batch, varied
+from itma.data.batches import Plan, augmented, families, hash_seed, load_batch, varied
 from itma.data.images import MemoryPictures, Preprocess
 from itma.data.triplets import Triplets, hold_out
 from itma.errors import ConfigError, DataError
@@ -48,6 +48,28 @@ def test_rows_of_one_reference_stand_side_by_side() -> None:
     references = np.repeat(np.arange(10), 6)
     rows = Plan(references, batch=60, seed=0, per_reference=3).rows(0)
     assert (references[rows].reshape(-1, 3) == references[rows].reshape(-1, 3)[:, :1]).all()
+
+
+def test_rows_of_one_family_stand_side_by_side_and_each_comes_once() -> None:
+    references = np.repeat(np.arange(24), 2)  # four pictures lead to one another in a circle: six families
+    targets = references // 4 * 4 + (references + 1) % 4
+    plan = Plan(references, batch=48, seed=0, per_reference=2, targets=targets, per_family=8)
+    rows = plan.rows(0)
+    assert sorted(rows) == list(range(48))
+    family = references[rows].reshape(-1, 8) // 4
+    assert (family == family[:, :1]).all() and len(set(family[:, 0].tolist())) == 6
+    assert (references[rows].reshape(-1, 2) == references[rows].reshape(-1, 2)[:, :1]).all()
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=20))
+def test_a_family_is_what_pictures_lead_to_over_any_number_of_steps(pairs: list[tuple[int, int]]) -> None:
+    groups: list[set[int]] = []
+    for pair in pairs:
+        joined = [group for group in groups if group & set(pair)]
+        groups = [group for group in groups if group not in joined] + [set(pair).union(*joined)]
+    slow = [min(next(group for group in groups if one in group)) for one, _ in pairs]
+    both = np.array(pairs)
+    assert families(both[:, 0], both[:, 1]).tolist() == slow
 
 
 def test_another_seed_gives_another_order() -> None:

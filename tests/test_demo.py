@@ -8,14 +8,19 @@ from click.testing import CliRunner
 
 from itma.cli import cli
 from itma.demo import MODELS, DemoResult, demo
-from itma.errors import DataError
+from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.model.retriever import weights_sum
 from itma.search.catalogue import Catalogue
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
-    return demo(tmp_path_factory.mktemp("demo") / "demo", size="tiny", preset="tiny")
+    return demo(tmp_path_factory.mktemp("demo") / "demo", train=True, size="tiny", preset="tiny")
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
+    return demo(tmp_path_factory.mktemp("demo") / "demo", size="tiny")
 
 
 def test_the_demo_leaves_runs_gallery_catalogue_and_page(shown: DemoResult) -> None:
@@ -37,8 +42,9 @@ def test_every_report_says_which_weights_it_measured(shown: DemoResult) -> None:
         assert report.weights == weights_sum(shown.folder / "runs" / name)
 
 
-def test_what_to_type_next_works(shown: DemoResult) -> None:
-    text = str(shown)
+@pytest.mark.parametrize("which", ["shown", "ready"])
+def test_what_to_type_next_works(which: str, request: pytest.FixtureRequest) -> None:
+    text = str(request.getfixturevalue(which))
     (line,) = (line.strip() for line in text.splitlines() if line.strip().startswith("itma search"))
     words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
     result = CliRunner().invoke(cli, words[1:])
@@ -47,13 +53,37 @@ def test_what_to_type_next_works(shown: DemoResult) -> None:
     assert "report.html" in text
 
 
+def test_without_training_a_shop_is_ready_to_be_searched(ready: DemoResult) -> None:
+    assert {path.name for path in ready.folder.iterdir()} == {"gallery", "catalogue", "report.html"}
+    catalogue = Catalogue.open(ready.folder / "catalogue")
+    assert len(catalogue) == len(list((ready.folder / "gallery" / "images").glob("*.jpg")))
+    assert {"name", "price", "brand", "colour"} <= set(catalogue.info().columns)
+    page = (ready.folder / "report.html").read_text(encoding="utf-8")
+    assert "Step 3 of a conversation" in page and f"{ready.reports['itma'].recall[1]:.1%}" in page
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)
+
+
+def test_the_shapes_are_ready_too(tmp_path: Path) -> None:
+    result = demo(tmp_path / "demo", world="shapes", size="tiny")
+    assert result.run == "shapes" and set(result.reports) == {"itma"}
+    assert len(Catalogue.open(tmp_path / "demo" / "catalogue")) == result.reports["itma"].gallery
+
+
+def test_settings_of_a_training_need_a_training(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--train"):
+        demo(tmp_path / "demo", steps=5)
+    with pytest.raises(UnknownNameError, match="wardrobe"):
+        demo(tmp_path / "demo", world="kitchen")
+    assert not (tmp_path / "demo").exists()
+
+
 def test_an_existing_folder_is_refused_before_any_work(shown: DemoResult) -> None:
     with pytest.raises(DataError, match="exists already; remove it or choose another folder"):
-        demo(shown.folder, size="tiny", preset="tiny")
+        demo(shown.folder, size="tiny")
 
 
 def test_the_same_seed_gives_the_same_numbers(shown: DemoResult, tmp_path: Path) -> None:
-    again = demo(tmp_path / "demo", size="tiny", preset="tiny")
+    again = demo(tmp_path / "demo", train=True, size="tiny", preset="tiny")
     assert {name: report.recall for name, report in again.reports.items()} == {
         name: report.recall for name, report in shown.reports.items()
     }

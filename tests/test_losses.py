@@ -28,6 +28,23 @@ def test_classification_is_the_mean_cross_entropy_without_duplicates_of_the_targ
     assert batch_classification(logits, torch.tensor(labels)).item() == pytest.approx(slow)
 
 
+@given(LABELS, st.lists(st.integers(0, 6), min_size=1, max_size=5), st.integers(0, 99))
+def test_further_pictures_are_negatives_once_each_and_never_where_they_are_targets(
+    labels: list[int], others: list[int], seed: int
+) -> None:
+    N = len(labels)
+    logits = rows(N, seed) @ rows(N + len(others), seed + 1).T
+    slow = 0.0
+    for i, label in enumerate(labels):
+        against = [j for j in range(N) if j == i or labels[j] != label]
+        for place, other in enumerate(others):
+            if other not in labels and other not in others[:place]:
+                against.append(N + place)
+        slow -= math.log(math.exp(logits[i, i]) / sum(math.exp(logits[i, j]) for j in against)) / N
+    found = batch_classification(logits, torch.tensor(labels), others=torch.tensor(others))
+    assert found.item() == pytest.approx(slow)
+
+
 @given(LABELS, st.integers(0, 99))
 def test_soft_triplet_is_the_mean_over_all_triplets_of_the_published_definition(labels: list[int], seed: int) -> None:
     queries, targets = rows(len(labels), seed), rows(len(labels), seed + 1)

@@ -35,6 +35,8 @@ CONFIGS = {name: replace(TINY, composer=name, options=None) for name in REGISTRY
     "itma-sinusoidal": replace(TINY, options=replace(SMALL_ITMA, positions="sinusoidal", pool_words=False)),
     "itma-plain-gallery": replace(TINY, options=replace(SMALL_ITMA, gallery_through_transformer=False)),
     "itma-in-sequence": replace(TINY, options=replace(SMALL_ITMA, positions="sequence", pool="cells")),
+    "itma-added": replace(TINY, options=replace(SMALL_ITMA, query="added", pool="weighted")),
+    "itma-gated": replace(TINY, options=replace(SMALL_ITMA, query="gated")),
     "itma-embeddings": replace(TINY, options=SMALL_ITMA, language=LanguageConfig(kind="embeddings", width=8)),
     "itma-bert": replace(TINY, options=SMALL_ITMA, language=LanguageConfig(kind="pretrained", name=str(BERT))),
     "itma-clip": replace(TINY, options=SMALL_ITMA, trunk=TrunkConfig(str(CLIP), levels=(1, 4)), language=FROM_CLIP),

@@ -43,14 +43,28 @@ class Plan:
         batch: rows for each step.
         seed: decides the order.
         per_reference: rows of one reference that stay together.
+        targets: (rows,) the target of each row, for `per_family`.
+        per_family: rows of one family that stay together: pictures that queries lead from one to the other, over any
+            number of steps. The batch then holds the near misses that a gallery holds.
     """
 
-    def __init__(self, references: np.ndarray, *, batch: int, seed: int, per_reference: int = 1) -> None:
+    def __init__(
+        self,
+        references: np.ndarray,
+        *,
+        batch: int,
+        seed: int,
+        per_reference: int = 1,
+        targets: np.ndarray | None = None,
+        per_family: int = 1,
+    ) -> None:
         if len(references) == 0:
             raise DataError("there are no triplets to learn from")
         if batch < 2 or per_reference < 1:
             raise ConfigError(f"batch={batch} must be at least 2 and per_reference={per_reference} at least 1")
         self._references, self._batch, self._seed, self._together = references, batch, seed, per_reference
+        self._pieces = per_family // per_reference if targets is not None else 1
+        self._families = families(references, targets) if targets is not None and self._pieces > 1 else None
         self._pass = lru_cache(maxsize=2)(self._shuffled)
 
     def rows(self, step: int) -> np.ndarray:
@@ -67,7 +81,7 @@ class Plan:
         """The order of pass `number` over all rows."""
         random = np.random.Generator(np.random.PCG64([self._seed, number]))
         order = random.permutation(len(self._references))
-        if self._together == 1:
+        if self._together == 1 and self._families is None:
             return order
         order = order[np.argsort(self._references[order], kind="stable")]
         grouped = self._references[order]
@@ -75,7 +89,38 @@ class Plan:
         piece = (np.arange(len(order)) - first) // self._together
         starts = np.flatnonzero(np.r_[True, (np.diff(grouped) != 0) | (np.diff(piece) != 0)])
         pieces = np.split(order, starts[1:])
-        return np.concatenate([pieces[index] for index in random.permutation(len(pieces))])
+        pieces = [pieces[index] for index in random.permutation(len(pieces))]
+        if self._families is not None:
+            pieces = self._bundled(pieces, self._families, random)
+        return np.concatenate(pieces)
+
+    def _bundled(self, pieces: list[np.ndarray], families: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+        """Pieces of one family put side by side, a few at a time; the bundles in random order."""
+        family = families[[piece[0] for piece in pieces]]
+        order = np.argsort(family, kind="stable")
+        grouped = family[order]
+        place = np.arange(len(order)) - np.searchsorted(grouped, grouped)
+        starts = np.flatnonzero(np.r_[True, (np.diff(grouped) != 0) | (np.diff(place // self._pieces) != 0)])
+        bundles = np.split(order, starts[1:])
+        return [pieces[index] for number in random.permutation(len(bundles)) for index in bundles[number]]
+
+
+def families(references: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Which rows speak of connected pictures: (rows,) int64, the lowest picture that a row's pictures lead to.
+
+    >>> families(np.array([0, 1, 5]), np.array([1, 2, 6])).tolist()
+    [0, 0, 5]
+    """
+    lowest = np.arange(max(references.max(), targets.max()) + 1)
+    while True:
+        least = np.minimum(lowest[references], lowest[targets])
+        before = lowest.copy()
+        np.minimum.at(lowest, references, least)
+        np.minimum.at(lowest, targets, least)
+        lowest = lowest[lowest]  # halves the way that is left
+        if (lowest == before).all():
+            found: np.ndarray = lowest[references]
+            return found
 
 
 def load_batch(triplets: Triplets, samples: Rows, preprocess: Preprocess) -> Batch:

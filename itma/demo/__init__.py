@@ -1,35 +1,33 @@
-"""The whole path on generated pictures: world → four models → numbers → catalogue → answers → one page to look at."""
+"""The whole path on generated pictures: world → models → numbers → catalogue → answers → one page to look at."""
 
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from itma import stages
-from itma.data.images import Preprocess, open_picture, to_pixels
-from itma.data.sources import DataConfig, load
-from itma.data.triplets import Triplets
-from itma.demo.page import Asked, DemoStory, Example, ModelResult, Shown, write_page
-from itma.errors import DataError
-from itma.files import new_folder
+from itma.data.images import Preprocess
+from itma.data.sources import WORLDS, DataConfig, load
+from itma.data.triplets import Split
+from itma.demo import galleries
+from itma.demo.page import DemoStory, Example, ModelResult, Shown, write_page
+from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.learn.run import read_metrics
 from itma.learn.train import device_named
 from itma.measure.evaluate import Evaluation, evaluate
+from itma.model.provenance import read_provenance
 from itma.model.retriever import Retriever, weights_sum
-from itma.progress import bar
+from itma.model.shipped import shipped_folder
 from itma.records import Report
 from itma.search.catalogue import Catalogue
 
 MODELS = {"itma": "ITMA", "tirg": "TIRG", "picture-only": "picture only", "words-only": "words only"}
 """Composer → its name on the page; ITMA first."""
-SHOWN = 5
-"""Hits shown for each query."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +36,17 @@ class DemoResult:
 
     folder: Path
     reports: dict[str, Report]
-    """Model → what was measured on scenes never seen."""
+    """Model → what was measured on the world's test, of combinations never seen in training."""
+    run: str
+    """The run folder, or the name of the model that comes with itma, which answers in the catalogue."""
+    example: tuple[Path, str]
+    """A picture and a sentence to ask the catalogue with."""
     seconds: float
+    trained: bool
 
     def __str__(self) -> str:
-        ours = self.folder / "runs" / "itma"
-        sample = min((self.folder / "gallery").glob("*.png"))
-        lines = [
-            f"\nDone in {self.seconds / 60:.1f} minutes. recall@1 on scenes of combinations never seen in training:"
-        ]
+        picture, sentence = self.example
+        lines = [f"\nDone in {_told(self.seconds)}. recall@1 on combinations never seen in training:"]
         for name, report in self.reports.items():
             inside = report.interval[1]
             lines.append(
@@ -54,94 +54,137 @@ class DemoResult:
             )
         lines += [
             "",
-            f"Open {self.folder / 'report.html'} in a browser: table, curves, queries, failures.",
+            f"Open {self.folder / 'report.html'} in a browser: numbers, queries, failures.",
             "",
             "What to type next:",
-            f"  itma search {self.folder / 'catalogue'} --image {sample} --text 'remove red object'",
-            f"  itma evaluate {ours}",
-            f"  itma index {ours} FOLDER_OF_PICTURES my-catalogue",
-            "  itma train shapes --preset hour          # a far better model, in an hour",
+            f"  itma search {self.folder / 'catalogue'} --image {picture} --text '{sentence}'",
+            f"  itma serve {self.folder / 'catalogue'}     # a search page in the browser (extra serve)",
+            f"  itma index {self.run} FOLDER_OF_PICTURES my-catalogue",
         ]
+        if self.trained:
+            lines.append("  itma train shapes --preset hour          # a far better model, in an hour")
+        else:
+            lines.append("  itma demo --train                        # the whole path, training included")
         return "\n".join(lines)
 
 
 def demo(
     out: str | Path | None = None,
     *,
+    world: str | None = None,
+    train: bool = False,
     size: str = "demo",
     steps: int | None = None,
     seed: int = 0,
-    preset: str = "demo",
+    preset: str | None = None,
     device: str = "auto",
     progress: bool = False,
 ) -> DemoResult:
-    """Go the whole way from nothing to a searched catalogue and a page that tells of it.
+    """Go from nothing to a searched catalogue and a page that tells of it.
 
     Args:
-        out: a folder that does not exist yet; gets `runs/`, `gallery/`, `catalogue/` and `report.html`. Absent: the
-            first of `demo`, `demo-2`, … that is free.
-        size: size of the shapes world.
+        out: a folder that does not exist yet; gets `gallery/`, `catalogue/`, `report.html` and, where models are
+            trained, `runs/`. Absent: the first of `demo`, `demo-2`, … that is free.
+        world: `wardrobe` or `shapes`; absent: wardrobe, or shapes where models are trained.
+        train: train ITMA and three models to compare it with, instead of opening the model that comes with itma.
+        size: size of the world.
         steps: training steps of each model; absent: the preset's.
         seed: decides everything random.
-        preset: the recipe that all four models are trained by.
+        preset: the recipe that all four models are trained by; absent: the one meant for the world.
         device: `auto`, `cpu`, `cuda`, …
         progress: show progress bars.
 
     Raises:
         DataError: `out` exists.
+        ConfigError: `steps` or `preset` without `train`.
+        UnknownNameError: there is no such world, or no model of it comes with itma.
         StorageError: the disk is full or `out` cannot be written to.
     """
     begun = time.perf_counter()
+    if not train and (steps is not None or preset is not None):
+        raise ConfigError("steps and preset are those of a training; give --train too, or leave them out")
+    world = world or ("shapes" if train else "wardrobe")
+    if world not in WORLDS:
+        raise UnknownNameError("generated world", world, WORLDS)
+    ready = None if train else shipped_folder(world)
     out = _free_folder() if out is None else Path(out)
     if out.exists():
         raise DataError(f"{str(out)!r} exists already; remove it or choose another folder with --out")
     place = device_named(device)
-    data = DataConfig("shapes", size=size, seed=seed)
-    train_split, test_split = (
-        load(data, split, progress=progress, device=place).triplets for split in ("train", "test")
-    )
-    changes = {"data.size": size, "data.seed": str(seed), "train.seed": str(seed)}
-    if steps is not None:
-        changes["train.steps"] = str(steps)
+    data = DataConfig(world, size=size, seed=seed)
+    test = load(data, "test", progress=progress, device=place)
     results, evaluations = [], {}
-    for name, title in MODELS.items():
-        folder = out / "runs" / name
-        stages.train(
-            "shapes",
-            model=name,
-            preset=preset,
-            changes=changes,
-            out=folder,
-            device=device,
-            triplets=(train_split, test_split),
-            progress=progress,
-        )
+    for name, folder in (
+        {"itma": ready}.items() if ready else _trained(out, data, test, steps, preset, device, progress)
+    ):
         model = Retriever.load(folder).to(place)
-        evaluation = evaluate(model, test_split, progress=progress, model_name=title, weights=weights_sum(folder))[0]
-        evaluation.write(folder / "evaluation-shapes-test")
+        title = MODELS[name]
+        (evaluation,) = evaluate(
+            model,
+            test.triplets,
+            protocols=[test.protocol()],
+            progress=progress,
+            model_name=title,
+            weights=weights_sum(folder),
+        )
+        if train:
+            evaluation.write(folder / f"evaluation-{world}-test")
         evaluations[name] = evaluation
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        curve = read_metrics(folder)
-        results.append(ModelResult(name, title, evaluation.report, curve, parameters, curve[-1]["seconds"]))
-    ours = Retriever.load(out / "runs" / "itma").to(place)
-    write_gallery(test_split, ours.preprocess, out / "gallery", progress=progress)
-    catalogue = Catalogue.build(
-        out / "runs" / "itma", out / "gallery", out / "catalogue", device=place, progress=progress
-    )
-    right, wrong = _chosen_rows(test_split, evaluations["itma"], seed)
+        curve = [] if ready else read_metrics(folder)
+        seconds = curve[-1]["seconds"] if curve else read_provenance(folder, weights_sum(folder)).seconds or 0.0
+        results.append(ModelResult(name, title, evaluation.report, curve, parameters, seconds))
+    run: str | Path = world if ready else out / "runs" / "itma"
+    ours = Retriever.load(run).to(place)
+    right, wrong = _chosen_rows(evaluations["itma"], seed)
+    if world == "shapes":
+        gallery = galleries.of_shapes(test.triplets, ours.preprocess, out / "gallery", right, progress=progress)
+    else:
+        gallery = galleries.of_wardrobe(size, seed, out / "gallery", progress=progress)
+    catalogue = Catalogue.build(run, gallery.source, out / "catalogue", device=place, progress=progress)
+    asked = gallery.ask(catalogue)
     seconds = time.perf_counter() - begun
     story = DemoStory(
         models=results,
         successes=_examples(ours.preprocess, evaluations["itma"], right),
         failures=_examples(ours.preprocess, evaluations["itma"], wrong),
-        asked=_questions(catalogue, test_split, out / "gallery", right),
-        world=_about(train_split, test_split),
-        commands=_commands(out),
+        asked=asked,
+        world=_about(world, evaluations["itma"]),
+        commands=_commands(out, run, world, gallery.example, train),
         made_with=f"itma {stages.installed_version()}, torch {torch.__version__}, {platform.system()} "
         f"{platform.machine()} ({place.type}, {os.cpu_count()} cores), seed {seed}, {seconds:.0f} seconds in all",
     )
     write_page(story, out / "report.html")
-    return DemoResult(out, {name: evaluation.report for name, evaluation in evaluations.items()}, seconds)
+    reports = {name: evaluation.report for name, evaluation in evaluations.items()}
+    return DemoResult(out, reports, str(run), gallery.example, seconds, train)
+
+
+def _trained(
+    out: Path, data: DataConfig, test: Split, steps: int | None, preset: str | None, device: str, progress: bool
+) -> Iterator[tuple[str, Path]]:
+    """Train one model after the other; (composer, run folder)."""
+    learned = load(data, "train", progress=progress, device=device_named(device)).triplets
+    changes = {"data.size": data.size, "data.seed": str(data.seed), "train.seed": str(data.seed)}
+    if steps is not None:
+        changes["train.steps"] = str(steps)
+    for name in MODELS:
+        yield (
+            name,
+            stages.train(
+                data.name,
+                model=name,
+                preset=preset,
+                changes=changes,
+                out=out / "runs" / name,
+                device=device,
+                triplets=(learned, test.triplets),
+                progress=progress,
+            ),
+        )
+
+
+def _told(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.1f} minutes"
 
 
 def _free_folder() -> Path:
@@ -151,22 +194,11 @@ def _free_folder() -> Path:
     return folder
 
 
-def write_gallery(triplets: Triplets, size: Preprocess, folder: Path, *, progress: bool) -> None:
-    """Write a split's pictures as PNG files, for the catalogue and for a person to point at."""
-    with new_folder(folder) as draft, bar("writing the gallery", show=progress, total=len(triplets.labels)) as meter:
-        for first in range(0, len(triplets.labels), 100):
-            rows = range(first, min(first + 100, len(triplets.labels)))
-            for row, pixels in zip(rows, triplets.pictures.load(list(rows), size), strict=True):
-                name = triplets.pictures.names[row]
-                path = draft / (name if name.endswith(".png") else f"{name}.png")
-                Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
-                meter.update()
-
-
-def _chosen_rows(triplets: Triplets, evaluation: Evaluation, seed: int) -> tuple[list[int], list[int]]:
+def _chosen_rows(evaluation: Evaluation, seed: int) -> tuple[list[int], list[int]]:
     """Rows to show: right ones and wrong ones, drawn at random and spread over the kinds of change."""
+    triplets = evaluation.triplets
     random = np.random.Generator(np.random.PCG64(seed))
-    order = random.permutation(len(triplets))
+    order = random.permutation(len(evaluation.ranks))
     chosen: tuple[list[int], list[int]] = ([], [])
     for rows, fits, wanted in zip(chosen, (evaluation.ranks == 1, evaluation.ranks > 1), (8, 6), strict=True):
         fitting = [int(row) for row in order if fits[row]]
@@ -184,7 +216,7 @@ def _chosen_rows(triplets: Triplets, evaluation: Evaluation, seed: int) -> tuple
 
 def _examples(size: Preprocess, evaluation: Evaluation, rows: Sequence[int]) -> list[Example]:
     triplets, examples = evaluation.triplets, []
-    for row, (best, scores) in zip(rows, evaluation.top(rows, k=SHOWN), strict=True):
+    for row, (best, scores) in zip(rows, evaluation.top(rows, k=galleries.SHOWN), strict=True):
         wanted = [int(triplets.references[row]), int(triplets.targets[row]), *map(int, best)]
         reference, target, *hits = triplets.pictures.load(wanted, size)
         label = triplets.labels[triplets.targets[row]]
@@ -197,51 +229,42 @@ def _examples(size: Preprocess, evaluation: Evaluation, rows: Sequence[int]) -> 
     return examples
 
 
-def _questions(catalogue: Catalogue, triplets: Triplets, gallery: Path, rows: Sequence[int]) -> list[Asked]:
-    """Three questions: picture and sentence, picture alone, sentence alone."""
-    row = rows[0] if rows else 0
-    name = triplets.pictures.names[triplets.references[row]]
-    path = gallery / (name if name.endswith(".png") else f"{name}.png")
-    sentence = triplets.feedback[row]
-    reference = to_pixels(open_picture(path))
-    label = triplets.labels[triplets.targets[row]]
-    right = {
-        f"{Path(triplets.pictures.names[index]).stem}.png"
-        for index in np.flatnonzero(triplets.labels == label).tolist()
-    }
-
-    def ask(title: str, image: Path | None, text: str | None) -> Asked:
-        hits = catalogue.search(image=image, text=text, k=SHOWN)
-        answers = [
-            Shown(
-                to_pixels(open_picture(hit.path)), hit.score, image is not None and text is not None and hit.id in right
-            )
-            for hit in hits
-        ]
-        return Asked(title, None if image is None else reference, text, answers)
-
-    return [
-        ask("A picture and a sentence", path, sentence),
-        ask("The picture alone: what is like it?", path, None),
-        ask("The sentence alone: what does it speak of?", None, sentence),
-    ]
-
-
-def _about(train_split: Triplets, test_split: Triplets) -> str:
+def _about(world: str, evaluation: Evaluation) -> str:
+    asked = (
+        f"Test: {evaluation.report.gallery:,} pictures, {evaluation.report.queries:,} queries; every query has near "
+        "misses in the gallery: the same with other changes."
+    )
+    if world == "shapes":
+        return (
+            "Generated scenes of cubes, spheres and cylinders in eight colours and two sizes on a grid of nine places; "
+            f"no combination of shape and colour in the test was ever seen in training. {asked}"
+        )
     return (
-        "Generated scenes of cubes, spheres and cylinders in eight colours and two sizes on a grid of nine places. "
-        f"Training: {len(train_split.labels):,} pictures, {len(train_split):,} queries. Test: "
-        f"{len(test_split.labels):,} pictures, {len(test_split):,} queries; no combination of shape and colour in the "
-        "test was ever seen in training, and every query has near misses in the gallery: the same scene with other "
-        "changes."
+        "Generated clothes in eight categories, sixteen colours and six patterns, with sleeves, lengths, necklines and "
+        "prints, and requests as people type them; no combination of category and colour in the test was ever seen in "
+        f"training, nor any of its sentences. {asked}"
     )
 
 
-def _commands(out: Path) -> list[tuple[str, str]]:
-    ours = out / "runs" / "itma"
-    return [
-        (f"itma search {out / 'catalogue'} --image a.png --text 'make red cube blue'", "Ask the catalogue yourself."),
-        (f"itma index {ours} FOLDER my-catalogue", "Index pictures of your own; this model knows shapes only."),
-        ("itma train shapes --preset hour", "Train a far better model, in about an hour of CPU."),
-        (f"tensorboard --logdir {out / 'runs'}", "Look at the training runs."),
+def _commands(
+    out: Path, run: str | Path, world: str, example: tuple[Path, str], trained: bool
+) -> list[tuple[str, str]]:
+    picture, sentence = example
+    commands = [
+        (f"itma search {out / 'catalogue'} --image {picture} --text '{sentence}'", "Ask the catalogue yourself."),
+        (f"itma serve {out / 'catalogue'}", "The same in a browser: a search page and an HTTP API (extra serve)."),
+        (
+            f"itma index {run} FOLDER my-catalogue",
+            f"Index pictures of your own; this model knows the {world} world only.",
+        ),
     ]
+    if trained:
+        commands += [
+            (f"itma train {world} --preset hour", "Train a far better model, in about an hour of CPU.")
+            if world == "shapes"
+            else ("itma train wardrobe --preset wardrobe-hour", "Train a far better model, in about an hour of CPU."),
+            (f"tensorboard --logdir {out / 'runs'}", "Look at the training runs."),
+        ]
+    else:
+        commands.append(("itma demo --train", "The whole path, with the training of four models, in some minutes."))
+    return commands

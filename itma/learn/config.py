@@ -20,10 +20,16 @@ class TrainConfig:
     """Rows (reference, feedback, target) for each step; every row is compared with all targets of the batch."""
     per_reference: int = 3
     """Rows of one reference that stand side by side, so that its picture is computed once for them."""
+    per_family: int = 1
+    """Rows that stand side by side whose pictures queries connect, over any number of steps: the batch then holds
+    the near misses that a gallery holds. Up to `per_reference` it changes nothing."""
     loss: Literal["classification", "soft-triplet"] = "classification"
     """Batch-based classification, or TIRG's soft triplet loss."""
     drop_worst: float = 0.0
     """Share of a batch's rows, those of the largest loss, that classification leaves out (an option of MAAF's code)."""
+    reference_negatives: bool = False
+    """Whether the references of a batch are compared with too, in classification: an answer that ignores the feedback
+    then costs."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 4e-3
     trunk_rate: float = 1.0
@@ -66,7 +72,16 @@ class TrainConfig:
     """Decides everything random in the run."""
 
     def __post_init__(self) -> None:
-        at_least_one = ("steps", "batch", "per_reference", "accumulate", "evaluate_every", "log_every", "decay_every")
+        at_least_one = (
+            "steps",
+            "batch",
+            "per_reference",
+            "per_family",
+            "accumulate",
+            "evaluate_every",
+            "log_every",
+            "decay_every",
+        )
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must be at least 1")
@@ -79,6 +94,10 @@ class TrainConfig:
             )
         if not 0 <= self.drop_worst < 1:
             raise ConfigError(f"train.drop_worst={self.drop_worst} must be a share of the rows, from 0 to below 1")
+        if self.reference_negatives and self.loss != "classification":
+            raise ConfigError(
+                f"train.reference_negatives goes with train.loss=classification; the loss is {self.loss!r}"
+            )
         if not 0 <= self.crop <= 1:
             raise ConfigError(f"train.crop={self.crop} must be a share of the area, from 0 (off) to 1")
         if not 0 <= self.hold_out < 1:

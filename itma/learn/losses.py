@@ -8,12 +8,15 @@ import torch
 from torch.nn import functional as F
 
 
-def batch_classification(logits: torch.Tensor, labels: torch.Tensor, *, drop_worst: float = 0.0) -> torch.Tensor:
+def batch_classification(
+    logits: torch.Tensor, labels: torch.Tensor, *, others: torch.Tensor | None = None, drop_worst: float = 0.0
+) -> torch.Tensor:
     """Cross-entropy of each query against every target in the batch (Vo et al. 2019, eq. 6, with K = N).
 
     Args:
-        logits: (N, N); entry (i, j) is query i against target j.
+        logits: (N, N + M); entry (i, j) is query i against target j, or against one of M more pictures.
         labels: (N,) int64.
+        others: (M,) int64, labels of the further pictures; one that is some row's target, or repeated, counts once.
         drop_worst: share of the rows, those of the largest loss, that do not count; a part of a row counts as one.
 
     Returns:
@@ -23,8 +26,11 @@ def batch_classification(logits: torch.Tensor, labels: torch.Tensor, *, drop_wor
     0.0
     """
     N = len(logits)
-    same = labels[:, None] == labels[None, :]
+    same = labels[:, None] == (labels if others is None else torch.cat([labels, others]))[None, :]
     same.fill_diagonal_(False)
+    if others is not None:
+        again = torch.isin(others, labels) | (others[:, None] == others[None, :]).tril(-1).any(1)
+        same[:, N:] |= again
     right = torch.arange(N, device=logits.device)
     losses = F.cross_entropy(logits.masked_fill(same, float("-inf")), right, reduction="none")
     if drop_worst:

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from itma.errors import RunError
 from itma.files import file_sum, new_folder, write_text
 from itma.model.retriever import MANIFEST, Retriever, checkpoint_folder, verify
+from itma.model.shipped import located
 
 OPTIMIZER, STATE, POINTER, METRICS, RUN = (
     "optimizer.safetensors",
@@ -152,7 +153,7 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     Raises:
         RunError: the folder or the file is missing or damaged.
     """
-    path = Path(folder) / RUN
+    path = located(folder) / RUN
     if not path.is_file():
         raise RunError(f"{str(path)!r} is missing; give a folder that itma train made")
     try:

@@ -85,7 +85,14 @@ def train(
         optimizer = make_optimizer(model, config)
         now = load_checkpoint(folder, model, optimizer) if resume else Progress(0, None, None)
         network = _distributed(model, ours)
-        plan = Plan(triplets.references, batch=config.batch, seed=config.seed, per_reference=config.per_reference)
+        plan = Plan(
+            triplets.references,
+            batch=config.batch,
+            seed=config.seed,
+            per_reference=config.per_reference,
+            targets=triplets.targets,
+            per_family=config.per_family,
+        )
         record = _Record(folder, now.step, config.log_every) if ours.first else None
         with (
             bar(
@@ -157,22 +164,31 @@ def batch_loss(
 
     Args:
         network: `model`, or `model` inside `DistributedDataParallel`.
-        labels: (rows of all processes,) int64, the label of each row's target.
+        labels: (2, rows of all processes) int64, the labels of each row's target and of its reference.
     """
     device = model.device
     pixels = model.preprocess.normalise(batch.pixels.to(device))
     tokens = model.tokenizer(batch.feedback).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        queries, targets = network(pixels, batch.references.to(device), batch.targets.to(device), tokens)
+        queries, pictures = network(
+            pixels,
+            batch.references.to(device),
+            batch.targets.to(device),
+            tokens,
+            references_too=config.reference_negatives,
+        )
     if ours.count > 1:
-        queries, targets = gathered(queries), gathered(targets)
-    labels = labels.to(device)
-    logits = model.logits(queries, targets)
+        queries = gathered(queries)
+        pictures = torch.cat([gathered(part) for part in pictures.split(len(batch.targets))])
+    labels, reference_labels = labels.to(device)
+    logits = model.logits(queries, pictures)
+    targets, right = pictures[: len(labels)], logits[:, : len(labels)].argmax(1)
     if config.loss == "classification":
-        loss = batch_classification(logits, labels, drop_worst=config.drop_worst)
+        others = reference_labels if config.reference_negatives else None
+        loss = batch_classification(logits, labels, others=others, drop_worst=config.drop_worst)
     else:
         loss = soft_triplet(model.scale * queries, model.scale * targets, labels)
-    return loss, (labels[logits.argmax(1)] == labels).float().mean().item()
+    return loss, (labels[right] == labels).float().mean().item()
 
 
 def make_optimizer(model: Retriever, config: TrainConfig) -> torch.optim.Optimizer:
@@ -209,7 +225,7 @@ def _distributed(model: Retriever, ours: Processes) -> Any:
 def _batches(
     triplets: Triplets, plan: Plan, config: TrainConfig, model: Retriever, ours: Processes, steps: range
 ) -> Iterator[Iterator[tuple[int, list[Batch], list[torch.Tensor]]]]:
-    """For each step its number, this process's share of each part, and the labels of each part's whole rows.
+    """For each step its number, this process's share of each part, and each part's labels, see `batch_loss`.
 
     The next step's pictures are loaded while the present one is worked on.
     """
@@ -230,7 +246,8 @@ def _batches(
             pixels = augmented(mine.pixels, seed=seed, step=step, strength=config.augment)
             pixels = varied(pixels, seed=seed, step=step, crop=config.crop, flip=config.flip, noise=config.noise)
             batches.append(Batch(pixels, mine.references, mine.targets, mine.feedback))
-            labels.append(torch.from_numpy(triplets.labels[samples.targets[first : first + size]]))
+            part = samples.part(first, first + size)
+            labels.append(torch.from_numpy(triplets.labels[np.stack([part.targets, part.references])]))
         return batches, labels
 
     def each() -> Iterator[tuple[int, list[Batch], list[torch.Tensor]]]:

@@ -4,6 +4,7 @@ Every number comes from the model itself or from its run's files; what is not kn
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from itma.errors import RunError
 from itma.files import file_sum, write_text
 from itma.model.composers import composer_named
 from itma.model.provenance import Provenance, read_provenance, shown
-from itma.model.retriever import WEIGHTS, Retriever
+from itma.model.retriever import WEIGHTS, Retriever, weights_sum
 from itma.model.trunk import KNOWN
 from itma.records import Interval, Report
 from itma.settings import to_plain
@@ -56,10 +57,16 @@ def write_card(
     run: str | Path | None = None,
     repo_id: str | None = None,
     license: str | None = None,
+    rounded: bool = False,
 ) -> None:
-    """Add a card, and what of `run` it was written from, to a folder that holds the model; see `save_pretrained`."""
+    """Add a card, and what of `run` it was written from, to a folder that holds the model; see `save_pretrained`.
+
+    Weights that were `rounded` are not the run's own: its reports do not count for them.
+    """
     weights = file_sum(folder / WEIGHTS)
-    provenance = Provenance() if run is None else read_provenance(run, weights)
+    provenance = Provenance() if run is None else read_provenance(run, weights_sum(run) if rounded else weights)
+    if rounded:
+        provenance = replace(provenance, reports={})
     provenance.write(folder)
     write_text(folder / CARD, model_card(model, weights, provenance, repo_id=repo_id, license=license))
 
@@ -212,6 +219,7 @@ def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str |
         f"schedule after {train['warmup']:,} steps of warm-up",
         "pictures": _listed(changes) if changes else "not changed at random",
         "frozen": ", ".join(train["frozen"]) or None,
+        "took": None if provenance.seconds is None else f"{provenance.seconds / 60:,.0f} minutes up to this checkpoint",
         "arithmetic": train["precision"],
         "seed": str(train["seed"]),
     }

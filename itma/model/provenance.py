@@ -13,12 +13,13 @@ from typing import Any
 from itma.errors import ItmaError, RunError
 from itma.files import write_text
 from itma.model.retriever import MANIFEST, POINTER, WEIGHTS
+from itma.model.shipped import located
 from itma.records import Report
 from itma.settings import from_plain, to_plain
 
 log = logging.getLogger(__name__)
 
-RUN, STATE, REPORT = "run.json", "state.json", "report.json"
+RUN, STATE, REPORT, METRICS = "run.json", "state.json", "report.json", "metrics.jsonl"
 """Files of a run folder and of an evaluation; written by `itma.learn.run` and `itma.measure.evaluate`."""
 REPORT_FORMAT = 1
 REPORTS = f"evaluation-*/{REPORT}"
@@ -37,6 +38,8 @@ class Provenance:
     """The training step at which these weights were saved."""
     best: bool = False
     """Whether they were chosen as the run's best."""
+    seconds: float | None = None
+    """How long the training took up to them."""
     reports: Mapping[str, Report] = field(default_factory=dict)
     """Folder within the run → what was measured on these weights."""
 
@@ -47,7 +50,10 @@ class Provenance:
             StorageError: the disk is full or the folder cannot be written to.
         """
         if self.settings is not None:
-            kept = {**_without_places(self.settings), "checkpoint": {"step": self.step, "best": self.best}}
+            kept = {
+                **_without_places(self.settings),
+                "checkpoint": {"step": self.step, "best": self.best, "seconds": self.seconds},
+            }
             write_text(folder / RUN, json.dumps(kept, indent=2) + "\n")
         for name, report in self.reports.items():
             plain = {"format": REPORT_FORMAT, **to_plain(report), "model": report.model.partition(" (")[0]}
@@ -66,7 +72,7 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
     Raises:
         RunError: there is no such folder, it does not hold these weights, or a file in it is damaged.
     """
-    run = Path(run)
+    run = located(run)
     if not run.is_dir():
         raise RunError(f"the run folder {str(run)!r} does not exist; a model card is written from one, or without run")
     manifests = {place: _read(place / MANIFEST) for place in (run, *sorted(run.glob("step-*")))}
@@ -96,7 +102,20 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
             ", ".join(others),
             run,
         )
-    return Provenance(settings, told.get("step"), bool(told.get("best")), reports)
+    if "seconds" not in told:
+        told["seconds"] = _seconds(run / METRICS, told.get("step"))
+    return Provenance(settings, told.get("step"), bool(told.get("best")), told["seconds"], reports)
+
+
+def _seconds(path: Path, step: int | None) -> float | None:
+    """The time that the log of a training gives a step; nothing where there is none."""
+    if step is None or not path.is_file():
+        return None
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return max((float(line["seconds"]) for line in lines if line["step"] <= step), default=None)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{str(path)!r} is damaged: {error!r}") from error
 
 
 def _report(path: Path) -> Report:

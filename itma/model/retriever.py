@@ -21,6 +21,7 @@ from itma.files import file_sum, write_text, write_with
 from itma.model.composers import Place, composer_named
 from itma.model.embedder import Embedder, unit
 from itma.model.language import Language, LanguageConfig
+from itma.model.shipped import located, shipped
 from itma.model.trunk import Trunk, TrunkConfig
 from itma.settings import from_plain, to_plain
 
@@ -177,7 +178,13 @@ class Retriever(Embedder, nn.Module):
         return self
 
     def forward(
-        self, pixels: torch.Tensor, references: torch.Tensor, targets: torch.Tensor, tokens: Tokens
+        self,
+        pixels: torch.Tensor,
+        references: torch.Tensor,
+        targets: torch.Tensor,
+        tokens: Tokens,
+        *,
+        references_too: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One training batch, in which a picture goes through the trunk once however many rows use it.
 
@@ -186,13 +193,16 @@ class Retriever(Embedder, nn.Module):
             references: (rows,) int64, which picture is each row's reference.
             targets: (rows,) int64, which picture is each row's target.
             tokens: the feedback, (rows, words).
+            references_too: whether the references are wanted as pictures of the gallery as well.
 
         Returns:
-            Queries and targets, each (rows, dim) float32 of length 1.
+            Queries (rows, dim) and targets (rows, dim) float32 of length 1; with `references_too`, the targets are
+            followed by the references, (2 · rows, dim).
         """
         maps = self.trunk(pixels)
         words = None if self.language is None else self.language(tokens)
-        wanted, places = targets.unique(return_inverse=True)
+        pictured = torch.cat([targets, references]) if references_too else targets
+        wanted, places = pictured.unique(return_inverse=True)
         pictures = self.composer.embed_pictures([level[wanted] for level in maps])
         queries = self.composer.embed_queries([level[references] for level in maps], words)
         return unit(queries), unit(pictures)[places]
@@ -252,14 +262,21 @@ class Retriever(Embedder, nn.Module):
             "text tower": None if self.language is None else self.language.description,
         }
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, half: bool = False) -> None:
         """Write weights, configuration and tokenizer into `folder`; with them alone `load` rebuilds the model.
+
+        Args:
+            folder: where to.
+            half: write weights as float16, in half the space; they are rounded, and the model opened from them, which
+                computes as any other, is another one to its fingerprint.
 
         Raises:
             StorageError: the disk is full or the folder cannot be written to.
         """
         folder = Path(folder)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        if half:
+            state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
         write_with(folder / WEIGHTS, lambda draft: save_file(state, draft))
         config = {"format": FORMAT, **self._shape()}
         write_text(folder / CONFIG, json.dumps(config, indent=2, default=str) + "\n")
@@ -309,6 +326,7 @@ class Retriever(Embedder, nn.Module):
         run: str | Path | None = None,
         repo_id: str | None = None,
         license: str | None = None,
+        half: bool = False,
     ) -> None:
         """As `save`, with a model card and, from `run`, the settings and reports that the card is written from.
 
@@ -319,6 +337,7 @@ class Retriever(Embedder, nn.Module):
             run: the run folder that the model was loaded from; absent: the card says that nothing is known of it.
             repo_id: where the model will be on the hub, for the card's examples.
             license: what is allowed with the weights, e.g. `apache-2.0`; absent: the card says nothing of it.
+            half: see `save`. Reports of the run are left out then, since they measured other weights.
 
         Raises:
             RunError: `run` is of another model or damaged, or `folder` holds a run, which stays untouched.
@@ -329,8 +348,8 @@ class Retriever(Embedder, nn.Module):
         folder = Path(folder)
         if (folder / POINTER).exists():
             raise RunError(f"{str(folder)!r} holds a run, which would be written over; choose another folder")
-        self.save(folder)
-        write_card(self, folder, run=run, repo_id=repo_id, license=license)
+        self.save(folder, half=half)
+        write_card(self, folder, run=run, repo_id=repo_id, license=license, rounded=half)
 
     def push_to_hub(
         self,
@@ -466,14 +485,18 @@ def weights_sum(folder: str | Path, which: str = "best") -> str:
 
 
 def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
-    """The checkpoint that a run folder points at, or the folder itself where it is one.
+    """The checkpoint that a run folder points at, or the folder itself where it is one, or that of a shipped model.
 
     Raises:
         RunError: there is no such folder, or it is neither a run nor a checkpoint.
     """
-    folder = Path(folder)
+    folder = located(folder)
     if not folder.is_dir():
-        raise RunError(f"the run folder {str(folder)!r} does not exist; itma train makes one")
+        names = ", ".join(shipped())
+        raise RunError(
+            f"the run folder {str(folder)!r} does not exist; itma train makes one"
+            + (f", and these models come with itma: {names}" if names else "")
+        )
     pointer = folder / POINTER
     if pointer.is_file():
         try:

@@ -12,6 +12,7 @@ from itma.model.embedder import Embedder
 from itma.model.onnx.folder import Precision, is_export
 from itma.model.onnx.runtime import OnnxRetriever
 from itma.model.retriever import CONFIG, MANIFEST, TOKENIZER, WEIGHTS, Retriever, checkpoint_folder, verify
+from itma.model.shipped import is_shipped
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,11 @@ def export_run(
     """
     from itma.model.onnx.export import export
 
+    if folder is None and is_shipped(run):
+        raise RunError(
+            f"the model {str(run)!r} comes with itma, whose own folder is left alone; export it with itma export {run} "
+            "--out FOLDER, and give FOLDER as the run from then on"
+        )
     place = checkpoint_folder(run, which)
     target = place / FOLDERS["float32"] if folder is None else Path(folder)
     model = Retriever.load(place)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from itma.errors import CatalogueError
+from itma.model.shipped import is_shipped, located
 from itma.search.store import Store
 
 FORMAT = 2
@@ -150,7 +151,9 @@ def _parsed(plain: dict[str, Any]) -> About:
 
 
 def place_of(folder: Path, catalogue: str) -> Place:
-    """Where a folder is, as the catalogue keeps it."""
+    """Where a folder is, as the catalogue keeps it; a model that comes with itma is kept by its name."""
+    if is_shipped(folder):
+        return {"path": str(folder), "from here": ""}
     there = folder.resolve()
     if "://" in catalogue:
         return {"path": str(there), "from here": ""}
@@ -165,6 +168,6 @@ def found(place: Place, catalogue: str) -> Path:
     """Where a folder is now: where it was, or else where it is seen from the catalogue."""
     far = Path(place["path"])
     if not place["from here"] or far.is_dir():
-        return far
+        return located(far)
     near = Path(os.path.normpath(Path(catalogue).resolve() / place["from here"]))
     return near if near.is_dir() else far

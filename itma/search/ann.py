@@ -15,14 +15,17 @@ _FIRST = 20
 """Queries that are asked before an effort is worth all of them."""
 _DOUBT = 0.06
 """Recall that an effort may lack on the first queries and still be tried on all."""
+_LEAN = 0.6
+"""Share of the second item in a query between two: its nearest item is then at a cosine of 0.88 (median), and its tenth
+at 0.71. 2,400 composed queries of a model trained on shapes are at 0.87 and 0.66 in their gallery."""
 
 
 def tune(items: Items, *, wanted: float = 0.98, queries: int = 100, seed: int = 0) -> Ann:
     """Find the cheapest effort of an index that reaches a recall.
 
-    The queries are the catalogue's own: half of them items, half of them midway between two items, as a composed query
-    may be. Both halves have to reach the recall. An item is not counted as its own answer. The truth is an exact search
-    through everything.
+    The queries are the catalogue's own: half of them items, half of them between two items, as near to the first as a
+    composed query is to its best hit (see `_LEAN`). Both halves have to reach the recall. An item is not counted as its
+    own answer. The truth is an exact search through everything.
 
     Args:
         items: a table with an index.
@@ -64,7 +67,7 @@ def _queries(items: Items, count: int, seed: int) -> tuple[np.ndarray, list[str 
     chosen = sorted({ids[place] for place in random.integers(0, len(ids), size=count)})
     rows = items.get(chosen, ["id", "embedding"])
     names, embeddings = rows["id"].to_pylist(), embeddings_of(rows["embedding"])
-    between = unit(embeddings + np.roll(embeddings, 1, axis=0) * 0.9, None, "queries")
+    between = unit(embeddings + np.roll(embeddings, 1, axis=0) * _LEAN, None, "queries")
     items_too = np.arange(len(names)) % 2 == 0
     asked = np.where(items_too[:, None], embeddings, between)
     return asked, [name if same else None for name, same in zip(names, items_too, strict=True)]

@@ -36,8 +36,8 @@ _LARGE = frozenset({"embedding", "_tokens"})
 """Columns that are read only where they are asked for."""
 _FEW = 2_000
 """Up to so many items that match a condition all of them are compared."""
-_MOST_REFINED = 160
-"""Candidates for each hit that are compared exactly, at most."""
+_CANDIDATES = 20
+"""Times the square root of how many items match a condition: so many candidates are compared exactly, at most."""
 _ID_INDEX_FROM = 20_000
 """Items from which on an index over the ids pays."""
 _OWN = re.compile(r"writer\.lock|skipped\.csv|items-\d+\.lance|\..*\.tmp")
@@ -322,7 +322,7 @@ class LanceItems:
             matching = self._matching(where)
             if matching <= _FEW:
                 return self._among(queries, k, where)
-            effort = _harder(effort, matching / max(1, self.count()))
+            effort = _harder(effort, matching, self.count(), k)
         hits = [self._nearest(query, k, where, effort) for query in queries]
         return [[(row["id"], row["_score"]) for row in rows] for rows in self._remembered(hits)]
 
@@ -422,10 +422,14 @@ def _complete(rows: "pa.Table", schema: "pa.Schema") -> "pa.Table":
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _harder(effort: Effort, share: float) -> Effort:
-    """What finds the nearest of a share of the items: they lie in as many more partitions, and farther down in each."""
-    refine = min(_MOST_REFINED, math.ceil(2 * effort["refine"] / share))
-    return {"probes": math.ceil(effort["probes"] / share), "refine": max(effort["refine"], refine)}
+def _harder(effort: Effort, matching: int, items: int, k: int) -> Effort:
+    """What finds the nearest of those items that match: they lie in more partitions, and farther down in each.
+
+    Found by trial with a tenth of 10⁵ and of 10⁶ items, see `bench/store.py`.
+    """
+    times = (items / matching) ** 2
+    refine = min(effort["refine"] * times, _CANDIDATES * matching**0.5 / k)
+    return {"probes": math.ceil(effort["probes"] * times), "refine": max(effort["refine"], math.ceil(refine))}
 
 
 @contextmanager

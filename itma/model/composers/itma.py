@@ -35,10 +35,14 @@ class ItmaOptions:
     positions: Literal["none", "sinusoidal", "learned", "sequence"] = "learned"
     """What is added to tell a token's place. `sinusoidal` and `learned` tell each picture token its row and column,
     `learned` by one table for each level; `sequence` numbers all tokens through, words too (MAAF's code)."""
-    pool: Literal["levels", "cells"] = "levels"
-    """Pictures are the mean over their levels' means, or over the cells of all levels alike."""
+    pool: Literal["levels", "cells", "weighted"] = "levels"
+    """Pictures are the mean over their levels' means, over the cells of all levels alike, or over all cells by weights
+    that a learned direction gives them (softmax)."""
     pool_words: bool = True
     """Whether the words' mean is half of the query's embedding; otherwise only the cells count."""
+    query: Literal["transformed", "added", "gated"] = "transformed"
+    """A query is what comes out of the Transformer with the words (published); or that is added to the reference as the
+    gallery sees it; or a gate of the former decides for each feature how much of the latter is kept."""
     gallery_through_transformer: bool = True
     """Whether gallery pictures go through the Transformer too (without words)."""
     dropout: float = 0.0
@@ -71,6 +75,11 @@ class Itma(Composer):
         )
         self.norm = LayerNorm(place.dim)
         self.dropout = nn.Dropout(options.dropout)
+        if options.pool == "weighted":
+            self.weigh = nn.Linear(place.dim, 1, bias=False)
+            nn.init.zeros_(self.weigh.weight)
+        if options.query == "gated":
+            self.gate = nn.Linear(place.dim, place.dim)
 
     def embed_pictures(self, maps: Maps) -> torch.Tensor:
         """See `Composer`."""
@@ -78,7 +87,16 @@ class Itma(Composer):
 
     def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
         """See `Composer`. Without words this is what the same picture is in the gallery."""
-        return self.embed_pictures(maps) if words is None and maps is not None else self._embed(maps, words)
+        if words is None and maps is not None:
+            return self.embed_pictures(maps)
+        changed_BD = self._embed(maps, words)
+        if maps is None or self.options.query == "transformed":
+            return changed_BD
+        reference_BD = self.embed_pictures(maps)
+        if self.options.query == "added":
+            return reference_BD + changed_BD
+        keep_BD: torch.Tensor = self.gate(changed_BD).sigmoid()
+        return keep_BD * reference_BD + (1 - keep_BD) * changed_BD
 
     def _embed(self, maps: Maps | None, words: Words | None, *, transform: bool = True) -> torch.Tensor:
         cells = [] if maps is None else self._cells(maps)
@@ -109,7 +127,12 @@ class Itma(Composer):
         if self.options.pool == "cells" and sizes:
             sizes = [sum(sizes)]
         parts = tokens_BND.split([*sizes, tokens_BND.shape[1] - sum(sizes)], 1)
-        pictures_BD = torch.stack([part.mean(1) for part in parts[:-1]]).mean(0) if sizes else None
+        pictures_BD: torch.Tensor | None = None
+        if sizes and self.options.pool == "weighted":
+            cells_BPD = torch.cat(parts[:-1], 1)
+            pictures_BD = (self.weigh(cells_BPD).softmax(1) * cells_BPD).sum(1)
+        elif sizes:
+            pictures_BD = torch.stack([part.mean(1) for part in parts[:-1]]).mean(0)
         if words is None or (pictures_BD is not None and not self.options.pool_words):
             assert pictures_BD is not None
             return pictures_BD

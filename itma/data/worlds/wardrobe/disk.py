@@ -99,12 +99,29 @@ def writing(
                 file.writelines(json.dumps(row) + "\n" for row in _queries(split))
 
         def save(split: str, names: Sequence[str], pictures: torch.Tensor) -> None:
-            place = draft / SHOP / IMAGES if split == SHOP else draft / IMAGES
-            for name, picture in zip(names, pictures, strict=True):
-                image = Image.fromarray(picture.permute(1, 2, 0).numpy())
-                image.save(place / f"{name}.jpg", quality=_QUALITY, subsampling=0)
+            _save(draft / SHOP / IMAGES if split == SHOP else draft / IMAGES, names, pictures)
 
         yield save
+
+
+@contextmanager
+def writing_shop(
+    folder: str | Path, config: WardrobeConfig, shop: WardrobeSplit
+) -> Iterator[Callable[[Sequence[str], torch.Tensor], None]]:
+    """Make a folder of the shop alone; yields a function that saves named pictures (n, 3, height, width) into it.
+
+    Raises:
+        StorageError: see `writing`.
+    """
+    with new_folder(folder) as draft:
+        (draft / IMAGES).mkdir(parents=True)
+        _write_products(draft / PRODUCTS, [shop], config)
+        yield lambda names, pictures: _save(draft / IMAGES, names, pictures)
+
+
+def _save(place: Path, names: Sequence[str], pictures: torch.Tensor) -> None:
+    for name, picture in zip(names, pictures, strict=True):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(place / f"{name}.jpg", quality=_QUALITY, subsampling=0)
 
 
 def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FilePictures]:

@@ -120,6 +120,25 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
                     save(split.name, split.names[start : start + len(batch)], batch)
                     shown.update(len(batch))
 
+    def write_shop(self, folder: str | Path, *, progress: bool = False) -> None:
+        """Write the shop alone: `images/`, and `products.csv` for `itma index`.
+
+        Args:
+            folder: must not exist yet; it appears in one step when all is written.
+            progress: show a progress bar.
+
+        Raises:
+            StorageError: the folder exists, the disk is full, or the place cannot be written to.
+        """
+        shop = self.split(SHOP)
+        with (
+            disk.writing_shop(folder, self.config, shop) as save,
+            bar("drawing a shop", show=progress, total=len(shop.names), unit="picture") as shown,
+        ):
+            for start, batch in self._batches(SHOP):
+                save(shop.names[start : start + len(batch)], batch)
+                shown.update(len(batch))
+
     def _batches(self, split: str) -> Iterator[tuple[int, torch.Tensor]]:
         pictures = len(self.split(split).products)
         starts = range(0, pictures, _AT_ONCE)

@@ -1,0 +1,115 @@
+"""The models that come with the package: whole, small, measured, and opened by their names."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import itma
+from itma.data.sources import WORLDS
+from itma.errors import RunError, UnknownNameError
+from itma.model.card import model_card
+from itma.model.provenance import read_provenance
+from itma.model.retriever import Retriever, weights_sum
+from itma.model.runtimes import export_run
+from itma.model.shipped import is_shipped, located, shipped, shipped_folder
+from itma.search.catalogue import Catalogue
+from itma.sharing import pack
+from tests import made_up
+
+SIZE_LIMIT = 12e6
+
+
+def test_every_generated_world_has_one() -> None:
+    assert set(shipped()) == set(WORLDS)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_it_is_small_and_of_half_precision(name: str) -> None:
+    folder = shipped_folder(name)
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= SIZE_LIMIT
+    model = Retriever.load(name)
+    assert all(torch.equal(parameter, parameter.half().float()) for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_its_reports_measured_these_weights_and_its_card_tells_them(name: str) -> None:
+    folder, weights = shipped_folder(name), weights_sum(name)
+    provenance = read_provenance(name, weights)
+    assert provenance.reports and provenance.seconds and provenance.settings
+    assert provenance.settings["data"]["name"] == name and provenance.settings["data"]["root"] is None
+    model = Retriever.load(name)
+    assert (folder / "README.md").read_text(encoding="utf-8") == model_card(
+        model, weights, provenance, license="apache-2.0"
+    )
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_nothing_in_it_tells_of_a_machine_s_folders(name: str) -> None:
+    for path in shipped_folder(name).rglob("*"):
+        if path.suffix in (".json", ".md"):
+            assert "/root" not in path.read_text(encoding="utf-8") and "/tmp" not in path.read_text(encoding="utf-8")
+
+
+def test_a_catalogue_knows_it_by_name_wherever_the_package_is(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    made_up.photos(photos, ["a.png", "b.png", "c.png"])
+    (photos / "broken.png").unlink()
+    Catalogue.build("shapes", photos, tmp_path / "catalogue")
+    kept = json.loads((tmp_path / "catalogue" / "catalogue.json").read_text(encoding="utf-8"))
+    assert kept["run"] == {"path": "shapes", "from here": ""}
+    hits = Catalogue.open(tmp_path / "catalogue").search(image=photos / "a.png", k=1)
+    assert hits[0].id in ("b.png", "c.png")
+
+
+def test_a_folder_of_the_same_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_shipped("shapes")
+    made_up.model().save("shapes")
+    assert not is_shipped("shapes") and located("shapes") == Path("shapes")
+    assert itma.Retriever.load("shapes").fingerprint() == made_up.model().fingerprint()
+
+
+def test_an_unknown_name_says_which_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownNameError, match="wardrobe"):
+        shipped_folder("wardrobes")
+    with pytest.raises(RunError, match="come with itma: shapes, wardrobe"):
+        Retriever.load("wardrobes")
+
+
+def test_its_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="--out FOLDER"):
+        export_run("shapes")
+
+
+def test_a_packed_model_answers_nearly_as_its_run_does(tmp_path: Path) -> None:
+    made_up.model().save(tmp_path / "run")
+    packed = pack(tmp_path / "run", tmp_path / "packed", half=True)
+    whole = (tmp_path / "run" / "model.safetensors").stat().st_size
+    assert (packed / "model.safetensors").stat().st_size < 0.7 * whole
+    pictures = torch.stack([_noise(seed) for seed in range(4)])
+    first, second = (Retriever.load(folder).embed_pictures(pictures) for folder in (tmp_path / "run", packed))
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(first, second, atol=2e-3, rtol=0)
+
+
+def test_a_packed_model_takes_no_number_that_was_measured_on_other_weights(tmp_path: Path) -> None:
+    run = itma.train("shapes", preset="tiny", out=tmp_path / "run")
+    itma.evaluate(run)
+    assert "recall@1" in (pack(run, tmp_path / "whole") / "README.md").read_text(encoding="utf-8")
+    packed = pack(run, tmp_path / "half", half=True)
+    assert "was not measured" in (packed / "README.md").read_text(encoding="utf-8")
+    itma.evaluate(packed)
+    assert read_provenance(packed, weights_sum(packed)).reports
+
+
+def _noise(seed: int) -> torch.Tensor:
+    random = np.random.Generator(np.random.PCG64(seed))
+    picture = Image.fromarray(random.integers(0, 256, (16, 24, 3), dtype=np.uint8))
+    return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)
