@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(READY) ## go the whole way once: generate, train, evaluate, index, search; leaves a report
+demo: $(READY) ## draw a shop of clothes, index and search it with the model that comes with itma; leaves a report
 	@$(VENV)/bin/itma demo
 
 test: lint browser ## check everything: format, lint, types, import layers, tests (ARGS=--slow adds the slow ones)

@@ -531,7 +531,8 @@ def pack(run: Path, folder: Path, half: bool, which: str, license: str | None) -
 
     \b
     itma pack runs/mine model --half
-    itma evaluate model && itma card model --out model/README.md
+    itma evaluate model
+    itma card model --out model/README.md
     """
     from itma import sharing
 

@@ -25,6 +25,9 @@ class TrainConfig:
     the near misses that a gallery holds. Up to `per_reference` it changes nothing."""
     loss: Literal["classification", "soft-triplet"] = "classification"
     """Batch-based classification, or TIRG's soft triplet loss."""
+    start_scale: float = 4.0
+    """Length of the embeddings in the loss at the start of a new model, which is learned from then on: scores are
+    multiplied by its square (published: 4)."""
     drop_worst: float = 0.0
     """Share of a batch's rows, those of the largest loss, that classification leaves out (an option of MAAF's code)."""
     reference_negatives: bool = False
@@ -88,6 +91,8 @@ class TrainConfig:
         for name in ("warmup", "clip", "augment", "noise", "weight_decay", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must not be negative")
+        if self.start_scale <= 0:
+            raise ConfigError(f"train.start_scale={self.start_scale} must be above 0")
         if self.learning_rate <= 0 or self.trunk_rate < 0:
             raise ConfigError(
                 f"train.learning_rate={self.learning_rate} must be above 0, train.trunk_rate={self.trunk_rate} ≥ 0"

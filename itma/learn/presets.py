@@ -75,8 +75,17 @@ PRESETS: dict[str, Preset] = {
     ),
     "wardrobe-hour": Preset(
         "the wardrobe world, more products, about an hour of training on two CPU cores",
-        RetrieverConfig(trunk=TrunkConfig(levels=(2, 3)), preprocess=Preprocess(height=96, width=96)),
-        TrainConfig(steps=4_000, learning_rate=2e-3, evaluate_every=500, log_every=20, warmup=100),
+        RetrieverConfig(trunk=TrunkConfig(levels=(3, 4)), preprocess=Preprocess(height=96, width=96)),
+        TrainConfig(
+            steps=8_000,
+            learning_rate=2e-3,
+            evaluate_every=1_000,
+            log_every=20,
+            warmup=200,
+            start_scale=8.0,
+            flip=True,
+            crop=0.85,
+        ),
         "hour",
     ),
     "photos": Preset(

@@ -38,10 +38,10 @@ class Provenance:
     """The training step at which these weights were saved."""
     best: bool = False
     """Whether they were chosen as the run's best."""
-    seconds: float | None = None
-    """How long the training took up to them."""
     reports: Mapping[str, Report] = field(default_factory=dict)
     """Folder within the run → what was measured on these weights."""
+    seconds: float | None = None
+    """How long the training took up to them."""
 
     def write(self, folder: Path) -> None:
         """Leave `run.json` and the reports in `folder`, without the paths of this machine.
@@ -104,7 +104,7 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
         )
     if "seconds" not in told:
         told["seconds"] = _seconds(run / METRICS, told.get("step"))
-    return Provenance(settings, told.get("step"), bool(told.get("best")), told["seconds"], reports)
+    return Provenance(settings, told.get("step"), bool(told.get("best")), reports, told["seconds"])
 
 
 def _seconds(path: Path, step: int | None) -> float | None:

@@ -83,7 +83,7 @@ class WardrobeConfig:
 SIZES: dict[str, WardrobeConfig] = {
     "tiny": WardrobeConfig(height=32, width=32, train_families=6, test_families=5, shop_families=4, members=5),
     "demo": WardrobeConfig(height=96, width=96, train_families=450, test_families=75, shop_families=125),
-    "hour": WardrobeConfig(height=96, width=96, train_families=1500, test_families=150, shop_families=625),
+    "hour": WardrobeConfig(height=96, width=96, train_families=3000, test_families=150, shop_families=625),
     "shop": WardrobeConfig(height=224, width=224, train_families=8, test_families=8, shop_families=625),
     "full": WardrobeConfig(height=224, width=224, train_families=3000, test_families=300, shop_families=625),
 }

@@ -42,6 +42,31 @@ REQUESTS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Split → forms of what a customer types."""
 
+ASIDES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "train": (
+        (
+            "hello", "nice", "well", "okay", "oh", "hmm", "almost", "not bad", "it looks good", "let me think",
+            "i am not sure about it", "this is too much for me", "my husband says", "what about this", "no no",
+        ),
+        (
+            "it is for a party", "for my holiday", "it is a gift for my brother", "as a gift for my sister", "thanks",
+            "to go with my boots", "for every day", "my friend has one like that", "if you have it", "i think",
+            "for when it is cold", "for the evening", "i have nothing like it yet", "for cycling", "for hot days",
+            "so that i can move", "to put on at home", "because mine is old", "for a trip to the mountains",
+            "for a concert", "it should last", "that is more me", "then", "he would like that", "she asked for it",
+        ),
+    ),
+    "test": (
+        ("hello, nice", "well, not bad", "okay, almost", "oh, let me think"),
+        (
+            "it is for a friend", "for cold days", "to go to a party", "my brother has one like it", "as a gift",
+            "i have nothing for the evening yet", "for a holiday in the mountains", "it is for every day",
+        ),
+    ),
+}  # fmt: skip
+"""Split → what people say before and after that asks for nothing; a model has to learn to pass over it."""
+_ASIDE = 0.25
+
 _NOTHING_KEPT = "style"
 _KEPT = ("colour", "pattern", "sleeves", "length", "neckline", "fit")
 _VAGUE = 0.18
@@ -85,7 +110,12 @@ def request(one: Product, other: Product, dice: Dice, split: str = "train") -> s
     form = dice.choose(REQUESTS[split])
     way = next(way for way in ("with", "make", "is") if f"{{{way}}}" in form)
     apart = dice.shuffled(differences(one, other))
-    return _filled(form, [_phrase(attribute, way, one, other, dice, split) for attribute in apart], way, one, dice)
+    said = _filled(form, [_phrase(attribute, way, one, other, dice, split) for attribute in apart], way, one, dice)
+    if dice.random() < _ASIDE:
+        before, after = ASIDES[split]
+        link = " " if said.endswith("?") else ", "
+        said = f"{dice.choose(before)}, {said}" if dice.random() < 0.4 else f"{said}{link}{dice.choose(after)}"
+    return said
 
 
 def mistaken(sentence: str, dice: Dice) -> str:
@@ -116,13 +146,17 @@ def kind(one: Product, other: Product) -> str:
 
 def _phrase(attribute: str, way: str, one: Product, other: Product, dice: Dice, split: str) -> str:
     table = dice.choose(lexicon.ways(attribute, one, other))
-    return dice.choose(table[way].of(split)).format(**lexicon.fillers(attribute, one, other))
+    return dice.choose(table[way].of(split)).format(**lexicon.fillers(attribute, one, other, dice))
 
 
 def _filled(form: str, said: Sequence[str], way: str, one: Product, dice: Dice) -> str:
     kept = [name for name in _KEPT if getattr(one, name) is not None and not any(name in phrase for phrase in said)]
     text = form.format(
-        **{way: _listed(said, way, dice), "noun": one.category.lower(), "kept": dice.choose([*kept, _NOTHING_KEPT])}
+        **{
+            way: _listed(said, way, dice),
+            "noun": lexicon.name_of(one.category, dice),
+            "kept": dice.choose([*kept, _NOTHING_KEPT]),
+        }
     )
     text = re.sub(r"\bbut,? but\b", "but", text)
     return _plural(text) if one.category in _PLURAL else text
@@ -139,7 +173,8 @@ def _listed(said: Sequence[str], way: str, dice: Dice) -> str:
 
 
 _TO_PLURAL: tuple[tuple[str, str], ...] = (
-    (r"\ba (trousers|shorts)\b", r"\1"), (r"\bit is\b", "they are"), (r"\bit (has|comes|is|doesn't)\b", r"they \1"),
+    (r"\ba (trousers|pants|shorts)\b", r"\1"), (r"\bit is\b", "they are"),
+    (r"\bit (has|comes|is|doesn't)\b", r"they \1"),
     (r"\bis there one\b", "are there ones"), (r"\bthis one\b", "these"), (r"\bthis\b", "these"),
     (r"\bone that\b", "ones that"),
     (r"\bthe one\b", "the ones"), (r"\bis\b", "are"), (r"\bhas\b", "have"), (r"\bcomes\b", "come"),

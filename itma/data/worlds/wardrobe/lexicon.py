@@ -8,6 +8,7 @@ phrases that are kept for the test; the words of the latter all occur among the 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from itma.data.worlds.generated import Dice
 from itma.data.worlds.wardrobe.products import CHOICES, COLOURS, NONE, Product
 
 
@@ -23,6 +24,11 @@ class Phrases:
         return self.test if split == "test" else self.train
 
 
+NAMED = ("colour", "category")
+"""Attributes whose values have the names of `NAMES`."""
+_OTHER_NAME = 0.4
+"""How often something is called by another name than the usual one, where there is one."""
+
 Ways = Mapping[str, Phrases]
 """`is`, `with` and `make` → phrases."""
 
@@ -35,6 +41,22 @@ def _ways(are: str, with_: str, make: str) -> dict[str, Phrases]:
         found[name] = Phrases(*(tuple(one.strip() for one in part.split(",")) for part in (train, test)))
     return found
 
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "grey": ("grey", "gray"),
+    "beige": ("beige", "sand"),
+    "burgundy": ("burgundy", "dark red", "wine red"),
+    "olive": ("olive", "olive green", "khaki"),
+    "teal": ("teal", "petrol"),
+    "light blue": ("light blue", "pale blue", "sky blue"),
+    "navy": ("navy", "dark blue", "navy blue"),
+    "purple": ("purple", "violet"),
+    "pink": ("pink", "rose"),
+    "T-shirt": ("t-shirt", "tee"),
+    "jumper": ("jumper", "sweater", "pullover"),
+    "trousers": ("trousers", "pants"),
+}
+"""Colour or category → what people call it, the usual name first; those that are not here have one name."""
 
 _COLOUR = _ways(
     "is {new}, is {new} in colour, comes in {new}, has a {new} colour, is {new} instead of {old}, is in {new}, is "
@@ -404,14 +426,20 @@ def ways(attribute: str, one: Product, other: Product) -> list[Ways]:
     return found
 
 
-def fillers(attribute: str, one: Product, other: Product) -> dict[str, str]:
+def name_of(value: str, dice: Dice) -> str:
+    """What somebody calls a colour or a category: mostly by its usual name."""
+    usual, *others = NAMES.get(value, (value.lower(),))
+    return dice.choose(others) if others and dice.random() < _OTHER_NAME else usual
+
+
+def fillers(attribute: str, one: Product, other: Product, dice: Dice) -> dict[str, str]:
     """What stands for the names in braces."""
     old, new = getattr(one, attribute), getattr(other, attribute)
     pattern, adjective = _OLD_PATTERN[one.pattern]
     plain = _OLD.get(old, old)
     return {
-        "old": old.lower() if attribute == "category" else old,
-        "new": new.lower() if attribute == "category" else new,
+        "old": name_of(old, dice) if attribute in NAMED else old,
+        "new": name_of(new, dice) if attribute in NAMED else new,
         "oldpattern": pattern.removeprefix("the "),
         "oldadjective": adjective,
         "oldfastening": old,
