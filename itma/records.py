@@ -103,6 +103,9 @@ class Report:
     recall_by_kind: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     """Kind of feedback (`add`, `make colour` …) → k → recall; empty where the data names no kinds."""
     queries_by_kind: Mapping[str, int] = field(default_factory=dict)
+    recall_by_group: Mapping[str, Mapping[str, Mapping[int, float]]] = field(default_factory=dict)
+    """What divides the queries (`things in the reference`) → part → k → recall."""
+    queries_by_group: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
     """The protocol's tasks where there are several; `recall` and `interval` are then those of the mean over tasks."""
     wanted: int | None = None
@@ -133,6 +136,11 @@ class Report:
         for kind, recall in self.recall_by_kind.items():
             first = min(recall)
             lines.append(f"  {kind:<12s} recall@{first} {recall[first]:.1%} of {self.queries_by_kind[kind]:,}")
+        for name, divided in self.recall_by_group.items():
+            first = min(self.recall)
+            lines.append(f"  recall@{first} by {name}:")
+            for value, recall in divided.items():
+                lines.append(f"    {value:<10s} {recall[first]:.1%} of {self.queries_by_group[name][value]:,}")
         return "\n".join(lines)
 
 

@@ -247,7 +247,10 @@ def _learn(
     else:
         learning, test = (Split(part, {"by label": by_label(part)}) for part in triplets)
     rows, validation = hold_out(learning.triplets, settings.train.hold_out, seed=settings.train.seed)
-    model = beginning or Retriever.build(settings.model, rows.feedback, seed=settings.train.seed)
+    model = beginning
+    if model is None:
+        model = Retriever.build(settings.model, rows.feedback, seed=settings.train.seed)
+        torch.nn.init.constant_(model.scale, settings.train.start_scale)
     model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not resume and int(os.environ.get("RANK", 0)) == 0:
         origin = {} if started is None else {"started from": {"sha256": started}}

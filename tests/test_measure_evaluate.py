@@ -121,6 +121,17 @@ def test_recall_is_also_told_by_kind() -> None:
     assert report.queries_by_kind == {"add": 2, "remove": 1}
 
 
+def test_recall_is_also_told_by_other_ways_to_divide_the_queries() -> None:
+    triplets = replace(walk([5, 5, 5], off=[0, 2.1, 0]), groups={"things": ["10", "9", "9"]})
+    report = measured(triplets, protocols=[by_label(triplets, ks=(1, 5))]).report
+    assert report.recall_by_group == {"things": {"9": {1: 0.5, 5: 1.0}, "10": {1: 1.0, 5: 1.0}}}
+    assert list(report.recall_by_group["things"]) == ["9", "10"]
+    assert report.queries_by_group == {"things": {"9": 2, "10": 1}}
+    assert "recall@1 by things:\n    9          50.0% of 2" in str(report)
+    with pytest.raises(DataError, match="2 parts by 'things' for 3 rows"):
+        replace(triplets, groups={"things": ["1", "2"]})
+
+
 def test_the_report_states_its_protocol_and_the_split() -> None:
     text = str(measured(walk([1]), model_name="Painter, 1 hour").report)
     assert "Painter, 1 hour: 1 queries against 40 pictures" in text

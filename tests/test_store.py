@@ -460,6 +460,24 @@ def test_an_index_finds_k_of_whatever_matches_and_what_came_after_it(items: Item
     assert state is not None and state.indexed == 2_001
 
 
+def test_a_condition_costs_no_recall(items: Items) -> None:
+    centres_of = unit(60, seed=5)
+    random = np.random.Generator(np.random.PCG64(3))
+    rows = centres_of[random.integers(0, 60, 9_000)] + 0.3 * random.standard_normal((9_000, DIM)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    names = [f"{number:04d}" for number in range(9_000)]
+    plain = table(names, price=[number % 3 for number in range(9_000)])
+    items.insert(plain.set_column(1, "embedding", embedding_column(rows.astype(np.float32))))
+    items.build_index()
+    third = filter_of({"price": 1}, metadata_of(items.schema))
+    found = 0
+    for query in rows[:20]:
+        right = {name for name, _ in slow(query, rows[1::3], names[1::3], 10)}
+        hits = items.nearest(query[None].astype(np.float32), 10, where=third, effort=items.efforts()[2])[0]
+        found += len(right & {name for name, _ in hits})
+    assert found / 200 >= 0.97
+
+
 def test_equal_scores_stand_in_the_order_of_ids(items: Items) -> None:
     same = table(["c", "a", "b"]).set_column(1, "embedding", embedding_column(np.repeat(unit(1), 3, axis=0)))
     items.insert(same)

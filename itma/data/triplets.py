@@ -66,6 +66,8 @@ class Triplets:
     """Further labels of the pictures, (pictures,) int64 each, e.g. of the adjective alone."""
     present: np.ndarray | None = None
     """(pictures,) bool: which pictures may be used; absent: all. Samples with another target are drawn anew."""
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Further ways to divide the rows, (rows) each, for results of each part: what divides → the part of each row."""
 
     def __post_init__(self) -> None:
         rows, pictures = len(self.feedback), len(self.pictures.names)
@@ -78,6 +80,9 @@ class Triplets:
             raise DataError(f"{self.name}: {len(self.labels)} labels for {pictures} pictures")
         if self.kinds and len(self.kinds) != rows:
             raise DataError(f"{self.name}: {len(self.kinds)} kinds for {rows} rows")
+        for name, parts in self.groups.items():
+            if len(parts) != rows:
+                raise DataError(f"{self.name}: {len(parts)} parts by {name!r} for {rows} rows")
         for aspect, labels in self.aspects.items():
             if len(labels) != pictures:
                 raise DataError(f"{self.name}: {len(labels)} labels of {aspect!r} for {pictures} pictures")
@@ -146,6 +151,7 @@ class Triplets:
             targets=self.targets[rows],
             feedback=[self.feedback[row] for row in rows.tolist()],
             kinds=[self.kinds[row] for row in rows.tolist()] if self.kinds else (),
+            groups={name: [parts[row] for row in rows.tolist()] for name, parts in self.groups.items()},
         )
 
 

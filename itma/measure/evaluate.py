@@ -208,6 +208,9 @@ def score(
     ranks, ties, best = (np.concatenate(parts) for parts in zip(*found, strict=True))
     kinds = np.array([triplets.kinds[row] for row in asked.tolist()] if triplets.kinds else [], dtype=object)
     by_kind = {kind: ranks[kinds == kind] for kind in sorted(set(kinds))}
+    by_group = {
+        name: _divided(ranks, [parts[row] for row in asked.tolist()]) for name, parts in triplets.groups.items()
+    }
     several = len(protocol.tasks) > 1
     if several and set(by_kind) <= {task.name for task in protocol.tasks}:
         by_kind = {}  # the tasks say the same
@@ -225,6 +228,11 @@ def score(
         tied_queries=int((ties > 0).sum()),
         recall_by_kind={kind: recall_at(some, protocol.ks) for kind, some in by_kind.items()},
         queries_by_kind={kind: len(some) for kind, some in by_kind.items()},
+        recall_by_group={
+            name: {part: recall_at(some, protocol.ks) for part, some in parts.items()}
+            for name, parts in by_group.items()
+        },
+        queries_by_group={name: {part: len(some) for part, some in parts.items()} for name, parts in by_group.items()},
         parts=tuple(
             Part(
                 task.name,
@@ -251,6 +259,12 @@ def score(
         weights=weights,
     )
     return Evaluation(report, asked, ranks, ties, best, queries, gallery, triplets, protocol)
+
+
+def _divided(ranks: np.ndarray, parts: Sequence[str]) -> dict[str, np.ndarray]:
+    """The ranks of each part; parts that are numbers stand in their order."""
+    named = np.array(parts, dtype=object)
+    return {part: ranks[named == part] for part in sorted(set(parts), key=lambda part: (len(part), part))}
 
 
 def answers(

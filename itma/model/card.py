@@ -276,6 +276,12 @@ def _result(place: str, report: Report) -> str:
             for kind, some in report.recall_by_kind.items()
         ]
         lines.append(_table(["kind of feedback", "queries", f"recall@{first}"], kinds))
+    for name, parts in report.recall_by_group.items():
+        first = min(ks)
+        divided = [
+            [part, f"{report.queries_by_group[name][part]:,}", _percent(some[first])] for part, some in parts.items()
+        ]
+        lines.append(_table([name, "queries", f"recall@{first}"], divided))
     return "\n\n".join(line for line in lines if line)
 
 

@@ -12,7 +12,7 @@ _PLACE = Path(__file__).parent.parent / "weights"
 
 def shipped() -> dict[str, Path]:
     """Name → folder, of the models in this installation; each holds what `Retriever.save_pretrained` leaves."""
-    return {folder.name: folder for folder in sorted(_PLACE.iterdir()) if (folder / "config.json").is_file()}
+    return {path.parent.name: path.parent for path in sorted(_PLACE.glob("*/config.json"))}
 
 
 def shipped_folder(name: str) -> Path:

@@ -21,6 +21,7 @@ import numpy as np
 from itma.errors import CatalogueError, FilterError, MissingPackageError, StorageError, UnknownNameError
 from itma.files import explained, write_bytes
 from itma.search import lock
+from itma.search.ann import centres
 from itma.search.exact import nearest
 from itma.search.filters import Filter, ids_in, to_sql
 from itma.search.store import Effort, IndexState, Version, arrow, embeddings_of, metadata_of, numbers_of
@@ -38,6 +39,8 @@ _FEW = 2_000
 """Up to so many items that match a condition all of them are compared."""
 _CANDIDATES = 20
 """Times the square root of how many items match a condition: so many candidates are compared exactly, at most."""
+_SAMPLE = 100
+"""Items for each partition that decide where the partitions lie."""
 _ID_INDEX_FROM = 20_000
 """Items from which on an index over the ids pays."""
 _OWN = re.compile(r"writer\.lock|skipped\.csv|items-\d+\.lance|\..*\.tmp")
@@ -367,10 +370,21 @@ class LanceItems:
 
     def build_index(self) -> None:
         """See `Items.build_index`."""
-        partitions = max(1, round(self.count() ** 0.5))
+        count = self.count()
+        partitions = max(1, round(count**0.5))
+        random = np.random.default_rng(0)
+        chosen = np.sort(random.choice(count, min(count, _SAMPLE * partitions), replace=False))
         with self._store.committing(), _quietly():
+            sample = self._table.take(chosen.tolist(), columns=["embedding"])["embedding"]
             self._table.create_index(
-                "embedding", "IVF_RQ", metric="dot", num_partitions=partitions, num_bits=1, replace=True
+                "embedding",
+                "IVF_RQ",
+                metric="dot",
+                num_partitions=partitions,
+                num_bits=1,
+                replace=True,
+                # the engine's own, from k-means in two stages, need several times as many partitions for one recall
+                ivf_centroids=centres(embeddings_of(sample), partitions),
             )
 
     def index_state(self) -> IndexState | None:

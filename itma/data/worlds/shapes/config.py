@@ -6,6 +6,8 @@ from itma.data.worlds.shapes.scenes import COLOURS, PLACES, SHAPES
 from itma.errors import ConfigError, UnknownNameError
 
 SPLITS = ("train", "test")
+THINGS = "things in the reference"
+"""How recalls are divided beside the kinds."""
 
 HELD_OUT: dict[str, tuple[str, ...]] = {
     "gray": ("cube",),

@@ -20,7 +20,7 @@ from PIL import Image
 
 from itma.data.triplets import Triplets
 from itma.data.worlds.generated import written_pictures
-from itma.data.worlds.shapes.config import SPLITS, ShapesConfig
+from itma.data.worlds.shapes.config import SPLITS, THINGS, ShapesConfig
 from itma.data.worlds.shapes.scenes import PLACES, Change, Scene
 from itma.errors import DataError, FeedbackError, ItmaError
 from itma.files import new_folder
@@ -147,7 +147,8 @@ def _triplets(folder: Path, split: str, plain: Any, config: ShapesConfig) -> Tri
         labels = _whole_numbers(annotation["labels"])
         references = _whole_numbers([source for source, _, _ in rows])
         targets = _whole_numbers([target for _, target, _ in rows])
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, FeedbackError) as error:
+        things = [str(len(annotation["objects_img"][source])) for source in references.tolist()]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError, FeedbackError) as error:
         raise DataError(f"{file!r} is damaged in {split!r}: {error!r}") from error
     for what, found, expected in (
         ("labels", len(labels), config.pictures(split)),
@@ -166,6 +167,7 @@ def _triplets(folder: Path, split: str, plain: Any, config: ShapesConfig) -> Tri
             targets=targets,
             feedback=[sentence for _, _, sentence in rows],
             kinds=kinds,
+            groups={THINGS: things},
         )
     except DataError as error:
         raise DataError(f"{file!r} is damaged: {error}") from error

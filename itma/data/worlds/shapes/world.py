@@ -13,7 +13,7 @@ from itma.data.images import MemoryPictures
 from itma.data.triplets import Triplets
 from itma.data.worlds.generated import GeneratedWorld, gathered
 from itma.data.worlds.shapes import disk
-from itma.data.worlds.shapes.config import SPLITS, ShapesConfig, check_split
+from itma.data.worlds.shapes.config import SPLITS, THINGS, ShapesConfig, check_split
 from itma.data.worlds.shapes.look import Look
 from itma.data.worlds.shapes.render import render, visible
 from itma.data.worlds.shapes.sample import base_scenes, modifications
@@ -151,6 +151,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
             targets=part.targets,
             feedback=part.feedback,
             kinds=part.kinds,
+            groups={THINGS: [str(len(part.scenes[index])) for index in part.references.tolist()]},
         )
 
     def write(self, folder: str | Path, *, progress: bool = False, device: str | torch.device | None = None) -> None:

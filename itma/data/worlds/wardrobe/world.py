@@ -17,7 +17,7 @@ from itma.data.worlds.wardrobe import disk, grammar
 from itma.data.worlds.wardrobe.config import SHOP, SPLITS, WardrobeConfig, check_split
 from itma.data.worlds.wardrobe.disk import WardrobeSplit
 from itma.data.worlds.wardrobe.look import Look
-from itma.data.worlds.wardrobe.products import Product
+from itma.data.worlds.wardrobe.products import Product, differences
 from itma.data.worlds.wardrobe.render import render
 from itma.data.worlds.wardrobe.sample import families, pairs
 from itma.progress import bar
@@ -28,6 +28,8 @@ _THREADS = 2
 _REQUESTS = 0.6
 """Share of the training samples whose feedback is one request; the others are asked with two captions."""
 KS = (1, 5, 10, 50)
+CHANGES = "changes that are asked for"
+"""How recalls are divided beside the kinds."""
 _KEPT = "that were kept from the training"
 
 
@@ -202,8 +204,15 @@ def _table(
         targets=np.concatenate([split.targets] * times),
         feedback=feedback,
         kinds=list(split.kinds) * times,
+        groups={CHANGES: _changes(split) * times},
         draw=draw,
     )
+
+
+def _changes(split: WardrobeSplit) -> list[str]:
+    products = split.products
+    pairs = zip(split.references.tolist(), split.targets.tolist(), strict=True)
+    return [str(len(differences(products[one], products[other]))) for one, other in pairs]
 
 
 def asked(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
