@@ -67,7 +67,7 @@ def centres(sample: np.ndarray, count: int, *, rounds: int = 8, seed: int = 0) -
     """Directions around which embeddings gather: spherical k-means (Dhillon & Modha 2001).
 
     Args:
-        sample: (rows, dim) float32 of length 1, at least `count` rows.
+        sample: (rows, dim) float32 of length 1; some come twice where they are fewer than `count`.
         count: how many are wanted.
         rounds: how often rows are assigned and directions moved.
         seed: decides where they begin.
@@ -77,7 +77,7 @@ def centres(sample: np.ndarray, count: int, *, rounds: int = 8, seed: int = 0) -
     """
     random = torch.Generator().manual_seed(seed)
     rows = torch.from_numpy(np.ascontiguousarray(sample))
-    found = rows[torch.randperm(len(rows), generator=random)[:count]]
+    found = rows[torch.randperm(len(rows), generator=random)[torch.arange(count) % len(rows)]]
     for _ in range(rounds):
         nearest = torch.cat([(part @ found.T).argmax(1) for part in rows.split(_AT_ONCE)])
         sums = torch.zeros_like(found).index_add_(0, nearest, rows)
