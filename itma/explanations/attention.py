@@ -1,0 +1,187 @@
+"""Where a Transformer composer looks: its weights as they are, and joined over its blocks.
+
+Shapes: N tokens, of which the first are the cells of all levels, row by row, and the rest the words; H heads.
+A weight in row i and column j says how much token i takes from token j.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from itma.errors import ConfigError, ExplanationError
+from itma.explanations.case import Case, Word
+from itma.model.composers.itma import Itma
+from itma.model.transformer import Attention, AttentionKind
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMaps:
+    """The attention of one query."""
+
+    kind: AttentionKind
+    """`softmax`: a token's weights are shares and sum to 1. `identity`: they are raw scores of either sign, no shares
+    of anything, and are never joined over blocks."""
+    weights: np.ndarray
+    """(blocks, H, N, N) float32."""
+    pool: np.ndarray
+    """(N,) float32: the share of each outgoing token in the query's embedding."""
+    grids: tuple[tuple[int, int], ...]
+    """(rows, columns) of each level's cells; the first tokens are theirs, level after level."""
+    words: tuple[Word, ...] = ()
+
+    @property
+    def cells(self) -> int:
+        """Tokens that are cells."""
+        return sum(rows * columns for rows, columns in self.grids)
+
+    @property
+    def rollout(self) -> np.ndarray | None:
+        """(N, N): what each outgoing token holds of each incoming one; nothing for identity attention.
+
+        The weights' mean over the heads is W; a block passes on ½ W + ½ I, because it adds what it reads to what it
+        has; the blocks' matrices are multiplied (Abnar & Zuidema 2020, arXiv:2005.00928, section 4). The feed-forward
+        networks are passed over, so this is a model of the flow and not the flow.
+        """
+        return rollout(self.weights) if self.kind == "softmax" else None
+
+    def of_word(
+        self, word: int | None = None, *, level: int = 0, block: int | None = None, head: int | None = None
+    ) -> np.ndarray:
+        """What a word takes from each cell: (rows, columns).
+
+        Args:
+            word: which of `words`; absent: the mean over all of them.
+            level: which of `grids`.
+            block: of the Transformer; absent: the rollout, or, for identity attention, the mean of the blocks' scores.
+            head: of the block; absent: the mean over the heads.
+
+        Raises:
+            ExplanationError: there are no words, or the model does not read this one.
+            ConfigError: there is no such level, block or head.
+        """
+        chosen = range(len(self.words)) if word is None else [word]
+        tokens = [self.cells + token for one in chosen for token in self.words[one].tokens]
+        if not tokens:
+            said = "there is no word" if word is None else f"the model does not read the word {self.words[word].text!r}"
+            raise ExplanationError(f"attention of a word: {said}")
+        return self._on(level, self._matrix(block, head)[tokens].mean(0))
+
+    def of_embedding(self, *, level: int = 0) -> np.ndarray | None:
+        """What the query's embedding holds of each cell, by rollout and pooling; nothing for identity attention."""
+        joined = self.rollout
+        return None if joined is None else self._on(level, self.pool @ joined)
+
+    def _matrix(self, block: int | None, head: int | None) -> np.ndarray:
+        blocks, heads = self.weights.shape[:2]
+        for name, value, most in (("block", block, blocks), ("head", head, heads)):
+            if value is not None and not 0 <= value < most:
+                raise ConfigError(f"{name}={value}: this model has the {name}s 0 to {most - 1}")
+        if block is None and head is not None:
+            raise ConfigError(f"head={head} is that of a block; say of which")
+        if block is None:
+            joined = self.rollout
+            found: np.ndarray = self.weights.mean((0, 1)) if joined is None else joined
+            return found
+        chosen: np.ndarray = self.weights[block].mean(0) if head is None else self.weights[block, head]
+        return chosen
+
+    def _on(self, level: int, tokens: np.ndarray) -> np.ndarray:
+        """(N,) → the cells of one level as (rows, columns)."""
+        if not 0 <= level < len(self.grids):
+            raise ConfigError(f"level={level}: this query has the levels 0 to {len(self.grids) - 1}")
+        first = sum(rows * columns for rows, columns in self.grids[:level])
+        rows, columns = self.grids[level]
+        return tokens[first : first + rows * columns].reshape(rows, columns)
+
+
+def rollout(weights: np.ndarray) -> np.ndarray:
+    """Softmax weights (blocks, H, N, N) → (N, N); rows sum to 1. See `AttentionMaps.rollout`.
+
+    >>> rollout(np.eye(2)[None, None])
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    size = weights.shape[-1]
+    joined = np.eye(size)
+    for block in weights.astype(np.float64).mean(1):
+        passed = (block + np.eye(size)) / 2
+        joined = passed / passed.sum(1, keepdims=True) @ joined
+    return joined
+
+
+def has_attention(model: nn.Module) -> bool:
+    """Whether a retriever's composer has attention that can be shown."""
+    return isinstance(getattr(model, "composer", None), Itma)
+
+
+def attention_of(case: Case) -> AttentionMaps:
+    """The attention of a query.
+
+    Raises:
+        ExplanationError: the model has none, or the query has no reference.
+    """
+    composer = case.model.composer
+    if not isinstance(composer, Itma):
+        raise ExplanationError(
+            f"the model {case.model.name!r} has no attention that could be shown; ask for words, regions or gradients, "
+            "which work with every model"
+        )
+    if case.reference is None:
+        raise ExplanationError("attention is shown on the cells of a reference, and this query has none")
+    maps = case.model.trunk_maps(case.reference[None])
+    with recorded(composer) as seen:
+        case.model.embed_queries_from(maps, None if case.text is None else [case.text])
+    grids = tuple((int(level.shape[2]), int(level.shape[3])) for level in maps)
+    pieces = [] if case.text is None or not case.model.reads_words else case.model.tokenizer.pieces(case.text)
+    options = composer.options
+    weights = torch.cat(seen).float().cpu().numpy() if seen else np.zeros((0, 1, 0, 0), dtype=np.float32)
+    return AttentionMaps(
+        options.attention,
+        weights,
+        pooling(grids, len(pieces), whole=options.pool == "cells", words_count=options.pool_words),
+        grids,
+        case.words(),
+    )
+
+
+@contextmanager
+def recorded(composer: Itma) -> Iterator[list[torch.Tensor]]:
+    """Gather the weights of every block, each (batch, H, N, N), while the composer answers in this thread.
+
+    The weights are what goes into the dropout behind them, so that a hook there sees them and the model stays as it is.
+    """
+    seen: list[torch.Tensor] = []
+    mine = threading.get_ident()
+
+    def keep(module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        if threading.get_ident() == mine:  # others may be searching with the same model
+            seen.append(given[0].detach())
+
+    hooks = [
+        module.dropout.register_forward_pre_hook(keep)
+        for module in composer.blocks.modules()
+        if isinstance(module, Attention)
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def pooling(grids: tuple[tuple[int, int], ...], words: int, *, whole: bool, words_count: bool = True) -> np.ndarray:
+    """(N,) float32: each outgoing token's share in the embedding; see `ItmaOptions.pool` and `pool_words`.
+
+    >>> pooling(((1, 2),), 2, whole=False).tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
+    sizes = [rows * columns for rows, columns in grids]
+    each = [1 / sum(sizes) if whole else 1 / (size * len(sizes)) for size in sizes for _ in range(size)]
+    pooled = bool(words) and words_count
+    shares = [share / 2 for share in each] + [1 / (2 * words)] * words if pooled else each + [0.0] * words
+    return np.array(shares, dtype=np.float32)
