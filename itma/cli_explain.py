@@ -1,4 +1,4 @@
-"""The command `itma explain`: why a picture is where it is among the answers."""
+"""The commands `itma explain` and `itma study`: why a picture is where it is, and what holds of many."""
 
 from pathlib import Path
 
@@ -84,3 +84,54 @@ def explain(
     if out is not None:
         made.save(out)
         click.echo(f"written to {out}")
+
+
+@click.group()
+def study() -> None:
+    """Studies of trained models on generated worlds, where it is known what is where."""
+
+
+@study.command()
+@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="RUN...")
+@click.option("--out", type=click.Path(path_type=Path), help="A folder for the table, the plots and study.json.")
+@click.option("--queries", type=click.IntRange(1), help="So many queries, drawn evenly; absent: all of the split.")
+@click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True)
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.pass_context
+def attention(
+    context: click.Context,
+    runs: tuple[Path, ...],
+    out: Path | None,
+    queries: int | None,
+    split: str,
+    which: str,
+    device: str,
+) -> None:
+    r"""Does attention ignore what the feedback wants removed or changed?
+
+    For add, remove and change feedback on the shapes world: the share of attention on the thing concerned, against its
+    area, against the same thing under other sentences, and against what covering it or taking it out of the picture
+    does to the answer. See docs/explanations.md.
+
+    Runs that differ in nothing but --seed count as one variant; give three and more of each for intervals.
+
+    \b
+    for seed in 0 1 2; do itma train shapes --seed $seed --out runs/softmax-$seed; done
+    itma study attention runs/softmax-0 runs/softmax-1 runs/softmax-2 --out study
+    """
+    from itma.learn.train import device_named
+    from itma.study.attention import study_attention
+
+    found = study_attention(
+        runs,
+        split=split,
+        queries=queries,
+        which=which,
+        device=device_named(device),
+        progress=not context.find_root().params["quiet"],
+    )
+    click.echo(str(found))
+    if out is not None:
+        for path in found.write(out):
+            click.echo(f"written: {path}")

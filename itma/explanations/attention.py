@@ -153,6 +153,8 @@ def attention_of(case: Case) -> AttentionMaps:
 def recorded(composer: Itma) -> Iterator[list[torch.Tensor]]:
     """Gather the weights of every block, each (batch, H, N, N), while the composer answers in this thread.
 
+    The last columns and rows are those of padding where sentences differ in length.
+
     The weights are what goes into the dropout behind them, so that a hook there sees them and the model stays as it is.
     """
     seen: list[torch.Tensor] = []
@@ -172,6 +174,26 @@ def recorded(composer: Itma) -> Iterator[list[torch.Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def moved(weights: torch.Tensor, values: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """How much each token hands each other one: the length of the vector, whatever the weight's sign.
+
+    A weight says little where the vector that it multiplies is short (Kobayashi et al. 2020, arXiv:2004.10102, eq. 5).
+
+    Args:
+        weights: (batch, H, N, N) of one block.
+        values: (batch, N, D) what its value map made of the tokens.
+        output: (D, D) the weight of its output map.
+
+    Returns:
+        (batch, N, N): in row i and column j, the length of what token i is given by token j.
+    """
+    heads = weights.shape[1]
+    parts = values.unflatten(2, (heads, values.shape[2] // heads))
+    mixed = torch.einsum("bhij,bjhd->bijhd", weights, parts).flatten(3)
+    lengths: torch.Tensor = (mixed @ output.T).norm(dim=3)
+    return lengths
 
 
 def pooling(grids: tuple[tuple[int, int], ...], words: int, *, whole: bool, words_count: bool = True) -> np.ndarray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from itma.data.text import Tokenizer
 from itma.errors import ExplanationError
 from itma.model.retriever import Retriever
 
@@ -60,25 +61,10 @@ class Case:
             raise ExplanationError("a query needs a reference picture, a feedback sentence, or both; both are absent")
 
     def words(self) -> tuple[Word, ...]:
-        """The words of the feedback, in their order.
-
-        A word is what stands between blanks; a tokenizer may make several tokens of it.
-        """
+        """The words of the feedback, in their order; see `words_of`."""
         if self.text is None:
             return ()
-        pieces = self.model.tokenizer.pieces(self.text)
-        return tuple(
-            Word(
-                found.group(),
-                *found.span(),
-                tuple(
-                    place
-                    for place, piece in enumerate(pieces)
-                    if piece.begin < found.end() and found.start() < piece.end
-                ),
-            )
-            for found in re.finditer(r"\S+", self.text)
-        )
+        return words_of(self.model.tokenizer, self.text)
 
     def embedded(self, references: torch.Tensor | None, texts: Sequence[str] | None) -> torch.Tensor:
         """(n, dim) on the CPU: variants of the query, with n references, n sentences, or both."""
@@ -107,3 +93,21 @@ class Case:
     def ranks(self, queries: torch.Tensor, scores: np.ndarray) -> np.ndarray | None:
         """(n,) int64: the target's ranks, where they are counted."""
         return None if self.rank_of is None else self.rank_of(queries.numpy(), scores)
+
+
+def words_of(tokenizer: Tokenizer, text: str) -> tuple[Word, ...]:
+    """The words of a sentence, in their order.
+
+    A word is what stands between blanks; a tokenizer may make several tokens of it, or none.
+    """
+    pieces = tokenizer.pieces(text)
+    return tuple(
+        Word(
+            found.group(),
+            *found.span(),
+            tuple(
+                place for place, piece in enumerate(pieces) if piece.begin < found.end() and found.start() < piece.end
+            ),
+        )
+        for found in re.finditer(r"\S+", text)
+    )
