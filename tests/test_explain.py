@@ -87,7 +87,7 @@ def test_weights_and_pooling_give_the_embedding_that_the_model_gives() -> None:
     assert one.reference is not None
     outgoing: list[torch.Tensor] = []
     hook = model.composer.norm.register_forward_hook(lambda module, given, found: outgoing.append(found))  # type: ignore[union-attr]
-    query = one.query()
+    query = one.query
     hook.remove()
     pooled = torch.tensor(attention_of(one).pool) @ outgoing[0][0]
     torch.testing.assert_close(torch.nn.functional.normalize(pooled, dim=0), query[0], rtol=1e-4, atol=1e-5)
@@ -160,7 +160,7 @@ def test_the_effect_of_a_region_is_the_score_minus_the_score_without_it() -> Non
     picture = one.reference.clone()
     picture[:, top:bottom, left:right] = picture.float().mean((1, 2)).round().to(torch.uint8)[:, None, None]
     alone = one.model.embed_queries(picture[None], [SENTENCE]) @ one.target
-    assert found.effects[5] == pytest.approx(float(one.scores(one.query())[0] - alone), abs=1e-5)
+    assert found.effects[5] == pytest.approx(float(one.scores(one.query)[0] - alone), abs=1e-5)
 
 
 def test_the_effect_of_a_word_is_the_score_minus_the_score_without_it() -> None:
@@ -168,14 +168,14 @@ def test_the_effect_of_a_word_is_the_score_minus_the_score_without_it() -> None:
     assert one.reference is not None
     found = word_effects(one)
     without = one.model.embed_queries(one.reference[None], ["make cube"]) @ one.target
-    assert found.effects[1] == pytest.approx(float(one.scores(one.query())[0] - without), abs=1e-5)
+    assert found.effects[1] == pytest.approx(float(one.scores(one.query)[0] - without), abs=1e-5)
 
 
 def test_without_its_only_word_a_query_is_its_reference_alone() -> None:
     one = case(text="red")
     assert one.reference is not None
     alone = one.model.embed_queries(one.reference[None], None) @ one.target
-    assert word_effects(one).effects[0] == pytest.approx(float(one.scores(one.query())[0] - alone), abs=1e-5)
+    assert word_effects(one).effects[0] == pytest.approx(float(one.scores(one.query)[0] - alone), abs=1e-5)
 
 
 def test_where_nothing_would_be_left_an_effect_is_no_number() -> None:
@@ -234,7 +234,7 @@ def test_integrated_gradients_sum_to_the_change_of_the_score(name: str) -> None:
     model = built(name)
     one = case_of(model, noise(), "make red", target=noise(1))
     found = gradients_of(one, steps=64)
-    assert found.end == pytest.approx(float(one.scores(one.query())[0]), abs=1e-4)
+    assert found.end == pytest.approx(float(one.scores(one.query)[0]), abs=1e-4)
     assert abs(found.gap) < 0.02 and not found.rough
     assert found.pixels is not None and found.pixels.shape == (model.preprocess.height, model.preprocess.width)
 
@@ -286,7 +286,7 @@ def test_deletion_ends_at_the_covered_picture_and_insertion_at_the_whole_one() -
     deletion, insertion = curves(one, np.random.Generator(np.random.PCG64(0)).random(Cells(16, 24).grid))
     covered_whole = covered(one.reference, torch.ones(1, 16, 24, dtype=torch.bool))
     blank = float(one.scores(one.embedded(covered_whole, [SENTENCE]))[0])
-    whole = float(one.scores(one.query())[0])
+    whole = float(one.scores(one.query)[0])
     assert [deletion[0], deletion[-1]] == pytest.approx([whole, blank], abs=1e-5)
     assert [insertion[0], insertion[-1]] == pytest.approx([blank, whole], abs=1e-5)
 

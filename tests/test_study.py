@@ -213,7 +213,7 @@ def test_numbers_are_ratios_of_means() -> None:
     assert told["all words: per area"] == pytest.approx(
         found.shares["all words"][rows, 0].mean() / found.area[rows, 0].mean()
     )
-    of_a_thing = {name for name in MEASURES if "named" in name} | {"needed: ÷ others", "needed: ÷ no feedback"}
+    of_a_thing = {name for name in MEASURES if "named" in name} | {"need of it / of others", "need of it / unasked"}
     assert of_a_thing & set(told) and not of_a_thing & set(numbers(found, "add"))  # it is not in the reference
 
 

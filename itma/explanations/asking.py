@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -208,7 +208,7 @@ def explained(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean", s
     found: dict[str, Any] = {}
     notes: list[str] = []
     seconds: dict[str, float] = {}
-    queries = case.query()
+    queries = case.query
     scores = case.scores(queries)
     ranks = case.ranks(queries, scores)
     mapping = [method for method in _MAPPING if method in methods] or [
@@ -221,7 +221,7 @@ def explained(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean", s
         "regions": ("regions", lambda: region_effects(case, fill)),
         "target": ("target_regions", lambda: target_effects(case, fill)),
         "gradients": ("gradients", lambda: gradients_of(case, steps=steps)),
-        "checks": ("checks", lambda: tuple(checked(case, make(case), make, fill))),
+        "checks": ("checks", lambda: tuple(checked(case, make(case, known=found), make, fill))),
     }
     for method, (name, do) in ways.items():
         if method not in (METHODS if ALL in methods else methods or USUAL):
@@ -259,7 +259,14 @@ def explained(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean", s
     )
 
 
-def cell_maps(case: Case, *, methods: Sequence[str], fill: Fill = "mean", steps: int = STEPS) -> Maps:
+def cell_maps(
+    case: Case,
+    *,
+    methods: Sequence[str],
+    fill: Fill = "mean",
+    steps: int = STEPS,
+    known: Mapping[str, Any] | None = None,
+) -> Maps:
     """The maps over the reference, all on the grid of `Cells`; nothing where there is no reference.
 
     Args:
@@ -267,16 +274,18 @@ def cell_maps(case: Case, *, methods: Sequence[str], fill: Fill = "mean", steps:
         methods: `attention`, `regions`, `gradients`: which.
         fill: see `explain`.
         steps: see `explain`.
+        known: what of an explanation is known already, by its field.
     """
+    known = known or {}
     if case.reference is None:
         return {}
     found: dict[str, np.ndarray] = {}
     if "regions" in methods:
-        found["regions"] = region_effects(case, fill).map
+        found["regions"] = (known.get("regions") or region_effects(case, fill)).map
     if "attention" in methods:
-        found |= attention_maps(attention_of(case))
+        found |= attention_maps(known.get("attention") or attention_of(case))
     if "gradients" in methods:
-        pixels = gradients_of(case, steps=steps).pixels
+        pixels = (known.get("gradients") or gradients_of(case, steps=steps)).pixels
         assert pixels is not None
         found["gradients"] = pixels
     grid = Cells(*case.reference.shape[1:]).grid

@@ -133,7 +133,7 @@ def attention_of(case: Case) -> AttentionMaps:
         )
     if case.reference is None:
         raise ExplanationError("attention is shown on the cells of a reference, and this query has none")
-    maps = case.model.trunk_maps(case.reference[None])
+    maps = case.maps or []
     with recorded(composer) as seen:
         case.model.embed_queries_from(maps, None if case.text is None else [case.text])
     grids = tuple((int(level.shape[2]), int(level.shape[3])) for level in maps)

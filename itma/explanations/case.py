@@ -6,6 +6,7 @@ Pixels are uint8 (3, height, width) as the model sees them; n stands for variant
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -79,11 +80,21 @@ class Case:
             )
         return torch.cat(parts)
 
+    @cached_property
     def query(self) -> torch.Tensor:
-        """(1, dim): the query itself."""
-        return self.embedded(
-            None if self.reference is None else self.reference[None], None if self.text is None else [self.text]
-        )
+        """(1, dim) on the CPU: the query itself."""
+        return self.said(None if self.text is None else [self.text])
+
+    @cached_property
+    def maps(self) -> list[torch.Tensor] | None:
+        """The reference's feature maps, each (1, …); absent where there is no reference."""
+        return None if self.reference is None else self.model.trunk_maps(self.reference[None])
+
+    def said(self, texts: Sequence[str] | None) -> torch.Tensor:
+        """(n, dim) on the CPU: the reference with each of n sentences, or once alone."""
+        count = 1 if texts is None else len(texts)
+        maps = None if self.maps is None else [level.expand(count, -1, -1, -1) for level in self.maps]
+        return self.model.embed_queries_from(maps, texts).cpu()
 
     def scores(self, queries: torch.Tensor) -> np.ndarray:
         """(n, dim) → (n,) float32: the target's scores."""

@@ -19,7 +19,7 @@ from itma.model.retriever import Retriever
 
 ALIKE = 0.5
 """Maps whose ranks correlate so much with those of a model with random weights fail."""
-RANDOM_MODELS, RANDOM_ORDERS, POINTS = 3, 5, 16
+RANDOM_MODELS, RANDOM_ORDERS, POINTS = 2, 4, 12
 """Models with random weights and random orders that a map is compared with; steps of a curve, at most."""
 
 Maps = Mapping[str, np.ndarray]

@@ -1,6 +1,7 @@
 """An explanation as one picture: the reference with its maps, the words coloured by their effect, the target."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ _INK, _PALE = (25, 25, 25), (110, 110, 110)
 _WIDE, _SMALL, _GAP, _LINE = 232, 148, 14, 18
 _COLUMNS = 4
 _MOST_WORDS = 12
+_FONTS = ("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf")
+"""The first that the system has is taken: Pillow's own font knows little beyond ASCII."""
 
 
 @dataclass(frozen=True)
@@ -213,4 +216,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 @cache
 def _font(size: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
+    for name in _FONTS:
+        with suppress(OSError):
+            return ImageFont.truetype(name, size)
     return ImageFont.load_default(size)

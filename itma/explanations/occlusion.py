@@ -160,7 +160,7 @@ def region_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
     pictures = covered(case.reference, window_masks(windows, height, width), fill)
     queries = case.embedded(pictures, None if case.text is None else [case.text] * len(pictures))
     scores = case.scores(queries)
-    effects = case.scores(case.query())[0] - scores
+    effects = case.scores(case.query)[0] - scores
     return RegionEffects(windows, effects, case.ranks(queries, scores), cells.averaged(windows, effects), fill)
 
 
@@ -181,7 +181,7 @@ def target_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
     embedded = [
         case.model.embed_pictures(pictures[first : first + AT_ONCE]).cpu() for first in range(0, len(pictures), AT_ONCE)
     ]
-    query = case.query()
+    query = case.query
     scores: np.ndarray = (torch.cat(embedded) @ query[0]).numpy()
     whole = case.scores(query)[0]
     ranks = case.ranks(query.expand(len(scores), query.shape[1]), scores)
@@ -201,17 +201,15 @@ def word_effects(case: Case) -> WordEffects:
     said = [bool(case.model.tokenizer.pieces(text)) for text in without]
     queries = torch.zeros(len(words), len(case.target))
     rows = [row for row, something in enumerate(said) if something]
-    pictures = None if case.reference is None else case.reference[None]
     if rows:
-        repeated = None if pictures is None else pictures.expand(len(rows), -1, -1, -1)
-        queries[rows] = case.embedded(repeated, [without[row] for row in rows])
+        queries[rows] = case.said([without[row] for row in rows])
     silent = [row for row, something in enumerate(said) if not something]
-    if silent and pictures is not None:
-        queries[silent] = case.embedded(pictures, None)
+    if silent and case.reference is not None:
+        queries[silent] = case.said(None)
     scores = case.scores(queries)
-    effects = case.scores(case.query())[0] - scores
+    effects = case.scores(case.query)[0] - scores
     ranks = case.ranks(queries, scores)
-    if silent and pictures is None:
+    if silent and case.reference is None:
         effects[silent] = np.nan
         if ranks is not None:
             ranks[silent] = 0

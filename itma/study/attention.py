@@ -33,15 +33,15 @@ _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """97.5 % points of Student's t, for 1, 2, … degrees of freedom."""
 
 MEASURES: dict[str, str] = {
-    **{f"{name}: per area": f"share of {name} on the thing concerned ÷ its share of the area" for name in ATTENTION},
+    **{f"{name}: per area": f"share of {name} on the thing concerned / its area" for name in ATTENTION},
     **{
-        f"{name}: named ÷ not": f"share of {name} on the thing concerned ÷ that on the same thing under other sentences"
+        f"{name}: named / unnamed": f"share of {name} on the thing concerned / that under sentences about other things"
         for name in ATTENTION
     },
-    "occlusion: per area": "share of the windows' effects on the thing concerned ÷ its share of the windows",
-    "needed: ÷ others": "how far the query moves without the thing concerned ÷ without another thing",
-    "needed: ÷ no feedback": "how far the query moves without the thing concerned ÷ how far the bare picture moves",
-    "others needed: ÷ no feedback": "the same for the other things",
+    "occlusion: per area": "share of the windows' effects on the thing concerned / its share of the windows",
+    "need of it / of others": "how far the query moves without the thing concerned / without another thing",
+    "need of it / unasked": "how far the query moves without the thing concerned / how far the bare picture moves",
+    "need of others / unasked": "the same for the other things",
     "most effective window": "share of the queries whose most effective window shows the thing concerned",
     "any window": "share of all windows that show it: chance",
 }
@@ -147,19 +147,19 @@ class Study:
                 if one is not None
             ]
             if dots:
-                rows.append((measure.split(":")[0] if ": per area" in measure or "named" in measure else measure, dots))
+                rows.append((measure.partition(":")[0], dots))
         return rows
 
 
 PLOTS = {
     "attention": [*(f"{name}: per area" for name in ATTENTION), "occlusion: per area"],
-    "named": [f"{name}: named ÷ not" for name in ATTENTION],
-    "needed": ["needed: ÷ others", "needed: ÷ no feedback", "others needed: ÷ no feedback"],
+    "named": [f"{name}: named / unnamed" for name in ATTENTION],
+    "needed": ["need of it / of others", "need of it / unasked", "need of others / unasked"],
 }
 """Name of a plot → what stands in it."""
 PLOT_TITLES = {
-    "attention": "Share on the thing concerned ÷ its area (1: as if spread evenly)",
-    "named": "Share on a thing when it is concerned ÷ when another one is (1: no difference)",
+    "attention": "Share on the thing concerned / its area (1: as if spread evenly)",
+    "named": "Share on a thing when it is concerned / when another one is (1: no difference)",
     "needed": "How far the query's embedding moves without a thing (1: no difference)",
 }
 
@@ -190,6 +190,38 @@ def study_attention(
         DataError: runs were trained on something else than the shapes world, or on different ones.
         ExplanationError: a model has no attention, or sees pictures of another size than the world's.
     """
+    found = look_at(runs, split=split, queries=queries, which=which, device=device, progress=progress)
+    settings = {str(run): read_run(run) for run in runs}
+    some = next(iter(found.values()))
+    variants = _variants({run: to_plain(one) for run, one in settings.items()})
+    groups = [group for group in GROUPS if (some.groups == group).any()]
+    return Study(
+        runs=variants,
+        recall={name: [found[run].recall for run in runs] for name, runs in variants.items()},
+        queries={group: int((some.groups == group).sum()) for group in groups},
+        shares={
+            name: {group: _mean_shares([found[run] for run in runs], group) for group in groups}
+            for name, runs in variants.items()
+        },
+        findings=tuple(
+            finding
+            for name, runs in variants.items()
+            for group in groups
+            for finding in _findings(name, group, [found[run] for run in runs])
+        ),
+    )
+
+
+def look_at(
+    runs: Sequence[str | Path],
+    *,
+    split: str = "test",
+    queries: int | None = None,
+    which: str = "best",
+    device: torch.device | None = None,
+    progress: bool = False,
+) -> dict[str, Measures]:
+    """What the study is made of, query by query, for each run; arguments and errors as for `study_attention`."""
     if not runs:
         raise DataError("a study needs at least one run")
     settings = {str(run): read_run(run) for run in runs}
@@ -231,23 +263,7 @@ def study_attention(
             evaluation.report.recall[1],
             progress=progress,
         )
-    variants = _variants({run: to_plain(one) for run, one in settings.items()})
-    groups = [group for group in GROUPS if any(one.group == group for one in asked)]
-    return Study(
-        runs=variants,
-        recall={name: [found[run].recall for run in runs] for name, runs in variants.items()},
-        queries={group: sum(one.group == group for one in asked) for group in groups},
-        shares={
-            name: {group: _mean_shares([found[run] for run in runs], group) for group in groups}
-            for name, runs in variants.items()
-        },
-        findings=tuple(
-            finding
-            for name, runs in variants.items()
-            for group in groups
-            for finding in _findings(name, group, [found[run] for run in runs])
-        ),
-    )
+    return found
 
 
 def numbers(measures: Measures, group: str) -> dict[str, float]:
@@ -257,13 +273,13 @@ def numbers(measures: Measures, group: str) -> dict[str, float]:
     for name, shares in measures.shares.items():
         found[f"{name}: per area"] = _ratio(shares[rows, 0], measures.area[rows, 0])
     for name, pairs in measures.named.items():
-        found[f"{name}: named ÷ not"] = _ratio(*pairs[rows & np.isfinite(pairs).all(1)].T)
+        found[f"{name}: named / unnamed"] = _ratio(*pairs[rows & np.isfinite(pairs).all(1)].T)
     found["occlusion: per area"] = _ratio(measures.occlusion[rows, 0], measures.occlusion_area[rows, 0])
     both = rows & np.isfinite(measures.needed).all(1)
-    found["needed: ÷ others"] = _ratio(*measures.needed[both].T)
-    found["needed: ÷ no feedback"] = _ratio(measures.needed[both, 0], measures.needed_alone[both, 0])
+    found["need of it / of others"] = _ratio(*measures.needed[both].T)
+    found["need of it / unasked"] = _ratio(measures.needed[both, 0], measures.needed_alone[both, 0])
     others = rows & np.isfinite(measures.needed[:, 1])
-    found["others needed: ÷ no feedback"] = _ratio(measures.needed[others, 1], measures.needed_alone[others, 1])
+    found["need of others / unasked"] = _ratio(measures.needed[others, 1], measures.needed_alone[others, 1])
     found["most effective window"] = float(measures.hit[rows].mean())
     found["any window"] = float(measures.chance[rows].mean())
     return {name: value for name, value in found.items() if math.isfinite(value)}
