@@ -1,6 +1,8 @@
 """Explanations: attention is what the model computed, effects are what interventions do, gradients sum to the score."""
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,10 @@ from itma.errors import (
     UnknownNameError,
 )
 from itma.explanations import METHODS, Explanation, case_in, case_of, explain, explained
-from itma.explanations.attention import attention_of, pooling, rollout
+from itma.explanations.attention import attention_of, pooling, recorded, rollout
 from itma.explanations.case import Case
 from itma.explanations.checks import checked, curves, randomised, rank_correlation
-from itma.explanations.gradients import gradients_of
+from itma.explanations.gradients import beginning_with, gradients_of
 from itma.explanations.occlusion import Cells, covered, region_effects, word_effects
 from itma.measure.evaluate import evaluate
 from itma.model.composers.itma import ItmaOptions
@@ -147,6 +149,42 @@ def test_a_block_or_level_that_is_not_there_is_refused() -> None:
         found.of_word(level=1)
     with pytest.raises(ConfigError, match="say of which"):
         found.of_word(head=0)
+
+
+def elsewhere(work: Callable[[], torch.Tensor]) -> torch.Tensor:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+def test_searches_of_other_threads_are_neither_recorded_nor_changed() -> None:
+    model = attentive()
+    one = case(model)
+    assert one.reference is not None and model.language is not None
+    picture, language = one.reference[None], model.language
+    expected = model.embed_queries(picture, [SENTENCE])
+    with (
+        recorded(model.composer) as seen,  # type: ignore[arg-type]
+        beginning_with(language.table, torch.zeros(1, 3, 16)),
+    ):
+        assert torch.equal(elsewhere(lambda: model.embed_queries(picture, [SENTENCE])), expected)
+        assert not seen
+        assert not torch.equal(model.embed_queries(picture, [SENTENCE]), expected)
+        assert len(seen) == 2
+
+
+def test_a_word_of_several_tokens_has_the_mean_of_their_attention() -> None:
+    model = built("itma-bert")
+    text = "make smallish cube"
+    found = attention_of(case_of(model, noise(), text, target=noise(1)))
+    words = found.words
+    pieces = model.tokenizer.pieces(text)
+    assert [text[word.begin : word.end] for word in words] == text.split()
+    assert [pieces[token].text for token in words[1].tokens] == ["small", "##ish"]
+    rows = [found.cells + token for token in words[1].tokens]
+    expected = found.weights[0].mean(0)[rows].mean(0)[: found.grids[0][0] * found.grids[0][1]]
+    np.testing.assert_allclose(found.of_word(1, block=0).reshape(-1), expected)
+    marks = set(range(len(pieces))) - {token for word in words for token in word.tokens}
+    assert {pieces[mark].text for mark in marks} <= {"[CLS]", "[SEP]"}
 
 
 # -- interventions ----------------------------------------------------------------------------------------------------
