@@ -27,7 +27,7 @@ from itma.errors import (
     UnknownNameError,
 )
 from itma.explanations import METHODS, Explanation, case_in, case_of, explain, explained
-from itma.explanations.attention import attention_of, pooling, recorded, rollout
+from itma.explanations.attention import attention_of, pooling, recorded, rollout, shares_of_cells
 from itma.explanations.case import Case
 from itma.explanations.checks import checked, curves, randomised, rank_correlation
 from itma.explanations.gradients import beginning_with, gradients_of
@@ -82,17 +82,24 @@ def test_attention_is_told_for_every_block_head_and_token() -> None:
     np.testing.assert_allclose(found.weights.sum(-1), 1, rtol=1e-5)
 
 
-def test_weights_and_pooling_give_the_embedding_that_the_model_gives() -> None:
-    # one block whose values are its tokens and that changes nothing else: what comes out is weights times tokens
-    model = attentive(blocks=1)
+@pytest.mark.parametrize("pool", ["levels", "cells", "weighted"])
+def test_what_is_pooled_is_the_outgoing_tokens_by_their_shares(pool: str) -> None:
+    model = attentive(pool=pool)
+    if pool == "weighted":
+        torch.nn.init.normal_(model.composer.weigh.weight)  # type: ignore[union-attr, arg-type]
     one = case(model)
-    assert one.reference is not None
     outgoing: list[torch.Tensor] = []
     hook = model.composer.norm.register_forward_hook(lambda module, given, found: outgoing.append(found))  # type: ignore[union-attr]
     query = one.query
     hook.remove()
     pooled = torch.tensor(attention_of(one).pool) @ outgoing[0][0]
     torch.testing.assert_close(torch.nn.functional.normalize(pooled, dim=0), query[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("query", ["added", "gated"])
+def test_attention_is_that_of_the_pass_with_words_where_the_reference_is_added(query: str) -> None:
+    found = attention_of(case(attentive(query=query)))
+    assert found.weights.shape == (2, 2, found.cells + 3, found.cells + 3)
 
 
 def test_attention_of_levels_stands_on_the_cells_of_each() -> None:
@@ -136,7 +143,7 @@ def test_recording_leaves_the_model_as_it_was() -> None:
 
 @pytest.mark.parametrize("words_count", [True, False])
 def test_pooling_shares_sum_to_one(words_count: bool) -> None:
-    shares = pooling(((2, 3), (1, 2)), 4, whole=False, words_count=words_count)
+    shares = pooling(shares_of_cells(((2, 3), (1, 2)), whole=False), 4, words_count=words_count)
     assert shares.sum() == pytest.approx(1)
     assert shares[8:].sum() == pytest.approx(0.5 if words_count else 0)
 
@@ -167,9 +174,9 @@ def test_searches_of_other_threads_are_neither_recorded_nor_changed() -> None:
         beginning_with(language.table, torch.zeros(1, 3, 16)),
     ):
         assert torch.equal(elsewhere(lambda: model.embed_queries(picture, [SENTENCE])), expected)
-        assert not seen
+        assert not seen.weights
         assert not torch.equal(model.embed_queries(picture, [SENTENCE]), expected)
-        assert len(seen) == 2
+        assert len(seen.weights) == 2
 
 
 def test_a_word_of_several_tokens_has_the_mean_of_their_attention() -> None:
@@ -518,7 +525,7 @@ def test_a_method_that_does_not_exist_is_refused(catalogue: Catalogue) -> None:
 
 
 def test_a_place_that_is_nowhere_is_refused() -> None:
-    with pytest.raises(RunError, match="'nowhere' does not exist"):
+    with pytest.raises(RunError, match="'nowhere' is neither a run nor a catalogue"):
         explain("nowhere", noise(), SENTENCE)
 
 

@@ -105,14 +105,16 @@ def opened(
     """
     if not isinstance(place, str | Path):
         return place
-    folder = Path(place)
-    if "://" not in str(place) and not folder.is_dir():
-        raise RunError(f"{str(place)!r} does not exist; give a catalogue (itma index makes one) or a run folder")
     try:
-        checkpoint_folder(folder)
-    except RunError:
+        checkpoint_folder(place)
+    except RunError as error:
+        if "://" not in str(place) and not Path(place).is_dir():
+            raise RunError(
+                f"{str(place)!r} is neither a run nor a catalogue: it does not exist; itma train makes the one, itma "
+                "index the other"
+            ) from error
         return Catalogue.open(place, run, runtime="torch", device=device)
-    model = Retriever.load(folder)
+    model = Retriever.load(place)
     return model if device is None else model.to(device)
 
 

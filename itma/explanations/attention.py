@@ -7,7 +7,7 @@ A weight in row i and column j says how much token i takes from token j.
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -29,7 +29,8 @@ class AttentionMaps:
     weights: np.ndarray
     """(blocks, H, N, N) float32."""
     pool: np.ndarray
-    """(N,) float32: the share of each outgoing token in the query's embedding."""
+    """(N,) float32: the share of each outgoing token in what is pooled: the query's embedding, or what is joined to the
+    reference's (see `ItmaOptions.query`)."""
     grids: tuple[tuple[int, int], ...]
     """(rows, columns) of each level's cells; the first tokens are theirs, level after level."""
     words: tuple[Word, ...] = ()
@@ -136,39 +137,61 @@ def attention_of(case: Case) -> AttentionMaps:
     maps = case.maps or []
     with recorded(composer) as seen:
         case.model.embed_queries_from(maps, None if case.text is None else [case.text])
+    blocks = seen.weights[: len(composer.blocks)]  # with words; a composer may ask for the reference alone afterwards
     grids = tuple((int(level.shape[2]), int(level.shape[3])) for level in maps)
     pieces = [] if case.text is None or not case.model.reads_words else case.model.tokenizer.pieces(case.text)
     options = composer.options
-    weights = torch.cat(seen).float().cpu().numpy() if seen else np.zeros((0, 1, 0, 0), dtype=np.float32)
+    weights = torch.cat(blocks).float().cpu().numpy() if blocks else np.zeros((0, 1, 0, 0), dtype=np.float32)
     return AttentionMaps(
         options.attention,
         weights,
-        pooling(grids, len(pieces), whole=options.pool == "cells", words_count=options.pool_words),
+        pooling(
+            shares_of_cells(grids, options.pool == "cells", seen.cells[0][0] if seen.cells else None),
+            len(pieces),
+            words_count=options.pool_words,
+        ),
         grids,
         case.words(),
     )
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What a composer computed on its way, in that order."""
+
+    weights: list[torch.Tensor] = field(default_factory=list)
+    """Of each block, (batch, H, N, N)."""
+    values: list[torch.Tensor] = field(default_factory=list)
+    """What each block's value map made of the tokens, (batch, N, D)."""
+    cells: list[torch.Tensor] = field(default_factory=list)
+    """Where cells are pooled by learned weights: these, (batch, cells)."""
+
+
 @contextmanager
-def recorded(composer: Itma) -> Iterator[list[torch.Tensor]]:
-    """Gather the weights of every block, each (batch, H, N, N), while the composer answers in this thread.
+def recorded(composer: Itma) -> Iterator[Recorded]:
+    """Gather what the blocks compute while the composer answers in this thread.
 
     The last columns and rows are those of padding where sentences differ in length.
 
     The weights are what goes into the dropout behind them, so that a hook there sees them and the model stays as it is.
     """
-    seen: list[torch.Tensor] = []
+    seen = Recorded()
     mine = threading.get_ident()
 
-    def keep(module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+    def keep(found: list[torch.Tensor], tensor: torch.Tensor) -> None:
         if threading.get_ident() == mine:  # others may be searching with the same model
-            seen.append(given[0].detach())
+            found.append(tensor.detach())
 
-    hooks = [
-        module.dropout.register_forward_pre_hook(keep)
-        for module in composer.blocks.modules()
-        if isinstance(module, Attention)
-    ]
+    hooks = []
+    for attention in attentions(composer):
+        hooks.append(attention.dropout.register_forward_pre_hook(lambda module, given: keep(seen.weights, given[0])))
+        hooks.append(attention.value.register_forward_hook(lambda module, given, found: keep(seen.values, found)))
+    if composer.options.pool == "weighted":
+        hooks.append(
+            composer.weigh.register_forward_hook(
+                lambda module, given, found: keep(seen.cells, found[:, :, 0].softmax(1))
+            )
+        )
     try:
         yield seen
     finally:
@@ -196,14 +219,41 @@ def moved(weights: torch.Tensor, values: torch.Tensor, output: torch.Tensor) -> 
     return lengths
 
 
-def pooling(grids: tuple[tuple[int, int], ...], words: int, *, whole: bool, words_count: bool = True) -> np.ndarray:
-    """(N,) float32: each outgoing token's share in the embedding; see `ItmaOptions.pool` and `pool_words`.
+def attentions(composer: Itma) -> list[Attention]:
+    """The attention of each block."""
+    return [module for module in composer.blocks.modules() if isinstance(module, Attention)]
 
-    >>> pooling(((1, 2),), 2, whole=False).tolist()
-    [0.25, 0.25, 0.25, 0.25]
+
+def shares_of_cells(grids: tuple[tuple[int, int], ...], whole: bool, weighed: torch.Tensor | None = None) -> np.ndarray:
+    """(cells,) float32: each cell's share in the picture's part of the embedding; see `ItmaOptions.pool`.
+
+    >>> shares_of_cells(((1, 2), (1, 1)), False).tolist()
+    [0.25, 0.25, 0.5]
+
+    Args:
+        grids: of the levels.
+        whole: whether the cells of all levels count alike, rather than the levels.
+        weighed: (cells,) the weights that they are pooled by, where those are learned.
     """
+    if weighed is not None:
+        learned: np.ndarray = weighed.float().cpu().numpy()
+        return learned
     sizes = [rows * columns for rows, columns in grids]
     each = [1 / sum(sizes) if whole else 1 / (size * len(sizes)) for size in sizes for _ in range(size)]
-    pooled = bool(words) and words_count
-    shares = [share / 2 for share in each] + [1 / (2 * words)] * words if pooled else each + [0.0] * words
-    return np.array(shares, dtype=np.float32)
+    return np.array(each, dtype=np.float32)
+
+
+def pooling(cells: np.ndarray, words: int, *, words_count: bool = True) -> np.ndarray:
+    """(N,) float32: each outgoing token's share in the embedding; see `ItmaOptions.pool_words`.
+
+    >>> pooling(np.array([0.5, 0.5]), 2).tolist()
+    [0.25, 0.25, 0.25, 0.25]
+
+    Args:
+        cells: see `shares_of_cells`.
+        words: how many tokens of words there are.
+        words_count: whether their mean is half of the embedding.
+    """
+    if words and words_count:
+        return np.concatenate([cells / 2, np.full(words, 1 / (2 * words))]).astype(np.float32)
+    return np.concatenate([cells, np.zeros(words)]).astype(np.float32)

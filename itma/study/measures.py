@@ -5,7 +5,6 @@ N tokens, P cells, T words; W windows.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +12,11 @@ import torch
 from torch.nn import functional as F
 
 from itma.errors import ExplanationError
-from itma.explanations.attention import has_attention, moved, pooling, recorded, rollout
+from itma.explanations.attention import attentions, has_attention, moved, pooling, recorded, rollout, shares_of_cells
 from itma.explanations.case import AT_ONCE, words_of
 from itma.explanations.occlusion import Cells, covered, window_masks
 from itma.model.composers.itma import Itma
 from itma.model.retriever import Retriever
-from itma.model.transformer import Attention
 from itma.progress import bar
 from itma.study.scenes import Scene
 
@@ -178,17 +176,19 @@ def _attention(model: Retriever, queries: Sequence[Scene], picture: torch.Tensor
     maps = model.trunk_maps(picture[None])
     grids = tuple((int(level.shape[2]), int(level.shape[3])) for level in maps)
     P = sum(rows * columns for rows, columns in grids)
-    with recorded(composer) as weights, _values(composer) as values:
+    with recorded(composer) as seen:
         model.embed_queries_from(
             [level.expand(len(queries), -1, -1, -1) for level in maps], [q.feedback for q in queries]
         )
+    blocks = attentions(composer)
+    weights, values = seen.weights[: len(blocks)], seen.values[: len(blocks)]
     softmax = composer.options.attention == "softmax"
     looked = torch.stack(weights).float().cpu()
     mean_BNN = (looked if softmax else looked.abs()).mean((0, 2)).numpy()
     given = torch.stack(
         [
             moved(one, value, block.output.weight.detach()).cpu()
-            for one, value, block in zip(weights, values, _attentions(composer), strict=True)
+            for one, value, block in zip(weights, values, blocks, strict=True)
         ]
     )
     handed_BNN = given.mean(0).numpy()
@@ -199,7 +199,8 @@ def _attention(model: Retriever, queries: Sequence[Scene], picture: torch.Tensor
         N = P + T
         of_all = [P + token for word in words for token in word.tokens]
         of_naming = [P + token for word in one.naming for token in words[word].tokens]
-        pool = pooling(grids, T, whole=composer.options.pool == "cells", words_count=composer.options.pool_words)
+        cells = shares_of_cells(grids, composer.options.pool == "cells", seen.cells[0][place] if seen.cells else None)
+        pool = pooling(cells, T, words_count=composer.options.pool_words)
         mean, handed = mean_BNN[place, :N, :N], handed_BNN[place, :N, :N]
         found["naming words"].append(mean[of_naming, :P].mean(0))
         found["all words"].append(mean[of_all, :P].mean(0))
@@ -209,25 +210,6 @@ def _attention(model: Retriever, queries: Sequence[Scene], picture: torch.Tensor
         if softmax:
             found["rollout"].append((pool @ rollout(looked[:, place, :, :N, :N].numpy()))[:P])
     return found
-
-
-def _attentions(composer: Itma) -> list[Attention]:
-    return [module for module in composer.blocks.modules() if isinstance(module, Attention)]
-
-
-@contextmanager
-def _values(composer: Itma) -> Iterator[list[torch.Tensor]]:
-    """Gather what each block's value map makes of the tokens, (B, N, D)."""
-    seen: list[torch.Tensor] = []
-    hooks = [
-        block.value.register_forward_hook(lambda module, given, found: seen.append(found.detach()))
-        for block in _attentions(composer)
-    ]
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _answers(model: Retriever, maps: Sequence[torch.Tensor], feedback: Sequence[str] | None) -> torch.Tensor:
