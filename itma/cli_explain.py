@@ -67,7 +67,10 @@ def explain(
     itma explain runs/2026-01-31_12-00-00_itma --image a.jpg --text "in red" --target b.jpg --method all -o why.json
     """
     from itma import stages
+    from itma.explanations.explanation import ending_of
 
+    if out is not None:
+        ending_of(out)  # refused before anything is computed
     made = stages.explain(
         place,
         image,

@@ -558,6 +558,12 @@ def test_the_command_explains_with_a_run_alone(catalogue: Catalogue, tmp_path: P
     assert result.exit_code == 0 and "check of regions" in result.output
 
 
+def test_the_command_refuses_an_ending_before_it_computes(catalogue: Catalogue) -> None:
+    place = catalogue.run.parent / "catalogue"  # type: ignore[union-attr]
+    result = call("explain", place, "--text", SENTENCE, "-o", "why.txt")
+    assert result.exit_code == 1 and result.output.startswith("error: 'why.txt' ends in neither")
+
+
 def test_the_command_says_in_one_line_what_is_wrong(catalogue: Catalogue) -> None:
     place = catalogue.run.parent / "catalogue"  # type: ignore[union-attr]
     result = call("explain", place, "--text", SENTENCE, "--target", "nowhere")

@@ -250,3 +250,11 @@ def test_the_command_prints_the_table_and_writes_the_plots(runs: Callable[..., P
     result = CliRunner().invoke(cli, list(map(str, words)))
     assert result.exit_code == 0, result.output
     assert "all words: per area" in result.output and (tmp_path / "out" / "attention.png").is_file()
+
+
+def test_training_shows_explained_queries_in_tensorboard(runs: Callable[..., Path]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(runs()))
+    events.Reload()
+    assert any(tag.startswith("explanations/") for tag in events.Tags()["images"])

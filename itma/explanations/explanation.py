@@ -221,20 +221,31 @@ class Explanation:
             DataError: the name ends in something else.
             StorageError: the disk is full or the place cannot be written to.
         """
-        path = Path(path)
-        ending = path.suffix.lower()
+        path, ending = Path(path), ending_of(path)
         if ending == ".json":
             write_text(path, json.dumps(self.to_plain(), indent=1, ensure_ascii=False) + "\n")
         elif ending == ".npz":
             data = io.BytesIO()
             np.savez_compressed(data, allow_pickle=False, **self.arrays())
             write_with(path, lambda draft: draft.write_bytes(data.getvalue()))
-        elif ending in PICTURES:
+        else:
             picture = self.draw()
             kind = Image.registered_extensions()[ending]
             write_with(path, lambda draft: picture.save(draft, kind))
-        else:
-            raise DataError(f"{path.name!r} ends in neither {', '.join(PICTURES)}, .json nor .npz; choose one of them")
+
+
+def ending_of(path: str | Path) -> str:
+    """The ending of a file that `Explanation.save` can write.
+
+    Raises:
+        DataError: it is none of those.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in (*PICTURES, ".json", ".npz"):
+        raise DataError(
+            f"{Path(path).name!r} ends in neither {', '.join(PICTURES)}, .json nor .npz; choose one of them"
+        )
+    return ending
 
 
 def attention_maps(attention: AttentionMaps) -> dict[str, np.ndarray]:
