@@ -225,8 +225,8 @@ def test_the_interval_is_students() -> None:
 
 
 def test_a_chart_shows_every_dot() -> None:
-    rows = [("a", [Dot(0, 0.8, 0.5, 1.2), Dot(1, 3.0, 2.0, 4.0)])]
-    picture = dot_chart({"remove": rows, "change": []}, title="ratios", variants=["one", "other"])
+    rows = {"a": [Dot(0, 0.8, 0.5, 1.2), Dot(1, 3.0, 2.0, 4.0)]}
+    picture = dot_chart({"remove": rows, "change": {}}, rows=["a"], title="ratios", variants=["one", "other"])
     colours = {colour for _, colour in picture.getcolors(100_000) or []}
     assert {(0, 114, 178), (213, 94, 0)} <= colours
 

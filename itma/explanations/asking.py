@@ -231,12 +231,12 @@ def explained(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean", s
         since = time.perf_counter()
         try:
             found[name] = do()
+            seconds[method] = time.perf_counter() - since
         except ExplanationError as error:
             if method in methods:
                 raise
             if method != "attention" or has_attention(case.model):
                 notes.append(str(error))
-        seconds[method] = time.perf_counter() - since
     if (gradients := found.get("gradients")) is not None and gradients.rough:
         notes.append(
             f"the gradients leave {gradients.gap:+.3f} of the score unexplained: it jumps along the path; try more "

@@ -123,9 +123,10 @@ class Study:
         write_text(folder / "study.csv", table.getvalue())
         write_text(folder / "study.txt", f"{self}\n")
         written = [folder / name for name in ("study.json", "study.csv", "study.txt")]
-        for name, endings in PLOTS.items():
+        for name, measures in PLOTS.items():
             picture = dot_chart(
-                {group: self._dots(group, endings) for group in GROUPS if group in self.queries},
+                {group: self._dots(group, measures) for group in GROUPS if group in self.queries},
+                rows=[_short(measure) for measure in measures],
                 title=PLOT_TITLES[name],
                 variants=list(self.runs),
             )
@@ -133,21 +134,14 @@ class Study:
             written.append(folder / f"{name}.png")
         return written
 
-    def _dots(self, group: str, measures: Sequence[str]) -> list[tuple[str, list[Dot]]]:
-        rows = []
+    def _dots(self, group: str, measures: Sequence[str]) -> dict[str, list[Dot]]:
+        rows: dict[str, list[Dot]] = {}
         for measure in measures:
-            found = [(number, self.of(variant, group, measure)) for number, variant in enumerate(self.runs)]
-            dots = [
-                Dot(
-                    number,
-                    one.mean,
-                    *((one.mean, one.mean) if one.interval is None else (one.interval.low, one.interval.high)),
-                )
-                for number, one in found
-                if one is not None
-            ]
-            if dots:
-                rows.append((measure.partition(":")[0], dots))
+            for number, variant in enumerate(self.runs):
+                one = self.of(variant, group, measure)
+                if one is not None:
+                    ends = (one.mean, one.mean) if one.interval is None else (one.interval.low, one.interval.high)
+                    rows.setdefault(_short(measure), []).append(Dot(number, one.mean, *ends))
         return rows
 
 
@@ -341,6 +335,11 @@ def _flat(plain: Any, prefix: str = "") -> list[tuple[str, Any]]:
     if isinstance(plain, Mapping):
         return [pair for name, value in plain.items() for pair in _flat(value, f"{prefix}.{name}" if prefix else name)]
     return [(prefix, plain)]
+
+
+def _short(measure: str) -> str:
+    """A measure's name where the plot's title says the rest."""
+    return measure.partition(":")[0]
 
 
 def _cell(finding: Finding | None) -> str:

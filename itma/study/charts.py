@@ -25,17 +25,18 @@ class Dot:
 
 
 def dot_chart(
-    panels: Mapping[str, Sequence[tuple[str, Sequence[Dot]]]], *, title: str, variants: Sequence[str]
+    panels: Mapping[str, Mapping[str, Sequence[Dot]]], *, rows: Sequence[str], title: str, variants: Sequence[str]
 ) -> Image.Image:
     """Panels side by side, each with the same rows, on one logarithmic axis with a line at 1.
 
     Args:
-        panels: title → (name of a row, its dots); rows that a panel lacks stay empty.
+        panels: title → name of a row → its dots; panels without any dot are left out.
+        rows: names, in their order.
         title: of the whole.
         variants: names, by number.
     """
-    rows = list(dict.fromkeys(name for panel in panels.values() for name, _ in panel))
-    dots = [dot for panel in panels.values() for _, row in panel for dot in row]
+    panels = {name: panel for name, panel in panels.items() if any(panel.values())}
+    dots = [dot for panel in panels.values() for row in panel.values() for dot in row]
     low = min([0.5] + [max(0.01, dot.low) for dot in dots]) / 1.1
     high = max([2.0] + [dot.high for dot in dots]) * 1.1
     tall = max(1, len(variants)) * _ROW + 12
@@ -60,13 +61,12 @@ def dot_chart(
                 text = f"{step:g}"
                 font = ImageFont.load_default(11)
                 draw.text((x - font.getlength(text) / 2, bottom + 4), text, _PALE, font)
-        found = dict(panel)
         for place, row in enumerate(rows):
             top = _TOP + place * tall
             if number == 0:
                 draw.text((12, top + tall / 2 - 8), row, _INK, ImageFont.load_default(13))
             draw.line((left, top + tall, left + _PANEL, top + tall), _GRID)
-            for dot in found.get(row, ()):
+            for dot in panel.get(row, ()):
                 y = top + 12 + dot.variant * _ROW
                 colour = COLOURS[dot.variant % len(COLOURS)]
                 draw.line((across(dot.low), y, across(dot.high), y), colour, 2)
