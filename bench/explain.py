@@ -69,7 +69,7 @@ def found(run: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="*", help="runs trained on the shapes world")
-    parser.add_argument("--threads", default=[1, 2], type=int, nargs="+")
+    parser.add_argument("--threads", default=[1], type=int, nargs="+")
     parser.add_argument("--no-seconds", action="store_true")
     options = parser.parse_args()
     if not options.no_seconds:
