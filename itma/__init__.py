@@ -12,17 +12,19 @@ if TYPE_CHECKING:
     from itma.data.triplets import Triplets
     from itma.demo import demo as run_demo
     from itma.errors import ItmaError
+    from itma.explanations.explanation import Explanation
     from itma.model.retriever import Retriever
     from itma.records import Hit, Interval, Query, Report, Triplet
     from itma.search.catalogue import Catalogue
     from itma.serve.client import Client
-    from itma.stages import evaluate, generate, index, train
+    from itma.stages import evaluate, explain, generate, index, train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Catalogue",
     "Client",
+    "Explanation",
     "Hit",
     "Interval",
     "ItmaError",
@@ -34,6 +36,7 @@ __all__ = [
     "Triplets",
     "__version__",
     "evaluate",
+    "explain",
     "generate",
     "index",
     "run_demo",
@@ -43,6 +46,7 @@ __all__ = [
 _HOMES = {
     "Catalogue": "itma.search.catalogue:Catalogue",
     "Client": "itma.serve.client:Client",
+    "Explanation": "itma.explanations.explanation:Explanation",
     "Hit": "itma.records:Hit",
     "Interval": "itma.records:Interval",
     "ItmaError": "itma.errors:ItmaError",
@@ -53,6 +57,7 @@ _HOMES = {
     "Triplet": "itma.records:Triplet",
     "Triplets": "itma.data.triplets:Triplets",
     "evaluate": "itma.stages:evaluate",
+    "explain": "itma.stages:explain",
     "generate": "itma.stages:generate",
     "index": "itma.stages:index",
     "run_demo": "itma.demo:demo",  # not `demo`: importing the module of that name would put the module in its place

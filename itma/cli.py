@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 
 from itma.cli_catalogue import PLACE, RUNTIMES, catalogue, distinct, names, pairs, reindex, where
+from itma.cli_explain import explain, study
 from itma.cli_serve import serve
 from itma.errors import ItmaError
 
@@ -495,6 +496,8 @@ def search(
         click.echo(str(hit))
 
 
+cli.add_command(explain)
+cli.add_command(study)
 cli.add_command(serve)
 cli.add_command(reindex)
 cli.add_command(catalogue)

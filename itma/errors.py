@@ -74,6 +74,10 @@ class BusyError(CatalogueError):
     """A catalogue that somebody else is writing; the same call may go through a moment later."""
 
 
+class ExplanationError(ItmaError, ValueError):
+    """An explanation that this model, or this query, cannot have."""
+
+
 class StorageError(ItmaError, OSError):
     """Writing failed, for example because the disk is full; what was there before is untouched."""
 

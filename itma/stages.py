@@ -16,11 +16,13 @@ import numpy as np
 import torch
 
 from itma.data.datasets.attributes import Made, make
-from itma.data.images import Preprocess, Source
+from itma.data.images import Preprocess, Source, to_pixels
 from itma.data.sources import WORLDS, DataConfig, kept, load, shapes_config, wardrobe_config
 from itma.data.text import typical
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
 from itma.errors import ConfigError, DataError, RunError, UnknownNameError
+from itma.explanations import Explanation, case_in, explained
+from itma.explanations import explain as explain_query
 from itma.learn.config import TrainConfig
 from itma.learn.presets import preset_for, preset_named, with_composer
 from itma.learn.run import RUN, new_run_folder, read_settings, refuse_imported, write_settings
@@ -286,12 +288,14 @@ def installed_version() -> str:
         return "unknown"
 
 
+_EXPLAINED = 2
+"""Queries that are explained in TensorBoard at every look."""
 _PROBE_ROWS = 400
 """Rows of the training set that are looked at during training, to compare with the test set."""
 
 
 def _look(learning: Triplets, validation: Triplets | None, test: Split, config: TrainConfig) -> Look:
-    """Recall on held-out, training and test rows, and example queries as pictures."""
+    """Recall on held-out, training and test rows, example queries as pictures, and two of them explained."""
     probe: Triplets | None = learning
     if len(learning) > _PROBE_ROWS:
         _, probe = hold_out(learning, _PROBE_ROWS / len(learning), seed=config.seed + 1)
@@ -307,7 +311,11 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split, config: 
         for name, evaluation in {**evaluations, "test": shown}.items():
             numbers |= {f"{name}/recall@{k}": evaluation.report.recall[k] for k in (1, 10)}
         places = range(0, len(shown.asked), max(1, len(shown.asked) // 8))
-        return Seen(numbers, {f"queries/{place}": query_strip(model.preprocess, shown, place) for place in places})
+        pictures = {f"queries/{place}": query_strip(model.preprocess, shown, place) for place in places}
+        for place in places[:: max(1, len(places) // _EXPLAINED)][:_EXPLAINED]:
+            explanation = explained(case_in(model, shown, place))
+            pictures[f"explanations/{place}"] = to_pixels(explanation.draw())
+        return Seen(numbers, pictures)
 
     return look
 
@@ -576,10 +584,37 @@ def search(
     )
 
 
+def explain(
+    place: Catalogue | Retriever | str | Path,
+    image: Source | None = None,
+    text: str | None = None,
+    *,
+    device: str = "auto",
+    **options: Any,
+) -> Explanation:
+    """Say why a picture is where it is among the answers to a query: which words, which regions, what attention.
+
+    Args:
+        place: a catalogue or its folder; or a model or a run folder, where the target is a picture and has no rank.
+        image: the reference: a path, the bytes of a file, or a Pillow image.
+        text: the feedback.
+        device: where a model that is opened here is to work: `auto`, `cpu`, `cuda`, …
+        options: `id`, `target`, `methods`, `fill`, `steps`, `run`: as for `itma.explanations.explain`.
+
+    Returns:
+        The explanation, with arrays, a text and a `save`.
+
+    Raises:
+        ItmaError: see `itma.explanations.explain`.
+    """
+    return explain_query(place, image, text, device=device_named(device), **options)
+
+
 __all__: Sequence[str] = (
     "Settings",
     "evaluate",
     "evaluate_by",
+    "explain",
     "generate",
     "index",
     "resume",

@@ -13,6 +13,7 @@ import itma
 NAMES = [
     "Catalogue",
     "Client",
+    "Explanation",
     "Hit",
     "Interval",
     "ItmaError",
@@ -24,6 +25,7 @@ NAMES = [
     "Triplets",
     "__version__",
     "evaluate",
+    "explain",
     "generate",
     "index",
     "run_demo",

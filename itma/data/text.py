@@ -56,6 +56,17 @@ def typical(sentences: Sequence[str], count: int = 24, *, longest: int = 60) -> 
     return chosen
 
 
+class Piece(NamedTuple):
+    """One token that is read, and where it stands in the sentence."""
+
+    text: str
+    """As the vocabulary has it."""
+    begin: int
+    """Its first character's place in the sentence."""
+    end: int
+    """One past its last character; `begin` of the marks that stand around a sentence."""
+
+
 class Tokenizer:
     """Lower-case words without punctuation, numbered by how often training used them.
 
@@ -182,24 +193,37 @@ class Tokenizer:
         would be the noise the network began with. A sentence without words gives an empty row. A sentence of more
         than `max_words` tokens is cut, with a warning in the log; its closing mark, where it has one, stays.
         """
-        skipped = None if self.keep_unknown else self._unknown_id
         rows, cut = [], 0
         for row in self._core.encode_batch(list(sentences), add_special_tokens=self.special_tokens):
-            ids = [word for word in row.ids if word != skipped]
-            marks = row.special_tokens_mask
-            if sum(marks) == len(marks):
-                ids = []
-            closing = next((place for place, mark in enumerate(reversed(marks)) if not mark), 0)
-            if len(ids) > self.max_words:
-                cut += 1
-                ids = ids[: self.max_words - closing] + ids[len(ids) - closing :]
-            rows.append(ids)
+            places, whole = self._read(row)
+            cut += not whole
+            rows.append([row.ids[place] for place in places])
         if cut:
             log.warning("%d of %d sentences were cut after %d words", cut, len(rows), self.max_words)
         length = max([1, *map(len, rows)])
         ids_BT = torch.tensor([row + [0] * (length - len(row)) for row in rows], dtype=torch.int64)
         lengths_B = torch.tensor([len(row) for row in rows], dtype=torch.int64)
         return Tokens(ids_BT.view(len(rows), length), torch.arange(length)[None, :] < lengths_B[:, None])
+
+    def pieces(self, sentence: str) -> list[Piece]:
+        """The tokens that are read of a sentence, in the order of their ids in a batch.
+
+        >>> Tokenizer.fit(["make it red"]).pieces("Make this RED!")
+        [Piece(text='make', begin=0, end=4), Piece(text='red', begin=10, end=13)]
+        """
+        row = self._core.encode(sentence, add_special_tokens=self.special_tokens)
+        return [Piece(row.tokens[place], *row.offsets[place]) for place in self._read(row)[0]]
+
+    def _read(self, row: tokenizers.Encoding) -> tuple[list[int], bool]:
+        """The places of the tokens that are read, and whether none of them was cut off."""
+        skipped, marks = None if self.keep_unknown else self._unknown_id, row.special_tokens_mask
+        if sum(marks) == len(marks):
+            return [], True
+        places = [place for place, word in enumerate(row.ids) if word != skipped]
+        if len(places) <= self.max_words:
+            return places, True
+        closing = next((place for place, mark in enumerate(reversed(marks)) if not mark), 0)
+        return places[: self.max_words - closing] + places[len(places) - closing :], False
 
     def to_json(self) -> str:
         """The tokenizer as the text of a `tokenizer.json`."""

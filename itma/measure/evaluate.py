@@ -65,19 +65,30 @@ class Evaluation:
         """
         if k < 1:
             raise ConfigError(f"k={k} must be at least 1")
-        bounds = np.cumsum([len(task.rows) for task in self.protocol.tasks])
-        references = np.concatenate([task.references(self.triplets) for task in self.protocol.tasks])
         found = []
         for place in places:
-            task = self.protocol.tasks[int(np.searchsorted(bounds, place, side="right"))]
-            row = int(self.asked[place])
-            ranked = torch.as_tensor(task.gallery)
-            if self.protocol.without_reference:
-                ranked = ranked[ranked != int(references[place])]
-            scores = (self.gallery @ self.queries[row])[ranked.to(self.gallery.device)]
+            ranked = self._ranked(place)
+            scores = (self.gallery @ self.queries[int(self.asked[place])])[ranked.to(self.gallery.device)]
             order = scores.sort(descending=True, stable=True)
             found.append((ranked[order.indices[:k].cpu()].tolist(), order.values[:k].tolist()))
         return found
+
+    def task(self, place: int) -> Task:
+        """The task that asks a query, by the query's place in `asked`."""
+        bounds = np.cumsum([len(task.rows) for task in self.protocol.tasks])
+        return self.protocol.tasks[int(np.searchsorted(bounds, place, side="right"))]
+
+    def others(self, place: int) -> torch.Tensor:
+        """(pictures,) int64: what a query's targets are ranked against, by the query's place in `asked`."""
+        ranked, labels = self._ranked(place), torch.as_tensor(self.triplets.labels)
+        return ranked[labels[ranked] != labels[int(self.triplets.targets[int(self.asked[place])])]]
+
+    def _ranked(self, place: int) -> torch.Tensor:
+        ranked = torch.as_tensor(self.task(place).gallery)
+        if self.protocol.without_reference:
+            references = np.concatenate([task.references(self.triplets) for task in self.protocol.tasks])
+            ranked = ranked[ranked != int(references[place])]
+        return ranked
 
     def write(self, folder: str | Path) -> None:
         """Leave `report.json` and `ranks.csv` (one line for each query) in `folder`.

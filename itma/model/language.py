@@ -128,6 +128,13 @@ class Language(nn.Module):
         """The configuration of a pretrained network; nothing for the others, which `config` describes."""
         return None
 
+    @property
+    def table(self) -> nn.Module:
+        """What turns token ids into the vectors that the network begins with."""
+        table = self.embedding
+        assert isinstance(table, nn.Module)
+        return table
+
     def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """Token ids and mask → the network's features, (B, T, C); those of padding may be anything finite."""
         raise NotImplementedError
@@ -221,6 +228,12 @@ class _Pretrained(Language):
     def description(self) -> dict[str, Any]:
         """See `Language`."""
         return pretrained.described(self.network)
+
+    @property
+    def table(self) -> nn.Module:
+        """See `Language`."""
+        table: nn.Module = self.network.get_input_embeddings()
+        return table
 
     def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """See `Language`."""

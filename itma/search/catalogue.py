@@ -21,6 +21,7 @@ from itma.search.building import EXACT_ITEMS, KEEP
 from itma.search.duplicates import NEAR, Group
 from itma.search.embedding import Here, Workers
 from itma.search.engines import store_at
+from itma.search.exact import DECIMALS
 from itma.search.facets import Facet, facets
 from itma.search.filters import Where
 from itma.search.indexing import Outcome, Skipped, read_skipped
@@ -29,7 +30,7 @@ from itma.search.listing import listing
 from itma.search.questions import Question
 from itma.search.rows import Item, Page, shown, stored, unit
 from itma.search.searching import State, answered
-from itma.search.store import Items, Store, Version, metadata_of
+from itma.search.store import Items, Store, Version, embeddings_of, metadata_of
 from itma.search.writing import picture_name, put
 
 Model = Embedder | str | Path
@@ -448,6 +449,30 @@ class Catalogue:
             condition, told = self._state.condition(where), self._state.columns(fields)
             queries = unit(embeddings, self._about.dim, "the queries")
             return [self._state.hits(found, told) for found in self._state.nearest(queries, k, condition)]
+
+    def ranks(self, queries: np.ndarray, scores: np.ndarray, *, exclude: Sequence[str] = ()) -> np.ndarray | None:
+        """At which rank of each query a picture of some score would stand, whether or not it is in the catalogue.
+
+        Args:
+            queries: (queries, dim) of length 1.
+            scores: (queries,) the picture's cosine with each.
+            exclude: ids that take no part: the reference, and the picture itself.
+
+        Returns:
+            (queries,) int64: 1 + the number of items that score higher by more than rounding makes; absent where there
+            are so many items that not all of them are compared.
+        """
+        with self._lock:
+            self.refresh()
+            if self._items.count() > self._exact_items:
+                return None
+            out = set(map(stored, exclude))
+            higher = np.zeros(len(queries), dtype=np.int64)
+            for batch in self._items.scan(["id", "embedding"]):
+                ranked = np.array([name not in out for name in batch.column("id").to_pylist()], dtype=bool)
+                items = embeddings_of(batch.column("embedding"))[ranked]
+                higher += (queries @ items.T > scores[:, None] + 10.0**-DECIMALS).sum(1)
+            return 1 + higher
 
     # -- changing -----------------------------------------------------------------------------------------------------
 

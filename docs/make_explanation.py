@@ -1,0 +1,28 @@
+"""Write docs/explanation.jpg, one query of the shapes world explained: `python docs/make_explanation.py RUN [ROW]`."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from itma import Retriever
+from itma.data.sources import load
+from itma.explanations import case_in, explained
+from itma.measure.evaluate import evaluate
+from itma.stages import read_run
+
+
+def main() -> None:
+    """Embed, rank, explain, draw."""
+    run, *rows = sys.argv[1:]
+    model, data = Retriever.load(run), read_run(run).data
+    (evaluation,) = evaluate(model, load(data, "test", progress=True).triplets, progress=True)
+    kinds = np.array(evaluation.triplets.kinds)
+    place = int(rows[0]) if rows else int(np.flatnonzero((kinds == "make colour") & (evaluation.ranks == 1))[0])
+    explanation = explained(case_in(model, evaluation, place), ["all"])
+    print(explanation)
+    explanation.draw().save(Path(__file__).with_name("explanation.jpg"), quality=88, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

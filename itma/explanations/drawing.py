@@ -1,0 +1,222 @@
+"""An explanation as one picture: the reference with its maps, the words coloured by their effect, the target."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from itma.explanations.explanation import Explanation
+
+FOR, AGAINST, SHARE = (230, 97, 1), (94, 60, 153), (0, 128, 96)
+"""Colours of what speaks for the target, of what speaks against it, and of shares: told apart by the colour-blind."""
+_INK, _PALE = (25, 25, 25), (110, 110, 110)
+_WIDE, _SMALL, _GAP, _LINE = 232, 148, 14, 18
+_COLUMNS = 4
+_MOST_WORDS = 12
+_FONTS = ("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf")
+"""The first that the system has is taken: Pillow's own font knows little beyond ASCII."""
+
+
+@dataclass(frozen=True)
+class _Panel:
+    title: str
+    picture: Image.Image
+    under: str = ""
+
+
+def overlaid(picture: np.ndarray, values: np.ndarray, width: int, *, shares: bool = False) -> Image.Image:
+    """A picture with a map laid over it: the stronger the colour, the larger the value, of the map's largest.
+
+    Args:
+        picture: (height, width, 3) uint8.
+        values: (rows, columns) of any grid.
+        width: of the answer, in pixels.
+        shares: whether values are shares, rather than signed.
+    """
+    size = (width, max(1, round(width * picture.shape[0] / picture.shape[1])))
+    grey = np.asarray(Image.fromarray(picture).convert("L").resize(size), dtype=np.float32)[..., None] * 0.6 + 90
+    most = np.abs(values).max()
+    level = np.zeros(values.shape, dtype=np.float32) if not most > 0 else (values / most).astype(np.float32)
+    smooth = Image.Resampling.BILINEAR if values.size > 1000 else Image.Resampling.NEAREST
+    large = np.asarray(Image.fromarray(level, "F").resize(size, smooth))[..., None]
+    colour = np.where(large >= 0, SHARE if shares else FOR, AGAINST).astype(np.float32)
+    mixed = grey + (colour - grey) * np.abs(large).clip(0, 1) * 0.85
+    return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
+
+
+def drawn(explanation: "Explanation") -> Image.Image:
+    """The whole picture."""
+    rows = [_panels(explanation)] + ([words] if (words := _word_panels(explanation)) else [])
+    blocks = [_grid(panels) for panels in rows if panels]
+    width = max([block.width for block in blocks] + [_COLUMNS * (_WIDE + _GAP) - _GAP])
+    text = [_headline(explanation, width), _sentence(explanation, width)]
+    foot = _foot(explanation, width)
+    parts = [part for part in (*text, *blocks, foot) if part is not None]
+    canvas = Image.new("RGB", (width + 2 * _GAP, sum(part.height for part in parts) + _GAP * (len(parts) + 1)), "white")
+    top = _GAP
+    for part in parts:
+        canvas.paste(part, (_GAP, top))
+        top += part.height + _GAP
+    return canvas
+
+
+def _panels(explanation: "Explanation") -> list[_Panel]:
+    panels = []
+    reference, target = explanation.reference, explanation.target
+    softmax = explanation.attention is not None and explanation.attention.kind == "softmax"
+    titles = {
+        "regions": "reference: effect of regions",
+        "attention of the words": "attention of all words" if softmax else "scores of all words (signed)",
+        "attention of the embedding": "attention: whole embedding",
+        "gradients": "integrated gradients",
+    }
+    if reference is not None:
+        panels.append(_Panel("reference", _sized(reference, _WIDE)))
+        for name, values in explanation.maps().items():
+            shares = softmax and name.startswith("attention")
+            shown = _summed(values) if name == "gradients" else values
+            panels.append(_Panel(titles[name], overlaid(reference, shown, _WIDE, shares=shares), _range(shown)))
+    if target is not None:
+        panels.append(_Panel("target", _sized(target, _WIDE)))
+        if explanation.target_regions is not None:
+            values = explanation.target_regions.map
+            panels.append(_Panel("target: effect of regions", overlaid(target, values, _WIDE), _range(values)))
+    return panels
+
+
+def _word_panels(explanation: "Explanation") -> list[_Panel]:
+    attention, reference = explanation.attention, explanation.reference
+    if attention is None or reference is None:
+        return []
+    shares = attention.kind == "softmax"
+    panels = []
+    for row, word in enumerate(explanation.words[:_MOST_WORDS]):
+        if word.tokens:
+            values = attention.of_word(row)
+            picture = overlaid(reference, values, _SMALL, shares=shares)
+            panels.append(_Panel(("reads: " if shares else "scores: ") + word.text, picture, _range(values)))
+    return panels
+
+
+def _summed(values: np.ndarray) -> np.ndarray:
+    """Gradients of single pixels flicker; sums over small squares show where they are."""
+    height, width = values.shape
+    side = max(1, min(height, width) // 24)
+    rows, columns = height // side, width // side
+    cut: np.ndarray = values[: rows * side, : columns * side].reshape(rows, side, columns, side).sum((1, 3))
+    return cut
+
+
+def _grid(panels: Sequence[_Panel]) -> Image.Image:
+    wide = panels[0].picture.width
+    columns = max(1, (_COLUMNS * (_WIDE + _GAP)) // (wide + _GAP))
+    high = max(panel.picture.height for panel in panels) + 2 * _LINE
+    rows = -(-len(panels) // columns)
+    canvas = Image.new("RGB", (min(columns, len(panels)) * (wide + _GAP) - _GAP, rows * (high + _GAP) - _GAP), "white")
+    draw = ImageDraw.Draw(canvas)
+    for place, panel in enumerate(panels):
+        left, top = place % columns * (wide + _GAP), place // columns * (high + _GAP)
+        draw.text((left, top), _cut(panel.title, wide), _INK, _font(13))
+        canvas.paste(panel.picture, (left, top + _LINE))
+        draw.text((left, top + _LINE + panel.picture.height + 2), _cut(panel.under, wide, 11), _PALE, _font(11))
+    return canvas
+
+
+def _headline(explanation: "Explanation", width: int) -> Image.Image:
+    rank = "" if explanation.rank is None else f"   rank {explanation.rank:,}"
+    among = f" of {explanation.items:,}" if explanation.rank is not None and explanation.items else ""
+    line = f"{explanation.target_name}   score {explanation.score:+.3f}{rank}{among}   ({explanation.model})"
+    canvas = Image.new("RGB", (width, 22), "white")
+    ImageDraw.Draw(canvas).text((0, 0), _cut(line, width, 16), _INK, _font(16))
+    return canvas
+
+
+def _sentence(explanation: "Explanation", width: int) -> Image.Image | None:
+    """The words on grounds that are the stronger the larger their effect; the effect stands below each."""
+    if not explanation.words:
+        return None
+    effects = explanation.word_effects
+    values = np.zeros(len(explanation.words)) if effects is None else np.nan_to_num(effects.effects)
+    most = max(float(np.abs(values).max()), 1e-12)
+    canvas = Image.new("RGB", (width, 48 * 12), "white")
+    draw = ImageDraw.Draw(canvas)
+    left = top = 0
+    for row, word in enumerate(explanation.words):
+        shown = _cut(word.text, width - 20, 17)
+        under = "not read" if not word.tokens else "" if effects is None else f"{values[row]:+.3f}"
+        wide = max(_font(17).getlength(shown), _font(11).getlength(under)) + 12
+        if left and left + wide > width:
+            left, top = 0, top + 48
+        if top + 48 > canvas.height:
+            break
+        strength = abs(values[row]) / most * 0.8
+        colour = FOR if values[row] > 0 else AGAINST
+        ground = tuple(round(255 + (part - 255) * strength) for part in colour)
+        draw.rectangle((left, top, left + wide - 2, top + 26), ground)
+        dark = strength > 0.55 and colour == AGAINST
+        draw.text((left + 5, top + 3), shown, "white" if dark else _INK if word.tokens else _PALE, _font(17))
+        draw.text((left + 5, top + 29), under, _PALE, _font(11))
+        left += int(wide) + 4
+    return canvas.crop((0, 0, width, min(top + 44, canvas.height)))
+
+
+def _foot(explanation: "Explanation", width: int) -> Image.Image:
+    lines: list[tuple[str, tuple[int, int, int]]] = [
+        (
+            "Orange speaks for the target, violet against it. An effect is what the score loses without the part.",
+            _INK,
+        )
+    ]
+    if explanation.attention is not None:
+        softmax = explanation.attention.kind == "softmax"
+        said = "Green: shares of attention" if softmax else "Attention here: raw scores of either sign, no shares"
+        lines.append((f"{said}. Attention is a hint; what an intervention does is the evidence.", _INK))
+    lines += [(f"Check of {check}", FOR if check.fails else _PALE) for check in explanation.checks]
+    lines += [(f"Note: {note}", _PALE) for note in explanation.notes]
+    wrapped = [(part, colour) for line, colour in lines for part in _wrapped(line, width)]
+    canvas = Image.new("RGB", (width, 16 * len(wrapped) + 2), "white")
+    draw = ImageDraw.Draw(canvas)
+    for row, (line, colour) in enumerate(wrapped):
+        draw.text((0, 16 * row), line, colour, _font(12))
+    return canvas
+
+
+def _range(values: np.ndarray) -> str:
+    return f"{values.min():+.3g} to {values.max():+.3g}"
+
+
+def _sized(picture: np.ndarray, width: int) -> Image.Image:
+    return Image.fromarray(picture).resize((width, max(1, round(width * picture.shape[0] / picture.shape[1]))))
+
+
+def _cut(text: str, width: int, size: int = 13) -> str:
+    font = _font(size)
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and _font(12).getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [_cut(line, width, 12) for line in lines]
+
+
+@cache
+def _font(size: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
+    for name in _FONTS:
+        with suppress(OSError):
+            return ImageFont.truetype(name, size)
+    return ImageFont.load_default(size)
