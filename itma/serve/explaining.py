@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +12,8 @@ from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from PIL import Image
 from starlette.responses import Response
 
-from itma.explanations import Explanation, Gradients, case_of, explained
+from itma.explanations import Case, Explanation, Gradients, case_of, explained
+from itma.explanations.attention import has_attention
 from itma.search.catalogue import Catalogue
 from itma.serve.access import ServiceOf, may_read
 from itma.serve.pictures import as_image
@@ -22,8 +22,6 @@ from itma.serve.searching import as_json, fetched, told_in_form, unless_gone
 from itma.serve.service import Service
 from itma.serve.shapes import WORDS, Explain, ExplainFrom
 from itma.serve.shapes_explained import Explained
-
-log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["explain"], dependencies=[Depends(may_read)])
 
@@ -120,13 +118,24 @@ def _explained(
     case = case_of(
         catalogue, image, asked.text, id=getattr(asked, "id", None), target=asked.target, target_is_item=True
     )
-    found = explained(case, asked.methods)
+    found = explained(case, asked.methods or usual(case))
     for method, seconds in found.seconds.items():
         service.metrics.explained.labels(method).observe(seconds)
     body = as_json(plain(found, pictures=asked.pictures) | {"stamp": catalogue.stamp})
     if catalogue.stamp == key[1]:
         service.answers.put(key, body)
     return body
+
+
+def usual(case: Case) -> list[str]:
+    """What is done where nothing is asked for: what takes a second, as far as this query has it."""
+    has = {
+        "attention": case.reference is not None and has_attention(case.model),
+        "words": case.text is not None,
+        "regions": case.reference is not None,
+        "target": case.target_pixels is not None,
+    }
+    return [method for method, there in has.items() if there]
 
 
 def plain(found: Explanation, *, pictures: bool) -> dict[str, Any]:
