@@ -42,11 +42,14 @@ class Pool:
         waiting: pieces of work that may be under way or wait; further ones are refused.
         seconds: after so long a result is given up.
         name: of the threads.
+
+    Attributes:
+        under_way: pieces of work that were begun or wait.
     """
 
     def __init__(self, threads: int, waiting: int, seconds: float, name: str) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=f"itma {name}")
-        self._most, self._seconds, self._under_way = waiting, seconds, 0
+        self._most, self._seconds, self.under_way = waiting, seconds, 0
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
         """What `work` gives.
@@ -54,13 +57,13 @@ class Pool:
         Raises:
             ProblemError: too much is waiting, or it took too long.
         """
-        if self._under_way >= self._most:
+        if self.under_way >= self._most:
             raise overloaded(f"{self._most} requests of this kind are waiting already")
-        self._under_way += 1
+        self.under_way += 1
         try:
             future = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         except BaseException:
-            self._under_way -= 1
+            self.under_way -= 1
             raise
         future.add_done_callback(self._done)
         try:
@@ -70,7 +73,7 @@ class Pool:
             raise too_slow() from None
 
     def _done(self, future: "asyncio.Future[Any]") -> None:
-        self._under_way -= 1
+        self.under_way -= 1
         if not future.cancelled():
             future.exception()  # looked at, so that nobody is told that it was not
 
