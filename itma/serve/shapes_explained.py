@@ -1,4 +1,4 @@
-"""What an explanation looks like over HTTP: as `itma explain` writes it to a `.json` file, with the catalogue's state."""
+"""What an explanation looks like over HTTP: as `itma explain` writes it to a `.json` file, with the state it is of."""
 
 from typing import Literal
 
