@@ -143,7 +143,7 @@ function figure(name, title, picture, controls) {
   frame.addEventListener("pointerleave", () => point(name, frame, null));
   const parts = [make("h3", {}, title)];
   if (controls) parts.push(controls);
-  parts.push(frame, make("div", { class: "key", id: `why-${name}-key` }), make("p", { class: "meaning", id: `why-${name}-meaning` }));
+  parts.push(frame, make("div", { class: "key", id: `why-${name}-key` }), make("p", { class: "meaning", id: `why-${name}-meaning`, "aria-live": name === "reference" ? "polite" : "off" }));
   return make("figure", { class: "why-figure" }, ...parts);
 }
 
@@ -242,13 +242,13 @@ const attention = () => asked.found.maps["attention of the words"] ?? asked.foun
 // What is to be seen over a picture: the map, its name, what its colours stand for, what it means.
 function over(name) {
   const { found, view, word, level } = asked;
-  if (name === "target") return covering(found["target regions"], found, "its cosine with the search");
+  if (name === "target") return covering(found["target regions"], found);
   const words = found["word maps"];
   if (word !== null && words) {
     const map = words.maps.find((one) => one.word === word && one.level === level);
     if (map) return looking({ ...map, kind: words.kind }, `Where “${found.words[word].text}” looks`);
   }
-  if (view === "regions") return covering(found.regions, found, "the score");
+  if (view === "regions") return covering(found.regions, found);
   if (view === "gradients") {
     const gradients = asked.gradients?.gradients;
     if (asked.wrong) return { tag: "Gradients", wrong: asked.wrong };
@@ -265,11 +265,14 @@ function over(name) {
 
 function looking(map, tag) {
   const shares = map.kind === "shares";
+  const largest = map.values.indexOf(Math.max(...map.values));
+  const [row, column] = [Math.floor(largest / map.columns), largest % map.columns];
+  const place = where([row, row + 1, column, column + 1], map.columns, map.rows);
   const meaning = shares ? "Attention, joined over the model's layers (rollout): a hint, not a cause." : "Raw scores of either sign, as this model uses them: no shares of anything, a hint and not a cause.";
-  return { map, kind: shares ? "shares" : "scores", tag, meaning };
+  return { map, kind: shares ? "shares" : "scores", tag, meaning: `Most: ${place}. ${meaning}` };
 }
 
-function covering(regions, found, what) {
+function covering(regions, found) {
   if (!regions) return { tag: "", meaning: "" };
   const { effects, ranks, windows } = regions;
   const best = effects.indexOf(Math.max(...effects));
@@ -280,7 +283,7 @@ function covering(regions, found, what) {
   const tell = (row) => `${where(windows[row], right, lower)}, ${signed(effects[row])}${rank(row)}`;
   const most = effects[best] > 0 ? `Most in favour: ${tell(best)}.` : "Nothing speaks in favour.";
   const least = effects[worst] < 0 ? ` Most against: ${tell(worst)}.` : " Nothing speaks against.";
-  return { map: regions, kind: "signed", window: windows[regions.most], tag: "Effect of covering", meaning: `What ${what} loses when a part is covered. ${most}${least}` };
+  return { map: regions, kind: "signed", window: windows[regions.most], tag: "Effect of covering", meaning: `What the score loses when a part is covered. ${most}${least}` };
 }
 
 function where([top, bottom, left, right], width, height) {
