@@ -281,7 +281,8 @@ class Held:
     """Explanations that wait until they are let go."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.go, self.begun, self.targets = threading.Event(), threading.Event(), [""][:0]
+        self.go, self.begun = threading.Event(), threading.Event()
+        self.targets: list[str] = []
         self._real = explaining.case_of
         monkeypatch.setattr(explaining, "case_of", self._case_of)
 
