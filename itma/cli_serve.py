@@ -20,6 +20,9 @@ from itma.cli_catalogue import PLACE, RUNTIMES
 @click.option("--write", is_flag=True, help="Let who has a key in ITMA_WRITE_KEYS add, replace and delete items.")
 @click.option("--uploads", type=click.Path(path_type=Path), help="The folder for pictures of added items.")
 @click.option("--urls", is_flag=True, help="Let references be named by public addresses, which the server fetches.")
+@click.option(
+    "--explain/--no-explain", default=True, show_default=True, help="Say why a picture was found, where it can be said."
+)
 @click.option("--upload-mb", type=click.FloatRange(0.001), default=20.0, show_default=True, help="Largest picture.")
 @click.option("--upload-megapixels", type=click.FloatRange(0.001), default=50.0, show_default=True, help="Likewise.")
 @click.option("--batch", type=click.IntRange(1), default=32, show_default=True, help="Queries answered together.")
@@ -38,6 +41,7 @@ def serve(
     write: bool,
     uploads: Path | None,
     urls: bool,
+    explain: bool,
     upload_mb: float,
     upload_megapixels: float,
     batch: int,
@@ -70,6 +74,7 @@ def serve(
         write=write,
         uploads=None if uploads is None else str(uploads),
         urls=urls,
+        explain=explain,
         upload_bytes=round(upload_mb * 1_000_000),
         upload_pixels=round(upload_megapixels * 1_000_000),
         batch=batch,

@@ -11,15 +11,18 @@ from PIL import Image
 
 pytest.importorskip("fastapi", reason="the extra is not installed: pip install 'itma[serve]'")
 
+import itma
 from itma.errors import (
     ConfigError,
     DataError,
+    ExplanationError,
     FeedbackError,
     FilterError,
     ItemExistsError,
     PictureError,
     UnknownItemError,
 )
+from itma.explanations import explain
 from itma.search.catalogue import Catalogue
 from itma.search.rows import Item
 from itma.serve.client import Client, ServerError
@@ -40,6 +43,11 @@ def client(place: Path) -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def catalogue(place: Path) -> Catalogue:
     return Catalogue.open(place, made_up.model())
+
+
+def test_an_explanation_takes_what_that_of_a_catalogue_takes() -> None:
+    ours = set(inspect.signature(Client.explain).parameters)
+    assert set(inspect.signature(explain).parameters) - ours == {"place", "fill", "steps", "run", "device"}
 
 
 @pytest.mark.parametrize("name", ["search", "get", "add", "replace", "delete", "page", "info"])
@@ -65,6 +73,21 @@ def test_searches_give_the_hits_of_the_catalogue(client: Client, catalogue: Cata
         expected = catalogue.search(**question)  # type: ignore[arg-type]
         assert [(hit.rank, hit.id, hit.fields) for hit in found] == [(hit.rank, hit.id, hit.fields) for hit in expected]
         assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=2e-6)
+
+
+def test_an_explanation_is_that_of_the_catalogue(client: Client, catalogue: Catalogue) -> None:
+    questions: list[dict[str, object]] = [
+        {"id": "item-03", "text": "make red cube"},
+        {"image": served.painted(20), "methods": ["regions"]},
+    ]
+    for question in questions:
+        found = client.explain(target="item-05", **question)  # type: ignore[arg-type]
+        expected = itma.explain(catalogue, target="item-05", **question).to_plain()  # type: ignore[arg-type]
+        assert found["score"] == pytest.approx(expected["score"], abs=1e-5)
+        assert [word["effect"] for word in found["words"]] == pytest.approx(
+            [word["effect"] for word in expected["words"]], abs=1e-4
+        )
+        assert found["regions"]["values"] == pytest.approx(expected["regions"]["values"], abs=1e-4)
 
 
 def test_items_come_and_go(client: Client) -> None:
@@ -100,6 +123,12 @@ def test_errors_are_those_of_the_catalogue(client: Client) -> None:
         client.search(b"no picture")
     with pytest.raises(DataError):
         client.search()
+    with pytest.raises(UnknownItemError):
+        client.explain(id="item-01", target="nobody")
+    with pytest.raises(ExplanationError, match="this query has none"):
+        client.explain(text="make red cube", target="item-01", methods=["attention"])
+    with pytest.raises(ConfigError):
+        client.explain(id="item-01", target="item-02", methods=["checks"])
     with pytest.raises(ItemExistsError):
         client.add([Item("item-01", served.noise(1))])
 

@@ -29,6 +29,8 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 OPERATIONS = [
     ("POST", "/api/v1/search"),
     ("POST", "/api/v1/search/upload"),
+    ("POST", "/api/v1/explain"),
+    ("POST", "/api/v1/explain/upload"),
     ("GET", "/api/v1/items"),
     ("POST", "/api/v1/items"),
     ("GET", "/api/v1/item"),

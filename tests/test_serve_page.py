@@ -303,10 +303,226 @@ def test_details_are_shown_and_searched_from(opened: Callable[..., Page], url: s
     expect(page.locator("#heading")).to_have_text("Pictures like this one")
 
 
-def test_why_is_not_offered_as_long_as_the_server_cannot_explain(opened: Callable[..., Page], url: str) -> None:
+# -- why ---------------------------------------------------------------------------------------------------------------
+
+
+def asked(**step: Any) -> str:
+    """The part of an address that asks something."""
+    return "/#" + quote(json.dumps({"steps": [step]}))
+
+
+def why(page: Page, place: int = 2) -> Any:
+    """The dialog of a result, once its maps are drawn."""
+    page.locator("[data-act=why]").nth(place).click()
+    dialog = page.locator("#why")
+    expect(dialog.locator("#why-target-key .scale")).to_be_visible()
+    return dialog
+
+
+def drawn(page: Page, name: str = "reference") -> str:
+    """What stands over a picture."""
+    return str(page.evaluate("name => document.getElementById(`why-${name}-map`).toDataURL()", name))
+
+
+def test_why_shows_words_by_their_effect_and_both_pictures_with_maps(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url + asked(id="item-04", text="make red cube"))
+    dialog = why(page)
+    expect(page.get_by_role("dialog", name=re.compile("^Why item-"))).to_be_visible()
+    expect(dialog.locator("#why-place")).to_have_text(re.compile(r"^Rank 3 of 61, score \d\.\d\d$"))
+    words = dialog.locator("#why-words button")
+    expect(words.locator("span")).to_have_text(["make", "red", "cube"])
+    for row in range(3):
+        expect(words.nth(row)).to_have_class(re.compile("for|against"))
+        expect(words.nth(row).locator("small")).to_have_text(re.compile(r"^[+−]?\d\.\d+$"))
+        expect(words.nth(row)).to_have_attribute("aria-label", re.compile("speaks (for|against) this picture"))
+    for name in ("reference", "target"):
+        expect(dialog.locator(f"#why-{name}-picture")).to_have_attribute("alt", re.compile(r"Most in favour|Nothing"))
+        expect(dialog.locator(f"#why-{name}-key")).to_contain_text("against")
+    blank = page.evaluate(
+        "() => Object.assign(document.createElement('canvas'), {width: 640, height: 427}).toDataURL()"
+    )
+    assert blank not in (drawn(page), drawn(page, "target"))
+    expect(dialog).to_contain_text("Attention is a hint, the effect of covering is the evidence")
+    shot(page, "10-why")
+
+
+def test_pointing_at_a_word_shows_where_it_looks(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url + asked(id="item-04", text="make red cube"))
+    dialog = why(page)
+    before = drawn(page)
+    dialog.locator("#why-words button").nth(1).hover()
+    expect(dialog.locator("#why-reference-tag")).to_have_text("Where “red” looks")
+    expect(dialog.locator("#why-word")).to_contain_text("“red”")
+    shot(page, "11-why-word")
+    red = drawn(page)
+    dialog.locator("#why-words button").nth(2).hover()
+    expect(dialog.locator("#why-reference-tag")).to_have_text("Where “cube” looks")
+    assert len({before, red, drawn(page)}) == 3
+    dialog.locator("#why-title").hover()
+    expect(dialog.locator("#why-reference-tag")).to_have_text("Effect of covering")
+    assert drawn(page) == before
+
+
+def test_a_word_that_is_chosen_stays(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url + asked(id="item-04", text="make red cube"))
+    dialog = why(page)
+    dialog.locator("#why-words button").nth(1).click()
+    dialog.locator("#why-title").hover()
+    expect(dialog.locator("#why-words button").nth(1)).to_have_attribute("aria-pressed", "true")
+    expect(dialog.locator("#why-reference-tag")).to_have_text("Where “red” looks")
+
+
+def test_the_map_is_switched_between_covering_gradients_and_attention(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url + asked(id="item-04", text="make red cube"))
+    dialog = why(page)
+    maps, numbers = [drawn(page)], [dialog.locator("#why-words small").all_text_contents()]
+    for view, meaning in (("Gradients", "integrated gradients"), ("Attention", "a hint, not a cause")):
+        dialog.get_by_text(view, exact=True).click()
+        expect(dialog.locator("#why-reference-meaning")).to_contain_text(meaning)
+        maps.append(drawn(page))
+        numbers.append(dialog.locator("#why-words small").all_text_contents())
+        shot(page, f"12-why-{view.lower()}")
+    assert len(set(maps)) == 3
+    assert numbers[1] != numbers[0] == numbers[2]
+    expect(dialog.locator("#why-reference-key")).to_contain_text("of the attention")
+    dialog.get_by_text("None", exact=True).click()
+    expect(dialog.locator("#why-reference-key")).to_be_empty()
+
+
+def test_why_of_a_picture_alone_has_no_words_and_of_words_alone_no_reference(
+    opened: Callable[..., Page], url: str
+) -> None:
+    dialog = why(opened(url + asked(id="item-04")))
+    expect(dialog.locator("#why-words")).to_have_count(0)
+    expect(dialog.locator("#why-reference-key .scale")).to_be_visible()
+    dialog = why(opened(url + asked(text="make red cube")))
+    expect(dialog.locator("#why-words button")).to_have_count(3)
+    expect(dialog.locator("#why-reference-picture")).to_have_count(0)
+
+
+def test_why_works_from_a_picture_of_one_s_own(opened: Callable[..., Page], url: str, tmp_path: Path) -> None:
+    served.painted(20).save(tmp_path / "mine.png")
     page = opened(url)
-    pick(page, 5)
-    assert page.locator("[data-act=why]").count() == 0
+    settled(page)
+    page.locator("#file").set_input_files(tmp_path / "mine.png")
+    expect(cards(page).first).to_contain_text("item-20")
+    expect(why(page).locator("#why-reference-key .scale")).to_be_visible()
+
+
+def test_words_that_the_model_does_not_know_and_what_takes_no_part_are_said(
+    opened: Callable[..., Page], url: str
+) -> None:
+    page = opened(url + asked(id="item-04", text="make velvet cube", emphasis=0.5))
+    dialog = why(page)
+    expect(dialog.locator("#why-words button").nth(1)).to_have_class(re.compile("unread"))
+    expect(dialog.locator("#why-words button").nth(1)).to_contain_text("not known")
+    expect(dialog).to_contain_text("The slider and “less like this” take no part")
+
+
+def test_why_is_read_with_the_keyboard_alone(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url + asked(id="item-04", text="make red cube"))
+    settled(page)
+    page.locator("[data-act=why]").nth(1).focus()
+    page.keyboard.press("Enter")
+    dialog = page.locator("#why")
+    expect(dialog.locator("#why-target-key .scale")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(dialog.locator("#why-words button").first).to_be_focused()
+    expect(dialog.locator("#why-reference-tag")).to_have_text("Where “make” looks")
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    expect(dialog.get_by_role("radio", name="Covering")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(dialog.locator("#why-reference-tag")).to_have_text("Where the words look")
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        assert page.evaluate(
+            "document.activeElement === document.body || Boolean(document.activeElement.closest('#why'))"
+        )
+    page.keyboard.press("Escape")
+    expect(dialog).not_to_be_visible()
+    expect(page.locator("[data-act=why]").nth(1)).to_be_focused()
+
+
+def test_a_slow_explanation_shows_that_something_happens_and_ends_with_its_dialog(
+    opened: Callable[..., Page], url: str
+) -> None:
+    page = opened(url + asked(id="item-04", text="make red cube"))
+    settled(page)
+    ended: list[str] = []
+    page.on("requestfailed", lambda request: ended.append(request.url))
+    page.route("**/api/v1/explain", lambda route: None)
+    page.locator("[data-act=why]").first.click()
+    expect(page.locator("#why").get_by_role("status").last).to_contain_text("are covered and words left out")
+    expect(page.locator("#why").get_by_role("status").last).to_contain_text("Still at it")
+    shot(page, "13-why-slow")
+    page.get_by_role("button", name="Close the explanation").click()
+    expect(page.locator("#why")).not_to_be_visible()
+    page.wait_for_timeout(50)
+    assert [one.rpartition("/")[2] for one in ended] == ["explain"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "title", "again"),
+    [
+        (503, "timeout", "That took too long", True),
+        (404, "unknown_item", "A picture is not there any more", True),
+        (409, "unexplainable", "This cannot be explained", False),
+    ],
+)
+def test_an_explanation_that_cannot_be_had_is_told_in_words(
+    opened: Callable[..., Page], url: str, status: int, code: str, title: str, again: bool
+) -> None:
+    page = opened(url + asked(id="item-04", text="make red cube"))
+    settled(page)
+    body = json.dumps({"error": {"code": code, "message": "what happened and what to do"}})
+    page.route("**/api/v1/explain", lambda route: route.fulfill(status=status, body=body))
+    page.locator("[data-act=why]").first.click()
+    alert = page.locator("#why").get_by_role("alert")
+    expect(alert).to_contain_text(title)
+    expect(alert).to_contain_text("What happened and what to do.")
+    shot(page, f"14-why-{code}")
+    page.unroute("**/api/v1/explain")
+    expect(alert.get_by_role("button", name="Try again")).to_have_count(1 if again else 0)
+    if again:
+        alert.get_by_role("button", name="Try again").click()
+        expect(page.locator("#why-words button")).to_have_count(3)
+
+
+def test_the_back_button_closes_an_explanation(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    pick(page, 4)
+    why(page)
+    page.go_back()
+    expect(page.locator("#why")).not_to_be_visible()
+    expect(page.locator("#told")).to_have_text("61 pictures")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_why_fits_a_phone(opened: Callable[..., Page], url: str, scheme: str) -> None:
+    settings = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+    page = opened(
+        url + asked(id="item-04", text="make red velvet cube"), **settings, color_scheme=scheme, device_scale_factor=2
+    )
+    page.locator("[data-act=why]").first.tap()
+    dialog = page.locator("#why")
+    expect(dialog.locator("#why-target-key .scale")).to_be_visible()
+    assert dialog.evaluate("one => one.scrollWidth <= one.clientWidth && one.clientWidth <= 360")
+    shot(page, f"phone-{scheme}-4-why")
+    dialog.locator("#why-words button").nth(1).tap()
+    expect(dialog.locator("#why-reference-tag")).to_have_text("Where “red” looks")
+    dialog.locator("#why-target-meaning").scroll_into_view_if_needed()
+    expect(page.get_by_role("button", name="Close the explanation")).to_be_in_viewport()
+    shot(page, f"phone-{scheme}-5-why")
+
+
+def test_why_is_not_offered_where_the_server_does_not_explain(opened: Callable[..., Page], tmp_path: Path) -> None:
+    with served.running(served.app(served.build(tmp_path, 4), explain=False)) as url:
+        page = opened(url + asked(id="item-01"))
+        settled(page)
+        expect(page.locator("[data-act=less]")).to_have_count(3)
+        assert page.locator("[data-act=why]").count() == 0
 
 
 # -- what goes wrong --------------------------------------------------------------------------------------------------
@@ -443,8 +659,9 @@ def test_everything_that_can_be_operated_has_a_name(opened: Callable[..., Page],
     say(page, "make red cube")
     page.locator("[data-act=less]").first.click()
     settled(page)
+    why(page, 0)
     nameless = page.evaluate(
-        """() => [...document.querySelectorAll("button, input, a, img, dialog")]
+        """() => [...document.querySelectorAll("button, input, select, a, img, dialog")]
             .filter((one) => one.offsetParent && one.type !== "file")
             .filter((one) => !(one.getAttribute("aria-label") || one.getAttribute("aria-labelledby")
               || one.labels?.length || one.textContent.trim() || one.hasAttribute("alt")))
@@ -471,6 +688,13 @@ def test_text_stands_out_from_its_ground(scheme: int) -> None:
             continue  # they never stand on it
         one, other = sorted((luminance(colour[text]), luminance(colour[ground])))
         assert (other + 0.05) / (one + 0.05) >= 4.5, f"{text} on {ground}"
+    for tone in ("for", "against"):  # a word's ground is its tone to 60 % at most
+        mixed = "#" + "".join(
+            f"{round(0.6 * int(colour[tone][at : at + 2], 16) + 0.4 * int(colour['surface'][at : at + 2], 16)):02x}"
+            for at in (1, 3, 5)
+        )
+        one, other = sorted((luminance(colour["ink"]), luminance(mixed)))
+        assert (other + 0.05) / (one + 0.05) >= 4.5, f"ink on {tone}"
 
 
 def test_a_long_catalogue_never_fills_the_page(opened: Callable[..., Page], tmp_path: Path) -> None:

@@ -125,8 +125,12 @@ def case_of(
     *,
     id: str | None = None,
     target: Source | None = None,
+    target_is_item: bool = False,
 ) -> Case:
-    """Read a query and a target; arguments and errors as for `explain`."""
+    """Read a query and a target; arguments and errors as for `explain`.
+
+    With `target_is_item`, a text that is no item's id is never taken for the path of a file.
+    """
     catalogue = place if isinstance(place, Catalogue) else None
     model = retriever_of(place.model if isinstance(place, Catalogue) else place)
     if image is not None and id is not None:
@@ -152,7 +156,11 @@ def case_of(
             )
         pixels = model.preprocess.read(target)
         return Case(model, _embedding(model, pixels), reference, said, pixels, None, None, name, _name(target))
-    wanted = _wanted(catalogue, target, image, text, id)
+    if target_is_item and isinstance(target, str):
+        catalogue.get(target)
+        wanted: str | tuple[Source] = target
+    else:
+        wanted = _wanted(catalogue, target, image, text, id)
     if isinstance(wanted, str):
         item = catalogue.get(wanted)
         assert item.embedding is not None

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from itma.serve.access import COOKIE, ServiceOf, may_read
 from itma.serve.problems import ProblemError, problem_of
 from itma.serve.searching import as_json
-from itma.serve.shapes import MANY, TEXT, About, Health, KeyShape
+from itma.serve.shapes import MANY, TEXT, WORDS, About, Health, KeyShape
 
 router = APIRouter(tags=["about"])
 outside = APIRouter()
@@ -50,13 +50,14 @@ async def catalogue(service: ServiceOf) -> Response:
             "text": model is not None and model.reads_words,
             "emphasis": model is not None and model.reads_words,
             "unlike": True,
-            "explain": False,
+            "explain": service.explaining is not None,
             "write": service.changer is not None,
             "url": config.urls,
         },
         "limits": {
             "k": config.most_hits,
             "text": TEXT,
+            "explained_words": WORDS,
             "upload_bytes": config.upload_bytes,
             "upload_pixels": config.upload_pixels,
             "bulk": MANY,

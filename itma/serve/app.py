@@ -12,7 +12,7 @@ from starlette.responses import Response
 from itma import __version__
 from itma.errors import ItmaError
 from itma.model.embedder import Embedder
-from itma.serve import about, items, searching
+from itma.serve import about, explaining, items, searching
 from itma.serve.config import Keys, ServeConfig
 from itma.serve.gate import Gate
 from itma.serve.problems import ProblemError, problem_of, schema
@@ -58,6 +58,7 @@ def make_app(config: ServeConfig, keys: Keys | None = None, model: Embedder | No
     )
     app.state.service = service
     app.include_router(searching.router, prefix=API)
+    app.include_router(explaining.router, prefix=API)
     app.include_router(items.router, prefix=API)
     app.include_router(about.router, prefix=API)
     app.include_router(about.outside)

@@ -15,6 +15,7 @@ from itma.errors import (
     CatalogueError,
     ConfigError,
     DataError,
+    ExplanationError,
     FeedbackError,
     FilterError,
     ItemExistsError,
@@ -38,6 +39,7 @@ _KINDS: Mapping[str, type[ItmaError]] = {
     "unknown_item": UnknownItemError,
     "item_exists": ItemExistsError,
     "unanswerable": UnanswerableError,
+    "unexplainable": ExplanationError,
     "unusable_feedback": FeedbackError,
     "bad_filter": FilterError,
     "unknown_name": FilterError,
@@ -148,6 +150,47 @@ class Client:
             Hit(hit["rank"], hit["id"], hit["score"], self._picture(hit["id"]) if hit["picture"] else "", hit["fields"])
             for hit in found["hits"]
         ]
+
+    def explain(
+        self,
+        image: "Source | None" = None,
+        text: str | None = None,
+        *,
+        target: str,
+        id: str | None = None,
+        url: str | None = None,
+        methods: Sequence[str] = (),
+        pictures: bool = False,
+    ) -> dict[str, Any]:
+        """Why an item is where it is among the answers to a search; see `itma.explain`.
+
+        Args:
+            image: the reference: a path, the bytes of a file, or a Pillow image.
+            text: the feedback.
+            target: the item that is asked about.
+            id: an item as the reference, in the place of `image`.
+            url: the address of a reference, where the server fetches such.
+            methods: some of `attention`, `words`, `regions`, `target`, `gradients`; absent: the first four as far as
+                they apply.
+            pictures: whether the answer holds reference and target as the model sees them, as data URLs.
+
+        Returns:
+            What `Explanation.to_plain` gives, with gradients summed over squares, and the catalogue's `stamp`.
+
+        Raises:
+            ExplanationError: a method was asked for that does not apply, or the server's model cannot be explained.
+            ServerError: the server cannot be reached, refuses the key, explains nothing, or is overloaded.
+            ItmaError: see `itma.explain`.
+        """
+        if sum(given is not None for given in (image, id, url)) > 1:
+            raise DataError("a query has one reference: give an image, an id, or a url")
+        asked: dict[str, Any] = {"text": text, "target": target, "methods": list(methods), "pictures": pictures}
+        if image is not None:
+            parts = [("query", None, json.dumps(asked).encode()), ("picture", "picture", _bytes_of(image))]
+            found: dict[str, Any] = self._multipart("POST", "explain/upload", parts)
+        else:
+            found = self._json("POST", "explain", asked | {"id": id, "url": url})
+        return found
 
     def page(self, rows: int = 100, *, after: str | None = None, where: Mapping[str, Any] | None = None) -> "Page":
         """Some of the items; see `Catalogue.page`. An item's picture is its address on the server."""

@@ -44,6 +44,8 @@ class ServeConfig:
     """The folder for pictures of added items; absent: `uploads` in the catalogue's folder."""
     urls: bool = False
     """Whether a reference may be named by an address, which the server then fetches."""
+    explain: bool = True
+    """Whether answers are explained, which costs a hundred times the computing of a search."""
     upload_bytes: int = 20_000_000
     """Largest picture that is taken."""
     upload_pixels: int = 50_000_000

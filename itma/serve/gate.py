@@ -94,7 +94,7 @@ class Gate:
     def _most(self, path: str) -> int:
         if path.endswith("/items/bulk"):
             return _BULK_UPLOADS * self._config.upload_bytes + _JSON_BYTES
-        if path.endswith(("/search/upload", "/items", "/item")):
+        if path.endswith(("/search/upload", "/explain/upload", "/items", "/item")):
             return self._config.upload_bytes + _JSON_BYTES
         return _JSON_BYTES
 

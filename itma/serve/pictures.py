@@ -65,8 +65,17 @@ def as_pixels(data: bytes, preprocess: Preprocess, config: ServeConfig) -> torch
     Raises:
         PictureError: see `open_upload`.
     """
+    return preprocess.read(as_image(data, preprocess, config))
+
+
+def as_image(data: bytes, preprocess: Preprocess, config: ServeConfig) -> Image.Image:
+    """A picture that came from a stranger, decoded as far as the model needs it.
+
+    Raises:
+        PictureError: see `open_upload`.
+    """
     need = (2 * preprocess.height, 2 * preprocess.width)
-    return preprocess.read(open_upload(data, formats=FORMATS, pixels=config.upload_pixels, at_least=need))
+    return open_upload(data, formats=FORMATS, pixels=config.upload_pixels, at_least=need)
 
 
 def checked(data: bytes, config: ServeConfig) -> str:

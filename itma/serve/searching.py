@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from itma.records import Hit
@@ -24,6 +24,7 @@ from itma.serve.shapes import Asked, Found, Search
 router = APIRouter(tags=["search"], dependencies=[Depends(may_read)])
 
 T = TypeVar("T")
+Shape = TypeVar("Shape", bound=BaseModel)
 _URL_SECONDS = 10.0
 
 
@@ -32,12 +33,7 @@ async def search(request: Request, service: ServiceOf, asked: Search) -> Respons
     """Search from an item of the catalogue, by a sentence, or both; from an address or an embedding where wanted."""
     with service.engine.coming():
         _check(service, asked)
-        if asked.url is None:
-            return await _answered(request, service, asked, None)
-        if not service.config.urls:
-            raise ProblemError(403, "urls_off", "this server fetches no pictures; send the picture itself")
-        limits = {"most": service.config.upload_bytes, "seconds": _URL_SECONDS}
-        data = await service.decoding.run(lambda: fetch(str(asked.url), **limits))  # type: ignore[arg-type]
+        data = None if asked.url is None else await fetched(service, asked.url)
         return await _answered(request, service, asked, data)
 
 
@@ -50,15 +46,36 @@ async def search_upload(
 ) -> Response:
     """Search from a picture, with a sentence where wanted. The picture is not kept."""
     with service.engine.coming():
-        try:
-            asked = Asked.model_validate(json.loads(query))
-        except ValidationError as error:
-            raise ProblemError(422, "invalid_request", f"query: {described(error.errors())}") from error
-        except (ValueError, RecursionError) as error:
-            raise ProblemError(422, "invalid_request", "query: it is no JSON") from error
+        asked = told_in_form(Asked, query)
         _check(service, asked)
         data = await picture.read()
         return await _answered(request, service, asked, data)
+
+
+async def fetched(service: Service, url: str) -> bytes:
+    """The picture at an address.
+
+    Raises:
+        ProblemError: this server fetches none, or it cannot be had.
+    """
+    if not service.config.urls:
+        raise ProblemError(403, "urls_off", "this server fetches no pictures; send the picture itself")
+    most = service.config.upload_bytes
+    return await service.decoding.run(lambda: fetch(url, most=most, seconds=_URL_SECONDS))
+
+
+def told_in_form(shape: type[Shape], query: str) -> Shape:
+    """What a form asks beside its picture.
+
+    Raises:
+        ProblemError: it is no JSON, or not of that shape.
+    """
+    try:
+        return shape.model_validate(json.loads(query))
+    except ValidationError as error:
+        raise ProblemError(422, "invalid_request", f"query: {described(error.errors())}") from error
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "invalid_request", "query: it is no JSON") from error
 
 
 def described(errors: Any) -> str:

@@ -12,6 +12,7 @@ import torch
 from itma.data.images import Preprocess
 from itma.errors import ItmaError
 from itma.model.embedder import Embedder
+from itma.model.retriever import Retriever
 from itma.search.catalogue import Catalogue
 from itma.serve.browsing import Browser
 from itma.serve.changing import Changer
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_EXPLANATIONS = 8
+"""Explanations that may be under way or wait: each takes seconds, so that more would only be given up."""
 _LOOK_SECONDS = 0.3
 """How often a worker sees what others wrote."""
 
@@ -39,11 +42,14 @@ class Pool:
         waiting: pieces of work that may be under way or wait; further ones are refused.
         seconds: after so long a result is given up.
         name: of the threads.
+
+    Attributes:
+        under_way: pieces of work that were begun or wait.
     """
 
     def __init__(self, threads: int, waiting: int, seconds: float, name: str) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=f"itma {name}")
-        self._most, self._seconds, self._under_way = waiting, seconds, 0
+        self._most, self._seconds, self.under_way = waiting, seconds, 0
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
         """What `work` gives.
@@ -51,13 +57,13 @@ class Pool:
         Raises:
             ProblemError: too much is waiting, or it took too long.
         """
-        if self._under_way >= self._most:
+        if self.under_way >= self._most:
             raise overloaded(f"{self._most} requests of this kind are waiting already")
-        self._under_way += 1
+        self.under_way += 1
         try:
             future = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         except BaseException:
-            self._under_way -= 1
+            self.under_way -= 1
             raise
         future.add_done_callback(self._done)
         try:
@@ -67,7 +73,7 @@ class Pool:
             raise too_slow() from None
 
     def _done(self, future: "asyncio.Future[Any]") -> None:
-        self._under_way -= 1
+        self.under_way -= 1
         if not future.cancelled():
             future.exception()  # looked at, so that nobody is told that it was not
 
@@ -92,6 +98,10 @@ class Service:
         self.embeds = catalogue.info().fingerprint is not None
         self.model = catalogue.model if self.embeds else None
         self.suggestions = list(suggestions(catalogue)) if self.embeds else []
+        self.explaining: Catalogue | None = None
+        """What answers are explained by, beside the searches; absent where they cannot be, or are not to be."""
+        if config.explain and isinstance(self.model, Retriever):
+            self.explaining = Catalogue.open(config.catalogue, self.model)
         self.browser = Browser(config.catalogue)
         self.changer = Changer(config, self.model) if config.write else None
         self.metrics = Metrics()
@@ -109,6 +119,7 @@ class Service:
         self.decoding = Pool(threads, config.waiting, config.seconds, "pictures")
         self.reading = Pool(2, 4 * config.waiting, config.seconds, "reading")
         self.writing = Pool(2, 32, config.seconds + config.lock_seconds, "writing")
+        self.reckoning = Pool(1, min(_EXPLANATIONS, config.waiting), config.seconds, "explanations")
         self._looking: asyncio.Task[None] | None = None
         self.stopping = False
 
@@ -147,7 +158,7 @@ class Service:
             with suppress(asyncio.CancelledError):
                 await self._looking
         await asyncio.to_thread(self.engine.close, float(self.config.stop_seconds))
-        for pool in (self.decoding, self.reading, self.writing):
+        for pool in (self.decoding, self.reading, self.writing, self.reckoning):
             await asyncio.to_thread(pool.close)
 
     def ready(self) -> bool:

@@ -1,7 +1,7 @@
 """What requests and answers look like; the API's document is made of these."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, WithJsonSchema
 
@@ -30,6 +30,8 @@ Column = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Where = dict[str, Any]
 TEXT = 1_000
 """Characters of a sentence."""
+WORDS = 60
+"""Words of a sentence that is explained: each is left out once."""
 MANY = 100
 
 
@@ -64,6 +66,30 @@ class Search(Asked):
         None, description="The address of the reference picture; only where the server allows it."
     )
     embedding: list[float] | None = Field(None, max_length=16_384, description="A ready-made query.")
+
+
+class Explain(BaseModel):
+    """What is to be explained beside the reference picture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Annotated[str, AfterValidator(_said)] | None = Field(
+        None, max_length=TEXT, description=f"The feedback, of at most {WORDS} words."
+    )
+    target: Name = Field(description="The item that is asked about.")
+    methods: list[Literal["attention", "words", "regions", "target", "gradients"]] = Field(
+        [], max_length=5, description="Empty: all but `gradients`, as far as the model and the search have them."
+    )
+    pictures: bool = Field(False, description="Whether both pictures, as the model sees them, are sent along.")
+
+
+class ExplainFrom(Explain):
+    """A search from an item, an address, a sentence, or a picture and a sentence, and an item."""
+
+    id: Name | None = Field(None, description="The item that is the reference.")
+    url: Annotated[str, StringConstraints(max_length=2_000)] | None = Field(
+        None, description="The address of the reference picture; only where the server allows it."
+    )
 
 
 class HitShape(BaseModel):

@@ -71,12 +71,16 @@ export function browse({ where, after, limit }, signal) {
   return call(`items?${asked}`, { signal });
 }
 
-export function search({ id, upload, ...asked }, signal) {
-  if (!upload) return call("search", { method: "POST", json: id === undefined ? asked : { id, ...asked }, signal });
+function sent(path, { id, upload, ...asked }, signal) {
+  if (!upload) return call(path, { method: "POST", json: id === undefined ? asked : { id, ...asked }, signal });
   const form = new FormData();
   form.append("query", JSON.stringify(asked));
   form.append("picture", upload, "picture");
-  return call("search/upload", { method: "POST", form, signal });
+  return call(`${path}/upload`, { method: "POST", form, signal });
 }
+
+export const search = (asked, signal) => sent("search", asked, signal);
+
+export const explain = (asked, signal) => sent("explain", asked, signal);
 
 export const unlock = (key) => call("session", { method: "POST", json: { key } });

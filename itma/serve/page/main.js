@@ -6,6 +6,7 @@ import { $, ICONS, count, icon, make } from "./dom.js";
 import * as filters from "./filters.js";
 import { asks, current, fromHash, nothing, step, toHash } from "./state.js";
 import * as uploads from "./uploads.js";
+import * as why from "./why.js";
 
 const PAGE = 48;
 const HITS = 24;
@@ -14,6 +15,7 @@ const SLOW = 1500; // milliseconds until it is said that it takes longer
 
 let state = fromHash(location.hash);
 let catalogue = null;
+let known = Promise.resolve(); // that the catalogue is told of, or cannot be: what a card offers depends on it
 let under_way = null; // the search that is awaited
 let listed = { next: null, hits: 0, items: new Map() };
 
@@ -102,6 +104,7 @@ async function run({ keep = false } = {}) {
   const slow = setTimeout(() => { $("told").textContent = "Still looking …"; }, SLOW);
   try {
     const found = await answer(mine.signal, HITS);
+    await known;
     if (mine.signal.aborted) return;
     listed = { next: found.next ?? null, hits: HITS, items: new Map() };
     grid.replaceChildren();
@@ -432,14 +435,18 @@ function listen() {
     useFile(event.dataTransfer.files[0]);
   });
   keyboard($("grid"));
+  why.listen();
   watch();
 }
 
 async function begin() {
   draw();
+  const about = api.about();
+  known = about.then((found) => { catalogue = found; }, () => {});
   const first = run();
   try {
-    catalogue = await api.about();
+    await about;
+    await known;
     $("size").textContent = `${count(catalogue.items)} pictures`;
     $("pick").hidden = false;
     $("open-filters").hidden = catalogue.facets.every((facet) => !facet.choices.length && facet.low === null);

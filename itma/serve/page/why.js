@@ -1,0 +1,350 @@
+// "Why?" on a result: what of the query speaks for it and what against it, word by word and region by region.
+
+import * as api from "./api.js";
+import { titleOf } from "./cards.js";
+import { $, ICONS, count, icon, make } from "./dom.js";
+import { draw as drawMap } from "./maps.js";
+import * as uploads from "./uploads.js";
+
+const SLOW = 2500; // milliseconds until it is said that it takes longer
+const FIXED = ["unexplainable", "explaining_off", "unanswerable", "out_of_range", "unusable_feedback", "unreadable_picture", "too_large", "lost"];
+
+let asked = null; // what the dialog is about: { item, step, signal, found, gradients, view, word, pinned, level, urls }
+let stop = null;
+
+export function open(item, step) {
+  $("why-title").textContent = `Why ${titleOf(item)}?`;
+  $("why").showModal();
+  begin(item, step);
+}
+
+async function begin(item, step) {
+  stop?.abort();
+  stop = new AbortController();
+  const mine = (asked = { item, step, signal: stop.signal, found: null, view: "regions", word: null, pinned: null, level: 0, urls: [] });
+  $("why-place").textContent = "";
+  const said = make("p", { role: "status" }, "Parts of the pictures are covered and words left out, one after the other …");
+  $("why-body").replaceChildren(make("div", { class: "why-wait" }, make("div", { class: "bar" }), said));
+  const slow = setTimeout(() => { said.textContent = "Still at it: it takes some hundred looks at the pictures …"; }, SLOW);
+  try {
+    const found = await ask({ pictures: true });
+    if (mine !== asked) return;
+    mine.found = found;
+    show();
+  } catch (error) {
+    if (mine === asked && error.name !== "AbortError") failed(error);
+  } finally {
+    clearTimeout(slow);
+  }
+}
+
+async function ask(more) {
+  const { item, step, signal } = asked;
+  const question = { target: item.id, ...more };
+  if (step.text.trim()) question.text = step.text;
+  if (step.id !== undefined) question.id = step.id;
+  if (step.upload) {
+    const picture = await uploads.find(step.upload);
+    if (!picture) throw new api.Problem("lost", "The picture that was searched from is kept in another browser. Give it again.", 0);
+    question.upload = picture.blob;
+  }
+  return api.explain(question, signal);
+}
+
+function failed(error) {
+  if (error.status === 401) {
+    $("why").close();
+    if (!$("locked").open) $("locked").showModal();
+    return;
+  }
+  const titles = {
+    unreachable: "No connection",
+    overloaded: "Many ask why right now",
+    timeout: "That took too long",
+    unknown_item: "A picture is not there any more",
+    picture_lost: "A picture is not there any more",
+    out_of_range: "This sentence is too long to be explained",
+    lost: "The picture of this step is not here",
+  };
+  if (!(error instanceof api.Problem)) console.error(error);
+  const told = make("div", { class: "state bad", role: "alert" }, make("span", { class: "mark" }, icon(ICONS.bad)),
+    make("h3", {}, titles[error.code] ?? "This cannot be explained"), make("p", {}, sentence(error.message)));
+  if (!FIXED.includes(error.code)) told.append(make("button", { type: "button", class: "quiet", onclick: () => begin(asked.item, asked.step) }, "Try again"));
+  $("why-body").replaceChildren(told);
+}
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".");
+
+// -- the explanation --------------------------------------------------------------------------------------------------
+
+function signed(value) {
+  const size = Math.abs(value);
+  return size < 0.0005 ? "0.000" : (value < 0 ? "−" : "+") + size.toFixed(size < 0.0995 ? 3 : 2);
+}
+
+function show() {
+  const { found, item, step } = asked;
+  const score = `score ${found.score.toFixed(2)}`;
+  $("why-place").textContent = found.rank === null ? score : `Rank ${count(found.rank)} of ${count(found.items)}, ${score}`;
+  const parts = [];
+  if (found.words.length) parts.push(make("section", { class: "why-said", "aria-labelledby": "why-words-title" }, make("h3", { id: "why-words-title" }, "The words"), make("p", { class: "lead", id: "why-words-lead" }), make("ul", { class: "why-words", id: "why-words" }), make("p", { class: "readout", id: "why-word" })));
+  const figures = [];
+  if (found["reference picture"]) figures.push(figure("reference", "The picture that was searched from", found["reference picture"], views()));
+  if (found["target picture"] && found["target regions"]) figures.push(figure("target", "The picture that was found", found["target picture"], null));
+  if (figures.length) parts.push(make("div", { class: figures.length > 1 ? "why-figures" : "why-figures single" }, ...figures));
+  const notes = found.notes.map(sentence);
+  if (!found["target picture"]) notes.push("The picture that was found is not there any more, so that nothing of it can be covered.");
+  if (step.emphasis || step.unlike.length) notes.push(`The slider and “less like this” take no part in this: it is the search by picture and sentence that is explained, so the score is not that of the list (${item.score?.toFixed(2) ?? "–"}).`);
+  parts.push(make("div", { class: "why-foot" },
+    make("p", {}, make("b", {}, "How to read this. "), "The effect of a part is what the score loses when the part is covered or left out: above 0 it speaks for this picture, below 0 against it. ",
+      make("b", {}, "Attention is a hint, the effect of covering is the evidence.")),
+    ...notes.map((note) => make("p", {}, note))));
+  $("why-body").replaceChildren(...parts);
+  paintWords();
+  paint("reference");
+  paint("target");
+}
+
+function views() {
+  const { found } = asked;
+  const names = [["regions", "Covering", "what covering each part does"], ["gradients", "Gradients", "what each part adds, by gradients"]];
+  if (attention()) names.push(["attention", "Attention", "where the model looks"]);
+  names.push(["plain", "None", "the picture alone"]);
+  const group = make("fieldset", { class: "views" }, make("legend", { class: "sr" }, "What is laid over the picture"));
+  for (const [name, label, about] of names) {
+    const input = make("input", { type: "radio", name: "why-view", value: name, checked: name === asked.view });
+    input.addEventListener("change", () => look(name));
+    group.append(make("label", { title: about }, input, make("span", {}, label)));
+  }
+  const levels = new Set((found["word maps"]?.maps ?? []).map((one) => one.level)).size;
+  if (levels < 2) return group;
+  const choose = make("select", { id: "why-level", "aria-label": "Level of the feature maps whose attention is shown" });
+  for (let level = 0; level < levels; level += 1) choose.append(make("option", { value: level }, `level ${level + 1}`));
+  choose.addEventListener("change", () => {
+    asked.level = Number(choose.value);
+    paint("reference");
+  });
+  group.append(choose);
+  return group;
+}
+
+function figure(name, title, picture, controls) {
+  const url = URL.createObjectURL(blobOf(picture));
+  asked.urls.push(url);
+  const image = make("img", { id: `why-${name}-picture`, alt: title });
+  const canvas = make("canvas", { id: `why-${name}-map`, "aria-hidden": "true" });
+  const frame = make("div", { class: "frame" }, image, canvas, make("span", { class: "tag", id: `why-${name}-tag`, "aria-hidden": "true" }));
+  image.addEventListener("load", () => {
+    frame.parentElement.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
+    paint(name);
+  });
+  image.src = url;
+  frame.addEventListener("pointermove", (event) => point(name, frame, event));
+  frame.addEventListener("pointerleave", () => point(name, frame, null));
+  const parts = [make("h3", {}, title)];
+  if (controls) parts.push(controls);
+  parts.push(frame, make("div", { class: "key", id: `why-${name}-key` }), make("p", { class: "meaning", id: `why-${name}-meaning`, "aria-live": name === "reference" ? "polite" : "off" }));
+  return make("figure", { class: "why-figure" }, ...parts);
+}
+
+function blobOf(url) { // the page's policy allows pictures from here alone, and no data: addresses
+  const bytes = atob(url.slice(url.indexOf(",") + 1));
+  return new Blob([Uint8Array.from(bytes, (letter) => letter.charCodeAt(0))], { type: "image/png" });
+}
+
+async function look(view) {
+  const mine = asked;
+  mine.view = view;
+  paintWords();
+  paint("reference");
+  if (view !== "gradients" || mine.gradients || mine.waiting) return;
+  mine.waiting = true;
+  try {
+    mine.gradients = await ask({ methods: ["gradients"] });
+  } catch (error) {
+    if (error.name === "AbortError" || mine !== asked) return;
+    mine.wrong = sentence(error.message);
+  } finally {
+    mine.waiting = false;
+  }
+  if (mine !== asked) return;
+  paintWords();
+  paint("reference");
+  mine.wrong = null;
+}
+
+// -- words ------------------------------------------------------------------------------------------------------------
+
+function paintWords() {
+  const list = $("why-words");
+  if (!list) return;
+  const added = asked.view === "gradients" && asked.gradients;
+  const words = added ? asked.gradients.words : asked.found.words;
+  const valueOf = (word) => (added ? word.gradient : word.effect);
+  const most = Math.max(1e-9, ...words.map((word) => Math.abs(valueOf(word) ?? 0)));
+  $("why-words-lead").textContent = added ? "What each adds to the score, by gradients." : "What the score loses without each.";
+  if (!list.children.length) list.append(...words.map((word, row) => make("li", {}, wordButton(word, row))));
+  [...list.querySelectorAll("button")].forEach((button, row) => {
+    const word = words[row];
+    const value = valueOf(word);
+    const tone = !word.read ? "unread" : value === null || value === 0 ? "none" : value > 0 ? "for" : "against";
+    button.className = `word ${tone}`;
+    button.style.setProperty("--strength", value === null ? 0 : Math.abs(value) / most);
+    const number = !word.read ? "not known" : value === null ? "all there is" : signed(value);
+    button.querySelector("small").textContent = number;
+    button.setAttribute("aria-label", `${word.text}: ${spoken(word, value, added)}`);
+    button.setAttribute("aria-pressed", asked.pinned === row);
+  });
+  readout();
+}
+
+function wordButton(word, row) {
+  const button = make("button", { type: "button" }, make("span", {}, word.text), make("small", {}));
+  const on = () => pointed(row);
+  const off = () => pointed(asked.pinned);
+  button.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && on());
+  button.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && off());
+  button.addEventListener("focus", on);
+  button.addEventListener("blur", off);
+  button.addEventListener("click", () => {
+    asked.pinned = asked.pinned === row ? null : row;
+    paintWords();
+    pointed(row);
+  });
+  return button;
+}
+
+function pointed(row) {
+  asked.word = row;
+  readout();
+  paint("reference");
+}
+
+function spoken(word, value, added) {
+  if (!word.read) return "a word that the model does not know";
+  if (value === null) return "without it nothing would be left of the search";
+  if (added) return `${signed(value)}, by gradients`;
+  const rank = word.rank === null ? "" : word.rank === asked.found.rank ? "; without it the rank is the same" : `; without it the rank is ${count(word.rank)}`;
+  return `${signed(value)}, speaks ${value > 0 ? "for" : "against"} this picture${rank}`;
+}
+
+function readout() {
+  const row = asked.word;
+  const word = row === null ? null : asked.found.words[row];
+  const hint = asked.found["word maps"] ? "Point at a word, or choose it, to see where it looks." : "Point at a word, or choose it, to see what becomes of the rank.";
+  $("why-word").textContent = word ? `“${word.text}”: ${spoken(word, word.effect, false)}.` : hint;
+}
+
+// -- maps -------------------------------------------------------------------------------------------------------------
+
+const attention = () => asked.found.maps["attention of the words"] ?? asked.found.maps["attention of the embedding"];
+
+// What is to be seen over a picture: the map, its name, what its colours stand for, what it means.
+function over(name) {
+  const { found, view, word, level } = asked;
+  if (name === "target") return covering(found["target regions"], found);
+  const words = found["word maps"];
+  if (word !== null && words) {
+    const map = words.maps.find((one) => one.word === word && one.level === level);
+    if (map) return looking({ ...map, kind: words.kind }, `Where “${found.words[word].text}” looks`);
+  }
+  if (view === "regions") return covering(found.regions, found);
+  if (view === "gradients") {
+    const gradients = asked.gradients?.gradients;
+    if (asked.wrong) return { tag: "Gradients", wrong: asked.wrong };
+    if (!gradients?.values) return { tag: "Gradients", wait: true, meaning: "The gradients are being computed …" };
+    return { map: gradients, kind: "signed", tag: "Gradients", meaning: `What each part adds to the score on the way from an empty search (${gradients.begin.toFixed(2)}) to this one (${gradients.end.toFixed(2)}), together with the words: integrated gradients.` };
+  }
+  if (view === "attention") {
+    const several = words && level > 0 ? average(words.maps.filter((one) => one.level === level)) : null;
+    const named = found.maps["attention of the words"] ? "Where the words look" : "What the search holds of each part";
+    return looking(several ? { ...several, kind: words.kind } : attention(), named);
+  }
+  return { tag: "", meaning: "The picture as the model sees it." };
+}
+
+function looking(map, tag) {
+  const shares = map.kind === "shares";
+  const largest = map.values.indexOf(Math.max(...map.values));
+  const [row, column] = [Math.floor(largest / map.columns), largest % map.columns];
+  const place = where([row, row + 1, column, column + 1], map.columns, map.rows);
+  const meaning = shares ? "Attention, joined over the model's layers (rollout): a hint, not a cause." : "Raw scores of either sign, as this model uses them: no shares of anything, a hint and not a cause.";
+  return { map, kind: shares ? "shares" : "scores", tag, meaning: `Most: ${place}. ${meaning}` };
+}
+
+function covering(regions, found) {
+  if (!regions) return { tag: "", meaning: "" };
+  const { effects, ranks, windows } = regions;
+  const best = effects.indexOf(Math.max(...effects));
+  const worst = effects.indexOf(Math.min(...effects));
+  const rank = (row) => (ranks === null || found.rank === null ? "" : ranks[row] === found.rank ? " (the rank stays)" : ` (rank ${count(ranks[row])} without it)`);
+  const right = Math.max(...windows.map((one) => one[3]));
+  const lower = Math.max(...windows.map((one) => one[1]));
+  const tell = (row) => `${where(windows[row], right, lower)}, ${signed(effects[row])}${rank(row)}`;
+  const most = effects[best] > 0 ? `Most in favour: ${tell(best)}.` : "Nothing speaks in favour.";
+  const least = effects[worst] < 0 ? ` Most against: ${tell(worst)}.` : " Nothing speaks against.";
+  return { map: regions, kind: "signed", window: windows[regions.most], tag: "Effect of covering", meaning: `What the score loses when a part is covered. ${most}${least}` };
+}
+
+function where([top, bottom, left, right], width, height) {
+  const third = (from, to, size) => Math.min(2, Math.floor((3 * (from + to)) / 2 / size));
+  const row = ["upper", "", "lower"][third(top, bottom, height)];
+  const column = ["left", "", "right"][third(left, right, width)];
+  if (!row && !column) return "the centre";
+  return `the ${[row, column].filter(Boolean).join(" ")} ${row && column ? "part" : row ? "middle" : "side"}`;
+}
+
+function average(maps) {
+  const [first] = maps;
+  return first && { rows: first.rows, columns: first.columns, values: first.values.map((_, cell) => maps.reduce((sum, one) => sum + one.values[cell], 0) / maps.length) };
+}
+
+function paint(name) {
+  const image = $(`why-${name}-picture`);
+  if (!image) return;
+  const seen = over(name);
+  const most = drawMap($(`why-${name}-map`), image, seen);
+  image.classList.toggle("under", Boolean(seen.map));
+  image.closest(".frame").classList.toggle("wait", Boolean(seen.wait));
+  $(`why-${name}-tag`).textContent = seen.tag;
+  const meaning = $(`why-${name}-meaning`);
+  meaning.textContent = seen.wrong ?? seen.meaning;
+  meaning.classList.toggle("wrong", Boolean(seen.wrong));
+  image.alt = `${name === "target" ? titleOf(asked.item) : "The picture that was searched from"}. ${seen.tag}: ${seen.wrong ?? seen.meaning}`;
+  $(`why-${name}-key`).replaceChildren(...(seen.map ? key(seen.kind, most) : []));
+}
+
+function key(kind, most) {
+  const number = most < 0.0995 ? most.toPrecision(2) : most.toFixed(2);
+  const ends = { signed: [`−${number} against`, `+${number} for`], scores: [`−${number}`, `+${number}`], shares: ["0", `${number} of the attention`] }[kind];
+  return [make("span", {}, ends[0]), make("span", { class: `scale ${kind}`, "aria-hidden": "true" }), make("span", {}, ends[1])];
+}
+
+function point(name, frame, event) {
+  const { map, tag } = over(name);
+  const place = $(`why-${name}-tag`);
+  if (!event || !map) {
+    place.textContent = tag;
+    return;
+  }
+  const box = frame.getBoundingClientRect();
+  const cell = (at, size, cells) => Math.max(0, Math.min(cells - 1, Math.floor((at / size) * cells)));
+  const row = cell(event.clientY - box.top, box.height, map.rows);
+  const column = cell(event.clientX - box.left, box.width, map.columns);
+  place.textContent = `${tag}, here: ${signed(map.values[row * map.columns + column])}`;
+}
+
+// -- events -----------------------------------------------------------------------------------------------------------
+
+export function listen() {
+  const dialog = $("why");
+  document.addEventListener("itma:why", (event) => open(event.detail.item, event.detail.step));
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("close", () => {
+    stop?.abort();
+    for (const url of asked?.urls ?? []) URL.revokeObjectURL(url);
+    asked = null;
+    $("why-body").replaceChildren();
+  });
+  addEventListener("popstate", () => dialog.open && dialog.close());
+}

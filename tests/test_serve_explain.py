@@ -1,0 +1,360 @@
+"""Why, over HTTP: the explanation of the catalogue, with the limits of a search, and never in the way of searches."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("fastapi", reason="the extra is not installed: pip install 'itma[serve]'")
+from fastapi.testclient import TestClient
+
+import itma
+from itma.data.text import Tokens
+from itma.explanations import Explanation
+from itma.model.embedder import Embedder
+from itma.search.catalogue import Catalogue
+from itma.search.rows import Item
+from itma.serve import explaining
+from itma.serve.app import make_app
+from itma.serve.config import Keys, ServeConfig
+from tests import made_up, served
+from tests.test_serve import API, problem, search
+from tests.test_serve_security import bearer
+
+QUERY = {"id": "item-03", "text": "make red cube"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return served.build(tmp_path_factory.mktemp("explain"), 9)
+
+
+@pytest.fixture(scope="module")
+def client(place: Path) -> Iterator[TestClient]:
+    with TestClient(served.app(place, upload_bytes=300_000)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def catalogue(place: Path) -> Catalogue:
+    return Catalogue.open(place, made_up.model())
+
+
+def explain(client: TestClient, **asked: Any) -> Any:
+    answer = client.post(f"{API}/explain", json={"target": "item-05", **asked})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def upload(client: TestClient, data: bytes, **asked: Any) -> Any:
+    query = json.dumps({"target": "item-05", **asked})
+    return client.post(f"{API}/explain/upload", files={"picture": ("a", data)}, data={"query": query})
+
+
+def compared(found: Any, expected: Explanation, *, pictures: bool = False) -> None:
+    """What was answered is the explanation, to rounding, whatever either took."""
+    plain = expected.to_plain(pictures=pictures)
+    assert set(found) == {*plain, "stamp"}
+    for name in set(plain) - {"seconds", "reference"}:
+        _alike(found[name], plain[name], name)
+
+
+def _alike(found: Any, expected: Any, name: str) -> None:
+    if isinstance(expected, dict):
+        assert set(found) == set(expected), name
+        for key in expected:
+            _alike(found[key], expected[key], f"{name}.{key}")
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), name
+        for row, (one, other) in enumerate(zip(found, expected, strict=True)):
+            _alike(one, other, f"{name}.{row}")
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-5), name
+    else:
+        assert found == expected, name
+
+
+# -- what is answered -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", [QUERY, {"text": "make red cube"}, {"id": "item-03"}], ids=["both", "text", "item"])
+@pytest.mark.parametrize("methods", [[], ["words"], ["regions", "target", "gradients"]])
+def test_an_explanation_is_that_of_the_catalogue(
+    client: TestClient, catalogue: Catalogue, asked: dict[str, Any], methods: list[str]
+) -> None:
+    has = {"words": "text" in asked, "regions": "id" in asked, "attention": "id" in asked}
+    methods = [method for method in methods if has.get(method, True)]
+    found = explain(client, **asked, methods=methods)
+    usual = [method for method in ("attention", "words", "regions", "target") if has.get(method, True)]
+    compared(found, itma.explain(catalogue, target="item-05", methods=methods or usual, **asked))
+
+
+def test_a_picture_that_is_sent_is_explained(client: TestClient, catalogue: Catalogue) -> None:
+    picture = served.painted(40)
+    answer = upload(client, served.as_bytes(picture), text="make red cube", pictures=True)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["target picture"].startswith("data:image/png;base64,")
+    compared(answer.json(), itma.explain(catalogue, picture, "make red cube", target="item-05"), pictures=True)
+
+
+def test_words_that_the_model_never_saw_are_told(client: TestClient) -> None:
+    words = explain(client, id="item-03", text="make velvet cube", methods=["words"])["words"]
+    assert [word["read"] for word in words] == [True, False, True]
+
+
+def test_gradients_of_large_pictures_are_summed_over_squares(catalogue: Catalogue) -> None:
+    found = itma.explain(catalogue, target="item-05", methods=["gradients"], **QUERY)
+    assert found.gradients is not None
+    pixels = np.random.Generator(np.random.PCG64(0)).standard_normal((224, 150)).astype(np.float32)
+    told = explaining.plain(replace(found, gradients=replace(found.gradients, pixels=pixels)), pictures=False)
+    squares = np.array(told["gradients"]["values"]).reshape(told["gradients"]["rows"], told["gradients"]["columns"])
+    assert squares.shape == (32, 22)
+    assert squares[0, 0] == pytest.approx(pixels[:7, :7].sum(), abs=1e-3)
+    assert squares.sum() == pytest.approx(pixels.sum(), abs=0.01)
+
+
+def test_an_explanation_that_is_repeated_is_answered_from_memory_until_somebody_writes(tmp_path: Path) -> None:
+    place = served.build(tmp_path, 4)
+    asked = {"id": "item-01", "text": "make red cube", "target": "item-02", "methods": ["words"]}
+    with TestClient(served.app(place)) as client:
+        first = client.post(f"{API}/explain", json=asked)
+        assert client.post(f"{API}/explain", json=asked).content == first.content
+        Catalogue.open(place, made_up.model()).delete(["item-03"])
+        client.app.state.service.browser.look()  # type: ignore[attr-defined]
+        assert client.post(f"{API}/explain", json=asked).json()["items"] == 3
+        assert "itma_cache_hits_total 1.0" in client.get("/metrics").text
+
+
+def test_methods_are_counted_by_what_they_took(client: TestClient) -> None:
+    explain(client, id="item-02", target="item-07", methods=["regions"])
+    told = client.get("/metrics").text
+    assert 'itma_explain_seconds_count{method="regions"}' in told
+    assert 'route="/explain"' in told
+
+
+def test_a_target_whose_picture_is_lost_is_explained_without_its_regions(tmp_path: Path) -> None:
+    place = served.build(tmp_path, 3)
+    (tmp_path / "photos" / "02.png").unlink()
+    with TestClient(served.app(place)) as client:
+        found = explain(client, id="item-01", text="make red cube", target="item-02", pictures=True)
+        assert found["target regions"] is None and found["target picture"] is None
+        assert found["regions"] is not None
+        answer = client.post(f"{API}/explain", json={"id": "item-02", "target": "item-01"})
+        assert problem(answer) == (409, "picture_lost")
+        assert str(tmp_path) not in answer.text
+
+
+# -- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"target": None}, (422, "invalid_request")),
+        ({"target": "nobody"}, (404, "unknown_item")),
+        ({"target": "a\0b"}, (422, "bad_data")),
+        ({"id": "nobody"}, (404, "unknown_item")),
+        ({"id": None, "text": None}, (422, "bad_data")),
+        ({"id": None, "text": "  "}, (422, "bad_data")),
+        ({"id": None, "text": "xyzzy"}, (422, "unusable_feedback")),
+        ({"text": "make " * 61}, (422, "out_of_range")),
+        ({"text": "m" * 1001}, (422, "invalid_request")),
+        ({"methods": ["checks"]}, (422, "invalid_request")),
+        ({"methods": ["all"]}, (422, "invalid_request")),
+        ({"methods": ["words"] * 6}, (422, "invalid_request")),
+        ({"methods": "words"}, (422, "invalid_request")),
+        ({"id": None, "methods": ["attention"]}, (409, "unexplainable")),
+        ({"text": None, "methods": ["words"]}, (409, "unexplainable")),
+        ({"url": "http://127.0.0.1/a.png"}, (403, "urls_off")),
+        ({"steps": 10_000}, (422, "invalid_request")),
+        ({"run": "/etc"}, (422, "invalid_request")),
+    ],
+)
+def test_what_makes_no_sense_is_refused(client: TestClient, asked: dict[str, Any], expected: tuple[int, str]) -> None:
+    answer = client.post(f"{API}/explain", json={**QUERY, "target": "item-05", **asked})
+    assert problem(answer) == expected
+
+
+def test_a_target_never_becomes_a_path(client: TestClient, place: Path) -> None:
+    file = place.parent / "photos" / "01.png"
+    assert file.is_file()
+    answer = client.post(f"{API}/explain", json={**QUERY, "target": str(file)})
+    assert problem(answer) == (404, "unknown_item")
+
+
+def test_an_address_beside_an_item_is_one_reference_too_many(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from itma.serve import searching
+
+    monkeypatch.setattr(searching, "fetch", lambda url, **limits: served.as_bytes(served.painted(1)))
+    with TestClient(served.app(place, urls=True)) as client:
+        asked = {"target": "item-05", "url": "http://shop.example/a.png", "methods": ["regions"]}
+        assert client.post(f"{API}/explain", json=asked).status_code == 200
+        assert problem(client.post(f"{API}/explain", json={**asked, "id": "item-01"})) == (422, "bad_data")
+
+
+@pytest.mark.parametrize(
+    ("data", "query", "expected"),
+    [
+        (b"no picture", '{"target": "item-05"}', (422, "unreadable_picture")),
+        (b"\xff" * 1_000_000, '{"target": "item-05"}', (413, "too_large")),
+        (served.as_bytes(served.painted(1)), "{", (422, "invalid_request")),
+        (served.as_bytes(served.painted(1)), "[" * 100_000, (422, "invalid_request")),
+        (served.as_bytes(served.painted(1)), "{}", (422, "invalid_request")),
+        (served.as_bytes(served.painted(1)), '{"target": "item-05", "id": "item-01"}', (422, "invalid_request")),
+    ],
+    ids=["no picture", "too large", "no JSON", "deep JSON", "no target", "two references"],
+)
+def test_an_upload_that_makes_no_sense_is_refused(
+    client: TestClient, data: bytes, query: str, expected: tuple[int, str]
+) -> None:
+    answer = client.post(f"{API}/explain/upload", files={"picture": ("a", data)}, data={"query": query})
+    assert problem(answer) == expected
+
+
+def test_why_needs_the_key_that_searching_needs(place: Path) -> None:
+    with TestClient(served.app(place, keys=Keys((served.READ,), ()))) as client:
+        asked = {**QUERY, "target": "item-05", "methods": ["words"]}
+        assert problem(client.post(f"{API}/explain", json=asked)) == (401, "key_needed")
+        assert problem(upload(client, served.as_bytes(served.painted(1)))) == (401, "key_needed")
+        assert client.post(f"{API}/explain", json=asked, headers=bearer(served.READ)).status_code == 200
+
+
+class Graphs(Embedder):
+    """Answers as a model does, and holds nothing that could be explained; stands for ONNX graphs."""
+
+    def __init__(self) -> None:
+        self._model = made_up.model()
+        self.tokenizer, self.preprocess = self._model.tokenizer, self._model.preprocess
+
+    name, runtime, reads_words = "itma", "onnx", True
+
+    def fingerprint(self) -> str:
+        return self._model.fingerprint()
+
+    def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        return self._model.trunk_maps(pixels)
+
+    def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self._model.embed_pictures(pixels)
+
+    def _queries(self, maps: Any, tokens: Tokens | None) -> torch.Tensor:
+        return self._model._queries(maps, tokens)
+
+
+def test_whether_it_can_explain_is_told_and_graphs_cannot(client: TestClient, place: Path) -> None:
+    assert client.get(f"{API}/catalogue").json()["can"]["explain"] is True
+    with TestClient(make_app(ServeConfig(str(place), hosts=("*",)), Keys(), Graphs())) as graphs:
+        assert graphs.get(f"{API}/catalogue").json()["can"]["explain"] is False
+        answer = graphs.post(f"{API}/explain", json={**QUERY, "target": "item-05"})
+        assert problem(answer) == (409, "unexplainable")
+        assert "--runtime torch" in answer.text
+        assert search(graphs, **QUERY)["hits"]
+
+
+def test_a_catalogue_without_a_model_explains_nothing(tmp_path: Path) -> None:
+    Catalogue.from_embeddings([Item(f"i{n}", embedding=np.eye(4)[n]) for n in range(4)], tmp_path / "catalogue")
+    with TestClient(make_app(ServeConfig(str(tmp_path / "catalogue"), hosts=("*",)), Keys())) as client:
+        assert client.get(f"{API}/catalogue").json()["can"]["explain"] is False
+        assert problem(client.post(f"{API}/explain", json={"id": "i1", "target": "i2"})) == (409, "unanswerable")
+
+
+def test_an_owner_can_turn_it_off(place: Path) -> None:
+    with TestClient(served.app(place, explain=False)) as client:
+        assert client.get(f"{API}/catalogue").json()["can"]["explain"] is False
+        answer = client.post(f"{API}/explain", json={**QUERY, "target": "item-05"})
+        assert problem(answer) == (403, "explaining_off")
+
+
+# -- many at once -----------------------------------------------------------------------------------------------------
+
+
+class Held:
+    """Explanations that wait until they are let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go, self.begun = threading.Event(), threading.Event()
+        self.targets: list[str] = []
+        self._real = explaining.case_of
+        monkeypatch.setattr(explaining, "case_of", self._case_of)
+
+    def _case_of(self, *given: Any, **named: Any) -> Any:
+        self.targets.append(named["target"])
+        self.begun.set()
+        assert self.go.wait(30)
+        return self._real(*given, **named)
+
+
+@contextmanager
+def asking(client: TestClient, target: str) -> Iterator[list[int]]:
+    """A question that is asked meanwhile; the status of its answer, once it is there."""
+    status: list[int] = []
+    asked = {**QUERY, "target": target, "methods": ["words"]}
+    thread = threading.Thread(target=lambda: status.append(client.post(f"{API}/explain", json=asked).status_code))
+    thread.start()
+    yield status
+    thread.join(30)
+
+
+def test_searches_go_on_while_an_explanation_is_made_and_too_many_are_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch)
+    with TestClient(served.app(place, waiting=1)) as client:
+        with asking(client, "item-04") as status:
+            assert held.begun.wait(30)
+            assert search(client, **QUERY)["hits"]
+            answer = client.post(f"{API}/explain", json={**QUERY, "target": "item-05"})
+            assert problem(answer) == (503, "overloaded")
+            assert answer.headers["retry-after"] == "1"
+            held.go.set()
+        assert status == [200]
+
+
+def test_an_explanation_that_takes_too_long_is_given_up_and_kept_for_who_asks_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch)
+    asked = {**QUERY, "target": "item-05", "methods": ["words"]}
+    with TestClient(served.app(place, seconds=0.5)) as client:
+        assert problem(client.post(f"{API}/explain", json=asked)) == (503, "timeout")
+        held.go.set()
+        until = time.monotonic() + 30
+        while client.post(f"{API}/explain", json=asked).status_code != 200 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert held.targets == ["item-05"]
+
+
+def test_an_explanation_that_nobody_waits_for_any_more_is_not_begun(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch)
+    application = served.app(place)
+    with served.running(application) as url:
+        client = itma.Client(url)
+        thread = threading.Thread(target=lambda: client.explain(id="item-01", target="item-04", methods=["regions"]))
+        thread.start()
+        assert held.begun.wait(30)
+        connection = http.client.HTTPConnection(url.removeprefix("http://"))
+        body = json.dumps({"id": "item-01", "target": "item-05"})
+        connection.request("POST", f"{API}/explain", body, {"Content-Type": "application/json"})
+        reckoning = application.state.service.reckoning
+        until = time.monotonic() + 30
+        while reckoning.under_way < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        connection.close()
+        metrics = application.state.service.metrics
+        while 'status="499"' not in metrics.text().decode() and time.monotonic() < until:
+            time.sleep(0.01)
+        held.go.set()
+        thread.join(30)
+        client.explain(id="item-01", target="item-06", methods=["regions"])
+        assert held.targets == ["item-04", "item-06"]
