@@ -18,6 +18,7 @@ from itma.search.filters import Filter, filter_of, ids_in
 from itma.search.lance import LanceStore
 from itma.search.milvus import MilvusStore
 from itma.search.store import (
+    Effort,
     Items,
     Store,
     embedding_column,
@@ -457,23 +458,49 @@ def test_an_index_finds_k_of_whatever_matches_and_what_came_after_it(items: Item
         assert len(items.nearest(unit(1, 9), 12, where=rare, effort=least)[0]) == min(12, matching_items)
     items.compact(timedelta(days=1))
     state = items.index_state()
-    assert state is not None and state.indexed == 2_001
+    assert state is not None and state.indexed + state.waiting == 2_001
+
+
+def clustered(count: int) -> tuple[np.ndarray, list[str], Any]:
+    """Embeddings around 60 centres, their ids, and the table of both."""
+    random = np.random.Generator(np.random.PCG64(3))
+    noise = 0.3 * random.standard_normal((count, DIM)).astype(np.float32)
+    rows = unit(60, seed=5)[random.integers(0, 60, count)] + noise
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    names = [f"{number:05d}" for number in range(count)]
+    plain = table(names, price=[number % 3 for number in range(count)])
+    return rows, names, plain.set_column(1, "embedding", embedding_column(rows))
+
+
+def test_what_an_effort_finds_is_found_after_changes_and_compacting_too(items: Items) -> None:
+    rows, names, whole = clustered(14_000)
+    items.insert(whole.slice(0, 9_000))
+    items.build_index()
+
+    def recall(effort: Effort, count: int) -> float:
+        found = 0
+        for query in rows[:30]:
+            right = {name for name, _ in slow(query, rows[:count], names[:count], 10)}
+            found += len(right & {name for name, _ in items.nearest(query[None], 10, effort=effort)[0]})
+        return found / 300
+
+    effort = next(one for one in items.efforts() if recall(one, 9_000) > 0.93)
+    items.insert(whole.slice(9_000))
+    items.compact(timedelta(0))
+    state = items.index_state()
+    assert recall(effort, 14_000) > 0.88
+    assert state is not None and (state.indexed, state.waiting) == (14_000, 0)
 
 
 def test_a_condition_costs_no_recall(items: Items) -> None:
-    centres_of = unit(60, seed=5)
-    random = np.random.Generator(np.random.PCG64(3))
-    rows = centres_of[random.integers(0, 60, 9_000)] + 0.3 * random.standard_normal((9_000, DIM)).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    names = [f"{number:04d}" for number in range(9_000)]
-    plain = table(names, price=[number % 3 for number in range(9_000)])
-    items.insert(plain.set_column(1, "embedding", embedding_column(rows.astype(np.float32))))
+    rows, names, whole = clustered(9_000)
+    items.insert(whole)
     items.build_index()
     third = filter_of({"price": 1}, metadata_of(items.schema))
     found = 0
     for query in rows[:20]:
         right = {name for name, _ in slow(query, rows[1::3], names[1::3], 10)}
-        hits = items.nearest(query[None].astype(np.float32), 10, where=third, effort=items.efforts()[2])[0]
+        hits = items.nearest(query[None], 10, where=third, effort=items.efforts()[2])[0]
         found += len(right & {name for name, _ in hits})
     assert found / 200 >= 0.97
 

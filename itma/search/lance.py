@@ -39,6 +39,10 @@ _FEW = 2_000
 """Up to so many items that match a condition all of them are compared."""
 _CANDIDATES = 20
 """Times the square root of how many items match a condition: so many candidates are compared exactly, at most."""
+_WAITING = 4_000
+"""Items newer than the index that are compared one by one; where there are more they go into it."""
+_PARTS = 8
+"""Parts of an index from which on it is made anew."""
 _SAMPLE = 100
 """Items for each partition that decide where the partitions lie."""
 _ID_INDEX_FROM = 20_000
@@ -406,7 +410,7 @@ class LanceItems:
         return [
             {"probes": probes, "refine": refine}
             for probes in (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
-            for refine in (4, 8, 16, 32)
+            for refine in (4, 8, 16, 32, 64)
         ]
 
     def compact(self, keep: timedelta) -> None:
@@ -418,9 +422,27 @@ class LanceItems:
                     if column not in have:
                         self._table.create_scalar_index(column, "BTREE")
             self._table.optimize.compact_files()
-            self._table.optimize.optimize_indices()
+            self._take_up()
             # Who holds the lock knows that files without a version come from writers that died.
             self._table.cleanup_old_versions(older_than=keep, delete_unverified=True)
+
+    def _take_up(self) -> None:
+        """Bring indices to what the table holds.
+
+        The embeddings' own gets the newer items as a part of its own, in the same partitions. The engine's way is to
+        move partitions as it merges, after which an effort finds less than was measured: 0.62 in the place of 1.0.
+        """
+        others = [one.name for one in self._table.describe_indices() if one.field_names != ["embedding"]]
+        if others:
+            self._table.optimize.optimize_indices(index_names=others)
+        own = [one for one in self._table.describe_indices() if one.field_names == ["embedding"]]
+        state = self.index_state()
+        if not own or state is None or state.waiting < _WAITING:
+            return
+        if len(own[0].segments) >= _PARTS:
+            self.build_index()
+        else:
+            self._table.optimize.optimize_indices(index_names=[own[0].name], num_indices_to_merge=0)
 
     @contextmanager
     def _asking(self, where: Filter | None) -> Iterator[None]:

@@ -51,6 +51,8 @@ class WardrobeConfig:
     """Products of a family; each has one picture."""
     queries: int = 4
     """Queries that start at each product."""
+    other_categories: float = 0.06
+    """Share of a family's products that are the same in another category, as far as it has such a one."""
     mistakes: float = 0.04
     """Share of the training sentences with a spelling mistake; the test has none."""
     seed: int = 0
@@ -66,8 +68,9 @@ class WardrobeConfig:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
         if not 3 <= self.members <= 40:
             raise ConfigError(f"members={self.members} must be from 3 to 40")
-        if not 0 <= self.mistakes <= 1:
-            raise ConfigError(f"mistakes={self.mistakes} must be a share from 0 to 1")
+        for name in ("mistakes", "other_categories"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must be a share from 0 to 1")
         if self.seed < 0:
             raise ConfigError(f"seed={self.seed} must not be negative")
 
@@ -84,10 +87,14 @@ SIZES: dict[str, WardrobeConfig] = {
     "tiny": WardrobeConfig(height=32, width=32, train_families=6, test_families=5, shop_families=4, members=5),
     "demo": WardrobeConfig(height=96, width=96, train_families=450, test_families=75, shop_families=125),
     "hour": WardrobeConfig(height=96, width=96, train_families=3000, test_families=150, shop_families=625),
+    "look-alikes": WardrobeConfig(
+        height=96, width=96, train_families=3000, test_families=150, shop_families=625, other_categories=0.3
+    ),
     "shop": WardrobeConfig(height=224, width=224, train_families=8, test_families=8, shop_families=625),
     "full": WardrobeConfig(height=224, width=224, train_families=3000, test_families=300, shop_families=625),
 }
-"""Size by name, from tiny (for tests) to full; `shop` is a catalogue of 5,000 products with next to nothing else."""
+"""Size by name, from tiny (for tests) to full; `look-alikes` is `hour` with more of the same in other categories,
+`shop` is a catalogue of 5,000 products with next to nothing else."""
 
 
 def check_split(split: str) -> str:

@@ -28,8 +28,6 @@ _OTHER_CATEGORIES = {
     "trousers": ("shorts", "skirt"),
     "shorts": ("trousers", "skirt"),
 }
-_CATEGORY_CHANGES = 0.06
-"""Share of a family's products that are of another category."""
 _PLAIN = 0.4
 """Share of products without a pattern."""
 _NO_EXTRA = 0.5
@@ -106,7 +104,7 @@ def _family(dice: Dice, config: WardrobeConfig, split: str, category: str, sprea
     for _ in range(_TRIES * config.members):
         if len(found) == config.members:
             break
-        found.setdefault(chosen(lambda: _varied(dice, split, base)))
+        found.setdefault(chosen(lambda: _varied(dice, split, base, config.other_categories)))
     missing = config.members - len(found)
     return [*found, *([base] * missing)]
 
@@ -126,9 +124,9 @@ def _pattern(dice: Dice) -> str:
     return PATTERNS[0] if dice.random() < _PLAIN else dice.choose(PATTERNS[1:])
 
 
-def _varied(dice: Dice, split: str, base: Product) -> Product:
+def _varied(dice: Dice, split: str, base: Product, other_categories: float) -> Product:
     """A product that differs from `base` in one to three attributes, or in its category."""
-    if dice.random() < _CATEGORY_CHANGES:
+    if dice.random() < other_categories:
         category = dice.choose(_OTHER_CATEGORIES[base.category])
         other = as_category(base, category)
         if other.colour not in colours(split, category):
