@@ -100,14 +100,15 @@ def by_attributes(products: Mapping[str, Product]) -> Search:
     return search
 
 
-def by_model(catalogue: Path, run: Path | None) -> Search:
+def by_model(catalogue: Path, run: Path | None, same: str | None) -> Search:
     import itma
 
     opened = itma.Catalogue.open(catalogue, run)
     known = {one.rsplit("/", 1)[-1].removesuffix(".jpg"): one for one in opened.ids}
 
     def search(reference: str, say: str, _: Mapping[str, str], excluded: Sequence[str]) -> list[str]:
-        hits = opened.search(id=known[reference], text=say, k=TOP, exclude=[known[one] for one in excluded])
+        where = None if same is None else {same: opened.get(known[reference]).fields[same]}
+        hits = opened.search(id=known[reference], text=say, k=TOP, exclude=[known[one] for one in excluded], where=where)
         return [hit.id.rsplit("/", 1)[-1].removesuffix(".jpg") for hit in hits]
 
     return search
@@ -174,13 +175,14 @@ def main() -> None:
     parser.add_argument("--shop", type=Path, required=True, help="the folder shop of a written world")
     parser.add_argument("--catalogue", type=Path, help="made by itma index from the shop's pictures")
     parser.add_argument("--run", type=Path, help="the model, where the catalogue is to be opened with another")
+    parser.add_argument("--same", metavar="COLUMN", help="a condition: the reference's own value, e.g. of category")
     parser.add_argument("--report", type=Path, default=Path("conversations.html"))
     parser.add_argument("--model-free", action="store_true", help="answer from the attributes, to check the script")
     options = parser.parse_args()
     products = read_shop(options.shop)
     if options.catalogue is None and not options.model_free:
         parser.error("give --catalogue, or --model-free")
-    search = by_attributes(products) if options.model_free else by_model(options.catalogue, options.run)
+    search = by_attributes(products) if options.model_free else by_model(options.catalogue, options.run, options.same)
     plays = [played(one, products, search) for one in conversations()]
     print(told(plays))
     wrong = ", ".join(f"{name} {count}" for name, count in lacking(plays, products).most_common())

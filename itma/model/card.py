@@ -28,6 +28,7 @@ TASK, TASK_NAME = "image-feature-extraction", "Image retrieval with text feedbac
 SENTENCES = {
     "shapes": "make red cube blue",
     "css": "make red cube blue",
+    "wardrobe": "the same in red with long sleeves",
     "fashioniq": "is darker and has longer sleeves",
     "fashion200k": "replace red with blue",
     "mitstates": "ripe",
