@@ -108,7 +108,9 @@ def by_model(catalogue: Path, run: Path | None, same: str | None) -> Search:
 
     def search(reference: str, say: str, _: Mapping[str, str], excluded: Sequence[str]) -> list[str]:
         where = None if same is None else {same: opened.get(known[reference]).fields[same]}
-        hits = opened.search(id=known[reference], text=say, k=TOP, exclude=[known[one] for one in excluded], where=where)
+        hits = opened.search(
+            id=known[reference], text=say, k=TOP, exclude=[known[one] for one in excluded], where=where
+        )
         return [hit.id.rsplit("/", 1)[-1].removesuffix(".jpg") for hit in hits]
 
     return search
