@@ -84,9 +84,10 @@ def of_shapes(
 _STEPS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("the same in navy", {"colour": "navy"}),
     ("with long sleeves", {"colour": "navy", "sleeves": "long"}),
-    ("and with dots", {"colour": "navy", "sleeves": "long", "pattern": "dots"}),
+    ("and with a belt", {"colour": "navy", "sleeves": "long", "trim": "belt"}),
 )
-"""A conversation: what is said, and what the answer must have by then. It begins at a short-sleeved red dress."""
+"""A conversation: what is said, and what the answer must have by then. It begins at a short-sleeved red dress, and the
+category is a condition: a model alone does not keep it in a shop that lacks the very thing."""
 _ALONE = "a green checked shirt"
 
 
@@ -113,14 +114,21 @@ def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -
     start = max(products, key=nearness)
 
     def ask(catalogue: Catalogue) -> list[Asked]:
-        asked, reference, seen = [], start, []
+        asked, reference, seen, category = [], start, [], products[start].category
         for number, (text, wanted) in enumerate(_STEPS, 1):
             seen.append(reference)
-            found = catalogue.search(id=reference, text=text, k=SHOWN, exclude=seen)
+            found = catalogue.search(id=reference, text=text, k=SHOWN, exclude=seen, where={"category": category})
             shown = [
                 Shown(_picture(folder, hit.id), hit.score, _right(products, start, hit.id, wanted)) for hit in found
             ]
-            asked.append(Asked(f"Step {number} of a conversation", _picture(folder, reference), text, shown))
+            asked.append(
+                Asked(
+                    f"Step {number} of a conversation, among what is a {category}",
+                    _picture(folder, reference),
+                    text,
+                    shown,
+                )
+            )
             reference = found[0].id
         alone = catalogue.search(text=_ALONE, k=SHOWN)
         wanted = {"category": "shirt", "colour": "green", "pattern": "checks"}

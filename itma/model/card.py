@@ -317,7 +317,7 @@ def _limits(model: Retriever, provenance: Provenance) -> str:
     data, language = _data(provenance), to_plain(model.config.language)
     lines = []
     if data and data["name"] in WORLDS:
-        lines.append("Trained on generated shapes: answers on photographs are poor.")
+        lines.append(f"Trained on generated pictures ({data['name']}): answers on photographs are poor.")
     elif data and data["name"] == "css":
         lines.append("Trained on drawn scenes of simple solids: answers on photographs are poor.")
     elif data:
