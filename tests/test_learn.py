@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,15 @@ def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(
     assert steps[0] == steps[1]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as Python has it: whoever was started in the background of a shell ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_control_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     def press(retriever: Retriever) -> Seen:
         os.kill(os.getpid(), signal.SIGINT)
