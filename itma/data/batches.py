@@ -84,11 +84,7 @@ class Plan:
         if self._together == 1 and self._families is None:
             return order
         order = order[np.argsort(self._references[order], kind="stable")]
-        grouped = self._references[order]
-        first = np.searchsorted(grouped, grouped)  # where each row's reference begins
-        piece = (np.arange(len(order)) - first) // self._together
-        starts = np.flatnonzero(np.r_[True, (np.diff(grouped) != 0) | (np.diff(piece) != 0)])
-        pieces = np.split(order, starts[1:])
+        pieces = _split(order, self._references[order], self._together)
         pieces = [pieces[index] for index in random.permutation(len(pieces))]
         if self._families is not None:
             pieces = self._bundled(pieces, self._families, random)
@@ -98,11 +94,15 @@ class Plan:
         """Pieces of one family put side by side, a few at a time; the bundles in random order."""
         family = families[[piece[0] for piece in pieces]]
         order = np.argsort(family, kind="stable")
-        grouped = family[order]
-        place = np.arange(len(order)) - np.searchsorted(grouped, grouped)
-        starts = np.flatnonzero(np.r_[True, (np.diff(grouped) != 0) | (np.diff(place // self._pieces) != 0)])
-        bundles = np.split(order, starts[1:])
+        bundles = _split(order, family[order], self._pieces)
         return [pieces[index] for number in random.permutation(len(bundles)) for index in bundles[number]]
+
+
+def _split(order: np.ndarray, grouped: np.ndarray, most: int) -> list[np.ndarray]:
+    """`order` cut where its group, ascending, changes, and after every `most` of one group."""
+    place = np.arange(len(order)) - np.searchsorted(grouped, grouped)  # within its group
+    starts = np.flatnonzero(np.r_[True, (np.diff(grouped) != 0) | (np.diff(place // most) != 0)])
+    return np.split(order, starts[1:])
 
 
 def families(references: np.ndarray, targets: np.ndarray) -> np.ndarray:
