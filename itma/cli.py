@@ -443,6 +443,9 @@ def index(
 @click.option("--image", type=click.Path(path_type=Path), help="The reference picture.")
 @click.option("--id", help="An item of the catalogue as the reference.")
 @click.option("--text", help='The feedback, e.g. "make red cube blue".')
+@click.option(
+    "--earlier", multiple=True, metavar="TEXT", help="What was said before and still counts, first to last; repeatable."
+)
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many answers.")
 @where
 @click.option("--exclude", multiple=True, metavar="ID", help="Leave this item out; repeatable.")
@@ -459,6 +462,7 @@ def search(
     image: Path | None,
     id: str | None,
     text: str | None,
+    earlier: tuple[str, ...],
     k: int,
     where: Any,
     exclude: tuple[str, ...],
@@ -474,6 +478,7 @@ def search(
     \b
     itma search catalogue/ --image a.jpg --text "make red cube blue" -k 5
     itma search catalogue/ --id sku-17 --text "with long sleeves" --where "price < 50" --fields colour,price
+    itma search catalogue/ --id sku-23 --earlier "with long sleeves" --text "and now in navy"
     itma search catalogue/ --text "red dress" --where '{"size": ["S", "M"]}' --distinct product
     """
     from itma import stages
@@ -483,6 +488,7 @@ def search(
         image=image,
         id=id,
         text=text,
+        earlier=earlier,
         k=k,
         where=where,
         exclude=exclude,

@@ -555,6 +555,7 @@ def search(
     exclude: Sequence[str] = (),
     fields: Sequence[str] = (),
     distinct: str | float | None = None,
+    earlier: Sequence[str] = (),
     version: int | None = None,
     run: str | Path | None = None,
     runtime: str | None = None,
@@ -568,7 +569,7 @@ def search(
         id: an item as the reference.
         text: the feedback.
         k: how many.
-        where, exclude, fields, distinct: see `Catalogue.search`.
+        where, exclude, fields, distinct, earlier: see `Catalogue.search`.
         version: an earlier state of the catalogue; absent: the newest.
         run: where the run that made the catalogue is now; absent: where it was then.
         runtime: what computes the query's embedding; absent: what computed the catalogue's.
@@ -580,7 +581,15 @@ def search(
     place = device_for(runtime or "torch", device)
     opened = Catalogue.open(catalogue, run, version=version, runtime=runtime, device=place)
     return opened.search(
-        image=image, id=id, text=text, k=k, where=where, exclude=exclude, fields=fields, distinct=distinct
+        image=image,
+        id=id,
+        text=text,
+        k=k,
+        where=where,
+        exclude=exclude,
+        fields=fields,
+        distinct=distinct,
+        earlier=earlier,
     )
 
 

@@ -170,7 +170,7 @@ def _wardrobe(config: DataConfig, split: str, progress: bool) -> Split:
     if config.root is not None:
         written = wardrobe.read_config(config.root)
         part, pictures = wardrobe.read(config.root, split)
-        triplets, seed = wardrobe.table(part, pictures, written.mistakes), written.seed
+        triplets, seed = wardrobe.table(part, pictures, written), written.seed
     else:
         world = wardrobe.World(wardrobe_config(config))
         part, triplets, seed = world.split(split), world.triplets(split, progress=progress), config.seed

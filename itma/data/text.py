@@ -15,6 +15,8 @@ from itma.files import write_text
 log = logging.getLogger(__name__)
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
+EARLIER = " then "
+"""Stands between what was said earlier in a conversation and what is said now."""
 MAX_WORDS = 64
 """Longer sentences are cut after this many words; FashionIQ's longest pair of captions has fewer than 50."""
 

@@ -33,6 +33,10 @@ class TrainConfig:
     reference_negatives: bool = False
     """Whether the references of a batch are compared with too, in classification: an answer that ignores the feedback
     then costs."""
+    graded: float = 0.0
+    """Weight of a second loss, for data that say what is true of a picture (the wardrobe's products): of all that is
+    not the answer, what has more in common with it is to come first. An answer is then a near one where the very
+    thing is not there. 0 switches it off."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 4e-3
     trunk_rate: float = 1.0
@@ -88,7 +92,7 @@ class TrainConfig:
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must be at least 1")
-        for name in ("warmup", "clip", "augment", "noise", "weight_decay", "seed"):
+        for name in ("warmup", "clip", "augment", "noise", "weight_decay", "graded", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must not be negative")
         if self.start_scale <= 0:
@@ -103,6 +107,8 @@ class TrainConfig:
             raise ConfigError(
                 f"train.reference_negatives goes with train.loss=classification; the loss is {self.loss!r}"
             )
+        if self.graded and self.loss != "classification":
+            raise ConfigError(f"train.graded goes with train.loss=classification; the loss is {self.loss!r}")
         if not 0 <= self.crop <= 1:
             raise ConfigError(f"train.crop={self.crop} must be a share of the area, from 0 (off) to 1")
         if not 0 <= self.hold_out < 1:

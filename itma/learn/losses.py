@@ -38,6 +38,48 @@ def batch_classification(
     return losses.mean()
 
 
+def graded_rest(
+    logits: torch.Tensor, labels: torch.Tensor, *, wanted: torch.Tensor, references: torch.Tensor, others: torch.Tensor
+) -> torch.Tensor:
+    """How well the pictures that are not the answer are ordered: those that have more of what it has come first.
+
+    Each query's scores of these pictures are compared by cross-entropy with a distribution in which an aspect that a
+    picture has not in common with the target divides its share by e (`ListNet`, Cao et al. 2007); by e³ where the
+    feedback changed that aspect, and for the first aspect, which says what kind of thing it is.
+
+    Args:
+        logits: (N, M); entry (i, j) is query i against picture j.
+        labels: (N + M,) int64: those of the N targets, then those of the M pictures.
+        wanted: (N, A) int64, the targets' aspects.
+        references: (N, A) int64, the references' aspects; what differs from them is what the feedback changed.
+        others: (M, A) int64, the pictures' aspects.
+
+    Returns:
+        The mean over the rows of the Kullback-Leibler divergence, a scalar; 0 where no row has a picture to order.
+
+    >>> aspects = torch.tensor([[1, 2], [1, 3], [4, 5]])
+    >>> logits, labels = torch.tensor([[9.0, 3.0, -1.0]]), torch.tensor([7, 7, 8, 9])
+    >>> round(graded_rest(logits, labels, wanted=aspects[:1], references=aspects[:1], others=aspects).item(), 3)
+    0.017
+    """
+    N = len(logits)
+    weights_NA = torch.where(wanted != references, _CHANGED, 1.0)
+    weights_NA[:, 0] = _CHANGED
+    distances_NM = ((wanted[:, None, :] != others[None, :, :]) * weights_NA[:, None, :]).sum(2)
+    same_NM = labels[:N, None] == labels[None, N:]
+    asked_N = ~same_NM.all(1)
+    if not asked_N.any():
+        return logits.sum() * 0
+    lowest = torch.finfo(logits.dtype).min / 2
+    shares = (-distances_NM).masked_fill(same_NM, lowest)[asked_N].log_softmax(1)
+    scores = logits.masked_fill(same_NM, lowest)[asked_N].log_softmax(1)
+    return F.kl_div(scores, shares, reduction="batchmean", log_target=True)
+
+
+_CHANGED = 3.0
+"""Weight of an aspect that has to be right, where others weigh 1."""
+
+
 def soft_triplet(queries: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """TIRG's soft triplet loss: mean of log(1 + exp(d(a, p) − d(a, n))) with squared distances.
 

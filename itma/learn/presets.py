@@ -69,24 +69,29 @@ PRESETS: dict[str, Preset] = {
     ),
     "wardrobe": Preset(
         "the wardrobe world: pictures of 96×96, some minutes of training on two CPU cores",
-        RetrieverConfig(preprocess=Preprocess(height=96, width=96)),
+        RetrieverConfig(language=LanguageConfig(earlier=True), preprocess=Preprocess(height=96, width=96)),
         TrainConfig(steps=700, learning_rate=3e-3, evaluate_every=100),
         "demo",
     ),
     "wardrobe-hour": Preset(
         "the wardrobe world, more products, about an hour of training on two CPU cores",
-        RetrieverConfig(trunk=TrunkConfig(levels=(3, 4)), preprocess=Preprocess(height=96, width=96)),
+        RetrieverConfig(
+            trunk=TrunkConfig(levels=(3, 4)),
+            language=LanguageConfig(earlier=True),
+            preprocess=Preprocess(height=96, width=96),
+        ),
         TrainConfig(
-            steps=8_000,
+            steps=9_000,
             learning_rate=2e-3,
             evaluate_every=1_000,
             log_every=20,
             warmup=200,
             start_scale=8.0,
+            graded=0.5,
             flip=True,
             crop=0.85,
         ),
-        "hour",
+        "look-alikes",
     ),
     "photos": Preset(
         "photographs of one's own: ResNet-18, stages 3 and 4; give pretrained weights with model.trunk.weights",

@@ -23,7 +23,7 @@ from itma.data.triplets import Triplets
 from itma.errors import ConfigError, TrainingError, UnknownNameError
 from itma.learn.config import TrainConfig
 from itma.learn.distributed import Processes, gathered, processes, share_batch_norms
-from itma.learn.losses import batch_classification, soft_triplet
+from itma.learn.losses import batch_classification, graded_rest, soft_triplet
 from itma.learn.run import METRICS, Progress, forget_metrics_after, load_checkpoint, read_metrics, save_checkpoint
 from itma.model.retriever import PARTS, Retriever
 from itma.progress import bar
@@ -82,6 +82,10 @@ def train(
     folder = Path(folder)
     with processes(model.device) as ours, _polite_stop() as asked_to_stop:
         model.freeze(config.frozen)
+        if config.graded and not triplets.aspects:
+            raise ConfigError(
+                f"train.graded={config.graded}: {triplets.name} does not say what is true of its pictures; leave it 0"
+            )
         optimizer = make_optimizer(model, config)
         now = load_checkpoint(folder, model, optimizer) if resume else Progress(0, None, None)
         network = _distributed(model, ours)
@@ -164,7 +168,8 @@ def batch_loss(
 
     Args:
         network: `model`, or `model` inside `DistributedDataParallel`.
-        labels: (2, rows of all processes) int64, the labels of each row's target and of its reference.
+        labels: (2, rows of all processes, 1 + aspects) int64, the labels of each row's target and of its reference,
+            and what is true of them where the loss looks at that.
     """
     device = model.device
     pixels = model.preprocess.normalise(batch.pixels.to(device))
@@ -180,12 +185,20 @@ def batch_loss(
     if ours.count > 1:
         queries = gathered(queries)
         pictures = torch.cat([gathered(part) for part in pictures.split(len(batch.targets))])
-    labels, reference_labels = labels.to(device)
+    (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0].to(device), labels[..., 1:].to(device)
     logits = model.logits(queries, pictures)
     targets, right = pictures[: len(labels)], logits[:, : len(labels)].argmax(1)
     if config.loss == "classification":
         others = reference_labels if config.reference_negatives else None
         loss = batch_classification(logits, labels, others=others, drop_worst=config.drop_worst)
+        if config.graded:
+            loss = loss + config.graded * graded_rest(
+                logits[:, : len(labels)],
+                torch.cat([labels, labels]),
+                wanted=aspects,
+                references=reference_aspects,
+                others=aspects,
+            )
     else:
         loss = soft_triplet(model.scale * queries, model.scale * targets, labels)
     return loss, (labels[right] == labels).float().mean().item()
@@ -233,6 +246,8 @@ def _batches(
     if size % ours.count:
         raise ConfigError(f"train.batch / train.accumulate = {size} must split evenly over {ours.count} processes")
     share = size // ours.count
+    known = [triplets.labels, *(triplets.aspects.values() if config.graded else ())]
+    truths = torch.from_numpy(np.stack(known, axis=1).astype(np.int64))
 
     def load(step: int) -> tuple[list[Batch], list[torch.Tensor]]:
         rows = plan.rows(step)
@@ -247,7 +262,7 @@ def _batches(
             pixels = varied(pixels, seed=seed, step=step, crop=config.crop, flip=config.flip, noise=config.noise)
             batches.append(Batch(pixels, mine.references, mine.targets, mine.feedback))
             part = samples.part(first, first + size)
-            labels.append(torch.from_numpy(triplets.labels[np.stack([part.targets, part.references])]))
+            labels.append(truths[np.stack([part.targets, part.references])])
         return batches, labels
 
     def each() -> Iterator[tuple[int, list[Batch], list[torch.Tensor]]]:

@@ -37,6 +37,11 @@ class Embedder(ABC):
     def reads_words(self) -> bool:
         """Whether a query's embedding depends on the feedback."""
 
+    @property
+    def reads_earlier(self) -> bool:
+        """Whether training spoke in conversations, see `itma.model.language.LanguageConfig.earlier`."""
+        return False
+
     @abstractmethod
     def fingerprint(self) -> str:
         """sha256 over all that decides an answer: models that answer alike share it."""

@@ -43,6 +43,8 @@ class LanguageConfig:
     """Whether a pretrained network's own marks, such as [CLS] and [SEP], stand around the sentence."""
     unknown: Literal["skip", "keep"] = "skip"
     """Words that training never saw are left out, or all read as one unknown word (as published)."""
+    earlier: bool = False
+    """Whether the training spoke in conversations: what was said earlier then stands before what is said now."""
     max_words: int = MAX_WORDS
     """Longer sentences are cut after so many tokens."""
 

@@ -133,6 +133,11 @@ class Retriever(Embedder, nn.Module):
         return self.language is not None
 
     @property
+    def reads_earlier(self) -> bool:
+        """Whether training spoke in conversations."""
+        return self.reads_words and self.config.language.earlier
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are; pixels and sentences are brought there."""
         return self.scale.device
@@ -247,7 +252,9 @@ class Retriever(Embedder, nn.Module):
     def fingerprint(self) -> str:
         """sha256 over weights, shape, preprocessing and words: models that answer alike share it."""
         digest = hashlib.sha256()
-        digest.update(json.dumps([FORMAT, self._shape()], sort_keys=True, default=str).encode())
+        shape = self._shape()
+        shape["model"]["language"].pop("earlier")  # what it was taught is in its weights
+        digest.update(json.dumps([FORMAT, shape], sort_keys=True, default=str).encode())
         digest.update(self.tokenizer.to_json().encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())

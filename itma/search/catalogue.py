@@ -371,6 +371,7 @@ class Catalogue:
         distinct: str | float | None = None,
         unlike: Sequence[str] = (),
         emphasis: float = 0.0,
+        earlier: Sequence[str] = (),
     ) -> list[Hit]:
         """The k items that fit a reference, a feedback, or both; best first.
 
@@ -390,6 +391,9 @@ class Catalogue:
                 each other than that.
             unlike: ids of items that the hits are to be less like; none of them is a hit.
             emphasis: from −1, the reference alone, over 0, as the model joins the two, to 1, the feedback alone.
+            earlier: what was said before in a conversation, first to last, if that is still to count now that one of
+                its hits is the reference. A model reads it well that was trained on conversations, see
+                `itma.model.language.LanguageConfig.earlier`.
 
         Returns:
             At most k hits; fewer where fewer match. Equal scores stand in the order of ids.
@@ -415,6 +419,7 @@ class Catalogue:
             distinct=distinct,
             unlike=unlike,
             emphasis=emphasis,
+            earlier=earlier,
         )
         (answer,) = self.answer([question])
         if isinstance(answer, ItmaError):

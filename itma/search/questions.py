@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from itma.data.images import Source
+from itma.data.text import EARLIER
 from itma.errors import ConfigError, DataError, FeedbackError, ItmaError
 from itma.model.embedder import Embedder
 from itma.search.asking import readable
@@ -43,6 +44,8 @@ class Question:
     """Ids of items that the hits are to be less like; none of them is a hit."""
     emphasis: float = 0.0
     """From −1, the reference alone, over 0, as the model joins the two, to 1, the feedback alone."""
+    earlier: Sequence[str] = ()
+    """What was said earlier in a conversation and still counts, first to last."""
 
     def check(self) -> None:
         """Refuse what cannot be.
@@ -63,7 +66,13 @@ class Question:
     @property
     def said(self) -> bool:
         """Whether there is a sentence."""
-        return bool((self.text or "").strip())
+        return bool((self.sentence or "").strip())
+
+    @property
+    def sentence(self) -> str | None:
+        """All that counts of what was said."""
+        said = [one for one in (*self.earlier, self.text or "") if one.strip()]
+        return EARLIER.join(said) if self.earlier else self.text
 
 
 @dataclass(eq=False)
@@ -87,7 +96,7 @@ class Needed:
         """
         if maps is None and not question.said:
             raise DataError("a query needs a reference picture, a feedback sentence, or both; both are empty")
-        return cls(question, maps, readable(model, question.text, alone=maps is None))
+        return cls(question, maps, readable(model, question.sentence, alone=maps is None))
 
     def parts(self, model: Embedder) -> list[tuple[float, list[torch.Tensor] | None, str | None]]:
         """(weight, maps, sentence) of each query that the model is to embed."""

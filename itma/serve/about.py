@@ -49,6 +49,7 @@ async def catalogue(service: ServiceOf) -> Response:
             "picture": model is not None,
             "text": model is not None and model.reads_words,
             "emphasis": model is not None and model.reads_words,
+            "earlier": model is not None and model.reads_earlier,
             "unlike": True,
             "explain": service.explaining is not None,
             "write": service.changer is not None,

@@ -124,6 +124,7 @@ class Client:
         distinct: str | float | None = None,
         unlike: Sequence[str] = (),
         emphasis: float = 0.0,
+        earlier: Sequence[str] = (),
     ) -> list[Hit]:
         """The k items that fit a reference, a feedback, or both; see `Catalogue.search`.
 
@@ -138,7 +139,7 @@ class Client:
             raise DataError("a query has one reference: give an image, an id, a url, or an embedding")
         asked: dict[str, Any] = {"text": text, "k": k, "exclude": list(exclude), "fields": list(fields)}
         asked |= {"where": None if where is None else dict(where), "distinct": distinct}
-        asked |= {"unlike": list(unlike), "emphasis": emphasis}
+        asked |= {"unlike": list(unlike), "emphasis": emphasis, "earlier": list(earlier)}
         if image is not None:
             parts = [("query", None, json.dumps(asked, default=str).encode()), ("picture", "picture", _bytes_of(image))]
             found = self._multipart("POST", "search/upload", parts)

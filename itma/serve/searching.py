@@ -112,6 +112,7 @@ async def _answered(request: Request, service: Service, asked: Asked, data: byte
         distinct=asked.distinct,
         unlike=asked.unlike,
         emphasis=asked.emphasis,
+        earlier=asked.earlier,
     )
     if data is not None:
         if service.preprocess is None:

@@ -33,6 +33,8 @@ TEXT = 1_000
 WORDS = 60
 """Words of a sentence that is explained: each is left out once."""
 MANY = 100
+EARLIER = 20
+"""Sentences that were said before."""
 
 
 class Asked(BaseModel):
@@ -42,6 +44,9 @@ class Asked(BaseModel):
 
     text: Annotated[str, AfterValidator(_said)] | None = Field(
         None, max_length=TEXT, description="The feedback: what should be different."
+    )
+    earlier: list[Annotated[str, StringConstraints(max_length=TEXT), AfterValidator(_said)]] = Field(
+        [], max_length=EARLIER, description="What was said before in a conversation and still counts, first to last."
     )
     k: int = Field(24, ge=1, description="How many hits.")
     where: Where | None = Field(
@@ -149,7 +154,7 @@ class About(BaseModel):
     columns: dict[str, str]
     facets: list[FacetShape]
     suggestions: list[str]
-    can: dict[str, bool] = Field(description="What this server does: text, picture, emphasis, explain, write, url.")
+    can: dict[str, bool] = Field(description="What this server does: text, picture, emphasis, earlier, explain …")
     limits: dict[str, int]
 
 

@@ -91,6 +91,7 @@ def export(
             fingerprint=fingerprint,
             source=fingerprint,
             reads_words=model.reads_words,
+            reads_earlier=model.reads_earlier,
             reading=Reading(words.max_words, words.keep_unknown, words.special_tokens),
             preprocess=model.preprocess,
             graphs=tuple(graphs),

@@ -58,6 +58,7 @@ class Description:
     """Largest difference between torch's embeddings and those of the float32 graphs, of any feature."""
     made_with: dict[str, str]
     """Versions of itma, torch and onnx."""
+    reads_earlier: bool = False
     made_from: dict[str, str] = field(default_factory=dict)
     """Sums of the checkpoint's files, by name; empty where the model was in memory."""
 

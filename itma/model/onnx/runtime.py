@@ -58,6 +58,11 @@ class OnnxRetriever(Embedder):
         return self.description.reads_words
 
     @property
+    def reads_earlier(self) -> bool:
+        """Whether training spoke in conversations."""
+        return self.description.reads_earlier
+
+    @property
     def weights(self) -> str | None:
         """sha256 of the weights file that the answers are those of; int8 graphs answer otherwise, and have none."""
         return self.description.made_from.get(WEIGHTS) if self.description.precision == "float32" else None

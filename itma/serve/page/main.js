@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { blank, card, keyboard } from "./cards.js";
 import { $, ICONS, count, icon, make } from "./dom.js";
 import * as filters from "./filters.js";
-import { asks, current, fromHash, nothing, step, toHash } from "./state.js";
+import { EARLIER, asks, current, fromHash, nothing, step, toHash } from "./state.js";
 import * as uploads from "./uploads.js";
 import * as why from "./why.js";
 
@@ -33,8 +33,12 @@ function changed(change) {
   return { ...state, steps };
 }
 
+// A hit that is searched on from was found by what was said, which still counts: only what is new has to be said.
 function use(item) {
-  const steps = [...state.steps.slice(0, state.at + 1), step({ id: item.id })];
+  const before = current(state);
+  const next = step({ id: item.id });
+  if (catalogue?.can.earlier && before?.text.trim()) next.earlier = [...before.earlier, before.text].slice(-EARLIER);
+  const steps = [...state.steps.slice(0, state.at + 1), next];
   go({ ...state, steps, at: steps.length - 1 });
   scrollTo({ top: 0 });
   $("text").focus({ preventScroll: true });
@@ -76,7 +80,7 @@ function say(text) {
   else if (one.text && !bare) {
     // another sentence for the same picture is a step of its own, so that the one before can be returned to
     const reference = one.id === undefined ? { upload: one.upload } : { id: one.id };
-    const steps = [...state.steps.slice(0, state.at + 1), step(reference, text)];
+    const steps = [...state.steps.slice(0, state.at + 1), { ...step(reference, text), earlier: one.earlier }];
     go({ ...state, steps, at: steps.length - 1 });
   } else go(changed({ text, emphasis: 0 }));
 }
@@ -129,6 +133,7 @@ async function answer(signal, k) {
   if (!asks(one)) return { ...(await api.browse({ where: state.where, limit: PAGE, after: null }, signal)) };
   const asked = { k, where: state.where, fields: ["*"] };
   if (one.text.trim()) asked.text = one.text;
+  if (one.text.trim() && one.earlier.length) asked.earlier = one.earlier;
   if (one.emphasis) asked.emphasis = one.emphasis;
   if (one.unlike.length) asked.unlike = one.unlike;
   if (one.id !== undefined) asked.id = one.id;
@@ -322,6 +327,10 @@ function spoken() {
 function drawChips(one) {
   const chips = filters.words(state.where).map(([column, text]) =>
     make("li", {}, make("button", { type: "button", "aria-label": `Take away the filter ${text}`, onclick: () => narrow(column, undefined) }, text)));
+  for (const [place, said] of (one?.earlier ?? []).entries()) {
+    const drop = () => go(changed({ earlier: one.earlier.filter((_, other) => other !== place) }), { keep: true });
+    chips.push(make("li", {}, make("button", { type: "button", class: "said", "aria-label": `Forget what was said: ${said}`, onclick: drop }, `“${said}”`)));
+  }
   for (const id of one?.unlike ?? []) {
     const image = make("img", { alt: "", src: api.thumbnail(id, 96) });
     const drop = () => go(changed({ unlike: one.unlike.filter((other) => other !== id) }), { keep: true });

@@ -1,11 +1,13 @@
 // What is asked, as one value that stands in the address: it can be shared, and the back button leads through it.
 //
-// { steps: [{ id | upload | neither, text, emphasis, unlike: [ids] }], at, where }
+// { steps: [{ id | upload | neither, text, earlier: [sentences], emphasis, unlike: [ids] }], at, where }
 // Of a picture that was sent along, the address holds a name only; the picture itself stays in this browser.
+
+export const EARLIER = 20; // sentences that are remembered
 
 export const nothing = () => ({ steps: [], at: -1, where: {} });
 
-export const step = (reference = {}, text = "") => ({ ...reference, text, emphasis: 0, unlike: [] });
+export const step = (reference = {}, text = "") => ({ ...reference, text, earlier: [], emphasis: 0, unlike: [] });
 
 export const current = (state) => state.steps[state.at];
 
@@ -19,6 +21,7 @@ export function toHash(state) {
       if (one.id !== undefined) kept.id = one.id;
       if (one.upload) kept.upload = one.upload;
       if (one.text) kept.text = one.text;
+      if (one.earlier.length) kept.earlier = one.earlier;
       if (one.emphasis) kept.emphasis = one.emphasis;
       if (one.unlike.length) kept.unlike = one.unlike;
       return kept;
@@ -44,6 +47,7 @@ export function fromHash(hash) {
     const kept = step({}, typeof one.text === "string" ? one.text.slice(0, 1000) : "");
     if (typeof one.id === "string" && one.id) kept.id = one.id;
     else if (typeof one.upload === "string" && /^[0-9a-f]{8,64}$/.test(one.upload)) kept.upload = one.upload;
+    if (Array.isArray(one.earlier)) kept.earlier = one.earlier.filter((said) => typeof said === "string" && said.trim()).map((said) => said.slice(0, 1000)).slice(-EARLIER);
     if (typeof one.emphasis === "number" && Math.abs(one.emphasis) <= 1) kept.emphasis = one.emphasis;
     if (Array.isArray(one.unlike)) kept.unlike = one.unlike.filter((id) => typeof id === "string").slice(0, 50);
     state.steps.push(kept);

@@ -41,7 +41,7 @@ async function begin(item, step) {
 async function ask(more) {
   const { item, step, signal } = asked;
   const question = { target: item.id, ...more };
-  if (step.text.trim()) question.text = step.text;
+  if (step.text.trim()) question.text = [...step.earlier, step.text].join(" then ");
   if (step.id !== undefined) question.id = step.id;
   if (step.upload) {
     const picture = await uploads.find(step.upload);

@@ -55,6 +55,8 @@ class WardrobeConfig:
     """Share of a family's products that are the same in another category, as far as it has such a one."""
     mistakes: float = 0.04
     """Share of the training sentences with a spelling mistake; the test has none."""
+    conversations: float = 0.25
+    """Share of the training samples in which something was said before, see `EARLIER`."""
     seed: int = 0
     """Decides products, sentences and pictures."""
 
@@ -68,7 +70,7 @@ class WardrobeConfig:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
         if not 3 <= self.members <= 40:
             raise ConfigError(f"members={self.members} must be from 3 to 40")
-        for name in ("mistakes", "other_categories"):
+        for name in ("mistakes", "other_categories", "conversations"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be a share from 0 to 1")
         if self.seed < 0:

@@ -71,6 +71,10 @@ _NOTHING_KEPT = "style"
 _KEPT = ("colour", "pattern", "sleeves", "length", "neckline", "fit")
 _VAGUE = 0.18
 """How often a caption ends with an impression."""
+_LITTLE = {
+    "a", "an", "the", "it", "this", "these", "is", "are", "has", "have", "of", "one", "ones", "that", "i", "to", "me",
+    "you", "do", "could", "can", "please", "same", "on", "in", "and",
+}  # fmt: skip
 _PLURAL = {"trousers", "shorts"}
 _MAKES = re.compile(r"\b(have|get|want|need|see|make) it\b")
 
@@ -136,6 +140,17 @@ def mistaken(sentence: str, dice: Dice) -> str:
         word = word[:place] + word[place] + word[place:]
     words[index] = word
     return " ".join(words)
+
+
+def hurried(sentence: str, dice: Dice) -> str:
+    """A sentence as somebody types it who is in a hurry: many of its little words are missing.
+
+    >>> hurried("make it a dress with a v neck", Dice("b"))
+    'make dress with v neck'
+    """
+    words = sentence.split(" ")
+    kept = [word for word in words if word.strip(",?") not in _LITTLE or dice.random() < 0.4]
+    return " ".join(kept or words)
 
 
 def kind(one: Product, other: Product) -> str:

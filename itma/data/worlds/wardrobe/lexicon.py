@@ -60,25 +60,40 @@ NAMES: dict[str, tuple[str, ...]] = {
 
 _COLOUR = _ways(
     "is {new}, is {new} in colour, comes in {new}, has a {new} colour, is {new} instead of {old}, is in {new}, is "
-    "{new} and not {old}, is more {new}, is more {new} than {old} | is not {old} but {new}, has {new} as the "
+    "{new} and not {old}, is more {new}, is more {new} than {old}, is a {new} one, has {new} in the place of {old}, "
+    "is {new} where this one is "
+    "{old}, has no {old} but {new} | is not {old} but {new}, has {new} as the "
     "colour, is {new} rather than {old}",
-    "in {new}, in the colour {new}, in {new} instead of {old}, but {new}, not {old} but {new} | in {new} rather "
+    "in {new}, in the colour {new}, in {new} instead of {old}, but {new}, not {old} but {new}, {new}, {new} not {old}, "
+    "in {new} and no {old}, without the {old} and in {new}, from {old} to {new} | in {new} rather "
     "than {old}, in {new} and not in {old}",
-    "make it {new}, change the colour to {new}, turn it {new}, I want it {new} not {old}, I'd rather have {new} | "
+    "make it {new}, change the colour to {new}, turn it {new}, I want it {new} not {old}, I'd rather have {new}, "
+    "change the {old} to {new}, turn the {old} into {new}, take {new} instead of {old}, I'd rather have {new} than "
+    "{old}, "
+    "change from {old} to {new} | "
     "change it to {new}, turn the colour from {old} to {new}",
 )
 _CATEGORY = _ways(
-    "is a {new}, is a {new} instead of a {old}, is not a {old} but a {new} | is a {new} rather than a {old}",
-    "as a {new}, but as a {new}, as a {new} instead of a {old} | not as a {old} but as a {new}",
-    "make it a {new}, turn it into a {new}, I want a {new} instead | change it into a {new}",
+    "is a {new}, is a {new} instead of a {old}, is not a {old} but a {new}, "
+    "is a {new} and not a {old}, is a {new} in the place of a {old}, is more of a {new} than a {old} | is a {new} "
+    "rather than a {old}",
+    "as a {new}, but as a {new}, as a {new} instead of a {old}, as a {new} and "
+    "not as a {old}, as a {new} not a {old}, in a {new} | not as a {old} but as a {new}",
+    "make it a {new}, turn it into a {new}, I want a {new} instead, change the {old} to a {new}, turn the {old} into a "
+    "{new}, I'd rather have a {new}, I'd rather have a {new} than a {old}, I want a {new} and not a {old} | change it "
+    "into a {new}",
 )
 _VALUES: dict[tuple[str, str], dict[str, Phrases]] = {
     ("pattern", "plain"): _ways(
         "is plain, has no pattern, is one solid colour, is in just one colour, doesn't have a pattern, is plain "
-        "without {oldpattern} | has just one colour and no pattern, is not {oldadjective} but plain",
-        "without a pattern, in a plain colour, in one solid colour, without {oldpattern}, plain | in just one "
+        "without {oldpattern}, has no {oldpattern}, is plain and not {oldadjective} | has just one colour and no "
+        "pattern, is not {oldadjective} but plain",
+        "without a pattern, in a plain colour, in one solid colour, without {oldpattern}, plain, without the "
+        "{oldpattern}, "
+        "plain and not {oldadjective} | in just one "
         "colour, with no pattern on it",
-        "make it plain, take the pattern off, take the {oldpattern} away | leave the {oldpattern} off, take away "
+        "make it plain, take the pattern off, take the {oldpattern} away, I don't want {oldpattern}, leave out the "
+        "{oldpattern}, I'd rather have it plain | leave the {oldpattern} off, take away "
         "the pattern",
     ),
     ("pattern", "horizontal stripes"): _ways(
@@ -191,14 +206,20 @@ _VALUES: dict[tuple[str, str], dict[str, Phrases]] = {
         "make it full-length, give it full-length legs | change it to full-length, make it reach the ankle",
     ),
     ("length", "+"): _ways(
-        "is longer, is a bit longer, has more length, is longer in length | comes longer, has a longer cut",
-        "in longer, a bit longer, but longer, in a longer cut | in a longer length, with more length",
-        "make it longer, longer, make it a bit longer | give it a longer cut, add length to it",
+        "is longer, is a bit longer, has more length, is longer in length, is a little longer, is not so short, is "
+        "less short, is much longer | comes longer, has a longer cut",
+        "in longer, a bit longer, but longer, in a longer cut, a little longer, not so short, much longer | in a "
+        "longer length, with more length",
+        "make it longer, longer, make it a bit longer, make it a little longer, make it less short, make it much "
+        "longer | give it a longer cut, add length to it",
     ),
     ("length", "-"): _ways(
-        "is shorter, is a bit shorter, has less length, is shorter in length | comes shorter, has a shorter cut",
-        "in shorter, a bit shorter, but shorter, in a shorter cut | in a shorter length, with less length",
-        "make it shorter, shorter, make it a bit shorter | give it a shorter cut, take some length off",
+        "is shorter, is a bit shorter, has less length, is shorter in length, is a little shorter, is not so long, is "
+        "less long, is much shorter | comes shorter, has a shorter cut",
+        "in shorter, a bit shorter, but shorter, in a shorter cut, a little shorter, not so long, much shorter | in a "
+        "shorter length, with less length",
+        "make it shorter, shorter, make it a bit shorter, make it a little shorter, make it less long, make it much "
+        "shorter | give it a shorter cut, take some length off",
     ),
     ("neckline", "round"): _ways(
         "has a round neck, has a crew neck, has a round neckline, is crew necked | comes with a round neck, has a "
@@ -264,22 +285,31 @@ _VALUES: dict[tuple[str, str], dict[str, Phrases]] = {
         "make it loose, make it wide, give it a loose fit | change the fit to loose, give it a wide cut",
     ),
     ("fit", "+"): _ways(
-        "is looser, is wider, has a looser fit, is less tight, is roomier | comes wider, has a wider cut",
-        "in looser, a bit wider, but looser, with a looser fit, less tight | in a wider cut, with more room",
-        "make it looser, make it wider, wider, give it more room | give it a wider cut, make the fit looser",
+        "is looser, is wider, has a looser fit, is less tight, is roomier, is not so tight, is a "
+        "little wider, is less slim | comes wider, has a wider cut",
+        "in looser, a bit wider, but looser, with a looser fit, less tight, not so tight, a little looser | in a "
+        "wider cut, with more room",
+        "make it looser, make it wider, wider, give it more room, make it less tight, make it a bit looser | give it "
+        "a wider cut, make the fit looser",
     ),
     ("fit", "-"): _ways(
-        "is tighter, is slimmer, has a tighter fit, is more fitted, is narrower | comes slimmer, has a slimmer cut",
-        "in tighter, a bit slimmer, but tighter, with a tighter fit, more fitted | in a slimmer cut, with less "
+        "is tighter, is slimmer, has a tighter fit, is more fitted, is narrower, is not so loose, "
+        "is a little slimmer, is less wide | comes slimmer, has a slimmer cut",
+        "in tighter, a bit slimmer, but tighter, with a tighter fit, more fitted, not so loose, a little tighter | in "
+        "a slimmer cut, with less "
         "room",
-        "make it tighter, make it slimmer, slimmer, give it less room | give it a slimmer cut, make the fit "
+        "make it tighter, make it slimmer, slimmer, give it less room, make it less loose, make it a bit tighter | "
+        "give it a slimmer cut, make the fit "
         "tighter",
     ),
     ("fastening", "none"): _ways(
-        "has no {oldfastening}, doesn't have {oldfastening}, is without {oldfastening}, is closed at the front | "
+        "has no {oldfastening}, doesn't have {oldfastening}, is without {oldfastening}, is closed at the front, has "
+        "lost the {oldfastening}, is not closed with {oldfastening} | "
         "comes without {oldfastening}, has a closed front without {oldfastening}",
-        "without {oldfastening}, with no {oldfastening}, with a closed front | but without any {oldfastening}",
-        "take the {oldfastening} off, lose the {oldfastening}, close the front | leave the {oldfastening} off",
+        "without {oldfastening}, with no {oldfastening}, with a closed front, without the {oldfastening}, not with "
+        "{oldfastening}, and no {oldfastening} | but without any {oldfastening}",
+        "take the {oldfastening} off, lose the {oldfastening}, close the front, I don't want {oldfastening}, leave "
+        "out the {oldfastening}, take off the {oldfastening} | leave the {oldfastening} off",
     ),
     ("fastening", "buttons"): _ways(
         "has buttons, has buttons down the front, is buttoned, closes with buttons, has a row of buttons | comes "
@@ -296,10 +326,13 @@ _VALUES: dict[tuple[str, str], dict[str, Phrases]] = {
         "give it a zip, add a zipper, put a zip on it | put a zipper on the front, close it with a zip",
     ),
     ("trim", "none"): _ways(
-        "has no {oldtrim}, doesn't have {oldtrim}, is without {oldtrim} | comes without {oldtrim}, is without any "
+        "has no {oldtrim}, doesn't have {oldtrim}, is without {oldtrim}, has lost the {oldtrim}, doesn't "
+        "have any {oldtrim} | comes without {oldtrim}, is without any "
         "{oldtrim}",
-        "without {oldtrim}, with no {oldtrim} | but without {oldtrim}, without any {oldtrim}",
-        "take the {oldtrim} off, lose the {oldtrim}, remove the {oldtrim} | leave the {oldtrim} off, take away the "
+        "without {oldtrim}, with no {oldtrim}, without the {oldtrim}, and no {oldtrim}, not with {oldtrim} | but "
+        "without {oldtrim}, without any {oldtrim}",
+        "take the {oldtrim} off, lose the {oldtrim}, remove the {oldtrim}, I don't want {oldtrim}, leave out the "
+        "{oldtrim}, take off the {oldtrim} | leave the {oldtrim} off, take away the "
         "{oldtrim}",
     ),
     ("trim", "belt"): _ways(
@@ -340,11 +373,15 @@ _VALUES: dict[tuple[str, str], dict[str, Phrases]] = {
         "add a stripe down the side, give it side stripes | put a stripe on the side",
     ),
     ("print", "none"): _ways(
-        "has no print, has no {oldprint}, doesn't have {oldprint} on it, is without {oldprint} | comes without "
+        "has no print, has no {oldprint}, doesn't have {oldprint} on it, is without {oldprint}, has lost the "
+        "{oldprint}, "
+        "doesn't have any print | comes without "
         "{oldprint}, has no {oldprint} on the front",
-        "without the print, without {oldprint}, with no {oldprint} | but without any print, without {oldprint} on "
+        "without the print, without {oldprint}, with no {oldprint}, without the {oldprint}, and no {oldprint} | but "
+        "without any print, without {oldprint} on "
         "the front",
-        "take the {oldprint} off, lose the {oldprint}, remove the print | leave the {oldprint} off, take away the "
+        "take the {oldprint} off, lose the {oldprint}, remove the print, I don't want {oldprint}, leave out the "
+        "{oldprint}, take off the {oldprint} | leave the {oldprint} off, take away the "
         "print",
     ),
     ("print", "logo"): _ways(

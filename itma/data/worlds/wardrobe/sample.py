@@ -54,7 +54,7 @@ def pairs(config: WardrobeConfig, split: str, products: list[Product]) -> list[t
         near = [
             other
             for other in range(first, first + config.members)
-            if other != reference and _answerable(product, products[other])
+            if other != reference and answerable(product, products[other])
         ]
         near.sort(key=lambda other: len(differences(product, products[other])) * dice.random())
         found += [(reference, other) for other in near[: config.queries]]
@@ -68,7 +68,8 @@ def possible(product: Product) -> bool:
     return product.print in (None, NONE) or product.trim != "pocket"
 
 
-def _answerable(one: Product, other: Product) -> bool:
+def answerable(one: Product, other: Product) -> bool:
+    """Whether a sentence or two would say what makes the one into the other."""
     apart = differences(one, other)
     if one.category != other.category:  # whatever else differs is more than a sentence would say
         return len(apart) <= 2 and as_category(one, other.category).with_values(colour=other.colour) == other

@@ -1,6 +1,7 @@
 """The wardrobe world: products, queries and pictures as a function of a configuration."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +12,16 @@ import numpy as np
 import torch
 
 from itma.data.images import MemoryPictures, Pictures
+from itma.data.text import EARLIER
 from itma.data.triplets import Draw, Protocol, Rows, Split, Task, Triplets
 from itma.data.worlds.generated import Dice, GeneratedWorld, gathered
 from itma.data.worlds.wardrobe import disk, grammar
 from itma.data.worlds.wardrobe.config import SHOP, SPLITS, WardrobeConfig, check_split
 from itma.data.worlds.wardrobe.disk import WardrobeSplit
 from itma.data.worlds.wardrobe.look import Look
-from itma.data.worlds.wardrobe.products import Product, differences
+from itma.data.worlds.wardrobe.products import ATTRIBUTES, Product, differences
 from itma.data.worlds.wardrobe.render import render
-from itma.data.worlds.wardrobe.sample import families, pairs
+from itma.data.worlds.wardrobe.sample import answerable, families, pairs
 from itma.progress import bar
 
 _AT_ONCE = 64
@@ -27,6 +29,8 @@ _AT_ONCE = 64
 _THREADS = 2
 _REQUESTS = 0.6
 """Share of the training samples whose feedback is one request; the others are asked with two captions."""
+_HURRIED = 0.1
+"""Share of the training sentences in which little words are missing."""
 KS = (1, 5, 10, 50)
 CHANGES = "changes that are asked for"
 """How recalls are divided beside the kinds."""
@@ -99,7 +103,7 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
         part, config = self.split(split), self.config
         shape = (len(part.names), 3, config.height, config.width)
         pixels = gathered(self._batches(split), shape, f"drawing {split} pictures", progress=progress)
-        return table(part, MemoryPictures(part.names, pixels), self.config.mistakes)
+        return table(part, MemoryPictures(part.names, pixels), config)
 
     def write(self, folder: str | Path, *, progress: bool = False) -> None:
         """Write everything in FashionIQ's own layout, with a list of the products beside it; see `disk`.
@@ -154,32 +158,53 @@ class Writing:
 
     Args:
         products: one for each picture.
-        mistakes: share of the sentences with a spelling mistake.
+        config: how often something is misspelt, and how often something was said before.
     """
 
-    def __init__(self, products: Sequence[Product], mistakes: float) -> None:
-        self.products, self.mistakes = products, mistakes
+    def __init__(self, products: Sequence[Product], config: WardrobeConfig) -> None:
+        self.products, self.config = products, config
 
     def __call__(self, triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
-        """See `itma.data.triplets.Draw`."""
-        references, targets = triplets.references[rows], triplets.targets[rows]
+        """See `itma.data.triplets.Draw`.
+
+        Some rows become the last step of a conversation that began at another target of their reference, two or three
+        sentences ago. Half of them start at that first picture and have all changes before them; the others start at
+        the row's own reference, which has all that was said before.
+        """
+        references, targets = triplets.references[rows].copy(), triplets.targets[rows]
+        first, end = (np.searchsorted(triplets.references, references, side) for side in ("left", "right"))
         seeds = random.integers(2**62, size=len(rows)).tolist()
-        feedback = [
-            self.sentence(self.products[one], self.products[other], Dice(str(seed)))
-            for one, other, seed in zip(references.tolist(), targets.tolist(), seeds, strict=True)
-        ]
+        feedback = []
+        for place, seed in enumerate(seeds):
+            dice = Dice(str(seed))
+            path = [int(references[place]), int(targets[place])]
+            if dice.random() < self.config.conversations:
+                siblings = [one for one in triplets.targets[first[place] : end[place]].tolist() if one not in path]
+                steps = 1 + (dice.random() < 0.3)
+                for one in dice.shuffled(siblings)[:steps]:
+                    if answerable(self.products[one], self.products[path[0]]):
+                        path.insert(0, one)
+                if dice.random() < 0.5:
+                    references[place] = path[0]
+            said = [
+                self.sentence(self.products[one], self.products[other], dice, request=len(path) > 2)
+                for one, other in itertools.pairwise(path)
+            ]
+            feedback.append(EARLIER.join(said))
         return Rows(references, targets, feedback)
 
-    def sentence(self, one: Product, other: Product, dice: Dice) -> str:
-        """One request, or two captions in a row; now and then with a spelling mistake."""
-        if dice.random() < _REQUESTS:
+    def sentence(self, one: Product, other: Product, dice: Dice, *, request: bool = False) -> str:
+        """A request, or two captions in a row; now and then in a hurry, or with a spelling mistake."""
+        if request or dice.random() < _REQUESTS:
             text = grammar.request(one, other, dice)
         else:
             text = " and ".join(grammar.captions(one, other, dice))
-        return grammar.mistaken(text, dice) if dice.random() < self.mistakes else text
+        if dice.random() < _HURRIED:
+            text = grammar.hurried(text, dice)
+        return grammar.mistaken(text, dice) if dice.random() < self.config.mistakes else text
 
 
-def table(split: WardrobeSplit, pictures: Pictures, mistakes: float) -> Triplets:
+def table(split: WardrobeSplit, pictures: Pictures, config: WardrobeConfig) -> Triplets:
     """A split as triplets over its pictures.
 
     In training each query is one row, whose sentence is written anew for every sample. Otherwise the rows stand there
@@ -188,7 +213,7 @@ def table(split: WardrobeSplit, pictures: Pictures, mistakes: float) -> Triplets
     joined = [" and ".join(pair) for pair in split.captions]
     if split.name == "train":
         feedback = [pair[number % 2] for number, pair in enumerate(zip(split.requests, joined, strict=True))]
-        writing = Writing(split.products, mistakes)
+        writing = Writing(split.products, config)
         return _table(split, pictures, 1, feedback, writing)
     return _table(split, pictures, 2, [*split.requests, *joined])
 
@@ -205,8 +230,19 @@ def _table(
         feedback=feedback,
         kinds=list(split.kinds) * times,
         groups={CHANGES: _changes(split) * times},
+        aspects=aspects(split.products),
         draw=draw,
     )
+
+
+def aspects(products: Sequence[Product]) -> dict[str, np.ndarray]:
+    """Attribute → (products,) int64, the place of its value among those there are; −1 where it does not apply."""
+    found = {}
+    for attribute in ATTRIBUTES:
+        values = [getattr(product, attribute) for product in products]
+        known = {value: place for place, value in enumerate(sorted({value for value in values if value is not None}))}
+        found[attribute] = np.array([known.get(value, -1) for value in values], dtype=np.int64)
+    return found
 
 
 def _changes(split: WardrobeSplit) -> list[str]:
@@ -242,6 +278,7 @@ def asked(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
             targets=np.concatenate([triplets.targets, triplets.targets[:count]]),
             feedback=[*triplets.feedback, *known],
             kinds=[*triplets.kinds, *triplets.kinds[:count]],
+            aspects=triplets.aspects,
         )
         ways["known-wording"] = ("one request each", "of the training", np.arange(2 * count, 3 * count))
     gallery = np.arange(len(triplets.labels))
