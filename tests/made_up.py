@@ -1,6 +1,7 @@
 """A handful of made-up triplets and a model so small that a training step takes milliseconds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,10 @@ def triplets(rows: int = 32) -> Triplets:
     )
 
 
-def model(seed: int = 0) -> Retriever:
+def model(seed: int = 0, *, earlier: bool = False) -> Retriever:
     """A new model that knows the words of `triplets`."""
-    return Retriever.build(CONFIG, triplets().feedback, seed=seed)
+    config = replace(CONFIG, language=replace(CONFIG.language, earlier=earlier))
+    return Retriever.build(config, triplets().feedback, seed=seed)
 
 
 def photos(folder: Path, names: Sequence[str]) -> None:

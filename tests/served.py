@@ -66,12 +66,12 @@ def build(folder: Path, items: int = 30) -> Path:
     return folder / "catalogue"
 
 
-def app(catalogue: Path, *, keys: Keys | None = None, **settings: Any) -> Any:
-    """The application over a catalogue, with settings that tests want."""
+def app(catalogue: Path, *, keys: Keys | None = None, earlier: bool = False, **settings: Any) -> Any:
+    """The application over a catalogue, with settings that tests want; `earlier`: its model knows conversations."""
     from itma.serve.app import make_app
 
     config = ServeConfig(str(catalogue), hosts=("*",), **settings)
-    return make_app(config, keys or Keys(write=(WRITE,)), made_up.model())
+    return make_app(config, keys or Keys(write=(WRITE,)), made_up.model(earlier=earlier))
 
 
 @contextmanager

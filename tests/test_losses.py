@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.learn.losses import batch_classification, soft_triplet
+from itma.learn.losses import batch_classification, graded_rest, soft_triplet
 
 LABELS = st.lists(st.integers(0, 4), min_size=2, max_size=7)
 
@@ -43,6 +43,35 @@ def test_further_pictures_are_negatives_once_each_and_never_where_they_are_targe
         slow -= math.log(math.exp(logits[i, i]) / sum(math.exp(logits[i, j]) for j in against)) / N
     found = batch_classification(logits, torch.tensor(labels), others=torch.tensor(others))
     assert found.item() == pytest.approx(slow)
+
+
+@given(LABELS, st.integers(0, 99))
+def test_the_rest_is_compared_with_shares_that_fall_with_every_aspect_that_differs(
+    labels: list[int], seed: int
+) -> None:
+    N = len(labels)
+    logits = rows(N, seed) @ rows(N, seed + 1).T
+    random = torch.Generator().manual_seed(seed)
+    wanted, references = (torch.randint(-1, 3, (N, 4), generator=random) for _ in range(2))
+    slow = []
+    for i in range(N):
+        rest = [j for j in range(N) if labels[j] != labels[i]]
+        if not rest:
+            continue
+        apart = [
+            sum(
+                3 if aspect == 0 or wanted[i, aspect] != references[i, aspect] else 1
+                for aspect in range(4)
+                if wanted[i, aspect] != wanted[j, aspect]
+            )
+            for j in rest
+        ]
+        shares = [math.exp(-one) / sum(math.exp(-other) for other in apart) for one in apart]
+        scores = [math.exp(logits[i, j]) / sum(math.exp(logits[i, k]) for k in rest) for j in rest]
+        slow.append(sum(p * (math.log(p) - math.log(q)) for p, q in zip(shares, scores, strict=True)))
+    twice = torch.tensor(labels * 2)
+    found = graded_rest(logits, twice, wanted=wanted, references=references, others=wanted)
+    assert found.item() == pytest.approx(sum(slow) / len(slow) if slow else 0.0, abs=1e-6)
 
 
 @given(LABELS, st.integers(0, 99))

@@ -42,6 +42,8 @@ QUESTIONS = [
     Question(image=noise(8), text="make blue cube", emphasis=0.4, unlike=["item-1"]),
     Question(id="1.png", text="make blue cube", emphasis=-0.4, distinct="colour"),
     Question(embedding=np.arange(1, 17), where="number < 10"),
+    Question(id="1.png", text="make blue cube", earlier=["make red cube", "cube"]),
+    Question(id="1.png", earlier=["make red cube"]),
 ]
 
 
@@ -84,6 +86,18 @@ def test_emphasis_goes_from_the_picture_alone_to_the_sentence_alone(catalogue: C
     assert catalogue.search(picture, words, emphasis=1) == catalogue.search(text=words)
     joined = catalogue.search(picture, words)
     assert joined not in (catalogue.search(picture, words, emphasis=0.5), catalogue.search(picture))
+
+
+def test_what_was_said_earlier_counts_before_what_is_said_now(
+    catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = catalogue.search(id="1.png", text="make blue cube", earlier=["make red cube", " "])
+    assert not caplog.messages  # the word between them is nobody's
+    assert found == catalogue.search(id="1.png", text="make red cube then make blue cube")
+    assert found != catalogue.search(id="1.png", text="make blue cube")
+    assert catalogue.search(id="1.png", text="", earlier=[""]) == catalogue.search(id="1.png")
+    with pytest.raises(FeedbackError, match="none of the words 'xyzzy'"):
+        catalogue.search(id="1.png", text="xyzzy", earlier=["xyzzy"])
 
 
 def test_an_emphasis_beyond_its_range_is_refused(catalogue: Catalogue) -> None:

@@ -72,6 +72,7 @@ def problem(answer: Any) -> tuple[int, str]:
         {"text": "make red cube", "exclude": ["item-01", "item-02"]},
         {"id": "item-04", "distinct": "colour"},
         {"id": "item-04", "text": "make red cube", "unlike": ["item-05"], "emphasis": 0.5},
+        {"id": "item-04", "text": "make red cube", "earlier": ["make blue cube"]},
     ],
 )
 def test_a_search_answers_as_the_catalogue_does(

@@ -65,6 +65,7 @@ def test_searches_give_the_hits_of_the_catalogue(client: Client, catalogue: Cata
         {"image": picture, "text": "make blue cube", "fields": ["colour"]},
         {"image": served.as_bytes(picture), "where": {"price": {"<": 20}}},
         {"id": "item-03", "text": "make red cube", "exclude": ["item-04"], "unlike": ["item-01"], "emphasis": -0.5},
+        {"id": "item-03", "text": "make red cube", "earlier": ["make blue cube", "cube"]},
         {"embedding": np.arange(1, 17), "distinct": "colour"},
         {"text": "make red cube", "where": {"made": {">=": date(2026, 1, 5)}}},
     ]

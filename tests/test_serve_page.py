@@ -155,6 +155,39 @@ def test_three_steps_of_feedback_stand_as_a_trail_that_leads_back(opened: Callab
     assert ids(page) == second
 
 
+def test_what_was_said_still_counts_until_it_is_taken_back(opened: Callable[..., Page], tmp_path: Path) -> None:
+    place = served.build(tmp_path, 30)
+    told = Catalogue.open(place, made_up.model())
+    with served.running(served.app(place, earlier=True)) as url:
+        page = opened(url)
+        pick(page, 4)
+        say(page, "make red cube")
+        reference = ids(page)[0]
+        pick(page, 0)
+        assert ids(page) == [hit.id for hit in told.search(id=reference, k=24)]  # nothing new was said
+        say(page, "make blue cube")
+        said = told.search(id=reference, text="make blue cube", earlier=["make red cube"], k=24)
+        assert ids(page) == [hit.id for hit in said]
+        shot(page, "said-earlier")
+        other = opened(page.url)
+        assert ids(other) == ids(page)
+        page.get_by_role("button", name="Forget what was said: make red cube").click()
+        settled(page)
+        assert ids(page) == [hit.id for hit in told.search(id=reference, text="make blue cube", k=24)]
+
+
+def test_a_model_that_knows_no_conversations_is_told_the_last_sentence_alone(
+    opened: Callable[..., Page], url: str
+) -> None:
+    page = opened(url)
+    pick(page, 4)
+    say(page, "make red cube")
+    pick(page, 0)
+    say(page, "make blue cube")
+    expect(page.locator("#chips .said")).to_have_count(0)
+    assert "earlier" not in page.url
+
+
 def test_going_on_from_an_earlier_step_begins_a_new_way(opened: Callable[..., Page], url: str) -> None:
     page = opened(url)
     pick(page, 4)

@@ -65,7 +65,7 @@ def graded_rest(
     N = len(logits)
     weights_NA = torch.where(wanted != references, _CHANGED, 1.0)
     weights_NA[:, 0] = _CHANGED
-    distances_NM = ((wanted[:, None, :] != others[None, :, :]) * weights_NA[:, None, :]).sum(2)
+    distances_NM = ((wanted[:, None, :] != others[None, :, :]) * weights_NA[:, None, :]).sum(2).to(logits.dtype)
     same_NM = labels[:N, None] == labels[None, N:]
     asked_N = ~same_NM.all(1)
     if not asked_N.any():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from itma.data.text import EARLIER
 from itma.errors import DataError, FeedbackError, ItmaError, UnanswerableError, UnknownItemError
 from itma.model.embedder import Embedder
 from itma.search.about import About
@@ -159,8 +160,10 @@ def readable(model: Embedder, text: str | None, *, alone: bool) -> str | None:
             log.warning("the model %r does not read words: %r has no effect", model.name, text)
         return text
     unknown = list(dict.fromkeys(model.tokenizer.unknown(text or "")))
+    nothing_known = len(unknown) == len(set(words))
+    unknown = [word for word in unknown if word != EARLIER.strip()]  # which may be ours
     listed = ", ".join(map(repr, unknown[:8])) + (" …" if len(unknown) > 8 else "")
-    if len(unknown) == len(set(words)):
+    if nothing_known:
         known = list(model.tokenizer.vocabulary)[2:14]
         raise FeedbackError(
             f"the model knows none of the words {listed}; it was trained on sentences with words like: "
