@@ -54,6 +54,7 @@ VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     "words only": ("words-only", {}),
     "dropout 0.1": ("itma", {"model.options.dropout": "0.1"}),
     "pictures moved and recoloured": ("itma", {"train.augment": "0.3"}),
+    "without the graded loss": ("itma", {"train.graded": "0"}),
     "levels 2 and 3": ("itma", {"model.trunk.levels": "2,3"}),
 }
 """Name → composer, and what is set apart from the preset."""

@@ -2,8 +2,9 @@
 
 Each conversation of `conversations.jsonl` starts at a product and goes on in three sentences, in words that were not
 taken from the grammar of the wardrobe world. The first search starts at a picture of the start, the best hit becomes
-the next reference, and what was a reference once is left out of later answers. After the last sentence the hit has to
-have every attribute that was asked for, and to be of the same category.
+the next reference, what was said before still counts (`--forgetful`: it does not), and what was a reference once is
+left out of later answers. After the last sentence the hit has to have every attribute that was asked for, and to be of
+the same category.
 
     itma generate wardrobe world --size shop
     itma index RUN world/shop/images CATALOGUE
@@ -29,9 +30,9 @@ from itma.files import write_text
 CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
 TOP = 5
 
-Search = Callable[[str, str, Mapping[str, str], Sequence[str]], list[str]]
-"""(id of the reference, sentence, wanted attributes, ids to leave out) → ids, best first; a model looks at the first
-two and the last alone."""
+Search = Callable[[str, Sequence[str], Mapping[str, str], Sequence[str]], list[str]]
+"""(id of the reference, all sentences so far, wanted attributes, ids to leave out) → ids, best first; a model does not
+look at the third."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,11 @@ def start_of(conversation: Mapping[str, object], products: Mapping[str, Product]
 
 def played(conversation: Mapping[str, object], products: Mapping[str, Product], search: Search) -> list[Step]:
     """A conversation from its start to its end."""
-    reference, seen, steps = start_of(conversation, products), [], []
+    reference, seen, steps, said = start_of(conversation, products), [], [], []
     for step in conversation["steps"]:  # type: ignore[attr-defined]
         seen.append(reference)
-        hits = search(reference, step["say"], step["wanted"], seen)[:TOP]
+        said.append(step["say"])
+        hits = search(reference, said, step["wanted"], seen)[:TOP]
         fitting = tuple(products[hit].fits(step["wanted"]) for hit in hits)
         possible = sum(product.fits(step["wanted"]) for product in products.values())
         steps.append(Step(step["say"], step["wanted"], reference, tuple(hits), fitting, possible))
@@ -84,11 +86,19 @@ def played(conversation: Mapping[str, object], products: Mapping[str, Product], 
     return steps
 
 
-def by_attributes(products: Mapping[str, Product]) -> Search:
-    """Answers without a model: the product that has most of what is wanted, then most of what the reference has."""
+def by_attributes(products: Mapping[str, Product], *, forgetful: bool = False) -> Search:
+    """Answers without a model: the product that has most of what is wanted, then most of what the reference has.
 
-    def search(reference: str, _: str, wanted: Mapping[str, str], excluded: Sequence[str]) -> list[str]:
-        start = products[reference].attributes
+    `forgetful`: what was wanted before counts no more than whatever else the reference has, except for the category.
+    """
+    before: dict[str, str] = {}
+
+    def search(reference: str, said: Sequence[str], wanted: Mapping[str, str], excluded: Sequence[str]) -> list[str]:
+        start, all_wanted = products[reference].attributes, wanted
+        if forgetful and len(said) > 1:
+            wanted = {name: value for name, value in wanted.items() if name == "category" or before.get(name) != value}
+        before.clear()
+        before.update(all_wanted)
 
         def agreement(identity: str) -> tuple[int, int]:
             product = products[identity]
@@ -100,16 +110,21 @@ def by_attributes(products: Mapping[str, Product]) -> Search:
     return search
 
 
-def by_model(catalogue: Path, run: Path | None, same: str | None) -> Search:
+def by_model(catalogue: Path, run: Path | None, same: str | None, *, forgetful: bool = False) -> Search:
     import itma
 
     opened = itma.Catalogue.open(catalogue, run)
     known = {one.rsplit("/", 1)[-1].removesuffix(".jpg"): one for one in opened.ids}
 
-    def search(reference: str, say: str, _: Mapping[str, str], excluded: Sequence[str]) -> list[str]:
+    def search(reference: str, said: Sequence[str], _: Mapping[str, str], excluded: Sequence[str]) -> list[str]:
         where = None if same is None else {same: opened.get(known[reference]).fields[same]}
         hits = opened.search(
-            id=known[reference], text=say, k=TOP, exclude=[known[one] for one in excluded], where=where
+            id=known[reference],
+            text=said[-1],
+            earlier=() if forgetful else said[:-1],
+            k=TOP,
+            exclude=[known[one] for one in excluded],
+            where=where,
         )
         return [hit.id.rsplit("/", 1)[-1].removesuffix(".jpg") for hit in hits]
 
@@ -178,13 +193,17 @@ def main() -> None:
     parser.add_argument("--catalogue", type=Path, help="made by itma index from the shop's pictures")
     parser.add_argument("--run", type=Path, help="the model, where the catalogue is to be opened with another")
     parser.add_argument("--same", metavar="COLUMN", help="a condition: the reference's own value, e.g. of category")
+    parser.add_argument("--forgetful", action="store_true", help="each search is told the last sentence alone")
     parser.add_argument("--report", type=Path, default=Path("conversations.html"))
     parser.add_argument("--model-free", action="store_true", help="answer from the attributes, to check the script")
     options = parser.parse_args()
     products = read_shop(options.shop)
     if options.catalogue is None and not options.model_free:
         parser.error("give --catalogue, or --model-free")
-    search = by_attributes(products) if options.model_free else by_model(options.catalogue, options.run, options.same)
+    if options.model_free:
+        search = by_attributes(products, forgetful=options.forgetful)
+    else:
+        search = by_model(options.catalogue, options.run, options.same, forgetful=options.forgetful)
     plays = [played(one, products, search) for one in conversations()]
     print(told(plays))
     wrong = ", ".join(f"{name} {count}" for name, count in lacking(plays, products).most_common())

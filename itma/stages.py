@@ -164,7 +164,8 @@ def train(
         preset: named recipe that the settings start from; absent: the one that is meant for the data set.
         changes: single settings by dotted name; see `settings_for`.
         out: the run folder; absent: `runs/<time>_<model><comment>`.
-        start: a run whose best checkpoint is gone on from: its model and its words, by the recipe of `preset`.
+        start: a run whose best checkpoint is gone on from: its model and its words, to which those of the data are
+            added, by the recipe of `preset`.
         comment: added to the folder's name.
         device: `auto`, `cpu`, `cuda`, …
         triplets: (train, test) where they are in memory already.
@@ -253,6 +254,8 @@ def _learn(
     if model is None:
         model = Retriever.build(settings.model, rows.feedback, seed=settings.train.seed)
         torch.nn.init.constant_(model.scale, settings.train.start_scale)
+    elif not resume and (fresh := model.learn_words(rows.feedback, seed=settings.train.seed)):
+        log.info("%d words are new to the model: %s", len(fresh), ", ".join(fresh[:8]) + (" …" if fresh[8:] else ""))
     model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not resume and int(os.environ.get("RANK", 0)) == 0:
         origin = {} if started is None else {"started from": {"sha256": started}}

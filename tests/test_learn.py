@@ -8,15 +8,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from itma.data.batches import Plan
 from itma.data.triplets import Triplets
 from itma.errors import ConfigError, RunError, StorageError, TrainingError, UnknownNameError
 from itma.learn import run as run_folder
 from itma.learn.config import TrainConfig
+from itma.learn.distributed import Processes
+from itma.learn.losses import graded_rest
 from itma.learn.run import METRICS, read_metrics
-from itma.learn.train import Seen, TrainingInterrupted, make_optimizer, train
+from itma.learn.train import Seen, TrainingInterrupted, _batches, batch_loss, make_optimizer, train
 from itma.model.retriever import Retriever
 from tests.made_up import TRAIN, model, triplets
 
@@ -191,6 +195,54 @@ def test_the_trunk_learns_at_its_own_rate_and_only_matrices_decay() -> None:
         group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
         assert group["factor"] == (0.1 if name.startswith("trunk.") else 1.0)
         assert group["weight_decay"] == (0.0 if "bias" in name or "norm" in name or name in PLAIN else 0.3)
+
+
+def test_new_words_are_added_and_what_the_others_mean_stays() -> None:
+    retriever = model()
+    pixels = torch.randint(0, 256, (2, 3, 16, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    known = retriever.embed_queries(pixels, ["make red cube", "make blue cube"])
+    assert retriever.learn_words(["make velvet cube", "make velvet sphere"]) == ["velvet", "sphere"]
+    assert torch.equal(retriever.embed_queries(pixels, ["make red cube", "make blue cube"]), known)
+    velvet = retriever.embed_queries(pixels, ["make velvet cube", "make cube"])
+    assert not torch.allclose(velvet[0], velvet[1])
+    assert retriever.learn_words(["make velvet cube"]) == []
+    assert any(parameter is retriever.language.embedding.weight for parameter in retriever.parameters())
+
+
+def test_what_is_true_of_pictures_counts_by_its_weight_beside_the_answer() -> None:
+    plain = triplets()
+    count = len(plain.labels)
+    data = replace(plain, aspects={"colour": np.arange(count) % 5, "shape": np.arange(count) % 3})
+    retriever, ours = model(), Processes(0, 1)
+    plan = Plan(data.references, batch=TRAIN.batch, seed=0, per_reference=TRAIN.per_reference)
+
+    def loss(graded: float) -> float:
+        config = replace(TRAIN, graded=graded)
+        with _batches(data, plan, config, retriever, ours, range(1)) as batches:
+            _, (batch,), (labels,) = next(batches)
+        value, _ = batch_loss(retriever, retriever, batch, labels, config, ours)
+        return value.item()
+
+    rows = plan.rows(0)
+    wanted, references = (
+        torch.from_numpy(np.stack([values[places[rows]] for values in data.aspects.values()], 1))
+        for places in (data.targets, data.references)
+    )
+    pixels = data.pictures.load(np.arange(count), retriever.preprocess)
+    queries = retriever.embed_queries(pixels[data.references[rows]], [data.feedback[row] for row in rows])
+    logits = retriever.scale.item() ** 2 * queries @ retriever.embed_pictures(pixels[data.targets[rows]]).T
+    labels = torch.from_numpy(data.labels[data.targets[rows]]).repeat(2)
+    alone = graded_rest(logits, labels, wanted=wanted, references=references, others=wanted).item()
+    retriever.eval()
+    assert loss(1.0) - loss(0.0) == pytest.approx(alone, rel=1e-4)
+    assert loss(3.0) - loss(0.0) == pytest.approx(3 * alone, rel=1e-4)
+
+
+def test_nothing_to_grade_by_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="made-up/train does not say what is true"):
+        trained(tmp_path / "run", replace(TRAIN, graded=0.5))
+    with pytest.raises(ConfigError, match=r"train\.graded goes with"):
+        replace(TRAIN, graded=0.5, loss="soft-triplet")
 
 
 def test_nothing_left_to_learn_is_refused() -> None:

@@ -2,9 +2,11 @@
 
 import csv
 import importlib.util
+import itertools
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,10 @@ import torch
 
 from itma import Retriever, stages
 from itma.data import datasets
-from itma.data.images import Preprocess
+from itma.data.images import MemoryPictures, Preprocess
 from itma.data.sources import DataConfig, load
+from itma.data.text import EARLIER
+from itma.data.triplets import Rows, Triplets
 from itma.data.worlds.generated import Dice
 from itma.data.worlds.wardrobe import (
     CATEGORIES,
@@ -35,6 +39,7 @@ from itma.data.worlds.wardrobe import (
 )
 from itma.data.worlds.wardrobe.grammar import mistaken
 from itma.data.worlds.wardrobe.products import choices
+from itma.data.worlds.wardrobe.world import table
 from itma.errors import ConfigError, DataError, StorageError, UnknownNameError
 
 WORLD = World(SIZES["tiny"])
@@ -259,6 +264,54 @@ def test_a_split_asks_in_three_ways() -> None:
     assert list(split.protocols) == ["wardrobe/requests", "wardrobe/captions", "wardrobe/known-wording"]
     counts = {len(protocol.tasks[0].rows) for protocol in split.protocols.values()}
     assert counts == {len(WORLD.split("test").requests)}
+
+
+def told(conversations: float) -> tuple[Triplets, Rows]:
+    split = WORLD.split("train")
+    pixels = torch.zeros(len(split.names), 3, 1, 1, dtype=torch.uint8)
+    data = table(
+        split, MemoryPictures(split.names, pixels), replace(WORLD.config, conversations=conversations, mistakes=0.0)
+    )
+    return data, data.drawn(np.arange(len(data)), np.random.default_rng(5))
+
+
+def test_conversations_lead_to_the_same_target_from_its_reference_or_from_where_they_began() -> None:
+    data, drawn = told(1.0)
+    products = WORLD.split("train").products
+    assert (drawn.targets == data.targets).all()
+    talks = [row for row, text in enumerate(drawn.feedback) if EARLIER in text]
+    assert len(talks) > 0.8 * len(data)  # a reference without another target has nobody to come from
+    elsewhere = [row for row in talks if drawn.references[row] != data.references[row]]
+    assert 0.3 < len(elsewhere) / len(talks) < 0.7
+    assert set(np.flatnonzero(drawn.references != data.references)) == set(elsewhere)
+    assert {text.count(EARLIER) for text in drawn.feedback} >= {1, 2}
+    neighbours = set(zip(data.references.tolist(), data.targets.tolist(), strict=True))
+    two = [row for row in elsewhere if drawn.feedback[row].count(EARLIER) == 1]
+    assert all((int(data.references[row]), int(drawn.references[row])) in neighbours for row in two)
+    recoloured = 0
+    for row in talks:
+        reference, target = products[data.references[row]], products[data.targets[row]]
+        if differences(reference, target) == ("colour",):
+            recoloured += 1
+            last = drawn.feedback[row].rsplit(EARLIER, 1)[1]
+            assert any(name in last for name in lexicon.NAMES.get(target.colour, (target.colour,)))
+    assert recoloured
+
+
+def test_without_conversations_every_sample_is_its_row() -> None:
+    data, drawn = told(0.0)
+    assert (drawn.references == data.references).all()
+    assert not any(EARLIER in text for text in drawn.feedback)
+
+
+def test_what_is_true_of_pictures_is_equal_where_their_products_are() -> None:
+    split = WORLD.split("test")
+    found = load(DataConfig("wardrobe", size="tiny"), "test").triplets.aspects
+    assert next(iter(found)) == "category"
+    for name, values in found.items():
+        for one, other in itertools.combinations(range(len(split.products)), 2):
+            same = getattr(split.products[one], name) == getattr(split.products[other], name)
+            assert (values[one] == values[other]) == same
 
 
 # --- conversations ----------------------------------------------------------------------------------------------------

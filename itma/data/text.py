@@ -121,17 +121,29 @@ class Tokenizer:
             ]
         )
         core.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-        counts: dict[str, int] = {}
         blank = cls(core, **reading)
-        for sentence in sentences:
-            for word in blank.words(sentence):
-                counts[word] = counts.get(word, 0) + 1
-        if not counts:
+        if not blank.learn(sentences):
             raise DataError("there is no word in any of the training sentences; check the column of the feedback")
-        ordered = sorted(counts, key=lambda word: (-counts[word], word))
-        vocabulary = {word: index for index, word in enumerate([PADDING, UNKNOWN, *ordered])}
-        core.model = tokenizers.models.WordLevel(vocabulary, unk_token=UNKNOWN)
         return blank
+
+    def learn(self, sentences: Iterable[str]) -> list[str]:
+        """Number the words that are not known yet, frequent ones first, after those that are.
+
+        >>> tokenizer = Tokenizer.fit(["make it red"])
+        >>> tokenizer.learn(["make it blue, please", "blue"])
+        ['blue', 'please']
+
+        Returns:
+            The new words. Of a tokenizer whose vocabulary is no list of whole words, none.
+        """
+        if not isinstance(self._core.model, tokenizers.models.WordLevel):
+            return []
+        known = self.vocabulary
+        counts = Counter(word for sentence in sentences for word in self.words(sentence) if word not in known)
+        fresh = sorted(counts, key=lambda word: (-counts[word], word))
+        every = {**known, **{word: len(known) + place for place, word in enumerate(fresh)}}
+        self._core.model = tokenizers.models.WordLevel(every, unk_token=self._core.model.unk_token)
+        return fresh
 
     @classmethod
     def published(cls, words: Sequence[str], **reading: Any) -> "Tokenizer":

@@ -115,9 +115,13 @@ def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -
 
     def ask(catalogue: Catalogue) -> list[Asked]:
         asked, reference, seen, category = [], start, [], products[start].category
+        said: list[str] = []
         for number, (text, wanted) in enumerate(_STEPS, 1):
             seen.append(reference)
-            found = catalogue.search(id=reference, text=text, k=SHOWN, exclude=seen, where={"category": category})
+            found = catalogue.search(
+                id=reference, text=text, earlier=said, k=SHOWN, exclude=seen, where={"category": category}
+            )
+            said.append(text)
             shown = [
                 Shown(_picture(folder, hit.id), hit.score, _right(products, start, hit.id, wanted)) for hit in found
             ]

@@ -70,7 +70,7 @@ PRESETS: dict[str, Preset] = {
     "wardrobe": Preset(
         "the wardrobe world: pictures of 96×96, some minutes of training on two CPU cores",
         RetrieverConfig(language=LanguageConfig(earlier=True), preprocess=Preprocess(height=96, width=96)),
-        TrainConfig(steps=700, learning_rate=3e-3, evaluate_every=100),
+        TrainConfig(steps=700, learning_rate=3e-3, evaluate_every=100, graded=0.5),
         "demo",
     ),
     "wardrobe-hour": Preset(

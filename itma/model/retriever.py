@@ -161,6 +161,26 @@ class Retriever(Embedder, nn.Module):
                 parameter.requires_grad_(False)
         self.train(self.training)
 
+    def learn_words(self, sentences: Iterable[str], *, seed: int = 0) -> list[str]:
+        """Give each word that is new a random feature of its own, so that training can teach it.
+
+        Args:
+            sentences: what training will say.
+            seed: decides the features.
+
+        Returns:
+            The new words; of a model with a pretrained language network, which has all words, none.
+        """
+        table = getattr(self.language, "embedding", None)
+        if not isinstance(table, nn.Embedding):
+            return []
+        words = self.tokenizer.learn(sentences)
+        random = torch.Generator().manual_seed(seed)
+        fresh = torch.randn(len(words), table.embedding_dim, generator=random).to(table.weight)
+        table.weight = nn.Parameter(torch.cat([table.weight.detach(), fresh]))
+        table.num_embeddings += len(words)
+        return words
+
     def _parameters_of(self, part: str) -> list[nn.Parameter]:
         held = self._part(part)
         if isinstance(held, nn.Module):

@@ -329,7 +329,7 @@ function drawChips(one) {
     make("li", {}, make("button", { type: "button", "aria-label": `Take away the filter ${text}`, onclick: () => narrow(column, undefined) }, text)));
   for (const [place, said] of (one?.earlier ?? []).entries()) {
     const drop = () => go(changed({ earlier: one.earlier.filter((_, other) => other !== place) }), { keep: true });
-    chips.push(make("li", {}, make("button", { type: "button", class: "said", "aria-label": `Forget what was said: ${said}`, onclick: drop }, `“${said}”`)));
+    chips.push(make("li", {}, make("button", { type: "button", class: "said", "aria-label": `Forget what was said: ${said}`, onclick: drop }, `still “${said}”`)));
   }
   for (const id of one?.unlike ?? []) {
     const image = make("img", { alt: "", src: api.thumbnail(id, 96) });
