@@ -16,6 +16,7 @@ the same category.
 import argparse
 import csv
 import html
+import itertools
 import json
 import os
 from collections import Counter
@@ -23,8 +24,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from itma.data.worlds.generated import Dice
+from itma.data.worlds.wardrobe import grammar
 from itma.data.worlds.wardrobe.disk import read_product
-from itma.data.worlds.wardrobe.products import Product
+from itma.data.worlds.wardrobe.products import Product, choices
 from itma.files import write_text
 
 CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
@@ -57,6 +60,29 @@ def read_shop(folder: Path) -> dict[str, Product]:
 
 def conversations() -> list[dict[str, object]]:
     return [json.loads(line) for line in CONVERSATIONS.read_text(encoding="utf-8").splitlines()]
+
+
+def generated(products: Mapping[str, Product], count: int, seed: int = 0) -> list[dict[str, object]]:
+    """Conversations of the same form, in the phrases of the wardrobe world that are kept for the test.
+
+    Each step changes another attribute of what was wanted so far, and the shop has a product that fits in the end.
+    """
+    found: list[dict[str, object]] = []
+    numbers = itertools.count()
+    while len(found) < count:
+        number = next(numbers)
+        dice = Dice(f"conversations/{seed}/{number}")
+        start = now = products[dice.choose(sorted(products))]
+        wanted, steps = {"category": start.category}, []
+        for attribute in dice.shuffled(sorted(choices(start.category)))[:3]:
+            value = dice.choose([one for one in choices(start.category)[attribute] if one != getattr(start, attribute)])
+            then = now.with_values(**{attribute: value})
+            wanted = {**wanted, attribute: value}
+            steps.append({"say": grammar.request(now, then, dice, "test"), "wanted": wanted})
+            now = then
+        if any(product.fits(wanted) for product in products.values()):
+            found.append({"start": start.attributes, "steps": steps})
+    return found
 
 
 def start_of(conversation: Mapping[str, object], products: Mapping[str, Product]) -> str:
@@ -194,6 +220,9 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="the model, where the catalogue is to be opened with another")
     parser.add_argument("--same", metavar="COLUMN", help="a condition: the reference's own value, e.g. of category")
     parser.add_argument("--forgetful", action="store_true", help="each search is told the last sentence alone")
+    parser.add_argument(
+        "--generated", type=int, metavar="N", help="instead: N conversations in phrases that no training said"
+    )
     parser.add_argument("--report", type=Path, default=Path("conversations.html"))
     parser.add_argument("--model-free", action="store_true", help="answer from the attributes, to check the script")
     options = parser.parse_args()
@@ -204,7 +233,8 @@ def main() -> None:
         search = by_attributes(products, forgetful=options.forgetful)
     else:
         search = by_model(options.catalogue, options.run, options.same, forgetful=options.forgetful)
-    plays = [played(one, products, search) for one in conversations()]
+    talks = generated(products, options.generated) if options.generated else conversations()
+    plays = [played(one, products, search) for one in talks]
     print(told(plays))
     wrong = ", ".join(f"{name} {count}" for name, count in lacking(plays, products).most_common())
     print(f"  attributes that the last hits lack: {wrong or 'none'}")

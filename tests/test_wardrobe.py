@@ -8,6 +8,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -317,7 +318,8 @@ def test_what_is_true_of_pictures_is_equal_where_their_products_are() -> None:
 # --- conversations ----------------------------------------------------------------------------------------------------
 
 
-def test_conversations_are_counted_right_without_a_model() -> None:
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
     place = Path(__file__).parents[1] / "bench" / "conversations.py"
     if not place.exists():
         pytest.skip("bench/ is not part of this copy")
@@ -326,6 +328,11 @@ def test_conversations_are_counted_right_without_a_model() -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules["conversations"] = module
     spec.loader.exec_module(module)
+    return module
+
+
+def test_conversations_are_counted_right_without_a_model(bench: ModuleType) -> None:
+    module = bench
     found = module.conversations()
     assert len(found) == 30 and {len(one["steps"]) for one in found} == {3}
     shop = WORLD.split(SHOP)
@@ -337,3 +344,24 @@ def test_conversations_are_counted_right_without_a_model() -> None:
     assert steps[-1].fitting == (True,)
     wrong = module.played(one, products, lambda reference, say, wanted, seen: [shop.names[0]])
     assert module.told([steps, wrong]).startswith("1 of 2 conversations")
+    navy, belted = DRESS.with_values(colour="navy", trim="belt"), DRESS.with_values(trim="belt")
+    few = {"start": DRESS, "navy belted": navy, "red belted, long": belted.with_values(length="long")}
+    few |= {"navy plain, long": navy.with_values(trim="none", length="long", neckline="round")}
+    asked = [{"category": "dress", "length": "long"}, {"category": "dress", "length": "long", "trim": "belt"}]
+    for forgetful, best in ((False, "red belted, long"), (True, "navy belted")):
+        search = module.by_attributes(few, forgetful=forgetful)
+        search("start", ["longer"], asked[0], ["start"])
+        assert search("navy plain, long", ["longer", "with a belt"], asked[1], [])[0] == best
+    said = []
+    module.played(one, products, lambda reference, texts, wanted, seen: said.append(list(texts)) or ["wanted"])
+    assert said[-1] == [step["say"] for step in one["steps"]]
+
+
+def test_generated_conversations_end_at_what_the_shop_has(bench: ModuleType) -> None:
+    shop = WORLD.split(SHOP)
+    products = dict(zip(shop.names, shop.products, strict=True))
+    found = bench.generated(products, 3)
+    assert found == bench.generated(products, 3)
+    for one in found:
+        assert [len(step["wanted"]) for step in one["steps"]] == [2, 3, 4]
+        assert any(product.fits(one["steps"][-1]["wanted"]) for product in products.values())
