@@ -45,9 +45,9 @@ def test_further_pictures_are_negatives_once_each_and_never_where_they_are_targe
     assert found.item() == pytest.approx(slow)
 
 
-@given(LABELS, st.integers(0, 99))
+@given(LABELS, st.integers(0, 99), st.sampled_from([1.0, 3.0, 5.0]))
 def test_the_rest_is_compared_with_shares_that_fall_with_every_aspect_that_differs(
-    labels: list[int], seed: int
+    labels: list[int], seed: int, asked: float
 ) -> None:
     N = len(labels)
     logits = rows(N, seed) @ rows(N, seed + 1).T
@@ -60,7 +60,7 @@ def test_the_rest_is_compared_with_shares_that_fall_with_every_aspect_that_diffe
             continue
         apart = [
             sum(
-                3 if aspect == 0 or wanted[i, aspect] != references[i, aspect] else 1
+                asked if aspect == 0 or wanted[i, aspect] != references[i, aspect] else 1
                 for aspect in range(4)
                 if wanted[i, aspect] != wanted[j, aspect]
             )
@@ -70,7 +70,7 @@ def test_the_rest_is_compared_with_shares_that_fall_with_every_aspect_that_diffe
         scores = [math.exp(logits[i, j]) / sum(math.exp(logits[i, k]) for k in rest) for j in rest]
         slow.append(sum(p * (math.log(p) - math.log(q)) for p, q in zip(shares, scores, strict=True)))
     twice = torch.tensor(labels * 2)
-    found = graded_rest(logits, twice, wanted=wanted, references=references, others=wanted)
+    found = graded_rest(logits, twice, wanted=wanted, references=references, others=wanted, asked=asked)
     assert found.item() == pytest.approx(sum(slow) / len(slow) if slow else 0.0, abs=1e-6)
 
 

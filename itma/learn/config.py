@@ -37,6 +37,8 @@ class TrainConfig:
     """Weight of a second loss, for data that say what is true of a picture (the wardrobe's products): of all that is
     not the answer, what has more in common with it is to come first. An answer is then a near one where the very
     thing is not there. 0 switches it off."""
+    asked: float = 3.0
+    """In the graded loss, how many traits that nobody spoke of one counts for that was asked for."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 4e-3
     trunk_rate: float = 1.0
@@ -92,7 +94,7 @@ class TrainConfig:
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must be at least 1")
-        for name in ("warmup", "clip", "augment", "noise", "weight_decay", "graded", "seed"):
+        for name in ("warmup", "clip", "augment", "noise", "weight_decay", "graded", "asked", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must not be negative")
         if self.start_scale <= 0:

@@ -39,13 +39,19 @@ def batch_classification(
 
 
 def graded_rest(
-    logits: torch.Tensor, labels: torch.Tensor, *, wanted: torch.Tensor, references: torch.Tensor, others: torch.Tensor
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    wanted: torch.Tensor,
+    references: torch.Tensor,
+    others: torch.Tensor,
+    asked: float = 3.0,
 ) -> torch.Tensor:
     """How well the pictures that are not the answer are ordered: those that have more of what it has come first.
 
     Each query's scores of these pictures are compared by cross-entropy with a distribution in which an aspect that a
-    picture has not in common with the target divides its share by e (`ListNet`, Cao et al. 2007); by e³ where the
-    feedback changed that aspect, and for the first aspect, which says what kind of thing it is.
+    picture has not in common with the target divides its share by e (`ListNet`, Cao et al. 2007); by e to the power of
+    `asked` where the feedback changed that aspect, and for the first aspect, which says what kind of thing it is.
 
     Args:
         logits: (N, M); entry (i, j) is query i against picture j.
@@ -53,6 +59,7 @@ def graded_rest(
         wanted: (N, A) int64, the targets' aspects.
         references: (N, A) int64, the references' aspects; what differs from them is what the feedback changed.
         others: (M, A) int64, the pictures' aspects.
+        asked: how many aspects that nobody spoke of one counts for that has to be right.
 
     Returns:
         The mean over the rows of the Kullback-Leibler divergence, a scalar; 0 where no row has a picture to order.
@@ -63,8 +70,8 @@ def graded_rest(
     0.017
     """
     N = len(logits)
-    weights_NA = torch.where(wanted != references, _CHANGED, 1.0)
-    weights_NA[:, 0] = _CHANGED
+    weights_NA = torch.where(wanted != references, asked, 1.0)
+    weights_NA[:, 0] = asked
     distances_NM = ((wanted[:, None, :] != others[None, :, :]) * weights_NA[:, None, :]).sum(2).to(logits.dtype)
     same_NM = labels[:N, None] == labels[None, N:]
     asked_N = ~same_NM.all(1)
@@ -74,10 +81,6 @@ def graded_rest(
     shares = (-distances_NM).masked_fill(same_NM, lowest)[asked_N].log_softmax(1)
     scores = logits.masked_fill(same_NM, lowest)[asked_N].log_softmax(1)
     return F.kl_div(scores, shares, reduction="batchmean", log_target=True)
-
-
-_CHANGED = 3.0
-"""Weight of an aspect that has to be right, where others weigh 1."""
 
 
 def soft_triplet(queries: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

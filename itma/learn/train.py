@@ -198,6 +198,7 @@ def batch_loss(
                 wanted=aspects,
                 references=reference_aspects,
                 others=aspects,
+                asked=config.asked,
             )
     else:
         loss = soft_triplet(model.scale * queries, model.scale * targets, labels)
