@@ -269,10 +269,25 @@ def test_pictures_of_one_label_count_as_the_same(tmp_path: Path) -> None:
     assert "any picture with the target's label in labels.csv counts" in found.protocol().about
 
 
+def test_further_columns_of_the_labels_say_what_is_true_of_a_picture(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path, "Sleeve,picture,Colour\nlong,b.png, red\n,c.png,blue\nshort,d.png,red\n", "labels.csv")
+    pictures(tmp_path, "images/b.png", "images/c.png", "images/d.png")
+    found = own.load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test").triplets
+    assert not caplog.messages
+    assert [Path(name).stem for name in found.pictures.names] == ["a", "b", "c", "d"]
+    assert list(found.aspects) == ["Sleeve", "Colour"]
+    (_, b, c, d), (a, *others) = found.aspects["Sleeve"].tolist(), found.aspects["Colour"].tolist()
+    assert c == -1 and len({b, c, d}) == 3
+    assert a == -1 and others[0] == others[2] != others[1]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("file,label\nb.png,1\n", "no column 'picture'"),
+        ("picture,colour\nb.png,red\nb.png,blue\n", "line 3: another row says otherwise of 'b.png'"),
         ("picture,label\n,1\n", "line 2: picture is empty"),
         ("picture,label\nb.png,1\nb.png,2\n", "line 3: another row says otherwise of 'b.png'"),
         ("picture,split\nb.png,dev\n", "line 2: the split is 'dev'"),
@@ -508,6 +523,9 @@ def test_pairs_stay_within_a_column(tmp_path: Path) -> None:
     assert made.kinds.keys() == {"colour"}
     labels = (tmp_path / "labels.csv").read_text()
     assert "category: dress; colour: red" in labels
+    truths = own.load(tmp_path, "train").triplets.aspects
+    assert list(truths) == ["category", "colour"]
+    assert {len(set(values.tolist()) - {-1}) for values in truths.values()} == {2}
 
 
 @pytest.mark.parametrize(

@@ -377,17 +377,18 @@ def _lines(
 
 
 def _labels(names: Sequence[str], testing: np.ndarray, columns: Mapping[str, _Column]) -> str:
-    """The text of `labels.csv`: items of the same attributes have one label."""
+    """The text of `labels.csv`: items of the same attributes have one label, and the attributes stand beside it."""
     text = io.StringIO(newline="")
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["picture", "label", "split"])
+    further = [title for title in columns if title.strip().lower() not in ("picture", "label", "split")]
+    lines.writerow(["picture", "label", "split", *further])
     for item, name in enumerate(names):
-        said = [
-            f"{title}: {column.values[column.codes[item]]}"
-            for title, column in columns.items()
-            if column.codes[item] >= 0
-        ]
-        lines.writerow([name, "; ".join(said), own.SPLITS[int(testing[item])]])
+        known = {
+            title: column.values[column.codes[item]] for title, column in columns.items() if column.codes[item] >= 0
+        }
+        label = "; ".join(f"{title}: {value}" for title, value in known.items())
+        split = own.SPLITS[int(testing[item])]
+        lines.writerow([name, label, split, *(known.get(title, "") for title in further)])
     return text.getvalue()
 
 

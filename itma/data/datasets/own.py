@@ -50,11 +50,13 @@ class _Triplet(NamedTuple):
 
 
 class _Listed(NamedTuple):
-    """A picture of `labels.csv`; label and split are empty where nothing is said."""
+    """A picture of `labels.csv`; label, split and truths are empty where nothing is said."""
 
     name: str
     label: str
     split: str
+    truths: tuple[str, ...] = ()
+    """What the further columns say of it, in their order."""
 
 
 def load(root: Path, split: str) -> Split:
@@ -97,7 +99,7 @@ def load(root: Path, split: str) -> Split:
             rows[row].row, f"reference and target are the same picture, {rows[row].target!r}; expected two"
         )
     mentioned = len(pictures.paths)
-    listed = _labels(path.parent / LABELS, pictures.finder)
+    listed, columns = _labels(path.parent / LABELS, pictures.finder)
     others = {name for triplet in triplets if triplet.split != split for name in (triplet.reference, triplet.target)}
     elsewhere = {pictures.finder.path(name) for name in others}
     if split == "test":
@@ -113,6 +115,10 @@ def load(root: Path, split: str) -> Split:
         targets,
         [triplet.feedback for triplet in rows],
         [triplet.kind or "other" for triplet in rows] if any(triplet.kind for triplet in rows) else [],
+        aspects={
+            column: _codes([listed[place].truths[number] if place in listed else "" for place in pictures.paths])
+            for number, column in enumerate(columns)
+        },
     )
     if split == "train":
         return Split(found, {})
@@ -253,8 +259,8 @@ def _folded(columns: Sequence[str]) -> list[str]:
     return [column.strip().lower() for column in columns]
 
 
-def _known(table: Table, needed: Sequence[str], optional: Sequence[str]) -> None:
-    """Refuse a table without a needed column; name the columns that are not used."""
+def _known(table: Table, needed: Sequence[str], optional: Sequence[str], *, more: bool = False) -> None:
+    """Refuse a table without a needed column; name the columns that are not used, unless `more` are."""
     columns = _folded(table.columns)
     missing = [column for column in needed if column not in columns]
     if missing:
@@ -262,7 +268,8 @@ def _known(table: Table, needed: Sequence[str], optional: Sequence[str]) -> None
             f"{str(table.path)!r} has no column {' and no column '.join(map(repr, missing))}; found "
             f"{', '.join(map(repr, table.columns))}; expected {', '.join(needed)}, where wanted {', '.join(optional)}"
         )
-    if unused := [column for column in table.columns if column.strip().lower() not in (*needed, *optional)]:
+    unused = [column for column in table.columns if column.strip().lower() not in (*needed, *optional)]
+    if unused and not more:
         log.warning("%s: these columns are not used: %s", table.path, ", ".join(unused))
 
 
@@ -309,22 +316,35 @@ def _check_encodable(table: Table, row: Row, text: str) -> None:
         raise table.error(row, f"the text holds half a character, {text[error.start]!a}; write it anew") from error
 
 
-def _labels(path: Path, finder: Finder) -> dict[Path, _Listed]:
-    """What `labels.csv` says, by picture."""
+def _labels(path: Path, finder: Finder) -> tuple[dict[Path, _Listed], list[str]]:
+    """What `labels.csv` says, by picture; and the names of its further columns."""
     if not path.is_file():
-        return {}
+        return {}, []
     table = read_table(path)
-    _known(table, ("picture",), ("label", "split"))
+    own = ("picture", "label", "split")
+    _known(table, own[:1], own[1:], more=True)
+    columns = [column for column in table.columns if column.strip().lower() not in own]
     listed: dict[Path, _Listed] = {}
     for row in table.rows:
         cells = {column.strip().lower(): value for column, value in row.cells.items()}
         name = _text(table, row, cells, "picture")
-        said = _Listed(name, str(cells.get("label", "")), str(cells.get("split", "")).lower())
+        truths = tuple(str(row.cells.get(column, "")).strip() for column in columns)
+        said = _Listed(name, str(cells.get("label", "")), str(cells.get("split", "")).lower(), truths)
         if said.split not in ("", *SPLITS):
             raise table.error(row, f"the split is {said.split!r}; expected train, test or nothing")
         if listed.setdefault(finder.path(name), said)[1:] != said[1:]:
-            raise table.error(row, f"another row says otherwise of {name!r}; give each picture one label and one split")
-    return listed
+            raise table.error(
+                row,
+                f"another row says otherwise of {name!r}; give each picture one label and one split, and say "
+                "the same of it in every row",
+            )
+    return listed, columns
+
+
+def _codes(values: Sequence[str]) -> np.ndarray:
+    """A number to each value, −1 where there is none."""
+    known = {value: number for number, value in enumerate(sorted(set(values) - {""}))}
+    return np.array([known.get(value, -1) for value in values], dtype=np.int64)
 
 
 def _numbers(labels: Sequence[str]) -> np.ndarray:
