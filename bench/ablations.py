@@ -10,7 +10,6 @@ there already is not trained again, so that the command can be stopped and given
 """
 
 import argparse
-import statistics
 from pathlib import Path
 
 import numpy as np
@@ -74,29 +73,25 @@ def main() -> None:
     settings = stages.settings_for(asked.world, preset=asked.preset, changes=_for_all(base))
     triplets = tuple(load(settings.data, split, progress=True).triplets for split in ("train", "test"))
     print(f"{len(triplets[0]):,} training rows, {len(triplets[1]):,} test queries, {settings.train.steps:,} steps\n")
-    print(
-        "| variant | recall@1 | lowest to highest | difference (95 %) | recall@10 | time |\n|---|---|---|---|---|---|"
-    )
-    first: tuple[np.ndarray, float] | None = None
+    print("| variant | recall@1 | lowest to highest | difference (95 %) | recall@10 |\n|---|---|---|---|---|")
+    first: np.ndarray | None = None
     for name in names:
         composer, changes = VARIANTS[name]
-        ranks, seconds = [], []
+        ranks = []
         for seed in range(asked.seeds):
             run = asked.folder / f"{name.replace(' ', '-')}-{seed}"
             if not (run / "checkpoints.json").exists() or _steps_of(run) < settings.train.steps:
                 _trained(asked, run, composer, _fitting(base | changes, composer) | {"train.seed": str(seed)}, triplets)
             ranks.append(evaluate(Retriever.load(run), triplets[1])[0].ranks)
-            seconds.append(read_metrics(run)[-1]["seconds"])
-        hits, time = np.stack(ranks) == 1, statistics.median(seconds)
-        first = first or (hits, time)
+        hits = np.stack(ranks) == 1
+        first = hits if first is None else first
         ones = hits.mean(1)
         cells = (
             name,
             f"{ones.mean():.1%}",
             f"{ones.min():.1%} to {ones.max():.1%}",
-            "" if hits is first[0] else difference(hits, first[0]),
+            "" if hits is first else difference(hits, first),
             f"{np.mean(np.stack(ranks) <= 10):.1%}",
-            f"{time / first[1]:.2f} ×",
         )
         print(f"| {' | '.join(cells)} |", flush=True)
 
