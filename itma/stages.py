@@ -32,6 +32,7 @@ from itma.measure.evaluate import answers
 from itma.measure.evaluate import evaluate as measure
 from itma.measure.strips import query_strip
 from itma.model.onnx.runtime import OnnxRetriever
+from itma.model.provenance import read_provenance
 from itma.model.retriever import Retriever, RetrieverConfig, weights_sum
 from itma.model.runtimes import open_model
 from itma.model.shipped import is_shipped, located
@@ -194,8 +195,13 @@ def train(
             f"{str(folder)!r} holds a run already; go on with it by resuming (itma train --resume {folder}), or choose "
             "another folder"
         )
-    started = None if start is None else weights_sum(start)
+    started = None if start is None else {"sha256": weights_sum(start), "seconds": _seconds_of(start)}
     return _learn(settings, folder, device, triplets, beginning=beginning, started=started, progress=progress)
+
+
+def _seconds_of(run: str | Path) -> float | None:
+    """How long a run took up to its best checkpoint, with all that it began with."""
+    return read_provenance(run, weights_sum(run)).seconds
 
 
 def resume(
@@ -236,7 +242,7 @@ def _learn(
     triplets: tuple[Triplets, Triplets] | None,
     *,
     beginning: Retriever | None,
-    started: str | None = None,
+    started: Mapping[str, Any] | None = None,
     resume: bool = False,
     progress: bool,
 ) -> Path:
@@ -258,7 +264,7 @@ def _learn(
         log.info("%d words are new to the model: %s", len(fresh), ", ".join(fresh[:8]) + (" …" if fresh[8:] else ""))
     model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not resume and int(os.environ.get("RANK", 0)) == 0:
-        origin = {} if started is None else {"started from": {"sha256": started}}
+        origin = {} if started is None else {"started from": dict(started)}
         made_with = {**environment(place), **origin}
         write_settings(
             folder, {**to_plain(settings), "made with": made_with, "sentences": typical(learning.triplets.feedback)}

@@ -17,6 +17,7 @@ from itma.cli import cli
 from itma.errors import ConfigError, DataError, RunError
 from itma.files import file_sum
 from itma.imports import import_published
+from itma.model.provenance import read_provenance
 from itma.model.published import open_checkpoint, rebuild, shape
 from itma.model.retriever import Retriever, weights_sum
 from itma.stages import evaluate_by, index, read_run, resume, search, train
@@ -134,6 +135,12 @@ def test_a_new_run_starts_from_the_weights_of_an_imported_one(run: Path, tmp_pat
     assert set(new) - set(old) >= {"add", "gray"}
     assert len(after["language.embedding.weight"]) == len(new)
     assert read_run(folder).model == read_run(run).model
+    assert read_run(folder).train.steps == 1
+    began = json.loads((folder / "run.json").read_text())["made with"]["started from"]
+    assert began == {"sha256": weights_sum(run), "seconds": None}  # nobody knows how long that took
+    again = train("shapes", preset="tiny", changes=changes, start=folder, out=tmp_path / "again")
+    times = [read_provenance(one, weights_sum(one)).seconds for one in (folder, again)]
+    assert times[0] is not None and times[1] is not None and times[1] > times[0] > 0
     assert f"| began with | weights with the sha256 `{weights_sum(run)}` |" in sharing.card(folder)
 
 

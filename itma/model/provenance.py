@@ -41,7 +41,7 @@ class Provenance:
     reports: Mapping[str, Report] = field(default_factory=dict)
     """Folder within the run → what was measured on these weights."""
     seconds: float | None = None
-    """How long the training took up to them."""
+    """How long the training took up to them, with that of the weights it began with."""
 
     def write(self, folder: Path) -> None:
         """Leave `run.json` and the reports in `folder`, without the paths of this machine.
@@ -104,6 +104,9 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
         )
     if "seconds" not in told:
         told["seconds"] = _seconds(run / METRICS, told.get("step"))
+        before = ((settings or {}).get("made with") or {}).get("started from", {}).get("seconds")
+        if told["seconds"] is not None and before is not None:
+            told["seconds"] += before
     return Provenance(settings, told.get("step"), bool(told.get("best")), reports, told["seconds"])
 
 
