@@ -195,13 +195,11 @@ def train(
             f"{str(folder)!r} holds a run already; go on with it by resuming (itma train --resume {folder}), or choose "
             "another folder"
         )
-    started = None if start is None else {"sha256": weights_sum(start), "seconds": _seconds_of(start)}
+    started = None
+    if start is not None:
+        weights = weights_sum(start)
+        started = {"sha256": weights, "seconds": read_provenance(start, weights).seconds}
     return _learn(settings, folder, device, triplets, beginning=beginning, started=started, progress=progress)
-
-
-def _seconds_of(run: str | Path) -> float | None:
-    """How long a run took up to its best checkpoint, with all that it began with."""
-    return read_provenance(run, weights_sum(run)).seconds
 
 
 def resume(

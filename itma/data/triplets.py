@@ -155,6 +155,16 @@ class Triplets:
         )
 
 
+def coded(values: Sequence[str | None]) -> np.ndarray:
+    """An aspect of `Triplets` from its values: each one's place among those there are, −1 where nothing is said.
+
+    >>> coded(["red", None, "blue", "red", ""]).tolist()
+    [1, -1, 0, 1, -1]
+    """
+    known = {value: place for place, value in enumerate(sorted({value for value in values if value}))}
+    return np.array([known[value] if value else -1 for value in values], dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class Task:
     """Some queries that are ranked against one gallery."""

@@ -380,8 +380,8 @@ def _labels(names: Sequence[str], testing: np.ndarray, columns: Mapping[str, _Co
     """The text of `labels.csv`: items of the same attributes have one label, and the attributes stand beside it."""
     text = io.StringIO(newline="")
     lines = csv.writer(text, lineterminator="\n")
-    further = [title for title in columns if title.strip().lower() not in ("picture", "label", "split")]
-    lines.writerow(["picture", "label", "split", *further])
+    further = [title for title in columns if title.strip().lower() not in own.LABEL_COLUMNS]
+    lines.writerow([*own.LABEL_COLUMNS, *further])
     for item, name in enumerate(names):
         known = {
             title: column.values[column.codes[item]] for title, column in columns.items() if column.codes[item] >= 0

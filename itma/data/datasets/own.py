@@ -21,7 +21,7 @@ import numpy as np
 from itma.data.datasets.reading import check_root
 from itma.data.datasets.tables import Row, Table, read_table, short
 from itma.data.images import FilePictures, find_pictures
-from itma.data.triplets import Protocol, Split, Task, Triplets
+from itma.data.triplets import Protocol, Split, Task, Triplets, coded
 from itma.errors import DataError, UnknownNameError
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "test")
 FILES = ("triplets.jsonl", "triplets.csv")
 LABELS, IMAGES = "labels.csv", "images"
+LABEL_COLUMNS = ("picture", "label", "split")
+"""Of `labels.csv`; whatever further columns it has say what is true of a picture."""
 NEEDED, OPTIONAL = ("reference", "feedback", "target"), ("split", "kind")
 
 TEST_SHARE = 0.1
@@ -116,7 +118,7 @@ def load(root: Path, split: str) -> Split:
         [triplet.feedback for triplet in rows],
         [triplet.kind or "other" for triplet in rows] if any(triplet.kind for triplet in rows) else [],
         aspects={
-            column: _codes([listed[place].truths[number] if place in listed else "" for place in pictures.paths])
+            column: coded([listed[place].truths[number] if place in listed else "" for place in pictures.paths])
             for number, column in enumerate(columns)
         },
     )
@@ -321,9 +323,8 @@ def _labels(path: Path, finder: Finder) -> tuple[dict[Path, _Listed], list[str]]
     if not path.is_file():
         return {}, []
     table = read_table(path)
-    own = ("picture", "label", "split")
-    _known(table, own[:1], own[1:], more=True)
-    columns = [column for column in table.columns if column.strip().lower() not in own]
+    _known(table, LABEL_COLUMNS[:1], LABEL_COLUMNS[1:], more=True)
+    columns = [column for column in table.columns if column.strip().lower() not in LABEL_COLUMNS]
     listed: dict[Path, _Listed] = {}
     for row in table.rows:
         cells = {column.strip().lower(): value for column, value in row.cells.items()}
@@ -339,12 +340,6 @@ def _labels(path: Path, finder: Finder) -> tuple[dict[Path, _Listed], list[str]]
                 "the same of it in every row",
             )
     return listed, columns
-
-
-def _codes(values: Sequence[str]) -> np.ndarray:
-    """A number to each value, −1 where there is none."""
-    known = {value: number for number, value in enumerate(sorted(set(values) - {""}))}
-    return np.array([known.get(value, -1) for value in values], dtype=np.int64)
 
 
 def _numbers(labels: Sequence[str]) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 
 from itma.data.images import MemoryPictures, Pictures
 from itma.data.text import EARLIER
-from itma.data.triplets import Draw, Protocol, Rows, Split, Task, Triplets
+from itma.data.triplets import Draw, Protocol, Rows, Split, Task, Triplets, coded
 from itma.data.worlds.generated import Dice, GeneratedWorld, gathered
 from itma.data.worlds.wardrobe import disk, grammar
 from itma.data.worlds.wardrobe.config import SHOP, SPLITS, WardrobeConfig, check_split
@@ -237,12 +237,7 @@ def _table(
 
 def aspects(products: Sequence[Product]) -> dict[str, np.ndarray]:
     """Attribute → (products,) int64, the place of its value among those there are; −1 where it does not apply."""
-    found = {}
-    for attribute in ATTRIBUTES:
-        values = [getattr(product, attribute) for product in products]
-        known = {value: place for place, value in enumerate(sorted({value for value in values if value is not None}))}
-        found[attribute] = np.array([known.get(value, -1) for value in values], dtype=np.int64)
-    return found
+    return {name: coded([getattr(product, name) for product in products]) for name in ATTRIBUTES}
 
 
 def _changes(split: WardrobeSplit) -> list[str]:
