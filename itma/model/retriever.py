@@ -85,9 +85,7 @@ class Retriever(Embedder, nn.Module):
         self.config, self.tokenizer, self.preprocess = config, tokenizer, config.preprocess
         composer = composer_named(config.composer)
         self.trunk, self.language = trunk, language
-        grids = tuple(
-            trunk.grid(level, config.preprocess.height, config.preprocess.width) for level in config.trunk.levels
-        )
+        grids = trunk.grids(config.preprocess.height, config.preprocess.width)
         self.composer = composer(config.options, Place(trunk.channels, grids, config.dim, trunk.embeds))
         self.scale = nn.Parameter(torch.tensor(START_SCALE))
         self._frozen: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Picture → feature maps at several depths: an adapter over the backbones of `transformers`, and over CLIP's tower.
+"""Image → feature maps at several depths: adapters over `transformers`' backbones, CLIP's tower and EfficientNet-Lite.
 
 `transformers` is imported only when a trunk is built, because it takes seconds to import.
 """
@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from itma.errors import ConfigError, DataError
-from itma.model import pretrained
+from itma.model import efficientnet_lite, pretrained
 from itma.model.torchvision_names import CLASSIFIER, stage_of, torchvision_name
 
 if TYPE_CHECKING:
@@ -43,14 +43,16 @@ class TrunkConfig:
     """
 
     name: str = "resnet-small"
-    """A name in `KNOWN` (weights from scratch), a local folder as `transformers` writes it, or a name on its hub: of a
-    backbone with stages, or of CLIP, whose vision tower is taken."""
+    """A name in `KNOWN` or `efficientnet-lite0`, `-lite1`, `-lite2` (new weights), a local folder as `transformers`
+    writes it, or a name on its hub: of a backbone with stages, or of CLIP, whose vision tower is taken."""
     levels: tuple[int, ...] = (3,)
-    """The stages whose maps are used, ascending; stage 1…4 has stride 4, 8, 16, 32 pixels. Of CLIP's tower: the layers
-    whose cells are used; the number after its last layer is its picture embedding, a map of one cell."""
+    """The stages whose maps are used, ascending; a ResNet's stage 1…4 has stride 4, 8, 16, 32 pixels, an
+    EfficientNet-Lite's stage 1…7 has 2, 4, 8, 16, 16, 32, 32. Of CLIP's tower: the layers whose cells are used; the
+    number after its last layer is its image embedding, a map of one cell."""
     weights: str | None = None
     """A `.safetensors` or `.pth` file of the backbone's weights, with `transformers`' names or, of a ResNet, with
-    torchvision's; absent: from scratch, or what `name` brings."""
+    torchvision's; of EfficientNet-Lite also `imagenet`, the installed package's weights. Without it the weights are
+    new, or those that `name` brings."""
 
     def __post_init__(self) -> None:
         if not self.levels or list(self.levels) != sorted(set(self.levels)) or min(self.levels) < 1:
@@ -93,11 +95,13 @@ class Trunk(nn.Module):
         """
         from transformers import ResNetConfig
 
+        if config.name in efficientnet_lite.SCALES:
+            return LiteTrunk.opened(config)
         if config.name in KNOWN:
             settings = {"layer_type": "basic", **KNOWN[config.name]}
             trunk = cls(ResNetConfig(**settings).to_dict(), config.levels)
         else:
-            hub = pretrained.open_config(config.name, "trunk", ", ".join(sorted(KNOWN)))
+            hub = pretrained.open_config(config.name, "trunk", ", ".join(sorted({*KNOWN, *efficientnet_lite.SCALES})))
             if pretrained.is_clip_vision(hub):
                 return ClipTrunk.opened(hub, config)
             try:
@@ -115,13 +119,50 @@ class Trunk(nn.Module):
     @staticmethod
     def rebuilt(description: Mapping[str, Any], levels: Sequence[int]) -> "Trunk":
         """The trunk that a `description` describes, to be filled by `load_state_dict`."""
+        if description.get("model_type") == LiteTrunk.MODEL_TYPE:
+            return LiteTrunk(description, levels)
         kind = ClipTrunk if pretrained.is_clip_vision(description) else Trunk
         return kind(description, levels)
 
-    def grid(self, level: int, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of a level's map, for pictures of some size in pixels."""
-        stride = 2 ** (level + 1)
-        return -(-height // stride), -(-width // stride)
+    def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each level's map for images of some size in pixels, measured with one forward pass."""
+        training = self.training
+        first = next(self.parameters())
+        try:
+            with torch.no_grad():
+                maps = self.eval()(torch.zeros(1, 3, height, width, device=first.device, dtype=first.dtype))
+        finally:
+            self.train(training)
+        return tuple((level.shape[2], level.shape[3]) for level in maps)
+
+    @property
+    def depth(self) -> int:
+        """The deepest level; with all levels up to it frozen, the whole trunk is."""
+        return max(self.levels)
+
+    def begin(self, images: torch.Tensor, frozen: int) -> list[torch.Tensor]:
+        """The part of the way that goes through the levels up to `frozen`; `finish` does the rest.
+
+        What comes out does not change while those levels are frozen, so it can be stored instead of computed again.
+
+        Args:
+            images: (images, 3, height, width) normalised.
+            frozen: the last frozen level.
+
+        Raises:
+            ConfigError: the trunk cannot be parted there.
+        """
+        if frozen < self.depth:
+            raise ConfigError(
+                f"frozen levels: {frozen}: this trunk can only be frozen whole, up to level {self.depth}; "
+                "EfficientNet-Lite can be parted after every stage"
+            )
+        maps: list[torch.Tensor] = self(images)
+        return maps
+
+    def finish(self, begun: Sequence[torch.Tensor], frozen: int) -> list[torch.Tensor]:
+        """What `begin` made → each level's map."""
+        return list(begun)
 
     def load_weights(self, path: str | Path) -> None:
         """Fill the backbone from a `.safetensors` or `.pth` file of its own state, or of torchvision's same ResNet.
@@ -182,6 +223,89 @@ class Trunk(nn.Module):
         return list(self.backbone(pictures).feature_maps)
 
 
+class LiteTrunk(Trunk):
+    """EfficientNet-Lite, see `itma.model.efficientnet_lite`; its stages 1 to 7 are the levels."""
+
+    MODEL_TYPE = "efficientnet-lite"
+    PACKAGED = "imagenet"
+
+    def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
+        nn.Module.__init__(self)
+        if max(levels) > efficientnet_lite.STAGES:
+            raise ConfigError(
+                f"trunk.levels={tuple(levels)}: this trunk has the levels 1 to {efficientnet_lite.STAGES}"
+            )
+        self.levels = tuple(levels)
+        self.backbone = efficientnet_lite.EfficientNetLite(backbone["name"], max(levels))
+        self.channels = tuple(self.backbone.channels[level - 1] for level in levels)
+
+    @classmethod
+    def opened(cls, config: TrunkConfig) -> "LiteTrunk":
+        """The trunk that `config` names, with new weights or those of the file or package that it names.
+
+        Raises:
+            ConfigError: there is no such level.
+            MissingPackageError: the package's weights are wanted, but it is not installed.
+            DataError: the weights cannot be read or are those of another network.
+        """
+        trunk = cls({"name": config.name}, config.levels)
+        if config.weights == cls.PACKAGED:
+            trunk.load_weights(pretrained.packaged_lite(config.name))
+        elif config.weights is not None:
+            trunk.load_weights(config.weights)
+        return trunk
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """See `Trunk`."""
+        return {"model_type": self.MODEL_TYPE, "name": self.backbone.name}
+
+    def load_weights(self, path: str | Path) -> None:
+        """Fill the network from a file of its own tensors or of the package's, whose classifier is passed over.
+
+        Raises:
+            DataError: the file cannot be read, or a tensor lacks, is left over or has another shape.
+        """
+        given = _read_state(Path(path))
+        own = self.backbone.state_dict()
+        names = efficientnet_lite.package_names(self.backbone)
+        if not any(name in given for name in names.values()):
+            names = {name: name for name in own}
+        _check_fit(path, {name: tuple(own[name].shape) for name in own}, given, names)
+        whole = efficientnet_lite.EfficientNetLite(self.backbone.name)
+        known = {*efficientnet_lite.package_names(whole).values(), *efficientnet_lite.classifier_names().values()}
+        extra = [name for name in given if name not in {*known, *whole.state_dict()}]
+        if extra:
+            raise DataError(
+                f"the trunk weights {str(path)!r} hold {len(extra)} tensors that {self.backbone.name} does not have, "
+                f"e.g. {extra[0]!r}; expected those of the same network"
+            )
+        self.backbone.load_state_dict({name: given.get(names[name], own[name]) for name in own})
+
+    def begin(self, images: torch.Tensor, frozen: int) -> list[torch.Tensor]:
+        """See `Trunk`; the maps of the levels up to `frozen`, and that of `frozen` itself where it is no level."""
+        x, kept = self.backbone.stem(images), []
+        for place, stage in enumerate(self.backbone.stages[: min(frozen, self.depth)], start=1):
+            x = stage(x)
+            if place in self.levels or place == frozen:
+                kept.append(x)
+        return kept
+
+    def finish(self, begun: Sequence[torch.Tensor], frozen: int) -> list[torch.Tensor]:
+        """See `Trunk`."""
+        maps, x = list(begun[: sum(level <= frozen for level in self.levels)]), begun[-1]
+        for place, stage in enumerate(self.backbone.stages[frozen:], start=frozen + 1):
+            x = stage(x)
+            if place in self.levels:
+                maps.append(x)
+        return maps
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """See `Trunk`."""
+        maps = self.backbone(images)
+        return [maps[level - 1] for level in self.levels]
+
+
 class ClipTrunk(Trunk):
     """CLIP's vision tower (Radford et al. 2021, arXiv:2103.00020).
 
@@ -230,11 +354,6 @@ class ClipTrunk(Trunk):
             settings.projection_dim if level > self._layers else settings.hidden_size for level in levels
         )
 
-    def grid(self, level: int, height: int, width: int) -> tuple[int, int]:
-        """See `Trunk`."""
-        patch = self.backbone.config.patch_size
-        return (1, 1) if level > self._layers else (max(1, height // patch), max(1, width // patch))
-
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """See `Trunk`."""
         height, width = pictures.shape[2:]
@@ -250,6 +369,32 @@ class ClipTrunk(Trunk):
             else seen.hidden_states[level][:, 1:].transpose(1, 2).unflatten(2, (rows, columns))
             for level in self.levels
         ]
+
+
+def _check_fit(
+    path: str | Path,
+    wanted: Mapping[str, tuple[int, ...]],
+    given: Mapping[str, torch.Tensor],
+    names: Mapping[str, str],
+) -> None:
+    """Refuse a file that lacks a tensor, or has one of another shape.
+
+    Args:
+        wanted: our name of each tensor → its shape.
+        given: what the file holds.
+        names: our name of each tensor → its name in the file.
+    """
+    # files from before batch norms counted their batches lack the counts, which have no part in an answer
+    lacking = [name for name in wanted if names[name] not in given and not name.endswith("num_batches_tracked")]
+    if lacking:
+        raise DataError(
+            f"the trunk weights {str(path)!r} lack {len(lacking)} of {len(wanted)} tensors, e.g. "
+            f"{names[lacking[0]]!r}; expected the state of the same network"
+        )
+    for name, shape in wanted.items():
+        found = tuple(given[names[name]].shape) if names[name] in given else shape
+        if found != shape:
+            raise DataError(f"the trunk weights {str(path)!r} do not fit: {names[name]!r} is {found}, expected {shape}")
 
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
