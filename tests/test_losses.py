@@ -62,7 +62,7 @@ def test_the_rest_is_compared_with_shares_that_fall_with_every_aspect_that_diffe
             sum(
                 asked if aspect == 0 or wanted[i, aspect] != references[i, aspect] else 1
                 for aspect in range(4)
-                if wanted[i, aspect] != wanted[j, aspect]
+                if wanted[i, aspect] != wanted[j, aspect] and min(wanted[i, aspect], wanted[j, aspect]) >= 0
             )
             for j in rest
         ]

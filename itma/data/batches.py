@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from itma.data.images import Preprocess
 from itma.data.triplets import Rows, Triplets
@@ -17,12 +18,19 @@ class Batch:
     """One step's pictures, each once, and the rows that speak of them."""
 
     pixels: torch.Tensor
-    """(pictures, 3, height, width) uint8; every picture of the batch once."""
+    """(pictures, 3, height, width) uint8; every picture of the batch once. Empty where `begun` stands for it."""
     references: torch.Tensor
-    """(rows,) int64: index into `pixels`."""
+    """(rows,) int64: index of the picture; −1 where a row has words only."""
     targets: torch.Tensor
-    """(rows,) int64: index into `pixels`."""
+    """(rows,) int64: index of the picture."""
     feedback: tuple[str, ...]
+    begun: tuple[torch.Tensor, ...] = ()
+    """What the frozen levels of the trunk made of the pictures, see `itma.model.trunk.Trunk.begin`."""
+
+    @property
+    def count(self) -> int:
+        """How many pictures there are."""
+        return len(self.begun[0] if self.begun else self.pixels)
 
 
 class Plan:
@@ -129,10 +137,22 @@ def load_batch(triplets: Triplets, samples: Rows, preprocess: Preprocess) -> Bat
     Raises:
         PictureError: a picture that cannot be read, by name.
     """
-    wanted = np.concatenate([samples.references, samples.targets])
-    pictures, places = np.unique(wanted, return_inverse=True)
-    references, targets = torch.from_numpy(places.astype(np.int64)).chunk(2)
+    pictures, references, targets = numbered(samples)
     return Batch(triplets.pictures.load(pictures, preprocess), references, targets, tuple(samples.feedback))
+
+
+def numbered(samples: Rows) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+    """The pictures of some samples, each once, and which of them each row's reference and target is.
+
+    >>> pictures, references, targets = numbered(Rows(np.array([7, -1]), np.array([9, 7]), ["red", "a blue shirt"]))
+    >>> pictures.tolist(), references.tolist(), targets.tolist()
+    ([7, 9], [0, -1], [1, 0])
+    """
+    wanted = np.concatenate([samples.references, samples.targets])
+    pictures = np.unique(wanted[wanted >= 0])
+    places = np.where(wanted >= 0, np.searchsorted(pictures, wanted), -1)
+    references, targets = torch.from_numpy(places.astype(np.int64)).chunk(2)
+    return pictures, references, targets
 
 
 def augmented(pixels: torch.Tensor, *, seed: int, step: int, strength: float) -> torch.Tensor:
@@ -204,6 +224,57 @@ def varied(pixels: torch.Tensor, *, seed: int, step: int, crop: float, flip: boo
         grain = torch.randn(pixels.shape, generator=random) * (255 * noise)
         pixels = (pixels + grain).round_().clamp_(0, 255).to(torch.uint8)
     return pixels
+
+
+_WHITE, _SOFT = 246, 24
+"""Values from which a ground counts as white, and over how many below it is mixed with what stands before it."""
+_SPREAD = 16
+"""Steps by which a white ground is followed around corners."""
+
+
+def regrounded(pixels: torch.Tensor, *, seed: int, step: int, share: float) -> torch.Tensor:
+    """Pictures of things before white, some of them before another ground, as a pure function of (seed, step).
+
+    A shop's photographs show products before white; people's do not. The white that reaches the border of a picture
+    becomes one colour, a run of two, or soft blotches; what stands before it keeps its colours.
+
+    Args:
+        pixels: (pictures, 3, height, width) uint8.
+        seed, step: decide the changes.
+        share: of the pictures, from 0 to 1.
+
+    Returns:
+        uint8, the same shape.
+    """
+    if not share:
+        return pixels
+    random = torch.Generator().manual_seed(hash_seed(seed, step, "ground"))
+    B, _, H, W = pixels.shape
+    chosen = torch.rand(B, generator=random) < share
+    kinds = torch.randint(0, 4, (B,), generator=random)
+    colours = torch.rand(B, 3, 6, 5, generator=random)
+    middle = torch.rand(B, 3, 1, 1, generator=random)
+    grain = torch.randn(B, 1, H, W, generator=random) * (0.06 * torch.rand(B, 1, 1, 1, generator=random))
+    lightest = pixels.amin(1, keepdim=True).float()
+    white = (lightest >= _WHITE).float()
+    ground = torch.zeros_like(white)
+    for axis in (2, 3):
+        ground = torch.maximum(ground, white.cumprod(axis))
+        ground = torch.maximum(ground, white.flip(axis).cumprod(axis).flip(axis))
+    for _ in range(_SPREAD):
+        ground = F.max_pool2d(ground, 3, 1, 1) * white
+    soft = (lightest - (_WHITE - _SOFT)).div(_SOFT).clamp(0, 1)
+    mixed = torch.maximum(ground, F.max_pool2d(ground, 5, 1, 2) * soft)
+    colours = (middle + (colours - 0.5) * torch.tensor([0.0, 0.5, 0.9, 0.4])[kinds][:, None, None, None]).clamp(0, 1)
+    colours[kinds == 1] = colours[kinds == 1][:, :, :1].expand(-1, -1, 6, -1)  # runs from side to side
+    grey = colours.mean(1, keepdim=True)
+    colours = grey + (colours - grey) * torch.rand(B, 1, 1, 1, generator=random)  # rooms are duller than paint boxes
+    painted = F.interpolate(colours, (H, W), mode="bilinear", align_corners=True) + grain
+    new = pixels.float() * (1 - mixed) + 255 * painted.clamp(0, 1) * mixed
+    size = ground.mean((1, 2, 3))
+    whole = (size > 0.05) & (size < 0.85)  # more, and a white thing would go with its ground
+    use = (chosen & whole)[:, None, None, None]
+    return torch.where(use, new.round().clamp(0, 255).to(torch.uint8), pixels)
 
 
 def hash_seed(*parts: int | str) -> int:

@@ -69,6 +69,16 @@ class TrainConfig:
     """Whether pictures are mirrored at random; not where the feedback speaks of left and right."""
     noise: float = 0.0
     """Standard deviation of noise that is added to pictures, of values from 0 to 1."""
+    grounds: float = 0.0
+    """Share of the pictures whose white ground is painted over, so that a model taught by a shop's photographs knows
+    what it sees before other grounds too."""
+    frozen_levels: int = 0
+    """Levels of the trunk, from the first, that stay as they are; the deeper ones learn, at `trunk_rate`."""
+    fixed_norms: bool = False
+    """Whether the trunk's batch norms keep the statistics that they came with, as a pretrained trunk wants it."""
+    views: int = 0
+    """With frozen levels: how many augmented views of each picture go through them once, before the training, instead
+    of in every step. 0 computes them anew in every step."""
     hold_out: float = 0.05
     """Share of the training references kept back to choose the best checkpoint by."""
     metric: str = "validation/recall@1"
@@ -94,7 +104,19 @@ class TrainConfig:
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must be at least 1")
-        for name in ("warmup", "clip", "augment", "noise", "weight_decay", "graded", "asked", "seed"):
+        not_negative = (
+            "warmup",
+            "clip",
+            "augment",
+            "noise",
+            "weight_decay",
+            "graded",
+            "asked",
+            "seed",
+            "frozen_levels",
+            "views",
+        )
+        for name in not_negative:
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must not be negative")
         if self.start_scale <= 0:
@@ -113,6 +135,13 @@ class TrainConfig:
             raise ConfigError(f"train.graded goes with train.loss=classification; the loss is {self.loss!r}")
         if not 0 <= self.crop <= 1:
             raise ConfigError(f"train.crop={self.crop} must be a share of the area, from 0 (off) to 1")
+        if not 0 <= self.grounds <= 1:
+            raise ConfigError(f"train.grounds={self.grounds} must be a share of the pictures, from 0 to 1")
+        if self.views and not self.frozen_levels:
+            raise ConfigError(
+                f"train.views={self.views} stores what frozen levels make of pictures, and none is frozen: say how many"
+                " are with train.frozen_levels, or leave train.views out"
+            )
         if not 0 <= self.hold_out < 1:
             raise ConfigError(f"train.hold_out={self.hold_out} must be a share from 0 to below 1")
         if self.batch % self.accumulate or self.batch // self.accumulate < 2:

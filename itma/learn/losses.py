@@ -51,7 +51,8 @@ def graded_rest(
 
     Each query's scores of these pictures are compared by cross-entropy with a distribution in which an aspect that a
     picture has not in common with the target divides its share by e (`ListNet`, Cao et al. 2007); by e to the power of
-    `asked` where the feedback changed that aspect, and for the first aspect, which says what kind of thing it is.
+    `asked` where the feedback changed that aspect, and for the first aspect, which says what kind of thing it is. An
+    aspect that is not known of one of them, −1, does not count.
 
     Args:
         logits: (N, M); entry (i, j) is query i against picture j.
@@ -72,7 +73,9 @@ def graded_rest(
     N = len(logits)
     weights_NA = torch.where(wanted != references, asked, 1.0)
     weights_NA[:, 0] = asked
-    distances_NM = ((wanted[:, None, :] != others[None, :, :]) * weights_NA[:, None, :]).sum(2).to(logits.dtype)
+    known_NMA = (wanted >= 0)[:, None, :] & (others >= 0)[None, :, :]
+    apart_NMA = (wanted[:, None, :] != others[None, :, :]) & known_NMA
+    distances_NM = (apart_NMA * weights_NA[:, None, :]).sum(2).to(logits.dtype)
     same_NM = labels[:N, None] == labels[None, N:]
     asked_N = ~same_NM.all(1)
     if not asked_N.any():

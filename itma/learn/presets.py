@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itma.data.images import Preprocess
 from itma.errors import UnknownNameError
 from itma.learn.config import TrainConfig
+from itma.model import efficientnet_lite
 from itma.model.composers.itma import ItmaOptions
 from itma.model.language import LanguageConfig
 from itma.model.retriever import RetrieverConfig
@@ -103,6 +104,36 @@ PRESETS: dict[str, Preset] = {
         ),
         TrainConfig(steps=4_000, batch=32, trunk_rate=0.2, learning_rate=1e-3, evaluate_every=400, flip=True, crop=0.8),
     ),
+    "products": Preset(
+        "a shop's table of products: EfficientNet-Lite0, whose first stages stay; about an hour on two CPU cores",
+        RetrieverConfig(
+            dim=256,
+            trunk=TrunkConfig("efficientnet-lite0", levels=(5, 7), weights="imagenet"),
+            language=LanguageConfig(width=192, earlier=True),
+            preprocess=Preprocess(height=128, width=96, mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD),
+        ),
+        TrainConfig(
+            steps=1_500,
+            batch=192,
+            per_reference=1,
+            learning_rate=1.5e-3,
+            trunk_rate=0.15,
+            warmup=60,
+            start_scale=8.0,
+            graded=0.5,
+            precision="float32",
+            augment=0.15,
+            crop=0.7,
+            flip=True,
+            grounds=0.6,
+            frozen_levels=3,
+            fixed_norms=True,
+            views=2,
+            hold_out=0.02,
+            evaluate_every=300,
+            log_every=20,
+        ),
+    ),
     "clip": Preset(
         "TIRG's gate on the frozen embeddings of CLIP ViT-B/32, which comes from the hub",
         RetrieverConfig(
@@ -183,6 +214,7 @@ def preset_for(data: str) -> str:
 _FOR = {
     "shapes": "demo",
     "wardrobe": "wardrobe",
+    "products": "products",
     "css": "itma-css",
     "fashioniq": "itma-fashioniq",
     "mitstates": "tirg-mitstates",

@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from itma.data.batches import Batch, Plan, augmented, hash_seed, load_batch, varied
+from itma.data.batches import Batch, Plan, hash_seed, load_batch, numbered
 from itma.data.triplets import Triplets
 from itma.errors import ConfigError, TrainingError, UnknownNameError
 from itma.learn.config import TrainConfig
 from itma.learn.distributed import Processes, gathered, processes, share_batch_norms
 from itma.learn.losses import batch_classification, graded_rest, soft_triplet
 from itma.learn.run import METRICS, Progress, forget_metrics_after, load_checkpoint, read_metrics, save_checkpoint
+from itma.learn.views import Views, changed
 from itma.model.retriever import PARTS, Retriever
 from itma.progress import bar
 
@@ -39,6 +40,10 @@ class Seen:
     pictures: Mapping[str, torch.Tensor]
     """Name → uint8 (3, height, width)."""
 
+
+_NO_PIXELS = torch.zeros(0, 3, 1, 1, dtype=torch.uint8)
+_NOTHING = -2
+"""Stands for what is true of the reference of a row that has none: it agrees with nothing."""
 
 Look = Callable[[Retriever], Seen]
 """Measures a model during training."""
@@ -81,7 +86,7 @@ def train(
     """
     folder = Path(folder)
     with processes(model.device) as ours, _polite_stop() as asked_to_stop:
-        model.freeze(config.frozen)
+        model.freeze(config.frozen, levels=config.frozen_levels, fixed_norms=config.fixed_norms)
         if config.graded and not triplets.aspects:
             raise ConfigError(
                 f"train.graded={config.graded}: {triplets.name} does not say what is true of its pictures; leave it 0"
@@ -98,11 +103,17 @@ def train(
             per_family=config.per_family,
         )
         record = _Record(folder, now.step, config.log_every) if ours.first else None
+        views = None
+        if config.views and now.step < config.steps:
+            used = np.arange(len(triplets.labels))
+            if triplets.present is not None:
+                used = used[triplets.present]
+            views = Views(model, triplets.pictures, used, config, progress=progress and ours.first)
         with (
             bar(
                 f"training {model.name}", show=progress and ours.first, total=config.steps, unit="step", done=now.step
             ) as meter,
-            _batches(triplets, plan, config, model, ours, range(now.step, config.steps)) as batches,
+            _batches(triplets, plan, config, model, ours, range(now.step, config.steps), views) as batches,
         ):
             for step, parts, labels in batches:
                 rate = config.rate(step)
@@ -133,7 +144,7 @@ def train(
                 done = step + 1
                 numbers |= {"learning rate": rate, "scale": model.scale.item(), "gradient length": length}
                 if record:
-                    record.step(done, numbers, sum(len(batch.pixels) for batch in parts) * ours.count)
+                    record.step(done, numbers, sum(batch.count for batch in parts) * ours.count)
                 stopping = asked_to_stop.is_set() or done == stop_after
                 if stopping or done % config.evaluate_every == 0 or done == config.steps:
                     due = done % config.evaluate_every == 0 or done == config.steps
@@ -172,7 +183,12 @@ def batch_loss(
             and what is true of them where the loss looks at that.
     """
     device = model.device
-    pixels = model.preprocess.normalise(batch.pixels.to(device))
+    if batch.begun:
+        pixels: torch.Tensor | tuple[torch.Tensor, ...] = tuple(
+            level.to(device, memory_format=torch.channels_last) for level in batch.begun
+        )
+    else:
+        pixels = model.preprocess.normalise(batch.pixels.to(device))
     tokens = model.tokenizer(batch.feedback).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         queries, pictures = network(
@@ -237,7 +253,13 @@ def _distributed(model: Retriever, ours: Processes) -> Any:
 
 @contextmanager
 def _batches(
-    triplets: Triplets, plan: Plan, config: TrainConfig, model: Retriever, ours: Processes, steps: range
+    triplets: Triplets,
+    plan: Plan,
+    config: TrainConfig,
+    model: Retriever,
+    ours: Processes,
+    steps: range,
+    views: Views | None,
 ) -> Iterator[Iterator[tuple[int, list[Batch], list[torch.Tensor]]]]:
     """For each step its number, this process's share of each part, and each part's labels, see `batch_loss`.
 
@@ -257,13 +279,19 @@ def _batches(
         samples = triplets.drawn(rows, random)
         for first in range(0, config.batch, size):
             begin = first + ours.rank * share
-            mine = load_batch(triplets, samples.part(begin, begin + share), model.preprocess)
-            seed = hash_seed(config.seed, ours.rank, first)
-            pixels = augmented(mine.pixels, seed=seed, step=step, strength=config.augment)
-            pixels = varied(pixels, seed=seed, step=step, crop=config.crop, flip=config.flip, noise=config.noise)
-            batches.append(Batch(pixels, mine.references, mine.targets, mine.feedback))
+            mine = samples.part(begin, begin + share)
+            if views is not None:
+                images, references, targets = numbered(mine)
+                begun = views.load(images, step=hash_seed(step, ours.rank, first))
+                batches.append(Batch(_NO_PIXELS, references, targets, tuple(mine.feedback), begun))
+            else:
+                plain = load_batch(triplets, mine, model.preprocess)
+                pixels = changed(plain.pixels, config, step=step, part=hash_seed(ours.rank, first))
+                batches.append(Batch(pixels, plain.references, plain.targets, plain.feedback))
             part = samples.part(first, first + size)
-            labels.append(truths[np.stack([part.targets, part.references])])
+            shown = truths[np.stack([part.targets, part.references])]
+            shown[1, torch.from_numpy(part.references < 0)] = _NOTHING
+            labels.append(shown)
         return batches, labels
 
     def each() -> Iterator[tuple[int, list[Batch], list[torch.Tensor]]]:

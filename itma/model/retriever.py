@@ -20,7 +20,7 @@ from itma.errors import ConfigError, ItmaError, RunError, UnknownNameError
 from itma.files import file_sum, write_text, write_with
 from itma.model.composers import Place, composer_named
 from itma.model.embedder import Embedder, unit
-from itma.model.language import Language, LanguageConfig
+from itma.model.language import Language, LanguageConfig, Words
 from itma.model.shipped import located, shipped
 from itma.model.trunk import Trunk, TrunkConfig
 from itma.settings import from_plain, to_plain
@@ -89,6 +89,7 @@ class Retriever(Embedder, nn.Module):
         self.composer = composer(config.options, Place(trunk.channels, grids, config.dim, trunk.embeds))
         self.scale = nn.Parameter(torch.tensor(START_SCALE))
         self._frozen: tuple[str, ...] = ()
+        self._frozen_levels, self._fixed_norms = 0, False
 
     @classmethod
     def build(cls, config: RetrieverConfig, sentences: Iterable[str], *, seed: int = 0) -> "Retriever":
@@ -142,12 +143,19 @@ class Retriever(Embedder, nn.Module):
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
-    def freeze(self, parts: Sequence[str]) -> None:
+    def freeze(self, parts: Sequence[str], *, levels: int = 0, fixed_norms: bool = False) -> None:
         """Keep these parts (`trunk`, `language`, `composer`, `scale`) as they are, batch-norm statistics included.
+
+        Args:
+            parts: names in `PARTS`.
+            levels: of the trunk, from the first, that stay as they are too.
+            fixed_norms: whether all of the trunk's batch norms keep their statistics.
 
         Raises:
             UnknownNameError: no such part.
+            ConfigError: the trunk cannot be parted after that level.
         """
+        self._frozen_levels, self._fixed_norms = levels, fixed_norms
         for part in parts:
             if part not in PARTS:
                 raise UnknownNameError("part to freeze", part, PARTS)
@@ -157,6 +165,8 @@ class Retriever(Embedder, nn.Module):
         for part in parts:
             for parameter in self._parameters_of(part):
                 parameter.requires_grad_(False)
+        for module in self.trunk.first_levels(levels):
+            module.requires_grad_(False)
         self.train(self.training)
 
     def learn_words(self, sentences: Iterable[str], *, seed: int = 0) -> list[str]:
@@ -198,11 +208,16 @@ class Retriever(Embedder, nn.Module):
             held = self._part(part)
             if isinstance(held, nn.Module):
                 held.eval()
+        still = self.trunk.first_levels(self._frozen_levels)
+        if self._fixed_norms:
+            still += [module for module in self.trunk.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        for module in still:
+            module.eval()
         return self
 
     def forward(
         self,
-        pixels: torch.Tensor,
+        pixels: torch.Tensor | Sequence[torch.Tensor],
         references: torch.Tensor,
         targets: torch.Tensor,
         tokens: Tokens,
@@ -212,8 +227,8 @@ class Retriever(Embedder, nn.Module):
         """One training batch, in which a picture goes through the trunk once however many rows use it.
 
         Args:
-            pixels: normalised pictures (pictures, 3, height, width).
-            references: (rows,) int64, which picture is each row's reference.
+            pixels: normalised pictures (pictures, 3, height, width), or what the trunk's frozen levels made of them.
+            references: (rows,) int64, which picture is each row's reference; −1 where it has words only.
             targets: (rows,) int64, which picture is each row's target.
             tokens: the feedback, (rows, words).
             references_too: whether the references are wanted as pictures of the gallery as well.
@@ -222,13 +237,30 @@ class Retriever(Embedder, nn.Module):
             Queries (rows, dim) and targets (rows, dim) float32 of length 1; with `references_too`, the targets are
             followed by the references, (2 · rows, dim).
         """
-        maps = self.trunk(pixels)
+        if isinstance(pixels, torch.Tensor):
+            maps = self.trunk(pixels)
+        else:
+            maps = self.trunk.finish(pixels, self._frozen_levels)
         words = None if self.language is None else self.language(tokens)
-        pictured = torch.cat([targets, references]) if references_too else targets
+        pictured = torch.cat([targets, torch.where(references < 0, targets, references)]) if references_too else targets
         wanted, places = pictured.unique(return_inverse=True)
         pictures = self.composer.embed_pictures([level[wanted] for level in maps])
-        queries = self.composer.embed_queries([level[references] for level in maps], words)
-        return unit(queries), unit(pictures)[places]
+        return unit(self._trained_queries(maps, references, words)), unit(pictures)[places]
+
+    def _trained_queries(
+        self, maps: Sequence[torch.Tensor], references: torch.Tensor, words: Words | None
+    ) -> torch.Tensor:
+        """Queries (rows, dim), of which some may have words only."""
+        seen = references >= 0
+        if words is None or bool(seen.all()):
+            return self.composer.embed_queries([level[references.clamp(min=0)] for level in maps], words)
+        both, alone = seen.nonzero()[:, 0], (~seen).nonzero()[:, 0]
+        parts = []
+        if len(both):
+            shown = [level[references[both]] for level in maps]
+            parts.append(self.composer.embed_queries(shown, Words(*(part[both] for part in words))))
+        parts.append(self.composer.embed_queries(None, Words(*(part[alone] for part in words))))
+        return torch.cat(parts)[torch.cat([both, alone]).argsort()]
 
     def logits(self, queries: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
         """Scores for the loss: scale² · cosine, (queries, pictures)."""

@@ -140,6 +140,19 @@ class Trunk(nn.Module):
         """The deepest level; with all levels up to it frozen, the whole trunk is."""
         return max(self.levels)
 
+    def first_levels(self, count: int) -> list[nn.Module]:
+        """The modules of the first so many levels: what stays as it is where they are frozen.
+
+        Raises:
+            ConfigError: the trunk cannot be parted there.
+        """
+        if 0 < count < self.depth:
+            raise ConfigError(
+                f"train.frozen_levels={count}: this trunk can only be frozen whole, with its {self.depth} levels; an "
+                "EfficientNet-Lite can be parted after every stage"
+            )
+        return [self] if count else []
+
     def begin(self, images: torch.Tensor, frozen: int) -> list[torch.Tensor]:
         """The part of the way that goes through the levels up to `frozen`; `finish` does the rest.
 
@@ -152,11 +165,7 @@ class Trunk(nn.Module):
         Raises:
             ConfigError: the trunk cannot be parted there.
         """
-        if frozen < self.depth:
-            raise ConfigError(
-                f"frozen levels: {frozen}: this trunk can only be frozen whole, up to level {self.depth}; "
-                "EfficientNet-Lite can be parted after every stage"
-            )
+        self.first_levels(frozen)
         maps: list[torch.Tensor] = self(images)
         return maps
 
@@ -281,6 +290,10 @@ class LiteTrunk(Trunk):
                 f"e.g. {extra[0]!r}; expected those of the same network"
             )
         self.backbone.load_state_dict({name: given.get(names[name], own[name]) for name in own})
+
+    def first_levels(self, count: int) -> list[nn.Module]:
+        """See `Trunk`."""
+        return [self.backbone.stem, *self.backbone.stages[:count]] if count else []
 
     def begin(self, images: torch.Tensor, frozen: int) -> list[torch.Tensor]:
         """See `Trunk`; the maps of the levels up to `frozen`, and that of `frozen` itself where it is no level."""

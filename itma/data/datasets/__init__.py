@@ -15,6 +15,7 @@ _HOMES = {
     "fashioniq": "itma.data.datasets.fashioniq",
     "mitstates": "itma.data.datasets.mitstates",
     "own": "itma.data.datasets.own",
+    "products": "itma.data.datasets.products",
 }
 """Name → the module whose `load(root, split)` reads it."""
 
@@ -27,7 +28,7 @@ def load(name: str, root: str | Path, split: str) -> Split:
     """Read one split of a data set.
 
     Args:
-        name: css, fashion200k, fashioniq, mitstates or own.
+        name: css, fashion200k, fashioniq, mitstates, own or products.
         root: the folder that holds it; see `docs/datasets.md` for what is expected there.
         split: train, val or test, as the data set has them.
 

@@ -1,6 +1,8 @@
 """Annotation files as people have them on disk: roots that are one level off, byte-order marks, Windows line ends."""
 
+import gzip
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,9 +61,13 @@ def read_text(path: Path, way_out: str) -> str:
         DataError: the file is missing, cannot be read, or is not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        stored = path.read_bytes()
+        plain = gzip.decompress(stored) if path.name.lower().endswith(".gz") else stored
+        return plain.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError as error:
         raise DataError(f"the file {str(path)!r} does not exist; {way_out}") from error
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{str(path)!r} is no whole gzip file ({error}); {way_out}") from error
     except OSError as error:
         raise DataError(f"the file {str(path)!r} cannot be read: {error.strerror}; {way_out}") from error
     except UnicodeDecodeError as error:

@@ -52,7 +52,7 @@ def line_error(path: Path, line: int, problem: str) -> DataError:
 
 
 def read_table(path: Path) -> Table:
-    """Read a CSV or JSON Lines file, whichever its name says.
+    """Read a CSV or JSON Lines file, whichever its name says; one that ends in `.gz` is unpacked.
 
     Of a CSV the separator (comma, semicolon, tab or bar) is the one that cuts the header into most columns. Blank
     lines are passed over; a cell may hold separators and line ends where it stands in double quotes.
@@ -60,7 +60,7 @@ def read_table(path: Path) -> Table:
     Raises:
         DataError: the file is missing, not UTF-8, empty, of another kind, or damaged; the message names the line.
     """
-    ending = path.suffix.lower()
+    ending = Path(path.name.lower().removesuffix(".gz")).suffix
     if ending in JSON_ENDINGS:
         return _json_lines(path)
     if ending in CSV_ENDINGS:

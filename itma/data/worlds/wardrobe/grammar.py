@@ -174,7 +174,7 @@ def _filled(form: str, said: Sequence[str], way: str, one: Product, dice: Dice) 
         }
     )
     text = re.sub(r"\bbut,? but\b", "but", text)
-    return _plural(text) if one.category in _PLURAL else text
+    return plural(text) if one.category in _PLURAL else text
 
 
 def _listed(said: Sequence[str], way: str, dice: Dice) -> str:
@@ -197,7 +197,8 @@ _TO_PLURAL: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 
 
-def _plural(text: str) -> str:
+def plural(text: str) -> str:
+    """A sentence about one thing as one about things that come in pairs: "this one" becomes "these"."""
     for one, other in _TO_PLURAL:
         text = re.sub(one, other, text)
     return text

@@ -1,0 +1,707 @@
+"""A shop's own table of products: attributes → queries to learn from, with several right answers.
+
+Expected: a CSV or JSON Lines file (also `.jsonl.gz`) with a row for each product, or a folder that holds one.
+
+id, sku                  the product's id; without it, the image's name
+image, file, picture     its image, relative to the table or to `images` beside it; without such a column, files named
+                         after the id in the table's folder or in folders below it, of every size there is
+name, title, description texts that people may search by
+family, style            what products of one design share; they are kept on one side of the split
+split                    train or test; without it, a tenth of the families is for testing
+any other column         an attribute, where it looks like one: see `attributes_of`
+
+Columns that are known by name (colour, kind, gender, sleeves, neck, pattern, occasion: see
+`itma.data.datasets.shop_sentences.ROLES`) have sentences of their own.
+"""
+
+import logging
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from itma.data.datasets import shop_sentences
+from itma.data.datasets.own import IMAGES, Finder, for_testing
+from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Row, Table, read_table, short
+from itma.data.images import FilePictures
+from itma.data.text import EARLIER
+from itma.data.triplets import Protocol, Rows, Split, Task, Triplets, coded
+from itma.data.worlds.generated import Dice
+from itma.errors import DataError, UnknownNameError
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "test")
+TABLES = ("products", "items", "catalogue")
+"""Names that a table in a folder may have, before its ending."""
+ID_COLUMNS, IMAGE_COLUMNS = ("id", "sku"), ("image", "file", "picture", "filename", "image file", "path")
+TEXT_COLUMNS = ("name", "title", "product name", "description")
+FAMILY_COLUMNS, BRAND_COLUMNS = ("family", "style", "design"), ("brand", "label", "maker")
+UNSEEN = frozenset(
+    "fabric season year price size sizes stock quantity url link weight rating medium ean barcode date".split()
+)
+"""Columns that no image shows."""
+MAIN = ("kind", "gender", "colour")
+"""Attributes that a right answer has to have right, whatever else it has."""
+FEWEST = 5
+"""Products that share a value, at least, for it to be spoken of."""
+MOST_VALUES, LEAST_KNOWN = 60, 0.3
+"""A column that is not known by name is an attribute if it has at most so many values, known of such a share."""
+_UNKNOWN = frozenset({"", "na", "n/a", "nan", "none", "null", "unknown", "-", "?"})
+_FOLLOWS = 0.98
+"""Share of the products in which one column has to decide another for the other to say nothing new."""
+
+_GROUP = 6
+"""Rows of a batch that share four images: see `Sampler.draw`."""
+_WEIGHTS: Mapping[str, float] = {"colour": 3.0, "kind": 2.0, "gender": 1.2, "sleeves": 1.3, "neck": 1.0, "pattern": 1.5}
+_RUNNING = (0.55, 0.87)
+"""How often one thing is changed, and at most two; else three."""
+_TRIES = 6
+_PER_REFERENCE = 2
+"""Test queries of each reference, at most."""
+_LABELLED = re.compile(r"[^a-z0-9'/.\- ]+")
+_WORDS, _COMMON = 14, 25
+"""Words of a text that are read; and how many texts a word has to stand in to be read."""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """One split of a table of products: an entry for each image."""
+
+    names: list[str]
+    """(images) what each image is called."""
+    paths: list[Path]
+    folders: list[str]
+    """(images) the folder that each image is in, by its name."""
+    products: np.ndarray
+    """(images,) int64: the product that each image shows."""
+    attributes: list[dict[str, str]]
+    """(products) attribute → value, of those that are known."""
+    families: np.ndarray
+    """(products,) int64."""
+    texts: list[tuple[str, ...]]
+    """(products) names and descriptions, in small letters."""
+    brands: list[str | None]
+    codes: dict[str, np.ndarray] = field(default_factory=dict)
+    """Attribute → (images,) int64, −1 where it is not known."""
+    groups: dict[str, str] = field(default_factory=dict)
+    """Kind → a coarser kind, where the table has one."""
+
+    def of(self, image: int) -> dict[str, str]:
+        """The attributes of what an image shows."""
+        return self.attributes[int(self.products[image])]
+
+
+def load(root: Path, split: str) -> Split:
+    """Read one split of a table of products.
+
+    - train: a row for each image, whose target and sentence are an example; each batch draws its own, see `Sampler`.
+    - test: up to two queries for each image, in wording that training does not use. The protocol `products` asks for
+      changes of kind, gender and colour among all images of the most common folder; any image of which all three are
+      right counts. Where there are several folders of images (sizes), each has a protocol of its own.
+
+    Args:
+        root: the table, or the folder that holds it.
+        split: train or test.
+
+    Raises:
+        UnknownNameError: another split.
+        DataError: there is no table, it is damaged, has no usable attributes, no images, or no two products differ.
+    """
+    if split not in SPLITS:
+        raise UnknownNameError("split of a table of products", split, SPLITS)
+    path = find_table(root)
+    shop = read_shop(path, split)
+    sampler = Sampler(shop)
+    if split == "train":
+        return Split(_training(path, shop, sampler), {})
+    return _testing(path, shop, sampler)
+
+
+def find_table(root: Path) -> Path:
+    """The table that is meant by a file or a folder.
+
+    Raises:
+        DataError: there is none, or more than one.
+    """
+    if root.is_file():
+        return root
+    if not root.is_dir():
+        raise DataError(f"{str(root)!r} does not exist; give a table of products, or the folder that holds it")
+    endings = (*JSON_ENDINGS, *(f"{ending}.gz" for ending in JSON_ENDINGS), *CSV_ENDINGS)
+    found = [root / f"{name}{ending}" for name in TABLES for ending in endings if (root / f"{name}{ending}").is_file()]
+    found = found or sorted(path for path in root.iterdir() if path.name.lower().endswith(endings))
+    if len(found) != 1:
+        what = f"holds {', '.join(path.name for path in found[:4])}; name one" if found else "holds no table"
+        raise DataError(
+            f"{str(root)!r} {what}: give a CSV or JSON Lines file with a row for each product (columns id or image, "
+            "and attributes such as colour and kind)"
+        )
+    return found[0]
+
+
+def read_shop(path: Path, split: str) -> Shop:
+    """The products of one split that have an image.
+
+    Raises:
+        DataError: see `load`.
+    """
+    table = read_table(path)
+    rows = [_flat(row) for row in table.rows]
+    columns = list(dict.fromkeys(name for row in rows for name in row.cells))
+    named = {" ".join(re.split(r"[\s_\-]+", name.strip().lower())): name for name in reversed(columns)}
+
+    def column(candidates: Sequence[str]) -> str | None:
+        return next((named[name] for name in candidates if name in named), None)
+
+    identity, image = column(ID_COLUMNS), column(IMAGE_COLUMNS)
+    if identity is None and image is None:
+        raise DataError(
+            f"{str(path)!r} has no column that says which image belongs to a row; expected one called "
+            f"{', '.join(IMAGE_COLUMNS[:3])}, or id with images of that name; found: {', '.join(map(repr, columns))}"
+        )
+    special = {identity, image, column(FAMILY_COLUMNS), column(BRAND_COLUMNS), column(("split",))}
+    special |= {named[name] for name in TEXT_COLUMNS if name in named}
+    values, groups, left_out = attributes_of(rows, {n: c for n, c in named.items() if c not in special})
+    if not values:
+        reasons = _listed(left_out) or "there is no further column"
+        raise DataError(
+            f"{str(path)!r} has no usable attributes: {reasons}. Give columns such as colour, kind, gender, sleeves, "
+            "neck, pattern, with the same words for the same thing"
+        )
+    if left_out:
+        log.info("%s: %d columns are not used: %s", path, len(left_out), _listed(left_out))
+    chosen, families = _split_of(table, rows, column(("split",)), column(FAMILY_COLUMNS), identity or image, split)
+    files = _Files(path.parent, table)
+    shop = Shop([], [], [], np.zeros(0, np.int64), [], np.zeros(0, np.int64), [], [], {}, groups)
+    products: list[int] = []
+    brand = column(BRAND_COLUMNS)
+    texts = [named[name] for name in TEXT_COLUMNS if name in named]
+    brands = Counter(_text(row, brand).lower() for row in rows) if brand else Counter()
+    for place in chosen:
+        row = rows[place]
+        found = files.of(row, identity, image)
+        if not found:
+            continue
+        for name, file in found:
+            shop.names.append(name)
+            shop.paths.append(file)
+            shop.folders.append(file.parent.name)
+            products.append(len(shop.attributes))
+        shop.attributes.append({name: value[place] for name, value in values.items() if value[place]})
+        shop.texts.append(tuple(_plain(_text(row, name)) for name in texts))
+        word = _text(row, brand).lower() if brand else ""
+        shop.brands.append(word if brands[word] >= 4 * FEWEST and word not in _UNKNOWN else None)
+    if not shop.names:
+        raise DataError(
+            f"{str(path)!r}: no image of its {len(chosen):,} {split} products was found. "
+            + files.advice(identity, image)
+        )
+    if missing := len(chosen) - len(shop.attributes):
+        log.warning("%s: %d of %d %s products have no image and are left out", path, missing, len(chosen), split)
+    places = np.array(products, dtype=np.int64)
+    codes = {
+        name: _codes([shop.attributes[product].get(name) for product in products], column)
+        for name, column in values.items()
+    }
+    kept = [families[place] for place in chosen if files.of(rows[place], identity, image)]
+    return Shop(
+        shop.names,
+        shop.paths,
+        shop.folders,
+        places,
+        shop.attributes,
+        coded(kept),
+        shop.texts,
+        shop.brands,
+        codes,
+        groups,
+    )
+
+
+def attributes_of(
+    rows: Sequence[Row], named: Mapping[str, str]
+) -> tuple[dict[str, list[str]], dict[str, str], dict[str, str]]:
+    """Which columns are attributes, and what they say.
+
+    A column known by name (`shop_sentences.ROLES`) is one; several of one role are read one after the other. Another
+    column is one if it has few values, known of many products, and does not follow from a column that is used already.
+
+    Args:
+        rows: of the table, flat.
+        named: what a column is called in plain words → its name in the table.
+
+    Returns:
+        Attribute → (rows) its value, empty where nothing is said; kind → a coarser kind; and why other columns are
+        left out.
+    """
+    values: dict[str, list[str]] = {}
+    left_out: dict[str, str] = {}
+    used: set[str] = set()
+    for role, candidates in shop_sentences.ROLES.items():
+        columns = [named[name] for name in candidates if name in named]
+        columns = columns[:1] if role == "kind" else columns
+        read = _common([_merged(role, [_text(row, column) for column in columns]) for row in rows]) if columns else []
+        if len(set(read) - {""}) >= 2:
+            values[role] = read
+            used.update(columns)
+        elif columns:
+            used.update(columns)
+            left_out[columns[0]] = f"fewer than two values that {FEWEST} products share"
+    groups: dict[str, str] = {}
+    for name, column in named.items():
+        if column in used:
+            continue
+        cells = [shop_sentences.read_value(name, _text(row, column)) for row in rows]
+        known = [cell for cell in cells if cell not in _UNKNOWN]
+        different = set(known)
+        if name in UNSEEN:
+            left_out[column] = "no image shows it"
+        elif len(known) < LEAST_KNOWN * len(rows):
+            left_out[column] = f"said of {len(known):,} of {len(rows):,} products"
+        elif not 2 <= len(different) <= min(MOST_VALUES, max(2, len(known) // 2)):
+            left_out[column] = f"{len(different):,} different values in {len(known):,} products"
+        elif "kind" in values and _decided(values["kind"], cells):
+            left_out[column] = "follows from the kind"
+            if not groups:
+                groups = {kind: cell for kind, cell in zip(values["kind"], cells, strict=True) if kind and cell}
+        else:
+            common = _common(cells)
+            if len(set(common) - {""}) >= 2:
+                values[name] = common
+            else:
+                left_out[column] = f"fewer than two values that {FEWEST} products share"
+    return values, groups, left_out
+
+
+def _listed(left_out: Mapping[str, str], most: int = 12) -> str:
+    named = [f"{name} ({why})" for name, why in left_out.items()]
+    return ", ".join(named[:most]) + (f" and {len(named) - most} more" if len(named) > most else "")
+
+
+def _merged(role: str, cells: Sequence[str]) -> str:
+    """The first value that is said; a floral print says more than "printed", and a dotted one."""
+    read = [shop_sentences.read_value(role, cell) for cell in cells]
+    sharper = [value for value in read if value in ("floral", "dots")]
+    return next((value for value in (*sharper, *read) if value not in _UNKNOWN), "")
+
+
+def _common(values: Sequence[str]) -> list[str]:
+    counts = Counter(values)
+    fewest = min(FEWEST, max(2, len(values) // 50))
+    return [value if value not in _UNKNOWN and counts[value] >= fewest else "" for value in values]
+
+
+def _decided(kinds: Sequence[str], cells: Sequence[str]) -> bool:
+    """Whether the kind decides what a column says."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for kind, cell in zip(kinds, cells, strict=True):
+        if kind:
+            counts[kind][cell] += 1
+    total = sum(sum(each.values()) for each in counts.values())
+    return total > 0 and sum(max(each.values()) for each in counts.values()) >= _FOLLOWS * total
+
+
+def _flat(row: Row) -> Row:
+    """A row whose nested tables stand beside the other columns, which win."""
+    cells = dict(row.cells)
+    for name, value in row.cells.items():
+        if isinstance(value, dict):
+            del cells[name]
+            for inner, text in value.items():
+                if not cells.get(inner):
+                    cells[inner] = text
+    return Row(row.line, cells)
+
+
+def _text(row: Row, column: str | None) -> str:
+    value = None if column is None else row.cells.get(column)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(str(value).split()) if isinstance(value, str | int | float) else ""
+
+
+def _plain(text: str) -> str:
+    """A text in small letters, its first words only."""
+    return " ".join(_LABELLED.sub(" ", text.lower()).split()[:_WORDS])
+
+
+def _codes(values: Sequence[str | None], column: Sequence[str]) -> np.ndarray:
+    """(images,) int64: each value's place among all of the column's, −1 where nothing is said."""
+    places = {value: place for place, value in enumerate(sorted(set(column) - {""}))}
+    return np.array([places[value] if value else -1 for value in values], dtype=np.int64)
+
+
+def _split_of(
+    table: Table, rows: Sequence[Row], column: str | None, family: str | None, identity: str | None, wanted: str
+) -> tuple[list[int], list[str]]:
+    """The rows of a split, and every row's family."""
+    families = [_text(row, family) or f"id {_text(row, identity)}" for row in rows]
+    splits = []
+    for row, name in zip(rows, families, strict=True):
+        said = _text(row, column).lower()
+        if column is not None and said not in SPLITS:
+            raise table.error(row, f"the split is {short(said)}; expected train or test")
+        splits.append(said or ("test" if for_testing(name) else "train"))
+    chosen = [place for place, split in enumerate(splits) if split == wanted]
+    if not chosen:
+        raise DataError(f"{str(table.path)!r}: none of {len(rows):,} products is for {wanted}")
+    return chosen, families
+
+
+class _Files:
+    """Where the images of a table's rows are."""
+
+    def __init__(self, folder: Path, table: Table) -> None:
+        self._finder, self._folder, self._table = Finder(folder), folder, table
+        self._by_stem: dict[str, list[Path]] | None = None
+        self._found: dict[int, list[tuple[str, Path]]] = {}
+
+    def of(self, row: Row, identity: str | None, image: str | None) -> list[tuple[str, Path]]:
+        """Names and paths of a row's images; those of one product in several folders are told apart by the folder."""
+        if row.line not in self._found:
+            self._found[row.line] = self._look(row, identity, image)
+        return self._found[row.line]
+
+    def advice(self, identity: str | None, image: str | None) -> str:
+        """What to do where there is none."""
+        if image is not None:
+            return f"The column {image!r} names them relative to {str(self._folder)!r} or {IMAGES!r} in it"
+        return f"They are looked for in {str(self._folder)!r} and its folders, as <{identity}>.jpg"
+
+    def _look(self, row: Row, identity: str | None, image: str | None) -> list[tuple[str, Path]]:
+        if image is not None:
+            name = _text(row, image)
+            if not name:
+                raise self._table.error(row, f"{image} is empty; expected the name of an image")
+            path = self._finder.path(name)
+            return [(name, path)] if self._finder.exists(path) else []
+        if self._by_stem is None:
+            self._by_stem = defaultdict(list)
+            for place, folders, files in os.walk(self._folder, followlinks=True):
+                folders.sort()
+                for file in files:
+                    if file.lower().endswith((".jpg", ".jpeg", ".png", ".webp")):
+                        self._by_stem[Path(file).stem].append(Path(place) / file)
+        return [
+            (path.relative_to(self._folder).as_posix(), path) for path in self._by_stem.get(_text(row, identity), [])
+        ]
+
+
+class Sampler:
+    """Draws queries from a shop: two products that differ in one to three attributes and agree in the rest.
+
+    Where a value is not known of one of them, it is taken to agree, except colour, kind and gender.
+
+    Args:
+        shop: the products.
+    """
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+        self._main = [name for name in MAIN if name in shop.codes]
+        self._blocks: dict[tuple[int, ...], np.ndarray] = {}
+        keys = [name for name in ("kind", "gender") if name in shop.codes]
+        self._keys = keys
+        block = np.stack([shop.codes[name] for name in keys], 1) if keys else np.zeros((len(shop.names), 0), np.int64)
+        self._block = block
+        for key, where in _grouped(block):
+            self._blocks[key] = where
+        self._elsewhere = lru_cache(maxsize=None)(self._blocks_elsewhere)
+        kinds = shop.codes.get("kind", np.zeros(0, np.int64)).tolist()
+        self._groups = {code: shop.groups.get(shop.of(image).get("kind", "")) for image, code in enumerate(kinds)}
+        self._weights = {name: _WEIGHTS.get(name, 0.8) for name in shop.codes}
+        words = Counter(word for texts in shop.texts for word in set(" ".join(texts).split()))
+        self._common = {word for word, count in words.items() if count >= _COMMON}
+
+    def edit(
+        self, reference: int, random: np.random.Generator, present: np.ndarray | None = None
+    ) -> tuple[int, list[str]] | None:
+        """A target for a reference, and the attributes in which it differs; nothing where none was found."""
+        codes = self.shop.codes
+        known = [name for name in codes if codes[name][reference] >= 0]
+        if any(codes[name][reference] < 0 for name in self._main) or not known:
+            return None
+        weights = np.array([self._weights[name] for name in known])
+        for _ in range(_TRIES):
+            count = min(1 + int(np.searchsorted(_RUNNING, random.random(), side="right")), len(known))
+            order = np.argsort(-(random.random(len(known)) ** (1 / weights)))  # without replacement, by weight
+            changed = [known[place] for place in order[:count]]
+            candidates = self._candidates(reference, changed, random)
+            if candidates is None:
+                continue
+            candidates = candidates[self._fit(reference, candidates, changed)]
+            candidates = candidates[self.shop.products[candidates] != self.shop.products[reference]]
+            if present is not None:
+                candidates = candidates[present[candidates]]
+            if not len(candidates):
+                continue
+            families, products = self.shop.families, self.shop.products
+            same = candidates[families[products[candidates]] == families[products[reference]]]
+            pool = same if len(same) and random.random() < 0.5 else candidates
+            return int(pool[random.integers(len(pool))]), changed
+        return None
+
+    def alike(self, image: int, random: np.random.Generator, present: np.ndarray | None = None) -> int | None:
+        """Another product of which all that is known agrees."""
+        candidates = self._blocks[tuple(self._block[image].tolist())]
+        candidates = candidates[self._fit(image, candidates, [])]
+        candidates = candidates[self.shop.products[candidates] != self.shop.products[image]]
+        if present is not None:
+            candidates = candidates[present[candidates]]
+        return int(candidates[random.integers(len(candidates))]) if len(candidates) else None
+
+    def _candidates(self, reference: int, changed: Sequence[str], random: np.random.Generator) -> np.ndarray | None:
+        """Images of the wanted kind and gender."""
+        key = list(self._block[reference].tolist())
+        moving = tuple(place for place, name in enumerate(self._keys) if name in changed)
+        if not moving:
+            return self._blocks[tuple(key)]
+        others, sums = self._elsewhere(tuple(key), moving)
+        if not others:
+            return None
+        return self._blocks[others[int(np.searchsorted(sums, random.random() * sums[-1], side="right"))]]
+
+    def _blocks_elsewhere(
+        self, key: tuple[int, ...], moving: tuple[int, ...]
+    ) -> tuple[list[tuple[int, ...]], np.ndarray]:
+        """Blocks that differ just in some parts of the key, and the running sums of how often each is wanted."""
+        others = [
+            other
+            for other in self._blocks
+            if all((other[place] != key[place]) == (place in moving) for place in range(len(key))) and min(other) >= 0
+        ]
+        wanted = [len(self._blocks[other]) ** 0.5 * self._near(key, other) for other in others]
+        return others, np.cumsum(wanted)
+
+    def _near(self, key: Sequence[int], other: Sequence[int]) -> float:
+        """How often a kind is asked for instead of another: mostly within the coarser kind."""
+        if "kind" not in self._keys or not self.shop.groups:
+            return 1.0
+        place = self._keys.index("kind")
+        return 1.0 if self._groups.get(key[place]) == self._groups.get(other[place]) else 0.1
+
+    def _fit(self, reference: int, candidates: np.ndarray, changed: Sequence[str]) -> np.ndarray:
+        """(candidates,) bool: which differ in what is changed, and in nothing else that is known."""
+        right = np.ones(len(candidates), dtype=bool)
+        for name, codes in self.shop.codes.items():
+            own, theirs = codes[reference], codes[candidates]
+            if name in changed:
+                right &= (theirs >= 0) & (theirs != own)
+            elif name in MAIN:
+                right &= theirs == own
+            elif "kind" not in changed or theirs.max(initial=-1) >= 0:
+                right &= (theirs == own) | (theirs < 0) | (own < 0)
+        return right
+
+    # -- what training draws ------------------------------------------------------------------------------------------
+
+    def draw(self, triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
+        """Training samples: of each six rows, the first names a reference, and three further images are drawn.
+
+        Of these four images one row asks for each of two changes of the reference and for one change of a target; one
+        asks the way back; one has words only; and one has the image alone, or is the last step of a conversation.
+        """
+        references, targets, feedback = [], [], []
+        for start in range(0, len(rows), _GROUP):
+            group = rows[start : start + _GROUP]
+            samples = self._group_of(int(triplets.references[group[0]]), random, triplets.present)[: len(group)]
+            for reference, target, sentence in samples:
+                references.append(reference)
+                targets.append(target)
+                feedback.append(sentence)
+        return Rows(np.array(references, dtype=np.int64), np.array(targets, dtype=np.int64), feedback)
+
+    def _group_of(
+        self, image: int, random: np.random.Generator, present: np.ndarray | None
+    ) -> list[tuple[int, int, str]]:
+        dice = Dice(f"products/{random.integers(2**62)}")
+        edits = [self.edit(image, random, present) for _ in range(2)]
+        samples: list[tuple[int, int, str]] = []
+        for edit in edits:
+            if edit is None:
+                samples.append((-1, image, self.wish(image, dice)))
+            else:
+                samples.append((image, edit[0], self._sentence(image, edit[0], edit[1], dice, random)))
+        last = next((edit for edit in reversed(edits) if edit is not None), None)
+        if last is None:
+            return [*samples, *((-1, image, self.wish(image, dice)) for _ in range(_GROUP - len(samples)))]
+        target, changed = last
+        samples.append((target, image, self._sentence(target, image, changed, dice, random)))
+        samples.append((-1, target, self.wish(target, dice)))
+        further = self.edit(target, random, present)
+        if further is None:
+            samples.append((-1, image, self.wish(image, dice)))
+        else:
+            samples.append((target, further[0], self._sentence(target, further[0], further[1], dice, random)))
+        twin = self.alike(image, random, present) if random.random() < 0.5 else None
+        samples.append((-1, image, self.wish(image, dice)) if twin is None else (image, twin, ""))
+        return samples
+
+    def _sentence(
+        self,
+        one: int,
+        other: int,
+        changed: Sequence[str],
+        dice: Dice,
+        random: np.random.Generator,
+        split: str = "train",
+    ) -> str:
+        """A request; in one of five cases, part of what is wanted was said earlier in the conversation."""
+        here, there = self.shop.of(one), self.shop.of(other)
+        changed = [name for name in changed if name in there]
+        if split == "train" and random.random() < 0.2:
+            said = [name for name in there if name not in changed and name in _WEIGHTS]
+            early, late = (changed[:1], changed[1:]) if len(changed) > 1 else (dice.shuffled(said)[:1], changed)
+            if early and late:
+                before = {**here, early[0]: ""} if early[0] not in changed else here
+                first = shop_sentences.request(before, there, early, dice, split)
+                return first + EARLIER + shop_sentences.request(here, there, late, dice, split)
+        return shop_sentences.request(here, there, changed, dice, split)
+
+    def wish(self, image: int, dice: Dice, split: str = "train") -> str:
+        """Words that ask for what an image shows: of its attributes, or its own name or description."""
+        product = int(self.shop.products[image])
+        texts = [
+            kept
+            for text in self.shop.texts[product]
+            if len((kept := " ".join(word for word in text.split() if word in self._common)).split()) > 1
+        ]
+        if split == "train" and texts and dice.random() < 0.25:
+            return dice.choose(texts)
+        return shop_sentences.wish(self.shop.attributes[product], dice, split, brand=self.shop.brands[product])
+
+
+def _grouped(keys: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+    """Each distinct row of (images, keys), and where it stands."""
+    distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
+    order = np.argsort(inverse.ravel(), kind="stable")
+    bounds = np.searchsorted(inverse.ravel()[order], np.arange(len(distinct) + 1))
+    for number, key in enumerate(distinct.tolist()):
+        yield tuple(key), order[bounds[number] : bounds[number + 1]]
+
+
+def labels_of(codes: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
+    """(images,) int64: images that agree in some attributes, known or not, share a number."""
+    kept = np.stack([codes[name] for name in names], 1)
+    labels: np.ndarray = np.unique(kept, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+    return labels
+
+
+def kind_of_change(changed: Sequence[str]) -> str:
+    """The kind of a query: the attribute that changes, `two` or `three`."""
+    return changed[0] if len(changed) == 1 else ("two", "three")[min(len(changed), 3) - 2]
+
+
+def _training(path: Path, shop: Shop, sampler: Sampler) -> Triplets:
+    random = np.random.Generator(np.random.PCG64(0))
+    references, targets, feedback, kinds = [], [], [], []
+    for image in range(len(shop.names)):
+        edit = sampler.edit(image, random)
+        if edit is not None:
+            dice = Dice(f"products/example/{image}")
+            sentence = sampler._sentence(image, edit[0], edit[1], dice, random)
+            references.append(image)
+            targets.append(edit[0])
+            # the words of wishes are words of the model too
+            feedback.append(sentence if image % 3 else f"{sentence}{EARLIER}{sampler.wish(image, dice)}")
+            kinds.append(kind_of_change(edit[1]))
+    if not references:
+        raise DataError(
+            f"{str(path)!r}: no two of {len(shop.attributes):,} training products differ in one to three attributes "
+            f"and agree in the others ({', '.join(shop.codes)}); write values that are nearly the same alike, or add "
+            "products"
+        )
+    return Triplets(
+        "products/train",
+        FilePictures(shop.names, shop.paths),
+        labels_of(shop.codes, list(shop.codes)),
+        np.array(references, dtype=np.int64),
+        np.array(targets, dtype=np.int64),
+        feedback,
+        kinds,
+        draw=sampler.draw,
+        draws_targets=True,
+        aspects={name: shop.codes[name] for name in _ordered(shop.codes)},
+    )
+
+
+def _ordered(names: Mapping[str, object]) -> list[str]:
+    """Attributes, the kind of thing first."""
+    return sorted(names, key=lambda name: (name != "kind", list(names).index(name)))
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query of a test: indices of images, the sentence, and what it changes."""
+
+    reference: int
+    target: int
+    feedback: str
+    changed: tuple[str, ...]
+
+
+def draw_queries(shop: Shop, sampler: Sampler, *, seed: int = 0, per_reference: int = _PER_REFERENCE) -> list[Query]:
+    """Queries of a test split, in wording that training does not use; at most `per_reference` of each image."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    found = []
+    for image in range(len(shop.names)):
+        for number in range(per_reference):
+            edit = sampler.edit(image, random)
+            if edit is None:
+                continue
+            dice = Dice(f"products/test/{seed}/{shop.names[image]}/{number}")
+            sentence = sampler._sentence(image, edit[0], edit[1], dice, random, "test")
+            found.append(Query(image, edit[0], sentence, tuple(edit[1])))
+    return found
+
+
+def right_answers(shop: Shop, query: Query, images: np.ndarray) -> np.ndarray:
+    """(images,) bool: which have what the query asks for, and the reference's kind, gender and colour otherwise."""
+    right: np.ndarray = shop.products[images] != shop.products[query.reference]
+    for name in {*(name for name in MAIN if name in shop.codes), *query.changed}:
+        right &= shop.codes[name][images] == shop.codes[name][query.target]
+    return right
+
+
+def _testing(path: Path, shop: Shop, sampler: Sampler) -> Split:
+    main = [name for name in MAIN if name in shop.codes] or list(shop.codes)
+    queries = [
+        query
+        for query in draw_queries(shop, sampler)
+        if set(query.changed) <= set(main) and shop.folders[query.reference] == shop.folders[query.target]
+    ]
+    if not queries:
+        raise DataError(
+            f"{str(path)!r}: no two of {len(shop.attributes):,} test products differ only in {', '.join(main)}; "
+            "there is nothing to measure"
+        )
+    folders = np.array(shop.folders)
+    triplets = Triplets(
+        "products/test",
+        FilePictures(shop.names, shop.paths),
+        labels_of(shop.codes, main),
+        np.array([query.reference for query in queries], dtype=np.int64),
+        np.array([query.target for query in queries], dtype=np.int64),
+        [query.feedback for query in queries],
+        [kind_of_change(query.changed) for query in queries],
+        aspects={name: shop.codes[name] for name in _ordered(shop.codes)},
+    )
+    sizes = [folder for folder, _ in Counter(shop.folders).most_common()]
+    protocols = {}
+    for place, folder in enumerate(sizes):
+        rows = np.flatnonzero(folders[triplets.references] == folder)
+        if not len(rows):
+            continue
+        name = "products" if place == 0 else f"products/{folder}"
+        about = (
+            f"{path.name}; gallery = the test images" + (f" in {folder!r}" if len(sizes) > 1 else "") + "; an image "
+            f"counts if {', '.join(main)} are right; the reference is removed; wording that training does not use"
+        )
+        protocols[name] = Protocol(name, about, (Task("", rows, np.flatnonzero(folders == folder)),))
+    return Split(triplets, protocols)
