@@ -266,7 +266,7 @@ class Tokenizer:
         [Piece(text='make', begin=0, end=4), Piece(text='red', begin=10, end=13)]
         """
         row = self._core.encode(sentence, add_special_tokens=self.special_tokens)
-        return [Piece(self._core.id_to_token(id_), *span) for id_, span in self._read(sentence, row)[0]]
+        return [Piece(str(self._core.id_to_token(id_)), *span) for id_, span in self._read(sentence, row)[0]]
 
     def _read(self, sentence: str, row: tokenizers.Encoding) -> tuple[list[tuple[int, tuple[int, int]]], bool]:
         """The tokens that are read, each with its place in the sentence, and whether none of them was cut off."""
@@ -287,7 +287,8 @@ class Tokenizer:
         """The tokens of the known words that a token is read as; itself where it is known, or nothing is near."""
         id_, (begin, end) = token
         near = self._near_words(sentence[begin:end]) if id_ == self._unknown_id else ()
-        return [(self._core.token_to_id(word), (begin, end)) for word in near] or [token]
+        ids = [self._core.token_to_id(word) for word in near]
+        return [(one, (begin, end)) for one in ids if one is not None] or [token]
 
     def to_json(self) -> str:
         """The tokenizer as the text of a `tokenizer.json`."""

@@ -22,6 +22,8 @@ AT_LEAST = 0.5
 """Cosine from which a word is near enough to stand for another; measured with bench/words.py."""
 _SAME_STEM = 0.3
 """Cosine from which two words of one stem mean the like: "striped" and "stripes", but not "sweater" and "sweat"."""
+_MUCH_NEARER = 0.25
+"""By so much a word's cosine must exceed that of another form of the word to be taken instead of it."""
 _REMEMBERED = 4096
 """Words whose reading is remembered."""
 _SUFFIXES = ("s", "es", "ed", "d", "er", "r", "est", "st", "ish", "ing", "y", "en", "n", "like")
@@ -95,6 +97,7 @@ class NearWords:
             self._stems.setdefault(_stem(plain), plain)
         self._words = [plain for plain in self._known if plain in rows and vectors[rows[plain]].any()]
         self._vectors = vectors[[rows[plain] for plain in self._words]]
+        self._filled = set(self._words)
         self._found: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, word: str) -> tuple[str, ...]:
@@ -109,25 +112,33 @@ class NearWords:
         """The known words, as `key` gives them, of a word that may have hyphens."""
         whole = key(word)
         parts = [part for part in map(key, re.split(r"\W|_", word)) if part]
-        found = self._form(whole)
-        if found is None and len(parts) > 1 and all(part in self._known for part in parts):
-            return parts
-        found = found or self._near(whole)
+        if len(parts) > 1 and self._form(whole) is None:
+            forms = [form for part in parts if (form := part if part in self._known else self._form(part))]
+            if len(forms) == len(parts):
+                return forms
+        found = self._single(whole)
         if found is not None:
             return [found]
         if len(parts) > 1:
             each = [part if part in self._known else self._single(part) for part in parts]
             return [part for part in each if part is not None]
-        if whole in self._table.rows:
+        row = self._table.rows.get(whole)
+        if row is not None and not self._table.vectors[row].any():
             return []
-        for end in range(3, len(whole) - 2):
-            if whole[:end] in self._known and whole[end:] in self._known:
+        shortest = 3 if row is None else 4
+        for end in range(shortest, len(whole) - shortest + 1):
+            if whole[:end] in self._filled and whole[end:] in self._filled:
                 return [whole[:end], whole[end:]]
-        found = self._misspelt(whole)
+        found = self._misspelt(whole) if row is None else None
         return [] if found is None else [found]
 
     def _single(self, plain: str) -> str | None:
-        return self._form(plain) or self._near(plain)
+        """Another form of the word, or the nearest word where that is much nearer: "tights" are no "tight"."""
+        form, (near, cosine) = self._form(plain), self._nearest(plain)
+        own = None if form is None else self._cosine(plain, form)
+        if form is None or (own is not None and cosine >= max(AT_LEAST, own + _MUCH_NEARER)):
+            return near if cosine >= AT_LEAST else None
+        return form
 
     def _cosine(self, one: str, other: str) -> float | None:
         """Of two words of the table."""
@@ -143,23 +154,24 @@ class NearWords:
         cosine = self._cosine(plain, other)
         return None if other == plain or cosine is None or cosine < _SAME_STEM else other
 
-    def _near(self, plain: str) -> str | None:
-        """The known word of the largest cosine, if it is near enough."""
+    def _nearest(self, plain: str) -> tuple[str, float]:
+        """The known word of the largest cosine, and that."""
         row = self._table.rows.get(plain)
         if row is None or not self._words:
-            return None
+            return "", -1.0
         cosines = self._vectors @ self._table.vectors[row]
         best = int(cosines.argmax())
-        return self._words[best] if cosines[best] >= AT_LEAST else None
+        return self._words[best], float(cosines[best])
 
     def _misspelt(self, plain: str) -> str | None:
         """The known word of five letters or more from which few letters differ, of the same first letter."""
         allowed = 0 if len(plain) < 5 else 1 if len(plain) < 7 else 2
+        spellings = {plain, plain.removesuffix("s") + "s"}
         near = [
             (changes, place, word)
             for place, word in enumerate(self._known)
-            if len(word) >= 5 and word[0] == plain[:1] and abs(len(word) - len(plain)) <= allowed
-            if (changes := _changes(plain, word)) <= allowed
+            if len(word) >= 5 and word[0] == plain[:1] and abs(len(word) - len(plain)) <= allowed + 1
+            if (changes := min(_changes(one, word) for one in spellings)) <= allowed
         ]
         return min(near)[2] if near else None
 
