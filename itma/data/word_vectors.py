@@ -98,6 +98,10 @@ class NearWords:
         self._words = [plain for plain in self._known if plain in rows and vectors[rows[plain]].any()]
         self._vectors = vectors[[rows[plain] for plain in self._words]]
         self._filled = set(self._words)
+        self._spelt: dict[str, list[tuple[int, str]]] = {}
+        for place, plain in enumerate(self._known):
+            if len(plain) >= 5:
+                self._spelt.setdefault(plain[0], []).append((place, plain))
         self._found: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, word: str) -> tuple[str, ...]:
@@ -166,11 +170,11 @@ class NearWords:
     def _misspelt(self, plain: str) -> str | None:
         """The known word of five letters or more from which few letters differ, of the same first letter."""
         allowed = 0 if len(plain) < 5 else 1 if len(plain) < 7 else 2
-        spellings = {plain, plain.removesuffix("s") + "s"}
+        spellings, letters = {plain, plain.removesuffix("s") + "s"}, frozenset(plain)
         near = [
             (changes, place, word)
-            for place, word in enumerate(self._known)
-            if len(word) >= 5 and word[0] == plain[:1] and abs(len(word) - len(plain)) <= allowed + 1
+            for place, word in self._spelt.get(plain[:1], ())
+            if abs(len(word) - len(plain)) <= allowed + 1 and len(letters.symmetric_difference(word)) <= 2 * allowed + 1
             if (changes := min(_changes(one, word) for one in spellings)) <= allowed
         ]
         return min(near)[2] if near else None
