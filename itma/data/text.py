@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import tokenizers
 import torch
 
+from itma.data.word_vectors import NearWords
 from itma.errors import ConfigError, DataError, RunError
 from itma.files import write_text
 
@@ -84,6 +85,8 @@ class Tokenizer:
         core: a tokenizer of the `tokenizers` library; id 0 fills up the rows of a batch.
         max_words: sentences are cut after so many tokens, special ones included.
         keep_unknown: whether a word that is not known is read as the one unknown word, or left out.
+        nearest: whether a word that is not known is first looked up among words of like meaning, see `NearWords`; of
+            a vocabulary of whole words only. Without one near enough, `keep_unknown` decides.
         special_tokens: whether the marks that the core puts around a sentence are wanted.
     """
 
@@ -94,11 +97,13 @@ class Tokenizer:
         *,
         keep_unknown: bool = False,
         special_tokens: bool = False,
+        nearest: bool = False,
     ) -> None:
         if max_words < 1 + 2 * special_tokens:
             raise ConfigError(f"max_words={max_words} must be at least {1 + 2 * special_tokens}")
         self._core, self.max_words = core, max_words
-        self.keep_unknown, self.special_tokens = keep_unknown, special_tokens
+        self.keep_unknown, self.special_tokens, self.nearest = keep_unknown, special_tokens, nearest
+        self._near: NearWords | None = None
 
     @classmethod
     def fit(cls, sentences: Iterable[str], **reading: Any) -> "Tokenizer":
@@ -143,6 +148,7 @@ class Tokenizer:
         fresh = sorted(counts, key=lambda word: (-counts[word], word))
         every = {**known, **{word: len(known) + place for place, word in enumerate(fresh)}}
         self._core.model = tokenizers.models.WordLevel(every, unk_token=self._core.model.unk_token)
+        self._near = None
         return fresh
 
     @classmethod
@@ -187,13 +193,45 @@ class Tokenizer:
         return [plain] if splitter is None else [word for word, _ in splitter.pre_tokenize_str(plain)]
 
     def unknown(self, sentence: str) -> list[str]:
-        """Those words of a sentence that the tokenizer does not know."""
-        mark = self._unknown_id
-        return [
-            word
-            for word in self.words(sentence)
-            if mark is not None and mark in self._core.encode(word, add_special_tokens=False).ids
+        """Those words of a sentence that the tokenizer does not know, and does not read as others either."""
+        mark, words = self._unknown_id, self.words(sentence)
+        if mark is None:
+            return []
+        if self._reads_near:
+            row = self._core.encode(sentence, add_special_tokens=False)
+            written = [sentence[begin:end] for begin, end in row.offsets]
+            return [
+                word
+                for word, id_, text in zip(words, row.ids, written, strict=True)
+                if id_ == mark and not self._near_words(text)
+            ]
+        return [word for word in words if mark in self._core.encode(word, add_special_tokens=False).ids]
+
+    def read_as(self, sentence: str) -> dict[str, str]:
+        """Word as it was written, in small letters → the known words that it is read as.
+
+        >>> Tokenizer.fit(["make it red"], nearest=True).read_as("make it crimson, or red")
+        {'crimson': 'red'}
+        """
+        if not self._reads_near:
+            return {}
+        row = self._core.encode(sentence, add_special_tokens=False)
+        unknown = [
+            sentence[begin:end].lower()
+            for id_, (begin, end) in zip(row.ids, row.offsets, strict=True)
+            if id_ == self._unknown_id
         ]
+        return {word: " ".join(near) for word in unknown if (near := self._near_words(word))}
+
+    @property
+    def _reads_near(self) -> bool:
+        return self.nearest and isinstance(self._core.model, tokenizers.models.WordLevel)
+
+    def _near_words(self, word: str) -> tuple[str, ...]:
+        if self._near is None:
+            marks = {PADDING, self._core.model.unk_token}
+            self._near = NearWords(known for known in self.vocabulary if known not in marks)
+        return self._near(word.lower())
 
     @property
     def _unknown_id(self) -> int | None:
@@ -203,15 +241,17 @@ class Tokenizer:
     def __call__(self, sentences: Sequence[str]) -> Tokens:
         """Number the words of a batch of sentences.
 
-        Words that are not known are left out, unless `keep_unknown`: the features of a word that training never saw
-        would be the noise the network began with. A sentence without words gives an empty row. A sentence of more
-        than `max_words` tokens is cut, with a warning in the log; its closing mark, where it has one, stays.
+        Words that are not known are read as known ones of like meaning (`nearest`) or as one unknown word
+        (`keep_unknown`), and left out otherwise: the features of a word that training never saw would be the noise the
+        network began with. A sentence without words gives an empty row. A sentence of more than `max_words` tokens is
+        cut, with a warning in the log; its closing mark, where it has one, stays.
         """
         rows, cut = [], 0
-        for row in self._core.encode_batch(list(sentences), add_special_tokens=self.special_tokens):
-            places, whole = self._read(row)
+        encoded = self._core.encode_batch(list(sentences), add_special_tokens=self.special_tokens)
+        for sentence, row in zip(sentences, encoded, strict=True):
+            tokens, whole = self._read(sentence, row)
             cut += not whole
-            rows.append([row.ids[place] for place in places])
+            rows.append([id_ for id_, _ in tokens])
         if cut:
             log.warning("%d of %d sentences were cut after %d words", cut, len(rows), self.max_words)
         length = max([1, *map(len, rows)])
@@ -226,18 +266,29 @@ class Tokenizer:
         [Piece(text='make', begin=0, end=4), Piece(text='red', begin=10, end=13)]
         """
         row = self._core.encode(sentence, add_special_tokens=self.special_tokens)
-        return [Piece(row.tokens[place], *row.offsets[place]) for place in self._read(row)[0]]
+        return [Piece(str(self._core.id_to_token(id_)), *span) for id_, span in self._read(sentence, row)[0]]
 
-    def _read(self, row: tokenizers.Encoding) -> tuple[list[int], bool]:
-        """The places of the tokens that are read, and whether none of them was cut off."""
-        skipped, marks = None if self.keep_unknown else self._unknown_id, row.special_tokens_mask
+    def _read(self, sentence: str, row: tokenizers.Encoding) -> tuple[list[tuple[int, tuple[int, int]]], bool]:
+        """The tokens that are read, each with its place in the sentence, and whether none of them was cut off."""
+        unknown, marks = self._unknown_id, row.special_tokens_mask
         if sum(marks) == len(marks):
             return [], True
-        places = [place for place, word in enumerate(row.ids) if word != skipped]
-        if len(places) <= self.max_words:
-            return places, True
+        tokens = list(zip(row.ids, row.offsets, strict=True))
+        if self._reads_near and unknown in row.ids:
+            tokens = [read for token in tokens for read in self._nearest(sentence, token)]
+        if not self.keep_unknown:
+            tokens = [token for token in tokens if token[0] != unknown]
+        if len(tokens) <= self.max_words:
+            return tokens, True
         closing = next((place for place, mark in enumerate(reversed(marks)) if not mark), 0)
-        return places[: self.max_words - closing] + places[len(places) - closing :], False
+        return tokens[: self.max_words - closing] + tokens[len(tokens) - closing :], False
+
+    def _nearest(self, sentence: str, token: tuple[int, tuple[int, int]]) -> list[tuple[int, tuple[int, int]]]:
+        """The tokens of the known words that a token is read as; itself where it is known, or nothing is near."""
+        id_, (begin, end) = token
+        near = self._near_words(sentence[begin:end]) if id_ == self._unknown_id else ()
+        ids = [self._core.token_to_id(word) for word in near]
+        return [(one, (begin, end)) for one in ids if one is not None] or [token]
 
     def to_json(self) -> str:
         """The tokenizer as the text of a `tokenizer.json`."""

@@ -252,6 +252,9 @@ def explained(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean", s
         )
     if case.text is not None and not case.model.reads_words:
         notes.append(f"the model {case.model.name!r} does not read words")
+    elif case.text is not None:
+        read_as = case.model.tokenizer.read_as(case.text)
+        notes += [f"{word!r}, which training never saw, is read as {known!r}" for word, known in read_as.items()]
     return Explanation(
         model=case.model.name,
         text=case.text,

@@ -326,6 +326,11 @@ def _limits(model: Retriever, provenance: Provenance) -> str:
         lines.append("It does not read words: feedback has no effect.")
     elif language["kind"] != "pretrained" and language.get("unknown", "skip") == "skip":
         lines.append("Words that its training sentences did not hold are left out.")
+    elif language["kind"] != "pretrained" and language.get("unknown") == "nearest":
+        lines.append(
+            "English words that its training sentences did not hold are read as the nearest word that they held, or "
+            "left out."
+        )
     if not provenance.reports:
         lines.append("It was not measured.")
     lines += [

@@ -38,11 +38,13 @@ class LanguageConfig:
     """Attention heads of the Transformer."""
     name: str | None = None
     """Of a pretrained network: a local folder as `transformers` writes it, or a name on its hub, of BERT or another
-    text encoder, or of CLIP, whose text tower is taken. It brings its tokenizer."""
+    text encoder, or of CLIP, whose text tower is taken; or `all-minilm-l6-v2`, the sentence encoder that the extra
+    `minilm` installs. It brings its tokenizer."""
     special_tokens: bool = True
     """Whether a pretrained network's own marks, such as [CLS] and [SEP], stand around the sentence."""
-    unknown: Literal["skip", "keep"] = "skip"
-    """Words that training never saw are left out, or all read as one unknown word (as published)."""
+    unknown: Literal["nearest", "skip", "keep"] = "nearest"
+    """Words that training never saw are read as the nearest word that it saw, if one is near ("crimson" as "red"; in
+    English), or left out, or all read as one unknown word (as published)."""
     earlier: bool = False
     """Whether the training spoke in conversations: what was said earlier then stands before what is said now."""
     max_words: int = MAX_WORDS
@@ -66,7 +68,7 @@ class LanguageConfig:
             ConfigError, DataError: the pretrained network brings none, or there is no word in any sentence.
         """
         if self.name is not None:
-            return Tokenizer(pretrained.open_tokenizer(self.name), **self.reading())
+            return Tokenizer(pretrained.open_tokenizer(pretrained.installed(self.name)), **self.reading())
         return Tokenizer.fit(sentences, **self.reading())
 
     def reading(self) -> dict[str, Any]:
@@ -76,6 +78,7 @@ class LanguageConfig:
             "max_words": self.max_words,
             "keep_unknown": self.unknown == "keep" or not own,
             "special_tokens": self.special_tokens and not own,
+            "nearest": self.unknown == "nearest" and own,
         }
 
 
@@ -113,7 +116,7 @@ class Language(nn.Module):
             ConfigError, DataError: a pretrained network that is not there, or that lacks weights.
         """
         if config.name is not None:
-            return _Pretrained(config, dim, pretrained.load_text_tower(config.name))
+            return _Pretrained(config, dim, pretrained.load_text_tower(pretrained.installed(config.name)))
         return _KINDS[config.kind](config, dim, vocabulary)
 
     @classmethod

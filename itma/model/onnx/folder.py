@@ -35,6 +35,7 @@ class Reading:
     max_words: int
     keep_unknown: bool
     special_tokens: bool
+    nearest: bool = False
 
 
 @dataclass(frozen=True)

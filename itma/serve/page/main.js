@@ -143,7 +143,7 @@ async function answer(signal, k) {
     asked.upload = picture.blob;
   }
   const found = await api.search(asked, signal);
-  return { items: found.hits, ignored: found.ignored, searched: true };
+  return { items: found.hits, ignored: found.ignored, readAs: found.read_as, searched: true };
 }
 
 function append(items) {
@@ -175,8 +175,10 @@ function summarise(found) {
   if (found.searched) {
     $("told").textContent = `the ${count(number)} nearest${narrowed ? " that match the filters" : ""}`;
     $("more").hidden = number < HITS || listed.hits >= (catalogue?.limits.k ?? HITS);
-    if (found.ignored?.length) {
-      $("note").textContent = `Words that the model does not know, and passed over: ${found.ignored.join(", ")}`;
+    const near = Object.entries(found.readAs ?? {}).map(([word, other]) => `“${word}” was read as “${other}”`);
+    const passed = found.ignored?.length ? [`Words that the model does not know, and passed over: ${found.ignored.join(", ")}`] : [];
+    if (near.length + passed.length) {
+      $("note").textContent = [...near, ...passed].join(" · ");
       $("note").hidden = false;
     }
   } else {
