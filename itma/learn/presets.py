@@ -107,9 +107,10 @@ PRESETS: dict[str, Preset] = {
     "products": Preset(
         "a shop's table of products: EfficientNet-Lite0, whose first stages stay; about an hour on two CPU cores",
         RetrieverConfig(
-            dim=256,
+            dim=192,
             trunk=TrunkConfig("efficientnet-lite0", levels=(5, 7), weights="imagenet"),
             language=LanguageConfig(width=192, earlier=True),
+            options=ItmaOptions(width=384),
             preprocess=Preprocess(height=128, width=96, mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD),
         ),
         TrainConfig(
@@ -126,11 +127,11 @@ PRESETS: dict[str, Preset] = {
             crop=0.7,
             flip=True,
             grounds=0.6,
-            frozen_levels=3,
+            frozen_levels=4,
             fixed_norms=True,
             views=2,
-            hold_out=0.02,
-            evaluate_every=300,
+            hold_out=0.01,
+            evaluate_every=500,
             log_every=20,
         ),
     ),
