@@ -280,6 +280,7 @@ shiny: glossy
 """Plain words, with hyphens between: words that a shop or its customers use for the like. The vector of each is mostly
 that of its plain words, and wholly so where an exclamation mark follows."""
 OPPOSITES = """
+bottom=top bulky=slim
 short=long shorter=longer shortest=longest light=dark lighter=darker bright=dark bright=dull pale=dark narrow=wide
 men=women boys=girls man=woman boy=girl male=female tight=loose small=large big=small bigger=smaller larger=smaller
 thick=thin high=low formal=casual summer=winter plain=patterned solid=striped heavy=light warm=cool old=new
@@ -287,6 +288,8 @@ round=square sleeved=sleeveless black=white
 """
 """Words that stand in the same sentences and mean opposite things: their vectors are moved apart."""
 EMPTY = """
+wear wears wearing worn clothing clothes cloth garment garments outfit outfits apparel attire fashion product products
+brand brands size sizes style styles kinds type types look looks
 a about above after again against ago all almost alone along already also although always am among an and another
 any anybody anyone anything anyway are around as aside at away back be became because become been before behind
 being below beneath beside besides between beyond both but by came can cannot could did do does doing done down due

@@ -42,24 +42,43 @@ def changed(settings: Settings, changes: Mapping[str, str]) -> Settings:
         UnknownNameError: a name that is no setting; the message lists the ones there are.
         ConfigError: a value of the wrong type or range.
     """
+    together: dict[str, dict[str, str]] = {}  # settings of one dataclass may make sense together only
     for dotted, text in changes.items():
-        settings = _with(settings, dotted.split("."), text, dotted)
+        together.setdefault(dotted.rpartition(".")[0], {})[dotted] = text
+    for group, values in together.items():
+        settings = _with(settings, group.split(".") if group else [], values)
     return settings
 
 
-def _with(settings: Any, path: Sequence[str], text: str, dotted: str) -> Any:
-    names = [field.name for field in dataclasses.fields(settings)]
-    if path[0] not in names:
-        raise UnknownNameError(f"setting of {type(settings).__name__}", path[0], names)
-    current, hint = getattr(settings, path[0]), get_type_hints(type(settings))[path[0]]
-    if dataclasses.is_dataclass(current):
-        if len(path) == 1:
+def _with(settings: Any, path: Sequence[str], values: Mapping[str, str]) -> Any:
+    """`settings` with values, by their dotted names, of the dataclass at `path` below it."""
+    if path:
+        current = _field(settings, path[0])[0]
+        if not dataclasses.is_dataclass(current):
+            dotted = next(iter(values))
+            raise ConfigError(f"{dotted!r} does not exist: {path[0]!r} is a single setting")
+        return dataclasses.replace(settings, **{path[0]: _with(current, path[1:], values)})
+    found = {}
+    for dotted, text in values.items():
+        name = dotted.rpartition(".")[2]
+        current, hint = _field(settings, name)
+        if dataclasses.is_dataclass(current):
             inner = [field.name for field in dataclasses.fields(current)]
             raise ConfigError(f"{dotted!r} is a group of settings; name one in it: {', '.join(inner)}")
-        return dataclasses.replace(settings, **{path[0]: _with(current, path[1:], text, dotted)})
-    if len(path) > 1:
-        raise ConfigError(f"{dotted!r} does not exist: {path[0]!r} is a single setting")
-    return dataclasses.replace(settings, **{path[0]: _converted(dotted, hint, _read(text, hint))})
+        found[name] = _converted(dotted, hint, _read(text, hint))
+    return dataclasses.replace(settings, **found)
+
+
+def _field(settings: Any, name: str) -> tuple[Any, Any]:
+    """A setting's value and type.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    names = [field.name for field in dataclasses.fields(settings)]
+    if name not in names:
+        raise UnknownNameError(f"setting of {type(settings).__name__}", name, names)
+    return getattr(settings, name), get_type_hints(type(settings))[name]
 
 
 def _read(text: str, hint: Any) -> Any:

@@ -243,6 +243,14 @@ def test_words_that_the_model_does_not_read_are_told_apart() -> None:
     assert effects[1] == effects[3] == pytest.approx(0, abs=1e-6)
 
 
+def test_a_word_that_is_read_as_another_has_an_effect_and_is_told() -> None:
+    found = explained(case(text="make crimson cube"), ["words"])
+    expected = explained(case(text="make red cube"), ["words"])
+    assert found.word_effects is not None and expected.word_effects is not None
+    assert found.word_effects.effects.tolist() == expected.word_effects.effects.tolist()
+    assert found.notes == ("'crimson', which training never saw, is read as 'red'",)
+
+
 def test_windows_cover_every_pixel_and_stay_inside() -> None:
     for height, width in ((64, 96), (17, 5), (1, 1), (224, 224)):
         windows = Cells(height, width).windows()

@@ -101,6 +101,14 @@ def test_queries_are_embedded_as_by_torch_whatever_their_number_and_length(expor
         close(exported(name).embed_queries(pixels, feedback), built(name).embed_queries(pixels, feedback))
 
 
+def test_a_word_that_training_never_saw_is_read_as_by_torch(exported: Exported) -> None:
+    model = exported("itma")
+    assert model.tokenizer.read_as("crimson") == {"crimson": "red"}
+    assert torch.equal(
+        model.embed_queries(pictures(1), ["make crimson"]), model.embed_queries(pictures(1), ["make red"])
+    )
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_sentences_without_words_beside_a_picture_answer_as_by_torch(exported: Exported, name: str) -> None:
     for feedback in ([""], ["", "unheard-of", ""]):

@@ -101,6 +101,12 @@ def test_words_that_the_model_never_saw_are_told(client: TestClient) -> None:
     assert search(client, text="make velvet cube")["ignored"] == ["velvet"]
 
 
+def test_words_that_were_read_as_others_are_told_with_those(client: TestClient) -> None:
+    found = search(client, text="make Crimson cube", k=5)
+    assert (found["read_as"], found["ignored"]) == ({"crimson": "red"}, [])
+    assert found["hits"] == search(client, text="make red cube", k=5)["hits"]
+
+
 def test_a_search_that_is_repeated_is_answered_from_memory(client: TestClient) -> None:
     first = search(client, text="make blue cube", k=7)
     before = client.get("/metrics").text

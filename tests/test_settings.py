@@ -91,3 +91,10 @@ def test_unknown_names_list_the_choices() -> None:
 def test_a_model_that_cannot_be_is_refused(changes: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes)).rpartition(".")[2]):
         changed(RetrieverConfig(), changes)
+
+
+def test_settings_that_make_sense_together_only_are_changed_together_in_any_order() -> None:
+    changes = {"language.kind": "pretrained", "dim": "64", "language.name": "some-folder"}
+    for ordered in (changes, dict(reversed(changes.items()))):
+        model = changed(RetrieverConfig(), ordered)
+        assert (model.language.kind, model.language.name, model.dim) == ("pretrained", "some-folder", 64)

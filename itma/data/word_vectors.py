@@ -126,9 +126,9 @@ class NearWords:
         if len(parts) > 1:
             each = [part if part in self._known else self._single(part) for part in parts]
             return [part for part in each if part is not None]
-        row = self._table.rows.get(whole)
-        if row is not None and not self._table.vectors[row].any():
+        if self._is_empty(whole):
             return []
+        row = self._table.rows.get(whole)
         shortest = 3 if row is None else 4
         for end in range(shortest, len(whole) - shortest + 1):
             if whole[:end] in self._filled and whole[end:] in self._filled:
@@ -149,10 +149,17 @@ class NearWords:
         rows, vectors = self._table.rows, self._table.vectors
         return float(vectors[rows[one]] @ vectors[rows[other]]) if one in rows and other in rows else None
 
+    def _is_empty(self, plain: str) -> bool:
+        """Whether the table says that the word means nothing by itself."""
+        row = self._table.rows.get(plain)
+        return row is not None and not self._table.vectors[row].any()
+
     def _form(self, plain: str) -> str | None:
-        """Another form of the word: singular or plural, "striped" for "stripes"."""
+        """Another form of the word: singular or plural, "striped" for "stripes"; never of one without a meaning."""
+        if self._is_empty(plain):
+            return None
         for other in (f"{plain}s", f"{plain}es", plain.removesuffix("s"), plain.removesuffix("es")):
-            if len(plain) > 2 and other != plain and other in self._known:
+            if len(plain) > 2 and other != plain and other in self._known and not self._is_empty(other):
                 return other
         other = self._stems.get(_stem(plain), plain)
         cosine = self._cosine(plain, other)
