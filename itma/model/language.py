@@ -38,7 +38,7 @@ class LanguageConfig:
     """Attention heads of the Transformer."""
     name: str | None = None
     """Of a pretrained network: a local folder as `transformers` writes it, or a name on its hub, of BERT or another
-    text encoder, or of CLIP, whose text tower is taken. It brings its tokenizer."""
+    text encoder, or of CLIP or SigLIP, whose text tower is taken. It brings its tokenizer."""
     special_tokens: bool = True
     """Whether a pretrained network's own marks, such as [CLS] and [SEP], stand around the sentence."""
     unknown: Literal["skip", "keep"] = "skip"
@@ -86,7 +86,7 @@ class Words(NamedTuple):
     mask_BT: torch.Tensor
     """True where there is a word."""
     sentence_BD: torch.Tensor
-    """One feature row for the whole sentence: the last word's (LSTM, CLIP) or the mean; 0 without words."""
+    """One feature row for the whole sentence: the last word's (LSTM, CLIP, SigLIP) or the mean; 0 without words."""
 
 
 class Language(nn.Module):
@@ -113,7 +113,7 @@ class Language(nn.Module):
             ConfigError, DataError: a pretrained network that is not there, or that lacks weights.
         """
         if config.name is not None:
-            return _Pretrained(config, dim, pretrained.load_text_tower(config.name))
+            return _pretrained(config, dim, pretrained.load_text_tower(config.name))
         return _KINDS[config.kind](config, dim, vocabulary)
 
     @classmethod
@@ -122,7 +122,7 @@ class Language(nn.Module):
     ) -> "Language":
         """As `build`, but a pretrained network comes from its `description`, to be filled by `load_state_dict`."""
         if description is not None:
-            return _Pretrained(config, dim, pretrained.text_tower(description))
+            return _pretrained(config, dim, pretrained.text_tower(description))
         return _KINDS[config.kind](config, dim, vocabulary)
 
     @property
@@ -245,6 +245,39 @@ class _Pretrained(Language):
         if self.reads_last:
             words_BTC = self.network.text_projection(words_BTC)
         return words_BTC
+
+
+class _Siglip(_Pretrained):
+    """SigLIP's text tower: it reads every sentence filled up to its full length, and its last place is the sentence.
+
+    That is how it was trained: padding is read as any other token. Each token's feature goes through the last linear
+    map, as the last place's does.
+    """
+
+    def __init__(self, config: LanguageConfig, dim: int, tower: Any) -> None:
+        super().__init__(config, dim, tower)
+        self.output = _to_dim(config, tower.config.projection_size, dim)
+
+    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """See `Language`. The answer has as many tokens as the tower reads, of which T are the sentence's."""
+        settings = self.network.config
+        ids_BT = torch.where(mask_BT, ids_BT, settings.pad_token_id)
+        lacking = settings.max_position_embeddings - ids_BT.shape[1]
+        ids_BL = nn.functional.pad(ids_BT, (0, lacking), value=settings.pad_token_id)
+        words_BLC: torch.Tensor = self.network.head(self.network(input_ids=ids_BL).last_hidden_state)
+        return words_BLC
+
+    def forward(self, tokens: Tokens) -> Words:
+        """See `Language`."""
+        ids_BT, mask_BT = tokens
+        words_BLD = self.output(self.encode(ids_BT, mask_BT))
+        words_BTD = words_BLD[:, : ids_BT.shape[1]] * mask_BT[:, :, None]
+        return Words(words_BTD, mask_BT, words_BLD[:, -1] * mask_BT.any(1, keepdim=True))
+
+
+def _pretrained(config: LanguageConfig, dim: int, tower: Any) -> Language:
+    kind = _Siglip if tower.config.model_type == "siglip_text_model" else _Pretrained
+    return kind(config, dim, tower)
 
 
 def _to_dim(config: LanguageConfig, width: int, dim: int) -> nn.Module:
