@@ -6,10 +6,12 @@ whose file lacks a tensor is refused, never filled with noise.
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import tokenizers
@@ -68,6 +70,12 @@ def load_weights(kind: type[Any], name: str, config: "PretrainedConfig", what: s
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise DataError(f"the weights of the {what} {name!r} cannot be read: {error}") from error
+    except UnpicklingError as error:
+        asked = re.search(r"global:? (?:GLOBAL )?(\S+)", str(error))  # the rest is advice to switch the safety off
+        raise DataError(
+            f"the weights of the {what} {name!r} are refused: the file asks for {asked[1] if asked else 'code'}, and "
+            "only plain tensors are read; expected model.safetensors, or a pytorch_model.bin of tensors alone"
+        ) from error
     lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found.get("mismatched_keys", ()))
     if lacking:
         raise DataError(

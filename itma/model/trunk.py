@@ -44,9 +44,9 @@ class TrunkConfig:
 
     name: str = "resnet-small"
     """A name in `KNOWN` (weights from scratch), a local folder as `transformers` writes it, or a name on its hub: of a
-    backbone with stages, or of CLIP, whose vision tower is taken."""
+    backbone with stages, or of CLIP or SigLIP, whose vision tower is taken."""
     levels: tuple[int, ...] = (3,)
-    """The stages whose maps are used, ascending; stage 1…4 has stride 4, 8, 16, 32 pixels. Of CLIP's tower: the layers
+    """The stages whose maps are used, ascending; stage 1…4 has stride 4, 8, 16, 32 pixels. Of such a tower: the layers
     whose cells are used; the number after its last layer is its picture embedding, a map of one cell."""
     weights: str | None = None
     """A `.safetensors` or `.pth` file of the backbone's weights, with `transformers`' names or, of a ResNet, with
@@ -280,7 +280,7 @@ class SiglipTrunk(ClipTrunk):
     def _without_embedding(tower: Any) -> None:
         inner = getattr(tower, "vision_model", tower)
         inner.use_head = tower.config.vision_use_head = False
-        del inner.head
+        inner.head = None  # there is none yet where a smaller tower is built again
 
     @staticmethod
     def _maps(seen: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
