@@ -262,8 +262,9 @@ class _Siglip(_Pretrained):
         """See `Language`. The answer has as many tokens as the tower reads, of which T are the sentence's."""
         settings = self.network.config
         ids_BT = torch.where(mask_BT, ids_BT, settings.pad_token_id)
-        lacking = settings.max_position_embeddings - ids_BT.shape[1]
-        ids_BL = nn.functional.pad(ids_BT, (0, lacking), value=settings.pad_token_id)
+        length = settings.max_position_embeddings
+        padding_BL = ids_BT.new_full((ids_BT.shape[0], length), settings.pad_token_id)
+        ids_BL = torch.cat([ids_BT, padding_BL], 1)[:, :length]
         words_BLC: torch.Tensor = self.network.head(self.network(input_ids=ids_BL).last_hidden_state)
         return words_BLC
 
@@ -271,7 +272,8 @@ class _Siglip(_Pretrained):
         """See `Language`."""
         ids_BT, mask_BT = tokens
         words_BLD = self.output(self.encode(ids_BT, mask_BT))
-        words_BTD = words_BLD[:, : ids_BT.shape[1]] * mask_BT[:, :, None]
+        places_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)  # a slice cannot be exported for every T
+        words_BTD = words_BLD.index_select(1, places_T) * mask_BT[:, :, None]
         return Words(words_BTD, mask_BT, words_BLD[:, -1] * mask_BT.any(1, keepdim=True))
 
 

@@ -152,12 +152,13 @@ def text_tower(description: Mapping[str, Any]) -> Any:
     from transformers import AutoConfig, AutoModel, CLIPTextModelWithProjection, SiglipTextModel
 
     settings = dict(description)
-    config: Any = AutoConfig.for_model(settings.pop("model_type"), **settings)
-    if config.model_type == "clip_text_model":
-        return CLIPTextModelWithProjection(config)
-    if config.model_type == "siglip_text_model":
-        return SiglipTextModel(config)
-    return _without_pooler(AutoModel.from_config(config))
+    with _quiet():  # SigLIP's settings name marks that its vocabulary lacks, and that nothing uses
+        config: Any = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        if config.model_type == "clip_text_model":
+            return CLIPTextModelWithProjection(config)
+        if config.model_type == "siglip_text_model":
+            return SiglipTextModel(config)
+        return _without_pooler(AutoModel.from_config(config))
 
 
 def load_text_tower(name: str) -> Any:
