@@ -29,6 +29,7 @@ from itma.model.shipped import shipped
 from itma.model.towers import read_towers
 from itma.search.catalogue import Catalogue
 from tests import made_up, tiny_hub
+from tests.test_fashioniq import write as fashioniq
 
 SENTENCES = ["make red cube blue", "remove small sphere", "add"]
 MAKERS = {"clip": tiny_hub.clip, "siglip": tiny_hub.siglip}
@@ -117,6 +118,12 @@ def test_siglip_fills_sentences_up_with_the_padding_of_its_tokenizer(hub: Path, 
     other = varied(hub / "siglip", tmp_path / "other", tokenizer_config={"pad_token": "<pad>"})
     one, two = (Retriever.load(folder).embed_queries(None, ["add"]) for folder in (hub / "siglip", other))
     assert not torch.allclose(one, two, atol=1e-3)
+
+
+def test_siglip_reads_small_letters_though_its_tokenizer_keeps_large_ones(hub: Path, tmp_path: Path) -> None:
+    other = varied(hub / "siglip", tmp_path / "other", tokenizer={"normalizer": None})
+    small, large = Retriever.load(other).embed_queries(None, ["make red", "Make RED"])
+    assert torch.equal(small, large)
 
 
 def test_a_sentence_longer_than_siglip_reads_is_cut(hub: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -238,6 +245,17 @@ def test_an_evaluation_says_what_it_measured(hub: Path, tmp_path: Path) -> None:
     packed = sharing.pack(hub / "siglip", tmp_path / "packed")
     again = stages.evaluate(packed, "shapes", changes=changes, out=tmp_path / "again", device="cpu")
     assert again.recall == report.recall
+
+
+def test_fashioniq_is_measured_by_every_protocol_without_a_run(hub: Path, tmp_path: Path) -> None:
+    root = fashioniq(tmp_path / "fashioniq")
+    (root / "images").mkdir()
+    noise = [f"{category}-val-{letter}.png" for category in ("dress", "shirt", "toptee") for letter in "abcd"]
+    made_up.photos(root / "images", noise)
+    report = stages.evaluate(
+        hub / "clip", "fashioniq", changes={"root": str(root)}, out=tmp_path / "report", device="cpu"
+    )
+    assert report.queries == report.wanted == 3 and report.protocol.startswith("fashioniq/val, fashioniq/original")
 
 
 def test_an_evaluation_without_a_data_set_asks_for_one(hub: Path, tmp_path: Path) -> None:
@@ -418,11 +436,15 @@ class _Touch:
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        (lambda f: (f / "tokenizer.json").unlink(), ConfigError, r"brings no tokenizer\.json .*; copy the tokenizer"),
+        (
+            lambda f: (f / "tokenizer.json").unlink(),
+            ConfigError,
+            r"brings no tokenizer\.json .*; put the tokenizer\.json",
+        ),
         (
             lambda f: (f / "tokenizer.json").rename(f / "spiece.model"),
             ConfigError,
-            r"its spiece\.model cannot be read\. Copy the tokenizer\.json",
+            r"its spiece\.model cannot be read; put the tokenizer\.json",
         ),
         (
             lambda f: (f / "model.safetensors").write_text(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import tokenizers
 import torch
 from safetensors import SafetensorError
+from tokenizers import normalizers
 from torch import nn
 
 from itma.errors import ConfigError, DataError
@@ -210,6 +211,8 @@ def _padding_id(name: str, otherwise: int) -> int:
 def open_tokenizer(name: str) -> tokenizers.Tokenizer:
     """The tokenizer of a folder or hub name: its `tokenizer.json`, or a WordPiece `vocab.txt`.
 
+    SigLIP's reads small letters only, as both SigLIPs were trained, whether its file says so or not.
+
     Raises:
         ConfigError: there is neither.
         DataError: the file cannot be read.
@@ -229,22 +232,27 @@ def open_tokenizer(name: str) -> tokenizers.Tokenizer:
         raise
     except Exception as error:  # the library raises bare Exception on damaged files
         raise DataError(f"the tokenizer {str(path)!r} cannot be read: {error}") from error
+    if _is_siglip(name):
+        steps = [normalizers.Lowercase(), *([] if core.normalizer is None else [core.normalizer])]
+        core.normalizer = normalizers.Sequence(steps)
     core.no_padding()
     core.no_truncation()
     return core
 
 
+def _is_siglip(name: str) -> bool:
+    """Whether a folder or hub name is SigLIP's, by its configuration."""
+    path = _file_of(name, "config.json")
+    kind = None if path is None else json.loads(path.read_text(encoding="utf-8")).get("model_type")
+    return kind in (SIGLIP, "siglip_text_model")
+
+
 def _lacking(name: str) -> str:
     """What to say of a folder without a tokenizer that can be read."""
     text = "brings no tokenizer.json and no vocab.txt"
-    other = next((file for file in ("spiece.model", "vocab.json") if _file_of(name, file) is not None), None)
-    if other is None:
-        return f"{text}; copy the tokenizer.json of the same model into it"
-    return (
-        f"{text}; its {other} cannot be read. Copy the tokenizer.json of the same model into it, or have transformers "
-        f"write it: python -c \"from transformers import AutoTokenizer as A; A.from_pretrained('{name}')"
-        f".save_pretrained('{name}')\""
-    )
+    if _file_of(name, "spiece.model") is not None:
+        text += ", and its spiece.model cannot be read"
+    return f"{text}; put the tokenizer.json of the same model beside its config.json"
 
 
 def _file_of(name: str, file: str) -> Path | None:
