@@ -196,7 +196,12 @@ def triplets(
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
 @click.option("--seed", type=click.IntRange(0), help="Short for --set train.seed=N; decides everything random.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; absent: runs/<time>_<model>.")
-@click.option("--start", type=click.Path(path_type=Path), metavar="RUN", help="Go on from another run's model.")
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on from another run's model, or from CLIP or SigLIP.",
+)
 @click.option("--comment", default="", help="Added to the run folder's name.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with an interrupted run.")
 @_settings
@@ -226,6 +231,7 @@ def train(
     itma train fashioniq --root /data/fashioniq --preset itma-fashioniq
     itma train shapes --preset hour --set train.learning_rate=1e-3 --set model.options.blocks=3
     itma train own --root shop --start runs/imported
+    itma train own --root shop --start openai/clip-vit-base-patch32 --model combiner
     itma train --resume runs/2026-01-31_12-00-00_itma
     torchrun --nproc-per-node 2 -m itma train shapes
 
@@ -405,6 +411,7 @@ def index(
 
     \b
     itma index runs/mine photos catalogue/
+    itma index openai/clip-vit-base-patch32 photos catalogue/
     itma index runs/mine items.csv catalogue/ --id sku --image photo --prune
     """
     from itma import stages
@@ -535,17 +542,19 @@ def card(run: Path, which: str, repo: str | None, license: str | None, out: Path
 @click.option("--half", is_flag=True, help="Weights as float16: half the size; measure it again before you quote it.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--license", metavar="ID", help="What is allowed with the weights, e.g. apache-2.0.")
-def pack(run: Path, folder: Path, half: bool, which: str, license: str | None) -> None:
+@_settings
+def pack(run: Path, folder: Path, half: bool, which: str, license: str | None, changes: dict[str, str]) -> None:
     r"""Write the model of RUN into FOLDER to hand on: weights, card and settings, nothing that only training needs.
 
     \b
     itma pack runs/mine model --half
     itma evaluate model
     itma card model --out model/README.md
+    itma pack openai/clip-vit-base-patch32 clip --set model.options.text_weight=0.7
     """
     from itma import sharing
 
-    made = sharing.pack(run, folder, half=half, which=which, license=license)
+    made = sharing.pack(run, folder, half=half, which=which, license=license, changes=changes)
     size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
     click.echo(f"{made}: {size / 1e6:.1f} MB; every command takes it as RUN")
 

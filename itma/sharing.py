@@ -1,14 +1,18 @@
 """Models that others use: card → pack → push → pull. Each command of that name is one call of a function here."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
+from itma.errors import ConfigError
 from itma.files import new_folder, write_text
 from itma.learn.run import RUN
 from itma.model import hub
 from itma.model.card import CARD, model_card
 from itma.model.provenance import REPORTS, read_provenance
-from itma.model.retriever import FILES, Retriever, weights_sum
+from itma.model.retriever import FILES, Retriever, RetrieverConfig, checkpoint_folder, weights_sum
+from itma.model.towers import UNTRAINED, holds_towers, read_towers
+from itma.settings import changed
 
 
 def card(
@@ -43,7 +47,13 @@ def card(
 
 
 def pack(
-    run: str | Path, folder: str | Path, *, which: str = "best", half: bool = False, license: str | None = None
+    run: str | Path,
+    folder: str | Path,
+    *,
+    which: str = "best",
+    half: bool = False,
+    license: str | None = None,
+    changes: Mapping[str, str] | None = None,
 ) -> Path:
     """A model in a folder to hand on: weights, card and settings, without what only training needs.
 
@@ -54,18 +64,36 @@ def pack(
         half: write weights as float16, in half the space. They are rounded, so that the run's reports do not count for
             them: measure the folder and write its card anew.
         license: what is allowed with the weights, e.g. `apache-2.0`; absent: the card says nothing of it.
+        changes: options of the sum by which CLIP or SigLIP answers untrained, by name, e.g.
+            `{"model.options.text_weight": "0.7"}`; of a trained model nothing can be changed.
 
     Returns:
         The folder.
 
     Raises:
         RunError: the run is missing or damaged.
+        ConfigError: an option that does not exist, or a trained model whose options were to be changed.
         StorageError: the folder exists or cannot be written to.
     """
-    model = Retriever.load(run, which=which)
+    model = _weighted(run, changes) if changes else Retriever.load(run, which=which)
     with new_folder(folder) as draft:
         model.save_pretrained(draft, run=run, license=license, half=half)
     return Path(folder)
+
+
+def _weighted(run: str | Path, changes: Mapping[str, str]) -> Retriever:
+    """CLIP or SigLIP as it answers untrained, with other options of the sum."""
+    place = checkpoint_folder(run)
+    other = [name for name in changes if not name.startswith("model.options.")]
+    if other or not holds_towers(place):
+        raise ConfigError(
+            f"{(other or list(changes))[0]!r} cannot be changed in {str(run)!r}: only CLIP and SigLIP as they "
+            "came have settings that need no training, model.options.image_weight and model.options.text_weight"
+        )
+    towers = read_towers(place)
+    start = RetrieverConfig(UNTRAINED, **towers.shape)
+    options = {name.removeprefix("model."): value for name, value in changes.items()}
+    return Retriever.over(towers, changed(start, options))
 
 
 def push(

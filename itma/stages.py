@@ -24,18 +24,20 @@ from itma.errors import ConfigError, DataError, RunError, UnknownNameError
 from itma.explanations import Explanation, case_in, explained
 from itma.explanations import explain as explain_query
 from itma.learn.config import TrainConfig
-from itma.learn.presets import preset_for, preset_named, with_composer
+from itma.learn.presets import OVER_TOWERS, preset_for, preset_named, with_composer
 from itma.learn.run import RUN, new_run_folder, read_settings, refuse_imported, write_settings
 from itma.learn.train import Look, Seen, device_named
 from itma.learn.train import train as learn
 from itma.measure.evaluate import answers
 from itma.measure.evaluate import evaluate as measure
 from itma.measure.strips import query_strip
+from itma.model.hub_names import hub_name
 from itma.model.onnx.runtime import OnnxRetriever
-from itma.model.provenance import read_provenance
-from itma.model.retriever import Retriever, RetrieverConfig, weights_sum
+from itma.model.provenance import read_provenance, shown
+from itma.model.retriever import Retriever, RetrieverConfig, checkpoint_folder, weights_sum
 from itma.model.runtimes import open_model
 from itma.model.shipped import is_shipped, located
+from itma.model.towers import FIRST, Towers, holds_towers, read_towers
 from itma.records import Hit, Report
 from itma.search.catalogue import Catalogue
 from itma.search.filters import Where
@@ -166,7 +168,8 @@ def train(
         changes: single settings by dotted name; see `settings_for`.
         out: the run folder; absent: `runs/<time>_<model><comment>`.
         start: a run whose best checkpoint is gone on from: its model and its words, to which those of the data are
-            added, by the recipe of `preset`.
+            added, by the recipe of `preset`. Or CLIP or SigLIP, a folder or a name on the hub: over its networks, which
+            stay as they are, the composer `model` is trained (absent: combiner) by the recipe `clip`.
         comment: added to the folder's name.
         device: `auto`, `cpu`, `cuda`, …
         triplets: (train, test) where they are in memory already.
@@ -178,9 +181,17 @@ def train(
     Raises:
         ItmaError: see `settings_for`, `itma.learn.train.train`.
     """
-    settings = settings_for(data, model=model, preset=preset, changes=changes)
-    beginning = None if start is None else Retriever.load(start)
-    if beginning is not None:
+    place = None if start is None else checkpoint_folder(start)
+    towers = read_towers(place) if place is not None and holds_towers(place) else None
+    beginning: Retriever | None = None
+    if towers is not None:
+        settings = _over(towers, data, model, preset, changes or {})
+        beginning = Retriever.over(towers, settings.model, seed=settings.train.seed)
+        torch.nn.init.constant_(beginning.scale, settings.train.start_scale)
+    else:
+        settings = settings_for(data, model=model, preset=preset, changes=changes)
+        beginning = None if place is None else Retriever.load(place)
+    if beginning is not None and towers is None:
         own = [name for name in changes or {} if name.startswith("model.")]
         if model is not None or own:
             raise ConfigError(
@@ -195,11 +206,30 @@ def train(
             f"{str(folder)!r} holds a run already; go on with it by resuming (itma train --resume {folder}), or choose "
             "another folder"
         )
-    started = None
+    started: dict[str, Any] | None = None
     if start is not None:
-        weights = weights_sum(start)
-        started = {"sha256": weights, "seconds": read_provenance(start, weights).seconds}
+        started = {"sha256": weights_sum(start)}
+        if towers is not None:
+            started["name"] = shown(str(start))
+        else:
+            started["seconds"] = read_provenance(start, started["sha256"]).seconds
     return _learn(settings, folder, device, triplets, beginning=beginning, started=started, progress=progress)
+
+
+def _over(towers: Towers, data: str, model: str | None, preset: str | None, changes: Mapping[str, str]) -> Settings:
+    """The settings of a model that is trained over towers, which stay as they are unless the settings say otherwise."""
+    recipe = preset_named(preset or OVER_TOWERS)
+    frozen = replace(recipe.train, frozen=("trunk", "language.network"))
+    settings = Settings(
+        RetrieverConfig(model or FIRST, **towers.shape),
+        recipe.train if preset else frozen,
+        DataConfig(data, size=(recipe if preset else preset_named(preset_for(data))).size),
+    )
+    settings = changed(settings, changes)
+    named = [name for name in changes if name in ("model.trunk.name", "model.trunk.weights", "model.language.name")]
+    if named:
+        raise ConfigError(f"a run that starts from {towers.folder.name!r} has its networks; leave out {named[0]}")
+    return settings
 
 
 def resume(
@@ -227,6 +257,8 @@ def read_run(folder: str | Path) -> Settings:
         RunError: the folder is no run, or its settings are damaged.
     """
     plain = read_settings(folder)
+    if "data" not in plain and "started from" in plain.get("made with", {}):
+        raise RunError(f"{str(folder)!r} was trained on no data set of itma; name the data")
     try:
         return from_plain(Settings, {name: plain[name] for name in ("model", "train", "data")})
     except (KeyError, ValueError) as error:
@@ -365,7 +397,7 @@ def evaluate_by(
         which: `best` or `last` checkpoint of the run.
         changes: settings of the data by name, e.g. `{"size": "css"}`, `{"root": "/data/fashioniq"}`.
         out: where `report.json` and `ranks.csv` go; absent: `<run>/evaluation-<data>-<split>`, with the runtime
-            before it where that is not torch; of a model that comes with itma, in the present folder. Of several
+            before it where that is not torch; of a model of itma's own or of the hub, in the present folder. Of several
             protocols each gets a folder of its own in there.
         runtime: what computes the answers: `torch`, `onnx` or `onnx-int8`; see `itma.model.runtimes`.
         device: `auto`, `cpu`, `cuda`, …
@@ -393,7 +425,7 @@ def evaluate_by(
         progress=progress,
     )
     # those of other runtimes are named so that a model card does not take them for the model's own
-    home = Path() if is_shipped(run) else Path(run)
+    home = Path() if is_shipped(run) or hub_name(run) is not None else Path(run)
     folder = home / f"{f'{runtime}-' if other else ''}evaluation-{source.name}-{split}" if out is None else Path(out)
     for evaluation in evaluations:
         name = evaluation.protocol.name.replace("/", "-")
@@ -419,9 +451,13 @@ def measured_split(
         data, split, changes, progress: as for `evaluate_by`.
         device: where a generated world is rendered.
     """
+    if data is None and holds_towers(checkpoint_folder(run)):
+        raise RunError(f"{str(run)!r} was trained on no data set of itma; name the data to measure it on")
     if data is None:
         source = read_run(run).data
-    elif (located(run) / RUN).is_file() and (trained := read_run(run).data).name == data:
+    elif (
+        (located(run) / RUN).is_file() and "data" in read_settings(run) and (trained := read_run(run).data).name == data
+    ):
         source = trained  # the same size and seed, so that scenes seen in training are never asked for in the test
     else:
         source = DataConfig(data)

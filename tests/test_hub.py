@@ -12,12 +12,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 from huggingface_hub import constants
+from safetensors.torch import load_file
 
 from itma import sharing, stages
 from itma.cli import cli
 from itma.errors import HubError, RunError, StorageError
 from itma.model.retriever import FILES, Retriever
-from tests import made_up
+from itma.search.catalogue import Catalogue
+from tests import made_up, tiny_hub
 from tests.local_hub import TOKEN, LocalHub, Repository
 
 REPORT = "evaluation-shapes-test/report.json"
@@ -389,6 +391,79 @@ def test_a_run_cut_short_says_at_which_step(tmp_path: Path) -> None:
 
 
 # -- the command line --------------------------------------------------------------------------------------------------
+
+
+# -- models of others, by their names on the hub ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def clip(hub: LocalHub, tmp_path: Path) -> str:
+    """The name of a tiny CLIP on the hub, with its weights in two forms, as the first CLIP has them."""
+    folder = tiny_hub.clip(tmp_path / "clip")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    files = {path.name: path.read_bytes() for path in folder.iterdir()} | {"tf_model.h5": b"x"}
+    hub.repositories["someone/clip"] = Repository()
+    hub.repositories["someone/clip"].commit("main", files)
+    return "someone/clip"
+
+
+def test_clip_is_fetched_by_its_name_once_and_only_what_is_read(clip: str, hub: LocalHub, tmp_path: Path) -> None:
+    model = Retriever.load(clip)
+    assert hub.fetched() == {"config.json", "tokenizer.json", "model.safetensors"}
+    assert model.fingerprint() == Retriever.load(tmp_path / "clip").fingerprint()
+    hub.asked.clear()
+    Retriever.load(clip)
+    assert hub.asked == []
+
+
+def test_clip_with_weights_of_torch_alone_is_fetched_too(clip: str, hub: LocalHub) -> None:
+    files = {name: data for name, data in hub.files(clip).items() if name != "model.safetensors"}
+    hub.repositories[clip].commit("main", files)
+    assert Retriever.load(clip).name == "sum"
+    assert "pytorch_model.bin" in hub.fetched()
+
+
+def test_a_catalogue_knows_clip_by_its_name_on_the_hub(
+    clip: str, hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    made_up.photos(tmp_path / "photos", ["a.png", "b.png"])
+    monkeypatch.chdir(tmp_path)
+    stages.index(clip, "photos", "shop", device="cpu")
+    assert json.loads((tmp_path / "shop" / "catalogue.json").read_text())["run"] == {"path": clip, "from here": ""}
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert len(Catalogue.open("shop").search(text="red")) == 2
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    shutil.rmtree(tmp_path / "cache")
+    hub.asked.clear()
+    assert len(Catalogue.open("shop").search(text="red")) == 2 and "model.safetensors" in hub.fetched()
+
+
+def test_an_evaluation_of_clip_by_name_is_written_to_the_present_folder(
+    clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = stages.evaluate(clip, "shapes", changes={"size": "tiny"}, device="cpu")
+    assert report.model == "sum (someone/clip)" and (tmp_path / "evaluation-shapes-test" / "report.json").is_file()
+
+
+def test_a_run_that_starts_from_a_name_on_the_hub_tells_it(clip: str, tmp_path: Path) -> None:
+    steps = {"train.steps": "1", "train.batch": "4", "data.size": "tiny"}
+    made = stages.train("shapes", start=clip, changes=steps, out=tmp_path / "run", device="cpu")
+    assert json.loads((made / "run.json").read_text())["made with"]["started from"]["name"] == "someone/clip"
+    assert "`someone/clip`, weights with the sha256" in sharing.card(made)
+
+
+def test_a_pushed_model_is_a_run_by_its_name(run: Path, hub: LocalHub) -> None:
+    sharing.push(run, "shop/shapes")
+    assert torch.equal(answers(Retriever.load("shop/shapes")), answers(Retriever.load(run)))
+
+
+def test_a_name_that_the_hub_does_not_have_is_no_run(hub: LocalHub) -> None:
+    with pytest.raises(
+        RunError, match=r"'shop/none' is no folder here, and .* no model 'shop/none' on the hub.*itma: shapes, wardrobe"
+    ):
+        Retriever.load("shop/none")
 
 
 def call(*words: str | Path) -> str:

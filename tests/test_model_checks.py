@@ -26,8 +26,9 @@ TINY = RetrieverConfig(
 )
 HUB = Path(mkdtemp(prefix="itma-hub-"))
 atexit.register(shutil.rmtree, HUB, ignore_errors=True)
-BERT, CLIP = tiny_hub.bert(HUB / "bert"), tiny_hub.clip(HUB / "clip")
+BERT, CLIP, SIGLIP = tiny_hub.bert(HUB / "bert"), tiny_hub.clip(HUB / "clip"), tiny_hub.siglip(HUB / "siglip")
 FROM_CLIP = LanguageConfig(kind="pretrained", name=str(CLIP))
+FROM_SIGLIP = LanguageConfig(kind="pretrained", name=str(SIGLIP), max_words=16)
 SMALL_ITMA = ItmaOptions(blocks=1, heads=2, width=16)
 CONFIGS = {name: replace(TINY, composer=name, options=None) for name in REGISTRY if name != "itma"} | {
     "itma": replace(TINY, options=SMALL_ITMA),
@@ -43,6 +44,10 @@ CONFIGS = {name: replace(TINY, composer=name, options=None) for name in REGISTRY
     "tirg-clip": replace(
         TINY, composer="tirg", options=None, trunk=TrunkConfig(str(CLIP), levels=(2,)), language=FROM_CLIP
     ),
+    "combiner-siglip": replace(
+        TINY, composer="combiner", options=None, trunk=TrunkConfig(str(SIGLIP), levels=(4,)), language=FROM_SIGLIP
+    ),
+    "itma-siglip": replace(TINY, options=SMALL_ITMA, trunk=TrunkConfig(str(SIGLIP), levels=(2,)), language=FROM_SIGLIP),
     "itma-transformer-language": replace(
         TINY, options=SMALL_ITMA, language=LanguageConfig(kind="transformer", width=16, heads=2)
     ),

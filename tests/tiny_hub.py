@@ -1,5 +1,6 @@
-"""Very small BERT and CLIP with random weights, in folders as the hub has them."""
+"""Very small BERT, CLIP and SigLIP with random weights, in folders as the hub has them."""
 
+import json
 from pathlib import Path
 
 import tokenizers
@@ -58,4 +59,33 @@ def clip(folder: Path, *, seed: int = 0) -> Path:
         projection_dim=12,
     )
     CLIPModel(config).save_pretrained(folder)
+    return folder
+
+
+def siglip(folder: Path, *, seed: int = 0) -> Path:
+    """SigLIP with towers of 2 and 3 layers, 4×4 patches of 8 pixels, 12 features, sentences of 16 tokens."""
+    from transformers import SiglipConfig, SiglipModel
+
+    folder.mkdir(parents=True)
+    words = ["<pad>", "</s>", "<unk>", *VOCAB[4:]]
+    core = tokenizers.Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
+    core.normalizer = normalizers.Lowercase()
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.add_special_tokens(["</s>", "<pad>"])
+    core.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    core.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "</s>"}')
+    settings = {"do_resize": True, "size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "rescale_factor": 1 / 255}))
+    torch.manual_seed(seed)
+    text = {"vocab_size": len(words), "hidden_size": 12, "intermediate_size": 24, "num_hidden_layers": 2}
+    vision = {"image_size": 32, "patch_size": 8, "hidden_size": 12, "intermediate_size": 24, "num_hidden_layers": 3}
+    config = SiglipConfig(
+        text_config={**text, "num_attention_heads": 2, "max_position_embeddings": 16},
+        vision_config={**vision, "num_attention_heads": 2},
+    )
+    model = SiglipModel(config)
+    for parameter in model.parameters():  # otherwise biases are near 0 and the head's tokens look alike
+        torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder)
     return folder

@@ -30,6 +30,7 @@ from itma.explanations.gradients import STEPS, gradients_of
 from itma.explanations.occlusion import Cells, Fill, filling, region_effects, target_effects, word_effects
 from itma.measure.evaluate import Evaluation
 from itma.model.embedder import Embedder
+from itma.model.hub_names import hub_name
 from itma.model.retriever import Retriever, checkpoint_folder
 from itma.search.asking import readable
 from itma.search.catalogue import Catalogue
@@ -108,6 +109,8 @@ def opened(
     try:
         checkpoint_folder(place)
     except RunError as error:
+        if hub_name(place) is not None:
+            raise RunError(f"{str(place)!r} is neither a run nor a catalogue: {error}") from error
         if "://" not in str(place) and not Path(place).is_dir():
             raise RunError(
                 f"{str(place)!r} is neither a run nor a catalogue: it does not exist; itma train makes the one, itma "

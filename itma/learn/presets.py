@@ -196,6 +196,10 @@ PRESETS: dict[str, Preset] = {
 """Preset by name."""
 
 
+OVER_TOWERS = "clip"
+"""The recipe for a composer that is trained over the towers of CLIP or SigLIP, where none is asked for."""
+
+
 def preset_named(name: str) -> Preset:
     """The preset known as `name`.
 

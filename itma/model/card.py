@@ -14,6 +14,8 @@ from itma.files import file_sum, write_text
 from itma.model.composers import composer_named
 from itma.model.provenance import Provenance, read_provenance, shown
 from itma.model.retriever import WEIGHTS, Retriever, weights_sum
+from itma.model.shipped import located
+from itma.model.towers import holds_towers
 from itma.model.trunk import KNOWN
 from itma.records import Interval, Report
 from itma.settings import to_plain
@@ -65,7 +67,10 @@ def write_card(
     Weights that were `rounded` are not the run's own: its reports do not count for them.
     """
     weights = file_sum(folder / WEIGHTS)
-    provenance = Provenance() if run is None else read_provenance(run, weights_sum(run) if rounded else weights)
+    others = run is not None and holds_towers(located(run))  # whose files hold more than what is kept of them
+    provenance = (
+        Provenance() if run is None else read_provenance(run, weights_sum(run) if rounded or others else weights)
+    )
     if rounded:
         provenance = replace(provenance, reports={})
     provenance.write(folder)
@@ -177,9 +182,15 @@ def _training(provenance: Provenance) -> str:
 
 
 def _trained(provenance: Provenance) -> str:
+    made = (provenance.settings or {}).get("made with", {})
+    if "started from" in made and "data" not in (provenance.settings or {}):
+        start = made["started from"]
+        return (
+            f"Not trained by itma: `{start['name']}` as others trained it (weights with the sha256 "
+            f"`{start['sha256']}`); see there what it was trained on and what its licence allows."
+        )
     if provenance.settings is None or not {"data", "train"} <= set(provenance.settings):
         return "How this model was trained was not known when the card was written."
-    made = provenance.settings.get("made with", {})
     data = provenance.settings["data"]
     generated = data["name"] in WORLDS and data["root"] is None
     rows: dict[str, str | None] = {}
@@ -189,14 +200,19 @@ def _trained(provenance: Provenance) -> str:
         after = "It was trained by that code, not by `itma`; the options that the checkpoint names are in `run.json`."
     else:
         rows |= _recipe(provenance.settings["train"], provenance)
-        rows["began with"] = (
-            f"weights with the sha256 `{made['started from']['sha256']}`" if "started from" in made else None
-        )
+        rows["began with"] = _began(made.get("started from"))
         rows["made with"] = (
             _listed({name: value for name, value in made.items() if not isinstance(value, Mapping)}) or None
         )
         after = "All settings are in `run.json`."
     return _rows(rows) + f"\n\n{after}"
+
+
+def _began(start: Mapping[str, Any] | None) -> str | None:
+    if start is None:
+        return None
+    name = f"`{start['name']}`, " if "name" in start else ""
+    return f"{name}weights with the sha256 `{start['sha256']}`"
 
 
 def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str | None]:

@@ -7,8 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from itma.errors import HubError
+from itma.errors import HubError, RunError
+from itma.model.hub_names import cached_folder, weights_files
 from itma.model.provenance import REPORTS
+from itma.model.shipped import shipped
+
+_SMALL = ("*.json", "*.txt", "*.model")
+"""Everything of a model but its weights: settings, tokenizer, sums."""
 
 
 def create(repo_id: str, *, private: bool | None, token: str | bool | None) -> str:
@@ -119,6 +124,32 @@ def download(
             "push leaves there"
         )
     return folder
+
+
+def fetch(name: str) -> Path:
+    """The folder of a model on the hub, in the hub's cache; what is there already is taken without asking the network.
+
+    Args:
+        name: `ORG/NAME`.
+
+    Raises:
+        RunError: it is not to be had; the message says why, and names the models that come with itma.
+    """
+    cached = cached_folder(name)
+    if cached is not None:
+        return cached
+    try:
+        folder = download(name, ("config.json",), _SMALL)
+        for weights in ("model*.safetensors", "pytorch_model*.bin"):  # both are the same where both are there
+            if not weights_files(folder):
+                folder = download(name, ("config.json",), (weights,))
+        return folder
+    except HubError as error:
+        names = ", ".join(shipped())
+        raise RunError(
+            f"{name!r} is no folder here, and the hub does not give it: {error}"
+            + (f". Models that come with itma: {names}" if names else "")
+        ) from error
 
 
 @contextmanager

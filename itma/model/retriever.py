@@ -20,8 +20,10 @@ from itma.errors import ConfigError, ItmaError, RunError, UnknownNameError
 from itma.files import file_sum, write_text, write_with
 from itma.model.composers import Place, composer_named
 from itma.model.embedder import Embedder, unit
+from itma.model.hub_names import hub_name
 from itma.model.language import Language, LanguageConfig, Words
 from itma.model.shipped import located, shipped
+from itma.model.towers import UNTRAINED, Towers, holds_towers, read_towers, towers_sum
 from itma.model.trunk import Trunk, TrunkConfig
 from itma.settings import from_plain, to_plain
 
@@ -115,6 +117,29 @@ class Retriever(Embedder, nn.Module):
             reads = composer_named(config.composer).reads_words
             language = Language.build(config.language, len(tokenizer), config.dim) if reads else None
             return cls(_without_folders(config), tokenizer, trunk, language).eval()
+
+    @classmethod
+    def over(cls, towers: Towers, config: RetrieverConfig | None = None, *, seed: int = 0) -> "Retriever":
+        """A model over CLIP's or SigLIP's towers with their weights.
+
+        Args:
+            towers: the networks, see `itma.model.towers.read_towers`.
+            config: its shape, with `towers.shape` or a change of it; absent: nothing to train, the composer `sum`.
+            seed: decides the weights of what stands on the towers.
+
+        Raises:
+            ConfigError, DataError: the towers do not fit, or their weights or tokenizer cannot be read.
+        """
+        config = config or RetrieverConfig(UNTRAINED, **towers.shape)
+        folder = str(towers.folder)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            tokenizer = replace(config.language, name=folder).tokenizer([])
+            trunk = Trunk.build(replace(config.trunk, name=folder))
+            reads = composer_named(config.composer).reads_words
+            language = replace(config.language, name=folder)
+            network = Language.build(language, len(tokenizer), config.dim) if reads else None
+            return cls(config, tokenizer, trunk, network).eval()
 
     @property
     def name(self) -> str:
@@ -345,10 +370,16 @@ class Retriever(Embedder, nn.Module):
     def load(cls, folder: str | Path, *, which: str = "best") -> "Retriever":
         """Open a model from a run folder (its best checkpoint, or `which="last"`) or from a checkpoint folder.
 
+        CLIP and SigLIP, as a folder in the hub's form or as a name on the hub, answer as they are: by the sum of both
+        embeddings.
+
         Raises:
             RunError: the folder or a file in it is missing, damaged, or of a newer format; the message names it.
+            ConfigError, DataError: what the folder of CLIP or SigLIP lacks.
         """
         folder = checkpoint_folder(folder, which)
+        if holds_towers(folder):
+            return cls.over(read_towers(folder))
         verify(folder, (WEIGHTS, CONFIG, TOKENIZER))
         try:
             plain = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -537,17 +568,25 @@ def weights_sum(folder: str | Path, which: str = "best") -> str:
 
     Raises:
         RunError: there are none, see `checkpoint_folder`.
+        DataError: a folder of CLIP or SigLIP lacks them.
     """
-    return file_sum(checkpoint_folder(folder, which) / WEIGHTS)
+    place = checkpoint_folder(folder, which)
+    return towers_sum(place) if holds_towers(place) else file_sum(place / WEIGHTS)
 
 
 def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
     """The checkpoint that a run folder points at, or the folder itself where it is one, or that of a shipped model.
 
+    A name on the hub is fetched into the hub's cache where it is not there yet.
+
     Raises:
-        RunError: there is no such folder, or it is neither a run nor a checkpoint.
+        RunError: there is no such folder, or it is neither a run nor a checkpoint, or the hub does not have it.
     """
     folder = located(folder)
+    if (name := hub_name(folder)) is not None:
+        from itma.model import hub
+
+        folder = hub.fetch(name)
     if not folder.is_dir():
         names = ", ".join(shipped())
         raise RunError(

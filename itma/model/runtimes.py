@@ -13,6 +13,7 @@ from itma.model.onnx.folder import Precision, is_export
 from itma.model.onnx.runtime import OnnxRetriever
 from itma.model.retriever import CONFIG, MANIFEST, TOKENIZER, WEIGHTS, Retriever, checkpoint_folder, verify
 from itma.model.shipped import is_shipped
+from itma.model.towers import holds_towers
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,11 @@ def checkpoint_sums(place: Path) -> dict[str, str]:
     Raises:
         RunError: they are missing or damaged.
     """
+    if holds_towers(place):
+        raise RunError(
+            f"the model in {str(place)!r} is in the hub's form, which torch alone answers; make a folder that can be "
+            "exported with: itma pack NAME FOLDER"
+        )
     verify(place, ())
     names = (WEIGHTS, CONFIG, TOKENIZER)
     try:

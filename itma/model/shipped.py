@@ -6,6 +6,7 @@ A name stands wherever a run folder can stand, unless there is a folder of that 
 from pathlib import Path
 
 from itma.errors import UnknownNameError
+from itma.model.hub_names import cached_folder, hub_name
 
 _PLACE = Path(__file__).parent.parent / "weights"
 
@@ -38,5 +39,11 @@ def is_shipped(run: str | Path) -> bool:
 
 
 def located(run: str | Path) -> Path:
-    """The folder that is meant: the one of that path, or of the model that comes with itma by that name."""
-    return shipped_folder(Path(run).name) if is_shipped(run) else Path(run)
+    """The folder that is meant: of that path, of the model that comes with itma, or of the hub's cache by that name.
+
+    A name on the hub that is not in the cache stays as it is.
+    """
+    if is_shipped(run):
+        return shipped_folder(Path(run).name)
+    name = hub_name(run)
+    return (None if name is None else cached_folder(name)) or Path(run)

@@ -44,10 +44,11 @@ class TrunkConfig:
 
     name: str = "resnet-small"
     """A name in `KNOWN` or `efficientnet-lite0`, `-lite1`, `-lite2` (new weights), a local folder as `transformers`
-    writes it, or a name on its hub: of a backbone with stages, or of CLIP, whose vision tower is taken."""
+    writes it, or a name on its hub: of a backbone with stages, or of CLIP or SigLIP, whose vision tower is
+    taken."""
     levels: tuple[int, ...] = (3,)
     """The stages whose maps are used, ascending; a ResNet's stage 1…4 has stride 4, 8, 16, 32 pixels, an
-    EfficientNet-Lite's stage 1…7 has 2, 4, 8, 16, 16, 32, 32. Of CLIP's tower: the layers whose cells are used; the
+    EfficientNet-Lite's stage 1…7 has 2, 4, 8, 16, 16, 32, 32. Of such a tower: the layers whose cells are used; the
     number after its last layer is its image embedding, a map of one cell."""
     weights: str | None = None
     """A `.safetensors` or `.pth` file of the backbone's weights, with `transformers`' names or, of a ResNet, with
@@ -102,8 +103,8 @@ class Trunk(nn.Module):
             trunk = cls(ResNetConfig(**settings).to_dict(), config.levels)
         else:
             hub = pretrained.open_config(config.name, "trunk", ", ".join(sorted({*KNOWN, *efficientnet_lite.SCALES})))
-            if pretrained.is_clip_vision(hub):
-                return ClipTrunk.opened(hub, config)
+            if (tower := _tower_of(hub)) is not None:
+                return tower.opened(hub, config)
             try:
                 trunk = cls(hub.to_dict(), config.levels)
             except (ValueError, KeyError) as error:
@@ -121,8 +122,7 @@ class Trunk(nn.Module):
         """The trunk that a `description` describes, to be filled by `load_state_dict`."""
         if description.get("model_type") == LiteTrunk.MODEL_TYPE:
             return LiteTrunk(description, levels)
-        kind = ClipTrunk if pretrained.is_clip_vision(description) else Trunk
-        return kind(description, levels)
+        return (_tower_of(description) or Trunk)(description, levels)
 
     def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each level's map for images of some size in pixels, measured with one forward pass."""
@@ -329,27 +329,31 @@ class ClipTrunk(Trunk):
 
     def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
         nn.Module.__init__(self)
-        self._take(pretrained.clip_vision(backbone), levels)
+        self._take(self._network(backbone), levels)
 
     @classmethod
     def opened(cls, hub: "PretrainedConfig", config: TrunkConfig) -> "ClipTrunk":
-        """CLIP's tower of a folder or hub name, with its weights.
+        """The tower of a folder or hub name, with its weights.
 
         Raises:
             ConfigError: there is no such level, or weights are named besides those that the name brings.
             DataError: the weights cannot be read or lack a tensor.
         """
         if config.weights is not None:
-            raise ConfigError(
-                f"trunk.weights={config.weights!r}: CLIP {config.name!r} brings its own weights; leave it out"
-            )
+            raise ConfigError(f"trunk.weights={config.weights!r}: {config.name!r} brings its own weights; leave it out")
         trunk = cls.__new__(cls)
         nn.Module.__init__(trunk)
-        trunk._take(pretrained.clip_vision(hub, config.name), config.levels)
+        trunk._take(cls._network(hub, config.name), config.levels)
         return trunk
 
+    @staticmethod
+    def _network(config: "PretrainedConfig | Mapping[str, Any]", name: str | None = None) -> Any:
+        """The tower of `transformers`: new, or with the weights of `name`."""
+        return pretrained.clip_vision(config, name)
+
     def _take(self, tower: Any, levels: Sequence[int]) -> None:
-        settings, layers = tower.config, len(tower.vision_model.encoder.layers)
+        inner = getattr(tower, "vision_model", tower)
+        settings, layers = tower.config, len(inner.encoder.layers)
         self._layers: int = getattr(settings, "whole_layers", layers)
         if max(levels) > self._layers + 1:
             raise ConfigError(
@@ -361,11 +365,21 @@ class ClipTrunk(Trunk):
         if not self.embeds:
             settings.whole_layers = self._layers  # so that a smaller tower still knows the number of its embedding
             settings.num_hidden_layers = max(levels)
-            del tower.vision_model.encoder.layers[max(levels) :]
-            tower.vision_model.post_layernorm = tower.visual_projection = nn.Identity()
-        self.channels = tuple(
-            settings.projection_dim if level > self._layers else settings.hidden_size for level in levels
-        )
+            del inner.encoder.layers[max(levels) :]
+            inner.post_layernorm = nn.Identity()
+            self._without_embedding(tower)
+        embedding = getattr(settings, "projection_dim", settings.hidden_size)
+        self.channels = tuple(embedding if level > self._layers else settings.hidden_size for level in levels)
+
+    @staticmethod
+    def _without_embedding(tower: Any) -> None:
+        """Take away what only the picture's embedding needs."""
+        tower.visual_projection = nn.Identity()
+
+    @staticmethod
+    def _maps(seen: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The picture's embedding and, for each layer, the features of its patches (pictures, patches, channels)."""
+        return seen.image_embeds, [layer[:, 1:] for layer in seen.hidden_states]
 
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """See `Trunk`."""
@@ -375,13 +389,42 @@ class ClipTrunk(Trunk):
             height, width = max(height, patch), max(width, patch)
             pictures = F.interpolate(pictures, (height, width), mode="bilinear", align_corners=False)
         seen = self.backbone(pictures, output_hidden_states=True, interpolate_pos_encoding=True)
+        embedding, layers = self._maps(seen)
         rows, columns = height // patch, width // patch
         return [
-            seen.image_embeds[:, :, None, None]
+            embedding[:, :, None, None]
             if level > self._layers
-            else seen.hidden_states[level][:, 1:].transpose(1, 2).unflatten(2, (rows, columns))
+            else layers[level].transpose(1, 2).unflatten(2, (rows, columns))
             for level in self.levels
         ]
+
+
+class SiglipTrunk(ClipTrunk):
+    """SigLIP's vision tower (Zhai et al. 2023, arXiv:2303.15343), with levels as `ClipTrunk`'s.
+
+    It has no class token; the picture's embedding is what its attention-pooling head makes of the patches.
+    """
+
+    @staticmethod
+    def _network(config: "PretrainedConfig | Mapping[str, Any]", name: str | None = None) -> Any:
+        return pretrained.siglip_vision(config, name)
+
+    @staticmethod
+    def _without_embedding(tower: Any) -> None:
+        inner = getattr(tower, "vision_model", tower)
+        inner.use_head = tower.config.vision_use_head = False
+        inner.head = None  # there is none yet where a smaller tower is built again
+
+    @staticmethod
+    def _maps(seen: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        return seen.pooler_output, list(seen.hidden_states)
+
+
+def _tower_of(config: "PretrainedConfig | Mapping[str, Any]") -> type[ClipTrunk] | None:
+    """The kind of trunk for CLIP's or SigLIP's configuration, or that of its vision tower; none for a backbone's."""
+    if pretrained.is_clip_vision(config):
+        return ClipTrunk
+    return SiglipTrunk if pretrained.is_siglip_vision(config) else None
 
 
 def _check_fit(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from itma.errors import CatalogueError
+from itma.model.hub_names import hub_name
 from itma.model.shipped import is_shipped, located
 from itma.search.store import Store
 
@@ -151,8 +152,8 @@ def _parsed(plain: dict[str, Any]) -> About:
 
 
 def place_of(folder: Path, catalogue: str) -> Place:
-    """Where a folder is, as the catalogue keeps it; a model that comes with itma is kept by its name."""
-    if is_shipped(folder):
+    """Where a folder is, as the catalogue keeps it; a model of itma's own or of the hub is kept by its name."""
+    if is_shipped(folder) or hub_name(folder) is not None:
         return {"path": str(folder), "from here": ""}
     there = folder.resolve()
     if "://" in catalogue:

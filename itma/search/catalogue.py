@@ -13,7 +13,9 @@ import torch
 from itma.data.images import Source
 from itma.errors import CatalogueError, ConfigError, ItmaError, UnanswerableError, UnknownNameError
 from itma.model.embedder import Embedder
+from itma.model.hub_names import hub_name
 from itma.model.runtimes import open_model
+from itma.model.shipped import located
 from itma.records import Hit
 from itma.search import about as abouts
 from itma.search import asking, building, duplicates, moving
@@ -297,7 +299,8 @@ class Catalogue:
         given = self._given if isinstance(self._given, str | Path) else None
         if given is None and self._about.run is not None:
             given = abouts.found(self._about.run, self._store.place)
-        return None if given is None or not Path(given).is_dir() else Path(given)
+        there = None if given is None else located(given)
+        return there if there is not None and there.is_dir() else None
 
     @property
     def skipped(self) -> Sequence[Skipped]:
@@ -759,7 +762,7 @@ class Catalogue:
                     "model when opening it"
                 )
             model = abouts.found(about.run, place)
-            if not model.is_dir():
+            if not model.is_dir() and hub_name(model) is None:
                 raise CatalogueError(
                     f"the run {str(model)!r} that made the catalogue {place!r} is not there any more; say where it "
                     "is now (--run RUN on the command line, Catalogue.open(path, model) in Python), or index again"
@@ -809,7 +812,7 @@ def _workers(
     if isinstance(model, Embedder):
         raise ConfigError("a model in memory cannot be sent to a Ray cluster; give the folder of its run")
     gpus = device is not None and device.type == "cuda"
-    with RayWorkers(partial(_opened, Path(model).resolve(), device, runtime), address, gpus=gpus) as workers:
+    with RayWorkers(partial(_opened, located(model).resolve(), device, runtime), address, gpus=gpus) as workers:
         yield workers
 
 
