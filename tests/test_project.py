@@ -25,9 +25,9 @@ def blocks(text: str, *languages: str) -> list[str]:
     return [code for language, code in fences if language in languages]
 
 
-def shell_lines(program: str) -> list[list[str]]:
-    """The README's shell lines that begin with `program`, as words, comments left out."""
-    code = "".join(blocks(README, "sh", "bash", "console")).replace("\\\n", " ")
+def shell_lines(program: str, text: str = README) -> list[list[str]]:
+    """The shell lines of a page (the README) that begin with `program`, as words, comments left out."""
+    code = "".join(blocks(text, "sh", "bash", "console")).replace("\\\n", " ")
     lines = [shlex.split(line.removeprefix("$ "), comments=True) for line in code.splitlines()]
     return [words for words in lines if words[:1] == [program]]
 
@@ -39,10 +39,13 @@ def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         exec(compile(code, f"README.md, Python block {number}", "exec"), names)
 
 
-def test_the_readme_s_commands_and_options_exist() -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/others.md"])
+def test_the_commands_and_options_of_a_page_exist(page: str) -> None:
     from itma.cli import cli
 
-    for words in shell_lines("itma"):
+    lines = shell_lines("itma", (ROOT / page).read_text(encoding="utf-8"))
+    assert len(lines) > 5
+    for words in lines:
         command: click.Command = cli
         rest = words[1:]
         while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
