@@ -1,4 +1,4 @@
-"""Which model finds products best? Small runs of several models at one budget, and a trained run, on a table of products.
+"""Which model finds products best? Small runs of several models at one budget beside a trained one.
 
 python bench/photographs.py --root SHOP --steps 150 --seeds 3 --run photos
 
@@ -13,6 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -107,8 +108,7 @@ def small_runs(
                 everything = np.arange(len(triplets.labels))
                 views = Views(model, triplets.pictures, everything, settings.train, progress=True)
                 maps = maps_of(model, shops["test"])
-            given = views
-            training.Views = lambda *_, **__: given  # type: ignore[assignment,misc]  # computed once for all
+            training.Views = partial(lambda found, *_, **__: found, views)  # type: ignore[misc]  # once for all
             with tempfile.TemporaryDirectory() as folder:
                 training.train(model, replace(triplets), settings.train, folder, progress=True)
             numbers[name].append(measure(model, shops, queries, maps, args.queries))

@@ -58,7 +58,7 @@ class TrainConfig:
     accumulate: int = 1
     """Parts a batch is worked through in, to save memory; each part is its own set of negatives."""
     precision: Literal["float32", "bf16"] = "bf16"
-    """Arithmetic of the forward pass; weights and updates stay float32."""
+    """Arithmetic of the forward pass; weights and updates stay float32. A CPU that does not know bf16 takes float32."""
     frozen: tuple[str, ...] = ()
     """Parts that stay as they are: trunk, language, composer, scale."""
     augment: float = 0.0

@@ -91,6 +91,8 @@ def train(
             raise ConfigError(
                 f"train.graded={config.graded}: {triplets.name} does not say what is true of its pictures; leave it 0"
             )
+        if config.precision == "bf16" and not knows_bf16(model.device):
+            log.info("this CPU does not compute in bf16; train.precision=float32 is taken instead")
         optimizer = make_optimizer(model, config)
         now = load_checkpoint(folder, model, optimizer) if resume else Progress(0, None, None)
         network = _distributed(model, ours)
@@ -190,7 +192,7 @@ def batch_loss(
     else:
         pixels = model.preprocess.normalise(batch.pixels.to(device))
     tokens = model.tokenizer(batch.feedback).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16" and knows_bf16(device)):
         queries, pictures = network(
             pixels,
             batch.references.to(device),
@@ -219,6 +221,11 @@ def batch_loss(
     else:
         loss = soft_triplet(model.scale * queries, model.scale * targets, labels)
     return loss, (labels[right] == labels).float().mean().item()
+
+
+def knows_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bf16; a CPU that does not would be many times slower, and fails at an LSTM."""
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def make_optimizer(model: Retriever, config: TrainConfig) -> torch.optim.Optimizer:
