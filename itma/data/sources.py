@@ -43,6 +43,8 @@ class DataConfig:
     """The folder that holds the data; absent: a generated world is made in memory."""
     coverage: float = 0.95
     """Training is refused where a smaller share of the rows has its pictures."""
+    about: str = ""
+    """Where the data come from and what their owners allow, in a sentence or two; the model card says it."""
     cache: bool = True
     """Whether pictures on disk are kept, resized, in a cache folder, where they fit; see `itma cache`."""
 

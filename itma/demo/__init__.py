@@ -22,7 +22,7 @@ from itma.learn.train import device_named
 from itma.measure.evaluate import Evaluation, evaluate
 from itma.model.provenance import read_provenance
 from itma.model.retriever import Retriever, weights_sum
-from itma.model.shipped import shipped_folder
+from itma.model.shipped import is_shipped, shipped_folder
 from itma.records import Report
 from itma.search.catalogue import Catalogue
 
@@ -246,6 +246,10 @@ def _about(world: str, evaluation: Evaluation) -> str:
     )
 
 
+def _named(run: str | Path) -> str:
+    return f"the model {str(run)!r}" if is_shipped(run) else "the demo's model"
+
+
 def _commands(
     out: Path, run: str | Path, world: str, example: tuple[Path, str], trained: bool
 ) -> list[tuple[str, str]]:
@@ -254,8 +258,8 @@ def _commands(
         (f"itma search {out / 'catalogue'} --image {picture} --text '{sentence}'", "Ask the catalogue yourself."),
         (f"itma serve {out / 'catalogue'}", "The same in a browser: a search page and an HTTP API (extra serve)."),
         (
-            f"itma index {run} FOLDER my-catalogue",
-            f"Index pictures of your own; this model knows the {world} world only.",
+            "itma index photos FOLDER my-catalogue",
+            f"Index photographs of your own, with the model for them; {_named(run)} knows the {world} world only.",
         ),
     ]
     if trained:

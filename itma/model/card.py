@@ -34,8 +34,10 @@ SENTENCES = {
     "fashioniq": "is darker and has longer sleeves",
     "fashion200k": "replace red with blue",
     "mitstates": "ripe",
+    "products": "the same in red with long sleeves",
 }
 """Data set → feedback of its kind, for the examples."""
+PRODUCTS = "products"
 PAPERS = {
     "itma": (
         "Truc Luong-Phuong Huynh and Ngoc Quoc Ly: Image Retrieval with Text Feedback based on Transformer Deep Model. "
@@ -195,6 +197,7 @@ def _trained(provenance: Provenance) -> str:
     generated = data["name"] in WORLDS and data["root"] is None
     rows: dict[str, str | None] = {}
     rows["data"] = data["name"] + (f", size `{data['size']}`, seed {data['seed']}" if generated else "")
+    rows["about the data"] = data.get("about") or None
     if "imported from" in made:
         rows |= _imported(made["imported from"], provenance.step)
         after = "It was trained by that code, not by `itma`; the options that the checkpoint names are in `run.json`."
@@ -225,7 +228,10 @@ def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str |
                 checkpoint += f" by `{train['metric']}`; {_percent(train['hold_out'])} of the training references were "
                 checkpoint += "held out"
     rate = f"learning rate {train['learning_rate']:g} (the trunk's times {train['trunk_rate']:g})"
-    changes = {name: train[name] for name in ("augment", "crop", "flip", "noise") if train[name]}
+    changes = {name: train[name] for name in ("augment", "crop", "flip", "noise", "grounds") if train.get(name)}
+    frozen = [*train["frozen"]]
+    if train.get("frozen_levels"):
+        frozen.append(f"the trunk's first {train['frozen_levels']} levels")
     return {
         "checkpoint": checkpoint,
         "planned": f"{train['steps']:,} steps" if checkpoint is None else None,
@@ -235,7 +241,7 @@ def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str |
         "optimizer": f"{train['optimizer']}, {rate}, weight decay {train['weight_decay']:g}, `{train['schedule']}` "
         f"schedule after {train['warmup']:,} steps of warm-up",
         "pictures": _listed(changes) if changes else "not changed at random",
-        "frozen": ", ".join(train["frozen"]) or None,
+        "frozen": ", ".join(frozen) or None,
         "took": None if provenance.seconds is None else f"{provenance.seconds / 60:,.0f} minutes up to this checkpoint",
         "arithmetic": train["precision"],
         "seed": str(train["seed"]),
@@ -336,6 +342,11 @@ def _limits(model: Retriever, provenance: Provenance) -> str:
         lines.append(f"Trained on generated pictures ({data['name']}): answers on photographs are poor.")
     elif data and data["name"] == "css":
         lines.append("Trained on drawn scenes of simple solids: answers on photographs are poor.")
+    elif data and data["name"] == PRODUCTS:
+        lines.append(
+            "Trained on photographs of a shop's products and on sentences made from its table: it knows the kinds, "
+            "colours and details that the table names, and answers for other things by their looks alone."
+        )
     elif data:
         lines.append(f"Trained on {data['name']}: other pictures and other ways to say things were never tried.")
     if model.language is None:
