@@ -184,25 +184,11 @@ class Trunk(nn.Module):
             names = {name: torchvision_name(name) for name in own}
             prefix = next((p for p in ("", "module.", "model.", "img_model.") if p + names[first] in given), None)
         prefix = prefix or ""
-        # files from before batch norms counted their batches lack the counts, which have no part in an answer
-        lacking = [
-            name for name in own if prefix + names[name] not in given and not name.endswith("num_batches_tracked")
-        ]
-        if lacking:
-            raise DataError(
-                f"the trunk weights {str(path)!r} lack {len(lacking)} of {len(own)} tensors, e.g. {lacking[0]!r}; "
-                "expected the state of the same backbone, named as transformers or torchvision name it"
-            )
-        state = {name: given.get(prefix + names[name], own[name]) for name in own}
-        wrong = [name for name in own if state[name].shape != own[name].shape]
-        if wrong:
-            name = wrong[0]
-            raise DataError(
-                f"the trunk weights {str(path)!r} do not fit: {name!r} is {tuple(state[name].shape)}, "
-                f"expected {tuple(own[name].shape)}"
-            )
+        named = {name: prefix + names[name] for name in own}
+        expected = "the state of the same backbone, named as transformers or torchvision name it"
+        _check_fit(path, {name: tuple(own[name].shape) for name in own}, given, named, expected)
         if names[first] != first:
-            used = {prefix + name for name in names.values()} | {prefix + name for name in CLASSIFIER}
+            used = {*named.values(), *(prefix + name for name in CLASSIFIER)}
             extra = [
                 name for name in given if name not in used and stage_of(name.removeprefix(prefix)) <= max(self.levels)
             ]
@@ -211,7 +197,7 @@ class Trunk(nn.Module):
                     f"the trunk weights {str(path)!r} hold {len(extra)} tensors that this backbone does not have, e.g. "
                     f"{extra[0]!r}; expected those of the same ResNet"
                 )
-        self.backbone.load_state_dict(state)
+        self.backbone.load_state_dict({name: given.get(named[name], own[name]) for name in own})
 
     @property
     def description(self) -> dict[str, Any]:
@@ -271,7 +257,8 @@ class LiteTrunk(Trunk):
         names = efficientnet_lite.package_names(self.backbone)
         if not any(name in given for name in names.values()):
             names = {name: name for name in own}
-        _check_fit(path, {name: tuple(own[name].shape) for name in own}, given, names)
+        expected = f"the state of the same network, {self.backbone.name}"
+        _check_fit(path, {name: tuple(own[name].shape) for name in own}, given, names, expected)
         whole = efficientnet_lite.EfficientNetLite(self.backbone.name)
         known = {*efficientnet_lite.package_names(whole).values(), *efficientnet_lite.classifier_names().values()}
         extra = [name for name in given if name not in {*known, *whole.state_dict()}]
@@ -283,7 +270,14 @@ class LiteTrunk(Trunk):
         self.backbone.load_state_dict({name: given.get(names[name], own[name]) for name in own})
 
     def begin(self, images: torch.Tensor, frozen: int) -> list[torch.Tensor]:
-        """See `Trunk`; the maps of the levels up to `frozen`, and that of `frozen` itself where it is no level."""
+        """See `Trunk`; the maps of the levels up to `frozen`, and that of `frozen` itself where it is no level.
+
+        With 0 there is nothing to store but the images themselves.
+        """
+        if frozen < 0:
+            raise ConfigError(f"frozen levels: {frozen}: expected a stage from 0 (none) to {efficientnet_lite.STAGES}")
+        if frozen == 0:
+            return [images]
         x, kept = self.backbone.stem(images), []
         for place, stage in enumerate(self.backbone.stages[: min(frozen, self.depth)], start=1):
             x = stage(x)
@@ -294,6 +288,8 @@ class LiteTrunk(Trunk):
     def finish(self, begun: Sequence[torch.Tensor], frozen: int) -> list[torch.Tensor]:
         """See `Trunk`."""
         maps, x = list(begun[: sum(level <= frozen for level in self.levels)]), begun[-1]
+        if frozen == 0:
+            x = self.backbone.stem(x)
         for place, stage in enumerate(self.backbone.stages[frozen:], start=frozen + 1):
             x = stage(x)
             if place in self.levels:
@@ -376,6 +372,7 @@ def _check_fit(
     wanted: Mapping[str, tuple[int, ...]],
     given: Mapping[str, torch.Tensor],
     names: Mapping[str, str],
+    expected: str,
 ) -> None:
     """Refuse a file that lacks a tensor, or has one of another shape.
 
@@ -383,13 +380,15 @@ def _check_fit(
         wanted: our name of each tensor → its shape.
         given: what the file holds.
         names: our name of each tensor → its name in the file.
+        expected: what the file should hold, for the error.
     """
     # files from before batch norms counted their batches lack the counts, which have no part in an answer
-    lacking = [name for name in wanted if names[name] not in given and not name.endswith("num_batches_tracked")]
+    needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    lacking = [name for name in needed if names[name] not in given]
     if lacking:
         raise DataError(
-            f"the trunk weights {str(path)!r} lack {len(lacking)} of {len(wanted)} tensors, e.g. "
-            f"{names[lacking[0]]!r}; expected the state of the same network"
+            f"the trunk weights {str(path)!r} lack {len(lacking)} of {len(needed)} tensors, e.g. "
+            f"{names[lacking[0]]!r}; expected {expected}"
         )
     for name, shape in wanted.items():
         found = tuple(given[names[name]].shape) if names[name] in given else shape
