@@ -69,10 +69,13 @@ def packaged_lite(name: str) -> Path:
     return files[0]
 
 
-def load_weights(kind: type[Any], name: str, config: "PretrainedConfig", what: str, **options: Any) -> Any:
+def load_weights(
+    kind: type[Any], name: str, config: "PretrainedConfig", what: str, *, new: str | None = None, **options: Any
+) -> Any:
     """A model of the class `kind` with the weights of a folder or hub name.
 
-    Weights come from safetensors, or from a `.bin` file by torch's allow-list of plain tensors.
+    Weights come from safetensors, or from a `.bin` file by torch's allow-list of plain tensors. Tensors whose names
+    begin with `new` may be absent and are then new.
 
     Raises:
         DataError: the weights cannot be read, or lack a tensor of the model.
@@ -82,7 +85,9 @@ def load_weights(kind: type[Any], name: str, config: "PretrainedConfig", what: s
             model, found = kind.from_pretrained(name, config=config, output_loading_info=True, **options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise DataError(f"the weights of the {what} {name!r} cannot be read: {error}") from error
-    lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found.get("mismatched_keys", ()))
+    lacking = sorted(key for key in found["missing_keys"] if new is None or not key.startswith(new)) + sorted(
+        str(key) for key in found.get("mismatched_keys", ())
+    )
     if lacking:
         raise DataError(
             f"the weights of the {what} {name!r} lack {len(lacking)} tensors of a {kind.__name__}, e.g. "
@@ -150,7 +155,7 @@ def load_text_tower(name: str) -> Any:
         return load_weights(CLIPTextModelWithProjection, name, tower, "language network")
     kind: type[Any] = MODEL_MAPPING[type(config)]  # type: ignore[assignment]
     # files of pre-training may come without the pooler, which is taken away below in any case
-    options = {"add_pooling_layer": False} if "add_pooling_layer" in signature(kind).parameters else {}
+    options: dict[str, Any] = {"add_pooling_layer": False} if "add_pooling_layer" in signature(kind).parameters else {}
     return _without_pooler(load_weights(kind, name, config, "language network", **options))
 
 
