@@ -41,6 +41,7 @@ CONFIGS = {name: replace(TINY, composer=name, options=None) for name in REGISTRY
     "itma-embeddings": replace(TINY, options=SMALL_ITMA, language=LanguageConfig(kind="embeddings", width=8)),
     "itma-bert": replace(TINY, options=SMALL_ITMA, language=LanguageConfig(kind="pretrained", name=str(BERT))),
     "itma-clip": replace(TINY, options=SMALL_ITMA, trunk=TrunkConfig(str(CLIP), levels=(1, 4)), language=FROM_CLIP),
+    "itma-lite": replace(TINY, options=SMALL_ITMA, trunk=TrunkConfig("efficientnet-lite0", levels=(1, 2))),
     "tirg-clip": replace(
         TINY, composer="tirg", options=None, trunk=TrunkConfig(str(CLIP), levels=(2,)), language=FROM_CLIP
     ),

@@ -29,10 +29,10 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-import PIL
+import PIL.features
 import torch
 
-from itma.data import images
+from itma.data import colour, images
 from itma.data.images import FilePictures, Pictures, Preprocess
 from itma.errors import StorageError, UnknownNameError
 from itma.progress import bar
@@ -324,8 +324,9 @@ def _look(preprocess: Preprocess) -> tuple[object, ...]:
 @cache
 def _recipe() -> int:
     """Stands for what turns a file into pixels; a cache that another version filled is filled anew."""
-    code = Path(images.__file__).read_bytes()
-    return zlib.crc32(f"{PIL.__version__} {torch.__version__}".encode(), zlib.crc32(code))
+    code = Path(images.__file__).read_bytes() + Path(colour.__file__).read_bytes()
+    versions = f"{PIL.__version__} {PIL.features.version('littlecms2')} {torch.__version__}"
+    return zlib.crc32(versions.encode(), zlib.crc32(code))
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from itma.data.colour import in_srgb
 from itma.errors import ConfigError, DataError, PictureError
 
 log = logging.getLogger(__name__)
@@ -96,8 +97,9 @@ def _endings() -> set[str]:
 def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.Image:
     """Decode one picture as an upright RGB image.
 
-    The EXIF orientation is applied, and passed over where it is damaged; transparent parts become white; of an
-    animation the first frame is taken. A Pillow image is left as it is.
+    Colours are those of sRGB: an ICC profile is applied. The EXIF orientation is applied too; both are passed over
+    where they are damaged. Transparent parts become white; of an animation the first frame is taken. A Pillow image
+    is left as it is.
 
     Args:
         source: a path, the bytes of a file, or a Pillow image.
@@ -214,6 +216,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         _orientation(image)  # Pillow keeps what is read here; it would read it while decoding, with warnings
     image.load()
     turn = _UPRIGHT.get(_orientation(image))
+    image = in_srgb(image)
     rgb = _rgb(image if turn is None else image.transpose(turn))
     rgb.info = {}  # else the orientation would be applied again when the result is opened
     return rgb

@@ -73,11 +73,15 @@ class EfficientNetLite(nn.Module):
 
 
 class Classifier(nn.Module):
-    """The layers after the last stage, which tell ImageNet's 1,000 classes; `itma` needs them for checks only."""
+    """The layers after the last stage, which tell ImageNet's 1,000 classes; `itma` needs them for checks only.
 
-    def __init__(self) -> None:
+    Args:
+        channels: of the last stage's map.
+    """
+
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.head = _Unit(_rounded(_STAGES[-1][1]), _HEAD)
+        self.head = _Unit(channels, _HEAD)
         self.output = nn.Linear(_HEAD, _CLASSES)
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:

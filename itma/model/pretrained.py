@@ -96,11 +96,13 @@ def packaged_lite(name: str) -> Path:
     return files[0]
 
 
-def load_weights(kind: type[Any], name: str, config: "PretrainedConfig", what: str, **options: Any) -> Any:
+def load_weights(
+    kind: type[Any], name: str, config: "PretrainedConfig", what: str, *, new: str | None = None, **options: Any
+) -> Any:
     """A model of the class `kind` with the weights of a folder or hub name.
 
     Weights come from safetensors, or from a `.bin` file by torch's allow-list of plain tensors; those of half precision
-    become float32.
+    become float32. Tensors whose names begin with `new` may be absent and are then new.
 
     Raises:
         DataError: the weights cannot be read, or lack a tensor of the model.
@@ -119,7 +121,9 @@ def load_weights(kind: type[Any], name: str, config: "PretrainedConfig", what: s
             f"the weights of the {what} {name!r} are refused: the file asks for {asked[1] if asked else 'code'}, and "
             "only plain tensors are read; expected model.safetensors, or a pytorch_model.bin of tensors alone"
         ) from error
-    lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found.get("mismatched_keys", ()))
+    lacking = sorted(key for key in found["missing_keys"] if new is None or not key.startswith(new)) + sorted(
+        str(key) for key in found.get("mismatched_keys", ())
+    )
     if lacking:
         raise DataError(
             f"the weights of the {what} {name!r} lack {len(lacking)} tensors of a {kind.__name__}, e.g. "
@@ -223,7 +227,7 @@ def load_text_tower(name: str) -> Any:
         return load_weights(SiglipTextModel, name, tower, "language network")
     kind: type[Any] = MODEL_MAPPING[type(config)]  # type: ignore[assignment]
     # files of pre-training may come without the pooler, which is taken away below in any case
-    options = {"add_pooling_layer": False} if "add_pooling_layer" in signature(kind).parameters else {}
+    options: dict[str, Any] = {"add_pooling_layer": False} if "add_pooling_layer" in signature(kind).parameters else {}
     return _without_pooler(load_weights(kind, name, config, "language network", **options))
 
 

@@ -34,6 +34,10 @@ KNOWN: dict[str, dict[str, Any]] = {
 given. `resnet-small` is meant for pictures of about 96×64 pixels."""
 
 
+_PROBE = 64
+"""Height and width in pixels of the image that a network is tried with, where its configuration names none."""
+
+
 @dataclass(frozen=True)
 class TrunkConfig:
     """Which picture network, and where its feature maps are taken.
@@ -85,6 +89,8 @@ class Trunk(nn.Module):
         self.levels = tuple(levels)
         self.backbone = AutoBackbone.from_config(_cut(config, self.levels))
         self.channels: tuple[int, ...] = tuple(self.backbone.channels)
+        if self.backbone.config.model_type != "resnet":
+            self.channels = self._examine()
 
     @classmethod
     def build(cls, config: TrunkConfig) -> "Trunk":
@@ -107,12 +113,14 @@ class Trunk(nn.Module):
                 return tower.opened(hub, config)
             try:
                 trunk = cls(hub.to_dict(), config.levels)
-            except (ValueError, KeyError) as error:
+            except (ValueError, KeyError, ImportError, ConfigError) as error:
                 raise ConfigError(f"the trunk {config.name!r} cannot be used: {error}") from error
             if config.weights is None:
+                # a hub's classifier has no norms for the maps between: they begin neutral
                 trunk.backbone = pretrained.load_weights(
-                    type(trunk.backbone), config.name, trunk.backbone.config, "trunk"
+                    type(trunk.backbone), config.name, trunk.backbone.config, "trunk", new="hidden_states_norms."
                 )
+                trunk._examine()
         if config.weights is not None:
             trunk.load_weights(config.weights)
         return trunk
@@ -131,9 +139,45 @@ class Trunk(nn.Module):
         try:
             with torch.no_grad():
                 maps = self.eval()(torch.zeros(1, 3, height, width, device=first.device, dtype=first.dtype))
+        except (RuntimeError, ValueError) as error:
+            own = getattr(getattr(self.backbone, "config", None), "image_size", None)
+            raise ConfigError(
+                f"this trunk takes no images of {height}×{width} pixels ({error}); choose other "
+                f"model.preprocess.height and width{f': it was made for {own}' if own else ''}"
+            ) from error
         finally:
             self.train(training)
         return tuple((level.shape[2], level.shape[3]) for level in maps)
+
+    def _examine(self) -> tuple[int, ...]:
+        """Each map's channels, measured; parameters that have no part in any map (mask tokens, …) become buffers.
+
+        So they are stored with the rest, while what is trained, also on several devices, has gradients.
+
+        Raises:
+            ConfigError: the backbone gives no maps.
+        """
+        size = getattr(self.backbone.config, "image_size", None) or _PROBE
+        height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
+        parameters, training = list(self.parameters()), self.training
+        with torch.enable_grad():
+            maps = self.eval()(torch.zeros(1, 3, height, width))
+            shapes = [tuple(level.shape) for level in maps]
+            if len(shapes) != len(self.levels) or any(len(shape) != 4 for shape in shapes):
+                raise ConfigError(
+                    f"the trunk gives {len(shapes)} outputs of the shapes {shapes} for {len(self.levels)} levels; "
+                    "expected maps (images, channels, rows, columns)"
+                )
+            total = torch.stack([level.sum() for level in maps]).sum()
+            gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+        idle = {id(one) for one, gradient in zip(parameters, gradients, strict=True) if gradient is None}
+        for module in self.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                if id(parameter) in idle:
+                    delattr(module, name)
+                    module.register_buffer(name, parameter.detach())
+        self.train(training)
+        return tuple(shape[1] for shape in shapes)
 
     @property
     def depth(self) -> int:
@@ -193,25 +237,11 @@ class Trunk(nn.Module):
             names = {name: torchvision_name(name) for name in own}
             prefix = next((p for p in ("", "module.", "model.", "img_model.") if p + names[first] in given), None)
         prefix = prefix or ""
-        # files from before batch norms counted their batches lack the counts, which have no part in an answer
-        lacking = [
-            name for name in own if prefix + names[name] not in given and not name.endswith("num_batches_tracked")
-        ]
-        if lacking:
-            raise DataError(
-                f"the trunk weights {str(path)!r} lack {len(lacking)} of {len(own)} tensors, e.g. {lacking[0]!r}; "
-                "expected the state of the same backbone, named as transformers or torchvision name it"
-            )
-        state = {name: given.get(prefix + names[name], own[name]) for name in own}
-        wrong = [name for name in own if state[name].shape != own[name].shape]
-        if wrong:
-            name = wrong[0]
-            raise DataError(
-                f"the trunk weights {str(path)!r} do not fit: {name!r} is {tuple(state[name].shape)}, "
-                f"expected {tuple(own[name].shape)}"
-            )
+        named = {name: prefix + names[name] for name in own}
+        expected = "the state of the same backbone, named as transformers or torchvision name it"
+        _check_fit(path, {name: tuple(own[name].shape) for name in own}, given, named, expected)
         if names[first] != first:
-            used = {prefix + name for name in names.values()} | {prefix + name for name in CLASSIFIER}
+            used = {*named.values(), *(prefix + name for name in CLASSIFIER)}
             extra = [
                 name for name in given if name not in used and stage_of(name.removeprefix(prefix)) <= max(self.levels)
             ]
@@ -220,7 +250,7 @@ class Trunk(nn.Module):
                     f"the trunk weights {str(path)!r} hold {len(extra)} tensors that this backbone does not have, e.g. "
                     f"{extra[0]!r}; expected those of the same ResNet"
                 )
-        self.backbone.load_state_dict(state)
+        self.backbone.load_state_dict({name: given.get(named[name], own[name]) for name in own})
 
     @property
     def description(self) -> dict[str, Any]:
@@ -280,7 +310,8 @@ class LiteTrunk(Trunk):
         names = efficientnet_lite.package_names(self.backbone)
         if not any(name in given for name in names.values()):
             names = {name: name for name in own}
-        _check_fit(path, {name: tuple(own[name].shape) for name in own}, given, names)
+        expected = f"the state of the same network, {self.backbone.name}"
+        _check_fit(path, {name: tuple(own[name].shape) for name in own}, given, names, expected)
         whole = efficientnet_lite.EfficientNetLite(self.backbone.name)
         known = {*efficientnet_lite.package_names(whole).values(), *efficientnet_lite.classifier_names().values()}
         extra = [name for name in given if name not in {*known, *whole.state_dict()}]
@@ -296,7 +327,14 @@ class LiteTrunk(Trunk):
         return [self.backbone.stem, *self.backbone.stages[:count]] if count else []
 
     def begin(self, images: torch.Tensor, frozen: int) -> list[torch.Tensor]:
-        """See `Trunk`; the maps of the levels up to `frozen`, and that of `frozen` itself where it is no level."""
+        """See `Trunk`; the maps of the levels up to `frozen`, and that of `frozen` itself where it is no level.
+
+        With 0 there is nothing to store but the images themselves.
+        """
+        if frozen < 0:
+            raise ConfigError(f"frozen levels: {frozen}: expected a stage from 0 (none) to {efficientnet_lite.STAGES}")
+        if frozen == 0:
+            return [images]
         x, kept = self.backbone.stem(images), []
         for place, stage in enumerate(self.backbone.stages[: min(frozen, self.depth)], start=1):
             x = stage(x)
@@ -307,6 +345,8 @@ class LiteTrunk(Trunk):
     def finish(self, begun: Sequence[torch.Tensor], frozen: int) -> list[torch.Tensor]:
         """See `Trunk`."""
         maps, x = list(begun[: sum(level <= frozen for level in self.levels)]), begun[-1]
+        if frozen == 0:
+            x = self.backbone.stem(x)
         for place, stage in enumerate(self.backbone.stages[frozen:], start=frozen + 1):
             x = stage(x)
             if place in self.levels:
@@ -432,6 +472,7 @@ def _check_fit(
     wanted: Mapping[str, tuple[int, ...]],
     given: Mapping[str, torch.Tensor],
     names: Mapping[str, str],
+    expected: str,
 ) -> None:
     """Refuse a file that lacks a tensor, or has one of another shape.
 
@@ -439,13 +480,15 @@ def _check_fit(
         wanted: our name of each tensor → its shape.
         given: what the file holds.
         names: our name of each tensor → its name in the file.
+        expected: what the file should hold, for the error.
     """
     # files from before batch norms counted their batches lack the counts, which have no part in an answer
-    lacking = [name for name in wanted if names[name] not in given and not name.endswith("num_batches_tracked")]
+    needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    lacking = [name for name in needed if names[name] not in given]
     if lacking:
         raise DataError(
-            f"the trunk weights {str(path)!r} lack {len(lacking)} of {len(wanted)} tensors, e.g. "
-            f"{names[lacking[0]]!r}; expected the state of the same network"
+            f"the trunk weights {str(path)!r} lack {len(lacking)} of {len(needed)} tensors, e.g. "
+            f"{names[lacking[0]]!r}; expected {expected}"
         )
     for name, shape in wanted.items():
         found = tuple(given[names[name]].shape) if names[name] in given else shape
@@ -472,15 +515,51 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _cut(config: "PretrainedConfig", levels: Sequence[int]) -> "PretrainedConfig":
-    """The configuration without the stages deeper than the deepest level."""
-    stages = len(getattr(config, "stage_names", [])) - 1 or 4
-    if max(levels) > stages:
+    """The configuration without the stages (or layers) deeper than the deepest level, where the network allows it.
+
+    Raises:
+        ConfigError: the network has no stages, or no such level.
+    """
+    names = [name for name in getattr(config, "stage_names", None) or () if name != "stem"]
+    if not names:
+        raise ConfigError(f"a network of the kind {config.model_type!r} gives no feature maps")
+    stages, deepest = len(names), max(levels)
+    if deepest > stages:
         raise ConfigError(f"trunk.levels={tuple(levels)}: this trunk has the levels 1 to {stages}")
     settings = config.to_dict()
-    for name in ("depths", "hidden_sizes"):
-        if isinstance(settings.get(name), list) and len(settings[name]) == stages:
-            settings[name] = settings[name][: max(levels)]
     for name in ("stage_names", "_out_features", "_out_indices", "out_features", "out_indices"):
         settings.pop(name, None)
-    settings["out_features"] = [f"stage{level}" for level in levels]
-    return type(config)(**settings)
+    settings["out_features"] = [names[level - 1] for level in levels]
+    smaller = dict(settings)
+    for name in ("depths", "hidden_sizes"):
+        if isinstance(settings.get(name), list | tuple) and len(settings[name]) == stages:
+            smaller[name] = list(settings[name][:deepest])
+    for name in ("num_stages",) if "depths" in settings else ("num_hidden_layers",):
+        if settings.get(name) == stages:
+            smaller[name] = deepest
+    whole = type(config)(**settings)
+    if smaller == settings:
+        return whole
+    return _if_a_part(type(config), smaller, whole)
+
+
+def _if_a_part(
+    kind: "type[PretrainedConfig]", smaller: Mapping[str, Any], whole: "PretrainedConfig"
+) -> "PretrainedConfig":
+    """The smaller configuration where its network is a part of the whole one, else the whole.
+
+    In some kinds the last stage differs from the others (a norm's size, a missing reduction), so that one cut short
+    would be another network.
+    """
+    from transformers import AutoBackbone
+
+    if whole.model_type == "resnet":
+        return kind(**smaller)
+    try:
+        cut = kind(**smaller)
+        with torch.device("meta"):
+            part, all_of_it = (AutoBackbone.from_config(config).state_dict() for config in (cut, whole))
+    except Exception:  # each kind has checks of its own
+        return whole
+    fits = all(name in all_of_it and all_of_it[name].shape == tensor.shape for name, tensor in part.items())
+    return cut if fits else whole
