@@ -106,6 +106,7 @@ class Itma(Composer):
             B, P = tokens_BND.shape[0], sum(level.shape[1] for level in cells)
             pictures_BP = torch.ones(B, P, dtype=torch.bool, device=tokens_BND.device)
             mask_BN = torch.cat([pictures_BP, words.mask_BT], 1)
+            mask_BN = mask_BN | ~mask_BN.any(1, keepdim=True)  # attention over nothing would be no number
         if transform:
             if self.options.positions == "sequence":
                 places_ND = sequence_sinusoids(tokens_BND.shape[1], tokens_BND.shape[2], tokens_BND.device)
