@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from itma.allocation import reuse_memory
 from itma.data.images import FilePictures
 from itma.model.embedder import unit
 from itma.model.retriever import Retriever
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, help="a folder for images of the first run's answers")
     args = parser.parse_args()
 
+    reuse_memory()
     with (args.photos / "items.csv").open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["category"] not in LEFT_OUT]
     kinds = np.array([row["category"] for row in rows])

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from itma.allocation import reuse_memory
 from itma.data.datasets import products
 from itma.data.images import FilePictures
 from itma.data.worlds.generated import Dice
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON of all numbers")
     args = parser.parse_args()
 
+    reuse_memory()
     path = products.find_table(args.root)
     shops = {split: products.read_shop(path, split) for split in products.SPLITS}
     queries = products.draw_queries(shops["test"], products.Sampler(shops["test"]))

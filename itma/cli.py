@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import click
 
+from itma.allocation import reuse_memory
 from itma.cli_catalogue import PLACE, RUNTIMES, catalogue, distinct, names, pairs, reindex, where
 from itma.cli_explain import explain, study
 from itma.cli_serve import serve
@@ -66,6 +67,7 @@ def cli(traceback: bool, quiet: bool) -> None:
     next one takes.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    reuse_memory()
 
 
 _device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
