@@ -114,7 +114,7 @@ PRESETS: dict[str, Preset] = {
             preprocess=Preprocess(height=128, width=96, mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD),
         ),
         TrainConfig(
-            steps=1_300,
+            steps=1_000,
             batch=192,
             per_reference=1,
             learning_rate=1.5e-3,
@@ -131,7 +131,7 @@ PRESETS: dict[str, Preset] = {
             fixed_norms=True,
             views=2,
             hold_out=0.01,
-            evaluate_every=260,
+            evaluate_every=250,
             log_every=20,
         ),
     ),
