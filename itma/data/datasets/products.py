@@ -28,6 +28,7 @@ import numpy as np
 from itma.data.datasets import shop_sentences
 from itma.data.datasets.own import IMAGES, Finder, for_testing
 from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Row, Table, read_table, short
+from itma.data.diagnosis import Finding
 from itma.data.images import FilePictures
 from itma.data.text import EARLIER
 from itma.data.triplets import Protocol, Rows, Split, Task, Triplets, coded
@@ -210,6 +211,23 @@ def read_shop(path: Path, split: str) -> Shop:
         groups=groups,
         left_out=left_out,
     )
+
+
+def counts(root: Path, split: str) -> dict[str, int]:
+    """What there is of a split, for `itma doctor`."""
+    shop = read_shop(find_table(root), split)
+    return {"products": len(shop.attributes), "pictures": len(shop.names)}
+
+
+def notes(root: Path, split: str) -> list[Finding]:
+    """Which columns are attributes, with the number of their values, and why others are not; for `itma doctor`."""
+    shop = read_shop(find_table(root), split)
+    used = ", ".join(f"{name} ({len(set(codes.tolist()) - {-1}):,} values)" for name, codes in shop.codes.items())
+    found = [Finding("ok", split, "attributes", len(shop.codes), examples=(used,))]
+    if shop.left_out:
+        why = (_listed(shop.left_out),)
+        found.append(Finding("note", split, "columns that are not used", len(shop.left_out), examples=why))
+    return found
 
 
 def attributes_of(
@@ -516,8 +534,10 @@ class Sampler:
         return 1.0 if self._groups.get(key[place]) == self._groups.get(other[place]) else 0.1
 
     def _fitting(self, reference: int, candidates: np.ndarray, changed: Sequence[str]) -> np.ndarray:
-        """The candidates that differ in what is changed, and in nothing else that is known."""
+        """The candidates, all of a wanted block, that differ in what is changed and in nothing else that is known."""
         for name, codes in self.shop.codes.items():
+            if name in self._keys:  # right in the whole block
+                continue
             own, theirs = codes[reference], codes[candidates]
             if name in changed:
                 right = (theirs >= 0) & (theirs != own)
