@@ -226,7 +226,8 @@ def train(
 ) -> None:
     r"""Train a model on DATA and leave a run folder.
 
-    DATA is shapes or wardrobe (generated), css, fashion200k, fashioniq, mitstates or own; see docs/datasets.md.
+    DATA is shapes or wardrobe (generated), css, fashion200k, fashioniq, mitstates, own or products (a table with a
+    column for each attribute, and an image for each row); see docs/datasets.md and docs/own-data.md.
 
     \b
     itma train shapes --model tirg --steps 300
@@ -273,7 +274,11 @@ def train(
     "--words", type=click.Path(path_type=Path), help="Its vocabulary: a list of words, or a data set's folder."
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder; must not exist yet.")
-@click.option("--data", metavar="NAME", help="css, fashion200k, fashioniq, mitstates; absent: as the checkpoint says.")
+@click.option(
+    "--data",
+    metavar="NAME",
+    help="css, fashion200k, fashioniq, mitstates, own, products; absent: as the checkpoint says.",
+)
 @click.option(
     "--order",
     type=click.Choice(["sorted", "appearance"]),
@@ -697,7 +702,7 @@ def cache(folder: Path | None, remove: bool) -> None:
 def doctor(context: click.Context, name: str, root: Path, no_pictures: bool, file: Path | None) -> None:
     """Say what is wrong with a data set on disk, and what will be left out and why.
 
-    NAME is css, fashion200k, fashioniq, mitstates or own; see docs/datasets.md.
+    NAME is css, fashion200k, fashioniq, mitstates, own or products; see docs/datasets.md.
 
     Counts beside the published sizes; missing, damaged, empty and identical pictures; odd captions; rows and pictures
     in more than one split; queries that can be asked. The exit status is 0 if there is no problem, 1 if there is one.

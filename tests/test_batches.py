@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.data.batches import Plan, augmented, families, hash_seed, load_batch, varied
+from itma.data.batches import Plan, augmented, families, hash_seed, load_batch, regrounded, varied
 from itma.data.images import MemoryPictures, Preprocess
 from itma.data.triplets import Triplets, hold_out
 from itma.errors import ConfigError, DataError
@@ -166,3 +166,39 @@ def test_a_crop_keeps_at_least_its_share_and_the_middle_of_the_picture() -> None
 def test_noise_has_the_deviation_that_was_asked_for() -> None:
     grey = torch.full((8, 3, 40, 40), 128, dtype=torch.uint8)
     assert abs(varied(grey, seed=0, step=0, crop=0, flip=False, noise=0.02).float().std().item() - 5.1) < 0.2
+
+
+def before_white(ground: int = 255) -> torch.Tensor:
+    """Twelve pictures of one dark rectangle each before an even ground."""
+    pixels = torch.full((12, 3, 32, 24), ground, dtype=torch.uint8)
+    pixels[:, :, 8:24, 6:18] = torch.tensor([120, 30, 60], dtype=torch.uint8)[:, None, None]
+    return pixels
+
+
+def test_a_ground_of_white_is_painted_over_and_the_thing_keeps_its_pixels() -> None:
+    pixels = before_white()
+    found = regrounded(pixels, seed=0, step=0, share=1.0)
+    assert torch.equal(found[:, :, 8:24, 6:18], pixels[:, :, 8:24, 6:18])
+    assert all(not torch.equal(one[:, :6], other[:, :6]) for one, other in zip(found, pixels, strict=True))
+
+
+def test_white_within_a_thing_is_not_ground() -> None:
+    pixels = before_white()
+    pixels[:, :, 12:18, 9:14] = 255
+    found = regrounded(pixels, seed=0, step=0, share=1.0)
+    assert torch.equal(found[:, :, 8:24, 6:18], pixels[:, :, 8:24, 6:18])
+
+
+@pytest.mark.parametrize("ground", [0, 128, 200])
+def test_a_picture_without_a_white_ground_is_left_alone(ground: int) -> None:
+    pixels = before_white(ground)
+    assert torch.equal(regrounded(pixels, seed=0, step=0, share=1.0), pixels)
+
+
+def test_grounds_are_a_function_of_seed_and_step_and_change_their_share_of_pictures() -> None:
+    pixels = before_white().repeat(20, 1, 1, 1)
+    found, again = (regrounded(pixels, seed=4, step=2, share=0.25) for _ in range(2))
+    assert torch.equal(found, again) and not torch.equal(found, regrounded(pixels, seed=4, step=3, share=0.25))
+    changed = (found != pixels).flatten(1).any(1).float().mean().item()
+    assert 0.15 < changed < 0.35
+    assert regrounded(pixels, seed=4, step=2, share=0.0) is pixels

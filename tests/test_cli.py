@@ -12,6 +12,7 @@ from PIL import Image
 from itma.cli import cli
 from itma.errors import ItmaError
 from itma.model.retriever import weights_sum
+from tests.shop_table import items, shop
 
 
 def call(*words: str | Path) -> Result:
@@ -46,6 +47,20 @@ def test_an_evaluation_prints_its_protocol_and_leaves_a_report_and_every_rank(wa
     assert len(ranks) == report["queries"]
     assert sum(rank == 1 for rank in ranks) / len(ranks) == pytest.approx(report["recall"]["1"])
     assert report["weights"] == weights_sum(walked / "run")
+
+
+def test_a_table_of_products_becomes_a_model_that_is_measured_and_searched(tmp_path: Path) -> None:
+    table, run = shop(tmp_path / "shop", items(), folders=["images"]), tmp_path / "run"
+    small = ["model.trunk.weights=null", "train.steps=2", "train.warmup=1", "train.batch=12"]
+    small += ["model.preprocess.height=32", "model.preprocess.width=32"]
+    changes = [word for change in small for word in ("--set", change)]
+    call("train", "products", "--root", table, "--out", run, *changes)
+    assert "protocol: products" in call("evaluate", run).output
+    call("index", run, table / "images", tmp_path / "catalogue")
+    image, text = ["--image", table / "images" / "p000.jpg"], ["--text", "in red"]
+    for asked in (image, text, [*image, *text]):
+        result = call("search", tmp_path / "catalogue", *asked, "-k", "3")
+        assert result.exit_code == 0 and len(result.output.splitlines()) == 3
 
 
 def test_a_search_prints_k_hits_best_first(walked: Path) -> None:

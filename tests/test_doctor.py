@@ -18,6 +18,7 @@ from itma.data import datasets
 from itma.data.diagnosis import Diagnosis, Finding
 from itma.data.doctor import examine
 from itma.errors import DataError, UnknownNameError
+from tests.shop_table import items, shop
 
 CATEGORIES = ("dress", "shirt", "toptee")
 
@@ -55,6 +56,18 @@ def found(diagnosis: Diagnosis, what: str, split: str) -> Finding:
 
 def by_severity(diagnosis: Diagnosis, severity: str) -> list[str]:
     return [f"{one.split}: {one}" for one in diagnosis.findings if one.severity == severity]
+
+
+def test_of_a_table_of_products_it_says_what_is_an_attribute_and_why_other_columns_are_none(tmp_path: Path) -> None:
+    diagnosis = examine("products", shop(tmp_path, items()))
+    assert diagnosis.healthy
+    for split, products in (("train", 48), ("test", 48)):
+        assert found(diagnosis, "products", split).count == found(diagnosis, "pictures", split).count == products
+        used = str(found(diagnosis, "attributes", split))
+        assert used.startswith("attributes: 5 (kind (3 values), colour (4 values), sleeves (2 values)")
+        unused = str(found(diagnosis, "columns that are not used", split))
+        assert "price (no image shows it)" in unused and "group (follows from the kind)" in unused
+    assert found(diagnosis, "queries of products", "test").count > 0
 
 
 def test_what_has_no_fault_is_healthy_and_nothing_is_left_out(own: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from itma.data.batches import Plan
+from itma.data.batches import Batch, Plan
 from itma.data.triplets import Triplets
 from itma.errors import ConfigError, RunError, StorageError, TrainingError, UnknownNameError
 from itma.learn import run as run_folder
@@ -74,6 +74,17 @@ def test_a_control_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
         trained(tmp_path / "run", look=press)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert trained(tmp_path / "run", resume=True).fingerprint() == trained(tmp_path / "whole").fingerprint()
+
+
+def test_the_target_of_words_alone_is_no_wrong_answer_where_references_are_compared_with() -> None:
+    retriever, config = model(), replace(TRAIN, reference_negatives=True)
+    data = triplets()
+    batch = Batch(
+        data.pictures.load(np.arange(2), retriever.preprocess), torch.tensor([-1]), torch.tensor([0]), ("red",)
+    )
+    labels = torch.tensor([[[5]], [[-2]]])
+    loss, _ = batch_loss(retriever, retriever, batch, labels, config, Processes(0, 1))
+    assert loss.item() == 0
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ What this module does not know of a data set, its module says where it has these
 - `counts(root, split)`: what is counted → how many, under the names of its `PUBLISHED`;
 - `written(root, split, found)`: the rows as they stand in the files, see `Written`;
 - `captions(root, split)`: picture → its caption, where feedback is made from captions of pictures;
-- `galleries(root, split)`: category → its pictures.
+- `galleries(root, split)`: category → its pictures;
+- `notes(root, split)`: what only it can say of the data, as findings.
 """
 
 import re
@@ -69,7 +70,7 @@ def examine(name: str, root: str | Path, *, pictures: bool = True, progress: boo
     """Look through a data set: its annotations, its pictures, and what its splits have in common.
 
     Args:
-        name: css, fashion200k, fashioniq, mitstates or own.
+        name: css, fashion200k, fashioniq, mitstates, own or products.
         root: the folder that holds it.
         pictures: open every picture; otherwise only see which are missing, which takes seconds.
         progress: show a progress bar while pictures are opened.
@@ -99,6 +100,7 @@ def examine(name: str, root: str | Path, *, pictures: bool = True, progress: boo
         counts = _counts(module, Path(root), one)
         assert known.keys() <= counts.keys()
         findings += [_all(one.name, what, count, known.get(what)) for what, count in counts.items()]
+        findings += module.notes(Path(root), one.name) if hasattr(module, "notes") else ()
         findings += _captions(one)
         findings += _pictures(one)
         findings += _coverage(one)

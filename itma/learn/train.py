@@ -205,6 +205,8 @@ def batch_loss(
         pictures = torch.cat([gathered(part) for part in pictures.split(len(batch.targets))])
     (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0].to(device), labels[..., 1:].to(device)
     logits = model.logits(queries, pictures)
+    # the gallery holds the target once more where a row has no reference: it must not count as a wrong answer
+    reference_labels = torch.where(reference_labels == _NOTHING, labels, reference_labels)
     targets, right = pictures[: len(labels)], logits[:, : len(labels)].argmax(1)
     if config.loss == "classification":
         others = reference_labels if config.reference_negatives else None
@@ -266,7 +268,7 @@ def _batches(
     model: Retriever,
     ours: Processes,
     steps: range,
-    views: Views | None,
+    views: Views | None = None,
 ) -> Iterator[Iterator[tuple[int, list[Batch], list[torch.Tensor]]]]:
     """For each step its number, this process's share of each part, and each part's labels, see `batch_loss`.
 

@@ -5,6 +5,7 @@ as many ways as there are views. A step takes one of them.
 """
 
 import logging
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +76,7 @@ class Views:
         random = np.random.Generator(np.random.PCG64(hash_seed(self._config.seed, step, "views")))
         views = random.integers(0, self._config.views, len(images))
         places = self._places[images]
+        assert places.min(initial=0) >= 0, "an image that is not among the wanted ones"
         return tuple(torch.from_numpy(part[views, places].astype(np.float32)) for part in self._parts)
 
     def _pixels(
@@ -127,8 +129,13 @@ def _room(shape: tuple[int, ...]) -> np.ndarray:
     folder = Path(default_folder())
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the array keeps it open
-        return np.memmap(file, np.float16, "w+", shape=shape)
+        with tempfile.TemporaryFile(dir=folder) as file:  # the array has a handle of its own
+            size = 2 * int(np.prod(shape))
+            if hasattr(os, "posix_fallocate"):  # else a full disk would end the process where it is first written to
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+            return np.memmap(file, np.float16, "r+", shape=shape)
     except OSError as error:
         wanted = 2 * int(np.prod(shape)) / 1e9
         raise StorageError(

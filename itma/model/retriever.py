@@ -180,17 +180,17 @@ class Retriever(Embedder, nn.Module):
             UnknownNameError: no such part.
             ConfigError: the trunk cannot be parted after that level.
         """
-        self._frozen_levels, self._fixed_norms = levels, fixed_norms
         for part in parts:
             if part not in PARTS:
                 raise UnknownNameError("part to freeze", part, PARTS)
-        self._frozen = tuple(parts)
+        still = self.trunk.first_levels(levels)
+        self._frozen, self._frozen_levels, self._fixed_norms = tuple(parts), levels, fixed_norms
         for parameter in self.parameters():
             parameter.requires_grad_(True)
         for part in parts:
             for parameter in self._parameters_of(part):
                 parameter.requires_grad_(False)
-        for module in self.trunk.first_levels(levels):
+        for module in still:
             module.requires_grad_(False)
         self.train(self.training)
 

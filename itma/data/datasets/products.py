@@ -28,6 +28,7 @@ import numpy as np
 from itma.data.datasets import shop_sentences
 from itma.data.datasets.own import IMAGES, Finder, for_testing
 from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Row, Table, read_table, short
+from itma.data.diagnosis import Finding
 from itma.data.images import FilePictures
 from itma.data.text import EARLIER
 from itma.data.triplets import Protocol, Rows, Split, Task, Triplets, coded
@@ -64,6 +65,7 @@ _RUNNING = (0.55, 0.87)
 _TRIES = 6
 _PER_REFERENCE = 2
 """Test queries of each reference, at most."""
+_ENDINGS = frozenset({"jpg", "jpeg", "png", "webp"})
 _LABELLED = re.compile(r"[^a-z0-9'/.\- ]+")
 _WORDS, _COMMON = 14, 25
 """Words of a text that are read; and how many texts a word has to stand in to be read."""
@@ -91,6 +93,8 @@ class Shop:
     """Attribute → (images,) int64, −1 where it is not known."""
     groups: dict[str, str] = field(default_factory=dict)
     """Kind → a coarser kind, where the table has one."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Column → why it is no attribute."""
 
     def of(self, image: int) -> dict[str, str]:
         """The attributes of what an image shows."""
@@ -133,7 +137,7 @@ def find_table(root: Path) -> Path:
         return root
     if not root.is_dir():
         raise DataError(f"{str(root)!r} does not exist; give a table of products, or the folder that holds it")
-    endings = (*JSON_ENDINGS, *(f"{ending}.gz" for ending in JSON_ENDINGS), *CSV_ENDINGS)
+    endings = tuple(ending + packed for ending in (*JSON_ENDINGS, *CSV_ENDINGS) for packed in ("", ".gz"))
     found = [root / f"{name}{ending}" for name in TABLES for ending in endings if (root / f"{name}{ending}").is_file()]
     found = found or sorted(path for path in root.iterdir() if path.name.lower().endswith(endings))
     if len(found) != 1:
@@ -153,6 +157,8 @@ def read_shop(path: Path, split: str) -> Shop:
     """
     table = read_table(path)
     rows = [_flat(row) for row in table.rows]
+    if not rows:
+        raise DataError(f"{str(path)!r} has a header and no rows; expected a row for each product")
     columns = list(dict.fromkeys(name for row in rows for name in row.cells))
     named = {" ".join(re.split(r"[\s_\-]+", name.strip().lower())): name for name in reversed(columns)}
 
@@ -178,50 +184,50 @@ def read_shop(path: Path, split: str) -> Shop:
         log.info("%s: %d columns are not used: %s", path, len(left_out), _listed(left_out))
     chosen, families = _split_of(table, rows, column(("split",)), column(FAMILY_COLUMNS), identity or image, split)
     files = _Files(path.parent, table)
-    shop = Shop([], [], [], np.zeros(0, np.int64), [], np.zeros(0, np.int64), [], [], {}, groups)
-    products: list[int] = []
     brand = column(BRAND_COLUMNS)
     texts = [named[name] for name in TEXT_COLUMNS if name in named]
     brands = Counter(_text(row, brand).lower() for row in rows) if brand else Counter()
-    for place in chosen:
-        row = rows[place]
-        found = files.of(row, identity, image)
-        if not found:
-            continue
-        for name, file in found:
-            shop.names.append(name)
-            shop.paths.append(file)
-            shop.folders.append(file.parent.name)
-            products.append(len(shop.attributes))
-        shop.attributes.append({name: value[place] for name, value in values.items() if value[place]})
-        shop.texts.append(tuple(_plain(_text(row, name)) for name in texts))
-        word = _text(row, brand).lower() if brand else ""
-        shop.brands.append(word if brands[word] >= 4 * FEWEST and word not in _UNKNOWN else None)
-    if not shop.names:
+    found = {place: images for place in chosen if (images := files.find(rows[place], identity, image))}
+    if not found:
         raise DataError(
             f"{str(path)!r}: no image of its {len(chosen):,} {split} products was found. "
             + files.advice(identity, image)
         )
-    if missing := len(chosen) - len(shop.attributes):
+    if missing := len(chosen) - len(found):
         log.warning("%s: %d of %d %s products have no image and are left out", path, missing, len(chosen), split)
-    places = np.array(products, dtype=np.int64)
-    codes = {
-        name: _codes([shop.attributes[product].get(name) for product in products], column)
-        for name, column in values.items()
-    }
-    kept = [families[place] for place in chosen if files.of(rows[place], identity, image)]
+    pairs = [pair for images in found.values() for pair in images]
+    products = np.repeat(np.arange(len(found)), [len(images) for images in found.values()])
+    words = [_text(rows[place], brand).lower() for place in found]
     return Shop(
-        shop.names,
-        shop.paths,
-        shop.folders,
-        places,
-        shop.attributes,
-        coded(kept),
-        shop.texts,
-        shop.brands,
-        codes,
-        groups,
+        names=[name for name, _ in pairs],
+        paths=[file for _, file in pairs],
+        folders=[file.parent.name for _, file in pairs],
+        products=products,
+        attributes=[{name: value[place] for name, value in values.items() if value[place]} for place in found],
+        families=coded([families[place] for place in found]),
+        texts=[tuple(_plain(_text(rows[place], name)) for name in texts) for place in found],
+        brands=[word if brands[word] >= 4 * FEWEST and word not in _UNKNOWN else None for word in words],
+        codes={name: _codes(value, list(found))[products] for name, value in values.items()},
+        groups=groups,
+        left_out=left_out,
     )
+
+
+def counts(root: Path, split: str) -> dict[str, int]:
+    """What there is of a split, for `itma doctor`."""
+    shop = read_shop(find_table(root), split)
+    return {"products": len(shop.attributes), "pictures": len(shop.names)}
+
+
+def notes(root: Path, split: str) -> list[Finding]:
+    """Which columns are attributes, with the number of their values, and why others are not; for `itma doctor`."""
+    shop = read_shop(find_table(root), split)
+    used = ", ".join(f"{name} ({len(set(codes.tolist()) - {-1}):,} values)" for name, codes in shop.codes.items())
+    found = [Finding("ok", split, "attributes", len(shop.codes), examples=(used,))]
+    if shop.left_out:
+        why = (_listed(shop.left_out),)
+        found.append(Finding("note", split, "columns that are not used", len(shop.left_out), examples=why))
+    return found
 
 
 def attributes_of(
@@ -243,39 +249,45 @@ def attributes_of(
     values: dict[str, list[str]] = {}
     left_out: dict[str, str] = {}
     used: set[str] = set()
+    fewest = min(FEWEST, max(2, len(rows) // 50))
+    rare = f"fewer than two values that {fewest} products share"
     for role, candidates in shop_sentences.ROLES.items():
         columns = [named[name] for name in candidates if name in named]
         columns = columns[:1] if role == "kind" else columns
-        read = _common([_merged(role, [_text(row, column) for column in columns]) for row in rows]) if columns else []
+        read = _common([_merged(role, [_text(row, column) for column in columns]) for row in rows], fewest)
         if len(set(read) - {""}) >= 2:
             values[role] = read
             used.update(columns)
         elif columns:
             used.update(columns)
-            left_out[columns[0]] = f"fewer than two values that {FEWEST} products share"
+            left_out[columns[0]] = rare
     groups: dict[str, str] = {}
+    # counted once: a table may have hundreds of columns that say nothing of most products
+    said = Counter(name for row in rows for name, value in row.cells.items() if value is not None)
     for name, column in named.items():
         if column in used:
+            continue
+        if name in UNSEEN:
+            left_out[column] = "no image shows it"
+            continue
+        if said[column] < LEAST_KNOWN * len(rows):
+            left_out[column] = f"said of {said[column]:,} of {len(rows):,} products"
             continue
         cells = [shop_sentences.read_value(name, _text(row, column)) for row in rows]
         known = [cell for cell in cells if cell not in _UNKNOWN]
         different = set(known)
-        if name in UNSEEN:
-            left_out[column] = "no image shows it"
-        elif len(known) < LEAST_KNOWN * len(rows):
+        if len(known) < LEAST_KNOWN * len(rows):
             left_out[column] = f"said of {len(known):,} of {len(rows):,} products"
         elif not 2 <= len(different) <= min(MOST_VALUES, max(2, len(known) // 2)):
             left_out[column] = f"{len(different):,} different values in {len(known):,} products"
+        elif len(set(common := _common(cells, fewest)) - {""}) < 2:
+            left_out[column] = rare
         elif "kind" in values and _decided(values["kind"], cells):
             left_out[column] = "follows from the kind"
             if not groups:
                 groups = {kind: cell for kind, cell in zip(values["kind"], cells, strict=True) if kind and cell}
         else:
-            common = _common(cells)
-            if len(set(common) - {""}) >= 2:
-                values[name] = common
-            else:
-                left_out[column] = f"fewer than two values that {FEWEST} products share"
+            values[name] = common
     return values, groups, left_out
 
 
@@ -291,9 +303,9 @@ def _merged(role: str, cells: Sequence[str]) -> str:
     return next((value for value in (*sharper, *read) if value not in _UNKNOWN), "")
 
 
-def _common(values: Sequence[str]) -> list[str]:
+def _common(values: Sequence[str], fewest: int) -> list[str]:
+    """The values, those that fewer products share left empty."""
     counts = Counter(values)
-    fewest = min(FEWEST, max(2, len(values) // 50))
     return [value if value not in _UNKNOWN and counts[value] >= fewest else "" for value in values]
 
 
@@ -331,10 +343,10 @@ def _plain(text: str) -> str:
     return " ".join(_LABELLED.sub(" ", text.lower()).split()[:_WORDS])
 
 
-def _codes(values: Sequence[str | None], column: Sequence[str]) -> np.ndarray:
-    """(images,) int64: each value's place among all of the column's, −1 where nothing is said."""
+def _codes(column: Sequence[str], chosen: Sequence[int]) -> np.ndarray:
+    """(chosen,) int64: each value's place among all of the column's, −1 where nothing is said."""
     places = {value: place for place, value in enumerate(sorted(set(column) - {""}))}
-    return np.array([places[value] if value else -1 for value in values], dtype=np.int64)
+    return np.array([places.get(column[row], -1) for row in chosen], dtype=np.int64)
 
 
 def _split_of(
@@ -350,7 +362,10 @@ def _split_of(
         splits.append(said or ("test" if for_testing(name) else "train"))
     chosen = [place for place, split in enumerate(splits) if split == wanted]
     if not chosen:
-        raise DataError(f"{str(table.path)!r}: none of {len(rows):,} products is for {wanted}")
+        advice = "Say which are, in a column 'split' with train or test"
+        if column is None:
+            advice += f"; without it a tenth of the {'families' if family else 'products'} is for testing, of few none"
+        raise DataError(f"{str(table.path)!r}: none of {len(rows):,} products is for {wanted}. {advice}")
     return chosen, families
 
 
@@ -359,22 +374,14 @@ class _Files:
 
     def __init__(self, folder: Path, table: Table) -> None:
         self._finder, self._folder, self._table = Finder(folder), folder, table
-        self._by_stem: dict[str, list[Path]] | None = None
-        self._found: dict[int, list[tuple[str, Path]]] = {}
+        self._by_stem: dict[str, list[tuple[str, Path]]] | None = None
 
-    def of(self, row: Row, identity: str | None, image: str | None) -> list[tuple[str, Path]]:
-        """Names and paths of a row's images; those of one product in several folders are told apart by the folder."""
-        if row.line not in self._found:
-            self._found[row.line] = self._look(row, identity, image)
-        return self._found[row.line]
+    def find(self, row: Row, identity: str | None, image: str | None) -> list[tuple[str, Path]]:
+        """Names and paths of a row's images; those of one product in several folders are told apart by the folder.
 
-    def advice(self, identity: str | None, image: str | None) -> str:
-        """What to do where there is none."""
-        if image is not None:
-            return f"The column {image!r} names them relative to {str(self._folder)!r} or {IMAGES!r} in it"
-        return f"They are looked for in {str(self._folder)!r} and its folders, as <{identity}>.jpg"
-
-    def _look(self, row: Row, identity: str | None, image: str | None) -> list[tuple[str, Path]]:
+        Raises:
+            DataError: the cell that should name the image is empty.
+        """
         if image is not None:
             name = _text(row, image)
             if not name:
@@ -382,21 +389,41 @@ class _Files:
             path = self._finder.path(name)
             return [(name, path)] if self._finder.exists(path) else []
         if self._by_stem is None:
-            self._by_stem = defaultdict(list)
-            for place, folders, files in os.walk(self._folder, followlinks=True):
-                folders.sort()
-                for file in files:
-                    if file.lower().endswith((".jpg", ".jpeg", ".png", ".webp")):
-                        self._by_stem[Path(file).stem].append(Path(place) / file)
-        return [
-            (path.relative_to(self._folder).as_posix(), path) for path in self._by_stem.get(_text(row, identity), [])
-        ]
+            self._by_stem = self._listed()
+        return self._by_stem.get(_text(row, identity), [])
+
+    def advice(self, identity: str | None, image: str | None) -> str:
+        """What to do where there is none."""
+        if image is not None:
+            return f"The column {image!r} names them relative to {str(self._folder)!r} or {IMAGES!r} in it"
+        return f"They are looked for in {str(self._folder)!r} and its folders, as <{identity}>.jpg"
+
+    def _listed(self) -> dict[str, list[tuple[str, Path]]]:
+        """Name without its ending → the files of that name in the folder and below it, by folder."""
+        found: dict[str, list[tuple[str, Path]]] = defaultdict(list)
+        seen: set[str] = set()
+        for place, folders, files in os.walk(self._folder, followlinks=True):
+            real = os.path.realpath(place)
+            if real in seen:  # a link that leads back
+                folders.clear()
+                continue
+            seen.add(real)
+            folders.sort()
+            above = Path(place).relative_to(self._folder).as_posix()
+            for file in sorted(files):
+                stem, _, ending = file.rpartition(".")
+                if ending.lower() in _ENDINGS:
+                    found[stem].append((file if above == "." else f"{above}/{file}", Path(place, file)))
+        return found
 
 
 class Sampler:
     """Draws queries from a shop: two products that differ in one to three attributes and agree in the rest.
 
-    Where a value is not known of one of them, it is taken to agree, except colour, kind and gender.
+    Where a value is not known of one of them, it is taken to agree, except colour, kind and gender: a product of which
+    one of these is not known is no reference and no target.
+
+    Every choice comes from the generator that is handed in, so that the same seed gives the same queries.
 
     Args:
         shop: the products.
@@ -413,8 +440,11 @@ class Sampler:
         for key, where in _grouped(block):
             self._blocks[key] = where
         self._elsewhere = lru_cache(maxsize=None)(self._blocks_elsewhere)
-        kinds = shop.codes.get("kind", np.zeros(0, np.int64)).tolist()
-        self._groups = {code: shop.groups.get(shop.of(image).get("kind", "")) for image, code in enumerate(kinds)}
+        kinds, examples = np.unique(shop.codes.get("kind", np.zeros(0, np.int64)), return_index=True)
+        self._groups = {
+            code: shop.groups.get(shop.of(image).get("kind", ""))
+            for code, image in zip(kinds.tolist(), examples.tolist(), strict=True)
+        }
         self._weights = {name: _WEIGHTS.get(name, 0.8) for name in shop.codes}
         words = Counter(word for texts in shop.texts for word in set(" ".join(texts).split()))
         self._common = {word for word, count in words.items() if count >= _COMMON}
@@ -422,7 +452,16 @@ class Sampler:
     def edit(
         self, reference: int, random: np.random.Generator, present: np.ndarray | None = None
     ) -> tuple[int, list[str]] | None:
-        """A target for a reference, and the attributes in which it differs; nothing where none was found."""
+        """A target for a reference, and the attributes in which it differs; nothing where a few tries find none.
+
+        One attribute is changed in about half of the cases, two in a third, else three. In half of the cases, a
+        product of the reference's own family is taken where there is one.
+
+        Args:
+            reference: index of an image.
+            random: decides.
+            present: (images,) bool, those that may be targets; without it, all.
+        """
         codes = self.shop.codes
         known = [name for name in codes if codes[name][reference] >= 0]
         if any(codes[name][reference] < 0 for name in self._main) or not known:
@@ -435,7 +474,7 @@ class Sampler:
             candidates = self._candidates(reference, changed, random)
             if candidates is None:
                 continue
-            candidates = candidates[self._fit(reference, candidates, changed)]
+            candidates = self._fitting(reference, candidates, changed)
             candidates = candidates[self.shop.products[candidates] != self.shop.products[reference]]
             if present is not None:
                 candidates = candidates[present[candidates]]
@@ -448,9 +487,17 @@ class Sampler:
         return None
 
     def alike(self, image: int, random: np.random.Generator, present: np.ndarray | None = None) -> int | None:
-        """Another product of which all that is known agrees."""
+        """An image of another product of which all that is known agrees; nothing where there is none.
+
+        Args:
+            image: index of an image.
+            random: decides.
+            present: (images,) bool, those that may be chosen; without it, all.
+        """
+        if any(self.shop.codes[name][image] < 0 for name in self._main):
+            return None
         candidates = self._blocks[tuple(self._block[image].tolist())]
-        candidates = candidates[self._fit(image, candidates, [])]
+        candidates = self._fitting(image, candidates, [])
         candidates = candidates[self.shop.products[candidates] != self.shop.products[image]]
         if present is not None:
             candidates = candidates[present[candidates]]
@@ -486,18 +533,22 @@ class Sampler:
         place = self._keys.index("kind")
         return 1.0 if self._groups.get(key[place]) == self._groups.get(other[place]) else 0.1
 
-    def _fit(self, reference: int, candidates: np.ndarray, changed: Sequence[str]) -> np.ndarray:
-        """(candidates,) bool: which differ in what is changed, and in nothing else that is known."""
-        right = np.ones(len(candidates), dtype=bool)
+    def _fitting(self, reference: int, candidates: np.ndarray, changed: Sequence[str]) -> np.ndarray:
+        """The candidates, all of a wanted block, that differ in what is changed and in nothing else that is known."""
         for name, codes in self.shop.codes.items():
+            if name in self._keys:  # right in the whole block
+                continue
             own, theirs = codes[reference], codes[candidates]
             if name in changed:
-                right &= (theirs >= 0) & (theirs != own)
+                right = (theirs >= 0) & (theirs != own)
             elif name in MAIN:
-                right &= theirs == own
-            elif "kind" not in changed or theirs.max(initial=-1) >= 0:
-                right &= (theirs == own) | (theirs < 0) | (own < 0)
-        return right
+                right = theirs == own
+            elif own < 0:
+                continue
+            else:
+                right = (theirs == own) | (theirs < 0)
+            candidates = candidates[right]
+        return candidates
 
     # -- what training draws ------------------------------------------------------------------------------------------
 
@@ -527,23 +578,23 @@ class Sampler:
             if edit is None:
                 samples.append((-1, image, self.wish(image, dice)))
             else:
-                samples.append((image, edit[0], self._sentence(image, edit[0], edit[1], dice, random)))
+                samples.append((image, edit[0], self.write_request(image, edit[0], edit[1], dice, random)))
         last = next((edit for edit in reversed(edits) if edit is not None), None)
         if last is None:
             return [*samples, *((-1, image, self.wish(image, dice)) for _ in range(_GROUP - len(samples)))]
         target, changed = last
-        samples.append((target, image, self._sentence(target, image, changed, dice, random)))
+        samples.append((target, image, self.write_request(target, image, changed, dice, random)))
         samples.append((-1, target, self.wish(target, dice)))
         further = self.edit(target, random, present)
         if further is None:
             samples.append((-1, image, self.wish(image, dice)))
         else:
-            samples.append((target, further[0], self._sentence(target, further[0], further[1], dice, random)))
+            samples.append((target, further[0], self.write_request(target, further[0], further[1], dice, random)))
         twin = self.alike(image, random, present) if random.random() < 0.5 else None
         samples.append((-1, image, self.wish(image, dice)) if twin is None else (image, twin, ""))
         return samples
 
-    def _sentence(
+    def write_request(
         self,
         one: int,
         other: int,
@@ -552,7 +603,15 @@ class Sampler:
         random: np.random.Generator,
         split: str = "train",
     ) -> str:
-        """A request; in one of five cases, part of what is wanted was said earlier in the conversation."""
+        """A sentence that leads from one image to another; of five, one says part of it earlier in the conversation.
+
+        Args:
+            one, other: the reference and the target.
+            changed: attributes that differ, of which the target's values are known.
+            dice: decides the words.
+            random: decides whether there is an earlier step; for the test there never is.
+            split: train or test, whose wording differs.
+        """
         here, there = self.shop.of(one), self.shop.of(other)
         changed = [name for name in changed if name in there]
         if split == "train" and random.random() < 0.2:
@@ -605,7 +664,7 @@ def _training(path: Path, shop: Shop, sampler: Sampler) -> Triplets:
         edit = sampler.edit(image, random)
         if edit is not None:
             dice = Dice(f"products/example/{image}")
-            sentence = sampler._sentence(image, edit[0], edit[1], dice, random)
+            sentence = sampler.write_request(image, edit[0], edit[1], dice, random)
             references.append(image)
             targets.append(edit[0])
             # the words of wishes are words of the model too
@@ -656,7 +715,7 @@ def draw_queries(shop: Shop, sampler: Sampler, *, seed: int = 0, per_reference: 
             if edit is None:
                 continue
             dice = Dice(f"products/test/{seed}/{shop.names[image]}/{number}")
-            sentence = sampler._sentence(image, edit[0], edit[1], dice, random, "test")
+            sentence = sampler.write_request(image, edit[0], edit[1], dice, random, "test")
             found.append(Query(image, edit[0], sentence, tuple(edit[1])))
     return found
 
