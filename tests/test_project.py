@@ -39,7 +39,7 @@ def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         exec(compile(code, f"README.md, Python block {number}", "exec"), names)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/others.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/others.md", "docs/photographs.md"])
 def test_the_commands_and_options_of_a_page_exist(page: str) -> None:
     from itma.cli import cli
 
