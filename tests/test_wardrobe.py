@@ -61,7 +61,7 @@ def words_of(split: str) -> set[str]:
     asides = sum(grammar.ASIDES[split], ())
     texts = [*lexicon.every_phrase(split), *grammar.CAPTIONS[split], *grammar.REQUESTS[split], *asides]
     plain = [re.sub(r"\{\w+\}", " ", text) for text in texts]
-    return set(re.findall(r"[a-z'-]+", " ".join([*plain, *(grammar._plural(text) for text in plain)]).lower()))
+    return set(re.findall(r"[a-z'-]+", " ".join([*plain, *(grammar.plural(text) for text in plain)]).lower()))
 
 
 # --- products ---------------------------------------------------------------------------------------------------------

@@ -139,7 +139,10 @@ def beginning_with(table: nn.Module, vectors: torch.Tensor) -> Iterator[None]:
     mine = threading.get_ident()
 
     def instead(module: nn.Module, given: object, found: torch.Tensor) -> torch.Tensor:
-        return vectors if threading.get_ident() == mine else found  # others may be searching with the same model
+        if threading.get_ident() != mine:  # others may be searching with the same model
+            return found
+        # SigLIP reads a sentence filled up to its full length: what fills it stays as it is
+        return torch.cat([vectors, found[:, vectors.shape[1] :]], 1)
 
     hook = table.register_forward_hook(instead)
     try:
