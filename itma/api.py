@@ -29,9 +29,10 @@ from itma.explanations import Explanation, case_in, explained
 from itma.explanations import explain as explain_query
 from itma.export.runtime import OnnxRetriever
 from itma.export.runtimes import open_model
+from itma.models.checkpoint import checkpoint_folder, weights_sum
 from itma.models.hub_names import hub_name
 from itma.models.provenance import read_provenance, shown
-from itma.models.retriever import Retriever, RetrieverConfig, checkpoint_folder, weights_sum
+from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.shipped import is_shipped, located
 from itma.models.towers import FIRST, Towers, holds_towers, read_towers
 from itma.records import Hit, Report

@@ -20,6 +20,7 @@ from itma.data.sources import DataConfig
 from itma.errors import RunError
 from itma.evaluation import evaluate
 from itma.hub.card import PAPERS, model_card
+from itma.hub.sharing import save_pretrained
 from itma.models import provenance as own
 from itma.models.composers import REGISTRY
 from itma.models.provenance import Provenance, read_provenance
@@ -259,7 +260,7 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compos
         composer, 16, made_up.CONFIG.trunk, made_up.CONFIG.language, preprocess=made_up.CONFIG.preprocess
     )
     model = Retriever.build(config, ["make red cube blue"])
-    model.save_pretrained("model")
+    save_pretrained(model, "model")
     for name in ("reference.jpg", "a.jpg", "b.jpg"):
         Image.new("RGB", (30, 20), "red").save(name)
     (code,) = blocks(Path("model/README.md").read_text(), "python")

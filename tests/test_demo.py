@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from itma.cli import cli
 from itma.demo import MODELS, DemoResult, demo
 from itma.errors import ConfigError, DataError, UnknownNameError
-from itma.models.retriever import weights_sum
+from itma.models.checkpoint import weights_sum
 from itma.retrieval.catalogue import Catalogue
 
 

@@ -18,7 +18,9 @@ from itma import api
 from itma.cli import cli
 from itma.errors import HubError, RunError, StorageError
 from itma.hub import sharing
-from itma.models.retriever import FILES, Retriever
+from itma.hub.sharing import push_to_hub, save_pretrained
+from itma.models.checkpoint import FILES
+from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
 from tests import made_up, tiny_hub
 from tests.local_hub import TOKEN, LocalHub, Repository
@@ -69,7 +71,7 @@ def answers(model: Retriever) -> torch.Tensor:
 
 def test_what_is_saved_opens_again_and_answers_bit_for_bit_alike(run: Path, tmp_path: Path) -> None:
     model = Retriever.load(run)
-    model.save_pretrained(tmp_path / "saved", run=run)
+    save_pretrained(model, tmp_path / "saved", run=run)
     again = Retriever.from_pretrained(tmp_path / "saved")
     assert torch.equal(answers(again), answers(model))
     assert again.fingerprint() == model.fingerprint()
@@ -77,7 +79,7 @@ def test_what_is_saved_opens_again_and_answers_bit_for_bit_alike(run: Path, tmp_
 
 def test_what_is_pushed_is_fetched_and_answers_bit_for_bit_alike(run: Path, hub: LocalHub) -> None:
     model = Retriever.load(run)
-    address = model.push_to_hub("shop/shapes", run=run)
+    address = push_to_hub(model, "shop/shapes", run=run)
     assert address.startswith(f"{hub.endpoint}/shop/shapes/commit/")
     again = Retriever.from_pretrained("shop/shapes")
     assert torch.equal(answers(again), answers(model))
@@ -123,7 +125,7 @@ def test_the_card_of_a_pulled_model_is_the_one_that_was_pushed(run: Path, hub: L
 
 def test_a_second_push_takes_away_reports_of_earlier_weights(run: Path, hub: LocalHub) -> None:
     sharing.push(run, "shop/shapes")
-    made_up.model().push_to_hub("shop/shapes")
+    push_to_hub(made_up.model(), "shop/shapes")
     assert set(hub.files("shop/shapes")) == {*FILES, "README.md", "run.json"}
     assert "was not measured" in hub.files("shop/shapes")["README.md"].decode()
 
@@ -146,32 +148,32 @@ def test_a_name_without_an_organisation_is_the_person_s_own(run: Path, hub: Loca
 
 @pytest.mark.parametrize("private", [True, False, None])
 def test_a_new_repository_is_private_as_asked(hub: LocalHub, private: bool | None) -> None:
-    made_up.model().push_to_hub("shop/shapes", private=private)
+    push_to_hub(made_up.model(), "shop/shapes", private=private)
     assert hub.repositories["shop/shapes"].private is private
 
 
 def test_a_branch_is_made_and_fetched_by_its_name(hub: LocalHub) -> None:
-    made_up.model(seed=1).push_to_hub("shop/shapes", revision="tried")
+    push_to_hub(made_up.model(seed=1), "shop/shapes", revision="tried")
     assert hub.files("shop/shapes", "main") == {}
     assert Retriever.from_pretrained("shop/shapes", revision="tried").fingerprint() == made_up.model(1).fingerprint()
 
 
 def test_a_pull_request_leaves_the_branch_as_it_is(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the local hub knows the plain way of asking only
-    address = made_up.model().push_to_hub("shop/shapes", create_pr=True)
+    address = push_to_hub(made_up.model(), "shop/shapes", create_pr=True)
     assert address == f"{hub.endpoint}/shop/shapes/discussions/1"
     assert hub.files("shop/shapes", "main") == {}
     assert set(FILES) < set(hub.files("shop/shapes", "refs/pr/1"))
 
 
 def test_a_commit_says_what_it_is_told_to_say(hub: LocalHub) -> None:
-    made_up.model().push_to_hub("shop/shapes")
-    made_up.model(1).push_to_hub("shop/shapes", commit_message="Better")
+    push_to_hub(made_up.model(), "shop/shapes")
+    push_to_hub(made_up.model(1), "shop/shapes", commit_message="Better")
     assert hub.messages == ["Upload itma with itma", "Better"]
 
 
 def test_a_token_that_is_given_opens_what_is_private(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    made_up.model().push_to_hub("shop/shapes", private=True)
+    push_to_hub(made_up.model(), "shop/shapes", private=True)
     monkeypatch.delenv("HF_TOKEN")
     assert Retriever.from_pretrained("shop/shapes", token=TOKEN).name == "itma"
 
@@ -180,7 +182,7 @@ def test_a_token_that_is_given_opens_what_is_private(hub: LocalHub, monkeypatch:
 def test_what_was_fetched_once_opens_without_a_network(
     hub: LocalHub, monkeypatch: pytest.MonkeyPatch, closed: str
 ) -> None:
-    made_up.model().push_to_hub("shop/shapes")
+    push_to_hub(made_up.model(), "shop/shapes")
     Retriever.from_pretrained("shop/shapes")
     before = len(hub.asked)
     if closed == "HF_HUB_OFFLINE":
@@ -193,7 +195,7 @@ def test_what_was_fetched_once_opens_without_a_network(
 
 
 def test_a_cache_of_one_s_own_is_used(hub: LocalHub, tmp_path: Path) -> None:
-    made_up.model().push_to_hub("shop/shapes")
+    push_to_hub(made_up.model(), "shop/shapes")
     Retriever.from_pretrained("shop/shapes", cache_dir=tmp_path / "mine")
     assert list((tmp_path / "mine").rglob("model.safetensors"))
     assert not (tmp_path / "cache").exists()
@@ -260,7 +262,7 @@ def test_what_is_not_in_the_cache_cannot_be_opened_offline(hub: LocalHub, monkey
 
 
 def test_a_cache_that_holds_a_part_only_is_no_model(hub: LocalHub) -> None:
-    made_up.model().push_to_hub("shop/shapes")
+    push_to_hub(made_up.model(), "shop/shapes")
     huggingface_hub.hf_hub_download("shop/shapes", "config.json")
     with pytest.raises(HubError, match=r"'shop/shapes'.*(not in the hub's cache|lacks model.safetensors)"):
         Retriever.from_pretrained("shop/shapes", local_files_only=True)
@@ -269,7 +271,7 @@ def test_a_cache_that_holds_a_part_only_is_no_model(hub: LocalHub) -> None:
 def test_nothing_is_pushed_offline(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match="'shop/shapes' cannot be uploaded, and HF_HUB_OFFLINE keeps the network closed"):
-        made_up.model().push_to_hub("shop/shapes")
+        push_to_hub(made_up.model(), "shop/shapes")
 
 
 def test_a_hub_out_of_reach_is_named(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +282,7 @@ def test_a_hub_out_of_reach_is_named(hub: LocalHub, monkeypatch: pytest.MonkeyPa
     ):
         Retriever.from_pretrained("shop/shapes")
     with pytest.raises(HubError, match=rf"{gone} cannot be reached for 'shop/shapes'; check the network"):
-        made_up.model().push_to_hub("shop/shapes")
+        push_to_hub(made_up.model(), "shop/shapes")
 
 
 def test_a_hub_out_of_order_is_named(hub: LocalHub) -> None:
@@ -290,15 +292,15 @@ def test_a_hub_out_of_order_is_named(hub: LocalHub) -> None:
 
 def test_one_who_may_not_write_is_told_so(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HubError, match="you may not write to 'closed/shapes'; log in with: hf auth login"):
-        made_up.model().push_to_hub("closed/shapes")
+        push_to_hub(made_up.model(), "closed/shapes")
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(HubError, match="you may not write to 'shop/shapes'; log in with: hf auth login"):
-        made_up.model().push_to_hub("shop/shapes")
+        push_to_hub(made_up.model(), "shop/shapes")
 
 
 def test_settings_that_the_hub_does_not_take_are_an_error_of_ours(hub: LocalHub) -> None:
     with pytest.raises(HubError, match=r"the hub does not take 'shop/shapes'.*create_pr"):
-        made_up.model().push_to_hub("shop/shapes", create_pr=True, revision="tried")
+        push_to_hub(made_up.model(), "shop/shapes", create_pr=True, revision="tried")
 
 
 def test_a_repository_of_something_else_is_no_model(hub: LocalHub) -> None:
@@ -313,7 +315,7 @@ def test_a_repository_of_something_else_is_no_model(hub: LocalHub) -> None:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "manifest.json"])
 def test_a_damaged_file_is_refused_by_name(hub: LocalHub, tmp_path: Path, name: str) -> None:
-    made_up.model().push_to_hub("shop/shapes")
+    push_to_hub(made_up.model(), "shop/shapes")
     files = hub.files("shop/shapes")
     files[name] = files[name][:-20] + b"?" * 20
     with pytest.raises(RunError, match=f"the hub's model 'shop/shapes' cannot be opened: .*{name}' is damaged"):
@@ -324,7 +326,7 @@ def test_a_damaged_file_is_refused_by_name(hub: LocalHub, tmp_path: Path, name: 
 
 
 def test_a_folder_that_is_taken_is_not_pulled_into(hub: LocalHub, tmp_path: Path) -> None:
-    made_up.model().push_to_hub("shop/shapes")
+    push_to_hub(made_up.model(), "shop/shapes")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(StorageError, match="choose another name or remove it first"):
@@ -336,18 +338,18 @@ def test_a_run_is_never_written_over(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run")
     before = (tmp_path / "run" / "run.json").read_bytes()
     with pytest.raises(RunError, match="holds a run, which would be written over; choose another folder"):
-        Retriever.load(run).save_pretrained(tmp_path / "run", run=run)
+        save_pretrained(Retriever.load(run), tmp_path / "run", run=run)
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
 def test_another_model_s_run_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds no checkpoint with the weights of this model"):
-        made_up.model().save_pretrained(tmp_path / "saved", run=run)
+        save_pretrained(made_up.model(), tmp_path / "saved", run=run)
 
 
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="none' does not exist"):
-        made_up.model().save_pretrained(tmp_path / "saved", run=tmp_path / "none")
+        save_pretrained(made_up.model(), tmp_path / "saved", run=tmp_path / "none")
 
 
 # -- the run's own numbers ---------------------------------------------------------------------------------------------

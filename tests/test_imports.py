@@ -16,11 +16,13 @@ from itma.api import evaluate_by, index, read_run, resume, search, train
 from itma.cli import cli
 from itma.errors import ConfigError, DataError, RunError
 from itma.hub import sharing
+from itma.hub.sharing import save_pretrained
 from itma.interop.imports import import_published
 from itma.interop.published import open_checkpoint, rebuild, shape
 from itma.io import file_sum
+from itma.models.checkpoint import weights_sum
 from itma.models.provenance import read_provenance
-from itma.models.retriever import Retriever, weights_sum
+from itma.models.retriever import Retriever
 from tests import published_checkpoints as published
 
 
@@ -145,7 +147,7 @@ def test_a_new_run_starts_from_the_weights_of_an_imported_one(run: Path, tmp_pat
 
 
 def test_the_card_of_an_imported_run_tells_who_trained_it(run: Path, original: Path, tmp_path: Path) -> None:
-    Retriever.load(run).save_pretrained(tmp_path / "saved", run=run)
+    save_pretrained(Retriever.load(run), tmp_path / "saved", run=run)
     for folder in (run, tmp_path / "saved"):
         text = sharing.card(folder)
         assert f"`latest_checkpoint.pth`, sha256 `{file_sum(original)}`" in text

@@ -1,5 +1,6 @@
 """The files around the code say what the code does: README, generated pages, versions, citation, wheel."""
 
+import ast
 import re
 import runpy
 import shlex
@@ -7,6 +8,8 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import click
@@ -110,6 +113,80 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else(tmp_path: Path) -> N
     }
     assert "itma/py.typed" in packed
     assert packed == on_disk
+
+
+def test_no_two_files_import_each_other_in_a_circle() -> None:
+    graph = import_graph(ROOT, "itma")
+    assert len(graph) > 100 and "itma.models.retriever" in graph["itma.api"]
+    assert circle_in(graph) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "imports"),
+    [
+        ("import shop.b", {"shop.b"}),
+        ("from shop import b", {"shop.b"}),
+        ("from shop.b import name", {"shop.b"}),
+        ("def later():\n    from shop.b import name", {"shop.b"}),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from shop.b import Name", set()),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    x = 1\nelse:\n    import shop.b", {"shop.b"}),
+    ],
+)
+def test_the_import_graph_sees_imports_wherever_they_run(tmp_path: Path, code: str, imports: set[str]) -> None:
+    (tmp_path / "shop").mkdir()
+    for name, text in {"__init__": "", "a": code, "b": ""}.items():
+        (tmp_path / "shop" / f"{name}.py").write_text(text)
+    assert import_graph(tmp_path, "shop")["shop.a"] == imports
+
+
+def test_a_circle_is_named() -> None:
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}}) is not None
+    assert circle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+
+
+def import_graph(root: Path, package: str) -> dict[str, set[str]]:
+    """Module → the modules of the package that it imports, also within functions; not those for type checkers alone."""
+    modules = {}
+    for path in (root / package).rglob("*.py"):
+        parts = path.relative_to(root).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    graph = {}
+    for module, path in modules.items():
+        named = {
+            name
+            for node in imports_that_run(ast.parse(path.read_text(encoding="utf-8")))
+            for name in modules_named(node, modules)
+        }
+        graph[module] = named - {module}
+    return graph
+
+
+def imports_that_run(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """All imports below a node, without the bodies of `if TYPE_CHECKING`."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        yield node
+    types_alone = isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    for child in node.orelse if types_alone else ast.iter_child_nodes(node):
+        yield from imports_that_run(child)
+
+
+def modules_named(node: ast.Import | ast.ImportFrom, modules: Mapping[str, Path]) -> Iterator[str]:
+    """`from package import name` names the module of that name where there is one, else the package."""
+    for alias in node.names:
+        whole = alias.name if isinstance(node, ast.Import) else f"{node.module}.{alias.name}"
+        above = whole if isinstance(node, ast.Import) else node.module or ""
+        if module := next((name for name in (whole, above) if name in modules), None):
+            yield module
+
+
+def circle_in(graph: Mapping[str, set[str]]) -> list[str] | None:
+    """Some modules that import each other in a circle, the first named again at the end; None where there are none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle: list[str] = error.args[1]
+        return circle
+    return None
 
 
 def citation() -> dict[str, object]:

@@ -15,8 +15,9 @@ from itma.errors import RunError, UnknownNameError
 from itma.export.runtimes import export_run
 from itma.hub.card import model_card
 from itma.hub.sharing import pack
+from itma.models.checkpoint import weights_sum
 from itma.models.provenance import read_provenance
-from itma.models.retriever import Retriever, weights_sum
+from itma.models.retriever import Retriever
 from itma.models.shipped import is_shipped, located, shipped, shipped_folder
 from itma.retrieval.catalogue import Catalogue
 from tests import made_up, shop_table

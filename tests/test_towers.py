@@ -21,10 +21,11 @@ from itma.errors import CatalogueError, ConfigError, DataError, RunError
 from itma.export.runtimes import open_model
 from itma.hub import sharing
 from itma.hub.card import model_card
+from itma.models.checkpoint import weights_sum
 from itma.models.composers import Place, composer_named
 from itma.models.composers.combiner import CombinerOptions
 from itma.models.provenance import read_provenance
-from itma.models.retriever import Retriever, weights_sum
+from itma.models.retriever import Retriever
 from itma.models.shipped import shipped
 from itma.models.text_encoders.base import Words
 from itma.models.towers import read_towers

@@ -18,8 +18,9 @@ from itma.demo import galleries
 from itma.demo.page import DemoStory, Example, ModelResult, Shown, write_page
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.evaluation.evaluate import Evaluation, evaluate
+from itma.models.checkpoint import weights_sum
 from itma.models.provenance import read_provenance
-from itma.models.retriever import Retriever, weights_sum
+from itma.models.retriever import Retriever
 from itma.models.shipped import is_shipped, shipped_folder
 from itma.records import Report
 from itma.retrieval.catalogue import Catalogue

@@ -29,9 +29,10 @@ from itma.explanations.checks import Maps, checked
 from itma.explanations.explanation import Explanation, attention_maps
 from itma.explanations.gradients import STEPS, gradients_of
 from itma.explanations.occlusion import Cells, Fill, filling, region_effects, target_effects, word_effects
+from itma.models.checkpoint import checkpoint_folder
 from itma.models.embedder import Embedder
 from itma.models.hub_names import hub_name
-from itma.models.retriever import Retriever, checkpoint_folder
+from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.exact import DECIMALS
 from itma.retrieval.query_encoder import readable

@@ -10,8 +10,8 @@ import torch
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.errors import DataError, RunError
 from itma.export.folder import PICTURE, QUERY, TOKENIZER, WORDS, Description, missing_extra, read
+from itma.models.checkpoint import WEIGHTS
 from itma.models.embedder import Embedder
-from itma.models.retriever import WEIGHTS
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

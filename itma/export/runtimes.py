@@ -10,8 +10,9 @@ from itma import __version__
 from itma.errors import RunError, StorageError, UnknownNameError
 from itma.export.folder import Precision, is_export
 from itma.export.runtime import OnnxRetriever
+from itma.models.checkpoint import CONFIG, MANIFEST, TOKENIZER, WEIGHTS, checkpoint_folder, verify
 from itma.models.embedder import Embedder
-from itma.models.retriever import CONFIG, MANIFEST, TOKENIZER, WEIGHTS, Retriever, checkpoint_folder, verify
+from itma.models.retriever import Retriever
 from itma.models.shipped import is_shipped
 from itma.models.towers import holds_towers
 

@@ -12,10 +12,11 @@ from itma.config import to_plain
 from itma.data.sources import WORLDS
 from itma.errors import RunError
 from itma.io import file_sum, write_text
+from itma.models.checkpoint import WEIGHTS, weights_sum
 from itma.models.composers import composer_named
 from itma.models.image_encoders.base import KNOWN
 from itma.models.provenance import Provenance, read_provenance, shown
-from itma.models.retriever import WEIGHTS, Retriever, weights_sum
+from itma.models.retriever import Retriever
 from itma.models.shipped import located
 from itma.models.towers import holds_towers
 from itma.records import Interval, Report

@@ -3,14 +3,16 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from itma.config import changed
-from itma.errors import ConfigError
-from itma.hub import hub
-from itma.hub.card import CARD, model_card
+from itma.errors import ConfigError, RunError
+from itma.hub.card import CARD, model_card, write_card
 from itma.io import new_folder, write_text
+from itma.models import hub
+from itma.models.checkpoint import FILES, POINTER, checkpoint_folder, weights_sum
 from itma.models.provenance import REPORTS, read_provenance
-from itma.models.retriever import FILES, Retriever, RetrieverConfig, checkpoint_folder, weights_sum
+from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.towers import UNTRAINED, holds_towers, read_towers
 from itma.training.run import RUN
 
@@ -77,7 +79,7 @@ def pack(
     """
     model = _weighted(run, changes) if changes else Retriever.load(run, which=which)
     with new_folder(folder) as draft:
-        model.save_pretrained(draft, run=run, license=license, half=half)
+        save_pretrained(model, draft, run=run, license=license, half=half)
     return Path(folder)
 
 
@@ -114,7 +116,7 @@ def push(
         run: a run folder, or one that `pull` made.
         repo_id: `ORG/NAME`, or `NAME` for a repository of one's own.
         which: `best` or `last` checkpoint.
-        private, revision, commit_message, create_pr, license, progress: see `Retriever.push_to_hub`.
+        private, revision, commit_message, create_pr, license, progress: see `push_to_hub`.
 
     Returns:
         The address of the commit or of the pull request.
@@ -123,7 +125,8 @@ def push(
         RunError: the run is missing or damaged.
         HubError: the hub cannot be reached or does not take it.
     """
-    return Retriever.load(run, which=which).push_to_hub(
+    return push_to_hub(
+        Retriever.load(run, which=which),
         repo_id,
         run=run,
         private=private,
@@ -183,3 +186,86 @@ def pull(
                 shutil.copyfile(found / name, draft / name)
         Retriever.load(draft)
     return Path(folder)
+
+
+def save_pretrained(
+    model: Retriever,
+    folder: str | Path,
+    *,
+    run: str | Path | None = None,
+    repo_id: str | None = None,
+    license: str | None = None,
+    half: bool = False,
+) -> None:
+    """As `Retriever.save`, with a model card and, from `run`, the settings and reports that the card is written from.
+
+    Paths of this machine are cut to their last part in what comes from `run`.
+
+    Args:
+        model: the model.
+        folder: where to; every command takes it as a run folder.
+        run: the run folder that the model was loaded from; absent: the card says that nothing is known of it.
+        repo_id: where the model will be on the hub, for the card's examples.
+        license: what is allowed with the weights, e.g. `apache-2.0`; absent: the card says nothing of it.
+        half: see `Retriever.save`. Reports of the run are left out then, since they measured other weights.
+
+    Raises:
+        RunError: `run` is of another model or damaged, or `folder` holds a run, which stays untouched.
+        StorageError: the disk is full or the folder cannot be written to.
+    """
+    folder = Path(folder)
+    if (folder / POINTER).exists():
+        raise RunError(f"{str(folder)!r} holds a run, which would be written over; choose another folder")
+    model.save(folder, half=half)
+    write_card(model, folder, run=run, repo_id=repo_id, license=license, rounded=half)
+
+
+def push_to_hub(
+    model: Retriever,
+    repo_id: str,
+    *,
+    run: str | Path | None = None,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    create_pr: bool = False,
+    license: str | None = None,
+    progress: bool = False,
+) -> str:
+    """Upload what `save_pretrained` writes to the Hugging Face Hub, into a repository that is made if need be.
+
+    The other arguments mean what they mean in `huggingface_hub`.
+
+    Args:
+        model: the model.
+        repo_id: `ORG/NAME`, or `NAME` for a repository of one's own.
+        run: the run folder that the model was loaded from; see `save_pretrained`.
+        private: whether only its owners see it; no effect on a repository that is there already.
+        token: absent: the one of `hf auth login` or `HF_TOKEN`.
+        revision: the branch, which is made if need be; absent: `main`.
+        commit_message: absent: `Upload <composer> with itma`.
+        create_pr: open a pull request instead.
+        license: see `save_pretrained`.
+        progress: show progress bars.
+
+    Returns:
+        The address of the commit or of the pull request.
+
+    Raises:
+        HubError: the hub cannot be reached or does not take it.
+        RunError: `run` is of another model, or damaged.
+    """
+    repo_id = hub.create(repo_id, private=private, token=token)
+    with TemporaryDirectory(prefix="itma-") as folder:
+        save_pretrained(model, folder, run=run, repo_id=repo_id, license=license)
+        return hub.upload(
+            Path(folder),
+            repo_id,
+            token=token,
+            revision=revision,
+            commit_message=commit_message or f"Upload {model.name} with itma",
+            create_pr=create_pr,
+            replaced=REPORTS,
+            progress=progress,
+        )

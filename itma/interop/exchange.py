@@ -27,7 +27,7 @@ from itma.export.int8 import quantise as write_int8
 from itma.export.runtime import OnnxRetriever
 from itma.export.runtimes import FOLDERS, export_run, open_exported
 from itma.io import new_folder
-from itma.models.retriever import checkpoint_folder
+from itma.models.checkpoint import checkpoint_folder
 from itma.progress import bar
 from itma.retrieval import manifest
 from itma.retrieval.catalogue import Catalogue

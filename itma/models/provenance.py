@@ -13,7 +13,7 @@ from typing import Any
 from itma.config import from_plain, to_plain
 from itma.errors import ItmaError, RunError
 from itma.io import write_text
-from itma.models.retriever import MANIFEST, POINTER, WEIGHTS
+from itma.models.checkpoint import MANIFEST, POINTER, WEIGHTS
 from itma.models.shipped import located
 from itma.models.towers import holds_towers, towers_sum
 from itma.records import Report
@@ -67,7 +67,7 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
     Reports on other weights, such as those of an earlier checkpoint, are left out; the log names them.
 
     Args:
-        run: a run folder, a checkpoint folder, or one that `Retriever.save_pretrained` made.
+        run: a run folder, a checkpoint folder, or one that `itma.hub.sharing.save_pretrained` made.
         weights: sha256 of the model's weights file.
 
     Raises:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -19,19 +18,14 @@ from itma.data.images import Preprocess
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.errors import ConfigError, ItmaError, RunError, UnknownNameError
 from itma.io import file_sum, write_text, write_with
+from itma.models import hub
+from itma.models.checkpoint import CONFIG, FILES, FORMAT, MANIFEST, TOKENIZER, WEIGHTS, checkpoint_folder, verify
 from itma.models.composers import Place, composer_named
 from itma.models.embedder import Embedder, unit
-from itma.models.hub_names import hub_name
 from itma.models.image_encoders.base import Trunk, TrunkConfig
-from itma.models.shipped import located, shipped
 from itma.models.text_encoders.base import Language, LanguageConfig, Words
-from itma.models.towers import UNTRAINED, Towers, holds_towers, read_towers, towers_sum
+from itma.models.towers import UNTRAINED, Towers, holds_towers, read_towers
 
-FORMAT = 1
-POINTER = "checkpoints.json"
-WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "manifest.json"
-FILES = (WEIGHTS, CONFIG, TOKENIZER, MANIFEST)
-"""What `Retriever.save` leaves; with them alone `load` rebuilds the model."""
 START_SCALE = 4.0
 """Length that embeddings are scaled to for the loss, before training (published value)."""
 PARTS = ("trunk", "language", "language.network", "composer", "scale")
@@ -407,88 +401,6 @@ class Retriever(Embedder, nn.Module):
 
     # -- the hub ------------------------------------------------------------------------------------------------------
 
-    def save_pretrained(
-        self,
-        folder: str | Path,
-        *,
-        run: str | Path | None = None,
-        repo_id: str | None = None,
-        license: str | None = None,
-        half: bool = False,
-    ) -> None:
-        """As `save`, with a model card and, from `run`, the settings and reports that the card is written from.
-
-        Paths of this machine are cut to their last part in what comes from `run`.
-
-        Args:
-            folder: where to; every command takes it as a run folder.
-            run: the run folder that the model was loaded from; absent: the card says that nothing is known of it.
-            repo_id: where the model will be on the hub, for the card's examples.
-            license: what is allowed with the weights, e.g. `apache-2.0`; absent: the card says nothing of it.
-            half: see `save`. Reports of the run are left out then, since they measured other weights.
-
-        Raises:
-            RunError: `run` is of another model or damaged, or `folder` holds a run, which stays untouched.
-            StorageError: the disk is full or the folder cannot be written to.
-        """
-        from itma.hub.card import write_card
-
-        folder = Path(folder)
-        if (folder / POINTER).exists():
-            raise RunError(f"{str(folder)!r} holds a run, which would be written over; choose another folder")
-        self.save(folder, half=half)
-        write_card(self, folder, run=run, repo_id=repo_id, license=license, rounded=half)
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        run: str | Path | None = None,
-        private: bool | None = None,
-        token: str | bool | None = None,
-        revision: str | None = None,
-        commit_message: str | None = None,
-        create_pr: bool = False,
-        license: str | None = None,
-        progress: bool = False,
-    ) -> str:
-        """Upload what `save_pretrained` writes to the Hugging Face Hub, into a repository that is made if need be.
-
-        The other arguments mean what they mean in `huggingface_hub`.
-
-        Args:
-            repo_id: `ORG/NAME`, or `NAME` for a repository of one's own.
-            run: the run folder that the model was loaded from; see `save_pretrained`.
-            private: whether only its owners see it; no effect on a repository that is there already.
-            token: absent: the one of `hf auth login` or `HF_TOKEN`.
-            revision: the branch, which is made if need be; absent: `main`.
-            commit_message: absent: `Upload <composer> with itma`.
-            create_pr: open a pull request instead.
-            license: see `save_pretrained`.
-            progress: show progress bars.
-
-        Returns:
-            The address of the commit or of the pull request.
-
-        Raises:
-            HubError: the hub cannot be reached or does not take it.
-            RunError: `run` is of another model, or damaged.
-        """
-        from itma.hub import hub
-
-        repo_id = hub.create(repo_id, private=private, token=token)
-        with TemporaryDirectory(prefix="itma-") as folder:
-            self.save_pretrained(folder, run=run, repo_id=repo_id, license=license)
-            return hub.upload(
-                Path(folder),
-                repo_id,
-                token=token,
-                revision=revision,
-                commit_message=commit_message or f"Upload {self.name} with itma",
-                create_pr=create_pr,
-                progress=progress,
-            )
-
     @classmethod
     def from_pretrained(
         cls,
@@ -518,8 +430,6 @@ class Retriever(Embedder, nn.Module):
         """
         if Path(name_or_folder).is_dir():
             return cls.load(name_or_folder)
-        from itma.hub import hub
-
         folder = hub.download(
             str(name_or_folder),
             FILES,
@@ -543,70 +453,3 @@ def _without_folders(config: RetrieverConfig) -> RetrieverConfig:
 
     trunk = replace(config.trunk, name=last(config.trunk.name) or config.trunk.name, weights=last(config.trunk.weights))
     return replace(config, trunk=trunk, language=replace(config.language, name=last(config.language.name)))
-
-
-def verify(folder: Path, names: Sequence[str]) -> None:
-    """Check files against the sums that were written beside them.
-
-    Raises:
-        RunError: a file is missing or differs from what was saved.
-    """
-    for name in (*names, MANIFEST):
-        if not (folder / name).is_file():
-            raise RunError(f"{str(folder / name)!r} is missing; the run folder is incomplete, copy or train it again")
-    try:
-        sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{str(folder / MANIFEST)!r} is damaged: {error}") from error
-    for name in names:
-        if file_sum(folder / name) != sums.get(name):
-            raise RunError(f"{str(folder / name)!r} is damaged: it differs from what was saved; copy or train it again")
-
-
-def weights_sum(folder: str | Path, which: str = "best") -> str:
-    """sha256 of the weights that `Retriever.load` opens, by which a report says what it measured.
-
-    Raises:
-        RunError: there are none, see `checkpoint_folder`.
-        DataError: a folder of CLIP or SigLIP lacks them.
-    """
-    place = checkpoint_folder(folder, which)
-    return towers_sum(place) if holds_towers(place) else file_sum(place / WEIGHTS)
-
-
-def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
-    """The checkpoint that a run folder points at, or the folder itself where it is one, or that of a shipped model.
-
-    A name on the hub is fetched into the hub's cache where it is not there yet.
-
-    Raises:
-        RunError: there is no such folder, or it is neither a run nor a checkpoint, or the hub does not have it.
-    """
-    folder = located(folder)
-    if (name := hub_name(folder)) is not None:
-        from itma.hub import hub
-
-        folder = hub.fetch(name)
-    if not folder.is_dir():
-        names = ", ".join(shipped())
-        raise RunError(
-            f"the run folder {str(folder)!r} does not exist; itma train makes one"
-            + (f", and these models come with itma: {names}" if names else "")
-        )
-    pointer = folder / POINTER
-    if pointer.is_file():
-        try:
-            names = json.loads(pointer.read_text(encoding="utf-8"))
-            if which not in names:
-                raise UnknownNameError("checkpoint", which, names)
-            return folder / str(names[which])
-        except ValueError as error:
-            raise RunError(f"{str(pointer)!r} is damaged: {error}") from error
-    if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
-        return folder
-    if (folder / "run.json").is_file():
-        raise RunError(
-            f"the run {str(folder)!r} has no checkpoint yet; wait for its first, or go on with it: itma train --resume "
-            f"{folder}"
-        )
-    raise RunError(f"{str(folder)!r} holds no model: expected {POINTER} or {CONFIG} in it")

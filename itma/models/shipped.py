@@ -12,7 +12,7 @@ _PLACE = Path(__file__).parent.parent / "weights"
 
 
 def shipped() -> dict[str, Path]:
-    """Name → folder, of the models in this installation; each holds what `Retriever.save_pretrained` leaves."""
+    """Name → folder, of the models in this installation; each holds what `itma.hub.sharing.save_pretrained` leaves."""
     return {path.parent.name: path.parent for path in sorted(_PLACE.glob("*/config.json"))}
 
 

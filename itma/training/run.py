@@ -23,7 +23,8 @@ from safetensors.torch import load_file, save_file
 
 from itma.errors import RunError
 from itma.io import file_sum, new_folder, write_text
-from itma.models.retriever import MANIFEST, Retriever, checkpoint_folder, verify
+from itma.models.checkpoint import MANIFEST, checkpoint_folder, verify
+from itma.models.retriever import Retriever
 from itma.models.shipped import located
 
 OPTIMIZER, STATE, POINTER, METRICS, RUN = (

@@ -11,8 +11,8 @@ import torch
 
 from itma.errors import CatalogueError, DataError, RunError
 from itma.io import file_sum
+from itma.models.checkpoint import FORMAT, MANIFEST, checkpoint_folder
 from itma.models.embedder import Embedder
-from itma.models.retriever import FORMAT, MANIFEST, checkpoint_folder
 from itma.retrieval import ann, manifest
 from itma.retrieval.ingest.embedding import Here, Workers
 from itma.retrieval.ingest.indexing import Outcome, index, write_skipped

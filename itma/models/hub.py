@@ -9,7 +9,6 @@ from pathlib import Path
 
 from itma.errors import HubError, RunError
 from itma.models.hub_names import cached_folder, weights_files
-from itma.models.provenance import REPORTS
 from itma.models.shipped import shipped
 
 _SMALL = ("*.json", "*.txt", "*.model")
@@ -22,7 +21,7 @@ def create(repo_id: str, *, private: bool | None, token: str | bool | None) -> s
     Args:
         repo_id: `ORG/NAME`, or `NAME` for one of the person's own.
         private: whether only its owners see it; absent: as the organisation has it. No effect where it is there.
-        token: see `Retriever.push_to_hub`.
+        token: see `itma.hub.sharing.push_to_hub`.
 
     Returns:
         Its whole name.
@@ -44,14 +43,16 @@ def upload(
     revision: str | None,
     commit_message: str,
     create_pr: bool,
+    replaced: str,
     progress: bool,
 ) -> str:
-    """Put all files of a folder into a repository; reports that are there go, since they are of earlier weights.
+    """Put all files of a folder into a repository.
 
     Args:
         folder: the files.
         repo_id: `ORG/NAME`, which is there.
-        token, revision, commit_message, create_pr: see `Retriever.push_to_hub`.
+        token, revision, commit_message, create_pr: see `itma.hub.sharing.push_to_hub`.
+        replaced: pattern of files there that go, such as reports on earlier weights.
         progress: show the hub's progress bars.
 
     Returns:
@@ -72,7 +73,7 @@ def upload(
             revision=revision,
             commit_message=commit_message,
             create_pr=create_pr,
-            delete_patterns=REPORTS,
+            delete_patterns=replaced,
         )
         return str(done.pr_url or done.commit_url)
 

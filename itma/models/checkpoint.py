@@ -1,0 +1,83 @@
+"""What a run folder and a checkpoint look like: the names of their files, their sums, and where a name leads."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from itma.errors import RunError, UnknownNameError
+from itma.io import file_sum
+from itma.models import hub
+from itma.models.hub_names import hub_name
+from itma.models.shipped import located, shipped
+from itma.models.towers import holds_towers, towers_sum
+
+FORMAT = 1
+POINTER = "checkpoints.json"
+WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "manifest.json"
+FILES = (WEIGHTS, CONFIG, TOKENIZER, MANIFEST)
+"""What `Retriever.save` leaves; with them alone `load` rebuilds the model."""
+
+
+def verify(folder: Path, names: Sequence[str]) -> None:
+    """Check files against the sums that were written beside them.
+
+    Raises:
+        RunError: a file is missing or differs from what was saved.
+    """
+    for name in (*names, MANIFEST):
+        if not (folder / name).is_file():
+            raise RunError(f"{str(folder / name)!r} is missing; the run folder is incomplete, copy or train it again")
+    try:
+        sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{str(folder / MANIFEST)!r} is damaged: {error}") from error
+    for name in names:
+        if file_sum(folder / name) != sums.get(name):
+            raise RunError(f"{str(folder / name)!r} is damaged: it differs from what was saved; copy or train it again")
+
+
+def weights_sum(folder: str | Path, which: str = "best") -> str:
+    """sha256 of the weights that `Retriever.load` opens, by which a report says what it measured.
+
+    Raises:
+        RunError: there are none, see `checkpoint_folder`.
+        DataError: a folder of CLIP or SigLIP lacks them.
+    """
+    place = checkpoint_folder(folder, which)
+    return towers_sum(place) if holds_towers(place) else file_sum(place / WEIGHTS)
+
+
+def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
+    """The checkpoint that a run folder points at, or the folder itself where it is one, or that of a shipped model.
+
+    A name on the hub is fetched into the hub's cache where it is not there yet.
+
+    Raises:
+        RunError: there is no such folder, or it is neither a run nor a checkpoint, or the hub does not have it.
+    """
+    folder = located(folder)
+    if (name := hub_name(folder)) is not None:
+        folder = hub.fetch(name)
+    if not folder.is_dir():
+        names = ", ".join(shipped())
+        raise RunError(
+            f"the run folder {str(folder)!r} does not exist; itma train makes one"
+            + (f", and these models come with itma: {names}" if names else "")
+        )
+    pointer = folder / POINTER
+    if pointer.is_file():
+        try:
+            names = json.loads(pointer.read_text(encoding="utf-8"))
+            if which not in names:
+                raise UnknownNameError("checkpoint", which, names)
+            return folder / str(names[which])
+        except ValueError as error:
+            raise RunError(f"{str(pointer)!r} is damaged: {error}") from error
+    if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
+        return folder
+    if (folder / "run.json").is_file():
+        raise RunError(
+            f"the run {str(folder)!r} has no checkpoint yet; wait for its first, or go on with it: itma train --resume "
+            f"{folder}"
+        )
+    raise RunError(f"{str(folder)!r} holds no model: expected {POINTER} or {CONFIG} in it")
