@@ -15,10 +15,10 @@ class ItmaError(Exception):
 class UnknownNameError(ItmaError, ValueError):
     """A name was asked for that does not exist; the message lists the ones that do."""
 
-    def __init__(self, kind: str, name: object, choices: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: object, choices: Iterable[str], *, advice: str = "") -> None:
         known = sorted(choices)
         near = get_close_matches(str(name), known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = (f" Did you mean {near[0]!r}?" if near else "") + (f" {advice}" if advice else "")
         super().__init__(f"unknown {kind} {name!r}; choose from: {', '.join(known) or '(none)'}.{hint}")
 
 
@@ -48,6 +48,14 @@ class FeedbackError(ItmaError, ValueError):
 
 class RunError(ItmaError):
     """A run folder that is missing, incomplete, damaged, or made for something else."""
+
+
+class MissingPartError(RunError):
+    """A model or a run that needs a part which is not known here; the message says where the part comes from."""
+
+
+class PluginError(ItmaError, ImportError):
+    """A file or an installed package that should add parts, and that cannot be imported."""
 
 
 class TrainingError(ItmaError):

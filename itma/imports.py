@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from itma.data.sources import NAMES, DataConfig
 from itma.data.vocabulary import UNKNOWN, Order, words_for
 from itma.errors import ConfigError, DataError, RunError
 from itma.files import file_sum, new_folder
 from itma.learn.config import TrainConfig
+from itma.learn.losses import ClassificationOptions
 from itma.learn.run import POINTER, RUN
 from itma.model.published import Checkpoint, LeftOut, open_checkpoint, rebuild, shape
 from itma.model.retriever import Retriever
@@ -19,7 +20,7 @@ from itma.stages import Settings, installed_version
 
 _DATA = {"css3d": "css", "fashion200k": "fashion200k", "mitstates": "mitstates", "fashioniq": "fashioniq"}
 """The published name of each data set → ours."""
-_LOSSES: dict[object, Literal["classification", "soft-triplet"]] = {
+_LOSSES: dict[object, str] = {
     "batch_based_classification": "classification",
     "soft_triplet": "soft-triplet",
 }
@@ -127,12 +128,14 @@ def recipe(checkpoint: Checkpoint) -> TrainConfig:
 
     css = option.get("dataset", "css3d") == "css3d"
     frozen = [("freeze_img_model", "trunk"), ("freeze_text_model", "language")]
+    loss = _LOSSES.get(option.get("loss", "soft_triplet"), "classification")
+    worst = number("drop_worst_rate", 0.2) if option.get("drop_worst_flag") is True else 0.0
     return TrainConfig(
         steps=max(1, int(number("num_iters", 210_000))),
         batch=int(number("batch_size", 32)),
         per_reference=1,
-        loss=_LOSSES.get(option.get("loss", "soft_triplet"), "classification"),
-        drop_worst=number("drop_worst_rate", 0.2) if option.get("drop_worst_flag") is True else 0.0,
+        loss=loss,
+        loss_options=ClassificationOptions(worst) if loss == "classification" else None,
         optimizer="sgd",
         learning_rate=number("learning_rate", 0.01),
         trunk_rate=1.0 if css else number("pretrained_weight_lr_factor_image", 0.1),

@@ -4,11 +4,15 @@ import dataclasses
 import json
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from itma.errors import ConfigError, UnknownNameError
 
 Settings = TypeVar("Settings")
+
+BELONGS = "belongs to"
+"""Metadata of a field of options: the field beside it that names the part whose options they are."""
 
 
 def to_plain(settings: Any) -> dict[str, Any]:
@@ -32,25 +36,26 @@ def from_plain(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
     return kind(**{name: _converted(f"{kind.__name__}.{name}", hints[name], value) for name, value in plain.items()})
 
 
-def changed(settings: Settings, changes: Mapping[str, str]) -> Settings:
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """`settings` with some values replaced; names of nested settings are joined by dots.
 
-    Values are read as JSON where they are JSON (`3`, `0.1`, `true`, `null`, `[1, 2]`), as numbers joined by commas
-    where a list is wanted (`3,4`), and as text otherwise.
+    Texts are read as JSON where they are JSON (`3`, `0.1`, `true`, `null`, `[1, 2]`), as numbers joined by commas
+    where a list is wanted (`3,4`), and as text otherwise. Other values are taken as they are. Where a part is changed
+    whose options stand beside it (`train.loss`, `model.composer`), these become the new part's defaults.
 
     Raises:
         UnknownNameError: a name that is no setting; the message lists the ones there are.
         ConfigError: a value of the wrong type or range.
     """
-    together: dict[str, dict[str, str]] = {}  # settings of one dataclass may make sense together only
+    together: dict[str, dict[str, Any]] = {}  # settings of one dataclass may make sense together only
     for dotted, text in changes.items():
         together.setdefault(dotted.rpartition(".")[0], {})[dotted] = text
-    for group, values in together.items():
+    for group, values in sorted(together.items(), key=lambda one: one[0].count(".") + bool(one[0])):
         settings = _with(settings, group.split(".") if group else [], values)
     return settings
 
 
-def _with(settings: Any, path: Sequence[str], values: Mapping[str, str]) -> Any:
+def _with(settings: Any, path: Sequence[str], values: Mapping[str, Any]) -> Any:
     """`settings` with values, by their dotted names, of the dataclass at `path` below it."""
     if path:
         current = _field(settings, path[0])[0]
@@ -66,6 +71,10 @@ def _with(settings: Any, path: Sequence[str], values: Mapping[str, str]) -> Any:
             inner = [field.name for field in dataclasses.fields(current)]
             raise ConfigError(f"{dotted!r} is a group of settings; name one in it: {', '.join(inner)}")
         found[name] = _converted(dotted, hint, _read(text, hint))
+    for field in dataclasses.fields(settings):
+        part = field.metadata.get(BELONGS)
+        if part in found and field.name not in found and found[part] != getattr(settings, part):
+            found[field.name] = None
     return dataclasses.replace(settings, **found)
 
 
@@ -81,7 +90,9 @@ def _field(settings: Any, name: str) -> tuple[Any, Any]:
     return getattr(settings, name), get_type_hints(type(settings))[name]
 
 
-def _read(text: str, hint: Any) -> Any:
+def _read(text: Any, hint: Any) -> Any:
+    if not isinstance(text, str):
+        return str(text) if isinstance(text, PurePath) else text
     if get_origin(hint) is tuple and not text.lstrip().startswith("["):
         return [_read(part, get_args(hint)[0]) for part in text.split(",") if part.strip()]
     if hint is str:

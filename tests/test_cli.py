@@ -161,7 +161,7 @@ def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path)
         (["train", "fashioniq"], "say where fashioniq is on this machine: --root DIR"),
         (["train", "fashioniq", "--root", tmp_path], "is not the folder of"),
         (["evaluate", walked / "run", "--protocol", "css"], "unknown protocol 'css'; choose from: by label"),
-        (["train", "shapes", "--model", "tirgg"], "unknown model 'tirgg'; choose from:"),
+        (["train", "shapes", "--model", "tirgg"], "unknown composer 'tirgg'; choose from:"),
         (["train", "shapes", "--preset", "huge"], "unknown preset 'huge'; choose from:"),
         (["train", "shapes", "--set", "train.stepz=3"], "Did you mean 'steps'?"),
         (["train", "shapes", "--set", "steps"], "is not of the form name=value"),

@@ -18,7 +18,7 @@ from itma.errors import ConfigError, RunError, StorageError, TrainingError, Unkn
 from itma.learn import run as run_folder
 from itma.learn.config import TrainConfig
 from itma.learn.distributed import Processes
-from itma.learn.losses import graded_rest
+from itma.learn.losses import Classification, ClassificationOptions, Graded, GradedOptions, graded_rest
 from itma.learn.run import METRICS, read_metrics
 from itma.learn.train import Seen, TrainingInterrupted, _batches, batch_loss, make_optimizer, train
 from itma.model.retriever import Retriever
@@ -77,14 +77,14 @@ def test_a_control_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 def test_the_target_of_words_alone_is_no_wrong_answer_where_references_are_compared_with() -> None:
-    retriever, config = model(), replace(TRAIN, reference_negatives=True)
+    retriever, loss = model(), Classification(ClassificationOptions(reference_negatives=True))
     data = triplets()
     batch = Batch(
         data.pictures.load(np.arange(2), retriever.preprocess), torch.tensor([-1]), torch.tensor([0]), ("red",)
     )
     labels = torch.tensor([[[5]], [[-2]]])
-    loss, _ = batch_loss(retriever, retriever, batch, labels, config, Processes(0, 1))
-    assert loss.item() == 0
+    amount, _ = batch_loss(retriever, retriever, batch, labels, loss, TRAIN, Processes(0, 1))
+    assert amount.item() == 0
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
@@ -227,11 +227,11 @@ def test_what_is_true_of_pictures_counts_by_its_weight_beside_the_answer() -> No
     retriever, ours = model(), Processes(0, 1)
     plan = Plan(data.references, batch=TRAIN.batch, seed=0, per_reference=TRAIN.per_reference)
 
-    def loss(graded: float) -> float:
-        config = replace(TRAIN, graded=graded)
-        with _batches(data, plan, config, retriever, ours, range(1)) as batches:
+    def loss(weight: float) -> float:
+        graded = Graded(GradedOptions(weight=weight))
+        with _batches(data, plan, TRAIN, retriever, ours, graded, range(1)) as batches:
             _, (batch,), (labels,) = next(batches)
-        value, _ = batch_loss(retriever, retriever, batch, labels, config, ours)
+        value, _ = batch_loss(retriever, retriever, batch, labels, graded, TRAIN, ours)
         return value.item()
 
     rows = plan.rows(0)
@@ -250,10 +250,13 @@ def test_what_is_true_of_pictures_counts_by_its_weight_beside_the_answer() -> No
 
 
 def test_nothing_to_grade_by_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="made-up/train does not say what is true"):
-        trained(tmp_path / "run", replace(TRAIN, graded=0.5))
-    with pytest.raises(ConfigError, match=r"train\.graded goes with"):
-        replace(TRAIN, graded=0.5, loss="soft-triplet")
+    with pytest.raises(ConfigError, match="made-up/train does not say it"):
+        trained(tmp_path / "run", replace(TRAIN, loss="graded", loss_options=None))
+
+
+def test_a_loss_with_options_of_another_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"loss_options of the loss 'soft-triplet' must be NoOptions, not Classif"):
+        replace(TRAIN, loss="soft-triplet")
 
 
 def test_nothing_left_to_learn_is_refused() -> None:

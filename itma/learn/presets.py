@@ -71,7 +71,7 @@ PRESETS: dict[str, Preset] = {
     "wardrobe": Preset(
         "the wardrobe world: pictures of 96×96, some minutes of training on two CPU cores",
         RetrieverConfig(language=LanguageConfig(earlier=True), preprocess=Preprocess(height=96, width=96)),
-        TrainConfig(steps=700, learning_rate=3e-3, evaluate_every=100, graded=0.5),
+        TrainConfig(steps=700, learning_rate=3e-3, evaluate_every=100, loss="graded"),
         "demo",
     ),
     "wardrobe-hour": Preset(
@@ -88,7 +88,7 @@ PRESETS: dict[str, Preset] = {
             log_every=20,
             warmup=200,
             start_scale=8.0,
-            graded=0.5,
+            loss="graded",
             flip=True,
             crop=0.85,
         ),
@@ -121,7 +121,7 @@ PRESETS: dict[str, Preset] = {
             trunk_rate=0.15,
             warmup=60,
             start_scale=8.0,
-            graded=0.5,
+            loss="graded",
             precision="float32",
             augment=0.15,
             crop=0.7,
@@ -180,12 +180,12 @@ PRESETS: dict[str, Preset] = {
     "tirg-css": Preset(
         "TIRG as published for CSS",
         replace(_PUBLISHED, composer="tirg", options=None),
-        replace(_PUBLISHED_TRAINING, per_reference=2, trunk_rate=1.0, loss="soft-triplet"),
+        replace(_PUBLISHED_TRAINING, per_reference=2, trunk_rate=1.0, loss="soft-triplet", loss_options=None),
     ),
     "tirg-mitstates": Preset(
         "TIRG as published for MIT-States",
         replace(_PUBLISHED, composer="tirg", options=None),
-        replace(_PUBLISHED_TRAINING, per_reference=2, loss="soft-triplet"),
+        replace(_PUBLISHED_TRAINING, per_reference=2, loss="soft-triplet", loss_options=None),
     ),
     "tirg-fashion200k": Preset(
         "TIRG as published for Fashion200k",

@@ -23,7 +23,7 @@ from itma.data.triplets import Triplets
 from itma.errors import ConfigError, TrainingError, UnknownNameError
 from itma.learn.config import TrainConfig
 from itma.learn.distributed import Processes, gathered, processes, share_batch_norms
-from itma.learn.losses import batch_classification, graded_rest, soft_triplet
+from itma.learn.losses import Loss, LossBatch, loss_named
 from itma.learn.run import METRICS, Progress, forget_metrics_after, load_checkpoint, read_metrics, save_checkpoint
 from itma.learn.views import Views, changed
 from itma.model.retriever import PARTS, Retriever
@@ -59,6 +59,7 @@ def train(
     config: TrainConfig,
     folder: str | Path,
     *,
+    loss: Loss | None = None,
     look: Look | None = None,
     resume: bool = False,
     stop_after: int | None = None,
@@ -73,6 +74,7 @@ def train(
         triplets: what to learn from.
         config: how; `config.seed` decides every random choice.
         folder: the run folder; made if absent.
+        loss: what is made small; None: the one that `config.loss` names.
         look: called every `config.evaluate_every` steps and at the end; its number `config.metric` chooses the best
             checkpoint. Without it the last checkpoint is the best.
         resume: go on from the last checkpoint in `folder`; the result is that of an uninterrupted run.
@@ -87,10 +89,7 @@ def train(
     folder = Path(folder)
     with processes(model.device) as ours, _polite_stop() as asked_to_stop:
         model.freeze(config.frozen, levels=config.frozen_levels, fixed_norms=config.fixed_norms)
-        if config.graded and not triplets.aspects:
-            raise ConfigError(
-                f"train.graded={config.graded}: {triplets.name} does not say what is true of its pictures; leave it 0"
-            )
+        loss = checked(loss or loss_named(config.loss)(config.loss_options), triplets)
         if config.precision == "bf16" and not knows_bf16(model.device):
             log.info("this CPU does not compute in bf16; train.precision=float32 is taken instead")
         optimizer = make_optimizer(model, config)
@@ -115,7 +114,7 @@ def train(
             bar(
                 f"training {model.name}", show=progress and ours.first, total=config.steps, unit="step", done=now.step
             ) as meter,
-            _batches(triplets, plan, config, model, ours, range(now.step, config.steps), views) as batches,
+            _batches(triplets, plan, config, model, ours, loss, range(now.step, config.steps), views) as batches,
         ):
             for step, parts, labels in batches:
                 rate = config.rate(step)
@@ -128,9 +127,9 @@ def train(
                 for index, batch in enumerate(parts):
                     last = index == len(parts) - 1
                     with nullcontext() if last or ours.count == 1 else network.no_sync():
-                        loss, right = batch_loss(network, model, batch, labels[index], config, ours)
-                        (loss / len(parts)).backward()
-                    numbers["loss"] += loss.item() / len(parts)
+                        amount, right = batch_loss(network, model, batch, labels[index], loss, config, ours)
+                        (amount / len(parts)).backward()
+                    numbers["loss"] += amount.item() / len(parts)
                     numbers["train/batch recall@1"] += right / len(parts)
                 length = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf).item()
                 if not math.isfinite(numbers["loss"]) or not math.isfinite(length):
@@ -174,6 +173,7 @@ def batch_loss(
     model: Retriever,
     batch: Batch,
     labels: torch.Tensor,
+    loss: Loss,
     config: TrainConfig,
     ours: Processes,
 ) -> tuple[torch.Tensor, float]:
@@ -198,31 +198,44 @@ def batch_loss(
             batch.references.to(device),
             batch.targets.to(device),
             tokens,
-            references_too=config.reference_negatives,
+            references_too=loss.reads_references,
         )
     if ours.count > 1:
         queries = gathered(queries)
         pictures = torch.cat([gathered(part) for part in pictures.split(len(batch.targets))])
     (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0].to(device), labels[..., 1:].to(device)
-    logits = model.logits(queries, pictures)
-    # the gallery holds the target once more where a row has no reference: it must not count as a wrong answer
-    reference_labels = torch.where(reference_labels == _NOTHING, labels, reference_labels)
-    targets, right = pictures[: len(labels)], logits[:, : len(labels)].argmax(1)
-    if config.loss == "classification":
-        others = reference_labels if config.reference_negatives else None
-        loss = batch_classification(logits, labels, others=others, drop_worst=config.drop_worst)
-        if config.graded:
-            loss = loss + config.graded * graded_rest(
-                logits[:, : len(labels)],
-                torch.cat([labels, labels]),
-                wanted=aspects,
-                references=reference_aspects,
-                others=aspects,
-                asked=config.asked,
-            )
-    else:
-        loss = soft_triplet(model.scale * queries, model.scale * targets, labels)
-    return loss, (labels[right] == labels).float().mean().item()
+    N = len(labels)
+    given = LossBatch(
+        queries,
+        pictures[:N],
+        labels,
+        model.scale,
+        references=pictures[N:] if loss.reads_references else None,
+        # the gallery holds the target once more where a row has no reference: it must not count as a wrong answer
+        reference_labels=torch.where(reference_labels == _NOTHING, labels, reference_labels),
+        aspects=aspects if loss.reads_aspects else None,
+        reference_aspects=reference_aspects if loss.reads_aspects else None,
+    )
+    right = given.scores(given.targets).argmax(1)
+    return loss(given), (labels[right] == labels).float().mean().item()
+
+
+def checked(loss: Loss, triplets: Triplets) -> Loss:
+    """`loss`, where it can be used with these data.
+
+    Raises:
+        ConfigError: it looks at what is true of the images, which the data do not say, or it has weights.
+    """
+    if loss.reads_aspects and not triplets.aspects:
+        raise ConfigError(
+            f"the loss {type(loss).__name__} (train.loss) looks at what is true of the images, and {triplets.name} "
+            "does not say it; choose another, e.g. train.loss=classification"
+        )
+    if next(loss.parameters(), None) is not None:
+        raise ConfigError(
+            f"the loss {type(loss).__name__} has weights, which nothing would learn; put them in a composer"
+        )
+    return loss
 
 
 def knows_bf16(device: torch.device) -> bool:
@@ -267,6 +280,7 @@ def _batches(
     config: TrainConfig,
     model: Retriever,
     ours: Processes,
+    loss: Loss,
     steps: range,
     views: Views | None = None,
 ) -> Iterator[Iterator[tuple[int, list[Batch], list[torch.Tensor]]]]:
@@ -278,7 +292,7 @@ def _batches(
     if size % ours.count:
         raise ConfigError(f"train.batch / train.accumulate = {size} must split evenly over {ours.count} processes")
     share = size // ours.count
-    known = [triplets.labels, *(triplets.aspects.values() if config.graded else ())]
+    known = [triplets.labels, *(triplets.aspects.values() if loss.reads_aspects else ())]
     truths = torch.from_numpy(np.stack(known, axis=1).astype(np.int64))
 
     def load(step: int) -> tuple[list[Batch], list[torch.Tensor]]:

@@ -25,7 +25,7 @@ from itma.model.language import Language, LanguageConfig, Words
 from itma.model.shipped import located, shipped
 from itma.model.towers import UNTRAINED, Towers, holds_towers, read_towers, towers_sum
 from itma.model.trunk import Trunk, TrunkConfig
-from itma.settings import from_plain, to_plain
+from itma.settings import BELONGS, from_plain, to_plain
 
 FORMAT = 1
 POINTER = "checkpoints.json"
@@ -53,7 +53,7 @@ class RetrieverConfig:
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
     preprocess: Preprocess = field(default_factory=Preprocess)
-    options: Any = None
+    options: Any = field(default=None, metadata={BELONGS: "composer"})
     """The composer's own options (its `Options` dataclass); absent: their defaults."""
 
     def __post_init__(self) -> None:
