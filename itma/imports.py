@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itma.data.sources import NAMES, DataConfig
+from itma.data.datasets import NAMES, DataConfig
 from itma.data.vocabulary import UNKNOWN, Order, words_for
 from itma.errors import ConfigError, DataError, RunError
 from itma.files import file_sum, new_folder

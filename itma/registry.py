@@ -168,8 +168,8 @@ _HOW_TO_ADD = (
 
 def installed(name: str | None = None) -> list[EntryPoint]:
     """What installed packages say that they have, of one name or of all; none of it is imported."""
-    named = {} if name is None else {"name": name}
-    return sorted(entry_points(group=GROUP, **named), key=lambda entry: (entry.name, entry.value))
+    found = entry_points(group=GROUP) if name is None else entry_points(group=GROUP, name=name)
+    return sorted(found, key=lambda entry: (entry.name, entry.value))
 
 
 def import_file(source: str) -> None:

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from itma.data.datasets import WORLDS, DataConfig, dataset_named
 from itma.data.datasets.attributes import Made, make
+from itma.data.datasets.generated import Generated
 from itma.data.images import Preprocess, Source, to_pixels
-from itma.data.sources import WORLDS, DataConfig, kept, load, shapes_config, wardrobe_config
+from itma.data.sources import kept, load
 from itma.data.text import typical
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
 from itma.errors import ConfigError, DataError, RunError, UnknownNameError
@@ -96,15 +98,10 @@ def generate(
     Returns:
         The folder, for `train(…, changes={"data.root": folder})`.
     """
-    from itma.data.worlds import shapes, wardrobe
-
-    config = DataConfig(world, size=size, seed=seed)
-    if world == "shapes":
-        shapes.World(shapes_config(config)).write(Path(folder), progress=progress, device=device_named(device))
-    elif world == "wardrobe":
-        wardrobe.World(wardrobe_config(config)).write(Path(folder), progress=progress)
-    else:
+    data = dataset_named(world)(DataConfig(world, size=size, seed=seed))
+    if not isinstance(data, Generated):
         raise UnknownNameError("generated world", world, WORLDS)
+    data.write(Path(folder), progress=progress, device=device_named(device))
     return Path(folder)
 
 

@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from itma.cli import cli
-from itma.data.sources import DataConfig
+from itma.data.datasets import DataConfig
 from itma.errors import RunError
 from itma.learn import run as run_folder
 from itma.learn.config import TrainConfig

@@ -13,8 +13,9 @@ from PIL import Image
 
 from itma.cli import cli
 from itma.data import datasets
+from itma.data.datasets import DataConfig
 from itma.data.images import FilePictures, MemoryPictures
-from itma.data.sources import DataConfig, complete, load
+from itma.data.sources import complete, load
 from itma.data.triplets import UNKNOWN_TARGET, Rows, Split, Triplets, by_label, covered
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.measure.evaluate import score

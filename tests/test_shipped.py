@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 import itma
 from itma import stages
-from itma.data.sources import WORLDS
+from itma.data.datasets import WORLDS
 from itma.errors import RunError, UnknownNameError
 from itma.model.card import model_card
 from itma.model.provenance import read_provenance

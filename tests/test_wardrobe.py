@@ -16,8 +16,9 @@ import torch
 
 from itma import Retriever, stages
 from itma.data import datasets
+from itma.data.datasets import DataConfig
 from itma.data.images import MemoryPictures, Preprocess
-from itma.data.sources import DataConfig, load
+from itma.data.sources import load
 from itma.data.text import EARLIER
 from itma.data.triplets import Rows, Triplets
 from itma.data.worlds.generated import Dice

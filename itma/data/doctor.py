@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 
 from itma.data import datasets
+from itma.data.datasets.base import DataConfig
 from itma.data.datasets.tables import short
 from itma.data.diagnosis import Diagnosis, Finding, Severity, many
 from itma.data.images import FilePictures
 from itma.data.inspection import Inspected, inspect
-from itma.data.sources import DataConfig
 from itma.data.text import MAX_WORDS
 from itma.data.triplets import UNKNOWN_TARGET, Coverage, Split, covered
 from itma.errors import DataError, UnknownNameError
@@ -79,13 +79,13 @@ def examine(name: str, root: str | Path, *, pictures: bool = True, progress: boo
         UnknownNameError: no such data set.
         DataError: none of its splits can be read; the first one's message.
     """
-    if name not in datasets.NAMES:
-        raise UnknownNameError("data set", name, datasets.NAMES)
-    module = import_module(f"{datasets.__name__}.{name}")
+    dataset = datasets.dataset_named(name)
+    if dataset.generated:
+        raise UnknownNameError("data set on disk", name, datasets.NAMES)
+    module = import_module(dataset.__module__)
     published: Mapping[str, Mapping[str, int]] = getattr(module, "PUBLISHED", {})
     found, errors, findings = dict[str, Split](), list[DataError](), list[Finding]()
-    splits: tuple[str, ...] = module.SPLITS
-    for split in splits:
+    for split in dataset.splits:
         try:
             found[split] = datasets.load(name, root, split)
         except DataError as error:
@@ -106,7 +106,9 @@ def examine(name: str, root: str | Path, *, pictures: bool = True, progress: boo
         findings += _coverage(one)
     findings += _leaks(every, bool(published))
     left_out = {one.name: _left_out(one) for one in every}
-    said = [left_out.get(split, f"{split}: all of it, since its annotations cannot be read.") for split in splits]
+    said = [
+        left_out.get(split, f"{split}: all of it, since its annotations cannot be read.") for split in dataset.splits
+    ]
     return Diagnosis(name, str(root), pictures, tuple(findings), tuple(said))
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from itma import stages
+from itma.data.datasets import WORLDS, DataConfig
 from itma.data.images import Preprocess
-from itma.data.sources import WORLDS, DataConfig, load
+from itma.data.sources import load
 from itma.data.triplets import Split
 from itma.demo import galleries
 from itma.demo.page import DemoStory, Example, ModelResult, Shown, write_page

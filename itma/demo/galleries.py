@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from itma.data.datasets import DataConfig
+from itma.data.datasets.generated import wardrobe_config
 from itma.data.images import Preprocess, open_picture, to_pixels
-from itma.data.sources import DataConfig, wardrobe_config
 from itma.data.triplets import Triplets
 from itma.data.worlds import wardrobe
 from itma.data.worlds.wardrobe.products import Product

@@ -162,7 +162,8 @@ class Graded(Classification):
             others=batch.aspects,
             changed=self.options.changed,
         )
-        return super().forward(batch) + self.options.weight * rest
+        total: torch.Tensor = super().forward(batch) + self.options.weight * rest
+        return total
 
 
 @register("soft-triplet")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from itma.data.datasets import dataset_named
 from itma.data.images import Preprocess
 from itma.errors import UnknownNameError
 from itma.learn.config import TrainConfig
@@ -213,18 +214,7 @@ def preset_named(name: str) -> Preset:
 
 def preset_for(data: str) -> str:
     """The name of the preset that is meant for a data set, where none is asked for."""
-    return _FOR.get(data, "photos")
-
-
-_FOR = {
-    "shapes": "demo",
-    "wardrobe": "wardrobe",
-    "products": "products",
-    "css": "itma-css",
-    "fashioniq": "itma-fashioniq",
-    "mitstates": "tirg-mitstates",
-    "fashion200k": "tirg-fashion200k",
-}
+    return dataset_named(data).preset
 
 
 def with_composer(config: RetrieverConfig, composer: str) -> RetrieverConfig:

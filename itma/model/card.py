@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from itma.data.sources import WORLDS
+from itma.data.datasets import WORLDS
 from itma.errors import RunError
 from itma.files import file_sum, write_text
 from itma.model.composers import composer_named

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from itma.data.sources import shapes_config
+from itma.data.datasets.generated import shapes_config
 from itma.data.worlds.shapes import World
 from itma.errors import DataError, ExplanationError
 from itma.explanations.attention import has_attention

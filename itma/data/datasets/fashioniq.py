@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
-from itma.data.datasets import Split
+from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root, read_json_rows, row_error
 from itma.data.images import FilePictures
-from itma.data.triplets import UNKNOWN_TARGET, Draw, Protocol, Rows, Task, Triplets
+from itma.data.triplets import UNKNOWN_TARGET, Draw, Protocol, Rows, Split, Task, Triplets
 from itma.errors import DataError, UnknownNameError
 from itma.files import write_text
 
@@ -455,3 +455,16 @@ def _leak_free(protocol: Protocol, triplets: Triplets, leaking: np.ndarray) -> P
         f"left out of the gallery, and queries with one as reference or target are not asked ({', '.join(left_out)})"
     )
     return Protocol(f"{protocol.name}/leak-free", about, tuple(tasks), protocol.ks)
+
+
+@register("fashioniq")
+class FashionIq(Dataset):
+    """Dresses, shirts and tops with people's sentences (Wu et al. 2021)."""
+
+    splits = SPLITS
+    preset = "itma-fashioniq"
+    measured = "val"
+
+    def read(self, root: Path, split: str) -> Split:
+        """See `load`."""
+        return load(root, split)
