@@ -15,6 +15,7 @@ from itma.cli_catalogue import PLACE, RUNTIMES, catalogue, distinct, names, pair
 from itma.cli_explain import explain, study
 from itma.cli_serve import serve
 from itma.errors import ItmaError
+from itma.registry import import_file
 
 _EPILOG = """\b
 A first walk, with nothing to download:
@@ -59,7 +60,15 @@ def _status(error: ItmaError) -> int:
 @click.version_option(package_name="itma")
 @click.option("--traceback", is_flag=True, help="Show where in the code an error came from.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
-def cli(traceback: bool, quiet: bool) -> None:
+@click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="FILE.py|MODULE",
+    envvar="ITMA_IMPORT",
+    help="Run this file first, which adds parts of your own; repeatable.",
+)
+def cli(traceback: bool, quiet: bool, imports: tuple[str, ...]) -> None:
     """Find pictures from a picture and a sentence: "like this one, but red and with long sleeves".
 
     A model is trained on triplets (a reference picture, a feedback sentence, the target picture), measured on a
@@ -68,6 +77,8 @@ def cli(traceback: bool, quiet: bool) -> None:
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     reuse_memory()
+    for source in imports:
+        import_file(source)
 
 
 _device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
@@ -719,11 +730,28 @@ def doctor(context: click.Context, name: str, root: Path, no_pictures: bool, fil
 
 @cli.command()
 def models() -> None:
-    """List the models that can be trained."""
+    """List the composers that a model can be trained with."""
     from itma.model.composers import REGISTRY
 
     for name, composer in REGISTRY.items():
         click.echo(f"{name:<15s} {(composer.__doc__ or '').strip().splitlines()[0]}")
+
+
+@cli.command()
+def plugins() -> None:
+    """List the parts that are not itma's own: those of installed packages, and those of --import.
+
+    Of installed packages, what they say that they have; none of it is imported before it is asked for by name.
+    """
+    from itma import registry
+
+    for entry in registry.installed():
+        package = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "no package"
+        click.echo(f"{entry.name:<20s} {package} ({entry.value})")
+    for kind, parts in registry.REGISTRIES.items():
+        for name in parts:
+            if (origin := parts.origin(name)) is not None:
+                click.echo(f"{name:<20s} {kind} of {origin.package or origin.file or origin.module}, in use")
 
 
 @cli.command()

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
 from pathlib import Path
@@ -74,7 +74,8 @@ class Registry(Mapping[str, Part], Generic[Part]):
     Args:
         kind: what the parts are, for messages, e.g. `composer`.
         base: the class that each part extends.
-        own: the package's own parts: name → the module that registers it, imported when it is first asked for.
+        own: the package's own parts: name → the module that registers it, imported when it is first asked for; or
+            `module:class`, where it does not.
     """
 
     def __init__(self, kind: str, base: type, own: Mapping[str, str] | None = None) -> None:
@@ -125,16 +126,28 @@ class Registry(Mapping[str, Part], Generic[Part]):
             UnknownNameError: there is none.
             PluginError: an installed package names it but cannot be imported.
         """
+        part = self.lookup(name)
+        if part is None:
+            raise UnknownNameError(self.kind, name, self, advice=_HOW_TO_ADD)
+        return part
+
+    def lookup(self, name: str) -> Part | None:
+        """As `find`, but None where there is no part of that name.
+
+        Raises:
+            PluginError: an installed package names it but cannot be imported.
+        """
         if name not in self:
             for entry in installed(name):
                 _load(entry)
-        if name not in self:
-            raise UnknownNameError(self.kind, name, self, advice=_HOW_TO_ADD)
-        return self[name]
+        return self.get(name)
 
     def __getitem__(self, name: str) -> Part:
         if name not in self._parts and name in self._own:
-            importlib.import_module(self._own[name])
+            module, _, attribute = self._own[name].partition(":")
+            imported = importlib.import_module(module)
+            if attribute:
+                self._parts[name] = getattr(imported, attribute)
         return self._parts[name]
 
     def __contains__(self, name: object) -> bool:
@@ -227,12 +240,13 @@ def needs(parts: Mapping[str, str]) -> list[dict[str, str]]:
     return [{key: value for key, value in vars(origin).items() if value} for origin in origins if origin is not None]
 
 
-def require(plain: Iterable[Mapping[str, Any]], owner: str) -> None:
+def require(plain: Iterable[Mapping[str, Any]], owner: str, kinds: Collection[str] | None = None) -> None:
     """See that all is known that `needs` has written down.
 
     Args:
         plain: what it has written.
         owner: what needs the parts, for messages, e.g. `the model in 'runs/mine'`.
+        kinds: of parts that are wanted now; None: all.
 
     Raises:
         MissingPartError: a part is not known; the message says where it comes from and how to make it known.
@@ -240,6 +254,8 @@ def require(plain: Iterable[Mapping[str, Any]], owner: str) -> None:
     """
     for one in plain:
         origin = _origin_from(one, owner)
+        if kinds is not None and origin.kind not in kinds:
+            continue
         registry = REGISTRIES.get(origin.kind)
         try:
             if registry is None:

@@ -41,6 +41,7 @@ from itma.model.runtimes import open_model
 from itma.model.shipped import is_shipped, located
 from itma.model.towers import FIRST, Towers, holds_towers, read_towers
 from itma.records import Hit, Report
+from itma.registry import needs, require
 from itma.search.catalogue import Catalogue
 from itma.search.filters import Where
 from itma.settings import changed, from_plain, to_plain
@@ -56,13 +57,18 @@ class Settings:
     train: TrainConfig
     data: DataConfig
 
+    @property
+    def needs(self) -> list[dict[str, str]]:
+        """The parts that do not come with itma, and where they come from."""
+        return needs({**self.model.parts, "loss": self.train.loss, "data set": self.data.name})
+
 
 def settings_for(
     data: str = "shapes",
     *,
     model: str | None = None,
     preset: str | None = None,
-    changes: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Settings:
     """The settings of a preset, with another model or single values changed.
 
@@ -148,7 +154,7 @@ def train(
     *,
     model: str | None = None,
     preset: str | None = None,
-    changes: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     start: str | Path | None = None,
     comment: str = "",
@@ -213,7 +219,7 @@ def train(
     return _learn(settings, folder, device, triplets, beginning=beginning, started=started, progress=progress)
 
 
-def _over(towers: Towers, data: str, model: str | None, preset: str | None, changes: Mapping[str, str]) -> Settings:
+def _over(towers: Towers, data: str, model: str | None, preset: str | None, changes: Mapping[str, Any]) -> Settings:
     """The settings of a model that is trained over towers, which stay as they are unless the settings say otherwise."""
     recipe = preset_named(preset or OVER_TOWERS)
     frozen = replace(recipe.train, frozen=("trunk", "language.network"))
@@ -254,12 +260,31 @@ def read_run(folder: str | Path) -> Settings:
         RunError: the folder is no run, or its settings are damaged.
     """
     plain = read_settings(folder)
-    if "data" not in plain and "started from" in plain.get("made with", {}):
-        raise RunError(f"{str(folder)!r} was trained on no data set of itma; name the data")
+    _require(plain, folder)
     try:
         return from_plain(Settings, {name: plain[name] for name in ("model", "train", "data")})
     except (KeyError, ValueError) as error:
         raise RunError(f"{str(Path(folder) / RUN)!r} is damaged: {error}") from error
+
+
+def read_data(folder: str | Path) -> DataConfig:
+    """The data a run was trained on.
+
+    Raises:
+        RunError: the folder is no run, or its settings are damaged.
+    """
+    plain = read_settings(folder)
+    _require(plain, folder, ("data set",))
+    try:
+        return from_plain(DataConfig, plain["data"])
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{str(Path(folder) / RUN)!r} is damaged: {error}") from error
+
+
+def _require(plain: Mapping[str, Any], folder: str | Path, kinds: Sequence[str] | None = None) -> None:
+    if "data" not in plain and "started from" in plain.get("made with", {}):
+        raise RunError(f"{str(folder)!r} was trained on no data set of itma; name the data")
+    require(plain.get("needs", ()), f"the run {str(folder)!r}", kinds)
 
 
 def _learn(
@@ -294,7 +319,13 @@ def _learn(
         origin = {} if started is None else {"started from": dict(started)}
         made_with = {**environment(place), **origin}
         write_settings(
-            folder, {**to_plain(settings), "made with": made_with, "sentences": typical(learning.triplets.feedback)}
+            folder,
+            {
+                **to_plain(settings),
+                "needs": settings.needs,
+                "made with": made_with,
+                "sentences": typical(learning.triplets.feedback),
+            },
         )
     look = _look(rows, validation, test, settings.train)
     config = settings.train
@@ -378,7 +409,7 @@ def evaluate_by(
     *,
     split: str | None = None,
     which: str = "best",
-    changes: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     runtime: str = "torch",
     device: str = "auto",
@@ -436,7 +467,7 @@ def measured_split(
     data: str | None = None,
     *,
     split: str | None = None,
-    changes: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
     device: torch.device | None = None,
     progress: bool = False,
 ) -> tuple[Split, DataConfig, str]:
@@ -451,11 +482,11 @@ def measured_split(
     if data is None and holds_towers(checkpoint_folder(run)):
         raise RunError(f"{str(run)!r} was trained on no data set of itma; name the data to measure it on")
     if data is None:
-        source = read_run(run).data
-    elif (
-        (located(run) / RUN).is_file() and "data" in read_settings(run) and (trained := read_run(run).data).name == data
-    ):
-        source = trained  # the same size and seed, so that scenes seen in training are never asked for in the test
+        source = read_data(run)
+    elif (located(run) / RUN).is_file() and read_settings(run).get("data", {}).get("name") == data:
+        source = read_data(
+            run
+        )  # the same size and seed, so that scenes seen in training are never asked for in the test
     else:
         source = DataConfig(data)
     source = changed(source, changes or {})

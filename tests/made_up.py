@@ -12,9 +12,9 @@ from itma.data.images import MemoryPictures, Preprocess
 from itma.data.triplets import Triplets
 from itma.learn.config import TrainConfig
 from itma.model.composers.itma import ItmaOptions
+from itma.model.image_encoder import TrunkConfig
 from itma.model.language import LanguageConfig
 from itma.model.retriever import Retriever, RetrieverConfig
-from itma.model.trunk import TrunkConfig
 
 CONFIG = RetrieverConfig(
     dim=16,

@@ -35,8 +35,8 @@ from itma.explanations.occlusion import Cells, covered, region_effects, word_eff
 from itma.measure.evaluate import evaluate
 from itma.model.composers.itma import ItmaOptions
 from itma.model.embedder import Embedder
+from itma.model.image_encoder import TrunkConfig
 from itma.model.retriever import Retriever
-from itma.model.trunk import TrunkConfig
 from itma.search.catalogue import Catalogue
 from tests import made_up
 from tests.test_model_checks import CONFIGS, built

@@ -12,9 +12,9 @@ import torch
 from itma.data.images import Preprocess
 from itma.model.composers import REGISTRY
 from itma.model.composers.itma import ItmaOptions
+from itma.model.image_encoder import TrunkConfig
 from itma.model.language import LanguageConfig
 from itma.model.retriever import Retriever, RetrieverConfig
-from itma.model.trunk import TrunkConfig
 from tests import tiny_hub
 
 SENTENCES = ["make red cube blue", "remove small sphere", "add large green cylinder to top left"]

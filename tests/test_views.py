@@ -14,8 +14,8 @@ from itma.learn.config import TrainConfig
 from itma.learn.run import read_metrics
 from itma.learn.train import TrainingInterrupted, train
 from itma.learn.views import Views, changed
+from itma.model.image_encoder import TrunkConfig
 from itma.model.retriever import Retriever
-from itma.model.trunk import TrunkConfig
 from tests.made_up import CONFIG, TRAIN, triplets
 
 LITE = replace(CONFIG, trunk=TrunkConfig("efficientnet-lite0", levels=(2, 3)))

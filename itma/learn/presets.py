@@ -8,9 +8,9 @@ from itma.errors import UnknownNameError
 from itma.learn.config import TrainConfig
 from itma.model import efficientnet_lite
 from itma.model.composers.itma import ItmaOptions
+from itma.model.image_encoder import TrunkConfig
 from itma.model.language import LanguageConfig
 from itma.model.retriever import RetrieverConfig
-from itma.model.trunk import TrunkConfig
 
 
 @dataclass(frozen=True)

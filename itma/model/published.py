@@ -18,11 +18,11 @@ from itma.data.images import Preprocess
 from itma.data.text import Tokenizer
 from itma.errors import ConfigError, DataError
 from itma.model.composers.itma import ItmaOptions
+from itma.model.image_encoder import TrunkConfig
 from itma.model.language import LanguageConfig
 from itma.model.retriever import Retriever, RetrieverConfig
 from itma.model.torchvision_names import stage_of, torchvision_name
 from itma.model.transformer import sequence_sinusoids
-from itma.model.trunk import TrunkConfig
 
 COMPOSERS = {
     "imgonly": "picture-only",

@@ -16,15 +16,17 @@ from torch import nn
 
 from itma.data.images import Preprocess
 from itma.data.text import Tokenizer, Tokens
-from itma.errors import ConfigError, ItmaError, RunError, UnknownNameError
+from itma.errors import ConfigError, ItmaError, PluginError, RunError, UnknownNameError
 from itma.files import file_sum, write_text, write_with
 from itma.model.composers import Place, composer_named
 from itma.model.embedder import Embedder, unit
 from itma.model.hub_names import hub_name
+from itma.model.image_encoder import ImageEncoder, TrunkConfig
 from itma.model.language import Language, LanguageConfig, Words
 from itma.model.shipped import located, shipped
 from itma.model.towers import UNTRAINED, Towers, holds_towers, read_towers, towers_sum
-from itma.model.trunk import Trunk, TrunkConfig
+from itma.model.trunk import Trunk
+from itma.registry import needs, require
 from itma.settings import BELONGS, from_plain, to_plain
 
 FORMAT = 1
@@ -69,6 +71,11 @@ class RetrieverConfig:
                 f"options of {self.composer!r} must be {kind.__name__}, not {type(self.options).__name__}"
             )
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """Kind of part → its name, for `itma.registry.needs`."""
+        return {"composer": self.composer, "image encoder": self.trunk.name, "text encoder": self.language.kind}
+
 
 class Retriever(Embedder, nn.Module):
     """A model that embeds pictures and queries into one space, where near means alike.
@@ -82,7 +89,9 @@ class Retriever(Embedder, nn.Module):
         language: the text network; absent where the composer reads no words.
     """
 
-    def __init__(self, config: RetrieverConfig, tokenizer: Tokenizer, trunk: Trunk, language: Language | None) -> None:
+    def __init__(
+        self, config: RetrieverConfig, tokenizer: Tokenizer, trunk: ImageEncoder, language: Language | None
+    ) -> None:
         super().__init__()
         self.config, self.tokenizer, self.preprocess = config, tokenizer, config.preprocess
         composer = composer_named(config.composer)
@@ -360,7 +369,7 @@ class Retriever(Embedder, nn.Module):
         if half:
             state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
         write_with(folder / WEIGHTS, lambda draft: save_file(state, draft))
-        config = {"format": FORMAT, **self._shape()}
+        config = {"format": FORMAT, "needs": needs(self.config.parts), **self._shape()}
         write_text(folder / CONFIG, json.dumps(config, indent=2, default=str) + "\n")
         self.tokenizer.save(folder / TOKENIZER)
         sums = {name: file_sum(folder / name) for name in (WEIGHTS, CONFIG, TOKENIZER)}
@@ -383,6 +392,7 @@ class Retriever(Embedder, nn.Module):
         verify(folder, (WEIGHTS, CONFIG, TOKENIZER))
         try:
             plain = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            require(plain.get("needs", ()), f"the model in {str(folder)!r}")
             if plain["format"] > FORMAT:
                 raise RunError(
                     f"{str(folder)!r} was written by a newer itma (format {plain['format']}, this one reads {FORMAT}); "
@@ -390,7 +400,7 @@ class Retriever(Embedder, nn.Module):
                 )
             config = from_plain(RetrieverConfig, plain["model"])
             tokenizer = Tokenizer.load(folder / TOKENIZER, **config.language.reading())
-            trunk = Trunk.rebuilt(plain["backbone"], config.trunk.levels)
+            trunk = Trunk.rebuilt(plain["backbone"], config.trunk.levels, config.trunk.name)
             reads = composer_named(config.composer).reads_words
             language = (
                 Language.rebuilt(config.language, len(tokenizer), config.dim, plain.get("text tower"))
@@ -399,7 +409,7 @@ class Retriever(Embedder, nn.Module):
             )
             model = cls(config, tokenizer, trunk, language)
             model.load_state_dict(load_file(folder / WEIGHTS))
-        except RunError:
+        except (RunError, PluginError):
             raise
         except (ItmaError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise RunError(f"the model in {str(folder)!r} cannot be opened: {error}") from error

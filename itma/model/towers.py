@@ -16,9 +16,9 @@ from itma.errors import ConfigError, DataError, RunError
 from itma.files import file_sum
 from itma.model import pretrained
 from itma.model.hub_names import weights_files
+from itma.model.image_encoder import TrunkConfig
 from itma.model.language import LanguageConfig
 from itma.model.pretrained import CLIP, SIGLIP
-from itma.model.trunk import TrunkConfig
 
 log = logging.getLogger(__name__)
 

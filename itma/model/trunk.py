@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 
 from itma.errors import ConfigError, DataError
 from itma.model import efficientnet_lite, pretrained
+from itma.model.image_encoder import REGISTRY, ImageEncoder, TrunkConfig, register
 from itma.model.torchvision_names import CLASSIFIER, stage_of, torchvision_name
 
 if TYPE_CHECKING:
@@ -38,35 +38,10 @@ _PROBE = 64
 """Height and width in pixels of the image that a network is tried with, where its configuration names none."""
 
 
-@dataclass(frozen=True)
-class TrunkConfig:
-    """Which picture network, and where its feature maps are taken.
-
-    >>> TrunkConfig("resnet-18", levels=(3, 4)).levels
-    (3, 4)
-    """
-
-    name: str = "resnet-small"
-    """A name in `KNOWN` or `efficientnet-lite0`, `-lite1`, `-lite2` (new weights), a local folder as `transformers`
-    writes it, or a name on its hub: of a backbone with stages, or of CLIP or SigLIP, whose vision tower is
-    taken."""
-    levels: tuple[int, ...] = (3,)
-    """The stages whose maps are used, ascending; a ResNet's stage 1…4 has stride 4, 8, 16, 32 pixels, an
-    EfficientNet-Lite's stage 1…7 has 2, 4, 8, 16, 16, 32, 32. Of such a tower: the layers whose cells are used; the
-    number after its last layer is its image embedding, a map of one cell."""
-    weights: str | None = None
-    """A `.safetensors` or `.pth` file of the backbone's weights, with `transformers`' names or, of a ResNet, with
-    torchvision's; of EfficientNet-Lite also `imagenet`, the installed package's weights. Without it the weights are
-    new, or those that `name` brings."""
-
-    def __post_init__(self) -> None:
-        if not self.levels or list(self.levels) != sorted(set(self.levels)) or min(self.levels) < 1:
-            raise ConfigError(
-                f"trunk.levels={self.levels} must name one or more stages in ascending order, each once, e.g. 3,4"
-            )
-
-
-class Trunk(nn.Module):
+@register("resnet-small")
+@register("resnet-18")
+@register("resnet-50")
+class Trunk(ImageEncoder):
     """A backbone of `transformers` that returns one feature map for each level.
 
     Stages deeper than the deepest level are left out, so that every weight has a part in the answer. Make one with
@@ -77,40 +52,54 @@ class Trunk(nn.Module):
         levels: stages to return, ascending.
     """
 
-    embeds = False
-    """Whether the last level is the trunk's own embedding of the picture."""
-
     def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
-        super().__init__()
+        super().__init__(levels)
         from transformers import AutoBackbone, AutoConfig
 
         settings = dict(backbone)
         config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-        self.levels = tuple(levels)
         self.backbone = AutoBackbone.from_config(_cut(config, self.levels))
-        self.channels: tuple[int, ...] = tuple(self.backbone.channels)
+        self.channels = tuple(self.backbone.channels)
         if self.backbone.config.model_type != "resnet":
             self.channels = self._examine()
 
-    @classmethod
-    def build(cls, config: TrunkConfig) -> "Trunk":
-        """The trunk that `config` names, with the weights it names.
+    @staticmethod
+    def build(config: TrunkConfig) -> ImageEncoder:
+        """The encoder that `config` names, with the weights it names.
 
         Raises:
             ConfigError: the name is neither known nor a folder or hub name, or has no such level.
             DataError: the weights cannot be read or do not fit.
         """
+        return (REGISTRY.lookup(config.name) or Trunk).opened(config)
+
+    @staticmethod
+    def rebuilt(description: Mapping[str, Any], levels: Sequence[int], name: str = "") -> ImageEncoder:
+        """The encoder that a `description` describes, to be filled by `load_state_dict`.
+
+        Args:
+            description: what the saved encoder's `description` was.
+            levels: its levels.
+            name: what its settings call it; needed of one that is registered from outside.
+        """
+        if "model_type" not in description:  # only networks of transformers and our own say that
+            return REGISTRY.find(name).reopened(description, levels)
+        if description["model_type"] == LiteTrunk.MODEL_TYPE:
+            return LiteTrunk(description, levels)
+        return (_tower_of(description) or Trunk)(description, levels)
+
+    @classmethod
+    def opened(cls, config: TrunkConfig) -> "Trunk":
+        """See `build`; a name that is not registered is a folder's, or one on the hub."""
         from transformers import ResNetConfig
 
-        if config.name in efficientnet_lite.SCALES:
-            return LiteTrunk.opened(config)
         if config.name in KNOWN:
             settings = {"layer_type": "basic", **KNOWN[config.name]}
             trunk = cls(ResNetConfig(**settings).to_dict(), config.levels)
         else:
-            hub = pretrained.open_config(config.name, "trunk", ", ".join(sorted({*KNOWN, *efficientnet_lite.SCALES})))
+            hub = pretrained.open_config(config.name, "trunk", ", ".join(sorted(REGISTRY)))
             if (tower := _tower_of(hub)) is not None:
-                return tower.opened(hub, config)
+                return tower.taken(hub, config)
             try:
                 trunk = cls(hub.to_dict(), config.levels)
             except (ValueError, KeyError, ImportError, ConfigError) as error:
@@ -124,30 +113,6 @@ class Trunk(nn.Module):
         if config.weights is not None:
             trunk.load_weights(config.weights)
         return trunk
-
-    @staticmethod
-    def rebuilt(description: Mapping[str, Any], levels: Sequence[int]) -> "Trunk":
-        """The trunk that a `description` describes, to be filled by `load_state_dict`."""
-        if description.get("model_type") == LiteTrunk.MODEL_TYPE:
-            return LiteTrunk(description, levels)
-        return (_tower_of(description) or Trunk)(description, levels)
-
-    def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
-        """Rows and columns of each level's map for images of some size in pixels, measured with one forward pass."""
-        training = self.training
-        first = next(self.parameters())
-        try:
-            with torch.no_grad():
-                maps = self.eval()(torch.zeros(1, 3, height, width, device=first.device, dtype=first.dtype))
-        except (RuntimeError, ValueError) as error:
-            own = getattr(getattr(self.backbone, "config", None), "image_size", None)
-            raise ConfigError(
-                f"this trunk takes no images of {height}×{width} pixels ({error}); choose other "
-                f"model.preprocess.height and width{f': it was made for {own}' if own else ''}"
-            ) from error
-        finally:
-            self.train(training)
-        return tuple((level.shape[2], level.shape[3]) for level in maps)
 
     def _examine(self) -> tuple[int, ...]:
         """Each map's channels, measured; parameters that have no part in any map (mask tokens, …) become buffers.
@@ -178,44 +143,6 @@ class Trunk(nn.Module):
                     module.register_buffer(name, parameter.detach())
         self.train(training)
         return tuple(shape[1] for shape in shapes)
-
-    @property
-    def depth(self) -> int:
-        """The deepest level; with all levels up to it frozen, the whole trunk is."""
-        return max(self.levels)
-
-    def first_levels(self, count: int) -> list[nn.Module]:
-        """The modules of the first so many levels: what stays as it is where they are frozen.
-
-        Raises:
-            ConfigError: the trunk cannot be parted there.
-        """
-        if 0 < count < self.depth:
-            raise ConfigError(
-                f"train.frozen_levels={count}: this trunk can only be frozen whole, with its {self.depth} levels; an "
-                "EfficientNet-Lite can be parted after every stage"
-            )
-        return [self] if count else []
-
-    def begin(self, images: torch.Tensor, frozen: int) -> list[torch.Tensor]:
-        """The part of the way that goes through the levels up to `frozen`; `finish` does the rest.
-
-        What comes out does not change while those levels are frozen, so it can be stored instead of computed again.
-
-        Args:
-            images: (images, 3, height, width) normalised.
-            frozen: the last frozen level.
-
-        Raises:
-            ConfigError: the trunk cannot be parted there.
-        """
-        self.first_levels(frozen)
-        maps: list[torch.Tensor] = self(images)
-        return maps
-
-    def finish(self, begun: Sequence[torch.Tensor], frozen: int) -> list[torch.Tensor]:
-        """What `begin` made → each level's map."""
-        return list(begun)
 
     def load_weights(self, path: str | Path) -> None:
         """Fill the backbone from a `.safetensors` or `.pth` file of its own state, or of torchvision's same ResNet.
@@ -262,6 +189,9 @@ class Trunk(nn.Module):
         return list(self.backbone(pictures).feature_maps)
 
 
+@register("efficientnet-lite0")
+@register("efficientnet-lite1")
+@register("efficientnet-lite2")
 class LiteTrunk(Trunk):
     """EfficientNet-Lite, see `itma.model.efficientnet_lite`; its stages 1 to 7 are the levels."""
 
@@ -372,7 +302,7 @@ class ClipTrunk(Trunk):
         self._take(self._network(backbone), levels)
 
     @classmethod
-    def opened(cls, hub: "PretrainedConfig", config: TrunkConfig) -> "ClipTrunk":
+    def taken(cls, hub: "PretrainedConfig", config: TrunkConfig) -> "ClipTrunk":
         """The tower of a folder or hub name, with its weights.
 
         Raises:
