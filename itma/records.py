@@ -2,26 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from itma.errors import DataError
-
-
-@dataclass(frozen=True)
-class Query:
-    """A reference and a feedback; either may be absent, not both.
-
-    >>> Query(reference="dress.jpg", feedback="the same in red")
-    Query(reference='dress.jpg', feedback='the same in red')
-    """
-
-    reference: str | None = None
-    """The picture the person points at: its path or id."""
-    feedback: str | None = None
-    """The sentence that says what should change."""
-
-    def __post_init__(self) -> None:
-        if self.reference is None and not (self.feedback or "").strip():
-            raise DataError("a query needs a reference picture, a feedback sentence, or both; both are empty")
+from itma import display
 
 
 @dataclass(frozen=True)
@@ -55,6 +38,28 @@ class Hit:
     def __str__(self) -> str:
         told = "".join(f"  {name}={value}" for name, value in self.fields.items())
         return f"{self.rank:4d}  {self.score:+.4f}  {self.id}{told}"
+
+    def _repr_html_(self) -> str:
+        return Hits([self])._repr_html_()
+
+
+class Hits(list[Hit]):
+    """The answers of a search, best first: a list that notebooks show as images."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+    def _repr_html_(self) -> str:
+        return display.cards([(hit.path, f"{hit.rank}  {hit.score:+.3f}", hit.id, hit.fields) for hit in self])
+
+    def to_pandas(self) -> Any:
+        """A row for each hit: rank, id, score, path, and the metadata that was asked for.
+
+        Raises:
+            MissingPackageError: pandas is not installed.
+        """
+        plain = [{"rank": hit.rank, "id": hit.id, "score": hit.score, "path": hit.path, **hit.fields} for hit in self]
+        return display.frame(plain)
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,32 @@ class Report:
     weights: str | None = None
     """sha256 of the weights file that was measured, so that a number is never told of another model; absent: what was
     measured came from elsewhere."""
+
+    def _repr_html_(self) -> str:
+        return display.report(str(self).splitlines()[:2], self._rows(), str(self))
+
+    def to_pandas(self) -> Any:
+        """A row for each k: recall and its interval; of the mean, and of each part of the protocol.
+
+        Raises:
+            MissingPackageError: pandas is not installed.
+        """
+        return display.frame(self._rows())
+
+    def _rows(self) -> list[dict[str, Any]]:
+        tables = [("mean" if self.parts else "all", self.recall, self.interval)]
+        tables += [(part.name, part.recall, part.interval) for part in self.parts]
+        return [
+            {
+                "part": name,
+                "k": k,
+                "recall": share,
+                "low": interval[k].low if k in interval else None,
+                "high": interval[k].high if k in interval else None,
+            }
+            for name, recall, interval in tables
+            for k, share in recall.items()
+        ]
 
     def __str__(self) -> str:
         lines = [

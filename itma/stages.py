@@ -25,6 +25,7 @@ from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, 
 from itma.errors import ConfigError, DataError, RunError, UnknownNameError
 from itma.explanations import Explanation, case_in, explained
 from itma.explanations import explain as explain_query
+from itma.explanations.asking import STEPS, Fill
 from itma.learn.config import TrainConfig
 from itma.learn.presets import OVER_TOWERS, preset_for, preset_named, with_composer
 from itma.learn.run import RUN, new_run_folder, read_settings, refuse_imported, write_settings
@@ -387,19 +388,42 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split, config: 
     return look
 
 
-def evaluate(run: str | Path, data: str | None = None, *, protocol: str | None = None, **options: Any) -> Report:
+def evaluate(
+    run: str | Path,
+    data: str | None = None,
+    *,
+    protocol: str | None = None,
+    split: str | None = None,
+    which: str = "best",
+    changes: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    runtime: str = "torch",
+    device: str = "auto",
+    progress: bool = False,
+) -> Report:
     """Measure a trained model by one protocol.
 
     Args:
         run: a run folder, or a checkpoint folder.
-        data: name of the data set; absent: the one the run was trained on.
-        protocol: one of the data set's; absent: its first.
-        options: as for `evaluate_by`.
+        data: name of the data set. Without it, the one the run was trained on.
+        protocol: one of the data set's. Without it, its first.
+        split, which, changes, out, runtime, device, progress: see `evaluate_by`.
 
     Returns:
         The report, which states its protocol.
     """
-    return evaluate_by([] if protocol is None else [protocol], run, data, **options)[0]
+    return evaluate_by(
+        [] if protocol is None else [protocol],
+        run,
+        data,
+        split=split,
+        which=which,
+        changes=changes,
+        out=out,
+        runtime=runtime,
+        device=device,
+        progress=progress,
+    )[0]
 
 
 def evaluate_by(
@@ -669,8 +693,13 @@ def explain(
     image: Source | None = None,
     text: str | None = None,
     *,
+    id: str | None = None,
+    target: Source | None = None,
+    methods: Sequence[str] = (),
+    fill: Fill = "mean",
+    steps: int = STEPS,
+    run: str | Path | None = None,
     device: str = "auto",
-    **options: Any,
 ) -> Explanation:
     """Say why a picture is where it is among the answers to a query: which words, which regions, what attention.
 
@@ -678,8 +707,8 @@ def explain(
         place: a catalogue or its folder; or a model or a run folder, where the target is a picture and has no rank.
         image: the reference: a path, the bytes of a file, or a Pillow image.
         text: the feedback.
+        id, target, methods, fill, steps, run: see `itma.explanations.explain`.
         device: where a model that is opened here is to work: `auto`, `cpu`, `cuda`, …
-        options: `id`, `target`, `methods`, `fill`, `steps`, `run`: as for `itma.explanations.explain`.
 
     Returns:
         The explanation, with arrays, a text and a `save`.
@@ -687,7 +716,18 @@ def explain(
     Raises:
         ItmaError: see `itma.explanations.explain`.
     """
-    return explain_query(place, image, text, device=device_named(device), **options)
+    return explain_query(
+        place,
+        image,
+        text,
+        id=id,
+        target=target,
+        methods=methods,
+        fill=fill,
+        steps=steps,
+        run=run,
+        device=device_named(device),
+    )
 
 
 __all__: Sequence[str] = (

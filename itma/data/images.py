@@ -252,6 +252,56 @@ def to_pixels(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)
 
 
+def as_pixels(images: object) -> torch.Tensor:
+    """Images as people hold them → uint8 (images, 3, height, width).
+
+    >>> as_pixels(np.zeros((48, 64, 3), dtype=np.uint8)).shape
+    torch.Size([1, 3, 48, 64])
+
+    Args:
+        images: one image or several of one size: a Pillow image; an array of numpy or a tensor of torch, uint8 from 0
+            to 255 or floats from 0 to 1, with the colours last or first; or a list of such. A path is opened by
+            `Preprocess.read`.
+
+    Raises:
+        DataError: the shape or the values are none of these.
+    """
+    if isinstance(images, Image.Image):
+        return to_pixels(_upright_rgb(images))[None]
+    if isinstance(images, list | tuple):
+        rows = [as_pixels(one) for one in images]
+        sizes = sorted({f"{row.shape[-1]}×{row.shape[-2]}" for row in rows})
+        if len(sizes) != 1:
+            raise DataError(
+                f"{len(rows)} images of the sizes {', '.join(sizes[:4]) or '(none)'} were given together; expected one "
+                "size, or give them to encode, which fits each to the model"
+            )
+        return torch.cat(rows)
+    if isinstance(images, np.ndarray) and images.dtype.kind in "uif":
+        images = torch.from_numpy(np.ascontiguousarray(images))
+    if not isinstance(images, torch.Tensor):
+        raise DataError(
+            f"{type(images).__name__} is no image; expected a Pillow image, an array of numpy or a tensor of torch"
+        )
+    pixels = images if images.dim() == 4 else images[None]
+    if pixels.dim() == 4 and pixels.shape[1] != 3 and pixels.shape[3] == 3:
+        pixels = pixels.permute(0, 3, 1, 2)
+    if pixels.dim() != 4 or pixels.shape[1] != 3 or 0 in pixels.shape[2:]:
+        raise DataError(
+            f"images of the shape {tuple(images.shape)} were given; expected (images, 3, height, width) or (images, "
+            "height, width, 3), or one image without the first axis"
+        )
+    if pixels.dtype == torch.uint8:
+        return pixels
+    low, high = (pixels.min().item(), pixels.max().item()) if pixels.numel() else (0.0, 0.0)
+    if not pixels.is_floating_point() or not (low >= 0 and high <= 1):
+        raise DataError(
+            f"images of the type {pixels.dtype} with values from {low:g} to {high:g} were given; expected uint8 from 0 "
+            "to 255, or floats from 0 to 1: the model does its own normalising"
+        )
+    return (pixels * 255).round().to(torch.uint8)
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """How pictures of any size become the network's input; stored with the model.

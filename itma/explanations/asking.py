@@ -30,9 +30,9 @@ from itma.explanations.gradients import STEPS, gradients_of
 from itma.explanations.occlusion import Cells, Fill, filling, region_effects, target_effects, word_effects
 from itma.measure.evaluate import Evaluation
 from itma.model.embedder import Embedder
+from itma.model.feedback import readable
 from itma.model.hub_names import hub_name
 from itma.model.retriever import Retriever, checkpoint_folder
-from itma.search.asking import readable
 from itma.search.catalogue import Catalogue
 from itma.search.exact import DECIMALS
 

@@ -9,17 +9,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from itma.data.images import Preprocess
+from itma.data.images import Preprocess, Source, as_pixels
 from itma.data.text import Tokenizer, Tokens
-from itma.errors import ConfigError, ItmaError, PluginError, RunError, UnknownNameError
+from itma.errors import ConfigError, FeedbackError, ItmaError, PluginError, RunError, UnknownNameError
 from itma.files import file_sum, write_text, write_with
 from itma.model.composers import Place, composer_named
 from itma.model.embedder import Embedder, unit
+from itma.model.feedback import readable
 from itma.model.hub_names import hub_name
 from itma.model.image_encoder import ImageEncoder, TrunkConfig
 from itma.model.language import Language, LanguageConfig, Words
@@ -303,9 +305,12 @@ class Retriever(Embedder, nn.Module):
     # -- answering ----------------------------------------------------------------------------------------------------
 
     def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """uint8 pictures (pictures, 3, h, w) of any one size → one feature map for each level; no gradient."""
+        """uint8 images (images, 3, h, w) of any one size → one feature map for each level; no gradient.
+
+        Images as `itma.data.images.as_pixels` takes them will do: also arrays, Pillow images, floats from 0 to 1.
+        """
         with self._answering():
-            maps: list[torch.Tensor] = self.trunk(self.preprocess.normalise(pixels.to(self.device)))
+            maps: list[torch.Tensor] = self.trunk(self.preprocess.normalise(as_pixels(pixels).to(self.device)))
             return maps
 
     def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -330,6 +335,71 @@ class Retriever(Embedder, nn.Module):
                 yield
         finally:
             self.train(training)
+
+    def encode(
+        self,
+        images: Source | np.ndarray | torch.Tensor | Sequence[Source | np.ndarray | torch.Tensor | None] | None = None,
+        sentences: str | Sequence[str | None] | None = None,
+        *,
+        batch: int = 32,
+    ) -> np.ndarray:
+        """Images, sentences, or images with sentences → embeddings, in one space.
+
+        Images alone are embedded as those of a gallery, anything with a sentence as queries; their products are
+        cosines. Each image is fitted to the model by itself, so that they may be of any size.
+
+        Args:
+            images: one or several: paths, bytes of files, Pillow images, arrays or tensors (see
+                `itma.data.images.as_pixels`); one tensor of four axes counts as several. None stands for no reference.
+            sentences: one or several, as many as there are images. None stands for no sentence.
+            batch: how many are computed at once.
+
+        Returns:
+            (dim,) float32 of length 1 where one was given, (number, dim) where several were.
+
+        Raises:
+            FeedbackError: a sentence without any word that the model knows, as in a search; or their numbers differ.
+            DataError, PictureError: an image that cannot be read.
+        """
+        several = isinstance(images, list | tuple) or isinstance(sentences, list | tuple)
+        several |= isinstance(images, np.ndarray | torch.Tensor) and images.ndim == 4
+        shown: list[Any] | None = None if images is None else list(images) if several else [images]  # type: ignore[arg-type]
+        said: list[str | None] | None = None
+        if sentences is not None:
+            said = [sentences] if isinstance(sentences, str) else list(sentences)
+        if shown is None and said is None:
+            raise FeedbackError("an image, a sentence, or both are needed; neither was given")
+        count = len(shown if shown is not None else said or [])
+        if said is not None and len(said) != count:
+            raise FeedbackError(f"{count} images were given with {len(said)} sentences; one each, please")
+        if batch < 1:
+            raise ConfigError(f"batch={batch} must be at least 1")
+        rows = np.empty((count, self.config.dim), dtype=np.float32)
+        texts = [None] * count if said is None else said
+        texts = [
+            None if text is None else readable(self, text, alone=shown is None or shown[row] is None)
+            for row, text in enumerate(texts)
+        ]
+        kinds: dict[tuple[bool, bool], list[int]] = {}
+        for row, text in enumerate(texts):
+            kinds.setdefault((shown is not None and shown[row] is not None, text is not None), []).append(row)
+        for (seen, spoken), members in kinds.items():
+            for begin in range(0, len(members), batch):
+                part = members[begin : begin + batch]
+                pixels = torch.stack([self._fitted(shown[row]) for row in part]) if seen and shown is not None else None
+                feedback = [str(texts[row]) for row in part] if spoken else None
+                if said is None and pixels is not None:
+                    found = self.embed_pictures(pixels)
+                else:
+                    found = self.embed_queries(pixels, feedback)
+                rows[part] = found.cpu().numpy()
+        return rows if several else rows[0]
+
+    def _fitted(self, image: Any) -> torch.Tensor:
+        """One image at the model's own size: uint8 (3, height, width)."""
+        if isinstance(image, np.ndarray | torch.Tensor):
+            return self.preprocess.fitted(as_pixels(image))[0]
+        return self.preprocess.read(image)
 
     # -- the folder ---------------------------------------------------------------------------------------------------
 
@@ -543,6 +613,19 @@ class Retriever(Embedder, nn.Module):
             return cls.load(folder)
         except RunError as error:
             raise RunError(f"the hub's model {str(name_or_folder)!r} cannot be opened: {error}") from error
+
+
+def load_retriever(name: str | Path, *, which: str = "best") -> Retriever:
+    """Open a model by a run folder, a folder that holds one, or a name: of a model that comes with itma, or on the hub.
+
+    Args:
+        name: e.g. `runs/mine`, `wardrobe`, `openai/clip-vit-base-patch32`.
+        which: `best` or `last` checkpoint of a run.
+
+    Raises:
+        RunError, ConfigError, DataError: see `Retriever.load`.
+    """
+    return Retriever.load(name, which=which)
 
 
 def _without_folders(config: RetrieverConfig) -> RetrieverConfig:

@@ -16,7 +16,7 @@ from itma.model.embedder import Embedder
 from itma.model.hub_names import hub_name
 from itma.model.runtimes import open_model
 from itma.model.shipped import located
-from itma.records import Hit
+from itma.records import Hit, Hits
 from itma.search import about as abouts
 from itma.search import asking, building, duplicates, moving
 from itma.search.building import EXACT_ITEMS, KEEP
@@ -52,6 +52,11 @@ class Catalogue:
     """
 
     def __init__(self, store: Store, *, version: int | None = None, exact_items: int = EXACT_ITEMS) -> None:
+        if isinstance(store, str | Path):
+            raise ConfigError(
+                f"Catalogue({str(store)!r}): open a catalogue with Catalogue.open({str(store)!r}), or make one with "
+                "Catalogue.build"
+            )
         self._store, self._version, self._exact_items = store, version, exact_items
         self._lock = threading.RLock()
         self._model: Embedder | None = None
@@ -427,7 +432,7 @@ class Catalogue:
         (answer,) = self.answer([question])
         if isinstance(answer, ItmaError):
             raise answer
-        return answer
+        return Hits(answer)
 
     def answer(self, questions: Sequence[Question]) -> list[list[Hit] | ItmaError]:
         """Many searches at once, which the model and the comparison take together.

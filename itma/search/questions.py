@@ -15,7 +15,7 @@ from itma.data.images import Source
 from itma.data.text import EARLIER
 from itma.errors import ConfigError, DataError, FeedbackError, ItmaError
 from itma.model.embedder import Embedder
-from itma.search.asking import readable
+from itma.model.feedback import readable
 from itma.search.filters import Where
 from itma.search.rows import unit
 

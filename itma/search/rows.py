@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,15 @@ class Item:
     """(dim,) where it was made already; it is scaled to length 1."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Metadata by column: text, numbers, true or false, dates, times, or lists of texts."""
+
+    def __repr__(self) -> str:
+        image = self.picture if isinstance(self.picture, str | Path | None) else f"<{type(self.picture).__name__}>"
+        parts = [repr(self.id), *([] if image is None else [f"picture={str(image)!r}"])]
+        parts += [] if self.embedding is None else [f"embedding=<{len(self.embedding)} numbers>"]
+        columns = list(self.fields.items())
+        shown = ", ".join(f"{name}={value!r:.40}" for name, value in columns[:4])
+        parts += [f"{shown}, … {len(columns)} columns" if len(columns) > 4 else shown] if columns else []
+        return f"Item({', '.join(parts)})"
 
 
 @dataclass(frozen=True)
