@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from itma.data.batches import Plan, load_batch
+    from itma.data.batches import Batch, Plan, load_batch
     from itma.data.datasets.base import DataConfig, Dataset
     from itma.data.datasets.base import register as register_dataset
     from itma.data.images import FilePictures, MemoryPictures, Preprocess
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from itma.learn.config import TrainConfig
     from itma.learn.losses import Loss, LossBatch
     from itma.learn.losses import register as register_loss
-    from itma.learn.train import make_optimizer
+    from itma.learn.train import dropout_seed, make_loss, make_optimizer
     from itma.model.composers.base import Composer, Place
     from itma.model.composers.base import register as register_composer
     from itma.model.image_encoder import ImageEncoder, TrunkConfig
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Batch",
     "BusyError",
     "Catalogue",
     "CatalogueError",
@@ -117,6 +118,7 @@ __all__ = [
     "Words",
     "__version__",
     "by_label",
+    "dropout_seed",
     "evaluate",
     "explain",
     "generate",
@@ -125,6 +127,7 @@ __all__ = [
     "load",
     "load_batch",
     "load_data",
+    "make_loss",
     "make_optimizer",
     "register_composer",
     "register_dataset",
@@ -139,6 +142,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Batch": "itma.data.batches:Batch",
+    "dropout_seed": "itma.learn.train:dropout_seed",
+    "make_loss": "itma.learn.train:make_loss",
     "BusyError": "itma.errors:BusyError",
     "Catalogue": "itma.search.catalogue:Catalogue",
     "CatalogueError": "itma.errors:CatalogueError",

@@ -11,6 +11,7 @@ import pytest
 import itma
 
 NAMES = [
+    "Batch",
     "BusyError",
     "Catalogue",
     "CatalogueError",
@@ -66,6 +67,7 @@ NAMES = [
     "Words",
     "__version__",
     "by_label",
+    "dropout_seed",
     "evaluate",
     "explain",
     "generate",
@@ -74,6 +76,7 @@ NAMES = [
     "load",
     "load_batch",
     "load_data",
+    "make_loss",
     "make_optimizer",
     "register_composer",
     "register_dataset",

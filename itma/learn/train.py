@@ -89,7 +89,7 @@ def train(
     folder = Path(folder)
     with processes(model.device) as ours, _polite_stop() as asked_to_stop:
         model.freeze(config.frozen, levels=config.frozen_levels, fixed_norms=config.fixed_norms)
-        loss = checked(loss or loss_named(config.loss)(config.loss_options), triplets)
+        loss = checked(loss or make_loss(config), triplets)
         if config.precision == "bf16" and not knows_bf16(model.device):
             log.info("this CPU does not compute in bf16; train.precision=float32 is taken instead")
         optimizer = make_optimizer(model, config)
@@ -120,7 +120,7 @@ def train(
                 rate = config.rate(step)
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["factor"]
-                torch.manual_seed(hash_seed(config.seed, step, ours.rank, "dropout"))
+                torch.manual_seed(dropout_seed(config.seed, step, ours.rank))
                 model.train()
                 optimizer.zero_grad(set_to_none=True)
                 numbers = {"loss": 0.0, "train/batch recall@1": 0.0}
@@ -218,6 +218,22 @@ def batch_loss(
     )
     right = given.scores(given.targets).argmax(1)
     return loss(given), (labels[right] == labels).float().mean().item()
+
+
+def make_loss(config: TrainConfig) -> Loss:
+    """The loss that `config.loss` names, with its options."""
+    return loss_named(config.loss)(config.loss_options)
+
+
+def dropout_seed(seed: int, step: int, rank: int = 0) -> int:
+    """What `torch.manual_seed` is given before a step, so that a run that goes on draws what an unbroken one draws.
+
+    Args:
+        seed: the run's.
+        step: from 0.
+        rank: number of the process, from 0, where several train together.
+    """
+    return hash_seed(seed, step, rank, "dropout")
 
 
 def checked(loss: Loss, triplets: Triplets) -> Loss:
