@@ -1,6 +1,6 @@
 """The values that go from one part to the next: frozen, and checked when they are made."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from itma.errors import DataError
@@ -35,6 +35,15 @@ class Triplet:
     reference: str
     feedback: str
     target: str
+
+
+class Hits(list["Hit"]):
+    """The hits of one search, best first, with what is to be known of them."""
+
+    def __init__(self, hits: "Iterable[Hit]" = (), notes: Sequence[str] = ()) -> None:
+        super().__init__(hits)
+        self.notes = tuple(notes)
+        """Sentences for the person who asked: what was left out as the reference itself, why nothing was found."""
 
 
 @dataclass(frozen=True)

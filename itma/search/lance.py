@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itma.errors import CatalogueError, MissingPackageError, StorageError
+from itma.errors import CatalogueError, MissingPackageError, StorageError, UnknownNameError
 from itma.files import explained, write_bytes
 from itma.search import lock
 from itma.search.ann import centres
@@ -178,7 +178,7 @@ class LanceStore:
         try:
             yield
         except (OSError, RuntimeError, ValueError) as error:
-            if isinstance(error, StorageError | CatalogueError | MissingPackageError):
+            if isinstance(error, StorageError | CatalogueError | UnknownNameError | MissingPackageError):
                 raise
             raise _in_our_words(error, self.place) from error
 
