@@ -108,8 +108,8 @@ def test_a_copy_from_elsewhere_finds_the_item_first(catalogue: Catalogue, photos
 def test_an_item_that_shows_the_image_of_the_reference_is_left_out_and_said_so(
     catalogue: Catalogue, photos: Path, tmp_path: Path
 ) -> None:
-    Image.open(photos / "shelf/3.png").convert("RGB").save(tmp_path / "again.jpg", quality=95)
-    for given in ((photos / "shelf/3.png").read_bytes(), tmp_path / "again.jpg"):
+    Image.open(photos / "shelf/3.png").convert("RGB").save(tmp_path / "again.bmp")  # other bytes
+    for given in ((photos / "shelf/3.png").read_bytes(), tmp_path / "again.bmp"):
         hits = catalogue.search(given, k=12)
         assert "shelf/3.png" not in [hit.id for hit in hits] and len(hits) == 11
         assert hits.notes == ("left out, as they show the image of the reference: 'shelf/3.png'",)
