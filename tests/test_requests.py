@@ -66,7 +66,9 @@ def test_a_field_of_an_indexing_is_the_same_everywhere(name: str) -> None:
 @pytest.mark.parametrize("name", [each.name for each in fields(TrainConfig)])
 def test_a_field_of_a_training_can_be_set_by_name(name: str) -> None:
     value = getattr(TrainConfig(), name)
-    written = ",".join(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
+    written = (
+        ",".join(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
+    )
     assert getattr(changed(TrainConfig(), {name: written}), name) == value
     assert "changes" in command("train") and "changes" in inspect.signature(stages.train).parameters
 
@@ -111,6 +113,7 @@ def test_a_name_that_is_no_option_is_refused_as_by_any_function() -> None:
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     made_up.model().save(tmp_path / "run")
+    (tmp_path / "photos").mkdir()
     made_up.photos(tmp_path / "photos", ["0.png", "1.png", "2.png"])
     Catalogue.build(tmp_path / "run", tmp_path / "photos", tmp_path / "c")
     return tmp_path
