@@ -11,11 +11,13 @@ from typing import Any, Literal
 import click
 
 from itma.allocation import reuse_memory
-from itma.cli_catalogue import PLACE, RUNTIMES, catalogue, distinct, names, pairs, reindex, where
+from itma.cli_catalogue import PLACE, RUNTIMES, catalogue, reindex
 from itma.cli_explain import explain, study
+from itma.cli_options import as_json, echo_hits, options_from, pairs, taken_from
 from itma.cli_serve import serve
 from itma.errors import ItmaError
 from itma.registry import import_file
+from itma.search.request import IndexOptions, SearchRequest
 
 _EPILOG = """\b
 A first walk, with nothing to download:
@@ -162,7 +164,12 @@ def generate(context: click.Context, world: str, folder: Path, size: str, seed: 
 @click.argument("table", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--templates", type=click.Path(path_type=Path), help="Sentences; absent: FOLDER/templates.toml.")
-@click.option("--attributes", help="Columns to use, with commas between; absent: all that look like attributes.")
+@click.option(
+    "--attributes",
+    metavar="COLUMN",
+    multiple=True,
+    help="Use this column; repeatable. Without it, all that look like attributes.",
+)
 @click.option("--within", metavar="COLUMN", help="Pair only items that agree in this column, e.g. category.")
 @click.option("--per-reference", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--test-share", type=float, default=0.1, show_default=True, help="Share of the items for testing.")
@@ -171,7 +178,7 @@ def triplets(
     table: Path,
     folder: Path,
     templates: Path | None,
-    attributes: str | None,
+    attributes: tuple[str, ...],
     within: str | None,
     per_reference: int,
     test_share: float,
@@ -191,7 +198,7 @@ def triplets(
         table,
         folder,
         templates=templates,
-        attributes=None if attributes is None else [name.strip() for name in attributes.split(",")],
+        attributes=list(attributes) or None,
         within=within,
         per_reference=per_reference,
         test_share=test_share,
@@ -381,45 +388,10 @@ def submit(context: click.Context, run: Path, out: Path, root: Path | None, whic
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("catalogue", type=PLACE)
-@click.option("--id", "id_column", metavar="COLUMN", help="Of a table: the ids; absent: id, or the pictures' names.")
-@click.option(
-    "--image", "picture_column", metavar="COLUMN", help="Of a table: the pictures; absent: image, file, picture."
-)
-@click.option(
-    "--type", "types", multiple=True, metavar="COLUMN=KIND", callback=pairs, help="text, number or whole; repeatable."
-)
-@click.option("--prune", is_flag=True, help="Remove items that SOURCE does not name, or whose file is gone.")
-@click.option("--replace", is_flag=True, help="Make a new catalogue in the place of an existing one.")
-@click.option("--tokens", is_flag=True, help="Keep feature maps, so that searching from an item needs no picture.")
-@click.option("--durable", is_flag=True, help="Every write waits until it would survive a loss of power.")
-@click.option("--recall", type=float, default=0.98, show_default=True, help="What an index must reach, beyond 200,000.")
-@click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Pictures embedded at once.")
-@click.option("--runtime", type=RUNTIMES, help="Absent: what computed the catalogue's embeddings, or torch.")
-@click.option(
-    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who embeds; see docs."
-)
-@click.option("--address", help="Of a running Ray cluster; absent: --engine ray starts one on this machine.")
+@options_from(IndexOptions)
 @_device
 @click.pass_context
-def index(
-    context: click.Context,
-    run: Path,
-    source: Path,
-    catalogue: str | Path,
-    id_column: str | None,
-    picture_column: str | None,
-    types: dict[str, str],
-    prune: bool,
-    replace: bool,
-    tokens: bool,
-    durable: bool,
-    recall: float,
-    batch: int,
-    runtime: str | None,
-    engine: str,
-    address: str | None,
-    device: str,
-) -> None:
+def index(context: click.Context, /, run: Path, source: Path, catalogue: str | Path, device: str, **given: Any) -> None:
     r"""Embed all pictures of SOURCE with the model in RUN, into CATALOGUE.
 
     SOURCE is a folder of pictures, or a CSV, JSON Lines or Parquet file with a row for each item; its other columns
@@ -434,25 +406,8 @@ def index(
     """
     from itma import stages
 
-    made = stages.index(
-        run,
-        source,
-        catalogue,
-        id_column=id_column,
-        picture_column=picture_column,
-        types=types,
-        prune=prune,
-        replace_existing=replace,
-        tokens=tokens,
-        durable=durable,
-        recall=recall,
-        batch=batch,
-        runtime=runtime,
-        engine=engine,
-        address=address,
-        device=device,
-        progress=_bars(context),
-    )
+    options = taken_from(IndexOptions, given)
+    made = stages.index(run, source, catalogue, options=options, device=device, progress=_bars(context))
     click.echo(f"indexed {len(made):,} pictures into {catalogue}: {made.outcome}")
     columns = made.info().columns
     if columns:
@@ -465,66 +420,35 @@ def index(
 
 @cli.command()
 @click.argument("catalogue", type=PLACE)
-@click.option("--image", type=click.Path(path_type=Path), help="The reference picture.")
-@click.option("--id", help="An item of the catalogue as the reference.")
-@click.option("--text", help='The feedback, e.g. "make red cube blue".')
-@click.option(
-    "--earlier", multiple=True, metavar="TEXT", help="What was said before and still counts, first to last; repeatable."
-)
-@click.option("-k", "k", type=int, default=10, show_default=True, help="How many answers.")
-@where
-@click.option("--exclude", multiple=True, metavar="ID", help="Leave this item out; repeatable.")
-@click.option("--fields", metavar="COLUMNS", callback=names, help="Metadata to show, with commas between; * for all.")
-@click.option(
-    "--distinct", metavar="COLUMN|COSINE", callback=distinct, help="One hit a value, or none nearer than that."
-)
+@options_from(SearchRequest)
 @click.option("--version", type=int, help="An earlier state; see: itma catalogue versions.")
 @click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
-@click.option("--runtime", type=RUNTIMES, help="Absent: what computed the catalogue's embeddings.")
+@click.option("--runtime", type=RUNTIMES, help="Without it, what computed the catalogue's embeddings.")
+@as_json
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="A picture of the query and its hits (.png, .jpg).")
 @_device
-def search(
-    catalogue: str | Path,
-    image: Path | None,
-    id: str | None,
-    text: str | None,
-    earlier: tuple[str, ...],
-    k: int,
-    where: Any,
-    exclude: tuple[str, ...],
-    fields: list[str],
-    distinct: str | float | None,
-    version: int | None,
-    run: Path | None,
-    runtime: str | None,
-    device: str,
-) -> None:
+def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any) -> None:
     r"""Search CATALOGUE by a picture, a sentence, or both; best first.
 
     \b
     itma search catalogue/ --image a.jpg --text "make red cube blue" -k 5
-    itma search catalogue/ --id sku-17 --text "with long sleeves" --where "price < 50" --fields colour,price
-    itma search catalogue/ --id sku-23 --earlier "with long sleeves" --text "and now in navy"
-    itma search catalogue/ --text "red dress" --where '{"size": ["S", "M"]}' --distinct product
+    itma search catalogue/ --id sku-17 --text "with long sleeves" --where "price < 50" --fields colour --fields price
+    itma search catalogue/ --id sku-23 --earlier "with long sleeves" --text "and now in navy" -o sheet.png
+    itma search catalogue/ --text "red dress" --where '{"size": ["S", "M"]}' --distinct product --unlike sku-3
     """
     from itma import stages
 
-    for hit in stages.search(
-        catalogue,
-        image=image,
-        id=id,
-        text=text,
-        earlier=earlier,
-        k=k,
-        where=where,
-        exclude=exclude,
-        fields=fields,
-        distinct=distinct,
-        version=version,
-        run=run,
-        runtime=runtime,
-        device=device,
-    ):
-        click.echo(str(hit))
+    request = taken_from(SearchRequest, given)
+    hits = stages.search(catalogue, request=request, **given)
+    echo_hits(hits, plain=as_json)
+    if out is not None:
+        from itma.search.catalogue import Catalogue
+        from itma.search.sheet import save_sheet
+
+        reference = request.image
+        if request.id is not None:
+            reference = Catalogue.open(catalogue, without_model=True).get(request.id).picture
+        click.echo(f"written to {save_sheet(out, request, hits, reference)}", err=as_json)
 
 
 cli.add_command(explain)

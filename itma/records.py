@@ -1,6 +1,6 @@
 """The values that go from one part to the next: frozen, and checked when they are made."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +44,12 @@ class Hit:
 
 
 class Hits(list[Hit]):
-    """The answers of a search, best first: a list that notebooks show as images."""
+    """The answers of a search, best first, with what is to be known of them: a list that notebooks show as images."""
+
+    def __init__(self, hits: Iterable[Hit] = (), notes: Sequence[str] = ()) -> None:
+        super().__init__(hits)
+        self.notes = tuple(notes)
+        """Sentences for the person who asked: what was left out as the reference itself, why nothing was found."""
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))

@@ -22,10 +22,11 @@ from itma.data.images import Preprocess, Source, to_pixels
 from itma.data.sources import kept, load
 from itma.data.text import typical
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
-from itma.errors import ConfigError, DataError, RunError, UnknownNameError
+from itma.errors import ConfigError, DataError, ItmaError, RunError, UnknownNameError
 from itma.explanations import Explanation, case_in, explained
 from itma.explanations import explain as explain_query
-from itma.explanations.asking import STEPS, Fill
+from itma.explanations.gradients import STEPS
+from itma.explanations.occlusion import Fill
 from itma.learn.config import TrainConfig
 from itma.learn.presets import OVER_TOWERS, preset_for, preset_named, with_composer
 from itma.learn.run import RUN, new_run_folder, read_settings, refuse_imported, write_settings
@@ -41,10 +42,10 @@ from itma.model.retriever import Retriever, RetrieverConfig, checkpoint_folder, 
 from itma.model.runtimes import open_model
 from itma.model.shipped import is_shipped, located
 from itma.model.towers import FIRST, Towers, holds_towers, read_towers
-from itma.records import Hit, Report
+from itma.records import Hits, Report
 from itma.registry import needs, require
 from itma.search.catalogue import Catalogue
-from itma.search.filters import Where
+from itma.search.request import IndexOptions, SearchRequest, takes
 from itma.settings import changed, from_plain, to_plain
 
 log = logging.getLogger(__name__)
@@ -580,23 +581,13 @@ def submit(
     return fashioniq.write_submission(out, fashioniq.submission(triplets, galleries, found))
 
 
+@takes(IndexOptions)
 def index(
     run: str | Path,
     source: str | Path,
     catalogue: str | Path,
     *,
-    replace_existing: bool = False,
-    prune: bool = False,
-    id_column: str | None = None,
-    picture_column: str | None = None,
-    types: Mapping[str, str] | None = None,
-    tokens: bool = False,
-    durable: bool = False,
-    recall: float = 0.98,
-    batch: int = 64,
-    runtime: str | None = None,
-    engine: str = "local",
-    address: str | None = None,
+    options: IndexOptions,
     device: str = "auto",
     progress: bool = False,
 ) -> Catalogue:
@@ -607,67 +598,37 @@ def index(
         source: a folder of pictures, in any format that Pillow reads, also in sub-folders; or a CSV, JSON Lines or
             Parquet file with a row for each item.
         catalogue: where the catalogue goes.
-        replace_existing: put the new catalogue in the place of an existing one.
-        prune: remove items that the source does not name, or whose file is gone.
-        id_column, picture_column, types, tokens, durable, recall, batch, engine, address: see `Catalogue.build`.
-        runtime: what computes the embeddings: `torch`, `onnx` or `onnx-int8`; absent: what computed those that are
-            there already, or torch.
+        options: see `IndexOptions`, whose fields can be given one by one in its place.
+        device: `auto`, `cpu`, `cuda`, …
+        progress: show a progress bar.
 
     Returns:
         The catalogue; `outcome` says what was new, and `skipped` names the pictures that could not be read.
     """
-    place = device_for(runtime or "torch", device)
+    place = device_for(options.runtime or "torch", device)
     return Catalogue.build(
-        run,
-        source,
-        catalogue,
-        replace=replace_existing,
-        update=not replace_existing,
-        prune=prune,
-        id_column=id_column,
-        picture_column=picture_column,
-        types=types,
-        tokens=tokens,
-        durable=durable,
-        recall=recall,
-        batch=batch,
-        runtime=runtime,
-        engine=engine,
-        address=address,
-        device=place,
-        progress=progress,
+        run, source, catalogue, options=options, update=not options.replace, device=place, progress=progress
     )
 
 
+@takes(SearchRequest, "request")
 def search(
     catalogue: str | Path,
     *,
-    image: Source | None = None,
-    id: str | None = None,
-    text: str | None = None,
-    k: int = 10,
-    where: Where | None = None,
-    exclude: Sequence[str] = (),
-    fields: Sequence[str] = (),
-    distinct: str | float | None = None,
-    earlier: Sequence[str] = (),
+    request: SearchRequest,
     version: int | None = None,
     run: str | Path | None = None,
     runtime: str | None = None,
     device: str = "auto",
-) -> list[Hit]:
-    """The k pictures of a catalogue that fit a picture, a sentence, or both, best first.
+) -> Hits:
+    """The k items of a catalogue that fit a reference, a feedback, or both, best first.
 
     Args:
         catalogue: its folder.
-        image: the reference, see `Catalogue.search`.
-        id: an item as the reference.
-        text: the feedback.
-        k: how many.
-        where, exclude, fields, distinct, earlier: see `Catalogue.search`.
-        version: an earlier state of the catalogue; absent: the newest.
-        run: where the run that made the catalogue is now; absent: where it was then.
-        runtime: what computes the query's embedding; absent: what computed the catalogue's.
+        request: see `SearchRequest`, whose fields can be given one by one in its place.
+        version: an earlier state of the catalogue; without it, the newest.
+        run: where the run that made the catalogue is now; without it, where it was then.
+        runtime: what computes the query's embedding; without it, what computed the catalogue's.
         device: `auto`, `cpu`, `cuda`, …
 
     Raises:
@@ -675,17 +636,10 @@ def search(
     """
     place = device_for(runtime or "torch", device)
     opened = Catalogue.open(catalogue, run, version=version, runtime=runtime, device=place)
-    return opened.search(
-        image=image,
-        id=id,
-        text=text,
-        k=k,
-        where=where,
-        exclude=exclude,
-        fields=fields,
-        distinct=distinct,
-        earlier=earlier,
-    )
+    (answer,) = opened.answer([request])
+    if isinstance(answer, ItmaError):
+        raise answer
+    return answer
 
 
 def explain(

@@ -315,6 +315,13 @@ def shop(engine: Engine) -> Items:
         ("price between 10 and 20 and weight is not null", "ab"),
         ("array_has(tags, 'y') or sold is null", "bc"),
         ("colour = 'no;--'", ""),
+        ("\"colour\" = 'red'", "a"),
+        ("`price` >= 20 and COLOUR = 'blue'", "b"),
+        ("not (weight > 1)", "a"),
+        ("30 > price", "ab"),
+        ("not sold", "b"),
+        ("tags = 'x' or tags in ('y')", "ab"),
+        ("price not between 15 and 25", "ac"),
     ],
 )
 def test_a_condition_finds_what_it_says(shop: Items, where: Any, expected: str) -> None:
@@ -332,7 +339,9 @@ def test_times_are_compared(items: Items) -> None:
 
 @pytest.mark.parametrize("where", [{"colr": "red"}, "colr = 'red'"])
 def test_a_column_that_is_not_there_is_named_with_those_that_are(shop: Items, where: Any) -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown column 'colr'; choose from: .*colour, price.*Did you mean"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown column 'colr'; choose from: .*colour, id, price.*Did you mean"
+    ):
         matching(shop, where)
 
 

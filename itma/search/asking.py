@@ -14,8 +14,8 @@ import torch
 from itma.errors import DataError, ItmaError, UnanswerableError, UnknownItemError
 from itma.model.embedder import Embedder
 from itma.search.about import About
+from itma.search.conditions import Test
 from itma.search.embedding import maps_from_bytes
-from itma.search.filters import Filter, Test
 from itma.search.rows import shown, stored
 from itma.search.store import Items, embeddings_of
 
@@ -139,5 +139,5 @@ def embedding_of_item(items: Items, name: str) -> np.ndarray:
 
 def ids_with_picture(items: Items, pictures: Sequence[str]) -> list[str]:
     """The items whose picture is named by one of these, as a store holds names."""
-    where = Filter(tests=(Test("_picture", "in", tuple(pictures), "text"),))
+    where = Test("_picture", "in", tuple(pictures), "text")
     return [name for batch in items.scan(["id"], where=where) for name in batch.column("id").to_pylist()]

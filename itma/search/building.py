@@ -19,6 +19,7 @@ from itma.search.about import About, Kept, Place
 from itma.search.embedding import Here, Workers
 from itma.search.indexing import Outcome, index, write_skipped
 from itma.search.listing import Listing
+from itma.search.request import IndexOptions
 from itma.search.store import Items, Store, arrow, schema_of
 
 EXACT_ITEMS = 200_000
@@ -32,11 +33,8 @@ def make(
     listing: Listing,
     model: Embedder,
     run: Path | None,
+    options: IndexOptions,
     *,
-    tokens: bool = False,
-    durable: bool = False,
-    recall: float = 0.98,
-    batch: int = 64,
     workers: Workers | None = None,
     progress: bool = False,
 ) -> Outcome:
@@ -47,10 +45,7 @@ def make(
         listing: what is to be in it.
         model: makes the embeddings.
         run: where the model can be found again.
-        tokens: keep feature maps.
-        durable: writes survive a loss of power.
-        recall: what an index must reach.
-        batch: pictures that are embedded at once.
+        options: how.
         workers: who embeds; absent: the model itself, in this process.
         progress: show a progress bar.
 
@@ -68,23 +63,25 @@ def make(
             checkpoint=checkpoint_sum(run, model.runtime),
             run=place_of_run(run, store),
             pictures=abouts.place_of(listing.root, store.place),
-            tokens=kept_of(model) if tokens else None,
-            durable=durable,
+            tokens=kept_of(model) if options.tokens else None,
+            durable=options.durable,
             complete=False,
             sources=(str(listing.place),),
         )
         metadata = [arrow().field(column, kind) for column, kind in listing.columns.items()]
-        items = store.create(name, schema_of(about.dim, metadata, tokens=tokens))
+        items = store.create(name, schema_of(about.dim, metadata, tokens=options.tokens))
         if not abouts.exists(store):
             abouts.write(store, about)  # from here on what is committed is found again after an interruption
         committed = syncing(store, about)
-        outcome = index(items, listing, workers, tokens=tokens, batch=batch, committed=committed, progress=progress)
+        outcome = index(
+            items, listing, workers, tokens=options.tokens, batch=options.batch, committed=committed, progress=progress
+        )
         if not outcome.new:
             raise DataError(
                 f"none of the {len(listing.ids):,} pictures of {str(listing.place)!r} can be read; the first is "
                 f"{outcome.skipped[0]}"
             )
-        finished(store, items, about, outcome, recall=recall, workers=workers)
+        finished(store, items, about, outcome, recall=options.recall, workers=workers)
     return outcome
 
 
@@ -115,11 +112,9 @@ def update(
     listing: Listing,
     model: Callable[[], Embedder],
     run: Path | None,
+    options: IndexOptions,
     *,
     runtime: str = "torch",
-    prune: bool = False,
-    recall: float = 0.98,
-    batch: int = 64,
     workers: Workers | None = None,
     progress: bool = False,
 ) -> Outcome:
@@ -129,10 +124,15 @@ def update(
     picture is new.
 
     Raises:
-        CatalogueError: it was made by another model, or from another folder.
+        CatalogueError: it was made by another model, or from another folder, or keeps no feature maps and is to.
     """
     workers = workers or Here(model)
     about = abouts.read(store)
+    if options.tokens and about.tokens is None:
+        raise CatalogueError(
+            f"the catalogue {store.place!r} keeps no feature maps, which is decided when it is made; leave out "
+            "--tokens, or make it anew with --replace"
+        )
     checkpoint = checkpoint_sum(run, runtime)
     if (checkpoint is None or checkpoint != about.checkpoint) and about.fingerprint != model().fingerprint():
         raise CatalogueError(
@@ -151,6 +151,7 @@ def update(
         pictures=abouts.place_of(listing.root, store.place),
         checkpoint=checkpoint or about.checkpoint,
         run=place_of_run(run, store) or about.run,
+        durable=about.durable or options.durable,
         complete=False,
         sources=(str(listing.place),),
     )
@@ -161,12 +162,12 @@ def update(
         listing,
         workers,
         tokens=about.tokens is not None,
-        batch=batch,
-        prune=prune,
+        batch=options.batch,
+        prune=options.prune,
         committed=syncing(store, about),
         progress=progress,
     )
-    finished(store, items, about, outcome, recall=recall, workers=workers)
+    finished(store, items, about, outcome, recall=options.recall, workers=workers)
     return outcome
 
 

@@ -1,7 +1,7 @@
 """A person's own pictures, embedded and stored, that can be searched with a picture and a sentence."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from itma.data.images import Source
-from itma.errors import CatalogueError, ConfigError, ItmaError, UnanswerableError, UnknownNameError
+from itma.errors import CatalogueError, ConfigError, ItmaError, UnanswerableError
 from itma.model.embedder import Embedder
 from itma.model.hub_names import hub_name
 from itma.model.runtimes import open_model
@@ -20,7 +20,7 @@ from itma.records import Hit, Hits
 from itma.search import about as abouts
 from itma.search import asking, building, duplicates, moving
 from itma.search.building import EXACT_ITEMS, KEEP
-from itma.search.duplicates import NEAR, Group
+from itma.search.duplicates import Groups
 from itma.search.embedding import Here, Workers
 from itma.search.engines import store_at
 from itma.search.exact import DECIMALS
@@ -29,7 +29,7 @@ from itma.search.filters import Where
 from itma.search.indexing import Outcome, Skipped, read_skipped
 from itma.search.info import Info
 from itma.search.listing import listing
-from itma.search.questions import Question
+from itma.search.request import IndexOptions, SearchRequest, takes
 from itma.search.rows import Item, Page, shown, stored, unit
 from itma.search.searching import State, answered
 from itma.search.store import Items, Store, Version, embeddings_of, metadata_of
@@ -78,25 +78,15 @@ class Catalogue:
     # -- making and opening -------------------------------------------------------------------------------------------
 
     @classmethod
+    @takes(IndexOptions)
     def build(
         cls,
         model: Model,
         source: str | Path,
         path: str | Path,
         *,
-        replace: bool = False,
+        options: IndexOptions,
         update: bool = False,
-        prune: bool = False,
-        id_column: str | None = None,
-        picture_column: str | None = None,
-        types: Mapping[str, str] | None = None,
-        tokens: bool = False,
-        durable: bool = False,
-        recall: float = 0.98,
-        batch: int = 64,
-        runtime: str | None = None,
-        engine: str = "local",
-        address: str | None = None,
         device: torch.device | None = None,
         progress: bool = False,
     ) -> "Catalogue":
@@ -111,21 +101,8 @@ class Catalogue:
             source: a folder of pictures in any format that Pillow reads, also in sub-folders; or a CSV, JSON Lines or
                 Parquet file with a row for each item, whose other columns become metadata.
             path: the catalogue's own folder.
-            replace: make a new catalogue in the place of an existing one, which is searched until the new one is whole.
+            options: see `IndexOptions`, whose fields can be given one by one in its place.
             update: bring an existing catalogue to what the source says; only new and changed pictures are embedded.
-            prune: with `update`, remove items that the source does not name or whose file is gone.
-            id_column: of a table, the column of the ids; absent: `id`, or else the pictures' names.
-            picture_column: of a table, the column of the pictures; absent: `image`, `file` or `picture`.
-            types: of a table, the kind of single columns: `text`, `number`, `whole`; absent: what they look like.
-            tokens: keep each picture's feature maps, so that a search from an item with a sentence needs no picture.
-            durable: every write returns only once it would survive a loss of power.
-            recall: recall@10 that an index must reach, where the catalogue is large enough for one.
-            batch: pictures that are embedded at once.
-            runtime: what a model given as a folder is to answer with: `torch`, `onnx` or `onnx-int8`; absent: what
-                computed the embeddings that are there already, or torch.
-            engine: who embeds: `local`, this process; or `ray`, the machines of a Ray cluster, all of which see the
-                run and the pictures at the same paths.
-            address: of the Ray cluster; absent: one is started on this machine and stopped at the end.
             device: where a model given as a folder is to work; absent: on the CPU.
             progress: show a progress bar.
 
@@ -138,19 +115,19 @@ class Catalogue:
             MissingExtraError: Ray is to be used and is not installed.
             ConfigError: there is no Ray cluster at the address, or the model is in memory, out of its workers' reach.
         """
-        if batch < 1:
-            raise ConfigError(f"batch={batch} must be at least 1")
-        if not 0 < recall <= 1:
-            raise ConfigError(f"recall={recall} must be above 0 and at most 1")
         store = store_at(path)
-        _refuse_existing(store, replace=replace, update=update)
-        wanted = listing(Path(source), id_column=id_column, picture_column=picture_column, types=types)
+        _refuse_existing(store, replace=options.replace, update=update)
+        wanted = listing(
+            Path(source), id_column=options.id_column, picture_column=options.picture_column, types=options.types
+        )
+        updating = update and abouts.exists(store)
         opened: list[Embedder] = []
+        runtime = options.runtime
         if isinstance(model, Embedder):
             runtime = model.runtime
         elif runtime is None:
-            runtime = abouts.read(store).runtime if update and abouts.exists(store) else "torch"
-        if tokens and runtime != "torch":
+            runtime = abouts.read(store).runtime if updating else "torch"
+        if options.tokens and runtime != "torch":
             raise ConfigError(
                 f"feature maps are kept of torch only, not of the runtime {runtime!r}; leave out the tokens"
             )
@@ -161,38 +138,18 @@ class Catalogue:
             return opened[0]
 
         run = None if isinstance(model, Embedder) else Path(model)
-        if not update or not abouts.exists(store):
+        if not updating:
             retriever()  # before anything is written: it may be missing
         with (
-            _workers(engine, address, model, device, runtime, retriever) as workers,
+            _workers(options, model, device, runtime, retriever) as workers,
             store.writing(f"indexing {source}"),
         ):
-            if update and abouts.exists(store):
+            if updating:
                 outcome = building.update(
-                    store,
-                    wanted,
-                    retriever,
-                    run,
-                    runtime=runtime,
-                    prune=prune,
-                    recall=recall,
-                    batch=batch,
-                    workers=workers,
-                    progress=progress,
+                    store, wanted, retriever, run, options, runtime=runtime, workers=workers, progress=progress
                 )
             else:
-                outcome = building.make(
-                    store,
-                    wanted,
-                    retriever(),
-                    run,
-                    tokens=tokens,
-                    durable=durable,
-                    recall=recall,
-                    batch=batch,
-                    workers=workers,
-                    progress=progress,
-                )
+                outcome = building.make(store, wanted, retriever(), run, options, workers=workers, progress=progress)
         made = cls(store)
         made._model, made._given, made._device = next(iter(opened), None), model, device
         made.outcome = outcome
@@ -380,11 +337,12 @@ class Catalogue:
         unlike: Sequence[str] = (),
         emphasis: float = 0.0,
         earlier: Sequence[str] = (),
-    ) -> list[Hit]:
+        keep_same: bool = False,
+    ) -> Hits:
         """The k items that fit a reference, a feedback, or both; best first.
 
-        An item that is itself the reference (by its path, or by its id) is left out. An empty sentence counts as none.
-        Words that training never saw are ignored, with a warning in the log.
+        An item that is itself the reference (by its id, its path, or by what it shows) is left out. An empty
+        sentence counts as none. Words that training never saw are ignored, with a warning in the log.
 
         Args:
             image: the reference: a path, the bytes of a file, or a Pillow image.
@@ -402,9 +360,11 @@ class Catalogue:
             earlier: what was said before in a conversation, first to last, if that is still to count now that one of
                 its hits is the reference. A model reads it well that was trained on conversations, see
                 `itma.model.language.LanguageConfig.earlier`.
+            keep_same: keep items that show the same image as the reference, which are left out otherwise.
 
         Returns:
-            At most k hits; fewer where fewer match. Equal scores stand in the order of ids.
+            At most k hits; fewer where fewer match. Equal scores stand in the order of ids. `notes` says what is to be
+            known of them: which items were left out as the reference itself, why nothing was found.
 
         Raises:
             DataError: neither a picture nor a sentence is given, or the embedding makes no sense.
@@ -415,7 +375,7 @@ class Catalogue:
             UnanswerableError: the catalogue has no model, or the item no picture.
             ConfigError: k is below 1, or the emphasis beyond its range.
         """
-        question = Question(
+        request = SearchRequest(
             image,
             text,
             k,
@@ -428,21 +388,22 @@ class Catalogue:
             unlike=unlike,
             emphasis=emphasis,
             earlier=earlier,
+            keep_same=keep_same,
         )
-        (answer,) = self.answer([question])
+        (answer,) = self.answer([request])
         if isinstance(answer, ItmaError):
             raise answer
         return Hits(answer)
 
-    def answer(self, questions: Sequence[Question]) -> list[list[Hit] | ItmaError]:
+    def answer(self, requests: Sequence[SearchRequest]) -> list[Hits | ItmaError]:
         """Many searches at once, which the model and the comparison take together.
 
         Returns:
-            For each question what `search` gives, or the error that it raises.
+            For each request what `search` gives, or the error that it raises.
         """
         with self._lock:
             self.refresh()
-            return answered(questions, self._state, self._maps, lambda: self.model)
+            return answered(requests, self._state, self._maps, lambda: self.model)
 
     def search_all(
         self, embeddings: np.ndarray, k: int = 10, *, where: Where | None = None, fields: Sequence[str] = ()
@@ -736,15 +697,16 @@ class Catalogue:
             self.refresh()
             return moving.export(self._items, Path(file))
 
-    def near_duplicates(self, threshold: float = NEAR, *, progress: bool = False) -> list[Group]:
-        """Groups of items whose pictures are the same file's content, or nearly the same picture.
+    def near_duplicates(self, threshold: float | None = None, *, progress: bool = False) -> Groups:
+        """Groups of items whose images have the same content, and groups that the model sees as nearly the same.
 
         Args:
-            threshold: the cosine from which on two pictures count as nearly the same.
+            threshold: the cosine from which on two images count as nearly the same; without it, one that fits the
+                catalogue's own scores.
             progress: show a progress bar.
 
         Returns:
-            Groups of two and more, the largest first.
+            Groups of two and more; every member of a near group is near to its first.
         """
         with self._lock:
             self.refresh()
@@ -798,18 +760,13 @@ def _opened(model: Model, device: torch.device | None, runtime: str, progress: b
 
 @contextmanager
 def _workers(
-    engine: str,
-    address: str | None,
+    options: IndexOptions,
     model: Model,
     device: torch.device | None,
     runtime: str,
     opened: Callable[[], Embedder],
 ) -> Iterator[Workers]:
-    if engine not in ("local", "ray"):
-        raise UnknownNameError("engine", engine, ("local", "ray"))
-    if engine == "local":
-        if address is not None:
-            raise ConfigError(f"address={address!r} is that of a Ray cluster; say so with engine='ray' (--engine ray)")
+    if options.engine == "local":
         yield Here(opened)
         return
     from itma.search.distributed import RayWorkers
@@ -817,7 +774,7 @@ def _workers(
     if isinstance(model, Embedder):
         raise ConfigError("a model in memory cannot be sent to a Ray cluster; give the folder of its run")
     gpus = device is not None and device.type == "cuda"
-    with RayWorkers(partial(_opened, located(model).resolve(), device, runtime), address, gpus=gpus) as workers:
+    with RayWorkers(partial(_opened, located(model).resolve(), device, runtime), options.address, gpus=gpus) as workers:
         yield workers
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from itma.search.filters import kind_of
+from itma.search.conditions import kind_of
 from itma.search.store import Items, arrow, metadata_of
 
 CHOICES = 40

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itma.search.about import About, Ann
-from itma.search.filters import SHOWN, kind_of
+from itma.search.conditions import SHOWN, kind_of
 from itma.search.indexing import read_skipped
 from itma.search.store import IndexState, Items, Store, metadata_of
 

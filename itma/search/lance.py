@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itma.errors import CatalogueError, FilterError, MissingPackageError, StorageError, UnknownNameError
+from itma.errors import CatalogueError, MissingPackageError, StorageError, UnknownNameError
 from itma.files import explained, write_bytes
 from itma.search import lock
 from itma.search.ann import centres
 from itma.search.exact import nearest
-from itma.search.filters import Filter, ids_in, to_sql
-from itma.search.store import Effort, IndexState, Version, arrow, embeddings_of, metadata_of, numbers_of
+from itma.search.filters import Filter, ids_in
+from itma.search.sql import to_sql
+from itma.search.store import Effort, IndexState, Version, arrow, embeddings_of, numbers_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -172,14 +173,14 @@ class LanceStore:
             yield
 
     @contextmanager
-    def _explained(self, condition: Filter | None = None, columns: Sequence[str] = ()) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         """Turns the engine's errors into ours."""
         try:
             yield
         except (OSError, RuntimeError, ValueError) as error:
-            if isinstance(error, StorageError | CatalogueError | UnknownNameError | MissingPackageError | FilterError):
+            if isinstance(error, StorageError | CatalogueError | UnknownNameError | MissingPackageError):
                 raise
-            raise _in_our_words(error, self.place, condition, columns) from error
+            raise _in_our_words(error, self.place) from error
 
 
 def _lance() -> Any:
@@ -191,7 +192,7 @@ def _lance() -> Any:
     return lance
 
 
-def _in_our_words(error: Exception, place: str, condition: Filter | None, columns: Sequence[str]) -> Exception:
+def _in_our_words(error: Exception, place: str) -> Exception:
     text = str(error)
     for mark, number in (
         ("(os error 28)", errno.ENOSPC),
@@ -202,15 +203,8 @@ def _in_our_words(error: Exception, place: str, condition: Filter | None, column
             return explained(Path(place), OSError(number, os.strerror(number)))
     if "No space left" in text:
         return explained(Path(place), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-    short = text.split(", /root/")[0].splitlines()[0][:300] if text else type(error).__name__
-    if condition is not None and condition.text is not None and "not found" not in text.lower():
-        if "No field named " in text:
-            name = text.split("No field named ")[1].split(".")[0].strip("`\"' ")
-            return UnknownNameError("column", name, columns)
-        return FilterError(
-            f"the condition {condition.text!r} cannot be understood ({short}); write it as in \"colour = 'red' and "
-            f'price < 50"; the columns are: {", ".join(columns) or "(none)"}'
-        )
+    # the engine names the line of its own source after its words
+    short = re.split(r", /\S+\.rs:\d+", text)[0].splitlines()[0][:300] if text else type(error).__name__
     return CatalogueError(
         f"the catalogue {place!r} cannot be read or written ({short}); if this stays so, restore a backup or "
         "index again"
@@ -263,14 +257,14 @@ class LanceItems:
 
     def count(self, where: Filter | None = None) -> int:
         """See `Items.count`."""
-        with self._asking(where):
+        with self._store._explained():
             return int(self._table.count_rows(None if where is None else to_sql(where)))
 
     def scan(
         self, columns: Sequence[str], *, where: Filter | None = None, rows: int = 8192
     ) -> Iterator["pa.RecordBatch"]:
         """See `Items.scan`."""
-        with self._asking(where):
+        with self._store._explained():
             condition = None if where is None else to_sql(where)
             yield from self._table.scanner(columns=list(columns), filter=condition, batch_size=rows).to_batches()
 
@@ -279,7 +273,7 @@ class LanceItems:
     ) -> "tuple[pa.Table, str | None]":
         """See `Items.page`; the mark counts the items before."""
         (first,) = numbers_of(after, 1) or (0,)
-        with self._asking(where):
+        with self._store._explained():
             condition = None if where is None else to_sql(where)
             found = self._table.to_table(columns=list(columns), filter=condition, limit=rows + 1, offset=first)
         return found.slice(0, rows), str(first + rows) if len(found) > rows else None
@@ -364,7 +358,7 @@ class LanceItems:
             asked |= {"minimum_nprobes": effort["probes"], "refine_factor": effort["refine"]}
             if where is None:  # with a condition more partitions are searched until k are found: a fixed number
                 asked["maximum_nprobes"] = effort["probes"]  # returns too few
-        with self._asking(where):
+        with self._store._explained():
             condition = None if where is None else to_sql(where)
             columns = [*(name for name in self._schema.names if name not in _LARGE), "_distance"]
             found = self._table.scanner(columns=columns, nearest=asked, filter=condition, prefilter=True).to_table()
@@ -443,11 +437,6 @@ class LanceItems:
             self.build_index()
         else:
             self._table.optimize.optimize_indices(index_names=[own[0].name], num_indices_to_merge=0)
-
-    @contextmanager
-    def _asking(self, where: Filter | None) -> Iterator[None]:
-        with self._store._explained(where, list(metadata_of(self._schema))):
-            yield
 
 
 def _complete(rows: "pa.Table", schema: "pa.Schema") -> "pa.Table":

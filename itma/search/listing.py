@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Table, line_error, read_table
 from itma.data.images import find_pictures
 from itma.errors import ConfigError, DataError, UnknownNameError
-from itma.search.filters import SHOWN, kind_of
+from itma.search.conditions import SHOWN, kind_of
 from itma.search.rows import check_column, plain_type, type_of
 from itma.search.store import arrow
 

@@ -304,9 +304,7 @@ class MilvusStore:
                 f"the catalogue {self.place!r} is being changed by another process; wait a moment and try again"
             )
         if condition is not None and "cannot parse expression" in low:
-            return FilterError(
-                f"the condition {condition.text or condition.tests!r} is not understood by Milvus ({said})"
-            )
+            return FilterError(f"the condition {condition} is not understood by Milvus ({said})")
         if "fail connecting" in low or "unavailable" in low or "statuscode.unavailable" in low:
             return CatalogueError(
                 f"the Milvus server at {self._server} cannot be reached ({said}); start it, or check the address in "

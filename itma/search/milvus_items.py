@@ -10,7 +10,6 @@ import numpy as np
 
 from itma.errors import CatalogueError, DataError, UnknownNameError
 from itma.search import exact
-from itma.search.conditions import tree_of
 from itma.search.filters import Filter
 from itma.search.milvus_register import Head, Register, packed
 from itma.search.milvus_rows import Layout, place_of, range_of
@@ -243,8 +242,7 @@ class MilvusItems:
     def _expression(self, where: Filter | None) -> str:
         if where is None:
             return self._shown
-        columns = metadata_of(self._schema)
-        return f"{self._layout.expression(tree_of(where, columns))} and {self._shown}"
+        return f"{self._layout.expression(where)} and {self._shown}"
 
     def _query(self, expression: str, fields: Sequence[str], where: Filter | None = None) -> list[dict[str, Any]]:
         self._load()

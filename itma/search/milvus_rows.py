@@ -27,9 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itma.errors import DataError
-from itma.search.conditions import Begins, Condition, Every, Not, Some
-from itma.search.filters import Test, kind_of
+from itma.errors import DataError, FilterError
+from itma.search.conditions import Condition, Every, Like, Not, Some, Test, kind_of
 from itma.search.store import arrow, embeddings_of, metadata_of
 
 if TYPE_CHECKING:
@@ -225,9 +224,13 @@ class Layout:
             if not parts:
                 return TRUE if every else FALSE
             return "(" + (" and " if every else " or ").join(parts) + ")"
-        if isinstance(tree, Begins):
+        if isinstance(tree, Like):
+            if tree.beginning is None:
+                raise FilterError(
+                    f"of LIKE only 'begins%' can be asked of a Milvus server, and {tree.pattern!r} is another pattern"
+                )
             value, there = self._field(tree.column)
-            begins = f"({value} >= {_text(tree.text)} and {value} like {_text(tree.text + '%')})"
+            begins = f"({value} >= {_text(tree.beginning)} and {value} like {_text(tree.beginning + '%')})"
             return f"({there} and {begins})" if yes else f"({there} and not {begins})"
         return self._test(tree, yes)
 

@@ -14,8 +14,8 @@ from itma.progress import bar
 from itma.search import about as abouts
 from itma.search import building
 from itma.search.about import About
+from itma.search.conditions import kind_of
 from itma.search.embedding import Here
-from itma.search.filters import kind_of
 from itma.search.indexing import SKIPPED, Outcome, index
 from itma.search.listing import Entry, Listing
 from itma.search.rows import Item, Row, check_column, shown, table_of, type_of, unit

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from itma.data.images import Source
-from itma.data.text import EARLIER
-from itma.errors import ConfigError, DataError, FeedbackError, ItmaError
+from itma.errors import DataError, FeedbackError, ItmaError
 from itma.model.embedder import Embedder
 from itma.model.feedback import readable
-from itma.search.filters import Where
+from itma.search.request import SearchRequest
 from itma.search.rows import unit
 
 UNLIKE = 0.35
@@ -25,61 +23,11 @@ _AT_ONCE = 64
 """Queries that the model takes together."""
 
 
-@dataclass(frozen=True)
-class Question:
-    """One search; see `Catalogue.search`, whose arguments these are."""
-
-    image: Source | None = None
-    text: str | None = None
-    k: int = 10
-    id: str | None = None
-    embedding: np.ndarray | None = None
-    pixels: torch.Tensor | None = None
-    """uint8 (3, height, width): the reference as `Preprocess.read` made it, in the place of `image`."""
-    where: Where | None = None
-    exclude: Sequence[str] = ()
-    fields: Sequence[str] = ()
-    distinct: str | float | None = None
-    unlike: Sequence[str] = ()
-    """Ids of items that the hits are to be less like; none of them is a hit."""
-    emphasis: float = 0.0
-    """From −1, the reference alone, over 0, as the model joins the two, to 1, the feedback alone."""
-    earlier: Sequence[str] = ()
-    """What was said earlier in a conversation and still counts, first to last."""
-
-    def check(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            ConfigError: k is below 1, or the emphasis is not from −1 to 1.
-            DataError: there is more than one reference, or an embedding with a sentence.
-        """
-        if self.k < 1:
-            raise ConfigError(f"k={self.k} pictures cannot be found; k must be at least 1")
-        if not -1 <= self.emphasis <= 1:
-            raise ConfigError(f"emphasis={self.emphasis} is not from -1 (the picture alone) to 1 (the sentence alone)")
-        if sum(given is not None for given in (self.image, self.id, self.embedding, self.pixels)) > 1:
-            raise DataError("a query has one reference: give an image, an id, or an embedding")
-        if self.embedding is not None and self.said:
-            raise DataError("an embedding cannot be changed by a sentence; give an image or an id with the text")
-
-    @property
-    def said(self) -> bool:
-        """Whether there is a sentence."""
-        return bool((self.sentence or "").strip())
-
-    @property
-    def sentence(self) -> str | None:
-        """All that counts of what was said."""
-        said = [one for one in (*self.earlier, self.text or "") if one.strip()]
-        return EARLIER.join(said) if self.earlier else self.text
-
-
 @dataclass(eq=False)
 class Needed:
     """What a question needs of the model: a sum of embeddings, each with its weight."""
 
-    question: Question
+    question: SearchRequest
     maps: list[torch.Tensor] | None = None
     """Feature maps of the reference, each (1, …)."""
     sentence: str | None = None
@@ -87,7 +35,7 @@ class Needed:
     """The query's embedding where the model is not needed."""
 
     @classmethod
-    def of(cls, question: Question, model: Embedder, maps: list[torch.Tensor] | None) -> "Needed":
+    def of(cls, question: SearchRequest, model: Embedder, maps: list[torch.Tensor] | None) -> "Needed":
         """What a question needs, its sentence read.
 
         Raises:

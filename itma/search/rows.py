@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 
 from itma.data.images import Source
 from itma.errors import DataError
-from itma.search.filters import SHOWN, kind_of
+from itma.search.conditions import SHOWN, kind_of
 from itma.search.store import OWN, arrow, embedding_column
 
 if TYPE_CHECKING:
@@ -255,6 +256,8 @@ def _column(field: "pa.Field", rows: Sequence[Row]) -> "pa.Array":
         value = row.fields.get(field.name)
         if isinstance(value, np.generic):
             value = value.item()
+        if isinstance(value, float) and math.isnan(value):
+            value = None  # a number that is none is a missing one
         if isinstance(value, datetime) and value.tzinfo is not None:
             value = value.astimezone(UTC).replace(tzinfo=None)
         if value is not None and (given := _kind(value, field.name)) != kind and (kind, given) != ("number", "whole"):

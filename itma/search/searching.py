@@ -1,5 +1,6 @@
 """One state of a catalogue, searched: conditions and columns checked, the nearest found, hits told."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,19 +10,28 @@ import numpy as np
 import torch
 
 from itma.data.images import Source
-from itma.errors import ConfigError, ItmaError, UnknownNameError
+from itma.errors import ItmaError, UnknownNameError
 from itma.model.embedder import Embedder
-from itma.records import Hit
+from itma.records import Hit, Hits
 from itma.search import asking, duplicates
 from itma.search.about import About
 from itma.search.exact import Matrix
 from itma.search.filters import Filter, Where, filter_of
-from itma.search.questions import Needed, Question, away, embedded
+from itma.search.nothing import nothing_found
+from itma.search.questions import Needed, away, embedded
+from itma.search.request import SearchRequest
 from itma.search.rows import shown, stored, unit
 from itma.search.store import Items, metadata_of
 
+log = logging.getLogger(__name__)
+
 _TOGETHER = 10_000
 """Of so many hits and more each question is searched by itself."""
+_LOOKED_AT, _ALIKE = 8, 0.99
+"""So many items nearest to the reference, of at least this cosine, are looked at: whether they show the same image."""
+_DIFFERENT, _PATCH = 4.0, 20.0
+"""Levels of 255 that pixels, and those of any 8x8 of them, differ by on average in images that were only saved again or
+made smaller: at most 4 and 18 were seen; of different images alike, at least 11 and 40."""
 _MANY = 256
 """Queries at once for which reading all embeddings pays with every engine."""
 
@@ -36,6 +46,8 @@ class Asked:
     """Ids that are left out."""
     query: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     """(dim,) of length 1, once it is known."""
+    notes: list[str] = field(default_factory=list)
+    """What the person who asked is to know."""
 
 
 class State:
@@ -62,13 +74,12 @@ class State:
         """Of the catalogue."""
         return self._about
 
-    def asked(self, question: Question) -> "Asked":
+    def asked(self, question: SearchRequest) -> "Asked":
         """What a question asks of the table, checked.
 
         Raises:
-            ConfigError, DataError, FilterError, UnknownNameError: see `Catalogue.search`.
+            DataError, FilterError, UnknownNameError: see `Catalogue.search`.
         """
-        question.check()
         named = [*question.exclude, *question.unlike, *([] if question.id is None else [question.id])]
         return Asked(
             self.condition(question.where),
@@ -127,13 +138,10 @@ class State:
             distinct: see `Catalogue.search`.
 
         Raises:
-            ConfigError: `distinct` is no cosine.
             UnknownNameError: `distinct` is a column that is not there.
         """
         if isinstance(distinct, str):
             self.columns([distinct])
-        elif distinct is not None and not -1 <= distinct <= 1:
-            raise ConfigError(f"distinct={distinct} is neither a column nor a cosine from -1 to 1")
         count = self._items.count()
         asked = k + len(out) if distinct is None else 4 * k + len(out)
         while True:
@@ -179,8 +187,8 @@ class State:
 
 
 def answered(
-    questions: Sequence[Question], state: State, kept: asking.ReferenceMaps, model: Callable[[], Embedder]
-) -> list[list[Hit] | ItmaError]:
+    questions: Sequence[SearchRequest], state: State, kept: asking.ReferenceMaps, model: Callable[[], Embedder]
+) -> list[Hits | ItmaError]:
     """For each question its hits, or the error that a person gets.
 
     Args:
@@ -189,14 +197,14 @@ def answered(
         kept: feature maps of items that were references before.
         model: gives what embeds; called where a question needs it.
     """
-    answers: list[list[Hit] | ItmaError] = [[] for _ in questions]
+    answers: list[Hits | ItmaError] = [Hits() for _ in questions]
     asked: dict[int, Asked] = {}
     for row, question in enumerate(questions):
         try:
             asked[row] = state.asked(question)
         except ItmaError as error:
             answers[row] = error
-    for row, found in _queries({row: questions[row] for row in asked}, state, kept, model).items():
+    for row, found in _queries({row: questions[row] for row in asked}, asked, state, kept, model).items():
         try:
             if isinstance(found, ItmaError):
                 raise found
@@ -215,14 +223,17 @@ def answered(
                 hits = first.get(row)
                 if hits is None:
                     hits = state.best(one.query, question.k, one.where, one.out, question.distinct)
-                answers[row] = state.hits(hits, one.columns)
+                notes = [*one.notes, *([] if hits else nothing_found(state.items, one.where))]
+                for note in notes:
+                    log.warning("%s", note)
+                answers[row] = Hits(state.hits(hits, one.columns), notes)
             except ItmaError as error:
                 answers[row] = error
     return answers
 
 
 def _first_hits(
-    asked: Mapping[int, tuple[Question, Asked]], where: Filter | None, state: State
+    asked: Mapping[int, tuple[SearchRequest, Asked]], where: Filter | None, state: State
 ) -> dict[int, list[tuple[str, float]]]:
     """The hits of all questions that can be compared with the items at once."""
     alike = [row for row, (question, _) in asked.items() if question.distinct is None]
@@ -241,9 +252,16 @@ def _first_hits(
 
 
 def _queries(
-    questions: Mapping[int, Question], state: State, kept: asking.ReferenceMaps, model: Callable[[], Embedder]
+    questions: Mapping[int, SearchRequest],
+    asked: Mapping[int, Asked],
+    state: State,
+    kept: asking.ReferenceMaps,
+    model: Callable[[], Embedder],
 ) -> dict[int, np.ndarray | ItmaError]:
-    """The embedding that each question is searched by, before what is unlike; or why there is none."""
+    """The embedding that each question is searched by, before what is unlike; or why there is none.
+
+    Items that show the image of a reference are added to what `asked` leaves out.
+    """
     found: dict[int, np.ndarray | ItmaError] = {}
     needs: dict[int, Needed] = {}
     pixels: dict[int, torch.Tensor] = {}
@@ -282,6 +300,8 @@ def _queries(
             maps = [level[place : place + 1] for level in levels] if len(pixels) > 1 else list(levels)
             try:
                 needs[row] = Needed.of(questions[row], model(), maps)
+                if not questions[row].keep_same:
+                    _leave_out_same(asked[row], maps, pixels[row], state, model())
             except ItmaError as error:
                 found[row] = error
     if needs:
@@ -289,9 +309,36 @@ def _queries(
     return found
 
 
-def _source(question: Question) -> Source:
+def _leave_out_same(
+    asked: Asked, maps: Sequence[torch.Tensor], pixels: torch.Tensor, state: State, model: Embedder
+) -> None:
+    """Leave out items that show the image of the reference, and say so."""
+    alone = model.embed_queries_from(maps, None).cpu().numpy()
+    ids = [name for name, score in state.nearest(alone, _LOOKED_AT, None)[0] if score >= _ALIKE]
+    same = []
+    for row in state.items.get([name for name in ids if name not in asked.out], ["id", "_picture"]).to_pylist():
+        try:
+            shows = model.preprocess.read(state.path(row["_picture"])) if row["_picture"] else None
+        except ItmaError:
+            shows = None  # what cannot be seen is not taken for the same
+        if shows is not None and _same_image(shows, pixels):
+            same.append(row["id"])
+    asked.out |= set(same)
+    if same:
+        names = ", ".join(map(repr, sorted(map(shown, same))))
+        asked.notes.append(f"left out, as they show the image of the reference: {names}")
+
+
+def _source(question: SearchRequest) -> Source:
     assert question.image is not None
     return question.image
+
+
+def _same_image(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two images (3, height, width) uint8 are one, saved twice perhaps."""
+    apart = (one.float() - other.float()).abs().mean(0, keepdim=True)
+    patch = torch.nn.functional.avg_pool2d(apart, min(8, *apart.shape[1:]))
+    return float(apart.mean()) <= _DIFFERENT and float(patch.max()) <= _PATCH
 
 
 def _plain(path: Path, follow: bool) -> Path:

@@ -12,8 +12,8 @@ from itma.errors import DataError, ItemExistsError
 from itma.files import file_sum
 from itma.model.embedder import Embedder
 from itma.search.about import About
+from itma.search.conditions import SHOWN, kind_of
 from itma.search.embedding import maps_as_bytes
-from itma.search.filters import SHOWN, kind_of
 from itma.search.rows import Item, Row, check_column, same_kind, shown, stored, table_of, type_of, unit
 from itma.search.store import Items, arrow, metadata_of
 

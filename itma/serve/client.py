@@ -25,7 +25,8 @@ from itma.errors import (
     UnanswerableError,
     UnknownItemError,
 )
-from itma.records import Hit
+from itma.records import Hit, Hits
+from itma.search.request import SearchRequest, options_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +126,8 @@ class Client:
         unlike: Sequence[str] = (),
         emphasis: float = 0.0,
         earlier: Sequence[str] = (),
-    ) -> list[Hit]:
+        keep_same: bool = False,
+    ) -> Hits:
         """The k items that fit a reference, a feedback, or both; see `Catalogue.search`.
 
         A condition is a mapping; `path` of a hit is the address of its picture on the server; `url` is the address of a
@@ -137,9 +139,23 @@ class Client:
         """
         if sum(given is not None for given in (image, id, url, embedding)) > 1:
             raise DataError("a query has one reference: give an image, an id, a url, or an embedding")
-        asked: dict[str, Any] = {"text": text, "k": k, "exclude": list(exclude), "fields": list(fields)}
-        asked |= {"where": None if where is None else dict(where), "distinct": distinct}
-        asked |= {"unlike": list(unlike), "emphasis": emphasis, "earlier": list(earlier)}
+        request = SearchRequest(
+            text=text,
+            k=k,
+            where=where,
+            exclude=exclude,
+            fields=fields,
+            distinct=distinct,
+            unlike=unlike,
+            emphasis=emphasis,
+            earlier=earlier,
+            keep_same=keep_same,
+        )
+        asked: dict[str, Any] = {
+            name: list(value) if isinstance(value := getattr(request, name), list | tuple) else value
+            for name in options_of(SearchRequest)
+            if name not in ("image", "id", "embedding")
+        }
         if image is not None:
             parts = [("query", None, json.dumps(asked, default=str).encode()), ("picture", "picture", _bytes_of(image))]
             found = self._multipart("POST", "search/upload", parts)
@@ -147,10 +163,11 @@ class Client:
             asked |= {"id": id, "url": url}
             asked["embedding"] = None if embedding is None else [float(value) for value in embedding]
             found = self._json("POST", "search", asked)
-        return [
+        hits = [
             Hit(hit["rank"], hit["id"], hit["score"], self._picture(hit["id"]) if hit["picture"] else "", hit["fields"])
             for hit in found["hits"]
         ]
+        return Hits(hits, found["notes"])
 
     def explain(
         self,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itma.errors import ItmaError
 from itma.records import Hit
 from itma.search.catalogue import Catalogue
-from itma.search.questions import Question
+from itma.search.request import SearchRequest
 from itma.serve.metrics import Metrics
 from itma.serve.problems import overloaded, problem_of, too_slow
 
@@ -30,11 +30,13 @@ class Answer:
     """Words of the sentence that the model never saw and passes over."""
     read_as: Mapping[str, str] = field(default_factory=dict)
     """Words of the sentence that the model never saw → the words that it reads in their place."""
+    notes: Sequence[str] = ()
+    """See `Hits.notes`."""
 
 
 @dataclass(eq=False)
 class _Job:
-    question: Question
+    question: SearchRequest
     loop: asyncio.AbstractEventLoop
     deadline: float
     answer: "asyncio.Future[Answer]" = field(init=False)
@@ -94,7 +96,7 @@ class Engine:
         finally:
             self._coming -= 1
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: SearchRequest) -> Answer:
         """The answer to a question; cancelling this takes the question back, if the model has not begun with it.
 
         Raises:
@@ -160,19 +162,27 @@ class Engine:
                 if isinstance(answer, ItmaError):
                     job.tell(answer)
                 else:
-                    job.tell(Answer(answer, stamp, self._ignored(job.question), self._read_as(job.question)))
+                    job.tell(
+                        Answer(
+                            answer,
+                            stamp,
+                            self._ignored(job.question),
+                            self._read_as(job.question),
+                            getattr(answer, "notes", ()),
+                        )
+                    )
         except Exception as error:  # one fault shall not end the thread that all depend on
             if not isinstance(error, ItmaError):
                 log.exception("a fault while searching")
             for job in wanted:
                 job.tell(problem_of(error))
 
-    def _ignored(self, question: Question) -> list[str]:
+    def _ignored(self, question: SearchRequest) -> list[str]:
         if not question.said:
             return []
         return list(dict.fromkeys(self._catalogue.model.tokenizer.unknown(question.text or "")))[:20]
 
-    def _read_as(self, question: Question) -> dict[str, str]:
+    def _read_as(self, question: SearchRequest) -> dict[str, str]:
         if not question.said:
             return {}
         return dict(list(self._catalogue.model.tokenizer.read_as(question.text or "").items())[:20])

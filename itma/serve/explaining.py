@@ -18,7 +18,7 @@ from itma.search.catalogue import Catalogue
 from itma.serve.access import ServiceOf, may_read
 from itma.serve.pictures import as_image
 from itma.serve.problems import ProblemError, problem_of
-from itma.serve.searching import as_json, fetched, told_in_form, unless_gone
+from itma.serve.searching import as_json, fetched, known_parts, told_in_form, unless_gone
 from itma.serve.service import Service
 from itma.serve.shapes import WORDS, Explain, ExplainFrom
 from itma.serve.shapes_explained import Explained
@@ -49,6 +49,7 @@ async def explain_upload(
 ) -> Response:
     """As `/explain`, from a picture, which is not kept."""
     explaining = _explaining(service)
+    await known_parts(request, "picture", "query")
     asked = told_in_form(Explain, query)
     return await _answered(request, service, explaining, asked, await picture.read())
 

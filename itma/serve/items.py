@@ -11,7 +11,7 @@ from itma.search.rows import Item
 from itma.serve.access import ServiceOf, item_id, may_read, may_write
 from itma.serve.changing import Given
 from itma.serve.problems import ProblemError, problem_of
-from itma.serve.searching import as_json, described
+from itma.serve.searching import as_json, described, known_parts
 from itma.serve.service import Service
 from itma.serve.shapes import MANY, Ids, Items, ItemShape, Name, New, Removed, Written
 
@@ -78,6 +78,7 @@ async def _picture(request: Request, service: Service, id: str, size: int) -> Re
     "/items", status_code=201, response_model=Written, dependencies=[Depends(may_write)], summary="Add an item"
 )
 async def add(
+    request: Request,
     service: ServiceOf,
     id: Annotated[Name, Form()],
     picture: Annotated[UploadFile | None, File()] = None,
@@ -85,12 +86,14 @@ async def add(
     embedding: Annotated[str | None, Form(max_length=500_000, description="In place of a picture, as JSON.")] = None,
 ) -> Response:
     """Add one item, with its picture or a ready-made embedding. Every search sees it within a second."""
+    await known_parts(request, "id", "picture", "fields", "embedding")
     given = await _given(id, picture, fields, embedding)
     return await _put(service, [given], new=True)
 
 
 @router.put("/item", response_model=Written, dependencies=[Depends(may_write)], summary="Replace an item")
 async def replace(
+    request: Request,
     service: ServiceOf,
     id: Id,
     picture: Annotated[UploadFile | None, File()] = None,
@@ -98,18 +101,21 @@ async def replace(
     embedding: Annotated[str | None, Form(max_length=500_000, description="In place of a picture, as JSON.")] = None,
 ) -> Response:
     """Put an item in the place of the one of that id, or add it. Without picture and embedding, those stay."""
+    await known_parts(request, "picture", "fields", "embedding")
     given = await _given(id, picture, fields, embedding)
     return await _put(service, [given], new=False)
 
 
 @router.post("/items/bulk", response_model=Written, dependencies=[Depends(may_write)], summary="Add many items")
 async def bulk(
+    request: Request,
     service: ServiceOf,
     items: Annotated[str, Form(max_length=5_000_000, description="A JSON list of items.")],
     pictures: Annotated[list[UploadFile] | None, File(max_length=MANY)] = None,
     replace: Annotated[bool, Form(description="In the place of items of the same ids.")] = False,
 ) -> Response:
     """Add up to 100 items in one commit: all, or none. Each names its picture by the file name of a part."""
+    await known_parts(request, "items", "pictures", "replace")
     new = _parsed(_NEW, items, "items")
     if not 1 <= len(new) <= MANY:
         raise ProblemError(422, "out_of_range", f"{len(new)} items were sent; send 1 to {MANY} at once")

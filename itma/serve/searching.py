@@ -12,8 +12,9 @@ from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from itma.errors import ItmaError
 from itma.records import Hit
-from itma.search.questions import Question
+from itma.search.request import SearchRequest
 from itma.serve.access import ServiceOf, may_read
 from itma.serve.fetching import fetch
 from itma.serve.pictures import as_pixels
@@ -46,6 +47,7 @@ async def search_upload(
 ) -> Response:
     """Search from a picture, with a sentence where wanted. The picture is not kept."""
     with service.engine.coming():
+        await known_parts(request, "picture", "query")
         asked = told_in_form(Asked, query)
         _check(service, asked)
         data = await picture.read()
@@ -62,6 +64,19 @@ async def fetched(service: Service, url: str) -> bytes:
         raise ProblemError(403, "urls_off", "this server fetches no pictures; send the picture itself")
     most = service.config.upload_bytes
     return await service.decoding.run(lambda: fetch(url, most=most, seconds=_URL_SECONDS))
+
+
+async def known_parts(request: Request, *names: str) -> None:
+    """Refuse a form with other parts than these, as a body with unknown names is refused.
+
+    Raises:
+        ProblemError: there is such a part.
+    """
+    for name in await request.form():
+        if name not in names:
+            raise ProblemError(
+                422, "invalid_request", f"unknown part {name[:60]!r} of the form; the parts are: {', '.join(names)}"
+            )
 
 
 def told_in_form(shape: type[Shape], query: str) -> Shape:
@@ -101,24 +116,17 @@ async def _answered(request: Request, service: Service, asked: Asked, data: byte
     if kept is not None:
         service.metrics.cached.inc()
         return Response(kept, media_type="application/json")
-    question = Question(
-        text=asked.text,
-        k=asked.k,
-        id=getattr(asked, "id", None),
-        embedding=_array(getattr(asked, "embedding", None)),
-        where=asked.where or None,
-        exclude=asked.exclude,
-        fields=asked.fields,
-        distinct=asked.distinct,
-        unlike=asked.unlike,
-        emphasis=asked.emphasis,
-        earlier=asked.earlier,
-    )
+    given = {name: value for name, value in asked if name != "url"} | {"where": asked.where or None}
     if data is not None:
         if service.preprocess is None:
             raise ProblemError(409, "unanswerable", "this catalogue has no model; search from one of its items")
-        pixels = await service.decoding.run(as_pixels, data, service.preprocess, service.config)
-        question = Question(**{**question.__dict__, "pixels": pixels})
+        given["pixels"] = await service.decoding.run(as_pixels, data, service.preprocess, service.config)
+    if given.get("embedding") is not None:
+        given["embedding"] = np.asarray(given["embedding"])
+    try:
+        question = SearchRequest(**given)
+    except ItmaError as error:
+        raise problem_of(error, service.browser.place) from error
     try:
         answer = await unless_gone(request, service.engine.ask(question))
     except ProblemError:
@@ -131,16 +139,13 @@ async def _answered(request: Request, service: Service, asked: Asked, data: byte
             "hits": [_hit(hit) for hit in answer.hits],
             "ignored": answer.ignored,
             "read_as": answer.read_as,
+            "notes": answer.notes,
             "stamp": answer.stamp,
         }
     )
     if answer.stamp == key[0]:
         service.answers.put(key, body)
     return Response(body, media_type="application/json")
-
-
-def _array(values: list[float] | None) -> np.ndarray | None:
-    return None if values is None else np.asarray(values)
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:
