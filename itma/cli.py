@@ -1,9 +1,11 @@
 """The command line: each command is one call of a public function, whose errors become one clear line."""
 
 import io
+import json
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -375,8 +377,17 @@ def submit(context: click.Context, run: Path, out: Path, root: Path | None, whic
     "--image", "picture_column", metavar="COLUMN", help="Of a table: the pictures; absent: image, file, picture."
 )
 @click.option(
-    "--type", "types", multiple=True, metavar="COLUMN=KIND", callback=pairs, help="text, number or whole; repeatable."
+    "--type",
+    "types",
+    multiple=True,
+    metavar="COLUMN=KIND",
+    callback=pairs,
+    help="text, number, whole, truth, date, time, texts, decimal-comma or decimal-point; repeatable.",
 )
+@click.option("--leave-out", multiple=True, metavar="COLUMN", help="Of a table: no metadata; repeatable.")
+@click.option("--missing", multiple=True, metavar="TEXT", help="Of a table: stands for no value; repeatable.")
+@click.option("--allow-outside", is_flag=True, help="Take images outside SOURCE's folder as well.")
+@click.option("--json", "as_json", is_flag=True, help="Say what was done as JSON.")
 @click.option("--prune", is_flag=True, help="Remove items that SOURCE does not name, or whose file is gone.")
 @click.option("--replace", is_flag=True, help="Make a new catalogue in the place of an existing one.")
 @click.option("--tokens", is_flag=True, help="Keep feature maps, so that searching from an item needs no picture.")
@@ -398,6 +409,10 @@ def index(
     id_column: str | None,
     picture_column: str | None,
     types: dict[str, str],
+    leave_out: tuple[str, ...],
+    missing: tuple[str, ...],
+    allow_outside: bool,
+    as_json: bool,
     prune: bool,
     replace: bool,
     tokens: bool,
@@ -430,6 +445,9 @@ def index(
         id_column=id_column,
         picture_column=picture_column,
         types=types,
+        leave_out=leave_out,
+        missing=missing,
+        allow_outside=allow_outside,
         prune=prune,
         replace_existing=replace,
         tokens=tokens,
@@ -442,10 +460,17 @@ def index(
         device=device,
         progress=_bars(context),
     )
+    if as_json:
+        click.echo(
+            json.dumps({"items": len(made), **asdict(made.outcome), "columns": dict(made.info().columns)}, indent=2)
+        )
+        return
     click.echo(f"indexed {len(made):,} pictures into {catalogue}: {made.outcome}")
     columns = made.info().columns
     if columns:
         click.echo("metadata: " + ", ".join(f"{name} ({kind})" for name, kind in columns.items()))
+    for note in made.outcome.notes():
+        click.echo(note)
     if made.skipped:
         click.echo(f"skipped {len(made.skipped):,} that could not be read (all in {catalogue}/skipped.csv):", err=True)
         for skipped in made.skipped[:10]:

@@ -538,6 +538,9 @@ def index(
     id_column: str | None = None,
     picture_column: str | None = None,
     types: Mapping[str, str] | None = None,
+    leave_out: Sequence[str] = (),
+    missing: Sequence[str] = (),
+    allow_outside: bool = False,
     tokens: bool = False,
     durable: bool = False,
     recall: float = 0.98,
@@ -557,7 +560,8 @@ def index(
         catalogue: where the catalogue goes.
         replace_existing: put the new catalogue in the place of an existing one.
         prune: remove items that the source does not name, or whose file is gone.
-        id_column, picture_column, types, tokens, durable, recall, batch, engine, address: see `Catalogue.build`.
+        id_column, picture_column, types, leave_out, missing, allow_outside: see `Catalogue.build`.
+        tokens, durable, recall, batch, engine, address: see `Catalogue.build`.
         runtime: what computes the embeddings: `torch`, `onnx` or `onnx-int8`; absent: what computed those that are
             there already, or torch.
 
@@ -575,6 +579,9 @@ def index(
         id_column=id_column,
         picture_column=picture_column,
         types=types,
+        leave_out=leave_out,
+        missing=missing,
+        allow_outside=allow_outside,
         tokens=tokens,
         durable=durable,
         recall=recall,

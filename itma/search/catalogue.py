@@ -1,7 +1,7 @@
 """A person's own pictures, embedded and stored, that can be searched with a picture and a sentence."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -85,6 +85,9 @@ class Catalogue:
         id_column: str | None = None,
         picture_column: str | None = None,
         types: Mapping[str, str] | None = None,
+        leave_out: Collection[str] = (),
+        missing: Collection[str] = (),
+        allow_outside: bool = False,
         tokens: bool = False,
         durable: bool = False,
         recall: float = 0.98,
@@ -111,7 +114,10 @@ class Catalogue:
             prune: with `update`, remove items that the source does not name or whose file is gone.
             id_column: of a table, the column of the ids; absent: `id`, or else the pictures' names.
             picture_column: of a table, the column of the pictures; absent: `image`, `file` or `picture`.
-            types: of a table, the kind of single columns: `text`, `number`, `whole`; absent: what they look like.
+            types: of a table, the kind of single columns, see `values.KINDS`; absent: what they look like.
+            leave_out: of a table, columns that do not become metadata.
+            missing: of a table, further words that stand for a missing value.
+            allow_outside: take images outside the source's folder as well.
             tokens: keep each picture's feature maps, so that a search from an item with a sentence needs no picture.
             durable: every write returns only once it would survive a loss of power.
             recall: recall@10 that an index must reach, where the catalogue is large enough for one.
@@ -139,7 +145,16 @@ class Catalogue:
             raise ConfigError(f"recall={recall} must be above 0 and at most 1")
         store = store_at(path)
         _refuse_existing(store, replace=replace, update=update)
-        wanted = listing(Path(source), id_column=id_column, picture_column=picture_column, types=types)
+        wanted = listing(
+            Path(source),
+            id_column=id_column,
+            picture_column=picture_column,
+            types=types,
+            leave_out=leave_out,
+            missing=missing,
+            allow_outside=allow_outside,
+            keep=None if "://" in str(path) else Path(path) / "images",
+        )
         opened: list[Embedder] = []
         if isinstance(model, Embedder):
             runtime = model.runtime
