@@ -134,7 +134,7 @@ def _table(
     picture_column: str | None,
     types: Mapping[str, str],
     leave_out: Collection[str],
-    words: Collection[str],
+    words: frozenset[str],
     finder: "_Finder",
 ) -> Listing:
     table = read_table(place, fill=True)
@@ -145,7 +145,7 @@ def _table(
     _known_kinds(types)
     names = [name for name in table.columns if name not in (named, pictured)]
     names, columns_left_out = _usable(place, names, leave_out)
-    kinds: dict[str, pa.DataType] = {}
+    kinds: dict[str, Any] = {}
     readers: dict[str, Reader] = {}
     counts: Counter[str] = Counter()
     for name in names:
@@ -181,7 +181,7 @@ def _table(
 
 
 def _column_of(
-    table: Table, column: str, wanted: str | None, words: Collection[str]
+    table: Table, column: str, wanted: str | None, words: frozenset[str]
 ) -> "tuple[pa.DataType, Reader, int] | str":
     """A column's type, what reads its values, and how many stand for a missing one; or why it is no metadata."""
     csv = table.path.suffix.lower() in CSV_ENDINGS
@@ -216,16 +216,12 @@ def _column_of(
         if isinstance(value, dict) or (isinstance(value, list) and not all(isinstance(each, str) for each in value)):
             return f"it holds {short(value)}; metadata are text, numbers, true or false, dates, times, lists of texts"
     if not texts:
-        filled = present
+        odd, filled = odd + len(filled) - len(present), present
     return _common(table, column, filled), lambda value: value, odd
 
 
 def _common(table: Table, column: str, filled: Sequence[Any]) -> "pa.DataType":
     """The type of a JSON Lines column; where there are several, the line is named on which it changes."""
-    if len(filled) > len(
-        numbers := [each for each in filled if not (isinstance(each[1], str) and is_missing(each[1], MISSING_WORDS))]
-    ):
-        filled = numbers
     try:
         return type_of((value for _, value in filled), column)
     except DataError as error:
@@ -248,7 +244,7 @@ def _parquet(
     picture_column: str | None,
     types: Mapping[str, str],
     leave_out: Collection[str],
-    words: Collection[str],
+    words: frozenset[str],
     finder: "_Finder",
 ) -> Listing:
     pa = arrow()
@@ -264,7 +260,7 @@ def _parquet(
     _known_kinds(types)
     names = [name for name in schema.names if name not in (named, pictured)]
     names, columns_left_out = _usable(place, names, leave_out)
-    kinds: dict[str, pa.DataType] = {}
+    kinds: dict[str, Any] = {}
     for name in names:
         kind = KINDS[types[name]] if name in types else _plain_kind(schema.field(name).type)
         if kind in SHOWN:
@@ -319,7 +315,7 @@ def _parquet(
     return Listing(place, place.parent, ids, kinds, entries, {}, columns_left_out, +counts)
 
 
-def _plain_kind(kind: "pa.DataType") -> str:
+def _plain_kind(kind: Any) -> str:
     """The kind of metadata that a column of Parquet becomes, or else why it becomes none."""
     types = arrow().types
     if types.is_dictionary(kind):

@@ -52,7 +52,7 @@ def _listed(names: Sequence[str], most: int = 6) -> str:
 
 
 def read_text(path: Path, way_out: str) -> str:
-    r"""A text file as UTF-8, or UTF-16 where its byte-order mark says so, with `\n` line ends and without a byte-order mark.
+    r"""A text file, UTF-8 or by its byte-order mark UTF-16, with `\n` line ends and without such a mark.
 
     Args:
         path: the file.
