@@ -460,6 +460,7 @@ def index(
         device=device,
         progress=_bars(context),
     )
+    assert made.outcome is not None  # an indexing leaves one
     if as_json:
         click.echo(
             json.dumps({"items": len(made), **asdict(made.outcome), "columns": dict(made.info().columns)}, indent=2)

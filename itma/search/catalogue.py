@@ -106,7 +106,7 @@ class Catalogue:
 
         Args:
             model: a model, or a run folder; only in the second case does the catalogue know where to find it again.
-            source: a folder of pictures in any format that Pillow reads, also in sub-folders; or a CSV, JSON Lines or
+            source: a folder of pictures in a format of `images.FORMATS`, also in sub-folders; or a CSV, JSON Lines or
                 Parquet file with a row for each item, whose other columns become metadata.
             path: the catalogue's own folder.
             replace: make a new catalogue in the place of an existing one, which is searched until the new one is whole.
