@@ -1,9 +1,11 @@
 """The command line: each command is one call of a public function, whose errors become one clear line."""
 
 import io
+import json
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -389,9 +391,12 @@ def submit(context: click.Context, run: Path, out: Path, root: Path | None, whic
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("catalogue", type=PLACE)
 @options_from(IndexOptions)
+@as_json
 @_device
 @click.pass_context
-def index(context: click.Context, /, run: Path, source: Path, catalogue: str | Path, device: str, **given: Any) -> None:
+def index(
+    context: click.Context, /, run: Path, source: Path, catalogue: str | Path, device: str, as_json: bool, **given: Any
+) -> None:
     r"""Embed all pictures of SOURCE with the model in RUN, into CATALOGUE.
 
     SOURCE is a folder of pictures, or a CSV, JSON Lines or Parquet file with a row for each item; its other columns
@@ -408,10 +413,17 @@ def index(context: click.Context, /, run: Path, source: Path, catalogue: str | P
 
     options = taken_from(IndexOptions, given)
     made = stages.index(run, source, catalogue, options=options, device=device, progress=_bars(context))
+    assert made.outcome is not None  # an indexing leaves one
+    if as_json:
+        shown = {"items": len(made), **asdict(made.outcome), "columns": dict(made.info().columns)}
+        click.echo(json.dumps(shown, indent=2))
+        return
     click.echo(f"indexed {len(made):,} pictures into {catalogue}: {made.outcome}")
     columns = made.info().columns
     if columns:
         click.echo("metadata: " + ", ".join(f"{name} ({kind})" for name, kind in columns.items()))
+    for note in made.outcome.notes():
+        click.echo(note)
     if made.skipped:
         click.echo(f"skipped {len(made.skipped):,} that could not be read (all in {catalogue}/skipped.csv):", err=True)
         for skipped in made.skipped[:10]:

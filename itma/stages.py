@@ -595,7 +595,7 @@ def index(
 
     Args:
         run: the run folder of a trained model.
-        source: a folder of pictures, in any format that Pillow reads, also in sub-folders; or a CSV, JSON Lines or
+        source: a folder of pictures, in a format of `images.FORMATS`, also in sub-folders; or a CSV, JSON Lines or
             Parquet file with a row for each item.
         catalogue: where the catalogue goes.
         options: see `IndexOptions`, whose fields can be given one by one in its place.

@@ -98,7 +98,7 @@ class Catalogue:
 
         Args:
             model: a model, or a run folder; only in the second case does the catalogue know where to find it again.
-            source: a folder of pictures in any format that Pillow reads, also in sub-folders; or a CSV, JSON Lines or
+            source: a folder of pictures in a format of `images.FORMATS`, also in sub-folders; or a CSV, JSON Lines or
                 Parquet file with a row for each item, whose other columns become metadata.
             path: the catalogue's own folder.
             options: see `IndexOptions`, whose fields can be given one by one in its place.
@@ -117,9 +117,8 @@ class Catalogue:
         """
         store = store_at(path)
         _refuse_existing(store, replace=options.replace, update=update)
-        wanted = listing(
-            Path(source), id_column=options.id_column, picture_column=options.picture_column, types=options.types
-        )
+        keep = None if "://" in str(path) else Path(path) / "images"
+        wanted = listing(Path(source), options=options, keep=keep)
         updating = update and abouts.exists(store)
         opened: list[Embedder] = []
         runtime = options.runtime

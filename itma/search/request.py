@@ -126,8 +126,13 @@ class IndexOptions:
         None, "Of a table: the column of the images; without it, image, file or picture.", short="image"
     )
     types: Mapping[str, str] | None = option(
-        None, "Of a table: the kind of a column (text, number, whole), else what its values look like.", short="type"
+        None,
+        "Of a table: the kind of a column (text, number, date, decimal-comma, …), else what its values look like.",
+        short="type",
     )
+    leave_out: Sequence[str] = option((), "Of a table: a column that does not become metadata.")
+    missing: Sequence[str] = option((), "Of a table: a text that stands for no value, besides N/A, null and the like.")
+    allow_outside: bool = option(False, "Take images outside the source's folder as well.")
     prune: bool = option(False, "Remove items that the source does not name, or whose file is gone.")
     replace: bool = option(False, "Make a new catalogue in the place of an existing one.")
     tokens: bool = option(

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from itma.data.images import Source
 from itma.errors import DataError
 from itma.search.conditions import SHOWN, kind_of
 from itma.search.store import OWN, arrow, embedding_column
+from itma.search.values import is_missing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -216,7 +216,7 @@ def same_kind(have: "pa.DataType", new: "pa.DataType") -> bool:
 
 def facts_of(fields: Mapping[str, Any]) -> str:
     """A sum over an item's metadata: equal metadata, equal sums."""
-    plain = {name: value for name, value in fields.items() if value is not None}
+    plain = {name: value for name, value in fields.items() if not is_missing(value) or value == ""}
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()[
         :32
     ]
@@ -256,8 +256,8 @@ def _column(field: "pa.Field", rows: Sequence[Row]) -> "pa.Array":
         value = row.fields.get(field.name)
         if isinstance(value, np.generic):
             value = value.item()
-        if isinstance(value, float) and math.isnan(value):
-            value = None  # a number that is none is a missing one
+        if isinstance(value, float) and is_missing(value):
+            value = None  # a number that is no number would pass every comparison
         if isinstance(value, datetime) and value.tzinfo is not None:
             value = value.astimezone(UTC).replace(tzinfo=None)
         if value is not None and (given := _kind(value, field.name)) != kind and (kind, given) != ("number", "whole"):

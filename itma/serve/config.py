@@ -18,9 +18,6 @@ READ_KEYS, WRITE_KEYS = "ITMA_READ_KEYS", "ITMA_WRITE_KEYS"
 _SESSION_SECONDS = 12 * 3600
 _SHORTEST = 16
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "MPO")
-"""Formats of pictures that are taken from strangers."""
-
 
 @dataclass(frozen=True)
 class ServeConfig:

@@ -7,14 +7,19 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from itma.data.images import Preprocess, open_picture, open_upload
+from itma.data.images import Preprocess, open_picture, open_upload, upload_format
 from itma.errors import PictureError
-from itma.serve.config import FORMATS, ServeConfig
+from itma.serve.config import ServeConfig
 from itma.serve.memory import Memory
 
 SIZES = (96, 240, 480, 1600)
 """Longest side of a picture that goes out, in pixels; the largest is what `picture` gives."""
-_ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "TIFF": "tif", "BMP": "bmp"}
+_ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "TIFF": "tif", "BMP": "bmp"} | {
+    "AVIF": "avif",
+    "HEIF": "heic",
+    "JPEG2000": "jp2",
+    "PPM": "ppm",
+}
 
 
 class Thumbnails:
@@ -75,7 +80,7 @@ def as_image(data: bytes, preprocess: Preprocess, config: ServeConfig) -> Image.
         PictureError: see `open_upload`.
     """
     need = (2 * preprocess.height, 2 * preprocess.width)
-    return open_upload(data, formats=FORMATS, pixels=config.upload_pixels, at_least=need)
+    return open_upload(data, pixels=config.upload_pixels, at_least=need)
 
 
 def checked(data: bytes, config: ServeConfig) -> str:
@@ -84,9 +89,8 @@ def checked(data: bytes, config: ServeConfig) -> str:
     Raises:
         PictureError: see `open_upload`.
     """
-    open_upload(data, formats=FORMATS, pixels=config.upload_pixels)
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        return _ENDINGS[str(image.format)]
+    open_upload(data, pixels=config.upload_pixels)
+    return _ENDINGS[upload_format(data)]
 
 
 def no_picture(path: str) -> bool:
