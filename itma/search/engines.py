@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 from itma.errors import ConfigError
-from itma.search.bucket import BucketStore
+from itma.retrieval.stores.bucket import BucketStore
+from itma.retrieval.stores.milvus import MilvusStore
 from itma.search.lance import LanceStore
-from itma.search.milvus import MilvusStore
 from itma.search.store import Store
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
