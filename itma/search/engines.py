@@ -9,9 +9,10 @@ from itma.registry import Registry
 from itma.search.lance import LanceStore
 from itma.search.store import Store
 
-_HERE = __name__.rpartition(".")[0]
 REGISTRY: Registry[Any] = Registry(
-    "store", object, {"milvus": f"{_HERE}.milvus:MilvusStore", "s3": f"{_HERE}.bucket:BucketStore"}
+    "store",
+    object,
+    {"milvus": "itma.retrieval.stores.milvus:MilvusStore", "s3": "itma.retrieval.stores.bucket:BucketStore"},
 )
 """Store by the scheme of its address: a class that is made from the whole address, and is a `Store`."""
 register = REGISTRY.register

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itma.errors import CatalogueError, MissingPackageError, StorageError, UnknownNameError
+from itma.errors import BusyError, CatalogueError, MissingPackageError, StorageError, UnknownNameError
 from itma.files import explained, write_bytes
 from itma.search import lock
 from itma.search.ann import centres
@@ -61,6 +61,9 @@ class LanceStore:
     Raises:
         MissingPackageError: LanceDB is not installed.
     """
+
+    locks = True
+    """Whether `writing` keeps all others out."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -201,6 +204,8 @@ def _in_our_words(error: Exception, place: str) -> Exception:
     ):
         if mark in text or (isinstance(error, OSError) and error.errno == number):
             return explained(Path(place), OSError(number, os.strerror(number)))
+    if "commit conflict" in text.lower():
+        return BusyError(f"the catalogue {place!r} was changed by another process at the same moment; try again")
     if "No space left" in text:
         return explained(Path(place), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     # the engine names the line of its own source after its words
@@ -294,24 +299,24 @@ class LanceItems:
 
     def insert(self, rows: "pa.Table") -> None:
         """See `Items.insert`."""
-        with self._store.committing():
+        with self._store._explained():
             self._table.insert(_complete(rows, self._schema))
 
     def upsert(self, rows: "pa.Table") -> None:
         """See `Items.upsert`."""
-        with self._store.committing():
+        with self._store._explained():
             merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(_complete(rows, self._schema))
 
     def delete(self, ids: Sequence[str]) -> None:
         """See `Items.delete`."""
         if ids:
-            with self._store.committing():
+            with self._store._explained():
                 self._table.delete(to_sql(ids_in(ids)))
 
     def add_columns(self, fields: "Sequence[pa.Field]") -> None:
         """See `Items.add_columns`."""
-        with self._store.committing():
+        with self._store._explained():
             self._table.add_columns(arrow().schema(fields))
             self._schema = self._table.schema
 
@@ -375,7 +380,7 @@ class LanceItems:
         for batch in self.scan(["embedding"]):
             chosen = random.random(len(batch)) < _SAMPLE * partitions / count
             parts.append(embeddings_of(batch.column("embedding"))[chosen])
-        with self._store.committing(), _quietly():
+        with self._store._explained(), _quietly():
             self._table.create_index(
                 "embedding",
                 "IVF_RQ",
@@ -409,7 +414,7 @@ class LanceItems:
 
     def compact(self, keep: timedelta) -> None:
         """See `Items.compact`."""
-        with self._store.committing(), _quietly():
+        with self._store._explained(), _quietly():
             if self.count() >= _ID_INDEX_FROM:
                 have = self._indexed_columns()
                 for column in ("id", "_picture"):
@@ -417,8 +422,9 @@ class LanceItems:
                         self._table.create_scalar_index(column, "BTREE")
             self._table.optimize.compact_files()
             self._take_up()
-            # Who holds the lock knows that files without a version come from writers that died.
-            self._table.cleanup_old_versions(older_than=keep, delete_unverified=True)
+            # Who holds the lock knows that files without a version come from writers that died; elsewhere they may be
+            # those of a writer at work, and Lance keeps the young ones.
+            self._table.cleanup_old_versions(older_than=keep, delete_unverified=self._store.locks)
 
     def _take_up(self) -> None:
         """Bring indices to what the table holds.
