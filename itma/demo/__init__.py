@@ -16,9 +16,9 @@ from itma.data.sources import WORLDS, DataConfig, load
 from itma.data.triplets import Split
 from itma.demo import galleries
 from itma.demo.page import DemoStory, Example, ModelResult, Shown, write_page
+from itma.device import device_named
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.learn.run import read_metrics
-from itma.learn.train import device_named
 from itma.measure.evaluate import Evaluation, evaluate
 from itma.model.provenance import read_provenance
 from itma.model.retriever import Retriever, weights_sum

@@ -38,8 +38,11 @@ class ResNetShape:
             return None
         if description.get("hidden_act", "relu") != "relu" or description.get("num_channels", 3) != 3:
             return None
-        given = {name: description[name] for name in cls.__dataclass_fields__ if name in description}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        given: dict[str, Any] = {name: description[name] for name in cls.__dataclass_fields__ if name in description}
+        for name in ("hidden_sizes", "depths"):
+            if name in given:
+                given[name] = tuple(given[name])
+        return cls(**given)
 
 
 class ResNet(nn.Module):
@@ -108,4 +111,5 @@ class _Block(nn.Module):
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (self.layer(x) + self.shortcut(x)).relu()
+        y: torch.Tensor = self.layer(x) + self.shortcut(x)
+        return y.relu()
