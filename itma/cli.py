@@ -1,5 +1,6 @@
 """The command line: each command is one call of a public function, whose errors become one clear line."""
 
+import gc
 import io
 import logging
 import sys
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 import click
 
-from itma.allocation import reuse_memory
+from itma.allocation import choose_threads, reuse_memory
 from itma.cli_catalogue import PLACE, RUNTIMES, catalogue, distinct, names, pairs, reindex, where
 from itma.cli_explain import explain, study
 from itma.cli_serve import serve
@@ -59,7 +60,15 @@ def _status(error: ItmaError) -> int:
 @click.version_option(package_name="itma")
 @click.option("--traceback", is_flag=True, help="Show where in the code an error came from.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
-def cli(traceback: bool, quiet: bool) -> None:
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    envvar="ITMA_THREADS",
+    show_envvar=True,
+    help="Threads that compute. Without it: one for a search, otherwise all cores that the process may use.",
+)
+@click.pass_context
+def cli(context: click.Context, traceback: bool, quiet: bool, threads: int | None) -> None:
     """Find pictures from a picture and a sentence: "like this one, but red and with long sleeves".
 
     A model is trained on triplets (a reference picture, a feedback sentence, the target picture), measured on a
@@ -68,6 +77,11 @@ def cli(traceback: bool, quiet: bool) -> None:
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     reuse_memory()
+    if "torch" not in sys.modules:
+        choose_threads(threads, queries=1 if context.invoked_subcommand == "search" else None)
+        gc.set_threshold(
+            100_000, 20, 20
+        )  # modules being loaded make no garbage; looking for it is a tenth of the start
 
 
 _device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
