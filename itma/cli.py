@@ -77,7 +77,7 @@ def cli(context: click.Context, traceback: bool, quiet: bool, threads: int | Non
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     reuse_memory()
-    if "torch" not in sys.modules:
+    if "torch" not in sys.modules:  # a new process
         choose_threads(threads, queries=1 if context.invoked_subcommand == "search" else None)
         gc.set_threshold(
             100_000, 20, 20

@@ -11,7 +11,16 @@ import itma
 from itma.allocation import choose_threads, cores
 from tests import made_up
 
-FOREIGN = {"transformers", "huggingface_hub", "tensorboard", "torch._dynamo", "onnxruntime", "fastapi", "pymilvus"}
+FOREIGN = {
+    "transformers",
+    "huggingface_hub",
+    "tensorboard",
+    "torch._dynamo",
+    "pandas.core",
+    "onnxruntime",
+    "fastapi",
+    "pymilvus",
+}
 OWN = {"itma.learn.train", "itma.measure.evaluate", "itma.explanations", "itma.demo", "itma.serve", "itma.data.worlds"}
 
 
