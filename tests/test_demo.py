@@ -86,6 +86,7 @@ def test_an_existing_folder_is_refused_before_any_work(shown: DemoResult) -> Non
         demo(shown.folder, size="tiny")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(shown: DemoResult, tmp_path: Path) -> None:
     again = demo(tmp_path / "demo", train=True, size="tiny", preset="tiny")
     assert {name: report.recall for name, report in again.reports.items()} == {

@@ -70,7 +70,15 @@ def tabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]
     return {}
 
 
-@pytest.mark.parametrize(("page", "prepared"), [("explanations.md", "explained"), ("own-data.md", "tabled")])
+@pytest.fixture
+def bare() -> dict[str, object]:
+    """For a page that brings all it needs."""
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("page", "prepared"), [("explanations.md", "explained"), ("own-data.md", "tabled"), ("shapes.md", "bare")]
+)
 def test_the_python_of_a_page_runs(page: str, prepared: str, request: pytest.FixtureRequest) -> None:
     names = {"__name__": "page", **request.getfixturevalue(prepared)}
     code = blocks((DOCS / page).read_text(encoding="utf-8"), "python")

@@ -154,7 +154,8 @@ def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -
         return f"{count or 'none'} of the shop's {len(products):,} products {'fits' if count == 1 else 'fit'}"
 
     def ask(catalogue: Catalogue) -> list[Asked]:
-        asked, reference, seen, said = [], start, [], []
+        asked: list[Asked] = []
+        reference, seen, said = start, list[str](), list[str]()
         category = first["category"]
         for number, (text, needed) in enumerate(steps, 1):
             seen.append(reference)

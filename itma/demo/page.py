@@ -108,7 +108,7 @@ def _link(name: str, title: str) -> Markup:
 
 def _opening(story: DemoStory) -> list[Piece]:
     lead = (
-        "Give itma a picture and say what should change: it puts the pictures first that fit both. Everything below was "
+        "Give itma a picture and say what should change: it puts the pictures that fit both first. All below was "
         "computed by one run of the demo, failures included."
     )
     return [
