@@ -61,7 +61,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing itma and what it needs into $(VENV), once (a minute or more)" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@[ $(TORCH) = cuda ] || [ "`uname -s`" = Darwin ] || \
-	  $(RUN) pip install --quiet --disable-pip-version-check --retries 1 --timeout 20 "$$(grep '^torch==' constraints.txt)+cpu" \
+	  $(RUN) pip install --quiet --disable-pip-version-check --no-deps --retries 1 --timeout 20 "$$(grep '^torch==' constraints.txt)+cpu" \
 	    --extra-index-url $(CPU_INDEX) 2>/dev/null || \
 	  echo "Torch's build for processors alone cannot be had ($(CPU_INDEX)); the usual one is taken" >&2
 	@$(RUN) pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
