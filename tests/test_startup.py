@@ -1,5 +1,6 @@
 """What a command does not need is not imported: imports are most of the time of a search."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -16,7 +17,6 @@ FOREIGN = {
     "huggingface_hub",
     "tensorboard",
     "torch._dynamo",
-    "pandas.core",
     "onnxruntime",
     "fastapi",
     "pymilvus",
@@ -50,6 +50,10 @@ def loaded(*arguments: str) -> set[str]:
         cwd=Path(itma.__file__).parents[1],
     )
     return set(done.stdout.rpartition("LOADED")[2].split())
+
+
+def test_the_modules_that_must_not_be_imported_exist() -> None:
+    assert [name for name in OWN if importlib.util.find_spec(name) is None] == []  # else a rename would blind the tests
 
 
 def test_a_search_imports_neither_training_nor_networks_that_it_does_not_use(catalogue: Path) -> None:
