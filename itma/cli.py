@@ -1,5 +1,6 @@
 """The command line: each command is one call of a public function, whose errors become one clear line."""
 
+import gc
 import io
 import json
 import logging
@@ -12,7 +13,7 @@ from typing import Any, Literal
 
 import click
 
-from itma.allocation import reuse_memory
+from itma.allocation import choose_threads, reuse_memory
 from itma.cli_catalogue import PLACE, RUNTIMES, catalogue, reindex
 from itma.cli_explain import explain, study
 from itma.cli_options import as_json, echo_hits, options_from, pairs, taken_from
@@ -72,7 +73,15 @@ def _status(error: ItmaError) -> int:
     envvar="ITMA_IMPORT",
     help="Run this file first, which adds parts of your own; repeatable.",
 )
-def cli(traceback: bool, quiet: bool, imports: tuple[str, ...]) -> None:
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    envvar="ITMA_THREADS",
+    show_envvar=True,
+    help="Threads that compute. Without it: one for a search, otherwise all cores that the process may use.",
+)
+@click.pass_context
+def cli(context: click.Context, traceback: bool, quiet: bool, imports: tuple[str, ...], threads: int | None) -> None:
     """Find pictures from a picture and a sentence: "like this one, but red and with long sleeves".
 
     A model is trained on triplets (a reference picture, a feedback sentence, the target picture), measured on a
@@ -81,6 +90,10 @@ def cli(traceback: bool, quiet: bool, imports: tuple[str, ...]) -> None:
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     reuse_memory()
+    if "torch" not in sys.modules:  # a new process
+        choose_threads(threads, queries=1 if context.invoked_subcommand == "search" else None)
+        # modules being loaded make no garbage; looking for it is a tenth of the start
+        gc.set_threshold(100_000, 20, 20)
     for source in imports:
         import_file(source)
 

@@ -124,7 +124,7 @@ def attention(
     for seed in 0 1 2; do itma train shapes --seed $seed --out runs/softmax-$seed; done
     itma study attention runs/softmax-0 runs/softmax-1 runs/softmax-2 --out study
     """
-    from itma.learn.train import device_named
+    from itma.device import device_named
     from itma.study.attention import study_attention
 
     found = study_attention(

@@ -2,9 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from itma import display
+
+Fill = Literal["mean", "blur"]
+"""What an explanation covers a region with: the mean colour of the image, or the image itself, blurred."""
+STEPS = 32
+"""Points of the path that an explanation's gradients are summed along."""
 
 
 @dataclass(frozen=True)

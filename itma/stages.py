@@ -10,31 +10,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from itma.data.datasets import WORLDS, DataConfig, dataset_named
-from itma.data.datasets.attributes import Made, make
 from itma.data.datasets.generated import Generated
 from itma.data.images import Preprocess, Source, to_pixels
 from itma.data.sources import kept, load
 from itma.data.text import typical
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
+from itma.device import device_named
 from itma.errors import ConfigError, DataError, ItmaError, RunError, UnknownNameError
-from itma.explanations import Explanation, case_in, explained
-from itma.explanations import explain as explain_query
-from itma.explanations.gradients import STEPS
-from itma.explanations.occlusion import Fill
 from itma.learn.config import TrainConfig
 from itma.learn.presets import OVER_TOWERS, preset_for, preset_named, with_composer
 from itma.learn.run import RUN, new_run_folder, read_settings, refuse_imported, write_settings
-from itma.learn.train import Look, Seen, device_named
-from itma.learn.train import train as learn
-from itma.measure.evaluate import answers
-from itma.measure.evaluate import evaluate as measure
-from itma.measure.strips import query_strip
 from itma.model.hub_names import hub_name
 from itma.model.onnx.runtime import OnnxRetriever
 from itma.model.provenance import read_provenance, shown
@@ -42,11 +33,16 @@ from itma.model.retriever import Retriever, RetrieverConfig, checkpoint_folder, 
 from itma.model.runtimes import open_model
 from itma.model.shipped import is_shipped, located
 from itma.model.towers import FIRST, Towers, holds_towers, read_towers
-from itma.records import Hits, Report
+from itma.records import STEPS, Fill, Hits, Report
 from itma.registry import needs, require
 from itma.search.catalogue import Catalogue
 from itma.search.request import IndexOptions, SearchRequest, takes
 from itma.settings import changed, from_plain, to_plain
+
+if TYPE_CHECKING:  # what one verb alone needs is imported in it: a search waits for no training code
+    from itma.data.datasets.attributes import Made
+    from itma.explanations import Explanation
+    from itma.learn.train import Look, Seen
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +119,7 @@ def triplets(
     per_reference: int = 4,
     test_share: float = 0.1,
     seed: int = 0,
-) -> Made:
+) -> "Made":
     """Make triplets from a table of attributes, for `train("own", changes={"data.root": out})`.
 
     Args:
@@ -139,6 +135,8 @@ def triplets(
     Returns:
         What was made, with counts; see `itma.data.datasets.attributes.make` for what can go wrong.
     """
+    from itma.data.datasets.attributes import make
+
     return make(
         table,
         out,
@@ -300,6 +298,8 @@ def _learn(
     resume: bool = False,
     progress: bool,
 ) -> Path:
+    from itma.learn.train import train as learn
+
     place = device_named(device)
     bars = progress and int(os.environ.get("RANK", 0)) == 0
     if triplets is None:
@@ -363,13 +363,18 @@ _PROBE_ROWS = 400
 """Rows of the training set that are looked at during training, to compare with the test set."""
 
 
-def _look(learning: Triplets, validation: Triplets | None, test: Split, config: TrainConfig) -> Look:
+def _look(learning: Triplets, validation: Triplets | None, test: Split, config: TrainConfig) -> "Look":
     """Recall on held-out, training and test rows, example queries as pictures, and two of them explained."""
+    from itma.explanations import case_in, explained
+    from itma.learn.train import Seen
+    from itma.measure.evaluate import evaluate as measure
+    from itma.measure.strips import query_strip
+
     probe: Triplets | None = learning
     if len(learning) > _PROBE_ROWS:
         _, probe = hold_out(learning, _PROBE_ROWS / len(learning), seed=config.seed + 1)
 
-    def look(model: Retriever) -> Seen:
+    def look(model: Retriever) -> "Seen":
         numbers: dict[str, float] = {}
         evaluations = {
             name: measure(model, triplets, intervals=False)[0]
@@ -462,6 +467,8 @@ def evaluate_by(
     Raises:
         RunError, DataError, UnknownNameError: the run or the data cannot be read, or a name does not exist.
     """
+    from itma.measure.evaluate import evaluate as measure
+
     place = device_for(runtime, device)
     model = open_model(run, which=which, runtime=runtime, device=place, progress=progress)
     found, source, split = measured_split(
@@ -561,6 +568,7 @@ def submit(
         StorageError: the files cannot be written.
     """
     from itma.data.datasets import fashioniq
+    from itma.measure.evaluate import answers
 
     place = device_named(device)
     model = Retriever.load(run, which=which).to(place)
@@ -654,7 +662,7 @@ def explain(
     steps: int = STEPS,
     run: str | Path | None = None,
     device: str = "auto",
-) -> Explanation:
+) -> "Explanation":
     """Say why a picture is where it is among the answers to a query: which words, which regions, what attention.
 
     Args:
@@ -670,6 +678,8 @@ def explain(
     Raises:
         ItmaError: see `itma.explanations.explain`.
     """
+    from itma.explanations import explain as explain_query
+
     return explain_query(
         place,
         image,

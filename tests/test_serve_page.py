@@ -188,6 +188,7 @@ def test_a_model_that_knows_no_conversations_is_told_the_last_sentence_alone(
     assert "earlier" not in page.url
 
 
+@pytest.mark.slow
 def test_going_on_from_an_earlier_step_begins_a_new_way(opened: Callable[..., Page], url: str) -> None:
     page = opened(url)
     pick(page, 4)
@@ -379,6 +380,7 @@ def test_why_shows_words_by_their_effect_and_both_pictures_with_maps(opened: Cal
     shot(page, "10-why")
 
 
+@pytest.mark.slow
 def test_pointing_at_a_word_shows_where_it_looks(opened: Callable[..., Page], url: str) -> None:
     page = opened(url + asked(id="item-04", text="make red cube"))
     dialog = why(page)
@@ -396,6 +398,7 @@ def test_pointing_at_a_word_shows_where_it_looks(opened: Callable[..., Page], ur
     assert drawn(page) == before
 
 
+@pytest.mark.slow
 def test_a_word_that_is_chosen_stays(opened: Callable[..., Page], url: str) -> None:
     page = opened(url + asked(id="item-04", text="make red cube"))
     dialog = why(page)
@@ -405,6 +408,7 @@ def test_a_word_that_is_chosen_stays(opened: Callable[..., Page], url: str) -> N
     expect(dialog.locator("#why-reference-tag")).to_have_text("Where “red” looks")
 
 
+@pytest.mark.slow
 def test_the_map_is_switched_between_covering_gradients_and_attention(opened: Callable[..., Page], url: str) -> None:
     page = opened(url + asked(id="item-04", text="make red cube"))
     dialog = why(page)
@@ -422,6 +426,7 @@ def test_the_map_is_switched_between_covering_gradients_and_attention(opened: Ca
     expect(dialog.locator("#why-reference-key")).to_be_empty()
 
 
+@pytest.mark.slow
 def test_why_of_a_picture_alone_has_no_words_and_of_words_alone_no_reference(
     opened: Callable[..., Page], url: str
 ) -> None:
@@ -452,6 +457,7 @@ def test_words_that_the_model_does_not_know_and_what_takes_no_part_are_said(
     expect(dialog).to_contain_text("The slider and “less like this” take no part")
 
 
+@pytest.mark.slow
 def test_why_is_read_with_the_keyboard_alone(opened: Callable[..., Page], url: str) -> None:
     page = opened(url + asked(id="item-04", text="make red cube"))
     settled(page)
@@ -478,6 +484,7 @@ def test_why_is_read_with_the_keyboard_alone(opened: Callable[..., Page], url: s
     expect(page.locator("[data-act=why]").nth(1)).to_be_focused()
 
 
+@pytest.mark.slow
 def test_a_slow_explanation_shows_that_something_happens_and_ends_with_its_dialog(
     opened: Callable[..., Page], url: str
 ) -> None:
@@ -523,6 +530,7 @@ def test_an_explanation_that_cannot_be_had_is_told_in_words(
         expect(page.locator("#why-words button")).to_have_count(3)
 
 
+@pytest.mark.slow
 def test_the_back_button_closes_an_explanation(opened: Callable[..., Page], url: str) -> None:
     page = opened(url)
     pick(page, 4)
@@ -596,6 +604,7 @@ def test_a_file_that_is_no_picture_is_told(opened: Callable[..., Page], url: str
     expect(page.get_by_role("alert")).to_contain_text("cannot be read")
 
 
+@pytest.mark.slow
 def test_a_slow_answer_shows_that_something_happens(opened: Callable[..., Page], url: str) -> None:
     page = opened(url)
     settled(page)
@@ -730,6 +739,7 @@ def test_text_stands_out_from_its_ground(scheme: int) -> None:
         assert (other + 0.05) / (one + 0.05) >= 4.5, f"ink on {tone}"
 
 
+@pytest.mark.slow
 def test_a_long_catalogue_never_fills_the_page(opened: Callable[..., Page], tmp_path: Path) -> None:
     random = np.random.Generator(np.random.PCG64(0))
     vectors = random.standard_normal((2_000, 8)).astype(np.float32)

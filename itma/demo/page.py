@@ -108,8 +108,8 @@ def _link(name: str, title: str) -> Markup:
 
 def _opening(story: DemoStory) -> list[Piece]:
     lead = (
-        "Point at a picture, say what should change, and itma ranks a gallery by how well each picture answers both. "
-        "Everything below comes from one run of the demo."
+        "Give itma a picture and say what should change: it puts the pictures that fit both first. All below was "
+        "computed by one run of the demo, failures included."
     )
     return [
         element("p", {"class": "brand"}, "itma demo"),
@@ -120,10 +120,16 @@ def _opening(story: DemoStory) -> list[Piece]:
     ]
 
 
+_FEW_WORDS = 7
+"""Words of a sentence that is easily read at the top of a page."""
+
+
 def _hero(story: DemoStory) -> Markup | None:
-    """The first query that was answered rightly at once; failing that, the first one as it is."""
+    """A query that was answered rightly at once, in few words if there is one; failing that, the first one as it is."""
     examples = [example for example in (*story.successes, *story.failures) if example.hits]
-    example = next((example for example in examples if example.hits[0].right), examples[0] if examples else None)
+    right = [example for example in examples if example.hits[0].right]
+    short = [example for example in right if len(example.feedback.split()) <= _FEW_WORDS]
+    example = next(iter([*short, *right, *examples]), None)
     if example is None:
         return None
     return element(

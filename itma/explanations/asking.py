@@ -26,13 +26,14 @@ from itma.explanations.attention import attention_of, has_attention
 from itma.explanations.case import Case
 from itma.explanations.checks import Maps, checked
 from itma.explanations.explanation import Explanation, attention_maps
-from itma.explanations.gradients import STEPS, gradients_of
-from itma.explanations.occlusion import Cells, Fill, filling, region_effects, target_effects, word_effects
+from itma.explanations.gradients import gradients_of
+from itma.explanations.occlusion import Cells, filling, region_effects, target_effects, word_effects
 from itma.measure.evaluate import Evaluation
 from itma.model.embedder import Embedder
 from itma.model.feedback import readable
 from itma.model.hub_names import hub_name
 from itma.model.retriever import Retriever, checkpoint_folder
+from itma.records import STEPS, Fill
 from itma.search.catalogue import Catalogue
 from itma.search.exact import DECIMALS
 

@@ -235,6 +235,7 @@ def described(tower: nn.Module) -> dict[str, Any]:
     """A tower's configuration as plain values; with it the tower can be built again without its name."""
     config: Any = tower.config
     settings: dict[str, Any] = config.to_diff_dict()
+    settings.pop("transformers_version", None)  # part of a model's fingerprint, which another version does not change
     return {**settings, "model_type": config.model_type}
 
 

@@ -1,9 +1,10 @@
 """Image → feature maps at several depths: adapters over `transformers`' backbones, CLIP's tower and EfficientNet-Lite.
 
-`transformers` is imported only when a trunk is built, because it takes seconds to import.
+`transformers` is imported only where a network of its own is built, because that takes seconds.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from itma.errors import ConfigError, DataError
 from itma.model import efficientnet_lite, pretrained
 from itma.model.image_encoder import REGISTRY, ImageEncoder, TrunkConfig, register
+from itma.model.resnet import ResNet, ResNetShape
 from itma.model.torchvision_names import CLASSIFIER, stage_of, torchvision_name
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ KNOWN: dict[str, dict[str, Any]] = {
         "layer_type": "bottleneck",
     },
 }
-"""Trunks known by a short name, as settings of `transformers.ResNetConfig`; built from scratch unless weights are
+"""Trunks known by a short name, as fields of a `ResNetShape`; built from scratch unless weights are
 given. `resnet-small` is meant for pictures of about 96×64 pixels."""
 
 
@@ -84,6 +86,8 @@ class Trunk(ImageEncoder):
         """
         if "model_type" not in description:  # only networks of transformers and our own say that
             return REGISTRY.find(name).reopened(description, levels)
+        if ResNetShape.read(description) is not None:
+            return ResNetTrunk(description, levels)
         if description["model_type"] == LiteTrunk.MODEL_TYPE:
             return LiteTrunk(description, levels)
         return (_tower_of(description) or Trunk)(description, levels)
@@ -91,11 +95,8 @@ class Trunk(ImageEncoder):
     @classmethod
     def opened(cls, config: TrunkConfig) -> "Trunk":
         """See `build`; a name that is not registered is a folder's, or one on the hub."""
-        from transformers import ResNetConfig
-
         if config.name in KNOWN:
-            settings = {"layer_type": "basic", **KNOWN[config.name]}
-            trunk = cls(ResNetConfig(**settings).to_dict(), config.levels)
+            trunk: Trunk = ResNetTrunk({"layer_type": "basic", **KNOWN[config.name]}, config.levels)
         else:
             hub = pretrained.open_config(config.name, "trunk", ", ".join(sorted(REGISTRY)))
             if (tower := _tower_of(hub)) is not None:
@@ -160,7 +161,7 @@ class Trunk(ImageEncoder):
         first = next(iter(own))
         names = {name: name for name in own}
         prefix = next((p for p in ("", "resnet.", "backbone.", "model.") if p + first in given), None)
-        if prefix is None and self.backbone.config.model_type == "resnet":
+        if prefix is None and self.description["model_type"] == "resnet":
             names = {name: torchvision_name(name) for name in own}
             prefix = next((p for p in ("", "module.", "model.", "img_model.") if p + names[first] in given), None)
         prefix = prefix or ""
@@ -187,6 +188,34 @@ class Trunk(ImageEncoder):
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """(pictures, 3, height, width) normalised → for each level (pictures, channels, rows, columns)."""
         return list(self.backbone(pictures).feature_maps)
+
+
+class ResNetTrunk(Trunk):
+    """A plain ResNet, see `itma.model.resnet`; its stages 1 to 4 are the levels."""
+
+    MODEL_TYPE = "resnet"
+
+    def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
+        nn.Module.__init__(self)
+        shape = ResNetShape.read({**backbone, "model_type": self.MODEL_TYPE})
+        assert shape is not None
+        stages, deepest = len(shape.depths), max(levels)
+        if deepest > stages:
+            raise ConfigError(f"trunk.levels={tuple(levels)}: this trunk has the levels 1 to {stages}")
+        self.levels = tuple(levels)
+        self.backbone = ResNet(replace(shape, hidden_sizes=shape.hidden_sizes[:deepest], depths=shape.depths[:deepest]))
+        self.channels = tuple(shape.hidden_sizes[level - 1] for level in levels)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """See `Trunk`."""
+        shape = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.backbone.shape).items()}
+        return {"model_type": self.MODEL_TYPE, **shape}
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """See `Trunk`."""
+        maps = self.backbone(images)
+        return [maps[level - 1] for level in self.levels]
 
 
 @register("efficientnet-lite0")
