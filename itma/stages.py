@@ -25,7 +25,8 @@ from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, 
 from itma.errors import ConfigError, DataError, RunError, UnknownNameError
 from itma.explanations import Explanation, case_in, explained
 from itma.explanations import explain as explain_query
-from itma.explanations.asking import STEPS, Fill
+from itma.explanations.gradients import STEPS
+from itma.explanations.occlusion import Fill
 from itma.learn.config import TrainConfig
 from itma.learn.presets import OVER_TOWERS, preset_for, preset_named, with_composer
 from itma.learn.run import RUN, new_run_folder, read_settings, refuse_imported, write_settings
