@@ -108,7 +108,7 @@ def test_a_run_of_installed_parts_does_everything_in_another_process(run: Path, 
 
 
 def test_without_the_package_the_error_names_the_part_and_what_to_install(run: Path, tmp_path: Path) -> None:
-    refused = python("-m", "itma", "index", run, tmp_path, tmp_path / "catalogue")
+    refused = python("-m", "itma", "export", run, "--out", tmp_path / "onnx")
     assert refused.returncode == 1
     assert "needs the composer 'gate' of the package itma-example 0.1.0" in refused.stderr
     assert "pip install itma-example" in refused.stderr
