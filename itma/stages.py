@@ -22,7 +22,7 @@ from itma.data.sources import kept, load
 from itma.data.text import typical
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
 from itma.device import device_named
-from itma.errors import ConfigError, DataError, RunError, UnknownNameError
+from itma.errors import ConfigError, DataError, ItmaError, RunError, UnknownNameError
 from itma.learn.config import TrainConfig
 from itma.learn.presets import OVER_TOWERS, preset_for, preset_named, with_composer
 from itma.learn.run import RUN, new_run_folder, read_settings, refuse_imported, write_settings
