@@ -195,7 +195,8 @@ def test_a_commit_that_breaks_off_is_never_seen_and_the_next_writer_clears_it(
     assert ids_of(reader) == ["a", "b"] and reader.count() == 2
     assert reader.get(["b"], ["price"])["price"].to_pylist() == [2]
     store.open("items-1").insert(table(["d"], unit(1, 2)))
-    assert reader.refresh() and ids_of(reader) == ["a", "b", "d"] and reader.count() == 3
+    reader = reader.newest()
+    assert ids_of(reader) == ["a", "b", "d"] and reader.count() == 3
     assert reader.get(["b"], ["price"])["price"].to_pylist() == [2]
 
 
@@ -212,7 +213,7 @@ def test_a_reader_sees_no_half_of_a_commit(store: MilvusStore, items: MilvusItem
     writer = threading.Thread(target=write)
     writer.start()
     while not over.is_set():
-        reader.refresh()
+        reader = reader.newest()
         looks += 1
         prices = [price for batch in reader.scan(["price"]) for price in batch.column("price").to_pylist()]
         step = prices[0] if prices else -1
@@ -308,7 +309,7 @@ def test_a_writer_that_is_killed_loses_nothing_acknowledged_and_locks_nobody_out
         lines = [writer.stdout.readline() for _ in range(8)]
         os.kill(writer.pid, signal.SIGKILL)
         acknowledged = int((lines + writer.stdout.readlines())[-1])
-    items.refresh()
+    items = items.newest()
     names = [name for name in ids_of(items) if name != "first"]
     commits = {name[:5] for name in names}
     assert len(names) == len(set(names)) == 20 * len(commits)
@@ -348,7 +349,7 @@ def test_an_address_of_no_engine_is_refused() -> None:
 
 
 def rows_of(catalogue: Catalogue) -> list[dict[str, Any]]:
-    items = catalogue._items
+    items = catalogue.snapshot.items
     found = [row for batch in items.scan(items.schema.names) for row in batch.to_pylist()]
     return sorted(found, key=lambda row: str(row["id"]))
 
@@ -371,10 +372,10 @@ def test_a_catalogue_moves_to_a_server_and_back_and_keeps_everything(place: str,
     write_skipped(first._store, [Skipped("b\udcff.png", "damaged")])
     first.backup(place)
     there = Catalogue.open(place)
-    assert there._items.schema == first._items.schema and rows_of(there) == rows_of(first)
+    assert there.snapshot.items.schema == first.snapshot.items.schema and rows_of(there) == rows_of(first)
     Catalogue.restore(place, tmp_path / "back")
     back = Catalogue.open(tmp_path / "back")
-    assert back._items.schema == first._items.schema and rows_of(back) == rows_of(first)
+    assert back.snapshot.items.schema == first.snapshot.items.schema and rows_of(back) == rows_of(first)
     assert back.info().skipped == there.info().skipped == 1
     assert [hit.id for hit in back.search(id="later", k=5)] == [hit.id for hit in there.search(id="later", k=5)]
 

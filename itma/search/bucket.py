@@ -19,6 +19,7 @@ from typing import Any
 from itma.errors import CatalogueError, ConfigError, ItmaError
 from itma.search.lance import LanceStore
 from itma.search.lease import Lease
+from itma.search.sums import Verification
 
 _PLACE = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>[^/].*?)/*")
 _TOKEN = "writer.lock."
@@ -148,6 +149,13 @@ class BucketStore(LanceStore):
         self._lease.check()
         with super().committing():
             yield
+
+    def committed(self, name: str) -> None:
+        """Nothing is kept: the storage has sums of its own, and checks them whenever something is read."""
+
+    def verify(self) -> Verification:
+        """See `Store.verify`: the storage checks what is read."""
+        return Verification()
 
     def sync(self) -> None:
         """See `Store.sync`: what a bucket has taken, it keeps."""

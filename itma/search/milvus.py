@@ -27,6 +27,7 @@ from itma.search.filters import Filter
 from itma.search.lease import Lease
 from itma.search.milvus_items import MilvusItems
 from itma.search.milvus_lock import MilvusTokens
+from itma.search.sums import Verification
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -184,6 +185,10 @@ class MilvusStore:
     def writing(self, what: str) -> "AbstractContextManager[None]":
         """See `Store.writing`."""
         return self.lock.held(what)
+
+    def verify(self) -> Verification:
+        """See `Store.verify`: the server checks what it reads."""
+        return Verification()
 
     def sync(self) -> None:
         """See `Store.sync`: all rows are written to the server's storage, beyond its log.

@@ -124,16 +124,16 @@ class MilvusItems:
         """See `Items.compares_quickly`: the server compares; reading all of it takes a minute for 400,000 items."""
         return self._head.loose <= _LOOSE
 
-    def refresh(self) -> bool:
-        """See `Items.refresh`."""
-        if self._fixed:
-            return False
-        head = self._register.newest()
-        if head == self._head:
-            return False
-        other = head.version != self._head.version
-        self._look(head)
-        return other
+    def newest(self) -> "MilvusItems":
+        """See `Items.newest`."""
+        if self._fixed or self._register.newest() == self._head:
+            return self
+        return MilvusItems(self._store, self._rows, self._register.gone_rows)
+
+    def refresh(self) -> None:
+        """Show the newest state, before a write of one's own."""
+        if not self._fixed:
+            self._look(self._register.newest())
 
     def versions(self) -> list[Version]:
         """See `Items.versions`."""

@@ -1,9 +1,9 @@
 """Items given one by one → rows of a table, in one commit or not at all."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,77 +12,151 @@ from itma.errors import DataError, ItemExistsError
 from itma.files import file_sum
 from itma.model.embedder import Embedder
 from itma.search.about import About
+from itma.search.asking import unknown_item
 from itma.search.embedding import maps_as_bytes
-from itma.search.filters import SHOWN, kind_of
+from itma.search.filters import SHOWN, Filter, Test, kind_of
 from itma.search.rows import Item, Row, check_column, same_kind, shown, stored, table_of, type_of, unit
 from itma.search.store import Items, arrow, metadata_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MOST_COLUMNS = 500
+"""Columns of metadata of a catalogue; every search that tells all of them reads each."""
 _BATCH = 64
+_AT_ONCE = 1_000
+"""Names that are asked for in one expression."""
 
 
-def put(
-    table: Items,
-    about: About,
-    items: Sequence[Item],
-    model: Callable[[], Embedder],
-    pictures: Path | None,
-    *,
-    new: bool,
-) -> None:
-    """Write items, all in one commit.
+class Writer:
+    """What the only writer of a catalogue does with its items; each change is one commit, or none.
 
     Args:
-        table: the caller is its only writer.
+        table: the newest version; the caller is its only writer.
         about: of the catalogue.
-        items: what to write.
         model: gives what embeds the pictures of items without an embedding; called where there are any.
         pictures: the folder that pictures are named in.
-        new: refuse ids that are there already, instead of taking their place.
-
-    Raises:
-        DataError: an id is there already or given twice, an item has neither picture nor embedding, an embedding makes
-            no sense, or a value does not fit its column.
-        PictureError: a picture cannot be read.
     """
-    if not items:
-        return
-    names = [stored(item.id) for item in items]
-    if len(set(names)) < len(names):
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise DataError(f"the id {shown(twice)[:60]!r} is given twice; give every item its own")
-    if new and (there := table.get(names, ["id"])["id"].to_pylist()):
-        raise ItemExistsError(
-            f"the id {shown(there[0])[:60]!r} is in the catalogue already"
-            + (f", as are {len(there) - 1:,} more" if len(there) > 1 else "")
-            + "; choose another, or replace the item"
-        )
-    fields = _new_columns(table, items)
-    rows = _rows(about, items, model, pictures)
-    schema = arrow().schema([*table.schema, *fields])
-    written = table_of(rows, schema)  # before anything is changed: it may be refused
-    if fields:
-        table.add_columns(fields)
-    if new:
-        table.insert(written)
-    else:
-        table.upsert(written)
+
+    def __init__(self, table: Items, about: About, model: Callable[[], Embedder], pictures: Path | None) -> None:
+        self.table, self._about, self._model, self._pictures = table, about, model, pictures
+
+    def put(self, items: Sequence[Item], *, new: bool) -> None:
+        """Write items, all in one commit.
+
+        Args:
+            items: what to write.
+            new: refuse ids that are there already, instead of taking their place.
+
+        Raises:
+            DataError: an id is there already or given twice, an item has neither picture nor embedding, an embedding
+                makes no sense, a value does not fit its column, or there would be too many columns.
+            PictureError: a picture cannot be read.
+        """
+        if not items:
+            return
+        names = self._names([item.id for item in items])
+        if new and (there := self.table.get(names, ["id"])["id"].to_pylist()):
+            raise ItemExistsError(
+                f"the id {shown(there[0])[:60]!r} is in the catalogue already"
+                + (f", as are {len(there) - 1:,} more" if len(there) > 1 else "")
+                + "; choose another, or replace the item"
+            )
+        fields = _new_columns(self.table, [item.fields for item in items])
+        self._write(_rows(self._about, items, self._model, self._pictures), fields, new=new)
+
+    def put_fields(self, fields: Mapping[str, Mapping[str, Any]]) -> None:
+        """Give items other metadata, by id; their pictures and embeddings stay. All in one commit.
+
+        Raises:
+            UnknownItemError: there is no item of that id.
+            DataError: see `put`.
+        """
+        names = self._names(list(fields))
+        have = {shown(row["id"]): row for row in self.table.get(names, ["id", "embedding", *self._own()]).to_pylist()}
+        for name in fields:
+            if name not in have:
+                raise unknown_item(name)
+        new = _new_columns(self.table, list(fields.values()))
+        rows = [
+            Row(
+                name,
+                np.array(row["embedding"], dtype=np.float32),
+                None if row["_picture"] is None else shown(row["_picture"]),
+                row["_sum"],
+                row["_size"],
+                row["_modified"],
+                fields[name],
+                row.get("_tokens"),
+            )
+            for name, row in ((name, have[name]) for name in fields)
+        ]
+        self._write(rows, new, new=False)
+
+    def delete(self, ids: Sequence[str], where: Filter | None = None) -> int:
+        """Remove items by id and by a condition; those that are not there are passed over. How many there were."""
+        names = set(self.table.get(list(map(stored, ids)), ["id"])["id"].to_pylist())
+        if where is not None:
+            names |= {name for batch in self.table.scan(["id"], where=where) for name in batch["id"].to_pylist()}
+        self.table.delete(sorted(names))
+        return len(names)
+
+    def pictures_of(self, ids: Sequence[str]) -> list[Path]:
+        """Where the pictures of these items are; items that are not there, or have none, are passed over."""
+        names = self.table.get(list(map(stored, ids)), ["_picture"])["_picture"].to_pylist()
+        return [(self._pictures or Path()) / shown(name) for name in names if name is not None]
+
+    def unused(self, pictures: Sequence[Path]) -> list[Path]:
+        """Those of some files that are the picture of no item."""
+        names = {stored(str(picture_name(path, self._pictures))): path for path in pictures}
+        unused = dict(names)
+        for first in range(0, len(names), _AT_ONCE):
+            where = Filter(tests=(Test("_picture", "in", tuple(names)[first : first + _AT_ONCE], "text"),))
+            for batch in self.table.scan(["_picture"], where=where):
+                for name in batch["_picture"].to_pylist():
+                    unused.pop(name, None)
+        return list(unused.values())
+
+    def _own(self) -> list[str]:
+        return [
+            name for name in ("_picture", "_sum", "_size", "_modified", "_tokens") if name in self.table.schema.names
+        ]
+
+    def _names(self, ids: Sequence[str]) -> list[str]:
+        names = [stored(id) for id in ids]
+        if len(set(names)) < len(names):
+            twice = next(name for place, name in enumerate(names) if name in names[:place])
+            raise DataError(f"the id {shown(twice)[:60]!r} is given twice; give every item its own")
+        return names
+
+    def _write(self, rows: Sequence[Row], fields: "Sequence[pa.Field]", *, new: bool) -> None:
+        schema = arrow().schema([*self.table.schema, *fields])
+        written = table_of(rows, schema)  # before anything is changed: it may be refused
+        if fields:
+            self.table.add_columns(fields)
+        if new:
+            self.table.insert(written)
+        else:
+            self.table.upsert(written)
 
 
-def _new_columns(table: Items, items: Sequence[Item]) -> "list[pa.Field]":
+def _new_columns(table: Items, items: Sequence[Mapping[str, Any]]) -> "list[pa.Field]":
     have, new = metadata_of(table.schema), []
-    for name in dict.fromkeys(name for item in items for name in item.fields):
-        kind = type_of((item.fields.get(name) for item in items), name)
+    for name in dict.fromkeys(name for fields in items for name in fields):
+        kind = type_of((fields.get(name) for fields in items), name)
         if name not in have:
             check_column(name)
             new.append(arrow().field(name, kind))
-        elif not same_kind(have[name], kind) and any(item.fields.get(name) is not None for item in items):
-            value = next(item.fields[name] for item in items if item.fields.get(name) is not None)
+        elif not same_kind(have[name], kind) and any(fields.get(name) is not None for fields in items):
+            value = next(fields[name] for fields in items if fields.get(name) is not None)
             raise DataError(
                 f"the column {name!r} holds {SHOWN[kind_of(have[name])]} in the catalogue; {value!r} does not fit"
             )
+    if new and len(have) + len(new) > MOST_COLUMNS:
+        raise DataError(
+            f"{len(new):,} new columns of metadata beside the {len(have):,} that there are would be more than the "
+            f"{MOST_COLUMNS:,} that a catalogue has at most; leave some out"
+        )
     return new
 
 
