@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from itma.errors import CatalogueError
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -116,6 +118,16 @@ def catalogue() -> None:
 def info(catalogue: str | Path) -> None:
     """Show how many items there are, their metadata, the model, and how exactly searches go."""
     click.echo(str(_opened(catalogue).info()))
+
+
+@catalogue.command()
+@click.argument("catalogue", type=PLACE)
+def verify(catalogue: str | Path) -> None:
+    """Read all files and compare them with the sums that were kept when they were written."""
+    found = _opened(catalogue).verify()
+    click.echo(str(found))
+    if not found.sound:
+        raise CatalogueError(f"the catalogue {str(catalogue)!r} is damaged; restore a backup, or index again")
 
 
 @catalogue.command()

@@ -17,7 +17,7 @@ from itma.serve.engine import Engine
 from itma.serve.memory import Memory
 from itma.serve.metrics import Metrics
 from itma.serve.problems import ProblemError
-from itma.serve.service import Pool
+from itma.serve.pool import Pool
 
 
 class Slow:
@@ -35,10 +35,19 @@ class Slow:
         return [[Hit(1, str(question.k), 1.0, "")] for question in questions]
 
 
+class _Asked(Engine):
+    """An engine whose questions all go to one snapshot."""
+
+    def __init__(self, snapshot: Any, **settings: Any) -> None:
+        super().__init__(Metrics(), **settings)
+        self._snapshot = snapshot
+
+    async def ask(self, question: Question, snapshot: Any = None) -> Any:
+        return await super().ask(question, snapshot or self._snapshot)
+
+
 def engine(catalogue: Any, **settings: Any) -> Engine:
-    return Engine(
-        catalogue, Metrics(), **{"batch": 8, "milliseconds": 0.0, "waiting": 100, "seconds": 30.0, **settings}
-    )
+    return _Asked(catalogue, **{"batch": 8, "milliseconds": 0.0, "waiting": 100, "seconds": 30.0, **settings})
 
 
 async def begun(catalogue: Slow) -> None:

@@ -136,13 +136,16 @@ class Snapshot:
         queries = unit(embeddings, self.about.dim, "the queries")
         return [self.hits(found, columns) for found in self.nearest(queries, k, condition)]
 
-    def ranks(self, queries: np.ndarray, scores: np.ndarray, *, exclude: Sequence[str] = ()) -> np.ndarray | None:
-        """See `Catalogue.ranks`."""
+    def ranks(
+        self, queries: np.ndarray, scores: np.ndarray, *, exclude: Sequence[str] = (), where: Where | None = None
+    ) -> np.ndarray | None:
+        """See `Catalogue.ranks`; with `where`, among the items that match."""
+        condition = self.condition(where)
         if self.count > self.exact_items:
             return None
         out = set(map(stored, exclude))
         higher = np.zeros(len(queries), dtype=np.int64)
-        for batch in self.items.scan(["id", "embedding"]):
+        for batch in self.items.scan(["id", "embedding"], where=condition):
             ranked = np.array([name not in out for name in batch.column("id").to_pylist()], dtype=bool)
             items = embeddings_of(batch.column("embedding"))[ranked]
             higher += (queries @ items.T > scores[:, None] + 10.0**-DECIMALS).sum(1)

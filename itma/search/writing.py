@@ -1,9 +1,9 @@
 """Items given one by one → rows of a table, in one commit or not at all."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -41,57 +41,65 @@ class Writer:
     def __init__(self, table: Items, about: About, model: Callable[[], Embedder], pictures: Path | None) -> None:
         self.table, self._about, self._model, self._pictures = table, about, model, pictures
 
-    def put(self, items: Sequence[Item], *, new: bool) -> None:
+    def put(self, items: Sequence[Item], *, new: bool, keep: bool = False) -> None:
         """Write items, all in one commit.
 
         Args:
             items: what to write.
             new: refuse ids that are there already, instead of taking their place.
+            keep: items with neither picture nor embedding are to keep those that they have.
 
         Raises:
             DataError: an id is there already or given twice, an item has neither picture nor embedding, an embedding
                 makes no sense, a value does not fit its column, or there would be too many columns.
             PictureError: a picture cannot be read.
+            UnknownItemError: an item that is to keep its picture is not there.
         """
         if not items:
             return
-        names = self._names([item.id for item in items])
+        names = [stored(item.id) for item in items]
+        if len(set(names)) < len(names):
+            twice = next(name for place, name in enumerate(names) if name in names[:place])
+            raise DataError(f"the id {shown(twice)[:60]!r} is given twice; give every item its own")
         if new and (there := self.table.get(names, ["id"])["id"].to_pylist()):
             raise ItemExistsError(
                 f"the id {shown(there[0])[:60]!r} is in the catalogue already"
                 + (f", as are {len(there) - 1:,} more" if len(there) > 1 else "")
                 + "; choose another, or replace the item"
             )
-        fields = _new_columns(self.table, [item.fields for item in items])
-        self._write(_rows(self._about, items, self._model, self._pictures), fields, new=new)
+        bare = [item for item in items if keep and item.picture is None and item.embedding is None]
+        rows = self._kept(bare) | {
+            row.id: row
+            for row in _rows(self._about, [item for item in items if item not in bare], self._model, self._pictures)
+        }
+        fields = _new_columns(self.table, items)
+        schema = arrow().schema([*self.table.schema, *fields])
+        written = table_of([rows[item.id] for item in items], schema)  # before anything is changed: it may be refused
+        if fields:
+            self.table.add_columns(fields)
+        if new:
+            self.table.insert(written)
+        else:
+            self.table.upsert(written)
 
-    def put_fields(self, fields: Mapping[str, Mapping[str, Any]]) -> None:
-        """Give items other metadata, by id; their pictures and embeddings stay. All in one commit.
-
-        Raises:
-            UnknownItemError: there is no item of that id.
-            DataError: see `put`.
-        """
-        names = self._names(list(fields))
-        have = {shown(row["id"]): row for row in self.table.get(names, ["id", "embedding", *self._own()]).to_pylist()}
-        for name in fields:
-            if name not in have:
-                raise unknown_item(name)
-        new = _new_columns(self.table, list(fields.values()))
-        rows = [
-            Row(
-                name,
-                np.array(row["embedding"], dtype=np.float32),
-                None if row["_picture"] is None else shown(row["_picture"]),
-                row["_sum"],
-                row["_size"],
-                row["_modified"],
-                fields[name],
-                row.get("_tokens"),
-            )
-            for name, row in ((name, have[name]) for name in fields)
-        ]
-        self._write(rows, new, new=False)
+    def _kept(self, items: Sequence[Item]) -> dict[str, Row]:
+        """The rows of items that are there, with other metadata."""
+        if not items:
+            return {}
+        have = self.table.schema.names
+        own = [name for name in ("_picture", "_sum", "_size", "_modified", "_tokens") if name in have]
+        found = self.table.get([stored(item.id) for item in items], ["id", "embedding", *own])
+        rows = {shown(row["id"]): row for row in found.to_pylist()}
+        kept = {}
+        for item in items:
+            if item.id not in rows:
+                raise unknown_item(item.id)
+            row = rows[item.id]
+            picture = None if row["_picture"] is None else shown(row["_picture"])
+            embedding = np.array(row["embedding"], dtype=np.float32)
+            rest = row["_sum"], row["_size"], row["_modified"], item.fields, row.get("_tokens")
+            kept[item.id] = Row(item.id, embedding, picture, *rest)
+        return kept
 
     def delete(self, ids: Sequence[str], where: Filter | None = None) -> int:
         """Remove items by id and by a condition; those that are not there are passed over. How many there were."""
@@ -117,38 +125,16 @@ class Writer:
                     unused.pop(name, None)
         return list(unused.values())
 
-    def _own(self) -> list[str]:
-        return [
-            name for name in ("_picture", "_sum", "_size", "_modified", "_tokens") if name in self.table.schema.names
-        ]
 
-    def _names(self, ids: Sequence[str]) -> list[str]:
-        names = [stored(id) for id in ids]
-        if len(set(names)) < len(names):
-            twice = next(name for place, name in enumerate(names) if name in names[:place])
-            raise DataError(f"the id {shown(twice)[:60]!r} is given twice; give every item its own")
-        return names
-
-    def _write(self, rows: Sequence[Row], fields: "Sequence[pa.Field]", *, new: bool) -> None:
-        schema = arrow().schema([*self.table.schema, *fields])
-        written = table_of(rows, schema)  # before anything is changed: it may be refused
-        if fields:
-            self.table.add_columns(fields)
-        if new:
-            self.table.insert(written)
-        else:
-            self.table.upsert(written)
-
-
-def _new_columns(table: Items, items: Sequence[Mapping[str, Any]]) -> "list[pa.Field]":
+def _new_columns(table: Items, items: Sequence[Item]) -> "list[pa.Field]":
     have, new = metadata_of(table.schema), []
-    for name in dict.fromkeys(name for fields in items for name in fields):
-        kind = type_of((fields.get(name) for fields in items), name)
+    for name in dict.fromkeys(name for item in items for name in item.fields):
+        kind = type_of((item.fields.get(name) for item in items), name)
         if name not in have:
             check_column(name)
             new.append(arrow().field(name, kind))
-        elif not same_kind(have[name], kind) and any(fields.get(name) is not None for fields in items):
-            value = next(fields[name] for fields in items if fields.get(name) is not None)
+        elif not same_kind(have[name], kind) and any(item.fields.get(name) is not None for item in items):
+            value = next(item.fields[name] for item in items if item.fields.get(name) is not None)
             raise DataError(
                 f"the column {name!r} holds {SHOWN[kind_of(have[name])]} in the catalogue; {value!r} does not fit"
             )
