@@ -1,5 +1,6 @@
 """A person's own pictures, embedded and stored, that can be searched with a picture and a sentence."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from itma.data.images import Source
-from itma.errors import CatalogueError, ConfigError, UnanswerableError, UnknownNameError
+from itma.errors import CatalogueError, ConfigError, ItmaError, UnanswerableError, UnknownNameError
 from itma.model.embedder import Embedder
 from itma.model.hub_names import hub_name
 from itma.model.runtimes import open_model
@@ -37,6 +38,8 @@ from itma.search.snapshot import Snapshot
 from itma.search.store import Items, Store, Version
 from itma.search.sums import Verification
 from itma.search.writing import Writer, picture_name
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Model = Embedder | str | Path
@@ -700,7 +703,10 @@ class Catalogue:
                     if before // _TIDY_EVERY != items.version // _TIDY_EVERY:
                         building.tidy(items)
                     building.syncing(self._store, about)()
-                    self.refresh()
+                    try:
+                        self.refresh()
+                    except ItmaError as error:  # the write stands; whoever asks next hears of it
+                        log.warning("everything is written, but the new state cannot be shown: %s", error)
 
     @contextmanager
     def _alone(self, what: str) -> Iterator[tuple[Items, About]]:

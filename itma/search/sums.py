@@ -11,6 +11,8 @@ from pathlib import Path
 from itma.files import file_sum, write_bytes
 
 NAME = "sums.sha256"
+_HINT = "latest_version_hint.json"
+"""The one file that the engine writes over; it only saves a look at the folder."""
 
 
 @dataclass(frozen=True)
@@ -103,4 +105,6 @@ def _known(folder: Path) -> dict[str, str]:
 def _files(folder: Path, table: str) -> Iterator[str]:
     for place, _, names in os.walk(folder / table):
         for name in names:
+            if name == _HINT:
+                continue
             yield (Path(place) / name).relative_to(folder).as_posix()
