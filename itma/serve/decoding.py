@@ -6,6 +6,7 @@ does to its copy, it ends with it: the memory it took is given back, and the ker
 
 import io
 import json
+import logging
 import os
 import signal
 import socket
@@ -26,8 +27,10 @@ from PIL import Image
 from itma.data.images import Preprocess, open_picture, open_upload
 from itma.errors import ItmaError, PictureError
 
+log = logging.getLogger(__name__)
+
 _ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "TIFF": "tif", "BMP": "bmp"}
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 """That the program may take until it listens, on a machine that is busy."""
 
 
@@ -48,9 +51,12 @@ class Decoder:
         self._seconds = seconds
 
     def start(self) -> None:
-        """Have everything ready, so that the first image does not wait for it."""
-        if hasattr(os, "fork"):
-            _PROGRAM.connected().close()
+        """Have everything ready, so that the first image does not wait for it; where that fails, images wait."""
+        try:
+            if hasattr(os, "fork"):
+                _PROGRAM.connected().close()
+        except ItmaError as error:
+            log.warning("%s yet; images wait for it", error)
 
     def pixels(self, data: bytes, preprocess: Preprocess) -> torch.Tensor:
         """An upload as a model takes it: uint8 (3, height, width).
