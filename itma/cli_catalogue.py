@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from itma.cli_options import as_json, echo_json, pairs, where
+from itma.errors import CatalogueError
 
 _PATH = click.Path(path_type=Path)
 
@@ -77,6 +78,16 @@ def info(catalogue: str | Path, as_json: bool) -> None:
     """Show how many items there are, their metadata, the model, and how exactly searches go."""
     found = _opened(catalogue).info()
     echo_json(asdict(found)) if as_json else click.echo(str(found))
+
+
+@catalogue.command()
+@click.argument("catalogue", type=PLACE)
+def verify(catalogue: str | Path) -> None:
+    """Read all files and compare them with the sums that were kept when they were written."""
+    found = _opened(catalogue).verify()
+    click.echo(str(found))
+    if not found.sound:
+        raise CatalogueError(f"the catalogue {str(catalogue)!r} is damaged; restore a backup, or index again")
 
 
 @catalogue.command()

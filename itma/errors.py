@@ -9,7 +9,16 @@ from pathlib import Path
 
 
 class ItmaError(Exception):
-    """The root of everything this package raises on purpose."""
+    """The root of everything this package raises on purpose.
+
+    Args:
+        message: for whoever runs itma: what happened, what was expected, what to do; it may name folders.
+        public: the same for a stranger who asks over HTTP. None: the message holds nothing but what was asked.
+    """
+
+    def __init__(self, message: str = "", *, public: str | None = None) -> None:
+        super().__init__(message)
+        self.public = message if public is None else public
 
 
 class UnknownNameError(ItmaError, ValueError):

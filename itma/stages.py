@@ -22,7 +22,7 @@ from itma.data.sources import kept, load
 from itma.data.text import typical
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
 from itma.device import device_named
-from itma.errors import ConfigError, DataError, ItmaError, RunError, UnknownNameError
+from itma.errors import ConfigError, DataError, RunError, UnknownNameError
 from itma.learn.config import TrainConfig
 from itma.learn.presets import OVER_TOWERS, preset_for, preset_named, with_composer
 from itma.learn.run import RUN, new_run_folder, read_settings, refuse_imported, write_settings
@@ -645,7 +645,7 @@ def search(
     place = device_for(runtime or "torch", device)
     opened = Catalogue.open(catalogue, run, version=version, runtime=runtime, device=place)
     (answer,) = opened.answer([request])
-    if isinstance(answer, ItmaError):
+    if isinstance(answer, Exception):
         raise answer
     return answer
 

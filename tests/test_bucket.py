@@ -96,8 +96,7 @@ def test_a_change_on_top_of_an_older_state_is_told_of_the_conflict_or_made_again
     first.delete(["a"])
     with suppress(BusyError):
         second.delete(["a", "b"])
-    second.refresh()
-    second.delete(["b"])
+    second.newest().delete(["b"])
     assert Catalogue.open(place).ids == ["c"]
 
 

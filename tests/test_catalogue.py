@@ -227,14 +227,14 @@ def test_unreadable_files_are_named_with_the_reason_and_the_others_indexed(
     for opened in (built, Catalogue.open(tmp_path / "catalogue")):
         assert len(opened) == 12
         assert [skipped.id for skipped in opened.skipped] == ["cut.jpg", "empty.png", "shelf/text.jpg"]
-        assert "truncated" in str(opened.skipped[0]) and "not a picture" in str(opened.skipped[2])
+        assert "truncated" in str(opened.skipped[0]) and "not an image" in str(opened.skipped[2])
     assert "shelf/text.jpg" in (tmp_path / "catalogue/skipped.csv").read_text()
 
 
 def test_a_folder_of_unreadable_files_only_is_refused(run: Path, tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/text.jpg").write_text("no picture")
-    with pytest.raises(DataError, match=r"none of the 1 pictures .* text\.jpg: not a picture"):
+    with pytest.raises(DataError, match=r"none of the 1 pictures .* text\.jpg: not an image"):
         Catalogue.build(run, tmp_path / "bad", tmp_path / "catalogue")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad"]
 

@@ -212,9 +212,11 @@ def test_a_write_that_breaks_off_is_seen_as_a_change_and_the_same_call_does_the_
         patch.setattr(client, "upsert", lambda *words, **more: upsert(*words, **more) and _break_off())
         with pytest.raises(KeyboardInterrupt):
             items.upsert(table(names, unit(3, 1)))
-    assert reader.refresh() and ids_of(reader) == ["a", "b"]
+    reader = reader.newest()
+    assert ids_of(reader) == ["a", "b"]
     items.upsert(table(names, unit(3, 1)))
-    assert reader.refresh() and ids_of(reader) == ["a", *names] and reader.count() == 4
+    reader = reader.newest()
+    assert ids_of(reader) == ["a", *names] and reader.count() == 4
 
 
 def _break_off() -> None:
@@ -255,7 +257,8 @@ def test_after_a_change_a_reader_waits_for_it_once_and_then_for_nothing(
     )
     assert [reader.count(), reader.count()] == [1, 1]
     items.insert(table(["b"], unit(1, 1)))
-    assert reader.refresh() and [reader.count(), reader.count()] == [2, 2]
+    reader = reader.newest()
+    assert [reader.count(), reader.count()] == [2, 2]
     assert levels == ["Strong", "Eventually"] * 2
 
 
@@ -285,6 +288,7 @@ def test_a_writer_that_is_killed_loses_nothing_acknowledged_and_keeps_nobody_out
         lines = [writer.stdout.readline() for _ in range(8)]
         os.kill(writer.pid, signal.SIGKILL)
         acknowledged = int((lines + writer.stdout.readlines())[-1])
+    items = items.newest()
     items.insert(table(["last"], unit(1)))
     names = [name for name in ids_of(items) if name not in ("first", "last")]
     commits = {name[:5] for name in names}
@@ -322,7 +326,7 @@ def test_an_address_of_no_engine_is_refused() -> None:
 
 
 def rows_of(catalogue: Catalogue) -> list[dict[str, Any]]:
-    items = catalogue._items
+    items = catalogue.snapshot.items
     found = [row for batch in items.scan(items.schema.names) for row in batch.to_pylist()]
     return sorted(found, key=lambda row: str(row["id"]))
 
@@ -345,10 +349,10 @@ def test_a_catalogue_moves_to_a_server_and_back_and_keeps_everything(place: str,
     write_skipped(first._store, [Skipped("b\udcff.png", "damaged")])
     first.backup(place)
     there = Catalogue.open(place)
-    assert there._items.schema == first._items.schema and rows_of(there) == rows_of(first)
+    assert there.snapshot.items.schema == first.snapshot.items.schema and rows_of(there) == rows_of(first)
     Catalogue.restore(place, tmp_path / "back")
     back = Catalogue.open(tmp_path / "back")
-    assert back._items.schema == first._items.schema and rows_of(back) == rows_of(first)
+    assert back.snapshot.items.schema == first.snapshot.items.schema and rows_of(back) == rows_of(first)
     assert back.info().skipped == there.info().skipped == 1
     assert [hit.id for hit in back.search(id="later", k=5)] == [hit.id for hit in there.search(id="later", k=5)]
 

@@ -11,13 +11,13 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra is not installed: pip install 'itma[serve]'")
 
-from itma.records import Hit
+from itma.records import Hit, Hits
 from itma.search.request import SearchRequest
 from itma.serve.engine import Engine
 from itma.serve.memory import Memory
 from itma.serve.metrics import Metrics
+from itma.serve.pool import Pool
 from itma.serve.problems import ProblemError
-from itma.serve.service import Pool
 
 
 class Slow:
@@ -32,13 +32,22 @@ class Slow:
         self.batches.append(len(questions))
         self.begun.set()
         assert self.go.wait(30)
-        return [[Hit(1, str(question.k), 1.0, "")] for question in questions]
+        return [Hits([Hit(1, str(question.k), 1.0, "")]) for question in questions]
+
+
+class _Asked(Engine):
+    """An engine whose questions all go to one snapshot."""
+
+    def __init__(self, snapshot: Any, **settings: Any) -> None:
+        super().__init__(Metrics(), **settings)
+        self._snapshot = snapshot
+
+    async def ask(self, question: SearchRequest, snapshot: Any = None) -> Any:
+        return await super().ask(question, snapshot or self._snapshot)
 
 
 def engine(catalogue: Any, **settings: Any) -> Engine:
-    return Engine(
-        catalogue, Metrics(), **{"batch": 8, "milliseconds": 0.0, "waiting": 100, "seconds": 30.0, **settings}
-    )
+    return _Asked(catalogue, **{"batch": 8, "milliseconds": 0.0, "waiting": 100, "seconds": 30.0, **settings})
 
 
 async def begun(catalogue: Slow) -> None:

@@ -158,6 +158,8 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
         raise RunError(f"{str(path)!r} is missing; give a folder that itma train made")
     try:
         settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError(f"expected an object of settings, found {str(settings)[:60]}")
         return settings
     except ValueError as error:
         raise RunError(f"{str(path)!r} is damaged: {error}") from error

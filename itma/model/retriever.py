@@ -479,9 +479,15 @@ class Retriever(Embedder, nn.Module):
             )
             model = cls(config, tokenizer, trunk, language)
             model.load_state_dict(load_file(folder / WEIGHTS))
+            for name, weights in model.named_parameters():
+                if not torch.isfinite(weights).all():
+                    raise ValueError(
+                        f"the weights {name} hold NaN or Infinity, as after a training that ran away; take an earlier "
+                        "checkpoint, or train again at a lower rate"
+                    )
         except (RunError, PluginError):
             raise
-        except (ItmaError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        except (ItmaError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
             raise RunError(f"the model in {str(folder)!r} cannot be opened: {error}") from error
         return model.eval()
 
@@ -649,6 +655,8 @@ def verify(folder: Path, names: Sequence[str]) -> None:
             raise RunError(f"{str(folder / name)!r} is missing; the run folder is incomplete, copy or train it again")
     try:
         sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if not isinstance(sums, dict):
+            raise ValueError(f"expected an object with a sum for each file, found {str(sums)[:60]}")
     except ValueError as error:
         raise RunError(f"{str(folder / MANIFEST)!r} is damaged: {error}") from error
     for name in names:
@@ -690,11 +698,13 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
     if pointer.is_file():
         try:
             names = json.loads(pointer.read_text(encoding="utf-8"))
-            if which not in names:
-                raise UnknownNameError("checkpoint", which, names)
-            return folder / str(names[which])
+            if not isinstance(names, dict):
+                raise ValueError(f"expected an object with a folder for each checkpoint, found {str(names)[:60]}")
         except ValueError as error:
             raise RunError(f"{str(pointer)!r} is damaged: {error}") from error
+        if which not in names:
+            raise UnknownNameError("checkpoint", which, names)
+        return folder / str(names[which])
     if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
         return folder
     if (folder / "run.json").is_file():

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,11 +29,12 @@ _CACHED = 64 * 2**20
 
 
 class ReferenceMaps:
-    """Feature maps of items, from the catalogue or else from their pictures; the latest are kept."""
+    """Feature maps of items, from the catalogue or else from their pictures; the latest are kept, for all threads."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, int], list[torch.Tensor]] = OrderedDict()
         self._bytes = 0
+        self._lock = threading.Lock()
 
     def of(
         self, names: Sequence[str], items: Items, about: About, model: Embedder, pictures: Path | None
@@ -54,9 +56,8 @@ class ReferenceMaps:
         for row in items.get(list(wanted), columns).to_pylist():
             name = wanted.pop(row["id"])
             key = (name, row["_stamp"])
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                found[name] = self._kept[key]
+            if (kept := self._look_up(key)) is not None:
+                found[name] = kept
             elif about.tokens is not None and row["_tokens"] is not None:
                 found[name] = maps_from_bytes(row["_tokens"], about.tokens.shapes)
             elif row["_picture"] is None:
@@ -93,11 +94,21 @@ class ReferenceMaps:
                 self._keep(missing[name][0], maps)
         return made
 
+    def _look_up(self, key: tuple[str, int]) -> list[torch.Tensor] | None:
+        with self._lock:
+            maps = self._kept.get(key)
+            if maps is not None:
+                self._kept.move_to_end(key)
+            return maps
+
     def _keep(self, key: tuple[str, int], maps: list[torch.Tensor]) -> None:
-        self._kept[key] = maps
-        self._bytes += _size(maps)
-        while self._bytes > _CACHED and len(self._kept) > 1:
-            self._bytes -= _size(self._kept.popitem(last=False)[1])
+        with self._lock:
+            if key in self._kept:  # another thread was quicker
+                return
+            self._kept[key] = maps
+            self._bytes += _size(maps)
+            while self._bytes > _CACHED and len(self._kept) > 1:
+                self._bytes -= _size(self._kept.popitem(last=False)[1])
 
 
 def _read(model: Embedder, path: Path) -> torch.Tensor | ItmaError:
@@ -125,7 +136,8 @@ def only(items: Items, name: str, columns: Sequence[str]) -> dict[str, Any]:
 
 def unknown_item(name: str) -> UnknownItemError:
     """What is said of an id that no item has."""
-    return UnknownItemError(f"there is no item {name[:60]!r} in the catalogue; Catalogue.ids lists those there are")
+    there = f"there is no item {name[:60]!r} in the catalogue"
+    return UnknownItemError(f"{there}; Catalogue.ids lists those there are", public=there)
 
 
 def embedding_of_item(items: Items, name: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """From a listing to a catalogue: a new one, one that takes another's place, or one that is brought up to date."""
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from itma.errors import CatalogueError, DataError, RunError
+from itma.errors import CatalogueError, DataError, RunError, StorageError
 from itma.files import file_sum
 from itma.model.embedder import Embedder
 from itma.model.retriever import FORMAT, MANIFEST, checkpoint_folder
@@ -21,6 +22,8 @@ from itma.search.indexing import Outcome, index, write_skipped
 from itma.search.listing import Listing
 from itma.search.request import IndexOptions
 from itma.search.store import Items, Store, arrow, schema_of
+
+log = logging.getLogger(__name__)
 
 EXACT_ITEMS = 200_000
 """Up to so many items every search compares all; beyond, an index is made and searched."""
@@ -177,12 +180,20 @@ def finished(
     """Write down what was left out, tidy up where something changed, and say that the work is done."""
     write_skipped(store, outcome.skipped)
     if outcome.new or outcome.changed or outcome.removed:
-        items.compact(KEEP)
+        tidy(items)
         about = indexed(items, about, recall=recall, workers=workers)
     about = replace(about, complete=True)
     abouts.write(store, about)
     syncing(store, about)()
     return about
+
+
+def tidy(items: Items) -> None:
+    """Join small files and forget old versions; where that fails, what was written before stands all the same."""
+    try:
+        items.compact(KEEP)
+    except (StorageError, CatalogueError) as error:
+        log.warning("everything is written, but it could not be tidied up: %s", error)
 
 
 def indexed(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itma.errors import DataError
+from itma.errors import CatalogueError, DataError
 from itma.files import write_with
 from itma.model.embedder import Embedder
 from itma.progress import bar
@@ -37,6 +37,12 @@ def copy(source: Store, items: Items, about: About, pictures: Path | None, targe
         pictures: where its pictures are now.
         target: the other place; the catalogue there, if there is one, is searched until the copy is whole.
     """
+    found = source.verify()
+    if not found.sound:
+        raise CatalogueError(
+            f"the catalogue {source.place!r} is damaged ({len(found.damaged):,} files, the first is "
+            f"{found.damaged[0]!r}), so it is not copied; restore an earlier backup, or index again"
+        )
     with target.writing(f"copying {source.place}"):
         with building.new_table(target) as name:
             made = target.create(name, items.schema)
@@ -44,7 +50,7 @@ def copy(source: Store, items: Items, about: About, pictures: Path | None, targe
                 made.insert(arrow().Table.from_batches([batch]))
             if made.count() != items.count():
                 raise DataError(f"{items.count():,} items were to be copied, but {made.count():,} arrived; try again")
-            made.compact(building.KEEP)
+            building.tidy(made)
             run = about.run and abouts.place_of(abouts.found(about.run, source.place), target.place)
             folder = None if pictures is None else abouts.place_of(pictures, target.place)
             new = replace(about, table=name, run=run, pictures=folder, ann=None)

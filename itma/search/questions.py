@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from itma.errors import DataError, FeedbackError, ItmaError
+from itma.errors import DataError
 from itma.model.embedder import Embedder
 from itma.model.feedback import readable
 from itma.search.request import SearchRequest
@@ -31,8 +31,6 @@ class Needed:
     maps: list[torch.Tensor] | None = None
     """Feature maps of the reference, each (1, …)."""
     sentence: str | None = None
-    ready: np.ndarray | None = None
-    """The query's embedding where the model is not needed."""
 
     @classmethod
     def of(cls, question: SearchRequest, model: Embedder, maps: list[torch.Tensor] | None) -> "Needed":
@@ -56,9 +54,9 @@ class Needed:
         return [*both, (abs(emphasis), *alone)]
 
 
-def embedded(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | ItmaError]:
+def embedded(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | Exception]:
     """The embedding (dim,) of length 1 that each question is searched by; or why there is none."""
-    answers: list[np.ndarray | ItmaError] = [np.zeros(0)] * len(needs)
+    answers: list[np.ndarray | Exception] = [np.zeros(0)] * len(needs)
     jobs = [(row, *part) for row, need in enumerate(needs) for part in need.parts(model)]
     sums: dict[int, np.ndarray] = {}
     for pictured in (True, False):
@@ -67,29 +65,29 @@ def embedded(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | Itma
             for first in range(0, len(group), _AT_ONCE):
                 part = group[first : first + _AT_ONCE]
                 for (row, weight, _, _), found in zip(part, _together([job[2:] for job in part], model), strict=True):
-                    if isinstance(found, ItmaError):
+                    if isinstance(found, Exception):
                         answers[row] = found
                     else:
                         sums[row] = found if weight == 1 else sums.get(row, np.float32(0)) + np.float32(weight) * found
     for row, total in sums.items():
-        if not isinstance(answers[row], ItmaError):
+        if not isinstance(answers[row], Exception):
             answers[row] = total if needs[row].question.emphasis == 0 else unit(total[None], None, "the query")[0]
     return answers
 
 
 def _together(
     part: Sequence[tuple[list[torch.Tensor] | None, str | None]], model: Embedder
-) -> Sequence[np.ndarray | ItmaError]:
+) -> Sequence[np.ndarray | Exception]:
     first_maps, first_sentence = part[0]
-    maps = None
-    if first_maps is not None:
-        rows = [one for one, _ in part if one is not None]
-        maps = first_maps if len(rows) == 1 else [torch.cat(level) for level in zip(*rows, strict=True)]
-    sentences = None if first_sentence is None else [str(sentence) for _, sentence in part]
     try:
+        maps = None
+        if first_maps is not None:
+            rows = [one for one, _ in part if one is not None]
+            maps = first_maps if len(rows) == 1 else [torch.cat(level) for level in zip(*rows, strict=True)]
+        sentences = None if first_sentence is None else [str(sentence) for _, sentence in part]
         found: np.ndarray = model.embed_queries_from(maps, sentences).cpu().numpy()
         return list(found)
-    except FeedbackError as error:
+    except Exception as error:
         if len(part) == 1:
             return [error]
         return [answer for one in part for answer in _together([one], model)]  # it is not everybody's fault

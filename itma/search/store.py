@@ -29,6 +29,7 @@ import numpy as np
 
 from itma.errors import DataError, MissingPackageError
 from itma.search.filters import Filter
+from itma.search.sums import Verification
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,7 +64,7 @@ class IndexState:
 
 
 class Items(Protocol):
-    """One table of items, as of one version."""
+    """One table of items as of one version; only its own writes move it on. Several threads may read."""
 
     @property
     def schema(self) -> "pa.Schema":
@@ -80,8 +81,8 @@ class Items(Protocol):
         """Whether `nearest` without an effort is quick by itself, so that nobody need hold all embeddings in memory."""
         ...
 
-    def refresh(self) -> bool:
-        """Show the newest state from now on; whether that is another one."""
+    def newest(self) -> "Items":
+        """The table as of its newest version; itself where nobody has written since, or an earlier one was opened."""
         ...
 
     def versions(self) -> list[Version]:
@@ -223,6 +224,10 @@ class Store(Protocol):
             CatalogueError: somebody else is writing; the message says who.
             StorageError: the place cannot be written to.
         """
+        ...
+
+    def verify(self) -> Verification:
+        """Read everything that was written and compare it with what is known of it."""
         ...
 
     def sync(self) -> None:

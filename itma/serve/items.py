@@ -1,5 +1,6 @@
 """Routes for items: looking at them, their pictures, changing them."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
@@ -13,7 +14,7 @@ from itma.serve.changing import Given
 from itma.serve.problems import ProblemError, problem_of
 from itma.serve.searching import as_json, described, known_parts
 from itma.serve.service import Service
-from itma.serve.shapes import MANY, Ids, Items, ItemShape, Name, New, Removed, Written
+from itma.serve.shapes import MANY, FormName, Ids, Items, ItemShape, New, Removed, Written
 
 router = APIRouter(tags=["items"])
 Id = Annotated[str, Depends(item_id)]
@@ -80,7 +81,7 @@ async def _picture(request: Request, service: Service, id: str, size: int) -> Re
 async def add(
     request: Request,
     service: ServiceOf,
-    id: Annotated[Name, Form()],
+    id: Annotated[FormName, Form()],
     picture: Annotated[UploadFile | None, File()] = None,
     fields: Annotated[str, Form(max_length=100_000, description="Metadata, as a JSON object.")] = "{}",
     embedding: Annotated[str | None, Form(max_length=500_000, description="In place of a picture, as JSON.")] = None,
@@ -167,14 +168,45 @@ def _parsed(adapter: TypeAdapter[Any], text: str, what: str) -> Any:
 
 async def _put(service: Service, given: list[Given], *, new: bool) -> Response:
     assert service.changer is not None
+    for one in given:
+        _check_fields(service, one)
     changer = service.changer
     try:
         await service.writing.run(lambda: changer.put(given, new=new))
         await service.look()
     except Exception as error:
-        raise problem_of(error, service.browser.place) from error
+        raise problem_of(error) from error
     body = as_json({"ids": [one.id for one in given]})
     return Response(body, 201 if new else 200, media_type=_JSON)
+
+
+def _check_fields(service: Service, one: Given) -> None:
+    """Refuse metadata that no search should have to carry, or no answer could.
+
+    Raises:
+        ProblemError: there is too much of it, or a value that JSON, or a store, does not have.
+    """
+    config, fields = service.config, dict(one.fields or {})
+    if len(fields) > config.item_columns:
+        what = f"{len(fields):,} columns of metadata; at most {config.item_columns:,} are taken"
+        raise ProblemError(422, "out_of_range", f"the item {one.id[:60]!r} has {what}")
+    try:
+        text = json.dumps(fields, allow_nan=False)
+    except ValueError as error:
+        raise ProblemError(
+            422, "bad_data", f"the metadata of {one.id[:60]!r} hold NaN or Infinity; leave the value out"
+        ) from error
+    if len(text) > config.item_bytes:
+        what = f"{len(text):,} bytes of metadata; at most {config.item_bytes:,} are taken"
+        raise ProblemError(422, "out_of_range", f"the item {one.id[:60]!r} has {what}")
+    if _has_zero(fields):
+        raise ProblemError(422, "bad_data", f"the metadata of {one.id[:60]!r} hold a zero character (U+0000)")
+
+
+def _has_zero(value: Any) -> bool:
+    if isinstance(value, dict):
+        return _has_zero([*value, *value.values()])
+    return "\0" in value if isinstance(value, str) else isinstance(value, list) and any(map(_has_zero, value))
 
 
 async def _delete(service: Service, ids: list[str]) -> int:
@@ -183,7 +215,7 @@ async def _delete(service: Service, ids: list[str]) -> int:
         removed = await service.writing.run(service.changer.delete, ids)
         await service.look()
     except Exception as error:
-        raise problem_of(error, service.browser.place) from error
+        raise problem_of(error) from error
     return removed
 
 
@@ -191,7 +223,7 @@ async def _reading(service: Service, work: Any, *arguments: Any) -> Any:
     try:
         return await service.reading.run(work, *arguments)
     except Exception as error:
-        raise problem_of(error, service.browser.place) from error
+        raise problem_of(error) from error
 
 
 def _shape(item: Item) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from itma.errors import ItmaError
 from itma.records import Hit
+from itma.search.catalogue import is_lost
 from itma.search.request import SearchRequest
+from itma.search.snapshot import Snapshot
 from itma.serve.access import ServiceOf, may_read
 from itma.serve.fetching import fetch
-from itma.serve.pictures import as_pixels
 from itma.serve.problems import ProblemError, problem_of
 from itma.serve.service import Service
 from itma.serve.shapes import Asked, Found, Search
@@ -63,7 +63,7 @@ async def fetched(service: Service, url: str) -> bytes:
     if not service.config.urls:
         raise ProblemError(403, "urls_off", "this server fetches no pictures; send the picture itself")
     most = service.config.upload_bytes
-    return await service.decoding.run(lambda: fetch(url, most=most, seconds=_URL_SECONDS))
+    return await service.fetching.run(lambda: fetch(url, most=most, seconds=_URL_SECONDS))
 
 
 async def known_parts(request: Request, *names: str) -> None:
@@ -109,30 +109,38 @@ def _check(service: Service, asked: Asked) -> None:
 
 
 async def _answered(request: Request, service: Service, asked: Asked, data: bytes | None) -> Response:
-    said = asked.model_dump(exclude={"url"})
+    snapshot = service.snapshot
+    try:
+        return await _answered_by(snapshot, request, service, asked, data)
+    except Exception as error:
+        if is_lost(error):  # the table was replaced or compacted while it was searched
+            await service.look()
+        if not is_lost(error) or service.snapshot is snapshot:
+            raise problem_of(error, getattr(asked, "id", None)) from error
+    try:
+        return await _answered_by(service.snapshot, request, service, asked, data)
+    except Exception as error:
+        raise problem_of(error, getattr(asked, "id", None)) from error
+
+
+async def _answered_by(
+    snapshot: Snapshot, request: Request, service: Service, asked: Asked, data: bytes | None
+) -> Response:
+    """The answer of one state: its model sees the image, and its items are searched."""
     picture = None if data is None else hashlib.sha256(data).hexdigest()
-    key = (service.browser.stamp, json.dumps([said, picture], sort_keys=True, default=str))
+    key = (snapshot.stamp, json.dumps([asked.model_dump(exclude={"url"}), picture], sort_keys=True, default=str))
     kept = service.answers.get(key)
     if kept is not None:
         service.metrics.cached.inc()
         return Response(kept, media_type="application/json")
     given = {name: value for name, value in asked if name != "url"} | {"where": asked.where or None}
     if data is not None:
-        if service.preprocess is None:
+        if not snapshot.has_model:
             raise ProblemError(409, "unanswerable", "this catalogue has no model; search from one of its items")
-        given["pixels"] = await service.decoding.run(as_pixels, data, service.preprocess, service.config)
+        given["pixels"] = await service.decoding.run(service.decoder.pixels, data, snapshot.model.preprocess)
     if given.get("embedding") is not None:
         given["embedding"] = np.asarray(given["embedding"])
-    try:
-        question = SearchRequest(**given)
-    except ItmaError as error:
-        raise problem_of(error, service.browser.place) from error
-    try:
-        answer = await unless_gone(request, service.engine.ask(question))
-    except ProblemError:
-        raise
-    except Exception as error:
-        raise problem_of(error, service.browser.place, question.id) from error
+    answer = await unless_gone(request, service.engine.ask(SearchRequest(**given), snapshot))
     service.browser.remember([(hit.id, hit.path) for hit in answer.hits])
     body = as_json(
         {
@@ -143,8 +151,7 @@ async def _answered(request: Request, service: Service, asked: Asked, data: byte
             "stamp": answer.stamp,
         }
     )
-    if answer.stamp == key[0]:
-        service.answers.put(key, body)
+    service.answers.put(key, body)
     return Response(body, media_type="application/json")
 
 

@@ -28,6 +28,21 @@ Name = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1_000}),
 ]
 """An item's id."""
+
+
+def _form_name(value: object) -> str:
+    name = _name(value)
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError("the id is no UTF-8; send it in UTF-8")
+    return name
+
+
+FormName = Annotated[
+    str,
+    PlainValidator(_form_name),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1_000}),
+]
+"""An item's id in a form, whose bytes must be UTF-8."""
 Column = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Where = dict[str, Any]
 TEXT = 1_000
@@ -86,6 +101,9 @@ class Explain(BaseModel):
         None, max_length=TEXT, description=f"The feedback, of at most {WORDS} words."
     )
     target: Name = Field(description="The item that is asked about.")
+    where: Where | None = Field(
+        None, max_length=50, description="The condition of the search: the rank is told among what matches it, too."
+    )
     methods: list[Literal["attention", "words", "regions", "target", "gradients"]] = Field(
         [], max_length=5, description="Empty: all but `gradients`, as far as the model and the search have them."
     )
@@ -165,6 +183,9 @@ class About(BaseModel):
     facets: list[FacetShape]
     suggestions: list[str]
     can: dict[str, bool] = Field(description="What this server does: text, picture, emphasis, earlier, explain …")
+    shop: dict[str, str | None] = Field(
+        description="How the page shows items: the columns of `title`, `price` and `link`, and the `currency`."
+    )
     limits: dict[str, int]
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from itma.errors import CatalogueError, ConfigError, ItmaError
 from itma.search.lance import LanceStore
+from itma.search.sums import Verification
 
 _ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>[^/].*?)/*")
 _SECONDS = 10
@@ -37,8 +38,6 @@ class BucketStore(LanceStore):
     Raises:
         ConfigError: the address is none.
     """
-
-    locks = False
 
     def __init__(self, place: str) -> None:
         match = _ADDRESS.fullmatch(place)
@@ -127,6 +126,13 @@ class BucketStore(LanceStore):
     def writing(self, what: str) -> AbstractContextManager[None]:
         """See `Store.writing`; nobody is kept out."""
         return nullcontext()
+
+    def committed(self, name: str) -> None:
+        """Nothing is kept: the storage has sums of its own, and checks them whenever something is read."""
+
+    def verify(self) -> Verification:
+        """See `Store.verify`: the storage checks what is read."""
+        return Verification()
 
     def sync(self) -> None:
         """See `Store.sync`: what a bucket has taken, it keeps."""

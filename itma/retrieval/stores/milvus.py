@@ -41,6 +41,7 @@ from itma.search import exact
 from itma.search.conditions import Condition, Every, Like, Not, Some, kind_of
 from itma.search.filters import Filter
 from itma.search.store import Effort, IndexState, Version, arrow, embeddings_of, numbers_of
+from itma.search.sums import Verification
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -194,6 +195,10 @@ class MilvusStore:
         """See `Store.writing`; nobody is kept out."""
         return nullcontext()
 
+    def verify(self) -> Verification:
+        """See `Store.verify`: the server checks what it reads."""
+        return Verification()
+
     def sync(self) -> None:
         """See `Store.sync`: all rows are written to the server's storage, beyond its log."""
         for name in self.tables():
@@ -338,18 +343,21 @@ class MilvusItems:
         """See `Items.compares_quickly`: the server compares; reading all of it takes a minute for 400,000 items."""
         return self._waiting <= _WAITING
 
-    def refresh(self) -> bool:
-        """See `Items.refresh`."""
+    def newest(self) -> "MilvusItems":
+        """See `Items.newest`; another object where somebody has written, though both show what is there now."""
+        newest = MilvusItems(self._store, self._collection)
+        return self if newest._state == self._state else newest
+
+    def refresh(self) -> None:
+        """Take up the newest state, before a write of one's own."""
         properties = self._store.properties(self._collection)
         if properties is None:
             raise CatalogueError(
                 f"the catalogue {self._store.place!r} is damaged: the collection {self._collection} is missing; "
                 "restore a backup, or index again"
             )
-        if properties == self._state:
-            return False
-        self._show(properties)
-        return True
+        if properties != self._state:
+            self._show(properties)
 
     def _show(self, state: dict[str, str]) -> None:
         self._state, self._level = state, "Strong"  # until the server has taken in all that was written

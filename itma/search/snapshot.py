@@ -1,0 +1,417 @@
+"""One state of a catalogue: its model, its items, and how they are searched. It never changes."""
+
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from itma.data.images import Source
+from itma.errors import ConfigError, ItmaError, UnknownNameError
+from itma.model.embedder import Embedder
+from itma.records import Hit, Hits
+from itma.search import about as abouts
+from itma.search import asking, duplicates
+from itma.search.about import About
+from itma.search.duplicates import Groups
+from itma.search.exact import DECIMALS, Matrix
+from itma.search.facets import Facet, facets
+from itma.search.filters import Filter, Where, filter_of
+from itma.search.nothing import nothing_found
+from itma.search.query_encoder import EncoderOnDemand, Query, encoded
+from itma.search.request import SearchRequest
+from itma.search.rows import Item, Page, shown, stored, unit
+from itma.search.store import Items, embeddings_of, metadata_of
+
+log = logging.getLogger(__name__)
+
+_TOGETHER = 10_000
+"""Of so many hits and more each question is searched by itself."""
+_LOOKED_AT, _ALIKE = 8, 0.99
+"""So many items nearest to the reference, of at least this cosine, are looked at: whether they show the same image."""
+_DIFFERENT, _PATCH = 4.0, 20.0
+"""Levels of 255 that pixels, and those of any 8x8 of them, differ by on average in images that were only saved again or
+made smaller: at most 4 and 18 were seen; of different images alike, at least 11 and 40."""
+_MANY = 256
+"""Queries at once for which reading all embeddings pays with every engine."""
+
+
+@dataclass
+class Asked:
+    """What a question asks of the table."""
+
+    where: Filter | None
+    columns: list[str]
+    out: set[str]
+    """Ids that are left out."""
+    query: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    """(dim,) of length 1, once it is known."""
+    notes: list[str] = field(default_factory=list)
+    """What the person who asked is to know."""
+
+
+class Snapshot:
+    """A catalogue as it was at one moment: whatever is asked of it is answered by the same model and the same items.
+
+    Several threads may use it.
+
+    Args:
+        items: the table as of one version; nobody writes by this object.
+        about: of the catalogue.
+        document: a sign of the document that `about` was read from.
+        pictures: the folder that pictures are named in. None: each picture has its whole path.
+        encoder: opens the model when it is needed.
+        place: where the catalogue is.
+        exact_items: up to so many items all are compared.
+        earlier: the state before, whose embeddings in memory are used again where it has some.
+    """
+
+    def __init__(
+        self,
+        items: Items,
+        about: About,
+        document: object,
+        pictures: Path | None,
+        encoder: EncoderOnDemand,
+        place: str,
+        exact_items: int,
+        earlier: "Snapshot | None" = None,
+    ) -> None:
+        self.items, self.about, self.document, self.pictures = items, about, document, pictures
+        self.encoder, self.place, self.exact_items = encoder, place, exact_items
+        self._loading = threading.Lock()
+        self._matrix: Matrix | None = None
+        self._earlier: Matrix | None = None
+        if earlier is not None and earlier.about.table == about.table:
+            self._earlier = earlier._matrix or earlier._earlier
+
+    def __len__(self) -> int:
+        return self.count
+
+    @cached_property
+    def count(self) -> int:
+        """How many items there are."""
+        return self.items.count()
+
+    @property
+    def stamp(self) -> str:
+        """This state as a text: another one as soon as items, metadata or the model are others."""
+        return f"{self.about.table}-{self.items.version}"
+
+    @property
+    def model(self) -> Embedder:
+        """The model that embeds references and sentences.
+
+        Raises:
+            CatalogueError: the catalogue has none, or it is not to be found.
+        """
+        return self.encoder().model
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model made the embeddings."""
+        return self.about.fingerprint is not None
+
+    @cached_property
+    def run(self) -> Path | None:
+        """The run folder that the catalogue names, where it is there."""
+        there = None if self.about.run is None else abouts.found(self.about.run, self.place)
+        return there if there is not None and there.is_dir() else None
+
+    # -- searching ----------------------------------------------------------------------------------------------------
+
+    def answer(self, questions: Sequence[SearchRequest]) -> list[Hits | Exception]:
+        """For each question its hits, or the error that a person gets; the model takes them together."""
+        return answered(questions, self)
+
+    def search(
+        self, image: Source | None = None, text: str | None = None, k: int = 10, *, id: str | None = None
+    ) -> Hits:
+        """The k items that fit; see `Catalogue.search`, whose arguments and errors these are."""
+        (answer,) = self.answer([SearchRequest(image, text, k, id=id)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def search_all(
+        self, embeddings: np.ndarray, k: int, *, where: Where | None = None, fields: Sequence[str] = ()
+    ) -> list[list[Hit]]:
+        """See `Catalogue.search_all`."""
+        if k < 1:
+            raise ConfigError(f"k={k} pictures cannot be found; k must be at least 1")
+        condition, columns = self.condition(where), self.columns(fields)
+        queries = unit(embeddings, self.about.dim, "the queries")
+        return [self.hits(found, columns) for found in self.nearest(queries, k, condition)]
+
+    def ranks(
+        self, queries: np.ndarray, scores: np.ndarray, *, exclude: Sequence[str] = (), where: Where | None = None
+    ) -> np.ndarray | None:
+        """See `Catalogue.ranks`; with `where`, among the items that match."""
+        condition = self.condition(where)
+        if self.count > self.exact_items:
+            return None
+        out = set(map(stored, exclude))
+        higher = np.zeros(len(queries), dtype=np.int64)
+        for batch in self.items.scan(["id", "embedding"], where=condition):
+            ranked = np.array([name not in out for name in batch.column("id").to_pylist()], dtype=bool)
+            items = embeddings_of(batch.column("embedding"))[ranked]
+            higher += (queries @ items.T > scores[:, None] + 10.0**-DECIMALS).sum(1)
+        return 1 + higher
+
+    # -- items --------------------------------------------------------------------------------------------------------
+
+    def ids(self) -> list[str]:
+        """All ids, sorted."""
+        batches = self.items.scan(["id"], rows=65_536)
+        return sorted(shown(name) for batch in batches for name in batch.column("id").to_pylist())
+
+    def get(self, id: str) -> Item:
+        """See `Catalogue.get`."""
+        columns = list(metadata_of(self.items.schema))
+        row = asking.only(self.items, id, ["_picture", "embedding", *columns])
+        fields = {name: row[name] for name in columns if row[name] is not None}
+        path = None if row["_picture"] is None else self.path(row["_picture"])
+        return Item(id, path, np.array(row["embedding"], dtype=np.float32), fields)
+
+    def page(
+        self, rows: int = 100, *, after: str | None = None, where: Where | None = None, fields: Sequence[str] = ("*",)
+    ) -> Page:
+        """See `Catalogue.page`."""
+        if rows < 1:
+            raise ConfigError(f"a page of {rows} items is none; ask for at least 1")
+        columns = self.columns(fields)
+        found, following = self.items.page(["id", "_picture", *columns], rows, after=after, where=self.condition(where))
+        items = [
+            Item(
+                shown(row["id"]),
+                None if row["_picture"] is None else self.path(row["_picture"]),
+                fields={name: row[name] for name in columns if row[name] is not None},
+            )
+            for row in found.to_pylist()
+        ]
+        return Page(items, following)
+
+    def facets(self, look_at: int = 200_000) -> list[Facet]:
+        """See `Catalogue.facets`."""
+        return facets(self.items, look_at)
+
+    def ids_of(self, picture: str | Path) -> list[str]:
+        """The items whose picture is this file."""
+        return sorted(map(shown, self.items_of(picture)))
+
+    def picture_paths(self) -> list[Path]:
+        """See `Catalogue.picture_paths`."""
+        parts = self.items.scan(["_picture"])
+        names = [name for part in parts for name in part.column("_picture").to_pylist() if name]
+        return [Path(self.path(name)) for name in sorted(names)]
+
+    def near_duplicates(self, threshold: float | None, *, progress: bool = False) -> Groups:
+        """See `Catalogue.near_duplicates`."""
+        return duplicates.groups(self.items, threshold, self.nearest, progress=progress)
+
+    # -- parts of a search; ids are as a store holds them -------------------------------------------------------------
+
+    def asked(self, question: SearchRequest) -> "Asked":
+        """What a question asks of the table, checked.
+
+        Raises:
+            DataError, FilterError, UnknownNameError: see `Catalogue.search`.
+        """
+        named = [*question.exclude, *question.unlike, *([] if question.id is None else [question.id])]
+        return Asked(
+            self.condition(question.where),
+            self.columns(question.fields),
+            {*map(stored, named), *self.items_of(question.image)},
+        )
+
+    def condition(self, where: Where | None) -> Filter | None:
+        """A condition, checked against the columns there are; errors as for `filter_of`."""
+        schema = self.items.schema
+        return filter_of(where, {"id": schema.field("id").type, **metadata_of(schema)})
+
+    def columns(self, fields: Sequence[str]) -> list[str]:
+        """Columns of metadata, each once; `"*"` stands for all.
+
+        Raises:
+            UnknownNameError: there is no such column.
+        """
+        known = metadata_of(self.items.schema)
+        for name in fields:
+            if name != "*" and name not in known:
+                raise UnknownNameError("column", name, known)
+        return list(known) if "*" in fields else list(dict.fromkeys(fields))
+
+    def nearest(self, queries: np.ndarray, k: int, where: Filter | None) -> list[list[tuple[str, float]]]:
+        """For each query the k nearest of the items that match, as (id, cosine), best first."""
+        matrix = self._matrix_for(len(queries))
+        if matrix is not None:
+            return matrix.nearest(queries, k, where=where)
+        effort = None if self.about.ann is None else self.about.ann.effort
+        return self.items.nearest(queries, k, where=where, effort=effort)
+
+    def _matrix_for(self, queries: int = 1) -> Matrix | None:
+        """All embeddings in memory. None: they are too many, or reading them is not worth it for so few queries."""
+        with self._loading:
+            if self._matrix is None:
+                if self._earlier is None and self.items.compares_quickly and queries < _MANY:
+                    return None
+                if self.count <= self.exact_items:
+                    self._matrix = Matrix(self.items, self._earlier)
+                self._earlier = None
+            return self._matrix
+
+    def best(
+        self, query: np.ndarray, k: int, where: Filter | None, out: set[str], distinct: str | float | None
+    ) -> list[tuple[str, float]]:
+        """The k nearest of the items that match, without some and without repetitions.
+
+        Args:
+            query: (dim,) of length 1.
+            k: how many.
+            where: which items may be found.
+            out: ids that are left out.
+            distinct: see `Catalogue.search`.
+
+        Raises:
+            UnknownNameError: `distinct` is a column that is not there.
+        """
+        if isinstance(distinct, str):
+            self.columns([distinct])
+        count = self.count
+        asked = k + len(out) if distinct is None else 4 * k + len(out)
+        while True:
+            (found,) = self.nearest(query[None], min(asked, max(1, count)), where)
+            hits = [hit for hit in found if hit[0] not in out]
+            if distinct is not None:
+                hits = duplicates.one_of_each(self.items, hits, distinct)
+            if len(hits) >= k or len(found) < min(asked, count) or asked >= count:
+                return hits[:k]
+            asked *= 4
+
+    def hits(self, found: Sequence[tuple[str, float]], columns: Sequence[str]) -> list[Hit]:
+        """What was found, as a person gets it, with these columns of metadata."""
+        names = [name for name, _ in found]
+        rows: dict[str, dict[str, object]] = {}
+        matrix = self._matrix
+        if columns or matrix is None:
+            rows = {row["id"]: row for row in self.items.get(names, ["id", "_picture", *columns]).to_pylist()}
+            found = [hit for hit in found if hit[0] in rows]  # an engine without versions may have lost it by now
+        hits = []
+        for rank, (name, score) in enumerate(found, start=1):
+            picture = matrix.pictures[matrix.row[name]] if matrix is not None else rows[name]["_picture"]
+            told = {column: rows[name][column] for column in columns}
+            hits.append(Hit(rank, shown(name), score, self.path(picture), told))
+        return hits
+
+    def path(self, picture: object) -> str:
+        """Where a picture's file is; empty where there is none."""
+        return "" if picture is None else str((self.pictures or Path()) / shown(str(picture)))
+
+    def items_of(self, image: Source | None) -> list[str]:
+        """The items whose picture the reference is, going by its path."""
+        if not isinstance(image, str | Path):
+            return []
+        names = []
+        for follow in (False, True):  # a link may be the item itself, or lead to it
+            file = _plain(Path(image), follow)
+            names.append(file.as_posix())
+            if self.pictures is not None and file.is_relative_to(folder := _plain(self.pictures, follow)):
+                names.append(file.relative_to(folder).as_posix())
+        wanted = [stored(name) for name in dict.fromkeys(names)]
+        matrix = self._matrix  # not loaded for this alone
+        return asking.ids_with_picture(self.items, wanted) if matrix is None else matrix.ids_with_picture(wanted)
+
+    def leave_out_same(self, asked: Asked, query: Query) -> None:
+        """Leave out items that show the image of the reference, and say so."""
+        if query.alone is None or query.pixels is None:
+            return
+        near = self.nearest(query.alone[None], _LOOKED_AT, None)[0]
+        ids = [name for name, score in near if score >= _ALIKE and name not in asked.out]
+        same = []
+        for row in self.items.get(ids, ["id", "_picture"]).to_pylist():
+            try:
+                shows = self.model.preprocess.read(self.path(row["_picture"])) if row["_picture"] else None
+            except ItmaError:
+                shows = None  # what cannot be seen is not taken for the same
+            if shows is not None and _same_image(shows, query.pixels):
+                same.append(row["id"])
+        asked.out |= set(same)
+        if same:
+            names = ", ".join(map(repr, sorted(map(shown, same))))
+            asked.notes.append(f"left out, as they show the image of the reference: {names}")
+
+
+def answered(questions: Sequence[SearchRequest], snapshot: Snapshot) -> list[Hits | Exception]:
+    """For each question its hits, or the error that a person gets; one that fails fails alone."""
+    answers: list[Hits | Exception] = [Hits() for _ in questions]
+    asked: dict[int, Asked] = {}
+    for row, question in enumerate(questions):
+        try:
+            asked[row] = snapshot.asked(question)
+        except Exception as error:
+            answers[row] = error
+    queries = encoded(
+        {row: questions[row] for row in asked}, snapshot.items, snapshot.about, snapshot.pictures, snapshot.encoder
+    )
+    for row, query in queries.items():
+        try:
+            if isinstance(query, Exception):
+                raise query
+            snapshot.leave_out_same(asked[row], query)
+            asked[row].query = query.embedding
+        except Exception as error:
+            answers[row] = error
+            del asked[row]
+    together: dict[Filter | None, list[int]] = {}
+    for row, one in asked.items():
+        together.setdefault(one.where, []).append(row)
+    for where, rows in together.items():
+        first = _first_hits({row: (questions[row], asked[row]) for row in rows}, where, snapshot)
+        for row in rows:
+            question, one = questions[row], asked[row]
+            try:
+                hits = first.get(row)
+                if hits is None:
+                    hits = snapshot.best(one.query, question.k, one.where, one.out, question.distinct)
+                notes = [*one.notes, *([] if hits else nothing_found(snapshot.items, one.where))]
+                for note in notes:
+                    log.warning("%s", note)
+                answers[row] = Hits(snapshot.hits(hits, one.columns), notes)
+            except Exception as error:
+                answers[row] = error
+    return answers
+
+
+def _first_hits(
+    asked: Mapping[int, tuple[SearchRequest, Asked]], where: Filter | None, snapshot: Snapshot
+) -> dict[int, list[tuple[str, float]]]:
+    """The hits of all questions that can be compared with the items at once."""
+    alike = [row for row, (question, _) in asked.items() if question.distinct is None]
+    most = max((question.k + len(one.out) for question, one in asked.values()), default=0)
+    if len(alike) < 2 or most > _TOGETHER:
+        return {}
+    queries = np.stack([asked[row][1].query for row in alike])
+    try:
+        found = snapshot.nearest(queries, min(most, max(1, snapshot.count)), where)
+    except Exception:  # each question says so by itself
+        return {}
+    return {
+        row: [hit for hit in hits if hit[0] not in asked[row][1].out][: asked[row][0].k]
+        for row, hits in zip(alike, found, strict=True)
+    }
+
+
+def _same_image(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two images (3, height, width) uint8 are one, saved twice perhaps."""
+    apart = (one.float() - other.float()).abs().mean(0, keepdim=True)
+    patch = torch.nn.functional.avg_pool2d(apart, min(8, *apart.shape[1:]))
+    return float(apart.mean()) <= _DIFFERENT and float(patch.max()) <= _PATCH
+
+
+def _plain(path: Path, follow: bool) -> Path:
+    return path.resolve() if follow else Path(os.path.normpath(path.absolute()))
