@@ -154,7 +154,7 @@ def test_a_bucket_that_is_not_there_is_named(bucket: str, run: Path, photos: Pat
 
 def test_what_is_no_catalogue_is_left_alone(place: str, run: Path, photos: Path) -> None:
     store = BucketStore(place)
-    store.put("report.txt", json.dumps("of somebody else"))
+    store.write("report.txt", json.dumps("of somebody else"))
     with pytest.raises(CatalogueError, match=r"is no catalogue|stands there|not empty|no catalogue"):
         Catalogue.build(run, photos, place)
     assert store.read("report.txt") is not None

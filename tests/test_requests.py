@@ -1,7 +1,9 @@
 """Every option is one field, and is found in the command line, in Python and over HTTP."""
 
 import inspect
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +65,23 @@ def test_a_field_of_an_indexing_is_the_same_everywhere(name: str) -> None:
         assert inspect.signature(function).parameters[name].default == INDEX[name].default
 
 
-@pytest.mark.parametrize("name", [each.name for each in fields(TrainConfig)])
+def settings_of(group: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted names of all single settings."""
+    for each in fields(group):
+        value = getattr(group, each.name)
+        if is_dataclass(value):
+            yield from settings_of(value, f"{prefix}{each.name}.")
+        else:
+            yield prefix + each.name
+
+
+@pytest.mark.parametrize("name", list(settings_of(TrainConfig())))
 def test_a_field_of_a_training_can_be_set_by_name(name: str) -> None:
-    value = getattr(TrainConfig(), name)
+    value = attrgetter(name)(TrainConfig())
     written = (
         ",".join(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
     )
-    assert getattr(changed(TrainConfig(), {name: written}), name) == value
+    assert attrgetter(name)(changed(TrainConfig(), {name: written})) == value
     assert "changes" in command("train") and "changes" in inspect.signature(stages.train).parameters
 
 
