@@ -42,31 +42,34 @@ def changed(settings: Settings, changes: Mapping[str, str]) -> Settings:
         UnknownNameError: a name that is no setting; the message lists the ones there are.
         ConfigError: a value of the wrong type or range.
     """
-    together: dict[str, dict[str, str]] = {}  # settings of one dataclass may make sense together only
+    return _changed(settings, "", changes) if changes else settings
+
+
+def _changed(settings: Any, prefix: str, changes: Mapping[str, str]) -> Any:
+    """`settings` with all changes below it made at once: each dataclass is checked once, when all of it is known.
+
+    Args:
+        settings: a dataclass.
+        prefix: its own dotted name, with a dot at the end.
+        changes: what to change in it, by the names of its fields and of fields within them.
+    """
+    values: dict[str, Any] = {}
+    groups: dict[str, dict[str, str]] = {}
     for dotted, text in changes.items():
-        together.setdefault(dotted.rpartition(".")[0], {})[dotted] = text
-    for group, values in together.items():
-        settings = _with(settings, group.split(".") if group else [], values)
-    return settings
-
-
-def _with(settings: Any, path: Sequence[str], values: Mapping[str, str]) -> Any:
-    """`settings` with values, by their dotted names, of the dataclass at `path` below it."""
-    if path:
-        current = _field(settings, path[0])[0]
-        if not dataclasses.is_dataclass(current):
-            dotted = next(iter(values))
-            raise ConfigError(f"{dotted!r} does not exist: {path[0]!r} is a single setting")
-        return dataclasses.replace(settings, **{path[0]: _with(current, path[1:], values)})
-    found = {}
-    for dotted, text in values.items():
-        name = dotted.rpartition(".")[2]
+        name, dot, rest = dotted.partition(".")
         current, hint = _field(settings, name)
-        if dataclasses.is_dataclass(current):
+        if dot and not dataclasses.is_dataclass(current):
+            raise ConfigError(f"{prefix + dotted!r} does not exist: {name!r} is a single setting")
+        if not dot and dataclasses.is_dataclass(current):
             inner = [field.name for field in dataclasses.fields(current)]
-            raise ConfigError(f"{dotted!r} is a group of settings; name one in it: {', '.join(inner)}")
-        found[name] = _converted(dotted, hint, _read(text, hint))
-    return dataclasses.replace(settings, **found)
+            raise ConfigError(f"{prefix + dotted!r} is a group of settings; name one in it: {', '.join(inner)}")
+        if dot:
+            groups.setdefault(name, {})[rest] = text
+        else:
+            values[name] = _converted(prefix + dotted, hint, _read(text, hint))
+    for name, inner_changes in groups.items():
+        values[name] = _changed(getattr(settings, name), f"{prefix}{name}.", inner_changes)
+    return dataclasses.replace(settings, **values)
 
 
 def _field(settings: Any, name: str) -> tuple[Any, Any]:

@@ -231,8 +231,13 @@ def test_a_measure_that_cannot_be_had_is_a_warning_and_training_goes_on(
 
 
 def test_a_metric_that_was_not_measured_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    trained(tmp_path, replace(TRAIN, metric="recall"))
-    assert "train.metric=recall was not measured (validation/recall@1 was)" in caplog.text
+    trained(tmp_path, replace(TRAIN, metric="test/recall@10"))
+    assert "train.metric=test/recall@10 was not measured (validation/recall@1 was)" in caplog.text
+
+
+def test_an_unknown_metric_is_refused_before_training() -> None:
+    with pytest.raises(UnknownNameError, match=r"'recall'; choose from: validation/recall@1"):
+        replace(TRAIN, metric="recall")
 
 
 def test_a_run_that_never_saved_begins_at_step_0_when_resumed(tmp_path: Path) -> None:

@@ -4,14 +4,16 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 
 from itma.data import datasets
 from itma.data.cache import cached
-from itma.data.images import Preprocess
-from itma.data.triplets import Coverage, Split, by_label, covered
+from itma.data.images import FilePictures, Pictures, Preprocess
+from itma.data.inspection import inspect
+from itma.data.triplets import Split, by_label, covered
 from itma.errors import ConfigError, DataError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -41,15 +43,22 @@ class DataConfig:
     """Of a generated world: decides its scenes, sentences and pictures."""
     root: str | None = None
     """The folder that holds the data; absent: a generated world is made in memory."""
+    categories: tuple[str, ...] = ()
+    """Which categories of a data set that has some, e.g. FashionIQ's dress, shirt, toptee. Empty: all."""
     coverage: float = 0.95
-    """Training is refused where a smaller share of the rows has its pictures."""
+    """Training is refused where a smaller share of the rows has its images."""
+    unreadable: Literal["refuse", "missing"] = "refuse"
+    """What an image file means that is there but cannot be read (empty, damaged, an error page of a shop): the work
+    stops at it, or it counts as missing, for which every file is opened once at the start."""
+    external: bool = False
+    """Whether the data were handed over in Python, so that itma cannot load them by their name."""
     about: str = ""
     """Where the data come from and what their owners allow, in a sentence or two; the model card says it."""
     cache: bool = True
     """Whether pictures on disk are kept, resized, in a cache folder, where they fit; see `itma cache`."""
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
+        if not self.external and self.name not in NAMES:
             raise UnknownNameError("data set", self.name, NAMES)
         if not 0 <= self.coverage <= 1:
             raise ConfigError(f"data.coverage={self.coverage} must be from 0 to 1")
@@ -77,18 +86,65 @@ def load(config: DataConfig, split: str, *, progress: bool = False, device: torc
         return _shapes(config, split, progress, device)
     if config.name == "wardrobe":
         return _wardrobe(config, split, progress)
-    found, coverage = complete(datasets.load(config.name, _root(config), split))
+    if config.external:
+        raise DataError(
+            f"the data {config.name!r} were handed over in Python and cannot be loaded by their name; hand them over "
+            f"again (triplets=…), or name data that itma reads: {', '.join(NAMES)}"
+        )
+    annotated = datasets.load(config.name, _root(config), split, categories=config.categories)
+    missing = annotated.triplets.pictures.missing()
+    unreadable = np.zeros_like(missing)
+    if config.unreadable == "missing":
+        unreadable = ~missing & _unreadable(annotated.triplets.pictures, ~missing, progress=progress)
+    if unreadable.any():
+        names = [annotated.triplets.pictures.names[index] for index in np.flatnonzero(unreadable).tolist()]
+        log.warning(
+            "%s: %d images are there but cannot be read, and count as missing: %s%s; itma doctor lists all",
+            annotated.triplets.name,
+            len(names),
+            ", ".join(names[:3]),
+            " …" if len(names) > 3 else "",
+        )
+    found, coverage = covered(annotated, missing | unreadable)
     if not coverage.kept:
-        raise DataError(f"{found.triplets.name}: {coverage}; there is nothing to work on")
+        raise DataError(
+            f"{found.triplets.name}: {coverage}; there is nothing to work on{_looked_in(config, annotated, missing)}"
+        )
     if coverage.missing:
         log.warning("%s: %s; itma doctor says more", found.triplets.name, coverage)
     if split == "train" and coverage.share < config.coverage:
         raise DataError(
             f"{found.triplets.name}: {coverage}; that is {coverage.share:.1%}, and training wants at least "
-            f"{config.coverage:.0%}. Get the pictures that are missing, or train on what there is: --set "
-            f"data.coverage={max(0, int(100 * coverage.share)) / 100:g}"
+            f"{config.coverage:.0%}{_looked_in(config, annotated, missing)}. Get the images that are missing, or train "
+            f"on what there is: --set data.coverage={max(0, int(100 * coverage.share)) / 100:g}"
         )
     return found
+
+
+def _looked_in(config: DataConfig, split: Split, missing: np.ndarray) -> str:
+    """Where images were looked for, as the end of a message; nothing where none is missing."""
+    if not missing.any():
+        return ""
+    if folders := datasets.image_folders(config.name):
+        return f"; looked under {_root(config)!r} (and each folder in it) in {', '.join(folders)}"
+    paths = image_paths(split.triplets.pictures)
+    first = paths[int(np.flatnonzero(missing)[0])]
+    return "" if first is None else f"; the first of them was looked for at {str(first)!r}"
+
+
+def image_paths(pictures: Pictures) -> list[Path | None]:
+    """The file of every image; none of those that are drawn when they are asked for, which follow the others in CSS."""
+    files: Any = pictures if isinstance(pictures, FilePictures) else getattr(pictures, "rendered", None)
+    paths: list[Path] = [] if files is None else list(files.paths)
+    return [*paths, *[None] * (len(pictures.names) - len(paths))]
+
+
+def _unreadable(pictures: Pictures, present: np.ndarray, *, progress: bool) -> np.ndarray:
+    """(images,) bool: of those that are present, which cannot be read."""
+    paths = image_paths(pictures)
+    there = [path for path, is_there in zip(paths, present.tolist(), strict=True) if is_there and path is not None]
+    found = inspect(list(dict.fromkeys(there)), progress=progress)
+    return np.array([path is not None and path in found and found[path].problem is not None for path in paths])
 
 
 def sentences(config: DataConfig, split: str) -> Sequence[str]:
@@ -105,7 +161,7 @@ def sentences(config: DataConfig, split: str) -> Sequence[str]:
         return shapes.World(shapes_config(config)).split(split).feedback
     if config.name == "shapes":
         return _shapes(config, split, False, None).triplets.feedback
-    return datasets.load(config.name, _root(config), split).triplets.feedback
+    return datasets.load(config.name, _root(config), split, categories=config.categories).triplets.feedback
 
 
 def kept(split: Split, config: DataConfig, preprocess: Preprocess) -> Split:
@@ -114,11 +170,6 @@ def kept(split: Split, config: DataConfig, preprocess: Preprocess) -> Split:
         return split
     pictures = cached(split.triplets.pictures, preprocess)
     return replace(split, triplets=replace(split.triplets, pictures=pictures))
-
-
-def complete(split: Split) -> tuple[Split, Coverage]:
-    """A split without what needs pictures that are not there, and how much of it that leaves."""
-    return covered(split, split.triplets.pictures.missing())
 
 
 def _root(config: DataConfig) -> str:

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from itma.errors import RunError
-from itma.files import file_sum, new_folder, write_text
+from itma.files import explained, file_sum, new_folder, write_text
 from itma.model.retriever import MANIFEST, Retriever, checkpoint_folder, verify
 from itma.model.shipped import located
 
@@ -108,6 +108,32 @@ def _point(folder: Path, progress: Progress) -> tuple[str, str]:
 
 def _step_name(step: int) -> str:
     return f"step-{step:06d}"
+
+
+def last_step(folder: str | Path) -> int:
+    """The steps that the run's last checkpoint has done.
+
+    Raises:
+        RunError: its state is missing or damaged.
+    """
+    path = checkpoint_folder(folder, "last") / STATE
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["step"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{str(path)!r} is missing or damaged: {error!r}") from error
+
+
+def forget(folder: Path) -> None:
+    """Remove what a run that never saved a checkpoint left behind, so that another can begin in its folder.
+
+    Raises:
+        StorageError: something cannot be removed.
+    """
+    try:
+        for path in (folder / RUN, folder / METRICS, *folder.glob("events.out.tfevents.*")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise explained(folder, error) from error
 
 
 def has_checkpoint(folder: str | Path) -> bool:

@@ -331,7 +331,7 @@ def _batches(
 def _measure(
     model: Retriever, look: Look | None, now: Progress, config: TrainConfig, record: "_Record", folder: Path
 ) -> Progress:
-    """Look at a model whose checkpoint is saved, and choose the best: the highest of the metric, the latest if equal."""
+    """Look at a model whose checkpoint is saved, and choose the best: the highest of the metric, else the latest."""
     seen = Seen({}, {})
     if look is not None:
         try:
@@ -343,8 +343,7 @@ def _measure(
     if look is not None and value is None:
         measured = ", ".join(seen.numbers) or "nothing"
         log.warning(
-            "step %d: train.metric=%s was not measured (%s was), so it cannot be the best checkpoint while there is one "
-            "that was",
+            "step %d: train.metric=%s was not measured (%s was), so it cannot become the best checkpoint",
             now.step,
             config.metric,
             measured,

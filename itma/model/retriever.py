@@ -608,7 +608,7 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
         name = names.get(which) if isinstance(names, dict) else None
         if not isinstance(name, str) or Path(name).name != name:
             raise RunError(
-                f"{str(pointer)!r} is damaged: expected an object that names a folder for last and best, found {names!r}"
+                f"{str(pointer)!r} is damaged: expected an object that names a folder for last and best, not {names!r}"
             )
         return folder / name
     if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
