@@ -284,6 +284,15 @@ def train(
     click.echo(f"trained: {folder}\nmeasure it with: itma evaluate {folder}")
 
 
+def _image_size(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    width, _, height = text.lower().replace("×", "x").partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise click.BadParameter(f"{text!r} is no size; expected WIDTHxHEIGHT in pixels, e.g. 96x64")
+    return int(width), int(height)
+
+
 @cli.command("import")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
@@ -300,8 +309,19 @@ def train(
     type=click.Choice(["sorted", "appearance"]),
     help="How words of a data set were numbered; absent: sorted for TIRG's code, by appearance for MAAF's.",
 )
+@click.option(
+    "--size",
+    metavar="WIDTHxHEIGHT",
+    callback=_image_size,
+    help="Of the images it was trained on; by default 180x120 for CSS by TIRG's code, else 224x224.",
+)
 def import_(
-    checkpoint: Path, words: Path | None, out: Path, data: str | None, order: Literal["sorted", "appearance"] | None
+    checkpoint: Path,
+    words: Path | None,
+    out: Path,
+    data: str | None,
+    order: Literal["sorted", "appearance"] | None,
+    size: tuple[int, int] | None,
 ) -> None:
     r"""Turn a CHECKPOINT of TIRG's, MAAF's or ITMA's published code into a run folder.
 
@@ -314,7 +334,7 @@ def import_(
     """
     from itma.imports import import_published
 
-    click.echo(str(import_published(checkpoint, out, words=words, data=data, order=order)))
+    click.echo(str(import_published(checkpoint, out, words=words, data=data, order=order, size=size)))
     click.echo(f"search your own pictures with it: itma index {out} PICTURES CATALOGUE")
 
 

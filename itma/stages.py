@@ -271,7 +271,7 @@ def _over(
     rest = dict(changes)
     size = data.size if data.external else (recipe if preset else preset_named(preset_for(data.name))).size
     settings = Settings(
-        RetrieverConfig(rest.pop("model.composer", None) or model or FIRST, **towers.shape),
+        RetrieverConfig(rest.pop("model.composer", "") or model or FIRST, **towers.shape),
         recipe.train if preset else frozen,
         replace(data, size=size),
     )
@@ -597,14 +597,15 @@ def evaluate_by(
             protocols=asked,
             model_name=f"{model.name} ({run}{f', {runtime}' if other else ''})",
             weights=weights,
-            chosen=checkpoint_choice(run, weights),
+            chosen="" if weights is None else checkpoint_choice(run, weights),
             progress=progress,
         )
     reports = tuple(evaluation.report for evaluation in evaluations)
     try:
-        for evaluation in evaluations if folder is not None else ():
-            name = evaluation.protocol.name.replace("/", "-")
-            evaluation.write(folder / name if len(evaluations) > 1 else folder)
+        if folder is not None:
+            for evaluation in evaluations:
+                name = evaluation.protocol.name.replace("/", "-")
+                evaluation.write(folder / name if len(evaluations) > 1 else folder)
     except StorageError as error:
         raise UnwrittenReportError(reports, error) from error
     return Measured(reports, folder)

@@ -295,10 +295,29 @@ def _is_siglip(name: str) -> bool:
 
 def _lacking(name: str) -> str:
     """What to say of a folder without a tokenizer that can be read."""
+    if not Path(name).is_dir() and not _reached(name):
+        return (
+            "is not whole in the hub's cache on this machine, and the hub was not reached (no network, or HF_HUB_OFFLINE "
+            "is set); fetch it where there is a network, or give a folder that holds it"
+        )
     text = "brings no tokenizer.json and no vocab.txt"
     if _file_of(name, "spiece.model") is not None:
         text += ", and its spiece.model cannot be read"
     return f"{text}; put the tokenizer.json of the same model beside its config.json"
+
+
+def _reached(name: str) -> bool:
+    """Whether the hub said itself that a file of this name is not there, or has it."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        hf_hub_download(name, "tokenizer.json")
+    except LocalEntryNotFoundError:
+        return False
+    except (HfHubHTTPError, OSError, ValueError):
+        return True
+    return True
 
 
 def _file_of(name: str, file: str) -> Path | None:
