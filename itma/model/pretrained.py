@@ -297,8 +297,8 @@ def _lacking(name: str) -> str:
     """What to say of a folder without a tokenizer that can be read."""
     if not Path(name).is_dir() and not _reached(name):
         return (
-            "is not whole in the hub's cache on this machine, and the hub was not reached (no network, or HF_HUB_OFFLINE "
-            "is set); fetch it where there is a network, or give a folder that holds it"
+            "is not whole in the hub's cache on this machine, and the hub was not reached (no network, or "
+            "HF_HUB_OFFLINE is set); fetch it where there is a network, or give a folder that holds it"
         )
     text = "brings no tokenizer.json and no vocab.txt"
     if _file_of(name, "spiece.model") is not None:
