@@ -307,16 +307,13 @@ def _lacking(name: str) -> str:
 
 
 def _reached(name: str) -> bool:
-    """Whether the hub said itself that a file of this name is not there, or has it."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    """Whether the hub answered when it was asked for a file of this name, be it that there is none."""
+    from transformers.utils.hub import cached_file
 
     try:
-        hf_hub_download(name, "tokenizer.json")
-    except LocalEntryNotFoundError:
-        return False
-    except (HfHubHTTPError, OSError, ValueError):
-        return True
+        cached_file(name, "tokenizer.json")
+    except OSError as error:  # its cause says whether the hub or only the cache on this machine lacks the file
+        return type(error.__cause__).__name__ != "LocalEntryNotFoundError"
     return True
 
 
