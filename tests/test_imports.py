@@ -137,7 +137,7 @@ def test_a_new_run_starts_from_the_weights_of_an_imported_one(run: Path, tmp_pat
     assert read_run(folder).model == read_run(run).model
     assert read_run(folder).train.steps == 1
     began = json.loads((folder / "run.json").read_text())["made with"]["started from"]
-    assert began == {"sha256": weights_sum(run), "seconds": None}  # nobody knows how long that took
+    assert began == {"sha256": weights_sum(run), "path": str(run), "seconds": None}  # nobody knows how long that took
     again = train("shapes", preset="tiny", changes=changes, start=folder, out=tmp_path / "again")
     times = [read_provenance(one, weights_sum(one)).seconds for one in (folder, again)]
     assert times[0] is not None and times[1] is not None and times[1] > times[0] > 0

@@ -33,6 +33,8 @@ from itma.settings import BELONGS, from_plain, to_plain
 
 FORMAT = 1
 POINTER = "checkpoints.json"
+CHECKPOINTS = ("best", "last")
+"""What a run's pointer names."""
 WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "manifest.json"
 FILES = (WEIGHTS, CONFIG, TOKENIZER, MANIFEST)
 """What `Retriever.save` leaves; with them alone `load` rebuilds the model."""
@@ -481,7 +483,7 @@ class Retriever(Embedder, nn.Module):
             model.load_state_dict(load_file(folder / WEIGHTS))
         except (RunError, PluginError):
             raise
-        except (ItmaError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        except (ItmaError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
             raise RunError(f"the model in {str(folder)!r} cannot be opened: {error}") from error
         return model.eval()
 
@@ -651,6 +653,8 @@ def verify(folder: Path, names: Sequence[str]) -> None:
         sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"{str(folder / MANIFEST)!r} is damaged: {error}") from error
+    if not isinstance(sums, dict):
+        raise RunError(f"{str(folder / MANIFEST)!r} is damaged: expected an object of sums, found {sums!r}")
     for name in names:
         if file_sum(folder / name) != sums.get(name):
             raise RunError(f"{str(folder / name)!r} is damaged: it differs from what was saved; copy or train it again")
@@ -690,11 +694,16 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
     if pointer.is_file():
         try:
             names = json.loads(pointer.read_text(encoding="utf-8"))
-            if which not in names:
-                raise UnknownNameError("checkpoint", which, names)
-            return folder / str(names[which])
         except ValueError as error:
             raise RunError(f"{str(pointer)!r} is damaged: {error}") from error
+        if which not in CHECKPOINTS:
+            raise UnknownNameError("checkpoint", which, CHECKPOINTS)
+        name = names.get(which) if isinstance(names, dict) else None
+        if not isinstance(name, str) or Path(name).name != name:
+            raise RunError(
+                f"{str(pointer)!r} is damaged: expected an object that names a folder for last and best, not {names!r}"
+            )
+        return folder / name
     if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
         return folder
     if (folder / "run.json").is_file():
