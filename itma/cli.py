@@ -106,6 +106,13 @@ _runtime = click.option(
 )
 
 
+_skip_unreadable = click.option(
+    "--skip-unreadable",
+    is_flag=True,
+    help="Count images that are there but cannot be read as missing; short for --set data.unreadable=missing.",
+)
+
+
 def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--set",
@@ -226,6 +233,7 @@ def triplets(
 @cli.command()
 @click.argument("data", default="shapes")
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA; generated worlds need none.")
+@_skip_unreadable
 @click.option("--model", help="See: itma models; absent: the preset's, mostly itma.")
 @click.option("--preset", help="See: itma presets; absent: the one meant for DATA.")
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
@@ -246,6 +254,7 @@ def train(
     context: click.Context,
     data: str,
     root: Path | None,
+    skip_unreadable: bool,
     model: str | None,
     preset: str | None,
     steps: int | None,
@@ -269,24 +278,31 @@ def train(
     itma train own --root shop --start runs/imported
     itma train own --root shop --start openai/clip-vit-base-patch32 --model combiner
     itma train --resume runs/2026-01-31_12-00-00_itma
+    itma train --resume runs/2026-01-31_12-00-00_itma --set train.steps=2000
     torchrun --nproc-per-node 2 -m itma train shapes
 
     Ctrl-C saves and says how to go on. Watch it with: tensorboard --logdir runs
     """
     from itma import stages
 
+    short = {"train.steps": steps, "train.seed": seed, "data.root": root}
+    changes |= {name: str(value) for name, value in short.items() if value is not None}
+    if skip_unreadable:
+        changes["data.unreadable"] = "missing"
     if resume is not None:
         given = [
-            name
-            for name in ("data", "root", "model", "preset", "steps", "seed", "out", "start", "comment", "changes")
-            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+            data if isinstance(parameter, click.Argument) else parameter.opts[0]
+            for parameter in context.command.params
+            if parameter.name in ("data", "model", "preset", "seed", "out", "start", "comment")
+            and context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
         ]
         if given:
-            raise click.UsageError(f"--resume goes on with the run's own settings; leave out: {', '.join(given)}")
-        folder = stages.resume(resume, device=device, progress=_bars(context))
+            raise click.UsageError(
+                f"--resume goes on with the run's own data, model and folder; leave out {', '.join(given)}. What may "
+                "change: --steps, --root, --skip-unreadable, --set"
+            )
+        folder = stages.resume(resume, changes=changes, device=device, progress=_bars(context))
     else:
-        short = {"train.steps": steps, "train.seed": seed, "data.root": root}
-        changes |= {name: str(value) for name, value in short.items() if value is not None}
         folder = stages.train(
             data,
             model=model,
@@ -299,6 +315,15 @@ def train(
             progress=_bars(context),
         )
     click.echo(f"trained: {folder}\nmeasure it with: itma evaluate {folder}")
+
+
+def _image_size(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    width, _, height = text.lower().replace("×", "x").partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise click.BadParameter(f"{text!r} is no size; expected WIDTHxHEIGHT in pixels, e.g. 96x64")
+    return int(width), int(height)
 
 
 @cli.command("import")
@@ -317,8 +342,19 @@ def train(
     type=click.Choice(["sorted", "appearance"]),
     help="How words of a data set were numbered; absent: sorted for TIRG's code, by appearance for MAAF's.",
 )
+@click.option(
+    "--size",
+    metavar="WIDTHxHEIGHT",
+    callback=_image_size,
+    help="Of the images it was trained on; by default 180x120 for CSS by TIRG's code, else 224x224.",
+)
 def import_(
-    checkpoint: Path, words: Path | None, out: Path, data: str | None, order: Literal["sorted", "appearance"] | None
+    checkpoint: Path,
+    words: Path | None,
+    out: Path,
+    data: str | None,
+    order: Literal["sorted", "appearance"] | None,
+    size: tuple[int, int] | None,
 ) -> None:
     r"""Turn a CHECKPOINT of TIRG's, MAAF's or ITMA's published code into a run folder.
 
@@ -331,7 +367,7 @@ def import_(
     """
     from itma.imports import import_published
 
-    click.echo(str(import_published(checkpoint, out, words=words, data=data, order=order)))
+    click.echo(str(import_published(checkpoint, out, words=words, data=data, order=order, size=size)))
     click.echo(f"search your own pictures with it: itma index {out} PICTURES CATALOGUE")
 
 
@@ -339,6 +375,7 @@ def import_(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("data", required=False)
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA, if it was moved.")
+@_skip_unreadable
 @click.option("--split", help="Absent: the one that DATA is measured on (test; val of FashionIQ).")
 @click.option("--protocol", "protocols", multiple=True, help="Repeatable: all from one embedding pass. See docs.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
@@ -352,6 +389,7 @@ def evaluate(
     run: Path,
     data: str | None,
     root: Path | None,
+    skip_unreadable: bool,
     split: str | None,
     protocols: tuple[str, ...],
     which: str,
@@ -369,7 +407,10 @@ def evaluate(
 
     if root is not None:
         changes |= {"root": str(root)}
-    reports = stages.evaluate_by(
+    if skip_unreadable:
+        changes |= {"unreadable": "missing"}
+    changes = {name.removeprefix("data."): value for name, value in changes.items()}
+    measured = stages.evaluate_by(
         protocols,
         run,
         data,
@@ -381,7 +422,9 @@ def evaluate(
         device=device,
         progress=_bars(context),
     )
-    click.echo("\n\n".join(map(str, reports)))
+    click.echo(str(measured))
+    if measured.folder is not None:
+        click.echo(f"written to {measured.folder}")
 
 
 @cli.command()

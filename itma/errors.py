@@ -3,7 +3,7 @@
 A message says what happened, what was expected and what to do about it, with the person's own values in it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -97,6 +97,19 @@ class ExplanationError(ItmaError, ValueError):
 
 class StorageError(ItmaError, OSError):
     """Writing failed, for example because the disk is full; what was there before is untouched."""
+
+
+class UnwrittenReportError(StorageError):
+    """An evaluation whose results could not be written; the message shows them.
+
+    Args:
+        reports: the results.
+        error: why they were not written.
+    """
+
+    def __init__(self, reports: Sequence[object], error: Exception) -> None:
+        self.reports = tuple(reports)
+        super().__init__("\n\n".join([*map(str, reports), f"the results above were not written: {error}"]))
 
 
 class HubError(ItmaError):

@@ -14,7 +14,7 @@ from itma.learn.config import TrainConfig
 from itma.learn.losses import ClassificationOptions
 from itma.learn.run import POINTER, RUN
 from itma.model.published import Checkpoint, LeftOut, open_checkpoint, rebuild, shape
-from itma.model.retriever import Retriever
+from itma.model.retriever import Retriever, RetrieverConfig
 from itma.settings import to_plain
 from itma.stages import Settings, installed_version
 
@@ -65,6 +65,7 @@ def import_published(
     words: str | Path | None = None,
     data: str | None = None,
     order: Order | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Imported:
     """Turn a checkpoint of TIRG's, MAAF's or ITMA's code into a run folder.
 
@@ -78,6 +79,8 @@ def import_published(
         data: the data set, where the checkpoint does not name one of ours.
         order: how the code base numbered the words of a data set: `sorted` (TIRG) or in the order of `appearance`
             (MAAF, ITMA); absent: by code base.
+        size: width and height in pixels of the images that the model was trained on, which the file does not say. None:
+            those of the published code, 180×120 for CSS by TIRG's, else 224×224.
 
     Raises:
         DataError: the checkpoint or the words cannot be read or do not fit each other.
@@ -89,7 +92,7 @@ def import_published(
     if out.exists():
         raise RunError(f"{str(out)!r} exists already; choose a new folder for the imported run")
     found = open_checkpoint(checkpoint)
-    config = shape(found)
+    config = shape(found, size)
     named = data or _DATA.get(str(found.options.get("dataset")), str(found.options.get("dataset")))
     vocabulary = _words(
         found, None if words is None else Path(words), named, order, reads=config.composer != "picture-only"
@@ -110,7 +113,7 @@ def import_published(
         len(vocabulary) - 1,
         len(found.tensors) - skipped,
         tuple(left_out),
-        tuple(_notes(found)),
+        tuple(_notes(found, config, size)),
     )
     _write(out, model, settings, imported, found)
     return imported
@@ -174,8 +177,14 @@ def _words(checkpoint: Checkpoint, source: Path | None, name: str, order: Order 
     )
 
 
-def _notes(checkpoint: Checkpoint) -> list[str]:
+def _notes(checkpoint: Checkpoint, config: RetrieverConfig, size: tuple[int, int] | None) -> list[str]:
     notes = []
+    if size is None:
+        width, height = config.preprocess.width, config.preprocess.height
+        notes.append(
+            f"it is taken to have seen images of {width}×{height} pixels, which the file does not say; if it was "
+            "trained on others, import it with --size WIDTHxHEIGHT, or its recall will be far too low"
+        )
     if checkpoint.options.get("image_with_unk_string") is True:
         notes.append(
             "it was trained with image_with_unk_string, where targets are composed with an unknown word; that is not "

@@ -130,6 +130,8 @@ class Report:
     weights: str | None = None
     """sha256 of the weights file that was measured, so that a number is never told of another model; absent: what was
     measured came from elsewhere."""
+    chosen: str = ""
+    """How the checkpoint was chosen among those of its run; empty where that is not known."""
 
     def _repr_html_(self) -> str:
         return display.report(str(self).splitlines()[:2], self._rows(), str(self))
@@ -162,6 +164,8 @@ class Report:
             f"{self.model}: {_of(self.queries, self.wanted)} queries against {self.gallery:,} pictures",
             f"protocol: {self.protocol}",
         ]
+        if self.chosen:
+            lines.append(f"checkpoint: {self.chosen}")
         mean = "mean " if self.parts else ""
         for k, share in self.recall.items():
             lines.append(f"  {mean}recall@{k:<3d} {share:7.1%}{_between(self.interval.get(k))}")

@@ -47,35 +47,46 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
         UnknownNameError: a name that is no setting; the message lists the ones there are.
         ConfigError: a value of the wrong type or range.
     """
-    together: dict[str, dict[str, Any]] = {}  # settings of one dataclass may make sense together only
+    return _changed(settings, "", changes) if changes else settings
+
+
+def _changed(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
+    """`settings` with all changes below it made at once: each dataclass is checked once, when all of it is known.
+
+    Options alone follow what they belong to, which decides their type.
+
+    Args:
+        settings: a dataclass.
+        prefix: its own dotted name, with a dot at the end.
+        changes: what to change in it, by the names of its fields and of fields within them.
+    """
+    if not dataclasses.is_dataclass(settings):
+        single = prefix.rstrip(".").rpartition(".")[2]
+        raise ConfigError(f"{prefix + next(iter(changes))!r} does not exist: {single!r} is a single setting")
+    values: dict[str, Any] = {}
+    groups: dict[str, dict[str, Any]] = {}
     for dotted, text in changes.items():
-        together.setdefault(dotted.rpartition(".")[0], {})[dotted] = text
-    for group, values in sorted(together.items(), key=lambda one: one[0].count(".") + bool(one[0])):
-        settings = _with(settings, group.split(".") if group else [], values)
-    return settings
-
-
-def _with(settings: Any, path: Sequence[str], values: Mapping[str, Any]) -> Any:
-    """`settings` with values, by their dotted names, of the dataclass at `path` below it."""
-    if path:
-        current = _field(settings, path[0])[0]
-        if not dataclasses.is_dataclass(current):
-            dotted = next(iter(values))
-            raise ConfigError(f"{dotted!r} does not exist: {path[0]!r} is a single setting")
-        return dataclasses.replace(settings, **{path[0]: _with(current, path[1:], values)})
-    found = {}
-    for dotted, text in values.items():
-        name = dotted.rpartition(".")[2]
+        name, dot, rest = dotted.partition(".")
         current, hint = _field(settings, name)
-        if dataclasses.is_dataclass(current):
+        if dot:
+            groups.setdefault(name, {})[rest] = text
+        elif dataclasses.is_dataclass(current):
             inner = [field.name for field in dataclasses.fields(current)]
-            raise ConfigError(f"{dotted!r} is a group of settings; name one in it: {', '.join(inner)}")
-        found[name] = _converted(dotted, hint, _read(text, hint))
+            raise ConfigError(f"{prefix + dotted!r} is a group of settings; name one in it: {', '.join(inner)}")
+        else:
+            values[name] = _converted(prefix + dotted, hint, _read(text, hint))
+    options: dict[str, dict[str, Any]] = {}
     for field in dataclasses.fields(settings):
         part = field.metadata.get(BELONGS)
-        if part in found and field.name not in found and found[part] != getattr(settings, part):
-            found[field.name] = None
-    return dataclasses.replace(settings, **found)
+        if part in values and field.name not in values and values[part] != getattr(settings, part):
+            values[field.name] = None
+            options |= {field.name: groups.pop(field.name)} if field.name in groups else {}
+    for name, within in groups.items():
+        values[name] = _changed(getattr(settings, name), f"{prefix}{name}.", within)
+    made: Any = dataclasses.replace(settings, **values)  # type: ignore[type-var]
+    for name, within in options.items():
+        made = dataclasses.replace(made, **{name: _changed(getattr(made, name), f"{prefix}{name}.", within)})
+    return made
 
 
 def _field(settings: Any, name: str) -> tuple[Any, Any]:

@@ -6,7 +6,8 @@ Every command of the command line is one call of a function here.
 import logging
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from itma.data.datasets import REGISTRY as DATASETS
 from itma.data.datasets import WORLDS, DataConfig, dataset_named
 from itma.data.datasets.generated import Generated
 from itma.data.images import Preprocess, Source, to_pixels
@@ -22,13 +24,32 @@ from itma.data.sources import kept, load
 from itma.data.text import typical
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
 from itma.device import device_named
-from itma.errors import ConfigError, DataError, RunError, UnknownNameError
+from itma.errors import (
+    ConfigError,
+    DataError,
+    ItmaError,
+    PictureError,
+    RunError,
+    StorageError,
+    UnknownNameError,
+    UnwrittenReportError,
+)
+from itma.files import check_writable
 from itma.learn.config import TrainConfig
 from itma.learn.presets import OVER_TOWERS, preset_for, preset_named, with_composer
-from itma.learn.run import RUN, new_run_folder, read_settings, refuse_imported, write_settings
+from itma.learn.run import (
+    RUN,
+    forget,
+    has_checkpoint,
+    last_step,
+    new_run_folder,
+    read_settings,
+    refuse_imported,
+    write_settings,
+)
 from itma.model.hub_names import hub_name
 from itma.model.onnx.runtime import OnnxRetriever
-from itma.model.provenance import read_provenance, shown
+from itma.model.provenance import checkpoint_choice, read_provenance, shown
 from itma.model.retriever import Retriever, RetrieverConfig, checkpoint_folder, weights_sum
 from itma.model.runtimes import open_model
 from itma.model.shipped import is_shipped, located
@@ -43,6 +64,7 @@ if TYPE_CHECKING:  # what one verb alone needs is imported in it: a search waits
     from itma.data.datasets.attributes import Made
     from itma.explanations import Explanation
     from itma.learn.train import Look, Seen
+    from itma.measure.evaluate import Evaluation
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +80,8 @@ class Settings:
     @property
     def needs(self) -> list[dict[str, str]]:
         """The parts that do not come with itma, and where they come from."""
-        return needs({**self.model.parts, "loss": self.train.loss, "data set": self.data.name})
+        data = {} if self.data.external else {"data set": self.data.name}
+        return needs({**self.model.parts, "loss": self.train.loss, **data})
 
 
 def settings_for(
@@ -82,10 +105,17 @@ def settings_for(
     Raises:
         UnknownNameError, ConfigError: a name that does not exist, or a value that cannot be.
     """
-    recipe = preset_named(preset or preset_for(data))
-    shape = with_composer(recipe.model, model or recipe.model.composer)
-    settings = Settings(shape, recipe.train, DataConfig(data, size=recipe.size))
-    return changed(settings, changes or {})
+    return _settings_for(DataConfig(data), model, preset, changes or {})
+
+
+def _settings_for(data: DataConfig, model: str | None, preset: str | None, changes: Mapping[str, Any]) -> Settings:
+    recipe = preset_named(preset or preset_for("shapes" if data.external else data.name))
+    rest = dict(changes)
+    composer = rest.pop("model.composer", None) or model or recipe.model.composer
+    settings = Settings(
+        with_composer(recipe.model, composer), recipe.train, data if data.external else replace(data, size=recipe.size)
+    )
+    return changed(settings, rest)
 
 
 def generate(
@@ -150,7 +180,7 @@ def triplets(
 
 
 def train(
-    data: str = "shapes",
+    data: str | None = None,
     *,
     model: str | None = None,
     preset: str | None = None,
@@ -165,7 +195,7 @@ def train(
     """Train a model and leave a run folder.
 
     Args:
-        data: name of the data set.
+        data: name of the data set. None: shapes; or, with `triplets`, data of the triplets' own name.
         model: name of the composer: itma, tirg, …; absent: the preset's.
         preset: named recipe that the settings start from; absent: the one that is meant for the data set.
         changes: single settings by dotted name; see `settings_for`.
@@ -175,7 +205,9 @@ def train(
             stay as they are, the composer `model` is trained (absent: combiner) by the recipe `clip`.
         comment: added to the folder's name.
         device: `auto`, `cpu`, `cuda`, …
-        triplets: (train, test) where they are in memory already.
+        triplets: (train, test) where they are in memory already. They count as the data set `data` where their own name
+            begins with it, as those that itma loads do; otherwise the run calls them external, by the name `data` or
+            their own.
         progress: show progress bars.
 
     Returns:
@@ -184,15 +216,15 @@ def train(
     Raises:
         ItmaError: see `settings_for`, `itma.learn.train.train`.
     """
+    source = _source(data, triplets)
     place = None if start is None else checkpoint_folder(start)
     towers = read_towers(place) if place is not None and holds_towers(place) else None
     beginning: Retriever | None = None
     if towers is not None:
-        settings = _over(towers, data, model, preset, changes or {})
-        beginning = Retriever.over(towers, settings.model, seed=settings.train.seed)
-        torch.nn.init.constant_(beginning.scale, settings.train.start_scale)
+        settings = _over(towers, source, model, preset, changes or {})
+        beginning = _over_towers(towers, settings)
     else:
-        settings = settings_for(data, model=model, preset=preset, changes=changes)
+        settings = _settings_for(source, model, preset, changes or {})
         beginning = None if place is None else Retriever.load(place)
     if beginning is not None and towers is None:
         own = [name for name in changes or {} if name.startswith("model.")]
@@ -204,14 +236,15 @@ def train(
         settings = replace(settings, model=beginning.config)
     name = f"{settings.model.composer}_{comment}" if comment else settings.model.composer
     folder = new_run_folder(name) if out is None else Path(out)
-    if (folder / RUN).exists():
+    if (folder / RUN).exists() and has_checkpoint(folder):
         raise RunError(
             f"{str(folder)!r} holds a run already; go on with it by resuming (itma train --resume {folder}), or choose "
             "another folder"
         )
+    check_writable(folder)
     started: dict[str, Any] | None = None
     if start is not None:
-        started = {"sha256": weights_sum(start)}
+        started = {"sha256": weights_sum(start), "path": str(start)}
         if towers is not None:
             started["name"] = shown(str(start))
         else:
@@ -219,16 +252,37 @@ def train(
     return _learn(settings, folder, device, triplets, beginning=beginning, started=started, progress=progress)
 
 
-def _over(towers: Towers, data: str, model: str | None, preset: str | None, changes: Mapping[str, Any]) -> Settings:
+def _source(data: str | None, triplets: tuple[Triplets, Triplets] | None) -> DataConfig:
+    """Which data a training learns from, as the run will call them."""
+    if triplets is None:
+        return DataConfig(data or "shapes")
+    own = triplets[0].name.removesuffix("/train")
+    known = data is not None and DATASETS.lookup(data) is not None
+    if data is not None and known and own.partition("/")[0] == data:
+        return DataConfig(data)
+    return DataConfig(own if data is None or known else data, external=True)
+
+
+def _over_towers(towers: Towers, settings: Settings) -> Retriever:
+    model = Retriever.over(towers, settings.model, seed=settings.train.seed)
+    torch.nn.init.constant_(model.scale, settings.train.start_scale)
+    return model
+
+
+def _over(
+    towers: Towers, data: DataConfig, model: str | None, preset: str | None, changes: Mapping[str, Any]
+) -> Settings:
     """The settings of a model that is trained over towers, which stay as they are unless the settings say otherwise."""
     recipe = preset_named(preset or OVER_TOWERS)
     frozen = replace(recipe.train, frozen=("trunk", "language.network"))
+    rest = dict(changes)
+    size = data.size if data.external else (recipe if preset else preset_named(preset_for(data.name))).size
     settings = Settings(
-        RetrieverConfig(model or FIRST, **towers.shape),
+        RetrieverConfig(rest.pop("model.composer", "") or model or FIRST, **towers.shape),
         recipe.train if preset else frozen,
-        DataConfig(data, size=(recipe if preset else preset_named(preset_for(data))).size),
+        replace(data, size=size),
     )
-    settings = changed(settings, changes)
+    settings = changed(settings, rest)
     named = [name for name in changes if name in ("model.trunk.name", "model.trunk.weights", "model.language.name")]
     if named:
         raise ConfigError(f"a run that starts from {towers.folder.name!r} has its networks; leave out {named[0]}")
@@ -238,19 +292,81 @@ def _over(towers: Towers, data: str, model: str | None, preset: str | None, chan
 def resume(
     folder: str | Path,
     *,
+    changes: Mapping[str, Any] | None = None,
     device: str = "auto",
     triplets: tuple[Triplets, Triplets] | None = None,
     progress: bool = False,
 ) -> Path:
     """Go on with an interrupted run; the end result is that of an uninterrupted one.
 
+    A run that never saved a checkpoint begins at step 0.
+
+    Args:
+        folder: the run.
+        changes: settings to go on with, by dotted name, e.g. `{"train.steps": "40"}` to extend a run; `run.json` notes
+            from which step on they held. Those that decide the model or which rows are held out stay.
+        device: `auto`, `cpu`, `cuda`, …
+        triplets: (train, test), for a run on external data.
+        progress: show progress bars.
+
     Raises:
         RunError: the folder is no run, or something in it is missing or damaged.
+        ConfigError: a setting that a run keeps.
     """
+    folder = Path(folder)
     settings = read_run(folder)
     refuse_imported(folder)
-    model = Retriever.load(folder, which="last")  # what pretrained parts came from may be gone
-    return _learn(settings, Path(folder), device, triplets, beginning=model, resume=True, progress=progress)
+    check_writable(folder)
+    plain = read_settings(folder)
+    model: Retriever | None = None
+    step = 0
+    if saved := has_checkpoint(folder):
+        model = Retriever.load(folder, which="last")  # what pretrained parts came from may be gone
+        step = last_step(folder)
+    elif (start := plain.get("made with", {}).get("started from", {}).get("path")) is not None:
+        place = checkpoint_folder(start)
+        model = _over_towers(read_towers(place), settings) if holds_towers(place) else Retriever.load(place)
+    if changes:
+        fixed = [name for name in changes if name not in RESUMABLE]
+        if fixed:
+            raise ConfigError(
+                f"{fixed[0]} stays as it is when a run goes on ({str(folder)!r}); begin a new run with it, if need be "
+                f"from this one's weights (itma train --start {folder}). These may change: {', '.join(RESUMABLE)}"
+            )
+        settings = changed(settings, changes)
+        if settings.train.steps < step:
+            raise ConfigError(
+                f"train.steps={settings.train.steps}: {str(folder)!r} has done {step:,} steps already; give more"
+            )
+        given = {name: str(value) if isinstance(value, Path) else value for name, value in changes.items()}
+        noted = [*plain.get("changes", []), {"step": step, "settings": given}]
+        write_settings(folder, {**plain, **to_plain(settings), "changes": noted})
+    if not saved:
+        started = plain.get("made with", {}).get("started from")
+        return _learn(settings, folder, device, triplets, beginning=model, started=started, progress=progress)
+    return _learn(settings, folder, device, triplets, beginning=model, resume=True, progress=progress)
+
+
+RESUMABLE = (
+    *(
+        f"train.{name}"
+        for name in (
+            "steps",
+            "learning_rate",
+            "trunk_rate",
+            "weight_decay",
+            "schedule",
+            "decay_every",
+            "decay_factor",
+            "clip",
+            "precision",
+            "evaluate_every",
+            "log_every",
+        )
+    ),
+    *(f"data.{name}" for name in ("root", "coverage", "unreadable", "about", "cache")),
+)
+"""Settings that may change when a run goes on."""
 
 
 def read_run(folder: str | Path) -> Settings:
@@ -302,6 +418,11 @@ def _learn(
 
     place = device_named(device)
     bars = progress and int(os.environ.get("RANK", 0)) == 0
+    if triplets is None and settings.data.external:
+        raise DataError(
+            f"{str(folder)!r} learns from external data {settings.data.name!r}, which itma cannot load by name; hand "
+            "them over again: itma.api.resume(folder, triplets=(train, test))"
+        )
     if triplets is None:
         learning, test = (
             kept(load(settings.data, split, progress=bars, device=place), settings.data, settings.model.preprocess)
@@ -310,6 +431,10 @@ def _learn(
     else:
         learning, test = (Split(part, {"by label": by_label(part)}) for part in triplets)
     rows, validation = hold_out(learning.triplets, settings.train.hold_out, seed=settings.train.seed)
+    if validation is None and settings.train.metric.startswith("validation/"):
+        metric = settings.train.metric.replace("validation/", "train/")
+        log.warning("no rows are held out (train.hold_out), so the best checkpoint is chosen by %s", metric)
+        settings = replace(settings, train=replace(settings.train, metric=metric))
     model = beginning
     if model is None:
         model = Retriever.build(settings.model, rows.feedback, seed=settings.train.seed)
@@ -320,6 +445,7 @@ def _learn(
     if not resume and int(os.environ.get("RANK", 0)) == 0:
         origin = {} if started is None else {"started from": dict(started)}
         made_with = {**environment(place), **origin}
+        forget(folder)
         write_settings(
             folder,
             {
@@ -330,11 +456,24 @@ def _learn(
             },
         )
     look = _look(rows, validation, test, settings.train)
-    config = settings.train
-    if validation is None and config.metric.startswith("validation/"):
-        config = replace(config, metric="train/recall@1")
-    learn(model, rows, config, folder, look=look, resume=resume, progress=bars)
+    with _advising(settings.data):
+        learn(model, rows, settings.train, folder, look=look, resume=resume, progress=bars)
     return folder
+
+
+@contextmanager
+def _advising(source: DataConfig) -> Iterator[None]:
+    """Tell whose work stopped at an unreadable image how to see all of them, and how to go on without."""
+    try:
+        yield
+    except PictureError as error:
+        if source.root is None or source.unreadable == "missing":
+            raise
+        raise PictureError(
+            error.path,
+            f"{error.reason}. itma doctor {source.name} --root {source.root} lists all such images; to leave them out, "
+            "as if they were missing: --skip-unreadable",
+        ) from error
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -376,14 +515,20 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split, config: 
 
     def look(model: Retriever) -> "Seen":
         numbers: dict[str, float] = {}
-        evaluations = {
-            name: measure(model, triplets, intervals=False)[0]
-            for name, triplets in (("validation", validation), ("train", probe))
-            if triplets is not None
-        }
-        shown = measure(model, test.triplets, protocols=[test.protocol()], intervals=False)[0]
-        for name, evaluation in {**evaluations, "test": shown}.items():
-            numbers |= {f"{name}/recall@{k}": evaluation.report.recall[k] for k in (1, 10)}
+        shown: Evaluation | None = None
+        for name, triplets in (("validation", validation), ("train", probe), ("test", test.triplets)):
+            if triplets is None:
+                continue
+            try:
+                protocols = [test.protocol()] if name == "test" else []
+                shown = measure(model, triplets, protocols=protocols, intervals=False)[0]
+            except ItmaError as error:
+                log.warning("recall of %s is not measured: %s", name, error)
+                shown = None
+            else:
+                numbers |= {f"{name}/recall@{k}": shown.report.recall[k] for k in (1, 10)}
+        if shown is None:
+            return Seen(numbers, {})
         places = range(0, len(shown.asked), max(1, len(shown.asked) // 8))
         pictures = {f"queries/{place}": query_strip(model.preprocess, shown, place) for place in places}
         for place in places[:: max(1, len(places) // _EXPLAINED)][:_EXPLAINED]:
@@ -392,6 +537,28 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split, config: 
         return Seen(numbers, pictures)
 
     return look
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an evaluation found, and where it was written."""
+
+    reports: tuple[Report, ...]
+    """One for each protocol."""
+    folder: Path | None
+    """None: it was not written; the log says why."""
+
+    def __iter__(self) -> Iterator[Report]:
+        return iter(self.reports)
+
+    def __len__(self) -> int:
+        return len(self.reports)
+
+    def __getitem__(self, place: int) -> Report:
+        return self.reports[place]
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.reports))
 
 
 def evaluate(
@@ -444,7 +611,7 @@ def evaluate_by(
     runtime: str = "torch",
     device: str = "auto",
     progress: bool = False,
-) -> list[Report]:
+) -> Measured:
     """Measure a trained model by several protocols, from one embedding pass.
 
     Args:
@@ -454,21 +621,26 @@ def evaluate_by(
         split: absent: the one that the data set is measured on (`test`; `val` of FashionIQ).
         which: `best` or `last` checkpoint of the run.
         changes: settings of the data by name, e.g. `{"size": "css"}`, `{"root": "/data/fashioniq"}`.
-        out: where `report.json` and `ranks.csv` go; absent: `<run>/evaluation-<data>-<split>`, with the runtime
-            before it where that is not torch; of a model of itma's own or of the hub, in the present folder. Of several
-            protocols each gets a folder of its own in there.
+        out: where `report.json` and `ranks.csv` go. None: `<run>/evaluation-<data>-<split>`, with the runtime
+            before it where that is not torch, and nowhere with a warning where the run cannot be written to; of a model
+            of itma's own or of the hub, `evaluation-<model>-<data>-<split>` in the present folder, with a number where
+            that is taken. Of several protocols each gets a folder of its own in there.
         runtime: what computes the answers: `torch`, `onnx` or `onnx-int8`; see `itma.model.runtimes`.
         device: `auto`, `cpu`, `cuda`, …
         progress: show progress bars.
 
     Returns:
-        One report for each protocol.
+        One report for each protocol, and the folder.
 
     Raises:
         RunError, DataError, UnknownNameError: the run or the data cannot be read, or a name does not exist.
+        StorageError: `out` cannot be written to, which is found before the work.
+        UnwrittenReportError: writing failed after the work; it holds the reports, and its message shows them.
     """
     from itma.measure.evaluate import evaluate as measure
 
+    if out is not None:
+        check_writable(out)
     place = device_for(runtime, device)
     model = open_model(run, which=which, runtime=runtime, device=place, progress=progress)
     found, source, split = measured_split(
@@ -476,21 +648,45 @@ def evaluate_by(
     )
     asked = [found.protocol(name) for name in protocols] or [found.protocol()]
     other = runtime != "torch"
-    evaluations = measure(
-        model,
-        found.triplets,
-        protocols=asked,
-        model_name=f"{model.name} ({run}{f', {runtime}' if other else ''})",
-        weights=model.weights if isinstance(model, OnnxRetriever) else weights_sum(run, which),
-        progress=progress,
-    )
+    folder: Path | None = _evaluation_folder(run, runtime, source, split) if out is None else Path(out)
+    try:
+        check_writable(str(folder))
+    except StorageError as error:
+        log.warning("the results are shown, not kept (%s); to keep them: --out FOLDER", error)
+        folder = None
+    weights = model.weights if isinstance(model, OnnxRetriever) else weights_sum(run, which)
+    with _advising(source):
+        evaluations = measure(
+            model,
+            found.triplets,
+            protocols=asked,
+            model_name=f"{model.name} ({run}{f', {runtime}' if other else ''})",
+            weights=weights,
+            chosen="" if weights is None else checkpoint_choice(run, weights),
+            progress=progress,
+        )
+    reports = tuple(evaluation.report for evaluation in evaluations)
+    try:
+        if folder is not None:
+            for evaluation in evaluations:
+                name = evaluation.protocol.name.replace("/", "-")
+                evaluation.write(folder / name if len(evaluations) > 1 else folder)
+    except StorageError as error:
+        raise UnwrittenReportError(reports, error) from error
+    return Measured(reports, folder)
+
+
+def _evaluation_folder(run: str | Path, runtime: str, source: DataConfig, split: str) -> Path:
+    """Where an evaluation is written if nobody says it."""
     # those of other runtimes are named so that a model card does not take them for the model's own
-    home = Path() if is_shipped(run) or hub_name(run) is not None else Path(run)
-    folder = home / f"{f'{runtime}-' if other else ''}evaluation-{source.name}-{split}" if out is None else Path(out)
-    for evaluation in evaluations:
-        name = evaluation.protocol.name.replace("/", "-")
-        evaluation.write(folder / name if len(evaluations) > 1 else folder)
-    return [evaluation.report for evaluation in evaluations]
+    begin = "" if runtime == "torch" else f"{runtime}-"
+    if not is_shipped(run) and hub_name(run) is None:
+        return Path(run) / f"{begin}evaluation-{source.name}-{split}"
+    name = f"{begin}evaluation-{str(run).replace('/', '--')}-{source.name}-{split}"
+    folder, number = Path(name), 2
+    while folder.exists():
+        folder, number = Path(f"{name}-{number}"), number + 1
+    return folder
 
 
 def measured_split(
@@ -515,10 +711,14 @@ def measured_split(
         raise RunError(f"{str(run)!r} was trained on no data set of itma; name the data to measure it on")
     if data is None:
         source = read_data(run)
+        if source.external:
+            raise RunError(
+                f"{str(run)!r} was trained on external data {source.name!r}, which itma cannot load by name; name the "
+                "data to measure it on, or measure it in Python: itma.evaluation.evaluate.evaluate(model, triplets)"
+            )
     elif (located(run) / RUN).is_file() and read_settings(run).get("data", {}).get("name") == data:
-        source = read_data(
-            run
-        )  # the same size and seed, so that scenes seen in training are never asked for in the test
+        # the same size and seed, so that scenes seen in training are never asked for in the test
+        source = read_data(run)
     else:
         source = DataConfig(data)
     source = changed(source, changes or {})
@@ -572,7 +772,7 @@ def submit(
 
     place = device_named(device)
     model = Retriever.load(run, which=which).to(place)
-    source = DataConfig("fashioniq", root=str(root)) if root is not None else read_run(run).data
+    source = DataConfig("fashioniq", root=str(root)) if root is not None else replace(read_run(run).data, categories=())
     if source.name != "fashioniq":
         raise DataError(f"{str(run)!r} was trained on {source.name}; say where FashionIQ is: --root DIR")
     triplets = load(source, split, device=place).triplets

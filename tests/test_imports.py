@@ -144,7 +144,7 @@ def test_a_new_run_starts_from_the_weights_of_an_imported_one(run: Path, continu
     assert read_run(folder).model == read_run(run).model
     assert read_run(folder).train.steps == 1
     began = json.loads((folder / "run.json").read_text())["made with"]["started from"]
-    assert began == {"sha256": weights_sum(run), "seconds": None}  # nobody knows how long that took
+    assert began == {"sha256": weights_sum(run), "path": str(run), "seconds": None}  # nobody knows how long that took
     assert f"| began with | weights with the sha256 `{weights_sum(run)}` |" in sharing.card(folder)
 
 

@@ -3,13 +3,17 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from itma.data.cache import cached
-from itma.data.datasets.base import DataConfig, dataset_named
-from itma.data.images import Preprocess
-from itma.data.triplets import Coverage, Split, covered
+from itma.data.datasets.base import REGISTRY, DataConfig, Dataset, dataset_named
+from itma.data.images import FilePictures, Pictures, Preprocess
+from itma.data.inspection import inspect
+from itma.data.triplets import Split, covered
 from itma.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -28,22 +32,68 @@ def load(config: DataConfig, split: str, *, progress: bool = False, device: torc
         UnknownNameError: no such split or size.
         DataError: the data under `config.root` cannot be read, or is a training split that lacks too many pictures.
     """
+    if config.external:
+        raise DataError(
+            f"the data {config.name!r} were handed over in Python and cannot be loaded by their name; hand them over "
+            f"again (triplets=…), or name data that itma reads: {', '.join(REGISTRY)}"
+        )
     dataset = dataset_named(config.name)(config)
-    found = dataset.load(split, progress=progress, device=device)
+    annotated = dataset.load(split, progress=progress, device=device)
     if dataset.generated:
-        return found
-    found, coverage = complete(found)
+        return annotated
+    missing = annotated.triplets.pictures.missing()
+    unreadable = np.zeros_like(missing)
+    if config.unreadable == "missing":
+        unreadable = ~missing & _unreadable(annotated.triplets.pictures, ~missing, progress=progress)
+    if unreadable.any():
+        names = [annotated.triplets.pictures.names[index] for index in np.flatnonzero(unreadable).tolist()]
+        log.warning(
+            "%s: %d images are there but cannot be read, and count as missing: %s%s; itma doctor lists all",
+            annotated.triplets.name,
+            len(names),
+            ", ".join(names[:3]),
+            " …" if len(names) > 3 else "",
+        )
+    found, coverage = covered(annotated, missing | unreadable)
     if not coverage.kept:
-        raise DataError(f"{found.triplets.name}: {coverage}; there is nothing to work on")
+        raise DataError(
+            f"{found.triplets.name}: {coverage}; there is nothing to work on{_looked_in(dataset, annotated, missing)}"
+        )
     if coverage.missing:
         log.warning("%s: %s; itma doctor says more", found.triplets.name, coverage)
     if split == "train" and coverage.share < config.coverage:
         raise DataError(
             f"{found.triplets.name}: {coverage}; that is {coverage.share:.1%}, and training wants at least "
-            f"{config.coverage:.0%}. Get the pictures that are missing, or train on what there is: --set "
-            f"data.coverage={max(0, int(100 * coverage.share)) / 100:g}"
+            f"{config.coverage:.0%}{_looked_in(dataset, annotated, missing)}. Get the images that are missing, or "
+            f"train on what there is: --set data.coverage={max(0, int(100 * coverage.share)) / 100:g}"
         )
     return found
+
+
+def _looked_in(dataset: Dataset, split: Split, missing: np.ndarray) -> str:
+    """Where images were looked for, as the end of a message; nothing where none is missing."""
+    if not missing.any():
+        return ""
+    if folders := dataset.image_folders:
+        return f"; looked under {str(dataset.root)!r} (and each folder in it) in {', '.join(folders)}"
+    paths = image_paths(split.triplets.pictures)
+    first = paths[int(np.flatnonzero(missing)[0])]
+    return "" if first is None else f"; the first of them was looked for at {str(first)!r}"
+
+
+def image_paths(pictures: Pictures) -> list[Path | None]:
+    """The file of every image; none of those that are drawn when they are asked for, which follow the others in CSS."""
+    files: Any = pictures if isinstance(pictures, FilePictures) else getattr(pictures, "rendered", None)
+    paths: list[Path] = [] if files is None else list(files.paths)
+    return [*paths, *[None] * (len(pictures.names) - len(paths))]
+
+
+def _unreadable(pictures: Pictures, present: np.ndarray, *, progress: bool) -> np.ndarray:
+    """(images,) bool: of those that are present, which cannot be read."""
+    paths = image_paths(pictures)
+    there = [path for path, is_there in zip(paths, present.tolist(), strict=True) if is_there and path is not None]
+    found = inspect(list(dict.fromkeys(there)), progress=progress)
+    return np.array([path is not None and path in found and found[path].problem is not None for path in paths])
 
 
 def sentences(config: DataConfig, split: str) -> Sequence[str]:
@@ -61,8 +111,3 @@ def kept(split: Split, config: DataConfig, preprocess: Preprocess) -> Split:
         return split
     pictures = cached(split.triplets.pictures, preprocess)
     return replace(split, triplets=replace(split.triplets, pictures=pictures))
-
-
-def complete(split: Split) -> tuple[Split, Coverage]:
-    """A split without what needs pictures that are not there, and how much of it that leaves."""
-    return covered(split, split.triplets.pictures.missing())

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,20 @@ from torch.nn.parallel import DistributedDataParallel
 
 from itma.data.batches import Batch, Plan, hash_seed, load_batch, numbered
 from itma.data.triplets import Triplets
-from itma.errors import ConfigError, TrainingError, UnknownNameError
+from itma.errors import ConfigError, ItmaError, TrainingError
 from itma.learn.config import TrainConfig
 from itma.learn.distributed import Processes, gathered, processes, share_batch_norms
 from itma.learn.losses import Loss, LossBatch, loss_named
-from itma.learn.run import METRICS, Progress, forget_metrics_after, load_checkpoint, read_metrics, save_checkpoint
+from itma.learn.run import (
+    METRICS,
+    Progress,
+    choose_best,
+    forget_metrics_after,
+    has_checkpoint,
+    load_checkpoint,
+    read_metrics,
+    save_checkpoint,
+)
 from itma.learn.views import Views, changed
 from itma.model.retriever import PARTS, Retriever
 from itma.progress import bar
@@ -74,9 +83,11 @@ def train(
         config: how; `config.seed` decides every random choice.
         folder: the run folder; made if absent.
         loss: what is made small; None: the one that `config.loss` names.
-        look: called every `config.evaluate_every` steps and at the end; its number `config.metric` chooses the best
-            checkpoint. Without it the last checkpoint is the best.
-        resume: go on from the last checkpoint in `folder`; the result is that of an uninterrupted run.
+        look: called every `config.evaluate_every` steps and at the end, after the checkpoint is saved; its number
+            `config.metric` chooses the best checkpoint. Without that number the best one stays, or is the last. What it
+            cannot measure (`ItmaError`) is a warning.
+        resume: go on from the last checkpoint in `folder`, or from step 0 where there is none; the result is that of an
+            uninterrupted run.
         stop_after: leave off after this step, as if interrupted there.
         progress: show a progress bar.
 
@@ -92,7 +103,9 @@ def train(
         if config.precision == "bf16" and not knows_bf16(model.device):
             log.info("this CPU does not compute in bf16; train.precision=float32 is taken instead")
         optimizer = make_optimizer(model, config)
-        now = load_checkpoint(folder, model, optimizer) if resume else Progress(0, None, None)
+        now = Progress(0, None, None)
+        if resume and has_checkpoint(folder):
+            now = load_checkpoint(folder, model, optimizer)
         network = _distributed(model, ours)
         plan = Plan(
             triplets.references,
@@ -103,6 +116,8 @@ def train(
             per_family=config.per_family,
         )
         record = _Record(folder, now.step, config.log_every) if ours.first else None
+        if record and not now.measured:  # the run was ended between the checkpoint and its measures
+            now = _measure(model, look, now, config, record, folder)
         views = None
         if config.views and now.step < config.steps:
             used = np.arange(len(triplets.labels))
@@ -149,11 +164,10 @@ def train(
                 if stopping or done % config.evaluate_every == 0 or done == config.steps:
                     due = done % config.evaluate_every == 0 or done == config.steps
                     if ours.first:
-                        seen = look(model) if look and due else Seen({}, {})
-                        now = _judged(now, done, seen, config)
                         assert record
-                        record.look(done, seen)
-                        save_checkpoint(folder, model, optimizer, now, seen.numbers)
+                        now = replace(now, step=done, measured=not (look and due))
+                        save_checkpoint(folder, model, optimizer, now)
+                        now = _measure(model, look if due else None, now, config, record, folder)
                     if ours.count > 1:
                         torch.distributed.barrier()
                 if stopping and done < config.steps:
@@ -343,16 +357,31 @@ def _batches(
         yield each()
 
 
-def _judged(before: Progress, step: int, seen: Seen, config: TrainConfig) -> Progress:
-    """Where the run stands after a look: the best is the highest of the chosen metric, the latest where equal."""
-    if not seen.numbers:
-        return Progress(step, before.best, before.best_step)
-    if config.metric not in seen.numbers:
-        raise UnknownNameError("train.metric", config.metric, seen.numbers)
-    value = seen.numbers[config.metric]
-    if before.best is None or value >= before.best:
-        return Progress(step, value, step)
-    return Progress(step, before.best, before.best_step)
+def _measure(
+    model: Retriever, look: Look | None, now: Progress, config: TrainConfig, record: "_Record", folder: Path
+) -> Progress:
+    """Look at a model whose checkpoint is saved, and choose the best: the highest of the metric, else the latest."""
+    seen = Seen({}, {})
+    if look is not None:
+        try:
+            seen = look(model)
+        except ItmaError as error:
+            log.warning("the model of step %d is saved but was not measured: %s", now.step, error)
+    record.look(now.step, seen)
+    value = seen.numbers.get(config.metric)
+    if look is not None and value is None:
+        measured = ", ".join(seen.numbers) or "nothing"
+        log.warning(
+            "step %d: train.metric=%s was not measured (%s was), so it cannot become the best checkpoint",
+            now.step,
+            config.metric,
+            measured,
+        )
+    now = replace(now, measured=True)
+    if value is not None and (now.best is None or value >= now.best):
+        now = replace(now, best=value, best_step=now.step)
+    choose_best(folder, now)
+    return now
 
 
 class _Record:

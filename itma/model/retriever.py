@@ -33,6 +33,8 @@ from itma.settings import BELONGS, from_plain, to_plain
 
 FORMAT = 1
 POINTER = "checkpoints.json"
+CHECKPOINTS = ("best", "last")
+"""What a run's pointer names."""
 WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "manifest.json"
 FILES = (WEIGHTS, CONFIG, TOKENIZER, MANIFEST)
 """What `Retriever.save` leaves; with them alone `load` rebuilds the model."""
@@ -698,13 +700,16 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
     if pointer.is_file():
         try:
             names = json.loads(pointer.read_text(encoding="utf-8"))
-            if not isinstance(names, dict):
-                raise ValueError(f"expected an object with a folder for each checkpoint, found {str(names)[:60]}")
         except ValueError as error:
             raise RunError(f"{str(pointer)!r} is damaged: {error}") from error
-        if which not in names:
-            raise UnknownNameError("checkpoint", which, names)
-        return folder / str(names[which])
+        if which not in CHECKPOINTS:
+            raise UnknownNameError("checkpoint", which, CHECKPOINTS)
+        name = names.get(which) if isinstance(names, dict) else None
+        if not isinstance(name, str) or Path(name).name != name:
+            raise RunError(
+                f"{str(pointer)!r} is damaged: expected an object that names a folder for last and best, not {names!r}"
+            )
+        return folder / name
     if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
         return folder
     if (folder / "run.json").is_file():

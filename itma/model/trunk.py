@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from itma.errors import ConfigError, DataError
 from itma.model import efficientnet_lite, pretrained
 from itma.model.image_encoder import REGISTRY, ImageEncoder, TrunkConfig, register
+from itma.model.pickles import load_allowed, unwrap, without_prefixes
 from itma.model.resnet import ResNet, ResNetShape
 from itma.model.torchvision_names import CLASSIFIER, stage_of, torchvision_name
 
@@ -461,16 +462,15 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             given: Any = load_file(path)
         else:
-            given = torch.load(path, map_location="cpu", weights_only=True)
+            given = load_allowed(path)
     except FileNotFoundError as error:
         raise DataError(f"the trunk weights {str(path)!r} do not exist") from error
     except Exception as error:  # safetensors and torch raise many kinds on damaged files
         raise DataError(f"the trunk weights {str(path)!r} cannot be read: {error}") from error
-    if isinstance(given, dict) and isinstance(given.get("state_dict"), dict):
-        given = given["state_dict"]
-    if not isinstance(given, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in given.values()):
+    tensors = unwrap(given)
+    if tensors is None:
         raise DataError(f"the trunk weights {str(path)!r} hold no state dict: expected names with one tensor each")
-    return given
+    return without_prefixes(tensors)
 
 
 def _cut(config: "PretrainedConfig", levels: Sequence[int]) -> "PretrainedConfig":

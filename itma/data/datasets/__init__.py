@@ -1,5 +1,6 @@
 """Public data sets as people have them on disk, generated ones, and one's own, known by name."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from itma.data.datasets.base import REGISTRY, DataConfig, Dataset, dataset_named, register
@@ -14,18 +15,20 @@ NAMES = tuple(name for name in REGISTRY if name not in WORLDS)
 __all__ = ["NAMES", "REGISTRY", "WORLDS", "DataConfig", "Dataset", "Split", "dataset_named", "load", "register"]
 
 
-def load(name: str, root: str | Path, split: str) -> Split:
+def load(name: str, root: str | Path, split: str, *, categories: Sequence[str] = ()) -> Split:
     """Read one split of a data set on disk.
 
     Args:
         name: css, fashion200k, fashioniq, mitstates, own, products, or one that is registered from outside.
         root: the folder that holds it; see `docs/datasets.md` for what is expected there.
         split: train, val or test, as the data set has them.
+        categories: which of the data set's categories; empty: all. The files of the others need not be there.
 
     Raises:
-        UnknownNameError: no such data set or split.
+        UnknownNameError: no such data set, split or category.
+        ConfigError: categories of a data set that is not divided into any.
         DataError: a file is missing or damaged; the message names file and row, and what was expected.
     """
     if dataset_named(name).generated:
         raise UnknownNameError("data set on disk", name, NAMES)
-    return dataset_named(name)(DataConfig(name)).read(Path(root), split)
+    return dataset_named(name)(DataConfig(name, categories=tuple(categories))).read(Path(root), split)

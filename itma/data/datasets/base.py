@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
 from itma.data.triplets import Split
-from itma.errors import ConfigError, DataError
+from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.registry import Registry
 
 
@@ -28,22 +28,39 @@ class DataConfig:
     """Of a generated world: decides its scenes, sentences and images."""
     root: str | None = None
     """The folder that holds the data. Without it, a generated world is made in memory."""
+    categories: tuple[str, ...] = ()
+    """Which categories of a data set that has some, e.g. FashionIQ's dress, shirt, toptee. Empty: all."""
     coverage: float = 0.95
     """Training is refused where a smaller share of the rows has its images."""
+    unreadable: Literal["refuse", "missing"] = "refuse"
+    """What an image file means that is there but cannot be read (empty, damaged, an error page of a shop): the work
+    stops at it, or it counts as missing, for which every file is opened once at the start."""
+    external: bool = False
+    """Whether the data were handed over in Python, so that itma cannot load them by their name."""
     about: str = ""
     """Where the data come from and what their owners allow, in a sentence or two; the model card says it."""
     cache: bool = True
     """Whether images on disk are kept, resized, in a cache folder, where they fit; see `itma cache`."""
 
     def __post_init__(self) -> None:
-        dataset_named(self.name)
+        if not self.external:
+            self._check_categories(dataset_named(self.name).categories)
         if not 0 <= self.coverage <= 1:
             raise ConfigError(f"data.coverage={self.coverage} must be from 0 to 1")
 
     @property
     def measured(self) -> str:
         """The split that evaluations take where none is named."""
-        return dataset_named(self.name).measured
+        return (Dataset if self.external else dataset_named(self.name)).measured
+
+    def _check_categories(self, known: Sequence[str]) -> None:
+        if self.categories and not known:
+            raise ConfigError(
+                f"{self.name} is not divided into categories; leave out data.categories={','.join(self.categories)}"
+            )
+        for category in self.categories:
+            if category not in known:
+                raise UnknownNameError(f"category of {self.name}", category, known)
 
 
 class Dataset:
@@ -59,6 +76,10 @@ class Dataset:
     """The split that evaluations take where none is named."""
     preset: ClassVar[str] = "photos"
     """The preset that is meant for it, where none is named."""
+    categories: ClassVar[tuple[str, ...]] = ()
+    """What it is divided into, so that `config.categories` can choose some of it; `read` heeds that."""
+    image_folders: ClassVar[tuple[str, ...]] = ()
+    """Where its images are looked for, relative to its root; empty where its annotation says it."""
     generated: ClassVar[bool] = False
     """Whether it is made by rules, so that no image can be missing."""
 
