@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from itma.client import Client
     from itma.data.images import Preprocess
     from itma.data.triplets import Triplets
     from itma.demo import demo as run_demo
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from itma.model.retriever import Retriever
     from itma.records import Hit, Interval, Query, Report, Triplet
     from itma.search.catalogue import Catalogue
-    from itma.serve.client import Client
     from itma.stages import evaluate, explain, generate, index, train
 
 __version__ = "0.1.0"
@@ -45,7 +45,7 @@ __all__ = [
 
 _HOMES = {
     "Catalogue": "itma.search.catalogue:Catalogue",
-    "Client": "itma.serve.client:Client",
+    "Client": "itma.client:Client",
     "Explanation": "itma.explanations.explanation:Explanation",
     "Hit": "itma.records:Hit",
     "Interval": "itma.records:Interval",

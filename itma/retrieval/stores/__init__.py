@@ -1,0 +1,1 @@
+"""Where the rows of a catalogue are kept: one file an engine."""
