@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from itma.client import Client
     from itma.data.batches import Batch, Plan, load_batch
     from itma.data.datasets.base import DataConfig, Dataset
     from itma.data.datasets.base import register as register_dataset
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from itma.search.catalogue import Catalogue
     from itma.search.engines import register as register_store
     from itma.search.rows import Item
-    from itma.serve.client import Client
     from itma.stages import Settings, evaluate, explain, generate, index, resume, settings_for, train
 
 __version__ = "0.1.0"
@@ -148,7 +148,7 @@ _HOMES = {
     "BusyError": "itma.errors:BusyError",
     "Catalogue": "itma.search.catalogue:Catalogue",
     "CatalogueError": "itma.errors:CatalogueError",
-    "Client": "itma.serve.client:Client",
+    "Client": "itma.client:Client",
     "Composer": "itma.model.composers.base:Composer",
     "ConfigError": "itma.errors:ConfigError",
     "DataConfig": "itma.data.datasets.base:DataConfig",

@@ -16,7 +16,7 @@ from itma.errors import CatalogueError, ConfigError, DataError, UnknownNameError
 from itma.learn.config import TrainConfig
 from itma.search.catalogue import Catalogue
 from itma.search.request import IndexOptions, SearchRequest, options_of
-from itma.serve.client import Client
+from itma.client import Client
 from itma.serve.shapes import Search
 from itma.settings import changed
 from tests import made_up

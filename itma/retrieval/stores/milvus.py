@@ -324,6 +324,7 @@ class MilvusItems:
 
     def __init__(self, store: MilvusStore, collection: str) -> None:
         self._store, self._collection = store, collection
+        self._name = collection.removeprefix(f"{store.name}__table_").replace("_", "-")
         self._state: dict[str, str] = {}
         self._loaded = False
         self.refresh()
@@ -353,8 +354,8 @@ class MilvusItems:
         properties = self._store.properties(self._collection)
         if properties is None:
             raise CatalogueError(
-                f"the catalogue {self._store.place!r} is damaged: the collection {self._collection} is missing; "
-                "restore a backup, or index again"
+                f"the catalogue {self._store.place!r} is damaged: its table {self._name} is missing; restore "
+                "a backup, or index again"
             )
         if properties != self._state:
             self._show(properties)
