@@ -153,7 +153,7 @@ class Catalogue:
             leave_out=leave_out,
             missing=missing,
             allow_outside=allow_outside,
-            keep=None if "://" in str(path) else Path(path) / "images",
+            keep=None if "://" in str(path) else Path(path) / "embedded-images",
         )
         opened: list[Embedder] = []
         if isinstance(model, Embedder):
