@@ -12,11 +12,11 @@ import pytest
 
 from itma import stages
 from itma.cli import cli
+from itma.client import Client
 from itma.errors import CatalogueError, ConfigError, DataError, UnknownNameError
 from itma.learn.config import TrainConfig
 from itma.search.catalogue import Catalogue
 from itma.search.request import IndexOptions, SearchRequest, options_of
-from itma.client import Client
 from itma.serve.shapes import Search
 from itma.settings import changed
 from tests import made_up

@@ -13,9 +13,12 @@ import pytest
 from PIL import Image
 
 from itma.errors import DataError
+from itma.search.catalogue import Catalogue
+from itma.search.lance import LanceStore
 from itma.search.listing import Entry, Listing, listing
 from itma.search.rows import Row, facts_of, table_of
 from itma.search.store import schema_of
+from tests import made_up
 
 pytest.importorskip("lance")
 pa = pytest.importorskip("pyarrow")
@@ -253,3 +256,17 @@ def test_a_number_that_is_none_is_never_stored() -> None:
     schema = schema_of(2, [pa.field("x", pa.float64())])
     row = Row("a", np.ones(2, dtype=np.float32), fields={"x": float("nan")})
     assert table_of([row], schema)["x"].null_count == 1 and facts_of(row.fields) == facts_of({})
+
+
+def test_a_folder_of_a_persons_own_images_is_never_taken_for_a_catalogue(tmp_path: Path) -> None:
+    draw(tmp_path / "shop/images/a.png")
+    assert LanceStore(tmp_path / "shop").strange()
+
+
+def test_embedded_images_are_indexed_and_kept_in_the_catalogues_folder(tmp_path: Path) -> None:
+    data = [draw(tmp_path / "p.png"), b"no image"]
+    cells = [{"bytes": each, "path": f"{number}.png"} for number, each in enumerate(data)]
+    pq.write_table(pa.table({"image": cells}), tmp_path / "t.parquet")
+    made = Catalogue.build(made_up.model(), tmp_path / "t.parquet", tmp_path / "c")
+    assert list(made.ids) == ["0.png"] and Path(str(made.get("0.png").picture)).is_relative_to(tmp_path / "c")
+    assert [skipped.id for skipped in made.skipped] == ["1.png"] and len(made.skipped[0].reason) < 400

@@ -163,7 +163,7 @@ class Catalogue:
         """
         store = store_at(path)
         _refuse_existing(store, replace=options.replace, update=update)
-        keep = None if "://" in str(path) else Path(path) / "images"
+        keep = None if "://" in str(path) else Path(path) / "embedded-images"
         wanted = listing(Path(source), options=options, keep=keep)
         updating = update and abouts.exists(store)
         opened: list[Embedder] = []

@@ -50,7 +50,7 @@ _SAMPLE = 100
 """Items for each partition that decide where the partitions lie."""
 _ID_INDEX_FROM = 20_000
 """Items from which on an index over the ids pays."""
-_OWN = re.compile(r"writer\.lock|skipped\.csv|sums\.sha256|images|items-\d+\.lance|\..*\.tmp")
+_OWN = re.compile(r"writer\.lock|skipped\.csv|sums\.sha256|embedded-images|items-\d+\.lance|\..*\.tmp")
 """What a process that was killed may leave before there is a catalogue."""
 
 
