@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from itma.errors import ConfigError, DataError, MissingPackageError
-from itma.model import pretrained
+from itma.model import efficientnet_lite, pretrained
 from itma.model.efficientnet_lite import (
     MEAN,
     SCALES,
@@ -354,3 +354,19 @@ def test_a_pickle_that_runs_code_is_not_opened(tmp_path: Path) -> None:
     torch.save(state_of("efficientnet-lite0") | {"_bn0.bias": Hostile()}, tmp_path / "hostile.pth")
     assert "cannot be read" in refused(tmp_path / "hostile.pth")
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize(("rows", "columns", "kernel"), [(4, 3, 5), (1, 2, 5), (2, 2, 3), (1, 1, 3)])
+def test_a_small_map_is_convolved_as_the_library_does_it(rows: int, columns: int, kernel: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(5, 7, rows, columns, requires_grad=True)
+    weight = torch.randn(7, 1, kernel, kernel, requires_grad=True)
+    out = efficientnet_lite.convolve_small(x, weight)
+    expected = torch.nn.functional.conv2d(x, weight, padding=kernel // 2, groups=7)
+    torch.testing.assert_close(out, expected)
+    for mine, theirs in zip(
+        torch.autograd.grad(out.square().sum(), (x, weight)),
+        torch.autograd.grad(expected.square().sum(), (x, weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)

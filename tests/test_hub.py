@@ -461,7 +461,8 @@ def test_a_pushed_model_is_a_run_by_its_name(run: Path, hub: LocalHub) -> None:
 
 def test_a_name_that_the_hub_does_not_have_is_no_run(hub: LocalHub) -> None:
     with pytest.raises(
-        RunError, match=r"'shop/none' is no folder here, and .* no model 'shop/none' on the hub.*itma: .*shapes, wardrobe"
+        RunError,
+        match=r"'shop/none' is no folder here, and .* no model 'shop/none' on the hub.*itma: .*shapes, wardrobe",
     ):
         Retriever.load("shop/none")
 

@@ -356,7 +356,19 @@ def names_of(attribute: str, value: str) -> set[str]:
         people, adjective = table.get(value, ((value,), value))
         return {*people, adjective}
     if value == "solid":
-        return {"plain", "solid", "one colour", "no ", "without", "don't", "leave", "take", "remove", "doesn't"}
+        return {
+            "plain",
+            "solid",
+            "one colour",
+            "no ",
+            "nothing",
+            "without",
+            "don't",
+            "leave",
+            "take",
+            "remove",
+            "doesn't",
+        }
     things, adjectives = shop_sentences._THINGS.get(attribute, {}).get(value, ((value,), (value,)))
     return {*things, *adjectives}
 

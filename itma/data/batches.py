@@ -235,8 +235,9 @@ _SPREAD = 16
 def regrounded(pixels: torch.Tensor, *, seed: int, step: int, share: float) -> torch.Tensor:
     """Pictures of things before white, some of them before another ground, as a pure function of (seed, step).
 
-    A shop's photographs show products before white; people's do not. The white that reaches the border of a picture
-    becomes one colour, a run of two, or soft blotches; what stands before it keeps its colours.
+    A shop's photographs show products before white, upright and large; people's do not. What stands before the white
+    is turned by up to 20° and made smaller, down to six tenths, and keeps its colours; the white that reaches the
+    border becomes one colour, a run of two, or soft blotches.
 
     Args:
         pixels: (pictures, 3, height, width) uint8.
@@ -255,14 +256,10 @@ def regrounded(pixels: torch.Tensor, *, seed: int, step: int, share: float) -> t
     colours = torch.rand(B, 3, 6, 5, generator=random)
     middle = torch.rand(B, 3, 1, 1, generator=random)
     grain = torch.randn(B, 1, H, W, generator=random) * (0.06 * torch.rand(B, 1, 1, 1, generator=random))
-    lightest = pixels.amin(1, keepdim=True).float()
-    white = (lightest >= _WHITE).float()
-    ground = torch.zeros_like(white)
-    for axis in (2, 3):
-        ground = torch.maximum(ground, white.cumprod(axis))
-        ground = torch.maximum(ground, white.flip(axis).cumprod(axis).flip(axis))
-    for _ in range(_SPREAD):
-        ground = F.max_pool2d(ground, 3, 1, 1) * white
+    size = _white_ground(pixels.float()).mean((1, 2, 3))
+    whole = (size > 0.05) & (size < 0.85)  # more, and a white thing would go with its ground
+    set_down = _set_down(pixels, random)
+    ground, lightest = _white_ground(set_down), set_down.amin(1, keepdim=True)
     soft = (lightest - (_WHITE - _SOFT)).div(_SOFT).clamp(0, 1)
     mixed = torch.maximum(ground, F.max_pool2d(ground, 5, 1, 2) * soft)
     colours = (middle + (colours - 0.5) * torch.tensor([0.0, 0.5, 0.9, 0.4])[kinds][:, None, None, None]).clamp(0, 1)
@@ -270,11 +267,35 @@ def regrounded(pixels: torch.Tensor, *, seed: int, step: int, share: float) -> t
     grey = colours.mean(1, keepdim=True)
     colours = grey + (colours - grey) * torch.rand(B, 1, 1, 1, generator=random)  # rooms are duller than paint boxes
     painted = F.interpolate(colours, (H, W), mode="bilinear", align_corners=True) + grain
-    new = pixels.float() * (1 - mixed) + 255 * painted.clamp(0, 1) * mixed
-    size = ground.mean((1, 2, 3))
-    whole = (size > 0.05) & (size < 0.85)  # more, and a white thing would go with its ground
+    new = set_down * (1 - mixed) + 255 * painted.clamp(0, 1) * mixed
     use = (chosen & whole)[:, None, None, None]
     return torch.where(use, new.round().clamp(0, 255).to(torch.uint8), pixels)
+
+
+def _white_ground(pixels: torch.Tensor) -> torch.Tensor:
+    """The white that reaches the border: (images, 1, height, width) float32, 1 where it is."""
+    white = (pixels.amin(1, keepdim=True) >= _WHITE).float()
+    ground = torch.zeros_like(white)
+    for axis in (2, 3):
+        ground = torch.maximum(ground, white.cumprod(axis))
+        ground = torch.maximum(ground, white.flip(axis).cumprod(axis).flip(axis))
+    for _ in range(_SPREAD):
+        ground = F.max_pool2d(ground, 3, 1, 1) * white
+    return ground
+
+
+def _set_down(pixels: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """Images turned, made smaller and moved at random before white: float32 from 0 to 255, the same shape."""
+    B, _, H, W = pixels.shape
+    angles = (torch.rand(B, generator=random) * 2 - 1) * math.radians(20)
+    sizes = 0.6 + 0.4 * torch.rand(B, generator=random)
+    moves = (torch.rand(B, 2, generator=random) * 2 - 1) * (1 - sizes)[:, None]
+    cosines, sines = angles.cos() / sizes, angles.sin() / sizes
+    # grid coordinates run from −1 to 1 along both sides, so a turn has to know how they differ
+    turned = torch.stack([cosines, -sines * H / W, sines * W / H, cosines], 1).view(B, 2, 2)
+    shifts = -(turned @ moves[:, :, None])
+    grid = F.affine_grid(torch.cat([turned, shifts], 2), list(pixels.shape), align_corners=False)
+    return 255 - F.grid_sample(255 - pixels.float(), grid, align_corners=False)  # outside is 0: white
 
 
 def hash_seed(*parts: int | str) -> int:

@@ -169,46 +169,106 @@ def _phrases(with_: str, make: str, is_: str) -> Phrases:
 
 
 _COLOUR = _phrases(
-    "in {new}; in the colour {new}; in {new} instead of {old}; but {new}; but in {new}; not {old} but {new}; {new}; "
-    "{new} not {old}; in a {new} colour; in {new} colour; in color {new}; with {new} colour; from {old} to {new} "
-    "| in {new} rather than {old}; in {new} and not in {old}",
-    "make it {new}; change the colour to {new}; change the color to {new}; turn it {new}; i want it {new} not "
+    "in {new}; in {new}; in {new}; in the colour {new}; in {new} instead of {old}; but {new}; but in {new}; not "
+    "{old} but {new}; "
+    "{new}; {new}; {new} not {old}; in a {new} colour; in {new} colour; in color {new}; with {new} colour; from "
+    "{old} to "
+    "{new}; in {new} rather than {old}; {new} rather than {old}; rather {new} than {old}; {new} instead of {old}; "
+    "{new} "
+    "instead; in {new} instead; not in {old} but in {new}; not in {old}, in {new}; in {new}, not {old}; in {new} "
+    "and not {old}; in {new} in place of "
+    "{old}; in {new} as opposed to {old}; in {new} and without {old}; {new} and no {old}; more {new} and less {old}; "
+    "less {old} and more {new}; in something {new}; in {new}, not in {old}; in a {new} version; but not {old}, {new}; "
+    "no {old}, {new} "
+    "| in {new} and not in {old}; in {new} this time; in a shade of {new}; {new} and no longer {old}",
+    "make it {new}; make it {new}; change the colour to {new}; change the color to {new}; turn it {new}; i want it "
+    "{new} not "
+    "{old}; i'd rather have {new}; i prefer {new}; change the {old} to {new}; turn the {old} into {new}; i want {new} "
+    "instead; replace {old} with {new}; change it to {new}; i want {new} rather than {old}; i want {new} and not "
     "{old}; "
-    "i'd rather have {new}; i prefer {new}; change the {old} to {new}; turn the {old} into {new}; i want {new} "
-    "instead; replace {old} with {new} | change it to {new}; take {new} instead of {old}",
-    "is {new}; is {new} in colour; comes in {new}; has a {new} colour; is {new} instead of {old}; is in {new}; is "
-    "{new} and not {old}; is more {new}; is a {new} one | is not {old} but {new}; is {new} rather than {old}",
+    "i don't want {old}, i want {new}; i like {new} more than {old}; i'd prefer {new} over {old}; swap {old} for "
+    "{new}; "
+    "it should be {new} not {old}; it should be {new}; i need it in {new}; not {old}, make it {new}; have it in {new}; "
+    "get me the {new} one; not {old} please, {new}; i don't like {old}, show me {new}; give me {new} instead of {old}; "
+    "i would like a {new} one | take {new} instead of {old}; i am tired of {old}, rather {new}; let me see it in {new}",
+    "is {new}; is {new}; is {new} in colour; comes in {new}; has a {new} colour; is {new} instead of {old}; is in "
+    "{new}; is "
+    "{new} and not {old}; is more {new}; is a {new} one; is {new} rather than {old}; is not {old} but {new}; isn't "
+    "{old} "
+    "but {new}; is not {old}, rather {new}; is {new} in place of {old}; comes in {new} and not in {old}; has {new} "
+    "in it and no {old}; is {new}, "
+    "not {old}; is less {old} and more {new}; has {new} instead of {old} | is {new} and no longer {old}; is of "
+    "{new} colour, not of "
+    "{old}; is not in {old} but in {new}",
 )
 _KIND = _phrases(
-    "as {a_new}; but as {a_new}; as {a_new} instead of {a_old}; as {a_new} not {a_old}; but {a_new} | not as {a_old} "
-    "but as {a_new}",
-    "make it {a_new}; turn it into {a_new}; i want {a_new} instead; change the {old} to {a_new}; show me {a_new} "
+    "as {a_new}; as {a_new}; but as {a_new}; as {a_new} instead of {a_old}; as {a_new} not {a_old}; but {a_new}; "
+    "{a_new} instead; "
+    "as {a_new} rather than {a_old}; not as {a_old} but as {a_new}; {a_new} rather than {a_old}; but not {a_old}, "
+    "{a_new}; as {a_new} and not {a_old}; as {a_new} in place of {a_old}; {a_new} not {a_old}; only {a_new}; in the "
+    "form of {a_new}; "
+    "no {old}, {a_new}; but for {a_new} "
+    "| as {a_new} and not as {a_old}; as {a_new} this time; {a_new} and no longer {a_old}",
+    "make it {a_new}; make it {a_new}; turn it into {a_new}; i want {a_new} instead; change the {old} to {a_new}; "
+    "show me {a_new} "
     "instead; i'd rather have {a_new}; i need {a_new} instead; find {a_new} like this; {a_new} instead of {a_old}; "
-    "replace the {old} with {a_new} | change it into {a_new}; i would like {a_new} like this",
-    "is {a_new}; is {a_new} instead of {a_old}; is not {a_old} but {a_new}; is {a_new} and not {a_old} | is {a_new} "
-    "rather than {a_old}",
+    "replace the {old} with {a_new}; change it into {a_new}; i want {a_new} rather than {a_old}; i don't want "
+    "{a_old}, i want "
+    "{a_new}; i need {a_new} and not {a_old}; swap the {old} for {a_new}; it should be {a_new}; it should be {a_new} "
+    "not {a_old}; not {a_old}, {a_new} please; give me {a_new} instead of {a_old}; show me {a_new} like this; is "
+    "there {a_new} that goes with this look; show me "
+    "{a_new} in the same style; i am looking for {a_new} like this; change it to {a_new} | i would like {a_new} "
+    "like this; let me see {a_new} "
+    "instead; take {a_new} in its place",
+    "is {a_new}; is {a_new}; is {a_new} instead of {a_old}; is not {a_old} but {a_new}; is {a_new} and not {a_old}; "
+    "is {a_new} "
+    "rather than {a_old}; isn't {a_old} but {a_new}; is {a_new}, not {a_old}; is not {a_old}, rather {a_new} "
+    "| is {a_new} and no longer {a_old}; comes as {a_new}",
 )
 _GENDER = _phrases(
-    "for {new}; but for {new}; for {new} instead of {old}; in a {adj} version; for {new} not {old}; in {adj} style "
-    "| for {new} rather than for {old}",
+    "for {new}; for {new}; but for {new}; for {new} instead of {old}; in a {adj} version; for {new} not {old}; in "
+    "{adj} style; {adj} "
+    "version; for {new} rather than {old}; for {new} rather than for {old}; not for {old} but for {new}; for {new} "
+    "and not {old}; in {adj}; made for {new}; from the {adj} section; "
+    "in the {adj} version; to be worn by {new} "
+    "| for {new} and not for {old}; for {new} this time; out of the {adj} range",
     "make it for {new}; i want it for {new}; show me the {adj} version; i need it for {new}; find the {adj} one; "
-    "change it to {adj}; make it {adj} | change it to one for {new}",
-    "is for {new}; is a {adj} one; is made for {new}; is for {new} instead of {old} | is for {new} and not for {old}",
+    "change it to {adj}; make it {adj}; it should be for {new}; it should be for {new} not {old}; i need the {adj} "
+    "one; show me one for {new}; i want the {adj} one instead; not for {old}, for {new}; it is for {new}; i am "
+    "looking for {adj} ones; change it "
+    "from {old} to {new}; change it to one for {new} | i would like one for {new}; let me see it for {new}",
+    "is for {new}; is a {adj} one; is made for {new}; is for {new} instead of {old}; is for {new} and not {old}; is "
+    "for {new} rather than {old}; is not for {old} "
+    "but for {new}; is meant for {new}; fits {new}; is {adj} | is for {new} and not for {old}; is for {new} and no "
+    "longer for {old}",
 )
 _THING = _phrases(
-    "with {new}; but with {new}; with {new} instead of {old}; having {new}; {adjective}; but {adjective} | with {new} "
-    "and not {old}; with {new} rather than {old}",
+    "with {new}; with {new}; but with {new}; with {new} instead of {old}; having {new}; {adjective}; but "
+    "{adjective}; with {new} "
+    "rather than {old}; with {new} not {old}; {adjective} instead; not with {old} but with {new}; with {new} in "
+    "place of {old}; {new} instead of {old}; {new}; "
+    "that has {new}; with {new} and without {old}; featuring {new} | with {new} and not {old}; with {new} this "
+    "time; with {new} and no longer {old}",
     "give it {new}; i want {new}; i'd rather have {new}; change it to {new}; make it {adjective}; i want {new} instead "
-    "of {old}; replace {old} with {new}; add {new} | it should have {new}; put {new} on it",
-    "has {new}; has {new} instead of {old}; comes with {new}; is {adjective} | has {new} rather than {old}",
+    "of {old}; replace {old} with {new}; add {new}; it should have {new}; it should be {adjective}; i want {new} "
+    "rather than {old}; swap "
+    "{old} for {new}; i need it with {new}; i'd prefer {new} over {old}; i want it {adjective}; not {old}, i want "
+    "{new} | put {new} on it; let me see it with {new}",
+    "has {new}; has {new} instead of {old}; comes with {new}; is {adjective}; has {new} rather than {old}; has "
+    "{new} and not "
+    "{old}; doesn't have {old} but {new}; has got {new} | has {new} and no longer {old}; shows {new}",
 )
 _PLAIN = _phrases(
     "without a pattern; without a print; in a plain colour; in one solid colour; without {old}; plain; with no {old}; "
-    "no {old}; but plain; in solid colour; without any {old} | in just one colour; with no pattern on it",
+    "no {old}; but plain; in solid colour; without any {old}; with no pattern; with nothing on it; plain instead of "
+    "{old}; plain rather than with {old}; not with {old} but plain; without the {old}; simple and plain | in just "
+    "one colour; with no pattern on it",
     "make it plain; take the {old} off; remove the {old}; i don't want {old}; leave out the {old}; i'd rather have it "
-    "plain; no pattern please; make it solid | leave the {old} off; take away the pattern",
+    "plain; no pattern please; make it solid; i want it plain; get rid of the {old}; it should be plain; i don't want "
+    "any {old}; drop the {old} | leave the {old} off; take away the pattern",
     "is plain; has no pattern; is one solid colour; is in just one colour; doesn't have a pattern; is plain without "
-    "{old}; is solid; has no {old} | has just one colour and no pattern",
+    "{old}; is solid; has no {old}; is plain rather than with {old}; doesn't have {old}; comes without {old}; is "
+    "without {old} | has just one colour and no pattern",
 )
 _OCCASION = _phrases(
     "for {new}; but for {new}; but more {adjective}; more {adjective}; in a {adjective} style | in a more {adjective} "
@@ -335,6 +395,16 @@ _FORMS: Mapping[str, tuple[str, ...]] = {
         "{make}", "{make}", "{make}", "something similar {with}", "similar {noun} {with}", "same {noun} {with}",
         "the same style {with}", "find this {with}", "this {with}", "exactly this {with}", "similar, but {with}",
         "one like this {with}", "more like this {with}", "looking for the same {with}", "show this {noun} {with}",
+        "i like this one but {with}", "same as this {with}", "like the picture {with}", "like in the photo, {with}",
+        "similar one, {with}", "a {noun} like this {with}", "{noun} {with}", "these {with}", "that one {with}",
+        "can you find this {with}", "do you sell this {with}?", "is this available {with}?", "does it come {with}?",
+        "any chance to get this {with}?", "what about one {with}?", "anything like this {with}?", "the {noun} {with}",
+        "i need something {with}", "exactly like that {with}", "would you have it {with}?", "same model {with}",
+        "keep everything, {make}", "everything else the same, {make}", "i like the {kept}, {make}", "okay, {make}",
+        "{make} and keep the rest", "{make}, same {kept}", "can you {make}?", "like this, {make}", "this, {make}",
+        "same thing that {is}", "find one that {is}", "something that {is}", "like this but it {is}",
+        "a {noun} that {is}",
+        "do you have one that {is}?", "similar, but it {is}", "looking for a {noun} that {is}", "this one, but it {is}",
     ),
     "test": (*REQUESTS["test"], "same thing {with}", "i am after something similar {with}", "as this one, {with}"),
 }  # fmt: skip
