@@ -276,6 +276,98 @@ def test_a_picture_of_another_browser_is_asked_for(opened: Callable[..., Page], 
     expect(page.get_by_role("alert")).to_contain_text("is not here")
 
 
+def test_a_shared_link_goes_on_with_the_picture_that_its_receiver_chooses(
+    opened: Callable[..., Page], url: str, tmp_path: Path
+) -> None:
+    served.painted(4).save(tmp_path / "mine.png")
+    shared = {"steps": [{"upload": "0123456789abcdef", "text": "make red cube"}]}
+    page = opened(f"{url}/#{quote(json.dumps(shared))}")
+    expect(page.get_by_role("alert")).to_contain_text("is not here")
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    shot(page, "11-shared")
+    with page.expect_file_chooser() as choosing:
+        page.get_by_role("button", name="Choose the picture").click()
+    choosing.value.set_files(tmp_path / "mine.png")
+    expect(page.locator("#told")).to_have_text("the 24 nearest")
+    assert steps(page) == ["make red cube"]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A shop with long titles, seventeen categories, prices and addresses."""
+    folder = tmp_path_factory.mktemp("shop")
+    items = []
+    for number in range(34):
+        served.painted(number).save(folder / f"{number}.png")
+        fields = {
+            "label": f"Organic cotton shirt, sleeves {number}",
+            "cost": 1299.5 + number,
+            "category": f"category {number % 17}",
+            "page": f"https://shop.example/{number}",
+        }
+        items.append(Item(f"sku-{number}", folder / f"{number}.png", fields=fields))
+    place = served.build(folder, 2)
+    catalogue = Catalogue.open(place, made_up.model())
+    catalogue.delete(catalogue.ids)
+    catalogue.add(items)
+    with served.running(served.app(place, title="label", price="cost", link="page", currency="€")) as url:
+        yield url
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_names_and_prices_are_read_whole(opened: Callable[..., Page], shop: str, width: int) -> None:
+    page = opened(shop, viewport={"width": width, "height": 900})
+    settled(page)
+    say(page, "make red cube")  # whose hits have more buttons
+    shot(page, f"12-shop-{width}")
+    for part in (".name", ".price"):
+        texts = page.locator(f".card {part}").evaluate_all("all => all.map(e => [e.scrollHeight, e.clientHeight])")
+        assert texts and all(needed <= there + 1 for needed, there in texts)
+    expect(page.locator(".card .price").first).to_contain_text("€")
+    expect(page.locator(".card .price").first).to_contain_text(",")
+
+
+def test_all_categories_have_a_visible_way(opened: Callable[..., Page], shop: str) -> None:
+    page = opened(shop)
+    settled(page)
+    page.get_by_role("button", name="Filters").click()
+    boxes = page.get_by_role("checkbox", name=re.compile("^category"))
+    expect(boxes).to_have_count(8)
+    page.get_by_role("button", name="Show all 17").first.click()
+    expect(boxes).to_have_count(17)
+    shot(page, "13-all-categories")
+
+
+def test_an_item_leads_to_its_page_in_the_shop(opened: Callable[..., Page], shop: str) -> None:
+    page = opened(shop)
+    settled(page)
+    page.get_by_role("button", name=re.compile("^Details of")).first.click()
+    link = page.get_by_role("link", name="See it in the shop")
+    assert re.fullmatch(r"https://shop\.example/\d+", str(link.get_attribute("href")))
+
+
+def test_an_error_that_stays_offers_no_button_to_try_again(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    settled(page)
+    body = json.dumps({"error": {"code": "bad_filter", "message": "this makes no sense"}})
+    page.route("**/api/v1/search", lambda route: route.fulfill(status=422, body=body, content_type="application/json"))
+    say(page, "make red cube")
+    expect(page.get_by_role("alert")).to_contain_text("This makes no sense")
+    expect(page.get_by_role("alert").get_by_role("button")).to_have_count(0)
+
+
+def test_why_tells_the_rank_within_the_filters_and_keeps_its_scale(opened: Callable[..., Page], url: str) -> None:
+    asked = {"where": {"colour": ["red"]}, "steps": [{"id": "item-05", "text": "make red cube"}], "at": 0}
+    page = opened(f"{url}/#{quote(json.dumps(asked))}")
+    settled(page)
+    page.get_by_role("button", name=re.compile("^Why")).first.click()
+    expect(page.locator("#why-place")).to_contain_text(
+        re.compile(r"Rank \d+ of \d+, 1 of the 20 that your filters leave")
+    )
+    expect(page.locator("#why-reference-key")).to_contain_text("0.20")
+    shot(page, "14-why-filtered")
+
+
 def test_filters_narrow_and_the_back_button_widens_again(opened: Callable[..., Page], url: str) -> None:
     page = opened(url)
     pick(page, 3)

@@ -116,10 +116,13 @@ def work(job: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
             return {"width": image.width, "height": image.height}, image.tobytes()
         pixels = preprocess.read(image)
         return {"shape": list(pixels.shape)}, pixels.numpy().tobytes()
-    except PictureError as error:
+    except (PictureError, MemoryError) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, MemoryError):
+            cause = cause.__cause__
+        if cause is not None or not isinstance(error, PictureError):
+            return {"reason": "it takes too much memory to decode; scale it down first"}, b""
         return {"reason": error.reason}, b""
-    except MemoryError:
-        return {"reason": "it takes too much memory to decode; scale it down first"}, b""
 
 
 def _thumbnail(path: str, size: int) -> bytes:

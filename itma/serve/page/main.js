@@ -376,6 +376,9 @@ async function drawTrail(drawn) {
   $("steps").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
+// An address is nothing to choose by.
+const facets = () => (catalogue?.facets ?? []).filter((facet) => facet.column !== catalogue.shop.link);
+
 // -- events -----------------------------------------------------------------------------------------------------------
 
 function listen() {
@@ -408,12 +411,12 @@ function listen() {
   $("emphasis").addEventListener("change", () => go(changed({ emphasis: Number($("emphasis").value) }), { replace: true, keep: true }));
   $("more").addEventListener("click", more);
   $("open-filters").addEventListener("click", () => {
-    filters.draw(catalogue?.facets ?? [], state.where, narrow);
+    filters.draw(facets(), state.where, narrow);
     $("filters").showModal();
   });
   $("clear-filters").addEventListener("click", () => {
     go({ ...state, where: {} }, { keep: true });
-    filters.draw(catalogue?.facets ?? [], state.where, narrow);
+    filters.draw(facets(), state.where, narrow);
   });
   for (const dialog of document.querySelectorAll("dialog.drawer, dialog.details")) {
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
