@@ -198,7 +198,7 @@ def test_a_catalogue_that_is_gone_is_not_ready(tmp_path: Path) -> None:
     with TestClient(served.app(place)) as client:
         (place / "catalogue.json").unlink()
         assert problem(client.get("/readyz")) == (503, "not_ready")
-        assert client.post(f"{API}/search", json={"text": "make red cube"}).status_code == 200  # by what was read before
+        assert client.post(f"{API}/search", json={"text": "make red cube"}).status_code == 200  # as read
 
 
 # -- changing ---------------------------------------------------------------------------------------------------------
