@@ -1,1 +1,0 @@
-"""Where a catalogue's rows are kept."""
