@@ -1,10 +1,16 @@
 # `make test` and `make demo` need nothing but Python ≥ 3.11 and a network for the first installation.
-# Another Python: make test PYTHON=python3.12
+# Another Python: make test PYTHON=python3.12. Torch for a GPU, or not: make demo TORCH=cuda, TORCH=cpu
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 READY := $(VENV)/.ready
+# torch's build for processors alone is a tenth as large; where there is no GPU, or on macOS, it is the one that is wanted
+TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
+CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+# Tests run beside each other, each computing with one thread; freed memory is kept, for page faults cost more than sums.
+TEST_ENV := OMP_NUM_THREADS=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=300000000
+JOBS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test browser lint format docs clean
@@ -16,7 +22,7 @@ demo: $(READY) ## draw a shop of clothes, index and search it with the model tha
 	@$(VENV)/bin/itma demo
 
 test: lint browser ## check everything: format, lint, types, import layers, tests (ARGS=--slow adds the slow ones)
-	ITMA_SCREENSHOTS=$${ITMA_SCREENSHOTS-.artefacts/page} $(RUN) pytest $(ARGS)
+	$(TEST_ENV) ITMA_SCREENSHOTS=$${ITMA_SCREENSHOTS-.artefacts/page} $(RUN) pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 # The search page is tested in Chromium. Root on Debian gets it here; others install it or have those tests skipped.
 browser:
@@ -36,8 +42,10 @@ format: $(READY) ## put the code into the agreed format
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
-docs: $(READY) ## write the generated pages of docs/ anew
+docs: $(READY) ## write the generated pages anew and build the site in .artefacts/site
 	$(VENV)/bin/python docs/make_cli.py
+	$(RUN) mkdocs build --strict --quiet
+	@echo "open .artefacts/site/index.html in a browser"
 
 clean: ## remove the virtual environment and all caches; runs and demos stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .artefacts build dist *.egg-info
@@ -52,5 +60,9 @@ $(READY): pyproject.toml constraints.txt
 	  echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing itma and what it needs into $(VENV), once (a minute or more)" >&2
 	@$(PYTHON) -m venv $(VENV)
+	@[ $(TORCH) = cuda ] || [ "`uname -s`" = Darwin ] || \
+	  $(RUN) pip install --quiet --disable-pip-version-check --no-deps --retries 1 --timeout 20 "$$(grep '^torch==' constraints.txt)+cpu" \
+	    --extra-index-url $(CPU_INDEX) 2>/dev/null || \
+	  echo "Torch's build for processors alone cannot be had ($(CPU_INDEX)); the usual one is taken" >&2
 	@$(RUN) pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@

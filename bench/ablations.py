@@ -26,14 +26,14 @@ PUBLISHED = {
     "model.options.dropout": "0.1",
     "model.options.query": "transformed",
     "model.options.pool": "levels",
-    "train.reference_negatives": "false",
+    "train.loss_options.reference_negatives": "false",
 }
 """ITMA's model as its published recipe for CSS has it; trunk, levels, optimizer and steps are those of the base."""
 VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     "default": ("itma", {}),
     "query added": ("itma", {"model.options.query": "added"}),
     "query gated": ("itma", {"model.options.query": "gated"}),
-    "references as negatives": ("itma", {"train.reference_negatives": "true"}),
+    "references as negatives": ("itma", {"train.loss_options.reference_negatives": "true"}),
     "weighted pooling": ("itma", {"model.options.pool": "weighted"}),
     "ITMA as published": ("itma", PUBLISHED),
     "addition": ("add", {}),
@@ -53,7 +53,7 @@ VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     "words only": ("words-only", {}),
     "dropout 0.1": ("itma", {"model.options.dropout": "0.1"}),
     "pictures moved and recoloured": ("itma", {"train.augment": "0.3"}),
-    "without the graded loss": ("itma", {"train.graded": "0"}),
+    "without the graded loss": ("itma", {"train.loss": "classification"}),
     "levels 2 and 3": ("itma", {"model.trunk.levels": "2,3"}),
 }
 """Name → composer, and what is set apart from the preset."""

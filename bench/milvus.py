@@ -113,15 +113,15 @@ def measured(
     report |= ways(options, table, items, queries, truth, filters, "index", found.effort or table.efforts()[-1])
     chosen = np.random.default_rng(1).choice(options.items, options.changes, replace=False).tolist()
     report |= timed("upsert of one", lambda row: table.upsert(rows(row, queries[:1])), chosen)
-    reader = store.open("items-1")
+    readers = [store.open("items-1")]
 
     def seen(row: int) -> None:
         table.upsert(rows(row, queries[:1]))
-        reader.refresh()
-        reader.nearest(queries[:1], K, effort=found.effort)
+        readers[0] = readers[0].newest()
+        readers[0].nearest(queries[:1], K, effort=found.effort)
 
     report |= timed("upsert, and another reader's search", seen, chosen[:50])
-    report |= timed("refresh where nothing changed", lambda _: reader.refresh(), chosen)
+    report |= timed("refresh where nothing changed", lambda _: readers[0].newest(), chosen)
     started = time.perf_counter()
     table.delete([f"shelf/{row:08d}.jpg" for row in chosen])
     report[f"{options.changes} deleted at once, seconds"] = round(time.perf_counter() - started, 2)

@@ -35,7 +35,7 @@ PUBLISHED = {
     "model.options.width": "128",
     "model.options.positions": "none",
     "model.options.dropout": "0.1",
-    "train.graded": "0",
+    "train.loss": "classification",
     "train.start_scale": "4",
 }
 """ITMA's published recipe for photographs (FashionIQ), apart from the optimizer and the number of steps."""

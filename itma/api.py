@@ -6,43 +6,66 @@ Every command of the command line is one call of a function here.
 import logging
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from itma.config import changed, from_plain, to_plain
-from itma.data.datasets.attributes import Made, make
+from itma.data.datasets import REGISTRY as DATASETS
+from itma.data.datasets import WORLDS, DataConfig, dataset_named
+from itma.data.datasets.generated import Generated
 from itma.data.images import Preprocess, Source, to_pixels
-from itma.data.sources import WORLDS, DataConfig, kept, load, shapes_config, wardrobe_config
+from itma.data.sources import kept, load
 from itma.data.tokenizer import typical
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
-from itma.errors import ConfigError, DataError, RunError, UnknownNameError
-from itma.evaluation.evaluate import answers
-from itma.evaluation.evaluate import evaluate as measure
-from itma.evaluation.strips import query_strip
-from itma.explanations import Explanation, case_in, explained
-from itma.explanations import explain as explain_query
+from itma.device import device_named
+from itma.errors import (
+    ConfigError,
+    DataError,
+    ItmaError,
+    PictureError,
+    RunError,
+    StorageError,
+    UnknownNameError,
+    UnwrittenReportError,
+)
 from itma.export.runtime import OnnxRetriever
 from itma.export.runtimes import open_model
+from itma.io import check_writable
 from itma.models.checkpoint import checkpoint_folder, weights_sum
 from itma.models.hub_names import hub_name
-from itma.models.provenance import read_provenance, shown
+from itma.models.provenance import checkpoint_choice, read_provenance, shown
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.shipped import is_shipped, located
 from itma.models.towers import FIRST, Towers, holds_towers, read_towers
-from itma.records import Hit, Report
+from itma.records import STEPS, Fill, Hits, Report
+from itma.registry import needs, require
 from itma.retrieval.catalogue import Catalogue
-from itma.retrieval.filters import Where
+from itma.retrieval.request import IndexOptions, SearchRequest, takes
 from itma.training.config import TrainConfig
-from itma.training.loop import Look, Seen, device_named
-from itma.training.loop import train as learn
 from itma.training.presets import OVER_TOWERS, preset_for, preset_named, with_composer
-from itma.training.run import RUN, new_run_folder, read_settings, refuse_imported, write_settings
+from itma.training.run import (
+    RUN,
+    forget,
+    has_checkpoint,
+    last_step,
+    new_run_folder,
+    read_settings,
+    refuse_imported,
+    write_settings,
+)
+
+if TYPE_CHECKING:  # what one verb alone needs is imported in it: a search waits for no training code
+    from itma.data.datasets.attributes import Made
+    from itma.evaluation.evaluate import Evaluation
+    from itma.explanations import Explanation
+    from itma.training.loop import Look, Seen
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +78,19 @@ class Settings:
     train: TrainConfig
     data: DataConfig
 
+    @property
+    def needs(self) -> list[dict[str, str]]:
+        """The parts that do not come with itma, and where they come from."""
+        data = {} if self.data.external else {"data set": self.data.name}
+        return needs({**self.model.parts, "loss": self.train.loss, **data})
+
 
 def settings_for(
     data: str = "shapes",
     *,
     model: str | None = None,
     preset: str | None = None,
-    changes: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Settings:
     """The settings of a preset, with another model or single values changed.
 
@@ -77,10 +106,17 @@ def settings_for(
     Raises:
         UnknownNameError, ConfigError: a name that does not exist, or a value that cannot be.
     """
-    recipe = preset_named(preset or preset_for(data))
-    shape = with_composer(recipe.model, model or recipe.model.composer)
-    settings = Settings(shape, recipe.train, DataConfig(data, size=recipe.size))
-    return changed(settings, changes or {})
+    return _settings_for(DataConfig(data), model, preset, changes or {})
+
+
+def _settings_for(data: DataConfig, model: str | None, preset: str | None, changes: Mapping[str, Any]) -> Settings:
+    recipe = preset_named(preset or preset_for("shapes" if data.external else data.name))
+    rest = dict(changes)
+    composer = rest.pop("model.composer", None) or model or recipe.model.composer
+    settings = Settings(
+        with_composer(recipe.model, composer), recipe.train, data if data.external else replace(data, size=recipe.size)
+    )
+    return changed(settings, rest)
 
 
 def generate(
@@ -97,15 +133,10 @@ def generate(
     Returns:
         The folder, for `train(…, changes={"data.root": folder})`.
     """
-    from itma.data.synthetic import shapes, wardrobe
-
-    config = DataConfig(world, size=size, seed=seed)
-    if world == "shapes":
-        shapes.World(shapes_config(config)).write(Path(folder), progress=progress, device=device_named(device))
-    elif world == "wardrobe":
-        wardrobe.World(wardrobe_config(config)).write(Path(folder), progress=progress)
-    else:
+    data = dataset_named(world)(DataConfig(world, size=size, seed=seed))
+    if not isinstance(data, Generated):
         raise UnknownNameError("generated world", world, WORLDS)
+    data.write(Path(folder), progress=progress, device=device_named(device))
     return Path(folder)
 
 
@@ -119,7 +150,7 @@ def triplets(
     per_reference: int = 4,
     test_share: float = 0.1,
     seed: int = 0,
-) -> Made:
+) -> "Made":
     """Make triplets from a table of attributes, for `train("own", changes={"data.root": out})`.
 
     Args:
@@ -135,6 +166,8 @@ def triplets(
     Returns:
         What was made, with counts; see `itma.data.datasets.attributes.make` for what can go wrong.
     """
+    from itma.data.datasets.attributes import make
+
     return make(
         table,
         out,
@@ -148,11 +181,11 @@ def triplets(
 
 
 def train(
-    data: str = "shapes",
+    data: str | None = None,
     *,
     model: str | None = None,
     preset: str | None = None,
-    changes: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     start: str | Path | None = None,
     comment: str = "",
@@ -163,7 +196,7 @@ def train(
     """Train a model and leave a run folder.
 
     Args:
-        data: name of the data set.
+        data: name of the data set. None: shapes; or, with `triplets`, data of the triplets' own name.
         model: name of the composer: itma, tirg, …; absent: the preset's.
         preset: named recipe that the settings start from; absent: the one that is meant for the data set.
         changes: single settings by dotted name; see `settings_for`.
@@ -173,7 +206,9 @@ def train(
             stay as they are, the composer `model` is trained (absent: combiner) by the recipe `clip`.
         comment: added to the folder's name.
         device: `auto`, `cpu`, `cuda`, …
-        triplets: (train, test) where they are in memory already.
+        triplets: (train, test) where they are in memory already. They count as the data set `data` where their own name
+            begins with it, as those that itma loads do; otherwise the run calls them external, by the name `data` or
+            their own.
         progress: show progress bars.
 
     Returns:
@@ -182,15 +217,15 @@ def train(
     Raises:
         ItmaError: see `settings_for`, `itma.training.loop.train`.
     """
+    source = _source(data, triplets)
     place = None if start is None else checkpoint_folder(start)
     towers = read_towers(place) if place is not None and holds_towers(place) else None
     beginning: Retriever | None = None
     if towers is not None:
-        settings = _over(towers, data, model, preset, changes or {})
-        beginning = Retriever.over(towers, settings.model, seed=settings.train.seed)
-        torch.nn.init.constant_(beginning.scale, settings.train.start_scale)
+        settings = _over(towers, source, model, preset, changes or {})
+        beginning = _over_towers(towers, settings)
     else:
-        settings = settings_for(data, model=model, preset=preset, changes=changes)
+        settings = _settings_for(source, model, preset, changes or {})
         beginning = None if place is None else Retriever.load(place)
     if beginning is not None and towers is None:
         own = [name for name in changes or {} if name.startswith("model.")]
@@ -202,14 +237,15 @@ def train(
         settings = replace(settings, model=beginning.config)
     name = f"{settings.model.composer}_{comment}" if comment else settings.model.composer
     folder = new_run_folder(name) if out is None else Path(out)
-    if (folder / RUN).exists():
+    if (folder / RUN).exists() and has_checkpoint(folder):
         raise RunError(
             f"{str(folder)!r} holds a run already; go on with it by resuming (itma train --resume {folder}), or choose "
             "another folder"
         )
+    check_writable(folder)
     started: dict[str, Any] | None = None
     if start is not None:
-        started = {"sha256": weights_sum(start)}
+        started = {"sha256": weights_sum(start), "path": str(start)}
         if towers is not None:
             started["name"] = shown(str(start))
         else:
@@ -217,16 +253,37 @@ def train(
     return _learn(settings, folder, device, triplets, beginning=beginning, started=started, progress=progress)
 
 
-def _over(towers: Towers, data: str, model: str | None, preset: str | None, changes: Mapping[str, str]) -> Settings:
+def _source(data: str | None, triplets: tuple[Triplets, Triplets] | None) -> DataConfig:
+    """Which data a training learns from, as the run will call them."""
+    if triplets is None:
+        return DataConfig(data or "shapes")
+    own = triplets[0].name.removesuffix("/train")
+    known = data is not None and DATASETS.lookup(data) is not None
+    if data is not None and known and own.partition("/")[0] == data:
+        return DataConfig(data)
+    return DataConfig(own if data is None or known else data, external=True)
+
+
+def _over_towers(towers: Towers, settings: Settings) -> Retriever:
+    model = Retriever.over(towers, settings.model, seed=settings.train.seed)
+    torch.nn.init.constant_(model.scale, settings.train.start_scale)
+    return model
+
+
+def _over(
+    towers: Towers, data: DataConfig, model: str | None, preset: str | None, changes: Mapping[str, Any]
+) -> Settings:
     """The settings of a model that is trained over towers, which stay as they are unless the settings say otherwise."""
     recipe = preset_named(preset or OVER_TOWERS)
     frozen = replace(recipe.train, frozen=("trunk", "language.network"))
+    rest = dict(changes)
+    size = data.size if data.external else (recipe if preset else preset_named(preset_for(data.name))).size
     settings = Settings(
-        RetrieverConfig(model or FIRST, **towers.shape),
+        RetrieverConfig(rest.pop("model.composer", "") or model or FIRST, **towers.shape),
         recipe.train if preset else frozen,
-        DataConfig(data, size=(recipe if preset else preset_named(preset_for(data))).size),
+        replace(data, size=size),
     )
-    settings = changed(settings, changes)
+    settings = changed(settings, rest)
     named = [name for name in changes if name in ("model.trunk.name", "model.trunk.weights", "model.language.name")]
     if named:
         raise ConfigError(f"a run that starts from {towers.folder.name!r} has its networks; leave out {named[0]}")
@@ -236,19 +293,81 @@ def _over(towers: Towers, data: str, model: str | None, preset: str | None, chan
 def resume(
     folder: str | Path,
     *,
+    changes: Mapping[str, Any] | None = None,
     device: str = "auto",
     triplets: tuple[Triplets, Triplets] | None = None,
     progress: bool = False,
 ) -> Path:
     """Go on with an interrupted run; the end result is that of an uninterrupted one.
 
+    A run that never saved a checkpoint begins at step 0.
+
+    Args:
+        folder: the run.
+        changes: settings to go on with, by dotted name, e.g. `{"train.steps": "40"}` to extend a run; `run.json` notes
+            from which step on they held. Those that decide the model or which rows are held out stay.
+        device: `auto`, `cpu`, `cuda`, …
+        triplets: (train, test), for a run on external data.
+        progress: show progress bars.
+
     Raises:
         RunError: the folder is no run, or something in it is missing or damaged.
+        ConfigError: a setting that a run keeps.
     """
+    folder = Path(folder)
     settings = read_run(folder)
     refuse_imported(folder)
-    model = Retriever.load(folder, which="last")  # what pretrained parts came from may be gone
-    return _learn(settings, Path(folder), device, triplets, beginning=model, resume=True, progress=progress)
+    check_writable(folder)
+    plain = read_settings(folder)
+    model: Retriever | None = None
+    step = 0
+    if saved := has_checkpoint(folder):
+        model = Retriever.load(folder, which="last")  # what pretrained parts came from may be gone
+        step = last_step(folder)
+    elif (start := plain.get("made with", {}).get("started from", {}).get("path")) is not None:
+        place = checkpoint_folder(start)
+        model = _over_towers(read_towers(place), settings) if holds_towers(place) else Retriever.load(place)
+    if changes:
+        fixed = [name for name in changes if name not in RESUMABLE]
+        if fixed:
+            raise ConfigError(
+                f"{fixed[0]} stays as it is when a run goes on ({str(folder)!r}); begin a new run with it, if need be "
+                f"from this one's weights (itma train --start {folder}). These may change: {', '.join(RESUMABLE)}"
+            )
+        settings = changed(settings, changes)
+        if settings.train.steps < step:
+            raise ConfigError(
+                f"train.steps={settings.train.steps}: {str(folder)!r} has done {step:,} steps already; give more"
+            )
+        given = {name: str(value) if isinstance(value, Path) else value for name, value in changes.items()}
+        noted = [*plain.get("changes", []), {"step": step, "settings": given}]
+        write_settings(folder, {**plain, **to_plain(settings), "changes": noted})
+    if not saved:
+        started = plain.get("made with", {}).get("started from")
+        return _learn(settings, folder, device, triplets, beginning=model, started=started, progress=progress)
+    return _learn(settings, folder, device, triplets, beginning=model, resume=True, progress=progress)
+
+
+RESUMABLE = (
+    *(
+        f"train.{name}"
+        for name in (
+            "steps",
+            "learning_rate",
+            "trunk_rate",
+            "weight_decay",
+            "schedule",
+            "decay_every",
+            "decay_factor",
+            "clip",
+            "precision",
+            "evaluate_every",
+            "log_every",
+        )
+    ),
+    *(f"data.{name}" for name in ("root", "coverage", "unreadable", "about", "cache")),
+)
+"""Settings that may change when a run goes on."""
 
 
 def read_run(folder: str | Path) -> Settings:
@@ -258,12 +377,31 @@ def read_run(folder: str | Path) -> Settings:
         RunError: the folder is no run, or its settings are damaged.
     """
     plain = read_settings(folder)
-    if "data" not in plain and "started from" in plain.get("made with", {}):
-        raise RunError(f"{str(folder)!r} was trained on no data set of itma; name the data")
+    _require(plain, folder)
     try:
         return from_plain(Settings, {name: plain[name] for name in ("model", "train", "data")})
     except (KeyError, ValueError) as error:
         raise RunError(f"{str(Path(folder) / RUN)!r} is damaged: {error}") from error
+
+
+def read_data(folder: str | Path) -> DataConfig:
+    """The data a run was trained on.
+
+    Raises:
+        RunError: the folder is no run, or its settings are damaged.
+    """
+    plain = read_settings(folder)
+    _require(plain, folder, ("data set",))
+    try:
+        return from_plain(DataConfig, plain["data"])
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{str(Path(folder) / RUN)!r} is damaged: {error}") from error
+
+
+def _require(plain: Mapping[str, Any], folder: str | Path, kinds: Sequence[str] | None = None) -> None:
+    if "data" not in plain and "started from" in plain.get("made with", {}):
+        raise RunError(f"{str(folder)!r} was trained on no data set of itma; name the data")
+    require(plain.get("needs", ()), f"the run {str(folder)!r}", kinds)
 
 
 def _learn(
@@ -277,8 +415,15 @@ def _learn(
     resume: bool = False,
     progress: bool,
 ) -> Path:
+    from itma.training.loop import train as learn
+
     place = device_named(device)
     bars = progress and int(os.environ.get("RANK", 0)) == 0
+    if triplets is None and settings.data.external:
+        raise DataError(
+            f"{str(folder)!r} learns from external data {settings.data.name!r}, which itma cannot load by name; hand "
+            "them over again: itma.api.resume(folder, triplets=(train, test))"
+        )
     if triplets is None:
         learning, test = (
             kept(load(settings.data, split, progress=bars, device=place), settings.data, settings.model.preprocess)
@@ -287,6 +432,10 @@ def _learn(
     else:
         learning, test = (Split(part, {"by label": by_label(part)}) for part in triplets)
     rows, validation = hold_out(learning.triplets, settings.train.hold_out, seed=settings.train.seed)
+    if validation is None and settings.train.metric.startswith("validation/"):
+        metric = settings.train.metric.replace("validation/", "train/")
+        log.warning("no rows are held out (train.hold_out), so the best checkpoint is chosen by %s", metric)
+        settings = replace(settings, train=replace(settings.train, metric=metric))
     model = beginning
     if model is None:
         model = Retriever.build(settings.model, rows.feedback, seed=settings.train.seed)
@@ -297,15 +446,35 @@ def _learn(
     if not resume and int(os.environ.get("RANK", 0)) == 0:
         origin = {} if started is None else {"started from": dict(started)}
         made_with = {**environment(place), **origin}
+        forget(folder)
         write_settings(
-            folder, {**to_plain(settings), "made with": made_with, "sentences": typical(learning.triplets.feedback)}
+            folder,
+            {
+                **to_plain(settings),
+                "needs": settings.needs,
+                "made with": made_with,
+                "sentences": typical(learning.triplets.feedback),
+            },
         )
     look = _look(rows, validation, test, settings.train)
-    config = settings.train
-    if validation is None and config.metric.startswith("validation/"):
-        config = replace(config, metric="train/recall@1")
-    learn(model, rows, config, folder, look=look, resume=resume, progress=bars)
+    with _advising(settings.data):
+        learn(model, rows, settings.train, folder, look=look, resume=resume, progress=bars)
     return folder
+
+
+@contextmanager
+def _advising(source: DataConfig) -> Iterator[None]:
+    """Tell whose work stopped at an unreadable image how to see all of them, and how to go on without."""
+    try:
+        yield
+    except PictureError as error:
+        if source.root is None or source.unreadable == "missing":
+            raise
+        raise PictureError(
+            error.path,
+            f"{error.reason}. itma doctor {source.name} --root {source.root} lists all such images; to leave them out, "
+            "as if they were missing: --skip-unreadable",
+        ) from error
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -334,22 +503,33 @@ _PROBE_ROWS = 400
 """Rows of the training set that are looked at during training, to compare with the test set."""
 
 
-def _look(learning: Triplets, validation: Triplets | None, test: Split, config: TrainConfig) -> Look:
+def _look(learning: Triplets, validation: Triplets | None, test: Split, config: TrainConfig) -> "Look":
     """Recall on held-out, training and test rows, example queries as pictures, and two of them explained."""
+    from itma.evaluation.evaluate import evaluate as measure
+    from itma.evaluation.strips import query_strip
+    from itma.explanations import case_in, explained
+    from itma.training.loop import Seen
+
     probe: Triplets | None = learning
     if len(learning) > _PROBE_ROWS:
         _, probe = hold_out(learning, _PROBE_ROWS / len(learning), seed=config.seed + 1)
 
-    def look(model: Retriever) -> Seen:
+    def look(model: Retriever) -> "Seen":
         numbers: dict[str, float] = {}
-        evaluations = {
-            name: measure(model, triplets, intervals=False)[0]
-            for name, triplets in (("validation", validation), ("train", probe))
-            if triplets is not None
-        }
-        shown = measure(model, test.triplets, protocols=[test.protocol()], intervals=False)[0]
-        for name, evaluation in {**evaluations, "test": shown}.items():
-            numbers |= {f"{name}/recall@{k}": evaluation.report.recall[k] for k in (1, 10)}
+        shown: Evaluation | None = None
+        for name, triplets in (("validation", validation), ("train", probe), ("test", test.triplets)):
+            if triplets is None:
+                continue
+            try:
+                protocols = [test.protocol()] if name == "test" else []
+                shown = measure(model, triplets, protocols=protocols, intervals=False)[0]
+            except ItmaError as error:
+                log.warning("recall of %s is not measured: %s", name, error)
+                shown = None
+            else:
+                numbers |= {f"{name}/recall@{k}": shown.report.recall[k] for k in (1, 10)}
+        if shown is None:
+            return Seen(numbers, {})
         places = range(0, len(shown.asked), max(1, len(shown.asked) // 8))
         pictures = {f"queries/{place}": query_strip(model.preprocess, shown, place) for place in places}
         for place in places[:: max(1, len(places) // _EXPLAINED)][:_EXPLAINED]:
@@ -360,19 +540,64 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split, config: 
     return look
 
 
-def evaluate(run: str | Path, data: str | None = None, *, protocol: str | None = None, **options: Any) -> Report:
+@dataclass(frozen=True)
+class Measured:
+    """What an evaluation found, and where it was written."""
+
+    reports: tuple[Report, ...]
+    """One for each protocol."""
+    folder: Path | None
+    """None: it was not written; the log says why."""
+
+    def __iter__(self) -> Iterator[Report]:
+        return iter(self.reports)
+
+    def __len__(self) -> int:
+        return len(self.reports)
+
+    def __getitem__(self, place: int) -> Report:
+        return self.reports[place]
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.reports))
+
+
+def evaluate(
+    run: str | Path,
+    data: str | None = None,
+    *,
+    protocol: str | None = None,
+    split: str | None = None,
+    which: str = "best",
+    changes: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    runtime: str = "torch",
+    device: str = "auto",
+    progress: bool = False,
+) -> Report:
     """Measure a trained model by one protocol.
 
     Args:
         run: a run folder, or a checkpoint folder.
-        data: name of the data set; absent: the one the run was trained on.
-        protocol: one of the data set's; absent: its first.
-        options: as for `evaluate_by`.
+        data: name of the data set. Without it, the one the run was trained on.
+        protocol: one of the data set's. Without it, its first.
+        split, which, changes, out, runtime, device, progress: see `evaluate_by`.
 
     Returns:
         The report, which states its protocol.
     """
-    return evaluate_by([] if protocol is None else [protocol], run, data, **options)[0]
+    return evaluate_by(
+        [] if protocol is None else [protocol],
+        run,
+        data,
+        split=split,
+        which=which,
+        changes=changes,
+        out=out,
+        runtime=runtime,
+        device=device,
+        progress=progress,
+    )[0]
 
 
 def evaluate_by(
@@ -382,12 +607,12 @@ def evaluate_by(
     *,
     split: str | None = None,
     which: str = "best",
-    changes: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     runtime: str = "torch",
     device: str = "auto",
     progress: bool = False,
-) -> list[Report]:
+) -> Measured:
     """Measure a trained model by several protocols, from one embedding pass.
 
     Args:
@@ -397,19 +622,26 @@ def evaluate_by(
         split: absent: the one that the data set is measured on (`test`; `val` of FashionIQ).
         which: `best` or `last` checkpoint of the run.
         changes: settings of the data by name, e.g. `{"size": "css"}`, `{"root": "/data/fashioniq"}`.
-        out: where `report.json` and `ranks.csv` go; absent: `<run>/evaluation-<data>-<split>`, with the runtime
-            before it where that is not torch; of a model of itma's own or of the hub, in the present folder. Of several
-            protocols each gets a folder of its own in there.
+        out: where `report.json` and `ranks.csv` go. None: `<run>/evaluation-<data>-<split>`, with the runtime
+            before it where that is not torch, and nowhere with a warning where the run cannot be written to; of a model
+            of itma's own or of the hub, `evaluation-<model>-<data>-<split>` in the present folder, with a number where
+            that is taken. Of several protocols each gets a folder of its own in there.
         runtime: what computes the answers: `torch`, `onnx` or `onnx-int8`; see `itma.export.runtimes`.
         device: `auto`, `cpu`, `cuda`, …
         progress: show progress bars.
 
     Returns:
-        One report for each protocol.
+        One report for each protocol, and the folder.
 
     Raises:
         RunError, DataError, UnknownNameError: the run or the data cannot be read, or a name does not exist.
+        StorageError: `out` cannot be written to, which is found before the work.
+        UnwrittenReportError: writing failed after the work; it holds the reports, and its message shows them.
     """
+    from itma.evaluation.evaluate import evaluate as measure
+
+    if out is not None:
+        check_writable(out)
     place = device_for(runtime, device)
     model = open_model(run, which=which, runtime=runtime, device=place, progress=progress)
     found, source, split = measured_split(
@@ -417,21 +649,45 @@ def evaluate_by(
     )
     asked = [found.protocol(name) for name in protocols] or [found.protocol()]
     other = runtime != "torch"
-    evaluations = measure(
-        model,
-        found.triplets,
-        protocols=asked,
-        model_name=f"{model.name} ({run}{f', {runtime}' if other else ''})",
-        weights=model.weights if isinstance(model, OnnxRetriever) else weights_sum(run, which),
-        progress=progress,
-    )
+    folder: Path | None = _evaluation_folder(run, runtime, source, split) if out is None else Path(out)
+    try:
+        check_writable(str(folder))
+    except StorageError as error:
+        log.warning("the results are shown, not kept (%s); to keep them: --out FOLDER", error)
+        folder = None
+    weights = model.weights if isinstance(model, OnnxRetriever) else weights_sum(run, which)
+    with _advising(source):
+        evaluations = measure(
+            model,
+            found.triplets,
+            protocols=asked,
+            model_name=f"{model.name} ({run}{f', {runtime}' if other else ''})",
+            weights=weights,
+            chosen="" if weights is None else checkpoint_choice(run, weights),
+            progress=progress,
+        )
+    reports = tuple(evaluation.report for evaluation in evaluations)
+    try:
+        if folder is not None:
+            for evaluation in evaluations:
+                name = evaluation.protocol.name.replace("/", "-")
+                evaluation.write(folder / name if len(evaluations) > 1 else folder)
+    except StorageError as error:
+        raise UnwrittenReportError(reports, error) from error
+    return Measured(reports, folder)
+
+
+def _evaluation_folder(run: str | Path, runtime: str, source: DataConfig, split: str) -> Path:
+    """Where an evaluation is written if nobody says it."""
     # those of other runtimes are named so that a model card does not take them for the model's own
-    home = Path() if is_shipped(run) or hub_name(run) is not None else Path(run)
-    folder = home / f"{f'{runtime}-' if other else ''}evaluation-{source.name}-{split}" if out is None else Path(out)
-    for evaluation in evaluations:
-        name = evaluation.protocol.name.replace("/", "-")
-        evaluation.write(folder / name if len(evaluations) > 1 else folder)
-    return [evaluation.report for evaluation in evaluations]
+    begin = "" if runtime == "torch" else f"{runtime}-"
+    if not is_shipped(run) and hub_name(run) is None:
+        return Path(run) / f"{begin}evaluation-{source.name}-{split}"
+    name = f"{begin}evaluation-{str(run).replace('/', '--')}-{source.name}-{split}"
+    folder, number = Path(name), 2
+    while folder.exists():
+        folder, number = Path(f"{name}-{number}"), number + 1
+    return folder
 
 
 def measured_split(
@@ -440,7 +696,7 @@ def measured_split(
     data: str | None = None,
     *,
     split: str | None = None,
-    changes: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
     device: torch.device | None = None,
     progress: bool = False,
 ) -> tuple[Split, DataConfig, str]:
@@ -455,11 +711,15 @@ def measured_split(
     if data is None and holds_towers(checkpoint_folder(run)):
         raise RunError(f"{str(run)!r} was trained on no data set of itma; name the data to measure it on")
     if data is None:
-        source = read_run(run).data
-    elif (
-        (located(run) / RUN).is_file() and "data" in read_settings(run) and (trained := read_run(run).data).name == data
-    ):
-        source = trained  # the same size and seed, so that scenes seen in training are never asked for in the test
+        source = read_data(run)
+        if source.external:
+            raise RunError(
+                f"{str(run)!r} was trained on external data {source.name!r}, which itma cannot load by name; name the "
+                "data to measure it on, or measure it in Python: itma.evaluation.evaluate.evaluate(model, triplets)"
+            )
+    elif (located(run) / RUN).is_file() and read_settings(run).get("data", {}).get("name") == data:
+        # the same size and seed, so that scenes seen in training are never asked for in the test
+        source = read_data(run)
     else:
         source = DataConfig(data)
     source = changed(source, changes or {})
@@ -509,10 +769,11 @@ def submit(
         StorageError: the files cannot be written.
     """
     from itma.data.datasets import fashioniq
+    from itma.evaluation.evaluate import answers
 
     place = device_named(device)
     model = Retriever.load(run, which=which).to(place)
-    source = DataConfig("fashioniq", root=str(root)) if root is not None else read_run(run).data
+    source = DataConfig("fashioniq", root=str(root)) if root is not None else replace(read_run(run).data, categories=())
     if source.name != "fashioniq":
         raise DataError(f"{str(run)!r} was trained on {source.name}; say where FashionIQ is: --root DIR")
     triplets = load(source, split, device=place).triplets
@@ -529,23 +790,13 @@ def submit(
     return fashioniq.write_submission(out, fashioniq.submission(triplets, galleries, found))
 
 
+@takes(IndexOptions)
 def index(
     run: str | Path,
     source: str | Path,
     catalogue: str | Path,
     *,
-    replace_existing: bool = False,
-    prune: bool = False,
-    id_column: str | None = None,
-    picture_column: str | None = None,
-    types: Mapping[str, str] | None = None,
-    tokens: bool = False,
-    durable: bool = False,
-    recall: float = 0.98,
-    batch: int = 64,
-    runtime: str | None = None,
-    engine: str = "local",
-    address: str | None = None,
+    options: IndexOptions,
     device: str = "auto",
     progress: bool = False,
 ) -> Catalogue:
@@ -553,70 +804,40 @@ def index(
 
     Args:
         run: the run folder of a trained model.
-        source: a folder of pictures, in any format that Pillow reads, also in sub-folders; or a CSV, JSON Lines or
+        source: a folder of pictures, in a format of `images.FORMATS`, also in sub-folders; or a CSV, JSON Lines or
             Parquet file with a row for each item.
         catalogue: where the catalogue goes.
-        replace_existing: put the new catalogue in the place of an existing one.
-        prune: remove items that the source does not name, or whose file is gone.
-        id_column, picture_column, types, tokens, durable, recall, batch, engine, address: see `Catalogue.build`.
-        runtime: what computes the embeddings: `torch`, `onnx` or `onnx-int8`; absent: what computed those that are
-            there already, or torch.
+        options: see `IndexOptions`, whose fields can be given one by one in its place.
+        device: `auto`, `cpu`, `cuda`, …
+        progress: show a progress bar.
 
     Returns:
         The catalogue; `outcome` says what was new, and `skipped` names the pictures that could not be read.
     """
-    place = device_for(runtime or "torch", device)
+    place = device_for(options.runtime or "torch", device)
     return Catalogue.build(
-        run,
-        source,
-        catalogue,
-        replace=replace_existing,
-        update=not replace_existing,
-        prune=prune,
-        id_column=id_column,
-        picture_column=picture_column,
-        types=types,
-        tokens=tokens,
-        durable=durable,
-        recall=recall,
-        batch=batch,
-        runtime=runtime,
-        engine=engine,
-        address=address,
-        device=place,
-        progress=progress,
+        run, source, catalogue, options=options, update=not options.replace, device=place, progress=progress
     )
 
 
+@takes(SearchRequest, "request")
 def search(
     catalogue: str | Path,
     *,
-    image: Source | None = None,
-    id: str | None = None,
-    text: str | None = None,
-    k: int = 10,
-    where: Where | None = None,
-    exclude: Sequence[str] = (),
-    fields: Sequence[str] = (),
-    distinct: str | float | None = None,
-    earlier: Sequence[str] = (),
+    request: SearchRequest,
     version: int | None = None,
     run: str | Path | None = None,
     runtime: str | None = None,
     device: str = "auto",
-) -> list[Hit]:
-    """The k pictures of a catalogue that fit a picture, a sentence, or both, best first.
+) -> Hits:
+    """The k items of a catalogue that fit a reference, a feedback, or both, best first.
 
     Args:
         catalogue: its folder.
-        image: the reference, see `Catalogue.search`.
-        id: an item as the reference.
-        text: the feedback.
-        k: how many.
-        where, exclude, fields, distinct, earlier: see `Catalogue.search`.
-        version: an earlier state of the catalogue; absent: the newest.
-        run: where the run that made the catalogue is now; absent: where it was then.
-        runtime: what computes the query's embedding; absent: what computed the catalogue's.
+        request: see `SearchRequest`, whose fields can be given one by one in its place.
+        version: an earlier state of the catalogue; without it, the newest.
+        run: where the run that made the catalogue is now; without it, where it was then.
+        runtime: what computes the query's embedding; without it, what computed the catalogue's.
         device: `auto`, `cpu`, `cuda`, …
 
     Raises:
@@ -624,17 +845,10 @@ def search(
     """
     place = device_for(runtime or "torch", device)
     opened = Catalogue.open(catalogue, run, version=version, runtime=runtime, device=place)
-    return opened.search(
-        image=image,
-        id=id,
-        text=text,
-        k=k,
-        where=where,
-        exclude=exclude,
-        fields=fields,
-        distinct=distinct,
-        earlier=earlier,
-    )
+    (answer,) = opened.answer([request])
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def explain(
@@ -642,17 +856,22 @@ def explain(
     image: Source | None = None,
     text: str | None = None,
     *,
+    id: str | None = None,
+    target: Source | None = None,
+    methods: Sequence[str] = (),
+    fill: Fill = "mean",
+    steps: int = STEPS,
+    run: str | Path | None = None,
     device: str = "auto",
-    **options: Any,
-) -> Explanation:
+) -> "Explanation":
     """Say why a picture is where it is among the answers to a query: which words, which regions, what attention.
 
     Args:
         place: a catalogue or its folder; or a model or a run folder, where the target is a picture and has no rank.
         image: the reference: a path, the bytes of a file, or a Pillow image.
         text: the feedback.
+        id, target, methods, fill, steps, run: see `itma.explanations.explain`.
         device: where a model that is opened here is to work: `auto`, `cpu`, `cuda`, …
-        options: `id`, `target`, `methods`, `fill`, `steps`, `run`: as for `itma.explanations.explain`.
 
     Returns:
         The explanation, with arrays, a text and a `save`.
@@ -660,7 +879,20 @@ def explain(
     Raises:
         ItmaError: see `itma.explanations.explain`.
     """
-    return explain_query(place, image, text, device=device_named(device), **options)
+    from itma.explanations import explain as explain_query
+
+    return explain_query(
+        place,
+        image,
+        text,
+        id=id,
+        target=target,
+        methods=methods,
+        fill=fill,
+        steps=steps,
+        run=run,
+        device=device_named(device),
+    )
 
 
 __all__: Sequence[str] = (

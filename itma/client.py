@@ -1,13 +1,14 @@
-"""A server's catalogue from Python: the methods of `Catalogue`, over HTTP, with nothing to install beside itma."""
+"""A server's catalogue from Python: the methods of `Catalogue`, over HTTP, with nothing to install beside itma.
+
+HTTP itself (connections that stay open, multipart, time limits) is httpx2's, which the hub's library brings along. It
+is loaded with the first request.
+"""
 
 import json
-import secrets
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
 from itma.errors import (
@@ -25,9 +26,11 @@ from itma.errors import (
     UnanswerableError,
     UnknownItemError,
 )
-from itma.records import Hit
+from itma.records import Hit, Hits
+from itma.retrieval.request import SearchRequest, options_of
 
 if TYPE_CHECKING:
+    import httpx2
     import numpy as np
 
     from itma.data.images import Source
@@ -74,13 +77,30 @@ class Client:
     Args:
         url: of the server.
         key: what it asks for, where it does; needed for writing.
-        seconds: how long an answer is waited for.
+        seconds: how long a connection, and each part of an answer, is waited for.
     """
+
+    _http: "httpx2.Client | None" = None
 
     def __init__(self, url: str, key: str | None = None, *, seconds: float = 60.0) -> None:
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"{url!r} is no server; write it as http://127.0.0.1:8000")
         self.url, self._key, self._seconds = url.rstrip("/"), key, seconds
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the next request opens one again."""
+        if self._http is not None:
+            self._http.close()
+            self._http = None
 
     def __repr__(self) -> str:
         return f"<Client of {self.url}>"
@@ -125,7 +145,8 @@ class Client:
         unlike: Sequence[str] = (),
         emphasis: float = 0.0,
         earlier: Sequence[str] = (),
-    ) -> list[Hit]:
+        keep_same: bool = False,
+    ) -> Hits:
         """The k items that fit a reference, a feedback, or both; see `Catalogue.search`.
 
         A condition is a mapping; `path` of a hit is the address of its picture on the server; `url` is the address of a
@@ -137,20 +158,35 @@ class Client:
         """
         if sum(given is not None for given in (image, id, url, embedding)) > 1:
             raise DataError("a query has one reference: give an image, an id, a url, or an embedding")
-        asked: dict[str, Any] = {"text": text, "k": k, "exclude": list(exclude), "fields": list(fields)}
-        asked |= {"where": None if where is None else dict(where), "distinct": distinct}
-        asked |= {"unlike": list(unlike), "emphasis": emphasis, "earlier": list(earlier)}
+        request = SearchRequest(
+            text=text,
+            k=k,
+            where=where,
+            exclude=exclude,
+            fields=fields,
+            distinct=distinct,
+            unlike=unlike,
+            emphasis=emphasis,
+            earlier=earlier,
+            keep_same=keep_same,
+        )
+        asked: dict[str, Any] = {
+            name: list(value) if isinstance(value := getattr(request, name), list | tuple) else value
+            for name in options_of(SearchRequest)
+            if name not in ("image", "id", "embedding")
+        }
         if image is not None:
-            parts = [("query", None, json.dumps(asked, default=str).encode()), ("picture", "picture", _bytes_of(image))]
-            found = self._multipart("POST", "search/upload", parts)
+            files = [("picture", ("picture", _bytes_of(image)))]
+            found = self._multipart("search/upload", {"query": json.dumps(asked, default=str)}, files)
         else:
             asked |= {"id": id, "url": url}
             asked["embedding"] = None if embedding is None else [float(value) for value in embedding]
             found = self._json("POST", "search", asked)
-        return [
+        hits = [
             Hit(hit["rank"], hit["id"], hit["score"], self._picture(hit["id"]) if hit["picture"] else "", hit["fields"])
             for hit in found["hits"]
         ]
+        return Hits(hits, found["notes"])
 
     def explain(
         self,
@@ -187,8 +223,8 @@ class Client:
             raise DataError("a query has one reference: give an image, an id, or a url")
         asked: dict[str, Any] = {"text": text, "target": target, "methods": list(methods), "pictures": pictures}
         if image is not None:
-            parts = [("query", None, json.dumps(asked).encode()), ("picture", "picture", _bytes_of(image))]
-            found: dict[str, Any] = self._multipart("POST", "explain/upload", parts)
+            files = [("picture", ("picture", _bytes_of(image)))]
+            found: dict[str, Any] = self._multipart("explain/upload", {"query": json.dumps(asked)}, files)
         else:
             found = self._json("POST", "explain", asked | {"id": id, "url": url})
         return found
@@ -216,7 +252,7 @@ class Client:
     def picture(self, id: str, size: int | None = None) -> bytes:
         """An item's picture as a JPEG; `size` is 96, 240 or 480 pixels, absent: at most 1,600."""
         name = f"item/picture?id={_quoted(id)}" if size is None else f"item/thumbnail?size={size}&id={_quoted(id)}"
-        return self._send("GET", name)
+        return self._send("GET", name).content
 
     def add(self, items: "Sequence[Item]") -> None:
         """Add items, all in one commit; up to 100. Pictures are sent along and kept by the server.
@@ -240,20 +276,20 @@ class Client:
         return int(self._json("POST", "items/delete", {"ids": names})["removed"])
 
     def _put(self, items: "Sequence[Item]", *, replace: bool) -> None:
-        listed, parts = [], []
+        listed: list[dict[str, Any]] = []
+        files: list[tuple[str, tuple[str, bytes]]] = []
         for number, item in enumerate(items):
             one: dict[str, Any] = {"id": item.id, "fields": dict(item.fields)}
             if item.embedding is not None:
                 one["embedding"] = [float(value) for value in item.embedding]
             if item.picture is not None:
                 one["picture"] = str(number)
-                parts.append(("pictures", str(number), _bytes_of(item.picture)))
+                files.append(("pictures", (str(number), _bytes_of(item.picture))))
             listed.append(one)
         if not listed:
             return
-        text = json.dumps(listed, default=lambda value: getattr(value, "isoformat", value.__str__)()).encode()
-        said = [("items", None, text), ("replace", None, str(replace).lower().encode())]
-        self._multipart("POST", "items/bulk", [*said, *parts])
+        text = json.dumps(listed, default=lambda value: getattr(value, "isoformat", value.__str__)())
+        self._multipart("items/bulk", {"items": text, "replace": str(replace).lower()}, files)
 
     def _item(self, plain: dict[str, Any]) -> "Item":
         from itma.retrieval.ingest.rows import Item
@@ -266,41 +302,40 @@ class Client:
     # -- speaking -----------------------------------------------------------------------------------------------------
 
     def _json(self, method: str, path: str, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body, default=str).encode()
-        return json.loads(self._send(method, path, data, "application/json"))
+        if body is None:
+            return self._send(method, path).json()
+        text = json.dumps(body, default=str)
+        return self._send(method, path, content=text, headers={"Content-Type": "application/json"}).json()
 
-    def _multipart(self, method: str, path: str, parts: Sequence[tuple[str, str | None, bytes]]) -> Any:
-        mark = secrets.token_hex(16)
-        body = bytearray()
-        for name, file, data in parts:
-            named = "" if file is None else f'; filename="{file}"\r\nContent-Type: application/octet-stream'
-            body += (
-                f'--{mark}\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'.encode() + data + b"\r\n"
-            )
-        body += f"--{mark}--\r\n".encode()
-        return json.loads(self._send(method, path, bytes(body), f"multipart/form-data; boundary={mark}"))
+    def _multipart(self, path: str, fields: Mapping[str, str], files: Sequence[tuple[str, tuple[str, bytes]]]) -> Any:
+        """Send fields and files as a form; the fields too as parts, so that it is a form without any file as well."""
+        parts = [(name, (None, text)) for name, text in fields.items()]
+        return self._send("POST", path, files=[*parts, *files]).json()
 
-    def _send(self, method: str, path: str, data: bytes | None = None, kind: str = "") -> bytes:
-        headers = {"Content-Type": kind} if data is not None else {}
-        if self._key is not None:
-            headers["Authorization"] = f"Bearer {self._key}"
+    def _send(self, method: str, path: str, **request: Any) -> "httpx2.Response":
+        import httpx2
+
+        if self._http is None:
+            keys = {} if self._key is None else {"Authorization": f"Bearer {self._key}"}
+            self._http = httpx2.Client(headers=keys, timeout=self._seconds, follow_redirects=True)
         for turn in range(_AGAIN + 1):
-            request = urllib.request.Request(f"{self.url}/api/v1/{path}", data, headers, method=method)
             try:
-                with urllib.request.urlopen(request, timeout=self._seconds) as answer:
-                    found: bytes = answer.read()
-                    return found
-            except urllib.error.HTTPError as error:
-                with error:
-                    wait = error.headers.get("Retry-After", "")
-                    if error.code == 503 and wait.isdigit() and turn < _AGAIN:
-                        time.sleep(min(5.0, float(wait)))
-                        continue
-                    raise _error(error.code, error.read()) from None
-            except OSError as error:
-                reason = getattr(error, "reason", error)
-                raise ServerError(f"the server {self.url} cannot be reached ({reason}); is it running?") from error
-        raise AssertionError("every turn ends")
+                answer = self._http.request(method, f"{self.url}/api/v1/{path}", **request)
+            except httpx2.TimeoutException as error:
+                raise ServerError(
+                    f"the server {self.url} did not answer within {self._seconds:g} seconds; see whether it is "
+                    "overloaded, or give it longer: Client(…, seconds=…)"
+                ) from error
+            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+                raise ServerError(f"the server {self.url} cannot be reached ({error}); is it running?") from error
+            wait = answer.headers.get("Retry-After", "")
+            if answer.status_code == 503 and wait.isdigit() and turn < _AGAIN:
+                time.sleep(min(5.0, float(wait)))
+                continue
+            break
+        if not answer.is_success:
+            raise _error(answer.status_code, answer.content)
+        return answer
 
 
 def _error(status: int, body: bytes) -> ItmaError:

@@ -4,11 +4,15 @@ import dataclasses
 import json
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from itma.errors import ConfigError, UnknownNameError
 
 Settings = TypeVar("Settings")
+
+BELONGS = "belongs to"
+"""Metadata of a field of options: the field beside it that names the part whose options they are."""
 
 
 def to_plain(settings: Any) -> dict[str, Any]:
@@ -32,41 +36,57 @@ def from_plain(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
     return kind(**{name: _converted(f"{kind.__name__}.{name}", hints[name], value) for name, value in plain.items()})
 
 
-def changed(settings: Settings, changes: Mapping[str, str]) -> Settings:
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """`settings` with some values replaced; names of nested settings are joined by dots.
 
-    Values are read as JSON where they are JSON (`3`, `0.1`, `true`, `null`, `[1, 2]`), as numbers joined by commas
-    where a list is wanted (`3,4`), and as text otherwise.
+    Texts are read as JSON where they are JSON (`3`, `0.1`, `true`, `null`, `[1, 2]`), as numbers joined by commas
+    where a list is wanted (`3,4`), and as text otherwise. Other values are taken as they are. Where a part is changed
+    whose options stand beside it (`train.loss`, `model.composer`), these become the new part's defaults.
 
     Raises:
         UnknownNameError: a name that is no setting; the message lists the ones there are.
         ConfigError: a value of the wrong type or range.
     """
-    together: dict[str, dict[str, str]] = {}  # settings of one dataclass may make sense together only
+    return _changed(settings, "", changes) if changes else settings
+
+
+def _changed(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
+    """`settings` with all changes below it made at once: each dataclass is checked once, when all of it is known.
+
+    Options alone follow what they belong to, which decides their type.
+
+    Args:
+        settings: a dataclass.
+        prefix: its own dotted name, with a dot at the end.
+        changes: what to change in it, by the names of its fields and of fields within them.
+    """
+    if not dataclasses.is_dataclass(settings):
+        single = prefix.rstrip(".").rpartition(".")[2]
+        raise ConfigError(f"{prefix + next(iter(changes))!r} does not exist: {single!r} is a single setting")
+    values: dict[str, Any] = {}
+    groups: dict[str, dict[str, Any]] = {}
     for dotted, text in changes.items():
-        together.setdefault(dotted.rpartition(".")[0], {})[dotted] = text
-    for group, values in together.items():
-        settings = _with(settings, group.split(".") if group else [], values)
-    return settings
-
-
-def _with(settings: Any, path: Sequence[str], values: Mapping[str, str]) -> Any:
-    """`settings` with values, by their dotted names, of the dataclass at `path` below it."""
-    if path:
-        current = _field(settings, path[0])[0]
-        if not dataclasses.is_dataclass(current):
-            dotted = next(iter(values))
-            raise ConfigError(f"{dotted!r} does not exist: {path[0]!r} is a single setting")
-        return dataclasses.replace(settings, **{path[0]: _with(current, path[1:], values)})
-    found = {}
-    for dotted, text in values.items():
-        name = dotted.rpartition(".")[2]
+        name, dot, rest = dotted.partition(".")
         current, hint = _field(settings, name)
-        if dataclasses.is_dataclass(current):
+        if dot:
+            groups.setdefault(name, {})[rest] = text
+        elif dataclasses.is_dataclass(current):
             inner = [field.name for field in dataclasses.fields(current)]
-            raise ConfigError(f"{dotted!r} is a group of settings; name one in it: {', '.join(inner)}")
-        found[name] = _converted(dotted, hint, _read(text, hint))
-    return dataclasses.replace(settings, **found)
+            raise ConfigError(f"{prefix + dotted!r} is a group of settings; name one in it: {', '.join(inner)}")
+        else:
+            values[name] = _converted(prefix + dotted, hint, _read(text, hint))
+    options: dict[str, dict[str, Any]] = {}
+    for field in dataclasses.fields(settings):
+        part = field.metadata.get(BELONGS)
+        if part in values and field.name not in values and values[part] != getattr(settings, part):
+            values[field.name] = None
+            options |= {field.name: groups.pop(field.name)} if field.name in groups else {}
+    for name, within in groups.items():
+        values[name] = _changed(getattr(settings, name), f"{prefix}{name}.", within)
+    made: Any = dataclasses.replace(settings, **values)  # type: ignore[type-var]
+    for name, within in options.items():
+        made = dataclasses.replace(made, **{name: _changed(getattr(made, name), f"{prefix}{name}.", within)})
+    return made
 
 
 def _field(settings: Any, name: str) -> tuple[Any, Any]:
@@ -81,7 +101,9 @@ def _field(settings: Any, name: str) -> tuple[Any, Any]:
     return getattr(settings, name), get_type_hints(type(settings))[name]
 
 
-def _read(text: str, hint: Any) -> Any:
+def _read(text: Any, hint: Any) -> Any:
+    if not isinstance(text, str):
+        return str(text) if isinstance(text, PurePath) else text
     if get_origin(hint) is tuple and not text.lstrip().startswith("["):
         return [_read(part, get_args(hint)[0]) for part in text.split(",") if part.strip()]
     if hint is str:

@@ -3,22 +3,31 @@
 A message says what happened, what was expected and what to do about it, with the person's own values in it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 
 class ItmaError(Exception):
-    """The root of everything this package raises on purpose."""
+    """The root of everything this package raises on purpose.
+
+    Args:
+        message: for whoever runs itma: what happened, what was expected, what to do; it may name folders.
+        public: the same for a stranger who asks over HTTP. None: the message holds nothing but what was asked.
+    """
+
+    def __init__(self, message: str = "", *, public: str | None = None) -> None:
+        super().__init__(message)
+        self.public = message if public is None else public
 
 
 class UnknownNameError(ItmaError, ValueError):
     """A name was asked for that does not exist; the message lists the ones that do."""
 
-    def __init__(self, kind: str, name: object, choices: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: object, choices: Iterable[str], *, advice: str = "") -> None:
         known = sorted(choices)
         near = get_close_matches(str(name), known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = (f" Did you mean {near[0]!r}?" if near else "") + (f" {advice}" if advice else "")
         super().__init__(f"unknown {kind} {name!r}; choose from: {', '.join(known) or '(none)'}.{hint}")
 
 
@@ -48,6 +57,14 @@ class FeedbackError(ItmaError, ValueError):
 
 class RunError(ItmaError):
     """A run folder that is missing, incomplete, damaged, or made for something else."""
+
+
+class MissingPartError(RunError):
+    """A model or a run that needs a part which is not known here; the message says where the part comes from."""
+
+
+class PluginError(ItmaError, ImportError):
+    """A file or an installed package that should add parts, and that cannot be imported."""
 
 
 class TrainingError(ItmaError):
@@ -80,6 +97,19 @@ class ExplanationError(ItmaError, ValueError):
 
 class StorageError(ItmaError, OSError):
     """Writing failed, for example because the disk is full; what was there before is untouched."""
+
+
+class UnwrittenReportError(StorageError):
+    """An evaluation whose results could not be written; the message shows them.
+
+    Args:
+        reports: the results.
+        error: why they were not written.
+    """
+
+    def __init__(self, reports: Sequence[object], error: Exception) -> None:
+        self.reports = tuple(reports)
+        super().__init__("\n\n".join([*map(str, reports), f"the results above were not written: {error}"]))
 
 
 class HubError(ItmaError):

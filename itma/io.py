@@ -69,6 +69,20 @@ def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         raise
 
 
+def check_writable(folder: str | Path) -> None:
+    """Say before the work whether its results can be written to `folder`, which need not exist yet; makes nothing.
+
+    Raises:
+        StorageError: it cannot be written to, or it is a file.
+    """
+    folder = Path(folder).absolute()
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    if not nearest.is_dir():
+        raise explained(folder, OSError(errno.EEXIST, "a file is in its place"))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise explained(folder, OSError(errno.EACCES, "no permission"))
+
+
 def file_sum(path: Path) -> str:
     """sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:

@@ -1,27 +1,15 @@
 """The values that go from one part to the next: frozen, and checked when they are made."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from itma.errors import DataError
+from itma import display
 
-
-@dataclass(frozen=True)
-class Query:
-    """A reference and a feedback; either may be absent, not both.
-
-    >>> Query(reference="dress.jpg", feedback="the same in red")
-    Query(reference='dress.jpg', feedback='the same in red')
-    """
-
-    reference: str | None = None
-    """The picture the person points at: its path or id."""
-    feedback: str | None = None
-    """The sentence that says what should change."""
-
-    def __post_init__(self) -> None:
-        if self.reference is None and not (self.feedback or "").strip():
-            raise DataError("a query needs a reference picture, a feedback sentence, or both; both are empty")
+Fill = Literal["mean", "blur"]
+"""What an explanation covers a region with: the mean colour of the image, or the image itself, blurred."""
+STEPS = 32
+"""Points of the path that an explanation's gradients are summed along."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +43,33 @@ class Hit:
     def __str__(self) -> str:
         told = "".join(f"  {name}={value}" for name, value in self.fields.items())
         return f"{self.rank:4d}  {self.score:+.4f}  {self.id}{told}"
+
+    def _repr_html_(self) -> str:
+        return Hits([self])._repr_html_()
+
+
+class Hits(list[Hit]):
+    """The answers of a search, best first, with what is to be known of them: a list that notebooks show as images."""
+
+    def __init__(self, hits: Iterable[Hit] = (), notes: Sequence[str] = ()) -> None:
+        super().__init__(hits)
+        self.notes = tuple(notes)
+        """Sentences for the person who asked: what was left out as the reference itself, why nothing was found."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+    def _repr_html_(self) -> str:
+        return display.cards([(hit.path, f"{hit.rank}  {hit.score:+.3f}", hit.id, hit.fields) for hit in self])
+
+    def to_pandas(self) -> Any:
+        """A row for each hit: rank, id, score, path, and the metadata that was asked for.
+
+        Raises:
+            MissingPackageError: pandas is not installed.
+        """
+        plain = [{"rank": hit.rank, "id": hit.id, "score": hit.score, "path": hit.path, **hit.fields} for hit in self]
+        return display.frame(plain)
 
 
 @dataclass(frozen=True)
@@ -115,12 +130,42 @@ class Report:
     weights: str | None = None
     """sha256 of the weights file that was measured, so that a number is never told of another model; absent: what was
     measured came from elsewhere."""
+    chosen: str = ""
+    """How the checkpoint was chosen among those of its run; empty where that is not known."""
+
+    def _repr_html_(self) -> str:
+        return display.report(str(self).splitlines()[:2], self._rows(), str(self))
+
+    def to_pandas(self) -> Any:
+        """A row for each k: recall and its interval; of the mean, and of each part of the protocol.
+
+        Raises:
+            MissingPackageError: pandas is not installed.
+        """
+        return display.frame(self._rows())
+
+    def _rows(self) -> list[dict[str, Any]]:
+        tables = [("mean" if self.parts else "all", self.recall, self.interval)]
+        tables += [(part.name, part.recall, part.interval) for part in self.parts]
+        return [
+            {
+                "part": name,
+                "k": k,
+                "recall": share,
+                "low": interval[k].low if k in interval else None,
+                "high": interval[k].high if k in interval else None,
+            }
+            for name, recall, interval in tables
+            for k, share in recall.items()
+        ]
 
     def __str__(self) -> str:
         lines = [
             f"{self.model}: {_of(self.queries, self.wanted)} queries against {self.gallery:,} pictures",
             f"protocol: {self.protocol}",
         ]
+        if self.chosen:
+            lines.append(f"checkpoint: {self.chosen}")
         mean = "mean " if self.parts else ""
         for k, share in self.recall.items():
             lines.append(f"  {mean}recall@{k:<3d} {share:7.1%}{_between(self.interval.get(k))}")

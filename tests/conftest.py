@@ -27,8 +27,16 @@ def pytest_configure() -> None:
     torch.set_num_threads(min(torch.get_num_threads(), _cores()))
 
 
+_SERVERS = {"milvus_server": "milvus", "bucket": "s3"}
+"""Fixture that starts a server for all tests → the parameter that asks for it. Its tests stay in one process, and begin
+first, for they take long."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=_server_of, reverse=True)
     for item in items:
+        # tests of a file share models and catalogues, so they run in one process; see --dist loadgroup in the Makefile
+        item.add_marker(pytest.mark.xdist_group(_server_of(item) or item.path.name))
         if item.get_closest_marker("slow") and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="slow; runs with --slow"))
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
@@ -88,6 +96,12 @@ def bucket() -> Iterator[str]:
 
     with running() as place:
         yield place
+
+
+def _server_of(item: pytest.Item) -> str:
+    names = getattr(item, "fixturenames", ())
+    parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
+    return next((name for name, asked in _SERVERS.items() if name in names or asked in parameters), "")
 
 
 def _cores() -> int:

@@ -3,19 +3,23 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from itma.errors import CatalogueError, ConfigError
+from itma.errors import BusyError, CatalogueError, ConfigError
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.rows import Item
-from itma.retrieval.stores import lease
+from itma.retrieval.stores.base import embedding_column
 from itma.retrieval.stores.bucket import BucketStore
 from tests import made_up
 
 pytest.importorskip("lance")
+pa = pytest.importorskip("pyarrow")
 
 PICTURES = 40
 _NUMBERS = count()
@@ -78,47 +82,30 @@ def test_the_command_line_takes_an_address(place: str, run: Path, photos: Path) 
     assert len(found.splitlines()) == 5 and "07.png" not in found
 
 
-WRITER = """
-import sys
-from itma.retrieval.stores.bucket import BucketStore
-store = BucketStore(sys.argv[1])
-with store.writing("indexing photos"):
-    print("writing", flush=True)
-    sys.stdin.read()
-"""
+def test_two_writers_at_once_both_commit_and_neither_loses_a_row(place: str) -> None:
+    Catalogue.from_embeddings([Item("first", embedding=np.eye(4)[0])], place)
+    first, second = (BucketStore(place).open("items-1") for _ in range(2))  # both show the same version
+    for name, items in (("a", first), ("b", second)):
+        items.insert(pa.table({"id": [name], "embedding": embedding_column(np.eye(4, dtype=np.float32)[1:2])}))
+    assert Catalogue.open(place).ids == ["a", "b", "first"]
 
 
-def test_another_process_is_told_who_writes_and_goes_on_once_that_is_dead(place: str) -> None:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+def test_a_change_on_top_of_an_older_state_is_told_of_the_conflict_or_made_again(place: str) -> None:
+    Catalogue.from_embeddings([Item(name, embedding=np.eye(4)[0]) for name in "abc"], place)
+    first, second = (BucketStore(place).open("items-1") for _ in range(2))
+    first.delete(["a"])
+    with suppress(BusyError):
+        second.delete(["a", "b"])
+    second.newest().delete(["b"])
+    assert Catalogue.open(place).ids == ["c"]
+
+
+def test_compacting_leaves_the_files_of_a_writer_at_work(place: str) -> None:
+    Catalogue.from_embeddings([Item(name, embedding=np.eye(4)[0]) for name in "abc"], place)
     store = BucketStore(place)
-    with subprocess.Popen([sys.executable, "-c", WRITER, place], **pipes) as other:
-        assert other.stdout is not None and other.stdout.readline() == b"writing\n"
-        with pytest.raises(CatalogueError, match=rf"being written by process {other.pid} .*indexing photos"):
-            store.writing("adding").__enter__()
-        other.kill()
-        other.wait()
-        with store.writing("adding"):
-            assert sum(name.startswith("writer.lock") for name, _ in store.names()) == 1
-    assert store.names() == []
-
-
-def test_who_was_silent_too_long_writes_nothing_more(
-    place: str, run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = Catalogue.build(run, photos, place)
-    slow, quick = BucketStore(place), BucketStore(place)
-    table = slow.open(slow.tables()[0])
-    with slow.writing("adding"):
-        later = lease.time.time() + 2 * lease.SILENT
-        with monkeypatch.context() as patch:
-            patch.setattr(lease.time, "time", lambda: later)
-            with quick.writing("adding"):
-                pass
-        with pytest.raises(CatalogueError, match="taken over by another writer"):
-            table.delete(["07.png"])
-        with pytest.raises(CatalogueError, match="taken over by another writer"):
-            slow.write("catalogue.json", "{}")
-    assert "07.png" in made.ids
+    store.write("items-1.lance/data/unfinished.lance", "written, not committed yet")
+    Catalogue.open(place).compact(keep=timedelta(0))
+    assert store.read("items-1.lance/data/unfinished.lance") == "written, not committed yet"
 
 
 def test_an_indexing_that_is_killed_is_finished_by_the_same_call(
@@ -167,7 +154,7 @@ def test_a_bucket_that_is_not_there_is_named(bucket: str, run: Path, photos: Pat
 
 def test_what_is_no_catalogue_is_left_alone(place: str, run: Path, photos: Path) -> None:
     store = BucketStore(place)
-    store.put("report.txt", json.dumps("of somebody else"))
+    store.write("report.txt", json.dumps("of somebody else"))
     with pytest.raises(CatalogueError, match=r"is no catalogue|stands there|not empty|no catalogue"):
         Catalogue.build(run, photos, place)
     assert store.read("report.txt") is not None

@@ -16,14 +16,14 @@ from PIL import Image
 
 from itma.cli import cli
 from itma.config import from_plain, to_plain
-from itma.data.sources import DataConfig
+from itma.data.datasets import DataConfig
 from itma.errors import RunError
 from itma.evaluation import evaluate
 from itma.hub.card import PAPERS, model_card
 from itma.hub.sharing import save_pretrained
 from itma.models import provenance as own
 from itma.models.composers import REGISTRY
-from itma.models.provenance import Provenance, read_provenance
+from itma.models.provenance import Provenance, how_chosen, read_provenance
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.records import Interval, Part, Report
 from itma.training import run as run_folder
@@ -70,7 +70,9 @@ def settings(data: str = "shapes", **train: Any) -> dict[str, Any]:
 
 
 def known(*reports: Report, data: str = "shapes", **train: Any) -> Provenance:
-    return Provenance(settings(data, **train), 280, True, {f"evaluation-{n}": one for n, one in enumerate(reports)})
+    told = settings(data, **train)
+    measured = {f"evaluation-{n}": one for n, one in enumerate(reports)}
+    return Provenance(told, 280, True, how_chosen(told, 280, best=True), measured)
 
 
 def card(provenance: Provenance | None = None, model: Retriever | None = None, **options: Any) -> str:
@@ -172,7 +174,7 @@ def test_the_training_is_told_from_the_run_s_settings() -> None:
     text = card(known(steps=350, batch=64, optimizer="sgd", learning_rate=0.02, seed=7, noise=0.125, frozen=("trunk",)))
     for told in (
         "| data | shapes, size `demo`, seed 0 |",
-        "| checkpoint | step 280 of 350, the best by `validation/recall@1`; 5.0 % of the training references were held",
+        "| checkpoint | step 280 of 350, the best by validation/recall@1, on the 5.0 % of the training references that",
         "| batch | 64 rows, 3 of each reference |",
         "| optimizer | sgd, learning rate 0.02 (the trunk's times 1), weight decay 0.05, `cosine` schedule",
         "| pictures | noise 0.125 |",

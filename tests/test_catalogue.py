@@ -101,8 +101,18 @@ def test_a_copy_from_elsewhere_finds_the_item_first(catalogue: Catalogue, photos
     shutil.copy(photos / "shelf/3.png", tmp_path / "copy.png")
     copies = (tmp_path / "copy.png", (photos / "shelf/3.png").read_bytes(), Image.open(photos / "shelf/3.png"))
     for copy in copies:
-        best = catalogue.search(copy, k=1)[0]
+        best = catalogue.search(copy, k=1, keep_same=True)[0]
         assert best.id == "shelf/3.png" and best.score == pytest.approx(1.0, abs=1e-5)
+
+
+def test_an_item_that_shows_the_image_of_the_reference_is_left_out_and_said_so(
+    catalogue: Catalogue, photos: Path, tmp_path: Path
+) -> None:
+    Image.open(photos / "shelf/3.png").convert("RGB").save(tmp_path / "again.bmp")  # other bytes
+    for given in ((photos / "shelf/3.png").read_bytes(), tmp_path / "again.bmp"):
+        hits = catalogue.search(given, k=12)
+        assert "shelf/3.png" not in [hit.id for hit in hits] and len(hits) == 11
+        assert hits.notes == ("left out, as they show the image of the reference: 'shelf/3.png'",)
 
 
 def test_pictures_that_are_alike_tie_and_stand_in_the_order_of_ids(run: Path, photos: Path, tmp_path: Path) -> None:
@@ -111,10 +121,14 @@ def test_pictures_that_are_alike_tie_and_stand_in_the_order_of_ids(run: Path, ph
         shutil.copy(photos / "shelf/3.png", tmp_path / "same" / name)
     shutil.copy(photos / "shelf/9.png", tmp_path / "same" / "other.png")
     same = Catalogue.build(run, tmp_path / "same", tmp_path / "catalogue", batch=2)
-    hits = same.search(photos / "shelf/3.png", k=6)
+    hits = same.search(photos / "shelf/3.png", k=6, keep_same=True)
     assert [hit.id for hit in hits] == ["a/0.png", "a/1.png", "b/10.png", "b/9.png", "c.png", "other.png"]
     assert len({hit.score for hit in hits[:5]}) == 1
-    assert [hit.id for hit in same.search(photos / "shelf/3.png", k=3)] == ["a/0.png", "a/1.png", "b/10.png"]
+    assert [hit.id for hit in same.search(photos / "shelf/3.png", k=3, keep_same=True)] == [
+        "a/0.png",
+        "a/1.png",
+        "b/10.png",
+    ]
 
 
 # -- what is asked ----------------------------------------------------------------------------------------------------
@@ -213,14 +227,14 @@ def test_unreadable_files_are_named_with_the_reason_and_the_others_indexed(
     for opened in (built, Catalogue.open(tmp_path / "catalogue")):
         assert len(opened) == 12
         assert [skipped.id for skipped in opened.skipped] == ["cut.jpg", "empty.png", "shelf/text.jpg"]
-        assert "truncated" in str(opened.skipped[0]) and "not a picture" in str(opened.skipped[2])
+        assert "truncated" in str(opened.skipped[0]) and "not an image" in str(opened.skipped[2])
     assert "shelf/text.jpg" in (tmp_path / "catalogue/skipped.csv").read_text()
 
 
 def test_a_folder_of_unreadable_files_only_is_refused(run: Path, tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/text.jpg").write_text("no picture")
-    with pytest.raises(DataError, match=r"none of the 1 pictures .* text\.jpg: not a picture"):
+    with pytest.raises(DataError, match=r"none of the 1 pictures .* text\.jpg: not an image"):
         Catalogue.build(run, tmp_path / "bad", tmp_path / "catalogue")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad"]
 

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_pictures_are_added_by_the_model(pictured: Path) -> None:
     )
     assert name == "new.png" and catalogue.get("far").picture == str(pictured / "elsewhere.png")
     assert catalogue.get("mem").picture is None
-    assert catalogue.search((pictured / "elsewhere.png").read_bytes(), k=1)[0].id == "far"
+    assert catalogue.search((pictured / "elsewhere.png").read_bytes(), k=1, keep_same=True)[0].id == "far"
     assert "far" not in [hit.id for hit in catalogue.search(pictured / "elsewhere.png", k=100)]
     with pytest.raises(PictureError, match=r"bad\.png"):
         catalogue.add([Item("fine", noise(53)), Item("bad", pictured / "bad.png")])
@@ -179,6 +180,38 @@ def test_conditions_come_before_the_search(shop: Catalogue) -> None:
         found(shop, where="price <")
     with pytest.raises(UnknownNameError, match=r"unknown column 'colr'; choose from: colour, id, price"):
         found(shop, where={"colr": 1})
+
+
+@pytest.mark.parametrize(
+    ("where", "note"),
+    [
+        ("colour = 'Red'", "colour = 'Red' matches nothing; near values: red"),
+        ({"colour": ["bleu"]}, "colour = 'bleu' matches nothing; near values: blue"),
+        ("price > 50 and colour = 'red'", "price > 50 matches nothing; the column holds 0 to 9"),
+        ("price = 1 and colour = 'red'", "no item matches all of the condition, though some match each part of it"),
+    ],
+)
+def test_a_search_that_finds_nothing_says_why(shop: Catalogue, where: Any, note: str) -> None:
+    hits = shop.search(embedding=unit(1, 5)[0], where=where)
+    assert hits == [] and hits.notes == (note,)
+
+
+def test_a_near_group_holds_only_what_is_near_to_its_first(tmp_path: Path) -> None:
+    angles = [0.0, 0.1, 0.2, 0.3, 2.0]  # a chain: each is near to the next
+    ring = [Item(f"i{n}", embedding=np.array([np.cos(a), np.sin(a)], np.float32)) for n, a in enumerate(angles)]
+    groups = Catalogue.from_embeddings(ring, tmp_path / "ring").near_duplicates(float(np.cos(0.15)))
+    assert [group.ids for group in groups] == [("i1", "i0", "i2")]
+
+
+def test_without_a_threshold_one_is_taken_that_fits_the_scores(tmp_path: Path) -> None:
+    spread = unit(40, 3)
+    for squeeze in (1.0, 0.05):  # a model that puts everything near to everything else
+        centre = np.ones(spread.shape[1], np.float32)
+        rows = centre * (1 - squeeze) * 3 + spread * squeeze
+        rows = np.concatenate([rows, rows[:1] + squeeze * 0.002 * spread[5:6]])
+        items = [Item(f"i{n:02d}", embedding=row) for n, row in enumerate(rows)]
+        groups = Catalogue.from_embeddings(items, tmp_path / f"c{squeeze}").near_duplicates()
+        assert [group.ids for group in groups] == [("i00", "i40")]
 
 
 def test_excluded_items_are_left_out_and_k_still_come(shop: Catalogue) -> None:

@@ -109,7 +109,10 @@ def test_a_table_is_indexed_filtered_changed_and_copied_from_the_command_line(wa
     assert "6 unchanged" in call(*words).output
     for condition in ("colour = 'red' and price > 1", '{"colour": "red", "price": {">": 1}}'):
         asked = call("search", place, "--id", "s1", "--text", "red", "--where", condition, "--fields", "price")
-        assert sorted(line.split()[2:] for line in asked.output.splitlines()) == [["s3", "price=3"], ["s5", "price=5"]]
+        assert sorted(line.split()[2::2] for line in asked.output.splitlines()) == [
+            ["s3", "price=3"],
+            ["s5", "price=5"],
+        ]
     assert len(call("search", place, "--text", "red", "--distinct", "colour").output.splitlines()) == 2
     added = call("catalogue", "add", place, images[0], "--id", "more", "--field", "price=9", "--field", "colour=green")
     assert added.output == "added more; 7 items\n"
@@ -161,7 +164,7 @@ def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path)
         (["train", "fashioniq"], "say where fashioniq is on this machine: --root DIR"),
         (["train", "fashioniq", "--root", tmp_path], "is not the folder of"),
         (["evaluate", walked / "run", "--protocol", "css"], "unknown protocol 'css'; choose from: by label"),
-        (["train", "shapes", "--model", "tirgg"], "unknown model 'tirgg'; choose from:"),
+        (["train", "shapes", "--model", "tirgg"], "unknown composer 'tirgg'; choose from:"),
         (["train", "shapes", "--preset", "huge"], "unknown preset 'huge'; choose from:"),
         (["train", "shapes", "--set", "train.stepz=3"], "Did you mean 'steps'?"),
         (["train", "shapes", "--set", "steps"], "is not of the form name=value"),

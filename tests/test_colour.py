@@ -197,3 +197,23 @@ def test_odd_photographs_become_the_lite_networks_input(mode: str, size: tuple[i
     batch = preprocess.normalise(preprocess.read(file(Image.new(mode, size), None, kind))[None])
     assert batch.shape == (1, 3, 128, 96)
     assert bool((batch >= -127 / 128 - 1e-6).all() and (batch <= 1 + 1e-6).all())
+
+
+def test_the_copy_for_the_page_of_a_display_p3_image_is_in_srgb(tmp_path: Path) -> None:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    primaries = {
+        b"rXYZ": (0.51512, 0.2412, -0.00105),
+        b"gXYZ": (0.29198, 0.69225, 0.04189),
+        b"bXYZ": (0.1571, 0.06657, 0.78407),
+    }
+    for number in range(struct.unpack(">I", profile[128:132])[0]):
+        name, offset, size = struct.unpack(">4sII", profile[132 + 12 * number : 144 + 12 * number])
+        if name in primaries:
+            values = struct.pack(">iii", *(round(value * 65_536) for value in primaries[name]))
+            profile[offset : offset + size] = b"XYZ \0\0\0\0" + values
+    path = tmp_path / "p3.png"
+    Image.new("RGB", (64, 48), (200, 120, 60)).save(path, icc_profile=bytes(profile))
+    for size in (96, 1600):
+        with Image.open(io.BytesIO(Thumbnails(10_000_000).of(str(path), size)[1])) as sent:
+            red, green, blue = sent.getpixel((30, 20))  # type: ignore[misc]
+            assert "icc_profile" not in sent.info and red > 208 and green < 120 and blue < 55

@@ -13,8 +13,9 @@ from PIL import Image
 
 from itma.cli import cli
 from itma.data import datasets
+from itma.data.datasets import DataConfig
 from itma.data.images import FilePictures, MemoryPictures
-from itma.data.sources import DataConfig, complete, load
+from itma.data.sources import load
 from itma.data.triplets import UNKNOWN_TARGET, Rows, Split, Triplets, by_label, covered
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.evaluation.evaluate import score
@@ -269,7 +270,7 @@ def test_missing_files_are_found_with_one_look_into_each_folder(tmp_path: Path) 
 
 def test_a_complete_split_stays_as_it_is(published: Path) -> None:
     split = datasets.load("fashioniq", published, "val")
-    kept, coverage = complete(split)
+    kept, coverage = covered(split, split.triplets.pictures.missing())
     assert kept is split and coverage.share == 1.0 and not coverage.missing
 
 

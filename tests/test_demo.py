@@ -1,13 +1,15 @@
 """The demo from nothing to its page, at toy size."""
 
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from itma.cli import cli
-from itma.demo import MODELS, DemoResult, demo
+from itma.demo import MODELS, DemoResult, demo, program
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.models.checkpoint import weights_sum
 from itma.retrieval.catalogue import Catalogue
@@ -45,9 +47,11 @@ def test_every_report_says_which_weights_it_measured(shown: DemoResult) -> None:
 @pytest.mark.parametrize("which", ["shown", "ready"])
 def test_what_to_type_next_works(which: str, request: pytest.FixtureRequest) -> None:
     text = str(request.getfixturevalue(which))
-    (line,) = (line.strip() for line in text.splitlines() if line.strip().startswith("itma search"))
+    (line,) = (line.strip() for line in text.splitlines() if " search " in line and "--image" in line)
     words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
-    result = CliRunner().invoke(cli, words[1:])
+    program, *rest = words
+    assert shutil.which(program), "the line works as it is, also where the environment is not active"
+    result = CliRunner().invoke(cli, rest)
     assert result.exit_code == 0, result.output
     assert len(result.output.splitlines()) == 10
     assert "report.html" in text
@@ -82,8 +86,30 @@ def test_an_existing_folder_is_refused_before_any_work(shown: DemoResult) -> Non
         demo(shown.folder, size="tiny")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(shown: DemoResult, tmp_path: Path) -> None:
     again = demo(tmp_path / "demo", train=True, size="tiny", preset="tiny")
     assert {name: report.recall for name, report in again.reports.items()} == {
         name: report.recall for name, report in shown.reports.items()
     }
+
+
+def test_the_demo_asks_for_what_its_shop_has(ready: DemoResult) -> None:
+    page = (ready.folder / "report.html").read_text(encoding="utf-8")
+    counts = re.findall(r"(\w+) of the shop(?:'|&#39;|&#x27;)s [\d,]+ products fit", page)
+    assert len(counts) == 4
+    assert "none" not in counts
+
+
+def test_the_command_is_named_by_its_path_where_the_environment_is_not_active(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("python", "itma"):
+        (tmp_path / "bin" / name).touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert program() == "bin/itma"
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert program() == "itma"

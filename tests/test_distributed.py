@@ -14,6 +14,7 @@ from itma.errors import ConfigError
 from itma.training.config import TrainConfig
 from itma.training.distributed import processes
 from itma.training.loop import _batches, _distributed, batch_loss, train
+from itma.training.losses import Classification, loss_named
 from tests.made_up import TRAIN, model, triplets
 
 ALONE = replace(TRAIN, per_reference=1)
@@ -28,13 +29,14 @@ def gradients_of_one_step(config: TrainConfig) -> dict[str, torch.Tensor]:
         network = _distributed(retriever, ours)
         retriever.train()
         plan = Plan(data.references, batch=config.batch, seed=0)
-        with _batches(data, plan, config, retriever, ours, [0]) as batches:
+        loss = loss_named(config.loss)()
+        with _batches(data, plan, config, retriever, ours, loss, [0]) as batches:
             for _, parts, labels in batches:
-                loss, right = batch_loss(network, retriever, parts[0], labels[0], config, ours)
-                loss.backward()
+                amount, right = batch_loss(network, retriever, parts[0], labels[0], loss, config, ours)
+                amount.backward()
         found = {name: parameter.grad for name, parameter in retriever.named_parameters() if parameter.grad is not None}
         buffers = {f"buffer {name}": buffer.clone() for name, buffer in retriever.named_buffers()}
-        return {**found, **buffers, "loss": loss.detach(), "right": torch.tensor(right)}
+        return {**found, **buffers, "loss": amount.detach(), "right": torch.tensor(right)}
 
 
 LOSSES = "classification", "soft-triplet"
@@ -45,7 +47,9 @@ def in_process(rank: int, port: int, folder: str) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.distributed.init_process_group("gloo")
     for loss in LOSSES:
-        torch.save(gradients_of_one_step(replace(ALONE, loss=loss)), Path(folder) / f"{loss}-{rank}.pt")
+        torch.save(
+            gradients_of_one_step(replace(ALONE, loss=loss, loss_options=None)), Path(folder) / f"{loss}-{rank}.pt"
+        )
     train(model(), triplets(), ALONE, Path(folder) / "run")
     torch.distributed.destroy_process_group()
 
@@ -63,7 +67,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_two_processes_have_the_loss_and_gradients_of_one(two_processes: Path, loss: str) -> None:
-    one = gradients_of_one_step(replace(ALONE, loss=loss))
+    one = gradients_of_one_step(replace(ALONE, loss=loss, loss_options=None))
     for rank in range(2):
         two = torch.load(two_processes / f"{loss}-{rank}.pt", weights_only=True)
         assert two.keys() == one.keys()
@@ -84,6 +88,6 @@ def test_a_batch_that_does_not_split_evenly_is_refused(monkeypatch: pytest.Monke
     plan = Plan(triplets().references, batch=9, seed=0)
     with (
         pytest.raises(ConfigError, match="split evenly over 2 processes"),
-        _batches(triplets(), plan, config, model(), Processes(0, 2), [0]),
+        _batches(triplets(), plan, config, model(), Processes(0, 2), Classification(), [0]),
     ):
         pass

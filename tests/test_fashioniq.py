@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +15,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from itma.data import datasets
+from itma.data import datasets, sources
 from itma.data.datasets import fashioniq
 from itma.data.datasets.fashioniq import (
     CATEGORIES,
@@ -29,6 +32,7 @@ from itma.data.datasets.fashioniq import (
     write_submission,
 )
 from itma.data.images import FilePictures
+from itma.data.sources import DataConfig
 from itma.data.triplets import UNKNOWN_TARGET, Triplets
 from itma.errors import DataError, UnknownNameError
 from itma.evaluation.ranking import rank_targets, recall_at
@@ -269,6 +273,8 @@ def test_without_the_split_files_of_train_there_are_no_leak_free_protocols(
         "img/{}",
         "resized_images/{}.jpg",
         "resized_images/dress/{}.png",
+        "image_data/dress/{}.jpg",
+        "fashion_iq_data/images/dress/{}.jpg",
     ],
 )
 def test_a_picture_is_found_where_people_have_it(tmp_path: Path, found: str) -> None:
@@ -302,8 +308,12 @@ def test_a_file_in_place_of_a_folder_of_pictures_holds_none(tmp_path: Path) -> N
 
 
 def test_a_folder_of_pictures_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(folder: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(folder))
+    scan = os.scandir
+
+    def refuse(folder: Path) -> Any:
+        if folder.name == "images":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
 
     write(tmp_path)
     monkeypatch.setattr("itma.data.datasets.fashioniq.os.scandir", refuse)
@@ -571,3 +581,34 @@ def module(path: Path) -> ModuleType:
 
 def unit(vectors: Sequence[np.ndarray]) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.from_numpy(np.stack(vectors)).float())
+
+
+def test_chosen_categories_need_no_files_of_the_others(tmp_path: Path) -> None:
+    write(tmp_path)
+    for path in tmp_path.glob("*/*toptee*"):
+        path.unlink()
+    found = datasets.load("fashioniq", tmp_path, "val", categories=("dress", "shirt"))
+    assert [task.name for task in found.protocol().tasks] == ["dress", "shirt"]
+    assert found.protocol().about.endswith("; of dress and shirt alone")
+    with pytest.raises(UnknownNameError, match="category of fashioniq 'coat'"):
+        datasets.load("fashioniq", tmp_path, "val", categories=("coat",))
+
+
+def test_a_missing_layout_lists_the_places_that_were_tried(tmp_path: Path) -> None:
+    config = DataConfig("fashioniq", root=str(write(tmp_path)))
+    with pytest.raises(DataError, match=r"looked under .* in images, images/<category>, image_data, "):
+        sources.load(config, "train")
+
+
+def test_unreadable_images_count_as_missing_where_that_is_asked_for(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "images").mkdir()
+    for category in CATEGORIES:
+        for letter in "dbca":
+            Image.new("RGB", (4, 4)).save(tmp_path / "images" / f"{category}-train-{letter}.jpg")
+    (tmp_path / "images" / "dress-train-d.jpg").write_bytes(b"")
+    (tmp_path / "images" / "shirt-train-b.jpg").write_text("<html>not found</html>")
+    config = DataConfig("fashioniq", root=str(tmp_path), coverage=0.1)
+    assert len(sources.load(config, "train").triplets) == 3
+    left = sources.load(replace(config, unreadable="missing"), "train").triplets
+    assert left.kinds == ["toptee"]

@@ -220,10 +220,13 @@ def test_a_sub_folder_without_permission_is_left_out_with_a_warning(
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "not a picture"),
-        (b"this is a letter, not a picture\n" * 40, "not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),  # never handed to Ghostscript
-        (b"\x89PNG\r\n\x1a\n", "not a picture"),
+        (b"", "not an image in a format that is read"),
+        (b"this is a letter, not a picture\n" * 40, "not an image in a format that is read"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            "not an image in a format that is read",
+        ),  # never handed to Ghostscript
+        (b"\x89PNG\r\n\x1a\n", "not an image in a format that is read"),
         (JPEG[: len(JPEG) // 2], "damaged or truncated"),
     ],
     ids=["nothing", "a letter", "PostScript", "a signature alone", "half a JPEG"],

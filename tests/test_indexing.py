@@ -191,8 +191,8 @@ def test_a_missing_picture_in_a_table_is_named_and_the_others_indexed(run: Path,
     made = Catalogue.build(run, path, tmp_path / "c")
     assert len(made) == 6
     assert [str(skipped) for skipped in made.skipped] == [
-        "gone: the file does not exist",
-        "blank: no picture is named",
+        "gone: line 5: 'photos/none.png': the file does not exist",
+        "blank: line 6: no picture is named",
     ]
 
 
@@ -201,7 +201,7 @@ def test_pictures_are_found_beside_the_table_in_its_images_and_by_their_whole_pa
     draw(tmp_path / "images/b.png", 1)
     draw(tmp_path / "elsewhere/c.png", 2)
     path = table(tmp_path, f"image\na.png\nb.png\n{tmp_path / 'elsewhere/c.png'}\n/none/d.png\n")
-    made = listing(path)
+    made = listing(path, allow_outside=True)
     entries = list(made.entries())
     assert [entry.picture for entry in entries] == ["a.png", "images/b.png", "elsewhere/c.png", "/none/d.png"]
     assert [made.file(entry).is_file() for entry in entries] == [True, True, True, False]
@@ -232,7 +232,7 @@ def test_a_column_can_be_told_its_kind(tmp_path: Path) -> None:
     assert told(listing(path, types={"size": "number"}))["a.png"] == {"size": 1.0}
     with pytest.raises(UnknownNameError, match=r"unknown column 'siz'.*Did you mean 'size'"):
         listing(path, types={"siz": "text"})
-    with pytest.raises(UnknownNameError, match="unknown kind of column 'float'; choose from: number, text, whole"):
+    with pytest.raises(UnknownNameError, match="unknown kind of column 'float'; choose from: date, decimal-comma"):
         listing(path, types={"size": "float"})
     table(tmp_path, "image,size\na.png,1\nb.png,big\n")
     with pytest.raises(DataError, match=r"line 3: .*big"):
@@ -290,23 +290,12 @@ def test_a_parquet_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "no.parquet").write_bytes(b"no")
     with pytest.raises(DataError, match=r"no.parquet' cannot be read as Parquet"):
         listing(tmp_path / "no.parquet")
-    pq.write_table(pa.table({"image": ["a"], "x": [{"y": 1}]}), tmp_path / "odd.parquet")
-    with pytest.raises(DataError, match=r"'x' is of type struct<y: int64>; metadata are"):
-        listing(tmp_path / "odd.parquet")
 
 
-@pytest.mark.parametrize(
-    ("header", "message"),
-    [
-        ("image,embedding", "cannot be called 'embedding'"),
-        ("image,_x", "cannot be called '_x'"),
-        ("image,a.b", "may not be empty or hold a dot"),
-        ("photo,x", r"none of the columns \(photo, x\) is called image, file, picture; .*--image COLUMN"),
-    ],
-)
-def test_columns_that_cannot_be_are_refused(tmp_path: Path, header: str, message: str) -> None:
+def test_a_table_without_a_column_of_images_is_refused(tmp_path: Path) -> None:
+    message = r"none of the columns \(photo, x\) is called image, file, picture; .*--image COLUMN"
     with pytest.raises(DataError, match=message):
-        listing(table(tmp_path, f"{header}\na.png,1\n"))
+        listing(table(tmp_path, "photo,x\na.png,1\n"))
 
 
 def test_columns_are_asked_of_tables_only(photos: Path) -> None:

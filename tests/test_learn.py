@@ -14,13 +14,14 @@ import torch
 
 from itma.data.batching import Batch, Plan
 from itma.data.triplets import Triplets
-from itma.errors import ConfigError, RunError, StorageError, TrainingError, UnknownNameError
+from itma.errors import ConfigError, DataError, RunError, StorageError, TrainingError, UnknownNameError
+from itma.io import file_sum
 from itma.models.retriever import Retriever
 from itma.training import run as run_folder
 from itma.training.config import TrainConfig
 from itma.training.distributed import Processes
 from itma.training.loop import Seen, TrainingInterrupted, _batches, batch_loss, make_optimizer, train
-from itma.training.losses import graded_rest
+from itma.training.losses import Classification, ClassificationOptions, Graded, GradedOptions, graded_rest
 from itma.training.run import METRICS, read_metrics
 from tests.made_up import TRAIN, model, triplets
 
@@ -77,14 +78,14 @@ def test_a_control_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 def test_the_target_of_words_alone_is_no_wrong_answer_where_references_are_compared_with() -> None:
-    retriever, config = model(), replace(TRAIN, reference_negatives=True)
+    retriever, loss = model(), Classification(ClassificationOptions(reference_negatives=True))
     data = triplets()
     batch = Batch(
         data.pictures.load(np.arange(2), retriever.preprocess), torch.tensor([-1]), torch.tensor([0]), ("red",)
     )
     labels = torch.tensor([[[5]], [[-2]]])
-    loss, _ = batch_loss(retriever, retriever, batch, labels, config, Processes(0, 1))
-    assert loss.item() == 0
+    amount, _ = batch_loss(retriever, retriever, batch, labels, loss, TRAIN, Processes(0, 1))
+    assert amount.item() == 0
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
@@ -96,7 +97,8 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
 def test_the_best_checkpoint_is_kept_beside_the_last(tmp_path: Path) -> None:
     values = iter([0.2, 0.9, 0.4])
     trained(tmp_path, look=lambda retriever: Seen({"validation/recall@1": next(values)}, {}))
-    assert json.loads((tmp_path / "checkpoints.json").read_text()) == {"last": "step-000006", "best": "step-000004"}
+    pointer = json.loads((tmp_path / "checkpoints.json").read_text())
+    assert (pointer["last"], pointer["best"], pointer["best_value"]) == ("step-000006", "step-000004", 0.9)
     assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-000004", "step-000006"]
     assert Retriever.load(tmp_path).fingerprint() != Retriever.load(tmp_path, which="last").fingerprint()
 
@@ -170,8 +172,22 @@ def test_folders_that_are_no_runs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(RunError, match="has no checkpoint yet"):
         Retriever.load(tmp_path)
-    (tmp_path / "checkpoints.json").write_text("{")
-    with pytest.raises(RunError, match=r"checkpoints.json' is damaged"):
+    for content in ("{", "[1]", "null", '{"best": 1}', '{"best": "../elsewhere"}'):
+        (tmp_path / "checkpoints.json").write_text(content)
+        with pytest.raises(RunError, match=r"checkpoints.json' is damaged"):
+            Retriever.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "1", "{", '{"a": []}'])
+@pytest.mark.parametrize("name", ["manifest.json", "config.json"])
+def test_a_file_of_a_run_that_holds_another_json_is_damaged(tmp_path: Path, name: str, content: str) -> None:
+    trained(tmp_path, replace(TRAIN, steps=2))
+    folder = tmp_path / "step-000002"
+    (folder / name).write_text(content)
+    if name != "manifest.json":
+        sums = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps({**sums, name: file_sum(folder / name)}))
+    with pytest.raises(RunError, match=r"damaged|cannot be opened"):
         Retriever.load(tmp_path)
 
 
@@ -191,9 +207,43 @@ def test_duplicates_of_a_target_are_no_negatives_in_training(tmp_path: Path) -> 
     assert all(line["loss"] == 0 for line in read_metrics(tmp_path) if "loss" in line)
 
 
-def test_an_unknown_metric_lists_what_was_measured(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"'recall'; choose from: validation/recall@1"):
-        trained(tmp_path, replace(TRAIN, metric="recall"))
+def test_a_look_that_raises_loses_nothing(tmp_path: Path) -> None:
+    def broken(retriever: Retriever) -> Seen:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        trained(tmp_path / "run", look=broken)
+    assert json.loads((tmp_path / "run" / "checkpoints.json").read_text())["last"] == "step-000002"
+    assert trained(tmp_path / "run", resume=True).fingerprint() == trained(tmp_path / "whole").fingerprint()
+    numbers = [[line for line in read_metrics(tmp_path / name) if "loss" not in line] for name in ("run", "whole")]
+    assert [line["step"] for line in numbers[0]] == [line["step"] for line in numbers[1]] == [2, 4, 6]
+
+
+def test_a_measure_that_cannot_be_had_is_a_warning_and_training_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(retriever: Retriever) -> Seen:
+        raise DataError("no queries for toptee")
+
+    trained(tmp_path, look=fails)
+    assert "step 2 is saved but was not measured: no queries for toptee" in caplog.text
+    assert json.loads((tmp_path / "checkpoints.json").read_text())["best"] == "step-000006"
+
+
+def test_a_metric_that_was_not_measured_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trained(tmp_path, replace(TRAIN, metric="test/recall@10"))
+    assert "train.metric=test/recall@10 was not measured (validation/recall@1 was)" in caplog.text
+
+
+def test_an_unknown_metric_is_refused_before_training() -> None:
+    with pytest.raises(UnknownNameError, match=r"'recall'; choose from: test/recall@1"):
+        replace(TRAIN, metric="recall")
+
+
+def test_a_run_that_never_saved_begins_at_step_0_when_resumed(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    assert trained(tmp_path / "run", resume=True).fingerprint() == trained(tmp_path / "whole").fingerprint()
 
 
 PLAIN = ("scale", "language.embedding.weight", "composer.positions.0.table", "composer.projections.0.1.weight")
@@ -227,11 +277,11 @@ def test_what_is_true_of_pictures_counts_by_its_weight_beside_the_answer() -> No
     retriever, ours = model(), Processes(0, 1)
     plan = Plan(data.references, batch=TRAIN.batch, seed=0, per_reference=TRAIN.per_reference)
 
-    def loss(graded: float) -> float:
-        config = replace(TRAIN, graded=graded)
-        with _batches(data, plan, config, retriever, ours, range(1)) as batches:
+    def loss(weight: float) -> float:
+        graded = Graded(GradedOptions(weight=weight))
+        with _batches(data, plan, TRAIN, retriever, ours, graded, range(1)) as batches:
             _, (batch,), (labels,) = next(batches)
-        value, _ = batch_loss(retriever, retriever, batch, labels, config, ours)
+        value, _ = batch_loss(retriever, retriever, batch, labels, graded, TRAIN, ours)
         return value.item()
 
     rows = plan.rows(0)
@@ -250,10 +300,13 @@ def test_what_is_true_of_pictures_counts_by_its_weight_beside_the_answer() -> No
 
 
 def test_nothing_to_grade_by_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="made-up/train does not say what is true"):
-        trained(tmp_path / "run", replace(TRAIN, graded=0.5))
-    with pytest.raises(ConfigError, match=r"train\.graded goes with"):
-        replace(TRAIN, graded=0.5, loss="soft-triplet")
+    with pytest.raises(ConfigError, match="made-up/train does not say it"):
+        trained(tmp_path / "run", replace(TRAIN, loss="graded", loss_options=None))
+
+
+def test_a_loss_with_options_of_another_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"loss_options of the loss 'soft-triplet' must be NoOptions, not Classif"):
+        replace(TRAIN, loss="soft-triplet")
 
 
 def test_nothing_left_to_learn_is_refused() -> None:

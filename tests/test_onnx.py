@@ -42,8 +42,8 @@ for module in ("onnxruntime", "onnxscript"):
     pytest.importorskip(module, reason=REASON)
 
 Exported = Callable[[str], OnnxRetriever]
-QUICK = ("itma", "picture-only", "words-only")
-"""Exporting takes seconds a model; the others are tried with --slow."""
+QUICK = ("itma",)
+"""Exporting takes seconds a model; this one has all three graphs, the others are tried with --slow."""
 EVERY = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in CONFIGS]
 
 

@@ -66,6 +66,13 @@ def test_the_readme_s_make_targets_exist() -> None:
     assert {"demo", "test"} <= asked <= targets
 
 
+def test_the_readme_installs_the_torch_that_was_tested() -> None:
+    (pinned,) = re.findall(r"^torch==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {words for line in shell_lines("pip") for words in line if words.startswith("torch")} == {
+        f"torch=={pinned}+cpu"
+    }
+
+
 def test_ci_runs_the_readme_s_own_test_command() -> None:
     assert ["make", "test"] in shell_lines("make")
     assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from PIL import Image
 from itma.errors import ConfigError, DataError, FeedbackError, UnknownItemError, UnknownNameError
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.rows import Item
-from itma.retrieval.queries import Question
+from itma.retrieval.request import SearchRequest
 from tests import made_up
 
 pytest.importorskip("lance")
@@ -33,17 +33,17 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
 
 
 QUESTIONS = [
-    Question(text="make red cube", k=4),
-    Question(text="make blue cube", k=9, where={"colour": "red"}),
-    Question(id="item-3", k=3),
-    Question(id="0.png", text="make red cube", fields=["number"]),
-    Question(image=noise(7), k=5),
-    Question(image=noise(8), text="make blue cube", exclude=["item-8"]),
-    Question(image=noise(8), text="make blue cube", emphasis=0.4, unlike=["item-1"]),
-    Question(id="1.png", text="make blue cube", emphasis=-0.4, distinct="colour"),
-    Question(embedding=np.arange(1, 17), where="number < 10"),
-    Question(id="1.png", text="make blue cube", earlier=["make red cube", "cube"]),
-    Question(id="1.png", earlier=["make red cube"]),
+    SearchRequest(text="make red cube", k=4),
+    SearchRequest(text="make blue cube", k=9, where={"colour": "red"}),
+    SearchRequest(id="item-3", k=3),
+    SearchRequest(id="0.png", text="make red cube", fields=["number"]),
+    SearchRequest(image=noise(7), k=5),
+    SearchRequest(image=noise(8), text="make blue cube", exclude=["item-8"]),
+    SearchRequest(image=noise(8), text="make blue cube", emphasis=0.4, unlike=["item-1"]),
+    SearchRequest(id="1.png", text="make blue cube", emphasis=-0.4, distinct="colour"),
+    SearchRequest(embedding=np.arange(1, 17), where="number < 10"),
+    SearchRequest(id="1.png", text="make blue cube", earlier=["make red cube", "cube"]),
+    SearchRequest(id="1.png", earlier=["make red cube"]),
 ]
 
 
@@ -58,11 +58,10 @@ def test_questions_together_are_answered_as_one_by_one(catalogue: Catalogue) -> 
 
 def test_a_question_that_makes_no_sense_has_its_error_and_the_others_their_hits(catalogue: Catalogue) -> None:
     bad = {
-        UnknownItemError: Question(id="nobody"),
-        ConfigError: Question(text="make red cube", k=0),
-        UnknownNameError: Question(text="make red cube", where={"colr": "red"}),
-        FeedbackError: Question(text="xyzzy"),
-        DataError: Question(),
+        UnknownItemError: SearchRequest(id="nobody"),
+        UnknownNameError: SearchRequest(text="make red cube", where={"colr": "red"}),
+        FeedbackError: SearchRequest(text="xyzzy"),
+        DataError: SearchRequest(),
     }
     answers = catalogue.answer([*bad.values(), QUESTIONS[0]])
     for kind, answer in zip(bad, answers[:-1], strict=True):

@@ -170,7 +170,8 @@ def test_the_catalogue_tells_its_columns_choices_and_ranges(client: TestClient) 
 def test_suggestions_are_sentences_of_the_training(place: Path) -> None:
     from itma.server.suggestions import suggestions
 
-    assert suggestions(Catalogue.open(place)) == ["make red cube", "make blue cube"]
+    opened = Catalogue.open(place)
+    assert suggestions(opened.snapshot, opened.run) == ["make red cube", "make blue cube"]
 
 
 def test_a_catalogue_without_a_model_is_searched_from_its_items(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_a_catalogue_that_is_gone_is_not_ready(tmp_path: Path) -> None:
     with TestClient(served.app(place)) as client:
         (place / "catalogue.json").unlink()
         assert problem(client.get("/readyz")) == (503, "not_ready")
-        assert problem(client.post(f"{API}/search", json={"text": "make red cube"})) == (503, "catalogue_unavailable")
+        assert client.post(f"{API}/search", json={"text": "make red cube"}).status_code == 200  # as read
 
 
 # -- changing ---------------------------------------------------------------------------------------------------------

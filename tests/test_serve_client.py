@@ -1,6 +1,9 @@
 """`itma.Client` is to a server what `Catalogue` is to a folder: the same methods, the same answers, the same errors."""
 
 import inspect
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -36,8 +39,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(place: Path) -> Iterator[Client]:
-    with served.running(served.app(place, write=True)) as url:
-        yield Client(url, key=served.WRITE)
+    with served.running(served.app(place, write=True)) as url, Client(url, key=served.WRITE) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +141,27 @@ def test_a_wrong_key_is_told(client: Client) -> None:
     with pytest.raises(ServerError, match="key") as refused:
         Client(client.url, key="wrong-0123456789abcdef").delete(["item-01"])
     assert (refused.value.status, refused.value.code) == (401, "key_needed")
+
+
+def test_requests_after_the_first_use_its_connection(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections, connect = [], socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", lambda *w, **more: connections.append(w) or connect(*w, **more))
+    with Client(client.url) as fresh:
+        assert [fresh.info()["items"] for _ in range(3)] == [len(client)] * 3
+    assert len(connections) == 1
+
+
+def test_a_server_that_does_not_answer_in_time_is_told_with_the_limit() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ServerError, match=r"did not answer within 0\.2 seconds; .* seconds=…"):
+            Client(address, seconds=0.2).info()
+
+
+def test_the_client_loads_no_torch_and_no_http_before_it_is_used() -> None:
+    code = "import sys, itma.client; itma.client.Client('http://a'); print({'torch', 'httpx2'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "set()\n"
 
 
 def test_a_server_that_is_not_there_is_told() -> None:

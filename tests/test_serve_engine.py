@@ -11,13 +11,13 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra is not installed: pip install 'itma[serve]'")
 
-from itma.records import Hit
-from itma.retrieval.queries import Question
+from itma.records import Hit, Hits
+from itma.retrieval.request import SearchRequest
 from itma.server.engine import Engine
 from itma.server.memory import Memory
 from itma.server.metrics import Metrics
+from itma.server.pool import Pool
 from itma.server.problems import ProblemError
-from itma.server.service import Pool
 
 
 class Slow:
@@ -28,17 +28,26 @@ class Slow:
         self.batches: list[int] = []
         self.stamp = "items-1-1"
 
-    def answer(self, questions: Sequence[Question]) -> list[Any]:
+    def answer(self, questions: Sequence[SearchRequest]) -> list[Any]:
         self.batches.append(len(questions))
         self.begun.set()
         assert self.go.wait(30)
-        return [[Hit(1, str(question.k), 1.0, "")] for question in questions]
+        return [Hits([Hit(1, str(question.k), 1.0, "")]) for question in questions]
+
+
+class _Asked(Engine):
+    """An engine whose questions all go to one snapshot."""
+
+    def __init__(self, snapshot: Any, **settings: Any) -> None:
+        super().__init__(Metrics(), **settings)
+        self._snapshot = snapshot
+
+    async def ask(self, question: SearchRequest, snapshot: Any = None) -> Any:
+        return await super().ask(question, snapshot or self._snapshot)
 
 
 def engine(catalogue: Any, **settings: Any) -> Engine:
-    return Engine(
-        catalogue, Metrics(), **{"batch": 8, "milliseconds": 0.0, "waiting": 100, "seconds": 30.0, **settings}
-    )
+    return _Asked(catalogue, **{"batch": 8, "milliseconds": 0.0, "waiting": 100, "seconds": 30.0, **settings})
 
 
 async def begun(catalogue: Slow) -> None:
@@ -51,9 +60,9 @@ def test_questions_that_wait_are_answered_together_each_with_its_own() -> None:
     asked = engine(catalogue)
 
     async def story() -> list[str]:
-        first = asyncio.create_task(asked.ask(Question(text="a", k=1, id="x")))
+        first = asyncio.create_task(asked.ask(SearchRequest(text="a", k=1, id="x")))
         await begun(catalogue)
-        others = [asyncio.create_task(asked.ask(Question(id="x", k=k))) for k in range(2, 12)]
+        others = [asyncio.create_task(asked.ask(SearchRequest(id="x", k=k))) for k in range(2, 12)]
         await asyncio.sleep(0)
         catalogue.go.set()
         return [(await task).hits[0].id for task in (first, *others)]
@@ -82,10 +91,10 @@ def test_those_that_are_ready_wait_for_one_that_is_known_to_come() -> None:
 
     async def story() -> None:
         with asked.coming(), asked.coming():
-            first = asyncio.create_task(asked.ask(Question(id="x")))
+            first = asyncio.create_task(asked.ask(SearchRequest(id="x")))
             await asyncio.sleep(0.05)
             assert catalogue.batches == []
-            await asyncio.gather(first, asked.ask(Question(id="y")))
+            await asyncio.gather(first, asked.ask(SearchRequest(id="y")))
 
     asyncio.run(story())
     assert catalogue.batches == [2]
@@ -99,7 +108,7 @@ def test_one_alone_does_not_wait() -> None:
 
     async def story() -> None:
         with asked.coming():
-            await asked.ask(Question(id="x"))
+            await asked.ask(SearchRequest(id="x"))
 
     asyncio.run(story())  # would take a minute
     asked.close()
@@ -110,12 +119,12 @@ def test_more_than_may_wait_are_refused_and_told_when_to_come_again() -> None:
     asked = engine(catalogue, waiting=2)
 
     async def story() -> ProblemError:
-        tasks = [asyncio.create_task(asked.ask(Question(id="x")))]
+        tasks = [asyncio.create_task(asked.ask(SearchRequest(id="x")))]
         await begun(catalogue)
-        tasks += [asyncio.create_task(asked.ask(Question(id="x"))) for _ in range(2)]
+        tasks += [asyncio.create_task(asked.ask(SearchRequest(id="x"))) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(ProblemError) as refused:
-            await asked.ask(Question(id="x"))
+            await asked.ask(SearchRequest(id="x"))
         catalogue.go.set()
         await asyncio.gather(*tasks)
         return refused.value
@@ -131,7 +140,7 @@ def test_an_answer_that_takes_too_long_is_given_up() -> None:
 
     async def story() -> None:
         with pytest.raises(ProblemError) as refused:
-            await asked.ask(Question(id="x"))
+            await asked.ask(SearchRequest(id="x"))
         assert (refused.value.status, refused.value.code) == (503, "timeout")
         catalogue.go.set()
 
@@ -144,13 +153,13 @@ def test_a_question_that_nobody_waits_for_any_more_is_not_answered() -> None:
     asked = engine(catalogue)
 
     async def story() -> None:
-        first = asyncio.create_task(asked.ask(Question(id="x")))
+        first = asyncio.create_task(asked.ask(SearchRequest(id="x")))
         await begun(catalogue)
-        gone = asyncio.create_task(asked.ask(Question(id="y")))
+        gone = asyncio.create_task(asked.ask(SearchRequest(id="y")))
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.sleep(0)
-        last = asyncio.create_task(asked.ask(Question(id="z")))
+        last = asyncio.create_task(asked.ask(SearchRequest(id="z")))
         await asyncio.sleep(0)
         catalogue.go.set()
         await asyncio.gather(first, last)
@@ -165,13 +174,13 @@ def test_a_stop_answers_what_was_accepted_and_nothing_more() -> None:
     asked = engine(catalogue)
 
     async def story() -> None:
-        tasks = [asyncio.create_task(asked.ask(Question(id="x", k=k))) for k in range(1, 6)]
+        tasks = [asyncio.create_task(asked.ask(SearchRequest(id="x", k=k))) for k in range(1, 6)]
         await begun(catalogue)
         closing = asyncio.create_task(asyncio.to_thread(asked.close))
         while asked.alive:
             await asyncio.sleep(0.001)
         with pytest.raises(ProblemError, match="stopping"):
-            await asked.ask(Question(id="x"))
+            await asked.ask(SearchRequest(id="x"))
         catalogue.go.set()
         assert [(await task).hits[0].id for task in tasks] == ["1", "2", "3", "4", "5"]
         await closing
@@ -181,7 +190,7 @@ def test_a_stop_answers_what_was_accepted_and_nothing_more() -> None:
 
 def test_a_fault_while_searching_ends_no_thread() -> None:
     class Broken(Slow):
-        def answer(self, questions: Sequence[Question]) -> list[Any]:
+        def answer(self, questions: Sequence[SearchRequest]) -> list[Any]:
             if questions[0].k == 13:
                 raise RuntimeError("a fault")
             return super().answer(questions)
@@ -192,9 +201,9 @@ def test_a_fault_while_searching_ends_no_thread() -> None:
 
     async def story() -> None:
         with pytest.raises(ProblemError) as refused:
-            await asked.ask(Question(id="x", k=13))
+            await asked.ask(SearchRequest(id="x", k=13))
         assert refused.value.status == 500
-        assert (await asked.ask(Question(id="x", k=2))).hits[0].id == "2"
+        assert (await asked.ask(SearchRequest(id="x", k=2))).hits[0].id == "2"
 
     asyncio.run(story())
     asked.close()
@@ -222,7 +231,7 @@ def test_the_event_loop_is_free_while_the_model_works() -> None:
     asked = engine(catalogue)
 
     async def story() -> int:
-        task = asyncio.create_task(asked.ask(Question(id="x")))
+        task = asyncio.create_task(asked.ask(SearchRequest(id="x")))
         await begun(catalogue)
         turns = 0
         until = time.monotonic() + 0.05

@@ -188,6 +188,7 @@ def test_a_model_that_knows_no_conversations_is_told_the_last_sentence_alone(
     assert "earlier" not in page.url
 
 
+@pytest.mark.slow
 def test_going_on_from_an_earlier_step_begins_a_new_way(opened: Callable[..., Page], url: str) -> None:
     page = opened(url)
     pick(page, 4)
@@ -273,6 +274,98 @@ def test_a_picture_is_dropped_and_another_one_pasted(opened: Callable[..., Page]
 def test_a_picture_of_another_browser_is_asked_for(opened: Callable[..., Page], url: str) -> None:
     page = opened(f"{url}/#%7B%22steps%22%3A%5B%7B%22upload%22%3A%220123456789abcdef%22%7D%5D%7D")
     expect(page.get_by_role("alert")).to_contain_text("is not here")
+
+
+def test_a_shared_link_goes_on_with_the_picture_that_its_receiver_chooses(
+    opened: Callable[..., Page], url: str, tmp_path: Path
+) -> None:
+    served.painted(4).save(tmp_path / "mine.png")
+    shared = {"steps": [{"upload": "0123456789abcdef", "text": "make red cube"}]}
+    page = opened(f"{url}/#{quote(json.dumps(shared))}")
+    expect(page.get_by_role("alert")).to_contain_text("is not here")
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    shot(page, "11-shared")
+    with page.expect_file_chooser() as choosing:
+        page.get_by_role("button", name="Choose the picture").click()
+    choosing.value.set_files(tmp_path / "mine.png")
+    expect(page.locator("#told")).to_have_text("the 24 nearest")
+    assert steps(page) == ["make red cube"]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A shop with long titles, seventeen categories, prices and addresses."""
+    folder = tmp_path_factory.mktemp("shop")
+    items = []
+    for number in range(34):
+        served.painted(number).save(folder / f"{number}.png")
+        fields = {
+            "label": f"Organic cotton shirt, sleeves {number}",
+            "cost": 1299.5 + number,
+            "category": f"category {number % 17}",
+            "page": f"https://shop.example/{number}",
+        }
+        items.append(Item(f"sku-{number}", folder / f"{number}.png", fields=fields))
+    place = served.build(folder, 2)
+    catalogue = Catalogue.open(place, made_up.model())
+    catalogue.delete(catalogue.ids)
+    catalogue.add(items)
+    with served.running(served.app(place, title="label", price="cost", link="page", currency="€")) as url:
+        yield url
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_names_and_prices_are_read_whole(opened: Callable[..., Page], shop: str, width: int) -> None:
+    page = opened(shop, viewport={"width": width, "height": 900})
+    settled(page)
+    say(page, "make red cube")  # whose hits have more buttons
+    shot(page, f"12-shop-{width}")
+    for part in (".name", ".price"):
+        texts = page.locator(f".card {part}").evaluate_all("all => all.map(e => [e.scrollHeight, e.clientHeight])")
+        assert texts and all(needed <= there + 1 for needed, there in texts)
+    expect(page.locator(".card .price").first).to_contain_text("€")
+    expect(page.locator(".card .price").first).to_contain_text(",")
+
+
+def test_all_categories_have_a_visible_way(opened: Callable[..., Page], shop: str) -> None:
+    page = opened(shop)
+    settled(page)
+    page.get_by_role("button", name="Filters").click()
+    boxes = page.get_by_role("checkbox", name=re.compile("^category"))
+    expect(boxes).to_have_count(8)
+    page.get_by_role("button", name="Show all 17").first.click()
+    expect(boxes).to_have_count(17)
+    shot(page, "13-all-categories")
+
+
+def test_an_item_leads_to_its_page_in_the_shop(opened: Callable[..., Page], shop: str) -> None:
+    page = opened(shop)
+    settled(page)
+    page.get_by_role("button", name=re.compile("^Details of")).first.click()
+    link = page.get_by_role("link", name="See it in the shop")
+    assert re.fullmatch(r"https://shop\.example/\d+", str(link.get_attribute("href")))
+
+
+def test_an_error_that_stays_offers_no_button_to_try_again(opened: Callable[..., Page], url: str) -> None:
+    page = opened(url)
+    settled(page)
+    body = json.dumps({"error": {"code": "bad_filter", "message": "this makes no sense"}})
+    page.route("**/api/v1/search", lambda route: route.fulfill(status=422, body=body, content_type="application/json"))
+    say(page, "make red cube")
+    expect(page.get_by_role("alert")).to_contain_text("This makes no sense")
+    expect(page.get_by_role("alert").get_by_role("button")).to_have_count(0)
+
+
+def test_why_tells_the_rank_within_the_filters_and_keeps_its_scale(opened: Callable[..., Page], url: str) -> None:
+    asked = {"where": {"colour": ["red"]}, "steps": [{"id": "item-05", "text": "make red cube"}], "at": 0}
+    page = opened(f"{url}/#{quote(json.dumps(asked))}")
+    settled(page)
+    page.get_by_role("button", name=re.compile("^Why")).first.click()
+    expect(page.locator("#why-place")).to_contain_text(
+        re.compile(r"Rank \d+ of \d+, 1 of the 20 that your filters leave")
+    )
+    expect(page.locator("#why-reference-key")).to_contain_text("0.20")
+    shot(page, "14-why-filtered")
 
 
 def test_filters_narrow_and_the_back_button_widens_again(opened: Callable[..., Page], url: str) -> None:
@@ -379,6 +472,7 @@ def test_why_shows_words_by_their_effect_and_both_pictures_with_maps(opened: Cal
     shot(page, "10-why")
 
 
+@pytest.mark.slow
 def test_pointing_at_a_word_shows_where_it_looks(opened: Callable[..., Page], url: str) -> None:
     page = opened(url + asked(id="item-04", text="make red cube"))
     dialog = why(page)
@@ -396,6 +490,7 @@ def test_pointing_at_a_word_shows_where_it_looks(opened: Callable[..., Page], ur
     assert drawn(page) == before
 
 
+@pytest.mark.slow
 def test_a_word_that_is_chosen_stays(opened: Callable[..., Page], url: str) -> None:
     page = opened(url + asked(id="item-04", text="make red cube"))
     dialog = why(page)
@@ -405,6 +500,7 @@ def test_a_word_that_is_chosen_stays(opened: Callable[..., Page], url: str) -> N
     expect(dialog.locator("#why-reference-tag")).to_have_text("Where “red” looks")
 
 
+@pytest.mark.slow
 def test_the_map_is_switched_between_covering_gradients_and_attention(opened: Callable[..., Page], url: str) -> None:
     page = opened(url + asked(id="item-04", text="make red cube"))
     dialog = why(page)
@@ -422,6 +518,7 @@ def test_the_map_is_switched_between_covering_gradients_and_attention(opened: Ca
     expect(dialog.locator("#why-reference-key")).to_be_empty()
 
 
+@pytest.mark.slow
 def test_why_of_a_picture_alone_has_no_words_and_of_words_alone_no_reference(
     opened: Callable[..., Page], url: str
 ) -> None:
@@ -452,6 +549,7 @@ def test_words_that_the_model_does_not_know_and_what_takes_no_part_are_said(
     expect(dialog).to_contain_text("The slider and “less like this” take no part")
 
 
+@pytest.mark.slow
 def test_why_is_read_with_the_keyboard_alone(opened: Callable[..., Page], url: str) -> None:
     page = opened(url + asked(id="item-04", text="make red cube"))
     settled(page)
@@ -478,6 +576,7 @@ def test_why_is_read_with_the_keyboard_alone(opened: Callable[..., Page], url: s
     expect(page.locator("[data-act=why]").nth(1)).to_be_focused()
 
 
+@pytest.mark.slow
 def test_a_slow_explanation_shows_that_something_happens_and_ends_with_its_dialog(
     opened: Callable[..., Page], url: str
 ) -> None:
@@ -523,6 +622,7 @@ def test_an_explanation_that_cannot_be_had_is_told_in_words(
         expect(page.locator("#why-words button")).to_have_count(3)
 
 
+@pytest.mark.slow
 def test_the_back_button_closes_an_explanation(opened: Callable[..., Page], url: str) -> None:
     page = opened(url)
     pick(page, 4)
@@ -596,6 +696,7 @@ def test_a_file_that_is_no_picture_is_told(opened: Callable[..., Page], url: str
     expect(page.get_by_role("alert")).to_contain_text("cannot be read")
 
 
+@pytest.mark.slow
 def test_a_slow_answer_shows_that_something_happens(opened: Callable[..., Page], url: str) -> None:
     page = opened(url)
     settled(page)
@@ -730,6 +831,7 @@ def test_text_stands_out_from_its_ground(scheme: int) -> None:
         assert (other + 0.05) / (one + 0.05) >= 4.5, f"ink on {tone}"
 
 
+@pytest.mark.slow
 def test_a_long_catalogue_never_fills_the_page(opened: Callable[..., Page], tmp_path: Path) -> None:
     random = np.random.Generator(np.random.PCG64(0))
     vectors = random.standard_normal((2_000, 8)).astype(np.float32)

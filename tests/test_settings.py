@@ -52,7 +52,7 @@ def test_nested_values_lists_and_texts_are_changed_by_name() -> None:
         ("stepz", "3", "unknown setting of TrainConfig 'stepz'.*Did you mean 'steps'"),
         ("steps", "many", "steps='many' is of the wrong type; expected int"),
         ("steps", "1.5", "steps=1.5 is of the wrong type; expected int"),
-        ("loss", "mse", "unknown value of loss 'mse'; choose from: classification, soft-triplet"),
+        ("loss", "mse", "unknown loss 'mse'; choose from: classification, graded, soft-triplet"),
         ("steps.x", "3", "'steps.x' does not exist: 'steps' is a single setting"),
         ("steps", "-3", "steps=-3 must be at least 1"),
     ],
@@ -70,7 +70,7 @@ def test_a_group_of_settings_is_not_a_value() -> None:
 def test_unknown_names_list_the_choices() -> None:
     with pytest.raises(UnknownNameError, match="unknown preset 'huge'; choose from: clip, demo, "):
         preset_named("huge")
-    with pytest.raises(UnknownNameError, match=r"unknown model 'tirgg'.*Did you mean 'tirg'"):
+    with pytest.raises(UnknownNameError, match=r"unknown composer 'tirgg'.*Did you mean 'tirg'"):
         RetrieverConfig(composer="tirgg")
     with pytest.raises(UnknownNameError, match="setting of TrainConfig 'old'"):
         from_plain(TrainConfig, {"old": 1})

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 import itma
 from itma import api
-from itma.data.sources import WORLDS
+from itma.data.datasets import WORLDS
 from itma.errors import RunError, UnknownNameError
 from itma.export.runtimes import export_run
 from itma.hub.card import model_card

@@ -3,6 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -42,10 +43,20 @@ METADATA = [
 
 
 class Engine:
-    """Gives stores at empty places of their own, and such with an empty table in them."""
+    """Gives stores at empty places of their own, and such with an empty table in them.
 
-    def __init__(self, place: Callable[[int], Store], *, ahead: int = 0) -> None:
+    Args:
+        place: makes a store at the place of this number.
+        ahead: so many tables are made before they are asked for.
+        locks: whether the engine keeps a second writer out.
+        keeps_versions: whether earlier states can be opened, and a handle shows the state it was opened at.
+    """
+
+    def __init__(
+        self, place: Callable[[int], Store], *, ahead: int = 0, locks: bool = False, keeps_versions: bool = True
+    ) -> None:
         self._place, self._numbers, self._ahead = place, itertools.count(), ahead
+        self.locks, self.keeps_versions = locks, keeps_versions
         self._ready: deque[tuple[Store, Items]] = deque()
 
     def store(self) -> Store:
@@ -62,12 +73,12 @@ class Engine:
 @pytest.fixture(scope="module", params=["lance", "s3", "milvus"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     if request.param == "lance":
-        return Engine(lambda number: LanceStore(tmp_path_factory.mktemp("lance") / "catalogue"))
+        return Engine(lambda number: LanceStore(tmp_path_factory.mktemp("lance") / "catalogue"), locks=True)
     if request.param == "s3":
         bucket = request.getfixturevalue("bucket")
         return Engine(lambda number: BucketStore(f"{bucket}/contract{number}"))
     server = request.getfixturevalue("milvus_server")
-    return Engine(lambda number: MilvusStore(f"{server}/contract{number}"), ahead=4)
+    return Engine(lambda number: MilvusStore(f"{server}/contract{number}"), ahead=4, keeps_versions=False)
 
 
 @pytest.fixture
@@ -127,14 +138,16 @@ def test_tables_are_made_listed_opened_and_dropped(store: Store) -> None:
     store.drop("items-1")
     store.drop("items-1")
     assert store.tables() == ["items-2"]
-    with pytest.raises(CatalogueError, match="items-1"):
+    with pytest.raises(CatalogueError, match=r"items[-_]1"):
         store.open("items-1")
 
 
-def test_there_is_one_writer_at_a_time(store: Store) -> None:
+def test_a_second_writer_is_kept_out_where_the_engine_locks_and_let_in_where_not(engine: Engine) -> None:
+    store = engine.store()
     store.write("catalogue.json", "{}")
     held = r"being written by process \d+ .*\(indexing photos, since"
-    with store.writing("indexing photos"), pytest.raises(CatalogueError, match=held), store.writing("adding"):
+    refused = pytest.raises(CatalogueError, match=held) if engine.locks else nullcontext()
+    with store.writing("indexing photos"), refused, store.writing("adding"):
         pass
     with store.writing("adding"):
         pass
@@ -177,7 +190,7 @@ def test_thousands_of_ids_are_got_and_deleted_at_once(items: Items) -> None:
     assert sorted(items.get(names[1:], ["id"])["id"].to_pylist()) == sorted(names[1:])
     items.delete(names[1:])
     assert ids_of(items) == names[:1]
-    assert items.version == before + 1
+    assert items.version > before
 
 
 def test_pages_hold_every_item_once_and_only_what_matches(items: Items) -> None:
@@ -226,37 +239,49 @@ def test_new_columns_are_null_in_old_rows(items: Items) -> None:
 # -- versions ---------------------------------------------------------------------------------------------------------
 
 
-def test_another_handle_sees_a_commit_after_refreshing_and_not_before(made: tuple[Store, Items]) -> None:
-    store, items = made
+def test_a_handle_that_was_opened_gives_the_newest_state_as_another_object(engine: Engine) -> None:
+    store, items = engine.items()
     items.insert(table(["a"]))
     reader = store.open("items-1")
-    assert not reader.refresh()
+    assert reader.newest() is reader
     items.insert(table(["b"]))
-    assert ids_of(reader) == ["a"]
-    assert reader.refresh() and ids_of(reader) == ["a", "b"] and reader.version == items.version
+    newest = reader.newest()
+    assert ids_of(newest) == ["a", "b"] and newest.version == items.version
+    if engine.keeps_versions:
+        assert ids_of(reader) == ["a"]
 
 
-def test_an_earlier_version_is_listed_and_opened(made: tuple[Store, Items]) -> None:
-    store, items = made
+def test_an_earlier_version_is_listed_and_opened_or_refused_where_there_is_none(engine: Engine) -> None:
+    store, items = engine.items()
     items.insert(table(["a"]))
     then = items.version
     items.insert(table(["b", "c"]))
+    if not engine.keeps_versions:
+        with pytest.raises(CatalogueError, match="keeps no earlier versions"):
+            store.open("items-1", version=then)
+        with pytest.raises(CatalogueError, match="keeps no earlier versions"):
+            items.versions()
+        return
     seen = {version.number: version.items for version in items.versions()}
     assert seen[then] == 1 and seen[items.version] == 3
     earlier = store.open("items-1", version=then)
-    assert ids_of(earlier) == ["a"] and not earlier.refresh() and ids_of(earlier) == ["a"]
+    assert ids_of(earlier) == ["a"] and earlier.newest() is earlier
     with pytest.raises(UnknownNameError, match="unknown version 99"):
         store.open("items-1", version=99)
 
 
-def test_compacting_keeps_the_items_and_forgets_old_versions(items: Items) -> None:
+def test_compacting_keeps_the_items_and_forgets_old_versions(engine: Engine) -> None:
+    _, items = engine.items()
     for number in range(6):
         items.insert(table([f"{number}"], seed=number))
     items.delete(["3"])
     items.compact(timedelta(days=1))
-    assert len(items.versions()) > 6
+    if engine.keeps_versions:
+        assert len(items.versions()) > 6
     items.compact(timedelta(0))
-    assert ids_of(items) == ["0", "1", "2", "4", "5"] and len(items.versions()) <= 2
+    if engine.keeps_versions:
+        assert len(items.versions()) <= 2
+    assert ids_of(items) == ["0", "1", "2", "4", "5"]
     assert items.nearest(unit(1, 4), 1)[0][0][0] == "4"
 
 
@@ -315,6 +340,13 @@ def shop(engine: Engine) -> Items:
         ("price between 10 and 20 and weight is not null", "ab"),
         ("array_has(tags, 'y') or sold is null", "bc"),
         ("colour = 'no;--'", ""),
+        ("\"colour\" = 'red'", "a"),
+        ("`price` >= 20 and COLOUR = 'blue'", "b"),
+        ("not (weight > 1)", "a"),
+        ("30 > price", "ab"),
+        ("not sold", "b"),
+        ("tags = 'x' or tags in ('y')", "ab"),
+        ("price not between 15 and 25", "ac"),
     ],
 )
 def test_a_condition_finds_what_it_says(shop: Items, where: Any, expected: str) -> None:
@@ -332,7 +364,9 @@ def test_times_are_compared(items: Items) -> None:
 
 @pytest.mark.parametrize("where", [{"colr": "red"}, "colr = 'red'"])
 def test_a_column_that_is_not_there_is_named_with_those_that_are(shop: Items, where: Any) -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown column 'colr'; choose from: .*colour, price.*Did you mean"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown column 'colr'; choose from: .*colour, id, price.*Did you mean"
+    ):
         matching(shop, where)
 
 
@@ -545,7 +579,7 @@ def test_the_matrix_follows_every_change_of_its_table(items: Items) -> None:
             items.upsert(table(names, seed=step, price=[step] * len(names)))
         else:
             items.delete(names)
-        matrix.update()
+        matrix = Matrix(items, matrix)
         fresh = Matrix(items)
         for where in (None, filter_of({"price": {"<": 20}}, metadata_of(items.schema))):
             assert matrix.nearest(unit(2, 9), 60, where=where) == fresh.nearest(unit(2, 9), 60, where=where)

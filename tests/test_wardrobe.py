@@ -16,8 +16,9 @@ import torch
 
 from itma import Retriever, api
 from itma.data import datasets
+from itma.data.datasets import DataConfig
 from itma.data.images import MemoryPictures, Preprocess
-from itma.data.sources import DataConfig, load
+from itma.data.sources import load
 from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.wardrobe import (
     CATEGORIES,

@@ -1,20 +1,26 @@
 """The command line: each command is one call of a public function, whose errors become one clear line."""
 
+import gc
 import io
+import json
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from itma.allocation import reuse_memory
-from itma.cli.catalogue import PLACE, RUNTIMES, catalogue, distinct, names, pairs, reindex, where
+from itma.allocation import choose_threads, reuse_memory
+from itma.cli.catalogue import PLACE, RUNTIMES, catalogue, reindex
 from itma.cli.explain import explain
+from itma.cli.options import as_json, echo_hits, options_from, pairs, taken_from
 from itma.cli.serve import serve
 from itma.errors import ItmaError
+from itma.registry import import_file
+from itma.retrieval.request import IndexOptions, SearchRequest
 
 _EPILOG = """\b
 A first walk, with nothing to download:
@@ -59,7 +65,23 @@ def _status(error: ItmaError) -> int:
 @click.version_option(package_name="itma")
 @click.option("--traceback", is_flag=True, help="Show where in the code an error came from.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
-def cli(traceback: bool, quiet: bool) -> None:
+@click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="FILE.py|MODULE",
+    envvar="ITMA_IMPORT",
+    help="Run this file first, which adds parts of your own; repeatable.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    envvar="ITMA_THREADS",
+    show_envvar=True,
+    help="Threads that compute. Without it: one for a search, otherwise all cores that the process may use.",
+)
+@click.pass_context
+def cli(context: click.Context, traceback: bool, quiet: bool, imports: tuple[str, ...], threads: int | None) -> None:
     """Find pictures from a picture and a sentence: "like this one, but red and with long sleeves".
 
     A model is trained on triplets (a reference picture, a feedback sentence, the target picture), measured on a
@@ -68,6 +90,12 @@ def cli(traceback: bool, quiet: bool) -> None:
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     reuse_memory()
+    if "torch" not in sys.modules:  # a new process
+        choose_threads(threads, queries=1 if context.invoked_subcommand == "search" else None)
+        # modules being loaded make no garbage; looking for it is a tenth of the start
+        gc.set_threshold(100_000, 20, 20)
+    for source in imports:
+        import_file(source)
 
 
 _device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
@@ -75,6 +103,13 @@ _device = click.option("--device", default="auto", show_default=True, help="auto
 
 _runtime = click.option(
     "--runtime", type=RUNTIMES, default="torch", show_default=True, help="What computes the embeddings; see docs."
+)
+
+
+_skip_unreadable = click.option(
+    "--skip-unreadable",
+    is_flag=True,
+    help="Count images that are there but cannot be read as missing; short for --set data.unreadable=missing.",
 )
 
 
@@ -151,7 +186,12 @@ def generate(context: click.Context, world: str, folder: Path, size: str, seed: 
 @click.argument("table", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--templates", type=click.Path(path_type=Path), help="Sentences; absent: FOLDER/templates.toml.")
-@click.option("--attributes", help="Columns to use, with commas between; absent: all that look like attributes.")
+@click.option(
+    "--attributes",
+    metavar="COLUMN",
+    multiple=True,
+    help="Use this column; repeatable. Without it, all that look like attributes.",
+)
 @click.option("--within", metavar="COLUMN", help="Pair only items that agree in this column, e.g. category.")
 @click.option("--per-reference", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--test-share", type=float, default=0.1, show_default=True, help="Share of the items for testing.")
@@ -160,7 +200,7 @@ def triplets(
     table: Path,
     folder: Path,
     templates: Path | None,
-    attributes: str | None,
+    attributes: tuple[str, ...],
     within: str | None,
     per_reference: int,
     test_share: float,
@@ -180,7 +220,7 @@ def triplets(
         table,
         folder,
         templates=templates,
-        attributes=None if attributes is None else [name.strip() for name in attributes.split(",")],
+        attributes=list(attributes) or None,
         within=within,
         per_reference=per_reference,
         test_share=test_share,
@@ -193,6 +233,7 @@ def triplets(
 @cli.command()
 @click.argument("data", default="shapes")
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA; generated worlds need none.")
+@_skip_unreadable
 @click.option("--model", help="See: itma models; absent: the preset's, mostly itma.")
 @click.option("--preset", help="See: itma presets; absent: the one meant for DATA.")
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
@@ -213,6 +254,7 @@ def train(
     context: click.Context,
     data: str,
     root: Path | None,
+    skip_unreadable: bool,
     model: str | None,
     preset: str | None,
     steps: int | None,
@@ -236,24 +278,31 @@ def train(
     itma train own --root shop --start runs/imported
     itma train own --root shop --start openai/clip-vit-base-patch32 --model combiner
     itma train --resume runs/2026-01-31_12-00-00_itma
+    itma train --resume runs/2026-01-31_12-00-00_itma --set train.steps=2000
     torchrun --nproc-per-node 2 -m itma train shapes
 
     Ctrl-C saves and says how to go on. Watch it with: tensorboard --logdir runs
     """
     from itma import api
 
+    short = {"train.steps": steps, "train.seed": seed, "data.root": root}
+    changes |= {name: str(value) for name, value in short.items() if value is not None}
+    if skip_unreadable:
+        changes["data.unreadable"] = "missing"
     if resume is not None:
         given = [
-            name
-            for name in ("data", "root", "model", "preset", "steps", "seed", "out", "start", "comment", "changes")
-            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+            data if isinstance(parameter, click.Argument) else parameter.opts[0]
+            for parameter in context.command.params
+            if parameter.name in ("data", "model", "preset", "seed", "out", "start", "comment")
+            and context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
         ]
         if given:
-            raise click.UsageError(f"--resume goes on with the run's own settings; leave out: {', '.join(given)}")
-        folder = api.resume(resume, device=device, progress=_bars(context))
+            raise click.UsageError(
+                f"--resume goes on with the run's own data, model and folder; leave out {', '.join(given)}. What may "
+                "change: --steps, --root, --skip-unreadable, --set"
+            )
+        folder = api.resume(resume, changes=changes, device=device, progress=_bars(context))
     else:
-        short = {"train.steps": steps, "train.seed": seed, "data.root": root}
-        changes |= {name: str(value) for name, value in short.items() if value is not None}
         folder = api.train(
             data,
             model=model,
@@ -266,6 +315,15 @@ def train(
             progress=_bars(context),
         )
     click.echo(f"trained: {folder}\nmeasure it with: itma evaluate {folder}")
+
+
+def _image_size(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    width, _, height = text.lower().replace("×", "x").partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise click.BadParameter(f"{text!r} is no size; expected WIDTHxHEIGHT in pixels, e.g. 96x64")
+    return int(width), int(height)
 
 
 @cli.command("import")
@@ -284,8 +342,19 @@ def train(
     type=click.Choice(["sorted", "appearance"]),
     help="How words of a data set were numbered; absent: sorted for TIRG's code, by appearance for MAAF's.",
 )
+@click.option(
+    "--size",
+    metavar="WIDTHxHEIGHT",
+    callback=_image_size,
+    help="Of the images it was trained on; by default 180x120 for CSS by TIRG's code, else 224x224.",
+)
 def import_(
-    checkpoint: Path, words: Path | None, out: Path, data: str | None, order: Literal["sorted", "appearance"] | None
+    checkpoint: Path,
+    words: Path | None,
+    out: Path,
+    data: str | None,
+    order: Literal["sorted", "appearance"] | None,
+    size: tuple[int, int] | None,
 ) -> None:
     r"""Turn a CHECKPOINT of TIRG's, MAAF's or ITMA's published code into a run folder.
 
@@ -298,7 +367,7 @@ def import_(
     """
     from itma.interop.imports import import_published
 
-    click.echo(str(import_published(checkpoint, out, words=words, data=data, order=order)))
+    click.echo(str(import_published(checkpoint, out, words=words, data=data, order=order, size=size)))
     click.echo(f"search your own pictures with it: itma index {out} PICTURES CATALOGUE")
 
 
@@ -306,6 +375,7 @@ def import_(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("data", required=False)
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA, if it was moved.")
+@_skip_unreadable
 @click.option("--split", help="Absent: the one that DATA is measured on (test; val of FashionIQ).")
 @click.option("--protocol", "protocols", multiple=True, help="Repeatable: all from one embedding pass. See docs.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
@@ -319,6 +389,7 @@ def evaluate(
     run: Path,
     data: str | None,
     root: Path | None,
+    skip_unreadable: bool,
     split: str | None,
     protocols: tuple[str, ...],
     which: str,
@@ -336,7 +407,10 @@ def evaluate(
 
     if root is not None:
         changes |= {"root": str(root)}
-    reports = api.evaluate_by(
+    if skip_unreadable:
+        changes |= {"unreadable": "missing"}
+    changes = {name.removeprefix("data."): value for name, value in changes.items()}
+    measured = api.evaluate_by(
         protocols,
         run,
         data,
@@ -348,7 +422,9 @@ def evaluate(
         device=device,
         progress=_bars(context),
     )
-    click.echo("\n\n".join(map(str, reports)))
+    click.echo(str(measured))
+    if measured.folder is not None:
+        click.echo(f"written to {measured.folder}")
 
 
 @cli.command()
@@ -370,44 +446,12 @@ def submit(context: click.Context, run: Path, out: Path, root: Path | None, whic
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("catalogue", type=PLACE)
-@click.option("--id", "id_column", metavar="COLUMN", help="Of a table: the ids; absent: id, or the pictures' names.")
-@click.option(
-    "--image", "picture_column", metavar="COLUMN", help="Of a table: the pictures; absent: image, file, picture."
-)
-@click.option(
-    "--type", "types", multiple=True, metavar="COLUMN=KIND", callback=pairs, help="text, number or whole; repeatable."
-)
-@click.option("--prune", is_flag=True, help="Remove items that SOURCE does not name, or whose file is gone.")
-@click.option("--replace", is_flag=True, help="Make a new catalogue in the place of an existing one.")
-@click.option("--tokens", is_flag=True, help="Keep feature maps, so that searching from an item needs no picture.")
-@click.option("--durable", is_flag=True, help="Every write waits until it would survive a loss of power.")
-@click.option("--recall", type=float, default=0.98, show_default=True, help="What an index must reach, beyond 200,000.")
-@click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Pictures embedded at once.")
-@click.option("--runtime", type=RUNTIMES, help="Absent: what computed the catalogue's embeddings, or torch.")
-@click.option(
-    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who embeds; see docs."
-)
-@click.option("--address", help="Of a running Ray cluster; absent: --engine ray starts one on this machine.")
+@options_from(IndexOptions)
+@as_json
 @_device
 @click.pass_context
 def index(
-    context: click.Context,
-    run: Path,
-    source: Path,
-    catalogue: str | Path,
-    id_column: str | None,
-    picture_column: str | None,
-    types: dict[str, str],
-    prune: bool,
-    replace: bool,
-    tokens: bool,
-    durable: bool,
-    recall: float,
-    batch: int,
-    runtime: str | None,
-    engine: str,
-    address: str | None,
-    device: str,
+    context: click.Context, /, run: Path, source: Path, catalogue: str | Path, device: str, as_json: bool, **given: Any
 ) -> None:
     r"""Embed all pictures of SOURCE with the model in RUN, into CATALOGUE.
 
@@ -423,29 +467,19 @@ def index(
     """
     from itma import api
 
-    made = api.index(
-        run,
-        source,
-        catalogue,
-        id_column=id_column,
-        picture_column=picture_column,
-        types=types,
-        prune=prune,
-        replace_existing=replace,
-        tokens=tokens,
-        durable=durable,
-        recall=recall,
-        batch=batch,
-        runtime=runtime,
-        engine=engine,
-        address=address,
-        device=device,
-        progress=_bars(context),
-    )
+    options = taken_from(IndexOptions, given)
+    made = api.index(run, source, catalogue, options=options, device=device, progress=_bars(context))
+    assert made.outcome is not None  # an indexing leaves one
+    if as_json:
+        shown = {"items": len(made), **asdict(made.outcome), "columns": dict(made.info().columns)}
+        click.echo(json.dumps(shown, indent=2))
+        return
     click.echo(f"indexed {len(made):,} pictures into {catalogue}: {made.outcome}")
     columns = made.info().columns
     if columns:
         click.echo("metadata: " + ", ".join(f"{name} ({kind})" for name, kind in columns.items()))
+    for note in made.outcome.notes():
+        click.echo(note)
     if made.skipped:
         click.echo(f"skipped {len(made.skipped):,} that could not be read (all in {catalogue}/skipped.csv):", err=True)
         for skipped in made.skipped[:10]:
@@ -454,66 +488,35 @@ def index(
 
 @cli.command()
 @click.argument("catalogue", type=PLACE)
-@click.option("--image", type=click.Path(path_type=Path), help="The reference picture.")
-@click.option("--id", help="An item of the catalogue as the reference.")
-@click.option("--text", help='The feedback, e.g. "make red cube blue".')
-@click.option(
-    "--earlier", multiple=True, metavar="TEXT", help="What was said before and still counts, first to last; repeatable."
-)
-@click.option("-k", "k", type=int, default=10, show_default=True, help="How many answers.")
-@where
-@click.option("--exclude", multiple=True, metavar="ID", help="Leave this item out; repeatable.")
-@click.option("--fields", metavar="COLUMNS", callback=names, help="Metadata to show, with commas between; * for all.")
-@click.option(
-    "--distinct", metavar="COLUMN|COSINE", callback=distinct, help="One hit a value, or none nearer than that."
-)
+@options_from(SearchRequest)
 @click.option("--version", type=int, help="An earlier state; see: itma catalogue versions.")
 @click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
-@click.option("--runtime", type=RUNTIMES, help="Absent: what computed the catalogue's embeddings.")
+@click.option("--runtime", type=RUNTIMES, help="Without it, what computed the catalogue's embeddings.")
+@as_json
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="A picture of the query and its hits (.png, .jpg).")
 @_device
-def search(
-    catalogue: str | Path,
-    image: Path | None,
-    id: str | None,
-    text: str | None,
-    earlier: tuple[str, ...],
-    k: int,
-    where: Any,
-    exclude: tuple[str, ...],
-    fields: list[str],
-    distinct: str | float | None,
-    version: int | None,
-    run: Path | None,
-    runtime: str | None,
-    device: str,
-) -> None:
+def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any) -> None:
     r"""Search CATALOGUE by a picture, a sentence, or both; best first.
 
     \b
     itma search catalogue/ --image a.jpg --text "make red cube blue" -k 5
-    itma search catalogue/ --id sku-17 --text "with long sleeves" --where "price < 50" --fields colour,price
-    itma search catalogue/ --id sku-23 --earlier "with long sleeves" --text "and now in navy"
-    itma search catalogue/ --text "red dress" --where '{"size": ["S", "M"]}' --distinct product
+    itma search catalogue/ --id sku-17 --text "with long sleeves" --where "price < 50" --fields colour --fields price
+    itma search catalogue/ --id sku-23 --earlier "with long sleeves" --text "and now in navy" -o sheet.png
+    itma search catalogue/ --text "red dress" --where '{"size": ["S", "M"]}' --distinct product --unlike sku-3
     """
     from itma import api
 
-    for hit in api.search(
-        catalogue,
-        image=image,
-        id=id,
-        text=text,
-        earlier=earlier,
-        k=k,
-        where=where,
-        exclude=exclude,
-        fields=fields,
-        distinct=distinct,
-        version=version,
-        run=run,
-        runtime=runtime,
-        device=device,
-    ):
-        click.echo(str(hit))
+    request = taken_from(SearchRequest, given)
+    hits = api.search(catalogue, request=request, **given)
+    echo_hits(hits, plain=as_json)
+    if out is not None:
+        from itma.retrieval.catalogue import Catalogue
+        from itma.retrieval.sheet import save_sheet
+
+        reference = request.image
+        if request.id is not None:
+            reference = Catalogue.open(catalogue, without_model=True).get(request.id).picture
+        click.echo(f"written to {save_sheet(out, request, hits, reference)}", err=as_json)
 
 
 cli.add_command(explain)
@@ -718,11 +721,28 @@ def doctor(context: click.Context, name: str, root: Path, no_pictures: bool, fil
 
 @cli.command()
 def models() -> None:
-    """List the models that can be trained."""
+    """List the composers that a model can be trained with."""
     from itma.models.composers import REGISTRY
 
     for name, composer in REGISTRY.items():
         click.echo(f"{name:<15s} {(composer.__doc__ or '').strip().splitlines()[0]}")
+
+
+@cli.command()
+def plugins() -> None:
+    """List the parts that are not itma's own: those of installed packages, and those of --import.
+
+    Of installed packages, what they say that they have; none of it is imported before it is asked for by name.
+    """
+    from itma import registry
+
+    for entry in registry.installed():
+        package = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "no package"
+        click.echo(f"{entry.name:<20s} {package} ({entry.value})")
+    for kind, parts in registry.REGISTRIES.items():
+        for name in parts:
+            if (origin := parts.origin(name)) is not None:
+                click.echo(f"{name:<20s} {kind} of {origin.package or origin.file or origin.module}, in use")
 
 
 @cli.command()

@@ -1,10 +1,14 @@
 """Commands about catalogues: `itma reindex` and `itma catalogue …`; each is one call of a method of `Catalogue`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+
+from itma.cli.options import as_json, echo_json, pairs, where
+from itma.errors import CatalogueError
 
 _PATH = click.Path(path_type=Path)
 
@@ -24,51 +28,7 @@ class Place(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generi
 PLACE = Place()
 
 
-def condition(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
-    """What --where says: SQL as it stands, or a mapping written as JSON."""
-    if text is None or not text.lstrip().startswith("{"):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} begins like JSON but is none ({error})") from error
-
-
-where = click.option(
-    "--where",
-    metavar="CONDITION",
-    callback=condition,
-    help="""SQL ("colour = 'red' and price < 50") or JSON ('{"colour": "red", "price": {"<": 50}}').""",
-)
-
-
-def names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str]:
-    """Names with commas between them."""
-    return [] if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
 RUNTIMES = click.Choice(["torch", "onnx", "onnx-int8"])
-
-
-def pairs(
-    context: click.Context, parameter: click.Parameter, given: tuple[str, ...], example: str = ""
-) -> dict[str, str]:
-    """NAME=VALUE, repeatable."""
-    found = {}
-    for pair in given:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{pair!r} is not of the form name=value{example}")
-        found[name.strip()] = value.strip()
-    return found
-
-
-def distinct(context: click.Context, parameter: click.Parameter, text: str | None) -> str | float | None:
-    """A cosine, or else the name of a column."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return text
 
 
 @click.command()
@@ -113,17 +73,33 @@ def catalogue() -> None:
 
 @catalogue.command()
 @click.argument("catalogue", type=PLACE)
-def info(catalogue: str | Path) -> None:
+@as_json
+def info(catalogue: str | Path, as_json: bool) -> None:
     """Show how many items there are, their metadata, the model, and how exactly searches go."""
-    click.echo(str(_opened(catalogue).info()))
+    found = _opened(catalogue).info()
+    echo_json(asdict(found)) if as_json else click.echo(str(found))
+
+
+@catalogue.command()
+@click.argument("catalogue", type=PLACE)
+def verify(catalogue: str | Path) -> None:
+    """Read all files and compare them with the sums that were kept when they were written."""
+    found = _opened(catalogue).verify()
+    click.echo(str(found))
+    if not found.sound:
+        raise CatalogueError(f"the catalogue {str(catalogue)!r} is damaged; restore a backup, or index again")
 
 
 @catalogue.command()
 @click.argument("catalogue", type=PLACE)
 @click.argument("id")
-def get(catalogue: str | Path, id: str) -> None:
+@as_json
+def get(catalogue: str | Path, id: str, as_json: bool) -> None:
     """Show one item: its picture and its metadata."""
     item = _opened(catalogue).get(id)
+    if as_json:
+        echo_json({"id": item.id, "image": item.picture, "fields": item.fields})
+        return
     click.echo(f"{item.id}\n  picture: {item.picture or '(none)'}")
     for name, value in item.fields.items():
         click.echo(f"  {name}: {value}")
@@ -173,9 +149,14 @@ def delete(catalogue: str | Path, ids: tuple[str, ...], where: Any) -> None:
 
 @catalogue.command()
 @click.argument("catalogue", type=PLACE)
-def versions(catalogue: str | Path) -> None:
+@as_json
+def versions(catalogue: str | Path, as_json: bool) -> None:
     """List the states that can still be searched: itma search --version N. All times are this machine's."""
-    for version in _opened(catalogue).versions():
+    found = _opened(catalogue).versions()
+    if as_json:
+        echo_json([asdict(version) for version in found])
+        return
+    for version in found:
         click.echo(str(version))
 
 
@@ -199,14 +180,30 @@ def compact(catalogue: str | Path, keep_hours: float, recall: float | None) -> N
 
 @catalogue.command()
 @click.argument("catalogue", type=PLACE)
-@click.option("--threshold", type=click.FloatRange(-1, 1), default=0.99, show_default=True, help="Cosine.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(-1, 1),
+    help="Cosine of near duplicates; without it, one that fits the catalogue's own scores.",
+)
+@as_json
 @click.pass_context
-def duplicates(context: click.Context, catalogue: str | Path, threshold: float) -> None:
-    """List groups of items whose pictures are the same, byte by byte, or nearly the same to the model."""
+def duplicates(context: click.Context, catalogue: str | Path, threshold: float | None, as_json: bool) -> None:
+    """List groups of items whose images are the same, byte by byte, and groups that are nearly the same to the model.
+
+    Every member of a near group is near to the first that is named.
+    """
     found = _opened(catalogue).near_duplicates(threshold, progress=not context.find_root().params["quiet"])
+    if as_json:
+        echo_json({"threshold": found.threshold, "groups": [asdict(group) for group in found]})
+        return
     for group in found:
         click.echo(str(group))
-    click.echo(f"in all: {len(found):,} groups of {sum(len(group.ids) for group in found):,} items", err=True)
+    same = sum(group.same_content for group in found)
+    click.echo(
+        f"in all: {same:,} groups of the same content, {len(found) - same:,} of near images (cosine from "
+        f"{found.threshold:.4f})",
+        err=True,
+    )
 
 
 @catalogue.command()

@@ -1,6 +1,7 @@
 """The command `itma explain`: why a picture is where it is."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -42,7 +43,7 @@ def explain(
     text: str | None,
     target: str | None,
     methods: tuple[str, ...],
-    fill: str,
+    fill: Literal["mean", "blur"],
     steps: int,
     out: Path | None,
     run: Path | None,

@@ -29,6 +29,10 @@ from itma.cli.catalogue import PLACE, RUNTIMES
 @click.option("--waiting", type=click.IntRange(1), default=256, show_default=True, help="Queries that may wait.")
 @click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Time of a request.")
 @click.option("--cache-mb", type=click.FloatRange(0), default=32.0, show_default=True, help="Memory for answers.")
+@click.option("--title", metavar="COLUMN", help="What items are called on the page.")
+@click.option("--price", metavar="COLUMN", help="Their prices on the page.")
+@click.option("--link", metavar="COLUMN", help="Addresses that items lead to from the page.")
+@click.option("--currency", default="", help="Stands behind a price, such as €; before it if it ends with a blank.")
 @click.option("--access-log", is_flag=True, help="Log every request: method, route, status, milliseconds.")
 def serve(
     catalogue: str | Path,
@@ -48,6 +52,10 @@ def serve(
     waiting: int,
     seconds: float,
     cache_mb: float,
+    title: str | None,
+    price: str | None,
+    link: str | None,
+    currency: str,
     access_log: bool,
 ) -> None:
     r"""Serve CATALOGUE: a search page for people, an HTTP API for programs. Needs the extra serve.
@@ -81,6 +89,10 @@ def serve(
         waiting=waiting,
         seconds=seconds,
         cache_bytes=round(cache_mb * 1_000_000),
+        title=title,
+        price=price,
+        link=link,
+        currency=currency,
         access_log=access_log,
     )
     serve(config, started=lambda address: click.echo(f"serving {catalogue} at {address} (Ctrl+C stops)", err=True))

@@ -256,15 +256,10 @@ def regrounded(pixels: torch.Tensor, *, seed: int, step: int, share: float) -> t
     colours = torch.rand(B, 3, 6, 5, generator=random)
     middle = torch.rand(B, 3, 1, 1, generator=random)
     grain = torch.randn(B, 1, H, W, generator=random) * (0.06 * torch.rand(B, 1, 1, 1, generator=random))
+    size = _white_ground(pixels.float()).mean((1, 2, 3))
+    whole = (size > 0.05) & (size < 0.85)  # more, and a white thing would go with its ground
     set_down = _set_down(pixels, random)
-    lightest = set_down.amin(1, keepdim=True)
-    white = (lightest >= _WHITE).float()
-    ground = torch.zeros_like(white)
-    for axis in (2, 3):
-        ground = torch.maximum(ground, white.cumprod(axis))
-        ground = torch.maximum(ground, white.flip(axis).cumprod(axis).flip(axis))
-    for _ in range(_SPREAD):
-        ground = F.max_pool2d(ground, 3, 1, 1) * white
+    ground, lightest = _white_ground(set_down), set_down.amin(1, keepdim=True)
     soft = (lightest - (_WHITE - _SOFT)).div(_SOFT).clamp(0, 1)
     mixed = torch.maximum(ground, F.max_pool2d(ground, 5, 1, 2) * soft)
     colours = (middle + (colours - 0.5) * torch.tensor([0.0, 0.5, 0.9, 0.4])[kinds][:, None, None, None]).clamp(0, 1)
@@ -273,10 +268,20 @@ def regrounded(pixels: torch.Tensor, *, seed: int, step: int, share: float) -> t
     colours = grey + (colours - grey) * torch.rand(B, 1, 1, 1, generator=random)  # rooms are duller than paint boxes
     painted = F.interpolate(colours, (H, W), mode="bilinear", align_corners=True) + grain
     new = set_down * (1 - mixed) + 255 * painted.clamp(0, 1) * mixed
-    size = ground.mean((1, 2, 3))
-    whole = (size > 0.05) & (size < 0.85)  # more, and a white thing would go with its ground
     use = (chosen & whole)[:, None, None, None]
     return torch.where(use, new.round().clamp(0, 255).to(torch.uint8), pixels)
+
+
+def _white_ground(pixels: torch.Tensor) -> torch.Tensor:
+    """The white that reaches the border: (images, 1, height, width) float32, 1 where it is."""
+    white = (pixels.amin(1, keepdim=True) >= _WHITE).float()
+    ground = torch.zeros_like(white)
+    for axis in (2, 3):
+        ground = torch.maximum(ground, white.cumprod(axis))
+        ground = torch.maximum(ground, white.flip(axis).cumprod(axis).flip(axis))
+    for _ in range(_SPREAD):
+        ground = F.max_pool2d(ground, 3, 1, 1) * white
+    return ground
 
 
 def _set_down(pixels: torch.Tensor, random: torch.Generator) -> torch.Tensor:

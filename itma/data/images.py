@@ -4,23 +4,28 @@ Pixels travel as uint8 tensors of shape (pictures, 3, height, width) in RGB unti
 batch into floats, so that a picture in memory costs one byte per value.
 """
 
+import errno
 import io
 import logging
 import math
 import os
+import stat
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from itma.data import image_limits as limits
 from itma.data.colour import in_srgb
 from itma.errors import ConfigError, DataError, PictureError
 
@@ -29,11 +34,24 @@ log = logging.getLogger(__name__)
 Source = str | Path | bytes | Image.Image
 """What a picture may be given as: a path, the bytes of a file, or a Pillow image."""
 
+NOT_REGULAR = "it is a pipe, a socket or a device, not a file"
+
 MAX_PIXELS = 128_000_000
 """Larger pictures are refused before they are decoded: 128 million pixels take 384 MB as RGB."""
 
-_NOT_OPENED = frozenset({"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"})
-"""Formats that Pillow hands to another program (EPS to Ghostscript) or knows by name only."""
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "JPEG2000", "PPM")
+"""Pillow's names of the formats that images are read in, wherever they come from. HEIF needs the extra `heif`."""
+
+_HEIF_ENDINGS = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
+_OTHER_IMAGES = frozenset(
+    ".3fr .ai .arw .avif .cr2 .cr3 .dng .emf .eps .erf .exr .hdr .jxl .jxr .kdc .mrw .nef .nrw .orf .pef .psb .psd "
+    ".raf .raw .rw2 .rwl .sr2 .srf .srw .svg .svgz .wdp .wmf .x3f .xcf".split()
+)
+"""Endings of images that Pillow does not know."""
+_SYSTEM_FOLDERS = frozenset(
+    {"#recycle", "#snapshot", "$recycle.bin", "recycler", "system volume information", "lost+found", "__macosx"}
+)
+"""Folders in which systems keep thumbnails and what was thrown away, in small letters."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -49,49 +67,142 @@ _UPRIGHT = {
 _filters = threading.Lock()  # warning filters belong to the whole process: one thread at a time sets them
 
 
-def find_pictures(folder: str | Path) -> list[Path]:
-    """All files under `folder` (and its folders) whose names end like a format that Pillow reads, sorted by path.
+@dataclass(frozen=True)
+class FolderContents:
+    """What a folder holds: its images, and how many files and folders were left out, by reason."""
 
-    Hidden files and folders are passed over; links to folders are not followed; a folder inside that cannot be read
-    is passed over with a warning in the log. Order is by path text, the same on every system.
+    images: Sequence[Path]
+    """Sorted by the text of their paths, the same on every system."""
+    left_out: Mapping[str, int]
+
+
+def find_pictures(folder: str | Path) -> list[Path]:
+    """All images under `folder`; see `list_folder`, with links out of the folder."""
+    return list(list_folder(folder, allow_outside=True).images)
+
+
+def list_folder(folder: str | Path, *, allow_outside: bool = False) -> FolderContents:
+    """All files under `folder` (and its folders) whose names end like one of `FORMATS`, and what was left out.
+
+    Left out are: hidden files and folders and those that systems keep for themselves (`@eaDir`, `$RECYCLE.BIN`, …),
+    files that end otherwise, what is no regular file (pipes, sockets, devices), links to folders, links to files
+    elsewhere, and folders that cannot be read, which the log names as well.
+
+    Args:
+        folder: where to look.
+        allow_outside: take links to files outside the folder as well.
 
     Raises:
-        DataError: the folder does not exist, is a file, cannot be read, or holds no picture.
+        DataError: the folder does not exist, is a file, cannot be read, or holds no image.
     """
-
-    def unreadable(error: OSError) -> None:
-        if Path(error.filename) == folder:
-            raise DataError(f"the folder {str(folder)!r} cannot be read: {error.strerror}") from error
-        log.warning("%r cannot be read (%s); pictures in it are left out", error.filename, error.strerror)
-
     folder = Path(folder)
     if not folder.exists():
         raise DataError(f"the folder {str(folder)!r} does not exist; give a folder that holds pictures")
     if not folder.is_dir():
         raise DataError(f"{str(folder)!r} is a file; give the folder that holds the pictures")
-    found, endings = [], _endings()
-    for place, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(place) / name for name in files if not name.startswith(".") and Path(name).suffix.lower() in endings
-        ]
+    found: list[Path] = []
+    left_out: Counter[str] = Counter()
+    endings, inside = _endings(), os.path.realpath(folder)
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as listed:
+                entries = list(listed)
+        except OSError as error:
+            if place == folder:
+                raise DataError(f"the folder {str(folder)!r} cannot be read: {error.strerror}") from error
+            log.warning("%r cannot be read (%s); pictures in it are left out", str(place), error.strerror)
+            left_out["folders that cannot be read"] += 1
+            continue
+        for entry in entries:
+            reason = _why_not(entry, endings, None if allow_outside else inside)
+            if reason:
+                left_out[reason] += 1
+            elif entry.is_dir():
+                waiting.append(place / entry.name)
+            else:
+                found.append(place / entry.name)
     if not found:
+        counted = f"; left out: {listed_counts(left_out)}" if left_out else ""
         raise DataError(
-            f"the folder {str(folder)!r} holds no pictures; expected files ending in .jpg, .png, .webp or another "
-            "format that Pillow reads, in it or in its sub-folders"
+            f"the folder {str(folder)!r} holds no pictures; expected files ending in .jpg, .png, .webp or another of "
+            f"{formats_shown()}, in it or in its sub-folders{counted}"
         )
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    return FolderContents(sorted(found, key=lambda path: path.relative_to(folder).as_posix()), dict(left_out))
 
 
-def _formats() -> list[str]:
-    """The formats that pictures are opened in, those of Pillow's plugins included."""
+def listed_counts(counts: Mapping[str, int]) -> str:
+    """Counts by reason as a message has them, the largest first."""
+    return ", ".join(f"{number:,} {what}" for what, number in sorted(counts.items(), key=lambda each: -each[1]))
+
+
+def _why_not(entry: os.DirEntry[str], endings: Container[str], inside: str | None) -> str:
+    """Why an entry of a folder is left out; empty where it is an image, or a folder to look into.
+
+    Args:
+        entry: a file, a folder, or anything else.
+        endings: of images.
+        inside: the folder that links may not leave; None: they may.
+    """
+    name = entry.name
+    system = name.startswith((".", "@eaDir")) or name.lower() in _SYSTEM_FOLDERS
+    try:
+        if entry.is_dir():
+            if system:
+                return "hidden or system folders"
+            return "links to folders" if entry.is_symlink() else ""
+        ending = Path(name).suffix.lower()
+        if ending not in endings:
+            if ending in _HEIF_ENDINGS:
+                return f"{ending} files (to read them: pip install 'itma[heif]')"
+            return f"{ending} files (images in a format that is not read)" if ending in _unread() else "other files"
+        if name.startswith("."):
+            return "hidden files"
+        if entry.is_symlink() and not Path(entry.path).exists():
+            return "links that lead nowhere"
+        if not entry.is_file():
+            return "pipes, sockets or devices"
+        if inside is not None and entry.is_symlink() and not is_inside(entry.path, inside):
+            return "links that lead out of the folder (to take them: --allow-outside)"
+    except OSError:
+        return "files that cannot be looked at"
+    return ""
+
+
+def is_inside(path: str | Path, folder: str | Path) -> bool:
+    """Whether a path, its links followed, lies in a folder; the folder's own links have been followed already."""
+    return Path(os.path.realpath(path)).is_relative_to(folder)
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that images are read in: those of `FORMATS` that this machine can read."""
+    with suppress(ImportError):
+        import pillow_heif  # type: ignore[import-untyped, unused-ignore]
+
+        pillow_heif.register_heif_opener()
     Image.init()
-    return [name for name in Image.ID if name not in _NOT_OPENED]
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _endings() -> set[str]:
-    formats = _formats()
-    return {ending for ending, name in Image.registered_extensions().items() if name in formats}
+def formats_shown() -> str:
+    """The formats that images are read in, as people call them."""
+    called = {"WEBP": "WebP", "HEIF": "HEIC", "JPEG2000": "JPEG 2000", "MPO": ""}
+    return ", ".join(filter(None, (called.get(name, name) for name in formats())))
+
+
+@cache
+def _endings() -> frozenset[str]:
+    known = formats()
+    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in known)
+
+
+@cache
+def _unread() -> frozenset[str]:
+    """Endings of images in formats that are not read."""
+    formats()
+    return frozenset(Image.registered_extensions()) | _OTHER_IMAGES
 
 
 def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.Image:
@@ -109,21 +220,57 @@ def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> 
     Raises:
         PictureError: the picture is missing, empty, truncated, not a picture, or larger than `MAX_PIXELS`.
     """
-    name = _name(source)
-    try:
+    with (
+        _named_errors(_name(source), MAX_PIXELS),
         # A Pillow image belongs to the caller: it is neither closed nor decoded at a reduced size.
-        with nullcontext(source) if isinstance(source, Image.Image) else _header_read(source) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise PictureError(
-                    name, f"{width:,}×{height:,} pixels is over the limit of {MAX_PIXELS:,}; scale it down first"
-                )
-            if not width * height:
-                raise PictureError(name, f"{width}×{height} pixels: it is empty")
-            if at_least is not None and image is not source:
-                side = max(at_least)  # the picture may still be turned by its EXIF orientation
-                image.draft("RGB", (side, side))
-            return _upright_rgb(image)
+        nullcontext(source) if isinstance(source, Image.Image) else _header_read(source) as image,
+    ):
+        limits.check_image(image, MAX_PIXELS)
+        if at_least is not None and image is not source:
+            side = max(at_least)  # the picture may still be turned by its EXIF orientation
+            image.draft("RGB", (side, side))
+        return _upright_rgb(image)
+
+
+def open_upload(
+    data: bytes, *, pixels: int, formats: Sequence[str] | None = None, at_least: tuple[int, int] | None = None
+) -> Image.Image:
+    """Decode a picture that came from a stranger: as `open_picture`, but narrower in what is taken.
+
+    Args:
+        data: the bytes of the file.
+        pixels: more than so many are refused before anything is decoded.
+        formats: of `FORMATS`, those that are taken; None: all.
+        at_least: see `open_picture`.
+
+    Raises:
+        PictureError: it is empty, damaged, too large, or in none of the formats.
+    """
+    name = _name(data)
+    with _named_errors(name, pixels):
+        try:
+            opened = _header_read(data, formats, pixels)
+            with opened as image:
+                limits.check_image(image, pixels)
+                if at_least is not None:
+                    image.draft("RGB", (max(at_least), max(at_least)))
+                return _upright_rgb(image)
+        except UnidentifiedImageError as error:
+            what = "it is no image" if data else "it is empty"
+            raise PictureError(name, f"{what}; send one of: {formats_shown()}") from error
+
+
+def upload_format(data: bytes) -> str:
+    """Pillow's name of the format of an image that `open_upload` has taken."""
+    with _header_read(data) as image:
+        return str(image.format)
+
+
+@contextmanager
+def _named_errors(name: str, pixels: int) -> Iterator[None]:
+    """Whatever goes wrong with one image becomes an error that names it."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise PictureError(name, "the file does not exist") from error
     except IsADirectoryError as error:
@@ -131,50 +278,19 @@ def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> 
     except PermissionError as error:
         raise PictureError(name, "there is no permission to read it") from error
     except UnidentifiedImageError as error:
-        raise PictureError(name, "not a picture in any format that Pillow reads, or empty") from error
+        raise PictureError(
+            name, f"not an image in a format that is read ({formats_shown()}), or damaged, or empty"
+        ) from error
     except Image.DecompressionBombError as error:
-        raise PictureError(name, f"over the limit of {MAX_PIXELS:,} pixels; scale it down first") from error
+        raise PictureError(name, f"over the limit of {pixels:,} pixels; scale it down first") from error
+    except limits.LimitError as error:
+        raise PictureError(name, str(error)) from error
     except PictureError:
         raise
     except Exception as error:  # on damaged files Pillow's decoders raise nearly everything there is
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            raise PictureError(name[:60] + "…", "the name is too long for a file") from error
         raise PictureError(name, f"damaged or truncated ({error})") from error
-
-
-def open_upload(
-    data: bytes, *, formats: Sequence[str], pixels: int, at_least: tuple[int, int] | None = None
-) -> Image.Image:
-    """Decode a picture that came from a stranger: as `open_picture`, but narrower in what is taken.
-
-    Args:
-        data: the bytes of the file.
-        formats: Pillow's names of the formats that are taken; what else the bytes may be is not tried.
-        pixels: more than so many are refused before anything is decoded.
-        at_least: see `open_picture`.
-
-    Raises:
-        PictureError: it is empty, damaged, too large, or in none of the formats.
-    """
-    name = _name(data)
-    known = ", ".join(formats)
-    try:
-        with _quiet():
-            image = Image.open(io.BytesIO(data), formats=list(formats))
-    except UnidentifiedImageError as error:
-        raise PictureError(name, f"{'it is no picture' if data else 'it is empty'}; send one of: {known}") from error
-    except Image.DecompressionBombError as error:
-        raise PictureError(name, f"it is over the limit of {pixels:,} pixels; scale it down first") from error
-    except Exception as error:  # as in `open_picture`
-        raise PictureError(name, f"damaged or truncated ({error})") from error
-    with image:
-        if image.width * image.height > pixels:
-            size = f"{image.width:,}×{image.height:,} pixels is over the limit of {pixels:,}"
-            raise PictureError(name, f"{size}; scale it down first")
-        try:
-            if at_least is not None:
-                image.draft("RGB", (max(at_least), max(at_least)))
-            return open_picture(image)
-        except PictureError as error:
-            raise PictureError(name, error.reason) from error
 
 
 def picture_size(source: str | Path | bytes) -> tuple[int, int]:
@@ -206,9 +322,33 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _header_read(file: str | Path | bytes) -> Image.Image:
-    with _quiet():
-        return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_formats())
+@contextmanager
+def _header_read(
+    source: str | Path | bytes, taken: Sequence[str] | None = None, pixels: int = MAX_PIXELS
+) -> Iterator[Image.Image]:
+    """An image whose header is read and within the limits, and whose pixels are not read yet."""
+    known = [name for name in formats() if taken is None or name in taken or (name == "MPO" and "JPEG" in taken)]
+    with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as file:
+        limits.check_file(file, pixels)
+        with _quiet():
+            image = Image.open(file, formats=known)
+        with image:
+            yield image
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a regular file for reading; never waits for a pipe, and never reads from a device.
+
+    Raises:
+        PictureError: it is a pipe, a socket or a device.
+        OSError: it cannot be opened.
+    """
+    if stat.S_ISDIR(mode := Path(path).stat().st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise PictureError(str(path), NOT_REGULAR)
+    # What was a file a moment ago may be a pipe by now: opening it must not wait.
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -224,6 +364,8 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     try:
+        if not limits.is_plain_exif(image.info.get("exif", b"")):
+            return 1
         with _quiet():
             return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # damaged metadata, on which Pillow raises nearly everything, leave the pixels as they are
@@ -250,6 +392,56 @@ def _rgb(image: Image.Image) -> Image.Image:
 def to_pixels(image: Image.Image) -> torch.Tensor:
     """An RGB image as a uint8 tensor of shape (3, height, width)."""
     return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)
+
+
+def as_pixels(images: object) -> torch.Tensor:
+    """Images as people hold them → uint8 (images, 3, height, width).
+
+    >>> as_pixels(np.zeros((48, 64, 3), dtype=np.uint8)).shape
+    torch.Size([1, 3, 48, 64])
+
+    Args:
+        images: one image or several of one size: a Pillow image; an array of numpy or a tensor of torch, uint8 from 0
+            to 255 or floats from 0 to 1, with the colours last or first; or a list of such. A path is opened by
+            `Preprocess.read`.
+
+    Raises:
+        DataError: the shape or the values are none of these.
+    """
+    if isinstance(images, Image.Image):
+        return to_pixels(_upright_rgb(images))[None]
+    if isinstance(images, list | tuple):
+        rows = [as_pixels(one) for one in images]
+        sizes = sorted({f"{row.shape[-1]}×{row.shape[-2]}" for row in rows})
+        if len(sizes) != 1:
+            raise DataError(
+                f"{len(rows)} images of the sizes {', '.join(sizes[:4]) or '(none)'} were given together; expected one "
+                "size, or give them to encode, which fits each to the model"
+            )
+        return torch.cat(rows)
+    if isinstance(images, np.ndarray) and images.dtype.kind in "uif":
+        images = torch.from_numpy(np.ascontiguousarray(images))
+    if not isinstance(images, torch.Tensor):
+        raise DataError(
+            f"{type(images).__name__} is no image; expected a Pillow image, an array of numpy or a tensor of torch"
+        )
+    pixels = images if images.dim() == 4 else images[None]
+    if pixels.dim() == 4 and pixels.shape[1] != 3 and pixels.shape[3] == 3:
+        pixels = pixels.permute(0, 3, 1, 2)
+    if pixels.dim() != 4 or pixels.shape[1] != 3 or 0 in pixels.shape[2:]:
+        raise DataError(
+            f"images of the shape {tuple(images.shape)} were given; expected (images, 3, height, width) or (images, "
+            "height, width, 3), or one image without the first axis"
+        )
+    if pixels.dtype == torch.uint8:
+        return pixels
+    low, high = (pixels.min().item(), pixels.max().item()) if pixels.numel() else (0.0, 0.0)
+    if not pixels.is_floating_point() or not (low >= 0 and high <= 1):
+        raise DataError(
+            f"images of the type {pixels.dtype} with values from {low:g} to {high:g} were given; expected uint8 from 0 "
+            "to 255, or floats from 0 to 1: the model does its own normalising"
+        )
+    return (pixels * 255).round().to(torch.uint8)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,31 @@ class Piece(NamedTuple):
     """One past its last character; `begin` of the marks that stand around a sentence."""
 
 
+_JOINED = r"(?<=\p{N})[.,](?=\p{N})|['\u2019\u2018\u02bc\u00ad\u200d\-\u2010-\u2013\u2212]|[\u0640\u064b-\u0652]"
+"""What vanishes within a word: "middle-left" is one word, as in the published code, and "V-neck" with any hyphen;
+of Arabic, signs that are written or not as one likes."""
+_APART = r"[^\p{L}\p{M}\p{N}\p{So}]+"
+"""What else is neither letter, digit nor emoji stands between words."""
+_WITHOUT_BLANKS = r"[\p{Han}\p{Hiragana}\p{Katakana}\u30fc\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{So}]\p{M}*"
+"""Scripts that put no blanks between words, and Korean, which glues particles to them: each sign is a word."""
+
+
+def _split_ours(core: tokenizers.Tokenizer) -> None:
+    """Split sentences into words as our own vocabularies want it."""
+    normalizers, splitters, regex = tokenizers.normalizers, tokenizers.pre_tokenizers, tokenizers.Regex
+    core.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFKC(),
+            normalizers.Lowercase(),
+            normalizers.Replace(regex(_JOINED), ""),
+            normalizers.Replace(regex(_APART), " "),
+        ]
+    )
+    core.pre_tokenizer = splitters.Sequence(
+        [splitters.WhitespaceSplit(), splitters.Split(regex(_WITHOUT_BLANKS), "isolated")]
+    )
+
+
 class Tokenizer:
     """Lower-case words without punctuation, numbered by how often training used them.
 
@@ -117,15 +142,7 @@ class Tokenizer:
             DataError: there is no word in any of the sentences.
         """
         core = tokenizers.Tokenizer(tokenizers.models.WordLevel({PADDING: 0, UNKNOWN: 1}, unk_token=UNKNOWN))
-        punctuation = tokenizers.Regex(r"[\p{P}$+<=>^`|~]")  # "middle-left" is one word, as in the published code
-        core.normalizer = tokenizers.normalizers.Sequence(
-            [
-                tokenizers.normalizers.NFKC(),
-                tokenizers.normalizers.Lowercase(),
-                tokenizers.normalizers.Replace(punctuation, ""),
-            ]
-        )
-        core.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+        _split_ours(core)
         blank = cls(core, **reading)
         if not blank.learn(sentences):
             raise DataError("there is no word in any of the training sentences; check the column of the feedback")
@@ -310,7 +327,10 @@ class Tokenizer:
             RunError: the file is missing or damaged.
         """
         try:
-            return cls(tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8")), **reading)
+            core = tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+            if isinstance(core.model, tokenizers.models.WordLevel) and core.model.unk_token == UNKNOWN:
+                _split_ours(core)  # files of earlier versions joined the words on both sides of a comma or slash
+            return cls(core, **reading)
         except FileNotFoundError as error:
             raise RunError(f"the tokenizer {str(path)!r} is missing") from error
         except Exception as error:  # the library raises bare Exception on damaged files

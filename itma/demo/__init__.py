@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +13,13 @@ import numpy as np
 import torch
 
 from itma import api
+from itma.data.datasets import WORLDS, DataConfig
 from itma.data.images import Preprocess
-from itma.data.sources import WORLDS, DataConfig, load
+from itma.data.sources import load
 from itma.data.triplets import Split
 from itma.demo import galleries
 from itma.demo.page import DemoStory, Example, ModelResult, Shown, write_page
+from itma.device import device_named
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.evaluation.evaluate import Evaluation, evaluate
 from itma.models.checkpoint import weights_sum
@@ -24,7 +28,6 @@ from itma.models.retriever import Retriever
 from itma.models.shipped import is_shipped, shipped_folder
 from itma.records import Report
 from itma.retrieval.catalogue import Catalogue
-from itma.training.loop import device_named
 from itma.training.run import read_metrics
 
 MODELS = {"itma": "ITMA", "tirg": "TIRG", "picture-only": "picture only", "words-only": "words only"}
@@ -46,7 +49,7 @@ class DemoResult:
     trained: bool
 
     def __str__(self) -> str:
-        picture, sentence = self.example
+        (picture, sentence), itma = self.example, program()
         lines = [f"\nDone in {_told(self.seconds)}. recall@1 on combinations never seen in training:"]
         for name, report in self.reports.items():
             inside = report.interval[1]
@@ -58,14 +61,14 @@ class DemoResult:
             f"Open {self.folder / 'report.html'} in a browser: numbers, queries, failures.",
             "",
             "What to type next:",
-            f"  itma search {self.folder / 'catalogue'} --image {picture} --text '{sentence}'",
-            f"  itma serve {self.folder / 'catalogue'}     # a search page in the browser (extra serve)",
-            f"  itma index {self.run} FOLDER_OF_PICTURES my-catalogue",
+            f"  {itma} search {self.folder / 'catalogue'} --image {picture} --text '{sentence}'",
+            f"  {itma} serve {self.folder / 'catalogue'}     # a search page in the browser (extra serve)",
+            f"  {itma} index photos FOLDER my-catalogue     # photographs of your own",
         ]
         if self.trained:
-            lines.append("  itma train shapes --preset hour          # a far better model, in an hour")
+            lines.append(f"  {itma} train shapes --preset hour          # a far better model, in an hour")
         else:
-            lines.append("  itma demo --train                        # the whole path, training included")
+            lines.append(f"  {itma} demo --train                        # the whole path, training included")
         return "\n".join(lines)
 
 
@@ -184,6 +187,17 @@ def _trained(
         )
 
 
+def program() -> str:
+    """How the command line is called here: `itma`, or its path where its environment is not active."""
+    own = Path(sys.executable).with_name("itma")
+    found = shutil.which("itma")
+    if found is not None and (Path(found) == own or not own.exists()):
+        return "itma"
+    if not own.exists():
+        return f"{sys.executable} -m itma"
+    return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
+
+
 def _told(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.1f} minutes"
 
@@ -254,22 +268,25 @@ def _named(run: str | Path) -> str:
 def _commands(
     out: Path, run: str | Path, world: str, example: tuple[Path, str], trained: bool
 ) -> list[tuple[str, str]]:
-    picture, sentence = example
+    (picture, sentence), itma = example, program()
     commands = [
-        (f"itma search {out / 'catalogue'} --image {picture} --text '{sentence}'", "Ask the catalogue yourself."),
-        (f"itma serve {out / 'catalogue'}", "The same in a browser: a search page and an HTTP API (extra serve)."),
+        (f"{itma} search {out / 'catalogue'} --image {picture} --text '{sentence}'", "Ask the catalogue yourself."),
+        (f"{itma} serve {out / 'catalogue'}", "The same in a browser: a search page and an HTTP API (extra serve)."),
         (
-            "itma index photos FOLDER my-catalogue",
+            f"{itma} index photos FOLDER my-catalogue",
             f"Index photographs of your own, with the model for them; {_named(run)} knows the {world} world only.",
         ),
     ]
     if trained:
         commands += [
-            (f"itma train {world} --preset hour", "Train a far better model, in about an hour of CPU.")
+            (f"{itma} train {world} --preset hour", "Train a far better model, in about an hour of CPU.")
             if world == "shapes"
-            else ("itma train wardrobe --preset wardrobe-hour", "Train a far better model, in about an hour of CPU."),
+            else (
+                f"{itma} train wardrobe --preset wardrobe-hour",
+                "Train a far better model, in about an hour of CPU.",
+            ),
             (f"tensorboard --logdir {out / 'runs'}", "Look at the training runs."),
         ]
     else:
-        commands.append(("itma demo --train", "The whole path, with the training of four models, in some minutes."))
+        commands.append((f"{itma} demo --train", "The whole path, with the training of four models, in some minutes."))
     return commands

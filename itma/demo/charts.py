@@ -1,19 +1,27 @@
-"""Small charts as inline SVG: lines, a bar with its interval, a plain bar, and the key of a series.
+"""Where everything of a line chart stands; `templates/charts.html` writes it as SVG.
 
-A series is known by its number: number 0 has the same colour, dash and marker in every chart of a page. Colours are
-classes (`series-0` … `series-5`) that the page's style sheet fills in, so that they follow light and dark.
+A series is known by its number: number 0 has the same colour, dash and marker in every chart of a page. By hand, since
+the page holds no script of others, follows light and dark by its style sheet, and is read aloud: Matplotlib, 60 MB with
+what it needs, gives none of this.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from itma.demo.markup import Markup, element, joined
-
 SERIES = 6
 """How many series differ in colour and marker; further ones begin again."""
 
-_DASHES = (None, "7 4", "2 4", "10 3 2 3", "14 4", "4 2")
+DASHES = (None, "7 4", "2 4", "10 3 2 3", "14 4", "4 2")
+MARKS = (
+    "",  # a circle
+    "-4,-4 4,-4 4,4 -4,4",
+    "0,-5.5 5,4 -5,4",
+    "0,-5.8 5.8,0 0,5.8 -5.8,0",
+    "0,5.5 5,-4 -5,-4",
+    "-5,0 -2.5,-4.5 2.5,-4.5 5,0 2.5,4.5 -2.5,4.5",
+)
+"""Corners of each series' marker, around its place."""
 _WIDTH, _HEIGHT = 460, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 128, 14, 46
 _LABEL_GAP = 19
@@ -34,6 +42,40 @@ class Line:
     """Which colour, dash and marker."""
 
 
+@dataclass(frozen=True)
+class Curve:
+    """One line as it is drawn."""
+
+    series: int
+    label: str
+    label_y: float
+    leader: tuple[float, float, float, float]
+    """From the line's end to its label: x, y, x, y."""
+    points: str
+    """As SVG takes them; empty where there is one alone."""
+    raw: str
+    """The line before its running mean was taken; empty where none was."""
+    marks: Sequence[Point]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Where everything stands."""
+
+    spoken: str
+    """What it shows and where each line ends; read aloud in its place."""
+    x_name: str
+    up: Sequence[tuple[float, str]]
+    """Heights of the horizontal lines, with their numbers; the first is the axis."""
+    across: Sequence[tuple[float, str]]
+    curves: Sequence[Curve]
+    width: int = _WIDTH
+    height: int = _HEIGHT
+    left: int = _LEFT
+    right: int = _WIDTH - _RIGHT
+    bottom: int = _HEIGHT - _BOTTOM
+
+
 def line_chart(
     lines: Sequence[Line],
     *,
@@ -43,12 +85,12 @@ def line_chart(
     top: float | None = None,
     markers: bool = False,
     smooth: bool = False,
-) -> Markup:
+) -> Chart:
     """Lines over a common x axis, each labelled at its end.
 
     Args:
         lines: at least one, each with at least one point.
-        name: what the chart shows; read aloud in its place, followed by where each line ends.
+        name: what the chart shows.
         x_name: what stands under the x axis.
         show: a y value as text, for the axis and the labels.
         top: the most that y can be; the axis ends no higher.
@@ -58,89 +100,40 @@ def line_chart(
     drawn = [smoothed(line.points) if smooth else list(line.points) for line in lines]
     x_end = max(x for points in drawn for x, _ in points) or 1.0
     up_ticks = ticks(0, max(y for points in drawn for _, y in points), most=top)
-    y_end = up_ticks[-1]
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
     def place(point: Point) -> Point:
-        return _LEFT + wide * point[0] / x_end, _TOP + high * (1 - min(1.0, max(0.0, point[1] / y_end)))
+        return _LEFT + wide * point[0] / x_end, _TOP + high * (1 - min(1.0, max(0.0, point[1] / up_ticks[-1])))
 
-    parts: list[Markup] = []
-    for value in up_ticks:
-        _, y = place((0, value))
-        parts.append(_straight("grid" if value else "axis", _LEFT, y, _LEFT + wide, y))
-        parts.append(_label(_LEFT - 8, y + 5, show(value), "end"))
-    for value in (tick for tick in ticks(0, x_end) if tick <= x_end):
-        x, y = place((value, 0))
-        parts.append(_straight("axis", x, y, x, y + 5))
-        parts.append(_label(x, y + 21, f"{value:,.0f}", "middle"))
-    parts.append(_label(_LEFT + wide, _HEIGHT - 4, x_name, "end"))
-    if smooth:
-        parts += [_path([place(point) for point in thinned(line.points)], line.series, "raw") for line in lines]
-    ends: list[Point] = []
-    for line, points in zip(reversed(lines), reversed(drawn), strict=True):  # the first line lies on top
-        places = [place(point) for point in thinned(points)]
-        parts.append(_path(places, line.series, "line", _DASHES[line.series % SERIES]))
-        parts += [marker(line.series, *at) for at in (places if markers else places[-1:])]
-        ends.insert(0, places[-1])
-    heights = spread([y for _, y in ends], gap=_LABEL_GAP, low=_TOP + 6, high=_TOP + high)
-    for line, (x, y), height in zip(lines, ends, heights, strict=True):
-        if abs(height - y) > 3:
-            parts.append(_straight("leader", x + 7, y, _LEFT + wide + 15, height))
-        else:
-            parts.append(_straight("leader", x + 7, y, max(x + 7, _LEFT + wide + 15), y))
-        parts.append(_label(_LEFT + wide + 18, height + 5, shortened(line.label), "start"))
-    last = "; ".join(f"{line.label} ends at {show(points[-1][1])}" for line, points in zip(lines, drawn, strict=True))
-    attributes: dict[str, str | int | float | None] = {
-        "class": "chart",
-        "viewBox": f"0 0 {_WIDTH} {_HEIGHT}",
-        "role": "img",
-        "aria-label": f"{name}: {last}",
-    }
-    return element("svg", attributes, *parts)
-
-
-def interval_bar(share: float, low: float | None, high: float | None, series: int) -> Markup:
-    """A share from 0 to 1 as a bar, with a whisker from `low` to `high` where they are known."""
-    parts = [
-        element("rect", {"class": "ground", "x": 0, "y": 4, "width": 100, "height": 10}),
-        element("rect", {"class": "bar", "x": 0, "y": 4, "width": 100 * share, "height": 10}),
-    ]
-    if low is not None and high is not None:
-        caps = (_straight("whisker", 100 * at, 1, 100 * at, 17) for at in (low, high))
-        parts += [_straight("whisker", 100 * low, 9, 100 * high, 9), *caps]
-    return _strip(18, series, parts)
-
-
-def bar(share: float, series: int) -> Markup:
-    """A share from 0 to 1 as a bar on a ground that stands for 1."""
-    ground = element("rect", {"class": "ground", "x": 0, "y": 0, "width": 100, "height": 10})
-    return _strip(
-        10, series, [ground, element("rect", {"class": "bar", "x": 0, "y": 0, "width": 100 * share, "height": 10})]
+    places = [[place(point) for point in thinned(points)] for points in drawn]
+    heights = spread([each[-1][1] for each in places], gap=_LABEL_GAP, low=_TOP + 6, high=_TOP + high)
+    curves = []
+    for line, at, height in zip(lines, places, heights, strict=True):
+        (x, y), label_x = at[-1], _LEFT + wide + 15
+        bent = abs(height - y) > 3
+        curves.append(
+            Curve(
+                line.series % SERIES,
+                shortened(line.label),
+                height + 5,
+                (x + 7, y, label_x if bent else max(x + 7, label_x), height if bent else y),
+                _points(at),
+                _points([place(point) for point in thinned(line.points)]) if smooth else "",
+                at if markers else at[-1:],
+            )
+        )
+    ends = "; ".join(f"{line.label} ends at {show(points[-1][1])}" for line, points in zip(lines, drawn, strict=True))
+    return Chart(
+        f"{name}: {ends}",
+        x_name,
+        [(place((0, value))[1], show(value)) for value in up_ticks],
+        [(place((value, 0))[0], f"{value:,.0f}") for value in ticks(0, x_end) if value <= x_end],
+        curves,
     )
 
 
-def key(series: int) -> Markup:
-    """A short piece of the series' line with its marker, to stand before its name."""
-    attributes: dict[str, str | int | float | None] = {"class": "key", "viewBox": "0 0 34 14", "aria-hidden": "true"}
-    dash = _DASHES[series % SERIES]
-    return element("svg", attributes, _path([(1, 7), (33, 7)], series, "line", dash), marker(series, 17, 7))
-
-
-def marker(series: int, x: float, y: float) -> Markup:
-    """The series' mark at a place: circle, square, triangle, diamond, triangle on its tip, or star-like hexagon."""
-    kind = series % SERIES
-    name = f"marker series-{kind}"
-    if kind == 0:
-        return element("circle", {"class": name, "cx": x, "cy": y, "r": 4.5})
-    shapes: dict[int, list[tuple[float, float]]] = {
-        1: [(-4, -4), (4, -4), (4, 4), (-4, 4)],
-        2: [(0, -5.5), (5, 4), (-5, 4)],
-        3: [(0, -5.8), (5.8, 0), (0, 5.8), (-5.8, 0)],
-        4: [(0, 5.5), (5, -4), (-5, -4)],
-        5: [(-5, 0), (-2.5, -4.5), (2.5, -4.5), (5, 0), (2.5, 4.5), (-2.5, 4.5)],
-    }
-    points = " ".join(f"{x + right:.1f},{y + down:.1f}" for right, down in shapes[kind])
-    return element("polygon", {"class": name, "points": points})
+def _points(places: Sequence[Point]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places) if len(places) > 1 else ""
 
 
 def ticks(low: float, high: float, *, count: int = 5, most: float | None = None) -> list[float]:
@@ -211,29 +204,3 @@ def shortened(label: str) -> str:
     'TIRG on the las…'
     """
     return label if len(label) <= _LABEL_LETTERS else label[: _LABEL_LETTERS - 1].rstrip() + "…"
-
-
-def _strip(height: int, series: int, parts: Sequence[Markup]) -> Markup:
-    attributes: dict[str, str | int | float | None] = {
-        "class": f"strip series-{series % SERIES}",
-        "viewBox": f"0 0 100 {height}",
-        "preserveAspectRatio": "none",
-        "aria-hidden": "true",
-    }
-    return element("svg", attributes, *parts)
-
-
-def _straight(name: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
-    return element("line", {"class": name, "x1": x1, "y1": y1, "x2": x2, "y2": y2})
-
-
-def _label(x: float, y: float, text: str, anchor: str) -> Markup:
-    return element("text", {"x": x, "y": y, "text-anchor": anchor}, text)
-
-
-def _path(places: Sequence[Point], series: int, name: str, dash: str | None = None) -> Markup:
-    if len(places) < 2:
-        return joined()
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    number = series % SERIES
-    return element("polyline", {"class": f"{name} series-{number}", "points": points, "stroke-dasharray": dash})

@@ -1,5 +1,6 @@
 """What the demo searches: a world's pictures on disk, and questions to them whose right answers are known."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,14 +9,16 @@ import numpy as np
 import torch
 from PIL import Image
 
+from itma.data.datasets import DataConfig
+from itma.data.datasets.generated import wardrobe_config
 from itma.data.images import Preprocess, open_picture, to_pixels
-from itma.data.sources import DataConfig, wardrobe_config
 from itma.data.synthetic import wardrobe
 from itma.data.synthetic.wardrobe.products import Product
 from itma.data.triplets import Triplets
 from itma.demo.story import Asked, Shown
 from itma.io import new_folder
 from itma.progress import bar
+from itma.records import Hit
 from itma.retrieval.catalogue import Catalogue
 
 SHOWN = 5
@@ -81,14 +84,49 @@ def of_shapes(
     return Gallery(folder, (path, "remove red object"), ask)
 
 
-_STEPS: tuple[tuple[str, Mapping[str, str]], ...] = (
-    ("the same in navy", {"colour": "navy"}),
-    ("with long sleeves", {"colour": "navy", "sleeves": "long"}),
-    ("and with a belt", {"colour": "navy", "sleeves": "long", "trim": "belt"}),
-)
-"""A conversation: what is said, and what the answer must have by then. It begins at a short-sleeved red dress, and the
-category is a condition: a model alone does not keep it in a shop that lacks the very thing."""
-_ALONE = "a green checked shirt"
+_TRIMS = {
+    "belt": "and with a belt",
+    "lace": "and with lace",
+    "ruffles": "and with ruffles",
+    "contrast": "and with contrast trim",
+}
+_PATTERNS = {"checks": "checked", "dots": "dotted", "floral": "floral", "horizontal stripes": "striped"}
+_PLURAL = ("trousers", "shorts")
+"""Categories that a sentence cannot speak of as "a …"."""
+
+Wanted = Mapping[str, str]
+"""Attribute → value that an answer must have."""
+
+
+def _conversation(products: Sequence[Product]) -> tuple[Wanted, list[tuple[str, Wanted]]]:
+    """What to begin with, and three sentences with what an answer must have after each: what the shop has most of.
+
+    A conversation about something that the shop lacks would only show which wrong products are the nearest.
+    """
+    longs = [one for one in products if one.fits({"sleeves": "long"}) and one.category not in _PLURAL]
+    counts = Counter((one.category, one.colour, one.trim) for one in longs if one.trim in _TRIMS)
+    category, colour, trim = max(counts, key=lambda which: (counts[which], which), default=("dress", "navy", "belt"))
+    wanted: list[tuple[str, Wanted]] = [
+        (f"the same in {colour}", {"category": category, "colour": colour}),
+        ("with long sleeves", {"category": category, "colour": colour, "sleeves": "long"}),
+        (_TRIMS[trim], {"category": category, "colour": colour, "sleeves": "long", "trim": trim}),
+    ]
+    return {"category": category, "colour": "red" if colour != "red" else "green", "sleeves": "short"}, wanted
+
+
+def _sentence(products: Sequence[Product]) -> tuple[str, Wanted]:
+    """A sentence that speaks of what the shop has most of, and what an answer must have."""
+    counts = Counter(
+        (one.category, one.colour, one.pattern)
+        for one in products
+        if one.pattern in _PATTERNS and one.category not in _PLURAL
+    )
+    category, colour, pattern = max(
+        counts, key=lambda which: (counts[which], which), default=("shirt", "red", "checks")
+    )
+    article = "an" if colour[0] in "aeiou" else "a"
+    wanted = {"category": category, "colour": colour, "pattern": pattern}
+    return f"{article} {colour} {_PATTERNS[pattern]} {category}", wanted
 
 
 def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -> Gallery:
@@ -105,45 +143,35 @@ def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -
     split = world.split(wardrobe.SHOP)
     products = dict(zip(split.names, split.products, strict=True))
 
-    def nearness(name: str) -> int:
-        return sum(
-            products[name].fits({attribute: value})
-            for attribute, value in {"category": "dress", "colour": "red", "sleeves": "short"}.items()
-        )
+    first, steps = _conversation(split.products)
+    start = max(products, key=lambda name: sum(products[name].fits({key: value}) for key, value in first.items()))
+    sentence, wanted = _sentence(split.products)
 
-    start = max(products, key=nearness)
+    def shown(hits: Sequence[Hit], wanted: Wanted) -> list[Shown]:
+        return [Shown(_picture(folder, hit.id), hit.score, products[hit.id].fits(wanted)) for hit in hits]
+
+    def fitting(wanted: Wanted) -> str:
+        count = sum(product.fits(wanted) for product in products.values())
+        return f"{count or 'none'} of the shop's {len(products):,} products {'fits' if count == 1 else 'fit'}"
 
     def ask(catalogue: Catalogue) -> list[Asked]:
-        asked, reference, seen, category = [], start, [], products[start].category
-        said: list[str] = []
-        for number, (text, wanted) in enumerate(_STEPS, 1):
+        asked: list[Asked] = []
+        reference, seen, said = start, list[str](), list[str]()
+        category = first["category"]
+        for number, (text, needed) in enumerate(steps, 1):
             seen.append(reference)
-            found = catalogue.search(
+            # the category is a condition: a model alone does not keep it in a shop that lacks the very thing
+            hits = catalogue.search(
                 id=reference, text=text, earlier=said, k=SHOWN, exclude=seen, where={"category": category}
             )
             said.append(text)
-            shown = [
-                Shown(_picture(folder, hit.id), hit.score, _right(products, start, hit.id, wanted)) for hit in found
-            ]
-            asked.append(
-                Asked(
-                    f"Step {number} of a conversation, among what is a {category}",
-                    _picture(folder, reference),
-                    text,
-                    shown,
-                )
-            )
-            reference = found[0].id
-        alone = catalogue.search(text=_ALONE, k=SHOWN)
-        wanted = {"category": "shirt", "colour": "green", "pattern": "checks"}
-        answers = [Shown(_picture(folder, hit.id), hit.score, products[hit.id].fits(wanted)) for hit in alone]
-        return [*asked, Asked("A sentence alone", None, _ALONE, answers)]
+            title = f"Step {number} of a conversation, among what is a {category}: {fitting(needed)}"
+            asked.append(Asked(title, _picture(folder, reference), text, shown(hits, needed)))
+            reference = hits[0].id if hits else reference
+        alone = catalogue.search(text=sentence, k=SHOWN)
+        return [*asked, Asked(f"A sentence alone: {fitting(wanted)}", None, sentence, shown(alone, wanted))]
 
-    return Gallery(folder / "products.csv", (folder / "images" / f"{start}.jpg", "the same in green"), ask)
-
-
-def _right(products: Mapping[str, Product], start: str, name: str, wanted: Mapping[str, str]) -> bool:
-    return products[name].fits({"category": products[start].category, **wanted})
+    return Gallery(folder / "products.csv", (folder / "images" / f"{start}.jpg", steps[0][0]), ask)
 
 
 def _picture(folder: Path, name: str) -> torch.Tensor:

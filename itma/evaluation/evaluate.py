@@ -3,8 +3,9 @@
 import csv
 import io
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from itma.io import write_bytes, write_text
 from itma.models.embedder import Embedder
 from itma.progress import bar
 from itma.records import Interval, Part, Report
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 REPORT, RANKS = "report.json", "ranks.csv"
@@ -120,6 +123,7 @@ def evaluate(
     seed: int = 0,
     model_name: str | None = None,
     weights: str | None = None,
+    chosen: str = "",
     progress: bool = False,
 ) -> list[Evaluation]:
     """Measure a model: for each query, where the first right picture stands in the gallery.
@@ -137,6 +141,7 @@ def evaluate(
         seed: decides the bootstrap's draws.
         model_name: how the report calls the model; absent: its composer's name.
         weights: sum of the file that the model came from, for the report; see `weights_sum`.
+        chosen: how the checkpoint was chosen, for the report.
         progress: show progress bars.
 
     Returns:
@@ -168,6 +173,7 @@ def evaluate(
             seed=seed,
             model_name=model_name or retriever.name,
             weights=weights,
+            chosen=chosen,
         )
         for protocol in protocols
     ]
@@ -184,6 +190,7 @@ def score(
     seed: int = 0,
     model_name: str = "embeddings",
     weights: str | None = None,
+    chosen: str = "",
 ) -> Evaluation:
     """Measure embeddings, wherever they come from, by a protocol.
 
@@ -198,6 +205,7 @@ def score(
         seed: decides the bootstrap's draws.
         model_name: how the report calls them.
         weights: sum of the weights file that made them, for the report.
+        chosen: how the checkpoint was chosen, for the report.
 
     Raises:
         DataError: arrays of another size than the triplets, an embedding that is no number, targets that were never
@@ -209,8 +217,8 @@ def score(
             f"{triplets.name} has {len(triplets):,} rows and {len(triplets.labels):,} pictures, but there are "
             f"{len(queries):,} query and {len(gallery):,} gallery embeddings; one each, in their order"
         )
-    if not all(len(task.rows) for task in protocol.tasks):
-        raise DataError(f"{triplets.name} holds no queries for {protocol.name!r}, so there is nothing to measure")
+    wanted = {task.name: protocol.wanted.get(task.name, len(task.rows)) for task in protocol.tasks}
+    protocol = _with_queries(protocol, triplets.name)
     for task in protocol.tasks:
         if (triplets.targets[task.rows] == UNKNOWN_TARGET).any():
             raise DataError(f"{triplets.name}: targets of some queries were never published; they cannot be measured")
@@ -226,7 +234,6 @@ def score(
     if several and set(by_kind) <= {task.name for task in protocol.tasks}:
         by_kind = {}  # the tasks say the same
     each = [ranks for ranks, _, _ in found]
-    wanted = {task.name: protocol.wanted.get(task.name, len(task.rows)) for task in protocol.tasks}
     report = Report(
         model=model_name,
         protocol=f"{triplets.name}, {protocol.name}: {protocol.about}",
@@ -268,8 +275,26 @@ def score(
             for aspect, labels in triplets.aspects.items()
         },
         weights=weights,
+        chosen=chosen,
     )
     return Evaluation(report, asked, ranks, ties, best, queries, gallery, triplets, protocol)
+
+
+def _with_queries(protocol: Protocol, name: str) -> Protocol:
+    """The protocol without the tasks that have no queries; the mean is then that of the others, and `about` says so.
+
+    Raises:
+        DataError: no task has any.
+    """
+    empty = [task.name for task in protocol.tasks if not len(task.rows)]
+    if len(empty) == len(protocol.tasks):
+        raise DataError(f"{name} holds no queries for {protocol.name!r}, so there is nothing to measure")
+    if not empty:
+        return protocol
+    without = ", ".join(empty)
+    log.warning("%s, %s: %s has no queries and is left out of the mean", name, protocol.name, without)
+    tasks = tuple(task for task in protocol.tasks if len(task.rows))
+    return replace(protocol, tasks=tasks, about=f"{protocol.about}; without {without}, which has no queries")
 
 
 def _divided(ranks: np.ndarray, parts: Sequence[str]) -> dict[str, np.ndarray]:

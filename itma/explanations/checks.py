@@ -14,8 +14,9 @@ import torch
 
 from itma.errors import ExplanationError
 from itma.explanations.case import Case
-from itma.explanations.occlusion import Cells, Fill, filling
+from itma.explanations.occlusion import Cells, filling
 from itma.models.retriever import Retriever
+from itma.records import Fill
 
 ALIKE = 0.5
 """Maps whose ranks correlate so much with those of a model with random weights fail."""

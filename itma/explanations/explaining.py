@@ -27,15 +27,17 @@ from itma.explanations.attention import attention_of, has_attention
 from itma.explanations.case import Case
 from itma.explanations.checks import Maps, checked
 from itma.explanations.explanation import Explanation, attention_maps
-from itma.explanations.gradients import STEPS, gradients_of
-from itma.explanations.occlusion import Cells, Fill, filling, region_effects, target_effects, word_effects
+from itma.explanations.gradients import gradients_of
+from itma.explanations.occlusion import Cells, filling, region_effects, target_effects, word_effects
 from itma.models.checkpoint import checkpoint_folder
 from itma.models.embedder import Embedder
+from itma.models.feedback import readable
 from itma.models.hub_names import hub_name
 from itma.models.retriever import Retriever
+from itma.records import STEPS, Fill
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.exact import DECIMALS
-from itma.retrieval.query_encoder import readable
+from itma.retrieval.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ def opened(
 
 
 def case_of(
-    place: Catalogue | Retriever,
+    place: Catalogue | Snapshot | Retriever,
     image: Source | None = None,
     text: str | None = None,
     *,
@@ -135,8 +137,11 @@ def case_of(
 
     With `target_is_item`, a text that is no item's id is never taken for the path of a file.
     """
-    catalogue = place if isinstance(place, Catalogue) else None
-    model = retriever_of(place.model if isinstance(place, Catalogue) else place)
+    if isinstance(place, Catalogue):
+        place.refresh()
+        place = place.snapshot
+    catalogue = place if isinstance(place, Snapshot) else None
+    model = retriever_of(place.model if isinstance(place, Snapshot) else place)
     if image is not None and id is not None:
         raise DataError("a query has one reference: give an image or an id")
     if image is None and id is None and not (text or "").strip():
@@ -327,7 +332,7 @@ def retriever_of(model: Embedder) -> Retriever:
 
 
 def _wanted(
-    catalogue: Catalogue, target: Source | None, image: Source | None, text: str | None, id: str | None
+    catalogue: Snapshot, target: Source | None, image: Source | None, text: str | None, id: str | None
 ) -> str | tuple[Source]:
     """The id of the item that is asked about, or a picture."""
     if target is None:
@@ -349,7 +354,7 @@ def _wanted(
         ) from error
 
 
-def _item_pixels(catalogue: Catalogue, model: Retriever, id: str) -> torch.Tensor:
+def _item_pixels(catalogue: Snapshot, model: Retriever, id: str) -> torch.Tensor:
     picture = catalogue.get(id).picture
     if picture is None:
         raise ExplanationError(f"the item {id!r} has no picture that could be looked at; give an image")

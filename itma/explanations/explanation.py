@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from itma import display
 from itma.errors import DataError
 from itma.explanations.attention import AttentionMaps
 from itma.explanations.case import Word
@@ -89,6 +90,9 @@ class Explanation:
         if self.attention is not None:
             lines.append("attention is a hint; what covering a region or leaving out a word does is the evidence")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return display.picture(self.draw(), str(self))
 
     def maps(self) -> dict[str, np.ndarray]:
         """The maps over the reference, each (rows, columns) of its own grid.

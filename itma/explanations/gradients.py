@@ -17,9 +17,8 @@ from itma.errors import ConfigError, ExplanationError
 from itma.explanations.case import Case
 from itma.models.embedder import unit
 from itma.models.retriever import Retriever
+from itma.records import STEPS
 
-STEPS = 32
-"""Points of the path."""
 _AT_ONCE = 8
 """Of them, those that are worked on together."""
 

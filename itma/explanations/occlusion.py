@@ -6,7 +6,6 @@ windows as in Zeiler & Fergus 2014 (arXiv:1311.2901, section 4.2).
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,8 +13,8 @@ from torch.nn import functional as F
 
 from itma.errors import ExplanationError, UnknownNameError
 from itma.explanations.case import AT_ONCE, Case
+from itma.records import Fill
 
-Fill = Literal["mean", "blur"]
 FILLS = ("mean", "blur")
 """What covers a region: the mean colour of the picture, or the picture itself, blurred."""
 CELLS = 8

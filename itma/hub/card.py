@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from itma.config import to_plain
-from itma.data.sources import WORLDS
+from itma.data.datasets import WORLDS
 from itma.errors import RunError
 from itma.io import file_sum, write_text
 from itma.models.checkpoint import WEIGHTS, weights_sum
@@ -98,7 +98,7 @@ def model_card(
         license: what the person who shares the weights allows, e.g. `apache-2.0`; absent: the card says nothing of it.
     """
     data = _data(provenance)
-    title = repo_id or (f"{model.name}, trained on {data['name']}" if data else model.name)
+    title = repo_id or (f"{model.name}, trained on {_data_name(data)}" if data else model.name)
     parts = [
         f"# {title}",
         INTRODUCTION,
@@ -195,9 +195,9 @@ def _trained(provenance: Provenance) -> str:
     if provenance.settings is None or not {"data", "train"} <= set(provenance.settings):
         return "How this model was trained was not known when the card was written."
     data = provenance.settings["data"]
-    generated = data["name"] in WORLDS and data["root"] is None
+    generated = data["name"] in WORLDS and data["root"] is None and not data.get("external")
     rows: dict[str, str | None] = {}
-    rows["data"] = data["name"] + (f", size `{data['size']}`, seed {data['seed']}" if generated else "")
+    rows["data"] = _data_name(data) + (f", size `{data['size']}`, seed {data['seed']}" if generated else "")
     rows["about the data"] = data.get("about") or None
     if "imported from" in made:
         rows |= _imported(made["imported from"], provenance.step)
@@ -220,14 +220,7 @@ def _began(start: Mapping[str, Any] | None) -> str | None:
 
 
 def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str | None]:
-    checkpoint = None
-    if provenance.step is not None:
-        checkpoint = f"step {provenance.step:,} of {train['steps']:,}"
-        if provenance.best:
-            checkpoint += ", the best"
-            if train["hold_out"]:
-                checkpoint += f" by `{train['metric']}`; {_percent(train['hold_out'])} of the training references were "
-                checkpoint += "held out"
+    checkpoint = provenance.chosen or None
     rate = f"learning rate {train['learning_rate']:g} (the trunk's times {train['trunk_rate']:g})"
     changes = {name: train[name] for name in ("augment", "crop", "flip", "noise", "grounds") if train.get(name)}
     frozen = [*train["frozen"]]
@@ -339,7 +332,12 @@ itma search catalogue --image reference.jpg{text} -k 5
 def _limits(model: Retriever, provenance: Provenance) -> str:
     data, language = _data(provenance), to_plain(model.config.language)
     lines = []
-    if data and data["name"] in WORLDS:
+    if data and data.get("external"):
+        lines.append(
+            f"Trained on external data ({data['name']}), which itma cannot load by name: other images and other ways "
+            "to say things were never tried."
+        )
+    elif data and data["name"] in WORLDS:
         lines.append(f"Trained on generated pictures ({data['name']}): answers on photographs are poor.")
     elif data and data["name"] == "css":
         lines.append("Trained on drawn scenes of simple solids: answers on photographs are poor.")
@@ -381,6 +379,10 @@ def _sources(composer: str) -> str:
 def _data(provenance: Provenance) -> Mapping[str, Any] | None:
     data: Mapping[str, Any] | None = (provenance.settings or {}).get("data")
     return data
+
+
+def _data_name(data: Mapping[str, Any]) -> str:
+    return f"{data['name']} (external data)" if data.get("external") else str(data["name"])
 
 
 def _protocol(report: Report) -> tuple[str, str, str]:

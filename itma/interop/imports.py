@@ -4,22 +4,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from itma.api import Settings, installed_version
 from itma.config import to_plain
-from itma.data.sources import NAMES, DataConfig
+from itma.data.datasets import NAMES, DataConfig
 from itma.data.vocabulary import UNKNOWN, Order, words_for
 from itma.errors import ConfigError, DataError, RunError
 from itma.interop.published import Checkpoint, LeftOut, open_checkpoint, rebuild, shape
 from itma.io import file_sum, new_folder
-from itma.models.retriever import Retriever
+from itma.models.retriever import Retriever, RetrieverConfig
 from itma.training.config import TrainConfig
+from itma.training.losses import ClassificationOptions
 from itma.training.run import POINTER, RUN
 
 _DATA = {"css3d": "css", "fashion200k": "fashion200k", "mitstates": "mitstates", "fashioniq": "fashioniq"}
 """The published name of each data set → ours."""
-_LOSSES: dict[object, Literal["classification", "soft-triplet"]] = {
+_LOSSES: dict[object, str] = {
     "batch_based_classification": "classification",
     "soft_triplet": "soft-triplet",
 }
@@ -64,6 +65,7 @@ def import_published(
     words: str | Path | None = None,
     data: str | None = None,
     order: Order | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Imported:
     """Turn a checkpoint of TIRG's, MAAF's or ITMA's code into a run folder.
 
@@ -77,6 +79,8 @@ def import_published(
         data: the data set, where the checkpoint does not name one of ours.
         order: how the code base numbered the words of a data set: `sorted` (TIRG) or in the order of `appearance`
             (MAAF, ITMA); absent: by code base.
+        size: width and height in pixels of the images that the model was trained on, which the file does not say. None:
+            those of the published code, 180×120 for CSS by TIRG's, else 224×224.
 
     Raises:
         DataError: the checkpoint or the words cannot be read or do not fit each other.
@@ -88,7 +92,7 @@ def import_published(
     if out.exists():
         raise RunError(f"{str(out)!r} exists already; choose a new folder for the imported run")
     found = open_checkpoint(checkpoint)
-    config = shape(found)
+    config = shape(found, size)
     named = data or _DATA.get(str(found.options.get("dataset")), str(found.options.get("dataset")))
     vocabulary = _words(
         found, None if words is None else Path(words), named, order, reads=config.composer != "picture-only"
@@ -109,7 +113,7 @@ def import_published(
         len(vocabulary) - 1,
         len(found.tensors) - skipped,
         tuple(left_out),
-        tuple(_notes(found)),
+        tuple(_notes(found, config, size)),
     )
     _write(out, model, settings, imported, found)
     return imported
@@ -127,12 +131,14 @@ def recipe(checkpoint: Checkpoint) -> TrainConfig:
 
     css = option.get("dataset", "css3d") == "css3d"
     frozen = [("freeze_img_model", "trunk"), ("freeze_text_model", "language")]
+    loss = _LOSSES.get(option.get("loss", "soft_triplet"), "classification")
+    worst = number("drop_worst_rate", 0.2) if option.get("drop_worst_flag") is True else 0.0
     return TrainConfig(
         steps=max(1, int(number("num_iters", 210_000))),
         batch=int(number("batch_size", 32)),
         per_reference=1,
-        loss=_LOSSES.get(option.get("loss", "soft_triplet"), "classification"),
-        drop_worst=number("drop_worst_rate", 0.2) if option.get("drop_worst_flag") is True else 0.0,
+        loss=loss,
+        loss_options=ClassificationOptions(worst) if loss == "classification" else None,
         optimizer="sgd",
         learning_rate=number("learning_rate", 0.01),
         trunk_rate=1.0 if css else number("pretrained_weight_lr_factor_image", 0.1),
@@ -171,8 +177,14 @@ def _words(checkpoint: Checkpoint, source: Path | None, name: str, order: Order 
     )
 
 
-def _notes(checkpoint: Checkpoint) -> list[str]:
+def _notes(checkpoint: Checkpoint, config: RetrieverConfig, size: tuple[int, int] | None) -> list[str]:
     notes = []
+    if size is None:
+        width, height = config.preprocess.width, config.preprocess.height
+        notes.append(
+            f"it is taken to have seen images of {width}×{height} pixels, which the file does not say; if it was "
+            "trained on others, import it with --size WIDTHxHEIGHT, or its recall will be far too low"
+        )
     if checkpoint.options.get("image_with_unk_string") is True:
         notes.append(
             "it was trained with image_with_unk_string, where targets are composed with an unknown word; that is not "

@@ -18,8 +18,9 @@ from itma.data.images import Preprocess
 from itma.data.tokenizer import Tokenizer
 from itma.errors import ConfigError, DataError
 from itma.models.composers.itma import ItmaOptions
-from itma.models.image_encoders.base import TrunkConfig
+from itma.models.image_encoder import TrunkConfig
 from itma.models.image_encoders.torchvision_names import stage_of, torchvision_name
+from itma.models.pickles import WRAPPERS, load_allowed, without_prefixes
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.text_encoders.base import LanguageConfig
 from itma.models.transformer import sequence_sinusoids
@@ -105,8 +106,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            found = torch.load(path, map_location="cpu", weights_only=True)
+        found = load_allowed(path)
     except FileNotFoundError as error:
         raise DataError(f"the checkpoint {str(path)!r} does not exist") from error
     except Exception as error:  # torch raises many kinds on damaged files; nothing of the file has run
@@ -123,13 +123,14 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             f"the checkpoint {str(path)!r} was not opened: {reason}; expected a file as TIRG's, MAAF's or ITMA's code "
             "saves it"
         ) from error
-    if not isinstance(found, dict) or not {"opt", "model_state_dict"} <= set(found):
+    wrapper = next((key for key in WRAPPERS if isinstance(found, dict) and key in found), "model_state_dict")
+    if not isinstance(found, dict) or not {"opt", wrapper} <= set(found):
         holds = ", ".join(map(str, list(found)[:5])) if isinstance(found, dict) else type(found).__name__
         raise DataError(
             f"{str(path)!r} is no checkpoint of TIRG's, MAAF's or ITMA's code: expected it, opt and model_state_dict, "
             f"found {holds or 'nothing'}. Weights of a picture network alone go into model.trunk.weights"
         )
-    options, tensors = found["opt"], found["model_state_dict"]
+    options, tensors = found["opt"], found[wrapper]
     if isinstance(options, argparse.Namespace):
         options = vars(options)
     if not isinstance(options, dict) or not isinstance(tensors, dict):
@@ -137,14 +138,18 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     strange = next((name for name, tensor in tensors.items() if not isinstance(tensor, torch.Tensor)), None)
     if strange is not None or not tensors:
         raise DataError(f"{str(path)!r} is damaged: {strange!r} in model_state_dict is no tensor")
-    tensors = {str(name).removeprefix("module."): tensor for name, tensor in tensors.items()}
+    tensors = without_prefixes({str(name): tensor for name, tensor in tensors.items()}, known="img_model.")
     code: Literal["tirg", "maaf"] = "maaf" if any(name.startswith("img_model.model.") for name in tensors) else "tirg"
     steps = found.get("it", 0)
     return Checkpoint(path, code, options, tensors, steps if isinstance(steps, int) else 0)
 
 
-def shape(checkpoint: Checkpoint) -> RetrieverConfig:
+def shape(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> RetrieverConfig:
     """The model that a checkpoint's options describe.
+
+    Args:
+        checkpoint: the file.
+        size: width and height of the images it was trained on. None: as the published code has them.
 
     Raises:
         ConfigError: the published code offers the option, but it is not supported here; the message says why.
@@ -192,9 +197,14 @@ def shape(checkpoint: Checkpoint) -> RetrieverConfig:
             unknown="keep",
             max_words=_LONGEST,
         ),
-        preprocess=Preprocess(120, 180) if raw else Preprocess(224, 224, fit="crop"),
+        preprocess=_preprocess(raw, size),
         options=_itma_options(option, dropout) if composer == "itma" else None,
     )
+
+
+def _preprocess(raw: bool, size: tuple[int, int] | None) -> Preprocess:
+    width, height = size or ((180, 120) if raw else (224, 224))
+    return Preprocess(height, width) if raw else Preprocess(height, width, fit="crop")
 
 
 def _itma_options(option: "_Options", dropout: float) -> ItmaOptions:

@@ -13,6 +13,8 @@ from itma.models.towers import holds_towers, towers_sum
 
 FORMAT = 1
 POINTER = "checkpoints.json"
+CHECKPOINTS = ("best", "last")
+"""What a run's pointer names."""
 WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "manifest.json"
 FILES = (WEIGHTS, CONFIG, TOKENIZER, MANIFEST)
 """What `Retriever.save` leaves; with them alone `load` rebuilds the model."""
@@ -29,6 +31,8 @@ def verify(folder: Path, names: Sequence[str]) -> None:
             raise RunError(f"{str(folder / name)!r} is missing; the run folder is incomplete, copy or train it again")
     try:
         sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if not isinstance(sums, dict):
+            raise ValueError(f"expected an object with a sum for each file, found {str(sums)[:60]}")
     except ValueError as error:
         raise RunError(f"{str(folder / MANIFEST)!r} is damaged: {error}") from error
     for name in names:
@@ -68,11 +72,16 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
     if pointer.is_file():
         try:
             names = json.loads(pointer.read_text(encoding="utf-8"))
-            if which not in names:
-                raise UnknownNameError("checkpoint", which, names)
-            return folder / str(names[which])
         except ValueError as error:
             raise RunError(f"{str(pointer)!r} is damaged: {error}") from error
+        if which not in CHECKPOINTS:
+            raise UnknownNameError("checkpoint", which, CHECKPOINTS)
+        name = names.get(which) if isinstance(names, dict) else None
+        if not isinstance(name, str) or Path(name).name != name:
+            raise RunError(
+                f"{str(pointer)!r} is damaged: expected an object that names a folder for last and best, not {names!r}"
+            )
+        return folder / name
     if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
         return folder
     if (folder / "run.json").is_file():

@@ -235,6 +235,7 @@ def described(tower: nn.Module) -> dict[str, Any]:
     """A tower's configuration as plain values; with it the tower can be built again without its name."""
     config: Any = tower.config
     settings: dict[str, Any] = config.to_diff_dict()
+    settings.pop("transformers_version", None)  # part of a model's fingerprint, which another version does not change
     return {**settings, "model_type": config.model_type}
 
 
@@ -295,10 +296,26 @@ def _is_siglip(name: str) -> bool:
 
 def _lacking(name: str) -> str:
     """What to say of a folder without a tokenizer that can be read."""
+    if not Path(name).is_dir() and not _reached(name):
+        return (
+            "is not whole in the hub's cache on this machine, and the hub was not reached (no network, or "
+            "HF_HUB_OFFLINE is set); fetch it where there is a network, or give a folder that holds it"
+        )
     text = "brings no tokenizer.json and no vocab.txt"
     if _file_of(name, "spiece.model") is not None:
         text += ", and its spiece.model cannot be read"
     return f"{text}; put the tokenizer.json of the same model beside its config.json"
+
+
+def _reached(name: str) -> bool:
+    """Whether the hub answered when it was asked for a file of this name, be it that there is none."""
+    from transformers.utils.hub import cached_file
+
+    try:
+        cached_file(name, "tokenizer.json")
+    except OSError as error:  # its cause says whether the hub or only the cache on this machine lacks the file
+        return type(error.__cause__).__name__ != "LocalEntryNotFoundError"
+    return True
 
 
 def _file_of(name: str, file: str) -> Path | None:

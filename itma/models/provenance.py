@@ -25,7 +25,7 @@ RUN, STATE, REPORT, METRICS = "run.json", "state.json", "report.json", "metrics.
 REPORT_FORMAT = 1
 REPORTS = f"evaluation-*/{REPORT}"
 """Where reports stand in a folder, as a pattern whose star also covers deeper folders."""
-_PLACES = ("root", "weights")
+_PLACES = ("root", "weights", "path")
 """Settings that hold a path of the machine on which training ran."""
 
 
@@ -39,6 +39,8 @@ class Provenance:
     """The training step at which these weights were saved."""
     best: bool = False
     """Whether they were chosen as the run's best."""
+    chosen: str = ""
+    """How they were chosen among the checkpoints of the run, in words; empty where that is not known."""
     reports: Mapping[str, Report] = field(default_factory=dict)
     """Folder within the run → what was measured on these weights."""
     seconds: float | None = None
@@ -86,12 +88,8 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
             "give the run that the model was loaded from"
         )
     settings = _read(run / RUN)
-    saved, pointer = _read(place / STATE), _read(run / POINTER) or {}
-    told = (settings or {}).pop("checkpoint", None) or {}  # left by `Provenance.write`
-    if saved is not None:
-        told = {"step": saved.get("step"), "best": pointer.get("best") == place.name}
-    elif place != run:  # an imported checkpoint, which was chosen elsewhere
-        told = {"step": int(place.name.removeprefix("step-")), "best": False}
+    told = _checkpoint(run, place, settings)
+    (settings or {}).pop("checkpoint", None)
     reports, others = {}, []
     for path in sorted(run.glob(REPORTS.replace("/", "/**/"))):
         report = _report(path)
@@ -110,7 +108,57 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
         before = ((settings or {}).get("made with") or {}).get("started from", {}).get("seconds")
         if told["seconds"] is not None and before is not None:
             told["seconds"] += before
-    return Provenance(settings, told.get("step"), bool(told.get("best")), reports, told["seconds"])
+    chosen = how_chosen(settings or {}, told.get("step"), best=bool(told.get("best")))
+    return Provenance(settings, told.get("step"), bool(told.get("best")), chosen, reports, told["seconds"])
+
+
+def _checkpoint(run: Path, place: Path, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the files of a run say of one of its checkpoints: its step, and whether it was chosen as the best."""
+    saved, pointer = _read(place / STATE), _read(run / POINTER) or {}
+    if saved is not None:
+        chosen = pointer.get("best") == place.name and pointer.get("best_value") is not None
+        return {"step": saved.get("step"), "best": chosen}
+    if place != run:  # an imported checkpoint, which was chosen elsewhere
+        return {"step": int(place.name.removeprefix("step-")), "best": False}
+    return dict((settings or {}).get("checkpoint") or {})  # left by `Provenance.write`
+
+
+def checkpoint_choice(run: str | Path, weights: str) -> str:
+    """How the checkpoint with these weights was chosen among those of its run; empty where the files do not say it."""
+    run = located(run)
+    for place in (run, *sorted(run.glob("step-*"))):
+        sums = _read(place / MANIFEST)
+        if sums and sums.get(WEIGHTS) == weights:
+            settings = _read((place.parent if place.name.startswith("step-") else run) / RUN)
+            told = _checkpoint(run, place, settings)
+            return how_chosen(settings or {}, told.get("step"), best=bool(told.get("best")))
+    return ""
+
+
+def how_chosen(settings: Mapping[str, Any], step: int | None, *, best: bool) -> str:
+    """How a checkpoint was chosen, in words.
+
+    Args:
+        settings: what `run.json` holds.
+        step: of the checkpoint. None: not known.
+        best: whether it was chosen by the run's metric; otherwise it is the last one.
+    """
+    train, made = settings.get("train"), settings.get("made with") or {}
+    if not isinstance(train, Mapping) or step is None:
+        return ""
+    if "imported from" in made:
+        return f"step {step:,}, as the imported file had it; how it was chosen is not known"
+    head = f"step {step:,} of {train['steps']:,}"
+    if not best:
+        return f"{head}, the last that was saved; no measure chose it"
+    part = str(train["metric"]).partition("/")[0]
+    rules = {
+        "validation": f"on the {100 * train['hold_out']:.1f} % of the training references that were held out",
+        "train": "on rows that it learned from",
+        "test": "on the split that is measured itself, as the published code does: the reported recall is better than "
+        "that of data that had no part in the choice",
+    }
+    return f"{head}, the best by {train['metric']}, {rules[part]}"
 
 
 def _seconds(path: Path, step: int | None) -> float | None:

@@ -8,23 +8,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from itma.config import from_plain, to_plain
-from itma.data.images import Preprocess
+from itma.config import BELONGS, from_plain, to_plain
+from itma.data.images import Preprocess, Source, as_pixels
 from itma.data.tokenizer import Tokenizer, Tokens
-from itma.errors import ConfigError, ItmaError, RunError, UnknownNameError
+from itma.errors import ConfigError, FeedbackError, ItmaError, PluginError, RunError, UnknownNameError
 from itma.io import file_sum, write_text, write_with
 from itma.models import hub
 from itma.models.checkpoint import CONFIG, FILES, FORMAT, MANIFEST, TOKENIZER, WEIGHTS, checkpoint_folder, verify
 from itma.models.composers import Place, composer_named
 from itma.models.embedder import Embedder, unit
-from itma.models.image_encoders.base import Trunk, TrunkConfig
+from itma.models.feedback import readable
+from itma.models.image_encoder import ImageEncoder, TrunkConfig
+from itma.models.image_encoders.base import Trunk
 from itma.models.text_encoders.base import Language, LanguageConfig, Words
 from itma.models.towers import UNTRAINED, Towers, holds_towers, read_towers
+from itma.registry import needs, require
 
 START_SCALE = 4.0
 """Length that embeddings are scaled to for the loss, before training (published value)."""
@@ -47,7 +51,7 @@ class RetrieverConfig:
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
     preprocess: Preprocess = field(default_factory=Preprocess)
-    options: Any = None
+    options: Any = field(default=None, metadata={BELONGS: "composer"})
     """The composer's own options (its `Options` dataclass); absent: their defaults."""
 
     def __post_init__(self) -> None:
@@ -63,6 +67,11 @@ class RetrieverConfig:
                 f"options of {self.composer!r} must be {kind.__name__}, not {type(self.options).__name__}"
             )
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """Kind of part → its name, for `itma.registry.needs`."""
+        return {"composer": self.composer, "image encoder": self.trunk.name, "text encoder": self.language.kind}
+
 
 class Retriever(Embedder, nn.Module):
     """A model that embeds pictures and queries into one space, where near means alike.
@@ -76,7 +85,9 @@ class Retriever(Embedder, nn.Module):
         language: the text network; absent where the composer reads no words.
     """
 
-    def __init__(self, config: RetrieverConfig, tokenizer: Tokenizer, trunk: Trunk, language: Language | None) -> None:
+    def __init__(
+        self, config: RetrieverConfig, tokenizer: Tokenizer, trunk: ImageEncoder, language: Language | None
+    ) -> None:
         super().__init__()
         self.config, self.tokenizer, self.preprocess = config, tokenizer, config.preprocess
         composer = composer_named(config.composer)
@@ -288,9 +299,12 @@ class Retriever(Embedder, nn.Module):
     # -- answering ----------------------------------------------------------------------------------------------------
 
     def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """uint8 pictures (pictures, 3, h, w) of any one size → one feature map for each level; no gradient."""
+        """uint8 images (images, 3, h, w) of any one size → one feature map for each level; no gradient.
+
+        Images as `itma.data.images.as_pixels` takes them will do: also arrays, Pillow images, floats from 0 to 1.
+        """
         with self._answering():
-            maps: list[torch.Tensor] = self.trunk(self.preprocess.normalise(pixels.to(self.device)))
+            maps: list[torch.Tensor] = self.trunk(self.preprocess.normalise(as_pixels(pixels).to(self.device)))
             return maps
 
     def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -315,6 +329,71 @@ class Retriever(Embedder, nn.Module):
                 yield
         finally:
             self.train(training)
+
+    def encode(
+        self,
+        images: Source | np.ndarray | torch.Tensor | Sequence[Source | np.ndarray | torch.Tensor | None] | None = None,
+        sentences: str | Sequence[str | None] | None = None,
+        *,
+        batch: int = 32,
+    ) -> np.ndarray:
+        """Images, sentences, or images with sentences → embeddings, in one space.
+
+        Images alone are embedded as those of a gallery, anything with a sentence as queries; their products are
+        cosines. Each image is fitted to the model by itself, so that they may be of any size.
+
+        Args:
+            images: one or several: paths, bytes of files, Pillow images, arrays or tensors (see
+                `itma.data.images.as_pixels`); one tensor of four axes counts as several. None stands for no reference.
+            sentences: one or several, as many as there are images. None stands for no sentence.
+            batch: how many are computed at once.
+
+        Returns:
+            (dim,) float32 of length 1 where one was given, (number, dim) where several were.
+
+        Raises:
+            FeedbackError: a sentence without any word that the model knows, as in a search; or their numbers differ.
+            DataError, PictureError: an image that cannot be read.
+        """
+        several = isinstance(images, list | tuple) or isinstance(sentences, list | tuple)
+        several |= isinstance(images, np.ndarray | torch.Tensor) and images.ndim == 4
+        shown: list[Any] | None = None if images is None else list(images) if several else [images]  # type: ignore[arg-type]
+        said: list[str | None] | None = None
+        if sentences is not None:
+            said = [sentences] if isinstance(sentences, str) else list(sentences)
+        if shown is None and said is None:
+            raise FeedbackError("an image, a sentence, or both are needed; neither was given")
+        count = len(shown if shown is not None else said or [])
+        if said is not None and len(said) != count:
+            raise FeedbackError(f"{count} images were given with {len(said)} sentences; one each, please")
+        if batch < 1:
+            raise ConfigError(f"batch={batch} must be at least 1")
+        rows = np.empty((count, self.config.dim), dtype=np.float32)
+        texts = [None] * count if said is None else said
+        texts = [
+            None if text is None else readable(self, text, alone=shown is None or shown[row] is None)
+            for row, text in enumerate(texts)
+        ]
+        kinds: dict[tuple[bool, bool], list[int]] = {}
+        for row, text in enumerate(texts):
+            kinds.setdefault((shown is not None and shown[row] is not None, text is not None), []).append(row)
+        for (seen, spoken), members in kinds.items():
+            for begin in range(0, len(members), batch):
+                part = members[begin : begin + batch]
+                pixels = torch.stack([self._fitted(shown[row]) for row in part]) if seen and shown is not None else None
+                feedback = [str(texts[row]) for row in part] if spoken else None
+                if said is None and pixels is not None:
+                    found = self.embed_pictures(pixels)
+                else:
+                    found = self.embed_queries(pixels, feedback)
+                rows[part] = found.cpu().numpy()
+        return rows if several else rows[0]
+
+    def _fitted(self, image: Any) -> torch.Tensor:
+        """One image at the model's own size: uint8 (3, height, width)."""
+        if isinstance(image, np.ndarray | torch.Tensor):
+            return self.preprocess.fitted(as_pixels(image))[0]
+        return self.preprocess.read(image)
 
     # -- the folder ---------------------------------------------------------------------------------------------------
 
@@ -354,7 +433,7 @@ class Retriever(Embedder, nn.Module):
         if half:
             state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
         write_with(folder / WEIGHTS, lambda draft: save_file(state, draft))
-        config = {"format": FORMAT, **self._shape()}
+        config = {"format": FORMAT, "needs": needs(self.config.parts), **self._shape()}
         write_text(folder / CONFIG, json.dumps(config, indent=2, default=str) + "\n")
         self.tokenizer.save(folder / TOKENIZER)
         sums = {name: file_sum(folder / name) for name in (WEIGHTS, CONFIG, TOKENIZER)}
@@ -377,6 +456,7 @@ class Retriever(Embedder, nn.Module):
         verify(folder, (WEIGHTS, CONFIG, TOKENIZER))
         try:
             plain = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            require(plain.get("needs", ()), f"the model in {str(folder)!r}")
             if plain["format"] > FORMAT:
                 raise RunError(
                     f"{str(folder)!r} was written by a newer itma (format {plain['format']}, this one reads {FORMAT}); "
@@ -384,7 +464,7 @@ class Retriever(Embedder, nn.Module):
                 )
             config = from_plain(RetrieverConfig, plain["model"])
             tokenizer = Tokenizer.load(folder / TOKENIZER, **config.language.reading())
-            trunk = Trunk.rebuilt(plain["backbone"], config.trunk.levels)
+            trunk = Trunk.rebuilt(plain["backbone"], config.trunk.levels, config.trunk.name)
             reads = composer_named(config.composer).reads_words
             language = (
                 Language.rebuilt(config.language, len(tokenizer), config.dim, plain.get("text tower"))
@@ -393,9 +473,15 @@ class Retriever(Embedder, nn.Module):
             )
             model = cls(config, tokenizer, trunk, language)
             model.load_state_dict(load_file(folder / WEIGHTS))
-        except RunError:
+            for name, weights in model.named_parameters():
+                if not torch.isfinite(weights).all():
+                    raise ValueError(
+                        f"the weights {name} hold NaN or Infinity, as after a training that ran away; take an earlier "
+                        "checkpoint, or train again at a lower rate"
+                    )
+        except (RunError, PluginError):
             raise
-        except (ItmaError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        except (ItmaError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
             raise RunError(f"the model in {str(folder)!r} cannot be opened: {error}") from error
         return model.eval()
 
@@ -443,6 +529,19 @@ class Retriever(Embedder, nn.Module):
             return cls.load(folder)
         except RunError as error:
             raise RunError(f"the hub's model {str(name_or_folder)!r} cannot be opened: {error}") from error
+
+
+def load_retriever(name: str | Path, *, which: str = "best") -> Retriever:
+    """Open a model by a run folder, a folder that holds one, or a name: of a model that comes with itma, or on the hub.
+
+    Args:
+        name: e.g. `runs/mine`, `wardrobe`, `openai/clip-vit-base-patch32`.
+        which: `best` or `last` checkpoint of a run.
+
+    Raises:
+        RunError, ConfigError, DataError: see `Retriever.load`.
+    """
+    return Retriever.load(name, which=which)
 
 
 def _without_folders(config: RetrieverConfig) -> RetrieverConfig:

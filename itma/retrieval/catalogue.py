@@ -1,26 +1,28 @@
 """A person's own pictures, embedded and stored, that can be searched with a picture and a sentence."""
 
+import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from itma.data.images import Source
-from itma.errors import CatalogueError, ConfigError, ItmaError, UnanswerableError, UnknownNameError
+from itma.errors import CatalogueError, ConfigError, ItmaError, UnanswerableError
 from itma.export.runtimes import open_model
 from itma.models.embedder import Embedder
 from itma.models.hub_names import hub_name
 from itma.models.shipped import located
-from itma.records import Hit
-from itma.retrieval import duplicates, manifest, query_encoder
-from itma.retrieval.duplicates import NEAR, Group
-from itma.retrieval.exact import DECIMALS
-from itma.retrieval.facets import Facet, facets
+from itma.records import Hit, Hits
+from itma.retrieval import manifest
+from itma.retrieval.duplicates import Groups
+from itma.retrieval.encoder_on_demand import EncoderOnDemand
+from itma.retrieval.facets import Facet
 from itma.retrieval.filters import Where
 from itma.retrieval.info import Info
 from itma.retrieval.ingest import building, moving
@@ -28,13 +30,18 @@ from itma.retrieval.ingest.building import EXACT_ITEMS, KEEP
 from itma.retrieval.ingest.embedding import Here, Workers
 from itma.retrieval.ingest.indexing import Outcome, Skipped, read_skipped
 from itma.retrieval.ingest.listing import listing
-from itma.retrieval.ingest.rows import Item, Page, shown, stored, unit
-from itma.retrieval.ingest.writing import picture_name, put
-from itma.retrieval.queries import Question
-from itma.retrieval.snapshot import State, answered
-from itma.retrieval.stores.base import Items, Store, Version, embeddings_of, metadata_of
+from itma.retrieval.ingest.rows import Item, Page
+from itma.retrieval.ingest.writing import Writer, picture_name
+from itma.retrieval.manifest import About
+from itma.retrieval.request import IndexOptions, SearchRequest, takes
+from itma.retrieval.snapshot import Snapshot
+from itma.retrieval.stores.base import Items, Store, Version
 from itma.retrieval.stores.engines import store_at
+from itma.retrieval.sums import Verification
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 Model = Embedder | str | Path
 """A model, or the folder of its run."""
 
@@ -48,50 +55,84 @@ class Catalogue:
     An item's id is what its table says, or its path below the folder that was indexed, with `/` between the parts on
     every system. Scores are cosines. Up to 200,000 items every search compares all of them; beyond, an index is
     searched as thoroughly as a stated recall needs, see `info`. One process writes at a time; a search shows everything
-    that any process had written when it began. A catalogue may be used by several threads.
+    that any process had written when it began, and is answered by one state from its begin to its end, see `snapshot`.
+    A catalogue may be used by several threads, which do not wait for one another.
     """
 
-    def __init__(self, store: Store, *, version: int | None = None, exact_items: int = EXACT_ITEMS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        version: int | None = None,
+        exact_items: int = EXACT_ITEMS,
+        model: Model | None = None,
+        runtime: str | None = None,
+        device: torch.device | None = None,
+        pictures: Path | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        if isinstance(store, str | Path):
+            raise ConfigError(
+                f"Catalogue({str(store)!r}): open a catalogue with Catalogue.open({str(store)!r}), or make one with "
+                "Catalogue.build"
+            )
         self._store, self._version, self._exact_items = store, version, exact_items
-        self._lock = threading.RLock()
-        self._model: Embedder | None = None
-        self._given: Model | None = None
-        self._runtime: str | None = None
-        self._device: torch.device | None = None
-        self._maps = query_encoder.ReferenceMaps()
-        self.outcome: Outcome | None = None
+        self._given, self._runtime, self._device = model, runtime, device
+        self.outcome = outcome
         """What the indexing that this object comes from did."""
-        self._look()
+        self._lock = threading.Lock()
+        self._snapshot = self._look(pictures=pictures)
 
-    def _look(self) -> None:
-        self._seen = self._store.stamp(manifest.NAME)
-        self._about = manifest.read(self._store)
-        self._items: Items = self._store.open(self._about.table, self._version)
-        folder = None if self._about.pictures is None else manifest.found(self._about.pictures, self._store.place)
-        self._state = State(self._items, self._about, folder, self._exact_items)
+    def _look(self, before: Snapshot | None = None, pictures: Path | None = None) -> Snapshot:
+        """The newest state; the one before where nobody has written since."""
+        while True:
+            document = self._store.stamp(manifest.NAME)
+            try:
+                if before is None or document != before.document:
+                    return self._read(before, document, pictures)
+                items = before.items.newest()
+            except CatalogueError:
+                if document == self._store.stamp(manifest.NAME):
+                    raise
+                continue  # the table was replaced while it was looked at
+            if items is before.items:
+                return before
+            return Snapshot(
+                items, before.about, document, before.pictures, before.encoder, before.place, self._exact_items, before
+            )
+
+    def _read(
+        self, before: Snapshot | None, document: object, pictures: Path | None, model: Embedder | None = None
+    ) -> Snapshot:
+        """The state that the catalogue's document tells of, with its model where one was open before."""
+        about, place = manifest.read(self._store), self._store.place
+        items = self._store.open(about.table, self._version)
+        if pictures is None and before is not None and about.pictures == before.about.pictures:
+            pictures = before.pictures
+        if pictures is None and about.pictures is not None:
+            pictures = manifest.found(about.pictures, place)
+        if before is not None and before.about.fingerprint == about.fingerprint:
+            encoder = before.encoder
+        else:
+            given = model or (self._given if before is None else None)
+            encoder = EncoderOnDemand(lambda: _model_of(about, place, given, self._runtime, self._device))
+            if before is not None and before.encoder.is_open:
+                encoder()
+                self._given = None
+        return Snapshot(items, about, document, pictures, encoder, place, self._exact_items, before)
 
     # -- making and opening -------------------------------------------------------------------------------------------
 
     @classmethod
+    @takes(IndexOptions)
     def build(
         cls,
         model: Model,
         source: str | Path,
         path: str | Path,
         *,
-        replace: bool = False,
+        options: IndexOptions,
         update: bool = False,
-        prune: bool = False,
-        id_column: str | None = None,
-        picture_column: str | None = None,
-        types: Mapping[str, str] | None = None,
-        tokens: bool = False,
-        durable: bool = False,
-        recall: float = 0.98,
-        batch: int = 64,
-        runtime: str | None = None,
-        engine: str = "local",
-        address: str | None = None,
         device: torch.device | None = None,
         progress: bool = False,
     ) -> "Catalogue":
@@ -103,24 +144,11 @@ class Catalogue:
 
         Args:
             model: a model, or a run folder; only in the second case does the catalogue know where to find it again.
-            source: a folder of pictures in any format that Pillow reads, also in sub-folders; or a CSV, JSON Lines or
+            source: a folder of pictures in a format of `images.FORMATS`, also in sub-folders; or a CSV, JSON Lines or
                 Parquet file with a row for each item, whose other columns become metadata.
             path: the catalogue's own folder.
-            replace: make a new catalogue in the place of an existing one, which is searched until the new one is whole.
+            options: see `IndexOptions`, whose fields can be given one by one in its place.
             update: bring an existing catalogue to what the source says; only new and changed pictures are embedded.
-            prune: with `update`, remove items that the source does not name or whose file is gone.
-            id_column: of a table, the column of the ids; absent: `id`, or else the pictures' names.
-            picture_column: of a table, the column of the pictures; absent: `image`, `file` or `picture`.
-            types: of a table, the kind of single columns: `text`, `number`, `whole`; absent: what they look like.
-            tokens: keep each picture's feature maps, so that a search from an item with a sentence needs no picture.
-            durable: every write returns only once it would survive a loss of power.
-            recall: recall@10 that an index must reach, where the catalogue is large enough for one.
-            batch: pictures that are embedded at once.
-            runtime: what a model given as a folder is to answer with: `torch`, `onnx` or `onnx-int8`; absent: what
-                computed the embeddings that are there already, or torch.
-            engine: who embeds: `local`, this process; or `ray`, the machines of a Ray cluster, all of which see the
-                run and the pictures at the same paths.
-            address: of the Ray cluster; absent: one is started on this machine and stopped at the end.
             device: where a model given as a folder is to work; absent: on the CPU.
             progress: show a progress bar.
 
@@ -133,19 +161,18 @@ class Catalogue:
             MissingExtraError: Ray is to be used and is not installed.
             ConfigError: there is no Ray cluster at the address, or the model is in memory, out of its workers' reach.
         """
-        if batch < 1:
-            raise ConfigError(f"batch={batch} must be at least 1")
-        if not 0 < recall <= 1:
-            raise ConfigError(f"recall={recall} must be above 0 and at most 1")
         store = store_at(path)
-        _refuse_existing(store, replace=replace, update=update)
-        wanted = listing(Path(source), id_column=id_column, picture_column=picture_column, types=types)
+        _refuse_existing(store, replace=options.replace, update=update)
+        keep = None if "://" in str(path) else Path(path) / "embedded-images"
+        wanted = listing(Path(source), options=options, keep=keep)
+        updating = update and manifest.exists(store)
         opened: list[Embedder] = []
+        runtime = options.runtime
         if isinstance(model, Embedder):
             runtime = model.runtime
         elif runtime is None:
-            runtime = manifest.read(store).runtime if update and manifest.exists(store) else "torch"
-        if tokens and runtime != "torch":
+            runtime = manifest.read(store).runtime if updating else "torch"
+        if options.tokens and runtime != "torch":
             raise ConfigError(
                 f"feature maps are kept of torch only, not of the runtime {runtime!r}; leave out the tokens"
             )
@@ -156,43 +183,19 @@ class Catalogue:
             return opened[0]
 
         run = None if isinstance(model, Embedder) else Path(model)
-        if not update or not manifest.exists(store):
+        if not updating:
             retriever()  # before anything is written: it may be missing
         with (
-            _workers(engine, address, model, device, runtime, retriever) as workers,
+            _workers(options, model, device, runtime, retriever) as workers,
             store.writing(f"indexing {source}"),
         ):
-            if update and manifest.exists(store):
+            if updating:
                 outcome = building.update(
-                    store,
-                    wanted,
-                    retriever,
-                    run,
-                    runtime=runtime,
-                    prune=prune,
-                    recall=recall,
-                    batch=batch,
-                    workers=workers,
-                    progress=progress,
+                    store, wanted, retriever, run, options, runtime=runtime, workers=workers, progress=progress
                 )
             else:
-                outcome = building.make(
-                    store,
-                    wanted,
-                    retriever(),
-                    run,
-                    tokens=tokens,
-                    durable=durable,
-                    recall=recall,
-                    batch=batch,
-                    workers=workers,
-                    progress=progress,
-                )
-        made = cls(store)
-        made._model, made._given, made._device = next(iter(opened), None), model, device
-        made.outcome = outcome
-        made._state.pictures = wanted.root
-        return made
+                outcome = building.make(store, wanted, retriever(), run, options, workers=workers, progress=progress)
+        return cls(store, model=next(iter(opened), model), device=device, pictures=wanted.root, outcome=outcome)
 
     @classmethod
     def open(
@@ -219,10 +222,9 @@ class Catalogue:
             CatalogueError: the catalogue is missing, damaged, or was made by another model.
             RunError: the model cannot be opened.
         """
-        opened = cls(store_at(path), version=version)
-        opened._given, opened._runtime, opened._device = model, runtime, device
-        if not without_model and opened._about.fingerprint is not None:
-            opened._open_model()
+        opened = cls(store_at(path), version=version, model=model, runtime=runtime, device=device)
+        if not without_model and opened.snapshot.has_model:
+            opened.snapshot.encoder()
         return opened
 
     @classmethod
@@ -267,40 +269,40 @@ class Catalogue:
             moving.import_embeddings(
                 store, source, retriever, run, pictures=pictures, durable=durable, recall=recall, progress=progress
             )
-        made = cls(store)
-        made._model, made._given, made._device = retriever, model, device
-        return made
+        return cls(store, model=retriever, device=device)
 
     # -- what it is ---------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        self.refresh()
-        return self._items.count()
+        return self._ask(len)
 
     def __repr__(self) -> str:
-        by = "made elsewhere" if self._about.model is None else f"embedded by {self._about.model!r}"
-        return f"<Catalogue of {self._items.count():,} pictures from {str(self.pictures)!r}, {by}>"
+        shown = self.snapshot
+        by = "made elsewhere" if shown.about.model is None else f"embedded by {shown.about.model!r}"
+        return f"<Catalogue of {len(shown):,} pictures from {str(shown.pictures)!r}, {by}>"
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The state that is shown, which never changes: all that is asked of it fits together."""
+        return self._snapshot
 
     @property
     def ids(self) -> Sequence[str]:
         """The items' ids, sorted."""
-        self.refresh()
-        batches = self._items.scan(["id"], rows=65_536)
-        return sorted(shown(name) for batch in batches for name in batch.column("id").to_pylist())
+        return self._ask(Snapshot.ids)
 
     @property
     def pictures(self) -> Path | None:
-        """The folder that pictures are named in; absent: each has its whole path."""
-        return self._state.pictures
+        """The folder that pictures are named in. None: each has its whole path."""
+        return self.snapshot.pictures
 
     @property
     def run(self) -> Path | None:
         """The run folder of its model, where it is known and there."""
-        given = self._given if isinstance(self._given, str | Path) else None
-        if given is None and self._about.run is not None:
-            given = manifest.found(self._about.run, self._store.place)
-        there = None if given is None else located(given)
-        return there if there is not None and there.is_dir() else None
+        if isinstance(self._given, str | Path):
+            there = located(self._given)
+            return there if there.is_dir() else None
+        return self.snapshot.run
 
     @property
     def skipped(self) -> Sequence[Skipped]:
@@ -310,12 +312,12 @@ class Catalogue:
     @property
     def version(self) -> int:
         """The state that is shown."""
-        return self._items.version
+        return self.snapshot.items.version
 
     @property
     def stamp(self) -> str:
         """The state that is shown, as a text: another one as soon as items, metadata or the model are others."""
-        return f"{self._about.table}-{self._items.version}"
+        return self.snapshot.stamp
 
     @property
     def model(self) -> Embedder:
@@ -324,19 +326,19 @@ class Catalogue:
         Raises:
             CatalogueError: the catalogue has none, or it is not to be found.
         """
-        if self._model is None:
-            self._open_model()
-        assert self._model is not None
-        return self._model
+        return self.snapshot.model
 
     def versions(self) -> list[Version]:
         """The states that can still be opened, oldest first; `compact` forgets those that are older than wanted."""
-        return self._items.versions()
+        return self.snapshot.items.versions()
 
     def info(self) -> Info:
         """Items, columns, model, and how searches go."""
-        self.refresh()
-        return Info.of(self._store, self._items, self._about, self._state.pictures, self._exact_items)
+        return self._ask(self.info_of)
+
+    def info_of(self, snapshot: Snapshot) -> Info:
+        """The same of one state."""
+        return Info.of(self._store, snapshot.items, snapshot.about, snapshot.pictures, self._exact_items)
 
     def refresh(self) -> bool:
         """Show the newest state, as every search does by itself; whether that is another one.
@@ -347,16 +349,23 @@ class Catalogue:
         if self._version is not None:
             return False
         with self._lock:
-            if self._store.stamp(manifest.NAME) != self._seen:
-                before, folder = self._about, self._state.pictures
-                self._look()
-                if self._about.pictures == before.pictures:
-                    self._state.pictures = folder
-                if self._about.fingerprint != before.fingerprint and self._model is not None:
-                    self._model, self._given = None, None
-                    self._open_model()
-                return True
-            return self._items.refresh()
+            before = self._snapshot
+            self._snapshot = self._look(before)
+            return self._snapshot is not before
+
+    def _ask(self, ask: Callable[[Snapshot], T]) -> T:
+        """What the newest state says; asked once more where its files went away meanwhile, and there is a newer one."""
+        self.refresh()
+        snapshot = self._snapshot
+        try:
+            return ask(snapshot)
+        except CatalogueError as error:
+            if not is_lost(error):
+                raise
+            self.refresh()
+            if self._snapshot is snapshot:
+                raise
+        return ask(self._snapshot)
 
     # -- searching ----------------------------------------------------------------------------------------------------
 
@@ -375,11 +384,12 @@ class Catalogue:
         unlike: Sequence[str] = (),
         emphasis: float = 0.0,
         earlier: Sequence[str] = (),
-    ) -> list[Hit]:
+        keep_same: bool = False,
+    ) -> Hits:
         """The k items that fit a reference, a feedback, or both; best first.
 
-        An item that is itself the reference (by its path, or by its id) is left out. An empty sentence counts as none.
-        Words that training never saw are ignored, with a warning in the log.
+        An item that is itself the reference (by its id, its path, or by what it shows) is left out. An empty
+        sentence counts as none. Words that training never saw are ignored, with a warning in the log.
 
         Args:
             image: the reference: a path, the bytes of a file, or a Pillow image.
@@ -397,9 +407,11 @@ class Catalogue:
             earlier: what was said before in a conversation, first to last, if that is still to count now that one of
                 its hits is the reference. A model reads it well that was trained on conversations, see
                 `itma.models.text_encoders.base.LanguageConfig.earlier`.
+            keep_same: keep items that show the same image as the reference, which are left out otherwise.
 
         Returns:
-            At most k hits; fewer where fewer match. Equal scores stand in the order of ids.
+            At most k hits; fewer where fewer match. Equal scores stand in the order of ids. `notes` says what is to be
+            known of them: which items were left out as the reference itself, why nothing was found.
 
         Raises:
             DataError: neither a picture nor a sentence is given, or the embedding makes no sense.
@@ -410,7 +422,7 @@ class Catalogue:
             UnanswerableError: the catalogue has no model, or the item no picture.
             ConfigError: k is below 1, or the emphasis beyond its range.
         """
-        question = Question(
+        request = SearchRequest(
             image,
             text,
             k,
@@ -423,21 +435,29 @@ class Catalogue:
             unlike=unlike,
             emphasis=emphasis,
             earlier=earlier,
+            keep_same=keep_same,
         )
-        (answer,) = self.answer([question])
-        if isinstance(answer, ItmaError):
+        (answer,) = self.answer([request])
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def answer(self, questions: Sequence[Question]) -> list[list[Hit] | ItmaError]:
-        """Many searches at once, which the model and the comparison take together.
+    def answer(self, requests: Sequence[SearchRequest]) -> list[Hits | Exception]:
+        """Many searches at once, of one state, which the model and the comparison take together.
 
         Returns:
-            For each question what `search` gives, or the error that it raises.
+            For each request what `search` gives, or the error that it raises.
         """
-        with self._lock:
+        self.refresh()
+        snapshot = self._snapshot
+        answers = snapshot.answer(requests)
+        lost = [row for row, answer in enumerate(answers) if is_lost(answer)]
+        if lost:
             self.refresh()
-            return answered(questions, self._state, self._maps, lambda: self.model)
+            if self._snapshot is not snapshot:
+                again = self._snapshot.answer([requests[row] for row in lost])
+                answers = [again.pop(0) if row in lost else answer for row, answer in enumerate(answers)]
+        return answers
 
     def search_all(
         self, embeddings: np.ndarray, k: int = 10, *, where: Where | None = None, fields: Sequence[str] = ()
@@ -450,13 +470,7 @@ class Catalogue:
             where: see `search`.
             fields: see `search`.
         """
-        if k < 1:
-            raise ConfigError(f"k={k} pictures cannot be found; k must be at least 1")
-        with self._lock:
-            self.refresh()
-            condition, told = self._state.condition(where), self._state.columns(fields)
-            queries = unit(embeddings, self._about.dim, "the queries")
-            return [self._state.hits(found, told) for found in self._state.nearest(queries, k, condition)]
+        return self._ask(lambda snapshot: snapshot.search_all(embeddings, k, where=where, fields=fields))
 
     def ranks(self, queries: np.ndarray, scores: np.ndarray, *, exclude: Sequence[str] = ()) -> np.ndarray | None:
         """At which rank of each query a picture of some score would stand, whether or not it is in the catalogue.
@@ -470,17 +484,7 @@ class Catalogue:
             (queries,) int64: 1 + the number of items that score higher by more than rounding makes; absent where there
             are so many items that not all of them are compared.
         """
-        with self._lock:
-            self.refresh()
-            if self._items.count() > self._exact_items:
-                return None
-            out = set(map(stored, exclude))
-            higher = np.zeros(len(queries), dtype=np.int64)
-            for batch in self._items.scan(["id", "embedding"]):
-                ranked = np.array([name not in out for name in batch.column("id").to_pylist()], dtype=bool)
-                items = embeddings_of(batch.column("embedding"))[ranked]
-                higher += (queries @ items.T > scores[:, None] + 10.0**-DECIMALS).sum(1)
-            return 1 + higher
+        return self._ask(lambda snapshot: snapshot.ranks(queries, scores, exclude=exclude))
 
     # -- changing -----------------------------------------------------------------------------------------------------
 
@@ -490,13 +494,7 @@ class Catalogue:
         Raises:
             UnknownItemError: there is none of that id.
         """
-        with self._lock:
-            self.refresh()
-            columns = list(metadata_of(self._items.schema))
-            row = query_encoder.only(self._items, id, ["_picture", "embedding", *columns])
-            told = {name: row[name] for name in columns if row[name] is not None}
-            path = None if row["_picture"] is None else self._state.path(row["_picture"])
-            return Item(id, path, np.array(row["embedding"], dtype=np.float32), told)
+        return self._ask(lambda snapshot: snapshot.get(id))
 
     def page(
         self, rows: int = 100, *, after: str | None = None, where: Where | None = None, fields: Sequence[str] = ("*",)
@@ -515,23 +513,7 @@ class Catalogue:
             DataError: `after` is no mark of a page.
             ConfigError: `rows` is below 1.
         """
-        if rows < 1:
-            raise ConfigError(f"a page of {rows} items is none; ask for at least 1")
-        with self._lock:
-            self.refresh()
-            told = self._state.columns(fields)
-            found, following = self._items.page(
-                ["id", "_picture", *told], rows, after=after, where=self._state.condition(where)
-            )
-            items = [
-                Item(
-                    shown(row["id"]),
-                    None if row["_picture"] is None else self._state.path(row["_picture"]),
-                    fields={name: row[name] for name in told if row[name] is not None},
-                )
-                for row in found.to_pylist()
-            ]
-            return Page(items, following)
+        return self._ask(lambda snapshot: snapshot.page(rows, after=after, where=where, fields=fields))
 
     def facets(self, look_at: int = 200_000) -> list[Facet]:
         """What the columns of metadata hold, for people who choose: choices and ranges.
@@ -539,29 +521,19 @@ class Catalogue:
         Args:
             look_at: items that are looked at, at most.
         """
-        with self._lock:
-            self.refresh()
-            items = self._items
-        return facets(items, look_at)
+        return self._ask(lambda snapshot: snapshot.facets(look_at))
 
     def ids_of(self, picture: str | Path) -> list[str]:
         """The items whose picture is this file."""
-        with self._lock:
-            self.refresh()
-            return sorted(map(shown, self._state.items_of(picture)))
+        return self._ask(lambda snapshot: snapshot.ids_of(picture))
 
     def picture_paths(self) -> list[Path]:
         """Where the items' pictures were when they were indexed; those without a picture are passed over."""
-        with self._lock:
-            self.refresh()
-            names = [
-                name for part in self._items.scan(["_picture"]) for name in part.column("_picture").to_pylist() if name
-            ]
-            return [Path(self._state.path(name)) for name in sorted(names)]
+        return self._ask(Snapshot.picture_paths)
 
     def name_of(self, picture: str | Path) -> str:
         """What the item of a picture is called where nothing else is said: its path below the catalogue's folder."""
-        name = picture_name(picture, self._state.pictures)
+        name = picture_name(picture, self.pictures)
         assert name is not None
         return name
 
@@ -584,8 +556,8 @@ class Catalogue:
         self._put(items, new=False)
 
     def _put(self, items: Sequence[Item], *, new: bool) -> None:
-        with self._writing("adding items" if new else "replacing items"):
-            put(self._items, self._about, items, lambda: self.model, self._state.pictures, new=new)
+        with self.writing("adding items" if new else "replacing items") as writer:
+            writer.put(items, new=new)
 
     def delete(self, ids: Sequence[str] = (), *, where: Where | None = None) -> int:
         """Remove items, all in one commit.
@@ -604,13 +576,8 @@ class Catalogue:
         """
         if isinstance(ids, str):
             ids = [ids]
-        with self._writing("deleting items"):
-            names = set(self._items.get(list(map(stored, ids)), ["id"])["id"].to_pylist())
-            if where is not None:
-                batches = self._items.scan(["id"], where=self._state.condition(where))
-                names |= {name for batch in batches for name in batch.column("id").to_pylist()}
-            self._items.delete(sorted(names))
-            return len(names)
+        with self.writing("deleting items") as writer:
+            return writer.delete(ids, None if where is None else self.snapshot.condition(where))
 
     def compact(self, *, keep: timedelta = KEEP, recall: float | None = None) -> None:
         """Join small files, forget old versions, and bring the index up to date where there is to be one.
@@ -619,15 +586,21 @@ class Catalogue:
             keep: versions younger than this stay; a reader in another process that shows an older one must refresh.
             recall: recall@10 that the index must reach; absent: as before, or 0.98.
         """
-        with self._writing("compacting", tidy=False):
+        with self._alone("compacting") as (items, about):
             for name in self._store.tables():
-                if name != self._about.table:
+                if name != about.table:
                     self._store.drop(name)
-            self._items.compact(keep)
-            wanted = recall or (self._about.ann.wanted if self._about.ann is not None else 0.98)
-            about = building.indexed(self._items, self._about, recall=wanted, exact_items=self._exact_items)
-            if about != self._about:
-                manifest.write(self._store, about)
+            items.compact(keep)
+            wanted = recall or (about.ann.wanted if about.ann is not None else 0.98)
+            new = building.indexed(items, about, recall=wanted, exact_items=self._exact_items)
+            if new != about:
+                manifest.write(self._store, new)
+            building.syncing(self._store, new)()
+        self.refresh()
+
+    def verify(self) -> Verification:
+        """Read all files of the catalogue and compare them with the sums that were kept when they were written."""
+        return self._store.verify()
 
     def reindex(
         self,
@@ -656,37 +629,62 @@ class Catalogue:
         """
         retriever = _opened(model, device, runtime, progress)
         run = None if isinstance(model, Embedder) else Path(model)
-        with self._writing("reindexing", tidy=False):
+        with self._alone("reindexing") as (items, about):
             outcome = moving.reindex(
                 self._store,
-                self._items,
-                self._about,
+                items,
+                about,
                 retriever,
                 run,
-                self._state.pictures,
+                self.pictures,
                 leave_out=leave_out,
                 batch=batch,
                 progress=progress,
             )
         with self._lock:
-            self._look()
-            self._model, self._given, self._runtime, self._device = retriever, model, runtime, device
+            self._given, self._runtime, self._device = retriever if run is None else run, runtime, device
+            before = self._snapshot
+            self._snapshot = self._read(None, self._store.stamp(manifest.NAME), before.pictures, retriever)
         return outcome
 
     @contextmanager
-    def _writing(self, what: str, *, tidy: bool = True) -> Iterator[None]:
+    def writing(self, what: str) -> Iterator[Writer]:
+        """Be the only one who changes items, for as long as this is open; what is read by the writer stays so.
+
+        Args:
+            what: what is being done, for the message that others get.
+
+        Raises:
+            BusyError: somebody else is writing.
+            CatalogueError: the state that is shown is an earlier one.
+            StorageError: the place cannot be written to.
+        """
+        with self._alone(what) as (items, about):
+            before = items.version
+            try:
+                yield Writer(items, about, lambda: self.model, self.pictures)
+            finally:
+                if items.version != before:  # also where the writer was left by an error after its commit
+                    if before // _TIDY_EVERY != items.version // _TIDY_EVERY:
+                        building.tidy(items)
+                    building.syncing(self._store, about)()
+                    try:
+                        self.refresh()
+                    except ItmaError as error:  # the write stands; whoever asks next hears of it
+                        log.warning("everything is written, but the new state cannot be shown: %s", error)
+
+    @contextmanager
+    def _alone(self, what: str) -> Iterator[tuple[Items, About]]:
+        """The newest table, for its only writer."""
         if self._version is not None:
             raise CatalogueError(
                 f"version {self._version} of the catalogue {self._store.place!r} can only be searched; open the "
                 "catalogue without a version to change it"
             )
-        with self._store.writing(what), self._lock:
+        with self._store.writing(what):
             self.refresh()
-            before = self._items.version
-            yield
-            if tidy and before // _TIDY_EVERY != self._items.version // _TIDY_EVERY:
-                self._items.compact(KEEP)
-            building.syncing(self._store, self._about)()
+            about = self.snapshot.about
+            yield self._store.open(about.table), about
 
     # -- copies -------------------------------------------------------------------------------------------------------
 
@@ -699,9 +697,7 @@ class Catalogue:
         """
         target = store_at(place)
         _refuse_existing(target, replace=False, update=False)
-        with self._lock:
-            self.refresh()
-            moving.copy(self._store, self._items, self._about, self._state.pictures, target)
+        self._ask(lambda shown: moving.copy(self._store, shown.items, shown.about, shown.pictures, target))
 
     @staticmethod
     def restore(backup: str | Path, path: str | Path, *, replace: bool = False) -> None:
@@ -715,7 +711,8 @@ class Catalogue:
         target = store_at(path)
         _refuse_existing(target, replace=replace, update=False)
         copied = Catalogue.open(backup, without_model=True)
-        moving.copy(copied._store, copied._items, copied._about, copied.pictures, target)
+        shown = copied.snapshot
+        moving.copy(copied._store, shown.items, shown.about, shown.pictures, target)
 
     def export(self, file: str | Path) -> int:
         """Write all items to a file: `.parquet` (ids, embeddings, pictures, metadata) or `.npz` (ids, embeddings).
@@ -727,62 +724,71 @@ class Catalogue:
             DataError: the name ends in something else.
             StorageError: the disk is full or the file cannot be written.
         """
-        with self._lock:
-            self.refresh()
-            return moving.export(self._items, Path(file))
+        return self._ask(lambda snapshot: moving.export(snapshot.items, Path(file)))
 
-    def near_duplicates(self, threshold: float = NEAR, *, progress: bool = False) -> list[Group]:
-        """Groups of items whose pictures are the same file's content, or nearly the same picture.
+    def near_duplicates(self, threshold: float | None = None, *, progress: bool = False) -> Groups:
+        """Groups of items whose images have the same content, and groups that the model sees as nearly the same.
 
         Args:
-            threshold: the cosine from which on two pictures count as nearly the same.
+            threshold: the cosine from which on two images count as nearly the same; without it, one that fits the
+                catalogue's own scores.
             progress: show a progress bar.
 
         Returns:
-            Groups of two and more, the largest first.
+            Groups of two and more; every member of a near group is near to its first.
         """
-        with self._lock:
-            self.refresh()
-            return duplicates.groups(self._items, threshold, self._state.nearest, progress=progress)
+        return self._ask(lambda snapshot: snapshot.near_duplicates(threshold, progress=progress))
 
-    # -- the model ----------------------------------------------------------------------------------------------------
 
-    def _open_model(self) -> None:
-        about, place = self._about, self._store.place
-        model = self._given
-        if about.fingerprint is None:
-            raise UnanswerableError(
-                f"the catalogue {place!r} was made of ready-made embeddings and has no model; search it by an "
-                "embedding or by the id of an item"
-            )
-        if model is None:
-            if about.run is None:
-                raise CatalogueError(
-                    f"the catalogue {place!r} was made by a model in memory and does not know its folder; give the "
-                    "model when opening it"
-                )
-            model = manifest.found(about.run, place)
-            if not model.is_dir() and hub_name(model) is None:
-                raise CatalogueError(
-                    f"the run {str(model)!r} that made the catalogue {place!r} is not there any more; say where it "
-                    "is now (--run RUN on the command line, Catalogue.open(path, model) in Python), or index again"
-                )
-        retriever = _opened(model, self._device, self._runtime or about.runtime)
-        mine = retriever.fingerprint()
-        if mine != about.fingerprint:
-            if (retriever.runtime, about.runtime).count("onnx-int8") == 1:
-                raise CatalogueError(
-                    f"the catalogue {place!r} was made with the runtime {about.runtime!r} and cannot be searched with "
-                    f"{retriever.runtime!r}: int8 embeddings differ from the others. Use --runtime {about.runtime}, or "
-                    "index the pictures again"
-                )
+def is_lost(answer: object) -> bool:
+    """Whether this is the error of a state whose files are gone: a newer one may answer."""
+    return type(answer) is CatalogueError
+
+
+def _model_of(
+    about: About, place: str, given: Model | None, runtime: str | None, device: torch.device | None
+) -> Embedder:
+    """The model that made a catalogue.
+
+    Raises:
+        UnanswerableError: there was none.
+        CatalogueError: it is not to be found, or the one that was given is another.
+    """
+    if about.fingerprint is None:
+        raise UnanswerableError(
+            f"the catalogue {place!r} was made of ready-made embeddings and has no model; search it by an "
+            "embedding or by the id of an item",
+            public="this catalogue has no model; search by an embedding or from one of its items",
+        )
+    model = given
+    if model is None:
+        if about.run is None:
             raise CatalogueError(
-                f"the catalogue {place!r} was made by another model ({about.model!r}, {about.fingerprint[:12]}…) than "
-                f"this one ({retriever.name!r}, {mine[:12]}…); their embeddings cannot be compared. Open it with its "
-                "own model, or move it to this one with itma reindex (a run that was trained further is another model "
-                "too)"
+                f"the catalogue {place!r} was made by a model in memory and does not know its folder; give the "
+                "model when opening it"
             )
-        self._model = retriever
+        model = manifest.found(about.run, place)
+        if not model.is_dir() and hub_name(model) is None:
+            raise CatalogueError(
+                f"the run {str(model)!r} that made the catalogue {place!r} is not there any more; say where it "
+                "is now (--run RUN on the command line, Catalogue.open(path, model) in Python), or index again"
+            )
+    retriever = _opened(model, device, runtime or about.runtime)
+    mine = retriever.fingerprint()
+    if mine != about.fingerprint:
+        if (retriever.runtime, about.runtime).count("onnx-int8") == 1:
+            raise CatalogueError(
+                f"the catalogue {place!r} was made with the runtime {about.runtime!r} and cannot be searched with "
+                f"{retriever.runtime!r}: int8 embeddings differ from the others. Use --runtime {about.runtime}, or "
+                "index the pictures again"
+            )
+        raise CatalogueError(
+            f"the catalogue {place!r} was made by another model ({about.model!r}, {about.fingerprint[:12]}…) than "
+            f"this one ({retriever.name!r}, {mine[:12]}…); their embeddings cannot be compared. Open it with its "
+            "own model, or move it to this one with itma reindex (a run that was trained further is another model "
+            "too)"
+        )
+    return retriever
 
 
 def _opened(model: Model, device: torch.device | None, runtime: str, progress: bool = False) -> Embedder:
@@ -793,18 +799,13 @@ def _opened(model: Model, device: torch.device | None, runtime: str, progress: b
 
 @contextmanager
 def _workers(
-    engine: str,
-    address: str | None,
+    options: IndexOptions,
     model: Model,
     device: torch.device | None,
     runtime: str,
     opened: Callable[[], Embedder],
 ) -> Iterator[Workers]:
-    if engine not in ("local", "ray"):
-        raise UnknownNameError("engine", engine, ("local", "ray"))
-    if engine == "local":
-        if address is not None:
-            raise ConfigError(f"address={address!r} is that of a Ray cluster; say so with engine='ray' (--engine ray)")
+    if options.engine == "local":
         yield Here(opened)
         return
     from itma.retrieval.distributed import RayWorkers
@@ -812,7 +813,7 @@ def _workers(
     if isinstance(model, Embedder):
         raise ConfigError("a model in memory cannot be sent to a Ray cluster; give the folder of its run")
     gpus = device is not None and device.type == "cuda"
-    with RayWorkers(partial(_opened, located(model).resolve(), device, runtime), address, gpus=gpus) as workers:
+    with RayWorkers(partial(_opened, located(model).resolve(), device, runtime), options.address, gpus=gpus) as workers:
         yield workers
 
 

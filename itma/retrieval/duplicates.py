@@ -1,7 +1,6 @@
-"""Pictures that are there more than once: the same content, or nearly the same embedding."""
+"""Images that are there more than once: the same content, or nearly the same embedding."""
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,82 +11,111 @@ from itma.retrieval.filters import Filter
 from itma.retrieval.ingest.rows import shown
 from itma.retrieval.stores.base import Items, embeddings_of
 
-NEAR = 0.99
-"""Cosine from which on two pictures count as nearly the same."""
 _NEIGHBOURS = 32
 """Nearest items of each that are looked at."""
+_SAMPLE = 2_000
+"""Items whose scores decide the threshold."""
+_ORDINARY = 10
+"""The neighbour whose distance counts as ordinary: farther down than most groups of duplicates reach."""
+_SHARE = 0.1
+"""Near duplicates are nearer than this share of the ordinary distance."""
 
 Nearest = Callable[[np.ndarray, int, Filter | None], list[list[tuple[str, float]]]]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Items that are the same picture, or nearly so."""
+    """Items that show the same image, or nearly so."""
 
     ids: tuple[str, ...]
-    """Sorted."""
+    """Of the same content: sorted. Of near images: first the one that all others are near to."""
     same_content: bool
-    """Whether all their files hold the same bytes."""
+    """Whether their files hold the same bytes; else all are near to the first, by the model's embeddings."""
 
     def __str__(self) -> str:
         return f"{'same' if self.same_content else 'near'}  {'  '.join(self.ids)}"
 
 
-def groups(items: Items, threshold: float, nearest: Nearest, *, progress: bool = False) -> list[Group]:
-    """Items in groups, joined where a file's content is the same or the cosine reaches the threshold.
+class Groups(list[Group]):
+    """Groups of two and more: those of the same content first, then the near ones, the largest first of each."""
 
-    Of each item its nearest neighbours are looked at, some thirty; larger groups come together through one another.
+    def __init__(self, groups: Iterable[Group], threshold: float) -> None:
+        super().__init__(groups)
+        self.threshold = threshold
+        """The cosine from which on images counted as near."""
+
+
+def groups(items: Items, threshold: float | None, nearest: Nearest, *, progress: bool = False) -> Groups:
+    """Items in groups: of the same content, going by the files' sums; and near ones, going by embeddings.
+
+    Of a group of the same content only the first can be in a near group. In a near group every member is near to the
+    first; whoever is near to a member alone is not in it. Of each item some thirty nearest are looked at.
 
     Args:
         items: a table.
-        threshold: a cosine.
+        threshold: a cosine; without it, one that fits the catalogue, see `fitting_threshold`.
         nearest: a search, exact or not.
         progress: show a progress bar.
-
-    Returns:
-        Groups of two and more, the largest first.
 
     Raises:
         ConfigError: the threshold is no cosine.
     """
-    if not -1 <= threshold <= 1:
+    if threshold is not None and not -1 <= threshold <= 1:
         raise ConfigError(f"threshold={threshold} is no cosine; choose one from -1 to 1, e.g. 0.99")
-    leader: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while (above := leader.get(name, name)) != name:
-            leader[name] = leader.get(above, above)
-            name = above
-        return name
-
-    def join(one: str, other: str) -> None:
-        if (first := root(one)) != (second := root(other)):
-            leader[max(first, second)] = min(first, second)
-
-    sums: dict[str, str] = {}
-    by_sum: dict[str, str] = {}
+    by_sum: dict[str, list[str]] = {}
     for batch in items.scan(["id", "_sum"], rows=65_536):
         for name, digest in zip(batch.column("id").to_pylist(), batch.column("_sum").to_pylist(), strict=True):
             if digest is not None:
-                sums[name] = digest
-                join(by_sum.setdefault(digest, name), name)
+                by_sum.setdefault(digest, []).append(name)
+    same = [sorted(names) for names in by_sum.values() if len(names) > 1]
+    copies = {name for names in same for name in names[1:]}
+    if threshold is None:
+        threshold = fitting_threshold(items, nearest, copies)
+    near: dict[str, set[str]] = {}
     with bar("comparing", show=progress, total=items.count(), unit="item") as meter:
         for batch in items.scan(["id", "embedding"], rows=1_024):
             found = nearest(embeddings_of(batch.column("embedding")), _NEIGHBOURS, None)
             for name, hits in zip(batch.column("id").to_pylist(), found, strict=True):
                 for other, score in hits:
-                    if score >= threshold and other != name:
-                        join(name, other)
+                    if score >= threshold and other != name and not copies & {name, other}:
+                        near.setdefault(name, set()).add(other)
+                        near.setdefault(other, set()).add(name)
             meter.update(len(batch))
-    members = defaultdict(list)
-    for name in {*leader, *leader.values()}:
-        members[root(name)].append(name)
-    made = [
-        Group(tuple(sorted(map(shown, names))), len({sums.get(name, name) for name in names}) == 1)
-        for names in members.values()
-        if len(names) > 1
-    ]
-    return sorted(made, key=lambda group: (-len(group.ids), group.ids))
+    made, taken = [], set[str]()
+    for name in sorted(near, key=lambda name: (-len(near[name]), name)):
+        members = sorted(near[name] - taken)
+        if name not in taken and members:
+            taken |= {name, *members}
+            made.append(Group(tuple(map(shown, [name, *members])), False))
+    alike = [Group(tuple(map(shown, names)), True) for names in same]
+    order = sorted([*alike, *made], key=lambda group: (not group.same_content, -len(group.ids), group.ids))
+    return Groups(order, threshold)
+
+
+def fitting_threshold(items: Items, nearest: Nearest, copies: set[str]) -> float:
+    """The cosine from which on two images of this catalogue are nearly the same.
+
+    Models differ in how near they put images that merely resemble each other. What is ordinary in this catalogue is the
+    median distance (1 - cosine) of an item to its tenth neighbour; near duplicates are at a small share of it.
+
+    Args:
+        items: a table.
+        nearest: a search.
+        copies: items that do not count, as others have the same content.
+    """
+    distances: list[float] = []
+    for batch in items.scan(["id", "embedding"], rows=256):
+        for name, hits in zip(
+            batch.column("id").to_pylist(),
+            nearest(embeddings_of(batch.column("embedding")), _NEIGHBOURS + 1, None),
+            strict=True,
+        ):
+            others = [score for other, score in hits if other != name and other not in copies]
+            if name not in copies and others:
+                distances.append(1 - others[min(_ORDINARY, len(others)) - 1])
+        if len(distances) >= _SAMPLE:
+            break
+    return round(1 - _SHARE * float(np.median(distances)), 6) if distances else 1.0
 
 
 def one_of_each(items: Items, hits: Sequence[tuple[str, float]], distinct: str | float) -> list[tuple[str, float]]:

@@ -1,6 +1,8 @@
 """Exact search: all embeddings in memory as one matrix, one product for each query."""
 
+import threading
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -15,108 +17,123 @@ _SCORES = 2**24
 """Scores that are held at once."""
 
 
+class _Buffer:
+    """Rows of embeddings that several matrices share: rows are only ever added, each is written once."""
+
+    def __init__(self, rows: int, dim: int) -> None:
+        self.space = np.empty((rows, dim), dtype=np.float32)
+        self.lock, self._used = threading.Lock(), 0
+
+    def claim(self, rows: int) -> int | None:
+        """The first of so many rows that nobody else writes. None: there are not so many."""
+        with self.lock:
+            first = self._used
+            if first + rows > len(self.space):
+                return None
+            self._used += rows
+            return first
+
+
 class Matrix:
-    """The embeddings of a table's items, kept up with the table row by row.
+    """The embeddings of a table's items as of one version; it never changes. Several threads may use it.
 
     Args:
-        items: the table.
+        items: the table, as of that version.
+        earlier: the same of an earlier version: what did not change since is not read, and its memory is shared.
     """
 
-    def __init__(self, items: Items) -> None:
-        self._items = items
+    def __init__(self, items: Items, earlier: "Matrix | None" = None) -> None:
+        self._items, self.version = items, items.version
         self._masks: dict[Filter, np.ndarray] = {}
-        self._by_picture: dict[str, list[str]] | None = None
-        self._load()
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def embeddings(self) -> np.ndarray:
-        """(items, dim) float32; row i belongs to `ids[i]`. The order of rows means nothing."""
-        return self._space[: len(self.ids)]
-
-    def _load(self) -> None:
-        self.version = self._items.version
-        count = self._items.count()
-        dim = self._items.schema.field("embedding").type.list_size
-        self._space = np.empty((count + count // 16 + 64, dim), dtype=np.float32)
+        self._dead: np.ndarray | None = None
         self.ids: list[str] = []
         self.pictures: list[str | None] = []
         self._stamps: list[int] = []
+        if earlier is None or not self._follow(earlier):
+            self._load()
+        self.row = {name: row for row, name in enumerate(self.ids) if name}
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def embeddings(self) -> np.ndarray:
+        """(rows, dim) float32; row i belongs to `ids[i]`, in no particular order; rows without an id are dead."""
+        return self._buffer.space[: len(self.ids)]
+
+    def _load(self) -> None:
+        count = self._items.count()
+        dim = self._items.schema.field("embedding").type.list_size
+        self._buffer = _Buffer(count + count // 16 + 64, dim)
+        self._buffer.claim(count)
         for batch in self._items.scan(["id", "_picture", "_stamp", "embedding"]):
             first = len(self.ids)
-            self._space[first : first + len(batch)] = embeddings_of(batch.column("embedding"))
+            self._buffer.space[first : first + len(batch)] = embeddings_of(batch.column("embedding"))
             self.ids += batch.column("id").to_pylist()
             self.pictures += batch.column("_picture").to_pylist()
             self._stamps += batch.column("_stamp").to_pylist()
-        self.row = {name: row for row, name in enumerate(self.ids)}
-        self._forget()
 
-    def _forget(self) -> None:
-        self._masks.clear()
-        self._by_picture = None
-
-    def update(self) -> None:
-        """Take over what changed in the table since it was last looked at."""
-        self.version = self._items.version
+    def _follow(self, earlier: "Matrix") -> bool:
+        """Take over an earlier version's rows, add those that changed since; whether that was possible."""
         now: dict[str, int] = {}
         for batch in self._items.scan(["id", "_stamp"], rows=65_536):
             now.update(zip(batch.column("id").to_pylist(), batch.column("_stamp").to_pylist(), strict=True))
-        gone = [name for name in self.ids if name not in now]
-        changed = [
-            name for name, stamp in now.items() if (row := self.row.get(name)) is None or self._stamps[row] != stamp
+        gone = [
+            row
+            for name, row in earlier.row.items()
+            if (stamp := now.get(name)) is None or stamp != earlier._stamps[row]
         ]
-        if len(changed) > len(now) // 8 or len(now) > len(self._space):
-            self._load()
-            return
-        for name in gone:
-            self._remove(self.row.pop(name))
+        changed = [
+            name
+            for name, stamp in now.items()
+            if (row := earlier.row.get(name)) is None or earlier._stamps[row] != stamp
+        ]
+        dead = len(earlier.ids) - len(earlier.row) + len(gone)
+        if max(len(changed), dead) > len(now) // 8 + 8:
+            return False
+        first = earlier._buffer.claim(len(changed))
+        if first is None:
+            return False
         rows = self._items.get(changed, ["id", "_picture", "_stamp", "embedding"])
-        columns = (rows[name].to_pylist() for name in ("id", "_picture", "_stamp"))
-        for name, picture, stamp, embedding in zip(*columns, embeddings_of(rows["embedding"]), strict=True):
-            row = self.row.get(name)
-            if row is None:
-                row = self.row[name] = len(self.ids)
-                self.ids.append(name)
-                self.pictures.append(None)
-                self._stamps.append(0)
-            self.pictures[row], self._stamps[row] = picture, stamp
-            self._space[row] = embedding
-        self._forget()
+        self._buffer = earlier._buffer
+        others = first - len(earlier.ids)  # rows that belong to another matrix which followed the same one
+        self.ids = [*earlier.ids, *[""] * others, *rows["id"].to_pylist()]
+        self.pictures = [*earlier.pictures, *[None] * others, *rows["_picture"].to_pylist()]
+        self._stamps = [*earlier._stamps, *[0] * others, *rows["_stamp"].to_pylist()]
+        for row in gone:
+            self.ids[row], self.pictures[row] = "", None
+        self._buffer.space[first : first + len(rows)] = embeddings_of(rows["embedding"])
+        if dead or others:
+            self._dead = np.array([not name for name in self.ids], dtype=bool)
+        return True
 
-    def _remove(self, row: int) -> None:
-        """The last row takes the place of this one."""
-        last = len(self.ids) - 1
-        if row != last:
-            self._space[row] = self._space[last]
-            self.ids[row], self.pictures[row], self._stamps[row] = self.ids[-1], self.pictures[-1], self._stamps[-1]
-            self.row[self.ids[row]] = row
-        del self.ids[-1], self.pictures[-1], self._stamps[-1]
+    @cached_property
+    def _by_picture(self) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = {}
+        for name, picture in zip(self.ids, self.pictures, strict=True):
+            if picture is not None:
+                names.setdefault(picture, []).append(name)
+        return names
 
     def ids_with_picture(self, pictures: Sequence[str]) -> list[str]:
         """The items whose picture is named by one of these."""
-        if self._by_picture is None:
-            self._by_picture = {}
-            for name, picture in zip(self.ids, self.pictures, strict=True):
-                if picture is not None:
-                    self._by_picture.setdefault(picture, []).append(name)
         return [name for picture in pictures for name in self._by_picture.get(picture, [])]
 
     def mask(self, where: Filter) -> np.ndarray:
         """(items,) bool: which rows match."""
-        if where not in self._masks:
-            if len(self._masks) > 64:
-                self._masks.clear()
+        mask = self._masks.get(where)
+        if mask is None:
             mask = np.zeros(len(self.ids), dtype=bool)
             names = [name for batch in self._items.scan(["id"], where=where) for name in batch.column("id").to_pylist()]
             mask[[self.row[name] for name in names]] = True
+            if len(self._masks) > 64:
+                self._masks.clear()
             self._masks[where] = mask
-        return self._masks[where]
+        return mask
 
     def nearest(self, queries: np.ndarray, k: int, *, where: Filter | None = None) -> list[list[tuple[str, float]]]:
         """As `Items.nearest`."""
-        mask = None if where is None else self.mask(where)
+        mask = self.mask(where) if where is not None else None if self._dead is None else ~self._dead
         return list(nearest(queries, self.embeddings, self.ids, k, mask))
 
 

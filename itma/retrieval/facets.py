@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from itma.retrieval.filters import kind_of
 from itma.retrieval.stores.base import Items, arrow, metadata_of
+from itma.retrieval.stores.conditions import kind_of
 
 CHOICES = 40
 """A column of more values is not offered as choices."""

@@ -1,16 +1,33 @@
-"""Which items may be found: a text in SQL, or a mapping whose values are never pasted into one unescaped.
+"""Which items may be found, as a person says it: a text, or a mapping. Both become the same checked tree.
 
-The only place where a value becomes part of an expression is `literal`.
+The grammar of a text, the same in front of every store:
+
+    condition:  condition OR condition | condition AND condition | NOT condition | ( condition )
+              | column = value (also != <> < <= > >=, and with the value first) | column
+              | column [NOT] IN (value, ...) | column [NOT] BETWEEN value AND value
+              | column [NOT] LIKE 'pattern' | column IS [NOT] NULL | array_has(column, value) | TRUE | FALSE
+    column:     a bare word, or any name in backticks or in double quotes
+    value:      'text' | number | TRUE | FALSE | DATE 'text' | TIMESTAMP 'text'
 """
 
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from itma.errors import FilterError, UnknownNameError
+from itma.retrieval.stores.conditions import (
+    COMPARISONS,
+    Condition,
+    Every,
+    Like,
+    Not,
+    Some,
+    Test,
+    checked,
+    kind_of,
+    several,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,61 +35,14 @@ if TYPE_CHECKING:
 Where = str | Mapping[str, Any]
 """A condition as a person gives it.
 
-A text is SQL over the metadata columns: `"colour = 'red' and price < 50"`. A mapping asks all of its columns at once,
+A text follows the grammar above: `"colour = 'red' and price < 50"`. A mapping asks all of its columns at once,
 as in `{"colour": "red", "price": {"<": 50}, "size": ["S", "M"]}`: a value must be equal, a list holds what it may be,
 `None` means that there is none, and of comparisons (`=`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `not in`) all must hold.
-A column of lists matches where it holds the value. An item without a value matches `!=` and `not in`.
+A column of lists matches where it holds the value. In a mapping, an item without a value matches `!=` and `not in`.
 """
 
-COMPARISONS = ("=", "!=", "<", "<=", ">", ">=", "in", "not in")
-
-
-@dataclass(frozen=True)
-class Test:
-    """One comparison of a column with a value."""
-
-    __test__ = False  # else pytest takes it for one of its own
-
-    column: str
-    comparison: str
-    """One of `COMPARISONS`."""
-    value: Any
-    """Of the column's kind; of `in` and `not in` a tuple of such; `None` with `=` and `!=` stands for no value."""
-    kind: str
-    """The column's kind, see `kind_of`; `texts` for a column of lists."""
-
-
-@dataclass(frozen=True)
-class Filter:
-    """A condition, checked against the columns there are: a text, or tests that must all hold."""
-
-    text: str | None = None
-    tests: tuple[Test, ...] = ()
-
-
-def kind_of(kind: "pa.DataType") -> str:
-    """`whole`, `number`, `truth`, `text`, `date`, `time` or `texts`; empty for what metadata cannot be."""
-    name = str(kind)
-    if re.fullmatch(r"u?int(8|16|32|64)", name):
-        return "whole"
-    if name in ("float", "double", "halffloat"):
-        return "number"
-    if name.startswith("timestamp"):
-        return "time"
-    known = {"bool": "truth", "string": "text", "large_string": "text", "date32[day]": "date"}
-    return known.get(name, "texts" if re.fullmatch(r"(large_)?list<\w+: string( not null)?>", name) else "")
-
-
-SHOWN = {
-    "whole": "whole numbers",
-    "number": "numbers",
-    "truth": "true or false",
-    "text": "text",
-    "date": "dates",
-    "time": "times",
-    "texts": "lists of texts",
-}
-"""Kinds of columns as messages call them."""
+Filter: TypeAlias = Condition
+"""A condition whose columns and values were checked against the columns there are."""
 
 
 def filter_of(where: Where | None, columns: "Mapping[str, pa.DataType]") -> Filter | None:
@@ -80,170 +50,265 @@ def filter_of(where: Where | None, columns: "Mapping[str, pa.DataType]") -> Filt
 
     Args:
         where: what a person asked for.
-        columns: the columns that can be asked, with their types.
+        columns: the columns that can be asked, with their types; `id` can be asked in any case.
 
     Raises:
         UnknownNameError: a column that is not there, or a comparison that is not known.
-        FilterError: a value that does not fit its column, or a text that is more than one condition.
+        FilterError: a value that does not fit its column, or a text outside the grammar; the message shows where.
     """
     if where is None:
         return None
+    kinds = {"id": "text", **{name: kind_of(kind) for name, kind in columns.items()}}
     if isinstance(where, str):
-        return Filter(text=_one_condition(where))
-    tests: list[Test] = []
+        return _Reader(where, kinds).whole()
+    parts: list[Condition] = []
     for column, wanted in where.items():
-        if column not in columns:
-            raise UnknownNameError("column", column, columns)
-        kind = kind_of(columns[column])
-        asked = wanted if isinstance(wanted, Mapping) else {"in" if _several(wanted) else "=": wanted}
-        for comparison, value in asked.items():
-            if comparison not in COMPARISONS:
-                raise UnknownNameError("comparison", comparison, COMPARISONS)
-            tests.append(checked(column, comparison, value, kind))
-    return Filter(tests=tuple(tests))
+        if column not in kinds:
+            raise UnknownNameError("column", column, kinds)
+        comparisons = wanted if isinstance(wanted, Mapping) else {"in" if several(wanted) else "=": wanted}
+        for comparison, value in comparisons.items():
+            if comparison not in (*COMPARISONS, "not in"):
+                raise UnknownNameError("comparison", comparison, (*COMPARISONS, "not in"))
+            parts.append(_of_mapping(column, comparison, value, kinds[column]))
+    return parts[0] if len(parts) == 1 else Every(tuple(parts))
+
+
+def _of_mapping(column: str, comparison: str, value: Any, kind: str) -> Condition:
+    """One comparison of a mapping, in which an item without a value matches `!=` and `not in`."""
+    if comparison not in ("=", "!=", "in", "not in"):
+        return checked(column, comparison, value, kind)
+    test = checked(column, "in" if "in" in comparison else "=", value, kind)
+    values = test.value if isinstance(test.value, tuple) else (test.value,)
+    missing, held = Test(column, "=", None, kind), [each for each in values if each is not None]
+    found = _one_of(column, held, kind)
+    if comparison in ("=", "in"):
+        return Some((found, missing)) if None in values else found
+    return Every((Not(found), Not(missing))) if None in values else Some((missing, Not(found)))
+
+
+def _one_of(column: str, values: Sequence[Any], kind: str) -> Condition:
+    tests: list[Condition] = [Test(column, "=", value, kind) for value in values]
+    if len(tests) == 1:
+        return tests[0]
+    return Test(column, "in", tuple(values), kind) if values and kind != "texts" else Some(tuple(tests))
 
 
 def ids_in(ids: Sequence[str]) -> Filter:
     """The items of these ids."""
-    return Filter(tests=(Test("id", "in", tuple(ids), "text"),))
+    return Test("id", "in", tuple(ids), "text")
 
 
-def to_sql(condition: Filter) -> str:
-    """A condition as SQL, as DataFusion reads it.
-
-    >>> to_sql(Filter(tests=(Test("colour", "=", "d'or", "text"), Test("price", "<", 50, "whole"))))
-    "`colour` = 'd''or' AND `price` < 50"
-    """
-    if condition.text is not None:
-        return condition.text
-    return " AND ".join(map(_test_as_sql, condition.tests)) or "TRUE"
-
-
-def literal(value: Any, kind: str) -> str:
-    """A value as SQL: the one place where values become part of an expression.
-
-    >>> literal("it's", "text")
-    "'it''s'"
-
-    Args:
-        value: of the column's kind, see `Test`.
-        kind: of the column.
-    """
-    if kind == "truth" and isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if kind == "whole" and isinstance(value, int) and not isinstance(value, bool):
-        return str(int(value)) if value > -(2**63) else f"CAST('{int(value)}' AS BIGINT)"  # its sign is read apart
-    if kind == "number" and isinstance(value, int) and not isinstance(value, bool):
-        return repr(float(value))
-    if kind in ("whole", "number") and isinstance(value, float) and math.isfinite(value):
-        return f"CAST({float(value)!r} AS DOUBLE)"
-    if kind in ("text", "texts") and isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
-    if kind == "date" and isinstance(value, date):
-        return f"DATE '{value:%Y-%m-%d}'" if value.year > 999 else f"DATE '{value.isoformat()}'"
-    if kind == "time" and isinstance(value, datetime):
-        return f"TIMESTAMP '{value.isoformat(sep=' ')}'"
-    raise AssertionError(f"{value!r} was not checked against {kind!r}")
+_TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<text>'(?:[^']|'')*')
+      | (?P<name>`[^`]+`|"(?:[^"]|"")+")
+      | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?!\w))
+      | (?P<word>[^\W\d]\w*)
+      | (?P<sign><=|>=|!=|<>|[=<>(),+-])
+      | (?P<end>$)
+    )""",
+    re.VERBOSE,
+)
+_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!=", "<>": "!="}
+_WORDS = ("and", "or", "not", "in", "is", "null", "like", "between", "true", "false")
+_DEEPEST = 50
+"""Parentheses and NOTs inside one another."""
 
 
-def _test_as_sql(test: Test) -> str:
-    column = f"`{test.column}`"  # names with a backtick never become columns
-    if test.kind == "texts":
-        members = test.value if isinstance(test.value, tuple) else (test.value,)
-        if test.value is None:
-            return f"{column} IS {'' if test.comparison == '=' else 'NOT '}NULL"
-        held = " OR ".join(f"array_has({column}, {literal(value, 'texts')})" for value in members) or "FALSE"
-        return f"({held})" if test.comparison in ("=", "in") else f"({column} IS NULL OR NOT ({held}))"
-    if test.comparison in ("in", "not in"):
-        if not test.value:
-            return "FALSE" if test.comparison == "in" else "TRUE"
-        values = [value for value in test.value if value is not None]
-        listed = ", ".join(literal(value, test.kind) for value in values)
-        parts = [f"{_as_number(column, test.kind, values)} {test.comparison.upper()} ({listed})"] if values else []
-        if test.comparison == "in":
-            return "(" + " OR ".join([*parts, *([f"{column} IS NULL"] if None in test.value else [])]) + ")"
-        if None in test.value:
-            return " AND ".join([*parts, f"{column} IS NOT NULL"])
-        return f"({column} IS NULL OR {parts[0]})"
-    if test.value is None:
-        return f"{column} IS {'' if test.comparison == '=' else 'NOT '}NULL"
-    compared = f"{_as_number(column, test.kind, [test.value])} {test.comparison} {literal(test.value, test.kind)}"
-    return f"({column} IS NULL OR {compared})" if test.comparison == "!=" else compared
+@dataclass(frozen=True)
+class _Value:
+    value: Any
 
 
-def _as_number(column: str, kind: str, values: Iterable[Any]) -> str:
-    return f"CAST({column} AS DOUBLE)" if kind == "whole" and any(isinstance(v, float) for v in values) else column
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    at: int
 
 
-def _several(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+class _Reader:
+    """Reads one text from left to right; `kinds` has the kind of each column."""
 
+    def __init__(self, text: str, kinds: Mapping[str, str]) -> None:
+        self._text, self._kinds = text, kinds
+        self._tokens: list[_Token] = []
+        self._next, self._depth = 0, 0
+        if not text.strip():
+            raise FilterError("the condition is empty; write one, e.g. \"colour = 'red'\", or leave it out")
+        at = 0
+        while not self._tokens or self._tokens[-1].kind != "end":
+            match = _TOKEN.match(text, at)
+            if match is None:
+                at += len(text[at:]) - len(text[at:].lstrip())
+                opened = text[at] in "'\"`"
+                raise self._wrong(f"the quote {text[at]} is not closed" if opened else "this is not understood", at)
+            kind = str(match.lastgroup)
+            self._tokens.append(_Token(kind, match[kind], match.start(kind)))
+            at = match.end()
 
-def checked(column: str, comparison: str, value: Any, kind: str) -> Test:
-    """A comparison whose value fits its column.
+    def whole(self) -> Condition:
+        """The tree of the whole text."""
+        tree = self._either()
+        if self._here.kind != "end":
+            raise self._wrong("AND, OR or the end is expected here")
+        return tree
 
-    Raises:
-        FilterError: it does not.
-    """
-    if comparison in ("in", "not in"):
-        if not _several(value):
-            raise FilterError(f"the column {column!r} is asked with {comparison!r} {value!r}; give a list of values")
-        return Test(column, comparison, tuple(_fitting(column, each, kind) for each in value), kind)
-    if value is None and comparison not in ("=", "!="):
-        raise FilterError(f"the column {column!r} cannot be {comparison} nothing; None goes with = and != only")
-    if kind == "texts" and comparison not in ("=", "!="):
-        raise FilterError(f"the column {column!r} holds lists of texts, which have no order; ask with = or in")
-    return Test(column, comparison, _fitting(column, value, kind), kind)
+    @property
+    def _here(self) -> _Token:
+        return self._tokens[self._next]
 
+    def _wrong(self, why: str, at: int | None = None) -> FilterError:
+        at = self._here.at if at is None else at
+        rest = self._text[at:].strip()
+        place = f"at character {at + 1}, {rest[:24]!r}" if rest else "at its end"
+        return FilterError(
+            f"the condition {self._text!r} cannot be understood {place}: {why}; write it as in \"colour = 'red' and "
+            f'price < 50"; the columns are: {", ".join(self._kinds)}'
+        )
 
-def _fitting(column: str, value: Any, kind: str) -> Any:
-    """The value as the column's kind; refused where it is of another."""
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():  # a number of NumPy's
-        value = value.item()
-    if value is None:
+    def _take(self, *wanted: str) -> str | None:
+        """The next token, where it is one of these words or signs."""
+        token = self._here
+        if token.kind in ("word", "sign") and token.text.lower() in wanted:
+            self._next += 1
+            return token.text.lower()
         return None
-    if kind in ("text", "texts") and isinstance(value, str):
+
+    def _expect(self, wanted: str) -> None:
+        if not self._take(wanted):
+            raise self._wrong(f"{wanted.upper()} is expected here")
+
+    def _either(self) -> Condition:
+        parts = [self._every()]
+        while self._take("or"):
+            parts.append(self._every())
+        return parts[0] if len(parts) == 1 else Some(tuple(parts))
+
+    def _every(self) -> Condition:
+        parts = [self._single()]
+        while self._take("and"):
+            parts.append(self._single())
+        return parts[0] if len(parts) == 1 else Every(tuple(parts))
+
+    def _single(self) -> Condition:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise self._wrong(f"more than {_DEEPEST} parentheses and NOTs stand inside one another")
         try:
-            str(value).encode()
-        except UnicodeEncodeError as error:
-            raise FilterError(f"the column {column!r} is asked for {value!r}, which is no valid text") from error
-        return str(value)
-    if kind == "truth" and isinstance(value, bool):
-        return value
-    if kind in ("whole", "number") and isinstance(value, int) and not isinstance(value, bool):
-        if not -(2**63) <= value < 2**63 and (kind == "whole" or abs(value) > 2**1023):
-            raise FilterError(
-                f"the column {column!r} is asked for {value}, which is beyond 64 bits and so too large to compare with"
+            if self._take("not"):
+                return Not(self._single())
+            if self._take("("):
+                inner = self._either()
+                self._expect(")")
+                return inner
+        finally:
+            self._depth -= 1
+        if self._here.text.lower() == "array_has" and self._tokens[self._next + 1].text == "(":
+            self._next += 2
+            column = self._column()
+            self._expect(",")
+            test = self._test(column, "=", self._value())
+            self._expect(")")
+            return test
+        if self._here.kind in ("text", "number") or self._here.text.lower() in ("true", "false", "+", "-"):
+            return self._after_value()
+        return self._after_column(self._column())
+
+    def _after_value(self) -> Condition:
+        begin = self._here.at
+        value = self._value()
+        sign = self._take(*_FLIPPED)
+        if sign is None:
+            if isinstance(value.value, bool):
+                return Every(()) if value.value else Some(())
+            raise self._wrong("a column is expected; a name with blanks stands in backticks or double quotes", begin)
+        return self._compared(self._column(), _FLIPPED[sign], value)
+
+    def _after_column(self, column: str) -> Condition:
+        if self._take("is"):
+            turned = self._take("not")
+            self._expect("null")
+            missing = Test(column, "=", None, self._kinds[column])
+            return Not(missing) if turned else missing
+        turned = self._take("not")
+        if self._take("in"):
+            found = _one_of(
+                column, [self._test(column, "=", value).value for value in self._list()], self._kinds[column]
             )
-        return int(value)
-    if kind in ("whole", "number") and isinstance(value, float):
-        if not math.isfinite(value):
-            raise FilterError(f"the column {column!r} is asked for {value}, which is no number to compare with")
-        return int(value) if kind == "whole" and value.is_integer() and abs(value) < 2**53 else float(value)
-    if kind in ("date", "time") and isinstance(value, str):
+        elif self._take("like"):
+            found = self._like(column)
+        elif self._take("between"):
+            least = self._compared(column, ">=", self._value())
+            self._expect("and")
+            found = Every((least, self._compared(column, "<=", self._value())))
+        elif turned:
+            raise self._wrong("IN, LIKE or BETWEEN is expected after NOT")
+        elif sign := self._take(*_FLIPPED):
+            found = self._compared(column, sign, self._value())
+        elif self._kinds[column] == "truth":
+            found = Test(column, "=", True, "truth")
+        else:
+            raise self._wrong(f"a comparison of {column!r} is expected")
+        return Not(found) if turned else found
+
+    def _compared(self, column: str, sign: str, value: _Value) -> Condition:
+        if sign in ("!=", "<>"):
+            return Not(self._test(column, "=", value))
+        return self._test(column, sign, value)
+
+    def _list(self) -> list[_Value]:
+        self._expect("(")
+        values = [self._value()]
+        while self._take(","):
+            values.append(self._value())
+        self._expect(")")
+        return values
+
+    def _like(self, column: str) -> Condition:
+        begin, value = self._here.at, self._value().value
+        if not isinstance(value, str) or self._kinds[column] != "text":
+            raise self._wrong("LIKE compares a column of text with a pattern such as '%silk%'", begin)
+        return Like(column, value)
+
+    def _test(self, column: str, comparison: str, value: _Value) -> Test:
+        begin = self._tokens[self._next - 1].at
         try:
-            value = datetime.fromisoformat(value)
-        except ValueError as error:
-            raise FilterError(
-                f"the column {column!r} holds {SHOWN[kind]}; {value!r} is none, write it as 2026-01-31 or "
-                "2026-01-31T12:00:00"
-            ) from error
-    if kind == "date" and isinstance(value, date):
-        return value.date() if isinstance(value, datetime) else value
-    if kind == "time" and isinstance(value, date):
-        moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
-        return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
-    raise FilterError(f"the column {column!r} holds {SHOWN.get(kind, 'other values')}; {value!r} cannot be asked of it")
+            return checked(column, comparison, value.value, self._kinds[column])
+        except FilterError as error:
+            raise self._wrong(str(error), begin) from error
 
+    def _column(self) -> str:
+        token = self._here
+        if token.kind == "name" or (token.kind == "word" and token.text.lower() not in _WORDS):
+            name = token.text if token.kind == "word" else token.text[1:-1].replace('""', '"')
+            if name not in self._kinds:
+                alike = [known for known in self._kinds if known.casefold() == name.casefold()]
+                if token.kind != "word" or len(alike) != 1:
+                    raise UnknownNameError("column", name, self._kinds)
+                name = alike[0]
+            self._next += 1
+            return name
+        raise self._wrong("a column is expected here")
 
-_PIECES = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--|/\*|;|.", re.DOTALL)
-
-
-def _one_condition(text: str) -> str:
-    """The text, refused where it is empty or goes on after its first condition."""
-    if not text.strip():
-        raise FilterError("the condition is empty; write one, e.g. \"colour = 'red'\", or leave it out")
-    for piece in _PIECES.findall(text):
-        if piece in (";", "--", "/*", "\0"):
-            raise FilterError(f"the condition {text!r} holds {piece!r}; write one condition, e.g. \"colour = 'red'\"")
-    return text
+    def _value(self) -> _Value:
+        token, word = self._here, self._here.text.lower()
+        self._next += 1
+        if token.kind == "text":
+            return _Value(token.text[1:-1].replace("''", "'"))
+        if token.kind == "number":
+            return _Value(int(token.text) if token.text.isdigit() and len(token.text) < 400 else float(token.text))
+        if token.text in ("+", "-") and self._here.kind == "number":
+            number = self._value()
+            return _Value(-number.value if token.text == "-" else number.value)
+        if token.kind == "word" and word in ("true", "false"):
+            return _Value(word == "true")
+        if token.kind == "word" and word in ("date", "timestamp") and self._here.kind == "text":
+            return self._value()
+        self._next -= 1
+        if word == "null":
+            raise self._wrong("nothing equals NULL; ask with IS NULL")
+        if token.kind in ("name", "word") and word not in _WORDS:
+            name = token.text if token.kind == "word" else token.text[1:-1]
+            raise self._wrong(f"a value is expected; a text stands in single quotes: '{name}'")
+        raise self._wrong("a value is expected here")

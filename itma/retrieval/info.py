@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from itma.retrieval.filters import SHOWN, kind_of
 from itma.retrieval.ingest.indexing import read_skipped
 from itma.retrieval.manifest import About, Ann
 from itma.retrieval.stores.base import IndexState, Items, Store, metadata_of
+from itma.retrieval.stores.conditions import SHOWN, kind_of
 
 
 @dataclass(frozen=True)

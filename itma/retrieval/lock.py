@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -15,8 +16,35 @@ from itma.io import explained
 NAME = "writer.lock"
 
 
+@dataclass(frozen=True)
+class Held:
+    """A lock that is held."""
+
+    path: Path
+    file: IO[str]
+
+    def check(self) -> None:
+        """Refuse to go on once the lock's file was removed or replaced: somebody else may hold the new one by now.
+
+        Raises:
+            BusyError: that is so.
+        """
+        if not self.is_there():
+            raise BusyError(
+                f"{str(self.path)!r} was removed while this process was writing, and so it writes no more; what it "
+                "committed before stays. Do the rest by the same command again, and leave that file alone"
+            )
+
+    def is_there(self) -> bool:
+        """Whether the path still leads to the file that is locked."""
+        try:
+            return os.path.samestat(os.fstat(self.file.fileno()), self.path.stat())
+        except OSError:
+            return False
+
+
 @contextmanager
-def writing(folder: Path, what: str) -> Iterator[None]:
+def writing(folder: Path, what: str) -> Iterator[Held]:
     """Hold the folder's lock.
 
     The lock belongs to the open file, not to what stands in it: whoever is killed lets go of it at once, and a file
@@ -30,13 +58,8 @@ def writing(folder: Path, what: str) -> Iterator[None]:
         BusyError: another process, or another thread of this one, is writing.
         StorageError: the folder cannot be written to.
     """
-    try:
-        file = (folder / NAME).open("a+", encoding="utf-8")
-    except OSError as error:
-        raise explained(folder, error) from error
-    with file:
-        if not _taken(file):
-            raise BusyError(f"the catalogue {str(folder)!r} is being written by {_holder(file)}")
+    held = _locked(folder)
+    with held.file as file:
         about = {"process": os.getpid(), "machine": platform.node(), "what": what, "since": _now()}
         with suppress(OSError):  # a full disk shall not keep anybody from deleting
             file.seek(0)
@@ -44,10 +67,28 @@ def writing(folder: Path, what: str) -> Iterator[None]:
             file.write(json.dumps(about))
             file.flush()
         try:
-            yield
+            yield held
         finally:
             with suppress(OSError):
                 file.truncate(0)
+
+
+def _locked(folder: Path) -> Held:
+    """The lock, of the file that stands at the path now: between opening and locking it may have been replaced."""
+    while True:
+        try:
+            held = Held(folder / NAME, (folder / NAME).open("a+", encoding="utf-8"))
+        except OSError as error:
+            raise explained(folder, error) from error
+        try:
+            if not _taken(held.file):
+                raise BusyError(f"the catalogue {str(folder)!r} is being written by {_holder(held.file)}")
+            if held.is_there():
+                return held
+        except BaseException:
+            held.file.close()
+            raise
+        held.file.close()
 
 
 def _now() -> str:

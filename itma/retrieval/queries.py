@@ -11,13 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from itma.data.images import Source
-from itma.data.tokenizer import EARLIER
-from itma.errors import ConfigError, DataError, FeedbackError, ItmaError
+from itma.errors import DataError
 from itma.models.embedder import Embedder
-from itma.retrieval.filters import Where
+from itma.models.feedback import readable
 from itma.retrieval.ingest.rows import unit
-from itma.retrieval.query_encoder import readable
+from itma.retrieval.request import SearchRequest
 
 UNLIKE = 0.35
 """Length of the step away from what is not wanted; the query itself is of length 1."""
@@ -25,69 +23,17 @@ _AT_ONCE = 64
 """Queries that the model takes together."""
 
 
-@dataclass(frozen=True)
-class Question:
-    """One search; see `Catalogue.search`, whose arguments these are."""
-
-    image: Source | None = None
-    text: str | None = None
-    k: int = 10
-    id: str | None = None
-    embedding: np.ndarray | None = None
-    pixels: torch.Tensor | None = None
-    """uint8 (3, height, width): the reference as `Preprocess.read` made it, in the place of `image`."""
-    where: Where | None = None
-    exclude: Sequence[str] = ()
-    fields: Sequence[str] = ()
-    distinct: str | float | None = None
-    unlike: Sequence[str] = ()
-    """Ids of items that the hits are to be less like; none of them is a hit."""
-    emphasis: float = 0.0
-    """From −1, the reference alone, over 0, as the model joins the two, to 1, the feedback alone."""
-    earlier: Sequence[str] = ()
-    """What was said earlier in a conversation and still counts, first to last."""
-
-    def check(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            ConfigError: k is below 1, or the emphasis is not from −1 to 1.
-            DataError: there is more than one reference, or an embedding with a sentence.
-        """
-        if self.k < 1:
-            raise ConfigError(f"k={self.k} pictures cannot be found; k must be at least 1")
-        if not -1 <= self.emphasis <= 1:
-            raise ConfigError(f"emphasis={self.emphasis} is not from -1 (the picture alone) to 1 (the sentence alone)")
-        if sum(given is not None for given in (self.image, self.id, self.embedding, self.pixels)) > 1:
-            raise DataError("a query has one reference: give an image, an id, or an embedding")
-        if self.embedding is not None and self.said:
-            raise DataError("an embedding cannot be changed by a sentence; give an image or an id with the text")
-
-    @property
-    def said(self) -> bool:
-        """Whether there is a sentence."""
-        return bool((self.sentence or "").strip())
-
-    @property
-    def sentence(self) -> str | None:
-        """All that counts of what was said."""
-        said = [one for one in (*self.earlier, self.text or "") if one.strip()]
-        return EARLIER.join(said) if self.earlier else self.text
-
-
 @dataclass(eq=False)
 class Needed:
     """What a question needs of the model: a sum of embeddings, each with its weight."""
 
-    question: Question
+    question: SearchRequest
     maps: list[torch.Tensor] | None = None
     """Feature maps of the reference, each (1, …)."""
     sentence: str | None = None
-    ready: np.ndarray | None = None
-    """The query's embedding where the model is not needed."""
 
     @classmethod
-    def of(cls, question: Question, model: Embedder, maps: list[torch.Tensor] | None) -> "Needed":
+    def of(cls, question: SearchRequest, model: Embedder, maps: list[torch.Tensor] | None) -> "Needed":
         """What a question needs, its sentence read.
 
         Raises:
@@ -108,9 +54,9 @@ class Needed:
         return [*both, (abs(emphasis), *alone)]
 
 
-def embedded(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | ItmaError]:
+def embedded(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | Exception]:
     """The embedding (dim,) of length 1 that each question is searched by; or why there is none."""
-    answers: list[np.ndarray | ItmaError] = [np.zeros(0)] * len(needs)
+    answers: list[np.ndarray | Exception] = [np.zeros(0)] * len(needs)
     jobs = [(row, *part) for row, need in enumerate(needs) for part in need.parts(model)]
     sums: dict[int, np.ndarray] = {}
     for pictured in (True, False):
@@ -119,29 +65,29 @@ def embedded(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | Itma
             for first in range(0, len(group), _AT_ONCE):
                 part = group[first : first + _AT_ONCE]
                 for (row, weight, _, _), found in zip(part, _together([job[2:] for job in part], model), strict=True):
-                    if isinstance(found, ItmaError):
+                    if isinstance(found, Exception):
                         answers[row] = found
                     else:
                         sums[row] = found if weight == 1 else sums.get(row, np.float32(0)) + np.float32(weight) * found
     for row, total in sums.items():
-        if not isinstance(answers[row], ItmaError):
+        if not isinstance(answers[row], Exception):
             answers[row] = total if needs[row].question.emphasis == 0 else unit(total[None], None, "the query")[0]
     return answers
 
 
 def _together(
     part: Sequence[tuple[list[torch.Tensor] | None, str | None]], model: Embedder
-) -> Sequence[np.ndarray | ItmaError]:
+) -> Sequence[np.ndarray | Exception]:
     first_maps, first_sentence = part[0]
-    maps = None
-    if first_maps is not None:
-        rows = [one for one, _ in part if one is not None]
-        maps = first_maps if len(rows) == 1 else [torch.cat(level) for level in zip(*rows, strict=True)]
-    sentences = None if first_sentence is None else [str(sentence) for _, sentence in part]
     try:
+        maps = None
+        if first_maps is not None:
+            rows = [one for one, _ in part if one is not None]
+            maps = first_maps if len(rows) == 1 else [torch.cat(level) for level in zip(*rows, strict=True)]
+        sentences = None if first_sentence is None else [str(sentence) for _, sentence in part]
         found: np.ndarray = model.embed_queries_from(maps, sentences).cpu().numpy()
         return list(found)
-    except FeedbackError as error:
+    except Exception as error:
         if len(part) == 1:
             return [error]
         return [answer for one in part for answer in _together([one], model)]  # it is not everybody's fault

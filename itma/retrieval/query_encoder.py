@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,14 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from itma.data.tokenizer import EARLIER
-from itma.errors import DataError, FeedbackError, ItmaError, UnanswerableError, UnknownItemError
+from itma.errors import DataError, ItmaError, UnanswerableError, UnknownItemError
 from itma.models.embedder import Embedder
-from itma.retrieval.filters import Filter, Test
 from itma.retrieval.ingest.embedding import maps_from_bytes
 from itma.retrieval.ingest.rows import shown, stored
 from itma.retrieval.manifest import About
 from itma.retrieval.stores.base import Items, embeddings_of
+from itma.retrieval.stores.conditions import Test
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +29,12 @@ _CACHED = 64 * 2**20
 
 
 class ReferenceMaps:
-    """Feature maps of items, from the catalogue or else from their pictures; the latest are kept."""
+    """Feature maps of items, from the catalogue or else from their pictures; the latest are kept, for all threads."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, int], list[torch.Tensor]] = OrderedDict()
         self._bytes = 0
+        self._lock = threading.Lock()
 
     def of(
         self, names: Sequence[str], items: Items, about: About, model: Embedder, pictures: Path | None
@@ -55,9 +56,8 @@ class ReferenceMaps:
         for row in items.get(list(wanted), columns).to_pylist():
             name = wanted.pop(row["id"])
             key = (name, row["_stamp"])
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                found[name] = self._kept[key]
+            if (kept := self._look_up(key)) is not None:
+                found[name] = kept
             elif about.tokens is not None and row["_tokens"] is not None:
                 found[name] = maps_from_bytes(row["_tokens"], about.tokens.shapes)
             elif row["_picture"] is None:
@@ -94,11 +94,21 @@ class ReferenceMaps:
                 self._keep(missing[name][0], maps)
         return made
 
+    def _look_up(self, key: tuple[str, int]) -> list[torch.Tensor] | None:
+        with self._lock:
+            maps = self._kept.get(key)
+            if maps is not None:
+                self._kept.move_to_end(key)
+            return maps
+
     def _keep(self, key: tuple[str, int], maps: list[torch.Tensor]) -> None:
-        self._kept[key] = maps
-        self._bytes += _size(maps)
-        while self._bytes > _CACHED and len(self._kept) > 1:
-            self._bytes -= _size(self._kept.popitem(last=False)[1])
+        with self._lock:
+            if key in self._kept:  # another thread was quicker
+                return
+            self._kept[key] = maps
+            self._bytes += _size(maps)
+            while self._bytes > _CACHED and len(self._kept) > 1:
+                self._bytes -= _size(self._kept.popitem(last=False)[1])
 
 
 def _read(model: Embedder, path: Path) -> torch.Tensor | ItmaError:
@@ -126,7 +136,8 @@ def only(items: Items, name: str, columns: Sequence[str]) -> dict[str, Any]:
 
 def unknown_item(name: str) -> UnknownItemError:
     """What is said of an id that no item has."""
-    return UnknownItemError(f"there is no item {name[:60]!r} in the catalogue; Catalogue.ids lists those there are")
+    there = f"there is no item {name[:60]!r} in the catalogue"
+    return UnknownItemError(f"{there}; Catalogue.ids lists those there are", public=there)
 
 
 def embedding_of_item(items: Items, name: str) -> np.ndarray:
@@ -140,40 +151,5 @@ def embedding_of_item(items: Items, name: str) -> np.ndarray:
 
 def ids_with_picture(items: Items, pictures: Sequence[str]) -> list[str]:
     """The items whose picture is named by one of these, as a store holds names."""
-    where = Filter(tests=(Test("_picture", "in", tuple(pictures), "text"),))
+    where = Test("_picture", "in", tuple(pictures), "text")
     return [name for batch in items.scan(["id"], where=where) for name in batch.column("id").to_pylist()]
-
-
-def readable(model: Embedder, text: str | None, *, alone: bool) -> str | None:
-    """The sentence if it has words.
-
-    Raises:
-        FeedbackError: no word of it is known, or it has none and stands alone.
-    """
-    words = model.tokenizer.words(text or "")
-    if not words:
-        if alone:
-            raise FeedbackError(f"there is no word in the sentence {text!r}; write one, or give a picture as well")
-        return None
-    if not model.reads_words:
-        if not alone:
-            log.warning("the model %r does not read words: %r has no effect", model.name, text)
-        return text
-    unknown = list(dict.fromkeys(model.tokenizer.unknown(text or "")))
-    nothing_known = len(unknown) == len(set(words))
-    unknown = [word for word in unknown if word != EARLIER.strip()]  # which may be ours
-    listed = ", ".join(map(repr, unknown[:8])) + (" …" if len(unknown) > 8 else "")
-    if nothing_known:
-        known = list(model.tokenizer.vocabulary)[2:14]
-        raise FeedbackError(
-            f"the model knows none of the words {listed}; it was trained on sentences with words like: "
-            f"{', '.join(known)}"
-        )
-    if unknown:
-        effect = "reads as one unknown word" if model.tokenizer.keep_unknown else "ignores"
-        log.warning("words that the model never saw in training and %s: %s", effect, listed)
-    near = model.tokenizer.read_as(text or "")
-    if near:
-        told = ", ".join(f"{word!r} as {other!r}" for word, other in list(near.items())[:8])
-        log.warning("words that the model never saw in training and reads as others: %s", told)
-    return text

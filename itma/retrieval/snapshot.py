@@ -1,8 +1,11 @@
-"""One state of a catalogue, searched: conditions and columns checked, the nearest found, hits told."""
+"""One state of a catalogue: its model, its items, and how they are searched. It never changes."""
 
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +14,28 @@ import torch
 from itma.data.images import Source
 from itma.errors import ConfigError, ItmaError, UnknownNameError
 from itma.models.embedder import Embedder
-from itma.records import Hit
-from itma.retrieval import duplicates, query_encoder
-from itma.retrieval.exact import Matrix
+from itma.records import Hit, Hits
+from itma.retrieval import duplicates, manifest, query_encoder
+from itma.retrieval.duplicates import Groups
+from itma.retrieval.encoder_on_demand import EncoderOnDemand, Query, encoded
+from itma.retrieval.exact import DECIMALS, Matrix
+from itma.retrieval.facets import Facet, facets
 from itma.retrieval.filters import Filter, Where, filter_of
-from itma.retrieval.ingest.rows import shown, stored, unit
+from itma.retrieval.ingest.rows import Item, Page, shown, stored, unit
 from itma.retrieval.manifest import About
-from itma.retrieval.queries import Needed, Question, away, embedded
-from itma.retrieval.stores.base import Items, metadata_of
+from itma.retrieval.nothing import nothing_found
+from itma.retrieval.request import SearchRequest
+from itma.retrieval.stores.base import Items, embeddings_of, metadata_of
+
+log = logging.getLogger(__name__)
 
 _TOGETHER = 10_000
 """Of so many hits and more each question is searched by itself."""
+_LOOKED_AT, _ALIKE = 8, 0.99
+"""So many items nearest to the reference, of at least this cosine, are looked at: whether they show the same image."""
+_DIFFERENT, _PATCH = 4.0, 20.0
+"""Levels of 255 that pixels, and those of any 8x8 of them, differ by on average in images that were only saved again or
+made smaller: at most 4 and 18 were seen; of different images alike, at least 11 and 40."""
 _MANY = 256
 """Queries at once for which reading all embeddings pays with every engine."""
 
@@ -36,39 +50,177 @@ class Asked:
     """Ids that are left out."""
     query: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     """(dim,) of length 1, once it is known."""
+    notes: list[str] = field(default_factory=list)
+    """What the person who asked is to know."""
 
 
-class State:
-    """A table of items with what its catalogue knows of itself; ids are as a store holds them.
+class Snapshot:
+    """A catalogue as it was at one moment: whatever is asked of it is answered by the same model and the same items.
+
+    Several threads may use it.
 
     Args:
-        items: the table; who refreshes it decides which version is searched.
+        items: the table as of one version; nobody writes by this object.
         about: of the catalogue.
-        pictures: the folder that pictures are named in.
+        document: a sign of the document that `about` was read from.
+        pictures: the folder that pictures are named in. None: each picture has its whole path.
+        encoder: opens the model when it is needed.
+        place: where the catalogue is.
         exact_items: up to so many items all are compared.
+        earlier: the state before, whose embeddings in memory are used again where it has some.
     """
 
-    def __init__(self, items: Items, about: About, pictures: Path | None, exact_items: int) -> None:
-        self._items, self._about, self.pictures, self._exact_items = items, about, pictures, exact_items
+    def __init__(
+        self,
+        items: Items,
+        about: About,
+        document: object,
+        pictures: Path | None,
+        encoder: EncoderOnDemand,
+        place: str,
+        exact_items: int,
+        earlier: "Snapshot | None" = None,
+    ) -> None:
+        self.items, self.about, self.document, self.pictures = items, about, document, pictures
+        self.encoder, self.place, self.exact_items = encoder, place, exact_items
+        self._loading = threading.Lock()
         self._matrix: Matrix | None = None
+        self._earlier: Matrix | None = None
+        if earlier is not None and earlier.about.table == about.table:
+            self._earlier = earlier._matrix or earlier._earlier
+
+    def __len__(self) -> int:
+        return self.count
+
+    @cached_property
+    def count(self) -> int:
+        """How many items there are."""
+        return self.items.count()
 
     @property
-    def items(self) -> Items:
-        """The table."""
-        return self._items
+    def stamp(self) -> str:
+        """This state as a text: another one as soon as items, metadata or the model are others."""
+        return f"{self.about.table}-{self.items.version}"
 
     @property
-    def about(self) -> About:
-        """Of the catalogue."""
-        return self._about
+    def model(self) -> Embedder:
+        """The model that embeds references and sentences.
 
-    def asked(self, question: Question) -> "Asked":
+        Raises:
+            CatalogueError: the catalogue has none, or it is not to be found.
+        """
+        return self.encoder().model
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model made the embeddings."""
+        return self.about.fingerprint is not None
+
+    @cached_property
+    def run(self) -> Path | None:
+        """The run folder that the catalogue names, where it is there."""
+        there = None if self.about.run is None else manifest.found(self.about.run, self.place)
+        return there if there is not None and there.is_dir() else None
+
+    # -- searching ----------------------------------------------------------------------------------------------------
+
+    def answer(self, questions: Sequence[SearchRequest]) -> list[Hits | Exception]:
+        """For each question its hits, or the error that a person gets; the model takes them together."""
+        return answered(questions, self)
+
+    def search(
+        self, image: Source | None = None, text: str | None = None, k: int = 10, *, id: str | None = None
+    ) -> Hits:
+        """The k items that fit; see `Catalogue.search`, whose arguments and errors these are."""
+        (answer,) = self.answer([SearchRequest(image, text, k, id=id)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def search_all(
+        self, embeddings: np.ndarray, k: int, *, where: Where | None = None, fields: Sequence[str] = ()
+    ) -> list[list[Hit]]:
+        """See `Catalogue.search_all`."""
+        if k < 1:
+            raise ConfigError(f"k={k} pictures cannot be found; k must be at least 1")
+        condition, columns = self.condition(where), self.columns(fields)
+        queries = unit(embeddings, self.about.dim, "the queries")
+        return [self.hits(found, columns) for found in self.nearest(queries, k, condition)]
+
+    def ranks(
+        self, queries: np.ndarray, scores: np.ndarray, *, exclude: Sequence[str] = (), where: Where | None = None
+    ) -> np.ndarray | None:
+        """See `Catalogue.ranks`; with `where`, among the items that match."""
+        condition = self.condition(where)
+        if self.count > self.exact_items:
+            return None
+        out = set(map(stored, exclude))
+        higher = np.zeros(len(queries), dtype=np.int64)
+        for batch in self.items.scan(["id", "embedding"], where=condition):
+            ranked = np.array([name not in out for name in batch.column("id").to_pylist()], dtype=bool)
+            items = embeddings_of(batch.column("embedding"))[ranked]
+            higher += (queries @ items.T > scores[:, None] + 10.0**-DECIMALS).sum(1)
+        return 1 + higher
+
+    # -- items --------------------------------------------------------------------------------------------------------
+
+    def ids(self) -> list[str]:
+        """All ids, sorted."""
+        batches = self.items.scan(["id"], rows=65_536)
+        return sorted(shown(name) for batch in batches for name in batch.column("id").to_pylist())
+
+    def get(self, id: str) -> Item:
+        """See `Catalogue.get`."""
+        columns = list(metadata_of(self.items.schema))
+        row = query_encoder.only(self.items, id, ["_picture", "embedding", *columns])
+        fields = {name: row[name] for name in columns if row[name] is not None}
+        path = None if row["_picture"] is None else self.path(row["_picture"])
+        return Item(id, path, np.array(row["embedding"], dtype=np.float32), fields)
+
+    def page(
+        self, rows: int = 100, *, after: str | None = None, where: Where | None = None, fields: Sequence[str] = ("*",)
+    ) -> Page:
+        """See `Catalogue.page`."""
+        if rows < 1:
+            raise ConfigError(f"a page of {rows} items is none; ask for at least 1")
+        columns = self.columns(fields)
+        found, following = self.items.page(["id", "_picture", *columns], rows, after=after, where=self.condition(where))
+        items = [
+            Item(
+                shown(row["id"]),
+                None if row["_picture"] is None else self.path(row["_picture"]),
+                fields={name: row[name] for name in columns if row[name] is not None},
+            )
+            for row in found.to_pylist()
+        ]
+        return Page(items, following)
+
+    def facets(self, look_at: int = 200_000) -> list[Facet]:
+        """See `Catalogue.facets`."""
+        return facets(self.items, look_at)
+
+    def ids_of(self, picture: str | Path) -> list[str]:
+        """The items whose picture is this file."""
+        return sorted(map(shown, self.items_of(picture)))
+
+    def picture_paths(self) -> list[Path]:
+        """See `Catalogue.picture_paths`."""
+        parts = self.items.scan(["_picture"])
+        names = [name for part in parts for name in part.column("_picture").to_pylist() if name]
+        return [Path(self.path(name)) for name in sorted(names)]
+
+    def near_duplicates(self, threshold: float | None, *, progress: bool = False) -> Groups:
+        """See `Catalogue.near_duplicates`."""
+        return duplicates.groups(self.items, threshold, self.nearest, progress=progress)
+
+    # -- parts of a search; ids are as a store holds them -------------------------------------------------------------
+
+    def asked(self, question: SearchRequest) -> "Asked":
         """What a question asks of the table, checked.
 
         Raises:
-            ConfigError, DataError, FilterError, UnknownNameError: see `Catalogue.search`.
+            DataError, FilterError, UnknownNameError: see `Catalogue.search`.
         """
-        question.check()
         named = [*question.exclude, *question.unlike, *([] if question.id is None else [question.id])]
         return Asked(
             self.condition(question.where),
@@ -78,7 +230,7 @@ class State:
 
     def condition(self, where: Where | None) -> Filter | None:
         """A condition, checked against the columns there are; errors as for `filter_of`."""
-        schema = self._items.schema
+        schema = self.items.schema
         return filter_of(where, {"id": schema.field("id").type, **metadata_of(schema)})
 
     def columns(self, fields: Sequence[str]) -> list[str]:
@@ -87,7 +239,7 @@ class State:
         Raises:
             UnknownNameError: there is no such column.
         """
-        known = metadata_of(self._items.schema)
+        known = metadata_of(self.items.schema)
         for name in fields:
             if name != "*" and name not in known:
                 raise UnknownNameError("column", name, known)
@@ -95,24 +247,22 @@ class State:
 
     def nearest(self, queries: np.ndarray, k: int, where: Filter | None) -> list[list[tuple[str, float]]]:
         """For each query the k nearest of the items that match, as (id, cosine), best first."""
-        matrix = self._current(len(queries))
+        matrix = self._matrix_for(len(queries))
         if matrix is not None:
             return matrix.nearest(queries, k, where=where)
-        effort = None if self._about.ann is None else self._about.ann.effort
-        return self._items.nearest(queries, k, where=where, effort=effort)
+        effort = None if self.about.ann is None else self.about.ann.effort
+        return self.items.nearest(queries, k, where=where, effort=effort)
 
-    def _current(self, queries: int = 1) -> Matrix | None:
-        """All embeddings in memory as of the version that is shown; absent where they are too many, or not worth it."""
-        if self._matrix is None and self._items.compares_quickly and queries < _MANY:
-            return None
-        if self._matrix is None or self._matrix.version != self._items.version:
-            if self._items.count() > self._exact_items:
-                self._matrix = None
-            elif self._matrix is None:
-                self._matrix = Matrix(self._items)
-            else:
-                self._matrix.update()
-        return self._matrix
+    def _matrix_for(self, queries: int = 1) -> Matrix | None:
+        """All embeddings in memory. None: they are too many, or reading them is not worth it for so few queries."""
+        with self._loading:
+            if self._matrix is None:
+                if self._earlier is None and self.items.compares_quickly and queries < _MANY:
+                    return None
+                if self.count <= self.exact_items:
+                    self._matrix = Matrix(self.items, self._earlier)
+                self._earlier = None
+            return self._matrix
 
     def best(
         self, query: np.ndarray, k: int, where: Filter | None, out: set[str], distinct: str | float | None
@@ -127,20 +277,17 @@ class State:
             distinct: see `Catalogue.search`.
 
         Raises:
-            ConfigError: `distinct` is no cosine.
             UnknownNameError: `distinct` is a column that is not there.
         """
         if isinstance(distinct, str):
             self.columns([distinct])
-        elif distinct is not None and not -1 <= distinct <= 1:
-            raise ConfigError(f"distinct={distinct} is neither a column nor a cosine from -1 to 1")
-        count = self._items.count()
+        count = self.count
         asked = k + len(out) if distinct is None else 4 * k + len(out)
         while True:
             (found,) = self.nearest(query[None], min(asked, max(1, count)), where)
             hits = [hit for hit in found if hit[0] not in out]
             if distinct is not None:
-                hits = duplicates.one_of_each(self._items, hits, distinct)
+                hits = duplicates.one_of_each(self.items, hits, distinct)
             if len(hits) >= k or len(found) < min(asked, count) or asked >= count:
                 return hits[:k]
             asked *= 4
@@ -149,11 +296,12 @@ class State:
         """What was found, as a person gets it, with these columns of metadata."""
         names = [name for name, _ in found]
         rows: dict[str, dict[str, object]] = {}
-        if columns or self._matrix is None:
-            rows = {row["id"]: row for row in self._items.get(names, ["id", "_picture", *columns]).to_pylist()}
+        matrix = self._matrix
+        if columns or matrix is None:
+            rows = {row["id"]: row for row in self.items.get(names, ["id", "_picture", *columns]).to_pylist()}
+            found = [hit for hit in found if hit[0] in rows]  # an engine without versions may have lost it by now
         hits = []
         for rank, (name, score) in enumerate(found, start=1):
-            matrix = self._matrix
             picture = matrix.pictures[matrix.row[name]] if matrix is not None else rows[name]["_picture"]
             told = {column: rows[name][column] for column in columns}
             hits.append(Hit(rank, shown(name), score, self.path(picture), told))
@@ -174,59 +322,72 @@ class State:
             if self.pictures is not None and file.is_relative_to(folder := _plain(self.pictures, follow)):
                 names.append(file.relative_to(folder).as_posix())
         wanted = [stored(name) for name in dict.fromkeys(names)]
-        matrix = self._current()
-        return (
-            query_encoder.ids_with_picture(self._items, wanted) if matrix is None else matrix.ids_with_picture(wanted)
-        )
+        matrix = self._matrix  # not loaded for this alone
+        return query_encoder.ids_with_picture(self.items, wanted) if matrix is None else matrix.ids_with_picture(wanted)
+
+    def leave_out_same(self, asked: Asked, query: Query) -> None:
+        """Leave out items that show the image of the reference, and say so."""
+        if query.alone is None or query.pixels is None:
+            return
+        near = self.nearest(query.alone[None], _LOOKED_AT, None)[0]
+        ids = [name for name, score in near if score >= _ALIKE and name not in asked.out]
+        same = []
+        for row in self.items.get(ids, ["id", "_picture"]).to_pylist():
+            try:
+                shows = self.model.preprocess.read(self.path(row["_picture"])) if row["_picture"] else None
+            except ItmaError:
+                shows = None  # what cannot be seen is not taken for the same
+            if shows is not None and _same_image(shows, query.pixels):
+                same.append(row["id"])
+        asked.out |= set(same)
+        if same:
+            names = ", ".join(map(repr, sorted(map(shown, same))))
+            asked.notes.append(f"left out, as they show the image of the reference: {names}")
 
 
-def answered(
-    questions: Sequence[Question], state: State, kept: query_encoder.ReferenceMaps, model: Callable[[], Embedder]
-) -> list[list[Hit] | ItmaError]:
-    """For each question its hits, or the error that a person gets.
-
-    Args:
-        questions: what is asked.
-        state: what is searched.
-        kept: feature maps of items that were references before.
-        model: gives what embeds; called where a question needs it.
-    """
-    answers: list[list[Hit] | ItmaError] = [[] for _ in questions]
+def answered(questions: Sequence[SearchRequest], snapshot: Snapshot) -> list[Hits | Exception]:
+    """For each question its hits, or the error that a person gets; one that fails fails alone."""
+    answers: list[Hits | Exception] = [Hits() for _ in questions]
     asked: dict[int, Asked] = {}
     for row, question in enumerate(questions):
         try:
-            asked[row] = state.asked(question)
-        except ItmaError as error:
+            asked[row] = snapshot.asked(question)
+        except Exception as error:
             answers[row] = error
-    for row, found in _queries({row: questions[row] for row in asked}, state, kept, model).items():
+    queries = encoded(
+        {row: questions[row] for row in asked}, snapshot.items, snapshot.about, snapshot.pictures, snapshot.encoder
+    )
+    for row, query in queries.items():
         try:
-            if isinstance(found, ItmaError):
-                raise found
-            asked[row].query = away(
-                found, [query_encoder.embedding_of_item(state.items, id) for id in questions[row].unlike]
-            )
-        except ItmaError as error:
+            if isinstance(query, Exception):
+                raise query
+            snapshot.leave_out_same(asked[row], query)
+            asked[row].query = query.embedding
+        except Exception as error:
             answers[row] = error
             del asked[row]
     together: dict[Filter | None, list[int]] = {}
     for row, one in asked.items():
         together.setdefault(one.where, []).append(row)
     for where, rows in together.items():
-        first = _first_hits({row: (questions[row], asked[row]) for row in rows}, where, state)
+        first = _first_hits({row: (questions[row], asked[row]) for row in rows}, where, snapshot)
         for row in rows:
             question, one = questions[row], asked[row]
             try:
                 hits = first.get(row)
                 if hits is None:
-                    hits = state.best(one.query, question.k, one.where, one.out, question.distinct)
-                answers[row] = state.hits(hits, one.columns)
-            except ItmaError as error:
+                    hits = snapshot.best(one.query, question.k, one.where, one.out, question.distinct)
+                notes = [*one.notes, *([] if hits else nothing_found(snapshot.items, one.where))]
+                for note in notes:
+                    log.warning("%s", note)
+                answers[row] = Hits(snapshot.hits(hits, one.columns), notes)
+            except Exception as error:
                 answers[row] = error
     return answers
 
 
 def _first_hits(
-    asked: Mapping[int, tuple[Question, Asked]], where: Filter | None, state: State
+    asked: Mapping[int, tuple[SearchRequest, Asked]], where: Filter | None, snapshot: Snapshot
 ) -> dict[int, list[tuple[str, float]]]:
     """The hits of all questions that can be compared with the items at once."""
     alike = [row for row, (question, _) in asked.items() if question.distinct is None]
@@ -235,8 +396,8 @@ def _first_hits(
         return {}
     queries = np.stack([asked[row][1].query for row in alike])
     try:
-        found = state.nearest(queries, min(most, max(1, state.items.count())), where)
-    except ItmaError:  # each question says so by itself
+        found = snapshot.nearest(queries, min(most, max(1, snapshot.count)), where)
+    except Exception:  # each question says so by itself
         return {}
     return {
         row: [hit for hit in hits if hit[0] not in asked[row][1].out][: asked[row][0].k]
@@ -244,58 +405,11 @@ def _first_hits(
     }
 
 
-def _queries(
-    questions: Mapping[int, Question], state: State, kept: query_encoder.ReferenceMaps, model: Callable[[], Embedder]
-) -> dict[int, np.ndarray | ItmaError]:
-    """The embedding that each question is searched by, before what is unlike; or why there is none."""
-    found: dict[int, np.ndarray | ItmaError] = {}
-    needs: dict[int, Needed] = {}
-    pixels: dict[int, torch.Tensor] = {}
-    named: dict[int, str] = {}
-    for row, question in questions.items():
-        try:
-            if question.embedding is not None:
-                found[row] = unit(np.asarray(question.embedding)[None], state.about.dim, "the query")[0]
-            elif question.id is not None and not question.said:
-                found[row] = query_encoder.embedding_of_item(state.items, question.id)
-            elif question.image is not None or question.pixels is not None:
-                given = question.pixels
-                pixels[row] = model().preprocess.read(_source(question)) if given is None else given
-            elif question.id is None:
-                needs[row] = Needed.of(question, model(), None)
-            else:
-                named[row] = question.id
-        except ItmaError as error:
-            found[row] = error
-    if named:
-        try:
-            references = kept.of(list(named.values()), state.items, state.about, model(), state.pictures)
-        except ItmaError as error:
-            references = dict.fromkeys(named.values(), error)
-        for row, name in named.items():
-            try:
-                reference = references[name]
-                if isinstance(reference, ItmaError):
-                    raise reference
-                needs[row] = Needed.of(questions[row], model(), reference)
-            except ItmaError as error:
-                found[row] = error
-    if pixels:
-        levels = model().trunk_maps(torch.stack(list(pixels.values())))
-        for place, row in enumerate(pixels):
-            maps = [level[place : place + 1] for level in levels] if len(pixels) > 1 else list(levels)
-            try:
-                needs[row] = Needed.of(questions[row], model(), maps)
-            except ItmaError as error:
-                found[row] = error
-    if needs:
-        found |= dict(zip(needs, embedded(list(needs.values()), model()), strict=True))
-    return found
-
-
-def _source(question: Question) -> Source:
-    assert question.image is not None
-    return question.image
+def _same_image(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two images (3, height, width) uint8 are one, saved twice perhaps."""
+    apart = (one.float() - other.float()).abs().mean(0, keepdim=True)
+    patch = torch.nn.functional.avg_pool2d(apart, min(8, *apart.shape[1:]))
+    return float(apart.mean()) <= _DIFFERENT and float(patch.max()) <= _PATCH
 
 
 def _plain(path: Path, follow: bool) -> Path:

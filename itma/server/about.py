@@ -28,33 +28,35 @@ _TYPES = {
 async def catalogue(service: ServiceOf) -> Response:
     """Items, model, columns with their choices and ranges, and what this server can do."""
     try:
-        stamp, info, facets = await service.reading.run(service.browser.told)
+        summary = await service.reading.run(service.browser.summary)
     except Exception as error:
-        raise problem_of(error, service.browser.place) from error
-    model, config = service.model, service.config
+        raise problem_of(error) from error
+    info, snapshot, config = summary.info, summary.snapshot, service.config
+    model = snapshot.model if snapshot.has_model else None
     told: dict[str, Any] = {
         "items": info.items,
         "dim": info.dim,
         "model": info.model,
         "fingerprint": info.fingerprint,
         "runtime": None if model is None else model.runtime,
-        "stamp": stamp,
+        "stamp": snapshot.stamp,
         "protocol": "exact: all items are compared; the reference is left out; equal scores in the order of ids"
         if info.exact
         else "by an index; scores are exact; the reference is left out",
         "columns": dict(info.columns),
-        "facets": [facet.__dict__ for facet in facets],
-        "suggestions": service.suggestions,
+        "facets": [facet.__dict__ for facet in summary.facets],
+        "suggestions": list(summary.suggestions),
         "can": {
             "picture": model is not None,
             "text": model is not None and model.reads_words,
             "emphasis": model is not None and model.reads_words,
             "earlier": model is not None and model.reads_earlier,
             "unlike": True,
-            "explain": service.explaining is not None,
+            "explain": service.explains(snapshot),
             "write": service.changer is not None,
             "url": config.urls,
         },
+        "shop": {"title": config.title, "price": config.price, "link": config.link, "currency": config.currency},
         "limits": {
             "k": config.most_hits,
             "text": TEXT,

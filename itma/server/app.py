@@ -1,10 +1,12 @@
 """The application: routes over a service, behind the gate."""
 
+import logging
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -13,11 +15,14 @@ from itma import __version__
 from itma.errors import ItmaError
 from itma.models.embedder import Embedder
 from itma.server import about, explaining, items, searching
+from itma.server.access import may_read
 from itma.server.config import Keys, ServeConfig
 from itma.server.gate import Gate
 from itma.server.problems import ProblemError, problem_of, schema
 from itma.server.searching import described
 from itma.server.service import Service
+
+log = logging.getLogger(__name__)
 
 API = "/api/v1"
 _CODES = {404: "not_found", 405: "method_not_allowed", 400: "invalid_request"}
@@ -47,7 +52,7 @@ def make_app(config: ServeConfig, keys: Keys | None = None, model: Embedder | No
         title="itma",
         version=__version__,
         summary="Find pictures with a picture and a sentence.",
-        openapi_url=f"{API}/openapi.json",
+        openapi_url=None,  # below: where reading needs a key, this does too
         docs_url=None,  # it would load its scripts from another host
         redoc_url=None,
         lifespan=lifespan,
@@ -63,6 +68,9 @@ def make_app(config: ServeConfig, keys: Keys | None = None, model: Embedder | No
     app.include_router(about.router, prefix=API)
     app.include_router(about.outside)
     app.include_router(about.page_routes())
+    document = APIRouter(dependencies=[Depends(may_read)], include_in_schema=False)
+    document.add_api_route("/openapi.json", app.openapi, response_model=None)
+    app.include_router(document, prefix=API)
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(ItmaError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -76,7 +84,7 @@ def _content() -> dict[str, Any]:
 
 
 async def _problem(request: Request, error: Exception) -> Response:
-    return problem_of(error, request.app.state.service.browser.place).response()
+    return problem_of(error).response()
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -86,5 +94,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(cause := error.__cause__, OSError):  # a form's files are kept on a disk while they arrive
+        log.error("a request's body could not be kept in %s: %s", tempfile.gettempdir(), cause)
+        return ProblemError(507, "storage", "there is no room for what was sent; the server's log says why").response()
     code = _CODES.get(error.status_code, "invalid_request")
     return ProblemError(error.status_code, code, str(error.detail), error.headers).response()

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from itma.errors import ItmaError
@@ -11,6 +12,8 @@ from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.facets import Facet
 from itma.retrieval.info import Info
 from itma.retrieval.ingest.rows import Item, Page
+from itma.retrieval.snapshot import Snapshot
+from itma.server.suggestions import suggestions
 
 log = logging.getLogger(__name__)
 
@@ -18,26 +21,39 @@ _PATHS = 20_000
 """Items whose pictures' places are remembered."""
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What is to be known of one state of a catalogue."""
+
+    snapshot: Snapshot
+    info: Info
+    facets: Sequence[Facet]
+    suggestions: Sequence[str]
+
+
 class Browser:
-    """A catalogue that is looked at beside the one that is searched, so that neither waits for the other.
+    """Looks at a catalogue.
 
     Args:
-        place: of the catalogue.
+        catalogue: what is looked at.
     """
 
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self._catalogue = Catalogue.open(place, without_model=True)
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
         self._lock = threading.Lock()
         self._paths: OrderedDict[str, str] = OrderedDict()
-        self._paths_stamp = self.stamp = self._catalogue.stamp
-        self._told: tuple[str, Info, list[Facet]] | None = None
+        self._paths_stamp = catalogue.stamp
+        self._summary: Summary | None = None
+
+    @property
+    def stamp(self) -> str:
+        """The state that is shown."""
+        return self._catalogue.stamp
 
     def look(self) -> str:
         """See what was written since; the state that is shown from now on."""
         self._catalogue.refresh()
-        self.stamp = self._catalogue.stamp
-        return self.stamp
+        return self._catalogue.stamp
 
     def page(self, rows: int, after: str | None, where: Any) -> Page:
         """See `Catalogue.page`."""
@@ -54,9 +70,9 @@ class Browser:
     def remember(self, paths: Sequence[tuple[str, str]]) -> None:
         """Where these items' pictures are, as long as nobody writes."""
         with self._lock:
-            if self._paths_stamp != self.stamp:
+            if self._paths_stamp != (stamp := self.stamp):
                 self._paths.clear()
-                self._paths_stamp = self.stamp
+                self._paths_stamp = stamp
             for id, path in paths:
                 self._paths[id] = path
             while len(self._paths) > _PATHS:
@@ -73,13 +89,14 @@ class Browser:
                 return self._paths[id]
         return str(self.get(id).picture or "")
 
-    def told(self) -> tuple[str, Info, list[Facet]]:
-        """The state, and what is to be known of the catalogue; looked at anew only after a change."""
-        if self._told is None or self._told[0] != self.stamp:
-            stamp = self.stamp
-            looked = Catalogue.open(self.place, without_model=True)  # its own: this takes long, and nobody shall wait
-            self._told = (stamp, looked.info(), looked.facets())
-        return self._told
+    def summary(self) -> Summary:
+        """What is to be known of the catalogue; looked at anew only after a change."""
+        summary, snapshot = self._summary, self._catalogue.snapshot
+        if summary is None or summary.snapshot is not snapshot:
+            sentences = suggestions(snapshot, self._catalogue.run)
+            summary = Summary(snapshot, self._catalogue.info_of(snapshot), snapshot.facets(), sentences)
+            self._summary = summary
+        return summary
 
     def ready(self) -> bool:
         """Whether the catalogue can be read."""

@@ -1,26 +1,33 @@
 """Adding, replacing and deleting for somebody who holds a key; several processes may do so, each waits its turn."""
 
+import logging
 import random
+import re
 import secrets
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from itma.errors import BusyError, DataError, UnknownItemError
+from itma.errors import BusyError, DataError, ItmaError
 from itma.io import write_bytes
-from itma.models.embedder import Embedder
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.rows import Item
+from itma.retrieval.ingest.writing import Writer
+from itma.retrieval.stores.base import metadata_of
+from itma.retrieval.stores.conditions import SHOWN, kind_of
 from itma.server.config import ServeConfig
-from itma.server.pictures import checked
+from itma.server.decoding import Decoder
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_UPLOAD = re.compile(r"[0-9a-f]{32}\.[a-z]{3,4}")
+"""The names of files that were sent."""
 
 
 @dataclass(frozen=True)
@@ -38,90 +45,94 @@ class Changer:
 
     Args:
         config: of the server.
-        model: what embeds; absent where the catalogue has none.
+        catalogue: what is changed.
+        decoder: looks at the images first.
     """
 
-    def __init__(self, config: ServeConfig, model: Embedder | None) -> None:
+    def __init__(self, config: ServeConfig, catalogue: Catalogue, decoder: Decoder) -> None:
         self._config, self._folder = config, config.uploads_folder
-        self._catalogue = Catalogue.open(config.catalogue, model, without_model=model is None)
-        self._lock = threading.Lock()
+        self._catalogue, self._decoder = catalogue, decoder
 
     def put(self, given: Sequence[Given], *, new: bool) -> None:
         """Add items, or put them in the place of those of the same ids; all or none.
 
+        All is read and written under one lock: an image that is replaced and metadata that is replaced at the same time
+        do not undo one another.
+
         Raises:
             BusyError: others were writing all the time.
+            UnknownItemError: an item that is to have other metadata is not there.
             ItemExistsError, DataError, PictureError, StorageError: see `Catalogue.add`.
         """
-        kinds = self._catalogue.info().columns
-        written: list[Path] = []
-        try:
-            items = []
-            for one in given:
-                path = None
-                if one.picture is not None:
-                    # the name is ours alone: no name of a request becomes a path
-                    path = self._folder / f"{secrets.token_hex(16)}.{checked(one.picture, self._config)}"
-                    write_bytes(path, one.picture)
-                    written.append(path)
-                embedding = None if one.embedding is None else np.asarray(one.embedding)
-                fields = {name: _dated(value, kinds.get(name, "")) for name, value in (one.fields or {}).items()}
-                if path is None and embedding is None and not new:
-                    items.append(self._kept(one.id, fields))
-                else:
-                    items.append(Item(one.id, path, embedding, fields))
-            with self._lock:
-                before = [] if new else self._pictures([item.id for item in items])
-                self._patiently(lambda: (self._catalogue.add if new else self._catalogue.replace)(items))
-        except BaseException:
-            _remove(written)
-            raise
-        self._tidy(before)
+        # the name is ours alone: no name of a request becomes a path
+        files = {
+            one.id: self._folder / f"{secrets.token_hex(16)}.{self._decoder.ending(one.picture)}"
+            for one in given
+            if one.picture is not None
+        }
+        with self._writing("adding items" if new else "replacing items") as writer:
+            kinds = {name: SHOWN[kind_of(kind)] for name, kind in metadata_of(writer.table.schema).items()}
+            before = [] if new else writer.pictures_of([one.id for one in given if one.id in files or one.embedding])
+            items = [
+                Item(
+                    one.id,
+                    files.get(one.id),
+                    None if one.embedding is None else np.asarray(one.embedding),
+                    {name: _dated(value, kinds.get(name, "")) for name, value in (one.fields or {}).items()},
+                )
+                for one in given
+            ]
+            try:
+                for one in given:
+                    if one.picture is not None:
+                        write_bytes(files[one.id], one.picture)
+                writer.put(items, new=new, keep=not new)
+            finally:
+                self._tidy(writer, [*files.values(), *before])
 
     def delete(self, ids: Sequence[str]) -> int:
         """Remove items, and their pictures where the server keeps them; how many there were."""
-        with self._lock:
-            before = self._pictures(ids)
-            removed = self._patiently(lambda: self._catalogue.delete(ids))
-        self._tidy(before)
-        return removed
+        with self._writing("deleting items") as writer:
+            before = writer.pictures_of(ids)
+            removed = writer.delete(ids)
+            self._tidy(writer, before)
+            return removed
 
-    def _kept(self, id: str, fields: Mapping[str, Any]) -> Item:
-        """The item that is there with other metadata: its picture and its embedding stay."""
-        there = self._catalogue.get(id)
-        return Item(id, there.picture, there.embedding, fields)
+    def sweep(self) -> None:
+        """Remove uploads that belong to no item: a server that was killed has left them."""
+        if not self._folder.is_dir():
+            return
+        try:
+            with self._catalogue.writing("removing uploads without an item") as writer:
+                self._tidy(writer, [path for path in self._folder.iterdir() if _UPLOAD.fullmatch(path.name)])
+        except ItmaError as error:  # somebody else writes: the next start finds them
+            log.warning("uploads without an item were not looked for: %s", error)
 
-    def _patiently(self, change: Callable[[], T]) -> T:
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[Writer]:
+        """As `Catalogue.writing`, after waiting for others for a while."""
         end = time.monotonic() + self._config.lock_seconds
         pause = 0.01
-        while True:
-            try:
-                return change()
-            except BusyError:
-                if time.monotonic() + pause > end:
-                    raise
-                time.sleep(pause * random.uniform(0.5, 1.5))
-                pause = min(0.2, pause * 2)
+        with ExitStack() as stack:
+            while True:
+                try:
+                    writer = stack.enter_context(self._catalogue.writing(what))
+                    break
+                except BusyError:
+                    if time.monotonic() + pause > end:
+                        raise
+                    time.sleep(pause * random.uniform(0.5, 1.5))
+                    pause = min(0.2, pause * 2)
+            yield writer
 
-    def _pictures(self, ids: Sequence[str]) -> list[Path]:
-        """Pictures of these items that are the server's own."""
-        found = []
-        for id in ids:
-            try:
-                path = Path(str(self._catalogue.get(id).picture or ""))
-            except (UnknownItemError, DataError):
-                continue
-            if path.parent.resolve() == self._folder.resolve():
-                found.append(path)
-        return found
-
-    def _tidy(self, paths: Sequence[Path]) -> None:
-        _remove([path for path in paths if not self._catalogue.ids_of(path)])
-
-
-def _remove(paths: Sequence[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+    def _tidy(self, writer: Writer, paths: Sequence[Path]) -> None:
+        """Remove those of some files that are the server's own and no item's picture; a failure undoes nothing."""
+        own = [path for path in paths if path.parent.resolve() == self._folder.resolve()]
+        try:
+            for path in writer.unused(own):
+                path.unlink(missing_ok=True)
+        except (OSError, ItmaError) as error:
+            log.warning("uploads without an item could not be removed: %s", error)
 
 
 def _dated(value: Any, kind: str) -> Any:

@@ -18,9 +18,6 @@ READ_KEYS, WRITE_KEYS = "ITMA_READ_KEYS", "ITMA_WRITE_KEYS"
 _SESSION_SECONDS = 12 * 3600
 _SHORTEST = 16
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "MPO")
-"""Formats of pictures that are taken from strangers."""
-
 
 @dataclass(frozen=True)
 class ServeConfig:
@@ -50,6 +47,22 @@ class ServeConfig:
     """Largest picture that is taken."""
     upload_pixels: int = 50_000_000
     """Most pixels of a picture that is taken."""
+    decode_seconds: float = 10.0
+    """How long an image may take to decode; then the process that does it is killed."""
+    decode_bytes: int = 1_000_000_000
+    """Memory that decoding one image may take."""
+    item_columns: int = 100
+    """Most columns of metadata of an item that is added."""
+    item_bytes: int = 65_536
+    """Most bytes of an item's metadata, as JSON."""
+    title: str | None = None
+    """The column of the items' titles on the page. None: the first of `title`, `name`, or else the first text."""
+    price: str | None = None
+    """The column of the items' prices on the page. None: `price`, where there is one."""
+    link: str | None = None
+    """The column of the addresses that items lead to from the page. None: they lead nowhere."""
+    currency: str = ""
+    """What stands behind a price on the page, such as `€`; before it where it ends with a blank, such as `$ `."""
     most_hits: int = 500
     """Largest k."""
     batch: int = 32
@@ -74,10 +87,19 @@ class ServeConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65536:
             raise ConfigError(f"port={self.port} is none; choose one from 1 to 65535, or 0 for any that is free")
-        for name in ("workers", "upload_bytes", "upload_pixels", "most_hits", "batch", "waiting"):
+        for name in (
+            "workers",
+            "upload_bytes",
+            "upload_pixels",
+            "most_hits",
+            "batch",
+            "waiting",
+            "decode_bytes",
+            "item_columns",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
-        for name in ("seconds", "body_seconds", "stop_seconds"):
+        for name in ("seconds", "body_seconds", "stop_seconds", "decode_seconds"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name}={getattr(self, name)} must be above 0")
         for name in ("batch_milliseconds", "lock_seconds", "cache_bytes"):

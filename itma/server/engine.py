@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from itma.errors import ItmaError
 from itma.records import Hit
-from itma.retrieval.catalogue import Catalogue
-from itma.retrieval.queries import Question
+from itma.retrieval.request import SearchRequest
+from itma.retrieval.snapshot import Snapshot
 from itma.server.metrics import Metrics
 from itma.server.problems import overloaded, problem_of, too_slow
 
@@ -30,11 +30,14 @@ class Answer:
     """Words of the sentence that the model never saw and passes over."""
     read_as: Mapping[str, str] = field(default_factory=dict)
     """Words of the sentence that the model never saw → the words that it reads in their place."""
+    notes: Sequence[str] = ()
+    """See `Hits.notes`."""
 
 
 @dataclass(eq=False)
 class _Job:
-    question: Question
+    question: SearchRequest
+    snapshot: Snapshot
     loop: asyncio.AbstractEventLoop
     deadline: float
     answer: "asyncio.Future[Answer]" = field(init=False)
@@ -62,7 +65,6 @@ class Engine:
     """Answers questions, as many at once as are there.
 
     Args:
-        catalogue: what is searched; only this thread does.
         metrics: what is counted.
         batch: questions that are answered together, at most.
         milliseconds: how long the first waits for others that are on their way.
@@ -70,10 +72,8 @@ class Engine:
         seconds: after so long an answer is given up.
     """
 
-    def __init__(
-        self, catalogue: Catalogue, metrics: Metrics, *, batch: int, milliseconds: float, waiting: int, seconds: float
-    ) -> None:
-        self._catalogue, self._metrics = catalogue, metrics
+    def __init__(self, metrics: Metrics, *, batch: int, milliseconds: float, waiting: int, seconds: float) -> None:
+        self._metrics = metrics
         self._batch, self._wait, self._seconds = batch, milliseconds / 1000, seconds
         self._jobs: queue.Queue[_Job | None] = queue.Queue()
         self._most, self._coming, self._closed = waiting, 0, False
@@ -94,8 +94,12 @@ class Engine:
         finally:
             self._coming -= 1
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: SearchRequest, snapshot: Snapshot) -> Answer:
         """The answer to a question; cancelling this takes the question back, if the model has not begun with it.
+
+        Args:
+            question: what is asked; pixels in it are made for this snapshot's model.
+            snapshot: what is searched.
 
         Raises:
             ProblemError: too many are waiting, or it took too long.
@@ -105,7 +109,7 @@ class Engine:
             raise overloaded("the server is stopping", 5)
         if self._jobs.qsize() >= self._most:
             raise overloaded(f"{self._most} searches are waiting already")
-        job = _Job(question, asyncio.get_running_loop(), time.monotonic() + self._seconds)
+        job = _Job(question, snapshot, asyncio.get_running_loop(), time.monotonic() + self._seconds)
         self._jobs.put(job)
         self._metrics.waiting.set(self._jobs.qsize())
         try:
@@ -153,26 +157,33 @@ class Engine:
         if not wanted:
             return
         self._metrics.batch.observe(len(wanted))
+        together: dict[int, list[_Job]] = {}
+        for job in wanted:
+            together.setdefault(id(job.snapshot), []).append(job)
+        for some in together.values():
+            self._answer_by(some[0].snapshot, some)
+
+    def _answer_by(self, snapshot: Snapshot, jobs: Sequence[_Job]) -> None:
         try:
-            found = self._catalogue.answer([job.question for job in wanted])
-            stamp = self._catalogue.stamp
-            for job, answer in zip(wanted, found, strict=True):
-                if isinstance(answer, ItmaError):
-                    job.tell(answer)
-                else:
-                    job.tell(Answer(answer, stamp, self._ignored(job.question), self._read_as(job.question)))
+            found = snapshot.answer([job.question for job in jobs])
         except Exception as error:  # one fault shall not end the thread that all depend on
-            if not isinstance(error, ItmaError):
-                log.exception("a fault while searching")
-            for job in wanted:
-                job.tell(problem_of(error))
+            found = [error] * len(jobs)
+        for job, answer in zip(jobs, found, strict=True):
+            try:
+                if isinstance(answer, Exception):
+                    raise answer
+                said = job.question.text or "" if job.question.said else ""
+                ignored, read_as = _ignored(snapshot, said), _read_as(snapshot, said)
+                job.tell(Answer(answer, snapshot.stamp, ignored, read_as, answer.notes))
+            except Exception as error:
+                if not isinstance(error, ItmaError):
+                    log.exception("a fault while searching")
+                job.tell(error if isinstance(error, ItmaError) else problem_of(error))
 
-    def _ignored(self, question: Question) -> list[str]:
-        if not question.said:
-            return []
-        return list(dict.fromkeys(self._catalogue.model.tokenizer.unknown(question.text or "")))[:20]
 
-    def _read_as(self, question: Question) -> dict[str, str]:
-        if not question.said:
-            return {}
-        return dict(list(self._catalogue.model.tokenizer.read_as(question.text or "").items())[:20])
+def _ignored(snapshot: Snapshot, said: str) -> list[str]:
+    return list(dict.fromkeys(snapshot.model.tokenizer.unknown(said)))[:20] if said else []
+
+
+def _read_as(snapshot: Snapshot, said: str) -> dict[str, str]:
+    return dict(list(snapshot.model.tokenizer.read_as(said).items())[:20]) if said else {}

@@ -14,11 +14,10 @@ from starlette.responses import Response
 
 from itma.explanations import Case, Explanation, Gradients, case_of, explained
 from itma.explanations.attention import has_attention
-from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.snapshot import Snapshot
 from itma.server.access import ServiceOf, may_read
-from itma.server.pictures import as_image
 from itma.server.problems import ProblemError, problem_of
-from itma.server.searching import as_json, fetched, told_in_form, unless_gone
+from itma.server.searching import as_json, fetched, known_parts, told_in_form, unless_gone
 from itma.server.service import Service
 from itma.server.shapes import WORDS, Explain, ExplainFrom
 from itma.server.shapes_explained import Explained
@@ -35,9 +34,9 @@ async def explain(request: Request, service: ServiceOf, asked: ExplainFrom) -> R
 
     One explanation is made at a time, beside the searches. Slider, "less like this" and filters take no part in it.
     """
-    explaining = _explaining(service)
+    snapshot = _explainable(service)
     data = None if asked.url is None else await fetched(service, asked.url)
-    return await _answered(request, service, explaining, asked, data)
+    return await _answered(request, service, snapshot, asked, data)
 
 
 @router.post("/explain/upload", response_model=Explained, summary="The same for a picture that is sent along")
@@ -48,33 +47,35 @@ async def explain_upload(
     query: Annotated[str, Form(max_length=200_000, description="As the body of `/explain`, as JSON.")],
 ) -> Response:
     """As `/explain`, from a picture, which is not kept."""
-    explaining = _explaining(service)
+    snapshot = _explainable(service)
+    await known_parts(request, "picture", "query")
     asked = told_in_form(Explain, query)
-    return await _answered(request, service, explaining, asked, await picture.read())
+    return await _answered(request, service, snapshot, asked, await picture.read())
 
 
-def _explaining(service: Service) -> Catalogue:
-    """The catalogue that is explained.
+def _explainable(service: Service) -> Snapshot:
+    """The state of the catalogue that is explained.
 
     Raises:
         ProblemError: this server explains nothing.
     """
-    if service.explaining is not None:
-        return service.explaining
+    snapshot = service.snapshot
+    if service.explains(snapshot):
+        return snapshot
     if not service.config.explain:
         raise ProblemError(403, "explaining_off", "this server explains nothing; its owner has turned that off")
-    if service.model is None:
+    if not snapshot.has_model:
         raise ProblemError(409, "unanswerable", "this catalogue has no model whose answers could be explained")
     raise ProblemError(
         409,
         "unexplainable",
-        f"this server answers with the runtime {service.model.runtime!r}, which has neither gradients nor attention; "
+        f"this server answers with the runtime {snapshot.model.runtime!r}, which has neither gradients nor attention; "
         "its owner can start it with --runtime torch",
     )
 
 
 async def _answered(
-    request: Request, service: Service, explaining: Catalogue, asked: Explain, data: bytes | None
+    request: Request, service: Service, snapshot: Snapshot, asked: Explain, data: bytes | None
 ) -> Response:
     words = len((asked.text or "").split())
     if words > WORDS:
@@ -83,27 +84,28 @@ async def _answered(
         )
     picture = None if data is None else hashlib.sha256(data).hexdigest()
     said = asked.model_dump(exclude={"url"})
-    key = ("explain", service.browser.stamp, json.dumps([said, picture], sort_keys=True))
+    key = ("explain", snapshot.stamp, json.dumps([said, picture], sort_keys=True))
     kept = service.answers.get(key)
     if kept is not None:
         service.metrics.cached.inc()
         return Response(kept, media_type="application/json")
     gone = threading.Event()
     try:
-        image = None if data is None else await service.decoding.run(as_image, data, service.preprocess, service.config)
-        work = service.reckoning.run(_explained, service, explaining, asked, image, key, gone)
+        preprocess = snapshot.model.preprocess
+        image = None if data is None else await service.decoding.run(service.decoder.image, data, preprocess)
+        work = service.reckoning.run(_explained, service, snapshot, asked, image, key, gone)
         return Response(await unless_gone(request, work), media_type="application/json")
     except ProblemError:
         raise
     except Exception as error:
-        raise problem_of(error, service.browser.place, getattr(asked, "id", None)) from error
+        raise problem_of(error, getattr(asked, "id", None)) from error
     finally:
         gone.set()
 
 
 def _explained(
     service: Service,
-    catalogue: Catalogue,
+    snapshot: Snapshot,
     asked: Explain,
     image: Image.Image | None,
     key: tuple[str, str, str],
@@ -115,15 +117,19 @@ def _explained(
         return kept
     if gone.is_set():  # nothing was begun yet, and nobody would read it
         raise ProblemError(499, "hung_up", "nobody waits for the answer any more")
-    case = case_of(
-        catalogue, image, asked.text, id=getattr(asked, "id", None), target=asked.target, target_is_item=True
-    )
+    case = case_of(snapshot, image, asked.text, id=getattr(asked, "id", None), target=asked.target, target_is_item=True)
     found = explained(case, asked.methods or usual(case))
     for method, seconds in found.seconds.items():
         service.metrics.explained.labels(method).observe(seconds)
-    body = as_json(plain(found, pictures=asked.pictures) | {"stamp": catalogue.stamp})
-    if catalogue.stamp == key[1]:
-        service.answers.put(key, body)
+    answer = plain(found, pictures=asked.pictures) | {"stamp": snapshot.stamp}
+    if asked.where:
+        out = [asked.target, *filter(None, [getattr(asked, "id", None)])]
+        score = np.array([found.score], dtype=np.float32)
+        ranks = snapshot.ranks(case.query.numpy(), score, exclude=out, where=asked.where)
+        answer["rank_within"] = None if ranks is None else int(ranks[0])
+        answer["items_within"] = snapshot.items.count(snapshot.condition(asked.where))
+    body = as_json(answer)
+    service.answers.put(key, body)
     return body
 
 

@@ -8,13 +8,18 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import SplitResult, urlsplit
 
 from itma.server.problems import ProblemError
 
 _PORTS = {"http": 80, "https": 443}
+_UNICAST = ipaddress.ip_network("2000::/3")
+_RESERVED = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("192.88.99.0/24"))
+"""IPv4 networks of protocols, some of which Python counts as global."""
 
 
 def is_public(address: str) -> bool:
@@ -25,12 +30,12 @@ def is_public(address: str) -> bool:
     """
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
-        if inner is not None:
-            return inner.is_global and not inner.is_multicast
-        if found in ipaddress.ip_network("64:ff9b::/96"):  # an IPv4 address behind a translator
-            return False
-    return found.is_global and not found.is_multicast
+        inner = found.ipv4_mapped or found.sixtofour
+        if inner is None:
+            # only what is given out as global unicast: every form that hides another address lies outside, but Teredo
+            return found in _UNICAST and found.is_global and found.teredo is None and not found.is_multicast
+        found = inner
+    return found.is_global and not found.is_multicast and not any(found in network for network in _RESERVED)
 
 
 def fetch(
@@ -63,7 +68,11 @@ def fetch(
     addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
     if not addresses or not all(map(allowed, addresses)):
         raise _refused("it does not lead to a public machine")
-    connection = _Pinned(host, port, addresses[0], parts.scheme == "https", seconds)
+    connection = _Pinned(host, port, addresses[0], parts.scheme == "https", max(0.001, end - time.monotonic()))
+    # the socket's own time limit begins anew with every byte; this one is for all of it
+    watch = threading.Timer(max(0.0, end - time.monotonic()), connection.cut)
+    watch.daemon = True
+    watch.start()
     try:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("GET", path, headers={"User-Agent": "itma", "Accept": "image/*", "Accept-Encoding": ""})
@@ -76,13 +85,14 @@ def fetch(
             size += len(part)
             if size > most:
                 raise _refused(f"it holds more than {most:,} bytes")
-            if time.monotonic() > end:
-                raise _refused("it took too long")
             parts_read.append(part)
+        if connection.is_cut:
+            raise _refused("it took too long")
         return b"".join(parts_read)
     except (OSError, http.client.HTTPException, ValueError, UnicodeError) as error:
-        raise _refused("it could not be read") from error
+        raise _refused("it took too long" if connection.is_cut else "it could not be read") from error
     finally:
+        watch.cancel()
         connection.close()
 
 
@@ -113,8 +123,19 @@ class _Pinned(http.client.HTTPConnection):
     def __init__(self, host: str, port: int, address: str, secure: bool, seconds: float) -> None:
         super().__init__(host, port, timeout=seconds)
         self._address, self._secure = address, secure
+        self.is_cut = False
+
+    def cut(self) -> None:
+        """End it from another thread, whatever it waits for."""
+        self.is_cut = True
+        sock = self._raw
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    _raw: socket.socket | None = None
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        self.sock = self._raw = socket.create_connection((self._address, self.port), self.timeout)
         if self._secure:
             self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)

@@ -4,6 +4,7 @@ Plain ASGI: it sees the bytes of a body as they come, so that nothing is held th
 """
 
 import asyncio
+import codecs
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -37,8 +38,36 @@ _HEADERS = [
 _JSON_BYTES = 256_000
 _BULK_UPLOADS = 5
 _IN_FLIGHT = 1024
-"""Requests under way in one process."""
+"""Requests under way in one process whose bodies are there."""
+_ARRIVING = 512
+"""Requests in one process whose bodies are still on their way."""
+_ALWAYS = frozenset(("/", "/healthz", "/readyz", "/metrics"))
+"""Paths that are answered however much is under way; the page's own files likewise."""
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
+
+
+_FORM = "itma-form"
+"""An encoding of forms: UTF-8 whose bad bytes become lone surrogates, where the parser would guess Latin-1 instead."""
+
+
+def _form_codec(name: str) -> codecs.CodecInfo | None:
+    if name.replace("_", "-") != _FORM:
+        return None
+    utf8 = codecs.lookup("utf-8")
+    return codecs.CodecInfo(utf8.encode, lambda data, errors="strict": utf8.decode(data, "surrogateescape"), name=_FORM)
+
+
+codecs.register(_form_codec)
+
+
+def _strict(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers; a form's texts are read so that what is no UTF-8 is noticed, see `shapes.FormName`."""
+    return [
+        (name, value + b"; charset=" + _FORM.encode())
+        if name.lower() == b"content-type" and value.lower().startswith(b"multipart/form-data")
+        else (name, value)
+        for name, value in headers
+    ]
 
 
 class _Stopped(Exception):
@@ -57,25 +86,28 @@ class Gate:
     def __init__(self, app: App, config: ServeConfig, metrics: Metrics) -> None:
         self._app, self._config, self._metrics = app, config, metrics
         self._hosts = {host.lower() for host in config.allowed_hosts}
-        self._in_flight = 0
+        self._in_flight = self._arriving = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the server's start and stop."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passage = _Passage(scope, receive, send, self._most(scope["path"]), self._config.body_seconds)
+        scope = {**scope, "headers": _strict(scope["headers"])}
+        passage = _Passage(scope, receive, send, self._most(scope["path"]), self._config.body_seconds, self._arrived)
         began = time.perf_counter()
         self._in_flight += 1
+        self._arriving += not passage.whole
         self._metrics.in_flight.inc()
         try:
-            problem = self._refused(scope, passage.headers)
+            problem = self._refused(scope, passage)
             if problem is not None:
                 await passage.answer(problem)
             else:
                 await self._passed(scope, passage)
         finally:
             self._in_flight -= 1
+            passage.arrived()
             self._metrics.in_flight.dec()
             self._told(scope, passage.status, time.perf_counter() - began)
 
@@ -98,13 +130,20 @@ class Gate:
             return self._config.upload_bytes + _JSON_BYTES
         return _JSON_BYTES
 
-    def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> ProblemError | None:
+    def _arrived(self) -> None:
+        self._arriving -= 1
+
+    def _refused(self, scope: Scope, passage: "_Passage") -> ProblemError | None:
+        headers = passage.headers
         host = headers.get(b"host", b"").decode("latin-1").lower()
         name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
         if "*" not in self._hosts and name not in self._hosts:
             return ProblemError(421, "unknown_host", "this server does not answer to that name; see --allow-host")
-        if self._in_flight > _IN_FLIGHT:
+        always = scope["path"] in _ALWAYS or scope["path"].startswith("/page/")
+        if self._in_flight - self._arriving > _IN_FLIGHT and not always:
             return overloaded("too many requests are under way")
+        if self._arriving > _ARRIVING and not passage.whole:
+            return overloaded("the bodies of too many requests are on their way")
         if scope["method"] not in _METHODS:
             return ProblemError(405, "method_not_allowed", "this method is not known here", {"Allow": "GET, POST"})
         length = headers.get(b"content-length", b"0")
@@ -124,13 +163,30 @@ class Gate:
 class _Passage:
     """One request's way in and out."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, most: int, seconds: float) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        most: int,
+        seconds: float,
+        arrived: Callable[[], None],
+    ) -> None:
         self._receive, self._send, self._most = receive, send, most
         self._until = time.monotonic() + seconds
-        self._size, self._whole, self._begun = 0, False, False
+        self._size, self._begun = 0, False
         self.headers = {bytes(name).lower(): bytes(value) for name, value in scope["headers"]}
+        bodiless = self.headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in self.headers
+        self.whole = self._counted = bodiless
+        self._whole, self._arrived = False, arrived
         self.problem: ProblemError | None = None
         self.status = 499  # nobody was there any more to be answered
+
+    def arrived(self) -> None:
+        """The body is there, or is no longer waited for."""
+        if not self._counted:
+            self._counted = True
+            self._arrived()
 
     async def receive(self) -> Message:
         """A part of the body."""
@@ -147,6 +203,8 @@ class _Passage:
         if message["type"] == "http.request":
             self._size += len(message.get("body", b""))
             self._whole = not message.get("more_body", False)
+            if self._whole:
+                self.arrived()
             if self._size > self._most:
                 self.problem = _too_large(self._most)
                 raise _Stopped

@@ -1,5 +1,6 @@
 """Routes for items: looking at them, their pictures, changing them."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
@@ -11,9 +12,9 @@ from itma.retrieval.ingest.rows import Item
 from itma.server.access import ServiceOf, item_id, may_read, may_write
 from itma.server.changing import Given
 from itma.server.problems import ProblemError, problem_of
-from itma.server.searching import as_json, described
+from itma.server.searching import as_json, described, known_parts
 from itma.server.service import Service
-from itma.server.shapes import MANY, Ids, Items, ItemShape, Name, New, Removed, Written
+from itma.server.shapes import MANY, FormName, Ids, Items, ItemShape, New, Removed, Written
 
 router = APIRouter(tags=["items"])
 Id = Annotated[str, Depends(item_id)]
@@ -78,19 +79,22 @@ async def _picture(request: Request, service: Service, id: str, size: int) -> Re
     "/items", status_code=201, response_model=Written, dependencies=[Depends(may_write)], summary="Add an item"
 )
 async def add(
+    request: Request,
     service: ServiceOf,
-    id: Annotated[Name, Form()],
+    id: Annotated[FormName, Form()],
     picture: Annotated[UploadFile | None, File()] = None,
     fields: Annotated[str, Form(max_length=100_000, description="Metadata, as a JSON object.")] = "{}",
     embedding: Annotated[str | None, Form(max_length=500_000, description="In place of a picture, as JSON.")] = None,
 ) -> Response:
     """Add one item, with its picture or a ready-made embedding. Every search sees it within a second."""
+    await known_parts(request, "id", "picture", "fields", "embedding")
     given = await _given(id, picture, fields, embedding)
     return await _put(service, [given], new=True)
 
 
 @router.put("/item", response_model=Written, dependencies=[Depends(may_write)], summary="Replace an item")
 async def replace(
+    request: Request,
     service: ServiceOf,
     id: Id,
     picture: Annotated[UploadFile | None, File()] = None,
@@ -98,18 +102,21 @@ async def replace(
     embedding: Annotated[str | None, Form(max_length=500_000, description="In place of a picture, as JSON.")] = None,
 ) -> Response:
     """Put an item in the place of the one of that id, or add it. Without picture and embedding, those stay."""
+    await known_parts(request, "picture", "fields", "embedding")
     given = await _given(id, picture, fields, embedding)
     return await _put(service, [given], new=False)
 
 
 @router.post("/items/bulk", response_model=Written, dependencies=[Depends(may_write)], summary="Add many items")
 async def bulk(
+    request: Request,
     service: ServiceOf,
     items: Annotated[str, Form(max_length=5_000_000, description="A JSON list of items.")],
     pictures: Annotated[list[UploadFile] | None, File(max_length=MANY)] = None,
     replace: Annotated[bool, Form(description="In the place of items of the same ids.")] = False,
 ) -> Response:
     """Add up to 100 items in one commit: all, or none. Each names its picture by the file name of a part."""
+    await known_parts(request, "items", "pictures", "replace")
     new = _parsed(_NEW, items, "items")
     if not 1 <= len(new) <= MANY:
         raise ProblemError(422, "out_of_range", f"{len(new)} items were sent; send 1 to {MANY} at once")
@@ -161,14 +168,45 @@ def _parsed(adapter: TypeAdapter[Any], text: str, what: str) -> Any:
 
 async def _put(service: Service, given: list[Given], *, new: bool) -> Response:
     assert service.changer is not None
+    for one in given:
+        _check_fields(service, one)
     changer = service.changer
     try:
         await service.writing.run(lambda: changer.put(given, new=new))
         await service.look()
     except Exception as error:
-        raise problem_of(error, service.browser.place) from error
+        raise problem_of(error) from error
     body = as_json({"ids": [one.id for one in given]})
     return Response(body, 201 if new else 200, media_type=_JSON)
+
+
+def _check_fields(service: Service, one: Given) -> None:
+    """Refuse metadata that no search should have to carry, or no answer could.
+
+    Raises:
+        ProblemError: there is too much of it, or a value that JSON, or a store, does not have.
+    """
+    config, fields = service.config, dict(one.fields or {})
+    if len(fields) > config.item_columns:
+        what = f"{len(fields):,} columns of metadata; at most {config.item_columns:,} are taken"
+        raise ProblemError(422, "out_of_range", f"the item {one.id[:60]!r} has {what}")
+    try:
+        text = json.dumps(fields, allow_nan=False)
+    except ValueError as error:
+        raise ProblemError(
+            422, "bad_data", f"the metadata of {one.id[:60]!r} hold NaN or Infinity; leave the value out"
+        ) from error
+    if len(text) > config.item_bytes:
+        what = f"{len(text):,} bytes of metadata; at most {config.item_bytes:,} are taken"
+        raise ProblemError(422, "out_of_range", f"the item {one.id[:60]!r} has {what}")
+    if _has_zero(fields):
+        raise ProblemError(422, "bad_data", f"the metadata of {one.id[:60]!r} hold a zero character (U+0000)")
+
+
+def _has_zero(value: Any) -> bool:
+    if isinstance(value, dict):
+        return _has_zero([*value, *value.values()])
+    return "\0" in value if isinstance(value, str) else isinstance(value, list) and any(map(_has_zero, value))
 
 
 async def _delete(service: Service, ids: list[str]) -> int:
@@ -177,7 +215,7 @@ async def _delete(service: Service, ids: list[str]) -> int:
         removed = await service.writing.run(service.changer.delete, ids)
         await service.look()
     except Exception as error:
-        raise problem_of(error, service.browser.place) from error
+        raise problem_of(error) from error
     return removed
 
 
@@ -185,7 +223,7 @@ async def _reading(service: Service, work: Any, *arguments: Any) -> Any:
     try:
         return await service.reading.run(work, *arguments)
     except Exception as error:
-        raise problem_of(error, service.browser.place) from error
+        raise problem_of(error) from error
 
 
 def _shape(item: Item) -> dict[str, Any]:

@@ -75,12 +75,11 @@ _KINDS: tuple[tuple[type[ItmaError], int, str], ...] = (
 )
 
 
-def problem_of(error: BaseException, place: str = "", item: str | None = None) -> ProblemError:
+def problem_of(error: BaseException, item: str | None = None) -> ProblemError:
     """One of our errors as an answer; what only the server's owner should read goes to the log.
 
     Args:
         error: what was raised.
-        place: where the catalogue is, which is nobody's business.
         item: the item that the request was about.
     """
     if isinstance(error, ProblemError):
@@ -94,7 +93,7 @@ def problem_of(error: BaseException, place: str = "", item: str | None = None) -
     if isinstance(error, ItmaError):
         for kind, status, code in _KINDS:
             if isinstance(error, kind):
-                return ProblemError(status, code, _for_strangers(str(error), place))
+                return ProblemError(status, code, error.public)
         log.error("%s: %s", type(error).__name__, error)
         if isinstance(error, StorageError):
             return ProblemError(507, "storage", "the catalogue cannot be written to; the server's log says why")
@@ -104,13 +103,6 @@ def problem_of(error: BaseException, place: str = "", item: str | None = None) -
         return ProblemError(503, "unavailable", "the server cannot answer at the moment; its log says why")
     log.error("a fault of the server", exc_info=error)
     return ProblemError(500, "fault", "a fault of the server; its log says more")
-
-
-def _for_strangers(message: str, place: str) -> str:
-    """A message without where things are, and without what is meant for the command line."""
-    if place:
-        message = message.replace(f" {place!r}", "").replace(place, "")
-    return message.replace("; Catalogue.ids lists those there are", "")
 
 
 def schema() -> dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from itma.errors import CatalogueError, ConfigError, MissingExtraError
@@ -36,6 +36,7 @@ def serve(config: ServeConfig, *, started: Callable[[str], None] | None = None) 
     check(config, Keys.of())
     from itma.retrieval import manifest
     from itma.retrieval.stores.engines import store_at
+    from itma.server.service import stop_parts
 
     store = store_at(config.catalogue)
     if not manifest.exists(store):
@@ -67,7 +68,7 @@ def serve(config: ServeConfig, *, started: Callable[[str], None] | None = None) 
             log_level="warning",
             backlog=2048,
             timeout_keep_alive=15,
-            timeout_graceful_shutdown=config.stop_seconds,
+            timeout_graceful_shutdown=stop_parts(config)[0],
         )
         if config.workers > 1:
             Multiprocess(settings, sockets=[listening]).run()
@@ -92,6 +93,15 @@ def _listening(config: ServeConfig) -> socket.socket:
     return listening
 
 
+def _raise_open_files() -> None:
+    """As many connections as the system allows: the usual 1,024 are too few for slow ones beside others."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most if most > 0 else 65_536, most))
+
+
 def worker() -> Any:
     """The application of one worker process, as its environment says."""
     import torch
@@ -99,6 +109,7 @@ def worker() -> Any:
     from itma.server.app import make_app
 
     config = ServeConfig.from_json(os.environ[SETTINGS])
+    _raise_open_files()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     if config.access_log:
         logging.getLogger("itma.server.access").setLevel(logging.INFO)

@@ -13,10 +13,11 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from itma.records import Hit
-from itma.retrieval.queries import Question
+from itma.retrieval.catalogue import is_lost
+from itma.retrieval.request import SearchRequest
+from itma.retrieval.snapshot import Snapshot
 from itma.server.access import ServiceOf, may_read
 from itma.server.fetching import fetch
-from itma.server.pictures import as_pixels
 from itma.server.problems import ProblemError, problem_of
 from itma.server.service import Service
 from itma.server.shapes import Asked, Found, Search
@@ -46,6 +47,7 @@ async def search_upload(
 ) -> Response:
     """Search from a picture, with a sentence where wanted. The picture is not kept."""
     with service.engine.coming():
+        await known_parts(request, "picture", "query")
         asked = told_in_form(Asked, query)
         _check(service, asked)
         data = await picture.read()
@@ -61,7 +63,20 @@ async def fetched(service: Service, url: str) -> bytes:
     if not service.config.urls:
         raise ProblemError(403, "urls_off", "this server fetches no pictures; send the picture itself")
     most = service.config.upload_bytes
-    return await service.decoding.run(lambda: fetch(url, most=most, seconds=_URL_SECONDS))
+    return await service.fetching.run(lambda: fetch(url, most=most, seconds=_URL_SECONDS))
+
+
+async def known_parts(request: Request, *names: str) -> None:
+    """Refuse a form with other parts than these, as a body with unknown names is refused.
+
+    Raises:
+        ProblemError: there is such a part.
+    """
+    for name in await request.form():
+        if name not in names:
+            raise ProblemError(
+                422, "invalid_request", f"unknown part {name[:60]!r} of the form; the parts are: {', '.join(names)}"
+            )
 
 
 def told_in_form(shape: type[Shape], query: str) -> Shape:
@@ -94,53 +109,50 @@ def _check(service: Service, asked: Asked) -> None:
 
 
 async def _answered(request: Request, service: Service, asked: Asked, data: bytes | None) -> Response:
-    said = asked.model_dump(exclude={"url"})
+    snapshot = service.snapshot
+    try:
+        return await _answered_by(snapshot, request, service, asked, data)
+    except Exception as error:
+        if is_lost(error):  # the table was replaced or compacted while it was searched
+            await service.look()
+        if not is_lost(error) or service.snapshot is snapshot:
+            raise problem_of(error, getattr(asked, "id", None)) from error
+    try:
+        return await _answered_by(service.snapshot, request, service, asked, data)
+    except Exception as error:
+        raise problem_of(error, getattr(asked, "id", None)) from error
+
+
+async def _answered_by(
+    snapshot: Snapshot, request: Request, service: Service, asked: Asked, data: bytes | None
+) -> Response:
+    """The answer of one state: its model sees the image, and its items are searched."""
     picture = None if data is None else hashlib.sha256(data).hexdigest()
-    key = (service.browser.stamp, json.dumps([said, picture], sort_keys=True, default=str))
+    key = (snapshot.stamp, json.dumps([asked.model_dump(exclude={"url"}), picture], sort_keys=True, default=str))
     kept = service.answers.get(key)
     if kept is not None:
         service.metrics.cached.inc()
         return Response(kept, media_type="application/json")
-    question = Question(
-        text=asked.text,
-        k=asked.k,
-        id=getattr(asked, "id", None),
-        embedding=_array(getattr(asked, "embedding", None)),
-        where=asked.where or None,
-        exclude=asked.exclude,
-        fields=asked.fields,
-        distinct=asked.distinct,
-        unlike=asked.unlike,
-        emphasis=asked.emphasis,
-        earlier=asked.earlier,
-    )
+    given = {name: value for name, value in asked if name != "url"} | {"where": asked.where or None}
     if data is not None:
-        if service.preprocess is None:
+        if not snapshot.has_model:
             raise ProblemError(409, "unanswerable", "this catalogue has no model; search from one of its items")
-        pixels = await service.decoding.run(as_pixels, data, service.preprocess, service.config)
-        question = Question(**{**question.__dict__, "pixels": pixels})
-    try:
-        answer = await unless_gone(request, service.engine.ask(question))
-    except ProblemError:
-        raise
-    except Exception as error:
-        raise problem_of(error, service.browser.place, question.id) from error
+        given["pixels"] = await service.decoding.run(service.decoder.pixels, data, snapshot.model.preprocess)
+    if given.get("embedding") is not None:
+        given["embedding"] = np.asarray(given["embedding"])
+    answer = await unless_gone(request, service.engine.ask(SearchRequest(**given), snapshot))
     service.browser.remember([(hit.id, hit.path) for hit in answer.hits])
     body = as_json(
         {
             "hits": [_hit(hit) for hit in answer.hits],
             "ignored": answer.ignored,
             "read_as": answer.read_as,
+            "notes": answer.notes,
             "stamp": answer.stamp,
         }
     )
-    if answer.stamp == key[0]:
-        service.answers.put(key, body)
+    service.answers.put(key, body)
     return Response(body, media_type="application/json")
-
-
-def _array(values: list[float] | None) -> np.ndarray | None:
-    return None if values is None else np.asarray(values)
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:

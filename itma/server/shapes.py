@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, WithJsonSchema
 
+from itma.retrieval.request import SearchRequest, options_of
+
 _MARKS = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
@@ -26,6 +28,21 @@ Name = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1_000}),
 ]
 """An item's id."""
+
+
+def _form_name(value: object) -> str:
+    name = _name(value)
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError("the id is no UTF-8; send it in UTF-8")
+    return name
+
+
+FormName = Annotated[
+    str,
+    PlainValidator(_form_name),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1_000}),
+]
+"""An item's id in a form, whose bytes must be UTF-8."""
 Column = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Where = dict[str, Any]
 TEXT = 1_000
@@ -37,40 +54,42 @@ EARLIER = 20
 """Sentences that were said before."""
 
 
+_OPTIONS = options_of(SearchRequest)
+
+
+def _option(name: str, **limits: Any) -> Any:
+    """A field of a request: its default and its sentence, with what a stranger may ask for at most."""
+    default = _OPTIONS[name].default
+    return Field([] if default == () else default, description=_OPTIONS[name].metadata["sentence"], **limits)
+
+
 class Asked(BaseModel):
-    """What is asked beside the reference picture."""
+    """What is asked beside the reference picture; see `itma.retrieval.request.SearchRequest`."""
 
     model_config = ConfigDict(extra="forbid")
 
-    text: Annotated[str, AfterValidator(_said)] | None = Field(
-        None, max_length=TEXT, description="The feedback: what should be different."
+    text: Annotated[str, AfterValidator(_said)] | None = _option("text", max_length=TEXT)
+    earlier: list[Annotated[str, StringConstraints(max_length=TEXT), AfterValidator(_said)]] = _option(
+        "earlier", max_length=EARLIER
     )
-    earlier: list[Annotated[str, StringConstraints(max_length=TEXT), AfterValidator(_said)]] = Field(
-        [], max_length=EARLIER, description="What was said before in a conversation and still counts, first to last."
-    )
-    k: int = Field(24, ge=1, description="How many hits.")
-    where: Where | None = Field(
-        None,
-        max_length=50,
-        description='Which items may be found, by column: `{"colour": "red", "price": {"<": 50}, "size": ["S", "M"]}`.',
-    )
-    exclude: list[Name] = Field([], max_length=1_000, description="Ids that are left out.")
-    fields: list[Column] = Field(["*"], max_length=MANY, description="Columns that hits tell; `*` stands for all.")
-    distinct: Column | float | None = Field(
-        None, description="A column, or a cosine: no two hits share the value, or are nearer than that."
-    )
-    unlike: list[Name] = Field([], max_length=MANY, description="Ids of items that the hits are to be less like.")
-    emphasis: float = Field(0.0, ge=-1, le=1, description="From −1, the picture alone, to 1, the sentence alone.")
+    k: int = _option("k", ge=1)
+    where: Where | None = _option("where", max_length=50)
+    exclude: list[Name] = _option("exclude", max_length=1_000)
+    fields: list[Column] = _option("fields", max_length=MANY)
+    distinct: Column | float | None = _option("distinct")
+    unlike: list[Name] = _option("unlike", max_length=MANY)
+    emphasis: float = _option("emphasis", ge=-1, le=1)
+    keep_same: bool = _option("keep_same")
 
 
 class Search(Asked):
     """A search from an item, an address, a sentence, or an embedding."""
 
-    id: Name | None = Field(None, description="The item that is the reference.")
+    id: Name | None = _option("id")
     url: Annotated[str, StringConstraints(max_length=2_000)] | None = Field(
         None, description="The address of the reference picture; only where the server allows it."
     )
-    embedding: list[float] | None = Field(None, max_length=16_384, description="A ready-made query.")
+    embedding: list[float] | None = _option("embedding", max_length=16_384)
 
 
 class Explain(BaseModel):
@@ -82,6 +101,9 @@ class Explain(BaseModel):
         None, max_length=TEXT, description=f"The feedback, of at most {WORDS} words."
     )
     target: Name = Field(description="The item that is asked about.")
+    where: Where | None = Field(
+        None, max_length=50, description="The condition of the search: the rank is told among what matches it, too."
+    )
     methods: list[Literal["attention", "words", "regions", "target", "gradients"]] = Field(
         [], max_length=5, description="Empty: all but `gradients`, as far as the model and the search have them."
     )
@@ -114,6 +136,9 @@ class Found(BaseModel):
     ignored: list[str] = Field(description="Words of the sentence that the model never saw, and passed over.")
     read_as: dict[str, str] = Field(
         description="Words of the sentence that the model never saw, each with the known words that it was read as."
+    )
+    notes: list[str] = Field(
+        description="What is to be known: items left out as the reference itself, why nothing was found."
     )
     stamp: str = Field(description="The state of the catalogue that was searched.")
 
@@ -158,6 +183,9 @@ class About(BaseModel):
     facets: list[FacetShape]
     suggestions: list[str]
     can: dict[str, bool] = Field(description="What this server does: text, picture, emphasis, earlier, explain …")
+    shop: dict[str, str | None] = Field(
+        description="How the page shows items: the columns of `title`, `price` and `link`, and the `currency`."
+    )
     limits: dict[str, int]
 
 

@@ -84,6 +84,8 @@ class Explained(BaseModel):
     score: float
     rank: int | None = Field(description="Among all items but the reference; null where there are too many to compare.")
     items: int | None
+    rank_within: int | None = Field(None, description="With `where`: the rank among the items that match.")
+    items_within: int | None = Field(None, description="With `where`: how many items match.")
     words: list[WordShape]
     maps: dict[str, KindMap] = Field(
         description="`regions`, `attention of the words`, `attention of the embedding`: over the reference."

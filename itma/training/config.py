@@ -1,10 +1,15 @@
 """Everything that decides a training run, apart from the model and the data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import cos, pi
-from typing import Literal
+from typing import Any, Literal
 
-from itma.errors import ConfigError
+from itma.config import BELONGS, from_plain
+from itma.errors import ConfigError, UnknownNameError
+from itma.training.losses import loss_named
+
+METRICS = tuple(f"{part}/recall@{k}" for part in ("validation", "train", "test") for k in (1, 10))
+"""What is measured during training, so that it can choose the best checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -23,22 +28,15 @@ class TrainConfig:
     per_family: int = 1
     """Rows that stand side by side whose pictures queries connect, over any number of steps: the batch then holds
     the near misses that a gallery holds. Up to `per_reference` it changes nothing."""
-    loss: Literal["classification", "soft-triplet"] = "classification"
-    """Batch-based classification, or TIRG's soft triplet loss."""
+    loss: str = "classification"
+    """A name in the registry of losses: `classification` (batch-based), `graded` (for data that say what is true of an
+    image: of all that is not the answer, what has more in common with it comes first), `soft-triplet` (TIRG's), or one
+    of your own."""
+    loss_options: Any = field(default=None, metadata={BELONGS: "loss"})
+    """The loss's own options (its `Options` dataclass); None: their defaults."""
     start_scale: float = 4.0
     """Length of the embeddings in the loss at the start of a new model, which is learned from then on: scores are
     multiplied by its square (published: 4)."""
-    drop_worst: float = 0.0
-    """Share of a batch's rows, those of the largest loss, that classification leaves out (an option of MAAF's code)."""
-    reference_negatives: bool = False
-    """Whether the references of a batch are compared with too, in classification: an answer that ignores the feedback
-    then costs."""
-    graded: float = 0.0
-    """Weight of a second loss, for data that say what is true of a picture (the wardrobe's products): of all that is
-    not the answer, what has more in common with it is to come first. An answer is then a near one where the very
-    thing is not there. 0 switches it off."""
-    asked: float = 3.0
-    """In the graded loss, how many traits that nobody spoke of one counts for that was asked for."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 4e-3
     trunk_rate: float = 1.0
@@ -82,7 +80,8 @@ class TrainConfig:
     hold_out: float = 0.05
     """Share of the training references kept back to choose the best checkpoint by."""
     metric: str = "validation/recall@1"
-    """Which number decides the best checkpoint (larger is better)."""
+    """Which number decides the best checkpoint (larger is better): recall@1 or recall@10 of validation, train or test.
+    Chosen by test, the reported number is better than the model is."""
     evaluate_every: int = 70
     """Steps between evaluations and checkpoints; there is always one at the end."""
     log_every: int = 10
@@ -110,8 +109,6 @@ class TrainConfig:
             "augment",
             "noise",
             "weight_decay",
-            "graded",
-            "asked",
             "seed",
             "frozen_levels",
             "views",
@@ -125,14 +122,16 @@ class TrainConfig:
             raise ConfigError(
                 f"train.learning_rate={self.learning_rate} must be above 0, train.trunk_rate={self.trunk_rate} ≥ 0"
             )
-        if not 0 <= self.drop_worst < 1:
-            raise ConfigError(f"train.drop_worst={self.drop_worst} must be a share of the rows, from 0 to below 1")
-        if self.reference_negatives and self.loss != "classification":
+        kind = loss_named(self.loss).Options
+        if self.loss_options is None:
+            object.__setattr__(self, "loss_options", kind())
+        elif isinstance(self.loss_options, dict):
+            object.__setattr__(self, "loss_options", from_plain(kind, self.loss_options))
+        elif type(self.loss_options) is not kind:
             raise ConfigError(
-                f"train.reference_negatives goes with train.loss=classification; the loss is {self.loss!r}"
+                f"train.loss_options of the loss {self.loss!r} must be {kind.__name__}, not "
+                f"{type(self.loss_options).__name__}"
             )
-        if self.graded and self.loss != "classification":
-            raise ConfigError(f"train.graded goes with train.loss=classification; the loss is {self.loss!r}")
         if not 0 <= self.crop <= 1:
             raise ConfigError(f"train.crop={self.crop} must be a share of the area, from 0 (off) to 1")
         if not 0 <= self.grounds <= 1:
@@ -144,6 +143,8 @@ class TrainConfig:
             )
         if not 0 <= self.hold_out < 1:
             raise ConfigError(f"train.hold_out={self.hold_out} must be a share from 0 to below 1")
+        if self.metric not in METRICS:
+            raise UnknownNameError("train.metric", self.metric, METRICS)
         if self.batch % self.accumulate or self.batch // self.accumulate < 2:
             raise ConfigError(
                 f"train.batch={self.batch} must split into train.accumulate={self.accumulate} equal parts of 2 or more"

@@ -3,14 +3,13 @@
 import json
 import logging
 import math
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,22 @@ from torch.nn.parallel import DistributedDataParallel
 
 from itma.data.batching import Batch, Plan, hash_seed, load_batch, numbered
 from itma.data.triplets import Triplets
-from itma.errors import ConfigError, TrainingError, UnknownNameError
+from itma.errors import ConfigError, ItmaError, TrainingError
 from itma.models.retriever import PARTS, Retriever
 from itma.progress import bar
 from itma.training.config import TrainConfig
 from itma.training.distributed import Processes, gathered, processes, share_batch_norms
-from itma.training.losses import batch_classification, graded_rest, soft_triplet
-from itma.training.run import METRICS, Progress, forget_metrics_after, load_checkpoint, read_metrics, save_checkpoint
+from itma.training.losses import Loss, LossBatch, loss_named
+from itma.training.run import (
+    METRICS,
+    Progress,
+    choose_best,
+    forget_metrics_after,
+    has_checkpoint,
+    load_checkpoint,
+    read_metrics,
+    save_checkpoint,
+)
 from itma.training.views import Views, changed
 
 log = logging.getLogger(__name__)
@@ -59,6 +67,7 @@ def train(
     config: TrainConfig,
     folder: str | Path,
     *,
+    loss: Loss | None = None,
     look: Look | None = None,
     resume: bool = False,
     stop_after: int | None = None,
@@ -73,9 +82,12 @@ def train(
         triplets: what to learn from.
         config: how; `config.seed` decides every random choice.
         folder: the run folder; made if absent.
-        look: called every `config.evaluate_every` steps and at the end; its number `config.metric` chooses the best
-            checkpoint. Without it the last checkpoint is the best.
-        resume: go on from the last checkpoint in `folder`; the result is that of an uninterrupted run.
+        loss: what is made small; None: the one that `config.loss` names.
+        look: called every `config.evaluate_every` steps and at the end, after the checkpoint is saved; its number
+            `config.metric` chooses the best checkpoint. Without that number the best one stays, or is the last. What it
+            cannot measure (`ItmaError`) is a warning.
+        resume: go on from the last checkpoint in `folder`, or from step 0 where there is none; the result is that of an
+            uninterrupted run.
         stop_after: leave off after this step, as if interrupted there.
         progress: show a progress bar.
 
@@ -87,14 +99,13 @@ def train(
     folder = Path(folder)
     with processes(model.device) as ours, _polite_stop() as asked_to_stop:
         model.freeze(config.frozen, levels=config.frozen_levels, fixed_norms=config.fixed_norms)
-        if config.graded and not triplets.aspects:
-            raise ConfigError(
-                f"train.graded={config.graded}: {triplets.name} does not say what is true of its pictures; leave it 0"
-            )
+        loss = checked(loss or make_loss(config), triplets)
         if config.precision == "bf16" and not knows_bf16(model.device):
             log.info("this CPU does not compute in bf16; train.precision=float32 is taken instead")
         optimizer = make_optimizer(model, config)
-        now = load_checkpoint(folder, model, optimizer) if resume else Progress(0, None, None)
+        now = Progress(0, None, None)
+        if resume and has_checkpoint(folder):
+            now = load_checkpoint(folder, model, optimizer)
         network = _distributed(model, ours)
         plan = Plan(
             triplets.references,
@@ -105,6 +116,8 @@ def train(
             per_family=config.per_family,
         )
         record = _Record(folder, now.step, config.log_every) if ours.first else None
+        if record and not now.measured:  # the run was ended between the checkpoint and its measures
+            now = _measure(model, look, now, config, record, folder)
         views = None
         if config.views and now.step < config.steps:
             used = np.arange(len(triplets.labels))
@@ -115,22 +128,22 @@ def train(
             bar(
                 f"training {model.name}", show=progress and ours.first, total=config.steps, unit="step", done=now.step
             ) as meter,
-            _batches(triplets, plan, config, model, ours, range(now.step, config.steps), views) as batches,
+            _batches(triplets, plan, config, model, ours, loss, range(now.step, config.steps), views) as batches,
         ):
             for step, parts, labels in batches:
                 rate = config.rate(step)
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["factor"]
-                torch.manual_seed(hash_seed(config.seed, step, ours.rank, "dropout"))
+                torch.manual_seed(dropout_seed(config.seed, step, ours.rank))
                 model.train()
                 optimizer.zero_grad(set_to_none=True)
                 numbers = {"loss": 0.0, "train/batch recall@1": 0.0}
                 for index, batch in enumerate(parts):
                     last = index == len(parts) - 1
                     with nullcontext() if last or ours.count == 1 else network.no_sync():
-                        loss, right = batch_loss(network, model, batch, labels[index], config, ours)
-                        (loss / len(parts)).backward()
-                    numbers["loss"] += loss.item() / len(parts)
+                        amount, right = batch_loss(network, model, batch, labels[index], loss, config, ours)
+                        (amount / len(parts)).backward()
+                    numbers["loss"] += amount.item() / len(parts)
                     numbers["train/batch recall@1"] += right / len(parts)
                 length = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf).item()
                 if not math.isfinite(numbers["loss"]) or not math.isfinite(length):
@@ -151,11 +164,10 @@ def train(
                 if stopping or done % config.evaluate_every == 0 or done == config.steps:
                     due = done % config.evaluate_every == 0 or done == config.steps
                     if ours.first:
-                        seen = look(model) if look and due else Seen({}, {})
-                        now = _judged(now, done, seen, config)
                         assert record
-                        record.look(done, seen)
-                        save_checkpoint(folder, model, optimizer, now, seen.numbers)
+                        now = replace(now, step=done, measured=not (look and due))
+                        save_checkpoint(folder, model, optimizer, now)
+                        now = _measure(model, look if due else None, now, config, record, folder)
                     if ours.count > 1:
                         torch.distributed.barrier()
                 if stopping and done < config.steps:
@@ -174,6 +186,7 @@ def batch_loss(
     model: Retriever,
     batch: Batch,
     labels: torch.Tensor,
+    loss: Loss,
     config: TrainConfig,
     ours: Processes,
 ) -> tuple[torch.Tensor, float]:
@@ -198,31 +211,60 @@ def batch_loss(
             batch.references.to(device),
             batch.targets.to(device),
             tokens,
-            references_too=config.reference_negatives,
+            references_too=loss.reads_references,
         )
     if ours.count > 1:
         queries = gathered(queries)
         pictures = torch.cat([gathered(part) for part in pictures.split(len(batch.targets))])
     (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0].to(device), labels[..., 1:].to(device)
-    logits = model.logits(queries, pictures)
-    # the gallery holds the target once more where a row has no reference: it must not count as a wrong answer
-    reference_labels = torch.where(reference_labels == _NOTHING, labels, reference_labels)
-    targets, right = pictures[: len(labels)], logits[:, : len(labels)].argmax(1)
-    if config.loss == "classification":
-        others = reference_labels if config.reference_negatives else None
-        loss = batch_classification(logits, labels, others=others, drop_worst=config.drop_worst)
-        if config.graded:
-            loss = loss + config.graded * graded_rest(
-                logits[:, : len(labels)],
-                torch.cat([labels, labels]),
-                wanted=aspects,
-                references=reference_aspects,
-                others=aspects,
-                asked=config.asked,
-            )
-    else:
-        loss = soft_triplet(model.scale * queries, model.scale * targets, labels)
-    return loss, (labels[right] == labels).float().mean().item()
+    N = len(labels)
+    given = LossBatch(
+        queries,
+        pictures[:N],
+        labels,
+        model.scale,
+        references=pictures[N:] if loss.reads_references else None,
+        # the gallery holds the target once more where a row has no reference: it must not count as a wrong answer
+        reference_labels=torch.where(reference_labels == _NOTHING, labels, reference_labels),
+        aspects=aspects if loss.reads_aspects else None,
+        reference_aspects=reference_aspects if loss.reads_aspects else None,
+    )
+    right = given.scores(given.targets).argmax(1)
+    return loss(given), (labels[right] == labels).float().mean().item()
+
+
+def make_loss(config: TrainConfig) -> Loss:
+    """The loss that `config.loss` names, with its options."""
+    return loss_named(config.loss)(config.loss_options)
+
+
+def dropout_seed(seed: int, step: int, rank: int = 0) -> int:
+    """What `torch.manual_seed` is given before a step, so that a run that goes on draws what an unbroken one draws.
+
+    Args:
+        seed: the run's.
+        step: from 0.
+        rank: number of the process, from 0, where several train together.
+    """
+    return hash_seed(seed, step, rank, "dropout")
+
+
+def checked(loss: Loss, triplets: Triplets) -> Loss:
+    """`loss`, where it can be used with these data.
+
+    Raises:
+        ConfigError: it looks at what is true of the images, which the data do not say, or it has weights.
+    """
+    if loss.reads_aspects and not triplets.aspects:
+        raise ConfigError(
+            f"the loss {type(loss).__name__} (train.loss) looks at what is true of the images, and {triplets.name} "
+            "does not say it; choose another, e.g. train.loss=classification"
+        )
+    if next(loss.parameters(), None) is not None:
+        raise ConfigError(
+            f"the loss {type(loss).__name__} has weights, which nothing would learn; put them in a composer"
+        )
+    return loss
 
 
 def knows_bf16(device: torch.device) -> bool:
@@ -267,6 +309,7 @@ def _batches(
     config: TrainConfig,
     model: Retriever,
     ours: Processes,
+    loss: Loss,
     steps: range,
     views: Views | None = None,
 ) -> Iterator[Iterator[tuple[int, list[Batch], list[torch.Tensor]]]]:
@@ -278,7 +321,7 @@ def _batches(
     if size % ours.count:
         raise ConfigError(f"train.batch / train.accumulate = {size} must split evenly over {ours.count} processes")
     share = size // ours.count
-    known = [triplets.labels, *(triplets.aspects.values() if config.graded else ())]
+    known = [triplets.labels, *(triplets.aspects.values() if loss.reads_aspects else ())]
     truths = torch.from_numpy(np.stack(known, axis=1).astype(np.int64))
 
     def load(step: int) -> tuple[list[Batch], list[torch.Tensor]]:
@@ -314,16 +357,31 @@ def _batches(
         yield each()
 
 
-def _judged(before: Progress, step: int, seen: Seen, config: TrainConfig) -> Progress:
-    """Where the run stands after a look: the best is the highest of the chosen metric, the latest where equal."""
-    if not seen.numbers:
-        return Progress(step, before.best, before.best_step)
-    if config.metric not in seen.numbers:
-        raise UnknownNameError("train.metric", config.metric, seen.numbers)
-    value = seen.numbers[config.metric]
-    if before.best is None or value >= before.best:
-        return Progress(step, value, step)
-    return Progress(step, before.best, before.best_step)
+def _measure(
+    model: Retriever, look: Look | None, now: Progress, config: TrainConfig, record: "_Record", folder: Path
+) -> Progress:
+    """Look at a model whose checkpoint is saved, and choose the best: the highest of the metric, else the latest."""
+    seen = Seen({}, {})
+    if look is not None:
+        try:
+            seen = look(model)
+        except ItmaError as error:
+            log.warning("the model of step %d is saved but was not measured: %s", now.step, error)
+    record.look(now.step, seen)
+    value = seen.numbers.get(config.metric)
+    if look is not None and value is None:
+        measured = ", ".join(seen.numbers) or "nothing"
+        log.warning(
+            "step %d: train.metric=%s was not measured (%s was), so it cannot become the best checkpoint",
+            now.step,
+            config.metric,
+            measured,
+        )
+    now = replace(now, measured=True)
+    if value is not None and (now.best is None or value >= now.best):
+        now = replace(now, best=value, best_step=now.step)
+    choose_best(folder, now)
+    return now
 
 
 class _Record:
@@ -389,21 +447,3 @@ def _polite_stop() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def device_named(name: str) -> torch.device:
-    """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
-
-    Raises:
-        ConfigError: there is no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name == "cuda" and "LOCAL_RANK" in os.environ:
-            name = f"cuda:{os.environ['LOCAL_RANK']}"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"the device {name!r} is not available here ({error}); try auto or cpu") from error
-    return device

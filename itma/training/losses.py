@@ -1,11 +1,178 @@
-"""Losses over a batch: pure functions of embeddings.
+"""Losses over a batch: modules known by name, over pure functions of embeddings.
 
-Shapes: N rows, D features. Rows of the same label have targets that count as the same picture; such a target is never
-a negative of the other row.
+Shapes: N rows, D features, A aspects. Rows of the same label have targets that count as the same image; such a target
+is never a negative of the other row.
 """
 
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import torch
+from torch import nn
 from torch.nn import functional as F
+
+from itma.errors import ConfigError
+from itma.registry import Registry
+
+
+@dataclass(frozen=True)
+class LossBatch:
+    """What a loss is given: the embeddings of one batch, and what is known of the images behind them."""
+
+    queries: torch.Tensor
+    """(N, D) of length 1."""
+    targets: torch.Tensor
+    """(N, D) of length 1: row i is the target of query i."""
+    labels: torch.Tensor
+    """(N,) int64: targets of one label count as the same image."""
+    scale: torch.Tensor
+    """A scalar, learned: how long embeddings are in the loss."""
+    references: torch.Tensor | None = None
+    """(N, D) of length 1: the references, embedded as images of a gallery; None where the loss does not read them."""
+    reference_labels: torch.Tensor | None = None
+    """(N,) int64: the references' labels; that of the target where a row has no reference."""
+    aspects: torch.Tensor | None = None
+    """(N, A) int64: what is true of the targets, −1 where it is not known; None where the loss does not read it."""
+    reference_aspects: torch.Tensor | None = None
+    """(N, A) int64: what is true of the references; -2 where a row has none."""
+
+    def scores(self, images: torch.Tensor) -> torch.Tensor:
+        """scale² · cosine of each query with each of some (M, D) embeddings: (N, M)."""
+        return self.scale**2 * self.queries @ images.T
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Options of a loss that has none."""
+
+
+class Loss(nn.Module):
+    """One number of a batch, smaller where queries are nearer to their targets than to other images.
+
+    A loss is made from its options. It has no weights: what is learned belongs to the model.
+
+    Args:
+        options: an `Options` of this loss; None: its defaults.
+    """
+
+    Options: ClassVar[type] = NoOptions
+    """The frozen dataclass of this loss's own options."""
+
+    def __init__(self, options: Any = None) -> None:
+        super().__init__()
+        self.options = self.Options() if options is None else options
+
+    @property
+    def reads_references(self) -> bool:
+        """Whether it looks at `LossBatch.references`, which cost a pass through the composer."""
+        return False
+
+    @property
+    def reads_aspects(self) -> bool:
+        """Whether it looks at `LossBatch.aspects`, which only some data have."""
+        return False
+
+    def forward(self, batch: LossBatch) -> torch.Tensor:
+        """The loss of a batch, a scalar."""
+        raise NotImplementedError
+
+
+REGISTRY: Registry[type[Loss]] = Registry(
+    "loss", Loss, {"classification": __name__, "graded": __name__, "soft-triplet": __name__}
+)
+"""Loss by name."""
+register = REGISTRY.register
+loss_named = REGISTRY.find
+
+
+@dataclass(frozen=True)
+class ClassificationOptions:
+    """Options of the batch-based classification."""
+
+    drop_worst: float = 0.0
+    """Share of a batch's rows, those of the largest loss, that it leaves out (an option of MAAF's code)."""
+    reference_negatives: bool = False
+    """Whether the references of a batch are compared with too: an answer that ignores the feedback then costs."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drop_worst < 1:
+            raise ConfigError(f"drop_worst={self.drop_worst} must be a share of the rows, from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class GradedOptions(ClassificationOptions):
+    """Options of the graded loss."""
+
+    weight: float = 0.5
+    """What the order of the images that are not the answer counts beside the classification."""
+    changed: float = 3.0
+    """How many aspects that the feedback leaves alone one counts for that it changes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weight < 0 or self.changed < 0:
+            raise ConfigError(f"weight={self.weight} and changed={self.changed} must not be negative")
+
+
+@register("classification")
+class Classification(Loss):
+    """Cross-entropy of each query against every target in the batch (Vo et al. 2019, eq. 6, with K = N)."""
+
+    Options = ClassificationOptions
+
+    @property
+    def reads_references(self) -> bool:
+        """See `Loss`."""
+        return bool(self.options.reference_negatives)
+
+    def forward(self, batch: LossBatch) -> torch.Tensor:
+        """See `Loss`."""
+        images = batch.targets if batch.references is None else torch.cat([batch.targets, batch.references])
+        return batch_classification(
+            batch.scores(images),
+            batch.labels,
+            others=None if batch.references is None else batch.reference_labels,
+            drop_worst=self.options.drop_worst,
+        )
+
+
+@register("graded")
+class Graded(Classification):
+    """Classification, and an order among the images that are not the answer.
+
+    What has more in common with the answer comes first, so that a near one is found where the very thing is not there.
+    For data that say what is true of an image.
+    """
+
+    Options = GradedOptions
+
+    @property
+    def reads_aspects(self) -> bool:
+        """See `Loss`."""
+        return True
+
+    def forward(self, batch: LossBatch) -> torch.Tensor:
+        """See `Loss`."""
+        assert batch.aspects is not None and batch.reference_aspects is not None
+        rest = graded_rest(
+            batch.scores(batch.targets),
+            torch.cat([batch.labels, batch.labels]),
+            wanted=batch.aspects,
+            references=batch.reference_aspects,
+            others=batch.aspects,
+            changed=self.options.changed,
+        )
+        total: torch.Tensor = super().forward(batch) + self.options.weight * rest
+        return total
+
+
+@register("soft-triplet")
+class SoftTriplet(Loss):
+    """TIRG's soft triplet loss, over all negatives of the batch (Vo et al. 2019, eq. 6, with K = 2)."""
+
+    def forward(self, batch: LossBatch) -> torch.Tensor:
+        """See `Loss`."""
+        return soft_triplet(batch.scale * batch.queries, batch.scale * batch.targets, batch.labels)
 
 
 def batch_classification(
@@ -45,13 +212,13 @@ def graded_rest(
     wanted: torch.Tensor,
     references: torch.Tensor,
     others: torch.Tensor,
-    asked: float = 3.0,
+    changed: float = 3.0,
 ) -> torch.Tensor:
     """How well the pictures that are not the answer are ordered: those that have more of what it has come first.
 
     Each query's scores of these pictures are compared by cross-entropy with a distribution in which an aspect that a
     picture has not in common with the target divides its share by e (`ListNet`, Cao et al. 2007); by e to the power of
-    `asked` where the feedback changed that aspect, and for the first aspect, which says what kind of thing it is. An
+    `changed` where the feedback changed that aspect, and for the first aspect, which says what kind of thing it is. An
     aspect that is not known of one of them, −1, does not count.
 
     Args:
@@ -60,7 +227,7 @@ def graded_rest(
         wanted: (N, A) int64, the targets' aspects.
         references: (N, A) int64, the references' aspects; what differs from them is what the feedback changed.
         others: (M, A) int64, the pictures' aspects.
-        asked: how many aspects that nobody spoke of one counts for that has to be right.
+        changed: how many aspects that the feedback leaves alone one counts for that it changes.
 
     Returns:
         The mean over the rows of the Kullback-Leibler divergence, a scalar; 0 where no row has a picture to order.
@@ -71,18 +238,18 @@ def graded_rest(
     0.017
     """
     N = len(logits)
-    weights_NA = torch.where(wanted != references, asked, 1.0)
-    weights_NA[:, 0] = asked
+    weights_NA = torch.where(wanted != references, changed, 1.0)
+    weights_NA[:, 0] = changed
     known_NMA = (wanted >= 0)[:, None, :] & (others >= 0)[None, :, :]
     apart_NMA = (wanted[:, None, :] != others[None, :, :]) & known_NMA
     distances_NM = (apart_NMA * weights_NA[:, None, :]).sum(2).to(logits.dtype)
     same_NM = labels[:N, None] == labels[None, N:]
-    asked_N = ~same_NM.all(1)
-    if not asked_N.any():
+    ordered_N = ~same_NM.all(1)
+    if not ordered_N.any():
         return logits.sum() * 0
     lowest = torch.finfo(logits.dtype).min / 2
-    shares = (-distances_NM).masked_fill(same_NM, lowest)[asked_N].log_softmax(1)
-    scores = logits.masked_fill(same_NM, lowest)[asked_N].log_softmax(1)
+    shares = (-distances_NM).masked_fill(same_NM, lowest)[ordered_N].log_softmax(1)
+    scores = logits.masked_fill(same_NM, lowest)[ordered_N].log_softmax(1)
     return F.kl_div(scores, shares, reduction="batchmean", log_target=True)
 
 

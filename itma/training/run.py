@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from itma.errors import RunError
-from itma.io import file_sum, new_folder, write_text
+from itma.io import explained, file_sum, new_folder, write_text
 from itma.models.checkpoint import MANIFEST, checkpoint_folder, verify
 from itma.models.retriever import Retriever
 from itma.models.shipped import located
@@ -45,6 +45,8 @@ class Progress:
     best: float | None
     """The best value of the chosen metric so far; larger is better."""
     best_step: int | None
+    measured: bool = True
+    """Whether the measures that are due at this step have been taken."""
 
 
 def new_run_folder(comment: str = "", parent: str | Path = "runs") -> Path:
@@ -56,38 +58,88 @@ def new_run_folder(comment: str = "", parent: str | Path = "runs") -> Path:
     return folder
 
 
-def save_checkpoint(
-    folder: Path, model: Retriever, optimizer: torch.optim.Optimizer, progress: Progress, numbers: Mapping[str, float]
-) -> Path:
-    """Write one checkpoint, point at it, and remove those that are neither last nor best.
+def save_checkpoint(folder: Path, model: Retriever, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
+    """Write one checkpoint and point at it; the best one stays. `choose_best` follows once it was measured.
 
     Until the pointer is replaced, the earlier checkpoints count: a crash or a full disk leaves them whole.
 
     Raises:
         StorageError: writing failed; the earlier checkpoints are untouched.
     """
-    target = folder / f"step-{progress.step:06d}"
+    target = folder / _step_name(progress.step)
     if target.exists():  # left by an interrupted save of the same step, or saved already
         shutil.rmtree(target)
     with new_folder(target) as draft:
         model.save(draft)
         save_file(_optimizer_tensors(optimizer), draft / OPTIMIZER)
-        state = {
-            "step": progress.step,
-            "best": progress.best,
-            "best_step": progress.best_step,
-            "numbers": dict(numbers),
-        }
-        (draft / STATE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        (draft / STATE).write_text(json.dumps({"step": progress.step}, indent=2) + "\n", encoding="utf-8")
         sums = json.loads((draft / MANIFEST).read_text(encoding="utf-8"))
         sums |= {name: file_sum(draft / name) for name in (OPTIMIZER, STATE)}
         (draft / MANIFEST).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
-    best = target.name if progress.best_step in (None, progress.step) else f"step-{progress.best_step:06d}"
-    write_text(folder / POINTER, json.dumps({"last": target.name, "best": best}, indent=2) + "\n")
-    for other in folder.glob("step-*"):
-        if other.name not in (target.name, best):
-            shutil.rmtree(other, ignore_errors=True)
+    _point(folder, progress)
     return target
+
+
+def choose_best(folder: Path, progress: Progress) -> None:
+    """Point at the best checkpoint, and remove those that are neither last nor best.
+
+    Raises:
+        StorageError: the pointer cannot be written; the checkpoints are untouched.
+    """
+    last, best = _point(folder, progress)
+    for other in folder.glob("step-*"):
+        if other.name not in (last, best):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _point(folder: Path, progress: Progress) -> tuple[str, str]:
+    """Write which checkpoint is the last and which the best, and what the best measured; replaced in one step."""
+    last = _step_name(progress.step)
+    best = last if progress.best_step is None else _step_name(progress.best_step)
+    pointer = {
+        "last": last,
+        "best": best,
+        "best_value": progress.best,
+        "best_step": progress.best_step,
+        "measured": progress.measured,
+    }
+    write_text(folder / POINTER, json.dumps(pointer, indent=2) + "\n")
+    return last, best
+
+
+def _step_name(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def last_step(folder: str | Path) -> int:
+    """The steps that the run's last checkpoint has done.
+
+    Raises:
+        RunError: its state is missing or damaged.
+    """
+    path = checkpoint_folder(folder, "last") / STATE
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["step"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{str(path)!r} is missing or damaged: {error!r}") from error
+
+
+def forget(folder: Path) -> None:
+    """Remove what a run that never saved a checkpoint left behind, so that another can begin in its folder.
+
+    Raises:
+        StorageError: something cannot be removed.
+    """
+    try:
+        for path in (folder / RUN, folder / METRICS, *folder.glob("events.out.tfevents.*")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise explained(folder, error) from error
+
+
+def has_checkpoint(folder: str | Path) -> bool:
+    """Whether the run in `folder` has saved anything yet."""
+    return (Path(folder) / POINTER).is_file() or not (Path(folder) / RUN).is_file()
 
 
 def refuse_imported(folder: str | Path) -> None:
@@ -120,7 +172,8 @@ def load_checkpoint(folder: Path, model: Retriever, optimizer: torch.optim.Optim
     try:
         _restore_optimizer(optimizer, load_file(place / OPTIMIZER))
         state = json.loads((place / STATE).read_text(encoding="utf-8"))
-        return Progress(state["step"], state["best"], state["best_step"])
+        pointer = json.loads((folder / POINTER).read_text(encoding="utf-8"))
+        return Progress(state["step"], pointer["best_value"], pointer["best_step"], pointer["measured"])
     except (SafetensorError, KeyError, ValueError) as error:
         raise RunError(f"the checkpoint {str(place)!r} cannot be resumed: {error}") from error
 
@@ -159,6 +212,8 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
         raise RunError(f"{str(path)!r} is missing; give a folder that itma train made")
     try:
         settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError(f"expected an object of settings, found {str(settings)[:60]}")
         return settings
     except ValueError as error:
         raise RunError(f"{str(path)!r} is damaged: {error}") from error

@@ -1,42 +1,34 @@
-"""Public data sets as people have them on disk, and one's own: annotation files → triplets and protocols."""
+"""Public data sets as people have them on disk, generated ones, and one's own, known by name."""
 
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 
+from itma.data.datasets.base import REGISTRY, DataConfig, Dataset, dataset_named, register
 from itma.data.triplets import Split
 from itma.errors import UnknownNameError
 
-Load = Callable[[Path, str], Split]
+WORLDS = ("shapes", "wardrobe")
+"""The package's own data that is generated and needs no folder."""
+NAMES = tuple(name for name in REGISTRY if name not in WORLDS)
+"""The package's own data sets that are read from a folder."""
 
-_HOMES = {
-    "css": "itma.data.datasets.css",
-    "fashion200k": "itma.data.datasets.fashion200k",
-    "fashioniq": "itma.data.datasets.fashioniq",
-    "mitstates": "itma.data.datasets.mitstates",
-    "own": "itma.data.datasets.own",
-    "products": "itma.data.datasets.products",
-}
-"""Name → the module whose `load(root, split)` reads it."""
-
-NAMES = tuple(_HOMES)
-
-__all__ = ["NAMES", "Load", "Split", "load"]
+__all__ = ["NAMES", "REGISTRY", "WORLDS", "DataConfig", "Dataset", "Split", "dataset_named", "load", "register"]
 
 
-def load(name: str, root: str | Path, split: str) -> Split:
-    """Read one split of a data set.
+def load(name: str, root: str | Path, split: str, *, categories: Sequence[str] = ()) -> Split:
+    """Read one split of a data set on disk.
 
     Args:
-        name: css, fashion200k, fashioniq, mitstates, own or products.
+        name: css, fashion200k, fashioniq, mitstates, own, products, or one that is registered from outside.
         root: the folder that holds it; see `docs/datasets.md` for what is expected there.
         split: train, val or test, as the data set has them.
+        categories: which of the data set's categories; empty: all. The files of the others need not be there.
 
     Raises:
-        UnknownNameError: no such data set or split.
+        UnknownNameError: no such data set, split or category.
+        ConfigError: categories of a data set that is not divided into any.
         DataError: a file is missing or damaged; the message names file and row, and what was expected.
     """
-    if name not in _HOMES:
-        raise UnknownNameError("data set", name, _HOMES)
-    loader: Load = import_module(_HOMES[name]).load
-    return loader(Path(root), split)
+    if dataset_named(name).generated:
+        raise UnknownNameError("data set on disk", name, NAMES)
+    return dataset_named(name)(DataConfig(name, categories=tuple(categories))).read(Path(root), split)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 import torch
 
+from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.pickled import PickledArray, read_pickled_npy
 from itma.data.datasets.reading import check_root
 from itma.data.images import FilePictures, Preprocess
@@ -317,3 +318,15 @@ def _short(value: Any) -> str:
     if isinstance(value, int | float) and abs(value) < 1e9:
         return repr(value)
     return f"of type {type(value).__name__}"
+
+
+@register("css")
+class Css(Dataset):
+    """Scenes of coloured things, rendered and drawn (Vo et al. 2019)."""
+
+    splits = SPLITS
+    preset = "itma-css"
+
+    def read(self, root: Path, split: str) -> Split:
+        """See `load`."""
+        return load(root, split)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root, read_lines, row_error
 from itma.data.images import FilePictures
 from itma.data.triplets import Rows, Split, Triplets, by_label
@@ -312,3 +313,15 @@ def _queries(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 def _is_inside(path: str) -> bool:
     """Whether a path from a label file stays below the root."""
     return bool(path) and not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
+
+
+@register("fashion200k")
+class Fashion200k(Dataset):
+    """Product photographs with captions (Han et al. 2017)."""
+
+    splits = SPLITS
+    preset = "tirg-fashion200k"
+
+    def read(self, root: Path, split: str) -> Split:
+        """See `load`."""
+        return load(root, split)

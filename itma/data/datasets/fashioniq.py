@@ -1,9 +1,10 @@
 """FashionIQ (Wu et al. 2021, arXiv:1905.12794): dresses, shirts and tops, two captions to each pair of pictures.
 
 Expected under the root, as published: `captions/cap.<category>.<split>.json`,
-`image_splits/split.<category>.<split>.json`, and pictures as `images/<ASIN>.jpg` (or .png), `img/<category>/<ASIN>` or
-`resized_images/<category>/<ASIN>.jpg`; each of these folders may be flat or by category, and the first that holds a
-picture gives it.
+`image_splits/split.<category>.<split>.json`, and images as `images/<ASIN>.jpg` (or .png), `img/<category>/<ASIN>`,
+`image_data/<category>/<ASIN>.jpg` (as the published download script leaves them) or
+`resized_images/<category>/<ASIN>.jpg`; each of these folders may be flat or by category, and lie in the root or in a
+folder of it. The first that holds an image gives it.
 """
 
 import json
@@ -16,10 +17,10 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
-from itma.data.datasets import Split
+from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root, read_json_rows, row_error
 from itma.data.images import FilePictures
-from itma.data.triplets import UNKNOWN_TARGET, Draw, Protocol, Rows, Task, Triplets
+from itma.data.triplets import UNKNOWN_TARGET, Draw, Protocol, Rows, Split, Task, Triplets
 from itma.errors import DataError, UnknownNameError
 from itma.io import write_text
 
@@ -64,7 +65,9 @@ PUBLISHED: Mapping[str, Mapping[str, int]] = {
 }
 """Split → what is counted → how many the published files hold."""
 
-_FOLDERS = tuple(Path(home, inner) for home in ("images", "img", "resized_images") for inner in ("", *CATEGORIES))
+_HOMES = ("images", "image_data", "img", "resized_images")
+IMAGE_FOLDERS = tuple(f"{home}{inner}" for home in _HOMES for inner in ("", "/<category>"))
+"""Where images are looked for, in the root and in each folder of it."""
 _ENDINGS = (".jpg", ".jpeg", ".png", "")
 _WAY_OUT = "get the published annotations again from https://github.com/XiaoxiaoGuo/fashion-iq"
 
@@ -87,8 +90,10 @@ class _Query(NamedTuple):
     captions: tuple[str, str]
 
 
-def load(root: Path, split: str) -> Split:
-    """Read one split: all three categories, in the order dress, shirt, toptee and then of their files.
+def load(root: Path, split: str, categories: Sequence[str] = CATEGORIES) -> Split:
+    """Read one split: its categories (all three, unless some are chosen) in the order dress, shirt, toptee.
+
+    Within a category the rows stand in the order of its file.
 
     The pictures are the distinct ASINs of the three split files, sorted; the kind of a row is its category.
 
@@ -104,15 +109,16 @@ def load(root: Path, split: str) -> Split:
     Args:
         root: the folder that holds `captions` and `image_splits`.
         split: train, val or test.
+        categories: those to read; the files of the others need not be there.
 
     Raises:
         UnknownNameError: another split.
         DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
     """
-    entries = _entries(root, split)
+    entries = _entries(root, split, categories)
     names = _names(entries)
     number = {name: index for index, name in enumerate(names)}
-    queries = [query for category in CATEGORIES for query in _queries(root, category, split, entries[category], number)]
+    queries = [query for category, own in entries.items() for query in _queries(root, category, split, own, number)]
     pictures = FilePictures(names, _paths(root, names))
     asked = [(query, joined(*query.captions)) for query in queries]
     if split != "val":
@@ -120,7 +126,7 @@ def load(root: Path, split: str) -> Split:
     asked += [(query, joined(*query.captions[::-1])) for query in queries]
     asked += [(query, caption) for query in queries for caption in query.captions if _has_words(caption)]
     triplets = _table(split, pictures, asked)
-    return Split(triplets, _protocols(queries, triplets, _galleries(entries, names), _leaking(root, names, entries)))
+    return Split(triplets, _protocols(queries, triplets, _galleries(entries, names), _leaking(root, names)))
 
 
 def galleries(root: Path, split: str) -> dict[str, np.ndarray]:
@@ -256,12 +262,12 @@ def write_submission(folder: str | Path, files: Mapping[str, Sequence[Prediction
     return paths
 
 
-def _entries(root: Path, split: str) -> dict[str, list[str]]:
+def _entries(root: Path, split: str, categories: Collection[str] = CATEGORIES) -> dict[str, list[str]]:
     """The distinct ASINs of each category's split file."""
     if split not in SPLITS:
         raise UnknownNameError("split of FashionIQ", split, SPLITS)
     check_root(root, "FashionIQ", ("captions", "image_splits"))
-    return {category: _split_file(root, category, split) for category in CATEGORIES}
+    return {category: _split_file(root, category, split) for category in CATEGORIES if category in categories}
 
 
 def _split_path(root: Path, category: str, split: str) -> Path:
@@ -330,17 +336,24 @@ def _short(value: object) -> str:
 def _paths(root: Path, names: Sequence[str]) -> list[Path]:
     """Where each picture is; where it was not found, where it is expected."""
     wanted, found = set(names), dict[str, Path]()
-    for folder in _FOLDERS:
+    for folder in _image_folders(root):
         best: dict[str, tuple[int, str]] = {}  # of several endings the first of _ENDINGS
-        for name in _listing(root / folder):
+        for name in _listing(folder):
             stem, dot, ending = (name, "", "") if name in wanted else name.rpartition(".")
             ending = (dot + ending).lower()
             if stem in wanted and ending in _ENDINGS:
                 key = (_ENDINGS.index(ending), name)
                 best[stem] = min(best.get(stem, key), key)
         for stem, (_, name) in best.items():
-            found.setdefault(stem, root / folder / name)
+            found.setdefault(stem, folder / name)
     return [found.get(name) or root / "images" / f"{name}.jpg" for name in names]
+
+
+def _image_folders(root: Path) -> list[Path]:
+    """In the root, then in the folders that stand in it, as archives unpack into one of their own."""
+    known = {"captions", "image_splits", *_HOMES}
+    others = [root / name for name in sorted(_listing(root)) if name not in known and (root / name).is_dir()]
+    return [place / home / inner for place in (root, *others) for home in _HOMES for inner in ("", *CATEGORIES)]
 
 
 def _listing(folder: Path) -> list[str]:
@@ -382,9 +395,10 @@ def _galleries(entries: Mapping[str, Sequence[str]], names: Sequence[str]) -> di
     }
 
 
-def _leaking(root: Path, names: Sequence[str], val: Mapping[str, Sequence[str]]) -> np.ndarray | None:
+def _leaking(root: Path, names: Sequence[str]) -> np.ndarray | None:
     """(pictures,) whether each stands in the train or val split file of more than one category; absent: not known."""
-    absent = [path for category in CATEGORIES if not (path := _split_path(root, category, "train")).exists()]
+    known = [(category, split) for category in CATEGORIES for split in ("val", "train")]
+    absent = [path for category, split in known if not (path := _split_path(root, category, split)).exists()]
     if absent:
         log.warning(
             "%r does not exist, so that it is not known which pictures leak: there are no leak-free protocols",
@@ -393,7 +407,7 @@ def _leaking(root: Path, names: Sequence[str], val: Mapping[str, Sequence[str]])
         return None
     homes = Counter[str]()
     for category in CATEGORIES:
-        homes.update({*val[category], *_split_file(root, category, "train")})
+        homes.update({*_split_file(root, category, "val"), *_split_file(root, category, "train")})
     return np.array([homes[name] > 1 for name in names], dtype=bool)
 
 
@@ -411,25 +425,27 @@ def _protocols(
         ),
     }
     spoken = {}
-    for category in CATEGORIES:
+    for category in original:
         own = np.flatnonzero(kinds[: len(queries)] == category)
         spoken[category] = np.unique(np.concatenate([triplets.references[own], triplets.targets[own]]))
+    count = "three" if len(original) == len(CATEGORIES) else str(len(original))
     ranked = {
         "original": ("gallery = all pictures of the category's val split file", original),
         "val-union": ("gallery = candidates and targets of the category's val captions", spoken),
         "all-categories": (
-            "gallery = the pictures of all three val split files, each once",
-            dict.fromkeys(CATEGORIES, np.arange(len(triplets.labels))),
+            f"gallery = the pictures of all {count} val split files, each once",
+            dict.fromkeys(original, np.arange(len(triplets.labels))),
         ),
     }
     repeated = len(queries) - len(set(queries))
     again = f"; {repeated} rows that stand in the files more than once count each time" if repeated else ""
+    only = f"; of {' and '.join(original)} alone" if len(original) < len(CATEGORIES) else ""
     protocols = {}
     for gallery, (what, pictures) in ranked.items():
         for way, (how, rows) in ways.items():
             name = "/".join(part for part in ("fashioniq", gallery, way) if part)
-            about = f"{what}; {how}; the reference is removed; only the target counts{again}"
-            tasks = tuple(Task(category, rows[kinds[rows] == category], pictures[category]) for category in CATEGORIES)
+            about = f"{what}; {how}; the reference is removed; only the target counts{again}{only}"
+            tasks = tuple(Task(category, rows[kinds[rows] == category], pictures[category]) for category in original)
             protocols[name] = Protocol(name, about, tasks, KS)
             if leaking is not None:
                 protocols[f"{name}/leak-free"] = _leak_free(protocols[name], triplets, leaking)
@@ -455,3 +471,18 @@ def _leak_free(protocol: Protocol, triplets: Triplets, leaking: np.ndarray) -> P
         f"left out of the gallery, and queries with one as reference or target are not asked ({', '.join(left_out)})"
     )
     return Protocol(f"{protocol.name}/leak-free", about, tuple(tasks), protocol.ks)
+
+
+@register("fashioniq")
+class FashionIq(Dataset):
+    """Dresses, shirts and tops with people's sentences (Wu et al. 2021)."""
+
+    splits = SPLITS
+    preset = "itma-fashioniq"
+    measured = "val"
+    categories = CATEGORIES
+    image_folders = IMAGE_FOLDERS
+
+    def read(self, root: Path, split: str) -> Split:
+        """See `load`."""
+        return load(root, split, self.config.categories or CATEGORIES)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root, read_lines, row_error
 from itma.data.images import FilePictures
 from itma.data.triplets import Protocol, Rows, Split, Task, Triplets
@@ -296,3 +297,15 @@ def _of(folder: str, files: Iterable[str]) -> Iterator[_Picture]:
 def _numbers(words: Sequence[str]) -> np.ndarray:
     """Equal words → equal numbers, in the words' order."""
     return np.unique(np.array(words), return_inverse=True)[1].astype(np.int64)
+
+
+@register("mitstates")
+class MitStates(Dataset):
+    """Adjectives and nouns (Isola et al. 2015)."""
+
+    splits = SPLITS
+    preset = "tirg-mitstates"
+
+    def read(self, root: Path, split: str) -> Split:
+        """See `load`."""
+        return load(root, split)

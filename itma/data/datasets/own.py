@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root
 from itma.data.datasets.tables import Row, Table, read_table, short
 from itma.data.images import FilePictures, find_pictures
@@ -360,3 +361,14 @@ def _images(folder: Path) -> list[str]:
     except DataError as error:
         log.warning("%s; the gallery holds only what the tables name", error)
         return []
+
+
+@register("own")
+class Own(Dataset):
+    """One's own triplets, in a table."""
+
+    splits = SPLITS
+
+    def read(self, root: Path, split: str) -> Split:
+        """See `load`."""
+        return load(root, split)

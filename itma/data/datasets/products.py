@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from itma.data.datasets import shop_sentences
+from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.own import IMAGES, Finder, for_testing
 from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Row, Table, read_table, short
 from itma.data.images import FilePictures
@@ -764,3 +765,15 @@ def _testing(path: Path, shop: Shop, sampler: Sampler) -> Split:
         )
         protocols[name] = Protocol(name, about, (Task("", rows, np.flatnonzero(folders == folder)),))
     return Split(triplets, protocols)
+
+
+@register("products")
+class Products(Dataset):
+    """A shop's table of products."""
+
+    splits = SPLITS
+    preset = "products"
+
+    def read(self, root: Path, split: str) -> Split:
+        """See `load`."""
+        return load(root, split)

@@ -1,5 +1,6 @@
 """Annotation files as people have them on disk: roots that are one level off, byte-order marks, Windows line ends."""
 
+import codecs
 import gzip
 import json
 import zlib
@@ -51,7 +52,7 @@ def _listed(names: Sequence[str], most: int = 6) -> str:
 
 
 def read_text(path: Path, way_out: str) -> str:
-    r"""A text file as UTF-8, with `\n` line ends and without a byte-order mark.
+    r"""A text file, UTF-8 or by its byte-order mark UTF-16, with `\n` line ends and without such a mark.
 
     Args:
         path: the file.
@@ -63,7 +64,8 @@ def read_text(path: Path, way_out: str) -> str:
     try:
         stored = path.read_bytes()
         plain = gzip.decompress(stored) if path.name.lower().endswith(".gz") else stored
-        return plain.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        utf16 = plain.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # spreadsheets: “Unicode text”
+        return plain.decode("utf-16" if utf16 else "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError as error:
         raise DataError(f"the file {str(path)!r} does not exist; {way_out}") from error
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
@@ -72,9 +74,8 @@ def read_text(path: Path, way_out: str) -> str:
         raise DataError(f"the file {str(path)!r} cannot be read: {error.strerror}; {way_out}") from error
     except UnicodeDecodeError as error:
         row = error.object.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{str(path)!r}, line {row}: not UTF-8 text (byte {error.object[error.start]:#04x}); {way_out}"
-        ) from error
+        byte = error.object[error.start]
+        raise DataError(f"{str(path)!r}, line {row}: not UTF-8 text (byte {byte:#04x}); {way_out}") from error
 
 
 def read_lines(path: Path, way_out: str) -> list[str]:

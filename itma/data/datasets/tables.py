@@ -3,8 +3,11 @@
 import csv
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +18,8 @@ JSON_ENDINGS = (".jsonl", ".ndjson")
 CSV_ENDINGS = (".csv", ".tsv")
 
 _SEPARATORS = ",;\t|"
+_TRIED = 50
+"""Rows that decide about the separator."""
 _WAY_OUT = "give a table saved as UTF-8 (in spreadsheets: “CSV UTF-8”)"
 
 
@@ -35,6 +40,8 @@ class Table:
     columns: Sequence[str]
     """In the file's order; a CSV's column without a name is called after its place, e.g. `column 1`."""
     rows: Sequence[Row]
+    filled: int = 0
+    """Rows of a CSV that were shorter than the header; their last cells are empty."""
 
     def error(self, row: Row, problem: str) -> DataError:
         """What to raise for one row.
@@ -51,11 +58,16 @@ def line_error(path: Path, line: int, problem: str) -> DataError:
     return DataError(f"{str(path)!r}, line {line:,}: {problem}")
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, *, fill: bool = False) -> Table:
     """Read a CSV or JSON Lines file, whichever its name says; one that ends in `.gz` is unpacked.
 
-    Of a CSV the separator (comma, semicolon, tab or bar) is the one that cuts the header into most columns. Blank
-    lines are passed over; a cell may hold separators and line ends where it stands in double quotes.
+    Of a CSV the separator is what a first line `sep=;` says, or else the one of comma, semicolon, tab and bar that
+    cuts most of the first rows into as many cells as the header. Blank lines are passed over; a cell may hold
+    separators and line ends where it stands in double quotes.
+
+    Args:
+        path: the file.
+        fill: take rows of a CSV that lack cells at their end, as spreadsheets write them; else they are refused.
 
     Raises:
         DataError: the file is missing, not UTF-8, empty, of another kind, or damaged; the message names the line.
@@ -64,7 +76,7 @@ def read_table(path: Path) -> Table:
     if ending in JSON_ENDINGS:
         return _json_lines(path)
     if ending in CSV_ENDINGS:
-        return _csv(path)
+        return _csv(path, fill)
     raise DataError(
         f"{str(path)!r} is no table that is known here; give a file ending in "
         f"{', '.join((*JSON_ENDINGS, *CSV_ENDINGS))}"
@@ -77,14 +89,19 @@ def short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _csv(path: Path) -> Table:
+def _csv(path: Path, fill: bool) -> Table:
     text = read_text(path, _WAY_OUT)
     columns: list[str] = []
     rows: list[Row] = []
+    filled = 0
+    first, _, rest = text.partition("\n")
+    told = re.fullmatch(r'"?sep=(.)"?', first.strip(" \r"), re.IGNORECASE) or re.fullmatch(r'"?sep=(\t)"?', first)
+    text = rest if told else text
+    separator = told[1] if told else _separator(text)
     # Strictly: a quote that is never closed would otherwise swallow the rest of the file as one cell.
-    reader = csv.reader(io.StringIO(text), delimiter=_separator(text), strict=True)
+    reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     while True:
-        line = reader.line_num + 1
+        line = reader.line_num + 1 + (told is not None)
         try:
             cells = [cell.strip() for cell in next(reader)]
         except StopIteration:
@@ -97,6 +114,9 @@ def _csv(path: Path) -> Table:
         if not columns:
             columns = _named(path, line, cells)
             continue
+        if fill and len(cells) < len(columns):
+            filled += 1
+            cells += [""] * (len(columns) - len(cells))
         if len(cells) < len(columns) or any(cells[len(columns) :]):
             raise line_error(
                 path,
@@ -107,23 +127,27 @@ def _csv(path: Path) -> Table:
         rows.append(Row(line, dict(zip(columns, cells, strict=False))))
     if not columns:
         raise DataError(f"{str(path)!r} is empty; expected a header with the names of the columns, and rows below it")
-    return Table(path, tuple(columns), rows)
+    return Table(path, tuple(columns), rows, filled)
 
 
 def _separator(text: str) -> str:
-    def columns(separator: str) -> int:
+    def fit(separator: str) -> tuple[int, int]:
+        """How many of the first rows have as many cells as the header, and how many those are."""
         try:
             rows = csv.reader(io.StringIO(text), delimiter=separator)
-            return len(next(row for row in rows if any(cell.strip() for cell in row)))
-        except (StopIteration, csv.Error):
-            return 0
+            counts = [len(row) for row in islice((row for row in rows if any(map(str.strip, row))), _TRIED)]
+        except csv.Error:
+            return 0, 0
+        if not counts or counts[0] == 1:
+            return 0, 0
+        return sum(count == counts[0] for count in counts), counts[0]
 
-    return max(_SEPARATORS, key=columns)
+    return max(_SEPARATORS, key=fit)
 
 
 def _named(path: Path, line: int, header: Sequence[str]) -> list[str]:
     names = [name or f"column {place}" for place, name in enumerate(header, start=1)]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise line_error(path, line, f"more than one column is called {repeated[0]!r}; give each its own name")
     return names

@@ -31,7 +31,7 @@ class Finding:
     of: int | None = None
     """Out of how many `count` is a part; absent: not told."""
     examples: tuple[str, ...] = ()
-    """Some of what was counted, or what the count is made of."""
+    """All that was counted, or what the count is made of; in words only the first few are shown."""
 
     def __str__(self) -> str:
         wanted = ""

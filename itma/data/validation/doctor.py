@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from itma.data import datasets
+from itma.data.datasets.base import DataConfig
 from itma.data.datasets.tables import short
-from itma.data.images import FilePictures
-from itma.data.sources import DataConfig
+from itma.data.sources import image_paths
 from itma.data.tokenizer import MAX_WORDS
 from itma.data.triplets import UNKNOWN_TARGET, Coverage, Split, covered
 from itma.data.validation.diagnosis import Diagnosis, Finding, Severity, many
@@ -38,8 +38,6 @@ Written = tuple[int, str, Sequence[str]]
 
 SIDES = (2, 10_000)
 """Pictures with a side outside of this many pixels are noted."""
-
-_EXAMPLES = 5
 
 _NEXT = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"  # what Latin-1 and Windows-1252 make of a second or later byte
 _TWICE_ENCODED = re.compile(f"[Â-ß]{_NEXT}|[à-ï]{_NEXT}{{2}}|[ð-ô]{_NEXT}{{3}}")
@@ -79,13 +77,13 @@ def examine(name: str, root: str | Path, *, pictures: bool = True, progress: boo
         UnknownNameError: no such data set.
         DataError: none of its splits can be read; the first one's message.
     """
-    if name not in datasets.NAMES:
-        raise UnknownNameError("data set", name, datasets.NAMES)
-    module = import_module(f"{datasets.__name__}.{name}")
+    dataset = datasets.dataset_named(name)
+    if dataset.generated:
+        raise UnknownNameError("data set on disk", name, datasets.NAMES)
+    module = import_module(dataset.__module__)
     published: Mapping[str, Mapping[str, int]] = getattr(module, "PUBLISHED", {})
     found, errors, findings = dict[str, Split](), list[DataError](), list[Finding]()
-    splits: tuple[str, ...] = module.SPLITS
-    for split in splits:
+    for split in dataset.splits:
         try:
             found[split] = datasets.load(name, root, split)
         except DataError as error:
@@ -103,10 +101,14 @@ def examine(name: str, root: str | Path, *, pictures: bool = True, progress: boo
         findings += module.notes(Path(root), one.name) if hasattr(module, "notes") else ()
         findings += _captions(one)
         findings += _pictures(one)
+        if one.missing.all() and (folders := dataset.image_folders):
+            findings.append(Finding("problem", one.name, "folders that were looked in", len(folders), examples=folders))
         findings += _coverage(one)
     findings += _leaks(every, bool(published))
     left_out = {one.name: _left_out(one) for one in every}
-    said = [left_out.get(split, f"{split}: all of it, since its annotations cannot be read.") for split in splits]
+    said = [
+        left_out.get(split, f"{split}: all of it, since its annotations cannot be read.") for split in dataset.splits
+    ]
     return Diagnosis(name, str(root), pictures, tuple(findings), tuple(said))
 
 
@@ -114,20 +116,13 @@ def _looked(splits: Iterable[Split], progress: bool) -> Mapping[Path, Inspected]
     """Every picture that is there, opened once however many splits it is in."""
     present: dict[Path, None] = {}
     for split in splits:
-        there = zip(_paths(split), split.triplets.pictures.missing().tolist(), strict=True)
+        there = zip(image_paths(split.triplets.pictures), split.triplets.pictures.missing().tolist(), strict=True)
         present |= dict.fromkeys(path for path, missing in there if path is not None and not missing)
     return inspect(list(present), progress=progress)
 
 
-def _paths(split: Split) -> list[Path | None]:
-    """Of every picture; none of those that are drawn when they are asked for, which follow the others in CSS."""
-    pictures: Any = split.triplets.pictures
-    files = pictures if isinstance(pictures, FilePictures) else pictures.rendered
-    return [*files.paths, *[None] * (len(pictures.names) - len(files.paths))]
-
-
 def _examined(module: Any, root: Path, name: str, split: Split, looked: Mapping[Path, Inspected]) -> _Examined:
-    paths, names = _paths(split), split.triplets.pictures.names
+    paths, names = image_paths(split.triplets.pictures), split.triplets.pictures.names
     rows: Iterable[Written] = module.written(root, name, split) if hasattr(module, "written") else _written(split)
     rows = list(rows)
     if hasattr(module, "captions"):
@@ -151,7 +146,7 @@ def _written(split: Split) -> Iterator[Written]:
 
 def _none(bad: Severity, split: str, what: str, found: Sequence[str], of: int | None = None) -> Finding:
     """What there had better be none of; else of the severity `bad`."""
-    return Finding(bad if found else "ok", split, what, len(found), None, of, tuple(found[:_EXAMPLES]))
+    return Finding(bad if found else "ok", split, what, len(found), None, of, tuple(found))
 
 
 def _all(split: str, what: str, count: int, expected: int | None, parts: Sequence[str] = ()) -> Finding:
@@ -275,7 +270,7 @@ def _leaks(every: Sequence[_Examined], published: bool) -> Iterator[Finding]:
 
 
 def _noted(split: str, what: str, count: int, where: Sequence[str]) -> Finding:
-    return Finding("note" if count else "ok", split, what, count, examples=tuple(where[:_EXAMPLES]))
+    return Finding("note" if count else "ok", split, what, count, examples=tuple(where))
 
 
 def _between_categories(one: _Examined, other: _Examined, pairs: Iterable[tuple[str, str]]) -> list[str]:
@@ -324,8 +319,9 @@ def _left_out(one: _Examined) -> str:
     if stops.any():
         lost = coverage.kept - covered(one.split, one.missing | stops)[1].kept
         said.append(
-            f"Training and evaluation stop at each of the {many(int(stops.sum()), 'picture')} that cannot be read: get "
-            f"them again, or remove them, which leaves out {many(lost, 'row')} more."
+            f"Training and evaluation stop at each of the {many(int(stops.sum()), 'picture')} that cannot be read (all "
+            "of them: --json FILE): get them again, or let them count as missing (--skip-unreadable), which leaves "
+            f"out {many(lost, 'row')} more."
         )
     unasked = len(one.names) - len(np.unique(one.split.triplets.references))
     if one.split.triplets.draws_targets and unasked:

@@ -1,14 +1,14 @@
 """What every composer is, and the registry that knows them by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import nn
 
-from itma.errors import UnknownNameError
 from itma.models.text_encoders.base import Words
+from itma.registry import Registry
 
 Maps = Sequence[torch.Tensor]
 """One feature map for each level: (pictures, channels, rows, columns)."""
@@ -55,29 +55,24 @@ class Composer(nn.Module):
         raise NotImplementedError
 
 
-REGISTRY: dict[str, type[Composer]] = {}
-"""Composer by name, filled by `register`."""
-
-
-def register(name: str) -> Callable[[type[Composer]], type[Composer]]:
-    """Class decorator: make a composer known as `name`."""
-
-    def add(composer: type[Composer]) -> type[Composer]:
-        REGISTRY[name] = composer
-        return composer
-
-    return add
-
-
-def composer_named(name: str) -> type[Composer]:
-    """The composer known as `name`.
-
-    Raises:
-        UnknownNameError: there is none of that name.
-    """
-    if name not in REGISTRY:
-        raise UnknownNameError("model", name, REGISTRY)
-    return REGISTRY[name]
+REGISTRY: Registry[type[Composer]] = Registry(
+    "composer",
+    Composer,
+    {
+        "combiner": f"{__package__}.combiner",
+        "itma": f"{__package__}.itma",
+        "picture-only": f"{__package__}.simple",
+        "words-only": f"{__package__}.simple",
+        "add": f"{__package__}.simple",
+        "concat": f"{__package__}.simple",
+        "tirg": f"{__package__}.tirg",
+        "tirg-last-map": f"{__package__}.tirg",
+        "sum": f"{__package__}.weighted_sum",
+    },
+)
+"""Composer by name."""
+register = REGISTRY.register
+composer_named = REGISTRY.find
 
 
 class PooledPicture(nn.Module):

@@ -1,10 +1,10 @@
 """Image → feature maps at several depths: adapters over `transformers`' backbones, CLIP's tower and EfficientNet-Lite.
 
-`transformers` is imported only when a trunk is built, because it takes seconds to import.
+`transformers` is imported only where a network of its own is built, because that takes seconds.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,11 @@ from torch.nn import functional as F
 
 from itma.errors import ConfigError, DataError
 from itma.models import pretrained
+from itma.models.image_encoder import REGISTRY, ImageEncoder, TrunkConfig, register
 from itma.models.image_encoders import efficientnet_lite
 from itma.models.image_encoders.torchvision_names import CLASSIFIER, stage_of, torchvision_name
+from itma.models.pickles import load_allowed, unwrap, without_prefixes
+from itma.models.resnet import ResNet, ResNetShape
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -31,7 +34,7 @@ KNOWN: dict[str, dict[str, Any]] = {
         "layer_type": "bottleneck",
     },
 }
-"""Trunks known by a short name, as settings of `transformers.ResNetConfig`; built from scratch unless weights are
+"""Trunks known by a short name, as fields of a `ResNetShape`; built from scratch unless weights are
 given. `resnet-small` is meant for pictures of about 96×64 pixels."""
 
 
@@ -39,35 +42,10 @@ _PROBE = 64
 """Height and width in pixels of the image that a network is tried with, where its configuration names none."""
 
 
-@dataclass(frozen=True)
-class TrunkConfig:
-    """Which picture network, and where its feature maps are taken.
-
-    >>> TrunkConfig("resnet-18", levels=(3, 4)).levels
-    (3, 4)
-    """
-
-    name: str = "resnet-small"
-    """A name in `KNOWN` or `efficientnet-lite0`, `-lite1`, `-lite2` (new weights), a local folder as `transformers`
-    writes it, or a name on its hub: of a backbone with stages, or of CLIP or SigLIP, whose vision tower is
-    taken."""
-    levels: tuple[int, ...] = (3,)
-    """The stages whose maps are used, ascending; a ResNet's stage 1…4 has stride 4, 8, 16, 32 pixels, an
-    EfficientNet-Lite's stage 1…7 has 2, 4, 8, 16, 16, 32, 32. Of such a tower: the layers whose cells are used; the
-    number after its last layer is its image embedding, a map of one cell."""
-    weights: str | None = None
-    """A `.safetensors` or `.pth` file of the backbone's weights, with `transformers`' names or, of a ResNet, with
-    torchvision's; of EfficientNet-Lite also `imagenet`, the installed package's weights. Without it the weights are
-    new, or those that `name` brings."""
-
-    def __post_init__(self) -> None:
-        if not self.levels or list(self.levels) != sorted(set(self.levels)) or min(self.levels) < 1:
-            raise ConfigError(
-                f"trunk.levels={self.levels} must name one or more stages in ascending order, each once, e.g. 3,4"
-            )
-
-
-class Trunk(nn.Module):
+@register("resnet-small")
+@register("resnet-18")
+@register("resnet-50")
+class Trunk(ImageEncoder):
     """A backbone of `transformers` that returns one feature map for each level.
 
     Stages deeper than the deepest level are left out, so that every weight has a part in the answer. Make one with
@@ -78,40 +56,53 @@ class Trunk(nn.Module):
         levels: stages to return, ascending.
     """
 
-    embeds = False
-    """Whether the last level is the trunk's own embedding of the picture."""
-
     def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
-        super().__init__()
+        super().__init__(levels)
         from transformers import AutoBackbone, AutoConfig
 
         settings = dict(backbone)
         config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-        self.levels = tuple(levels)
         self.backbone = AutoBackbone.from_config(_cut(config, self.levels))
-        self.channels: tuple[int, ...] = tuple(self.backbone.channels)
+        self.channels = tuple(self.backbone.channels)
         if self.backbone.config.model_type != "resnet":
             self.channels = self._examine()
 
-    @classmethod
-    def build(cls, config: TrunkConfig) -> "Trunk":
-        """The trunk that `config` names, with the weights it names.
+    @staticmethod
+    def build(config: TrunkConfig) -> ImageEncoder:
+        """The encoder that `config` names, with the weights it names.
 
         Raises:
             ConfigError: the name is neither known nor a folder or hub name, or has no such level.
             DataError: the weights cannot be read or do not fit.
         """
-        from transformers import ResNetConfig
+        return (REGISTRY.lookup(config.name) or Trunk).opened(config)
 
-        if config.name in efficientnet_lite.SCALES:
-            return LiteTrunk.opened(config)
+    @staticmethod
+    def rebuilt(description: Mapping[str, Any], levels: Sequence[int], name: str = "") -> ImageEncoder:
+        """The encoder that a `description` describes, to be filled by `load_state_dict`.
+
+        Args:
+            description: what the saved encoder's `description` was.
+            levels: its levels.
+            name: what its settings call it; needed of one that is registered from outside.
+        """
+        if "model_type" not in description:  # only networks of transformers and our own say that
+            return REGISTRY.find(name).reopened(description, levels)
+        if ResNetShape.read(description) is not None:
+            return ResNetTrunk(description, levels)
+        if description["model_type"] == LiteTrunk.MODEL_TYPE:
+            return LiteTrunk(description, levels)
+        return (_tower_of(description) or Trunk)(description, levels)
+
+    @classmethod
+    def opened(cls, config: TrunkConfig) -> "Trunk":
+        """See `build`; a name that is not registered is a folder's, or one on the hub."""
         if config.name in KNOWN:
-            settings = {"layer_type": "basic", **KNOWN[config.name]}
-            trunk = cls(ResNetConfig(**settings).to_dict(), config.levels)
+            trunk: Trunk = ResNetTrunk({"layer_type": "basic", **KNOWN[config.name]}, config.levels)
         else:
-            hub = pretrained.open_config(config.name, "trunk", ", ".join(sorted({*KNOWN, *efficientnet_lite.SCALES})))
+            hub = pretrained.open_config(config.name, "trunk", ", ".join(sorted(REGISTRY)))
             if (tower := _tower_of(hub)) is not None:
-                return tower.opened(hub, config)
+                return tower.taken(hub, config)
             try:
                 trunk = cls(hub.to_dict(), config.levels)
             except (ValueError, KeyError, ImportError, ConfigError) as error:
@@ -125,30 +116,6 @@ class Trunk(nn.Module):
         if config.weights is not None:
             trunk.load_weights(config.weights)
         return trunk
-
-    @staticmethod
-    def rebuilt(description: Mapping[str, Any], levels: Sequence[int]) -> "Trunk":
-        """The trunk that a `description` describes, to be filled by `load_state_dict`."""
-        if description.get("model_type") == LiteTrunk.MODEL_TYPE:
-            return LiteTrunk(description, levels)
-        return (_tower_of(description) or Trunk)(description, levels)
-
-    def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
-        """Rows and columns of each level's map for images of some size in pixels, measured with one forward pass."""
-        training = self.training
-        first = next(self.parameters())
-        try:
-            with torch.no_grad():
-                maps = self.eval()(torch.zeros(1, 3, height, width, device=first.device, dtype=first.dtype))
-        except (RuntimeError, ValueError) as error:
-            own = getattr(getattr(self.backbone, "config", None), "image_size", None)
-            raise ConfigError(
-                f"this trunk takes no images of {height}×{width} pixels ({error}); choose other "
-                f"model.preprocess.height and width{f': it was made for {own}' if own else ''}"
-            ) from error
-        finally:
-            self.train(training)
-        return tuple((level.shape[2], level.shape[3]) for level in maps)
 
     def _examine(self) -> tuple[int, ...]:
         """Each map's channels, measured; parameters that have no part in any map (mask tokens, …) become buffers.
@@ -180,44 +147,6 @@ class Trunk(nn.Module):
         self.train(training)
         return tuple(shape[1] for shape in shapes)
 
-    @property
-    def depth(self) -> int:
-        """The deepest level; with all levels up to it frozen, the whole trunk is."""
-        return max(self.levels)
-
-    def first_levels(self, count: int) -> list[nn.Module]:
-        """The modules of the first so many levels: what stays as it is where they are frozen.
-
-        Raises:
-            ConfigError: the trunk cannot be parted there.
-        """
-        if 0 < count < self.depth:
-            raise ConfigError(
-                f"train.frozen_levels={count}: this trunk can only be frozen whole, with its {self.depth} levels; an "
-                "EfficientNet-Lite can be parted after every stage"
-            )
-        return [self] if count else []
-
-    def begin(self, images: torch.Tensor, frozen: int) -> list[torch.Tensor]:
-        """The part of the way that goes through the levels up to `frozen`; `finish` does the rest.
-
-        What comes out does not change while those levels are frozen, so it can be stored instead of computed again.
-
-        Args:
-            images: (images, 3, height, width) normalised.
-            frozen: the last frozen level.
-
-        Raises:
-            ConfigError: the trunk cannot be parted there.
-        """
-        self.first_levels(frozen)
-        maps: list[torch.Tensor] = self(images)
-        return maps
-
-    def finish(self, begun: Sequence[torch.Tensor], frozen: int) -> list[torch.Tensor]:
-        """What `begin` made → each level's map."""
-        return list(begun)
-
     def load_weights(self, path: str | Path) -> None:
         """Fill the backbone from a `.safetensors` or `.pth` file of its own state, or of torchvision's same ResNet.
 
@@ -234,7 +163,7 @@ class Trunk(nn.Module):
         first = next(iter(own))
         names = {name: name for name in own}
         prefix = next((p for p in ("", "resnet.", "backbone.", "model.") if p + first in given), None)
-        if prefix is None and self.backbone.config.model_type == "resnet":
+        if prefix is None and self.description["model_type"] == "resnet":
             names = {name: torchvision_name(name) for name in own}
             prefix = next((p for p in ("", "module.", "model.", "img_model.") if p + names[first] in given), None)
         prefix = prefix or ""
@@ -263,6 +192,37 @@ class Trunk(nn.Module):
         return list(self.backbone(pictures).feature_maps)
 
 
+class ResNetTrunk(Trunk):
+    """A plain ResNet, see `itma.models.resnet`; its stages 1 to 4 are the levels."""
+
+    MODEL_TYPE = "resnet"
+
+    def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
+        nn.Module.__init__(self)
+        shape = ResNetShape.read({**backbone, "model_type": self.MODEL_TYPE})
+        assert shape is not None
+        stages, deepest = len(shape.depths), max(levels)
+        if deepest > stages:
+            raise ConfigError(f"trunk.levels={tuple(levels)}: this trunk has the levels 1 to {stages}")
+        self.levels = tuple(levels)
+        self.backbone = ResNet(replace(shape, hidden_sizes=shape.hidden_sizes[:deepest], depths=shape.depths[:deepest]))
+        self.channels = tuple(shape.hidden_sizes[level - 1] for level in levels)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """See `Trunk`."""
+        shape = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.backbone.shape).items()}
+        return {"model_type": self.MODEL_TYPE, **shape}
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """See `Trunk`."""
+        maps = self.backbone(images)
+        return [maps[level - 1] for level in self.levels]
+
+
+@register("efficientnet-lite0")
+@register("efficientnet-lite1")
+@register("efficientnet-lite2")
 class LiteTrunk(Trunk):
     """EfficientNet-Lite, see `itma.models.image_encoders.efficientnet_lite`; its stages 1 to 7 are the levels."""
 
@@ -373,7 +333,7 @@ class ClipTrunk(Trunk):
         self._take(self._network(backbone), levels)
 
     @classmethod
-    def opened(cls, hub: "PretrainedConfig", config: TrunkConfig) -> "ClipTrunk":
+    def taken(cls, hub: "PretrainedConfig", config: TrunkConfig) -> "ClipTrunk":
         """The tower of a folder or hub name, with its weights.
 
         Raises:
@@ -503,16 +463,15 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             given: Any = load_file(path)
         else:
-            given = torch.load(path, map_location="cpu", weights_only=True)
+            given = load_allowed(path)
     except FileNotFoundError as error:
         raise DataError(f"the trunk weights {str(path)!r} do not exist") from error
     except Exception as error:  # safetensors and torch raise many kinds on damaged files
         raise DataError(f"the trunk weights {str(path)!r} cannot be read: {error}") from error
-    if isinstance(given, dict) and isinstance(given.get("state_dict"), dict):
-        given = given["state_dict"]
-    if not isinstance(given, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in given.values()):
+    tensors = unwrap(given)
+    if tensors is None:
         raise DataError(f"the trunk weights {str(path)!r} hold no state dict: expected names with one tensor each")
-    return given
+    return without_prefixes(tensors)
 
 
 def _cut(config: "PretrainedConfig", levels: Sequence[int]) -> "PretrainedConfig":

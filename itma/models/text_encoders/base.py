@@ -3,9 +3,9 @@
 Shapes: B sentences, T tokens, D = `dim` features, C features of the network before the last linear map.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from itma.data.tokenizer import MAX_WORDS, Tokenizer, Tokens
 from itma.errors import ConfigError
 from itma.models import pretrained
 from itma.models.transformer import Block, LayerNorm, sequence_sinusoids
+from itma.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class LanguageConfig:
     64
     """
 
-    kind: Literal["lstm", "transformer", "embeddings", "pretrained"] = "lstm"
-    """An LSTM over the words (as published), a small Transformer, the words' embeddings as they are, or a network that
-    others trained."""
+    kind: str = "lstm"
+    """A name in the registry of text encoders: `lstm` over the words (as published), a small `transformer`, the words'
+    `embeddings` as they are, a `pretrained` network that others trained, or one of your own."""
     width: int = 128
     """Features of a word's embedding and of the hidden state; a pretrained network has its own."""
     layers: int = 1
@@ -53,13 +54,7 @@ class LanguageConfig:
     def __post_init__(self) -> None:
         if min(self.width, self.layers, self.heads, self.max_words) < 1 or not 0 <= self.dropout < 1:
             raise ConfigError(f"{self}: width, layers, heads and max_words must be ≥ 1 and dropout in [0, 1)")
-        if self.kind == "transformer" and self.width % self.heads:
-            raise ConfigError(f"language.width={self.width} must be a multiple of language.heads={self.heads}")
-        if (self.kind == "pretrained") != (self.name is not None):
-            raise ConfigError(
-                f"language.kind={self.kind!r} with language.name={self.name!r}: a pretrained network needs a folder or "
-                "a name on the hub, and only it has one"
-            )
+        REGISTRY.find(self.kind).check(self)
 
     def tokenizer(self, sentences: Iterable[str]) -> Tokenizer:
         """A new tokenizer: that of the pretrained network, or one that knows the words of `sentences`.
@@ -73,7 +68,7 @@ class LanguageConfig:
 
     def reading(self) -> dict[str, Any]:
         """How a tokenizer is to read, as arguments of `Tokenizer`."""
-        own = self.kind != "pretrained"
+        own = not REGISTRY.find(self.kind).brings_words
         return {
             "max_words": self.max_words,
             "keep_unknown": self.unknown == "keep" or not own,
@@ -95,11 +90,22 @@ class Words(NamedTuple):
 class Language(nn.Module):
     """A text network and a linear map to `dim` features, which is left out where the network has as many already.
 
-    Make one with `Language.build` or, from a saved model, with `Language.rebuilt`.
+    Make one with `Language.build` or, from a saved model, with `Language.rebuilt`. One of your own sets `embedding` and
+    `output` and has `encode`.
+
+    Args:
+        config: the settings of text encoders, of which it uses those that it has a use for.
+        dim: features of a word in the answer.
+        vocabulary: number of token ids.
     """
+
+    def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
+        super().__init__()
 
     output: nn.Module
     """What maps the network's features to those of the answer."""
+    brings_words: ClassVar[bool] = False
+    """Whether it is a network that others trained, which brings its own tokenizer."""
     reads_last: bool = False
     """Whether the last word's feature stands for the sentence, because it has seen all others."""
 
@@ -115,18 +121,34 @@ class Language(nn.Module):
         Raises:
             ConfigError, DataError: a pretrained network that is not there, or that lacks weights.
         """
-        if config.name is not None:
-            return _pretrained(config, dim, pretrained.load_text_tower(pretrained.installed(config.name)))
-        return _KINDS[config.kind](config, dim, vocabulary)
+        return REGISTRY.find(config.kind).opened(config, dim, vocabulary)
 
     @classmethod
     def rebuilt(
         cls, config: LanguageConfig, vocabulary: int, dim: int, description: Mapping[str, Any] | None
     ) -> "Language":
         """As `build`, but a pretrained network comes from its `description`, to be filled by `load_state_dict`."""
-        if description is not None:
-            return _pretrained(config, dim, pretrained.text_tower(description))
-        return _KINDS[config.kind](config, dim, vocabulary)
+        return REGISTRY.find(config.kind).opened(config, dim, vocabulary, description)
+
+    @classmethod
+    def opened(
+        cls, config: LanguageConfig, dim: int, vocabulary: int, description: Mapping[str, Any] | None = None
+    ) -> "Language":
+        """A new network, or the one that a `description` describes, to be filled by `load_state_dict`."""
+        return cls(config, dim, vocabulary)
+
+    @classmethod
+    def check(cls, config: LanguageConfig) -> None:
+        """Refuse settings that this network cannot have.
+
+        Raises:
+            ConfigError: they contradict one another.
+        """
+        if cls.brings_words != (config.name is not None):
+            raise ConfigError(
+                f"language.kind={config.kind!r} with language.name={config.name!r}: a pretrained network needs a "
+                "folder or a name on the hub, and only it has one"
+            )
 
     @property
     def description(self) -> dict[str, Any] | None:
@@ -157,13 +179,21 @@ class Language(nn.Module):
         return Words(words_BTD, mask_BT, sentence_BD)
 
 
+REGISTRY: Registry[type[Language]] = Registry(
+    "text encoder", Language, dict.fromkeys(("lstm", "embeddings", "transformer", "pretrained"), __name__)
+)
+"""Text encoder by name."""
+register = REGISTRY.register
+
+
+@register("lstm")
 class _Lstm(Language):
     """The published language network: embeddings, an LSTM, dropout, a linear map (Vo et al. 2019)."""
 
     reads_last = True
 
     def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
-        super().__init__()
+        super().__init__(config, dim, vocabulary)
         self.embedding = nn.Embedding(vocabulary, config.width)
         self.network = nn.LSTM(config.width, config.width, config.layers, batch_first=True)
         self.output = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.width, dim))
@@ -174,11 +204,12 @@ class _Lstm(Language):
         return words_BTC
 
 
+@register("embeddings")
 class _Embeddings(Language):
     """The words' embeddings, as MAAF's code has them."""
 
     def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
-        super().__init__()
+        super().__init__(config, dim, vocabulary)
         self.embedding = nn.Embedding(vocabulary, config.width)
         self.output = _to_dim(config, config.width, dim)
 
@@ -188,11 +219,19 @@ class _Embeddings(Language):
         return words_BTC
 
 
+@register("transformer")
 class _Transformer(Language):
     """Embeddings with fixed positions, pre-norm encoder layers as wide as they are, a layer norm: as in MAAF's code."""
 
+    @classmethod
+    def check(cls, config: LanguageConfig) -> None:
+        """See `Language`."""
+        super().check(config)
+        if config.width % config.heads:
+            raise ConfigError(f"language.width={config.width} must be a multiple of language.heads={config.heads}")
+
     def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
-        super().__init__()
+        super().__init__(config, dim, vocabulary)
         self.embedding = nn.Embedding(vocabulary, config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.network = nn.ModuleList(
@@ -213,14 +252,17 @@ class _Transformer(Language):
         return normed
 
 
+@register("pretrained")
 class _Pretrained(Language):
     """A text encoder of `transformers`; of CLIP, each token's feature goes through the text projection.
 
     CLIP's sentence is then its own text embedding: the projection of the end mark, which is the last token.
     """
 
+    brings_words = True
+
     def __init__(self, config: LanguageConfig, dim: int, tower: Any) -> None:
-        super().__init__()
+        super().__init__(config, dim, 0)
         self.reads_last = hasattr(tower, "text_projection")
         longest = getattr(tower.config, "max_position_embeddings", config.max_words)
         if config.max_words > longest:
@@ -228,6 +270,18 @@ class _Pretrained(Language):
         self.network = tower
         width = tower.config.projection_dim if self.reads_last else tower.config.hidden_size
         self.output = _to_dim(config, width, dim)
+
+    @classmethod
+    def opened(
+        cls, config: LanguageConfig, dim: int, vocabulary: int, description: Mapping[str, Any] | None = None
+    ) -> Language:
+        """See `Language`."""
+        if description is not None:
+            tower = pretrained.text_tower(description)
+        else:
+            assert config.name is not None
+            tower = pretrained.load_text_tower(pretrained.installed(config.name))
+        return (_Siglip if tower.config.model_type == "siglip_text_model" else cls)(config, dim, tower)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -280,11 +334,6 @@ class _Siglip(_Pretrained):
         return Words(words_BTD, mask_BT, words_BLD[:, -1] * mask_BT.any(1, keepdim=True))
 
 
-def _pretrained(config: LanguageConfig, dim: int, tower: Any) -> Language:
-    kind = _Siglip if tower.config.model_type == "siglip_text_model" else _Pretrained
-    return kind(config, dim, tower)
-
-
 def _to_dim(config: LanguageConfig, width: int, dim: int) -> nn.Module:
     if width == dim:
         return nn.Identity()
@@ -294,10 +343,3 @@ def _to_dim(config: LanguageConfig, width: int, dim: int) -> nn.Module:
 def _somewhere(mask_BT: torch.Tensor) -> torch.Tensor:
     """The mask, with all of a row that has no word: attention over nothing would be no number."""
     return mask_BT | ~mask_BT.any(1, keepdim=True)
-
-
-_KINDS: dict[str, Callable[[LanguageConfig, int, int], Language]] = {
-    "lstm": _Lstm,
-    "embeddings": _Embeddings,
-    "transformer": _Transformer,
-}

@@ -1,5 +1,6 @@
 """From a listing to a catalogue: a new one, one that takes another's place, or one that is brought up to date."""
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from itma.errors import CatalogueError, DataError, RunError
+from itma.errors import CatalogueError, DataError, RunError, StorageError
 from itma.io import file_sum
 from itma.models.checkpoint import FORMAT, MANIFEST, checkpoint_folder
 from itma.models.embedder import Embedder
@@ -18,7 +19,10 @@ from itma.retrieval.ingest.embedding import Here, Workers
 from itma.retrieval.ingest.indexing import Outcome, index, write_skipped
 from itma.retrieval.ingest.listing import Listing
 from itma.retrieval.manifest import About, Kept, Place
+from itma.retrieval.request import IndexOptions
 from itma.retrieval.stores.base import Items, Store, arrow, schema_of
+
+log = logging.getLogger(__name__)
 
 EXACT_ITEMS = 200_000
 """Up to so many items every search compares all; beyond, an index is made and searched."""
@@ -31,11 +35,8 @@ def make(
     listing: Listing,
     model: Embedder,
     run: Path | None,
+    options: IndexOptions,
     *,
-    tokens: bool = False,
-    durable: bool = False,
-    recall: float = 0.98,
-    batch: int = 64,
     workers: Workers | None = None,
     progress: bool = False,
 ) -> Outcome:
@@ -46,10 +47,7 @@ def make(
         listing: what is to be in it.
         model: makes the embeddings.
         run: where the model can be found again.
-        tokens: keep feature maps.
-        durable: writes survive a loss of power.
-        recall: what an index must reach.
-        batch: pictures that are embedded at once.
+        options: how.
         workers: who embeds; absent: the model itself, in this process.
         progress: show a progress bar.
 
@@ -67,23 +65,25 @@ def make(
             checkpoint=checkpoint_sum(run, model.runtime),
             run=place_of_run(run, store),
             pictures=manifest.place_of(listing.root, store.place),
-            tokens=kept_of(model) if tokens else None,
-            durable=durable,
+            tokens=kept_of(model) if options.tokens else None,
+            durable=options.durable,
             complete=False,
             sources=(str(listing.place),),
         )
         metadata = [arrow().field(column, kind) for column, kind in listing.columns.items()]
-        items = store.create(name, schema_of(about.dim, metadata, tokens=tokens))
+        items = store.create(name, schema_of(about.dim, metadata, tokens=options.tokens))
         if not manifest.exists(store):
             manifest.write(store, about)  # from here on what is committed is found again after an interruption
         committed = syncing(store, about)
-        outcome = index(items, listing, workers, tokens=tokens, batch=batch, committed=committed, progress=progress)
+        outcome = index(
+            items, listing, workers, tokens=options.tokens, batch=options.batch, committed=committed, progress=progress
+        )
         if not outcome.new:
             raise DataError(
                 f"none of the {len(listing.ids):,} pictures of {str(listing.place)!r} can be read; the first is "
                 f"{outcome.skipped[0]}"
             )
-        finished(store, items, about, outcome, recall=recall, workers=workers)
+        finished(store, items, about, outcome, recall=options.recall, workers=workers)
     return outcome
 
 
@@ -114,11 +114,9 @@ def update(
     listing: Listing,
     model: Callable[[], Embedder],
     run: Path | None,
+    options: IndexOptions,
     *,
     runtime: str = "torch",
-    prune: bool = False,
-    recall: float = 0.98,
-    batch: int = 64,
     workers: Workers | None = None,
     progress: bool = False,
 ) -> Outcome:
@@ -128,10 +126,15 @@ def update(
     picture is new.
 
     Raises:
-        CatalogueError: it was made by another model, or from another folder.
+        CatalogueError: it was made by another model, or from another folder, or keeps no feature maps and is to.
     """
     workers = workers or Here(model)
     about = manifest.read(store)
+    if options.tokens and about.tokens is None:
+        raise CatalogueError(
+            f"the catalogue {store.place!r} keeps no feature maps, which is decided when it is made; leave out "
+            "--tokens, or make it anew with --replace"
+        )
     checkpoint = checkpoint_sum(run, runtime)
     if (checkpoint is None or checkpoint != about.checkpoint) and about.fingerprint != model().fingerprint():
         raise CatalogueError(
@@ -150,6 +153,7 @@ def update(
         pictures=manifest.place_of(listing.root, store.place),
         checkpoint=checkpoint or about.checkpoint,
         run=place_of_run(run, store) or about.run,
+        durable=about.durable or options.durable,
         complete=False,
         sources=(str(listing.place),),
     )
@@ -160,12 +164,12 @@ def update(
         listing,
         workers,
         tokens=about.tokens is not None,
-        batch=batch,
-        prune=prune,
+        batch=options.batch,
+        prune=options.prune,
         committed=syncing(store, about),
         progress=progress,
     )
-    finished(store, items, about, outcome, recall=recall, workers=workers)
+    finished(store, items, about, outcome, recall=options.recall, workers=workers)
     return outcome
 
 
@@ -175,12 +179,20 @@ def finished(
     """Write down what was left out, tidy up where something changed, and say that the work is done."""
     write_skipped(store, outcome.skipped)
     if outcome.new or outcome.changed or outcome.removed:
-        items.compact(KEEP)
+        tidy(items)
         about = indexed(items, about, recall=recall, workers=workers)
     about = replace(about, complete=True)
     manifest.write(store, about)
     syncing(store, about)()
     return about
+
+
+def tidy(items: Items) -> None:
+    """Join small files and forget old versions; where that fails, what was written before stands all the same."""
+    try:
+        items.compact(KEEP)
+    except (StorageError, CatalogueError) as error:
+        log.warning("everything is written, but it could not be tidied up: %s", error)
 
 
 def indexed(

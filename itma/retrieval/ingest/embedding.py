@@ -1,6 +1,7 @@
 """Pictures on disk → embeddings: what each worker does, wherever it is, and the workers of this very process."""
 
 import os
+import stat
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from itma.data.images import Preprocess
+from itma.data.images import NOT_REGULAR, Preprocess
 from itma.errors import PictureError
 from itma.io import file_sum
 from itma.models.embedder import Embedder
@@ -133,6 +134,8 @@ def _look(picture: Picture, preprocess: Preprocess) -> tuple[Looked, torch.Tenso
         return Looked(name, problem="no picture is named"), None
     try:
         seen = path.stat()
+        if not stat.S_ISREG(seen.st_mode) and not stat.S_ISDIR(seen.st_mode):
+            return Looked(name, problem=NOT_REGULAR), None
         size, modified = seen.st_size, seen.st_mtime_ns
         if picture.sum and (size, modified) == (picture.size, picture.modified):
             return Looked(name, picture.sum, size, modified), None

@@ -3,7 +3,7 @@
 import csv
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -48,6 +48,23 @@ class Outcome:
     embedded: int = 0
     """Pictures that went through the model."""
     skipped: list[Skipped] = field(default_factory=list)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Files and folders that were not looked into, by reason."""
+    columns_left_out: Mapping[str, str] = field(default_factory=dict)
+    """Columns that did not become metadata, with the reason."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """By column, cells that held a word or a number that stands for a missing value."""
+    filled: int = 0
+    """Rows of a table that were shorter than its header."""
+
+    def notes(self) -> list[str]:
+        """What was left out and what was taken for missing, a line each."""
+        lines = [f"left out: {number:,} {what}" for what, number in self.left_out.items()]
+        lines += [f"left out: the column {name!r}: {reason}" for name, reason in self.columns_left_out.items()]
+        lines += [f"missing: {number:,} cells of {name!r} hold no value" for name, number in self.missing.items()]
+        if self.filled:
+            lines.append(f"{self.filled:,} rows are shorter than the header; their last cells count as missing")
+        return lines
 
     def __str__(self) -> str:
         parts = [(self.new, "new"), (self.changed, "changed"), (self.unchanged, "unchanged"), (self.removed, "removed")]
@@ -96,7 +113,13 @@ def index(
         StorageError: the place is full or cannot be written to; what was committed stays.
     """
     _fit_columns(items, listing)
-    outcome, gone = Outcome(), []
+    outcome = Outcome(
+        left_out=listing.left_out,
+        columns_left_out=listing.columns_left_out,
+        missing=listing.missing,
+        filled=listing.filled,
+    )
+    gone: list[str] = []
     writer = _Writer(items, committed)
     asked: dict[str, tuple[Entry, _Known | None]] = {}
     retouched: list[tuple[Entry, Looked]] = []
@@ -111,6 +134,10 @@ def index(
                 outcome.unchanged += unchanged
                 meter.update(unchanged)
                 for entry in rest:
+                    if entry.problem:
+                        outcome.skipped.append(Skipped(entry.id, f"{entry.row}: {entry.problem}"))
+                        meter.update()
+                        continue
                     have = known.get(entry.id)
                     asked[entry.id] = entry, have
                     path = listing.file(entry) if entry.picture else None
@@ -119,7 +146,7 @@ def index(
         for looked in workers.embed(pictures(), batch=batch, tokens=tokens):
             entry, have = asked.pop(looked.id)
             if looked.problem is not None:
-                outcome.skipped.append(Skipped(entry.id, looked.problem))
+                outcome.skipped.append(Skipped(entry.id, _reason(entry, looked.problem)))
                 if looked.problem == MISSING:
                     gone.append(entry.id)
             elif looked.embedding is None:
@@ -145,6 +172,13 @@ def index(
         committed()
         outcome.removed = len(lost)
     return outcome
+
+
+def _reason(entry: Entry, problem: str) -> str:
+    """Why an image cannot be read; of a table with its row and the name that stands there."""
+    if not entry.row:
+        return problem
+    return f"{entry.row}: " + (f"{entry.picture[:200]!r}: " if entry.picture else "") + problem
 
 
 def write_skipped(store: Store, skipped: Sequence[Skipped]) -> None:

@@ -1,17 +1,31 @@
 """What is to be indexed: a folder of pictures, or a table (CSV, JSON Lines, Parquet) that names them, with metadata."""
 
+import base64
+import binascii
+import hashlib
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
-from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Table, line_error, read_table
-from itma.data.images import find_pictures
+from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Table, line_error, read_table, short
+from itma.data.images import is_inside, list_folder
 from itma.errors import ConfigError, DataError, UnknownNameError
-from itma.retrieval.filters import SHOWN, kind_of
+from itma.io import write_bytes
 from itma.retrieval.ingest.rows import check_column, plain_type, type_of
+from itma.retrieval.request import IndexOptions, takes
 from itma.retrieval.stores.base import arrow
+from itma.retrieval.stores.conditions import SHOWN, kind_of
+from itma.retrieval.values import KINDS, MISSING_WORDS, Reader, is_missing, kind_of_texts, reader_for
+
+MAX_COLUMNS = 1_000
+"""Columns of metadata that a table may have."""
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,6 +43,10 @@ class Entry:
     picture: str
     """The file as the catalogue names it: below the listing's root, with `/`, or its whole path; may be empty."""
     fields: Mapping[str, Any] = field(default_factory=dict)
+    row: str = ""
+    """Where a table names it, for messages; empty in a folder."""
+    problem: str = ""
+    """Why its image cannot be read, where that is known already."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,14 @@ class Listing:
     """Metadata, with their types."""
     entries: Callable[[], Iterator[Entry]]
     """All of them, in the order of `ids`."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """How many files and folders of a folder were left out, by reason."""
+    columns_left_out: Mapping[str, str] = field(default_factory=dict)
+    """Columns that are no metadata, with the reason."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """By column, how many cells held a word or a number that stands for a missing value."""
+    filled: int = 0
+    """Rows that were shorter than the header."""
 
     def file(self, entry: Entry) -> Path:
         """Where an entry's picture is."""
@@ -57,141 +83,158 @@ class Listing:
         return f"{what}, with {shown}"
 
 
-def listing(
-    place: Path,
-    *,
-    id_column: str | None = None,
-    picture_column: str | None = None,
-    types: Mapping[str, str] | None = None,
-) -> Listing:
+@takes(IndexOptions)
+def listing(place: Path, *, options: IndexOptions, keep: Path | None = None) -> Listing:
     """What a folder or a table names.
 
     Args:
-        place: a folder of pictures, or a CSV, JSON Lines or Parquet file.
-        id_column: of a table, the column of the ids; absent: `id` where there is one, or else the pictures' names.
-        picture_column: of a table, the column of the pictures; absent: the first of `image`, `file` and `picture`.
-            Pictures are named relative to the table's folder or to `images` in it, or with their whole path.
-        types: of a table, columns whose kind is to be another than it looks like: `text`, `number` or `whole`.
+        place: a folder of images, or a CSV, JSON Lines or Parquet file. Of a table, images are named relative to its
+            folder or to `images` in it, or with their whole path.
+        options: which columns and files are taken; the fields can be given one by one in its place.
+        keep: where images go that stand in the table themselves; None: their rows are left out.
 
     Raises:
         DataError: there is nothing to be read, an id stands there twice, or a column is of several kinds.
         UnknownNameError: a column that is not there.
     """
     if place.is_file() and place.suffix.lower() in (*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS):
-        parquet = place.suffix.lower() in PARQUET_ENDINGS
-        made = _parquet if parquet else _table
-        return made(place, id_column, picture_column, types or {})
-    if id_column or picture_column or types:
+        make = _parquet if place.suffix.lower() in PARQUET_ENDINGS else _table
+        words = frozenset(word.strip().lower() for word in options.missing)
+        finder = _Finder(place.parent, options.allow_outside, keep)
+        columns = (options.id_column, options.picture_column, options.types or {}, options.leave_out)
+        return make(place, *columns, words, finder)
+    if options.id_column or options.picture_column or options.types or options.leave_out or options.missing:
         raise ConfigError(
             f"{str(place)!r} is no table, so it has no columns; give a file ending in "
             f"{', '.join((*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS))}"
         )
-    names = [path.relative_to(place).as_posix() for path in find_pictures(place)]
-    return Listing(place, place, names, {}, lambda: (Entry(name, name) for name in names))
+    contents = list_folder(place, allow_outside=options.allow_outside)
+    names = [path.relative_to(place).as_posix() for path in contents.images]
+    return Listing(place, place, names, {}, lambda: (Entry(name, name) for name in names), contents.left_out)
 
 
 # -- CSV and JSON Lines -----------------------------------------------------------------------------------------------
 
 
-def _table(place: Path, id_column: str | None, picture_column: str | None, types: Mapping[str, str]) -> Listing:
-    table = read_table(place)
+def _table(
+    place: Path,
+    id_column: str | None,
+    picture_column: str | None,
+    types: Mapping[str, str],
+    leave_out: Collection[str],
+    words: frozenset[str],
+    finder: "_Finder",
+) -> Listing:
+    table = read_table(place, fill=True)
     if not table.rows:
         raise DataError(f"{str(place)!r} holds no rows below its header; there is nothing to index")
     named, pictured = _chosen(table.columns, id_column, picture_column)
-    _known(types, table.columns)
-    kinds = {
-        name: _column_type(table, name, types.get(name)) for name in table.columns if name not in (named, pictured)
+    _known((*types, *leave_out), table.columns)
+    _known_kinds(types)
+    names = [name for name in table.columns if name not in (named, pictured)]
+    names, columns_left_out = _usable(place, names, leave_out)
+    kinds: dict[str, Any] = {}
+    readers: dict[str, Reader] = {}
+    counts: Counter[str] = Counter()
+    for name in names:
+        column = _column_of(table, name, types.get(name), words)
+        if isinstance(column, str):
+            columns_left_out[name] = column
+        else:
+            kinds[name], readers[name], number = column
+            counts[name] += number
+    none = {
+        name: words | (MISSING_WORDS if kind_of(kind) not in ("text", "texts") else frozenset())
+        for name, kind in kinds.items()
     }
-    csv = place.suffix.lower() in CSV_ENDINGS
-    pictures = [str(row.cells.get(pictured) or "") for row in table.rows]
-    raw = pictures if named is None else [row.cells.get(named) for row in table.rows]
+    pictures = [row.cells.get(pictured) for row in table.rows]
+    raw = (
+        [_picture_id(value, number) for number, value in enumerate(pictures)]
+        if named is None
+        else [row.cells.get(named) for row in table.rows]
+    )
     ids = [_id(place, row.line, value) for row, value in zip(table.rows, raw, strict=True)]
     _refuse_doubles(place, ids, [row.line for row in table.rows])
 
     def entries() -> Iterator[Entry]:
         for name, picture, row in zip(ids, pictures, table.rows, strict=True):
             fields = {
-                column: _as(row.cells.get(column), kind_of(kind), csv=csv)
-                for column, kind in kinds.items()
-                if row.cells.get(column) not in (None, "")
+                column: readers[column](value)
+                for column in kinds
+                if not is_missing(value := row.cells.get(column), none[column])
             }
-            yield Entry(name, _picture(place.parent, picture), fields)
+            yield finder.entry(name, picture, fields, f"line {row.line:,}")
 
-    return Listing(place, place.parent, ids, kinds, entries)
-
-
-_WHOLE, _NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,17})"), re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_TRUTHS = {"true": True, "false": False}
+    return Listing(place, place.parent, ids, kinds, entries, {}, columns_left_out, +counts, table.filled)
 
 
-def _column_type(table: Table, column: str, wanted: str | None) -> "pa.DataType":
-    check_column(column)
-    pa = arrow()
-    known = {"text": pa.string(), "number": pa.float64(), "whole": pa.int64()}
-    if wanted is not None and wanted not in known:
-        raise UnknownNameError("kind of column", wanted, known)
+def _column_of(
+    table: Table, column: str, wanted: str | None, words: frozenset[str]
+) -> "tuple[pa.DataType, Reader, int] | str":
+    """A column's type, what reads its values, and how many stand for a missing one; or why it is no metadata."""
     csv = table.path.suffix.lower() in CSV_ENDINGS
-    if csv and wanted is None:
-        return _looks_like([str(row.cells[column]) for row in table.rows if row.cells.get(column)])
-    for row in table.rows:
-        value = row.cells.get(column)
-        try:
-            if wanted is not None and value not in (None, ""):
-                _as(value, {"text": "text", "number": "number", "whole": "whole"}[wanted], csv=True)
-            elif not csv:
-                type_of([value], column)
-        except (DataError, ValueError, TypeError) as error:
-            raise line_error(table.path, row.line, f"{error}") from error
+    filled = [(row, value) for row in table.rows if not is_missing(value := row.cells.get(column), words)]
+    odd = sum(row.cells.get(column) not in (None, "") for row in table.rows) - len(filled)
+    present = [(row, value) for row, value in filled if not is_missing(value, MISSING_WORDS)]
+    texts = [value for _, value in present if isinstance(value, str)]
     if wanted is not None:
-        return known[wanted]
-    return _common(table, column)
+        if wanted in ("text", "texts"):
+            present = filled
+        try:
+            reader = reader_for(wanted, texts)
+        except DataError as error:
+            raise DataError(f"{str(table.path)!r}: the column {column!r}: {error}") from error
+        for row, value in present:
+            try:
+                reader(value)
+            except (ValueError, TypeError, OverflowError) as error:
+                raise line_error(
+                    table.path,
+                    row.line,
+                    f"the column {column!r} holds {short(value)}, which is no {wanted}; write it otherwise, or say "
+                    f"that it stands for a missing value: --missing {short(value)}",
+                ) from error
+        return plain_type(KINDS[wanted]), reader, odd + len(filled) - len(present)
+    if csv or (texts and len(texts) == len(present)):
+        kind, reader = kind_of_texts(texts, numbers=csv)
+        if kind == "text" and len(present) < len(filled):  # in texts the usual words stand for themselves
+            return plain_type("text"), str, odd
+        return plain_type(kind), reader, odd + len(filled) - len(present)
+    for _, value in filled:
+        if isinstance(value, dict) or (isinstance(value, list) and not all(isinstance(each, str) for each in value)):
+            return f"it holds {short(value)}; metadata are text, numbers, true or false, dates, times, lists of texts"
+    if not texts:
+        odd, filled = odd + len(filled) - len(present), present
+    return _common(table, column, filled), lambda value: value, odd
 
 
-def _common(table: Table, column: str) -> "pa.DataType":
+def _common(table: Table, column: str, filled: Sequence[Any]) -> "pa.DataType":
     """The type of a JSON Lines column; where there are several, the line is named on which it changes."""
     try:
-        return type_of((row.cells.get(column) for row in table.rows), column)
+        return type_of((value for _, value in filled), column)
     except DataError as error:
-        kinds = [
-            (row, kind_of(type_of([row.cells[column]], column)))
-            for row in table.rows
-            if row.cells.get(column) is not None
-        ]
-        numbers = {"whole", "number"}
-        changed = next(row for row, kind in kinds if kind != kinds[0][1] and {kind, kinds[0][1]} != numbers)
-        raise table.error(changed, f"{error}; keep it as text with --type {column}=text, or repair the line") from error
-
-
-def _looks_like(texts: Sequence[str]) -> "pa.DataType":
-    """What the cells of a CSV's column are, all of them: whole numbers, numbers, true or false, or text."""
-    pa = arrow()
-    if texts and all(_WHOLE.fullmatch(text) for text in texts):
-        return pa.int64()
-    if texts and all(_NUMBER.fullmatch(text) and not re.match(r"[+-]?0\d", text) for text in texts):
-        return pa.float64()
-    if texts and all(text.lower() in _TRUTHS for text in texts):
-        return pa.bool_()
-    return pa.string()
-
-
-def _as(value: Any, kind: str, *, csv: bool) -> Any:
-    if value is None or (csv and value == ""):
-        return None
-    if kind == "text":
-        return value if isinstance(value, str) else str(value)
-    if kind == "truth" and isinstance(value, str):
-        return _TRUTHS[value.lower()]
-    if kind == "whole":
-        return int(value)
-    if kind == "number":
-        return float(value)
-    return value
+        kinds = [(row, kind_of(type_of([value], column))) for row, value in filled]
+        same = {"whole", "number"}
+        changed = next(row for row, kind in kinds if kind != kinds[0][1] and {kind, kinds[0][1]} != same)
+        raise table.error(
+            changed,
+            f"{error}; keep it as text with --type {column}=text, leave it out with --leave-out {column}, or repair "
+            "the line",
+        ) from error
 
 
 # -- Parquet ----------------------------------------------------------------------------------------------------------
 
 
-def _parquet(place: Path, id_column: str | None, picture_column: str | None, types: Mapping[str, str]) -> Listing:
+def _parquet(
+    place: Path,
+    id_column: str | None,
+    picture_column: str | None,
+    types: Mapping[str, str],
+    leave_out: Collection[str],
+    words: frozenset[str],
+    finder: "_Finder",
+) -> Listing:
     pa = arrow()
     import pyarrow.parquet as pq
 
@@ -201,36 +244,93 @@ def _parquet(place: Path, id_column: str | None, picture_column: str | None, typ
         raise DataError(f"{str(place)!r} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     schema = file.schema_arrow
     named, pictured = _chosen(schema.names, id_column, picture_column)
-    _known(types, schema.names)
-    if types:
-        raise ConfigError(f"{str(place)!r} says itself what its columns are; types are for CSV and JSON Lines")
-    kinds = {}
-    for each in schema:
-        if each.name not in (named, pictured):
-            check_column(each.name)
-            kind = kind_of(each.type)
-            if not kind:
-                raise DataError(
-                    f"{str(place)!r}: the column {each.name!r} is of type {each.type}; metadata are text, numbers, "
-                    "true or false, dates, times, or lists of texts; leave it out, or write it as one of them"
-                )
-            kinds[each.name] = plain_type(kind)
+    _known((*types, *leave_out), schema.names)
+    _known_kinds(types)
+    names = [name for name in schema.names if name not in (named, pictured)]
+    names, columns_left_out = _usable(place, names, leave_out)
+    kinds: dict[str, Any] = {}
+    for name in names:
+        kind = KINDS[types[name]] if name in types else _plain_kind(schema.field(name).type)
+        if kind in SHOWN:
+            kinds[name] = plain_type(kind)
+        else:
+            columns_left_out[name] = kind
     ids: list[str] = []
-    for batch in file.iter_batches(columns=[named or pictured]):
-        ids += [_id(place, len(ids) + row + 1, value) for row, value in enumerate(batch.column(0).to_pylist())]
+    counts: Counter[str] = Counter()
+    wanted = list(dict.fromkeys([named or pictured, *kinds]))
+    texts: dict[str, list[str]] = {name: [] for name in types}
+    for batch in file.iter_batches(batch_size=8_192, columns=wanted):
+        column = batch.column(wanted.index(named or pictured)).to_pylist()
+        first = len(ids)
+        if named is None:
+            column = [_picture_id(value, first + number) for number, value in enumerate(column)]
+        ids += [_id(place, first + row + 1, value) for row, value in enumerate(column)]
+        for name in list(kinds):
+            values = batch.column(wanted.index(name)).to_pylist()
+            none = words | (MISSING_WORDS if kind_of(kinds[name]) not in ("text", "texts") else frozenset())
+            counts[name] += sum(value is not None and is_missing(value, none) for value in values)
+            if name in texts:
+                texts[name] += [value for value in values if isinstance(value, str) and not is_missing(value, none)]
+            elif str(schema.field(name).type) == "uint64" and any((value or 0) >= 2**63 for value in values):
+                del kinds[name]
+                columns_left_out[name] = (
+                    "it holds numbers of 2**63 and more; keep them as text: --type " + name + "=text"
+                )
     if not ids:
         raise DataError(f"{str(place)!r} holds no rows; there is nothing to index")
     _refuse_doubles(place, ids, range(1, len(ids) + 1))
+    readers = {name: reader_for(types[name], texts[name]) if name in types else _plain for name in kinds}
 
     def entries() -> Iterator[Entry]:
         done = 0
-        for batch in pq.ParquetFile(place).iter_batches(batch_size=8_192):
+        columns = list(dict.fromkeys([pictured, *kinds]))
+        for batch in pq.ParquetFile(place).iter_batches(batch_size=1_024, columns=columns):
             for row in batch.to_pylist():
-                fields = {name: row[name] for name in kinds if row[name] is not None}
-                yield Entry(ids[done], _picture(place.parent, str(row[pictured] or "")), fields)
+                fields = {}
+                for name, kind in kinds.items():
+                    none = words | (MISSING_WORDS if kind_of(kind) not in ("text", "texts") else frozenset())
+                    if is_missing(row[name], none):
+                        continue
+                    try:
+                        fields[name] = readers[name](row[name])
+                    except (ValueError, TypeError, OverflowError) as error:
+                        raise line_error(
+                            place, done + 1, f"the column {name!r} holds {short(row[name])}, which is no {types[name]}"
+                        ) from error
+                yield finder.entry(ids[done], row[pictured], fields, f"row {done + 1:,}")
                 done += 1
 
-    return Listing(place, place.parent, ids, kinds, entries)
+    return Listing(place, place.parent, ids, kinds, entries, {}, columns_left_out, +counts)
+
+
+def _plain_kind(kind: Any) -> str:
+    """The kind of metadata that a column of Parquet becomes, or else why it becomes none."""
+    types = arrow().types
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if types.is_null(kind):
+        return "it holds no values"
+    if types.is_decimal(kind):
+        return "number"
+    if types.is_large_string(kind) or str(kind) == "string_view":
+        return "text"
+    if str(kind).startswith("date"):
+        return "date"
+    if re.match(r"(large_|fixed_size_)?list", str(kind)) and _plain_kind(kind.value_type) == "text":
+        return "texts"
+    return kind_of(kind) or (
+        f"it is of type {kind}; metadata are text, numbers, true or false, dates, times, or lists of texts; write it "
+        "as one of them, or say one with --type"
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A value as Arrow gives it, without what no kind of metadata has."""
+    if isinstance(value, list | tuple):
+        return [each for each in value if each is not None]
+    if hasattr(value, "to_pydatetime"):  # nanoseconds, of which microseconds are kept
+        return value.floor("us").to_pydatetime()
+    return float(value) if type(value).__name__ == "Decimal" else value
 
 
 # -- both -------------------------------------------------------------------------------------------------------------
@@ -250,7 +350,34 @@ def _chosen(columns: Sequence[str], id_column: str | None, picture_column: str |
     return id_column or ("id" if "id" in columns else None), pictured
 
 
-def _known(types: Mapping[str, str], columns: Sequence[str]) -> None:
+def _usable(place: Path, names: Sequence[str], leave_out: Collection[str]) -> tuple[list[str], dict[str, str]]:
+    """Columns that can be metadata by their names, and the others with the reason."""
+    usable, others = [], {}
+    for name in names:
+        try:
+            check_column(name)
+        except DataError as error:
+            others[name] = str(error)
+            continue
+        if name in leave_out:
+            others[name] = "as it was asked"
+        else:
+            usable.append(name)
+    if len(usable) > MAX_COLUMNS:
+        raise DataError(
+            f"{str(place)!r} has {len(usable):,} columns beside ids and images; {MAX_COLUMNS:,} are the limit. Write a "
+            "table of those that will be asked for, or leave columns out with --leave-out"
+        )
+    return usable, others
+
+
+def _known_kinds(types: Mapping[str, str]) -> None:
+    for kind in types.values():
+        if kind not in KINDS:
+            raise UnknownNameError("kind of column", kind, KINDS)
+
+
+def _known(types: Collection[str], columns: Sequence[str]) -> None:
     for name in types:
         if name not in columns:
             raise UnknownNameError("column", name, columns)
@@ -274,17 +401,117 @@ def _refuse_doubles(place: Path, ids: Sequence[str], lines: Sequence[int]) -> No
         first[name] = line
 
 
-def _picture(folder: Path, name: str) -> str:
-    """A picture as the catalogue names it: relative to the folder where it lies in it, or else its whole path."""
-    if not name:
-        return ""
-    path = Path(name)
-    if path.is_absolute():
-        return (
-            path.relative_to(folder.absolute()).as_posix()
-            if path.is_relative_to(folder.absolute())
-            else path.as_posix()
-        )
-    if not (folder / path).is_file() and (folder / "images" / path).is_file():
-        path = Path("images") / path
-    return path.as_posix()
+def _picture_id(value: Any, number: int) -> Any:
+    """The id of an item that has no other: its image's name, or else its place in the table, from 0."""
+    if isinstance(value, Mapping):
+        return value.get("path") or f"row-{number}"
+    embedded = isinstance(value, bytes) or (isinstance(value, str) and value.lstrip()[:5].lower() == "data:")
+    return f"row-{number}" if embedded or isinstance(value, list) else value
+
+
+class _Finder:
+    """Where the images are that a table names.
+
+    Args:
+        folder: of the table.
+        allow_outside: take images outside it.
+        keep: where images go that stand in the table themselves.
+    """
+
+    def __init__(self, folder: Path, allow_outside: bool, keep: Path | None) -> None:
+        self._folder, self._outside, self._keep = folder, allow_outside, keep
+        self._real = os.path.realpath(folder)
+
+    def entry(self, name: str, cell: Any, fields: Mapping[str, Any], row: str) -> Entry:
+        """One item, whose image a cell names or holds."""
+        try:
+            return Entry(name, self._image(cell), fields, row)
+        except _NoImageError as error:
+            return Entry(name, "", fields, row, str(error))
+
+    def _image(self, cell: Any) -> str:
+        if isinstance(cell, Mapping) and cell.get("bytes") is not None:
+            cell = cell["bytes"]
+        elif isinstance(cell, Mapping) and "path" in cell:
+            cell = cell["path"]
+        if isinstance(cell, bytes):
+            return self._kept(cell)
+        if cell is None or cell == "":
+            return ""
+        if isinstance(cell, list | tuple) and len(cell) == 1:
+            cell = cell[0]
+        if isinstance(cell, list | tuple):
+            raise _NoImageError(f"the cell names {len(cell):,} images; give each a row of its own")
+        if isinstance(cell, Mapping | bool | float):
+            raise _NoImageError("the cell is neither the name of a file nor an image")
+        text = str(cell).strip()
+        if text[:5].lower() == "data:":
+            return self._data(text)
+        if address := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://|//[^/]", text):
+            if (address[1] or "").lower() != "file":
+                shown = f"{urlsplit(text).scheme or 'https'}://{urlsplit(text).hostname or ''}/…"
+                raise _NoImageError(
+                    f"{shown} is an address, not a file; download the image and name the file (itma index fetches "
+                    "nothing; only a server does, of references, with --urls)"
+                )
+            text = url2pathname(urlsplit(text).path)
+        if (
+            "\0" in text
+            or len(os.fsencode(text)) > 4_096
+            or any(len(os.fsencode(part)) > 255 for part in Path(text).parts)
+        ):
+            raise _NoImageError(f"the name {text[:40]!r}… is too long for a file, or holds a zero character")
+        return self._found(text)
+
+    def _found(self, text: str) -> str:
+        """The file of a name: as it is written, or as other systems write it; where there is none, as it is written."""
+        spelt = [text, text.replace("\\", "/"), unquote(text)]
+        spelt += [unicodedata.normalize(form, each) for each in spelt[1:] for form in ("NFC", "NFD")]
+        for name in dict.fromkeys(spelt):
+            for path in (Path(name), Path("images") / name):
+                whole = self._folder / path
+                try:
+                    if whole.exists():
+                        return self._named(whole, path)
+                except (OSError, ValueError):
+                    continue
+        parts = re.split(r"\s*[,;|]\s*", text)
+        if len(parts) > 1 and all(
+            (self._folder / part).is_file() or (self._folder / "images" / part).is_file() for part in parts
+        ):
+            raise _NoImageError(f"the cell names {len(parts):,} images; give each a row of its own")
+        path = Path(text)
+        return self._named(self._folder / path, path)
+
+    def _named(self, whole: Path, path: Path) -> str:
+        """A file as the catalogue names it: relative to the folder where it lies in it, or else its whole path."""
+        if not self._outside and not is_inside(whole, self._real):
+            raise _NoImageError(f"{str(path)!r} lies outside the table's folder; take such images with --allow-outside")
+        home = self._folder.absolute()
+        if path.is_absolute():
+            return path.relative_to(home).as_posix() if path.is_relative_to(home) else path.as_posix()
+        return path.as_posix()
+
+    def _data(self, text: str) -> str:
+        head, comma, body = text.partition(",")
+        try:
+            if not comma or not head.lower().startswith("data:image/") or not head.lower().endswith(";base64"):
+                raise ValueError("expected data:image/…;base64,…")
+            return self._kept(base64.b64decode("".join(body.split()), validate=True))
+        except (ValueError, binascii.Error) as error:
+            raise _NoImageError(f"the data: address holds no image ({str(error)[:80]})") from error
+
+    def _kept(self, data: bytes) -> str:
+        """An image that stands in the table becomes a file, named after its content."""
+        if self._keep is None:
+            raise _NoImageError("the table holds the image itself, which only a catalogue in a folder can keep")
+        if not data:
+            raise _NoImageError("the cell holds an image of no bytes")
+        path = (self._keep / f"{hashlib.sha256(data).hexdigest()[:40]}.img").absolute()
+        if not path.exists():
+            write_bytes(path, data)
+        return path.as_posix()
+
+
+class _NoImageError(DataError):
+    """A cell gives no image; the message says why, and never holds the cell's bytes."""

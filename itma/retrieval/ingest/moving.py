@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itma.errors import DataError
+from itma.errors import CatalogueError, DataError
 from itma.io import write_with
 from itma.models.embedder import Embedder
 from itma.progress import bar
 from itma.retrieval import manifest
-from itma.retrieval.filters import kind_of
 from itma.retrieval.ingest import building
 from itma.retrieval.ingest.embedding import Here
 from itma.retrieval.ingest.indexing import SKIPPED, Outcome, index
@@ -20,6 +19,7 @@ from itma.retrieval.ingest.listing import Entry, Listing
 from itma.retrieval.ingest.rows import Item, Row, check_column, shown, table_of, type_of, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of, schema_of
+from itma.retrieval.stores.conditions import kind_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +37,12 @@ def copy(source: Store, items: Items, about: About, pictures: Path | None, targe
         pictures: where its pictures are now.
         target: the other place; the catalogue there, if there is one, is searched until the copy is whole.
     """
+    found = source.verify()
+    if not found.sound:
+        raise CatalogueError(
+            f"the catalogue {source.place!r} is damaged ({len(found.damaged):,} files, the first is "
+            f"{found.damaged[0]!r}), so it is not copied; restore an earlier backup, or index again"
+        )
     with target.writing(f"copying {source.place}"):
         with building.new_table(target) as name:
             made = target.create(name, items.schema)
@@ -44,7 +50,7 @@ def copy(source: Store, items: Items, about: About, pictures: Path | None, targe
                 made.insert(arrow().Table.from_batches([batch]))
             if made.count() != items.count():
                 raise DataError(f"{items.count():,} items were to be copied, but {made.count():,} arrived; try again")
-            made.compact(building.KEEP)
+            building.tidy(made)
             run = about.run and manifest.place_of(manifest.found(about.run, source.place), target.place)
             folder = None if pictures is None else manifest.place_of(pictures, target.place)
             new = replace(about, table=name, run=run, pictures=folder, ann=None)

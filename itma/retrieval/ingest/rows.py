@@ -7,14 +7,16 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from itma.data.images import Source
 from itma.errors import DataError
-from itma.retrieval.filters import SHOWN, kind_of
 from itma.retrieval.stores.base import OWN, arrow, embedding_column
+from itma.retrieval.stores.conditions import SHOWN, kind_of
+from itma.retrieval.values import is_missing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +38,15 @@ class Item:
     """(dim,) where it was made already; it is scaled to length 1."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Metadata by column: text, numbers, true or false, dates, times, or lists of texts."""
+
+    def __repr__(self) -> str:
+        image = self.picture if isinstance(self.picture, str | Path | None) else f"<{type(self.picture).__name__}>"
+        parts = [repr(self.id), *([] if image is None else [f"picture={str(image)!r}"])]
+        parts += [] if self.embedding is None else [f"embedding=<{len(self.embedding)} numbers>"]
+        columns = list(self.fields.items())
+        shown = ", ".join(f"{name}={value!r:.40}" for name, value in columns[:4])
+        parts += [f"{shown}, … {len(columns)} columns" if len(columns) > 4 else shown] if columns else []
+        return f"Item({', '.join(parts)})"
 
 
 @dataclass(frozen=True)
@@ -205,7 +216,7 @@ def same_kind(have: "pa.DataType", new: "pa.DataType") -> bool:
 
 def facts_of(fields: Mapping[str, Any]) -> str:
     """A sum over an item's metadata: equal metadata, equal sums."""
-    plain = {name: value for name, value in fields.items() if value is not None}
+    plain = {name: value for name, value in fields.items() if not is_missing(value) or value == ""}
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()[
         :32
     ]
@@ -245,6 +256,8 @@ def _column(field: "pa.Field", rows: Sequence[Row]) -> "pa.Array":
         value = row.fields.get(field.name)
         if isinstance(value, np.generic):
             value = value.item()
+        if isinstance(value, float) and is_missing(value):
+            value = None  # a number that is no number would pass every comparison
         if isinstance(value, datetime) and value.tzinfo is not None:
             value = value.astimezone(UTC).replace(tzinfo=None)
         if value is not None and (given := _kind(value, field.name)) != kind and (kind, given) != ("number", "whole"):

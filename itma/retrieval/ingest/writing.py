@@ -11,64 +11,120 @@ import torch
 from itma.errors import DataError, ItemExistsError
 from itma.io import file_sum
 from itma.models.embedder import Embedder
-from itma.retrieval.filters import SHOWN, kind_of
+from itma.retrieval.filters import Filter
 from itma.retrieval.ingest.embedding import maps_as_bytes
 from itma.retrieval.ingest.rows import Item, Row, check_column, same_kind, shown, stored, table_of, type_of, unit
 from itma.retrieval.manifest import About
+from itma.retrieval.query_encoder import unknown_item
 from itma.retrieval.stores.base import Items, arrow, metadata_of
+from itma.retrieval.stores.conditions import SHOWN, Test, kind_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MOST_COLUMNS = 500
+"""Columns of metadata of a catalogue; every search that tells all of them reads each."""
 _BATCH = 64
+_AT_ONCE = 1_000
+"""Names that are asked for in one expression."""
 
 
-def put(
-    table: Items,
-    about: About,
-    items: Sequence[Item],
-    model: Callable[[], Embedder],
-    pictures: Path | None,
-    *,
-    new: bool,
-) -> None:
-    """Write items, all in one commit.
+class Writer:
+    """What the only writer of a catalogue does with its items; each change is one commit, or none.
 
     Args:
-        table: the caller is its only writer.
+        table: the newest version; the caller is its only writer.
         about: of the catalogue.
-        items: what to write.
         model: gives what embeds the pictures of items without an embedding; called where there are any.
         pictures: the folder that pictures are named in.
-        new: refuse ids that are there already, instead of taking their place.
-
-    Raises:
-        DataError: an id is there already or given twice, an item has neither picture nor embedding, an embedding makes
-            no sense, or a value does not fit its column.
-        PictureError: a picture cannot be read.
     """
-    if not items:
-        return
-    names = [stored(item.id) for item in items]
-    if len(set(names)) < len(names):
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise DataError(f"the id {shown(twice)[:60]!r} is given twice; give every item its own")
-    if new and (there := table.get(names, ["id"])["id"].to_pylist()):
-        raise ItemExistsError(
-            f"the id {shown(there[0])[:60]!r} is in the catalogue already"
-            + (f", as are {len(there) - 1:,} more" if len(there) > 1 else "")
-            + "; choose another, or replace the item"
-        )
-    fields = _new_columns(table, items)
-    rows = _rows(about, items, model, pictures)
-    schema = arrow().schema([*table.schema, *fields])
-    written = table_of(rows, schema)  # before anything is changed: it may be refused
-    if fields:
-        table.add_columns(fields)
-    if new:
-        table.insert(written)
-    else:
-        table.upsert(written)
+
+    def __init__(self, table: Items, about: About, model: Callable[[], Embedder], pictures: Path | None) -> None:
+        self.table, self._about, self._model, self._pictures = table, about, model, pictures
+
+    def put(self, items: Sequence[Item], *, new: bool, keep: bool = False) -> None:
+        """Write items, all in one commit.
+
+        Args:
+            items: what to write.
+            new: refuse ids that are there already, instead of taking their place.
+            keep: items with neither picture nor embedding are to keep those that they have.
+
+        Raises:
+            DataError: an id is there already or given twice, an item has neither picture nor embedding, an embedding
+                makes no sense, a value does not fit its column, or there would be too many columns.
+            PictureError: a picture cannot be read.
+            UnknownItemError: an item that is to keep its picture is not there.
+        """
+        if not items:
+            return
+        names = [stored(item.id) for item in items]
+        if len(set(names)) < len(names):
+            twice = next(name for place, name in enumerate(names) if name in names[:place])
+            raise DataError(f"the id {shown(twice)[:60]!r} is given twice; give every item its own")
+        if new and (there := self.table.get(names, ["id"])["id"].to_pylist()):
+            raise ItemExistsError(
+                f"the id {shown(there[0])[:60]!r} is in the catalogue already"
+                + (f", as are {len(there) - 1:,} more" if len(there) > 1 else "")
+                + "; choose another, or replace the item"
+            )
+        bare = [item for item in items if keep and item.picture is None and item.embedding is None]
+        rows = self._kept(bare) | {
+            row.id: row
+            for row in _rows(self._about, [item for item in items if item not in bare], self._model, self._pictures)
+        }
+        fields = _new_columns(self.table, items)
+        schema = arrow().schema([*self.table.schema, *fields])
+        written = table_of([rows[item.id] for item in items], schema)  # before anything is changed: it may be refused
+        if fields:
+            self.table.add_columns(fields)
+        if new:
+            self.table.insert(written)
+        else:
+            self.table.upsert(written)
+
+    def _kept(self, items: Sequence[Item]) -> dict[str, Row]:
+        """The rows of items that are there, with other metadata."""
+        if not items:
+            return {}
+        have = self.table.schema.names
+        own = [name for name in ("_picture", "_sum", "_size", "_modified", "_tokens") if name in have]
+        found = self.table.get([stored(item.id) for item in items], ["id", "embedding", *own])
+        rows = {shown(row["id"]): row for row in found.to_pylist()}
+        kept = {}
+        for item in items:
+            if item.id not in rows:
+                raise unknown_item(item.id)
+            row = rows[item.id]
+            picture = None if row["_picture"] is None else shown(row["_picture"])
+            embedding = np.array(row["embedding"], dtype=np.float32)
+            rest = row["_sum"], row["_size"], row["_modified"], item.fields, row.get("_tokens")
+            kept[item.id] = Row(item.id, embedding, picture, *rest)
+        return kept
+
+    def delete(self, ids: Sequence[str], where: Filter | None = None) -> int:
+        """Remove items by id and by a condition; those that are not there are passed over. How many there were."""
+        names = set(self.table.get(list(map(stored, ids)), ["id"])["id"].to_pylist())
+        if where is not None:
+            names |= {name for batch in self.table.scan(["id"], where=where) for name in batch["id"].to_pylist()}
+        self.table.delete(sorted(names))
+        return len(names)
+
+    def pictures_of(self, ids: Sequence[str]) -> list[Path]:
+        """Where the pictures of these items are; items that are not there, or have none, are passed over."""
+        names = self.table.get(list(map(stored, ids)), ["_picture"])["_picture"].to_pylist()
+        return [(self._pictures or Path()) / shown(name) for name in names if name is not None]
+
+    def unused(self, pictures: Sequence[Path]) -> list[Path]:
+        """Those of some files that are the picture of no item."""
+        names = {stored(str(picture_name(path, self._pictures))): path for path in pictures}
+        unused = dict(names)
+        for first in range(0, len(names), _AT_ONCE):
+            where = Test("_picture", "in", tuple(names)[first : first + _AT_ONCE], "text")
+            for batch in self.table.scan(["_picture"], where=where):
+                for name in batch["_picture"].to_pylist():
+                    unused.pop(name, None)
+        return list(unused.values())
 
 
 def _new_columns(table: Items, items: Sequence[Item]) -> "list[pa.Field]":
@@ -83,6 +139,11 @@ def _new_columns(table: Items, items: Sequence[Item]) -> "list[pa.Field]":
             raise DataError(
                 f"the column {name!r} holds {SHOWN[kind_of(have[name])]} in the catalogue; {value!r} does not fit"
             )
+    if new and len(have) + len(new) > MOST_COLUMNS:
+        raise DataError(
+            f"{len(new):,} new columns of metadata beside the {len(have):,} that there are would be more than the "
+            f"{MOST_COLUMNS:,} that a catalogue has at most; leave some out"
+        )
     return new
 
 

@@ -29,6 +29,7 @@ import numpy as np
 
 from itma.errors import DataError, MissingPackageError
 from itma.retrieval.filters import Filter
+from itma.retrieval.sums import Verification
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,7 +64,11 @@ class IndexState:
 
 
 class Items(Protocol):
-    """One table of items, as of one version."""
+    """One table of items, as of one version; where an engine keeps no versions, as it is.
+
+    "In one commit" below is what files in a folder or a bucket keep. A Milvus server does not: see
+    `itma.retrieval.stores.milvus`.
+    """
 
     @property
     def schema(self) -> "pa.Schema":
@@ -72,7 +77,7 @@ class Items(Protocol):
 
     @property
     def version(self) -> int:
-        """The state that reads show; grows with every commit."""
+        """The state that reads show, or that was last seen; grows with every change."""
         ...
 
     @property
@@ -80,12 +85,16 @@ class Items(Protocol):
         """Whether `nearest` without an effort is quick by itself, so that nobody need hold all embeddings in memory."""
         ...
 
-    def refresh(self) -> bool:
-        """Show the newest state from now on; whether that is another one."""
+    def newest(self) -> "Items":
+        """The table as of its newest version; itself where nobody has written since, or an earlier one was opened."""
         ...
 
     def versions(self) -> list[Version]:
-        """The states that can still be opened, oldest first."""
+        """The states that can still be opened, oldest first.
+
+        Raises:
+            CatalogueError: the engine keeps none.
+        """
         ...
 
     def count(self, where: Filter | None = None) -> int:
@@ -108,7 +117,7 @@ class Items(Protocol):
         Args:
             columns: which.
             rows: how many, about; a page may hold fewer, or none, and yet not be the last.
-            after: the mark of the page before; absent: the first page.
+            after: the mark of the page before; None: the first page.
             where: which items.
 
         Returns:
@@ -206,7 +215,12 @@ class Store(Protocol):
         ...
 
     def open(self, name: str, version: int | None = None) -> Items:
-        """A table as it is now, or as it was."""
+        """A table as it is now, or as it was.
+
+        Raises:
+            CatalogueError: the table is missing, or the engine keeps no versions and one is asked for.
+            UnknownNameError: there is no such version.
+        """
         ...
 
     def drop(self, name: str) -> None:
@@ -214,7 +228,7 @@ class Store(Protocol):
         ...
 
     def writing(self, what: str) -> AbstractContextManager[None]:
-        """Be the only writer.
+        """Be the only writer, where the engine locks: in a folder. In a bucket and on a server nobody is kept out.
 
         Args:
             what: what is being done, for the message that others get.
@@ -223,6 +237,10 @@ class Store(Protocol):
             CatalogueError: somebody else is writing; the message says who.
             StorageError: the place cannot be written to.
         """
+        ...
+
+    def verify(self) -> Verification:
+        """Read everything that was written and compare it with what is known of it."""
         ...
 
     def sync(self) -> None:

@@ -1,28 +1,51 @@
-"""Conditions as a tree, for engines that do not read SQL: from checked tests, or from a subset of SQL.
+"""Conditions as a small tree that each store writes in its own words; every value in it fits its column.
 
-The subset: comparisons of a column with a value (`=`, `!=`, `<>`, `<`, `<=`, `>`, `>=`), `IN`, `BETWEEN`, `IS NULL`,
-`LIKE 'begins%'`, `array_has(column, value)`, a column of true or false by itself; joined by `AND`, `OR`, `NOT` and
-parentheses. As in SQL, a comparison with a value that is not there is neither true nor false.
+As in SQL, a comparison with a value that is missing is neither true nor false.
 """
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from itma.errors import FilterError, UnknownNameError
-from itma.retrieval.filters import Filter, Test, checked, kind_of
+from itma.errors import FilterError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+COMPARISONS = ("=", "!=", "<", "<=", ">", ">=", "in")
+
 
 @dataclass(frozen=True)
-class Begins:
-    """A column of text begins so."""
+class Test:
+    """One comparison of a column with a value."""
+
+    __test__ = False  # else pytest takes it for one of its own
 
     column: str
-    text: str
+    comparison: str
+    """One of `COMPARISONS`."""
+    value: Any
+    """Of the column's kind; of `in` a tuple of such. `None` with `=` asks whether the value is missing."""
+    kind: str
+    """The column's kind, see `kind_of`; of `texts`, lists of texts, `=` asks whether the list holds the value."""
+
+
+@dataclass(frozen=True)
+class Like:
+    """A column of text fits a pattern."""
+
+    column: str
+    pattern: str
+    r"""`%` stands for any text, `_` for one character; `\` takes either literally."""
+
+    @property
+    def beginning(self) -> str | None:
+        """What the text must begin with, where the pattern says only that."""
+        text = self.pattern.removesuffix("%")
+        return None if text == self.pattern or re.search(r"[%_\\]", text) else text
 
 
 @dataclass(frozen=True)
@@ -46,239 +69,103 @@ class Some:
     parts: tuple["Condition", ...]
 
 
-Condition: TypeAlias = Test | Begins | Not | Every | Some
-"""A `Test` with `None` asks whether a value is there; with `=` of a column of lists, whether the list holds it."""
+Condition: TypeAlias = Test | Like | Not | Every | Some
 
 
-def tree_of(condition: Filter, columns: "Mapping[str, pa.DataType]") -> Condition:
-    """A condition as a tree.
+def tests_of(tree: Condition) -> list[Test]:
+    """All comparisons in a tree, left to right, those that are turned round left out."""
+    if isinstance(tree, Every | Some):
+        return [test for part in tree.parts for test in tests_of(part)]
+    return [tree] if isinstance(tree, Test) else []
 
-    Args:
-        condition: checked tests, or a text.
-        columns: the columns that a text can name, with their types.
+
+def kind_of(kind: "pa.DataType") -> str:
+    """`whole`, `number`, `truth`, `text`, `date`, `time` or `texts`; empty for what metadata cannot be."""
+    name = str(kind)
+    if re.fullmatch(r"u?int(8|16|32|64)", name):
+        return "whole"
+    if name in ("float", "double", "halffloat"):
+        return "number"
+    if name.startswith("timestamp"):
+        return "time"
+    known = {"bool": "truth", "string": "text", "large_string": "text", "date32[day]": "date"}
+    return known.get(name, "texts" if re.fullmatch(r"(large_)?list<\w+: string( not null)?>", name) else "")
+
+
+SHOWN = {
+    "whole": "whole numbers",
+    "number": "numbers",
+    "truth": "true or false",
+    "text": "text",
+    "date": "dates",
+    "time": "times",
+    "texts": "lists of texts",
+}
+"""Kinds of columns as messages call them."""
+
+
+def checked(column: str, comparison: str, value: Any, kind: str) -> Test:
+    """A comparison whose value fits its column.
 
     Raises:
-        FilterError: the text is none of the subset.
-        UnknownNameError: the text names a column that is not there.
+        FilterError: it does not.
     """
-    if condition.text is None:
-        return Every(tuple(map(_asked, condition.tests)))
-    return _Reader(condition.text, columns).whole()
+    if comparison == "in":
+        if not several(value):
+            raise FilterError(f"the column {column!r} is asked with 'in' {value!r}; give a list of values")
+        return Test(column, "in", tuple(_fitting(column, each, kind) for each in value), kind)
+    if value is None and comparison != "=":
+        raise FilterError(f"the column {column!r} cannot be {comparison} nothing; None goes with = and != only")
+    if kind == "texts" and comparison != "=":
+        raise FilterError(f"the column {column!r} holds lists of texts, which have no order; ask with = or in")
+    return Test(column, comparison, _fitting(column, value, kind), kind)
 
 
-def _asked(test: Test) -> Condition:
-    """A test of a mapping: an item without a value matches `!=` and `not in`."""
-    nothing = Test(test.column, "=", None, test.kind)
-    wanted = test.value if isinstance(test.value, tuple) else (test.value,)
-    values = tuple(value for value in wanted if value is not None)
-    if test.comparison in ("=", "in", "!=", "not in"):
-        found: list[Condition] = []
-        if test.kind == "texts":
-            found += [Test(test.column, "=", value, "texts") for value in values]
-        elif values:
-            found.append(Test(test.column, "in", values, test.kind))
-        if test.comparison in ("=", "in"):
-            return Some((*found, nothing) if None in wanted else tuple(found))
-        if None in wanted:
-            return Every((Not(Some(tuple(found))), Not(nothing)))
-        return Some((nothing, Not(Some(tuple(found))))) if found else Every(())
-    return test
+def several(value: Any) -> bool:
+    """Whether it is a list of values."""
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
 
-_TOKEN = re.compile(
-    r"""\s*(?:
-        (?P<text>'(?:[^']|'')*')
-      | (?P<name>`[^`]+`|"(?:[^"]|"")+")
-      | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
-      | (?P<word>[^\W\d]\w*)
-      | (?P<sign><=|>=|!=|<>|[=<>(),+-])
-      | (?P<end>$)
-    )""",
-    re.VERBOSE,
-)
-_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!=", "<>": "!="}
-_WORDS = ("and", "or", "not", "in", "is", "null", "like", "between", "true", "false", "date", "timestamp")
-
-
-@dataclass(frozen=True)
-class _Value:
-    value: Any
-
-
-class _Reader:
-    """Reads one text from left to right."""
-
-    def __init__(self, text: str, columns: "Mapping[str, pa.DataType]") -> None:
-        self._text, self._columns = text, columns
-        self._tokens: list[tuple[str, str]] = []
-        place = 0
-        while not self._tokens or self._tokens[-1][0] != "end":
-            found = _TOKEN.match(text, place)
-            if found is None:
-                raise self._wrong(f"{text[place:].lstrip()[:20]!r} is not understood")
-            self._tokens.append((str(found.lastgroup), found[str(found.lastgroup)]))
-            place = found.end()
-        self._next = 0
-
-    def whole(self) -> Condition:
-        """The tree of the whole text."""
-        tree = self._either()
-        if self._tokens[self._next][0] != "end":
-            raise self._wrong(f"{self._tokens[self._next][1]!r} is not expected there")
-        return tree
-
-    def _wrong(self, why: str) -> FilterError:
-        return FilterError(
-            f"the condition {self._text!r} cannot be understood ({why}); write it as in \"colour = 'red' and price < "
-            f'50"; the columns are: {", ".join(self._columns) or "(none)"}'
-        )
-
-    def _take(self, *wanted: str) -> str | None:
-        """The next token, where it is one of these words or signs."""
-        kind, token = self._tokens[self._next]
-        if kind in ("word", "sign") and token.lower() in wanted:
-            self._next += 1
-            return token.lower()
+def _fitting(column: str, value: Any, kind: str) -> Any:
+    """The value as the column's kind; refused where it is of another."""
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():  # a number of NumPy's
+        value = value.item()
+    if value is None:
         return None
-
-    def _expect(self, wanted: str) -> None:
-        if not self._take(wanted):
-            raise self._wrong(f"{wanted.upper()} is missing before {self._tokens[self._next][1] or 'its end'!r}")
-
-    def _either(self) -> Condition:
-        parts = [self._every()]
-        while self._take("or"):
-            parts.append(self._every())
-        return parts[0] if len(parts) == 1 else Some(tuple(parts))
-
-    def _every(self) -> Condition:
-        parts = [self._single()]
-        while self._take("and"):
-            parts.append(self._single())
-        return parts[0] if len(parts) == 1 else Every(tuple(parts))
-
-    def _single(self) -> Condition:
-        if self._take("not"):
-            return Not(self._single())
-        if self._take("("):
-            inner = self._either()
-            self._expect(")")
-            return inner
-        if self._tokens[self._next][1].lower() == "array_has":
-            return self._holds()
-        left = self._operand()
-        if isinstance(left, _Value):
-            return self._after_value(left)
-        return self._after_column(left)
-
-    def _holds(self) -> Condition:
-        self._next += 1
-        self._expect("(")
-        column = self._operand()
-        self._expect(",")
-        value = self._operand()
-        self._expect(")")
-        if isinstance(column, _Value) or not isinstance(value, _Value) or self._kind(column) != "texts":
-            raise self._wrong("array_has takes a column of lists of texts, and a value")
-        return self._test(column, "=", value.value)
-
-    def _after_value(self, left: _Value) -> Condition:
-        sign = self._take(*_FLIPPED)
-        if sign is None:
-            if isinstance(left.value, bool):
-                return Every(()) if left.value else Some(())
-            raise self._wrong(f"{left.value!r} is compared with nothing")
-        column = self._operand()
-        if isinstance(column, _Value):
-            raise self._wrong("two values are compared; one side must be a column")
-        return self._compared(column, _FLIPPED[sign], left)
-
-    def _after_column(self, column: str) -> Condition:
-        if self._take("is"):
-            turned = self._take("not")
-            self._expect("null")
-            nothing = Test(column, "=", None, self._kind(column))
-            return Not(nothing) if turned else nothing
-        if self._kind(column) == "texts":
-            raise self._wrong(f"the column {column!r} holds lists of texts; ask with array_has({column}, 'value')")
-        turned = self._take("not")
-        if self._take("in"):
-            found: Condition = self._test(column, "in", self._list())
-        elif self._take("like"):
-            found = self._like(column)
-        elif self._take("between"):
-            least = self._compared(column, ">=", self._operand())
-            self._expect("and")
-            found = Every((least, self._compared(column, "<=", self._operand())))
-        elif turned:
-            raise self._wrong(f"{self._tokens[self._next][1]!r} is not expected after NOT")
-        elif sign := self._take(*_FLIPPED):
-            found = self._compared(column, "!=" if sign == "<>" else sign, self._operand())
-        else:
-            found = self._test(column, "=", True)
-        return Not(found) if turned else found
-
-    def _compared(self, column: str, sign: str, value: _Value | str) -> Condition:
-        if not isinstance(value, _Value):
-            raise self._wrong(f"{column!r} is compared with the column {value!r}; one side must be a value")
-        if self._kind(column) == "texts":
-            raise self._wrong(f"the column {column!r} holds lists of texts; ask with array_has({column}, 'value')")
-        return self._test(column, sign, value.value)
-
-    def _list(self) -> list[Any]:
-        self._expect("(")
-        values = []
-        while True:
-            value = self._operand()
-            if not isinstance(value, _Value):
-                raise self._wrong(f"the column {value!r} stands in a list of values")
-            values.append(value.value)
-            if not self._take(","):
-                self._expect(")")
-                return values
-
-    def _like(self, column: str) -> Condition:
-        value = self._operand()
-        pattern = value.value if isinstance(value, _Value) else None
-        if not isinstance(pattern, str) or self._kind(column) != "text":
-            raise self._wrong("LIKE compares a column of text with a pattern")
-        begins = pattern.removesuffix("%")
-        if re.search(r"[%_\\]", begins) or begins == pattern:
-            raise self._wrong(f"of LIKE only 'begins%' can be asked here, and {pattern!r} is another pattern")
-        return Begins(column, begins)
-
-    def _kind(self, column: str) -> str:
-        return kind_of(self._columns[column]) if column in self._columns else "text"  # the id
-
-    def _test(self, column: str, comparison: str, value: Any) -> Test:
-        kind = self._kind(column)
-        several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        if None in several:
-            raise self._wrong("nothing equals NULL; ask with IS NULL")
+    if kind in ("text", "texts") and isinstance(value, str):
         try:
-            return checked(column, comparison, value, kind)
-        except FilterError as error:
-            raise self._wrong(str(error)) from error
-
-    def _operand(self) -> _Value | str:
-        kind, token = self._tokens[self._next]
-        self._next += 1
-        word = token.lower()
-        if kind == "text":
-            return _Value(token[1:-1].replace("''", "'"))
-        if kind == "number":
-            return _Value(int(token) if token.isdigit() else float(token))
-        if kind == "sign" and token in "+-" and self._tokens[self._next][0] == "number":
-            number = self._operand()
-            assert isinstance(number, _Value)
-            return _Value(-number.value if token == "-" else number.value)
-        if kind == "word" and word in ("true", "false", "null"):
-            return _Value({"true": True, "false": False, "null": None}[word])
-        if kind == "word" and word in ("date", "timestamp") and self._tokens[self._next][0] == "text":
-            return self._operand()
-        if kind == "name" or (kind == "word" and (word not in _WORDS or token in self._columns)):
-            name = token if kind == "word" else token[1:-1].replace('""', '"')
-            if name not in self._columns and name != "id":
-                raise UnknownNameError("column", name, self._columns)
-            return name
-        raise self._wrong(f"{token or 'its end'!r} stands where a column or a value is expected")
+            str(value).encode()
+        except UnicodeEncodeError as error:
+            raise FilterError(f"the column {column!r} is asked for {value!r}, which is no valid text") from error
+        return str(value)
+    if kind == "truth" and isinstance(value, bool):
+        return value
+    if kind in ("whole", "number") and isinstance(value, int) and not isinstance(value, bool):
+        if not -(2**63) <= value < 2**63 and (kind == "whole" or abs(value) > 2**1023):
+            raise FilterError(
+                f"the column {column!r} is asked for {value}, which is beyond 64 bits and so too large to compare with"
+            )
+        return int(value)
+    if kind in ("whole", "number") and isinstance(value, float):
+        if not math.isfinite(value):
+            raise FilterError(f"the column {column!r} is asked for {value}, which is no number to compare with")
+        return int(value) if kind == "whole" and value.is_integer() and abs(value) < 2**53 else float(value)
+    if kind in ("date", "time") and isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise FilterError(
+                f"the column {column!r} holds {SHOWN[kind]}; {value!r} is none, write it as 2026-01-31 or "
+                "2026-01-31T12:00:00"
+            ) from error
+    if kind == "date" and isinstance(value, date):
+        return value.date() if isinstance(value, datetime) else value
+    if kind == "time" and isinstance(value, date):
+        moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
+        return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    hint = ""
+    if kind == "text" and isinstance(value, int | float) and not isinstance(value, bool):
+        hint = f"; write '{value}' in quotes, or index again with --type {column}=number if it should hold numbers"
+    raise FilterError(
+        f"the column {column!r} holds {SHOWN.get(kind, 'other values')}; {value!r} cannot be asked of it{hint}"
+    )

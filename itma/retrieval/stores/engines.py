@@ -2,12 +2,20 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from itma.errors import ConfigError
+from itma.registry import Registry
 from itma.retrieval.stores.base import Store
-from itma.retrieval.stores.bucket import BucketStore
 from itma.retrieval.stores.lance import LanceStore
-from itma.retrieval.stores.milvus import MilvusStore
+
+REGISTRY: Registry[Any] = Registry(
+    "store",
+    object,
+    {"milvus": "itma.retrieval.stores.milvus:MilvusStore", "s3": "itma.retrieval.stores.bucket:BucketStore"},
+)
+"""Store by the scheme of its address: a class that is made from the whole address, and is a `Store`."""
+register = REGISTRY.register
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -32,12 +40,12 @@ def store_at(place: str | Path) -> Store:
         ConfigError: it is an address that no engine knows.
         MissingExtraError, MissingPackageError: the engine is not installed.
     """
-    if is_url(place):
-        if str(place).startswith("milvus://"):
-            return MilvusStore(str(place))
-        if str(place).startswith("s3://"):
-            return BucketStore(str(place))
+    if not is_url(place):
+        return LanceStore(Path(place))
+    kind = REGISTRY.lookup(str(place).partition("://")[0])
+    if kind is None:
         raise ConfigError(
             f"{place!r} is no place for a catalogue; give a folder, milvus://HOST:PORT/NAME or s3://BUCKET/NAME"
         )
-    return LanceStore(Path(place))
+    store: Store = kind(str(place))
+    return store

@@ -5,31 +5,34 @@ leaves the table as it was before or as it is after.
 """
 
 import errno
+import logging
 import math
 import os
 import re
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itma.errors import CatalogueError, FilterError, MissingPackageError, StorageError, UnknownNameError
+from itma.errors import BusyError, CatalogueError, MissingPackageError, StorageError, UnknownNameError
 from itma.io import explained, write_bytes
-from itma.retrieval import lock
+from itma.retrieval import lock, sums
 from itma.retrieval.ann import centres
 from itma.retrieval.exact import nearest
-from itma.retrieval.filters import Filter, ids_in, to_sql
-from itma.retrieval.stores.base import Effort, IndexState, Version, arrow, embeddings_of, metadata_of, numbers_of
+from itma.retrieval.filters import Filter, ids_in
+from itma.retrieval.sql import to_sql
+from itma.retrieval.stores.base import Effort, IndexState, Version, arrow, embeddings_of, numbers_of
+from itma.retrieval.sums import Verification
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     import pyarrow as pa
+
+log = logging.getLogger(__name__)
 
 _AT_ONCE = 1_000
 """Ids that are asked for in one expression."""
@@ -47,7 +50,7 @@ _SAMPLE = 100
 """Items for each partition that decide where the partitions lie."""
 _ID_INDEX_FROM = 20_000
 """Items from which on an index over the ids pays."""
-_OWN = re.compile(r"writer\.lock|skipped\.csv|items-\d+\.lance|\..*\.tmp")
+_OWN = re.compile(r"writer\.lock|skipped\.csv|sums\.sha256|embedded-images|items-\d+\.lance|\..*\.tmp")
 """What a process that was killed may leave before there is a catalogue."""
 
 
@@ -63,6 +66,8 @@ class LanceStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._held: list[lock.Held] = []
+        """Locks that somebody who uses this object holds."""
 
     @property
     def place(self) -> str:
@@ -80,7 +85,9 @@ class LanceStore:
 
     def write(self, name: str, text: str) -> None:
         """See `Store.write`."""
+        self._check_lock()
         write_bytes(self.folder / name, text.encode("utf-8", "surrogateescape"))
+        self.committed(name)
 
     def stamp(self, name: str) -> object:
         """See `Store.stamp`."""
@@ -117,7 +124,7 @@ class LanceStore:
     def create(self, name: str, schema: "pa.Schema") -> "LanceItems":
         """See `Store.create`."""
         self.drop(name)  # what a killed process may have left there
-        with self._explained():
+        with self.committing():
             empty, options = schema.empty_table(), self._options()
             made = _lance().write_dataset(empty, self._table(name), mode="create", storage_options=options)
             return LanceItems(self, made)
@@ -139,6 +146,7 @@ class LanceStore:
 
     def drop(self, name: str) -> None:
         """See `Store.drop`."""
+        self._check_lock()
         try:
             shutil.rmtree(self._table(name))
         except FileNotFoundError:
@@ -153,13 +161,22 @@ class LanceStore:
         """What Lance has to know to get there."""
         return None
 
-    def writing(self, what: str) -> "AbstractContextManager[None]":
+    def writing(self, what: str) -> AbstractContextManager[None]:
         """See `Store.writing`."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise explained(self.folder, error) from error
-        return lock.writing(self.folder, what)
+        return self._locked(what)
+
+    @contextmanager
+    def _locked(self, what: str) -> Iterator[None]:
+        with lock.writing(self.folder, what) as held:
+            self._held.append(held)
+            try:
+                yield
+            finally:
+                self._held.remove(held)
 
     def sync(self) -> None:
         """See `Store.sync`; the whole machine's writes are waited for."""
@@ -167,19 +184,35 @@ class LanceStore:
 
     @contextmanager
     def committing(self) -> Iterator[None]:
-        """Around every change of a table."""
+        """Around every change of a table: only who still holds the lock makes it."""
+        self._check_lock()
         with self._explained():
             yield
 
+    def _check_lock(self) -> None:
+        for held in self._held:
+            held.check()
+
+    def committed(self, name: str) -> None:
+        """Keep the sums of the files that a commit has left under this name, a table's or a document's."""
+        try:
+            sums.record(self.folder, name)
+        except OSError as error:  # what was committed stands all the same
+            log.warning("the sums of %s in %r could not be kept (%s)", name, self.place, error)
+
+    def verify(self) -> Verification:
+        """See `Store.verify`."""
+        return sums.verify(self.folder)
+
     @contextmanager
-    def _explained(self, condition: Filter | None = None, columns: Sequence[str] = ()) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         """Turns the engine's errors into ours."""
         try:
             yield
         except (OSError, RuntimeError, ValueError) as error:
-            if isinstance(error, StorageError | CatalogueError | UnknownNameError | MissingPackageError | FilterError):
+            if isinstance(error, StorageError | CatalogueError | UnknownNameError | MissingPackageError):
                 raise
-            raise _in_our_words(error, self.place, condition, columns) from error
+            raise _in_our_words(error, self.place) from error
 
 
 def _lance() -> Any:
@@ -191,7 +224,7 @@ def _lance() -> Any:
     return lance
 
 
-def _in_our_words(error: Exception, place: str, condition: Filter | None, columns: Sequence[str]) -> Exception:
+def _in_our_words(error: Exception, place: str) -> Exception:
     text = str(error)
     for mark, number in (
         ("(os error 28)", errno.ENOSPC),
@@ -200,17 +233,12 @@ def _in_our_words(error: Exception, place: str, condition: Filter | None, column
     ):
         if mark in text or (isinstance(error, OSError) and error.errno == number):
             return explained(Path(place), OSError(number, os.strerror(number)))
+    if "commit conflict" in text.lower():
+        return BusyError(f"the catalogue {place!r} was changed by another process at the same moment; try again")
     if "No space left" in text:
         return explained(Path(place), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-    short = text.split(", /root/")[0].splitlines()[0][:300] if text else type(error).__name__
-    if condition is not None and condition.text is not None and "not found" not in text.lower():
-        if "No field named " in text:
-            name = text.split("No field named ")[1].split(".")[0].strip("`\"' ")
-            return UnknownNameError("column", name, columns)
-        return FilterError(
-            f"the condition {condition.text!r} cannot be understood ({short}); write it as in \"colour = 'red' and "
-            f'price < 50"; the columns are: {", ".join(columns) or "(none)"}'
-        )
+    # the engine names the line of its own source after its words
+    short = re.split(r", /\S+\.rs:\d+", text)[0].splitlines()[0][:300] if text else type(error).__name__
     return CatalogueError(
         f"the catalogue {place!r} cannot be read or written ({short}); if this stays so, restore a backup or "
         "index again"
@@ -222,6 +250,7 @@ class LanceItems:
 
     def __init__(self, store: LanceStore, table: Any, *, fixed: bool = False) -> None:
         self._store, self._table, self._fixed = store, table, fixed
+        self._name = str(table.uri).rstrip("/").rpartition("/")[2]
         self._schema: pa.Schema = table.schema
         self._counted: tuple[int, dict[Filter, int]] = (-1, {})
         self._found: tuple[int, dict[str, dict[str, Any]]] = (-1, {})
@@ -241,17 +270,13 @@ class LanceItems:
         """See `Items.compares_quickly`: reading the files for every query takes several times as long."""
         return False
 
-    def refresh(self) -> bool:
-        """See `Items.refresh`."""
+    def newest(self) -> "LanceItems":
+        """See `Items.newest`; what the engine keeps in memory is taken along."""
         if self._fixed:
-            return False
+            return self
         with self._store._explained():
-            before = self._table.version
-            self._table.checkout_latest()
-            if self._table.version == before:
-                return False
-            self._schema = self._table.schema
-            return True
+            latest = self._table.latest_version
+            return self if latest == self.version else LanceItems(self._store, self._table.checkout_version(latest))
 
     def versions(self) -> list[Version]:
         """See `Items.versions`."""
@@ -263,14 +288,14 @@ class LanceItems:
 
     def count(self, where: Filter | None = None) -> int:
         """See `Items.count`."""
-        with self._asking(where):
+        with self._store._explained():
             return int(self._table.count_rows(None if where is None else to_sql(where)))
 
     def scan(
         self, columns: Sequence[str], *, where: Filter | None = None, rows: int = 8192
     ) -> Iterator["pa.RecordBatch"]:
         """See `Items.scan`."""
-        with self._asking(where):
+        with self._store._explained():
             condition = None if where is None else to_sql(where)
             yield from self._table.scanner(columns=list(columns), filter=condition, batch_size=rows).to_batches()
 
@@ -279,7 +304,7 @@ class LanceItems:
     ) -> "tuple[pa.Table, str | None]":
         """See `Items.page`; the mark counts the items before."""
         (first,) = numbers_of(after, 1) or (0,)
-        with self._asking(where):
+        with self._store._explained():
             condition = None if where is None else to_sql(where)
             found = self._table.to_table(columns=list(columns), filter=condition, limit=rows + 1, offset=first)
         return found.slice(0, rows), str(first + rows) if len(found) > rows else None
@@ -300,24 +325,24 @@ class LanceItems:
 
     def insert(self, rows: "pa.Table") -> None:
         """See `Items.insert`."""
-        with self._store.committing():
+        with self._committing():
             self._table.insert(_complete(rows, self._schema))
 
     def upsert(self, rows: "pa.Table") -> None:
         """See `Items.upsert`."""
-        with self._store.committing():
+        with self._committing():
             merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(_complete(rows, self._schema))
 
     def delete(self, ids: Sequence[str]) -> None:
         """See `Items.delete`."""
         if ids:
-            with self._store.committing():
+            with self._committing():
                 self._table.delete(to_sql(ids_in(ids)))
 
     def add_columns(self, fields: "Sequence[pa.Field]") -> None:
         """See `Items.add_columns`."""
-        with self._store.committing():
+        with self._committing():
             self._table.add_columns(arrow().schema(fields))
             self._schema = self._table.schema
 
@@ -364,7 +389,7 @@ class LanceItems:
             asked |= {"minimum_nprobes": effort["probes"], "refine_factor": effort["refine"]}
             if where is None:  # with a condition more partitions are searched until k are found: a fixed number
                 asked["maximum_nprobes"] = effort["probes"]  # returns too few
-        with self._asking(where):
+        with self._store._explained():
             condition = None if where is None else to_sql(where)
             columns = [*(name for name in self._schema.names if name not in _LARGE), "_distance"]
             found = self._table.scanner(columns=columns, nearest=asked, filter=condition, prefilter=True).to_table()
@@ -381,7 +406,7 @@ class LanceItems:
         for batch in self.scan(["embedding"]):
             chosen = random.random(len(batch)) < _SAMPLE * partitions / count
             parts.append(embeddings_of(batch.column("embedding"))[chosen])
-        with self._store.committing(), _quietly():
+        with self._committing(), _quietly():
             self._table.create_index(
                 "embedding",
                 "IVF_RQ",
@@ -415,7 +440,7 @@ class LanceItems:
 
     def compact(self, keep: timedelta) -> None:
         """See `Items.compact`."""
-        with self._store.committing(), _quietly():
+        with self._committing(), _quietly():
             if self.count() >= _ID_INDEX_FROM:
                 have = self._indexed_columns()
                 for column in ("id", "_picture"):
@@ -423,8 +448,9 @@ class LanceItems:
                         self._table.create_scalar_index(column, "BTREE")
             self._table.optimize.compact_files()
             self._take_up()
-            # Who holds the lock knows that files without a version come from writers that died.
-            self._table.cleanup_old_versions(older_than=keep, delete_unverified=True)
+            # Files without a version may be another writer's, if the lock was taken from us: the engine lets them lie
+            # for a week.
+            self._table.cleanup_old_versions(older_than=keep, delete_unverified=False)
 
     def _take_up(self) -> None:
         """Bring indices to what the table holds.
@@ -445,9 +471,10 @@ class LanceItems:
             self._table.optimize.optimize_indices(index_names=[own[0].name], num_indices_to_merge=0)
 
     @contextmanager
-    def _asking(self, where: Filter | None) -> Iterator[None]:
-        with self._store._explained(where, list(metadata_of(self._schema))):
+    def _committing(self) -> Iterator[None]:
+        with self._store.committing():
             yield
+        self._store.committed(self._name)
 
 
 def _complete(rows: "pa.Table", schema: "pa.Schema") -> "pa.Table":

@@ -1,72 +1,94 @@
-"""The engine that keeps a catalogue on a Milvus server or cluster: one machine writes while many read.
+"""The engine that keeps a catalogue on a Milvus server or cluster, with what Milvus itself gives.
 
-A catalogue `shop` is a few collections whose names begin with `shop__`. Its documents, and which commit of a table is
-the newest, are properties of collections: the server keeps those in its register, where a change is whole or not there
-at all and is seen by all at once. Rows never change. A commit adds rows that nobody looks at yet, writes down which
-others are gone, and then names itself the newest in one step; so whoever is killed leaves the table as it was, readers
-see no half of a commit, and earlier versions stay until `compact` forgets them.
+A table of items is one collection. Its primary key is a sum of the item's id; Milvus replaces and deletes rows by it.
+The vector index is Milvus' own. The documents of a catalogue are properties of small collections, which the server
+changes in one step; `catalogue.json` names the table that is searched, so that a reindex switches in one step too.
 
-Consistency is chosen explicitly: a reader waits until the server has taken in the commit that it shows, no longer
-(Milvus' level "Customized", with the time of the commit). "Strong" would wait for a tick of the server's clock, 200 ms,
-at every search; Milvus' default shows stale reads.
+What a folder promises and a server does not:
+
+- **No snapshots, no versions.** A reader sees rows as they are written, and may see a part of a large write.
+  `Store.open` with a version and `Items.versions` raise.
+- **No writer's lock.** Several processes may write. Of two that write the same item the later wins; what is written to
+  a table while another process puts a new one in its place (a reindex, `--replace`) is lost.
+- **A write is not one step.** A request of up to 16 MiB is whole or not there at all, a larger write is several
+  requests. Who is killed in between leaves a part; the same call again does the rest.
+- **Durability** is the server's: it acknowledges a row when the row is in its log.
+
+A reader that has seen a change reads once at Milvus' level "Strong", which waits for the next tick of the server's
+clock (up to 200 ms), and after that at "Eventually", which waits for nothing. Milvus' default shows stale reads.
 """
 
 import base64
+import hashlib
 import json
 import logging
+import math
 import os
 import re
 import secrets
+import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from itma.errors import CatalogueError, FilterError, ItmaError, MissingExtraError, StorageError
+import numpy as np
+
+from itma.errors import CatalogueError, DataError, FilterError, ItmaError, MissingExtraError, StorageError
+from itma.retrieval import exact
 from itma.retrieval.filters import Filter
-from itma.retrieval.stores.lease import Lease
-from itma.retrieval.stores.milvus_items import MilvusItems
-from itma.retrieval.stores.milvus_lock import MilvusTokens
+from itma.retrieval.stores.base import Effort, IndexState, Version, arrow, embeddings_of, numbers_of
+from itma.retrieval.stores.conditions import Condition, Every, Like, Not, Some, kind_of
+from itma.retrieval.sums import Verification
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     import pyarrow as pa
 
 TOKEN = "ITMA_MILVUS_TOKEN"
 """The environment variable that holds `user:password` or a key, where the server asks for one."""
 OLDEST = (2, 3)
 """The oldest server that is known to do."""
-_PLACE = re.compile(
+MOST_BYTES = 65_535
+"""The longest text or JSON of one field, in UTF-8."""
+LISTS = 1024
+"""Lists of the index (IVF_FLAT); a search of all lists compares everything."""
+_ADDRESS = re.compile(
     r"milvus://([^/\s:@]+|\[[0-9a-fA-F:]+\])(?::(\d{1,5}))?/(?:(\w+)/)?([A-Za-z](?:_?[A-Za-z0-9])*)/?", re.ASCII
 )
-_SECONDS = 60.0
-"""How long one call may take."""
-_CONNECTING = 10.0
+_SECONDS = 120.0
+_CONNECT_SECONDS = 10.0
 _NO_COLLECTION = 100
 """Milvus' code for a collection that is not there."""
-_INLINE = 200_000
-"""Characters of a property; etcd, the server's register, takes 1.5 MB for all that is known of a collection."""
-
-
-class NoteError(CatalogueError):
-    """A collection of that name is there already."""
+_DOCUMENT_BYTES = 2**19
+"""The longest document, compressed; the server's register takes 1.5 MB for all that is known of a collection."""
+_IDS = 1_000
+"""Ids in one expression."""
+_HITS = 16_384
+"""Hits that the server gives at most."""
+_MESSAGE_BYTES = 16 * 2**20
+"""The size of one message, about; the server refuses 64 MiB."""
+_WAITING = 4_000
+"""Rows outside the index; of more (from 6,000) the server makes an index for the time being, which is not exact."""
+_PARTS = 2**24
+_TRUE, _FALSE = 'key != ""', 'key == ""'
 
 
 class MilvusStore:
-    """Some collections of a Milvus server; see `itma.retrieval.stores.base.Store`.
+    """Some collections of a Milvus server; see `Store` in `itma.retrieval.stores.base`, and this module for its limits.
 
     Args:
         place: `milvus://host:port/name`, or `milvus://host:port/database/name`. The port is 19530 where none is given.
 
     Raises:
-        CatalogueError: the place is written in another way.
+        CatalogueError: the address is written in another way.
         MissingExtraError: pymilvus is not installed.
     """
 
     def __init__(self, place: str) -> None:
-        found = _PLACE.fullmatch(place)
-        if found is None or len(found[4]) > 100 or not 0 < int(found[2] or 19530) < 65536:
+        match = _ADDRESS.fullmatch(place)
+        if match is None or len(match[4]) > 100 or not 0 < int(match[2] or 19530) < 65536:
             raise CatalogueError(
                 f"{place!r} names no catalogue on a Milvus server; write milvus://HOST:PORT/NAME, with letters, digits "
                 "and single underscores in the name"
@@ -76,74 +98,47 @@ class MilvusStore:
         except ImportError as error:
             raise MissingExtraError("a catalogue on a Milvus server", "milvus") from error
         self.package: Any = pymilvus
-        self._server, self._database, self.name = f"{found[1]}:{found[2] or 19530}", found[3] or "", found[4]
-        self._place = place.rstrip("/")
+        self.place, self.name = place.rstrip("/"), match[4]
+        self._server, self._database = f"{match[1]}:{match[2] or 19530}", match[3] or ""
         self._client: Any = None
-        self.lock = Lease(MilvusTokens(self))
-
-    @property
-    def place(self) -> str:
-        """See `Store.place`."""
-        return self._place
 
     # -- documents ----------------------------------------------------------------------------------------------------
 
     def read(self, name: str) -> str | None:
         """See `Store.read`."""
-        kept = self._document(name)
-        if kept is None:
+        properties = self.properties(self._document(name))
+        if properties is None:
             return None
-        parts = [kept["text"]] if "text" in kept else []
-        notes = (self._part(name, kept["stamp"], number) for number in range(kept.get("parts", 0)))
-        parts += [self.properties(note).get("text", "") for note in notes]
         try:
-            text: str = json.loads(zlib.decompress(base64.b64decode("".join(parts))))
-        except (ValueError, zlib.error) as error:
+            text: str = json.loads(zlib.decompress(base64.b64decode(properties["text"])))
+        except (KeyError, ValueError, zlib.error) as error:
             raise CatalogueError(
                 f"the catalogue {self.place!r} is damaged: {name} cannot be read; restore a backup, or index again"
             ) from error
         return text
 
     def write(self, name: str, text: str) -> None:
-        """See `Store.write`."""
-        before = self._document(name)
-        packed = base64.b64encode(
-            zlib.compress(json.dumps(text).encode())
-        ).decode()  # JSON takes bytes that are no text
-        stamp = secrets.token_hex(8)
-        if len(packed) <= _INLINE:
-            kept: dict[str, Any] = {"stamp": stamp, "text": packed}
-        else:
-            parts = [packed[at : at + _INLINE] for at in range(0, len(packed), _INLINE)]
-            for number, part in enumerate(parts):
-                self.make_note(self._part(name, stamp, number), {"text": part})
-            kept = {"stamp": stamp, "parts": len(parts)}
-        if self.described(self._documents) is None:
-            with suppress(NoteError):  # somebody else was faster
-                self.make_note(self._documents, {})
-        self.set_properties(self._documents, {f"document {name}": json.dumps(kept)})
-        for number in range(0 if before is None else before.get("parts", 0)):
-            assert before is not None
-            self.drop_collection(self._part(name, before["stamp"], number))
+        """See `Store.write`.
+
+        Raises:
+            DataError: the text is too long for the server's register.
+        """
+        packed = base64.b64encode(zlib.compress(json.dumps(text).encode())).decode()  # JSON keeps lone surrogates
+        if len(packed) > _DOCUMENT_BYTES:
+            raise DataError(
+                f"{name} of the catalogue {self.place!r} takes {len(packed):,} bytes, compressed; a Milvus server "
+                f"keeps at most {_DOCUMENT_BYTES:,}: keep the catalogue in a folder"
+            )
+        self.set_properties(self._document(name), {"text": packed, "stamp": secrets.token_hex(8)})
 
     def stamp(self, name: str) -> object:
         """See `Store.stamp`."""
-        kept = self._document(name)
-        return None if kept is None else kept["stamp"]
+        return (self.properties(self._document(name)) or {}).get("stamp")
 
-    @property
-    def _documents(self) -> str:
-        return f"{self.name}__documents"
+    def _document(self, name: str) -> str:
+        return f"{self.name}__document_{re.sub('[^a-z0-9]', '_', name)}"
 
-    def _part(self, name: str, stamp: str, number: int) -> str:
-        return f"{self.name}__part_{re.sub('[^a-z]', '_', name)}_{stamp}_{number}"
-
-    def _document(self, name: str) -> dict[str, Any] | None:
-        text = self.properties(self._documents).get(f"document {name}")
-        kept: dict[str, Any] | None = None if text is None else json.loads(text)
-        return kept
-
-    # -- the whole ----------------------------------------------------------------------------------------------------
+    # -- tables -------------------------------------------------------------------------------------------------------
 
     def strange(self) -> bool:
         """See `Store.strange`; nobody else names collections in this way."""
@@ -151,48 +146,67 @@ class MilvusStore:
 
     def discard(self) -> None:
         """See `Store.discard`."""
-        for name in self.collections():
-            if not name.startswith(f"{self.name}__lock_"):
-                self.drop_collection(name)
+        for collection in self._collections():
+            self._drop(collection)
 
     def tables(self) -> list[str]:
         """See `Store.tables`."""
-        first = f"{self.name}__table_"
-        found = (name.removeprefix(first).replace("_", "-") for name in self.collections() if name.startswith(first))
-        return sorted(found)
+        prefix = f"{self.name}__table_"
+        return sorted(name.removeprefix(prefix).replace("_", "-") for name in self._collections(prefix))
 
-    def create(self, name: str, schema: "pa.Schema") -> MilvusItems:
-        """See `Store.create`."""
+    def create(self, name: str, schema: "pa.Schema") -> "MilvusItems":
+        """See `Store.create`.
+
+        Raises:
+            DataError: the items are to have feature maps.
+        """
+        if "_tokens" in schema.names:
+            raise DataError(
+                "a Milvus server keeps no feature maps; make the catalogue without --tokens, or in a folder"
+            )
         self.drop(name)
-        return MilvusItems.create(self, *self._names(name), schema)
+        types, collection = self.package.DataType, self._table(name)
+        with self.explained():
+            client = self.client()
+            made = client.create_schema(auto_id=False, enable_dynamic_field=False)
+            made.add_field("key", types.VARCHAR, max_length=32, is_primary=True)
+            made.add_field("id", types.VARCHAR, max_length=MOST_BYTES)
+            made.add_field("embedding", types.FLOAT_VECTOR, dim=schema.field("embedding").type.list_size)
+            made.add_field("columns", types.JSON)
+            state = {"schema": _packed(schema), "changed": "1"}
+            client.create_collection(collection, schema=made, num_shards=1, properties=state, timeout=_SECONDS)
+            index = client.prepare_index_params()
+            index.add_index("embedding", index_type="IVF_FLAT", metric_type="IP", params={"nlist": LISTS})
+            client.create_index(collection, index, sync=False, timeout=_SECONDS)
+            client.load_collection(collection, _async=True, timeout=_SECONDS)
+        return MilvusItems(self, collection)
 
-    def open(self, name: str, version: int | None = None) -> MilvusItems:
-        """See `Store.open`."""
-        items = MilvusItems(self, *self._names(name))
-        return items if version is None else items.at(version)
+    def open(self, name: str, version: int | None = None) -> "MilvusItems":
+        """See `Store.open`; there are no versions."""
+        if version is not None:
+            refuse_versions(self.place)
+        return MilvusItems(self, self._table(name))
 
     def drop(self, name: str) -> None:
         """See `Store.drop`."""
-        for each in self._names(name):
-            self.drop_collection(each)
+        self._drop(self._table(name))
 
-    def _names(self, table: str) -> tuple[str, str]:
-        """The collection of a table, and that of what is gone from it."""
-        inner = table.replace("-", "_")
-        return f"{self.name}__table_{inner}", f"{self.name}__gone_{inner}"
+    def writing(self, what: str) -> AbstractContextManager[None]:
+        """See `Store.writing`; nobody is kept out."""
+        return nullcontext()
 
-    def writing(self, what: str) -> "AbstractContextManager[None]":
-        """See `Store.writing`."""
-        return self.lock.held(what)
+    def verify(self) -> Verification:
+        """See `Store.verify`: the server checks what it reads."""
+        return Verification()
 
     def sync(self) -> None:
-        """See `Store.sync`: all rows are written to the server's storage, beyond its log.
-
-        Whether that storage survives a loss of power is the server's affair.
-        """
-        for table in self.tables():
+        """See `Store.sync`: all rows are written to the server's storage, beyond its log."""
+        for name in self.tables():
             with self.explained():
-                self.client().flush(self._names(table)[0], timeout=_SECONDS)
+                self.client().flush(self._table(name), timeout=_SECONDS)
+
+    def _table(self, name: str) -> str:
+        return f"{self.name}__table_{name.replace('-', '_')}"
 
     # -- the server ---------------------------------------------------------------------------------------------------
 
@@ -209,10 +223,10 @@ class MilvusStore:
                     f"http://{self._server}",
                     token=os.environ.get(TOKEN, ""),
                     db_name=self._database,
-                    timeout=_CONNECTING,
+                    timeout=_CONNECT_SECONDS,
                 )
-                version = str(client.get_server_version(timeout=_CONNECTING))
-                databases = client.list_databases(timeout=_CONNECTING) if self._database else [""]
+                version = str(client.get_server_version(timeout=_CONNECT_SECONDS))
+                databases = client.list_databases(timeout=_CONNECT_SECONDS) if self._database else [""]
             numbers = re.match(r"v?(\d+)\.(\d+)", version)
             if numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST:
                 raise CatalogueError(
@@ -227,103 +241,512 @@ class MilvusStore:
             self._client = client
         return self._client
 
-    def collections(self) -> list[str]:
-        """The names of all collections of this catalogue."""
-        with self.explained():
-            found = self.client().list_collections(timeout=_SECONDS)
-        return sorted(name for name in found if name.startswith(f"{self.name}__"))
-
-    def described(self, collection: str) -> dict[str, Any] | None:
-        """What the server's register knows of a collection, as of now; absent: there is none."""
+    def properties(self, collection: str) -> dict[str, str] | None:
+        """What the server's register holds of a collection, as of now. None: there is no such collection."""
         try:
             with self.explained():
-                found: dict[str, Any] = self.client().describe_collection(collection, timeout=_SECONDS)
-                return found
+                return dict(self.client().describe_collection(collection, timeout=_SECONDS)["properties"])
         except CatalogueError as error:
-            cause = error.__cause__
-            if isinstance(cause, self.package.MilvusException) and cause.code == _NO_COLLECTION:
+            if getattr(error.__cause__, "code", None) == _NO_COLLECTION:
                 return None
             raise
 
-    def properties(self, collection: str) -> dict[str, str]:
-        """What is written down with a collection; empty where there is none."""
-        found = self.described(collection)
-        return {} if found is None else dict(found["properties"])
-
-    def set_properties(self, collection: str, changed: dict[str, str]) -> None:
-        """Write down with a collection, all in one step."""
+    def set_properties(self, collection: str, properties: Mapping[str, str]) -> None:
+        """Change properties of a collection in one step; a small collection is made for them where there is none."""
         with self.explained():
-            self.client().alter_collection_properties(collection, changed, timeout=_SECONDS)
+            client, types = self.client(), self.package.DataType
+            if not client.has_collection(collection, timeout=_SECONDS):
+                schema = client.create_schema(auto_id=False)
+                schema.add_field("key", types.INT64, is_primary=True)
+                schema.add_field("nothing", types.FLOAT_VECTOR, dim=2)  # Milvus knows no collection without vectors
+                client.create_collection(collection, schema=schema, num_shards=1, timeout=_SECONDS)
+            client.alter_collection_properties(collection, dict(properties), timeout=_SECONDS)
 
-    def make_note(self, collection: str, properties: dict[str, str], description: str = "") -> None:
-        """A collection without rows, for its properties alone.
-
-        Raises:
-            NoteError: there is one of that name.
-        """
+    def _collections(self, prefix: str = "") -> list[str]:
         with self.explained():
-            client = self.client()
-            schema = client.create_schema(auto_id=False, description=description)
-            schema.add_field("number", self.package.DataType.INT64, is_primary=True)
-            schema.add_field("nothing", self.package.DataType.FLOAT_VECTOR, dim=2)
-            client.create_collection(
-                collection, schema=schema, num_shards=1, properties=properties or None, timeout=_SECONDS
-            )
+            names = self.client().list_collections(timeout=_SECONDS)
+        return [name for name in names if name.startswith(prefix or f"{self.name}__")]
 
-    def now(self) -> int:
-        """The server's time, as it stamps rows: that at which a collection was made."""
-        name = f"{self.name}__time_{secrets.token_hex(8)}"
-        self.make_note(name, {})
-        found = self.described(name)
-        self.drop_collection(name)
-        assert found is not None
-        return int(found["created_timestamp"])
-
-    def drop_collection(self, collection: str) -> None:
-        """Remove a collection, whether it is there or not."""
+    def _drop(self, collection: str) -> None:
         with self.explained():
             self.client().drop_collection(collection, timeout=_SECONDS)
 
     @contextmanager
     def explained(self, condition: Filter | None = None) -> Iterator[None]:
         """Turns what pymilvus raises into our errors."""
-        import grpc
-
         try:
             yield
         except ItmaError:
             raise
-        except (self.package.MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
-            raise self._error(error, condition) from error
+        except (self.package.MilvusException, ValueError, TypeError, OSError) as error:
+            raise self._in_our_words(error, condition) from error
 
-    def _error(self, error: Exception, condition: Filter | None) -> ItmaError:
-        said = str(getattr(error, "message", "") or error).splitlines()[0][:300]
-        low = said.lower()
-        if "create duplicate collection" in low:
-            return NoteError(
-                f"the catalogue {self.place!r} is being changed by another process; wait a moment and try again"
-            )
+    def _in_our_words(self, error: Exception, condition: Filter | None) -> ItmaError:
+        said = (str(getattr(error, "message", "")) or str(error) or type(error).__name__).splitlines()[0][:300]
+        low, server = said.lower(), f"the Milvus server at {self._server}"
         if condition is not None and "cannot parse expression" in low:
-            return FilterError(
-                f"the condition {condition.text or condition.tests!r} is not understood by Milvus ({said})"
-            )
-        if "fail connecting" in low or "unavailable" in low or "statuscode.unavailable" in low:
-            return CatalogueError(
-                f"the Milvus server at {self._server} cannot be reached ({said}); start it, or check the address in "
-                f"{self.place!r}"
-            )
-        if "deadline" in low or "timeout" in low or "retry run out" in low:
-            return CatalogueError(
-                f"the Milvus server at {self._server} did not answer in time ({said}); see whether it is overloaded, "
-                "and try again"
-            )
-        if "auth" in low or "permission" in low:
-            return CatalogueError(
-                f"the Milvus server at {self._server} refuses the access ({said}); set {TOKEN}=user:password, or a key"
-            )
-        if "quota" in low or "disk" in low or "deny to write" in low:
-            return StorageError(f"the Milvus server at {self._server} takes no more writes ({said})")
+            return FilterError(f"the condition {condition} is not understood by Milvus ({said})")
+        for signs, kind, message in (
+            (("fail connecting", "unavailable"), CatalogueError,
+             f"{server} cannot be reached ({said}); start it, or check the address in {self.place!r}"),
+            (("deadline", "timeout", "retry run out"), CatalogueError,
+             f"{server} did not answer in time ({said}); see whether it is overloaded, and try again"),
+            (("auth", "permission"), CatalogueError,
+             f"{server} refuses the access ({said}); set {TOKEN}=user:password, or a key"),
+            (("quota", "disk", "deny to write"), StorageError, f"{server} takes no more writes ({said})"),
+        ):  # fmt: skip
+            if any(sign in low for sign in signs):
+                return kind(message)
         return CatalogueError(
             f"the catalogue {self.place!r} cannot be read or written ({said}); if this stays so, restore a backup or "
             "index again"
         )
+
+
+def refuse_versions(place: str) -> NoReturn:
+    """Raise the error for who asks for a version."""
+    raise CatalogueError(
+        f"the catalogue {place!r} is on a Milvus server, which keeps no earlier versions; open it without a version, "
+        "and keep copies with: itma catalogue backup"
+    )
+
+
+class MilvusItems:
+    """One table of items; see `itma.retrieval.stores.base.Items`.
+
+    Args:
+        store: its catalogue.
+        collection: its name on the server.
+
+    Raises:
+        CatalogueError: it is not there.
+    """
+
+    def __init__(self, store: MilvusStore, collection: str) -> None:
+        self._store, self._collection = store, collection
+        self._name = collection.removeprefix(f"{store.name}__table_").replace("_", "-")
+        self._state: dict[str, str] = {}
+        self._loaded = False
+        self.refresh()
+
+    @property
+    def schema(self) -> "pa.Schema":
+        """See `Items.schema`."""
+        return self._schema
+
+    @property
+    def version(self) -> int:
+        """See `Items.version`: when it was last written to, in milliseconds; reads show what came later, too."""
+        return int(self._state["changed"])
+
+    @property
+    def compares_quickly(self) -> bool:
+        """See `Items.compares_quickly`: the server compares; reading all of it takes a minute for 400,000 items."""
+        return self._waiting <= _WAITING
+
+    def newest(self) -> "MilvusItems":
+        """See `Items.newest`; another object where somebody has written, though both show what is there now."""
+        newest = MilvusItems(self._store, self._collection)
+        return self if newest._state == self._state else newest
+
+    def refresh(self) -> None:
+        """Take up the newest state, before a write of one's own."""
+        properties = self._store.properties(self._collection)
+        if properties is None:
+            raise CatalogueError(
+                f"the catalogue {self._store.place!r} is damaged: its table {self._name} is missing; restore "
+                "a backup, or index again"
+            )
+        if properties != self._state:
+            self._show(properties)
+
+    def _show(self, state: dict[str, str]) -> None:
+        self._state, self._level = state, "Strong"  # until the server has taken in all that was written
+        self._waiting = int(state.get("waiting", 0))
+        """Rows that the server's index does not cover, at most."""
+        self._schema = arrow().ipc.read_schema(arrow().py_buffer(base64.b64decode(state["schema"])))
+        self._fields = {name: f'columns["c{number}"]' for number, name in enumerate(self._schema.names)} | {"id": "id"}
+
+    def _set_state(self, **changed: str) -> None:
+        self._store.set_properties(self._collection, changed)
+        self._show({**self._state, **changed})
+
+    def versions(self) -> list[Version]:
+        """See `Items.versions`; there are none."""
+        refuse_versions(self._store.place)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def count(self, where: Filter | None = None) -> int:
+        """See `Items.count`."""
+        return int(self._query(self._expression(where), ["count(*)"], where)[0]["count(*)"])
+
+    def scan(
+        self, columns: Sequence[str], *, where: Filter | None = None, rows: int = 8192
+    ) -> Iterator["pa.RecordBatch"]:
+        """See `Items.scan`."""
+        parts = max(1, -(-self.count() // min(rows, self._rows_of_message(columns))))
+        for part in range(parts):
+            yield from self._part(part, parts, columns, where)
+
+    def _part(self, part: int, parts: int, columns: Sequence[str], where: Filter | None) -> Iterator["pa.RecordBatch"]:
+        """The items of one of many parts; keys are spread evenly, so that all parts are of nearly the same size."""
+        low, high = (f"{2**64 * end // parts:017x}"[1:] for end in (part, part + 1))
+        ranged = f'key >= "{low}"' + (f' and key < "{high}"' if part + 1 < parts else "")
+        expression = f"({ranged}) and {self._expression(where)}"
+        try:
+            found = self._query(expression, _fields_of(columns), where)
+        except CatalogueError as error:
+            if not any(sign in str(error).lower() for sign in ("larger than max", "exceed", "resourceexhausted")):
+                raise
+            for half in (2 * part, 2 * part + 1):  # texts that are longer than we thought
+                yield from self._part(half, 2 * parts, columns, where)
+            return
+        if found:
+            yield self._batch(found, columns)
+
+    def page(
+        self, columns: Sequence[str], rows: int, *, after: str | None = None, where: Filter | None = None
+    ) -> "tuple[pa.Table, str | None]":
+        """See `Items.page`; the mark says which part of how many comes next."""
+        if after is None:
+            after = f"0.{max(1, -(-self.count(where) // max(1, min(rows, self._rows_of_message(columns)))))}"
+        part, parts = numbers_of(after, 2)
+        if not part < parts <= _PARTS:
+            raise DataError(f"{after!r} is no mark of a page; give the one that came with the page before, or none")
+        batches: list[pa.RecordBatch] = []
+        while part < parts and not batches:
+            batches = list(self._part(part, parts, columns, where))
+            part += 1
+        return self._table_of(batches, columns), f"{part}.{parts}" if part < parts else None
+
+    def get(self, ids: Sequence[str], columns: Sequence[str]) -> "pa.Table":
+        """See `Items.get`."""
+        step, batches = min(_IDS, self._rows_of_message(columns)), []
+        for first in range(0, len(ids), step):
+            keys = ", ".join(f'"{_key(name)}"' for name in ids[first : first + step])
+            batches.append(self._batch(self._query(f"key in [{keys}]", _fields_of(columns)), columns))
+        return self._table_of(batches, columns)
+
+    def _rows_of_message(self, columns: Sequence[str]) -> int:
+        each = 200 + 100 * len(columns)
+        if "embedding" in columns:
+            each += 4 * self._schema.field("embedding").type.list_size
+        return max(1, min(_HITS, _MESSAGE_BYTES // each))
+
+    def _query(self, expression: str, fields: Sequence[str], where: Filter | None = None) -> list[dict[str, Any]]:
+        return list(self._read("query", where, filter=expression, output_fields=list(fields)))
+
+    def _read(self, method: str, where: Filter | None, **options: Any) -> Any:
+        """A read by the client's `query` or `search`, at the level of consistency that is needed."""
+        level = self._level
+        self._load()
+        with self._store.explained(where):
+            read = getattr(self._store.client(), method)
+            found = read(self._collection, timeout=_SECONDS, consistency_level=level, **options)
+        if level == self._level:
+            self._level = "Eventually"
+        return found
+
+    def _load(self) -> None:
+        """Wait until the rows are in the servers' memory."""
+        if self._loaded:
+            return
+        client = self._store.client()
+
+        def state() -> str:
+            with self._store.explained():
+                return str(client.get_load_state(self._collection, timeout=_SECONDS)["state"])
+
+        if state() == "NotLoad":  # somebody released it
+            with self._store.explained():
+                client.load_collection(self._collection, _async=True, timeout=_SECONDS)
+        _wait_until(lambda: state() == "Loaded", "loading the catalogue")
+        self._loaded = True
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def insert(self, rows: "pa.Table") -> None:
+        """See `Items.insert`; an item that another process has added meanwhile is replaced."""
+        self.upsert(rows)
+
+    def upsert(self, rows: "pa.Table") -> None:
+        """See `Items.upsert`."""
+        plain = self._plain(rows)
+        each = max(1, rows.nbytes // max(1, len(rows)) * 2 + 500)
+        step = max(1, _MESSAGE_BYTES // each)
+        with self._changing(len(plain)) as client:
+            for first in range(0, len(plain), step):
+                client.upsert(self._collection, plain[first : first + step], timeout=_SECONDS)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """See `Items.delete`."""
+        with self._changing() as client:
+            for first in range(0, len(ids), _IDS):
+                keys = [_key(name) for name in ids[first : first + _IDS]]
+                client.delete(self._collection, ids=keys, timeout=_SECONDS)
+
+    def add_columns(self, fields: "Sequence[pa.Field]") -> None:
+        """See `Items.add_columns`."""
+        self.refresh()
+        schema = self._schema
+        for each in fields:
+            schema = schema.append(each)
+        with self._changing(schema=_packed(schema)):
+            pass
+
+    @contextmanager
+    def _changing(self, rows: int = 0, **state: str) -> Iterator[Any]:
+        """Around every change: other processes see by a property that there was one, also where it broke off."""
+        self._load()
+        try:
+            with self._store.explained():
+                yield self._store.client()
+        finally:
+            changed = max(self.version + 1, time.time_ns() // 10**6)
+            self._set_state(changed=str(changed), waiting=str(self._waiting + rows), **state)
+
+    # -- the nearest --------------------------------------------------------------------------------------------------
+
+    def nearest(
+        self, queries: np.ndarray, k: int, *, where: Filter | None = None, effort: Effort | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """See `Items.nearest`; with a condition all items that match are compared.
+
+        Raises:
+            DataError: k is beyond what the server gives.
+        """
+        if k > _HITS:
+            raise DataError(f"{k:,} hits were asked for; a Milvus server gives at most {_HITS:,}: ask for fewer")
+        found: list[list[tuple[str, float]]] = [[] for _ in queries]
+        left, limit = list(range(len(queries))) if k > 0 else [], k + 16
+        while left:  # of equal scores the first ids count, so that all of equal score must be there
+            limit, again = min(limit, _HITS), []
+            step = max(1, min(100, _MESSAGE_BYTES // (limit * 150)))
+            for first in range(0, len(left), step):
+                rows = left[first : first + step]
+                answers = self._read(
+                    "search",
+                    where,
+                    data=list(queries[rows]),
+                    filter="" if where is None else self._expression(where),
+                    limit=limit,
+                    output_fields=["id"],
+                    search_params={"params": {"nprobe": LISTS if where or effort is None else effort["probes"]}},
+                )
+                for row, answer in zip(rows, answers, strict=True):
+                    hits = [(hit["entity"]["id"], round(float(hit["distance"]), exact.DECIMALS)) for hit in answer]
+                    found[row] = sorted(hits, key=lambda hit: (-hit[1], hit[0]))[:k]
+                    if len(hits) == limit < _HITS and hits[-1][1] >= found[row][-1][1]:
+                        again.append(row)
+            left, limit = again, limit * 4
+        return found
+
+    # -- the index ----------------------------------------------------------------------------------------------------
+
+    def build_index(self) -> None:
+        """See `Items.build_index`; the server keeps one from the beginning, so this waits until it covers all."""
+        self._settle(indexed="yes")
+
+    def index_state(self) -> IndexState | None:
+        """See `Items.index_state`."""
+        if "indexed" not in self._state:
+            return None
+        count = self.count()
+        waiting = min(count, self._waiting)
+        return IndexState("IVF_FLAT", count - waiting, waiting)
+
+    def efforts(self) -> Sequence[Effort]:
+        """See `Items.efforts`."""
+        return [{"probes": probes} for probes in (4, 8, 16, 32, 64, 128, 256, 512, LISTS)]
+
+    def compact(self, keep: timedelta) -> None:
+        """See `Items.compact`: waits until the index covers what came; the server joins its files by itself."""
+        if self._waiting > _WAITING:
+            self._settle()
+
+    def _settle(self, **state: str) -> None:
+        """Wait until all rows are in the server's storage and in its index, and write that down."""
+        self._load()
+        client, count = self._store.client(), self.count()
+
+        def is_done() -> bool:
+            with self._store.explained():
+                segments = client.list_loaded_segments(self._collection, timeout=_SECONDS)
+                index = client.describe_index(self._collection, "embedding", timeout=_SECONDS)
+            sealed = [int(each.num_rows) for each in segments if str(each.state).endswith("Sealed")]
+            return len(sealed) == len(segments) and sum(sealed) >= count and not int(index.get("pending_index_rows", 0))
+
+        with self._store.explained():
+            client.flush(self._collection, timeout=600)
+        _wait_until(is_done, "the index")
+        self._set_state(waiting="0", **state)
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def _plain(self, table: "pa.Table") -> list[dict[str, Any]]:
+        """Rows as the collection takes them.
+
+        Raises:
+            DataError: an item holds more than Milvus can keep; the message names it.
+        """
+        rows = [
+            {"key": _key(name), "id": name, "embedding": row, "columns": {}}
+            for name, row in zip(table["id"].to_pylist(), embeddings_of(table["embedding"]), strict=True)
+        ]
+        for number, field in enumerate(self._schema):
+            if field.name in ("id", "embedding"):
+                continue
+            given = table[field.name] if field.name in table.column_names else arrow().nulls(len(rows), field.type)
+            for row, value in zip(rows, _plain_values(given, field), strict=True):
+                if value is not None:
+                    row["columns"][f"c{number}"] = value
+        for row in rows:
+            for what, text in (("an id", row["id"]), ("metadata", json.dumps(row["columns"], ensure_ascii=False))):
+                if len(text.encode()) > MOST_BYTES:
+                    raise DataError(
+                        f"the item {row['id'][:60]!r} has {what} of {len(text.encode()):,} bytes; a Milvus server "
+                        f"keeps at most {MOST_BYTES:,}: shorten it, or keep the catalogue in a folder"
+                    )
+        return rows
+
+    def _table_of(self, batches: "Sequence[pa.RecordBatch]", columns: Sequence[str]) -> "pa.Table":
+        schema = arrow().schema([self._schema.field(name) for name in columns])
+        return arrow().Table.from_batches(batches, schema)
+
+    def _batch(self, found: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> "pa.RecordBatch":
+        """What a query found, as these columns."""
+        pa = arrow()
+        schema = pa.schema([self._schema.field(name) for name in columns])
+        held = [json.loads(each) if isinstance(each := row.get("columns", {}), str | bytes) else each for row in found]
+        arrays = []
+        for field in schema:
+            if field.name == "embedding":
+                flat = np.array([row["embedding"] for row in found], dtype=np.float32).reshape(-1)
+                arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), field.type.list_size))
+            elif field.name == "id":
+                arrays.append(pa.array([row["id"] for row in found], field.type))
+            else:
+                name = f"c{self._schema.get_field_index(field.name)}"
+                values = [row.get(name) for row in held]
+                arrays.append(pa.array(values, _stored_type(field.type)).cast(field.type))
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def _expression(self, where: Filter | None) -> str:
+        """A condition in Milvus' own words. The one place that knows which tree conditions are."""
+        if where is None:
+            return _TRUE
+        return self._written(where, True)
+
+    def _written(self, tree: Condition, yes: bool) -> str:
+        """The condition, or its opposite: a missing value makes neither of them true."""
+        if isinstance(tree, Not):
+            return self._written(tree.part, not yes)
+        if isinstance(tree, Every | Some):
+            every = isinstance(tree, Every) == yes
+            parts = [self._written(part, yes) for part in tree.parts]
+            return f"({(' and ' if every else ' or ').join(parts) or (_TRUE if every else _FALSE)})"
+        value = self._fields[tree.column]
+        there = _TRUE if tree.column == "id" else f"(exists {value})"
+        if isinstance(tree, Like):
+            begins = tree.beginning
+            if begins is None:
+                raise FilterError(
+                    f"of LIKE only 'begins%' can be asked of a Milvus server, and {tree.pattern!r} is another pattern"
+                )
+            holds = f"{value} >= {_literal(begins, 'text')} and {value} like {_literal(begins + '%', 'text')}"
+            return f"({there} and {'' if yes else 'not '}({holds}))"
+        if tree.value is None:
+            return there if (tree.comparison == "=") != yes else f"(not {there})"
+        if tree.kind == "texts":
+            return f"({there} and {'' if yes else 'not '}json_contains({value}, {_literal(tree.value, 'texts')}))"
+        comparison = tree.comparison if yes else _OPPOSITE[tree.comparison]
+        unit = _UNITS[self._schema.field(tree.column).type.unit] if tree.kind == "time" else 1
+        if isinstance(tree.value, tuple):
+            literals = [_literal(each, tree.kind, unit) for each in tree.value]
+            if tree.kind not in ("text", "truth", "number"):  # Milvus takes numbers of one kind alone
+                literals = [each for each in literals if "." not in each and "e" not in each]
+            listed = f"{value} in [{', '.join(literals)}]" if literals else _FALSE
+            return f"({there} and {'' if comparison == 'in' else 'not '}({listed}))"
+        sign = "==" if comparison == "=" else comparison
+        return f"({there} and {value} {sign} {_literal(tree.value, tree.kind, unit)})"
+
+
+def _fields_of(columns: Sequence[str]) -> list[str]:
+    """The fields that hold these columns."""
+    return sorted({"id"} | {name if name in ("id", "embedding") else "columns" for name in columns})
+
+
+def _packed(schema: "pa.Schema") -> str:
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def _key(name: str) -> str:
+    """The primary key of an item: evenly spread, and short whatever the id is."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def _stored_type(kind: "pa.DataType") -> "pa.DataType":
+    """What a column's values are cast to before they become JSON."""
+    pa = arrow()
+    named = {"whole": pa.int64(), "number": pa.float64(), "date": pa.int32(), "time": pa.int64()}
+    return named.get(kind_of(kind), kind)
+
+
+def _plain_values(values: "pa.ChunkedArray", field: "pa.Field") -> list[Any]:
+    """A column as plain values; dates and times become whole numbers."""
+    try:
+        plain: list[Any] = values.cast(field.type).cast(_stored_type(field.type)).to_pylist()
+    except arrow().ArrowInvalid as error:
+        raise DataError(f"the column {field.name!r} holds a number beyond 64 bits, which Milvus cannot keep") from error
+    for value in plain:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise DataError(
+                f"the column {field.name!r} holds {value}; a Milvus server keeps finite numbers alone: leave it empty"
+            )
+    return plain
+
+
+# -- conditions -------------------------------------------------------------------------------------------------------
+
+_OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">", "in": "not in", "not in": "in"}
+_UNITS: Mapping[str, int | Fraction] = {"s": 10**6, "ms": 1000, "us": 1, "ns": Fraction(1, 1000)}
+"""Microseconds in a column's unit."""
+
+
+def _literal(value: Any, kind: str, unit: int | Fraction = 1) -> str:
+    r"""A value as Milvus reads it. Of texts all but ASCII's letters and digits become numbers: none leaves its quotes.
+
+    >>> print(_literal('say "é"', "text"))
+    "say\u0020\u0022\u00e9\u0022"
+    """
+    if kind in ("text", "texts"):
+        signs = (
+            each if each.isascii() and each.isalnum()
+            else f"\\u{ord(each):04x}" if ord(each) < 2**16
+            else f"\\U{ord(each):08x}"
+            for each in value
+        )  # fmt: skip
+        return '"' + "".join(signs) + '"'
+    if kind == "truth":
+        return "true" if value else "false"
+    if kind == "number":
+        return repr(float(value))
+    if isinstance(value, datetime):
+        value = Fraction((value.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
+        value /= unit
+    elif isinstance(value, date):
+        value = (value - date(1970, 1, 1)).days
+    whole = Fraction(value)
+    if whole.denominator != 1:
+        return repr(float(whole))
+    return str(whole) if whole > -(2**63) else f"({1 - 2**63} - 1)"  # the number behind the sign must have 64 bits
+
+
+def _wait_until(done: Callable[[], bool], what: str, seconds: float = 900.0) -> None:
+    end, pause = time.monotonic() + seconds, 0.02
+    while not done():
+        if time.monotonic() > end:
+            raise CatalogueError(f"the Milvus server does not come to an end with {what}; see its log, and try again")
+        time.sleep(pause)
+        pause = min(0.5, pause * 1.3)

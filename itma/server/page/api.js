@@ -9,6 +9,8 @@ export class Problem extends Error {
 }
 
 const BASE = new URL("api/v1/", document.baseURI);
+// What may go away by itself, so that trying again can help.
+export const PASSING = new Set(["unreachable", "overloaded", "timeout", "busy", "slow_request", "catalogue_unavailable", "unavailable", "not_ready", "fault"]);
 const AGAIN = 2; // times that a busy server is asked again
 
 export async function call(path, { method = "GET", json, form, signal } = {}) {

@@ -5,7 +5,28 @@ import { $, ICONS, icon, label, make, shown } from "./dom.js";
 
 const TITLES = ["title", "name", "product", "product_name", "caption", "description"];
 
+const PRICES = ["price", "preis", "prix"];
+let shop = {};
+
+// The columns of titles, prices and links, and the currency, as the shop has set them.
+export const setShop = (given) => { shop = given ?? {}; };
+
+function priceOf(item) {
+  const column = shop.price ?? PRICES.find((one) => item.fields[one] !== undefined);
+  const value = column && item.fields[column];
+  if (value === undefined || value === null || value === "") return null;
+  const text = typeof value === "number" ? value.toLocaleString("en", { minimumFractionDigits: Number.isInteger(value) ? 0 : 2, maximumFractionDigits: 2 }) : shown(value);
+  const currency = shop.currency ?? "";
+  return { column, text: currency.endsWith(" ") ? currency + text : currency ? `${text} ${currency}` : text };
+}
+
+function linkOf(item) {
+  const address = shop.link && item.fields[shop.link];
+  return typeof address === "string" && /^https?:\/\//i.test(address) ? address : null;
+}
+
 export function titleOf(item) {
+  if (shop.title && item.fields[shop.title]) return String(item.fields[shop.title]);
   const column = TITLES.find((one) => typeof item.fields[one] === "string" && item.fields[one]);
   if (column) return item.fields[column];
   const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-/.exec(item.id);
@@ -16,8 +37,9 @@ export function titleOf(item) {
 
 function facts(item) {
   const title = titleOf(item);
+  const price = priceOf(item)?.column;
   return Object.entries(item.fields)
-    .filter(([, value]) => value !== title && value !== false && value !== null)
+    .filter(([column, value]) => column !== price && column !== shop.link && value !== title && value !== false && value !== null)
     .map(([column, value]) => (typeof value === "string" ? shown(value) : value === true ? label(column) : `${label(column)} ${shown(value)}`))
     .filter((text) => text.length < 60)
     .slice(0, 3)
@@ -47,7 +69,10 @@ export function card(item, { use, less, why, rank }) {
   if (why) acts.append(act("why", `Why ${title}?`, "Why?", () => why(item)));
   if (less) acts.append(act("less", `Less like ${title}`, "Less like this", () => less(item)));
   acts.append(act("info", `Details of ${title}`, "Details", () => details(item, use)));
-  const words = make("div", { class: "words" }, make("p", { class: "name", title }, title), make("p", { class: "facts" }, facts(item)));
+  const words = make("div", { class: "words" }, make("p", { class: "name", title }, title));
+  const price = priceOf(item);
+  if (price) words.append(make("p", { class: "price" }, price.text));
+  words.append(make("p", { class: "facts" }, facts(item)));
   return make("li", { class: "card" }, button, make("div", { class: "about" }, words, acts));
 }
 
@@ -69,6 +94,8 @@ function details(item, use) {
   const rows = [["id", item.id], ...Object.entries(item.fields)];
   if (item.score !== undefined) rows.push(["score", item.score.toFixed(4)]);
   $("details-fields").replaceChildren(...rows.flatMap(([column, value]) => [make("dt", {}, label(column)), make("dd", {}, shown(value))]));
+  const link = linkOf(item);
+  if (link) $("details-fields").append(make("dt", {}, "shop"), make("dd", {}, make("a", { href: link, rel: "noopener noreferrer", target: "_blank" }, "See it in the shop")));
   $("details-use").onclick = () => {
     dialog.close();
     use(item);

@@ -2,6 +2,7 @@
 
 import { $, count, label, make, shown } from "./dom.js";
 
+const FIRST = 8; // choices that are shown before somebody asks for all
 const RANGED = ["number", "whole", "date", "time"];
 
 export function draw(facets, where, changed) {
@@ -25,6 +26,16 @@ function choices(facet, where, changed) {
       changed(facet.column, chosen.size ? [...chosen] : undefined);
     });
     list.append(make("label", {}, box, make("span", {}, shown(value) || "(empty)"), make("small", {}, count(items))));
+  }
+  const rest = [...list.children].slice(FIRST);
+  if (rest.length > 1 && !rest.some((one) => one.querySelector("input").checked)) {
+    for (const one of rest) one.hidden = true;
+    const all = make("button", { type: "button", class: "all", onclick: () => {
+      for (const one of rest) one.hidden = false;
+      all.remove();
+      rest[0].querySelector("input").focus();
+    } }, `Show all ${count(facet.choices.length)}`);
+    list.append(all);
   }
   return list;
 }

@@ -1,7 +1,7 @@
 // The page: what is asked stands in the address; every change of it is drawn anew from there.
 
 import * as api from "./api.js";
-import { blank, card, keyboard } from "./cards.js";
+import { blank, card, keyboard, setShop } from "./cards.js";
 import { $, ICONS, count, icon, make } from "./dom.js";
 import * as filters from "./filters.js";
 import { EARLIER, asks, current, fromHash, nothing, step, toHash } from "./state.js";
@@ -42,6 +42,15 @@ function use(item) {
   go({ ...state, steps, at: steps.length - 1 });
   scrollTo({ top: 0 });
   $("text").focus({ preventScroll: true });
+}
+
+// In the place of a picture that another browser holds: the words of its step, and the steps after it, stay.
+async function replaceFile(file) {
+  if (!file) return;
+  const lost = current(state)?.upload;
+  const name = await uploads.keep(file);
+  const steps = state.steps.map((one) => (one.upload === lost ? { ...one, upload: name } : one));
+  go({ ...state, steps }, { replace: true, keep: true });
 }
 
 async function useFile(file) {
@@ -139,7 +148,7 @@ async function answer(signal, k) {
   if (one.id !== undefined) asked.id = one.id;
   if (one.upload) {
     const picture = await uploads.find(one.upload);
-    if (!picture) throw new api.Problem("lost", "The picture of this step is kept in the browser in which it was given, and this is another one. Give it again.", 0);
+    if (!picture) throw new api.Problem("lost", "The picture of this step is kept in the browser in which it was given, and this is another one. If you have it too, choose it, and the search goes on with the same words.", 0);
     asked.upload = picture.blob;
   }
   const found = await api.search(asked, signal);
@@ -157,7 +166,7 @@ function append(items) {
       use,
       rank: listed.items.size,
       less: searching && can.unlike ? less : null,
-      why: searching && can.explain ? (one) => document.dispatchEvent(new CustomEvent("itma:why", { detail: { item: one, step: current(state) } })) : null,
+      why: searching && can.explain ? (one) => document.dispatchEvent(new CustomEvent("itma:why", { detail: { item: one, step: current(state), where: state.where } })) : null,
     }));
   }
   $("grid").append(...cards);
@@ -252,8 +261,9 @@ function failed(error) {
     lost: "The picture of this step is not here",
   };
   if (!(error instanceof api.Problem)) console.error(error);
-  const fixed = error.code === "unusable_feedback" || error.code === "too_large" || error.code === "unreadable_picture";
-  tell("bad", titles[error.code] ?? "That did not work", sentence(error.message), fixed ? null : ["Try again", () => run()]);
+  const ways = { lost: ["Choose the picture", () => $("replace").click()], unknown_item: ["Show the catalogue", () => go(nothing())] };
+  const way = ways[error.code] ?? (api.PASSING.has(error.code) ? ["Try again", () => run()] : null);
+  tell("bad", titles[error.code] ?? "That did not work", sentence(error.message), way);
   if (error.code === "unusable_feedback" && catalogue?.suggestions.length) $("state").append(sayings(catalogue.suggestions.slice(0, 5)));
 }
 
@@ -366,6 +376,9 @@ async function drawTrail(drawn) {
   $("steps").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
+// An address is nothing to choose by.
+const facets = () => (catalogue?.facets ?? []).filter((facet) => facet.column !== catalogue.shop.link);
+
 // -- events -----------------------------------------------------------------------------------------------------------
 
 function listen() {
@@ -377,6 +390,10 @@ function listen() {
   $("file").addEventListener("change", () => {
     useFile($("file").files[0]);
     $("file").value = "";
+  });
+  $("replace").addEventListener("change", () => {
+    replaceFile($("replace").files[0]);
+    $("replace").value = "";
   });
   $("drop-reference").addEventListener("click", () => {
     const one = current(state);
@@ -394,12 +411,12 @@ function listen() {
   $("emphasis").addEventListener("change", () => go(changed({ emphasis: Number($("emphasis").value) }), { replace: true, keep: true }));
   $("more").addEventListener("click", more);
   $("open-filters").addEventListener("click", () => {
-    filters.draw(catalogue?.facets ?? [], state.where, narrow);
+    filters.draw(facets(), state.where, narrow);
     $("filters").showModal();
   });
   $("clear-filters").addEventListener("click", () => {
     go({ ...state, where: {} }, { keep: true });
-    filters.draw(catalogue?.facets ?? [], state.where, narrow);
+    filters.draw(facets(), state.where, narrow);
   });
   for (const dialog of document.querySelectorAll("dialog.drawer, dialog.details")) {
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
@@ -453,7 +470,7 @@ function listen() {
 async function begin() {
   draw();
   const about = api.about();
-  known = about.then((found) => { catalogue = found; }, () => {});
+  known = about.then((found) => { catalogue = found; setShop(found.shop); }, () => {});
   const first = run();
   try {
     await about;

@@ -1,6 +1,7 @@
 // A map over a picture: the stronger the colour, the larger the value. What speaks against is hatched as well, so that
 // it is told apart without colours.
 
+export const FULL = 0.2; // the effect, in cosines, that has the strongest colour; a smaller one is paler by as much
 const WIDE = 640; // of the drawing, in its own pixels
 
 export function draw(canvas, image, { map, kind, window: marked }) {
@@ -12,7 +13,7 @@ export function draw(canvas, image, { map, kind, window: marked }) {
   const style = getComputedStyle(canvas);
   const plus = style.getPropertyValue(kind === "shares" ? "--share" : "--for");
   const minus = style.getPropertyValue("--against");
-  const most = map.values.reduce((so_far, value) => Math.max(so_far, Math.abs(value ?? 0)), 0);
+  const most = map.values.reduce((so_far, value) => Math.max(so_far, Math.abs(value ?? 0)), kind === "signed" ? FULL : 0);
   if (!most) return 0;
   const [wide, high] = [canvas.width / map.columns, canvas.height / map.rows];
   map.values.forEach((value, cell) => {

@@ -3,25 +3,24 @@
 import * as api from "./api.js";
 import { titleOf } from "./cards.js";
 import { $, ICONS, count, icon, make } from "./dom.js";
-import { draw as drawMap } from "./maps.js";
+import { FULL, draw as drawMap } from "./maps.js";
 import * as uploads from "./uploads.js";
 
 const SLOW = 2500; // milliseconds until it is said that it takes longer
-const FIXED = ["unexplainable", "explaining_off", "unanswerable", "out_of_range", "unusable_feedback", "unreadable_picture", "too_large", "lost"];
 
 let asked = null; // what the dialog is about: { item, step, signal, found, gradients, view, word, pinned, level, urls }
 let stop = null;
 
-export function open(item, step) {
+export function open(item, step, where = {}) {
   $("why-title").textContent = `Why ${titleOf(item)}?`;
   $("why").showModal();
-  begin(item, step);
+  begin(item, step, where);
 }
 
-async function begin(item, step) {
+async function begin(item, step, where) {
   stop?.abort();
   stop = new AbortController();
-  const mine = (asked = { item, step, signal: stop.signal, found: null, view: "regions", word: null, pinned: null, level: 0, urls: [] });
+  const mine = (asked = { item, step, where, signal: stop.signal, found: null, view: "regions", word: null, pinned: null, level: 0, urls: [] });
   $("why-place").textContent = "";
   const said = make("p", { role: "status" }, "Parts of the pictures are covered and words left out, one after the other …");
   $("why-body").replaceChildren(make("div", { class: "why-wait" }, make("div", { class: "bar" }), said));
@@ -41,11 +40,12 @@ async function begin(item, step) {
 async function ask(more) {
   const { item, step, signal } = asked;
   const question = { target: item.id, ...more };
+  if (Object.keys(asked.where ?? {}).length) question.where = asked.where;
   if (step.text.trim()) question.text = [...step.earlier, step.text].join(" then ");
   if (step.id !== undefined) question.id = step.id;
   if (step.upload) {
     const picture = await uploads.find(step.upload);
-    if (!picture) throw new api.Problem("lost", "The picture that was searched from is kept in another browser. Give it again.", 0);
+    if (!picture) throw new api.Problem("lost", "The picture that was searched from is kept in another browser. Close this, and choose it there.", 0);
     question.upload = picture.blob;
   }
   return api.explain(question, signal);
@@ -69,7 +69,7 @@ function failed(error) {
   if (!(error instanceof api.Problem)) console.error(error);
   const told = make("div", { class: "state bad", role: "alert" }, make("span", { class: "mark" }, icon(ICONS.bad)),
     make("h3", {}, titles[error.code] ?? "This cannot be explained"), make("p", {}, sentence(error.message)));
-  if (!FIXED.includes(error.code)) told.append(make("button", { type: "button", class: "quiet", onclick: () => begin(asked.item, asked.step) }, "Try again"));
+  if (api.PASSING.has(error.code)) told.append(make("button", { type: "button", class: "quiet", onclick: () => begin(asked.item, asked.step, asked.where) }, "Try again"));
   $("why-body").replaceChildren(told);
 }
 
@@ -85,7 +85,8 @@ function signed(value) {
 function show() {
   const { found, item, step } = asked;
   const score = `score ${found.score.toFixed(2)}`;
-  $("why-place").textContent = found.rank === null ? score : `Rank ${count(found.rank)} of ${count(found.items)}, ${score}`;
+  const within = found.rank_within ? `, ${count(found.rank_within)} of the ${count(found.items_within)} that your filters leave` : "";
+  $("why-place").textContent = found.rank === null ? score : `Rank ${count(found.rank)} of ${count(found.items)}${within}, ${score}`;
   const parts = [];
   if (found.words.length) parts.push(make("section", { class: "why-said", "aria-labelledby": "why-words-title" }, make("h3", { id: "why-words-title" }, "The words"), make("p", { class: "lead", id: "why-words-lead" }), make("ul", { class: "why-words", id: "why-words" }), make("p", { class: "readout", id: "why-word" })));
   const figures = [];
@@ -181,7 +182,7 @@ function paintWords() {
   const added = asked.view === "gradients" && asked.gradients;
   const words = added ? asked.gradients.words : asked.found.words;
   const valueOf = (word) => (added ? word.gradient : word.effect);
-  const most = Math.max(1e-9, ...words.map((word) => Math.abs(valueOf(word) ?? 0)));
+  const most = Math.max(FULL, ...words.map((word) => Math.abs(valueOf(word) ?? 0)));
   $("why-words-lead").textContent = added ? "What each adds to the score, by gradients." : "What the score loses without each.";
   if (!list.children.length) list.append(...words.map((word, row) => make("li", {}, wordButton(word, row))));
   [...list.querySelectorAll("button")].forEach((button, row) => {
@@ -338,7 +339,7 @@ function point(name, frame, event) {
 
 export function listen() {
   const dialog = $("why");
-  document.addEventListener("itma:why", (event) => open(event.detail.item, event.detail.step));
+  document.addEventListener("itma:why", (event) => open(event.detail.item, event.detail.step, event.detail.where));
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("close", () => {
     stop?.abort();

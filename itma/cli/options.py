@@ -1,0 +1,139 @@
+"""Command-line options made of the fields of a request, and what several commands print."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from itma.records import Hits
+from itma.retrieval.request import ENGINES, RUNTIMES, SearchRequest, options_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Made = TypeVar("Made")
+
+
+def condition(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
+    """What --where says: a condition as it stands, or a mapping written as JSON."""
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} begins like JSON but is none ({error})") from error
+
+
+def pairs(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...], example: str = ""
+) -> dict[str, str]:
+    """NAME=VALUE, repeatable."""
+    found = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{pair!r} is not of the form name=value{example}")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def distinct(context: click.Context, parameter: click.Parameter, text: str | None) -> str | float | None:
+    """A cosine, or else the name of a column."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def embedding(context: click.Context, parameter: click.Parameter, path: Path | None) -> "np.ndarray | None":
+    """The numbers in a .npy file."""
+    import numpy as np
+
+    try:
+        return None if path is None else np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise click.BadParameter(f"{str(path)!r} is no .npy file of numbers ({error})") from error
+
+
+_SPECIAL: Mapping[str, Mapping[str, Any]] = {
+    "image": {"type": click.Path(path_type=Path)},
+    "embedding": {"type": click.Path(path_type=Path), "callback": embedding, "metavar": "FILE"},
+    "where": {"callback": condition, "metavar": "CONDITION"},
+    "distinct": {"callback": distinct, "metavar": "COLUMN|COSINE"},
+    "types": {"multiple": True, "callback": pairs, "metavar": "COLUMN=KIND"},
+    "runtime": {"type": click.Choice(RUNTIMES)},
+    "engine": {"type": click.Choice(ENGINES), "show_default": True},
+    "exclude": {"metavar": "ID"},
+    "unlike": {"metavar": "ID"},
+    "fields": {"metavar": "COLUMN"},
+    "earlier": {"metavar": "TEXT"},
+    "id_column": {"metavar": "COLUMN"},
+    "picture_column": {"metavar": "COLUMN"},
+}
+"""What the default alone does not tell."""
+
+
+def options_from(shape: type, *names: str) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
+    """An option for each field of a request, or for those of some names; a list is an option that can be repeated."""
+
+    def wrap(function: Callable[..., Made]) -> Callable[..., Made]:
+        for name, each in reversed(options_of(shape).items()):
+            if not names or name in names:
+                function = _option(name, each)(function)
+        return function
+
+    return wrap
+
+
+def _option(name: str, each: "Field[Any]") -> Callable[[Callable[..., Made]], Callable[..., Made]]:
+    word = each.metadata["short"] or name
+    written = f"-{word}" if len(word) == 1 else "--" + word.replace("_", "-")
+    sentence, how = each.metadata["sentence"], dict(_SPECIAL.get(name, {}))
+    if each.default is not MISSING and isinstance(each.default, bool):
+        how["is_flag"] = True
+    elif isinstance(each.default, int | float):
+        how |= {"type": type(each.default), "show_default": True}
+    elif each.default == ():
+        how["multiple"] = True
+    if how.get("multiple"):
+        sentence += " Repeatable."
+    return click.option(written, name, default=None if how.get("multiple") else each.default, help=sentence, **how)
+
+
+def taken_from(shape: type[Made], given: dict[str, Any]) -> Made:
+    """The request that the options of a command make; they are taken out of `given`."""
+    return shape(**{name: given.pop(name) for name in options_of(shape)})
+
+
+where = options_from(SearchRequest, "where")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON; dates and paths as texts."""
+    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def echo_hits(hits: Hits, *, plain: bool) -> None:
+    """Print hits: a line each with rank, score, id, path and metadata; or all as JSON. Notes are in the log as well."""
+    if plain:
+        echo_json({"hits": [asdict(hit) for hit in hits], "notes": hits.notes})
+        return
+    for line in columns([(f"{hit.rank:4d}", f"{hit.score:+.4f}", hit.id, hit.path or "(no image)") for hit in hits]):
+        hit = hits[line[0]]
+        told = "".join(f"  {name}={value}" for name, value in hit.fields.items())
+        click.echo(line[1] + told)
+    if not hits:
+        click.echo("nothing found", err=True)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
+    """Rows of cells with their places, as lines whose columns stand under one another."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        (place, "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        for place, row in enumerate(rows)
+    ]

@@ -1,0 +1,145 @@
+"""What every data set is, the settings that name one, and the registry that knows them by name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+
+from itma.data.triplets import Split
+from itma.errors import ConfigError, DataError, UnknownNameError
+from itma.registry import Registry
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which data: stored with a run, so that an evaluation finds the same again.
+
+    >>> DataConfig("shapes", size="tiny").size
+    'tiny'
+    """
+
+    name: str = "shapes"
+    """The data set's name."""
+    size: str = "demo"
+    """Of a generated world: one of its sizes."""
+    seed: int = 0
+    """Of a generated world: decides its scenes, sentences and images."""
+    root: str | None = None
+    """The folder that holds the data. Without it, a generated world is made in memory."""
+    categories: tuple[str, ...] = ()
+    """Which categories of a data set that has some, e.g. FashionIQ's dress, shirt, toptee. Empty: all."""
+    coverage: float = 0.95
+    """Training is refused where a smaller share of the rows has its images."""
+    unreadable: Literal["refuse", "missing"] = "refuse"
+    """What an image file means that is there but cannot be read (empty, damaged, an error page of a shop): the work
+    stops at it, or it counts as missing, for which every file is opened once at the start."""
+    external: bool = False
+    """Whether the data were handed over in Python, so that itma cannot load them by their name."""
+    about: str = ""
+    """Where the data come from and what their owners allow, in a sentence or two; the model card says it."""
+    cache: bool = True
+    """Whether images on disk are kept, resized, in a cache folder, where they fit; see `itma cache`."""
+
+    def __post_init__(self) -> None:
+        if not self.external:
+            self._check_categories(dataset_named(self.name).categories)
+        if not 0 <= self.coverage <= 1:
+            raise ConfigError(f"data.coverage={self.coverage} must be from 0 to 1")
+
+    @property
+    def measured(self) -> str:
+        """The split that evaluations take where none is named."""
+        return (Dataset if self.external else dataset_named(self.name)).measured
+
+    def _check_categories(self, known: Sequence[str]) -> None:
+        if self.categories and not known:
+            raise ConfigError(
+                f"{self.name} is not divided into categories; leave out data.categories={','.join(self.categories)}"
+            )
+        for category in self.categories:
+            if category not in known:
+                raise UnknownNameError(f"category of {self.name}", category, known)
+
+
+class Dataset:
+    """Triplets and protocols, from a folder; what is made by rules overrides `load` instead of `read`.
+
+    Args:
+        config: which data; `config.root` is the folder.
+    """
+
+    splits: ClassVar[tuple[str, ...]] = ("train", "test")
+    """The names of its splits; training takes `train`."""
+    measured: ClassVar[str] = "test"
+    """The split that evaluations take where none is named."""
+    preset: ClassVar[str] = "photos"
+    """The preset that is meant for it, where none is named."""
+    categories: ClassVar[tuple[str, ...]] = ()
+    """What it is divided into, so that `config.categories` can choose some of it; `read` heeds that."""
+    image_folders: ClassVar[tuple[str, ...]] = ()
+    """Where its images are looked for, relative to its root; empty where its annotation says it."""
+    generated: ClassVar[bool] = False
+    """Whether it is made by rules, so that no image can be missing."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self.config = config
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds the data.
+
+        Raises:
+            DataError: the settings name none.
+        """
+        if self.config.root is None:
+            raise DataError(f"say where {self.config.name} is on this machine: --root DIR (data.root in settings)")
+        return Path(self.config.root)
+
+    def read(self, root: Path, split: str) -> Split:
+        """One split, as the files under `root` have it; images that are missing are left out afterwards.
+
+        Raises:
+            UnknownNameError: no such split.
+            DataError: a file is missing or damaged; the message names file and row, and what was expected.
+        """
+        raise NotImplementedError
+
+    def load(self, split: str, *, progress: bool = False, device: torch.device | None = None) -> Split:
+        """One split.
+
+        Args:
+            split: one of `splits`.
+            progress: show a progress bar while images are generated.
+            device: where a generated world is rendered; the images come back to the CPU.
+
+        Raises:
+            UnknownNameError, DataError: see `read`.
+        """
+        return self.read(self.root, split)
+
+    def sentences(self, split: str) -> Sequence[str]:
+        """The feedback of one split alone: no image is rendered, and none has to be there."""
+        return self.load(split).triplets.feedback
+
+
+_HERE = __name__.rpartition(".")[0]
+
+REGISTRY: Registry[type[Dataset]] = Registry(
+    "data set",
+    Dataset,
+    {
+        "shapes": f"{_HERE}.generated",
+        "wardrobe": f"{_HERE}.generated",
+        "css": f"{_HERE}.css",
+        "fashion200k": f"{_HERE}.fashion200k",
+        "fashioniq": f"{_HERE}.fashioniq",
+        "mitstates": f"{_HERE}.mitstates",
+        "own": f"{_HERE}.own",
+        "products": f"{_HERE}.products",
+    },
+)
+"""Data set by name."""
+register = REGISTRY.register
+dataset_named = REGISTRY.find

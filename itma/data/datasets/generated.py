@@ -1,0 +1,124 @@
+"""Data that is made by rules and needs no folder: the worlds of shapes and of clothes, see `itma.data.synthetic`."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from itma.data.datasets.base import DataConfig, Dataset, register
+from itma.data.triplets import Split, by_label
+from itma.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from itma.data.synthetic.shapes import ShapesConfig
+    from itma.data.synthetic.wardrobe import WardrobeConfig
+
+
+class Generated(Dataset):
+    """A world that is drawn by rules, in memory, or read from the folder that `write` wrote."""
+
+    generated = True
+
+    def write(self, folder: Path, *, progress: bool = False, device: torch.device | None = None) -> None:
+        """Write the world to a new folder, so that it is rendered only once."""
+        raise NotImplementedError
+
+
+@register("shapes")
+class Shapes(Generated):
+    """Scenes of coloured solids: "make red cube blue"."""
+
+    preset = "demo"
+
+    def write(self, folder: Path, *, progress: bool = False, device: torch.device | None = None) -> None:
+        """See `Generated`."""
+        from itma.data.synthetic import shapes
+
+        shapes.World(shapes_config(self.config)).write(folder, progress=progress, device=device)
+
+    def load(self, split: str, *, progress: bool = False, device: torch.device | None = None) -> Split:
+        """See `Dataset`."""
+        from itma.data.synthetic import shapes
+
+        if self.config.root is not None:
+            folder = shapes.read(Path(self.config.root))
+            if split not in folder:
+                raise UnknownNameError("split", split, folder)
+            triplets = folder[split]
+        else:
+            triplets = shapes.World(shapes_config(self.config)).triplets(split, progress=progress, device=device)
+        protocol = by_label(triplets)
+        return Split(triplets, {protocol.name: protocol})
+
+    def sentences(self, split: str) -> Sequence[str]:
+        """See `Dataset`."""
+        from itma.data.synthetic import shapes
+
+        if self.config.root is None:
+            return shapes.World(shapes_config(self.config)).split(split).feedback
+        return super().sentences(split)
+
+
+@register("wardrobe")
+class Wardrobe(Generated):
+    """Drawn clothes with the sentences of a shop: "the same in navy, with long sleeves"."""
+
+    preset = "wardrobe"
+
+    def write(self, folder: Path, *, progress: bool = False, device: torch.device | None = None) -> None:
+        """See `Generated`."""
+        from itma.data.synthetic import wardrobe
+
+        wardrobe.World(wardrobe_config(self.config)).write(folder, progress=progress)
+
+    def load(self, split: str, *, progress: bool = False, device: torch.device | None = None) -> Split:
+        """See `Dataset`."""
+        from itma.data.synthetic import wardrobe
+
+        if split not in wardrobe.SPLITS:
+            raise UnknownNameError("split", split, wardrobe.SPLITS)
+        if self.config.root is not None:
+            written = wardrobe.read_config(self.config.root)
+            part, pictures = wardrobe.read(self.config.root, split)
+            triplets, seed = wardrobe.table(part, pictures, written), written.seed
+        else:
+            world = wardrobe.World(wardrobe_config(self.config))
+            part, triplets, seed = world.split(split), world.triplets(split, progress=progress), self.config.seed
+        if split == "train":
+            return Split(triplets, {})
+        return wardrobe.asked(triplets, known=wardrobe.known_requests(part, seed))
+
+    def sentences(self, split: str) -> Sequence[str]:
+        """See `Dataset`."""
+        from itma.data.synthetic import wardrobe
+
+        if self.config.root is not None:
+            part = wardrobe.read(self.config.root, split)[0]
+        else:
+            part = wardrobe.World(wardrobe_config(self.config)).split(split)
+        return [*part.requests, *(" and ".join(pair) for pair in part.captions)]
+
+
+def shapes_config(config: DataConfig) -> "ShapesConfig":
+    """The shapes world's own configuration."""
+    from itma.data.synthetic import shapes
+
+    _check_world(config, shapes.SIZES)
+    return replace(shapes.SIZES[config.size], seed=config.seed)
+
+
+def wardrobe_config(config: DataConfig) -> "WardrobeConfig":
+    """The wardrobe world's own configuration."""
+    from itma.data.synthetic import wardrobe
+
+    _check_world(config, wardrobe.SIZES)
+    return replace(wardrobe.SIZES[config.size], seed=config.seed)
+
+
+def _check_world(config: DataConfig, sizes: Collection[str]) -> None:
+    if config.size not in sizes:
+        raise UnknownNameError(f"size of the {config.name} world", config.size, sizes)
+    if config.seed < 0:
+        raise ConfigError(f"data.seed={config.seed} must not be negative")

@@ -1,0 +1,213 @@
+"""What an image may cost, decided before anything of it is decoded: small files that would take gigabytes or minutes.
+
+A file's pieces are counted by their headers alone; what is damaged is left to the decoder, which names it.
+"""
+
+import io
+import re
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from PIL import Image
+
+MAX_SIDE = 65_535
+"""Pixels along one side: as many as a JPEG can have."""
+MAX_SCANS = 100
+"""Times that a JPEG may go over its pixels; programs write about ten."""
+_SCANS_OF_ALL = 24
+"""So many scans of the largest image are allowed: a smaller one may have more, up to `MAX_SCANS`."""
+MAX_PIECES = 100_000
+"""Chunks of a PNG, segments of a JPEG, blocks before a GIF's first frame: each takes time of its own."""
+MAX_TILES = 262_144
+"""Tiles or strips of a TIFF."""
+MAX_TILE_SIDE = 4_096
+"""Pixels along one side of a TIFF's tile, where the image itself is smaller."""
+MAX_FRAMES = 4_096
+MAX_METADATA = 64_000_000
+"""Bytes that the entries of a TIFF or of EXIF metadata may hold together; all may point to the same ones."""
+
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""In a JPEG's compressed data: what is neither a stuffed zero nor a restart."""
+_FRAME_HEADERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of one value, by the type of a TIFF's entry."""
+_STRIPS, _TILE_WIDTH, _TILE_HEIGHT, _TILES = 273, 322, 323, 324
+
+
+class LimitError(ValueError):
+    """An image would cost more than is allowed; the message says what of."""
+
+
+def check_file(file: BinaryIO, pixels: int) -> None:
+    """Refuse what costs too much already when it is opened, or whose cost no header says; leaves the file at its begin.
+
+    Args:
+        file: at its begin.
+        pixels: the limit of an image's pixels.
+
+    Raises:
+        LimitError: too many scans, chunks, segments or blocks, or too much metadata.
+    """
+    start = file.read(16)
+    file.seek(0)
+    if start.startswith(b"\xff\xd8"):
+        _check_jpeg(file, pixels)
+    elif start.startswith(b"\x89PNG\r\n\x1a\n"):
+        _check_pieces(_png_chunks(file), "chunks")
+    elif start.startswith((b"GIF87a", b"GIF89a")):
+        _check_pieces(_gif_blocks(file), "blocks before its first frame")
+    elif start.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")) and _metadata_bytes(file) > MAX_METADATA:
+        raise LimitError(f"its metadata would take more than {MAX_METADATA:,} bytes; save it anew without them")
+    file.seek(0)
+
+
+def check_image(image: Image.Image, pixels: int) -> None:
+    """Refuse an image, its header read, whose pixels would take too much memory or time.
+
+    Args:
+        image: opened, not decoded yet.
+        pixels: more than so many are refused.
+
+    Raises:
+        LimitError: it is empty, too large, has too long a side, too many frames, tiles or strips, or too large tiles.
+    """
+    width, height = image.size
+    if not width * height:
+        raise LimitError(f"{width}×{height} pixels: it is empty")
+    if width * height > pixels:
+        raise LimitError(f"{width:,}×{height:,} pixels is over the limit of {pixels:,}; scale it down first")
+    if max(width, height) > MAX_SIDE:
+        raise LimitError(f"{width:,}×{height:,} pixels: a side may have {MAX_SIDE:,} at most; scale it down first")
+    if image.format in ("WEBP", "AVIF", "PNG") and getattr(image, "n_frames", 1) > MAX_FRAMES:
+        raise LimitError(f"more than {MAX_FRAMES:,} frames; send one of them")
+    if image.format == "TIFF":
+        _check_tiles(image)
+
+
+def is_plain_exif(exif: bytes) -> bool:
+    """Whether EXIF metadata may be read: their entries together are no larger than `MAX_METADATA`."""
+    return _metadata_bytes(io.BytesIO(exif.removeprefix(b"Exif\0\0"))) <= MAX_METADATA
+
+
+def _check_pieces(pieces: Iterator[object], what: str) -> None:
+    if sum(1 for _, _ in zip(pieces, range(MAX_PIECES + 1), strict=False)) > MAX_PIECES:
+        raise LimitError(f"more than {MAX_PIECES:,} {what}; save it anew")
+
+
+def _check_jpeg(file: BinaryIO, pixels: int) -> None:
+    size, components, frame, exif, pieces = 0, 0, 0, b"", 0
+    file.seek(2)
+    while True:
+        marker = file.read(2)
+        if len(marker) < 2 or marker[0] != 0xFF:
+            return
+        if marker[1] == 0xFF:  # filling
+            file.seek(-1, 1)
+            pieces += 1
+        elif marker[1] in (0x01, *range(0xD0, 0xD9)):
+            pieces += 1
+        elif marker[1] == 0xD9:
+            return
+        else:
+            length = int.from_bytes(file.read(2), "big") - 2
+            if length < 0:
+                return
+            if marker[1] == 0xDA:
+                break
+            body = file.read(length)
+            pieces += 1
+            if marker[1] in _FRAME_HEADERS and len(body) >= 6:
+                frame, components = marker[1], body[5]
+                size = int.from_bytes(body[1:3], "big") * int.from_bytes(body[3:5], "big")
+            elif marker[1] == 0xE1 and body.startswith(b"Exif\0\0"):
+                exif += body[6:]
+        if pieces > MAX_PIECES // 10:
+            raise LimitError(f"more than {MAX_PIECES // 10:,} segments; save it anew")
+    if not is_plain_exif(exif):
+        raise LimitError(f"its metadata would take more than {MAX_METADATA:,} bytes; save it anew without them")
+    if file.read(length)[:1] == bytes([components]) and frame not in _PROGRESSIVE:
+        return  # all components in one scan: the decoder reads no further one
+    most = max(4, min(MAX_SCANS, _SCANS_OF_ALL * pixels // max(1, size)))
+    if _scans(file.read(), most) > most:
+        raise LimitError(f"a JPEG of more than {most} scans; save it anew (programs write about ten)")
+
+
+def _scans(data: bytes, most: int) -> int:
+    """How many scans there are in what follows the first one's header, that one included; no more than needed."""
+    scans, at, pieces = 1, 0, 0
+    while scans <= most and (found := _MARKER.search(data, at)):
+        marker, at = data[found.start() + 1], found.end()
+        pieces += 1
+        if marker == 0xD9:
+            break
+        if pieces > MAX_PIECES:
+            raise LimitError(f"more than {MAX_PIECES:,} segments; save it anew")
+        if marker in (0x01, 0xD8):
+            continue
+        scans += marker == 0xDA
+        at += max(2, int.from_bytes(data[at : at + 2], "big"))
+    return scans
+
+
+def _png_chunks(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(8)
+    while len(header := file.read(8)) == 8:
+        yield header
+        file.seek(int.from_bytes(header[:4], "big") + 4, 1)
+
+
+def _gif_blocks(file: BinaryIO) -> Iterator[int]:
+    screen = file.read(13)
+    if len(screen) == 13 and screen[10] & 0x80:
+        file.seek(3 << ((screen[10] & 7) + 1), 1)
+    while file.read(1) == b"!":
+        file.seek(1, 1)
+        while (length := file.read(1)) not in (b"", b"\0"):
+            yield length[0]
+            file.seek(length[0], 1)
+        yield 0
+
+
+def _metadata_bytes(file: BinaryIO) -> int:
+    """Bytes that the entries of the first directory of a TIFF say they hold, as far as the file has so many."""
+    start = file.read(8)
+    order = {b"II": "<", b"MM": ">"}.get(start[:2])
+    if order is None or len(start) < 8:
+        return 0
+    large = start[2:4] in (b"+\0", b"\0+")
+    kinds = ("Q", "HHQ", 20) if large else ("H", "HHI", 12)
+    if large:
+        start = start[:4] + file.read(8)
+    first = struct.unpack(order + ("Q" if large else "I"), start[4:].ljust(8 if large else 4, b"\0"))[0]
+    file.seek(0, 2)
+    end = file.tell()
+    if first >= end:
+        return 0
+    file.seek(first)
+    width = struct.calcsize(order + kinds[0])
+    head = file.read(width)
+    if len(head) < width:
+        return 0
+    total = 0
+    for _ in range(min(struct.unpack(order + kinds[0], head)[0], MAX_PIECES)):
+        entry = file.read(kinds[2])
+        if len(entry) < kinds[2]:
+            break
+        _, kind, count = struct.unpack_from(order + kinds[1], entry)
+        total += min(count * _SIZES.get(kind, 1), end)
+        if total > MAX_METADATA:
+            break
+    return total
+
+
+def _check_tiles(image: Image.Image) -> None:
+    tags = getattr(image, "tag_v2", {})
+    counts = [len(value) if isinstance(value := tags.get(name, ()), tuple) else 1 for name in (_STRIPS, _TILES)]
+    if max(counts) > MAX_TILES:
+        raise LimitError(f"a TIFF of {max(counts):,} strips or tiles; {MAX_TILES:,} are the limit; save it anew")
+    for name, side in ((_TILE_WIDTH, image.width), (_TILE_HEIGHT, image.height)):
+        tile = tags.get(name)
+        if isinstance(tile, int | float) and tile > max(MAX_TILE_SIDE, side + 15):
+            raise LimitError(f"a TIFF of {image.width:,}×{image.height:,} pixels in tiles of {tile:,}; save it anew")

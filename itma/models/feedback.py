@@ -1,0 +1,44 @@
+"""What a model can read of a sentence, said before it answers: one rule for searching, explaining and encoding."""
+
+import logging
+
+from itma.data.tokenizer import EARLIER
+from itma.errors import FeedbackError
+from itma.models.embedder import Embedder
+
+log = logging.getLogger(__name__)
+
+
+def readable(model: Embedder, text: str | None, *, alone: bool) -> str | None:
+    """The sentence if it has words.
+
+    Raises:
+        FeedbackError: no word of it is known, or it has none and stands alone.
+    """
+    words = model.tokenizer.words(text or "")
+    if not words:
+        if alone:
+            raise FeedbackError(f"there is no word in the sentence {text!r}; write one, or give a picture as well")
+        return None
+    if not model.reads_words:
+        if not alone:
+            log.warning("the model %r does not read words: %r has no effect", model.name, text)
+        return text
+    unknown = list(dict.fromkeys(model.tokenizer.unknown(text or "")))
+    nothing_known = len(unknown) == len(set(words))
+    unknown = [word for word in unknown if word != EARLIER.strip()]  # which may be ours
+    listed = ", ".join(map(repr, unknown[:8])) + (" …" if len(unknown) > 8 else "")
+    if nothing_known:
+        known = list(model.tokenizer.vocabulary)[2:14]
+        raise FeedbackError(
+            f"the model knows none of the words {listed}; it was trained on sentences with words like: "
+            f"{', '.join(known)}"
+        )
+    if unknown:
+        effect = "reads as one unknown word" if model.tokenizer.keep_unknown else "ignores"
+        log.warning("words that the model never saw in training and %s: %s", effect, listed)
+    near = model.tokenizer.read_as(text or "")
+    if near:
+        told = ", ".join(f"{word!r} as {other!r}" for word, other in list(near.items())[:8])
+        log.warning("words that the model never saw in training and reads as others: %s", told)
+    return text

@@ -1,0 +1,66 @@
+"""Files that torch saved, opened by an allow-list, and the state dicts in them as people wrap and prefix them."""
+
+import argparse
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy._core import multiarray
+
+WRAPPERS = ("model_state_dict", "state_dict", "model")
+"""Keys under which training codes put the state dict of their model."""
+_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
+"""What DataParallel, torch.compile and training frameworks put before every name."""
+
+_NUMBERS = (np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint8, np.float16, np.float32, np.float64)
+
+
+def load_allowed(path: Path) -> Any:
+    """What torch saved, if it holds nothing but tensors, plain values, numpy's numbers and `argparse.Namespace`.
+
+    Raises:
+        Exception: torch raises many kinds on files that are damaged or ask for something else; nothing of them has run.
+    """
+    with _allowed():
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _allowed() -> AbstractContextManager[object]:
+    arrays: list[Any] = [argparse.Namespace, np.dtype, np.ndarray, *(type(np.dtype(number)) for number in _NUMBERS)]
+    for home in ("numpy.core.multiarray", "numpy._core.multiarray"):  # the second since numpy 2
+        arrays += [(multiarray.scalar, f"{home}.scalar"), (multiarray._reconstruct, f"{home}._reconstruct")]
+    context: AbstractContextManager[object] = torch.serialization.safe_globals(arrays)
+    return context
+
+
+def unwrap(held: object) -> dict[str, torch.Tensor] | None:
+    """The state dict in a checkpoint, also under one of `WRAPPERS`. None: there is none."""
+    if isinstance(held, Mapping):
+        for key in WRAPPERS:
+            if isinstance(held.get(key), Mapping):
+                return unwrap(held[key])
+        if held and all(isinstance(tensor, torch.Tensor) for tensor in held.values()):
+            return {str(name): tensor for name, tensor in held.items()}
+    return None
+
+
+def without_prefixes(tensors: Mapping[str, torch.Tensor], *, known: str = "") -> dict[str, torch.Tensor]:
+    """State-dict names without what stands before all of them.
+
+    Args:
+        tensors: by name.
+        known: stop where a name begins so: it belongs to the model.
+
+    >>> list(without_prefixes({"module._orig_mod.fc.weight": torch.zeros(1)}))
+    ['fc.weight']
+    """
+    named = dict(tensors)
+    while named and not any(known and name.startswith(known) for name in named):
+        prefix = next((each for each in _PREFIXES if all(name.startswith(each) for name in named)), None)
+        if prefix is None:
+            break
+        named = {name.removeprefix(prefix): tensor for name, tensor in named.items()}
+    return named

@@ -1,0 +1,192 @@
+"""Questions → the embeddings that are searched for, by one model."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from itma.data.images import Source
+from itma.errors import ItmaError
+from itma.models.embedder import Embedder
+from itma.retrieval.ingest.rows import unit
+from itma.retrieval.manifest import About
+from itma.retrieval.queries import Needed, away, embedded
+from itma.retrieval.query_encoder import ReferenceMaps, embedding_of_item
+from itma.retrieval.request import SearchRequest
+from itma.retrieval.stores.base import Items
+
+log = logging.getLogger(__name__)
+
+Maps = list[torch.Tensor]
+"""Feature maps of one reference, each (1, channels, rows, columns)."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a question is searched by."""
+
+    embedding: np.ndarray
+    """(dim,) of length 1."""
+    alone: np.ndarray | None = None
+    """(dim,) of length 1: of the reference without a sentence. None: nobody asks for items that show its image."""
+    pixels: torch.Tensor | None = None
+    """uint8 (3, height, width): the reference, where it is an image and no item."""
+
+
+class QueryEncoder:
+    """A model, with the feature maps of items that were references before. Several threads may use it.
+
+    Args:
+        model: embeds references and sentences.
+    """
+
+    def __init__(self, model: Embedder) -> None:
+        self.model = model
+        self._maps = ReferenceMaps()
+
+    def queries(
+        self, questions: Mapping[int, SearchRequest], items: Items, about: About, pictures: Path | None
+    ) -> dict[int, Query | Exception]:
+        """The query of each question, all of which need the model; or why there is none."""
+        maps: dict[int, Maps | Exception | None] = {}
+        pixels: dict[int, torch.Tensor] = {}
+        ids: dict[int, str] = {}
+        for row, question in questions.items():
+            if question.id is not None:
+                ids[row] = question.id
+            elif question.image is None and question.pixels is None:
+                maps[row] = None
+            else:
+                try:
+                    pixels[row] = self._pixels(question)
+                except Exception as error:
+                    maps[row] = error
+        maps |= self._of_items(ids, items, about, pictures) | self._of_pixels(pixels)
+        answers: dict[int, Query | Exception] = {}
+        needs: dict[int, Needed] = {}
+        for row, found in maps.items():
+            try:
+                if isinstance(found, Exception):
+                    raise found
+                needs[row] = Needed.of(questions[row], self.model, found)
+            except Exception as error:
+                answers[row] = error
+        seen = {row: need for row, need in needs.items() if row in pixels and not need.question.keep_same}
+        alone = dict(
+            zip(seen, embedded([replace(need, sentence=None) for need in seen.values()], self.model), strict=True)
+        )
+        for row, query in zip(needs, embedded(list(needs.values()), self.model), strict=True):
+            reference = alone.get(row)
+            if isinstance(query, Exception):
+                answers[row] = query
+            elif isinstance(reference, Exception):
+                answers[row] = reference
+            else:
+                answers[row] = Query(query, reference, pixels.get(row))
+        return answers
+
+    def _pixels(self, question: SearchRequest) -> torch.Tensor:
+        if question.pixels is not None:
+            return question.pixels
+        image: Source | None = question.image
+        assert image is not None
+        return self.model.preprocess.read(image)
+
+    def _of_items(
+        self, ids: Mapping[int, str], items: Items, about: About, pictures: Path | None
+    ) -> dict[int, Maps | Exception | None]:
+        if not ids:
+            return {}
+        try:
+            found = self._maps.of(list(ids.values()), items, about, self.model, pictures)
+        except Exception as error:
+            return dict.fromkeys(ids, error)
+        return {row: found[name] for row, name in ids.items()}
+
+    def _of_pixels(self, pixels: Mapping[int, torch.Tensor]) -> dict[int, Maps | Exception | None]:
+        if not pixels:
+            return {}
+        try:
+            levels = self.model.trunk_maps(torch.stack(list(pixels.values())))
+        except Exception as error:
+            if len(pixels) == 1:
+                return dict.fromkeys(pixels, error)
+            alone = [self._of_pixels({row: one}) for row, one in pixels.items()]  # it is not everybody's fault
+            return {row: found for one in alone for row, found in one.items()}
+        return {row: [level[place : place + 1] for level in levels] for place, row in enumerate(pixels)}
+
+
+class EncoderOnDemand:
+    """Opens a model when it is first needed.
+
+    Args:
+        load: gives the model.
+    """
+
+    def __init__(self, load: Callable[[], Embedder]) -> None:
+        self._load, self._lock = load, threading.Lock()
+        self._encoder: QueryEncoder | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was needed already."""
+        return self._encoder is not None
+
+    def __call__(self) -> QueryEncoder:
+        """The model.
+
+        Raises:
+            CatalogueError, RunError: it cannot be opened; the next call tries again.
+        """
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = QueryEncoder(self._load())
+            return self._encoder
+
+
+def encoded(
+    questions: Mapping[int, SearchRequest],
+    items: Items,
+    about: About,
+    pictures: Path | None,
+    encoder: Callable[[], QueryEncoder],
+) -> dict[int, Query | Exception]:
+    """The query of each question; or why there is none.
+
+    Args:
+        questions: by any number.
+        items: the table that is searched.
+        about: of the catalogue.
+        pictures: the folder that pictures are named in.
+        encoder: gives the model; called where a question needs it.
+    """
+    found: dict[int, Query | Exception] = {}
+    rest: dict[int, SearchRequest] = {}
+    for row, question in questions.items():
+        try:
+            if question.embedding is not None:
+                found[row] = Query(unit(np.asarray(question.embedding)[None], about.dim, "the query")[0])
+            elif question.id is not None and not question.said:
+                found[row] = Query(embedding_of_item(items, question.id))
+            else:
+                rest[row] = question
+        except ItmaError as error:
+            found[row] = error
+    if rest:
+        try:
+            found |= encoder().queries(rest, items, about, pictures)
+        except ItmaError as error:  # there is no model
+            found |= dict.fromkeys(rest, error)
+    for row, question in questions.items():
+        query = found[row]
+        if question.unlike and not isinstance(query, Exception):
+            try:
+                unlike = [embedding_of_item(items, id) for id in question.unlike]
+                found[row] = replace(query, embedding=away(query.embedding, unlike))
+            except ItmaError as error:
+                found[row] = error
+    return found

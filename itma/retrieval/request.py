@@ -1,0 +1,194 @@
+"""What can be asked of a search and of an indexing: the one owner of names, defaults, sentences and limits.
+
+The command line, Python and HTTP take their options from the fields here; the sentence of a field is its help.
+"""
+# ruff: noqa: RUF009 - `option` is `field` with its sentence
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from functools import wraps
+from inspect import Parameter, signature
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from itma.errors import ConfigError, DataError, UnknownNameError
+
+if TYPE_CHECKING:  # the command line begins here: nothing that takes long to load
+    import numpy as np
+    import torch
+
+    from itma.data.images import Source
+    from itma.retrieval.filters import Where
+
+RUNTIMES = ("torch", "onnx", "onnx-int8")
+ENGINES = ("local", "ray")
+
+
+def option(default: Any, sentence: str, *, short: str | None = None) -> Any:
+    """A field with its sentence; `short` is its name on the command line where that is another."""
+    return field(default=default, metadata={"sentence": sentence, "short": short})
+
+
+def options_of(shape: type) -> dict[str, "Field[Any]"]:
+    """The fields that are options, by name."""
+    return {each.name: each for each in fields(shape) if "sentence" in each.metadata}
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """One search.
+
+    >>> SearchRequest(text="in red", k=5).k
+    5
+
+    Raises:
+        ConfigError: k, the emphasis or the cosine of `distinct` is out of range.
+        DataError: there is more than one reference, an embedding with a sentence, or one name where a list is expected.
+    """
+
+    image: "Source | None" = option(None, "The reference: a path, the bytes of a file, or a Pillow image.")
+    text: str | None = option(None, 'The feedback, e.g. "make red cube blue".')
+    k: int = option(10, "How many hits.")
+    id: str | None = option(None, "An item of the catalogue as the reference.")
+    embedding: "np.ndarray | None" = option(None, "A ready-made query of the catalogue's own numbers (a .npy file).")
+    where: "Where | None" = option(
+        None,
+        "Which items may be found: a condition (\"colour = 'red' and price < 50\") or a mapping "
+        '({"colour": "red", "price": {"<": 50}}).',
+    )
+    exclude: Sequence[str] = option((), "Ids of items that are left out.")
+    fields: Sequence[str] = option((), "Columns of metadata that hits show; * stands for all.")
+    distinct: str | float | None = option(
+        None, "A column: one hit for each of its values; or a cosine: no two hits nearer to each other than that."
+    )
+    unlike: Sequence[str] = option((), "Ids of items that hits are to be less like; none of them is a hit.")
+    emphasis: float = option(
+        0.0, "From -1, the reference alone, over 0, as the model joins them, to 1, the feedback alone."
+    )
+    earlier: Sequence[str] = option((), "What was said earlier in a conversation and still counts, first to last.")
+    keep_same: bool = option(False, "Keep items that show the same image as the reference; else they are left out.")
+    pixels: "torch.Tensor | None" = None
+    """uint8 (3, height, width): the reference as `Preprocess.read` made it, in the place of `image`; for servers."""
+
+    def __post_init__(self) -> None:
+        if not _is(self.k, Integral) or self.k < 1:
+            raise ConfigError(f"k={self.k!r} hits cannot be found; k must be a whole number of at least 1")
+        if not _is(self.emphasis, Real) or not -1 <= self.emphasis <= 1:
+            raise ConfigError(
+                f"emphasis={self.emphasis!r} is not from -1 (the reference alone) to 1 (the feedback alone)"
+            )
+        for name in ("exclude", "fields", "unlike", "earlier"):
+            if isinstance(getattr(self, name), str):
+                raise DataError(
+                    f"{name}={getattr(self, name)!r} is one text where a list is expected; write [...] around it"
+                )
+        if _is(self.distinct, Real) and not -1 <= float(self.distinct or 0) <= 1:
+            raise ConfigError(f"distinct={self.distinct} is neither a column nor a cosine from -1 to 1")
+        if sum(given is not None for given in (self.image, self.id, self.embedding, self.pixels)) > 1:
+            raise DataError("a query has one reference: give an image, an id, or an embedding")
+        if self.embedding is not None and self.said:
+            raise DataError("an embedding cannot be changed by a sentence; give an image or an id with the text")
+
+    @property
+    def said(self) -> bool:
+        """Whether there is a sentence."""
+        return bool((self.sentence or "").strip())
+
+    @property
+    def sentence(self) -> str | None:
+        """All that counts of what was said."""
+        from itma.data.tokenizer import EARLIER
+
+        said = [one for one in (*self.earlier, self.text or "") if one.strip()]
+        return EARLIER.join(said) if self.earlier else self.text
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """How a folder or a table becomes a catalogue.
+
+    >>> IndexOptions(batch=32).recall
+    0.98
+
+    Raises:
+        ConfigError: the recall, the batch or the address makes no sense.
+        UnknownNameError: there is no such runtime or engine.
+    """
+
+    id_column: str | None = option(
+        None, "Of a table: the column of the ids; without it, id, or else the images' names.", short="id"
+    )
+    picture_column: str | None = option(
+        None, "Of a table: the column of the images; without it, image, file or picture.", short="image"
+    )
+    types: Mapping[str, str] | None = option(
+        None,
+        "Of a table: the kind of a column (text, number, date, decimal-comma, …), else what its values look like.",
+        short="type",
+    )
+    leave_out: Sequence[str] = option((), "Of a table: a column that does not become metadata.")
+    missing: Sequence[str] = option((), "Of a table: a text that stands for no value, besides N/A, null and the like.")
+    allow_outside: bool = option(False, "Take images outside the source's folder as well.")
+    prune: bool = option(False, "Remove items that the source does not name, or whose file is gone.")
+    replace: bool = option(False, "Make a new catalogue in the place of an existing one.")
+    tokens: bool = option(
+        False,
+        "Keep feature maps, so that a search from an item with a sentence needs no image file; for new catalogues.",
+    )
+    durable: bool = option(False, "Every write waits until it would survive a loss of power, from now on.")
+    recall: float = option(0.98, "Recall@10 that an index must reach, where there are more than 200,000 items.")
+    batch: int = option(64, "Images that are embedded at once.")
+    runtime: str | None = option(
+        None, "What computes the embeddings; without it, what computed those that are there, or torch."
+    )
+    engine: str = option("local", "Who embeds: local, this process; or ray, the machines of a Ray cluster.")
+    address: str | None = option(None, "Of a running Ray cluster; without it, --engine ray starts one on this machine.")
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ConfigError(f"batch={self.batch} must be at least 1")
+        if not 0 < self.recall <= 1:
+            raise ConfigError(f"recall={self.recall} must be above 0 and at most 1")
+        if self.runtime is not None and self.runtime not in RUNTIMES:
+            raise UnknownNameError("runtime", self.runtime, RUNTIMES)
+        if self.engine not in ENGINES:
+            raise UnknownNameError("engine", self.engine, ENGINES)
+        if self.address is not None and self.engine == "local":
+            raise ConfigError(
+                f"address={self.address!r} is that of a Ray cluster; say so with engine='ray' (--engine ray)"
+            )
+
+
+Made = TypeVar("Made")
+
+
+def takes(shape: type, name: str = "options") -> Callable[[Callable[..., Made]], Callable[..., Made]]:
+    """Let a function with a keyword `name`, one value of `shape`, also take that value's fields one by one.
+
+    The function's signature shows them, and a name that is none of them is a `TypeError`.
+    """
+
+    def wrap(function: Callable[..., Made]) -> Callable[..., Made]:
+        own, choices = signature(function), options_of(shape)
+
+        @wraps(function)
+        def call(*given: Any, **named: Any) -> Made:
+            single = {each: named.pop(each) for each in choices if each in named}
+            if named.get(name) is not None and single:
+                raise ConfigError(f"give {name}={shape.__name__}(...) or {', '.join(single)}, not both")
+            if named.get(name) is None:
+                named[name] = shape(**single)
+            return function(*given, **named)
+
+        added = [
+            Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+            for each in choices.values()
+        ]
+        call.__signature__ = own.replace(parameters=[*own.parameters.values(), *added])  # type: ignore[attr-defined]
+        return call
+
+    return wrap

@@ -1,0 +1,86 @@
+"""A search as one picture: the reference, the sentence, and the hits."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from itma.data.images import Source, open_picture
+from itma.errors import ConfigError, PictureError
+from itma.io import explained
+from itma.records import Hit
+from itma.retrieval.request import SearchRequest
+
+_SIDE, _GAP, _LINE, _IN_A_ROW = 180, 10, 18, 5
+_GREY, _PALE = (110, 110, 110), (235, 235, 235)
+
+
+def draw_sheet(reference: Source | None, sentence: str | None, hits: Sequence[Hit]) -> Image.Image:
+    """The reference and the sentence on top, below them the hits, five in a row, each with its rank, score and id."""
+    rows = max(1, -(-len(hits) // _IN_A_ROW))
+    step, width = _SIDE + _GAP, _GAP + _IN_A_ROW * (_SIDE + _GAP)
+    top = (_SIDE if reference is not None else 2 * _LINE) + 2 * _GAP
+    sheet = Image.new("RGB", (width, top + rows * (step + 2 * _LINE) + _GAP), "white")
+    draw, left = ImageDraw.Draw(sheet), _GAP
+    if reference is not None:
+        _paste(sheet, reference, (_GAP, _GAP))
+        left += step
+    for place, line in enumerate(_wrapped(sentence or "(no sentence)", width - left - _GAP)[:8]):
+        draw.text((left, _GAP + place * 24), line, "black" if sentence else _GREY, ImageFont.load_default(18))
+    if not hits:
+        draw.text((_GAP, top), "nothing found", _GREY, ImageFont.load_default(18))
+    for place, hit in enumerate(hits):
+        corner = _GAP + place % _IN_A_ROW * step, top + place // _IN_A_ROW * (step + 2 * _LINE)
+        _paste(sheet, hit.path or None, corner)
+        told = ", ".join(str(value) for value in hit.fields.values() if value is not None)
+        draw.text(
+            (corner[0], corner[1] + _SIDE + 2), f"{hit.rank}   {hit.score:.3f}", "black", ImageFont.load_default(13)
+        )
+        name = told or hit.id
+        while name and draw.textlength(name, ImageFont.load_default(12)) > _SIDE:
+            name = name[1:] if not told else name[:-1]
+        draw.text((corner[0], corner[1] + _SIDE + _LINE), name, _GREY, ImageFont.load_default(12))
+    return sheet
+
+
+def save_sheet(path: Path, request: SearchRequest, hits: Sequence[Hit], reference: Source | None) -> Path:
+    """Write the picture of a search; the name's ending decides the format.
+
+    Raises:
+        ConfigError: the ending is that of no format.
+        StorageError: the file cannot be written.
+    """
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise ConfigError(f"{str(path)!r} does not end in .png, .jpg or .webp, which say what is written")
+    try:
+        draw_sheet(reference, request.sentence, hits).save(path)
+    except OSError as error:
+        raise explained(path, error) from error
+    return path
+
+
+def _paste(sheet: Image.Image, source: Source | None, corner: tuple[int, int]) -> None:
+    box = (*corner, corner[0] + _SIDE - 1, corner[1] + _SIDE - 1)
+    draw = ImageDraw.Draw(sheet)
+    try:
+        image = None if source is None else open_picture(source)
+    except PictureError:
+        image = None
+    if image is None:
+        draw.rectangle(box, _PALE)
+        draw.text((corner[0] + _GAP, corner[1] + _SIDE // 2), "no image", _GREY, ImageFont.load_default(13))
+        return
+    image = image.convert("RGB")
+    image.thumbnail((_SIDE, _SIDE))
+    sheet.paste(image, (corner[0] + (_SIDE - image.width) // 2, corner[1] + (_SIDE - image.height) // 2))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    font, lines = ImageFont.load_default(18), [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines

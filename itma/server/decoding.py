@@ -1,0 +1,243 @@
+"""Pictures of strangers, decoded where it can be ended: each in a process of its own with limits of time and memory.
+
+A small program imports what decoding needs and then makes a copy of itself (fork) for every picture. Whatever a picture
+does to its copy, it ends with it: the memory it took is given back, and the kernel kills it when its time is over.
+"""
+
+import io
+import json
+import logging
+import os
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from itma.data.images import Preprocess, open_picture, open_upload, upload_format
+from itma.errors import ItmaError, PictureError
+
+log = logging.getLogger(__name__)
+
+_ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "TIFF": "tif", "BMP": "bmp"} | {
+    "AVIF": "avif",
+    "HEIF": "heic",
+    "JPEG2000": "jp2",
+    "PPM": "ppm",
+}
+_START_SECONDS = 120.0
+"""That the program may take until it listens, on a machine that is busy."""
+
+
+class Decoder:
+    """Decodes pictures of strangers. Several threads may use it; their pictures do not wait for one another.
+
+    Where the system cannot make copies of a process (Windows), pictures are decoded in this one, without the limits.
+
+    Args:
+        pixels: larger uploads are refused before they are decoded.
+        seconds: for each picture; after that its process is killed.
+        memory: bytes for each picture; what needs more is refused.
+    """
+
+    def __init__(self, *, pixels: int, seconds: float, memory: int) -> None:
+        self._settings = {"pixels": pixels, "seconds": seconds, "memory": memory}
+        self._seconds = seconds
+
+    def start(self) -> None:
+        """Have everything ready, so that the first image does not wait for it; where that fails, images wait."""
+        try:
+            if hasattr(os, "fork"):
+                _PROGRAM.connected().close()
+        except ItmaError as error:
+            log.warning("%s yet; images wait for it", error)
+
+    def pixels(self, data: bytes, preprocess: Preprocess) -> torch.Tensor:
+        """An upload as a model takes it: uint8 (3, height, width).
+
+        Raises:
+            PictureError: see `open_upload`; or it takes too long or too much memory.
+        """
+        answer, made = self._run({"do": "pixels", "preprocess": asdict(preprocess)}, data)
+        return torch.frombuffer(bytearray(made), dtype=torch.uint8).reshape(answer["shape"])
+
+    def image(self, data: bytes, preprocess: Preprocess) -> Image.Image:
+        """An upload, decoded as far as a model needs it; errors as for `pixels`."""
+        answer, made = self._run({"do": "image", "preprocess": asdict(preprocess)}, data)
+        return Image.frombytes("RGB", (answer["width"], answer["height"]), made)
+
+    def ending(self, data: bytes) -> str:
+        """The ending of the file that an upload becomes, which was decoded to its end; errors as for `pixels`."""
+        answer, _ = self._run({"do": "ending"}, data)
+        return str(answer["ending"])
+
+    def thumbnail(self, path: str, size: int) -> bytes:
+        """A JPEG of a picture whose longest side is at most `size`; nothing of the file's metadata is in it.
+
+        Raises:
+            PictureError: it cannot be read, or takes too long or too much memory.
+        """
+        _, made = self._run({"do": "thumbnail", "path": path, "size": size}, b"")
+        return made
+
+    def _run(self, job: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        whole = {**self._settings, **job}
+        if not hasattr(os, "fork"):
+            answer, made = work(whole, data)
+        else:
+            answer, made = _PROGRAM.ask(whole, data, self._seconds)
+        if "reason" in answer:
+            raise PictureError(job.get("path", "<upload>"), answer["reason"])
+        return answer, made
+
+
+def work(job: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    """What a job gives: a description, and bytes; or the reason why the picture cannot be read."""
+    try:
+        if job["do"] == "thumbnail":
+            return {}, _thumbnail(str(job["path"]), int(job["size"]))
+        if job["do"] == "ending":
+            open_upload(data, pixels=job["pixels"])
+            return {"ending": _ENDINGS[upload_format(data)]}, b""
+        preprocess = Preprocess(**job["preprocess"])
+        need = (2 * preprocess.height, 2 * preprocess.width)
+        image = open_upload(data, pixels=job["pixels"], at_least=need)
+        if job["do"] == "image":
+            return {"width": image.width, "height": image.height}, image.tobytes()
+        pixels = preprocess.read(image)
+        return {"shape": list(pixels.shape)}, pixels.numpy().tobytes()
+    except (PictureError, MemoryError) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, MemoryError):
+            cause = cause.__cause__
+        if cause is not None or not isinstance(error, PictureError):
+            return {"reason": "it takes too much memory to decode; scale it down first"}, b""
+        return {"reason": error.reason}, b""
+
+
+def _thumbnail(path: str, size: int) -> bytes:
+    image = open_picture(path, at_least=(size, size))
+    image.thumbnail((size, size), Image.Resampling.BILINEAR if size <= 240 else Image.Resampling.LANCZOS)
+    held = io.BytesIO()
+    image.save(held, "JPEG", quality=85, optimize=False, exif=b"", icc_profile=None)
+    return held.getvalue()
+
+
+class _Program:
+    """The program that decodes, one for all of this process; it starts with the first picture and ends with us."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def start(self) -> str:
+        """Where it listens; it is started where it does not run."""
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._folder = tempfile.TemporaryDirectory(prefix="itma-decoding-", ignore_cleanup_errors=True)
+                path = str(Path(self._folder.name) / "socket")
+                code = f"import sys; sys.path[:] = sys.argv.pop(1).split(chr(10)); from {__name__} import main; main()"
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", code, "\n".join(sys.path), path, str(os.getpid())],
+                    stdin=subprocess.DEVNULL,
+                    env={**os.environ, "OMP_NUM_THREADS": "1"},
+                )
+            assert self._folder is not None
+            return str(Path(self._folder.name) / "socket")
+
+    def ask(self, job: Mapping[str, Any], data: bytes, seconds: float) -> tuple[dict[str, Any], bytes]:
+        with self.connected() as connection:
+            connection.settimeout(seconds + 5)  # the kernel ends the other side before
+            try:
+                with connection.makefile("rwb") as stream:
+                    stream.write(json.dumps({**job, "bytes": len(data)}).encode() + b"\n" + data)
+                    stream.flush()
+                    first = stream.readline()
+                    made = stream.read() if first else b""
+            except OSError:
+                first, made = b"", b""
+        if not first:
+            return {"reason": f"it takes more than {seconds:g} seconds, or too much memory, to decode"}, b""
+        answer: dict[str, Any] = json.loads(first)
+        if "reason" not in answer and answer.pop("size", -1) != len(made):
+            return {"reason": f"it takes more than {seconds:g} seconds, or too much memory, to decode"}, b""
+        return answer, made
+
+    def connected(self) -> socket.socket:
+        """A connection, after waiting for the program to listen."""
+        end = time.monotonic() + _START_SECONDS
+        while True:
+            path = self.start()
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.connect(path)
+                return connection
+            except OSError as error:
+                connection.close()
+                if time.monotonic() > end:
+                    raise ItmaError("the program that decodes pictures does not start") from error
+                time.sleep(0.02)
+
+
+_PROGRAM = _Program()
+
+
+def main() -> None:
+    """Of the program: listen, and answer every connection from a copy of this process, until the server is gone."""
+    path, parent = sys.argv[1], int(sys.argv[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C goes to the whole group; the server ends us when it ends
+    torch.set_num_threads(1)
+    Image.init()
+
+    class Copies(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
+        request_queue_size = 128
+        max_children = 64
+        block_on_close = False
+
+        def service_actions(self) -> None:
+            super().service_actions()
+            if os.getppid() != parent:
+                os._exit(0)
+
+    with Copies(path, _Answering) as server:
+        server.serve_forever(poll_interval=0.25)
+
+
+class _Answering(socketserver.StreamRequestHandler):
+    """One picture, in a process of its own."""
+
+    def handle(self) -> None:
+        first = self.rfile.readline()
+        if not first:  # somebody only looked whether we listen
+            return
+        job = json.loads(first)
+        data = self.rfile.read(job["bytes"])
+        limit(job["seconds"], job["memory"] + len(data))
+        answer, made = work(job, data)
+        self.wfile.write(json.dumps({**answer, "size": len(made)}).encode() + b"\n" + made)
+
+
+def limit(seconds: float, memory: int) -> None:
+    """Let this process live for so long, and take so many bytes beyond what it has."""
+    import resource
+
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the process, whatever it does
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        have = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData:"))
+    except (OSError, StopIteration):  # not Linux, where this limit means nothing
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (have + memory, have + memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

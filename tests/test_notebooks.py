@@ -1,0 +1,160 @@
+"""What a person meets in a notebook: images in any form, one `encode`, values that show themselves, short errors."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import itma
+from itma.data.images import as_pixels
+from tests import made_up
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+AS_TENSOR = torch.from_numpy(IMAGE).permute(2, 0, 1)[None]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.fromarray(IMAGE),
+        [Image.fromarray(IMAGE)],
+        IMAGE,
+        IMAGE[None],
+        IMAGE.transpose(2, 0, 1),
+        AS_TENSOR,
+        AS_TENSOR[0],
+        AS_TENSOR / 255,
+        IMAGE / 255,
+    ],
+    ids=["pillow", "list", "array", "arrays", "colours first", "tensor", "one tensor", "floats", "float array"],
+)
+def test_an_image_in_any_form_has_the_same_embedding(image: object) -> None:
+    model = made_up.model()
+    assert torch.equal(as_pixels(image), AS_TENSOR)
+    expected = model.embed_pictures(AS_TENSOR)
+    assert torch.allclose(model.embed_pictures(image), expected, atol=1e-6)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (
+            (AS_TENSOR / 255 - 0.5) / 0.2,
+            r"from -2\.\d+ to 2\.\d+ .* expected uint8 from 0 to 255, or floats",
+        ),
+        (AS_TENSOR.float(), "with values from 0 to 255"),
+        (AS_TENSOR.float() * float("nan"), "with values from nan to nan"),
+        (AS_TENSOR.long(), r"type torch\.int64"),
+        (np.zeros((16, 24), np.uint8), r"shape \(16, 24\)"),
+        (np.zeros((0, 24, 3), np.uint8), r"shape \(0, 24, 3\)"),
+        ([IMAGE, IMAGE[:8]], "sizes 24×16, 24×8"),
+        (["a.png"], "str is no image"),
+    ],
+)
+def test_what_is_no_image_is_refused_in_a_short_message(image: object, message: str) -> None:
+    with pytest.raises(itma.DataError, match=message) as caught:
+        as_pixels(image)
+    assert len(str(caught.value)) < 300
+
+
+def test_encode_takes_images_sentences_or_both_in_batches_of_any_size(tmp_path: Path) -> None:
+    model = made_up.model()
+    made_up.photos(tmp_path, ["a.png", "b.png"])
+    paths = [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "a.png"]
+    pixels = torch.stack([model.preprocess.read(path) for path in paths])
+    sentences = ["make red cube", "make blue cube", "blue"]
+    assert np.allclose(model.encode(paths, batch=2), model.embed_pictures(pixels), atol=1e-6)
+    assert np.allclose(model.encode(sentences=sentences), model.embed_queries(None, sentences), atol=1e-6)
+    both = model.embed_queries(pixels, sentences).numpy()
+    assert np.allclose(model.encode(paths, sentences, batch=2), both, atol=1e-6)
+    assert np.allclose(model.encode(paths[0], sentences[0]), both[0], atol=1e-6)
+    mixed = model.encode([paths[0], None], [None, "blue"])
+    assert np.allclose(mixed[0], model.embed_queries(pixels[:1], None)[0], atol=1e-6)
+    assert np.allclose(mixed[1], model.embed_queries(None, ["blue"])[0], atol=1e-6)
+    assert model.encode([]).shape == (0, 16)
+
+
+def test_a_sentence_of_unknown_words_is_refused_by_encode_as_by_a_search(tmp_path: Path) -> None:
+    made_up.photos(tmp_path, ["a.png"])
+    model = made_up.model()
+    catalogue = itma.Catalogue.build(model, tmp_path, tmp_path / "catalogue")
+    with pytest.raises(itma.FeedbackError) as searched:
+        catalogue.search(tmp_path / "a.png", "xyzzy plugh")
+    with pytest.raises(itma.FeedbackError) as encoded:
+        model.encode(tmp_path / "a.png", "xyzzy plugh")
+    assert str(searched.value) == str(encoded.value)
+
+
+@pytest.mark.parametrize(
+    ("images", "sentences", "batch", "message"),
+    [
+        (None, None, 1, "neither was given"),
+        ([IMAGE], ["a", "b"], 1, "1 images were given with 2 sentences"),
+        ([IMAGE], None, 0, "batch=0"),
+        ([None], ["red", "blue"][:0], 1, "1 images were given with 0 sentences"),
+    ],
+)
+def test_encode_says_what_it_cannot_do(images: object, sentences: object, batch: int, message: str) -> None:
+    with pytest.raises(itma.ItmaError, match=message):
+        made_up.model().encode(images, sentences, batch=batch)  # type: ignore[arg-type]
+
+
+def test_hits_show_their_images_and_escape_what_is_not_ours(tmp_path: Path) -> None:
+    made_up.photos(tmp_path, ["a.png"])
+    hit = itma.Hit(1, "<script>", 0.5, str(tmp_path / "a.png"), {"name": "<b>"})
+    shown = itma.Hits([hit, itma.Hit(2, "gone", 0.1, str(tmp_path / "gone.png"))])._repr_html_()
+    assert shown.count("data:image/png;base64,") == 1
+    assert "<script>" not in shown and "&lt;script&gt;" in shown and "&lt;b&gt;" in shown
+    assert "&lt;script&gt;" in hit._repr_html_()
+
+
+def test_a_table_of_hits_needs_pandas_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    hits = itma.Hits([itma.Hit(1, "a", 0.5, "", {"price": 3})])
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(itma.MissingPackageError, match="pip install pandas"):
+        hits.to_pandas()
+    monkeypatch.undo()
+    table = pytest.importorskip("pandas") and hits.to_pandas()
+    assert table.to_dict("records") == [{"rank": 1, "id": "a", "score": 0.5, "path": "", "price": 3}]
+
+
+def test_a_report_shows_its_recalls_as_a_table() -> None:
+    report = itma.Report("m <x>", "p", 4, 9, {1: 0.25}, {1: itma.Interval(0.1, 0.5)}, 2.0, 0.4, 0)
+    shown = report._repr_html_()
+    assert "<td>25.0%</td><td>10.0%</td><td>50.0%</td>" in shown
+    assert "m &lt;x&gt;" in shown
+
+
+def test_a_search_answers_with_hits_that_show_themselves(tmp_path: Path) -> None:
+    made_up.photos(tmp_path, ["a.png", "b.png"])
+    catalogue = itma.Catalogue.build(made_up.model(), tmp_path, tmp_path / "catalogue")
+    assert isinstance(catalogue.search(text="blue cube"), itma.Hits)
+
+
+def test_an_item_prints_short() -> None:
+    long = {f"column {number}": "x" * 1000 for number in range(50)}
+    item = itma.Item("sku-17", picture=b"\x00" * 9999, embedding=np.zeros(512, np.float32), fields=long)
+    assert repr(item).startswith("Item('sku-17', picture='<bytes>', embedding=<512 numbers>, column 0='xxx")
+    assert len(repr(item)) < 400
+    assert repr(itma.Item("a")) == "Item('a')"
+
+
+def test_a_catalogue_made_of_a_folder_s_name_says_how_to_open_it() -> None:
+    with pytest.raises(itma.ConfigError, match=r"Catalogue\.open\('folder'\)"):
+        itma.Catalogue("folder")  # type: ignore[arg-type]
+
+
+def test_settings_take_values_that_are_no_texts() -> None:
+    changes = {"train.steps": 3, "model.trunk.levels": (2, 3), "data.root": Path("a"), "train.flip": True}
+    settings = itma.settings_for("shapes", changes=changes)
+    assert (settings.train.steps, settings.model.trunk.levels) == (3, (2, 3))
+    assert (settings.data.root, settings.train.flip) == ("a", True)
+
+
+def test_another_loss_comes_with_its_own_options() -> None:
+    changes = {"train.loss_options.weight": 2, "train.loss": "graded"}
+    assert itma.settings_for("shapes", changes=changes).train.loss_options.weight == 2.0
+    assert itma.settings_for("wardrobe", changes={"train.loss": "soft-triplet"}).train.loss == "soft-triplet"

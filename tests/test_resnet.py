@@ -1,0 +1,47 @@
+"""Our ResNet gives the answers, names and statistics of `transformers`' ResNet, whose weights it reads."""
+
+import pytest
+import torch
+from transformers import AutoBackbone, ResNetConfig
+
+from itma.models.image_encoders.base import ResNetTrunk, Trunk, TrunkConfig
+from itma.models.resnet import ResNetShape
+
+SHAPES = {
+    "basic": {"layer_type": "basic", "hidden_sizes": [8, 16, 24, 32], "depths": [2, 1, 1, 2], "embedding_size": 8},
+    "bottleneck": {"hidden_sizes": [16, 32], "depths": [2, 1], "embedding_size": 8},
+    "early-stride": {"hidden_sizes": [16, 32], "depths": [1, 2], "downsample_in_bottleneck": True},
+    "first-stage": {"hidden_sizes": [16, 32], "depths": [1, 1], "downsample_in_first_stage": True},
+}
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("kind", SHAPES)
+def test_a_resnet_answers_as_that_of_transformers(kind: str, training: bool) -> None:
+    depth = len(SHAPES[kind]["depths"])  # type: ignore[arg-type]
+    config = ResNetConfig(**SHAPES[kind], out_features=[f"stage{level}" for level in range(1, depth + 1)])
+    other = AutoBackbone.from_config(config).train(training)
+    own = Trunk.rebuilt(config.to_dict(), range(1, depth + 1)).train(training)
+    assert isinstance(own, ResNetTrunk)
+    own.backbone.load_state_dict(other.state_dict())
+    images = torch.randn(2, 3, 48, 64)
+    for mine, theirs in zip(own(images), other(images).feature_maps, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    state = own.backbone.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in other.state_dict().items())
+
+
+def test_a_resnet_is_built_again_from_what_transformers_leaves_out_as_its_default() -> None:
+    shape = ResNetShape.read({"model_type": "resnet"})
+    assert shape == ResNetShape.read(ResNetConfig().to_dict())
+
+
+def test_another_activation_is_left_to_transformers() -> None:
+    config = ResNetConfig(**SHAPES["basic"], hidden_act="gelu")
+    assert not isinstance(Trunk.rebuilt(config.to_dict(), (1,)), ResNetTrunk)
+
+
+def test_convolutions_begin_with_the_spread_that_keeps_relu_s_variance() -> None:
+    weight = Trunk.build(TrunkConfig("resnet-18", levels=(1,))).backbone.state_dict()
+    found = weight["encoder.stages.0.layers.0.layer.0.convolution.weight"].std()
+    assert found == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)

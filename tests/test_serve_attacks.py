@@ -1,0 +1,210 @@
+"""What attacks have shown: images and metadata without end, orphans, slow addresses, forms in no encoding."""
+
+import socket
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="the extra is not installed: pip install 'itma[serve]'")
+
+from fastapi.testclient import TestClient
+
+from itma.errors import PictureError
+from itma.retrieval.catalogue import Catalogue
+from itma.server.config import FORMATS, Keys
+from itma.server.decoding import Decoder
+from itma.server.fetching import fetch, is_public
+from itma.server.gate import _ARRIVING
+from itma.server.problems import ProblemError
+from itma.server.service import stop_parts
+from tests.served import READ, WRITE, app, as_bytes, build, painted
+
+KEY = {"Authorization": f"Bearer {WRITE}"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("a"), items=6)
+
+
+@pytest.fixture
+def client(place: Path) -> Any:
+    with TestClient(app(place, write=True)) as client:
+        yield client
+
+
+def decoder(**settings: Any) -> Decoder:
+    made = Decoder(FORMATS, **{"pixels": 50_000_000, "seconds": 20.0, "memory": 10**9, **settings})
+    made.start()
+    return made
+
+
+def test_an_image_that_takes_too_long_is_ended_and_others_go_on() -> None:
+    large = as_bytes(Image.effect_noise((5000, 5000), 50).convert("RGB"), compress_level=0)
+    with pytest.raises(PictureError, match=r"more than 0.05 seconds"):
+        decoder(seconds=0.05).ending(large)
+    assert decoder().ending(as_bytes(painted(1))) == "png"
+
+
+def test_an_image_that_takes_too_much_memory_is_refused() -> None:
+    with pytest.raises(PictureError, match="memory"):
+        decoder(memory=20_000_000).ending(as_bytes(Image.new("RGB", (6000, 6000))))
+
+
+def test_a_stop_ends_within_its_seconds() -> None:
+    from itma.server.config import ServeConfig
+
+    for seconds in (1, 3, 30):
+        first, rest = stop_parts(ServeConfig("c", stop_seconds=seconds))
+        assert first + rest <= seconds + 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ('{"price": NaN}', 422),
+        ('{"price": 1e999}', 422),
+        ('{"colour": "re\\u0000d"}', 422),
+        ('{"sizes": ["S", "M\\u0000"]}', 422),
+        ("{" + ", ".join(f'"c{n}": 1' for n in range(101)) + "}", 422),
+        ('{"colour": "' + "x" * 70_000 + '"}', 422),
+        ('{"colour": "back\\\\u0000slash"}', 201),
+    ],
+)
+def test_metadata_that_no_search_should_carry_are_refused(client: TestClient, fields: str, status: int) -> None:
+    files = {"picture": ("a.png", as_bytes(painted(1)))}
+    answer = client.post("/api/v1/items", data={"id": f"new-{status}", "fields": fields}, files=files, headers=KEY)
+    assert answer.status_code == status, answer.text
+
+
+def test_an_id_in_a_form_that_is_no_utf_8_is_refused(client: TestClient) -> None:
+    for sent, status in ((b"caf\xe9", 422), ("café".encode(), 201)):
+        body = b'--x\r\nContent-Disposition: form-data; name="id"\r\n\r\n' + sent + b"\r\n--x\r\n"
+        body += b'Content-Disposition: form-data; name="picture"; filename="a.png"\r\n\r\n' + as_bytes(painted(2))
+        headers = {**KEY, "Content-Type": "multipart/form-data; boundary=x"}
+        answer = client.post("/api/v1/items", content=body + b"\r\n--x--\r\n", headers=headers)
+        assert answer.status_code == status, answer.text
+    assert client.get("/api/v1/item", params={"id": "café"}).status_code == 200
+
+
+def test_a_full_folder_for_temporary_files_is_the_server_s_fault(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    files = {"picture": ("a.bmp", as_bytes(Image.new("RGB", (800, 800)), "BMP"))}
+    answer = client.post("/api/v1/search/upload", files=files)
+    assert answer.status_code == 507 and answer.json()["error"]["code"] == "storage"
+
+
+def test_the_api_s_document_needs_the_key_that_reading_needs(place: Path) -> None:
+    with TestClient(app(place, keys=Keys(read=(READ,)))) as client:
+        assert client.get("/api/v1/openapi.json").status_code == 401
+        key = {"Authorization": f"Bearer {READ}"}
+        assert client.get("/api/v1/openapi.json", headers=key).json()["openapi"]
+
+
+def test_bodies_that_never_arrive_keep_nobody_from_the_page_and_health(client: TestClient) -> None:
+    gate = client.app.middleware_stack  # type: ignore[attr-defined]
+    while not hasattr(gate, "_arriving"):
+        gate = gate.app
+    gate._arriving = gate._in_flight = 5 * _ARRIVING
+    try:
+        assert client.get("/healthz").status_code == 200 and client.get("/").status_code == 200
+        assert client.get("/api/v1/catalogue").status_code == 200
+        assert client.post("/api/v1/search", json={"text": "red"}).status_code == 503
+    finally:
+        gate._arriving = gate._in_flight = 0
+
+
+def test_uploads_without_an_item_are_removed_at_the_start(tmp_path: Path) -> None:
+    place = build(tmp_path, items=2)
+    with TestClient(app(place, write=True)) as client:
+        files = {"picture": ("a.png", as_bytes(painted(1)))}
+        assert client.post("/api/v1/items", data={"id": "new"}, files=files, headers=KEY).status_code == 201
+    (kept,) = (place / "uploads").iterdir()
+    (place / "uploads" / f"{'0' * 32}.png").write_bytes(b"left by a server that was killed")
+    (place / "uploads" / "my notes.txt").write_text("not ours")
+    with TestClient(app(place, write=True)):
+        pass
+    assert {path.name for path in (place / "uploads").iterdir()} == {kept.name, "my notes.txt"}
+
+
+def test_metadata_for_an_item_that_is_gone_are_404(client: TestClient) -> None:
+    answer = client.put("/api/v1/item", params={"id": "gone"}, data={"fields": '{"colour": "red"}'}, headers=KEY)
+    assert answer.status_code == 404 and answer.json()["error"]["code"] == "unknown_item"
+
+
+def test_messages_stay_whole_wherever_the_catalogue_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path, items=2).rename(tmp_path / "a")
+    monkeypatch.chdir(tmp_path)
+    with TestClient(app(Path("a"))) as client:
+        gone = client.get("/api/v1/item", params={"id": "nowhere"}).json()["error"]["message"]
+        unknown = client.post("/api/v1/search", json={"text": "qqqq"}).json()["error"]["message"]
+    assert gone == "there is no item 'nowhere' in the catalogue" and "it was trained on sentences" in unknown
+
+
+def test_an_upload_is_answered_by_the_new_model_and_its_preprocessing_after_a_reindex(tmp_path: Path) -> None:
+    from itma.models.retriever import Retriever
+    from tests import made_up
+
+    place = build(tmp_path, items=6)
+    made_up.model(seed=5).save(tmp_path / "other")
+    with TestClient(app(place)) as client:
+        Catalogue.open(place).reindex(tmp_path / "other")
+        end = time.monotonic() + 60
+        other = Catalogue.open(place, Retriever.load(tmp_path / "other"))
+        while client.get("/api/v1/catalogue").json()["fingerprint"] != other.model.fingerprint():
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        sent = as_bytes(painted(3))
+        answer = client.post("/api/v1/search/upload", files={"picture": ("a.png", sent)}).json()
+        right = other.search(sent, k=24)
+    assert [(hit["id"], round(hit["score"], 4)) for hit in answer["hits"]] == [(h.id, round(h.score, 4)) for h in right]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "::10.0.0.1",
+        "64:ff9b:1::7f00:1",
+        "64:ff9b::7f00:1",
+        "fec0::1",
+        "::ffff:0:127.0.0.1",
+        "2002:7f00:1::",
+        "192.0.0.8",
+        "192.0.0.9",
+        "192.88.99.1",
+        "::ffff:192.0.0.8",
+        "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+        "ff0e::1",
+    ],
+)
+def test_every_form_that_hides_an_address_is_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+def test_headers_that_drip_end_with_the_time_for_all_of_it() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        connection, _ = listening.accept()
+        try:
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            for number in range(200):
+                connection.sendall(f"X-{number}: y\r\n".encode())
+                time.sleep(0.05)
+        except OSError:
+            pass
+
+    threading.Thread(target=drip, daemon=True).start()
+    port = listening.getsockname()[1]
+    began = time.monotonic()
+    with pytest.raises(ProblemError, match="too long"):
+        fetch(f"http://127.0.0.1:{port}/", most=1000, seconds=0.5, allowed=lambda _: True, ports=frozenset({port}))
+    assert time.monotonic() - began < 5
+    listening.close()

@@ -1,0 +1,272 @@
+"""Tables as people have them: what is missing, numbers of either notation, dates, awkward columns, odd image names."""
+
+import base64
+import json
+import unicodedata
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from itma.errors import DataError
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest.listing import Entry, Listing, listing
+from itma.retrieval.ingest.rows import Row, facts_of, table_of
+from itma.retrieval.stores.base import schema_of
+from itma.retrieval.stores.lance import LanceStore
+from tests import made_up
+
+pytest.importorskip("lance")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+def draw(path: Path) -> bytes:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 6), "red").save(path)
+    return path.read_bytes()
+
+
+def csv(folder: Path, *lines: str, encoding: str = "utf-8") -> Path:
+    (folder / "t.csv").write_bytes("\n".join(lines).encode(encoding))
+    return folder / "t.csv"
+
+
+def column(folder: Path, *cells: str, **options: Any) -> tuple[str, list[Any], Listing]:
+    path = csv(folder, "image;x", *(f"{number}.png;{cell}" for number, cell in enumerate(cells)))
+    return values(listing(path, **options))
+
+
+def values(made: Listing) -> tuple[str, list[Any], Listing]:
+    return str(made.columns.get("x")), [entry.fields.get("x") for entry in made.entries()], made
+
+
+def only(made: Listing) -> Entry:
+    return next(iter(made.entries()))
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["129.0", "N/A", "nan", "9.99", "-", "null"], [129.0, None, None, 9.99, None, None]),
+        (["1.299,00", "29,90", "149,00"], [1299.0, 29.9, 149.0]),
+        (["1 299,00", "29,90"], [1299.0, 29.9]),
+        (["€ 1.299,00", "€ 29,90"], [1299.0, 29.9]),
+        (["1.299,00 €", "29,90 €"], [1299.0, 29.9]),
+        (["1,299.00", "29.90"], [1299.0, 29.9]),
+        (["$1,299.00", "$5"], [1299.0, 5.0]),
+        (["1,299", "2,500"], ["1,299", "2,500"]),
+        (["€ 5", "$ 5"], ["€ 5", "$ 5"]),
+        (["1.299,00", "12.50"], ["1.299,00", "12.50"]),
+        (["2026-01-31", "", "n/a"], [date(2026, 1, 31), None, None]),
+        (["2026-01-31T10:20:30Z"], [datetime(2026, 1, 31, 10, 20, 30, tzinfo=UTC)]),
+        (["2026-02-31", "2026-01-01"], ["2026-02-31", "2026-01-01"]),
+        (["01.01.2026"], ["01.01.2026"]),
+        (["red", "-", "NA"], ["red", "-", "NA"]),
+    ],
+)
+def test_cells_are_read_as_what_all_of_them_plainly_are(tmp_path: Path, cells: list[str], expected: list[Any]) -> None:
+    assert column(tmp_path, *cells)[1] == expected
+
+
+def test_what_stands_for_no_value_is_counted(tmp_path: Path) -> None:
+    assert column(tmp_path, "1", "N/A", "", "nan")[2].missing == {"x": 2}
+    _, found, made = column(tmp_path, "red", "unknown", missing=["Unknown"])
+    assert found == ["red", None] and made.missing == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "cells", "expected"),
+    [
+        ("date", ["01.01.2026", "2025-12-31"], [date(2026, 1, 1), date(2025, 12, 31)]),
+        ("date", ["31/01/2026"], [date(2026, 1, 31)]),
+        ("date", ["01/31/2026"], [date(2026, 1, 31)]),
+        ("number", ["NaN", "1.5"], [None, 1.5]),
+        ("number", ["1.299,00", "5"], [1299.0, 5.0]),
+        ("decimal-comma", ["1,299"], [1.299]),
+        ("decimal-point", ["1,299"], [1299.0]),
+        ("text", ["nan", "-"], ["nan", "-"]),
+    ],
+)
+def test_a_kind_can_be_said(tmp_path: Path, kind: str, cells: list[str], expected: list[Any]) -> None:
+    assert column(tmp_path, *cells, types={"x": kind})[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell", "message"),
+    [
+        ("number", "1,299", "decimal-comma or decimal-point"),
+        ("number", "cheap", '--missing "cheap"'),
+        ("date", "01/02/2026", "day/month or month/day"),
+        ("date", "31.31.2026", "is no date"),
+    ],
+)
+def test_what_cannot_be_of_the_kind_is_named(tmp_path: Path, kind: str, cell: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        column(tmp_path, cell, types={"x": kind})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\r\nimage;x\r\na.png;1,5\r\nb.png;2,5\r\n",
+        "image;x, and, more, commas;y\na.png;1;2\nb.png;2;3\n",
+        "image,x,y\na.png,1,2\nb.png,3\n",
+        "image\tx\r\na.png\t1\r\nb.png\t2\r\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_of_spreadsheets_are_read(tmp_path: Path, text: str, encoding: str) -> None:
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    assert list(listing(tmp_path / "t.csv").ids) == ["a.png", "b.png"]
+
+
+def test_short_rows_are_counted(tmp_path: Path) -> None:
+    assert listing(csv(tmp_path, "image,x,y", "a.png,1,2", "b.png,1")).filled == 1
+
+
+def test_a_table_of_very_many_columns_is_refused_at_once(tmp_path: Path) -> None:
+    header = ",".join(["image", *(f"c{number}" for number in range(20_000))])
+    with pytest.raises(DataError, match=r"20,000 columns .*1,000 are the limit"):
+        listing(csv(tmp_path, header, "a.png" + ",1" * 20_000))
+
+
+def test_json_lines_lose_no_row_for_a_number_that_is_none_or_an_awkward_column(tmp_path: Path) -> None:
+    rows = [{"image": "a", "x": float("nan"), "y": {"z": 1}}, {"image": "b", "x": 2.5}, {"image": "c", "x": "N/A"}]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    made = listing(tmp_path / "t.jsonl")
+    assert values(made)[1] == [None, 2.5, None] and made.missing == {"x": 2} and list(made.columns_left_out) == ["y"]
+
+
+KINDS: list[tuple[Any, str, Any]] = [
+    (pa.array([Decimal("1.50")], pa.decimal128(10, 2)), "double", 1.5),
+    (pa.array(["red"]).dictionary_encode(), "string", "red"),
+    (pa.array(["a"], pa.string_view()), "string", "a"),
+    (pa.array(["a"], pa.large_string()), "string", "a"),
+    (pa.array([["a", None]], pa.large_list(pa.large_string())), "list<item: string>", ["a"]),
+    (pa.array([0], pa.date64()), "date32[day]", date(1970, 1, 1)),
+    (pa.array([float("nan")]), "double", None),
+    (pa.array(np.array([1.5], dtype=np.float16)), "double", 1.5),
+    (pa.nulls(1), "None", None),
+    (pa.array([[36, 37]]), "None", None),
+    (pa.array([{"w": 1}]), "None", None),
+    (pa.array([b"x"]), "None", None),
+    (pa.array([timedelta(seconds=1)]), "None", None),
+    (pa.array([1], pa.time32("s")), "None", None),
+    (pa.array([2**63 + 5], pa.uint64()), "None", None),
+]
+
+
+@pytest.mark.parametrize(("array", "kind", "value"), KINDS, ids=[str(each[0].type) for each in KINDS])
+def test_an_awkward_column_is_converted_or_left_out_by_name(tmp_path: Path, array: Any, kind: str, value: Any) -> None:
+    pq.write_table(pa.table({"image": ["a"], "x": array, "__index_level_0__": [0]}), tmp_path / "t.parquet")
+    made = listing(tmp_path / "t.parquet")
+    left_out = {"__index_level_0__"} | ({"x"} if kind == "None" else set())
+    assert values(made)[:2] == (kind, [value]) and set(made.columns_left_out) == left_out
+
+
+def test_times_of_nanoseconds_and_zones_are_kept(tmp_path: Path) -> None:
+    array = pa.array([10**18 + 1], pa.timestamp("ns", "Europe/Berlin"))
+    pq.write_table(pa.table({"image": ["a"], "x": array}), tmp_path / "t.parquet")
+    found = values(listing(tmp_path / "t.parquet"))[1][0]
+    assert found.astimezone(UTC) == datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)
+
+
+def test_a_column_can_be_left_out_or_kept_as_text(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": ["a"], "x": [[36, 37]], "y": [1]}), tmp_path / "t.parquet")
+    made = listing(tmp_path / "t.parquet", types={"x": "texts"}, leave_out=["y"])
+    assert values(made)[1] == [["36", "37"]] and made.columns_left_out == {"y": "as it was asked"}
+
+
+# -- names of images --------------------------------------------------------------------------------------------------
+
+NAMES = [
+    ("sub\\p.jpg", "sub/p.jpg"),
+    ("sub/p%201.jpg", "sub/p 1.jpg"),
+    (unicodedata.normalize("NFD", "Größe.jpg"), unicodedata.normalize("NFC", "Größe.jpg")),
+    (unicodedata.normalize("NFC", "Größe.jpg"), unicodedata.normalize("NFD", "Größe.jpg")),
+    ("p.jpg", "images/p.jpg"),
+    ("100%.jpg", "100%.jpg"),
+]
+
+
+@pytest.mark.parametrize(("name", "file"), NAMES)
+def test_images_are_found_however_their_names_are_written(tmp_path: Path, name: str, file: str) -> None:
+    draw(tmp_path / file)
+    assert only(listing(csv(tmp_path, "image;x", f"{name};1"))).picture == file
+
+
+def test_the_address_of_a_file_is_its_path(tmp_path: Path) -> None:
+    draw(tmp_path / "a b.jpg")
+    assert only(listing(csv(tmp_path, "image;x", f"{(tmp_path / 'a b.jpg').as_uri()};1"))).picture == "a b.jpg"
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("https://shop.example/a.jpg?X-Amz-Signature=secret", "is an address.*--urls"),
+        ("//cdn.example/a.jpg", "is an address"),
+        ("s3://bucket/a.jpg", "is an address"),
+        ("../secret.jpg", "outside the table's folder.*--allow-outside"),
+        ("link.jpg", "outside the table's folder"),
+        ("n" * 300, "too long"),
+        ("data:text/html;base64,AAAA", "holds no image"),
+        ("a.jpg, b.jpg", "names 2 images"),
+    ],
+)
+def test_a_cell_that_cannot_be_an_image_of_the_folder_says_why(tmp_path: Path, name: str, problem: str) -> None:
+    folder = tmp_path / "in"
+    for each in ("secret.jpg", "in/a.jpg", "in/b.jpg"):
+        draw(tmp_path / each)
+    (folder / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    (folder / "t.jsonl").write_text(json.dumps({"id": "1", "image": name}))
+    entry = only(listing(folder / "t.jsonl"))
+    assert entry.row == "line 1" and not entry.picture
+    with pytest.raises(AssertionError, match=problem):
+        raise AssertionError(entry.problem)
+    assert "secret" not in entry.problem or "../" in entry.problem
+
+
+def test_images_outside_are_taken_where_it_is_allowed(tmp_path: Path) -> None:
+    draw(tmp_path / "secret.jpg")
+    (tmp_path / "in").mkdir()
+    path = csv(tmp_path / "in", "image;x", "../secret.jpg;1")
+    assert only(listing(path, allow_outside=True)).picture == "../secret.jpg"
+
+
+@pytest.mark.parametrize("form", ["struct", "bytes", "data"])
+def test_images_that_stand_in_the_table_become_files(tmp_path: Path, form: str) -> None:
+    data = draw(tmp_path / "p.jpg")
+    cell: Any = {"struct": {"bytes": data, "path": "p.jpg"}, "bytes": data}.get(
+        form, "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    )
+    pq.write_table(pa.table({"image": [cell]}), tmp_path / "t.parquet")
+    made = listing(tmp_path / "t.parquet", keep=tmp_path / "c/images")
+    entry = only(made)
+    assert made.file(entry).read_bytes() == data and made.ids == [{"struct": "p.jpg"}.get(form, "row-0")]
+    assert "bucket" not in only(listing(tmp_path / "t.parquet")).problem
+    assert "only a catalogue in a folder" in only(listing(tmp_path / "t.parquet")).problem
+
+
+def test_a_number_that_is_none_is_never_stored() -> None:
+    schema = schema_of(2, [pa.field("x", pa.float64())])
+    row = Row("a", np.ones(2, dtype=np.float32), fields={"x": float("nan")})
+    assert table_of([row], schema)["x"].null_count == 1 and facts_of(row.fields) == facts_of({})
+
+
+def test_a_folder_of_a_persons_own_images_is_never_taken_for_a_catalogue(tmp_path: Path) -> None:
+    draw(tmp_path / "shop/images/a.png")
+    assert LanceStore(tmp_path / "shop").strange()
+
+
+def test_embedded_images_are_indexed_and_kept_in_the_catalogues_folder(tmp_path: Path) -> None:
+    data = [draw(tmp_path / "p.png"), b"no image"]
+    cells = [{"bytes": each, "path": f"{number}.png"} for number, each in enumerate(data)]
+    pq.write_table(pa.table({"image": cells}), tmp_path / "t.parquet")
+    made = Catalogue.build(made_up.model(), tmp_path / "t.parquet", tmp_path / "c")
+    assert list(made.ids) == ["0.png"] and Path(str(made.get("0.png").picture)).is_relative_to(tmp_path / "c")
+    assert [skipped.id for skipped in made.skipped] == ["1.png"] and len(made.skipped[0].reason) < 400
