@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from itma import stages
+from itma import api
 from itma.data.sources import load
-from itma.learn.run import read_metrics
-from itma.measure.evaluate import evaluate
-from itma.model.retriever import Retriever
+from itma.evaluation.evaluate import evaluate
+from itma.models.retriever import Retriever
+from itma.training.run import read_metrics
 
 PUBLISHED = {
     "model.options.attention": "identity",
@@ -70,7 +70,7 @@ def main() -> None:
     asked = parser.parse_args()
     base = dict(change.split("=", 1) for change in asked.base)
     names = asked.only.split(",") if asked.only else list(VARIANTS)
-    settings = stages.settings_for(asked.world, preset=asked.preset, changes=_for_all(base))
+    settings = api.settings_for(asked.world, preset=asked.preset, changes=_for_all(base))
     triplets = tuple(load(settings.data, split, progress=True).triplets for split in ("train", "test"))
     print(f"{len(triplets[0]):,} training rows, {len(triplets[1]):,} test queries, {settings.train.steps:,} steps\n")
     print("| variant | recall@1 | lowest to highest | difference (95 %) | recall@10 |\n|---|---|---|---|---|")
@@ -100,9 +100,9 @@ def _trained(
     asked: argparse.Namespace, run: Path, composer: str, changes: dict[str, str], triplets: tuple[object, ...]
 ) -> None:
     if (run / "run.json").exists() and (run / "checkpoints.json").exists():
-        stages.resume(run, progress=True)
+        api.resume(run, progress=True)
         return
-    stages.train(
+    api.train(
         asked.world,
         model=composer,
         preset=asked.preset,

@@ -11,9 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from itma import stages
+from itma import api
 from itma.data.sources import load
-from itma.model.composers import REGISTRY
+from itma.models.composers import REGISTRY
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="changes")
     asked = parser.parse_args()
     changes = dict(change.split("=", 1) for change in asked.changes)
-    settings = stages.settings_for(preset=asked.preset, changes=changes)
+    settings = api.settings_for(preset=asked.preset, changes=changes)
     triplets = tuple(load(settings.data, split, progress=True).triplets for split in ("train", "test"))
     folder = Path(tempfile.mkdtemp(prefix="compare-"))
     print(f"runs: {folder}; {len(triplets[0]):,} training rows, {len(triplets[1]):,} test queries\n")
@@ -34,7 +34,7 @@ def main() -> None:
         ones, tens, seconds = [], [], []
         for seed in range(asked.seeds):
             begun = time.perf_counter()
-            run = stages.train(
+            run = api.train(
                 model=name,
                 preset=asked.preset,
                 changes=changes | {"train.seed": str(seed)},
@@ -43,7 +43,7 @@ def main() -> None:
                 progress=True,
             )
             seconds.append(time.perf_counter() - begun)
-            report = stages.evaluate(run)
+            report = api.evaluate(run)
             ones.append(report.recall[1])
             tens.append(report.recall[10])
         first = first or statistics.median(seconds)

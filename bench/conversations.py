@@ -24,11 +24,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from itma.data.worlds.generated import Dice
-from itma.data.worlds.wardrobe import grammar
-from itma.data.worlds.wardrobe.disk import read_product
-from itma.data.worlds.wardrobe.products import Product, choices
-from itma.files import write_text
+from itma.data.synthetic.generated import Dice
+from itma.data.synthetic.wardrobe import grammar
+from itma.data.synthetic.wardrobe.disk import read_product
+from itma.data.synthetic.wardrobe.products import Product, choices
+from itma.io import write_text
 
 CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
 TOP = 5

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from examples.attention_study.attention import look_at
 from itma.data.images import Preprocess
+from itma.evaluation.ranking import bootstrap_interval
 from itma.explanations import METHODS, Case, explained
-from itma.learn.presets import preset_named
-from itma.measure.ranks import bootstrap_interval
-from itma.model.retriever import Retriever
-from itma.study.attention import look_at
+from itma.models.retriever import Retriever
+from itma.training.presets import preset_named
 
 SENTENCES = ["make small red object blue"]
 MODELS = {

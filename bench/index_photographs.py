@@ -17,8 +17,8 @@ from PIL import Image
 
 from itma.allocation import reuse_memory
 from itma.data.images import to_pixels
-from itma.model.retriever import Retriever
-from itma.search.catalogue import Catalogue
+from itma.models.retriever import Retriever
+from itma.retrieval.catalogue import Catalogue
 
 SENTENCES = ("in red", "the same in blue", "with long sleeves", "for women", "but black and with a collar")
 

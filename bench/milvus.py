@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from bench.store import K, recall, timed, timed_batch, top, vectors
-from itma.search import ann
-from itma.search.exact import Matrix
-from itma.search.filters import Filter, filter_of
-from itma.search.lance import LanceStore
-from itma.search.milvus import MilvusStore
-from itma.search.store import Items, Store, embedding_column, metadata_of, schema_of
+from itma.retrieval import ann
+from itma.retrieval.exact import Matrix
+from itma.retrieval.filters import Filter, filter_of
+from itma.retrieval.stores.base import Items, Store, embedding_column, metadata_of, schema_of
+from itma.retrieval.stores.lance import LanceStore
+from itma.retrieval.stores.milvus import MilvusStore
 from tests.milvus_server import running
 
 PART = 4_000

@@ -18,9 +18,9 @@ from PIL import Image, ImageDraw
 
 from itma.allocation import reuse_memory
 from itma.data.images import FilePictures
-from itma.model.embedder import unit
-from itma.model.retriever import Retriever
-from itma.model.trunk import Trunk, TrunkConfig
+from itma.models.embedder import unit
+from itma.models.image_encoders.base import Trunk, TrunkConfig
+from itma.models.retriever import Retriever
 
 COLOURS = ("red", "blue", "black", "white", "green", "grey", "pink", "yellow", "brown", "navy")
 LEFT_OUT = ("Not sure", "Other", "Skip")
@@ -73,7 +73,7 @@ def main() -> None:
 def untrained(pictures: FilePictures, count: int) -> torch.Tensor:
     """The average of ImageNet's features at 224×224, of unit length."""
     from itma.data.images import Preprocess
-    from itma.model import efficientnet_lite
+    from itma.models.image_encoders import efficientnet_lite
 
     preprocess = Preprocess(224, 224, mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD)
     trunk = Trunk.build(TrunkConfig("efficientnet-lite0", levels=(7,), weights="imagenet")).eval()

@@ -20,15 +20,15 @@ import numpy as np
 import torch
 
 from itma.allocation import reuse_memory
+from itma.api import settings_for
 from itma.data.datasets import products
 from itma.data.images import FilePictures
-from itma.data.worlds.generated import Dice
-from itma.learn import train as training
-from itma.learn.views import Views
-from itma.model.embedder import unit
-from itma.model.retriever import Retriever
+from itma.data.synthetic.generated import Dice
+from itma.models.embedder import unit
+from itma.models.retriever import Retriever
 from itma.progress import bar
-from itma.stages import settings_for
+from itma.training import loop as training
+from itma.training.views import Views
 
 PUBLISHED = {
     "model.options.blocks": "2",

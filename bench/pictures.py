@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from itma.data.cache import CachedPictures
+from itma.data.image_cache import CachedPictures
 from itma.data.images import FilePictures, Pictures, Preprocess, find_pictures
 
 

@@ -14,7 +14,7 @@ import time
 
 import torch
 
-from itma.measure.ranks import BLOCK, rank_targets
+from itma.evaluation.ranking import BLOCK, rank_targets
 
 
 def by_counting(task: list[torch.Tensor]) -> list[torch.Tensor]:

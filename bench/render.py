@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import torch
 
-from itma.data.worlds import wardrobe
-from itma.data.worlds.shapes import SIZES, World
+from itma.data.synthetic import wardrobe
+from itma.data.synthetic.shapes import SIZES, World
 
 _SIZES = {"demo": 64, "css": 32}
 """World → pictures that are drawn in one turn."""

@@ -27,12 +27,13 @@ from pathlib import Path
 import onnxruntime
 import torch
 
-from itma import exchange, stages
-from itma.data.text import Tokens
-from itma.measure.evaluate import evaluate
-from itma.model.embedder import Embedder
-from itma.model.retriever import Retriever
-from itma.model.runtimes import open_model
+from itma import api
+from itma.data.tokenizer import Tokens
+from itma.evaluation.evaluate import evaluate
+from itma.export.runtimes import open_model
+from itma.interop import exchange
+from itma.models.embedder import Embedder
+from itma.models.retriever import Retriever
 
 TRAINING = {
     "data.size": "demo",
@@ -105,7 +106,7 @@ def seconds(ways: dict[str, Callable[[], object]], turns: int, pause: float) -> 
 
 def trained(changes: dict[str, str], folder: Path) -> Path:
     begun = time.perf_counter()
-    run = stages.train(
+    run = api.train(
         "shapes", model="itma", preset="photos", changes=TRAINING | changes, out=folder / "run", progress=True
     )
     print(f"trained in {(time.perf_counter() - begun) / 60:.0f} minutes: --run {run}")
@@ -128,8 +129,8 @@ def main() -> None:
         torch.set_num_threads(asked.threads)
     folder = Path(tempfile.mkdtemp(prefix="runtimes-"))
     run = asked.run or trained(dict(change.split("=", 1) for change in asked.changes), folder)
-    settings = stages.read_run(run)
-    pictures = stages.generate(settings.data.name, folder / "world", size=settings.data.size, seed=settings.data.seed)
+    settings = api.read_run(run)
+    pictures = api.generate(settings.data.name, folder / "world", size=settings.data.size, seed=settings.data.seed)
     print(exchange.quantise(run, pictures / "images", recall=False, progress=True), end="\n\n")
 
     first, second = (Retriever.load(run) for _ in range(2))
@@ -139,7 +140,7 @@ def main() -> None:
         "ONNX float32": open_model(run, runtime="onnx"),
         "ONNX int8": open_model(run, runtime="onnx-int8"),
     }
-    found, _, _ = stages.measured_split(run, first.preprocess, changes={"root": str(pictures)})
+    found, _, _ = api.measured_split(run, first.preprocess, changes={"root": str(pictures)})
     recall = {
         name: evaluate(model, found.triplets, protocols=[found.protocol()], intervals=False)[0].report
         for name, model in models.items()

@@ -32,12 +32,12 @@ import numpy as np
 
 from bench.store import vectors
 from itma.data.images import Preprocess
-from itma.model.composers.itma import ItmaOptions
-from itma.model.language import LanguageConfig
-from itma.model.retriever import Retriever, RetrieverConfig
-from itma.model.trunk import TrunkConfig
-from itma.search.catalogue import Catalogue
-from itma.search.rows import Item
+from itma.models.composers.itma import ItmaOptions
+from itma.models.image_encoders.base import TrunkConfig
+from itma.models.retriever import Retriever, RetrieverConfig
+from itma.models.text_encoders.base import LanguageConfig
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest.rows import Item
 
 SENTENCES = ["is red", "is longer and blue", "has short sleeves", "is darker with a collar", "less formal"]
 CLIENTS = (1, 8, 64)

@@ -75,8 +75,8 @@ def fill(options: argparse.Namespace) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from itma.search.catalogue import Catalogue
-    from itma.search.store import embedding_column
+    from itma.retrieval.catalogue import Catalogue
+    from itma.retrieval.stores.base import embedding_column
 
     shutil.rmtree(options.folder / "catalogue", ignore_errors=True)
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -111,8 +111,8 @@ def search(options: argparse.Namespace) -> None:
     """Time every way of searching, and changes."""
     import torch
 
-    from itma.search.catalogue import Catalogue
-    from itma.search.rows import Item
+    from itma.retrieval.catalogue import Catalogue
+    from itma.retrieval.ingest.rows import Item
 
     torch.set_num_threads(options.threads)
     report: dict[str, Any] = {}

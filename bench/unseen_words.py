@@ -17,8 +17,8 @@ import torch
 from bench.photographs import BATCH, maps_of
 from itma.allocation import reuse_memory
 from itma.data.datasets import products
-from itma.model.embedder import unit
-from itma.model.retriever import Retriever
+from itma.models.embedder import unit
+from itma.models.retriever import Retriever
 
 UNSEEN = {
     "colour": {

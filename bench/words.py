@@ -18,7 +18,7 @@ from collections import Counter
 from safetensors import safe_open
 
 from itma.data import word_vectors
-from itma.data.text import Tokenizer
+from itma.data.tokenizer import Tokenizer
 
 KNOWN = """
 a an and are as at but by change colour comes give has have in instead into is it just like make more not of on one

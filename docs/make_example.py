@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from itma import Retriever
+from itma.api import read_run
 from itma.data.sources import load
-from itma.data.worlds.shapes import SIZES, World
-from itma.measure.evaluate import evaluate
-from itma.measure.strips import query_strip
-from itma.stages import read_run
+from itma.data.synthetic.shapes import SIZES, World
+from itma.evaluation.evaluate import evaluate
+from itma.evaluation.strips import query_strip
 
 
 def main() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from itma import Retriever
+from itma.api import read_run
 from itma.data.sources import load
+from itma.evaluation.evaluate import evaluate
 from itma.explanations import case_in, explained
-from itma.measure.evaluate import evaluate
-from itma.stages import read_run
 
 
 def main() -> None:

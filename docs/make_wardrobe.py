@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from itma.data.worlds.wardrobe import CATEGORIES, SHOP, SIZES, World
+from itma.data.synthetic.wardrobe import CATEGORIES, SHOP, SIZES, World
 
 _ROWS = 4
 _SIDE = 150

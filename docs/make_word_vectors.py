@@ -16,7 +16,7 @@ import torch
 from safetensors.numpy import save_file
 
 from itma.data.word_vectors import PLACE, key
-from itma.model.pretrained import load_text_tower, open_tokenizer
+from itma.models.pretrained import load_text_tower, open_tokenizer
 
 DIMENSIONS = 64
 OWN, PLAINER, APART = 1.0, 3.0, 0.5
@@ -397,7 +397,7 @@ def unit(vector: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Write the file."""
-    from itma.model.pretrained import MINILM, installed
+    from itma.models.pretrained import MINILM, installed
 
     folder = installed(MINILM)
     words = vocabulary(folder)

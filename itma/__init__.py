@@ -8,16 +8,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from itma.api import evaluate, explain, generate, index, train
+    from itma.client import Client
     from itma.data.images import Preprocess
     from itma.data.triplets import Triplets
     from itma.demo import demo as run_demo
     from itma.errors import ItmaError
     from itma.explanations.explanation import Explanation
-    from itma.model.retriever import Retriever
+    from itma.models.retriever import Retriever
     from itma.records import Hit, Interval, Query, Report, Triplet
-    from itma.search.catalogue import Catalogue
-    from itma.serve.client import Client
-    from itma.stages import evaluate, explain, generate, index, train
+    from itma.retrieval.catalogue import Catalogue
 
 __version__ = "0.1.0"
 
@@ -44,8 +44,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Catalogue": "itma.search.catalogue:Catalogue",
-    "Client": "itma.serve.client:Client",
+    "Catalogue": "itma.retrieval.catalogue:Catalogue",
+    "Client": "itma.client:Client",
     "Explanation": "itma.explanations.explanation:Explanation",
     "Hit": "itma.records:Hit",
     "Interval": "itma.records:Interval",
@@ -53,15 +53,15 @@ _HOMES = {
     "Preprocess": "itma.data.images:Preprocess",
     "Query": "itma.records:Query",
     "Report": "itma.records:Report",
-    "Retriever": "itma.model.retriever:Retriever",
+    "Retriever": "itma.models.retriever:Retriever",
     "Triplet": "itma.records:Triplet",
     "Triplets": "itma.data.triplets:Triplets",
-    "evaluate": "itma.stages:evaluate",
-    "explain": "itma.stages:explain",
-    "generate": "itma.stages:generate",
-    "index": "itma.stages:index",
+    "evaluate": "itma.api:evaluate",
+    "explain": "itma.api:explain",
+    "generate": "itma.api:generate",
+    "index": "itma.api:index",
     "run_demo": "itma.demo:demo",  # not `demo`: importing the module of that name would put the module in its place
-    "train": "itma.stages:train",
+    "train": "itma.api:train",
 }
 
 

@@ -10,11 +10,11 @@ from PIL import Image
 
 from itma.data.images import MemoryPictures, Preprocess
 from itma.data.triplets import Triplets
-from itma.learn.config import TrainConfig
-from itma.model.composers.itma import ItmaOptions
-from itma.model.language import LanguageConfig
-from itma.model.retriever import Retriever, RetrieverConfig
-from itma.model.trunk import TrunkConfig
+from itma.models.composers.itma import ItmaOptions
+from itma.models.image_encoders.base import TrunkConfig
+from itma.models.retriever import Retriever, RetrieverConfig
+from itma.models.text_encoders.base import LanguageConfig
+from itma.training.config import TrainConfig
 
 CONFIG = RetrieverConfig(
     dim=16,

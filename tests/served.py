@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from itma.search.catalogue import Catalogue
-from itma.serve.config import Keys, ServeConfig
+from itma.retrieval.catalogue import Catalogue
+from itma.server.config import Keys, ServeConfig
 from tests import made_up
 
 READ, WRITE = "reads-0123456789abcdef", "writes-0123456789abcdef"
@@ -68,7 +68,7 @@ def build(folder: Path, items: int = 30) -> Path:
 
 def app(catalogue: Path, *, keys: Keys | None = None, earlier: bool = False, **settings: Any) -> Any:
     """The application over a catalogue, with settings that tests want; `earlier`: its model knows conversations."""
-    from itma.serve.app import make_app
+    from itma.server.app import make_app
 
     config = ServeConfig(str(catalogue), hosts=("*",), **settings)
     return make_app(config, keys or Keys(write=(WRITE,)), made_up.model(earlier=earlier))

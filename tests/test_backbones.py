@@ -8,10 +8,10 @@ import torch
 
 from itma.data.images import Preprocess
 from itma.errors import ConfigError
-from itma.model.composers.itma import ItmaOptions
-from itma.model.language import LanguageConfig
-from itma.model.retriever import Retriever, RetrieverConfig
-from itma.model.trunk import Trunk, TrunkConfig
+from itma.models.composers.itma import ItmaOptions
+from itma.models.image_encoders.base import Trunk, TrunkConfig
+from itma.models.retriever import Retriever, RetrieverConfig
+from itma.models.text_encoders.base import LanguageConfig
 
 FOUR = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
 HEADS = {"image_size": 32, "embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 2, 2]}

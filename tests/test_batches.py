@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.data.batches import Plan, augmented, families, hash_seed, load_batch, regrounded, varied
+from itma.data.batching import Plan, augmented, families, hash_seed, load_batch, regrounded, varied
 from itma.data.images import MemoryPictures, Preprocess
 from itma.data.triplets import Triplets, hold_out
 from itma.errors import ConfigError, DataError

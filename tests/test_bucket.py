@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from itma.errors import CatalogueError, ConfigError
-from itma.search import lease
-from itma.search.bucket import BucketStore
-from itma.search.catalogue import Catalogue
-from itma.search.rows import Item
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest.rows import Item
+from itma.retrieval.stores import lease
+from itma.retrieval.stores.bucket import BucketStore
 from tests import made_up
 
 pytest.importorskip("lance")
@@ -80,7 +80,7 @@ def test_the_command_line_takes_an_address(place: str, run: Path, photos: Path) 
 
 WRITER = """
 import sys
-from itma.search.bucket import BucketStore
+from itma.retrieval.stores.bucket import BucketStore
 store = BucketStore(sys.argv[1])
 with store.writing("indexing photos"):
     print("writing", flush=True)
@@ -125,8 +125,8 @@ def test_an_indexing_that_is_killed_is_finished_by_the_same_call(
     place: str, run: Path, photos: Path, tmp_path: Path
 ) -> None:
     code = f"""
-from itma.search import indexing
-from itma.search.catalogue import Catalogue
+from itma.retrieval import indexing
+from itma.retrieval.catalogue import Catalogue
 indexing.COMMIT_ROWS = 8
 commit = indexing._Writer.commit
 def told(self):

@@ -24,8 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from itma.data import cache
-from itma.data.cache import CachedPictures, cached, caches, default_folder, remove
+from itma.data import image_cache
+from itma.data.image_cache import CachedPictures, cached, caches, default_folder, remove
 from itma.data.images import FilePictures, MemoryPictures, Preprocess
 from itma.errors import PictureError, StorageError, UnknownNameError
 
@@ -335,8 +335,8 @@ def test_another_version_of_the_decoder_decodes_anew(
     files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch, warned: Callable[[], list[str]]
 ) -> None:
     filled(files, folder)
-    recipe = cache._recipe()
-    monkeypatch.setattr(cache, "_recipe", lambda: recipe ^ 1)
+    recipe = image_cache._recipe()
+    monkeypatch.setattr(image_cache, "_recipe", lambda: recipe ^ 1)
     CachedPictures(files, SMALL, folder).load(range(5), SMALL)
     assert files.decoded == [0, 1, 2, 3, 4]
     assert len(caches(folder)) == 1
@@ -360,7 +360,7 @@ def test_filling_decodes_what_is_not_cached_and_passes_over_missing_files(
 def test_filling_in_several_parts_reaches_every_picture(
     files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cache, "_FILL_PICTURES", 2)
+    monkeypatch.setattr(image_cache, "_FILL_PICTURES", 2)
     CachedPictures(files, SMALL, folder).fill(progress=True)
     assert sorted(files.decoded) == [0, 1, 2, 3, 4]
     assert "5/5" in capsys.readouterr().err
@@ -379,7 +379,7 @@ PROCESS = """
     from pathlib import Path
     import numpy as np
     import torch
-    from itma.data.cache import CachedPictures
+    from itma.data.image_cache import CachedPictures
     from itma.data.images import FilePictures, Preprocess
 
     torch.set_num_threads(1)
@@ -443,7 +443,7 @@ def test_a_process_that_dies_at_any_writing_leaves_no_wrong_picture(
     filled(files, folder)
     for index, path in enumerate(files.paths):
         draw(path, 50 + index, "PNG")
-    pictures, put, writings = CachedPictures(files, SMALL, folder), cache._put, iter(range(6))
+    pictures, put, writings = CachedPictures(files, SMALL, folder), image_cache._put, iter(range(6))
 
     def dying(file: io.RawIOBase, at: int, data: bytes) -> None:
         last = next(writings) == fatal
@@ -451,10 +451,10 @@ def test_a_process_that_dies_at_any_writing_leaves_no_wrong_picture(
         if last:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cache, "_put", dying)
+    monkeypatch.setattr(image_cache, "_put", dying)
     with pytest.raises(KeyboardInterrupt):
         pictures.load(range(3), SMALL)
-    monkeypatch.setattr(cache, "_put", put)
+    monkeypatch.setattr(image_cache, "_put", put)
     assert right(files, folder)
     assert right(files, folder)
 
@@ -517,7 +517,7 @@ def test_a_full_disk_is_one_warning_and_pictures_are_decoded(
     def full(file: io.RawIOBase, at: int, data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(cache, "_put", full)
+    monkeypatch.setattr(image_cache, "_put", full)
     for _ in range(2):
         assert torch.equal(pictures.load(range(5), SMALL), everything(files))
     assert files.decoded == [0, 1, 2, 3, 4, 1, 2, 3, 4]
@@ -534,7 +534,7 @@ def test_a_part_that_is_written_is_followed_by_the_rest() -> None:
             return super().write(bytes(data[:3]))
 
     file = Slow(bytes(12))
-    cache._put(file, 2, b"pictures")  # type: ignore[arg-type]
+    image_cache._put(file, 2, b"pictures")  # type: ignore[arg-type]
     assert file.getvalue() == b"\0\0pictures\0\0"
 
 
@@ -566,7 +566,7 @@ def test_where_it_does_not_fit_there_is_no_cache(
     files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, free: int
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 10**12 - free, free))
-    with caplog.at_level(logging.INFO, "itma.data.cache"):
+    with caplog.at_level(logging.INFO, "itma.data.image_cache"):
         assert cached(files, SMALL, folder=folder, limit_bytes=1000 if free > 10**6 else 10**9) is files
     assert not folder.exists()
     assert [record.levelname for record in caplog.records] == ["INFO"]

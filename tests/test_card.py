@@ -15,18 +15,18 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from itma.cli import cli
+from itma.config import from_plain, to_plain
 from itma.data.sources import DataConfig
 from itma.errors import RunError
-from itma.learn import run as run_folder
-from itma.learn.config import TrainConfig
-from itma.measure import evaluate
-from itma.model import provenance as own
-from itma.model.card import PAPERS, model_card
-from itma.model.composers import REGISTRY
-from itma.model.provenance import Provenance, read_provenance
-from itma.model.retriever import Retriever, RetrieverConfig
+from itma.evaluation import evaluate
+from itma.hub.card import PAPERS, model_card
+from itma.models import provenance as own
+from itma.models.composers import REGISTRY
+from itma.models.provenance import Provenance, read_provenance
+from itma.models.retriever import Retriever, RetrieverConfig
 from itma.records import Interval, Part, Report
-from itma.settings import from_plain, to_plain
+from itma.training import run as run_folder
+from itma.training.config import TrainConfig
 from tests import made_up
 from tests.test_project import citation
 

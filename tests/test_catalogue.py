@@ -17,9 +17,9 @@ from PIL import Image
 
 from itma.data.images import Preprocess
 from itma.errors import CatalogueError, ConfigError, DataError, FeedbackError, PictureError, RunError, StorageError
-from itma.model.retriever import Retriever
-from itma.search import indexing
-from itma.search.catalogue import Catalogue
+from itma.models.retriever import Retriever
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest import indexing
 from tests import made_up
 
 pytest.importorskip("lance")

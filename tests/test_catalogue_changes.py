@@ -21,8 +21,8 @@ from itma.errors import (
     StorageError,
     UnknownNameError,
 )
-from itma.search.catalogue import Catalogue
-from itma.search.rows import Item
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest.rows import Item
 from tests import made_up
 
 pytest.importorskip("lance")

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from itma.errors import CatalogueError
-from itma.search.catalogue import Catalogue
-from itma.search.rows import Item
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest.rows import Item
 from tests import made_up
 
 pytest.importorskip("lance")
@@ -22,9 +22,9 @@ HEAD = """
 import sys, itertools
 from pathlib import Path
 import numpy as np
-from itma.search import indexing
-from itma.search.catalogue import Catalogue
-from itma.search.rows import Item
+from itma.retrieval import indexing
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest.rows import Item
 
 def items(number, seed):
     values = np.random.Generator(np.random.PCG64(seed)).standard_normal((3, 16))
@@ -50,7 +50,7 @@ for number in itertools.count():
 INDEXING = """
 import torch
 torch.set_num_threads(1)
-from itma.search.lance import LanceItems
+from itma.retrieval.stores.lance import LanceItems
 indexing.COMMIT_ROWS = 3
 insert = LanceItems.insert
 def told(self, rows):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from itma.cli import cli
 from itma.errors import ItmaError
-from itma.model.retriever import weights_sum
+from itma.models.retriever import weights_sum
 from tests.shop_table import items, shop
 
 

@@ -11,8 +11,8 @@ from PIL import Image, ImageCms, features
 
 from itma.data import colour
 from itma.data.images import Preprocess, open_picture, open_upload
-from itma.model.efficientnet_lite import MEAN, STD
-from itma.serve.pictures import Thumbnails
+from itma.models.image_encoders.efficientnet_lite import MEAN, STD
+from itma.server.pictures import Thumbnails
 
 pytestmark = pytest.mark.skipif(not features.check("littlecms2"), reason="this Pillow was built without LittleCMS")
 

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from itma.data.batches import Plan
+from itma.data.batching import Plan
 from itma.data.datasets import css
 from itma.data.datasets.css import ANNOTATION, COLOURS, PUBLISHED, SHAPES, SIZES, SPLITS, Thing, counts, draw, load
 from itma.data.images import FilePictures, Preprocess
 from itma.data.triplets import covered
 from itma.errors import DataError, PictureError, UnknownNameError
-from itma.measure.evaluate import score
+from itma.evaluation.evaluate import score
 
 CUBE = {"shape": "rectangle", "color": "red", "size": "large", "pos": [0.5, 1 / 6]}
 BALL = {"shape": "circle", "color": "blue", "size": "small", "pos": [1 / 6, 5 / 6]}

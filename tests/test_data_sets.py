@@ -17,7 +17,7 @@ from itma.data.images import FilePictures, MemoryPictures
 from itma.data.sources import DataConfig, complete, load
 from itma.data.triplets import UNKNOWN_TARGET, Rows, Split, Triplets, by_label, covered
 from itma.errors import ConfigError, DataError, UnknownNameError
-from itma.measure.evaluate import score
+from itma.evaluation.evaluate import score
 from tests import made_up
 
 CATEGORIES = ("dress", "shirt", "toptee")

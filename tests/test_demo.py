@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from itma.cli import cli
 from itma.demo import MODELS, DemoResult, demo, program
 from itma.errors import ConfigError, DataError, UnknownNameError
-from itma.model.retriever import weights_sum
-from itma.search.catalogue import Catalogue
+from itma.models.retriever import weights_sum
+from itma.retrieval.catalogue import Catalogue
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.multiprocessing as multiprocessing
 
-from itma.data.batches import Plan
+from itma.data.batching import Plan
 from itma.errors import ConfigError
-from itma.learn.config import TrainConfig
-from itma.learn.distributed import processes
-from itma.learn.train import _batches, _distributed, batch_loss, train
+from itma.training.config import TrainConfig
+from itma.training.distributed import processes
+from itma.training.loop import _batches, _distributed, batch_loss, train
 from tests.made_up import TRAIN, model, triplets
 
 ALONE = replace(TRAIN, per_reference=1)
@@ -78,7 +78,7 @@ def test_a_run_of_two_processes_leaves_one_run_folder(two_processes: Path) -> No
 
 
 def test_a_batch_that_does_not_split_evenly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from itma.learn.distributed import Processes
+    from itma.training.distributed import Processes
 
     config = replace(ALONE, batch=9)
     plan = Plan(triplets().references, batch=9, seed=0)

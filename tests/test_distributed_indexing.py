@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from itma.errors import ConfigError, DataError, MissingExtraError, RunError, UnknownNameError
-from itma.model.retriever import Retriever
-from itma.search import indexing
-from itma.search.catalogue import Catalogue
-from itma.search.embedding import MISSING, Looked, Picture
+from itma.models.retriever import Retriever
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest import indexing
+from itma.retrieval.ingest.embedding import MISSING, Looked, Picture
 from tests import made_up
 
 pytest.importorskip("lance")
@@ -103,7 +103,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, begin: Callable[[list[int]], None],
     """Call `begin` with the workers' processes when the first pictures are embedded, and `after` after a hundred."""
     import ray
 
-    from itma.search import distributed
+    from itma.retrieval import distributed
 
     pids: list[int] = []
     start, embed = distributed.RayWorkers._start, distributed.RayWorkers.embed
@@ -148,8 +148,8 @@ def test_an_indexing_that_is_killed_is_finished_by_the_same_call(
     code = f"""
 import sys
 from pathlib import Path
-from itma.search import indexing
-from itma.search.catalogue import Catalogue
+from itma.retrieval import indexing
+from itma.retrieval.catalogue import Catalogue
 indexing.COMMIT_ROWS = 32
 insert = indexing._Writer.commit
 def commit(self):
@@ -188,7 +188,7 @@ def test_without_an_address_a_cluster_is_started_and_stopped(run: Path, photos: 
 def test_a_model_that_workers_cannot_open_is_named(
     cluster: str, run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from itma.search import distributed
+    from itma.retrieval import distributed
 
     missing = tmp_path / "gone"
     with distributed.RayWorkers(partial(Retriever.load, missing), cluster) as workers:
@@ -209,7 +209,7 @@ def test_no_cluster_at_the_address_is_said(run: Path, photos: Path, tmp_path: Pa
 
 
 def test_a_worker_that_does_not_see_the_pictures_stops_the_indexing(photos: Path) -> None:
-    from itma.search.distributed import _checked, _Parcel
+    from itma.retrieval.distributed import _checked, _Parcel
 
     there, gone = Picture("a", photos / "0000.png"), Picture("b", photos / "none.png")
     _checked([Looked("b", problem=MISSING)], _Parcel([there, gone]))
@@ -218,7 +218,7 @@ def test_a_worker_that_does_not_see_the_pictures_stops_the_indexing(photos: Path
 
 
 def test_pictures_that_kill_worker_after_worker_are_named(photos: Path) -> None:
-    from itma.search.distributed import _DEATHS, _Parcel
+    from itma.retrieval.distributed import _DEATHS, _Parcel
 
     parcel = _Parcel([Picture("a", photos / "0000.png"), Picture("b", photos / "0001.png")])
     for _ in range(_DEATHS):

@@ -15,8 +15,8 @@ from PIL import Image
 
 from itma.cli import cli
 from itma.data import datasets
-from itma.data.diagnosis import Diagnosis, Finding
-from itma.data.doctor import examine
+from itma.data.validation.diagnosis import Diagnosis, Finding
+from itma.data.validation.doctor import examine
 from itma.errors import DataError, UnknownNameError
 from tests.shop_table import items, shop
 

@@ -9,8 +9,10 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from itma.errors import ConfigError, DataError, MissingPackageError
-from itma.model import efficientnet_lite, pretrained
-from itma.model.efficientnet_lite import (
+from itma.models import pretrained
+from itma.models.image_encoders import efficientnet_lite
+from itma.models.image_encoders.base import LiteTrunk, Trunk, TrunkConfig
+from itma.models.image_encoders.efficientnet_lite import (
     MEAN,
     SCALES,
     STD,
@@ -19,7 +21,6 @@ from itma.model.efficientnet_lite import (
     classifier_names,
     package_names,
 )
-from itma.model.trunk import LiteTrunk, Trunk, TrunkConfig
 
 State = dict[str, torch.Tensor]
 TABLE = {

@@ -26,18 +26,18 @@ from itma.errors import (
     UnknownItemError,
     UnknownNameError,
 )
+from itma.evaluation.evaluate import evaluate
 from itma.explanations import METHODS, Explanation, case_in, case_of, explain, explained
 from itma.explanations.attention import attention_of, pooling, recorded, rollout, shares_of_cells
 from itma.explanations.case import Case
 from itma.explanations.checks import checked, curves, randomised, rank_correlation
 from itma.explanations.gradients import beginning_with, gradients_of
 from itma.explanations.occlusion import Cells, covered, region_effects, word_effects
-from itma.measure.evaluate import evaluate
-from itma.model.composers.itma import ItmaOptions
-from itma.model.embedder import Embedder
-from itma.model.retriever import Retriever
-from itma.model.trunk import TrunkConfig
-from itma.search.catalogue import Catalogue
+from itma.models.composers.itma import ItmaOptions
+from itma.models.embedder import Embedder
+from itma.models.image_encoders.base import TrunkConfig
+from itma.models.retriever import Retriever
+from itma.retrieval.catalogue import Catalogue
 from tests import made_up
 from tests.test_model_checks import CONFIGS, built
 

@@ -31,7 +31,7 @@ from itma.data.datasets.fashioniq import (
 from itma.data.images import FilePictures
 from itma.data.triplets import UNKNOWN_TARGET, Triplets
 from itma.errors import DataError, UnknownNameError
-from itma.measure.ranks import rank_targets, recall_at
+from itma.evaluation.ranking import rank_targets, recall_at
 
 Row = tuple[str, str, list[str]]
 """Candidate, target, captions."""

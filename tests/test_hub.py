@@ -14,11 +14,12 @@ from click.testing import CliRunner
 from huggingface_hub import constants
 from safetensors.torch import load_file
 
-from itma import sharing, stages
+from itma import api
 from itma.cli import cli
 from itma.errors import HubError, RunError, StorageError
-from itma.model.retriever import FILES, Retriever
-from itma.search.catalogue import Catalogue
+from itma.hub import sharing
+from itma.models.retriever import FILES, Retriever
+from itma.retrieval.catalogue import Catalogue
 from tests import made_up, tiny_hub
 from tests.local_hub import TOKEN, LocalHub, Repository
 
@@ -30,9 +31,9 @@ PUSHED = {*FILES, "README.md", "run.json", REPORT}
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny trained and measured run, whose data lie in a folder of this machine."""
     folder = tmp_path_factory.mktemp("someone")
-    stages.generate("shapes", folder / "world", size="tiny")
-    stages.train("shapes", preset="tiny", changes={"data.root": str(folder / "world")}, out=folder / "run")
-    stages.evaluate(folder / "run")
+    api.generate("shapes", folder / "world", size="tiny")
+    api.train("shapes", preset="tiny", changes={"data.root": str(folder / "world")}, out=folder / "run")
+    api.evaluate(folder / "run")
     return folder / "run"
 
 
@@ -108,10 +109,10 @@ def test_a_pulled_model_is_a_run_for_the_commands_that_take_one(run: Path, hub: 
     pulled = sharing.pull("shop/shapes", tmp_path / "pulled")
     assert {path.relative_to(pulled).as_posix() for path in pulled.rglob("*") if path.is_file()} == PUSHED
     assert torch.equal(answers(Retriever.load(pulled)), answers(Retriever.load(run)))
-    measured = stages.evaluate(pulled, changes={"root": world})
-    assert measured.recall == stages.evaluate(run, out=tmp_path / "measured").recall
-    assert len(stages.index(pulled, run.parent / "world" / "images", tmp_path / "catalogue")) > 0
-    assert len(stages.search(tmp_path / "catalogue", text="remove red cube", k=2)) == 2
+    measured = api.evaluate(pulled, changes={"root": world})
+    assert measured.recall == api.evaluate(run, out=tmp_path / "measured").recall
+    assert len(api.index(pulled, run.parent / "world" / "images", tmp_path / "catalogue")) > 0
+    assert len(api.search(tmp_path / "catalogue", text="remove red cube", k=2)) == 2
 
 
 def test_the_card_of_a_pulled_model_is_the_one_that_was_pushed(run: Path, hub: LocalHub, tmp_path: Path) -> None:
@@ -128,10 +129,10 @@ def test_a_second_push_takes_away_reports_of_earlier_weights(run: Path, hub: Loc
 
 
 def test_the_catalogue_of_a_run_is_also_that_of_the_pulled_model(run: Path, hub: LocalHub, tmp_path: Path) -> None:
-    stages.index(run, run.parent / "world" / "images", tmp_path / "catalogue")
+    api.index(run, run.parent / "world" / "images", tmp_path / "catalogue")
     sharing.push(run, "shop/shapes")
     pulled = sharing.pull("shop/shapes", tmp_path / "pulled")
-    assert len(stages.search(tmp_path / "catalogue", text="remove red cube", k=2, run=pulled)) == 2
+    assert len(api.search(tmp_path / "catalogue", text="remove red cube", k=2, run=pulled)) == 2
 
 
 # -- what the hub's own arguments mean ---------------------------------------------------------------------------------
@@ -382,7 +383,7 @@ def test_a_damaged_report_is_named(run: Path, tmp_path: Path, text: str, message
 
 
 def test_a_run_cut_short_says_at_which_step(tmp_path: Path) -> None:
-    out = stages.train("shapes", preset="tiny", changes={"train.evaluate_every": "4"}, out=tmp_path / "run")
+    out = api.train("shapes", preset="tiny", changes={"train.evaluate_every": "4"}, out=tmp_path / "run")
     names = json.loads((out / "checkpoints.json").read_text())
     steps = {which: int(name.removeprefix("step-")) for which, name in names.items()}
     for which, step in steps.items():
@@ -429,7 +430,7 @@ def test_a_catalogue_knows_clip_by_its_name_on_the_hub(
     (tmp_path / "photos").mkdir()
     made_up.photos(tmp_path / "photos", ["a.png", "b.png"])
     monkeypatch.chdir(tmp_path)
-    stages.index(clip, "photos", "shop", device="cpu")
+    api.index(clip, "photos", "shop", device="cpu")
     assert json.loads((tmp_path / "shop" / "catalogue.json").read_text())["run"] == {"path": clip, "from here": ""}
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert len(Catalogue.open("shop").search(text="red")) == 2
@@ -443,13 +444,13 @@ def test_an_evaluation_of_clip_by_name_is_written_to_the_present_folder(
     clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    report = stages.evaluate(clip, "shapes", changes={"size": "tiny"}, device="cpu")
+    report = api.evaluate(clip, "shapes", changes={"size": "tiny"}, device="cpu")
     assert report.model == "sum (someone/clip)" and (tmp_path / "evaluation-shapes-test" / "report.json").is_file()
 
 
 def test_a_run_that_starts_from_a_name_on_the_hub_tells_it(clip: str, tmp_path: Path) -> None:
     steps = {"train.steps": "1", "train.batch": "4", "data.size": "tiny"}
-    made = stages.train("shapes", start=clip, changes=steps, out=tmp_path / "run", device="cpu")
+    made = api.train("shapes", start=clip, changes=steps, out=tmp_path / "run", device="cpu")
     assert json.loads((made / "run.json").read_text())["made with"]["started from"]["name"] == "someone/clip"
     assert "`someone/clip`, weights with the sha256" in sharing.card(made)
 

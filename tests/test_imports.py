@@ -12,15 +12,15 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from itma import sharing
+from itma.api import evaluate_by, index, read_run, resume, search, train
 from itma.cli import cli
 from itma.errors import ConfigError, DataError, RunError
-from itma.files import file_sum
-from itma.imports import import_published
-from itma.model.provenance import read_provenance
-from itma.model.published import open_checkpoint, rebuild, shape
-from itma.model.retriever import Retriever, weights_sum
-from itma.stages import evaluate_by, index, read_run, resume, search, train
+from itma.hub import sharing
+from itma.interop.imports import import_published
+from itma.interop.published import open_checkpoint, rebuild, shape
+from itma.io import file_sum
+from itma.models.provenance import read_provenance
+from itma.models.retriever import Retriever, weights_sum
 from tests import published_checkpoints as published
 
 

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from itma.errors import CatalogueError, ConfigError, DataError, UnknownNameError
-from itma.model.retriever import Retriever
-from itma.search import indexing
-from itma.search.catalogue import Catalogue
-from itma.search.listing import Listing, listing
+from itma.models.retriever import Retriever
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest import indexing
+from itma.retrieval.ingest.listing import Listing, listing
 from tests import made_up
 
 pytest.importorskip("lance")

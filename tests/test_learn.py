@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from itma.data.batches import Batch, Plan
+from itma.data.batching import Batch, Plan
 from itma.data.triplets import Triplets
 from itma.errors import ConfigError, RunError, StorageError, TrainingError, UnknownNameError
-from itma.learn import run as run_folder
-from itma.learn.config import TrainConfig
-from itma.learn.distributed import Processes
-from itma.learn.losses import graded_rest
-from itma.learn.run import METRICS, read_metrics
-from itma.learn.train import Seen, TrainingInterrupted, _batches, batch_loss, make_optimizer, train
-from itma.model.retriever import Retriever
+from itma.models.retriever import Retriever
+from itma.training import run as run_folder
+from itma.training.config import TrainConfig
+from itma.training.distributed import Processes
+from itma.training.loop import Seen, TrainingInterrupted, _batches, batch_loss, make_optimizer, train
+from itma.training.losses import graded_rest
+from itma.training.run import METRICS, read_metrics
 from tests.made_up import TRAIN, model, triplets
 
 
@@ -125,7 +125,7 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_keeps_the_last_good_ch
             poison(retriever)
             return made
 
-        patch.setattr("itma.learn.train.save_checkpoint", save_then_poison)
+        patch.setattr("itma.training.loop.save_checkpoint", save_then_poison)
         with pytest.raises(TrainingError, match=r"at step 3 the loss is nan.*checkpoint of step 2.*is kept"):
             train(retriever, triplets(), TRAIN, tmp_path / "run", look=look)
     assert not any(tensor.isnan().any() for tensor in Retriever.load(tmp_path / "run").state_dict().values())

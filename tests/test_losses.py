@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.learn.losses import batch_classification, graded_rest, soft_triplet
+from itma.training.losses import batch_classification, graded_rest, soft_triplet
 
 LABELS = st.lists(st.integers(0, 4), min_size=2, max_size=7)
 

@@ -15,8 +15,8 @@ import torch
 from itma.data.images import MemoryPictures, Preprocess
 from itma.data.triplets import Protocol, Task, Triplets, by_label
 from itma.errors import ConfigError, DataError, StorageError
-from itma.measure.evaluate import Evaluation, evaluate, score
-from itma.model.retriever import Retriever
+from itma.evaluation.evaluate import Evaluation, evaluate, score
+from itma.models.retriever import Retriever
 from tests import made_up
 
 SIZE = Preprocess(height=2, width=3)

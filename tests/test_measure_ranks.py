@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itma.errors import ConfigError, DataError
-from itma.measure.ranks import (
+from itma.evaluation.ranking import (
     Ranks,
     bootstrap_interval,
     mean_reciprocal_rank,

@@ -21,14 +21,14 @@ from PIL import Image
 
 from itma.cli import cli
 from itma.errors import CatalogueError, DataError, FilterError, MissingExtraError
-from itma.search import lease, milvus_items
-from itma.search.catalogue import Catalogue
-from itma.search.filters import filter_of
-from itma.search.indexing import Skipped, write_skipped
-from itma.search.milvus import MilvusStore
-from itma.search.milvus_items import MilvusItems
-from itma.search.rows import Item
-from itma.search.store import embedding_column, embeddings_of, metadata_of, schema_of
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.filters import filter_of
+from itma.retrieval.ingest.indexing import Skipped, write_skipped
+from itma.retrieval.ingest.rows import Item
+from itma.retrieval.stores import lease, milvus_items
+from itma.retrieval.stores.base import embedding_column, embeddings_of, metadata_of, schema_of
+from itma.retrieval.stores.milvus import MilvusStore
+from itma.retrieval.stores.milvus_items import MilvusItems
 from tests import made_up
 
 pa = pytest.importorskip("pyarrow")
@@ -284,8 +284,8 @@ _WRITER = """
 import sys
 import numpy as np
 import pyarrow as pa
-from itma.search.milvus import MilvusStore
-from itma.search.store import embedding_column
+from itma.retrieval.stores.milvus import MilvusStore
+from itma.retrieval.stores.base import embedding_column
 store = MilvusStore(sys.argv[1])
 with store.writing("adding for ever"):
     items = store.open("items-1")

@@ -11,7 +11,7 @@ import pytest
 from itma.data.datasets import mitstates
 from itma.data.datasets.mitstates import PUBLISHED, TEST_NOUNS, counts, load, protocol
 from itma.errors import DataError, UnknownNameError
-from itma.measure.evaluate import score
+from itma.evaluation.evaluate import score
 
 FILES = """\
 ripe apple/1.jpg

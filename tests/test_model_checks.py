@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from itma.data.images import Preprocess
-from itma.model.composers import REGISTRY
-from itma.model.composers.itma import ItmaOptions
-from itma.model.language import LanguageConfig
-from itma.model.retriever import Retriever, RetrieverConfig
-from itma.model.trunk import TrunkConfig
+from itma.models.composers import REGISTRY
+from itma.models.composers.itma import ItmaOptions
+from itma.models.image_encoders.base import TrunkConfig
+from itma.models.retriever import Retriever, RetrieverConfig
+from itma.models.text_encoders.base import LanguageConfig
 from tests import tiny_hub
 
 SENTENCES = ["make red cube blue", "remove small sphere", "add large green cylinder to top left"]

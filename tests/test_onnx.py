@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from itma import exchange, stages
+from itma import api
 from itma.cli import cli
 from itma.errors import (
     CatalogueError,
@@ -26,12 +26,13 @@ from itma.errors import (
     StorageError,
     UnknownNameError,
 )
-from itma.model.embedder import Embedder
-from itma.model.onnx.export import export
-from itma.model.onnx.runtime import OnnxRetriever, session
-from itma.model.retriever import Retriever
-from itma.model.runtimes import open_model
-from itma.search.catalogue import Catalogue
+from itma.export.export import export
+from itma.export.runtime import OnnxRetriever, session
+from itma.export.runtimes import open_model
+from itma.interop import exchange
+from itma.models.embedder import Embedder
+from itma.models.retriever import Retriever
+from itma.retrieval.catalogue import Catalogue
 from tests import made_up
 from tests.test_model_checks import CONFIGS, SENTENCES, built, pictures
 
@@ -352,7 +353,7 @@ def test_a_run_goes_on_and_opens_with_exports_in_its_checkpoints(walked: Path, t
     run = shutil.copytree(walked / "run", tmp_path / "run")
     best = run / json.loads((run / "checkpoints.json").read_text())["best"]
     assert (best / "onnx").is_dir() and (best / "onnx-int8").is_dir()
-    assert stages.resume(run) == run
+    assert api.resume(run) == run
     assert Retriever.load(run).fingerprint() == open_model(run, runtime="onnx").fingerprint()
 
 
@@ -413,7 +414,7 @@ def test_recall_before_and_after_is_that_of_an_evaluation(walked: Path) -> None:
     best = walked / "run" / json.loads((walked / "run" / "checkpoints.json").read_text())["best"]
     lost = json.loads((best / "onnx-int8" / "loss.json").read_text())["recall"][0]
     for runtime, precision in (("onnx", "float32"), ("onnx-int8", "int8")):
-        report = stages.evaluate(walked / "run", runtime=runtime)
+        report = api.evaluate(walked / "run", runtime=runtime)
         assert {str(k): share for k, share in report.recall.items()} == pytest.approx(lost[precision])
         assert report.queries == lost["queries"]
 
@@ -517,9 +518,9 @@ def test_export_says_where_the_graphs_are_and_they_serve_as_a_run(checkpoint: Pa
 
 def test_a_device_that_onnx_does_not_work_on_is_refused(walked: Path, tmp_path: Path) -> None:
     for run in (
-        lambda: stages.evaluate(walked / "run", runtime="onnx", device="cuda"),
-        lambda: stages.index(walked / "run", tmp_path, tmp_path / "c", runtime="onnx-int8", device="cuda:1"),
-        lambda: stages.search(tmp_path / "c", text="red", runtime="onnx", device="mps"),
+        lambda: api.evaluate(walked / "run", runtime="onnx", device="cuda"),
+        lambda: api.index(walked / "run", tmp_path, tmp_path / "c", runtime="onnx-int8", device="cuda:1"),
+        lambda: api.search(tmp_path / "c", text="red", runtime="onnx", device="mps"),
     ):
         with pytest.raises(ConfigError, match="works on the CPU; leave out --device"):
             run()

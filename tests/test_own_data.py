@@ -28,9 +28,9 @@ from itma.data.datasets.templates import Templates, default_text, read_templates
 from itma.data.images import FilePictures
 from itma.data.triplets import Split
 from itma.errors import ConfigError, DataError, UnknownNameError
-from itma.learn.train import train
-from itma.measure.evaluate import evaluate
-from itma.model.retriever import Retriever
+from itma.evaluation.evaluate import evaluate
+from itma.models.retriever import Retriever
+from itma.training.loop import train
 from tests.made_up import CONFIG, TRAIN
 
 HEADER = "reference,feedback,target,split\n"

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from itma.learn.losses import batch_classification
-from itma.model.published import open_checkpoint, rebuild
-from itma.model.retriever import Retriever
+from itma.interop.published import open_checkpoint, rebuild
+from itma.models.retriever import Retriever
+from itma.training.losses import batch_classification
 from tests import published_checkpoints as published
 
 PARITY = Path(os.environ.get("ITMA_PARITY") or Path(__file__).resolve().parents[2] / "shared" / "parity")

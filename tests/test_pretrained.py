@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from itma.data.images import Preprocess
-from itma.data.text import Tokenizer
+from itma.data.tokenizer import Tokenizer
 from itma.errors import ConfigError, DataError, MissingExtraError
-from itma.learn.config import TrainConfig
-from itma.learn.train import train
-from itma.model.language import Language, LanguageConfig
-from itma.model.pretrained import MINILM, installed
-from itma.model.retriever import Retriever, RetrieverConfig
-from itma.model.trunk import ClipTrunk, Trunk, TrunkConfig
+from itma.models.image_encoders.base import ClipTrunk, Trunk, TrunkConfig
+from itma.models.pretrained import MINILM, installed
+from itma.models.retriever import Retriever, RetrieverConfig
+from itma.models.text_encoders.base import Language, LanguageConfig
+from itma.training.config import TrainConfig
+from itma.training.loop import train
 from tests import made_up, tiny_hub
 
 SENTENCES = ["make red cube blueish", "remove small sphere!", ""]
@@ -175,7 +175,7 @@ def test_minilm_is_trained_or_frozen_and_kept_whole_in_the_run(
 
 
 def test_minilm_that_is_not_installed_is_named_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("itma.model.pretrained.find_spec", lambda _: None)
+    monkeypatch.setattr("itma.models.pretrained.find_spec", lambda _: None)
     for begin in (
         lambda config: config.tokenizer([]),
         lambda config: Language.build(config, 3, 16),

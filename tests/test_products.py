@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from itma.data import datasets
 from itma.data.datasets import products, shop_sentences
 from itma.data.datasets.products import Query, Sampler, Shop, draw_queries, load, read_shop, right_answers
-from itma.data.text import EARLIER
+from itma.data.synthetic.generated import Dice
+from itma.data.tokenizer import EARLIER
 from itma.data.triplets import Rows, Triplets
-from itma.data.worlds.generated import Dice
 from itma.errors import DataError, UnknownNameError
 from tests.shop_table import COLOURS, draw, items, shop, write
 
@@ -356,7 +356,19 @@ def names_of(attribute: str, value: str) -> set[str]:
         people, adjective = table.get(value, ((value,), value))
         return {*people, adjective}
     if value == "solid":
-        return {"plain", "solid", "one colour", "no ", "nothing", "without", "don't", "leave", "take", "remove", "doesn't"}
+        return {
+            "plain",
+            "solid",
+            "one colour",
+            "no ",
+            "nothing",
+            "without",
+            "don't",
+            "leave",
+            "take",
+            "remove",
+            "doesn't",
+        }
     things, adjectives = shop_sentences._THINGS.get(attribute, {}).get(value, ((value,), (value,)))
     return {*things, *adjectives}
 

@@ -13,7 +13,7 @@ import pytest
 
 from itma.data import datasets
 from itma.data.triplets import Protocol, Task, Triplets
-from itma.measure.evaluate import score
+from itma.evaluation.evaluate import score
 
 Real = Callable[[str], Path]
 KS = (1, 5, 10, 50, 100)

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from itma.errors import ConfigError, DataError, FeedbackError, UnknownItemError, UnknownNameError
-from itma.search.catalogue import Catalogue
-from itma.search.questions import Question
-from itma.search.rows import Item
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest.rows import Item
+from itma.retrieval.queries import Question
 from tests import made_up
 
 pytest.importorskip("lance")

@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra is not installed: pip install 'itma[serve]'")
 from fastapi.testclient import TestClient
 
-from itma.search.catalogue import Catalogue
-from itma.search.rows import Item
-from itma.serve.config import Keys
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest.rows import Item
+from itma.server.config import Keys
 from tests import made_up, served
 
 API = "/api/v1"
@@ -168,7 +168,7 @@ def test_the_catalogue_tells_its_columns_choices_and_ranges(client: TestClient) 
 
 
 def test_suggestions_are_sentences_of_the_training(place: Path) -> None:
-    from itma.serve.suggestions import suggestions
+    from itma.server.suggestions import suggestions
 
     assert suggestions(Catalogue.open(place)) == ["make red cube", "make blue cube"]
 
@@ -176,8 +176,8 @@ def test_suggestions_are_sentences_of_the_training(place: Path) -> None:
 def test_a_catalogue_without_a_model_is_searched_from_its_items(tmp_path: Path) -> None:
     items = [Item(f"i{n}", embedding=served.np.eye(4)[n]) for n in range(4)]
     Catalogue.from_embeddings(items, tmp_path / "catalogue")
-    from itma.serve.app import make_app
-    from itma.serve.config import ServeConfig
+    from itma.server.app import make_app
+    from itma.server.config import ServeConfig
 
     with TestClient(make_app(ServeConfig(str(tmp_path / "catalogue"), hosts=("*",)), Keys())) as client:
         assert len(search(client, id="i1")["hits"]) == 3
@@ -306,8 +306,8 @@ def test_a_write_waits_for_another_one_and_gives_up_after_a_while(tmp_path: Path
 
 
 def test_a_catalogue_on_a_milvus_server_is_served_the_same(tmp_path: Path, milvus_server: str) -> None:
-    from itma.serve.app import make_app
-    from itma.serve.config import ServeConfig
+    from itma.server.app import make_app
+    from itma.server.config import ServeConfig
 
     here = Catalogue.open(served.build(tmp_path, 12), made_up.model())
     place = f"{milvus_server}/serve"

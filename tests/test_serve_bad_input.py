@@ -17,7 +17,7 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="the extra is not installed: pip install 'itma[serve]'")
 from fastapi.testclient import TestClient
 
-from itma.search.catalogue import Catalogue
+from itma.retrieval.catalogue import Catalogue
 from tests import made_up, served
 from tests.test_serve import API, problem, search, upload
 
@@ -297,7 +297,7 @@ def test_an_item_whose_name_is_no_text_is_shown_and_searched_from(tmp_path: Path
 
 
 def _item(id: str, path: Path) -> Any:
-    from itma.search.rows import Item
+    from itma.retrieval.ingest.rows import Item
 
     return Item(id, path)
 

@@ -12,6 +12,7 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="the extra is not installed: pip install 'itma[serve]'")
 
 import itma
+from itma.client import Client, ServerError
 from itma.errors import (
     ConfigError,
     DataError,
@@ -23,9 +24,8 @@ from itma.errors import (
     UnknownItemError,
 )
 from itma.explanations import explain
-from itma.search.catalogue import Catalogue
-from itma.search.rows import Item
-from itma.serve.client import Client, ServerError
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest.rows import Item
 from tests import made_up, served
 
 

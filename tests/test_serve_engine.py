@@ -12,12 +12,12 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra is not installed: pip install 'itma[serve]'")
 
 from itma.records import Hit
-from itma.search.questions import Question
-from itma.serve.engine import Engine
-from itma.serve.memory import Memory
-from itma.serve.metrics import Metrics
-from itma.serve.problems import ProblemError
-from itma.serve.service import Pool
+from itma.retrieval.queries import Question
+from itma.server.engine import Engine
+from itma.server.memory import Memory
+from itma.server.metrics import Metrics
+from itma.server.problems import ProblemError
+from itma.server.service import Pool
 
 
 class Slow:
@@ -255,7 +255,7 @@ def test_memory_keeps_nothing_where_there_is_none_for_it() -> None:
 
 
 def test_file_of_settings_travels_to_workers_without_keys(tmp_path: Path) -> None:
-    from itma.serve.config import ServeConfig
+    from itma.server.config import ServeConfig
 
     config = ServeConfig(str(tmp_path), hosts=("a", "b"), workers=3)
     assert ServeConfig.from_json(config.to_json()) == config

@@ -18,14 +18,14 @@ pytest.importorskip("fastapi", reason="the extra is not installed: pip install '
 from fastapi.testclient import TestClient
 
 import itma
-from itma.data.text import Tokens
+from itma.data.tokenizer import Tokens
 from itma.explanations import Explanation
-from itma.model.embedder import Embedder
-from itma.search.catalogue import Catalogue
-from itma.search.rows import Item
-from itma.serve import explaining
-from itma.serve.app import make_app
-from itma.serve.config import Keys, ServeConfig
+from itma.models.embedder import Embedder
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest.rows import Item
+from itma.server import explaining
+from itma.server.app import make_app
+from itma.server.config import Keys, ServeConfig
 from tests import made_up, served
 from tests.test_serve import API, problem, search
 from tests.test_serve_security import bearer
@@ -192,7 +192,7 @@ def test_a_target_never_becomes_a_path(client: TestClient, place: Path) -> None:
 
 
 def test_an_address_beside_an_item_is_one_reference_too_many(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from itma.serve import searching
+    from itma.server import searching
 
     monkeypatch.setattr(searching, "fetch", lambda url, **limits: served.as_bytes(served.painted(1)))
     with TestClient(served.app(place, urls=True)) as client:

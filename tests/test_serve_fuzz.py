@@ -12,7 +12,7 @@ pytest.importorskip("schemathesis", reason="not installed: pip install schemathe
 
 import schemathesis
 
-from itma.serve.config import Keys
+from itma.server.config import Keys
 from tests import served
 
 CASES = int(os.environ.get("ITMA_FUZZ_CASES", "0"))

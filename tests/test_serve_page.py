@@ -17,11 +17,11 @@ pytest.importorskip("playwright", reason="not installed: pip install playwright"
 
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from itma.search.catalogue import Catalogue
-from itma.search.rows import Item
-from itma.serve.about import page_files
-from itma.serve.app import make_app
-from itma.serve.config import Keys, ServeConfig
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest.rows import Item
+from itma.server.about import page_files
+from itma.server.app import make_app
+from itma.server.config import Keys, ServeConfig
 from tests import made_up, served
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -20,11 +20,11 @@ from click.testing import CliRunner
 pytest.importorskip("fastapi", reason="the extra is not installed: pip install 'itma[serve]'")
 
 from itma.cli import cli
+from itma.client import Client
 from itma.errors import ConfigError
-from itma.search.rows import Item
-from itma.serve.client import Client
-from itma.serve.config import WRITE_KEYS, ServeConfig
-from itma.serve.running import serve
+from itma.retrieval.ingest.rows import Item
+from itma.server.config import WRITE_KEYS, ServeConfig
+from itma.server.running import serve
 from tests import served
 
 

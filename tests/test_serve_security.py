@@ -19,9 +19,9 @@ pytest.importorskip("fastapi", reason="the extra is not installed: pip install '
 from fastapi.testclient import TestClient
 
 from itma.errors import ConfigError
-from itma.serve.config import READ_KEYS, WRITE_KEYS, Keys, ServeConfig, check
-from itma.serve.fetching import fetch, is_public
-from itma.serve.problems import ProblemError
+from itma.server.config import READ_KEYS, WRITE_KEYS, Keys, ServeConfig, check
+from itma.server.fetching import fetch, is_public
+from itma.server.problems import ProblemError
 from tests import served
 from tests.test_serve import API, WRITES, add, problem, upload
 
@@ -152,7 +152,7 @@ def test_it_listens_to_this_machine_alone_unless_told_otherwise(place: Path) -> 
 
 @pytest.mark.parametrize(("host", "answered"), [("localhost:8000", True), ("127.0.0.1", True), ("evil.example", False)])
 def test_another_name_for_this_machine_is_not_answered(place: Path, host: str, answered: bool) -> None:
-    from itma.serve.app import make_app
+    from itma.server.app import make_app
 
     with TestClient(make_app(ServeConfig(str(place)), Keys())) as client:
         answer = client.get("/healthz", headers={"Host": host})
@@ -175,7 +175,7 @@ def test_every_answer_carries_a_policy_that_lets_no_script_in(client: TestClient
 
 
 def test_the_page_has_no_inline_script_or_style_and_nothing_from_elsewhere() -> None:
-    from itma.serve.about import page_files
+    from itma.server.about import page_files
 
     for name, (data, _, _) in page_files().items():
         text = data.decode()

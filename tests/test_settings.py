@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from itma.config import changed, from_plain, to_plain
 from itma.errors import ConfigError, UnknownNameError
-from itma.learn.config import TrainConfig
-from itma.learn.presets import PRESETS, preset_named, with_composer
-from itma.model.composers import REGISTRY
-from itma.model.retriever import RetrieverConfig
-from itma.settings import changed, from_plain, to_plain
+from itma.models.composers import REGISTRY
+from itma.models.retriever import RetrieverConfig
+from itma.training.config import TrainConfig
+from itma.training.presets import PRESETS, preset_named, with_composer
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -16,8 +16,8 @@ from PIL import Image
 from itma.data import sources
 from itma.data.images import MemoryPictures, Preprocess
 from itma.data.sources import DataConfig
+from itma.data.synthetic.shapes import PLACES, SIZES, SPLITS, Scene, Thing, World, read, read_config, scene_of, world
 from itma.data.triplets import Triplets
-from itma.data.worlds.shapes import PLACES, SIZES, SPLITS, Scene, Thing, World, read, read_config, scene_of, world
 from itma.errors import DataError, PictureError, StorageError, UnknownNameError
 
 WORLD = World(SIZES["tiny"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from itma.data.worlds.shapes import (
+from itma.data.synthetic.shapes import (
     COLOURS,
     PLACES,
     SHAPES,
@@ -27,9 +27,9 @@ from itma.data.worlds.shapes import (
     solids,
     visible,
 )
-from itma.data.worlds.shapes.look import SHIFT, extent
-from itma.data.worlds.shapes.render import PALETTE
-from itma.data.worlds.shapes.view import EYE, Rays
+from itma.data.synthetic.shapes.look import SHIFT, extent
+from itma.data.synthetic.shapes.render import PALETTE
+from itma.data.synthetic.shapes.view import EYE, Rays
 from itma.errors import DataError, UnknownNameError
 
 WORLD = World(ShapesConfig(height=64, width=96, train_scenes=12, test_scenes=12, changes=5, seed=3))
@@ -219,7 +219,7 @@ def test_the_tiny_world_looks_as_it_did(picture: tuple[str, int], cells: list[li
 def test_edges_are_smooth(monkeypatch: pytest.MonkeyPatch) -> None:
     averaged = torch.nn.functional.avg_pool2d(linear(shown(CROWD, height=192, width=288)), 3)
     assert (linear(shown(CROWD)) - averaged).abs().max() < 0.15
-    monkeypatch.setattr(import_module("itma.data.worlds.shapes.render"), "SAMPLES", 1)
+    monkeypatch.setattr(import_module("itma.data.synthetic.shapes.render"), "SAMPLES", 1)
     assert (linear(shown(CROWD)) - averaged).abs().max() > 0.4, "one sample to a pixel would do as well"
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itma.data.worlds.shapes import (
+from itma.data.synthetic.shapes import (
     COLOURS,
     COMBINATIONS,
     HELD_OUT,

@@ -9,16 +9,16 @@ import torch
 from PIL import Image, ImageDraw
 
 import itma
-from itma import stages
+from itma import api
 from itma.data.sources import WORLDS
 from itma.errors import RunError, UnknownNameError
-from itma.model.card import model_card
-from itma.model.provenance import read_provenance
-from itma.model.retriever import Retriever, weights_sum
-from itma.model.runtimes import export_run
-from itma.model.shipped import is_shipped, located, shipped, shipped_folder
-from itma.search.catalogue import Catalogue
-from itma.sharing import pack
+from itma.export.runtimes import export_run
+from itma.hub.card import model_card
+from itma.hub.sharing import pack
+from itma.models.provenance import read_provenance
+from itma.models.retriever import Retriever, weights_sum
+from itma.models.shipped import is_shipped, located, shipped, shipped_folder
+from itma.retrieval.catalogue import Catalogue
 from tests import made_up, shop_table
 
 SIZE_LIMIT = 20e6
@@ -156,7 +156,7 @@ def test_a_shop_s_table_teaches_the_model_for_photographs_further(tmp_path: Path
     table = shop_table.write(tmp_path / "items.csv", rows)
     changes = {"data.root": str(table), "train.steps": "2", "train.batch": "12", "train.evaluate_every": "2"}
     changes |= {"train.views": "1", "train.hold_out": "0.1", "data.cache": "false"}
-    run = stages.train("products", start="photos", changes=changes, out=tmp_path / "run")
+    run = api.train("products", start="photos", changes=changes, out=tmp_path / "run")
     before, after = Retriever.load("photos"), Retriever.load(run)
     assert after.config == before.config and after.fingerprint() != before.fingerprint()
     still, moved = (

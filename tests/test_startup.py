@@ -21,7 +21,14 @@ FOREIGN = {
     "fastapi",
     "pymilvus",
 }
-OWN = {"itma.learn.train", "itma.measure.evaluate", "itma.explanations", "itma.demo", "itma.serve", "itma.data.worlds"}
+OWN = {
+    "itma.training.loop",
+    "itma.evaluation.evaluate",
+    "itma.explanations",
+    "itma.demo",
+    "itma.server",
+    "itma.data.synthetic",
+}
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,9 @@ import numpy as np
 import pytest
 
 from itma.errors import CatalogueError, FilterError, UnknownNameError
-from itma.search.bucket import BucketStore
-from itma.search.exact import Matrix, nearest
-from itma.search.filters import Filter, filter_of, ids_in
-from itma.search.lance import LanceStore
-from itma.search.milvus import MilvusStore
-from itma.search.store import (
+from itma.retrieval.exact import Matrix, nearest
+from itma.retrieval.filters import Filter, filter_of, ids_in
+from itma.retrieval.stores.base import (
     Effort,
     Items,
     Store,
@@ -26,6 +23,9 @@ from itma.search.store import (
     metadata_of,
     schema_of,
 )
+from itma.retrieval.stores.bucket import BucketStore
+from itma.retrieval.stores.lance import LanceStore
+from itma.retrieval.stores.milvus import MilvusStore
 
 pytest.importorskip("lance")
 pa = pytest.importorskip("pyarrow")

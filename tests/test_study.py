@@ -12,19 +12,19 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from itma import stages
-from itma.cli import cli
-from itma.data.worlds.shapes import SIZES, World, render
+from examples.attention_study.__main__ import main
+from examples.attention_study.attention import MEASURES, numbers, spread, study_attention
+from examples.attention_study.charts import Dot, dot_chart
+from examples.attention_study.measures import ATTENTION, Measures, measured
+from examples.attention_study.scenes import chosen, naming, scenes, without_each
+from itma import api
+from itma.data.synthetic.shapes import SIZES, World, render
 from itma.errors import DataError, ExplanationError, RunError
 from itma.explanations.attention import attention_of, moved
 from itma.explanations.case import Case
-from itma.model.composers.itma import ItmaOptions
-from itma.model.retriever import Retriever
+from itma.models.composers.itma import ItmaOptions
+from itma.models.retriever import Retriever
 from itma.records import Interval
-from itma.study.attention import MEASURES, numbers, spread, study_attention
-from itma.study.charts import Dot, dot_chart
-from itma.study.measures import ATTENTION, Measures, measured
-from itma.study.scenes import chosen, naming, scenes, without_each
 from tests import made_up
 
 WORLD = World(SIZES["tiny"])
@@ -41,7 +41,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         if not place.exists():
             size = {"model.preprocess.height": "32", "model.preprocess.width": "48"}
             changes = {**CHANGES, **size, "model.options.attention": attention, "train.seed": str(seed)}
-            stages.train("shapes", preset="tiny", changes=changes, out=place, device="cpu")
+            api.train("shapes", preset="tiny", changes=changes, out=place, device="cpu")
         return place
 
     return made
@@ -246,8 +246,8 @@ def test_runs_of_other_data_are_refused(runs: Callable[..., Path], tmp_path: Pat
 
 
 def test_the_command_prints_the_table_and_writes_the_plots(runs: Callable[..., Path], tmp_path: Path) -> None:
-    words = ["--quiet", "study", "attention", runs(), "--queries", "6", "--out", tmp_path / "out", "--device", "cpu"]
-    result = CliRunner().invoke(cli, list(map(str, words)))
+    words = ["--quiet", runs(), "--queries", "6", "--out", tmp_path / "out", "--device", "cpu"]
+    result = CliRunner().invoke(main, list(map(str, words)))
     assert result.exit_code == 0, result.output
     assert "all words: per area" in result.output and (tmp_path / "out" / "attention.png").is_file()
 

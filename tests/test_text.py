@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.data.text import MAX_WORDS, Tokenizer
+from itma.data.tokenizer import MAX_WORDS, Tokenizer
 from itma.errors import ConfigError, DataError, RunError
 
 TOKENIZER = Tokenizer.fit(["make red cube blue", "remove red object"])

@@ -15,19 +15,20 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from itma import sharing, stages
+from itma import api
 from itma.cli import cli
 from itma.errors import CatalogueError, ConfigError, DataError, RunError
-from itma.model.card import model_card
-from itma.model.composers import Place, composer_named
-from itma.model.composers.combiner import CombinerOptions
-from itma.model.language import Words
-from itma.model.provenance import read_provenance
-from itma.model.retriever import Retriever, weights_sum
-from itma.model.runtimes import open_model
-from itma.model.shipped import shipped
-from itma.model.towers import read_towers
-from itma.search.catalogue import Catalogue
+from itma.export.runtimes import open_model
+from itma.hub import sharing
+from itma.hub.card import model_card
+from itma.models.composers import Place, composer_named
+from itma.models.composers.combiner import CombinerOptions
+from itma.models.provenance import read_provenance
+from itma.models.retriever import Retriever, weights_sum
+from itma.models.shipped import shipped
+from itma.models.text_encoders.base import Words
+from itma.models.towers import read_towers
+from itma.retrieval.catalogue import Catalogue
 from tests import made_up, tiny_hub
 from tests.test_fashioniq import write as fashioniq
 
@@ -172,7 +173,7 @@ def test_pixels_in_another_range_are_refused(hub: Path, tmp_path: Path) -> None:
 def test_a_catalogue_answers_by_image_by_text_and_by_the_sum_in_another_process(
     kind: str, hub: Path, photos: Path, tmp_path: Path
 ) -> None:
-    stages.index(hub / kind, photos, tmp_path / "shop", device="cpu")
+    api.index(hub / kind, photos, tmp_path / "shop", device="cpu")
     model = Retriever.load(hub / kind)
     names = [f"{name}.png" for name in "abcdef"]
     gallery = model.embed_pictures(torch.stack([model.preprocess.read(photos / name) for name in names]))
@@ -200,18 +201,18 @@ def test_a_catalogue_answers_by_image_by_text_and_by_the_sum_in_another_process(
 
 def test_a_catalogue_knows_the_model_again_in_a_folder_of_another_name(hub: Path, photos: Path, tmp_path: Path) -> None:
     shutil.copytree(hub / "clip", tmp_path / "one")
-    stages.index(tmp_path / "one", photos, tmp_path / "shop", device="cpu")
+    api.index(tmp_path / "one", photos, tmp_path / "shop", device="cpu")
     (tmp_path / "one").rename(tmp_path / "two")
     assert len(Catalogue.open(tmp_path / "shop", tmp_path / "two").search(text="red")) > 0
 
 
 def test_a_catalogue_of_another_model_is_refused(hub: Path, photos: Path, tmp_path: Path) -> None:
-    stages.index(hub / "clip", photos, tmp_path / "shop", device="cpu")
+    api.index(hub / "clip", photos, tmp_path / "shop", device="cpu")
     other = tiny_hub.clip(tmp_path / "other", seed=1)
     with pytest.raises(CatalogueError, match=r"was made by another model \('sum', .* than this one \('sum', "):
         Catalogue.open(tmp_path / "shop", other)
     with pytest.raises(CatalogueError, match=r"was made by another model .* itma reindex"):
-        stages.index(hub / "siglip", photos, tmp_path / "shop", device="cpu")
+        api.index(hub / "siglip", photos, tmp_path / "shop", device="cpu")
 
 
 def test_a_packed_folder_weighs_the_sum_as_it_was_told_and_knows_itself(
@@ -223,7 +224,7 @@ def test_a_packed_folder_weighs_the_sum_as_it_was_told_and_knows_itself(
     torch.testing.assert_close(packed.embed_queries(pixels(), SENTENCES), F.normalize(image + 0.25 * text, dim=1))
     assert packed.fingerprint() != plain.fingerprint()
     assert "Not trained by itma: `clip`" in (folder / "README.md").read_text(encoding="utf-8")
-    stages.index(folder, photos, tmp_path / "shop", device="cpu")
+    api.index(folder, photos, tmp_path / "shop", device="cpu")
     with pytest.raises(CatalogueError, match="was made by another model"):
         Catalogue.open(tmp_path / "shop", hub / "clip")
 
@@ -240,10 +241,10 @@ def test_only_the_weights_of_an_untrained_sum_can_be_changed(hub: Path, tmp_path
 
 def test_an_evaluation_says_what_it_measured(hub: Path, tmp_path: Path) -> None:
     changes = {"size": "tiny"}
-    report = stages.evaluate(hub / "siglip", "shapes", changes=changes, out=tmp_path / "report", device="cpu")
+    report = api.evaluate(hub / "siglip", "shapes", changes=changes, out=tmp_path / "report", device="cpu")
     assert report.model == f"sum ({hub / 'siglip'})" and report.weights == weights_sum(hub / "siglip")
     packed = sharing.pack(hub / "siglip", tmp_path / "packed")
-    again = stages.evaluate(packed, "shapes", changes=changes, out=tmp_path / "again", device="cpu")
+    again = api.evaluate(packed, "shapes", changes=changes, out=tmp_path / "again", device="cpu")
     assert again.recall == report.recall
 
 
@@ -252,9 +253,7 @@ def test_fashioniq_is_measured_by_every_protocol_without_a_run(hub: Path, tmp_pa
     (root / "images").mkdir()
     noise = [f"{category}-val-{letter}.png" for category in ("dress", "shirt", "toptee") for letter in "abcd"]
     made_up.photos(root / "images", noise)
-    report = stages.evaluate(
-        hub / "clip", "fashioniq", changes={"root": str(root)}, out=tmp_path / "report", device="cpu"
-    )
+    report = api.evaluate(hub / "clip", "fashioniq", changes={"root": str(root)}, out=tmp_path / "report", device="cpu")
     assert report.queries == report.wanted == 3 and report.protocol.startswith("fashioniq/val, fashioniq/original")
 
 
@@ -262,12 +261,12 @@ def test_an_evaluation_without_a_data_set_asks_for_one(hub: Path, tmp_path: Path
     packed = sharing.pack(hub / "clip", tmp_path / "packed")
     for folder in (hub / "clip", packed):
         with pytest.raises(RunError, match="was trained on no data set of itma; name the data"):
-            stages.evaluate(folder, device="cpu")
+            api.evaluate(folder, device="cpu")
 
 
 def test_an_explanation_divides_the_score_of_an_untrained_model(hub: Path, photos: Path) -> None:
     for kind in MAKERS:
-        explanation = stages.explain(
+        explanation = api.explain(
             hub / kind, photos / "a.png", "make red", target=photos / "b.png", device="cpu", steps=2
         )
         assert explanation is not None
@@ -297,7 +296,7 @@ def state_of(folder: Path) -> dict[str, torch.Tensor]:
 def test_training_from_towers_learns_a_combiner_and_leaves_the_towers_as_they_are(
     kind: str, hub: Path, tmp_path: Path
 ) -> None:
-    run = stages.train("shapes", start=hub / kind, changes=STEPS, out=tmp_path / "run", device="cpu")
+    run = api.train("shapes", start=hub / kind, changes=STEPS, out=tmp_path / "run", device="cpu")
     before, after = state_of(hub / kind), state_of(run)
     assert all(torch.equal(before[name], after[name]) for name in before if name != "scale")
     assert {name.split(".")[0] for name in after if name not in before} == {"composer"}
@@ -313,18 +312,18 @@ def test_training_from_towers_learns_a_combiner_and_leaves_the_towers_as_they_ar
 
 def test_a_run_over_towers_needs_their_folder_no_more_and_can_be_gone_on_from(hub: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(hub / "clip", tmp_path / "clip")
-    run = stages.train("shapes", start=folder, changes=STEPS, out=tmp_path / "run", device="cpu")
+    run = api.train("shapes", start=folder, changes=STEPS, out=tmp_path / "run", device="cpu")
     shutil.rmtree(folder)
-    again = stages.train("shapes", start=run, preset="clip", changes=STEPS, out=tmp_path / "again", device="cpu")
+    again = api.train("shapes", start=run, preset="clip", changes=STEPS, out=tmp_path / "again", device="cpu")
     assert Retriever.load(again).name == "combiner"
     with pytest.raises(ConfigError, match="has the model of that run; leave out the model 'itma'"):
-        stages.train("shapes", start=run, model="itma", changes=STEPS, out=tmp_path / "third", device="cpu")
+        api.train("shapes", start=run, model="itma", changes=STEPS, out=tmp_path / "third", device="cpu")
 
 
 @pytest.mark.parametrize(("kind", "dim"), [("clip", "12"), ("siglip", "8")])
 def test_itma_is_trained_over_the_patches_of_several_layers(kind: str, dim: str, hub: Path, tmp_path: Path) -> None:
     shape = {"model.trunk.levels": "2,3", "model.options.heads": "2", "model.options.width": "8", "model.dim": dim}
-    run = stages.train(
+    run = api.train(
         "shapes", model="itma", start=hub / kind, changes={**STEPS, **shape}, out=tmp_path / "run", device="cpu"
     )
     model = Retriever.load(run)
@@ -338,7 +337,7 @@ def test_itma_is_trained_over_the_patches_of_several_layers(kind: str, dim: str,
 def test_a_start_from_towers_has_their_networks(hub: Path, tmp_path: Path) -> None:
     changes = {**STEPS, "model.trunk.name": "resnet-18"}
     with pytest.raises(ConfigError, match=r"'clip' has its networks; leave out model\.trunk\.name"):
-        stages.train("shapes", start=hub / "clip", changes=changes, out=tmp_path / "run")
+        api.train("shapes", start=hub / "clip", changes=changes, out=tmp_path / "run")
 
 
 def test_the_combiner_is_the_published_formula() -> None:

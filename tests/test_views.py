@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from itma.errors import ConfigError, StorageError, UnknownNameError
-from itma.learn.config import TrainConfig
-from itma.learn.run import read_metrics
-from itma.learn.train import TrainingInterrupted, train
-from itma.learn.views import Views, changed
-from itma.model.retriever import Retriever
-from itma.model.trunk import TrunkConfig
+from itma.models.image_encoders.base import TrunkConfig
+from itma.models.retriever import Retriever
+from itma.training.config import TrainConfig
+from itma.training.loop import TrainingInterrupted, train
+from itma.training.run import read_metrics
+from itma.training.views import Views, changed
 from tests.made_up import CONFIG, TRAIN, triplets
 
 LITE = replace(CONFIG, trunk=TrunkConfig("efficientnet-lite0", levels=(2, 3)))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itma.data import datasets
-from itma.data.text import Tokenizer
+from itma.data.tokenizer import Tokenizer
 from itma.data.vocabulary import UNKNOWN, build_words, dataset_texts, published_words, words_for
 from itma.errors import ConfigError, DataError, UnknownNameError
 

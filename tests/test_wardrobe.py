@@ -14,14 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from itma import Retriever, stages
+from itma import Retriever, api
 from itma.data import datasets
 from itma.data.images import MemoryPictures, Preprocess
 from itma.data.sources import DataConfig, load
-from itma.data.text import EARLIER
-from itma.data.triplets import Rows, Triplets
-from itma.data.worlds.generated import Dice
-from itma.data.worlds.wardrobe import (
+from itma.data.synthetic.generated import Dice
+from itma.data.synthetic.wardrobe import (
     CATEGORIES,
     COLOURS,
     SHOP,
@@ -38,9 +36,11 @@ from itma.data.worlds.wardrobe import (
     render,
     request,
 )
-from itma.data.worlds.wardrobe.grammar import mistaken
-from itma.data.worlds.wardrobe.products import choices
-from itma.data.worlds.wardrobe.world import table
+from itma.data.synthetic.wardrobe.grammar import mistaken
+from itma.data.synthetic.wardrobe.products import choices
+from itma.data.synthetic.wardrobe.world import table
+from itma.data.tokenizer import EARLIER
+from itma.data.triplets import Rows, Triplets
 from itma.errors import ConfigError, DataError, StorageError, UnknownNameError
 
 WORLD = World(SIZES["tiny"])
@@ -255,8 +255,8 @@ def test_the_shop_has_metadata_for_filters(written: Path) -> None:
 @pytest.mark.parametrize("rooted", [False, True])
 def test_a_model_is_trained_and_evaluated(written: Path, tmp_path: Path, rooted: bool) -> None:
     changes = {"data.size": "tiny", "train.steps": "2"} | ({"data.root": str(written)} if rooted else {})
-    run = stages.train("wardrobe", preset="tiny", changes=changes, out=tmp_path / "run", device="cpu")
-    assert "wardrobe/requests" in str(stages.evaluate(run, device="cpu"))
+    run = api.train("wardrobe", preset="tiny", changes=changes, out=tmp_path / "run", device="cpu")
+    assert "wardrobe/requests" in str(api.evaluate(run, device="cpu"))
     assert Retriever.load(run).tokenizer.words("navy")
 
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from itma.data.text import Tokenizer
+from itma.data.tokenizer import Tokenizer
 from itma.data.word_vectors import PLACE, NearWords, WordVectors, load_word_vectors
 from itma.errors import RunError
-from itma.model.language import LanguageConfig
+from itma.models.text_encoders.base import LanguageConfig
 
 KNOWN = (
     "make it a red blue green sweater jumpsuit sneakers tracksuit backpack sleeveless knee length short long sleeves "
@@ -201,7 +201,7 @@ def test_a_table_without_a_known_word_reads_no_word() -> None:
 
 
 def test_a_search_says_what_was_read_as_what(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    from itma.search.asking import readable
+    from itma.retrieval.query_encoder import readable
     from tests import made_up
 
     with caplog.at_level(logging.WARNING):

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from itma.data import datasets
-from itma.data.cache import cached
+from itma.data.image_cache import cached
 from itma.data.images import Preprocess
 from itma.data.triplets import Coverage, Split, by_label, covered
 from itma.errors import ConfigError, DataError, UnknownNameError
 
 if TYPE_CHECKING:
-    from itma.data.worlds.shapes import ShapesConfig
-    from itma.data.worlds.wardrobe import WardrobeConfig
+    from itma.data.synthetic.shapes import ShapesConfig
+    from itma.data.synthetic.wardrobe import WardrobeConfig
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def sentences(config: DataConfig, split: str) -> Sequence[str]:
     if config.name == "wardrobe":
         return _wardrobe_sentences(config, split)
     if config.name == "shapes" and config.root is None:
-        from itma.data.worlds import shapes
+        from itma.data.synthetic import shapes
 
         return shapes.World(shapes_config(config)).split(split).feedback
     if config.name == "shapes":
@@ -128,7 +128,7 @@ def _root(config: DataConfig) -> str:
 
 
 def _shapes(config: DataConfig, split: str, progress: bool, device: torch.device | None) -> Split:
-    from itma.data.worlds import shapes
+    from itma.data.synthetic import shapes
 
     if config.root is not None:
         folder = shapes.read(Path(config.root))
@@ -143,7 +143,7 @@ def _shapes(config: DataConfig, split: str, progress: bool, device: torch.device
 
 def shapes_config(config: DataConfig) -> "ShapesConfig":
     """The shapes world's own configuration."""
-    from itma.data.worlds import shapes
+    from itma.data.synthetic import shapes
 
     _check_world(config, shapes.SIZES)
     return replace(shapes.SIZES[config.size], seed=config.seed)
@@ -151,7 +151,7 @@ def shapes_config(config: DataConfig) -> "ShapesConfig":
 
 def wardrobe_config(config: DataConfig) -> "WardrobeConfig":
     """The wardrobe world's own configuration."""
-    from itma.data.worlds import wardrobe
+    from itma.data.synthetic import wardrobe
 
     _check_world(config, wardrobe.SIZES)
     return replace(wardrobe.SIZES[config.size], seed=config.seed)
@@ -165,7 +165,7 @@ def _check_world(config: DataConfig, sizes: Collection[str]) -> None:
 
 
 def _wardrobe(config: DataConfig, split: str, progress: bool) -> Split:
-    from itma.data.worlds import wardrobe
+    from itma.data.synthetic import wardrobe
 
     if split not in wardrobe.SPLITS:
         raise UnknownNameError("split", split, wardrobe.SPLITS)
@@ -182,7 +182,7 @@ def _wardrobe(config: DataConfig, split: str, progress: bool) -> Split:
 
 
 def _wardrobe_sentences(config: DataConfig, split: str) -> Sequence[str]:
-    from itma.data.worlds import wardrobe
+    from itma.data.synthetic import wardrobe
 
     if config.root is not None:
         part = wardrobe.read(config.root, split)[0]

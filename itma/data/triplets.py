@@ -29,7 +29,7 @@ class Rows(NamedTuple):
 
 Draw = Callable[["Triplets", np.ndarray, np.random.Generator], Rows]
 """Turns rows of a table into training samples, by a data set's published rule: the table, indices of its rows, and the
-only source of chance. Rows of one reference may stand side by side (see `itma.data.batches.Plan`)."""
+only source of chance. Rows of one reference may stand side by side (see `itma.data.batching.Plan`)."""
 
 _TRIES, _DRAWS = 30, 3_000
 """Draws after which a row counts as having no target that is there; and, in training, after which it is an error. A row

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from itma import stages
+from itma import api
 from itma.data.images import Preprocess
 from itma.data.sources import WORLDS, DataConfig, load
 from itma.data.triplets import Split
@@ -20,13 +20,13 @@ from itma.demo import galleries
 from itma.demo.page import DemoStory, Example, ModelResult, Shown, write_page
 from itma.device import device_named
 from itma.errors import ConfigError, DataError, UnknownNameError
-from itma.learn.run import read_metrics
-from itma.measure.evaluate import Evaluation, evaluate
-from itma.model.provenance import read_provenance
-from itma.model.retriever import Retriever, weights_sum
-from itma.model.shipped import is_shipped, shipped_folder
+from itma.evaluation.evaluate import Evaluation, evaluate
+from itma.models.provenance import read_provenance
+from itma.models.retriever import Retriever, weights_sum
+from itma.models.shipped import is_shipped, shipped_folder
 from itma.records import Report
-from itma.search.catalogue import Catalogue
+from itma.retrieval.catalogue import Catalogue
+from itma.training.run import read_metrics
 
 MODELS = {"itma": "ITMA", "tirg": "TIRG", "picture-only": "picture only", "words-only": "words only"}
 """Composer → its name on the page; ITMA first."""
@@ -153,7 +153,7 @@ def demo(
         asked=asked,
         world=_about(world, evaluations["itma"]),
         commands=_commands(out, run, world, gallery.example, train),
-        made_with=f"itma {stages.installed_version()}, torch {torch.__version__}, {platform.system()} "
+        made_with=f"itma {api.installed_version()}, torch {torch.__version__}, {platform.system()} "
         f"{platform.machine()} ({place.type}, {os.cpu_count()} cores), seed {seed}, {seconds:.0f} seconds in all",
     )
     write_page(story, out / "report.html")
@@ -172,7 +172,7 @@ def _trained(
     for name in MODELS:
         yield (
             name,
-            stages.train(
+            api.train(
                 data.name,
                 model=name,
                 preset=preset,

@@ -11,14 +11,14 @@ from PIL import Image
 
 from itma.data.images import Preprocess, open_picture, to_pixels
 from itma.data.sources import DataConfig, wardrobe_config
+from itma.data.synthetic import wardrobe
+from itma.data.synthetic.wardrobe.products import Product
 from itma.data.triplets import Triplets
-from itma.data.worlds import wardrobe
-from itma.data.worlds.wardrobe.products import Product
 from itma.demo.story import Asked, Shown
-from itma.files import new_folder
+from itma.io import new_folder
 from itma.progress import bar
 from itma.records import Hit
-from itma.search.catalogue import Catalogue
+from itma.retrieval.catalogue import Catalogue
 
 SHOWN = 5
 """Hits shown for each query."""

@@ -6,15 +6,15 @@ sure of. It is complete without its one script, which puts a copy button on the 
 
 import base64
 import hashlib
-import io
 from collections.abc import Sequence
 from importlib import resources
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from PIL import Image
 
-from itma import files
+from itma import io
 from itma.demo.markup import Markup, Piece, element, joined
 from itma.demo.numbers import by_kind, comparison, curves, percent
 from itma.demo.story import Asked, DemoStory, Example, ModelResult, Shown
@@ -28,7 +28,7 @@ def write_page(story: DemoStory, path: str | Path) -> None:
     Raises:
         StorageError: the file could not be written; what was there before is untouched.
     """
-    files.write_text(path, page(story))
+    io.write_text(path, page(story))
 
 
 def page(story: DemoStory) -> str:
@@ -238,7 +238,7 @@ def _picture(pixels: torch.Tensor, spoken: str, caption: Piece, name: str = "") 
 
 
 def _data(pixels: torch.Tensor) -> str:
-    file = io.BytesIO()
+    file = BytesIO()
     Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy()).save(file, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 

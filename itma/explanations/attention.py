@@ -15,8 +15,8 @@ from torch import nn
 
 from itma.errors import ConfigError, ExplanationError
 from itma.explanations.case import Case, Word
-from itma.model.composers.itma import Itma
-from itma.model.transformer import Attention, AttentionKind
+from itma.models.composers.itma import Itma
+from itma.models.transformer import Attention, AttentionKind
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from itma.data.text import Tokenizer
+from itma.data.tokenizer import Tokenizer
 from itma.errors import ExplanationError
-from itma.model.retriever import Retriever
+from itma.models.retriever import Retriever
 
 AT_ONCE = 32
 """Pictures that go through the model together."""

@@ -15,7 +15,7 @@ import torch
 from itma.errors import ExplanationError
 from itma.explanations.case import Case
 from itma.explanations.occlusion import Cells, Fill, filling
-from itma.model.retriever import Retriever
+from itma.models.retriever import Retriever
 
 ALIKE = 0.5
 """Maps whose ranks correlate so much with those of a model with random weights fail."""

@@ -17,7 +17,7 @@ from itma.explanations.case import Word
 from itma.explanations.checks import Check
 from itma.explanations.gradients import Gradients
 from itma.explanations.occlusion import RegionEffects, WordEffects
-from itma.files import write_text, write_with
+from itma.io import write_text, write_with
 
 FORMAT = 1
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")

@@ -15,8 +15,8 @@ from torch import nn
 
 from itma.errors import ConfigError, ExplanationError
 from itma.explanations.case import Case
-from itma.model.embedder import unit
-from itma.model.retriever import Retriever
+from itma.models.embedder import unit
+from itma.models.retriever import Retriever
 
 STEPS = 32
 """Points of the path."""

@@ -24,7 +24,7 @@ from itma.data.datasets.pairs import Pairs, find_pairs
 from itma.data.datasets.tables import Row, Table, read_table
 from itma.data.datasets.templates import NO, YES, Templates, default_text, read_templates
 from itma.errors import ConfigError, DataError, UnknownNameError
-from itma.files import file_sum, write_text
+from itma.io import file_sum, write_text
 
 log = logging.getLogger(__name__)
 

@@ -119,7 +119,7 @@ def load(root: Path, split: str) -> Split:
     is the first word of its feedback, e.g. `add`.
 
     - train: rendered pictures. The published rule takes a pair of a random modification and then another modification
-      of the same reference; the table of all pairs is enough for that, since a `itma.data.batches.Plan` with
+      of the same reference; the table of all pairs is enough for that, since a `itma.data.batching.Plan` with
       `per_reference=2` puts rows of one reference side by side. There every pair comes once in each pass.
     - test: rendered pictures, then a drawing of each. The protocols are `css` (rendered references and galleries),
       `css/2d-to-3d` (a drawing is asked, rendered pictures are ranked), `css/3d-to-2d` and `css/2d-to-2d`.

@@ -21,7 +21,7 @@ from itma.data.datasets.reading import check_root, read_json_rows, row_error
 from itma.data.images import FilePictures
 from itma.data.triplets import UNKNOWN_TARGET, Draw, Protocol, Rows, Task, Triplets
 from itma.errors import DataError, UnknownNameError
-from itma.files import write_text
+from itma.io import write_text
 
 log = logging.getLogger(__name__)
 

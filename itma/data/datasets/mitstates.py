@@ -111,7 +111,7 @@ def load(root: Path, split: str) -> Split:
     reports beside: a hit is any picture with the target's adjective (noun).
 
     - train: each picture of a noun with two or more adjectives is a reference twice in a row, so that a
-      `itma.data.batches.Plan` with `per_reference=2` puts two feedbacks to one reference side by side, as published.
+      `itma.data.batching.Plan` with `per_reference=2` puts two feedbacks to one reference side by side, as published.
       The table's targets and feedbacks are examples; see `DrawAdjectives`.
     - test: each picture is asked for every other adjective that its noun has; the feedback is that adjective. The one
       protocol is `mitstates`; the target of the table is the first picture of its label.

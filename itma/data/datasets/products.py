@@ -28,11 +28,11 @@ import numpy as np
 from itma.data.datasets import shop_sentences
 from itma.data.datasets.own import IMAGES, Finder, for_testing
 from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Row, Table, read_table, short
-from itma.data.diagnosis import Finding
 from itma.data.images import FilePictures
-from itma.data.text import EARLIER
+from itma.data.synthetic.generated import Dice
+from itma.data.tokenizer import EARLIER
 from itma.data.triplets import Protocol, Rows, Split, Task, Triplets, coded
-from itma.data.worlds.generated import Dice
+from itma.data.validation.diagnosis import Finding
 from itma.errors import DataError, UnknownNameError
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ world's requests, so that both worlds speak one language.
 
 from collections.abc import Mapping, Sequence
 
-from itma.data.worlds.generated import Dice
-from itma.data.worlds.wardrobe.grammar import ASIDES, REQUESTS, hurried, mistaken, plural
+from itma.data.synthetic.generated import Dice
+from itma.data.synthetic.wardrobe.grammar import ASIDES, REQUESTS, hurried, mistaken, plural
 
 WAYS = ("with", "make", "is")
 

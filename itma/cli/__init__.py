@@ -1,0 +1,790 @@
+"""The command line: each command is one call of a public function, whose errors become one clear line."""
+
+import gc
+import io
+import logging
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from itma.allocation import choose_threads, reuse_memory
+from itma.cli.catalogue import PLACE, RUNTIMES, catalogue, distinct, names, pairs, reindex, where
+from itma.cli.explain import explain
+from itma.cli.serve import serve
+from itma.errors import ItmaError
+
+_EPILOG = """\b
+A first walk, with nothing to download:
+  itma demo                                     a shop of drawn clothes, ready to search
+  itma demo --train                             the whole path, training included: about five minutes
+  itma train shapes --model itma                trains, leaves runs/<time>_itma
+  itma evaluate runs/<time>_itma                recall on pictures never trained on
+  itma index runs/<time>_itma PHOTOS catalogue/ embeds a folder of pictures
+  itma search catalogue/ --image a.jpg --text "make red cube blue"
+"""
+
+
+class _Commands(click.Group):
+    """Turns our own errors into a line on standard error and exit status 1; anything else is a fault of ours."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except ItmaError as error:
+            if context.params.get("traceback"):
+                raise
+            click.secho(f"error: {error}", fg="red", err=True)
+            raise SystemExit(_status(error)) from None
+
+    def add_command(self, command: click.Command, name: str | None = None) -> None:
+        command.help = (command.help or "").replace(
+            r"\b", "\b"
+        )  # click's mark for lines to leave alone; docstrings are raw
+        super().add_command(command, name)
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)  # the order of the stages, not of the alphabet
+
+
+def _status(error: ItmaError) -> int:
+    from itma.training.loop import TrainingInterrupted
+
+    return 130 if isinstance(error, TrainingInterrupted) else 1
+
+
+@click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="itma")
+@click.option("--traceback", is_flag=True, help="Show where in the code an error came from.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    envvar="ITMA_THREADS",
+    show_envvar=True,
+    help="Threads that compute. Without it: one for a search, otherwise all cores that the process may use.",
+)
+@click.pass_context
+def cli(context: click.Context, traceback: bool, quiet: bool, threads: int | None) -> None:
+    """Find pictures from a picture and a sentence: "like this one, but red and with long sleeves".
+
+    A model is trained on triplets (a reference picture, a feedback sentence, the target picture), measured on a
+    gallery it has never seen, and then searches a catalogue of your own pictures. Each command hands on what the
+    next one takes.
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    reuse_memory()
+    if "torch" not in sys.modules:  # a new process
+        choose_threads(threads, queries=1 if context.invoked_subcommand == "search" else None)
+        gc.set_threshold(
+            100_000, 20, 20
+        )  # modules being loaded make no garbage; looking for it is a tenth of the start
+
+
+_device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+
+
+_runtime = click.option(
+    "--runtime", type=RUNTIMES, default="torch", show_default=True, help="What computes the embeddings; see docs."
+)
+
+
+def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--set",
+        "changes",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=partial(pairs, example=", e.g. train.steps=100"),
+        help="Change one setting; repeatable.",
+    )(function)
+
+
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path), help="A new folder; absent: demo, or demo-2, … if taken.")
+@click.option("--world", type=click.Choice(["wardrobe", "shapes"]), help="Absent: wardrobe; with --train, shapes.")
+@click.option("--train", is_flag=True, help="Train four models first, in some minutes, instead of opening one.")
+@click.option("--size", default="demo", show_default=True, help="Size of the world.")
+@click.option("--steps", type=click.IntRange(1), help="With --train: steps of each model; absent: the preset's.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides everything random.")
+@_device
+@click.pass_context
+def demo(
+    context: click.Context,
+    out: Path | None,
+    world: str | None,
+    train: bool,
+    size: str,
+    steps: int | None,
+    seed: int,
+    device: str,
+) -> None:
+    """A shop to search in less than a minute: nothing to download.
+
+    Draws 1,000 products of the wardrobe world, indexes them with the model that comes with itma, holds a conversation
+    of three steps, measures the model on products it has never seen, and writes report.html.
+
+    With --train: generates the shapes world, trains ITMA and three models to compare it with, evaluates them on scenes
+    never seen, indexes the gallery and asks it three questions; about five minutes on two cores.
+    """
+    from itma.demo import demo as run_demo
+
+    result = run_demo(
+        out, world=world, train=train, size=size, steps=steps, seed=seed, device=device, progress=_bars(context)
+    )
+    click.echo(str(result))
+
+
+@cli.command()
+@click.argument("world")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--size",
+    default="demo",
+    show_default=True,
+    help="shapes: tiny, demo, hour or css; wardrobe: tiny, demo, hour, shop or full.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@_device
+@click.pass_context
+def generate(context: click.Context, world: str, folder: Path, size: str, seed: int, device: str) -> None:
+    """Write a generated world to FOLDER, so that it is rendered only once.
+
+    WORLD is shapes or wardrobe. Train on it with: itma train WORLD --set data.root=FOLDER
+    """
+    from itma import api
+
+    made = api.generate(world, folder, size=size, seed=seed, device=device, progress=_bars(context))
+    click.echo(f"written to {made}; train on it with: itma train {world} --set data.root={made}")
+
+
+@cli.command()
+@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--templates", type=click.Path(path_type=Path), help="Sentences; absent: FOLDER/templates.toml.")
+@click.option("--attributes", help="Columns to use, with commas between; absent: all that look like attributes.")
+@click.option("--within", metavar="COLUMN", help="Pair only items that agree in this column, e.g. category.")
+@click.option("--per-reference", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--test-share", type=float, default=0.1, show_default=True, help="Share of the items for testing.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def triplets(
+    table: Path,
+    folder: Path,
+    templates: Path | None,
+    attributes: str | None,
+    within: str | None,
+    per_reference: int,
+    test_share: float,
+    seed: int,
+) -> None:
+    r"""Make triplets from a TABLE of attributes (CSV: file, colour, sleeve, …) into FOLDER.
+
+    Items that differ in one or two attributes become pairs, and sentences say how: "blue instead of red".
+
+    \b
+    itma triplets items.csv shop
+    itma train own --root shop
+    """
+    from itma import api
+
+    made = api.triplets(
+        table,
+        folder,
+        templates=templates,
+        attributes=None if attributes is None else [name.strip() for name in attributes.split(",")],
+        within=within,
+        per_reference=per_reference,
+        test_share=test_share,
+        seed=seed,
+    )
+    click.echo(str(made))
+    click.echo(f"train on them with: itma train own --root {folder}")
+
+
+@cli.command()
+@click.argument("data", default="shapes")
+@click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA; generated worlds need none.")
+@click.option("--model", help="See: itma models; absent: the preset's, mostly itma.")
+@click.option("--preset", help="See: itma presets; absent: the one meant for DATA.")
+@click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
+@click.option("--seed", type=click.IntRange(0), help="Short for --set train.seed=N; decides everything random.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder; absent: runs/<time>_<model>.")
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on from another run's model, or from CLIP or SigLIP.",
+)
+@click.option("--comment", default="", help="Added to the run folder's name.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with an interrupted run.")
+@_settings
+@_device
+@click.pass_context
+def train(
+    context: click.Context,
+    data: str,
+    root: Path | None,
+    model: str | None,
+    preset: str | None,
+    steps: int | None,
+    seed: int | None,
+    out: Path | None,
+    start: Path | None,
+    comment: str,
+    resume: Path | None,
+    changes: dict[str, str],
+    device: str,
+) -> None:
+    r"""Train a model on DATA and leave a run folder.
+
+    DATA is shapes or wardrobe (generated), css, fashion200k, fashioniq, mitstates, own or products (a table with a
+    column for each attribute, and an image for each row); see docs/datasets.md and docs/own-data.md.
+
+    \b
+    itma train shapes --model tirg --steps 300
+    itma train fashioniq --root /data/fashioniq --preset itma-fashioniq
+    itma train shapes --preset hour --set train.learning_rate=1e-3 --set model.options.blocks=3
+    itma train own --root shop --start runs/imported
+    itma train own --root shop --start openai/clip-vit-base-patch32 --model combiner
+    itma train --resume runs/2026-01-31_12-00-00_itma
+    torchrun --nproc-per-node 2 -m itma train shapes
+
+    Ctrl-C saves and says how to go on. Watch it with: tensorboard --logdir runs
+    """
+    from itma import api
+
+    if resume is not None:
+        given = [
+            name
+            for name in ("data", "root", "model", "preset", "steps", "seed", "out", "start", "comment", "changes")
+            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        ]
+        if given:
+            raise click.UsageError(f"--resume goes on with the run's own settings; leave out: {', '.join(given)}")
+        folder = api.resume(resume, device=device, progress=_bars(context))
+    else:
+        short = {"train.steps": steps, "train.seed": seed, "data.root": root}
+        changes |= {name: str(value) for name, value in short.items() if value is not None}
+        folder = api.train(
+            data,
+            model=model,
+            preset=preset,
+            changes=changes,
+            out=out,
+            start=start,
+            comment=comment,
+            device=device,
+            progress=_bars(context),
+        )
+    click.echo(f"trained: {folder}\nmeasure it with: itma evaluate {folder}")
+
+
+@cli.command("import")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "--words", type=click.Path(path_type=Path), help="Its vocabulary: a list of words, or a data set's folder."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder; must not exist yet.")
+@click.option(
+    "--data",
+    metavar="NAME",
+    help="css, fashion200k, fashioniq, mitstates, own, products; absent: as the checkpoint says.",
+)
+@click.option(
+    "--order",
+    type=click.Choice(["sorted", "appearance"]),
+    help="How words of a data set were numbered; absent: sorted for TIRG's code, by appearance for MAAF's.",
+)
+def import_(
+    checkpoint: Path, words: Path | None, out: Path, data: str | None, order: Literal["sorted", "appearance"] | None
+) -> None:
+    r"""Turn a CHECKPOINT of TIRG's, MAAF's or ITMA's published code into a run folder.
+
+    Such a file lacks its vocabulary. Give it as a text file with one word a line, in the order of their ids, or give
+    the folder of the data set that the model was trained on. The file is opened by an allow-list: nothing in it is run.
+
+    \b
+    itma import latest_checkpoint.pth --words /data/fashioniq --out runs/imported
+    itma evaluate runs/imported fashioniq --root /data/fashioniq
+    """
+    from itma.interop.imports import import_published
+
+    click.echo(str(import_published(checkpoint, out, words=words, data=data, order=order)))
+    click.echo(f"search your own pictures with it: itma index {out} PICTURES CATALOGUE")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("data", required=False)
+@click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA, if it was moved.")
+@click.option("--split", help="Absent: the one that DATA is measured on (test; val of FashionIQ).")
+@click.option("--protocol", "protocols", multiple=True, help="Repeatable: all from one embedding pass. See docs.")
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for report.json and ranks.csv.")
+@_settings
+@_runtime
+@_device
+@click.pass_context
+def evaluate(
+    context: click.Context,
+    run: Path,
+    data: str | None,
+    root: Path | None,
+    split: str | None,
+    protocols: tuple[str, ...],
+    which: str,
+    out: Path | None,
+    changes: dict[str, str],
+    runtime: str,
+    device: str,
+) -> None:
+    """Measure the model in RUN on DATA; absent: on the data it was trained with.
+
+    Prints recall@1/5/10/50 with confidence intervals, median rank, mean reciprocal rank and ties, and the protocol
+    that decides them; writes report.json and a file of every query's rank.
+    """
+    from itma import api
+
+    if root is not None:
+        changes |= {"root": str(root)}
+    reports = api.evaluate_by(
+        protocols,
+        run,
+        data,
+        split=split,
+        which=which,
+        changes=changes,
+        out=out,
+        runtime=runtime,
+        device=device,
+        progress=_bars(context),
+    )
+    click.echo("\n\n".join(map(str, reports)))
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--root", type=click.Path(path_type=Path), help="FashionIQ's folder; absent: where it was in training.")
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@_device
+@click.pass_context
+def submit(context: click.Context, run: Path, out: Path, root: Path | None, which: str, device: str) -> None:
+    """Answer FashionIQ's test queries, whose targets are not published, and write the challenge's files into OUT."""
+    from itma import api
+
+    for path in api.submit(run, out, root=root, which=which, device=device, progress=_bars(context)):
+        click.echo(str(path))
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("catalogue", type=PLACE)
+@click.option("--id", "id_column", metavar="COLUMN", help="Of a table: the ids; absent: id, or the pictures' names.")
+@click.option(
+    "--image", "picture_column", metavar="COLUMN", help="Of a table: the pictures; absent: image, file, picture."
+)
+@click.option(
+    "--type", "types", multiple=True, metavar="COLUMN=KIND", callback=pairs, help="text, number or whole; repeatable."
+)
+@click.option("--prune", is_flag=True, help="Remove items that SOURCE does not name, or whose file is gone.")
+@click.option("--replace", is_flag=True, help="Make a new catalogue in the place of an existing one.")
+@click.option("--tokens", is_flag=True, help="Keep feature maps, so that searching from an item needs no picture.")
+@click.option("--durable", is_flag=True, help="Every write waits until it would survive a loss of power.")
+@click.option("--recall", type=float, default=0.98, show_default=True, help="What an index must reach, beyond 200,000.")
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Pictures embedded at once.")
+@click.option("--runtime", type=RUNTIMES, help="Absent: what computed the catalogue's embeddings, or torch.")
+@click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who embeds; see docs."
+)
+@click.option("--address", help="Of a running Ray cluster; absent: --engine ray starts one on this machine.")
+@_device
+@click.pass_context
+def index(
+    context: click.Context,
+    run: Path,
+    source: Path,
+    catalogue: str | Path,
+    id_column: str | None,
+    picture_column: str | None,
+    types: dict[str, str],
+    prune: bool,
+    replace: bool,
+    tokens: bool,
+    durable: bool,
+    recall: float,
+    batch: int,
+    runtime: str | None,
+    engine: str,
+    address: str | None,
+    device: str,
+) -> None:
+    r"""Embed all pictures of SOURCE with the model in RUN, into CATALOGUE.
+
+    SOURCE is a folder of pictures, or a CSV, JSON Lines or Parquet file with a row for each item; its other columns
+    become metadata, to be asked for with itma search --where. Where CATALOGUE exists, it is brought up to date: only
+    new and changed pictures are embedded. An indexing may be interrupted; the same command does the rest. Pictures
+    that cannot be read are skipped and listed at the end.
+
+    \b
+    itma index runs/mine photos catalogue/
+    itma index openai/clip-vit-base-patch32 photos catalogue/
+    itma index runs/mine items.csv catalogue/ --id sku --image photo --prune
+    """
+    from itma import api
+
+    made = api.index(
+        run,
+        source,
+        catalogue,
+        id_column=id_column,
+        picture_column=picture_column,
+        types=types,
+        prune=prune,
+        replace_existing=replace,
+        tokens=tokens,
+        durable=durable,
+        recall=recall,
+        batch=batch,
+        runtime=runtime,
+        engine=engine,
+        address=address,
+        device=device,
+        progress=_bars(context),
+    )
+    click.echo(f"indexed {len(made):,} pictures into {catalogue}: {made.outcome}")
+    columns = made.info().columns
+    if columns:
+        click.echo("metadata: " + ", ".join(f"{name} ({kind})" for name, kind in columns.items()))
+    if made.skipped:
+        click.echo(f"skipped {len(made.skipped):,} that could not be read (all in {catalogue}/skipped.csv):", err=True)
+        for skipped in made.skipped[:10]:
+            click.echo(f"  {skipped}", err=True)
+
+
+@cli.command()
+@click.argument("catalogue", type=PLACE)
+@click.option("--image", type=click.Path(path_type=Path), help="The reference picture.")
+@click.option("--id", help="An item of the catalogue as the reference.")
+@click.option("--text", help='The feedback, e.g. "make red cube blue".')
+@click.option(
+    "--earlier", multiple=True, metavar="TEXT", help="What was said before and still counts, first to last; repeatable."
+)
+@click.option("-k", "k", type=int, default=10, show_default=True, help="How many answers.")
+@where
+@click.option("--exclude", multiple=True, metavar="ID", help="Leave this item out; repeatable.")
+@click.option("--fields", metavar="COLUMNS", callback=names, help="Metadata to show, with commas between; * for all.")
+@click.option(
+    "--distinct", metavar="COLUMN|COSINE", callback=distinct, help="One hit a value, or none nearer than that."
+)
+@click.option("--version", type=int, help="An earlier state; see: itma catalogue versions.")
+@click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
+@click.option("--runtime", type=RUNTIMES, help="Absent: what computed the catalogue's embeddings.")
+@_device
+def search(
+    catalogue: str | Path,
+    image: Path | None,
+    id: str | None,
+    text: str | None,
+    earlier: tuple[str, ...],
+    k: int,
+    where: Any,
+    exclude: tuple[str, ...],
+    fields: list[str],
+    distinct: str | float | None,
+    version: int | None,
+    run: Path | None,
+    runtime: str | None,
+    device: str,
+) -> None:
+    r"""Search CATALOGUE by a picture, a sentence, or both; best first.
+
+    \b
+    itma search catalogue/ --image a.jpg --text "make red cube blue" -k 5
+    itma search catalogue/ --id sku-17 --text "with long sleeves" --where "price < 50" --fields colour,price
+    itma search catalogue/ --id sku-23 --earlier "with long sleeves" --text "and now in navy"
+    itma search catalogue/ --text "red dress" --where '{"size": ["S", "M"]}' --distinct product
+    """
+    from itma import api
+
+    for hit in api.search(
+        catalogue,
+        image=image,
+        id=id,
+        text=text,
+        earlier=earlier,
+        k=k,
+        where=where,
+        exclude=exclude,
+        fields=fields,
+        distinct=distinct,
+        version=version,
+        run=run,
+        runtime=runtime,
+        device=device,
+    ):
+        click.echo(str(hit))
+
+
+cli.add_command(explain)
+cli.add_command(serve)
+cli.add_command(reindex)
+cli.add_command(catalogue)
+
+
+_license = click.option("--license", metavar="NAME", help="What is allowed with the weights, e.g. apache-2.0.")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.option("--repo", metavar="ORG/NAME", help="Where the model is on the hub, for the card's examples.")
+@_license
+@click.option("--out", type=click.Path(path_type=Path), help="A file to write it to, instead of the screen.")
+def card(run: Path, which: str, repo: str | None, license: str | None, out: Path | None) -> None:
+    """Write the model card of RUN: what the model is, how it was made and measured, how to use it.
+
+    Its numbers are those of the run's own reports (itma evaluate RUN writes them); without one, it says so.
+    """
+    from itma.hub import sharing
+
+    text = sharing.card(run, which=which, repo_id=repo, license=license, out=out)
+    click.echo(text if out is None else f"written to {out}", nl=out is not None)
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--half", is_flag=True, help="Weights as float16: half the size; measure it again before you quote it.")
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.option("--license", metavar="ID", help="What is allowed with the weights, e.g. apache-2.0.")
+@_settings
+def pack(run: Path, folder: Path, half: bool, which: str, license: str | None, changes: dict[str, str]) -> None:
+    r"""Write the model of RUN into FOLDER to hand on: weights, card and settings, nothing that only training needs.
+
+    \b
+    itma pack runs/mine model --half
+    itma evaluate model
+    itma card model --out model/README.md
+    itma pack openai/clip-vit-base-patch32 clip --set model.options.text_weight=0.7
+    """
+    from itma.hub import sharing
+
+    made = sharing.pack(run, folder, half=half, which=which, license=license, changes=changes)
+    size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
+    click.echo(f"{made}: {size / 1e6:.1f} MB; every command takes it as RUN")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("name", metavar="ORG/NAME")
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.option("--private/--public", default=None, help="Who sees a new repository; absent: as ORG has it.")
+@click.option("--revision", help="A branch, made if need be; absent: main.")
+@click.option("--message", help="Of the commit.")
+@click.option("--create-pr", is_flag=True, help="Open a pull request instead.")
+@_license
+@click.pass_context
+def push(
+    context: click.Context,
+    run: Path,
+    name: str,
+    which: str,
+    private: bool | None,
+    revision: str | None,
+    message: str | None,
+    create_pr: bool,
+    license: str | None,
+) -> None:
+    r"""Upload the model in RUN to the Hugging Face Hub, with its card and the reports that it is written from.
+
+    Log in first, with hf auth login or HF_TOKEN. See docs/hub.md for what is uploaded.
+
+    \b
+    itma push runs/2026-01-31_12-00-00_itma ORG/NAME --private --license apache-2.0
+    """
+    from itma.hub import sharing
+
+    address = sharing.push(
+        run,
+        name,
+        which=which,
+        private=private,
+        revision=revision,
+        commit_message=message,
+        create_pr=create_pr,
+        license=license,
+        progress=_bars(context),
+    )
+    click.echo(f"pushed: {address}")
+
+
+@cli.command()
+@click.argument("name", metavar="ORG/NAME")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--revision", help="A branch, tag or commit; absent: main.")
+@click.option("--offline", is_flag=True, help="Take it from the hub's cache on this machine.")
+@click.pass_context
+def pull(context: click.Context, name: str, folder: Path, revision: str | None, offline: bool) -> None:
+    r"""Download a model from the Hugging Face Hub into FOLDER, which every command takes as RUN.
+
+    \b
+    itma pull ORG/NAME model
+    itma index model PHOTOS catalogue
+    """
+    from itma.hub import sharing
+
+    made = sharing.pull(name, folder, revision=revision, local_files_only=offline, progress=_bars(context))
+    click.echo(f"pulled: {made}\nits card: {made / 'README.md'}")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="A new folder; absent: the run's own, for --runtime onnx.")
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.pass_context
+def export(context: click.Context, run: Path, out: Path | None, which: str) -> None:
+    """Write the model in RUN as ONNX graphs, for any number of pictures and words, checked against torch.
+
+    picture.onnx embeds pictures, query.onnx a picture with a sentence, words.onnx a sentence alone. A folder written
+    with --out can be given as RUN to index, search and evaluate, with --runtime onnx.
+    """
+    from itma.interop import exchange
+
+    made = exchange.export(run, out, which=which, progress=_bars(context))
+    largest = made.description.difference
+    click.echo(f"exported to {made.folder}: {', '.join(made.description.graphs)}")
+    click.echo(f"embeddings differ from torch's by {largest:.1g} at most; use them with: --runtime onnx")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("pictures", type=click.Path(path_type=Path))
+@click.option("--samples", type=int, default=300, show_default=True, help="Pictures for the calibration.")
+@click.option("--text", type=click.Path(path_type=Path), help="Sentences, one on each line; absent: the training's.")
+@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.option("--recall/--no-recall", default=True, help="Measure recall on the run's own data too, if it is there.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides which pictures are taken.")
+@click.pass_context
+def quantise(
+    context: click.Context,
+    run: Path,
+    pictures: Path,
+    samples: int,
+    text: Path | None,
+    which: str,
+    recall: bool,
+    seed: int,
+) -> None:
+    """Write the model in RUN as int8 graphs, calibrated on PICTURES, and print what is lost.
+
+    PICTURES is a folder of pictures like those to be searched, or a catalogue, whose pictures are taken. Search with
+    the graphs after indexing with them: --runtime onnx-int8.
+    """
+    from itma.interop import exchange
+
+    result = exchange.quantise(
+        run, pictures, samples=samples, text=text, which=which, recall=recall, seed=seed, progress=_bars(context)
+    )
+    click.echo(str(result))
+
+
+@cli.command()
+@click.option("--folder", type=click.Path(path_type=Path), help="Absent: $ITMA_CACHE, or the user's cache folder.")
+@click.option("--remove", is_flag=True, help="Remove them; they are made again when they are needed.")
+def cache(folder: Path | None, remove: bool) -> None:
+    """List the caches of resized pictures that training and evaluation keep, or remove them."""
+    from itma.data import image_cache as pictures
+
+    found = pictures.remove(folder) if remove else pictures.caches(folder)
+    for each in found:
+        click.echo(str(each))
+    click.echo(f"{'removed' if remove else 'in all'}: {len(found)} in {folder or pictures.default_folder()}")
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder of the data set.")
+@click.option("--no-pictures", is_flag=True, help="Do not open the pictures, only see which are missing: seconds.")
+@click.option("--json", "file", type=click.Path(path_type=Path), metavar="FILE", help="Write all findings there too.")
+@click.pass_context
+def doctor(context: click.Context, name: str, root: Path, no_pictures: bool, file: Path | None) -> None:
+    """Say what is wrong with a data set on disk, and what will be left out and why.
+
+    NAME is css, fashion200k, fashioniq, mitstates, own or products; see docs/datasets.md.
+
+    Counts beside the published sizes; missing, damaged, empty and identical pictures; odd captions; rows and pictures
+    in more than one split; queries that can be asked. The exit status is 0 if there is no problem, 1 if there is one.
+    """
+    from itma.data.validation.doctor import examine
+    from itma.io import write_text
+
+    diagnosis = examine(name, root, pictures=not no_pictures, progress=_bars(context))
+    if file is not None:
+        write_text(file, diagnosis.to_json())
+    click.echo(str(diagnosis))
+    context.exit(0 if diagnosis.healthy else 1)
+
+
+@cli.command()
+def models() -> None:
+    """List the models that can be trained."""
+    from itma.models.composers import REGISTRY
+
+    for name, composer in REGISTRY.items():
+        click.echo(f"{name:<15s} {(composer.__doc__ or '').strip().splitlines()[0]}")
+
+
+@cli.command()
+def presets() -> None:
+    """List the named recipes."""
+    from itma.training.presets import PRESETS
+
+    for name, preset in PRESETS.items():
+        click.echo(f"{name:<15s} {preset.about}")
+
+
+@cli.command()
+@click.argument("data", default="shapes")
+@click.option("--preset", help="Absent: the one meant for DATA.")
+@click.option("--model", help="Absent: the preset's.")
+@_settings
+def settings(data: str, preset: str | None, model: str | None, changes: dict[str, str]) -> None:
+    """Show every setting that --set can change, with its value."""
+    import json
+
+    from itma import api
+    from itma.config import to_plain
+
+    def lines(prefix: str, plain: dict[str, Any]) -> None:
+        for name, value in plain.items():
+            if isinstance(value, dict):
+                lines(f"{prefix}{name}.", value)
+            else:
+                click.echo(f"{prefix}{name}={json.dumps(value)}")
+
+    lines("", to_plain(api.settings_for(data, model=model, preset=preset, changes=changes)))
+
+
+def _bars(context: click.Context) -> bool:
+    return not context.find_root().params["quiet"]
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):  # a file name may hold bytes that are no text; show them, do not fail
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        cli()
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

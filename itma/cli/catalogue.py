@@ -1,0 +1,286 @@
+"""Commands about catalogues: `itma reindex` and `itma catalogue …`; each is one call of a method of `Catalogue`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+class Place(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic in newer ones
+    """Where a catalogue is: a path, or an address such as `s3://bucket/name`, whose slashes stay as they are."""
+
+    name = "place"
+
+    def convert(
+        self, value: str | Path, parameter: click.Parameter | None, context: click.Context | None
+    ) -> str | Path:
+        """A path, or the address as text."""
+        return value if "://" in str(value) else Path(value)
+
+
+PLACE = Place()
+
+
+def condition(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
+    """What --where says: SQL as it stands, or a mapping written as JSON."""
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} begins like JSON but is none ({error})") from error
+
+
+where = click.option(
+    "--where",
+    metavar="CONDITION",
+    callback=condition,
+    help="""SQL ("colour = 'red' and price < 50") or JSON ('{"colour": "red", "price": {"<": 50}}').""",
+)
+
+
+def names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str]:
+    """Names with commas between them."""
+    return [] if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+RUNTIMES = click.Choice(["torch", "onnx", "onnx-int8"])
+
+
+def pairs(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...], example: str = ""
+) -> dict[str, str]:
+    """NAME=VALUE, repeatable."""
+    found = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{pair!r} is not of the form name=value{example}")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def distinct(context: click.Context, parameter: click.Parameter, text: str | None) -> str | float | None:
+    """A cosine, or else the name of a column."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+@click.command()
+@click.argument("catalogue", type=PLACE)
+@click.argument("run", type=_PATH)
+@click.option("--leave-out", is_flag=True, help="Drop items whose picture cannot be read, instead of stopping.")
+@click.option(
+    "--runtime",
+    type=RUNTIMES,
+    default="torch",
+    show_default=True,
+    help="What computes the embeddings.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.pass_context
+def reindex(
+    context: click.Context, catalogue: str | Path, run: Path, leave_out: bool, runtime: str, device: str
+) -> None:
+    """Move CATALOGUE to the model in RUN: all pictures are embedded anew, then searches switch to it in one step.
+
+    Until then the catalogue is searched as before, by its old model; writes wait.
+    """
+    from itma.api import device_for
+
+    outcome = _opened(catalogue).reindex(
+        run,
+        leave_out=leave_out,
+        runtime=runtime,
+        device=device_for(runtime, device),
+        progress=not context.find_root().params["quiet"],
+    )
+    click.echo(f"embedded {outcome.embedded:,} pictures; {catalogue} is now searched by the model in {run}")
+
+
+@click.group()
+def catalogue() -> None:
+    """Look after a catalogue: what is in it, changes, copies.
+
+    Searching and indexing have commands of their own: index, search and reindex.
+    """
+
+
+@catalogue.command()
+@click.argument("catalogue", type=PLACE)
+def info(catalogue: str | Path) -> None:
+    """Show how many items there are, their metadata, the model, and how exactly searches go."""
+    click.echo(str(_opened(catalogue).info()))
+
+
+@catalogue.command()
+@click.argument("catalogue", type=PLACE)
+@click.argument("id")
+def get(catalogue: str | Path, id: str) -> None:
+    """Show one item: its picture and its metadata."""
+    item = _opened(catalogue).get(id)
+    click.echo(f"{item.id}\n  picture: {item.picture or '(none)'}")
+    for name, value in item.fields.items():
+        click.echo(f"  {name}: {value}")
+
+
+@catalogue.command()
+@click.argument("catalogue", type=PLACE)
+@click.argument("picture", type=_PATH)
+@click.option("--id", help="Absent: the picture's name below the catalogue's folder of pictures, or its whole path.")
+@click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", callback=pairs, help="Metadata; repeatable.")
+@click.option("--replace", is_flag=True, help="In the place of an item of the same id.")
+@click.option("--run", type=_PATH, help="Where the run is now, if it was moved.")
+def add(
+    catalogue: str | Path, picture: Path, id: str | None, fields: dict[str, str], replace: bool, run: Path | None
+) -> None:
+    r"""Add one PICTURE. For many, give a table to itma index.
+
+    Values are read as JSON where they are JSON (3, 0.5, true, ["a", "b"]), and as text otherwise.
+
+    \b
+    itma catalogue add catalogue/ new/dress.jpg --id sku-17 --field colour=red --field price=49.9
+    """
+    from itma.retrieval.catalogue import Catalogue
+    from itma.retrieval.ingest.rows import Item
+
+    opened = Catalogue.open(catalogue, run)
+    item = Item(id or opened.name_of(picture), picture, fields={name: _value(text) for name, text in fields.items()})
+    (opened.replace if replace else opened.add)([item])
+    click.echo(f"added {item.id}; {len(opened):,} items")
+
+
+@catalogue.command()
+@click.argument("catalogue", type=PLACE)
+@click.argument("ids", nargs=-1)
+@where
+def delete(catalogue: str | Path, ids: tuple[str, ...], where: Any) -> None:
+    r"""Remove items, by their IDS, by a condition, or both. The pictures' files stay.
+
+    \b
+    itma catalogue delete catalogue/ sku-17 sku-18
+    itma catalogue delete catalogue/ --where "sold = true"
+    """
+    if not ids and where is None:
+        raise click.UsageError("say which items: IDS, or --where CONDITION")
+    click.echo(f"removed {_opened(catalogue).delete(ids, where=where):,} items")
+
+
+@catalogue.command()
+@click.argument("catalogue", type=PLACE)
+def versions(catalogue: str | Path) -> None:
+    """List the states that can still be searched: itma search --version N. All times are this machine's."""
+    for version in _opened(catalogue).versions():
+        click.echo(str(version))
+
+
+@catalogue.command()
+@click.argument("catalogue", type=PLACE)
+@click.option("--keep-hours", type=click.FloatRange(0), default=1.0, show_default=True, help="Younger versions stay.")
+@click.option(
+    "--recall", type=click.FloatRange(0, 1, min_open=True), help="What an index must reach; absent: as before."
+)
+def compact(catalogue: str | Path, keep_hours: float, recall: float | None) -> None:
+    """Join small files, forget old versions, and make or renew the index where there are enough items for one.
+
+    Happens by itself after an indexing, and after every 64 changes.
+    """
+    from datetime import timedelta
+
+    opened = _opened(catalogue)
+    opened.compact(keep=timedelta(hours=keep_hours), recall=recall)
+    click.echo(str(opened.info()))
+
+
+@catalogue.command()
+@click.argument("catalogue", type=PLACE)
+@click.option("--threshold", type=click.FloatRange(-1, 1), default=0.99, show_default=True, help="Cosine.")
+@click.pass_context
+def duplicates(context: click.Context, catalogue: str | Path, threshold: float) -> None:
+    """List groups of items whose pictures are the same, byte by byte, or nearly the same to the model."""
+    found = _opened(catalogue).near_duplicates(threshold, progress=not context.find_root().params["quiet"])
+    for group in found:
+        click.echo(str(group))
+    click.echo(f"in all: {len(found):,} groups of {sum(len(group.ids) for group in found):,} items", err=True)
+
+
+@catalogue.command()
+@click.argument("catalogue", type=PLACE)
+@click.argument("place", type=PLACE)
+def backup(catalogue: str | Path, place: str | Path) -> None:
+    """Copy CATALOGUE, as it is now, to PLACE, as a catalogue of its own. Others may go on writing."""
+    _opened(catalogue).backup(place)
+    click.echo(f"copied to {place}; bring it back with: itma catalogue restore {place} {catalogue}")
+
+
+@catalogue.command()
+@click.argument("backup", type=PLACE)
+@click.argument("catalogue", type=PLACE)
+@click.option("--replace", is_flag=True, help="In the place of what is there.")
+def restore(backup: str | Path, catalogue: str | Path, replace: bool) -> None:
+    """Copy a BACKUP to CATALOGUE. The backup stays."""
+    from itma.retrieval.catalogue import Catalogue
+
+    Catalogue.restore(backup, catalogue, replace=replace)
+    click.echo(f"restored {len(_opened(catalogue)):,} items to {catalogue}")
+
+
+@catalogue.command()
+@click.argument("catalogue", type=PLACE)
+@click.argument("file", type=_PATH)
+def export(catalogue: str | Path, file: Path) -> None:
+    """Write all items to FILE: .parquet (ids, embeddings, pictures, metadata) or .npz (ids, embeddings)."""
+    click.echo(f"wrote {_opened(catalogue).export(file):,} items to {file}")
+
+
+@catalogue.command("import")
+@click.argument("file", type=_PATH)
+@click.argument("catalogue", type=PLACE)
+@click.option("--run", type=_PATH, help="The model that made them; absent: searched by embeddings and items alone.")
+@click.option("--pictures", type=_PATH, help="The folder that pictures are named in; absent: that of FILE.")
+@click.option("--replace", is_flag=True, help="In the place of an existing catalogue.")
+@click.option("--durable", is_flag=True, help="Every write waits until it would survive a loss of power.")
+@click.pass_context
+def import_(
+    context: click.Context,
+    file: Path,
+    catalogue: str | Path,
+    run: Path | None,
+    pictures: Path | None,
+    replace: bool,
+    durable: bool,
+) -> None:
+    """Make CATALOGUE of ready-made embeddings in FILE.
+
+    FILE is .parquet (columns id, embedding, where wanted picture, and metadata) or .npz (arrays ids, embeddings).
+    """
+    from itma.retrieval.catalogue import Catalogue
+
+    made = Catalogue.from_embeddings(
+        file,
+        catalogue,
+        model=run,
+        pictures=pictures,
+        replace=replace,
+        durable=durable,
+        progress=not context.find_root().params["quiet"],
+    )
+    click.echo(f"imported {len(made):,} items into {catalogue}")
+
+
+def _opened(place: str | Path) -> Any:
+    from itma.retrieval.catalogue import Catalogue
+
+    return Catalogue.open(place, without_model=True)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,89 @@
+"""The command `itma explain`: why a picture is where it is."""
+
+from pathlib import Path
+
+import click
+
+from itma.cli.catalogue import PLACE
+
+_METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "all")
+
+
+@click.command()
+@click.argument("place", type=PLACE, metavar="CATALOGUE|RUN")
+@click.option("--image", type=click.Path(path_type=Path), help="The reference picture.")
+@click.option("--id", help="An item of the catalogue as the reference.")
+@click.option("--text", help="The feedback.")
+@click.option("--target", metavar="ID|PICTURE", help="What is asked about; absent: the catalogue's best hit.")
+@click.option(
+    "--method",
+    "methods",
+    type=click.Choice(_METHODS),
+    multiple=True,
+    help="Repeatable; all: those that apply; absent: attention, words, regions, target.",
+)
+@click.option(
+    "--fill",
+    type=click.Choice(["mean", "blur"]),
+    default="mean",
+    show_default=True,
+    help="What covers a region: the picture's mean colour, or the picture blurred.",
+)
+@click.option("--steps", type=click.IntRange(1), default=32, show_default=True, help="Of the integrated gradients.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="A picture (.png), .json, or .npz with all arrays; see docs."
+)
+@click.option("--run", type=click.Path(path_type=Path), help="Where the run that made CATALOGUE is, if it was moved.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+def explain(
+    place: str | Path,
+    image: Path | None,
+    id: str | None,
+    text: str | None,
+    target: str | None,
+    methods: tuple[str, ...],
+    fill: str,
+    steps: int,
+    out: Path | None,
+    run: Path | None,
+    device: str,
+) -> None:
+    r"""Say why a picture is where it is among the answers to a query.
+
+    \b
+    attention   what each word, and the whole query, takes from each cell of the reference (models with attention)
+    words       leave out each word: what becomes of the target's score and rank?
+    regions     cover each region of the reference: the same
+    target      cover each region of the target: what does the gallery picture contribute?
+    gradients   integrated gradients: what each pixel and each word adds to the score
+    checks      does each map change with random weights, and does covering in its order do more than chance?
+
+    Attention is a hint: it shows where a model looks. The others change something and look at the answer, and are the
+    evidence. Orange speaks for the target, violet against it.
+
+    \b
+    itma explain catalogue/ --image a.jpg --text "make red cube blue" -o why.png
+    itma explain catalogue/ --id sku-17 --text "with long sleeves" --target sku-40 --method words --method regions
+    itma explain runs/2026-01-31_12-00-00_itma --image a.jpg --text "in red" --target b.jpg --method all -o why.json
+    """
+    from itma import api
+    from itma.explanations.explanation import ending_of
+
+    if out is not None:
+        ending_of(out)  # refused before anything is computed
+    made = api.explain(
+        place,
+        image,
+        text,
+        id=id,
+        target=target,
+        methods=methods,
+        fill=fill,
+        steps=steps,
+        run=run,
+        device=device,
+    )
+    click.echo(str(made))
+    if out is not None:
+        made.save(out)
+        click.echo(f"written to {out}")

@@ -1,0 +1,86 @@
+"""The command `itma serve`."""
+
+from pathlib import Path
+
+import click
+
+from itma.cli.catalogue import PLACE, RUNTIMES
+
+
+@click.command()
+@click.argument("catalogue", type=PLACE)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; 0.0.0.0: everywhere.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any that is free.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, each with the model.")
+@click.option(
+    "--allow-host", "hosts", multiple=True, metavar="NAME", help="A name that requests may call it by; repeatable."
+)
+@click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
+@click.option("--runtime", type=RUNTIMES, help="What answers; absent: what made the catalogue.")
+@click.option("--write", is_flag=True, help="Let who has a key in ITMA_WRITE_KEYS add, replace and delete items.")
+@click.option("--uploads", type=click.Path(path_type=Path), help="The folder for pictures of added items.")
+@click.option("--urls", is_flag=True, help="Let references be named by public addresses, which the server fetches.")
+@click.option(
+    "--explain/--no-explain", default=True, show_default=True, help="Say why a picture was found, where it can be said."
+)
+@click.option("--upload-mb", type=click.FloatRange(0.001), default=20.0, show_default=True, help="Largest picture.")
+@click.option("--upload-megapixels", type=click.FloatRange(0.001), default=50.0, show_default=True, help="Likewise.")
+@click.option("--batch", type=click.IntRange(1), default=32, show_default=True, help="Queries answered together.")
+@click.option("--waiting", type=click.IntRange(1), default=256, show_default=True, help="Queries that may wait.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Time of a request.")
+@click.option("--cache-mb", type=click.FloatRange(0), default=32.0, show_default=True, help="Memory for answers.")
+@click.option("--access-log", is_flag=True, help="Log every request: method, route, status, milliseconds.")
+def serve(
+    catalogue: str | Path,
+    host: str,
+    port: int,
+    workers: int,
+    hosts: tuple[str, ...],
+    run: Path | None,
+    runtime: str | None,
+    write: bool,
+    uploads: Path | None,
+    urls: bool,
+    explain: bool,
+    upload_mb: float,
+    upload_megapixels: float,
+    batch: int,
+    waiting: int,
+    seconds: float,
+    cache_mb: float,
+    access_log: bool,
+) -> None:
+    r"""Serve CATALOGUE: a search page for people, an HTTP API for programs. Needs the extra serve.
+
+    Only this machine is answered unless --host says otherwise, and nothing is written unless --write does. Keys stand
+    in the environment, with commas between them: ITMA_WRITE_KEYS for who may write, ITMA_READ_KEYS where reading is not
+    for everybody.
+
+    \b
+    itma serve catalogue/
+    ITMA_WRITE_KEYS=$(cat keys) itma serve catalogue/ --write --host 0.0.0.0 --allow-host shop.example --workers 2
+    """
+    from itma.server.config import ServeConfig
+    from itma.server.running import serve
+
+    config = ServeConfig(
+        str(catalogue),
+        host=host,
+        port=port,
+        workers=workers,
+        hosts=hosts,
+        run=None if run is None else str(run),
+        runtime=runtime,
+        write=write,
+        uploads=None if uploads is None else str(uploads),
+        urls=urls,
+        explain=explain,
+        upload_bytes=round(upload_mb * 1_000_000),
+        upload_pixels=round(upload_megapixels * 1_000_000),
+        batch=batch,
+        waiting=waiting,
+        seconds=seconds,
+        cache_bytes=round(cache_mb * 1_000_000),
+        access_log=access_log,
+    )
+    serve(config, started=lambda address: click.echo(f"serving {catalogue} at {address} (Ctrl+C stops)", err=True))

@@ -1,0 +1,334 @@
+"""A server's catalogue from Python: the methods of `Catalogue`, over HTTP, with nothing to install beside itma."""
+
+import json
+import secrets
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from itma.errors import (
+    BusyError,
+    CatalogueError,
+    ConfigError,
+    DataError,
+    ExplanationError,
+    FeedbackError,
+    FilterError,
+    ItemExistsError,
+    ItmaError,
+    PictureError,
+    StorageError,
+    UnanswerableError,
+    UnknownItemError,
+)
+from itma.records import Hit
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from itma.data.images import Source
+    from itma.retrieval.ingest.rows import Item, Page
+
+_AGAIN = 3
+"""Times that a server which is busy is asked again."""
+_KINDS: Mapping[str, type[ItmaError]] = {
+    "unknown_item": UnknownItemError,
+    "item_exists": ItemExistsError,
+    "unanswerable": UnanswerableError,
+    "unexplainable": ExplanationError,
+    "unusable_feedback": FeedbackError,
+    "bad_filter": FilterError,
+    "unknown_name": FilterError,
+    "out_of_range": ConfigError,
+    "invalid_request": ConfigError,
+    "bad_data": DataError,
+    "busy": BusyError,
+    "storage": StorageError,
+}
+
+
+class ServerError(CatalogueError):
+    """A server that cannot be reached, refuses, or cannot answer at the moment.
+
+    Args:
+        message: what happened.
+        status: of HTTP; 0 where there was no answer.
+        code: the server's word for it.
+    """
+
+    def __init__(self, message: str, status: int = 0, code: str = "unreachable") -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+class Client:
+    """A catalogue that a server searches; made with `itma serve`.
+
+    >>> Client("http://127.0.0.1:8000", key="secret")
+    <Client of http://127.0.0.1:8000>
+
+    Args:
+        url: of the server.
+        key: what it asks for, where it does; needed for writing.
+        seconds: how long an answer is waited for.
+    """
+
+    def __init__(self, url: str, key: str | None = None, *, seconds: float = 60.0) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(f"{url!r} is no server; write it as http://127.0.0.1:8000")
+        self.url, self._key, self._seconds = url.rstrip("/"), key, seconds
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.url}>"
+
+    def __len__(self) -> int:
+        return int(self.info()["items"])
+
+    @property
+    def ids(self) -> list[str]:
+        """The items' ids, sorted; all pages are fetched."""
+        found, after = [], None
+        while True:
+            page = self.page(500, after=after)
+            found += [item.id for item in page.items]
+            after = page.next
+            if after is None:
+                return sorted(found)
+
+    @property
+    def stamp(self) -> str:
+        """The state that is searched; see `Catalogue.stamp`."""
+        return str(self.info()["stamp"])
+
+    def info(self) -> dict[str, Any]:
+        """What is to be known of the catalogue and of what the server does."""
+        found: dict[str, Any] = self._json("GET", "catalogue")
+        return found
+
+    def search(
+        self,
+        image: "Source | None" = None,
+        text: str | None = None,
+        k: int = 10,
+        *,
+        id: str | None = None,
+        url: str | None = None,
+        embedding: "np.ndarray | Sequence[float] | None" = None,
+        where: Mapping[str, Any] | None = None,
+        exclude: Sequence[str] = (),
+        fields: Sequence[str] = (),
+        distinct: str | float | None = None,
+        unlike: Sequence[str] = (),
+        emphasis: float = 0.0,
+        earlier: Sequence[str] = (),
+    ) -> list[Hit]:
+        """The k items that fit a reference, a feedback, or both; see `Catalogue.search`.
+
+        A condition is a mapping; `path` of a hit is the address of its picture on the server; `url` is the address of a
+        reference, where the server fetches such.
+
+        Raises:
+            ServerError: the server cannot be reached, refuses the key, or is overloaded.
+            ItmaError: see `Catalogue.search`.
+        """
+        if sum(given is not None for given in (image, id, url, embedding)) > 1:
+            raise DataError("a query has one reference: give an image, an id, a url, or an embedding")
+        asked: dict[str, Any] = {"text": text, "k": k, "exclude": list(exclude), "fields": list(fields)}
+        asked |= {"where": None if where is None else dict(where), "distinct": distinct}
+        asked |= {"unlike": list(unlike), "emphasis": emphasis, "earlier": list(earlier)}
+        if image is not None:
+            parts = [("query", None, json.dumps(asked, default=str).encode()), ("picture", "picture", _bytes_of(image))]
+            found = self._multipart("POST", "search/upload", parts)
+        else:
+            asked |= {"id": id, "url": url}
+            asked["embedding"] = None if embedding is None else [float(value) for value in embedding]
+            found = self._json("POST", "search", asked)
+        return [
+            Hit(hit["rank"], hit["id"], hit["score"], self._picture(hit["id"]) if hit["picture"] else "", hit["fields"])
+            for hit in found["hits"]
+        ]
+
+    def explain(
+        self,
+        image: "Source | None" = None,
+        text: str | None = None,
+        *,
+        target: str,
+        id: str | None = None,
+        url: str | None = None,
+        methods: Sequence[str] = (),
+        pictures: bool = False,
+    ) -> dict[str, Any]:
+        """Why an item is where it is among the answers to a search; see `itma.explain`.
+
+        Args:
+            image: the reference: a path, the bytes of a file, or a Pillow image.
+            text: the feedback.
+            target: the item that is asked about.
+            id: an item as the reference, in the place of `image`.
+            url: the address of a reference, where the server fetches such.
+            methods: some of `attention`, `words`, `regions`, `target`, `gradients`; absent: the first four as far as
+                they apply.
+            pictures: whether the answer holds reference and target as the model sees them, as data URLs.
+
+        Returns:
+            What `Explanation.to_plain` gives, with gradients summed over squares, and the catalogue's `stamp`.
+
+        Raises:
+            ExplanationError: a method was asked for that does not apply, or the server's model cannot be explained.
+            ServerError: the server cannot be reached, refuses the key, explains nothing, or is overloaded.
+            ItmaError: see `itma.explain`.
+        """
+        if sum(given is not None for given in (image, id, url)) > 1:
+            raise DataError("a query has one reference: give an image, an id, or a url")
+        asked: dict[str, Any] = {"text": text, "target": target, "methods": list(methods), "pictures": pictures}
+        if image is not None:
+            parts = [("query", None, json.dumps(asked).encode()), ("picture", "picture", _bytes_of(image))]
+            found: dict[str, Any] = self._multipart("POST", "explain/upload", parts)
+        else:
+            found = self._json("POST", "explain", asked | {"id": id, "url": url})
+        return found
+
+    def page(self, rows: int = 100, *, after: str | None = None, where: Mapping[str, Any] | None = None) -> "Page":
+        """Some of the items; see `Catalogue.page`. An item's picture is its address on the server."""
+        from itma.retrieval.ingest.rows import Page
+
+        asked = {"limit": str(rows)}
+        if after is not None:
+            asked["after"] = after
+        if where is not None:
+            asked["where"] = json.dumps(dict(where), default=str)
+        found = self._json("GET", f"items?{urlencode(asked)}")
+        return Page([self._item(item) for item in found["items"]], found["next"])
+
+    def get(self, id: str) -> "Item":
+        """One item with its metadata; see `Catalogue.get`. The embedding stays on the server.
+
+        Raises:
+            UnknownItemError: there is none of that id.
+        """
+        return self._item(self._json("GET", f"item?id={_quoted(id)}"))
+
+    def picture(self, id: str, size: int | None = None) -> bytes:
+        """An item's picture as a JPEG; `size` is 96, 240 or 480 pixels, absent: at most 1,600."""
+        name = f"item/picture?id={_quoted(id)}" if size is None else f"item/thumbnail?size={size}&id={_quoted(id)}"
+        return self._send("GET", name)
+
+    def add(self, items: "Sequence[Item]") -> None:
+        """Add items, all in one commit; up to 100. Pictures are sent along and kept by the server.
+
+        Raises:
+            ItemExistsError: an id is there already; nothing is added then.
+            ServerError: the server does not write, or not with this key.
+            ItmaError: see `Catalogue.add`.
+        """
+        self._put(items, replace=False)
+
+    def replace(self, items: "Sequence[Item]") -> None:
+        """Add items, in the place of those with the same ids, all in one commit; errors as for `add`."""
+        self._put(items, replace=True)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Remove items, all in one commit; those that are not there are passed over. How many were removed."""
+        names = [ids] if isinstance(ids, str) else list(ids)
+        if not names:
+            return 0
+        return int(self._json("POST", "items/delete", {"ids": names})["removed"])
+
+    def _put(self, items: "Sequence[Item]", *, replace: bool) -> None:
+        listed, parts = [], []
+        for number, item in enumerate(items):
+            one: dict[str, Any] = {"id": item.id, "fields": dict(item.fields)}
+            if item.embedding is not None:
+                one["embedding"] = [float(value) for value in item.embedding]
+            if item.picture is not None:
+                one["picture"] = str(number)
+                parts.append(("pictures", str(number), _bytes_of(item.picture)))
+            listed.append(one)
+        if not listed:
+            return
+        text = json.dumps(listed, default=lambda value: getattr(value, "isoformat", value.__str__)()).encode()
+        said = [("items", None, text), ("replace", None, str(replace).lower().encode())]
+        self._multipart("POST", "items/bulk", [*said, *parts])
+
+    def _item(self, plain: dict[str, Any]) -> "Item":
+        from itma.retrieval.ingest.rows import Item
+
+        return Item(plain["id"], self._picture(plain["id"]) if plain["picture"] else None, fields=plain["fields"])
+
+    def _picture(self, id: str) -> str:
+        return f"{self.url}/api/v1/item/picture?id={_quoted(id)}"
+
+    # -- speaking -----------------------------------------------------------------------------------------------------
+
+    def _json(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body, default=str).encode()
+        return json.loads(self._send(method, path, data, "application/json"))
+
+    def _multipart(self, method: str, path: str, parts: Sequence[tuple[str, str | None, bytes]]) -> Any:
+        mark = secrets.token_hex(16)
+        body = bytearray()
+        for name, file, data in parts:
+            named = "" if file is None else f'; filename="{file}"\r\nContent-Type: application/octet-stream'
+            body += (
+                f'--{mark}\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'.encode() + data + b"\r\n"
+            )
+        body += f"--{mark}--\r\n".encode()
+        return json.loads(self._send(method, path, bytes(body), f"multipart/form-data; boundary={mark}"))
+
+    def _send(self, method: str, path: str, data: bytes | None = None, kind: str = "") -> bytes:
+        headers = {"Content-Type": kind} if data is not None else {}
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key}"
+        for turn in range(_AGAIN + 1):
+            request = urllib.request.Request(f"{self.url}/api/v1/{path}", data, headers, method=method)
+            try:
+                with urllib.request.urlopen(request, timeout=self._seconds) as answer:
+                    found: bytes = answer.read()
+                    return found
+            except urllib.error.HTTPError as error:
+                with error:
+                    wait = error.headers.get("Retry-After", "")
+                    if error.code == 503 and wait.isdigit() and turn < _AGAIN:
+                        time.sleep(min(5.0, float(wait)))
+                        continue
+                    raise _error(error.code, error.read()) from None
+            except OSError as error:
+                reason = getattr(error, "reason", error)
+                raise ServerError(f"the server {self.url} cannot be reached ({reason}); is it running?") from error
+        raise AssertionError("every turn ends")
+
+
+def _error(status: int, body: bytes) -> ItmaError:
+    try:
+        told = json.loads(body)["error"]
+        code, message = str(told["code"]), str(told["message"])
+    except (ValueError, KeyError, TypeError):
+        return ServerError(f"the server answered with status {status} and not as one of ours", status, "unknown")
+    if code in ("unreadable_picture", "picture_lost"):
+        return PictureError("the picture", message.partition("': ")[2] or message)
+    kind = _KINDS.get(code)
+    return ServerError(message, status, code) if kind is None else kind(message)
+
+
+def _quoted(id: str) -> str:
+    return quote(id, safe="", errors="surrogateescape")
+
+
+def _bytes_of(picture: "Source") -> bytes:
+    if isinstance(picture, bytes):
+        return picture
+    if isinstance(picture, str | Path):
+        try:
+            return Path(picture).read_bytes()
+        except OSError as error:
+            raise PictureError(picture, error.strerror or str(error)) from error
+    import io
+
+    held = io.BytesIO()
+    picture.save(held, "PNG")
+    return held.getvalue()

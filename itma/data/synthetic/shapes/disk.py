@@ -1,0 +1,173 @@
+"""The shapes world on disk, in CSS's own layout.
+
+images/css_train_000000.png …   the pictures
+annotations.json                {"train": {"objects_img": …, "mods": …, "labels": …}, "test": …}, as in CSS's
+                                annotation, but as JSON: CSS's own file runs code when it is opened
+shapes.json                     the configuration that made it
+"""
+
+import errno
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from PIL import Image
+
+from itma.data.synthetic.generated import written_pictures
+from itma.data.synthetic.shapes.config import SPLITS, THINGS, ShapesConfig
+from itma.data.synthetic.shapes.scenes import PLACES, Change, Scene
+from itma.data.triplets import Triplets
+from itma.errors import DataError, FeedbackError, ItmaError
+from itma.io import new_folder
+
+IMAGES, ANNOTATIONS, CONFIG = "images", "annotations.json", "shapes.json"
+
+_CSS_SHAPE = {"cube": "rectangle", "sphere": "circle", "cylinder": "triangle"}
+
+Modification = TypedDict("Modification", {"from": list[int], "to": list[int], "from_str": str, "to_str": str})
+"""A sentence (`to_str`) and the pictures it leads from and to; CSS keeps an empty `from_str` beside it."""
+
+
+class Annotation(TypedDict):
+    """One split, with the keys of CSS's annotation."""
+
+    objects_img: list[list[dict[str, Any]]]
+    mods: list[Modification]
+    labels: list[int]
+
+
+def css_objects(scene: Scene) -> list[dict[str, Any]]:
+    """A scene in CSS's words: shapes by their outline seen from above, `pos` as (row, column) from 0 to 1.
+
+    >>> from itma.data.synthetic.shapes.scenes import Thing
+    >>> css_objects((Thing("cube", "red", "small", "middle-left"),))
+    [{'shape': 'rectangle', 'color': 'red', 'size': 'small', 'pos': [0.5, 0.16666666666666666]}]
+    """
+    middles = (1 / 6, 3 / 6, 5 / 6)
+    found = []
+    for thing in scene:
+        row, column = divmod(PLACES.index(thing.place), 3)
+        found.append(
+            {
+                "shape": _CSS_SHAPE[thing.shape],
+                "color": thing.colour,
+                "size": thing.size,
+                "pos": [middles[row], middles[column]],
+            }
+        )
+    return found
+
+
+@contextmanager
+def writing(
+    folder: str | Path, config: ShapesConfig, annotations: dict[str, Annotation]
+) -> Iterator[Callable[[Sequence[str], torch.Tensor], None]]:
+    """Make a world's folder; yields a function that saves named pictures (n, 3, height, width) into it.
+
+    Raises:
+        StorageError: the folder exists, the disk is full, or the place cannot be written to.
+    """
+    with new_folder(folder) as draft:
+        if Path(folder).exists():  # before any picture is drawn; a rename would replace an empty folder
+            raise FileExistsError(errno.EEXIST, "it exists", str(folder))
+        (draft / IMAGES).mkdir()
+        (draft / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+        (draft / ANNOTATIONS).write_text(json.dumps(annotations, separators=(",", ":")) + "\n", encoding="utf-8")
+
+        def save(names: Sequence[str], pictures: torch.Tensor) -> None:
+            for name, picture in zip(names, pictures, strict=True):
+                Image.fromarray(picture.permute(1, 2, 0).numpy()).save(draft / IMAGES / name, compress_level=3)
+
+        yield save
+
+
+def read(folder: str | Path) -> dict[str, Triplets]:
+    """What `World.write` wrote: split → triplets, whose pictures are decoded when they are asked for.
+
+    Raises:
+        DataError: the folder is not a written shapes world, or something in it is missing or damaged.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    plain = _json(folder, ANNOTATIONS)
+    return {split: _triplets(folder, split, plain, config) for split in SPLITS}
+
+
+def read_config(folder: str | Path) -> ShapesConfig:
+    """The configuration that made a written world.
+
+    Raises:
+        DataError: see `read`.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {str(folder)!r}; write one with: itma generate shapes {folder}")
+    plain = _json(folder, CONFIG)
+    try:
+        objects = tuple(plain["objects"])
+        _whole_numbers([*objects, *(value for name, value in plain.items() if name != "objects")])
+        return ShapesConfig(**{**plain, "objects": objects})
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, ItmaError) as error:
+        raise DataError(f"{str(folder / CONFIG)!r} is damaged: {error!r}") from error
+
+
+def _json(folder: Path, name: str) -> Any:
+    try:
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{str(folder)!r} is not a written shapes world: {name} is missing; "
+            "write one with: itma generate shapes FOLDER"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{str(folder / name)!r} is damaged: {error}") from error
+
+
+def _whole_numbers(values: list[int]) -> np.ndarray:
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise TypeError("expected a list of whole numbers")  # numpy would cut 0.7 to 0 and read "3" as 3
+    return np.array(values, dtype=np.int64)
+
+
+def _triplets(folder: Path, split: str, plain: Any, config: ShapesConfig) -> Triplets:
+    file = str(folder / ANNOTATIONS)
+    try:
+        annotation: Annotation = plain[split]
+        rows = [
+            (source, target, mod["to_str"])
+            for mod in annotation["mods"]
+            for source, target in zip(mod["from"], mod["to"], strict=True)
+        ]
+        kinds = [Change.parse(sentence).kind for _, _, sentence in rows]
+        labels = _whole_numbers(annotation["labels"])
+        references = _whole_numbers([source for source, _, _ in rows])
+        targets = _whole_numbers([target for _, target, _ in rows])
+        things = [str(len(annotation["objects_img"][source])) for source in references.tolist()]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError, FeedbackError) as error:
+        raise DataError(f"{file!r} is damaged in {split!r}: {error!r}") from error
+    for what, found, expected in (
+        ("labels", len(labels), config.pictures(split)),
+        ("queries", len(rows), config.scenes(split) * config.changes),
+    ):
+        if found != expected:
+            raise DataError(f"{file!r} has {found:,} {what} in {split!r}; {CONFIG} says {expected:,}")
+    names = [f"css_{split}_{index:06d}.png" for index in range(len(labels))]
+    pictures = written_pictures(folder / IMAGES, names, names)
+    try:
+        return Triplets(
+            name=f"shapes/{split}",
+            pictures=pictures,
+            labels=labels,
+            references=references,
+            targets=targets,
+            feedback=[sentence for _, _, sentence in rows],
+            kinds=kinds,
+            groups={THINGS: things},
+        )
+    except DataError as error:
+        raise DataError(f"{file!r} is damaged: {error}") from error

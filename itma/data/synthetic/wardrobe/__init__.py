@@ -1,0 +1,57 @@
+"""The wardrobe world: pictures of clothes as a shop shows them, and sentences that ask for other ones.
+
+Eight categories of clothes in sixteen colours, with patterns, sleeves, lengths, necklines, fits, fastenings, trims and
+prints, all drawn here; feedback as people write it in FashionIQ (Wu et al., arXiv:1905.12794), from a grammar. Train
+and test hold different combinations of category and colour (`HELD_OUT`), and the test asks in forms and phrases that
+were never trained on.
+
+>>> world = World(SIZES["tiny"])
+>>> world.split("test").requests[0]
+'...'
+>>> world.triplets("test").pictures.names[0]
+'test_000000'
+"""
+
+from itma.data.synthetic.wardrobe.config import HELD_OUT, SHOP, SIZES, SPLITS, WardrobeConfig
+from itma.data.synthetic.wardrobe.disk import WardrobeSplit, read, read_config
+from itma.data.synthetic.wardrobe.grammar import captions, request
+from itma.data.synthetic.wardrobe.look import Look
+from itma.data.synthetic.wardrobe.products import (
+    ATTRIBUTES,
+    CATEGORIES,
+    CHOICES,
+    COLOURS,
+    NONE,
+    PATTERNS,
+    Product,
+    differences,
+)
+from itma.data.synthetic.wardrobe.render import render
+from itma.data.synthetic.wardrobe.world import World, asked, known_requests, table
+
+__all__ = [
+    "ATTRIBUTES",
+    "CATEGORIES",
+    "CHOICES",
+    "COLOURS",
+    "HELD_OUT",
+    "NONE",
+    "PATTERNS",
+    "SHOP",
+    "SIZES",
+    "SPLITS",
+    "Look",
+    "Product",
+    "WardrobeConfig",
+    "WardrobeSplit",
+    "World",
+    "asked",
+    "captions",
+    "differences",
+    "known_requests",
+    "read",
+    "read_config",
+    "render",
+    "request",
+    "table",
+]

@@ -1,0 +1,254 @@
+"""The wardrobe world on disk: FashionIQ's own layout, and a list of the products beside it.
+
+images/train_000000.jpg …                   the pictures of train and test
+captions/cap.<category>.<split>.json        [{"candidate": …, "target": …, "captions": [two]}, …]; test is `val` here
+image_splits/split.<category>.<split>.json  the pictures of each category's gallery
+products.csv                                id, image, name, brand, price, sizes, and all attributes of each picture
+queries.jsonl                               all queries, those between categories too, with kinds and requests
+shop/images, shop/products.csv              the catalogue to search in: itma index RUN shop/products.csv … --id id
+wardrobe.json                               the configuration that made it
+
+FashionIQ has three categories; here they hold dresses (`dress`), shirts (`shirt`), and T-shirts and jumpers (`toptee`).
+The other categories have files of their own, which FashionIQ's loader passes over.
+"""
+
+import csv
+import errno
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from itma.data.images import FilePictures
+from itma.data.synthetic.generated import written_pictures
+from itma.data.synthetic.wardrobe import shopping
+from itma.data.synthetic.wardrobe.config import SHOP, SPLITS, WardrobeConfig
+from itma.data.synthetic.wardrobe.products import ATTRIBUTES, CATEGORIES, NONE, Product, choices
+from itma.errors import DataError, ItmaError
+from itma.io import new_folder
+
+IMAGES, PRODUCTS, QUERIES, CONFIG = "images", "products.csv", "queries.jsonl", "wardrobe.json"
+FASHIONIQ_CATEGORY = {
+    category: {"T-shirt": "toptee", "jumper": "toptee"}.get(category, category) for category in CATEGORIES
+}
+"""Category → the one that its pictures and queries belong to in FashionIQ's layout."""
+FASHIONIQ_SPLIT = {"train": "train", "test": "val"}
+_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class WardrobeSplit:
+    """Products and queries of one split; the queries of one reference stand next to one another."""
+
+    name: str
+    """`train`, `test` or `shop`."""
+    products: tuple[Product, ...]
+    """One for each picture, family after family."""
+    names: tuple[str, ...]
+    """One for each picture: `train_000000`, …"""
+    labels: np.ndarray
+    """(pictures,) int64: the same for pictures of equal products, and for no others."""
+    references: np.ndarray
+    """(queries,) int64: index of the picture that is pointed at."""
+    targets: np.ndarray
+    """(queries,) int64: index of the picture that is asked for."""
+    captions: tuple[tuple[str, str], ...]
+    """(queries) Two relative captions each."""
+    requests: tuple[str, ...]
+    """(queries) The one sentence that a customer would type."""
+    kinds: tuple[str, ...]
+    """(queries) The attribute that changes, or `several`."""
+
+    def __str__(self) -> str:
+        return f"wardrobe/{self.name}: {len(self.products):,} pictures, {len(self.requests):,} queries"
+
+
+def labelled(products: Sequence[Product]) -> np.ndarray:
+    """(products,) int64: the same for equal products, and for no others."""
+    label_of: dict[Product, int] = {}
+    return np.array([label_of.setdefault(product, len(label_of)) for product in products], dtype=np.int64)
+
+
+@contextmanager
+def writing(
+    folder: str | Path, config: WardrobeConfig, splits: Sequence[WardrobeSplit]
+) -> Iterator[Callable[[str, Sequence[str], torch.Tensor], None]]:
+    """Make a world's folder; yields a function that saves named pictures (n, 3, height, width) of a split into it.
+
+    Raises:
+        StorageError: the folder exists, the disk is full, or the place cannot be written to.
+    """
+    with new_folder(folder) as draft:
+        if Path(folder).exists():  # before any picture is drawn; a rename would replace an empty folder
+            raise FileExistsError(errno.EEXIST, "it exists", str(folder))
+        for inside in (IMAGES, "captions", "image_splits", f"{SHOP}/{IMAGES}"):
+            (draft / inside).mkdir(parents=True)
+        _write_json(draft / CONFIG, asdict(config), indent=2)
+        learned = [split for split in splits if split.name != SHOP]
+        _write_products(draft / PRODUCTS, learned, config)
+        _write_products(draft / SHOP / PRODUCTS, [split for split in splits if split.name == SHOP], config)
+        with (draft / QUERIES).open("w", encoding="utf-8") as file:
+            for split in learned:
+                _write_fashioniq(draft, split)
+                file.writelines(json.dumps(row) + "\n" for row in _queries(split))
+
+        def save(split: str, names: Sequence[str], pictures: torch.Tensor) -> None:
+            _save(draft / SHOP / IMAGES if split == SHOP else draft / IMAGES, names, pictures)
+
+        yield save
+
+
+@contextmanager
+def writing_shop(
+    folder: str | Path, config: WardrobeConfig, shop: WardrobeSplit
+) -> Iterator[Callable[[Sequence[str], torch.Tensor], None]]:
+    """Make a folder of the shop alone; yields a function that saves named pictures (n, 3, height, width) into it.
+
+    Raises:
+        StorageError: see `writing`.
+    """
+    with new_folder(folder) as draft:
+        (draft / IMAGES).mkdir(parents=True)
+        _write_products(draft / PRODUCTS, [shop], config)
+        yield lambda names, pictures: _save(draft / IMAGES, names, pictures)
+
+
+def _save(place: Path, names: Sequence[str], pictures: torch.Tensor) -> None:
+    for name, picture in zip(names, pictures, strict=True):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(place / f"{name}.jpg", quality=_QUALITY, subsampling=0)
+
+
+def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FilePictures]:
+    """One split of what `World.write` wrote, and its pictures, which are decoded when they are asked for.
+
+    Raises:
+        DataError: the folder is not a written wardrobe, or something in it is missing or damaged.
+    """
+    folder = Path(folder)
+    read_config(folder)
+    names, products = _read_products(folder, split)
+    number = {name: index for index, name in enumerate(names)}
+    rows = _read_queries(folder, split)
+    try:
+        found = WardrobeSplit(
+            name=split,
+            products=tuple(products),
+            names=tuple(names),
+            labels=labelled(products),
+            references=np.array([number[row["candidate"]] for row in rows], dtype=np.int64),
+            targets=np.array([number[row["target"]] for row in rows], dtype=np.int64),
+            captions=tuple((str(row["captions"][0]), str(row["captions"][1])) for row in rows),
+            requests=tuple(str(row["request"]) for row in rows),
+            kinds=tuple(str(row["kind"]) for row in rows),
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{str(folder / QUERIES)!r} is damaged: {error!r}; write the world again") from error
+    return found, written_pictures(folder / IMAGES, names, [f"{name}.jpg" for name in names])
+
+
+def read_config(folder: str | Path) -> WardrobeConfig:
+    """The configuration that made a written world.
+
+    Raises:
+        DataError: see `read`.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {str(folder)!r}; write one with: itma generate wardrobe {folder}")
+    try:
+        return WardrobeConfig(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{str(folder)!r} is not a written wardrobe: {CONFIG} is missing; "
+            "write one with: itma generate wardrobe FOLDER"
+        ) from error
+    except (OSError, ValueError, TypeError, RecursionError, ItmaError) as error:
+        raise DataError(f"{str(folder / CONFIG)!r} is damaged: {error}") from error
+
+
+def _write_json(path: Path, content: Any, indent: int | None = None) -> None:
+    path.write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
+
+
+def _write_products(path: Path, splits: Sequence[WardrobeSplit], config: WardrobeConfig) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, shopping.COLUMNS, lineterminator="\n")
+        table.writeheader()
+        for split in splits:
+            for name, product in zip(split.names, split.products, strict=True):
+                table.writerow(shopping.row(product, name, f"{IMAGES}/{name}.jpg", str(config.seed)))
+
+
+def _write_fashioniq(folder: Path, split: WardrobeSplit) -> None:
+    home = [FASHIONIQ_CATEGORY[product.category] for product in split.products]
+    name = FASHIONIQ_SPLIT[split.name]
+    rows: dict[str, list[dict[str, object]]] = {category: [] for category in dict.fromkeys(FASHIONIQ_CATEGORY.values())}
+    for reference, target, captions in zip(
+        split.references.tolist(), split.targets.tolist(), split.captions, strict=True
+    ):
+        if home[reference] == home[target]:
+            rows[home[target]].append(
+                {"target": split.names[target], "candidate": split.names[reference], "captions": list(captions)}
+            )
+    for category, own in rows.items():
+        _write_json(folder / "captions" / f"cap.{category}.{name}.json", own)
+        pictures = [one for one, place in zip(split.names, home, strict=True) if place == category]
+        _write_json(folder / "image_splits" / f"split.{category}.{name}.json", pictures)
+
+
+def _queries(split: WardrobeSplit) -> Iterator[dict[str, object]]:
+    for reference, target, captions, request, kind in zip(
+        split.references.tolist(), split.targets.tolist(), split.captions, split.requests, split.kinds, strict=True
+    ):
+        yield {
+            "split": split.name,
+            "candidate": split.names[reference],
+            "target": split.names[target],
+            "captions": list(captions),
+            "request": request,
+            "kind": kind,
+        }
+
+
+def _read_products(folder: Path, split: str) -> tuple[list[str], list[Product]]:
+    path, names, products = folder / PRODUCTS, [], []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if row["id"].rpartition("_")[0] == split:
+                    names.append(row["id"])
+                    products.append(read_product(row))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ItmaError) as error:
+        raise DataError(f"{str(path)!r} is missing or damaged: {error}; write the world again") from error
+    if not products:
+        raise DataError(f"{str(path)!r} has no products of {split!r}; choose one of {', '.join(SPLITS)}")
+    return names, products
+
+
+def read_product(row: dict[str, str]) -> Product:
+    """A product from its row of metadata.
+
+    Raises:
+        KeyError: a column is missing.
+        UnknownNameError: a value that there is not.
+    """
+    allowed = choices(row["category"])
+    values = {name: row[name] for name in ATTRIBUTES if name in allowed}
+    if any(row[name] != NONE for name in ATTRIBUTES[1:] if name not in allowed):
+        raise DataError(f"{row['id']} has a value for an attribute that a {row['category']} does not have")
+    return Product(row["category"], **values)
+
+
+def _read_queries(folder: Path, split: str) -> list[dict[str, Any]]:
+    path = folder / QUERIES
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [row for row in rows if row["split"] == split]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{str(path)!r} is missing or damaged: {error}; write the world again") from error

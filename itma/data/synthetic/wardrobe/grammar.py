@@ -1,0 +1,204 @@
+"""Whole sentences from phrases: FashionIQ's two captions, and the one sentence that a customer would type."""
+
+import re
+from collections.abc import Sequence
+
+from itma.data.synthetic.generated import Dice
+from itma.data.synthetic.wardrobe import lexicon
+from itma.data.synthetic.wardrobe.products import Product, differences
+
+CAPTIONS: dict[str, tuple[str, ...]] = {
+    "train": (
+        "{is}", "{is}", "{is}", "it {is}", "the {noun} {is}", "this one {is}", "the other one {is}",
+        "i want one that {is}",
+        "the same but it {is}", "it is the same {noun} but {is}", "same {kept} but {is}",
+    ),
+    "test": (
+        "the one i want {is}", "it has the same {kept} but {is}", "this {noun} {is}", "the one i like {is}",
+    ),
+}  # fmt: skip
+"""Split → forms of one caption, as in FashionIQ."""
+
+REQUESTS: dict[str, tuple[str, ...]] = {
+    "train": (
+        "the same {with}", "the same, {with}", "the same {noun} {with}", "this {noun} {with}", "like this {with}",
+        "this one {with}, please", "do you have this {with}?", "i want it {with}", "{with}", "{with}, please",
+        "i would like the same {noun} {with}", "can i get this {with}?", "same {noun}, {with}", "show me this {with}",
+        "is there one {with}?", "have you got the same {with}?", "i like this {noun}, could i see it {with}?",
+        "something like this {with}", "same {kept}, {with}", "i love the {kept}, but i need it {with}",
+        "{make}", "{make}, please", "please {make}", "could you {make}?", "keep the {kept}, {make}", "nice, now {make}",
+        "one that {is}", "i need a {noun} that {is}", "show me one that {is}", "the same but it {is}",
+        "maybe one that {is}",
+        "i am looking for one that {is}",
+    ),
+    "test": (
+        "do you have the same {noun} {with}?", "i need something like this, {with}",
+        "i like it, could i get it {with}?",
+        "can you show me this one {with}?", "nice {noun}, is there one {with}?", "i want the same {kept}, {with}",
+        "i like the {kept}, please {make}", "now could you {make}?", "i would like it, {make}",
+        "have you got one that {is}?", "is there a {noun} like this that {is}?",
+        "i am looking for the same, one that {is}",
+    ),
+}  # fmt: skip
+"""Split → forms of what a customer types."""
+
+ASIDES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "train": (
+        (
+            "hello", "nice", "well", "okay", "oh", "hmm", "almost", "not bad", "it looks good", "let me think",
+            "i am not sure about it", "this is too much for me", "my husband says", "what about this", "no no",
+        ),
+        (
+            "it is for a party", "for my holiday", "it is a gift for my brother", "as a gift for my sister", "thanks",
+            "to go with my boots", "for every day", "my friend has one like that", "if you have it", "i think",
+            "for when it is cold", "for the evening", "i have nothing like it yet", "for cycling", "for hot days",
+            "so that i can move", "to put on at home", "because mine is old", "for a trip to the mountains",
+            "for a concert", "it should last", "that is more me", "then", "he would like that", "she asked for it",
+        ),
+    ),
+    "test": (
+        ("hello, nice", "well, not bad", "okay, almost", "oh, let me think"),
+        (
+            "it is for a friend", "for cold days", "to go to a party", "my brother has one like it", "as a gift",
+            "i have nothing for the evening yet", "for a holiday in the mountains", "it is for every day",
+        ),
+    ),
+}  # fmt: skip
+"""Split → what people say before and after that asks for nothing; a model has to learn to pass over it."""
+_ASIDE = 0.25
+
+_NOTHING_KEPT = "style"
+_KEPT = ("colour", "pattern", "sleeves", "length", "neckline", "fit")
+_VAGUE = 0.18
+"""How often a caption ends with an impression."""
+_LITTLE = {
+    "a", "an", "the", "it", "this", "these", "is", "are", "has", "have", "of", "one", "ones", "that", "i", "to", "me",
+    "you", "do", "could", "can", "please", "same", "on", "in", "and",
+}  # fmt: skip
+_PLURAL = {"trousers", "shorts"}
+_MAKES = re.compile(r"\b(have|get|want|need|see|make) it\b")
+
+
+def captions(one: Product, other: Product, dice: Dice, split: str = "train") -> tuple[str, str]:
+    """Two relative captions, as two people might write them: together they say all that differs.
+
+    >>> red = Product("skirt", "red", "plain", length="short", fit="slim", fastening="none", trim="none")
+    >>> captions(red, red.with_values(colour="navy"), Dice("a"))
+    ('...', '...')
+
+    Args:
+        one: what is pointed at.
+        other: what is wanted.
+        dice: decides the words.
+        split: `train` or `test`, which have no form and no phrase in common.
+    """
+    apart = dice.shuffled(differences(one, other))
+    texts = []
+    for number in (0, 1):
+        share = apart if len(apart) == 1 or dice.random() < 0.55 else apart[number::2]
+        said = [_phrase(attribute, "is", one, other, dice, split) for attribute in share]
+        vague = lexicon.impressions(one, other)
+        if vague and dice.random() < _VAGUE:
+            said.append(dice.choose(dice.choose(vague).of(split)))
+        texts.append(_filled(dice.choose(CAPTIONS[split]), said, "is", one, dice))
+    return texts[0], texts[1]
+
+
+def request(one: Product, other: Product, dice: Dice, split: str = "train") -> str:
+    """One sentence as a customer would type it; it says all that differs.
+
+    >>> red = Product("skirt", "red", "plain", length="short", fit="slim", fastening="none", trim="none")
+    >>> request(red, red.with_values(colour="navy"), Dice("c"))
+    '...navy...'
+    """
+    form = dice.choose(REQUESTS[split])
+    way = next(way for way in ("with", "make", "is") if f"{{{way}}}" in form)
+    apart = dice.shuffled(differences(one, other))
+    said = _filled(form, [_phrase(attribute, way, one, other, dice, split) for attribute in apart], way, one, dice)
+    if dice.random() < _ASIDE:
+        before, after = ASIDES[split]
+        link = " " if said.endswith("?") else ", "
+        said = f"{dice.choose(before)}, {said}" if dice.random() < 0.4 else f"{said}{link}{dice.choose(after)}"
+    return said
+
+
+def mistaken(sentence: str, dice: Dice) -> str:
+    """A sentence with one spelling mistake: two letters swapped, one left out, or one doubled."""
+    words = sentence.split(" ")
+    long = [index for index, word in enumerate(words) if len(word) >= 5 and word.isalpha()]
+    if not long:
+        return sentence
+    index = dice.choose(long)
+    word = words[index]
+    place = 1 + dice.below(len(word) - 2)
+    kind = dice.below(3)
+    if kind == 0:
+        word = word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+    elif kind == 1:
+        word = word[:place] + word[place + 1 :]
+    else:
+        word = word[:place] + word[place] + word[place:]
+    words[index] = word
+    return " ".join(words)
+
+
+def hurried(sentence: str, dice: Dice) -> str:
+    """A sentence as somebody types it who is in a hurry: many of its little words are missing.
+
+    >>> hurried("make it a dress with a v neck", Dice("f"))
+    'make dress with v neck'
+    """
+    words = sentence.split(" ")
+    kept = [word for word in words if word.strip(",?") not in _LITTLE or dice.random() < 0.4]
+    return " ".join(kept or words)
+
+
+def kind(one: Product, other: Product) -> str:
+    """The kind of a query: the attribute that differs, or `several`."""
+    apart = differences(one, other)
+    return apart[0] if len(apart) == 1 or apart[0] == "category" else "several"
+
+
+def _phrase(attribute: str, way: str, one: Product, other: Product, dice: Dice, split: str) -> str:
+    table = dice.choose(lexicon.ways(attribute, one, other))
+    return dice.choose(table[way].of(split)).format(**lexicon.fillers(attribute, one, other, dice))
+
+
+def _filled(form: str, said: Sequence[str], way: str, one: Product, dice: Dice) -> str:
+    kept = [name for name in _KEPT if getattr(one, name) is not None and not any(name in phrase for phrase in said)]
+    text = form.format(
+        **{
+            way: _listed(said, way, dice),
+            "noun": lexicon.name_of(one.category, dice),
+            "kept": dice.choose([*kept, _NOTHING_KEPT]),
+        }
+    )
+    text = re.sub(r"\bbut,? but\b", "but", text)
+    return plural(text) if one.category in _PLURAL else text
+
+
+def _listed(said: Sequence[str], way: str, dice: Dice) -> str:
+    if len(said) == 1:
+        return said[0]
+    said = [said[0], *(one.removeprefix("but ") for one in said[1:])]
+    link = " " if way == "with" and dice.random() < 0.3 else " and "
+    if len(said) > 2:
+        return ", ".join(said[:-1]) + " and " + said[-1]
+    return link.join(said)
+
+
+_TO_PLURAL: tuple[tuple[str, str], ...] = (
+    (r"\ba (trousers|pants|shorts)\b", r"\1"), (r"\bit is\b", "they are"),
+    (r"\bit (has|comes|is|doesn't)\b", r"they \1"),
+    (r"\bis there one\b", "are there ones"), (r"\bthis one\b", "these"), (r"\bthis\b", "these"),
+    (r"\bone that\b", "ones that"),
+    (r"\bthe one\b", "the ones"), (r"\bis\b", "are"), (r"\bhas\b", "have"), (r"\bcomes\b", "come"),
+    (r"\bdoesn't\b", "don't"), (r"\bgoes\b", "go"), (r"\bit\b", "them"),
+)  # fmt: skip
+
+
+def plural(text: str) -> str:
+    """A sentence about one thing as one about things that come in pairs: "this one" becomes "these"."""
+    for one, other in _TO_PLURAL:
+        text = re.sub(one, other, text)
+    return text

@@ -1,0 +1,401 @@
+"""The parts of dresses, shirts, T-shirts, jumpers and jackets."""
+
+import math
+
+import numpy as np
+
+from itma.data.synthetic.wardrobe.details import (
+    belt,
+    buttons,
+    hem_trim,
+    letters,
+    pockets,
+    seam,
+    zipper,
+)
+from itma.data.synthetic.wardrobe.look import Look
+from itma.data.synthetic.wardrobe.paths import (
+    Part,
+    Point,
+    band,
+    bezier,
+    disc,
+    flipped,
+    heart,
+    mirrored,
+    path,
+    polygon,
+    star,
+    wave,
+)
+from itma.data.synthetic.wardrobe.products import Product
+
+_TOP_LENGTHS = {"cropped": 0.84, "regular": 1.16, "long": 1.55}
+_DRESS_LENGTHS = {"short": 1.4, "knee-length": 1.78, "long": 2.28}
+_CHEST = {"slim": 0.37, "regular": 0.44, "loose": 0.55}
+_WAIST = {"slim": 0.31, "regular": 0.42, "loose": 0.57}
+_HEM = {"slim": 0.35, "regular": 0.45, "loose": 0.63}
+_SHOULDER = {"slim": 0.39, "regular": 0.43, "loose": 0.5}
+_DRESS_HEM = {"slim": (0.34, 0.02), "regular": (0.46, 0.1), "loose": (0.64, 0.22)}
+"""Half a hem at the waist's height, and what each unit below adds."""
+_SLEEVE_WIDTH = {"slim": 0.085, "regular": 0.115, "loose": 0.17}
+DRESS_WAIST = 0.7
+
+
+class Body:
+    """Measures of the upper body that its parts share."""
+
+    def __init__(self, product: Product) -> None:
+        fit = product.fit or "regular"
+        self.product, self.fit = product, fit
+        wide = {"jacket": 0.05, "jumper": 0.03}.get(product.category, 0.0)
+        self.sleeveless = product.sleeves == "sleeveless"
+        self.shoulder = _SHOULDER[fit] + wide / 2 - (0.07 if self.sleeveless else 0)
+        self.chest, self.waist, self.hem = _CHEST[fit] + wide, _WAIST[fit] + wide, _HEM[fit] + wide
+        self.armpit = 0.40
+        self.length = (_DRESS_LENGTHS if product.category == "dress" else _TOP_LENGTHS)[product.length or "regular"]
+        self.neck = {"square": 0.25, "round": 0.2, "V": 0.19}.get(product.neckline or "", 0.165)
+        self.opening = {"round": 0.17, "V": 0.42, "square": 0.24, "collar": 0.13, "hood": 0.2}.get(
+            product.neckline or "", 0.05
+        )
+        if product.category == "jacket" and product.neckline == "collar":
+            self.opening = 0.5
+        if product.category == "dress":
+            self.waist = {"slim": 0.29, "regular": 0.33, "loose": 0.4}[fit]
+            start, slope = _DRESS_HEM[fit]
+            self.hem = start + slope * (self.length - DRESS_WAIST)
+
+    def neckline(self) -> list[Point]:
+        """The front neckline's right half, from the middle to the shoulder."""
+        n, d = self.neck, self.opening
+        if self.product.neckline == "V" or (self.product.category == "jacket" and self.product.neckline == "collar"):
+            return bezier((0, d), (0.4 * n, 0.6 * d), (0.85 * n, 0.3 * d), (n, 0))
+        if self.product.neckline == "square":
+            return [(0, d), (0.88 * n, d), (n, 0)]
+        return bezier((0, d), (0.75 * n, d), (n, 0.55 * d), (n, 0))
+
+    def half(self, look: Look) -> list[Point]:
+        """The right half of the body's outline, from the neckline's middle to the hem's."""
+        shoulder, armpit = (self.shoulder, 0.1), (self.chest, self.armpit)
+        inward = 0.72 if self.sleeveless else 0.92
+        side = bezier(
+            shoulder, (self.shoulder * inward, 0.22), (self.chest * (0.8 if self.sleeveless else 0.95), 0.36), armpit
+        )
+        if self.product.category == "dress":
+            waist = (self.waist, DRESS_WAIST)
+            hip = (self.waist + 0.55 * (self.hem - self.waist), DRESS_WAIST + 0.22)
+            end = (self.hem, self.length)
+            down = path(
+                (armpit, (self.chest * 0.96, 0.52), (self.waist, 0.58), waist),
+                (waist, (self.waist + 0.02, DRESS_WAIST + 0.1), hip, end),
+            )
+            loose = {"slim": 0.0, "regular": 0.012, "loose": 0.03}[self.fit]
+            bottom = wave(end, (0, self.length + 0.05), 2.5, loose, look.folds[0])
+        else:
+            end = (self.hem, self.length - (0.11 if self.product.category == "shirt" else 0.0))
+            middle = 0.5 * (self.armpit + self.length)
+            down = bezier(armpit, (self.waist, middle - 0.1), (self.waist, middle + 0.1), end)
+            bottom = bezier(
+                end, (0.7 * self.hem, self.length + 0.03), (0.4 * self.hem, self.length + 0.04), (0, self.length + 0.02)
+            )
+        return [*self.neckline(), shoulder, *side, *down, *bottom]
+
+    def side_at(self, y: float) -> float:
+        """About how wide half of the body is at a height."""
+        if self.product.category == "dress" and y > DRESS_WAIST:
+            share = min(1.0, (y - DRESS_WAIST) / (self.length - DRESS_WAIST))
+            return self.waist + (self.hem - self.waist) * math.sqrt(share)
+        return self.waist if y > 0.6 else self.chest
+
+
+def top(product: Product, look: Look) -> list[Part]:
+    """The parts of a product that is worn on the upper body, the farthest first."""
+    body = Body(product)
+    parts = [*_behind(body)]
+    if not body.sleeveless:
+        for side, sign in enumerate((-1, 1)):
+            parts += _sleeve(body, look, side, sign)
+    loose = {"slim": 0.45, "regular": 0.7, "loose": 1.0}[body.fit]
+    heavy = {"jacket": 0.75, "jumper": 0.7, "dress": 1.2}.get(product.category, 0.9)
+    knit = 0.35 if product.category == "jumper" else 0.0
+    parts.append(
+        Part(
+            [mirrored(body.half(look))],
+            folds=loose * heavy,
+            spread=0.5 if product.category == "dress" and body.fit != "slim" else 0.0,
+            rib=0.3 * knit,
+            relief=1.25 if product.category in ("jacket", "jumper") else 1.0,
+        )
+    )
+    parts += _edges(body, look)
+    parts += _front(body)
+    parts += _collar(body)
+    return parts
+
+
+def _behind(body: Body) -> list[Part]:
+    n, d = body.neck, body.opening
+    neckline = body.product.neckline
+    back = bezier((-n, 0), (-0.6 * n, 0.07), (0.6 * n, 0.07), (n, 0))
+    parts = []
+    if neckline == "hood":
+        hood = path(
+            ((0, -0.3), (0.2, -0.31), (0.31, -0.16), (0.29, 0.02)),
+            ((0.29, 0.02), (0.26, 0.12), (0.2, 0.16), (0, 0.17)),
+        )
+        inner = path(
+            ((0, -0.22), (0.13, -0.22), (0.2, -0.1), (0.18, 0.1)), ((0.18, 0.1), (0.12, 0.2), (0.06, 0.22), (0, 0.22))
+        )
+        parts += [Part([mirrored(hood)], relief=1.3), Part([mirrored(inner)], cloth="inside", relief=-0.6, shade=0.8)]
+    elif neckline in ("collar", "band"):
+        back = bezier((-n, -0.05), (-0.6 * n, -0.09), (0.6 * n, -0.09), (n, -0.05))
+    parts.append(
+        Part(
+            [polygon([*back, *reversed(body.neckline()), *((-x, y) for x, y in body.neckline())])],
+            cloth="inside",
+            relief=0,
+        )
+    )
+    if neckline != "hood" and body.product.category != "dress":  # the label in the neck
+        parts.append(
+            Part([polygon([(-0.03, 0.055), (0.03, 0.055), (0.03, 0.085), (-0.03, 0.085)])], cloth="button", relief=0)
+        )
+    return [part for part in parts if d > 0.06 or part.cloth != "button"]
+
+
+def _sleeve(body: Body, look: Look, side: int, sign: int) -> list[Part]:
+    """One sleeve; drawn on the right, then brought to its side."""
+    product = body.product
+    length = {"short": 0.34, "long": 1.02}[product.sleeves or "long"]
+    swing, bent = look.arms[side], look.bend[side]
+    wide = _SLEEVE_WIDTH[body.fit] + {"jacket": 0.03, "jumper": 0.015}.get(product.category, 0)
+    if product.sleeves == "short":
+        wide, swing = wide + 0.055, swing + 0.22
+    along, across = (math.sin(swing), math.cos(swing)), (math.cos(swing), -math.sin(swing))
+    shoulder, armpit = (body.shoulder - 0.02, 0.095), (body.chest - 0.03, body.armpit + 0.015)
+    root = (0.5 * (shoulder[0] + armpit[0]), 0.5 * (shoulder[1] + armpit[1]))
+
+    def at(far: float, out: float) -> Point:
+        bow = bent * math.sin(math.pi * min(1.0, far / length)) if product.sleeves == "long" else 0.0
+        return (
+            root[0] + far * along[0] + (out + bow) * across[0],
+            root[1] + far * along[1] + (out + bow) * across[1],
+        )
+
+    reach = length * (0.96 if product.sleeves == "long" else 0.9)
+    puff = 0.035 if product.category in ("jacket", "jumper") else 0.02
+    outer = path(
+        (
+            shoulder,
+            (shoulder[0] + 0.06, shoulder[1] + 0.03),
+            at(0.25 * reach, wide + 0.055),
+            at(0.5 * reach, wide + puff),
+        ),
+        (at(0.5 * reach, wide + puff), at(0.7 * reach, wide + puff), at(0.85 * reach, wide), at(reach, wide)),
+    )
+    inner = path(
+        (at(reach, -wide), at(0.85 * reach, -wide), at(0.7 * reach, -wide - 0.015), at(0.5 * reach, -wide - 0.02)),
+        (at(0.5 * reach, -wide - 0.02), at(0.25 * reach, -wide - 0.03), (armpit[0] + 0.01, armpit[1] + 0.02), armpit),
+    )
+    inside = (body.chest * 0.7, 0.25)
+    outline = polygon([inside, shoulder, *outer, *inner])
+    left = sign < 0
+    turn = swing if left else -swing
+    origin = (sign * root[0], root[1])
+
+    def placed(points: list[Point]) -> list[np.ndarray]:
+        shape = polygon(points)
+        return [flipped(shape) if left else shape]
+
+    parts = [
+        Part([flipped(outline) if left else outline], origin=origin, angle=turn, folds=0.85, relief=1.25,
+             rib=0.1 if product.category == "jumper" else 0.0)
+    ]  # fmt: skip
+    cuff = 0.085 if product.category in ("shirt", "jumper", "jacket") else 0.05
+    strip = [
+        at(reach - cuff, wide + 0.004),
+        at(reach, wide + 0.004),
+        at(reach, -wide - 0.004),
+        at(reach - cuff, -wide - 0.004),
+    ]
+    if product.trim == "contrast":
+        parts.append(Part(placed(strip), cloth="accent", origin=origin, angle=turn, relief=0.8))
+    elif product.category == "jumper":
+        parts.append(Part(placed(strip), origin=origin, angle=turn, rib=1.0, relief=1.0, shade=0.97))
+    else:
+        parts.append(seam(placed([strip[0], strip[3]])))
+    return parts
+
+
+def _edges(body: Body, look: Look) -> list[Part]:
+    """Hem, neck band, waist: what runs along the edges of the body."""
+    product, parts = body.product, []
+    contrast = product.trim == "contrast"
+    hem = body.hem
+    if product.category == "dress":
+        if product.trim == "belt":
+            parts += belt(body.waist, DRESS_WAIST)
+        else:
+            parts.append(
+                seam(
+                    [
+                        polygon(
+                            bezier(
+                                (-body.waist, DRESS_WAIST),
+                                (-0.1, DRESS_WAIST + 0.03),
+                                (0.1, DRESS_WAIST + 0.03),
+                                (body.waist, DRESS_WAIST),
+                            )
+                        )
+                    ]
+                )
+            )
+        parts += hem_trim(product.trim, hem, body.length, look)
+    elif product.category in ("jumper", "jacket"):
+        line = bezier(
+            (-hem, body.length - 0.1),
+            (-0.4 * hem, body.length - 0.06),
+            (0.4 * hem, body.length - 0.06),
+            (hem, body.length - 0.1),
+        )
+        strip = band(line, 0.105)
+        if contrast or product.category == "jumper":
+            parts.append(Part([strip], cloth="accent" if contrast else "main", rib=1.0, relief=0.9, shade=0.97))
+        else:
+            parts.append(seam([polygon(line)]))
+        if product.category == "jacket" and product.trim == "belt":
+            parts += belt(body.waist + 0.02, min(0.82, body.length - 0.2))
+    elif product.category == "T-shirt":
+        line = bezier(
+            (-hem, body.length - 0.06),
+            (-0.4 * hem, body.length - 0.02),
+            (0.4 * hem, body.length - 0.02),
+            (hem, body.length - 0.06),
+        )
+        parts.append(Part([band(line, 0.06)], cloth="accent", relief=0.6) if contrast else seam([polygon(line)]))
+    if product.neckline in ("round", "V", "square"):
+        line = [*((-x, y) for x, y in reversed(body.neckline())), *body.neckline()]
+        thick = 0.085 if product.category == "jumper" else 0.05
+        cloth = "accent" if contrast else "main"
+        rib = 0.8 if product.category == "jumper" else 0.0
+        parts.append(Part([], cloth=cloth, lines=[polygon(line)], thickness=thick, rib=rib, relief=0.5, shade=0.95))
+    if body.sleeveless and contrast:
+        edge = polygon(
+            bezier(
+                (body.shoulder, 0.1), (body.shoulder * 0.72, 0.22), (body.chest * 0.8, 0.36), (body.chest, body.armpit)
+            )
+        )
+        parts.append(Part([], cloth="accent", lines=[edge, flipped(edge)], thickness=0.045, relief=0.5))
+    return parts
+
+
+def _front(body: Body) -> list[Part]:
+    """Fastening, pockets and print."""
+    product, parts = body.product, []
+    bottom = body.length - 0.06
+    begin = body.opening + (0.03 if product.neckline != "high" else -0.12)
+    if product.category in ("shirt", "jacket") or product.fastening in ("buttons", "zip"):
+        if product.fastening == "zip":
+            until = 0.62 if product.category == "dress" else bottom + 0.06
+            parts += zipper(begin, until, whole=product.category != "dress")
+        else:
+            last = min(bottom, 1.05) if product.category == "dress" else bottom
+            parts.append(
+                seam(
+                    [polygon([(-0.042, begin), (-0.042, body.length)]), polygon([(0.042, begin), (0.042, body.length)])]
+                )
+            )
+            if product.trim == "contrast" and product.category == "shirt":
+                parts.append(
+                    Part(
+                        [polygon([(-0.04, begin), (0.04, begin), (0.04, body.length), (-0.04, body.length)])],
+                        cloth="accent",
+                        relief=0.3,
+                    )
+                )
+            parts += buttons(begin + 0.06, last - 0.04, large=product.category != "shirt")
+    if product.trim == "pocket":
+        low = product.category == "jacket"
+        parts += (
+            pockets(0.5 * body.side_at(0.8) + 0.03, max(0.56, body.length - 0.36), flap=True)
+            if low
+            else pockets(-0.21, 0.36, flap=False, both=False)
+        )
+    middle = (0.0, 0.5)
+    if product.print == "logo":
+        parts.append(Part([disc(0.2, 0.36, 0.07)], cloth="ink", relief=0))
+        parts.append(Part([polygon([(0.165, 0.385), (0.2, 0.31), (0.235, 0.385)])], cloth="main", relief=0))
+    elif product.print == "star":
+        parts.append(Part([star(*middle, 0.21)], cloth="ink", relief=0))
+    elif product.print == "heart":
+        parts.append(Part([heart(*middle, 0.18)], cloth="ink", relief=0))
+    elif product.print == "letters":
+        parts.append(letters(*middle))
+    return parts
+
+
+def _collar(body: Body) -> list[Part]:
+    """Whatever stands up or folds over at the neck."""
+    product = body.product
+    n, cloth = body.neck, "accent" if body.product.trim == "contrast" else "main"
+    if product.neckline == "high":
+        rib = 0.9 if product.category == "jumper" else 0.0
+        tall = -0.19 if product.category in ("jumper", "jacket") else -0.12
+        half = path(
+            ((0, tall + 0.03), (0.7 * n, tall + 0.03), (n, tall + 0.02), (0.98 * n, tall)),
+            ((0.98 * n, tall), (n + 0.01, -0.03), (n + 0.015, 0.0), (n + 0.03, 0.03)),
+            ((n + 0.03, 0.03), (0.7 * n, 0.08), (0.4 * n, 0.09), (0, 0.09)),
+        )
+        hole = polygon(
+            [
+                *bezier((-0.97 * n, tall), (-0.6 * n, tall - 0.035), (0.6 * n, tall - 0.035), (0.97 * n, tall)),
+                *bezier((0.97 * n, tall), (0.6 * n, tall + 0.04), (-0.6 * n, tall + 0.04), (-0.97 * n, tall)),
+            ]
+        )
+        parts = [Part([mirrored(half)], cloth=cloth, rib=rib, relief=1.1), Part([hole], cloth="inside", relief=0)]
+        if product.fastening == "zip" and product.category != "dress":
+            parts += zipper(tall + 0.04, 0.09, whole=False)
+        return parts
+    if product.neckline == "band":
+        half = path(
+            ((0, 0.09), (0.7 * n, 0.07), (n, 0.0), (n, -0.06)),
+            ((n, -0.06), (n + 0.04, 0.0)),
+            ((n + 0.04, 0.0), (n + 0.02, 0.1), (0.6 * n, 0.155), (0, 0.165)),
+        )
+        return [Part([mirrored(half)], cloth=cloth, relief=0.7)]
+    if product.neckline == "collar" and product.category == "jacket":
+        d = body.opening
+        leaf = polygon(
+            [
+                (0.0, d + 0.03),
+                (n * 0.5, 0.28),
+                (n * 0.92, -0.07),
+                (n + 0.06, -0.03),
+                (n + 0.11, 0.12),
+                (n + 0.03, 0.2),
+                (n + 0.1, 0.24),
+                (0.16, 0.42),
+            ]
+        )
+        return [
+            Part([leaf], cloth=cloth, relief=1.0),
+            Part([flipped(leaf)], cloth=cloth, relief=1.0),
+            seam(
+                [
+                    polygon([(n + 0.03, 0.2), (0.5 * n + 0.02, 0.24)]),
+                    polygon([(-n - 0.03, 0.2), (-0.5 * n - 0.02, 0.24)]),
+                ]
+            ),
+        ]
+    if product.neckline == "collar":
+        leaf = polygon(
+            [
+                (0.0, 0.115),
+                *bezier((0.0, 0.115), (0.09, 0.06), (0.13, 0.0), (n - 0.01, -0.075)),
+                (n + 0.05, 0.02),
+                (0.19, 0.25),
+                (0.03, 0.15),
+            ]
+        )
+        return [Part([leaf], cloth=cloth, relief=1.1), Part([flipped(leaf)], cloth=cloth, relief=1.1)]
+    return []

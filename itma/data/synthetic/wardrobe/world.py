@@ -1,0 +1,329 @@
+"""The wardrobe world: products, queries and pictures as a function of a configuration."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from itma.data.images import MemoryPictures, Pictures
+from itma.data.synthetic.generated import Dice, GeneratedWorld, gathered
+from itma.data.synthetic.wardrobe import disk, grammar
+from itma.data.synthetic.wardrobe.config import SHOP, SPLITS, WardrobeConfig, check_split
+from itma.data.synthetic.wardrobe.disk import WardrobeSplit
+from itma.data.synthetic.wardrobe.look import Look
+from itma.data.synthetic.wardrobe.products import ATTRIBUTES, Product, differences
+from itma.data.synthetic.wardrobe.render import render
+from itma.data.synthetic.wardrobe.sample import answerable, families, pairs
+from itma.data.tokenizer import EARLIER
+from itma.data.triplets import Draw, Protocol, Rows, Split, Task, Triplets, coded
+from itma.progress import bar
+
+_AT_ONCE = 64
+"""Pictures that are drawn in one batch."""
+_THREADS = 2
+_REQUESTS = 0.6
+"""Share of the training samples whose feedback is one request; the others are asked with two captions."""
+_HURRIED = 0.1
+"""Share of the training sentences in which little words are missing."""
+KS = (1, 5, 10, 50)
+CHANGES = "changes that are asked for"
+"""How recalls are divided beside the kinds."""
+_KEPT = "that were kept from the training"
+
+
+class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
+    """The wardrobe world of a configuration; products and sentences are made when first asked for.
+
+    Its splits are `train`, `test` and `shop`; a query of the shop is asked as in training.
+
+    >>> from itma.data.synthetic.wardrobe.config import SIZES
+    >>> world = World(SIZES["tiny"])
+    >>> print(world.split("test"))
+    wardrobe/test: 25 pictures, ... queries
+    >>> world.render("test", [0, 5]).shape
+    torch.Size([2, 3, 32, 32])
+
+    Args:
+        config: its size and seed; see `SIZES`.
+    """
+
+    def _make(self, name: str) -> WardrobeSplit:
+        check_split(name)
+        return _make(self.config, name)
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of all products and sentences: the same everywhere for the same configuration."""
+        plain = [
+            [
+                [str(product) for product in split.products],
+                split.references.tolist(),
+                split.targets.tolist(),
+                split.captions,
+                split.requests,
+            ]
+            for split in map(self.split, (*SPLITS, SHOP))
+        ]
+        return hashlib.sha256(json.dumps(plain, separators=(",", ":")).encode()).hexdigest()
+
+    def look(self, split: str, index: int) -> Look:
+        """The look of one picture: a function of the seed, the split and the index alone."""
+        return Look.drawn(f"wardrobe/{self.config.seed}/{split}/look/{index}")
+
+    def render(self, split: str, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Pictures of a split.
+
+        Args:
+            split: `train`, `test` or `shop`.
+            indices: which pictures.
+
+        Returns:
+            (len(indices), 3, height, width) uint8; a picture is the same whichever batch it is part of.
+
+        Raises:
+            UnknownNameError: there is no such split.
+            DataError: there is no such picture.
+        """
+        products, config = self.split(split).products, self.config
+        chosen = [self._checked(split, index) for index in indices]
+        looks = [self.look(split, index) for index in chosen]
+        return render([products[index] for index in chosen], looks, config.height, config.width)
+
+    def triplets(self, split: str, *, progress: bool = False) -> Triplets:
+        """The queries of a split with all its pictures, drawn into memory; see `table`.
+
+        Raises:
+            UnknownNameError: there is no such split.
+        """
+        part, config = self.split(split), self.config
+        shape = (len(part.names), 3, config.height, config.width)
+        pixels = gathered(self._batches(split), shape, f"drawing {split} pictures", progress=progress)
+        return table(part, MemoryPictures(part.names, pixels), config)
+
+    def write(self, folder: str | Path, *, progress: bool = False) -> None:
+        """Write everything in FashionIQ's own layout, with a list of the products beside it; see `disk`.
+
+        Args:
+            folder: must not exist yet; it appears in one step when all is written.
+            progress: show a progress bar.
+
+        Raises:
+            StorageError: the folder exists, the disk is full, or the place cannot be written to.
+        """
+        splits = [self.split(name) for name in (*SPLITS, SHOP)]
+        total = sum(len(split.products) for split in splits)
+        with (
+            disk.writing(folder, self.config, splits) as save,
+            bar("writing pictures", show=progress, total=total, unit="picture") as shown,
+        ):
+            for split in splits:
+                for start, batch in self._batches(split.name):
+                    save(split.name, split.names[start : start + len(batch)], batch)
+                    shown.update(len(batch))
+
+    def write_shop(self, folder: str | Path, *, progress: bool = False) -> None:
+        """Write the shop alone: `images/`, and `products.csv` for `itma index`.
+
+        Args:
+            folder: must not exist yet; it appears in one step when all is written.
+            progress: show a progress bar.
+
+        Raises:
+            StorageError: the folder exists, the disk is full, or the place cannot be written to.
+        """
+        shop = self.split(SHOP)
+        with (
+            disk.writing_shop(folder, self.config, shop) as save,
+            bar("drawing a shop", show=progress, total=len(shop.names), unit="picture") as shown,
+        ):
+            for start, batch in self._batches(SHOP):
+                save(shop.names[start : start + len(batch)], batch)
+                shown.update(len(batch))
+
+    def _batches(self, split: str) -> Iterator[tuple[int, torch.Tensor]]:
+        pictures = len(self.split(split).products)
+        starts = range(0, pictures, _AT_ONCE)
+        batches = [range(start, min(start + _AT_ONCE, pictures)) for start in starts]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            yield from zip(starts, pool.map(partial(self.render, split), batches), strict=True)
+
+
+class Writing:
+    """Fresh sentences for training samples: no two epochs say the same in the same words.
+
+    Args:
+        products: one for each picture.
+        config: how often something is misspelt, and how often something was said before.
+    """
+
+    def __init__(self, products: Sequence[Product], config: WardrobeConfig) -> None:
+        self.products, self.config = products, config
+
+    def __call__(self, triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
+        """See `itma.data.triplets.Draw`.
+
+        Some rows become the last step of a conversation that began at another target of their reference, two or three
+        sentences ago. Half of them start at that first picture and have all changes before them; the others start at
+        the row's own reference, which has all that was said before.
+        """
+        references, targets = triplets.references[rows].copy(), triplets.targets[rows]
+        first, end = (np.searchsorted(triplets.references, references, side) for side in ("left", "right"))
+        seeds = random.integers(2**62, size=len(rows)).tolist()
+        feedback = []
+        for place, seed in enumerate(seeds):
+            dice = Dice(str(seed))
+            path = [int(references[place]), int(targets[place])]
+            if dice.random() < self.config.conversations:
+                siblings = [one for one in triplets.targets[first[place] : end[place]].tolist() if one not in path]
+                steps = 1 + (dice.random() < 0.3)
+                for one in dice.shuffled(siblings)[:steps]:
+                    if answerable(self.products[one], self.products[path[0]]):
+                        path.insert(0, one)
+                if dice.random() < 0.5:
+                    references[place] = path[0]
+            said = [
+                self.sentence(self.products[one], self.products[other], dice, request=len(path) > 2)
+                for one, other in itertools.pairwise(path)
+            ]
+            feedback.append(EARLIER.join(said))
+        return Rows(references, targets, feedback)
+
+    def sentence(self, one: Product, other: Product, dice: Dice, *, request: bool = False) -> str:
+        """A request, or two captions in a row; now and then in a hurry, or with a spelling mistake."""
+        if request or dice.random() < _REQUESTS:
+            text = grammar.request(one, other, dice)
+        else:
+            text = " and ".join(grammar.captions(one, other, dice))
+        if dice.random() < _HURRIED:
+            text = grammar.hurried(text, dice)
+        return grammar.mistaken(text, dice) if dice.random() < self.config.mistakes else text
+
+
+def table(split: WardrobeSplit, pictures: Pictures, config: WardrobeConfig) -> Triplets:
+    """A split as triplets over its pictures.
+
+    In training each query is one row, whose sentence is written anew for every sample. Otherwise the rows stand there
+    twice: first asked with the request, then with the two captions and "and" between them.
+    """
+    joined = [" and ".join(pair) for pair in split.captions]
+    if split.name == "train":
+        feedback = [pair[number % 2] for number, pair in enumerate(zip(split.requests, joined, strict=True))]
+        writing = Writing(split.products, config)
+        return _table(split, pictures, 1, feedback, writing)
+    return _table(split, pictures, 2, [*split.requests, *joined])
+
+
+def _table(
+    split: WardrobeSplit, pictures: Pictures, times: int, feedback: Sequence[str], draw: Draw | None = None
+) -> Triplets:
+    return Triplets(
+        name=f"wardrobe/{split.name}",
+        pictures=pictures,
+        labels=split.labels,
+        references=np.concatenate([split.references] * times),
+        targets=np.concatenate([split.targets] * times),
+        feedback=feedback,
+        kinds=list(split.kinds) * times,
+        groups={CHANGES: _changes(split) * times},
+        aspects=aspects(split.products),
+        draw=draw,
+    )
+
+
+def aspects(products: Sequence[Product]) -> dict[str, np.ndarray]:
+    """Attribute → (products,) int64, the place of its value among those there are; −1 where it does not apply."""
+    return {name: coded([getattr(product, name) for product in products]) for name in ATTRIBUTES}
+
+
+def _changes(split: WardrobeSplit) -> list[str]:
+    products = split.products
+    pairs = zip(split.references.tolist(), split.targets.tolist(), strict=True)
+    return [str(len(differences(products[one], products[other]))) for one, other in pairs]
+
+
+def asked(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
+    """A split with its protocols: `wardrobe/requests` first, then `wardrobe/captions`.
+
+    Args:
+        triplets: what `table` made.
+        known: (queries) the same requests in words of the training; a third protocol, `wardrobe/known-wording`, asks
+            with them.
+    """
+    count = len(triplets) // 2
+    rows = np.arange(len(triplets))
+    what = (
+        "gallery = all pictures of the split; any picture of a product equal to the target counts; "
+        "the reference is removed"
+    )
+    ways = {
+        "requests": ("one request each", _KEPT, rows[:count]),
+        "captions": ("two captions each, joined by 'and'", _KEPT, rows[count:]),
+    }
+    if known is not None:
+        triplets = Triplets(
+            name=triplets.name,
+            pictures=triplets.pictures,
+            labels=triplets.labels,
+            references=np.concatenate([triplets.references, triplets.references[:count]]),
+            targets=np.concatenate([triplets.targets, triplets.targets[:count]]),
+            feedback=[*triplets.feedback, *known],
+            kinds=[*triplets.kinds, *triplets.kinds[:count]],
+            aspects=triplets.aspects,
+        )
+        ways["known-wording"] = ("one request each", "of the training", np.arange(2 * count, 3 * count))
+    gallery = np.arange(len(triplets.labels))
+    protocols = {
+        f"wardrobe/{name}": Protocol(
+            f"wardrobe/{name}",
+            f"{what}; {how}, in forms and phrases {wording}; ties do not lower a rank",
+            (Task("", chosen, gallery),),
+            KS,
+        )
+        for name, (how, wording, chosen) in ways.items()
+    }
+    return Split(triplets, protocols)
+
+
+def known_requests(split: WardrobeSplit, seed: int) -> list[str]:
+    """The requests of a split in the forms and phrases of the training, without mistakes."""
+    rows = zip(split.references.tolist(), split.targets.tolist(), strict=True)
+    return [
+        grammar.request(
+            split.products[one], split.products[other], Dice(f"wardrobe/{seed}/{split.name}/known/{number}")
+        )
+        for number, (one, other) in enumerate(rows)
+    ]
+
+
+def _make(config: WardrobeConfig, name: str) -> WardrobeSplit:
+    products = families(config, name)
+    queries = pairs(config, name, products)
+    captions, requests = [], []
+    for number, (reference, target) in enumerate(queries):
+        dice = Dice(f"wardrobe/{config.seed}/{name}/words/{number}")
+        one, other = products[reference], products[target]
+        wording = "test" if name == "test" else "train"
+        pair, request = grammar.captions(one, other, dice, wording), grammar.request(one, other, dice, wording)
+        if name == "train":
+            spoiled = [
+                grammar.mistaken(text, dice) if dice.random() < config.mistakes else text for text in (*pair, request)
+            ]
+            pair, request = (spoiled[0], spoiled[1]), spoiled[2]
+        captions.append(pair)
+        requests.append(request)
+    return WardrobeSplit(
+        name=name,
+        products=tuple(products),
+        names=tuple(f"{name}_{index:06d}" for index in range(len(products))),
+        labels=disk.labelled(products),
+        references=np.array([one for one, _ in queries], dtype=np.int64),
+        targets=np.array([other for _, other in queries], dtype=np.int64),
+        captions=tuple(captions),
+        requests=tuple(requests),
+        kinds=tuple(grammar.kind(products[one], products[other]) for one, other in queries),
+    )

@@ -1,0 +1,1 @@
+"""Data on disk, looked through before it is trained on."""

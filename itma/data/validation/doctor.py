@@ -1,0 +1,349 @@
+"""What is wrong with a data set on disk, and what will be left out of it: `itma doctor NAME --root DIR`.
+
+A *problem* is what can be mended, or keeps a row from being used: counts other than those of the published files,
+pictures that are missing or cannot be read, rows that are both learned from and asked. A *note* is how the data are:
+odd captions, rows and pictures that stand there twice, pictures in more than one split.
+
+What this module does not know of a data set, its module says where it has these functions:
+
+- `counts(root, split)`: what is counted → how many, under the names of its `PUBLISHED`;
+- `written(root, split, found)`: the rows as they stand in the files, see `Written`;
+- `captions(root, split)`: picture → its caption, where feedback is made from captions of pictures;
+- `galleries(root, split)`: category → its pictures;
+- `notes(root, split)`: what only it can say of the data, as findings.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itma.data import datasets
+from itma.data.datasets.tables import short
+from itma.data.images import FilePictures
+from itma.data.sources import DataConfig
+from itma.data.tokenizer import MAX_WORDS
+from itma.data.triplets import UNKNOWN_TARGET, Coverage, Split, covered
+from itma.data.validation.diagnosis import Diagnosis, Finding, Severity, many
+from itma.data.validation.inspection import Inspected, inspect
+from itma.errors import DataError, UnknownNameError
+
+Written = tuple[int, str, Sequence[str]]
+"""A row as it stands in the files: its number in the table, where it stands in words, and its captions."""
+
+SIDES = (2, 10_000)
+"""Pictures with a side outside of this many pixels are noted."""
+
+_EXAMPLES = 5
+
+_NEXT = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"  # what Latin-1 and Windows-1252 make of a second or later byte
+_TWICE_ENCODED = re.compile(f"[Â-ß]{_NEXT}|[à-ï]{_NEXT}{{2}}|[ð-ô]{_NEXT}{{3}}")
+"""UTF-8 that was read as Latin-1 or Windows-1252, such as `Ã©` for `é`."""
+
+
+@dataclass(frozen=True)
+class _Examined:
+    """One split, and what is known of its pictures."""
+
+    name: str
+    split: Split
+    rows: Sequence[Written]
+    captions: Sequence[tuple[str, str]]
+    """Where each stands, and itself."""
+    categories: Mapping[str, np.ndarray]
+    """Category → indices of its pictures; empty where the data set has none."""
+    names: Sequence[str]
+    """Of the pictures."""
+    paths: Sequence[Path | None]
+    missing: np.ndarray
+    """(pictures,) bool."""
+    seen: Mapping[int, Inspected]
+    """Index of a picture → its file; empty where none was opened."""
+
+
+def examine(name: str, root: str | Path, *, pictures: bool = True, progress: bool = False) -> Diagnosis:
+    """Look through a data set: its annotations, its pictures, and what its splits have in common.
+
+    Args:
+        name: css, fashion200k, fashioniq, mitstates, own or products.
+        root: the folder that holds it.
+        pictures: open every picture; otherwise only see which are missing, which takes seconds.
+        progress: show a progress bar while pictures are opened.
+
+    Raises:
+        UnknownNameError: no such data set.
+        DataError: none of its splits can be read; the first one's message.
+    """
+    if name not in datasets.NAMES:
+        raise UnknownNameError("data set", name, datasets.NAMES)
+    module = import_module(f"{datasets.__name__}.{name}")
+    published: Mapping[str, Mapping[str, int]] = getattr(module, "PUBLISHED", {})
+    found, errors, findings = dict[str, Split](), list[DataError](), list[Finding]()
+    splits: tuple[str, ...] = module.SPLITS
+    for split in splits:
+        try:
+            found[split] = datasets.load(name, root, split)
+        except DataError as error:
+            errors.append(error)
+            findings.append(Finding("problem", split, "annotations that cannot be read", 1, examples=(str(error),)))
+    if not found:
+        raise errors[0]
+    looked = _looked(found.values(), progress) if pictures else {}
+    every = [_examined(module, Path(root), split, annotated, looked) for split, annotated in found.items()]
+    for one in every:
+        known = published.get(one.name, {})
+        counts = _counts(module, Path(root), one)
+        assert known.keys() <= counts.keys()
+        findings += [_all(one.name, what, count, known.get(what)) for what, count in counts.items()]
+        findings += module.notes(Path(root), one.name) if hasattr(module, "notes") else ()
+        findings += _captions(one)
+        findings += _pictures(one)
+        findings += _coverage(one)
+    findings += _leaks(every, bool(published))
+    left_out = {one.name: _left_out(one) for one in every}
+    said = [left_out.get(split, f"{split}: all of it, since its annotations cannot be read.") for split in splits]
+    return Diagnosis(name, str(root), pictures, tuple(findings), tuple(said))
+
+
+def _looked(splits: Iterable[Split], progress: bool) -> Mapping[Path, Inspected]:
+    """Every picture that is there, opened once however many splits it is in."""
+    present: dict[Path, None] = {}
+    for split in splits:
+        there = zip(_paths(split), split.triplets.pictures.missing().tolist(), strict=True)
+        present |= dict.fromkeys(path for path, missing in there if path is not None and not missing)
+    return inspect(list(present), progress=progress)
+
+
+def _paths(split: Split) -> list[Path | None]:
+    """Of every picture; none of those that are drawn when they are asked for, which follow the others in CSS."""
+    pictures: Any = split.triplets.pictures
+    files = pictures if isinstance(pictures, FilePictures) else pictures.rendered
+    return [*files.paths, *[None] * (len(pictures.names) - len(files.paths))]
+
+
+def _examined(module: Any, root: Path, name: str, split: Split, looked: Mapping[Path, Inspected]) -> _Examined:
+    paths, names = _paths(split), split.triplets.pictures.names
+    rows: Iterable[Written] = module.written(root, name, split) if hasattr(module, "written") else _written(split)
+    rows = list(rows)
+    if hasattr(module, "captions"):
+        captions: Sequence[tuple[str, str]] = list(module.captions(root, name).items())
+    else:
+        captions = [(where, caption) for _, where, own in rows for caption in own]
+    categories: Mapping[str, np.ndarray] = module.galleries(root, name) if hasattr(module, "galleries") else {}
+    seen = {index: looked[path] for index, path in enumerate(paths) if path is not None and path in looked}
+    return _Examined(name, split, rows, captions, categories, names, paths, split.triplets.pictures.missing(), seen)
+
+
+def _written(split: Split) -> Iterator[Written]:
+    """The rows of the first protocol, or all, for data sets whose module says nothing else."""
+    triplets, names = split.triplets, split.triplets.pictures.names
+    rows = np.arange(len(triplets))
+    if split.protocols:
+        rows = np.sort(np.concatenate([task.rows for task in split.protocol().tasks]))
+    for row, reference in zip(rows.tolist(), triplets.references[rows].tolist(), strict=True):
+        yield row, f"row {row + 1:,} with {names[reference]}", (triplets.feedback[row],)
+
+
+def _none(bad: Severity, split: str, what: str, found: Sequence[str], of: int | None = None) -> Finding:
+    """What there had better be none of; else of the severity `bad`."""
+    return Finding(bad if found else "ok", split, what, len(found), None, of, tuple(found[:_EXAMPLES]))
+
+
+def _all(split: str, what: str, count: int, expected: int | None, parts: Sequence[str] = ()) -> Finding:
+    """What is a problem unless there are as many as expected, where that is known."""
+    return Finding("ok" if expected in (count, None) else "problem", split, what, count, expected, None, tuple(parts))
+
+
+# Annotations
+
+
+def _counts(module: Any, root: Path, one: _Examined) -> Mapping[str, int]:
+    if hasattr(module, "counts"):
+        counts: Mapping[str, int] = module.counts(root, one.name)
+        return counts
+    return {"pictures": len(one.names), "rows": len(one.rows)}
+
+
+def _captions(one: _Examined) -> Iterator[Finding]:
+    empty, wordless, long, foreign, twice = list[str](), list[str](), list[str](), list[str](), list[str]()
+    for where, caption in one.captions:
+        said = f"{where}: {short(caption)}"
+        if not caption.strip():
+            empty.append(where)
+        elif not any(map(str.isalnum, caption)):
+            wordless.append(said)
+        if len(caption.split()) > MAX_WORDS:
+            long.append(said)
+        if not caption.isascii():
+            foreign.append(said)
+            if _TWICE_ENCODED.search(caption):
+                twice.append(said)
+    yield _none("note", one.name, "empty captions", empty)
+    yield _none("note", one.name, "captions without a word", wordless)
+    yield _none("note", one.name, f"captions that are cut after {MAX_WORDS} words", long)
+    yield _none("note", one.name, "captions that are not ASCII", foreign)
+    yield _none("note", one.name, "captions that were probably encoded twice", twice)
+    if not one.split.triplets.draws_targets:
+        yield _none("note", one.name, "rows that repeat an earlier one", _repeated(one))
+
+
+def _repeated(one: _Examined) -> list[str]:
+    triplets = one.split.triplets
+    first: dict[tuple[object, ...], str] = {}
+    again = []
+    for row, where, captions in one.rows:
+        kind = triplets.kinds[row] if triplets.kinds else ""
+        key = (kind, int(triplets.references[row]), int(triplets.targets[row]), *captions)
+        if key in first:
+            again.append(f"{where}, as {first[key]}")
+        first.setdefault(key, where)
+    return again
+
+
+# Pictures
+
+
+def _pictures(one: _Examined) -> Iterator[Finding]:
+    absent = [one.names[index] for index in np.flatnonzero(one.missing).tolist()]
+    yield _none("problem", one.name, "missing pictures", absent, sum(path is not None for path in one.paths))
+    if not one.seen:
+        return
+    empty, unreadable, odd, twins = list[str](), list[str](), list[str](), list[str]()
+    first: dict[str, str] = {}
+    for index, file in one.seen.items():
+        name = one.names[index]
+        if not file.length:
+            empty.append(name)
+        elif file.problem:
+            unreadable.append(f"{name}: {file.problem}")
+        elif min(file.width, file.height) < SIDES[0] or max(file.width, file.height) > SIDES[1]:
+            odd.append(f"{name}: {file.width:,}×{file.height:,}")
+        if file.sum and first.setdefault(file.sum, name) != name:
+            twins.append(f"{name} is {first[file.sum]}")
+    yield _none("problem", one.name, "files of zero bytes", empty)
+    yield _none("problem", one.name, "pictures that cannot be read", unreadable)
+    yield _none("note", one.name, f"pictures with a side under {SIDES[0]} or over {SIDES[1]:,} pixels", odd)
+    yield _none("note", one.name, "pictures with the content of another", twins)
+
+
+def _coverage(one: _Examined) -> Iterator[Finding]:
+    """How many of the queries, by protocol and task, or of the rows have their pictures."""
+    left, coverage = covered(one.split, one.missing)
+    if not one.split.protocols:
+        yield _all(one.name, "rows that can be used", coverage.kept, coverage.rows)
+    alike: dict[tuple[tuple[str, int, int], ...], list[str]] = {}  # protocols with as many queries as one another
+    for name, protocol in one.split.protocols.items():
+        pairs = zip(protocol.tasks, left.protocols[name].tasks, strict=True)
+        tasks = tuple((task.name, len(kept.rows), len(task.rows)) for task, kept in pairs)
+        alike.setdefault(tasks, []).append(name)
+    for tasks, names in alike.items():
+        parts = [f"{task}: {kept:,} of {wanted:,}" for task, kept, wanted in tasks if task and kept < wanted]
+        kept, wanted = sum(kept for _, kept, _ in tasks), sum(wanted for _, _, wanted in tasks)
+        yield _all(one.name, f"queries of {', '.join(names)}", kept, wanted, parts)
+
+
+# Splits beside one another
+
+
+def _leaks(every: Sequence[_Examined], published: bool) -> Iterator[Finding]:
+    for one in every:
+        if one.categories:
+            homes = np.bincount(np.concatenate(list(one.categories.values())), minlength=len(one.names))
+            where = _between_categories(one, one, combinations(one.categories, 2))
+            yield _noted(one.name, "pictures in more than one category", int((homes > 1).sum()), where)
+    for one, other in combinations(every, 2):
+        names, paths = f"{one.name} and {other.name}", set(one.paths) - {None}
+        shared = dict.fromkeys(name for name, path in zip(other.names, other.paths, strict=True) if path in paths)
+        where = _between_categories(one, other, product(one.categories, other.categories)) or list(shared)
+        yield _noted("", f"pictures in both {names}", len(shared), where)
+        if one.seen and other.seen:
+            contents = {file.sum: one.names[index] for index, file in one.seen.items() if file.sum}
+            alike = [
+                f"{other.names[index]} is {contents[file.sum]}"
+                for index, file in other.seen.items()
+                if file.sum in contents and other.paths[index] not in paths
+            ]
+            yield _none("note", "", f"pictures of one content under two names in {names}", alike)
+        known = _rows(one)
+        rows = [f"{where} and {known[row]}" for row, where in _rows(other).items() if row in known]
+        yield _none("note" if published else "problem", "", f"rows in both {names}", rows)
+
+
+def _noted(split: str, what: str, count: int, where: Sequence[str]) -> Finding:
+    return Finding("note" if count else "ok", split, what, count, examples=tuple(where[:_EXAMPLES]))
+
+
+def _between_categories(one: _Examined, other: _Examined, pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """How many pictures each two categories have in common, most first."""
+
+    def named(split: _Examined) -> dict[str, set[str]]:
+        return {
+            category: {split.names[index] for index in pictures.tolist()}
+            for category, pictures in split.categories.items()
+        }
+
+    ours, theirs = named(one), named(other)
+    counts = {(mine, yours): len(ours[mine] & theirs[yours]) for mine, yours in pairs}
+    return [
+        f"{one.name} {mine} and {other.name} {yours}: {count:,}"
+        for (mine, yours), count in sorted(counts.items(), key=lambda pair: -pair[1])
+        if count
+    ]
+
+
+def _rows(one: _Examined) -> dict[tuple[object, ...], str]:
+    """Reference, captions and target of each row, and where it stands; without those whose target is not in it."""
+    triplets = one.split.triplets
+    if triplets.draws_targets:
+        return {}
+    return {
+        (one.paths[triplets.references[row]], *captions, one.paths[triplets.targets[row]]): where
+        for row, where, captions in one.rows
+        if triplets.targets[row] != UNKNOWN_TARGET
+    }
+
+
+# What is to be done without
+
+
+def _left_out(one: _Examined) -> str:
+    """In a sentence or two."""
+    left, coverage = covered(one.split, one.missing)
+    said = [f"{one.name}: nothing." if not coverage.missing else f"{one.name}: {_lost(one, left, coverage)}."]
+    if one.name == "train" and coverage.share < DataConfig.coverage:
+        told = f": --set data.coverage={int(100 * coverage.share) / 100:g}" if coverage.kept else ""
+        said.append(
+            f"{coverage.share:.1%} are left, and training wants {DataConfig.coverage:.0%} unless told otherwise{told}."
+        )
+    stops = np.isin(np.arange(len(one.names)), [index for index, file in one.seen.items() if file.problem])
+    if stops.any():
+        lost = coverage.kept - covered(one.split, one.missing | stops)[1].kept
+        said.append(
+            f"Training and evaluation stop at each of the {many(int(stops.sum()), 'picture')} that cannot be read: get "
+            f"them again, or remove them, which leaves out {many(lost, 'row')} more."
+        )
+    unasked = len(one.names) - len(np.unique(one.split.triplets.references))
+    if one.split.triplets.draws_targets and unasked:
+        said.append(
+            f"{many(unasked, 'picture')} of {len(one.names):,} can only be targets: nothing can be asked of them."
+        )
+    if not one.split.protocols and one.name != "train":
+        said.append("Its targets were never published, so that it cannot be evaluated here.")
+    return " ".join(said)
+
+
+def _lost(one: _Examined, left: Split, coverage: Coverage) -> str:
+    if not one.split.protocols:
+        return f"{coverage.rows - coverage.kept:,} of {coverage.rows:,} rows, for want of a picture"
+    whole, kept = one.split.protocol(), left.protocol()
+    queries, asked = (sum(len(task.rows) for task in protocol.tasks) for protocol in (whole, kept))
+    gallery, ranked = (len(set().union(*(task.gallery.tolist() for task in p.tasks))) for p in (whole, kept))
+    return (
+        f"of {whole.name}, {queries - asked:,} of {queries:,} queries and {gallery - ranked:,} of {gallery:,} pictures "
+        "of the gallery, for want of a picture"
+    )

@@ -1,0 +1,398 @@
+"""A model and a table of triplets → an evaluation: the report, and every query's rank."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from itma.config import to_plain
+from itma.data.triplets import UNKNOWN_TARGET, Protocol, Task, Triplets, by_label
+from itma.errors import ConfigError, DataError
+from itma.evaluation.ranking import (
+    BLOCK,
+    bootstrap_interval,
+    mean_reciprocal_rank,
+    median_rank,
+    rank_targets,
+    recall_at,
+)
+from itma.io import write_bytes, write_text
+from itma.models.embedder import Embedder
+from itma.progress import bar
+from itma.records import Interval, Part, Report
+
+FORMAT = 1
+REPORT, RANKS = "report.json", "ranks.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What was found on one table of triplets by one protocol: the report, and the arrays it was made from."""
+
+    report: Report
+    asked: np.ndarray
+    """(queries,) int64: the row of the triplets that each query is, task by task."""
+    ranks: np.ndarray
+    """(queries,) int64: the rank of each query's best target, from 1."""
+    ties: np.ndarray
+    """(queries,) int64: pictures other than targets whose score equals that of the best target."""
+    best: np.ndarray
+    """(queries,) int64: index of each query's best-scoring picture, right or wrong."""
+    queries: torch.Tensor
+    """(rows, dim) float32: the rows' embeddings; those that no task asks may be anything."""
+    gallery: torch.Tensor
+    """(pictures, dim) float32: the pictures' embeddings; those that no task ranks may be anything."""
+    triplets: Triplets
+    protocol: Protocol
+
+    def __str__(self) -> str:
+        return str(self.report)
+
+    def top(self, places: Sequence[int], *, k: int = 10) -> list[tuple[list[int], list[float]]]:
+        """The k best-scoring pictures of some queries, best first.
+
+        Args:
+            places: which queries, by their place in `asked`.
+            k: how many pictures; fewer come back where the gallery holds no more.
+
+        Returns:
+            For each of `places`, indices of pictures and their scores; equal scores in the gallery's order.
+        """
+        if k < 1:
+            raise ConfigError(f"k={k} must be at least 1")
+        found = []
+        for place in places:
+            ranked = self._ranked(place)
+            scores = (self.gallery @ self.queries[int(self.asked[place])])[ranked.to(self.gallery.device)]
+            order = scores.sort(descending=True, stable=True)
+            found.append((ranked[order.indices[:k].cpu()].tolist(), order.values[:k].tolist()))
+        return found
+
+    def task(self, place: int) -> Task:
+        """The task that asks a query, by the query's place in `asked`."""
+        bounds = np.cumsum([len(task.rows) for task in self.protocol.tasks])
+        return self.protocol.tasks[int(np.searchsorted(bounds, place, side="right"))]
+
+    def others(self, place: int) -> torch.Tensor:
+        """(pictures,) int64: what a query's targets are ranked against, by the query's place in `asked`."""
+        ranked, labels = self._ranked(place), torch.as_tensor(self.triplets.labels)
+        return ranked[labels[ranked] != labels[int(self.triplets.targets[int(self.asked[place])])]]
+
+    def _ranked(self, place: int) -> torch.Tensor:
+        ranked = torch.as_tensor(self.task(place).gallery)
+        if self.protocol.without_reference:
+            references = np.concatenate([task.references(self.triplets) for task in self.protocol.tasks])
+            ranked = ranked[ranked != int(references[place])]
+        return ranked
+
+    def write(self, folder: str | Path) -> None:
+        """Leave `report.json` and `ranks.csv` (one line for each query) in `folder`.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written to.
+        """
+        folder, names, triplets = Path(folder), self.triplets.pictures.names, self.triplets
+        table = io.StringIO(newline="")
+        lines = csv.writer(table, lineterminator="\n")
+        lines.writerow(["row", "task", "reference", "feedback", "kind", "target", "rank", "ties", "best"])
+        tasks = [task.name for task in self.protocol.tasks for _ in task.rows]
+        for row, task, *numbers, best in zip(self.asked, tasks, self.ranks, self.ties, self.best, strict=True):
+            reference, target = names[triplets.references[row]], names[triplets.targets[row]]
+            kind = triplets.kinds[row] if triplets.kinds else ""
+            lines.writerow([row, task, reference, triplets.feedback[row], kind, target, *numbers, names[best]])
+        write_bytes(folder / RANKS, table.getvalue().encode("utf-8", "surrogateescape"))
+        write_text(folder / REPORT, json.dumps({"format": FORMAT, **to_plain(self.report)}, indent=2) + "\n")
+
+
+def evaluate(
+    retriever: Embedder,
+    triplets: Triplets,
+    *,
+    protocols: Sequence[Protocol] = (),
+    batch: int = 128,
+    block: int = BLOCK,
+    intervals: bool = True,
+    seed: int = 0,
+    model_name: str | None = None,
+    weights: str | None = None,
+    progress: bool = False,
+) -> list[Evaluation]:
+    """Measure a model: for each query, where the first right picture stands in the gallery.
+
+    All protocols share one embedding pass, in which each picture of a gallery, and each that serves as a reference,
+    goes through the trunk once for that purpose, however many queries point at it.
+
+    Args:
+        retriever: the model.
+        triplets: queries and pictures.
+        protocols: what is asked, and against which galleries; absent: `by_label`.
+        batch: pictures or queries that are embedded at a time.
+        block: scores held at a time; see `itma.evaluation.ranking.rank_targets`.
+        intervals: draw the bootstrap intervals too.
+        seed: decides the bootstrap's draws.
+        model_name: how the report calls the model; absent: its composer's name.
+        weights: sum of the file that the model came from, for the report; see `weights_sum`.
+        progress: show progress bars.
+
+    Returns:
+        One evaluation for each protocol.
+
+    Raises:
+        ConfigError: a batch below 1.
+        DataError: there are no queries, a query has no target besides its reference, or an embedding is no number.
+        PictureError: a picture that cannot be read.
+    """
+    if batch < 1:
+        raise ConfigError(f"batch={batch} must be at least 1")
+    protocols = protocols or (by_label(triplets),)
+    tasks = [task for protocol in protocols for task in protocol.tasks]
+    rows = np.unique(np.concatenate([task.rows for task in tasks]))
+    pictures = np.unique(np.concatenate([task.gallery for task in tasks]))
+    if not len(rows) or not len(pictures):
+        raise DataError(f"{triplets.name} holds no queries or no pictures, so there is nothing to measure")
+    gallery = _spread(_embed_gallery(retriever, triplets, pictures, batch, progress), pictures, len(triplets.labels))
+    queries = _spread(_embed_queries(retriever, triplets, rows, batch, progress), rows, len(triplets))
+    return [
+        score(
+            triplets,
+            protocol,
+            queries,
+            gallery,
+            block=block,
+            intervals=intervals,
+            seed=seed,
+            model_name=model_name or retriever.name,
+            weights=weights,
+        )
+        for protocol in protocols
+    ]
+
+
+def score(
+    triplets: Triplets,
+    protocol: Protocol,
+    queries: np.ndarray | torch.Tensor,
+    gallery: np.ndarray | torch.Tensor,
+    *,
+    block: int = BLOCK,
+    intervals: bool = True,
+    seed: int = 0,
+    model_name: str = "embeddings",
+    weights: str | None = None,
+) -> Evaluation:
+    """Measure embeddings, wherever they come from, by a protocol.
+
+    Args:
+        triplets: what the embeddings stand for.
+        protocol: what is asked; one of the split's, or `by_label`.
+        queries: (rows, dim) one embedding for each row of the triplets; rows that no task asks may be anything.
+            Scores are products, so embeddings of length 1 give cosines.
+        gallery: (pictures, dim) one for each picture.
+        block: scores held at a time.
+        intervals: draw the bootstrap intervals too.
+        seed: decides the bootstrap's draws.
+        model_name: how the report calls them.
+        weights: sum of the weights file that made them, for the report.
+
+    Raises:
+        DataError: arrays of another size than the triplets, an embedding that is no number, targets that were never
+            published, or a query that has no target in its gallery once its reference is removed.
+    """
+    queries, gallery = torch.as_tensor(queries), torch.as_tensor(gallery)
+    if len(queries) != len(triplets) or len(gallery) != len(triplets.labels):
+        raise DataError(
+            f"{triplets.name} has {len(triplets):,} rows and {len(triplets.labels):,} pictures, but there are "
+            f"{len(queries):,} query and {len(gallery):,} gallery embeddings; one each, in their order"
+        )
+    if not all(len(task.rows) for task in protocol.tasks):
+        raise DataError(f"{triplets.name} holds no queries for {protocol.name!r}, so there is nothing to measure")
+    for task in protocol.tasks:
+        if (triplets.targets[task.rows] == UNKNOWN_TARGET).any():
+            raise DataError(f"{triplets.name}: targets of some queries were never published; they cannot be measured")
+    found = [_rank(triplets, protocol, task, triplets.labels, queries, gallery, block) for task in protocol.tasks]
+    asked = np.concatenate([task.rows for task in protocol.tasks])
+    ranks, ties, best = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    kinds = np.array([triplets.kinds[row] for row in asked.tolist()] if triplets.kinds else [], dtype=object)
+    by_kind = {kind: ranks[kinds == kind] for kind in sorted(set(kinds))}
+    by_group = {
+        name: _divided(ranks, [parts[row] for row in asked.tolist()]) for name, parts in triplets.groups.items()
+    }
+    several = len(protocol.tasks) > 1
+    if several and set(by_kind) <= {task.name for task in protocol.tasks}:
+        by_kind = {}  # the tasks say the same
+    each = [ranks for ranks, _, _ in found]
+    wanted = {task.name: protocol.wanted.get(task.name, len(task.rows)) for task in protocol.tasks}
+    report = Report(
+        model=model_name,
+        protocol=f"{triplets.name}, {protocol.name}: {protocol.about}",
+        queries=len(asked),
+        gallery=len(np.unique(np.concatenate([task.gallery for task in protocol.tasks]))),
+        recall=_mean([recall_at(ranks, protocol.ks) for ranks in each]),
+        interval=_intervals(each, protocol.ks, intervals, seed),
+        median_rank=median_rank(ranks),
+        mean_reciprocal_rank=mean_reciprocal_rank(ranks),
+        tied_queries=int((ties > 0).sum()),
+        recall_by_kind={kind: recall_at(some, protocol.ks) for kind, some in by_kind.items()},
+        queries_by_kind={kind: len(some) for kind, some in by_kind.items()},
+        recall_by_group={
+            name: {part: recall_at(some, protocol.ks) for part, some in parts.items()}
+            for name, parts in by_group.items()
+        },
+        queries_by_group={name: {part: len(some) for part, some in parts.items()} for name, parts in by_group.items()},
+        parts=tuple(
+            Part(
+                task.name,
+                len(task.rows),
+                wanted[task.name],
+                len(task.gallery),
+                recall_at(ranks, protocol.ks),
+                _intervals([ranks], protocol.ks, intervals, seed),
+                median_rank(ranks),
+            )
+            for task, ranks in zip(protocol.tasks, each, strict=True)
+            if several
+        ),
+        wanted=sum(wanted.values()),
+        recall_by_aspect={
+            aspect: _mean(
+                [
+                    recall_at(_rank(triplets, protocol, task, labels, queries, gallery, block)[0], protocol.ks)
+                    for task in protocol.tasks
+                ]
+            )
+            for aspect, labels in triplets.aspects.items()
+        },
+        weights=weights,
+    )
+    return Evaluation(report, asked, ranks, ties, best, queries, gallery, triplets, protocol)
+
+
+def _divided(ranks: np.ndarray, parts: Sequence[str]) -> dict[str, np.ndarray]:
+    """The ranks of each part; parts that are numbers stand in their order."""
+    named = np.array(parts, dtype=object)
+    return {part: ranks[named == part] for part in sorted(set(parts), key=lambda part: (len(part), part))}
+
+
+def answers(
+    retriever: Embedder, triplets: Triplets, tasks: Sequence[Task], *, k: int, batch: int = 128, progress: bool = False
+) -> list[np.ndarray]:
+    """The first k pictures for each row, without its reference: for queries whose targets are not published.
+
+    Args:
+        retriever: the model.
+        triplets: queries and pictures.
+        tasks: which rows rank which gallery; together they ask every row once.
+        k: how many pictures.
+        batch: pictures or queries that are embedded at a time.
+        progress: show progress bars.
+
+    Returns:
+        (rows) for each row up to k indices of pictures, best first; equal scores in the gallery's order.
+    """
+    asked = np.concatenate([task.rows for task in tasks])
+    if sorted(asked.tolist()) != list(range(len(triplets))) or k < 1:
+        raise ConfigError(f"k={k} must be at least 1, and the tasks must ask each of {len(triplets)} rows once")
+    pictures = np.unique(np.concatenate([task.gallery for task in tasks]))
+    gallery = _spread(_embed_gallery(retriever, triplets, pictures, batch, progress), pictures, len(triplets.labels))
+    queries = _embed_queries(retriever, triplets, np.arange(len(triplets)), batch, progress)
+    found: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(triplets)
+    for task in tasks:
+        ranked = _some(gallery, task.gallery)
+        for row, reference in zip(task.rows.tolist(), task.references(triplets).tolist(), strict=True):
+            order = (ranked @ queries[row]).sort(descending=True, stable=True).indices[: k + 1].cpu().numpy()
+            best = task.gallery[order]
+            found[row] = best[best != reference][:k]
+    return found
+
+
+def _rank(
+    triplets: Triplets,
+    protocol: Protocol,
+    task: Task,
+    labels: np.ndarray,
+    queries: torch.Tensor,
+    gallery: torch.Tensor,
+    block: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ranks, ties and best pictures of one task; a picture is right where its label is the target's."""
+    place = np.full(len(labels), -1)  # of each picture in the task's gallery
+    place[task.gallery] = np.arange(len(task.gallery))
+    references = task.references(triplets)
+    excluded = place[references] if protocol.without_reference else np.full(len(references), -1)
+    wanted = labels[triplets.targets[task.rows]]
+    found = rank_targets(
+        _some(queries, task.rows),
+        _some(gallery, task.gallery),
+        *(torch.as_tensor(part, device=gallery.device) for part in (wanted, labels[task.gallery], excluded)),
+        block=block,
+    )
+    ranks, ties, best = (part.cpu().numpy() for part in found)
+    return ranks, ties, task.gallery[best]
+
+
+def _some(embeddings: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
+    """Embeddings by index, without a copy where all are wanted."""
+    if len(indices) == len(embeddings) and (indices == np.arange(len(embeddings))).all():
+        return embeddings
+    return embeddings[torch.as_tensor(indices, device=embeddings.device)]
+
+
+def _mean(recalls: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    return {k: sum(recall[k] for recall in recalls) / len(recalls) for k in recalls[0]}
+
+
+def _intervals(each: Sequence[np.ndarray], ks: Sequence[int], wanted: bool, seed: int) -> dict[int, Interval]:
+    return {k: bootstrap_interval(*(ranks <= k for ranks in each), seed=seed) for k in ks} if wanted else {}
+
+
+def _spread(some: torch.Tensor, indices: np.ndarray, length: int) -> torch.Tensor:
+    """Embeddings at their places among `length`; elsewhere no numbers."""
+    if len(some) == length:
+        return some
+    spread = torch.full((length, some.shape[1]), torch.nan, device=some.device)
+    spread[torch.as_tensor(indices, device=some.device)] = some
+    return spread
+
+
+def _embed_gallery(
+    retriever: Embedder, triplets: Triplets, pictures: np.ndarray, batch: int, progress: bool
+) -> torch.Tensor:
+    """Some pictures as (pictures, dim)."""
+    parts = []
+    with bar("embedding the gallery", show=progress, total=len(pictures), unit="pictures") as meter:
+        for indices in _runs(pictures, batch):
+            parts.append(retriever.embed_pictures(triplets.pictures.load(indices, retriever.preprocess)))
+            meter.update(len(indices))
+    return torch.cat(parts)
+
+
+def _embed_queries(
+    retriever: Embedder, triplets: Triplets, rows: np.ndarray, batch: int, progress: bool
+) -> torch.Tensor:
+    """The queries `rows` as (rows, dim); the trunk sees each distinct reference once."""
+    distinct, places = np.unique(triplets.references[rows], return_inverse=True)
+    order = np.argsort(places, kind="stable")  # queries of one reference side by side
+    bounds = np.searchsorted(places[order], np.arange(len(distinct) + 1))
+    parts = []
+    with bar("embedding the queries", show=progress, total=len(rows), unit="queries") as meter:
+        for run in _runs(np.arange(len(distinct)), batch):
+            maps = retriever.trunk_maps(triplets.pictures.load(distinct[run], retriever.preprocess))
+            for part in _runs(order[bounds[run[0]] : bounds[run[-1] + 1]], batch):
+                own = torch.as_tensor(places[part] - run[0], device=maps[0].device)
+                feedback = [triplets.feedback[row] for row in rows[part].tolist()]
+                parts.append(retriever.embed_queries_from([level[own] for level in maps], feedback))
+                meter.update(len(part))
+    ordered = torch.cat(parts)
+    embedded = torch.empty_like(ordered)
+    embedded[torch.as_tensor(order, device=ordered.device)] = ordered
+    return embedded
+
+
+def _runs(indices: np.ndarray, length: int) -> Iterator[np.ndarray]:
+    for first in range(0, len(indices), length):
+        yield indices[first : first + length]

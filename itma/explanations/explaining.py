@@ -1,0 +1,369 @@
+"""Why this picture? A query and a target → what speaks for and against it."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from itma.data.images import Source
+from itma.errors import (
+    ConfigError,
+    DataError,
+    ExplanationError,
+    ItmaError,
+    RunError,
+    UnknownItemError,
+    UnknownNameError,
+)
+from itma.evaluation.evaluate import Evaluation
+from itma.explanations.attention import attention_of, has_attention
+from itma.explanations.case import Case
+from itma.explanations.checks import Maps, checked
+from itma.explanations.explanation import Explanation, attention_maps
+from itma.explanations.gradients import STEPS, gradients_of
+from itma.explanations.occlusion import Cells, Fill, filling, region_effects, target_effects, word_effects
+from itma.models.embedder import Embedder
+from itma.models.hub_names import hub_name
+from itma.models.retriever import Retriever, checkpoint_folder
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.exact import DECIMALS
+from itma.retrieval.query_encoder import readable
+
+log = logging.getLogger(__name__)
+
+METHODS = ("attention", "words", "regions", "target", "gradients", "checks")
+"""What can be asked for, by name; see `explain`."""
+_MAPPING = ("attention", "regions", "gradients")
+"""Those that give a map over the reference."""
+ALL = "all"
+"""Stands for all methods that apply."""
+USUAL = ("attention", "words", "regions", "target")
+"""What is done where nothing is asked for."""
+
+
+def explain(
+    place: Catalogue | Retriever | str | Path,
+    image: Source | None = None,
+    text: str | None = None,
+    *,
+    id: str | None = None,
+    target: Source | None = None,
+    methods: Sequence[str] = (),
+    fill: Fill = "mean",
+    steps: int = STEPS,
+    run: str | Path | None = None,
+    device: torch.device | None = None,
+) -> Explanation:
+    """Say why a picture is where it is among the answers to a query.
+
+    Attention shows where a model looks, which is a hint; the other methods change the query and see what becomes of
+    the score and of the rank, which is evidence.
+
+    Args:
+        place: a catalogue or its folder; or a model or a run folder, where the target is a picture and has no rank.
+        image: the reference: a path, the bytes of a file, or a Pillow image.
+        text: the feedback.
+        id: an item of the catalogue as the reference, in the place of `image`.
+        target: the picture that is asked about: an item's id, or a picture; absent: the catalogue's best hit.
+        methods: some of `METHODS`; absent: `attention` (where the model has it), `words` (each left out), `regions`
+            (of the reference, each covered) and `target` (its regions, each covered), as far as they apply.
+            `gradients` are integrated gradients; `checks` are sanity checks of the maps that were asked for; `all` are
+            all that apply.
+        fill: what covers a region: `mean`, the picture's mean colour, or `blur`.
+        steps: of the integrated gradients.
+        run: where the run that made a catalogue is now; absent: where it was then.
+        device: where a model that is opened here is to work; absent: on the CPU.
+
+    Raises:
+        ExplanationError: a method was asked for by name that does not apply, or there is no target.
+        UnknownNameError: no such method or fill.
+        UnknownItemError: there is no item of that id.
+        FeedbackError: no word of the sentence is known.
+        PictureError: a picture cannot be read.
+        CatalogueError, RunError, DataError: see `Catalogue.open`, `Retriever.load` and `Catalogue.search`.
+    """
+    for method in methods:
+        if method not in (*METHODS, ALL):
+            raise UnknownNameError("method", method, (*METHODS, ALL))
+    case = case_of(opened(place, run, device), image, text, id=id, target=target)
+    return explained(case, methods, fill=fill, steps=steps)
+
+
+def opened(
+    place: Catalogue | Retriever | str | Path, run: str | Path | None = None, device: torch.device | None = None
+) -> Catalogue | Retriever:
+    """The catalogue or the model that a place holds.
+
+    Raises:
+        CatalogueError, RunError: the place holds neither, or what it holds cannot be opened.
+    """
+    if not isinstance(place, str | Path):
+        return place
+    try:
+        checkpoint_folder(place)
+    except RunError as error:
+        if hub_name(place) is not None:
+            raise RunError(f"{str(place)!r} is neither a run nor a catalogue: {error}") from error
+        if "://" not in str(place) and not Path(place).is_dir():
+            raise RunError(
+                f"{str(place)!r} is neither a run nor a catalogue: it does not exist; itma train makes the one, itma "
+                "index the other"
+            ) from error
+        return Catalogue.open(place, run, runtime="torch", device=device)
+    model = Retriever.load(place)
+    return model if device is None else model.to(device)
+
+
+def case_of(
+    place: Catalogue | Retriever,
+    image: Source | None = None,
+    text: str | None = None,
+    *,
+    id: str | None = None,
+    target: Source | None = None,
+    target_is_item: bool = False,
+) -> Case:
+    """Read a query and a target; arguments and errors as for `explain`.
+
+    With `target_is_item`, a text that is no item's id is never taken for the path of a file.
+    """
+    catalogue = place if isinstance(place, Catalogue) else None
+    model = retriever_of(place.model if isinstance(place, Catalogue) else place)
+    if image is not None and id is not None:
+        raise DataError("a query has one reference: give an image or an id")
+    if image is None and id is None and not (text or "").strip():
+        raise DataError("a query needs a reference picture, a feedback sentence, or both; both are empty")
+    said = readable(model, text, alone=image is None and id is None)
+    out: list[str] = []
+    reference = None
+    if id is not None:
+        if catalogue is None:
+            raise ConfigError(f"id={id!r} is that of an item, and a run has none; give a catalogue, or an image")
+        reference, out = _item_pixels(catalogue, model, id), [id]
+    elif image is not None:
+        reference = model.preprocess.read(image)
+        if catalogue is not None and isinstance(image, str | Path):
+            out = catalogue.ids_of(image)
+    name = id if id is not None else _name(image)
+    if catalogue is None:
+        if target is None:
+            raise ExplanationError(
+                "a run has no pictures of which one could be the best hit; say which: target=PICTURE"
+            )
+        pixels = model.preprocess.read(target)
+        return Case(model, _embedding(model, pixels), reference, said, pixels, None, None, name, _name(target))
+    if target_is_item and isinstance(target, str):
+        catalogue.get(target)
+        wanted: str | tuple[Source] = target
+    else:
+        wanted = _wanted(catalogue, target, image, text, id)
+    if isinstance(wanted, str):
+        item = catalogue.get(wanted)
+        assert item.embedding is not None
+        embedding, out = torch.tensor(item.embedding), [*out, wanted]
+        try:
+            found: torch.Tensor | None = _item_pixels(catalogue, model, wanted)
+        except ItmaError as error:
+            log.warning("the target cannot be shown: %s", error)
+            found = None
+        target_name = wanted
+    else:
+        found = model.preprocess.read(wanted[0])
+        embedding, target_name = _embedding(model, found), _name(wanted[0])
+    ranks: Callable[..., np.ndarray | None] = partial(catalogue.ranks, exclude=out)
+    return Case(model, embedding, reference, said, found, ranks, len(catalogue), name, target_name)
+
+
+def case_in(model: Retriever, evaluation: Evaluation, place: int) -> Case:
+    """One query of an evaluation with its target, ranked as the evaluation ranks it.
+
+    Args:
+        model: what was measured.
+        evaluation: the result.
+        place: which query, by its place in `evaluation.asked`.
+    """
+    triplets, row = evaluation.triplets, int(evaluation.asked[place])
+    target, reference = int(triplets.targets[row]), int(triplets.references[row])
+    others = evaluation.others(place)
+    gallery, device = evaluation.gallery[others.to(evaluation.gallery.device)], evaluation.gallery.device
+
+    def ranks(queries: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        asked, wanted = torch.tensor(queries, device=device), torch.tensor(scores, device=device)
+        found: np.ndarray = 1 + (asked @ gallery.T > wanted[:, None] + 10.0**-DECIMALS).sum(1).cpu().numpy()
+        return found
+
+    pixels = triplets.pictures.load([reference, target], model.preprocess)
+    said = triplets.feedback[row]
+    return Case(
+        model,
+        _embedding(model, pixels[1]),
+        pixels[0],
+        said if model.tokenizer.pieces(said) else None,
+        pixels[1],
+        ranks,
+        len(evaluation.task(place).gallery),
+        triplets.pictures.names[reference],
+        triplets.pictures.names[target],
+    )
+
+
+def explained(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean", steps: int = STEPS) -> Explanation:
+    """Explain a case by some methods; see `explain`, whose errors these are."""
+    if case.reference is not None:
+        filling(case.reference, fill)  # a fill that does not exist is refused whatever is asked for
+    found: dict[str, Any] = {}
+    notes: list[str] = []
+    seconds: dict[str, float] = {}
+    queries = case.query
+    scores = case.scores(queries)
+    ranks = case.ranks(queries, scores)
+    mapping = [method for method in _MAPPING if method in methods] or [
+        method for method in _MAPPING if method != "attention" or has_attention(case.model)
+    ]
+    make = partial(cell_maps, methods=mapping, fill=fill, steps=steps)
+    ways: dict[str, tuple[str, Callable[[], object]]] = {
+        "attention": ("attention", lambda: attention_of(case)),
+        "words": ("word_effects", lambda: word_effects(case)),
+        "regions": ("regions", lambda: region_effects(case, fill)),
+        "target": ("target_regions", lambda: target_effects(case, fill)),
+        "gradients": ("gradients", lambda: gradients_of(case, steps=steps)),
+        "checks": ("checks", lambda: tuple(checked(case, make(case, known=found), make, fill))),
+    }
+    for method, (name, do) in ways.items():
+        if method not in (METHODS if ALL in methods else methods or USUAL):
+            continue
+        since = time.perf_counter()
+        try:
+            found[name] = do()
+            seconds[method] = time.perf_counter() - since
+        except ExplanationError as error:
+            if method in methods:
+                raise
+            if method != "attention" or has_attention(case.model):
+                notes.append(str(error))
+    if (gradients := found.get("gradients")) is not None and gradients.rough:
+        notes.append(
+            f"the gradients leave {gradients.gap:+.3f} of the score unexplained: it jumps along the path; try more "
+            f"steps than {gradients.steps}, and trust the interventions"
+        )
+    if case.text is not None and not case.model.reads_words:
+        notes.append(f"the model {case.model.name!r} does not read words")
+    elif case.text is not None:
+        read_as = case.model.tokenizer.read_as(case.text)
+        notes += [f"{word!r}, which training never saw, is read as {known!r}" for word, known in read_as.items()]
+    return Explanation(
+        model=case.model.name,
+        text=case.text,
+        reference=_shown(case.reference),
+        target=_shown(case.target_pixels),
+        reference_name=case.reference_name,
+        target_name=case.target_name,
+        score=float(scores[0]),
+        rank=None if ranks is None else int(ranks[0]),
+        items=case.items,
+        words=case.words(),
+        notes=tuple(notes),
+        seconds=seconds,
+        **found,
+    )
+
+
+def cell_maps(
+    case: Case,
+    *,
+    methods: Sequence[str],
+    fill: Fill = "mean",
+    steps: int = STEPS,
+    known: Mapping[str, Any] | None = None,
+) -> Maps:
+    """The maps over the reference, all on the grid of `Cells`; nothing where there is no reference.
+
+    Args:
+        case: what is explained.
+        methods: `attention`, `regions`, `gradients`: which.
+        fill: see `explain`.
+        steps: see `explain`.
+        known: what of an explanation is known already, by its field.
+    """
+    known = known or {}
+    if case.reference is None:
+        return {}
+    found: dict[str, np.ndarray] = {}
+    if "regions" in methods:
+        found["regions"] = (known.get("regions") or region_effects(case, fill)).map
+    if "attention" in methods:
+        found |= attention_maps(known.get("attention") or attention_of(case))
+    if "gradients" in methods:
+        pixels = (known.get("gradients") or gradients_of(case, steps=steps)).pixels
+        assert pixels is not None
+        found["gradients"] = pixels
+    grid = Cells(*case.reference.shape[1:]).grid
+    return {
+        name: F.adaptive_avg_pool2d(torch.tensor(values, dtype=torch.float32)[None], grid)[0].numpy()
+        for name, values in found.items()
+    }
+
+
+def retriever_of(model: Embedder) -> Retriever:
+    """The model, if it is one that can be explained.
+
+    Raises:
+        ExplanationError: it answers with ONNX graphs, which have neither gradients nor attention.
+    """
+    if isinstance(model, Retriever):
+        return model
+    raise ExplanationError(
+        f"the runtime {model.runtime!r} answers with graphs that have neither gradients nor attention; open the "
+        "catalogue, or the run, with the runtime torch"
+    )
+
+
+def _wanted(
+    catalogue: Catalogue, target: Source | None, image: Source | None, text: str | None, id: str | None
+) -> str | tuple[Source]:
+    """The id of the item that is asked about, or a picture."""
+    if target is None:
+        hits = catalogue.search(image, text, 1, id=id)
+        if not hits:
+            raise ExplanationError("the catalogue has no hit that could be explained; give a target")
+        return hits[0].id
+    if not isinstance(target, str):
+        return (target,)
+    try:
+        catalogue.get(target)
+        return target
+    except (UnknownItemError, DataError) as error:
+        if os.path.isfile(target):  # noqa: PTH113 - a path that cannot be is no file either
+            return (target,)
+        raise UnknownItemError(
+            f"the target {target[:60]!r} is neither an item of the catalogue nor a picture's file; Catalogue.ids lists "
+            "the items"
+        ) from error
+
+
+def _item_pixels(catalogue: Catalogue, model: Retriever, id: str) -> torch.Tensor:
+    picture = catalogue.get(id).picture
+    if picture is None:
+        raise ExplanationError(f"the item {id!r} has no picture that could be looked at; give an image")
+    return model.preprocess.read(picture)
+
+
+def _embedding(model: Retriever, pixels: torch.Tensor) -> torch.Tensor:
+    return model.embed_pictures(pixels[None]).cpu()[0].clone()
+
+
+def _name(image: Source | None) -> str:
+    if image is None:
+        return ""
+    return Path(image).name if isinstance(image, str | Path) else "a picture"
+
+
+def _shown(pixels: torch.Tensor | None) -> np.ndarray | None:
+    return None if pixels is None else pixels.permute(1, 2, 0).contiguous().cpu().numpy()

@@ -1,0 +1,274 @@
+"""A torch model → ONNX graphs, which are compared with it before they take their place."""
+
+import copy
+import dataclasses
+import inspect
+import logging
+import os
+import random
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from itma import __version__
+from itma.data.tokenizer import Tokens
+from itma.errors import RunError, StorageError
+from itma.export.folder import PICTURE, QUERY, TOKENIZER, WORDS, Description, Graph, Reading, missing_extra
+from itma.export.runtime import OnnxRetriever
+from itma.io import new_folder
+from itma.models.embedder import unit
+from itma.models.retriever import Retriever
+from itma.progress import bar
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 1e-4
+"""How much a feature of an embedding may differ from torch's; float32 rounding makes about 1e-6."""
+OPSET = 20
+_CHECKED = ((1, 1), (2, 3), (5, None))
+"""Numbers of pictures and of words that the graphs are tried with; absent: as many words as a sentence may have."""
+
+
+def export(
+    model: Retriever,
+    folder: str | Path,
+    *,
+    replace: bool = False,
+    made_from: Mapping[str, str] | None = None,
+    progress: bool = False,
+) -> Description:
+    """Write the functions that serving needs as ONNX graphs: float32, for any number of pictures and of words.
+
+    `picture.onnx` embeds pictures, `query.onnx` pictures with sentences, `words.onnx` sentences alone; each is written
+    where the model has such a function. Pictures are uint8 of the model's own size: the normalisation is in the graph.
+
+    Args:
+        model: the model; it stays as it is.
+        folder: where; must not exist yet, unless it is to be replaced.
+        replace: put the new export in the place of an old one.
+        made_from: sums of the files that the model was opened from, so that a later export is known as such.
+        progress: show a progress bar.
+
+    Returns:
+        What was written.
+
+    Raises:
+        MissingExtraError: the packages for ONNX are not installed.
+        RunError: a graph cannot be made, or answers otherwise than torch; the message says by how much.
+        StorageError: the folder exists, or cannot be written to.
+    """
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise missing_extra() from error
+    if not replace and os.path.lexists(folder):  # said before the work, not after it
+        raise StorageError(f"{str(folder)!r} exists already; choose another name or remove it first")
+    plain, words = copy.deepcopy(model).cpu().eval(), model.tokenizer
+    graphs: dict[Graph, nn.Module] = {PICTURE: _Pictures(plain)}
+    if model.reads_words:
+        graphs[WORDS] = _Words(plain)
+        if model.composer.reads_pictures:
+            graphs[QUERY] = _Queries(plain)
+    log.info("exporting %r to ONNX in %r", model.name, str(folder))
+    with (
+        new_folder(folder, replace=replace) as draft,
+        bar("exporting to ONNX", show=progress, total=len(graphs) + 1, unit="graph") as meter,
+    ):
+        for name, graph in graphs.items():
+            _write(graph, draft / name, plain)
+            meter.update()
+        words.save(draft / TOKENIZER)
+        fingerprint = model.fingerprint()
+        description = Description(
+            name=model.name,
+            precision="float32",
+            fingerprint=fingerprint,
+            source=fingerprint,
+            reads_words=model.reads_words,
+            reads_earlier=model.reads_earlier,
+            reading=Reading(words.max_words, words.keep_unknown, words.special_tokens, words.nearest),
+            preprocess=model.preprocess,
+            graphs=tuple(graphs),
+            opset=OPSET,
+            difference=0.0,
+            made_with={"itma": __version__, "torch": torch.__version__, "onnx": onnx.__version__},
+            made_from=dict(made_from or {}),
+        )
+        description.write(draft)
+        description = dataclasses.replace(description, difference=_difference(plain, OnnxRetriever(draft)))
+        description.write(draft)
+        meter.update()
+    return description
+
+
+class _Pictures(nn.Module):
+    """Pixels → embeddings of gallery pictures."""
+
+    def __init__(self, model: Retriever) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return unit(self.model.composer.embed_pictures(self.model.trunk(self.model.preprocess.normalise(pixels))))
+
+
+class _Queries(nn.Module):
+    """Pixels and words → embeddings of queries."""
+
+    def __init__(self, model: Retriever) -> None:
+        super().__init__()
+        self.model = _with_onnx_lstm(model)
+
+    def forward(self, pixels: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        assert self.model.language is not None
+        maps = self.model.trunk(self.model.preprocess.normalise(pixels))
+        return unit(self.model.composer.embed_queries(maps, self.model.language(Tokens(ids, mask))))
+
+
+class _Words(nn.Module):
+    """Words → embeddings of queries without a reference."""
+
+    def __init__(self, model: Retriever) -> None:
+        super().__init__()
+        self.model = _with_onnx_lstm(model)
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        assert self.model.language is not None
+        return unit(self.model.composer.embed_queries(None, self.model.language(Tokens(ids, mask))))
+
+
+def _with_onnx_lstm(model: Retriever) -> Retriever:
+    """A copy whose LSTMs become the operator of that name; torch would unroll them for one number of words."""
+    changed = copy.deepcopy(model)
+    for module in list(changed.modules()):
+        for name, part in module.named_children():
+            if isinstance(part, nn.LSTM):
+                setattr(module, name, _OnnxLstm(part))
+    return changed
+
+
+class _OnnxLstm(nn.Module):
+    """The outputs of a torch LSTM by ONNX's operator; the last states are not given."""
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        assert lstm.batch_first and lstm.bias and not lstm.bidirectional and not lstm.proj_size
+        self.layers, self.width = lstm.num_layers, lstm.hidden_size
+        for layer in range(self.layers):
+            weights = {part: getattr(lstm, f"{part}_l{layer}").detach() for part in ("weight_ih", "weight_hh")}
+            biases = [getattr(lstm, f"{part}_l{layer}").detach() for part in ("bias_ih", "bias_hh")]
+            for part, tensor in (*weights.items(), ("bias", torch.cat([_gates(bias) for bias in biases]))):
+                self.register_buffer(f"{part}_{layer}", (tensor if part == "bias" else _gates(tensor))[None])
+
+    def forward(self, words_BTD: torch.Tensor) -> tuple[torch.Tensor, None]:
+        words_TBD = words_BTD.transpose(0, 1)
+        for layer in range(self.layers):
+            T, B = words_TBD.shape[:2]
+            weights = (getattr(self, f"{part}_{layer}") for part in ("weight_ih", "weight_hh", "bias"))
+            words_T1BD = torch.onnx.ops.symbolic(
+                "LSTM",
+                (words_TBD, *weights),
+                attrs={"hidden_size": self.width},
+                dtype=words_TBD.dtype,
+                shape=(T, 1, B, self.width),
+                version=OPSET,
+            )
+            words_TBD = words_T1BD.squeeze(1)
+        return words_TBD.transpose(0, 1), None
+
+
+def _gates(rows: torch.Tensor) -> torch.Tensor:
+    """Torch's order of an LSTM's gates (input, forget, cell, output) as ONNX's (input, output, forget, cell)."""
+    entrance, forget, cell, way_out = rows.chunk(4)
+    return torch.cat([entrance, way_out, forget, cell])
+
+
+def _write(graph: nn.Module, path: Path, model: Retriever) -> None:
+    """Write one graph; torch looks at its inputs' sizes as at variables, and refuses what would fix them."""
+    batch, words = torch.export.Dim("batch"), torch.export.Dim("words", max=model.tokenizer.max_words)
+    tokens = model.tokenizer(_sentences(model, 3, 4))
+    given = {
+        "pixels": (torch.zeros(3, 3, model.preprocess.height, model.preprocess.width, dtype=torch.uint8), {0: batch}),
+        "ids": (tokens.ids, {0: batch, 1: words}),
+        "mask": (tokens.mask, {0: batch, 1: words}),
+    }
+    names = list(inspect.signature(graph.forward).parameters)
+    axes = {name: {axis: size.__name__ for axis, size in given[name][1].items()} for name in names}
+    try:
+        with _quiet(), torch.no_grad(), torch.autocast("cpu", enabled=False):
+            program = torch.export.export(
+                graph.eval(),
+                tuple(given[name][0] for name in names),
+                dynamic_shapes={name: given[name][1] for name in names},
+            )
+            torch.onnx.export(
+                program,
+                (),
+                path,
+                input_names=names,
+                output_names=["embeddings"],
+                dynamic_shapes=axes,
+                opset_version=OPSET,
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:  # tracing runs all of the model's code, and raises what it likes
+        raise RunError(f"the model {model.name!r} cannot be written as {path.name}: {error}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Torch's exporter warns of its own parts that are to go, and of torchvision, which is not needed."""
+    registry = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registry.level
+    registry.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*treespec, LeafSpec", FutureWarning)
+            warnings.filterwarnings("ignore", "# The axis name", UserWarning)  # inputs are meant to share theirs
+            yield
+    finally:
+        registry.setLevel(level)
+
+
+def _sentences(model: Retriever, count: int, words: int | None) -> list[str]:
+    """Made of words the model knows: the first as long as asked, the others shorter, the last of several empty."""
+    reader = model.tokenizer
+    draw, known = random.Random(0), [word for word in reader.vocabulary if word.isascii() and word.isalnum()]
+    longest = reader.max_words - 2 * reader.special_tokens if words is None else words
+    lengths = [longest, *(draw.randrange(1, longest + 1) for _ in range(count - 2)), 0][:count]
+    return [" ".join(draw.choices(known, k=length)) for length in lengths]
+
+
+def _difference(model: Retriever, exported: OnnxRetriever) -> float:
+    """The largest difference of any feature between what the two answer.
+
+    Raises:
+        RunError: it is more than rounding.
+    """
+    noise, largest = torch.Generator().manual_seed(0), 0.0
+    height, width = model.preprocess.height, model.preprocess.width
+    for count, words in _CHECKED:
+        pixels = torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=noise)
+        sentences = _sentences(model, count, words)
+        asked: dict[str, tuple[torch.Tensor | None, list[str] | None]] = {"a picture alone": (pixels, None)}
+        if model.reads_words:
+            asked |= {"picture and words": (pixels, sentences), "words alone": (None, [s for s in sentences if s])}
+        answers = {what: (model.embed_queries(*query), exported.embed_queries(*query)) for what, query in asked.items()}
+        answers["pictures"] = (model.embed_pictures(pixels), exported.embed_pictures(pixels))
+        for what, (ours, theirs) in answers.items():
+            apart = float((ours - theirs).abs().max())
+            if not apart <= TOLERANCE:  # also where it is no number
+                raise RunError(
+                    f"the ONNX graphs of the model {model.name!r} answer otherwise than torch: {what}, {count} rows, "
+                    f"features up to {apart:.2g} apart where at most {TOLERANCE:g} is rounding; they were not kept. "
+                    "Use the model with --runtime torch"
+                )
+            largest = max(largest, apart)
+    return largest

@@ -1,0 +1,116 @@
+"""Float32 graphs → int8 graphs: weights and activations of the convolutions, by ranges seen on a person's pictures."""
+
+import dataclasses
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from itma.data.tokenizer import Tokenizer
+from itma.export.folder import QUERY, TOKENIZER, Description, missing_extra
+from itma.export.runtime import OnnxRetriever
+from itma.io import file_sum
+from itma.progress import bar
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+BATCH = 16
+"""Pictures that are looked at together when the ranges are measured."""
+
+
+def quantise(
+    source: OnnxRetriever, folder: Path, pixels: torch.Tensor, sentences: Sequence[str], *, progress: bool = False
+) -> Description:
+    """Write the int8 graphs of a float32 export.
+
+    What is not a convolution stays float32; see docs/experiments.md for what else was tried.
+
+    Args:
+        source: the float32 export.
+        folder: where; exists, and is empty.
+        pixels: uint8 (pictures, 3, height, width) of the model's own size, like those it will meet.
+        sentences: one for each picture; not looked at where the model does not read words.
+        progress: show a progress bar.
+
+    Returns:
+        What was written; its fingerprint is that of another model than the float32 one.
+
+    Raises:
+        MissingExtraError: the packages for ONNX are not installed.
+        StorageError: the folder cannot be written to.
+    """
+    try:
+        from onnx import load
+    except ImportError as error:
+        raise missing_extra() from error
+    known = source.description
+    convolving = [
+        name for name in known.graphs if any(node.op_type == "Conv" for node in load(source.folder / name).graph.node)
+    ]
+    with bar("calibrating", show=progress, total=len(convolving) * len(pixels), unit="picture") as meter:
+        for name in known.graphs:
+            if name in convolving:
+                inputs = _Inputs(pixels, sentences if name == QUERY else None, source.tokenizer, meter)
+                _write(source.folder / name, folder / name, inputs)
+            else:
+                shutil.copyfile(source.folder / name, folder / name)
+    shutil.copyfile(source.folder / TOKENIZER, folder / TOKENIZER)
+    digest = hashlib.sha256(known.fingerprint.encode())
+    for name in sorted(known.graphs):
+        digest.update(file_sum(folder / name).encode())
+    description = dataclasses.replace(known, precision="int8", fingerprint=digest.hexdigest())
+    description.write(folder)
+    return description
+
+
+def _write(source: Path, target: Path, inputs: "_Inputs") -> None:
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared = target.with_suffix(".prepared")
+    quant_pre_process(source, prepared, skip_symbolic_shape=True)  # joins batch norms to their convolutions
+    quantize_static(
+        prepared,
+        target,
+        inputs,
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=["Conv"],  # with linear layers no faster; with attention and norms it answers nonsense
+        per_channel=True,
+        activation_type=QuantType.QUInt8,  # after a ReLU nothing is negative: a signed range would waste its half
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,  # entropy and percentiles are no better, and slower
+    )
+    prepared.unlink()
+
+
+class _Inputs:
+    """Batches of pictures (and sentences) in the form that onnxruntime's calibration asks for."""
+
+    def __init__(
+        self, pixels: torch.Tensor, sentences: Sequence[str] | None, tokenizer: Tokenizer, meter: "tqdm[Any]"
+    ) -> None:
+        self._batches, self._sentences, self._tokenizer, self._meter = (
+            iter(pixels.split(BATCH)),
+            sentences,
+            tokenizer,
+            meter,
+        )
+        self._done = 0
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next batch; absent after the last."""
+        pixels = next(self._batches, None)
+        if pixels is None:
+            return None
+        inputs = {"pixels": pixels}
+        if self._sentences is not None:
+            tokens = self._tokenizer(self._sentences[self._done : self._done + len(pixels)])
+            inputs |= {"ids": tokens.ids, "mask": tokens.mask}
+        self._done += len(pixels)
+        self._meter.update(len(pixels))
+        return {name: part.numpy() for name, part in inputs.items()}

@@ -1,0 +1,125 @@
+"""An export that answers: onnxruntime instead of torch's modules, on the CPU."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from itma.data.tokenizer import Tokenizer, Tokens
+from itma.errors import DataError, RunError
+from itma.export.folder import PICTURE, QUERY, TOKENIZER, WORDS, Description, missing_extra, read
+from itma.models.embedder import Embedder
+from itma.models.retriever import WEIGHTS
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+class OnnxRetriever(Embedder):
+    """A model that was exported to ONNX; answers as the `Retriever` it was made from, on the CPU.
+
+    A graph is opened when it is first needed, with as many threads as torch has then.
+
+    Args:
+        folder: an export.
+
+    Raises:
+        RunError: the folder is no export, or is damaged.
+        MissingExtraError: onnxruntime is not installed.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        try:
+            import onnxruntime  # noqa: F401
+        except ImportError as error:
+            raise missing_extra() from error
+        self.folder = Path(folder)
+        self.description: Description = read(self.folder)
+        self.preprocess = self.description.preprocess
+        reading = self.description.reading
+        self.tokenizer = Tokenizer.load(self.folder / TOKENIZER, **dataclasses.asdict(reading))
+        self._sessions: dict[str, InferenceSession] = {}
+
+    @property
+    def name(self) -> str:
+        """The composer's name."""
+        return self.description.name
+
+    @property
+    def runtime(self) -> str:
+        """`onnx` or `onnx-int8`."""
+        return "onnx" if self.description.precision == "float32" else "onnx-int8"
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether a query's embedding depends on the feedback."""
+        return self.description.reads_words
+
+    @property
+    def reads_earlier(self) -> bool:
+        """Whether training spoke in conversations."""
+        return self.description.reads_earlier
+
+    @property
+    def weights(self) -> str | None:
+        """sha256 of the weights file that the answers are those of; int8 graphs answer otherwise, and have none."""
+        return self.description.made_from.get(WEIGHTS) if self.description.precision == "float32" else None
+
+    def fingerprint(self) -> str:
+        """That of the torch model for float32 graphs; int8 graphs have one of their own."""
+        return self.description.fingerprint
+
+    def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """uint8 pictures of the model's own size → the same: the graphs begin at the pixels.
+
+        Raises:
+            DataError: pictures of another size, to which the graphs cannot be put.
+        """
+        wanted = (3, self.preprocess.height, self.preprocess.width)
+        if pixels.dtype != torch.uint8 or tuple(pixels.shape[1:]) != wanted:
+            raise DataError(
+                f"pictures of shape {tuple(pixels.shape)} and type {pixels.dtype} were given; exported graphs take "
+                f"uint8 pictures of {wanted}, as preprocess.read and preprocess.fitted make them"
+            )
+        return [pixels]
+
+    def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 pictures (pictures, 3, h, w) of the model's own size → (pictures, dim) of length 1."""
+        return self._answer(PICTURE, pixels=self.trunk_maps(pixels)[0])
+
+    def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
+        if tokens is None:
+            assert maps is not None
+            return self.embed_pictures(maps[0])
+        if maps is None or QUERY not in self.description.graphs:
+            return self._answer(WORDS, ids=tokens.ids, mask=tokens.mask)
+        return self._answer(QUERY, pixels=maps[0], ids=tokens.ids, mask=tokens.mask)
+
+    def _answer(self, graph: str, **inputs: torch.Tensor) -> torch.Tensor:
+        if graph not in self._sessions:
+            self._sessions[graph] = session(self.folder / graph)
+        (embeddings,) = self._sessions[graph].run(None, {name: part.cpu().numpy() for name, part in inputs.items()})
+        return torch.from_numpy(embeddings)
+
+
+def session(path: Path) -> "InferenceSession":
+    """A graph, opened.
+
+    Raises:
+        RunError: onnxruntime cannot open it.
+    """
+    import onnxruntime
+
+    options: Any = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors only: they are raised, and the rest would go past Python's log
+    # a thread that waits by spinning takes the processor from torch and from those that decode pictures
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises many kinds, none of them documented
+        raise RunError(
+            f"the graph {str(path)!r} cannot be opened by onnxruntime {onnxruntime.__version__}: {error}"
+        ) from error

@@ -1,0 +1,1 @@
+"""The model hub and model cards."""

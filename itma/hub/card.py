@@ -1,0 +1,426 @@
+"""The model card: what a model is, how it was made, what it was measured to do, how to use it.
+
+Every number comes from the model itself or from its run's files; what is not known is not said.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from itma.config import to_plain
+from itma.data.sources import WORLDS
+from itma.errors import RunError
+from itma.io import file_sum, write_text
+from itma.models.composers import composer_named
+from itma.models.image_encoders.base import KNOWN
+from itma.models.provenance import Provenance, read_provenance, shown
+from itma.models.retriever import WEIGHTS, Retriever, weights_sum
+from itma.models.shipped import located
+from itma.models.towers import holds_towers
+from itma.records import Interval, Report
+
+CARD = "README.md"
+INTRODUCTION = (
+    "Finds pictures with a picture and a sentence: a reference and the feedback that says what should change go in, "
+    "and a catalogue's pictures come out, nearest first. Made with `itma`."
+)
+TASK, TASK_NAME = "image-feature-extraction", "Image retrieval with text feedback"
+"""The hub's nearest task, and what it is here."""
+SENTENCES = {
+    "shapes": "make red cube blue",
+    "css": "make red cube blue",
+    "wardrobe": "the same in red with long sleeves",
+    "fashioniq": "is darker and has longer sleeves",
+    "fashion200k": "replace red with blue",
+    "mitstates": "ripe",
+    "products": "the same in red with long sleeves",
+}
+"""Data set → feedback of its kind, for the examples."""
+PRODUCTS = "products"
+PAPERS = {
+    "itma": (
+        "Truc Luong-Phuong Huynh and Ngoc Quoc Ly: Image Retrieval with Text Feedback based on Transformer Deep Model. "
+        "NICS 2021."
+    ),
+    "maaf": (
+        "Eric Dodds, Jack Culpepper, Simao Herdade, Yang Zhang and Kofi Boakye: Modality-Agnostic Attention Fusion for "
+        "visual search with text feedback. 2020. https://arxiv.org/abs/2007.00145"
+    ),
+    "tirg": (
+        "Nam Vo, Lu Jiang, Chen Sun, Kevin Murphy, Li-Jia Li, Li Fei-Fei and James Hays: Composing Text and Image for "
+        "Image Retrieval - An Empirical Odyssey. CVPR 2019. https://arxiv.org/abs/1812.07119"
+    ),
+}
+"""The papers of CITATION.cff, as a card names them."""
+
+
+def write_card(
+    model: Retriever,
+    folder: Path,
+    *,
+    run: str | Path | None = None,
+    repo_id: str | None = None,
+    license: str | None = None,
+    rounded: bool = False,
+) -> None:
+    """Add a card, and what of `run` it was written from, to a folder that holds the model; see `save_pretrained`.
+
+    Weights that were `rounded` are not the run's own: its reports do not count for them.
+    """
+    weights = file_sum(folder / WEIGHTS)
+    others = run is not None and holds_towers(located(run))  # whose files hold more than what is kept of them
+    provenance = (
+        Provenance() if run is None else read_provenance(run, weights_sum(run) if rounded or others else weights)
+    )
+    if rounded:
+        provenance = replace(provenance, reports={})
+    provenance.write(folder)
+    write_text(folder / CARD, model_card(model, weights, provenance, repo_id=repo_id, license=license))
+
+
+def model_card(
+    model: Retriever,
+    weights: str,
+    provenance: Provenance,
+    *,
+    repo_id: str | None = None,
+    license: str | None = None,
+) -> str:
+    """A model card: YAML that the hub reads, then Markdown.
+
+    Args:
+        model: the model.
+        weights: sha256 of its weights file.
+        provenance: how it was made and measured.
+        repo_id: where it will be on the hub; absent: the examples speak of a folder.
+        license: what the person who shares the weights allows, e.g. `apache-2.0`; absent: the card says nothing of it.
+    """
+    data = _data(provenance)
+    title = repo_id or (f"{model.name}, trained on {data['name']}" if data else model.name)
+    parts = [
+        f"# {title}",
+        INTRODUCTION,
+        *("## The model", _model(model, weights, provenance)),
+        *("## Training", _training(provenance)),
+        *("## Results", _results(provenance.reports)),
+        *("## How to use it", _usage(model, data, repo_id)),
+        *("## Limits", _limits(model, provenance)),
+        *("## Sources", _sources(model.name)),
+    ]
+    head = _metadata(model, provenance, repo_id, license)
+    return f"---\n{head}\n---\n\n" + "\n\n".join(parts) + "\n"
+
+
+def _metadata(model: Retriever, provenance: Provenance, repo_id: str | None, license: str | None) -> str:
+    """What the hub files the model under; results are shares from 0 to 1, as the reports hold them."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    data = _data(provenance)
+    results = []
+    for report in provenance.reports.values():
+        table, protocol, _ = _protocol(report)
+        name, _, split = table.partition("/")
+        results += [
+            EvalResult(
+                task_type=TASK,
+                task_name=TASK_NAME,
+                dataset_type=name,
+                dataset_name=f"{table}, {protocol}",
+                dataset_config=protocol,
+                dataset_split=split or None,
+                metric_type=f"recall_at_{k}",
+                metric_name=f"recall@{k}",
+                metric_value=share,
+            )
+            for k, share in report.recall.items()
+        ]
+    return ModelCardData(
+        language="en" if data and data["name"] in SENTENCES else None,
+        license=license,
+        library_name="itma",
+        pipeline_tag=TASK,
+        tags=["composed-image-retrieval", "image-retrieval", "text-feedback", model.name, "pytorch", "safetensors"],
+        model_name=(repo_id or model.name).rpartition("/")[2] if results else None,
+        eval_results=results or None,
+    ).to_yaml()
+
+
+def _model(model: Retriever, weights: str, provenance: Provenance) -> str:
+    config, about = model.config, composer_named(model.name).__doc__ or ""
+    trunk = f"{shown(config.trunk.name)}, maps of the stages {', '.join(map(str, config.trunk.levels))}"
+    if config.trunk.weights is not None:
+        trunk += f", trained from the weights {shown(config.trunk.weights)}"
+    elif config.trunk.name in KNOWN and _from_scratch(provenance):
+        trunk += ", trained from scratch"
+    options, language = to_plain(config.options), to_plain(config.language)
+    rows: dict[str, str | None] = {
+        "composer": f"`{model.name}`: {about.strip().splitlines()[0].partition(';')[0]}",
+        "its options": _listed(options) if options else None,
+        "trunk": trunk,
+        "language network": _listed(language) if model.language is not None else None,
+        "words": f"{len(model.tokenizer):,} token ids" if model.language is not None else None,
+        "embedding": f"{config.dim} features, of length 1; the score is the cosine",
+        "pictures": f"{config.preprocess.width}×{config.preprocess.height} pixels (width × height), fitted by "
+        f"`{config.preprocess.fit}`; any size is taken",
+        "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+        "weights": f"`model.safetensors`, sha256 `{weights}`",
+    }
+    return _rows(rows)
+
+
+def _from_scratch(provenance: Provenance) -> bool:
+    """Whether training is known to have begun here, with weights drawn at random where none are named."""
+    return provenance.settings is not None and not {"imported from", "started from"} & set(
+        provenance.settings.get("made with", {})
+    )
+
+
+def _training(provenance: Provenance) -> str:
+    try:
+        return _trained(provenance)
+    except (KeyError, TypeError) as error:
+        raise RunError(f"the run's settings (run.json) are damaged or those of another version: {error!r}") from error
+
+
+def _trained(provenance: Provenance) -> str:
+    made = (provenance.settings or {}).get("made with", {})
+    if "started from" in made and "data" not in (provenance.settings or {}):
+        start = made["started from"]
+        return (
+            f"Not trained by itma: `{start['name']}` as others trained it (weights with the sha256 "
+            f"`{start['sha256']}`); see there what it was trained on and what its licence allows."
+        )
+    if provenance.settings is None or not {"data", "train"} <= set(provenance.settings):
+        return "How this model was trained was not known when the card was written."
+    data = provenance.settings["data"]
+    generated = data["name"] in WORLDS and data["root"] is None
+    rows: dict[str, str | None] = {}
+    rows["data"] = data["name"] + (f", size `{data['size']}`, seed {data['seed']}" if generated else "")
+    rows["about the data"] = data.get("about") or None
+    if "imported from" in made:
+        rows |= _imported(made["imported from"], provenance.step)
+        after = "It was trained by that code, not by `itma`; the options that the checkpoint names are in `run.json`."
+    else:
+        rows |= _recipe(provenance.settings["train"], provenance)
+        rows["began with"] = _began(made.get("started from"))
+        rows["made with"] = (
+            _listed({name: value for name, value in made.items() if not isinstance(value, Mapping)}) or None
+        )
+        after = "All settings are in `run.json`."
+    return _rows(rows) + f"\n\n{after}"
+
+
+def _began(start: Mapping[str, Any] | None) -> str | None:
+    if start is None:
+        return None
+    name = f"`{start['name']}`, " if "name" in start else ""
+    return f"{name}weights with the sha256 `{start['sha256']}`"
+
+
+def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str | None]:
+    checkpoint = None
+    if provenance.step is not None:
+        checkpoint = f"step {provenance.step:,} of {train['steps']:,}"
+        if provenance.best:
+            checkpoint += ", the best"
+            if train["hold_out"]:
+                checkpoint += f" by `{train['metric']}`; {_percent(train['hold_out'])} of the training references were "
+                checkpoint += "held out"
+    rate = f"learning rate {train['learning_rate']:g} (the trunk's times {train['trunk_rate']:g})"
+    changes = {name: train[name] for name in ("augment", "crop", "flip", "noise", "grounds") if train.get(name)}
+    frozen = [*train["frozen"]]
+    if train.get("frozen_levels"):
+        frozen.append(f"the trunk's first {train['frozen_levels']} levels")
+    return {
+        "checkpoint": checkpoint,
+        "planned": f"{train['steps']:,} steps" if checkpoint is None else None,
+        "batch": f"{train['batch']:,} rows, {train['per_reference']} of each reference"
+        + (f", in {train['accumulate']} parts" if train["accumulate"] > 1 else ""),
+        "loss": train["loss"],
+        "optimizer": f"{train['optimizer']}, {rate}, weight decay {train['weight_decay']:g}, `{train['schedule']}` "
+        f"schedule after {train['warmup']:,} steps of warm-up",
+        "pictures": _listed(changes) if changes else "not changed at random",
+        "frozen": ", ".join(frozen) or None,
+        "took": None if provenance.seconds is None else f"{provenance.seconds / 60:,.0f} minutes up to this checkpoint",
+        "arithmetic": train["precision"],
+        "seed": str(train["seed"]),
+    }
+
+
+def _imported(imported: Mapping[str, Any], step: int | None) -> dict[str, str | None]:
+    return {
+        "code": f"{imported['code'].upper()}'s, model `{imported['model']}`",
+        "checkpoint": f"`{shown(imported['file'])}`, sha256 `{imported['sha256']}`"
+        + (f", step {step:,}" if step else ""),
+    }
+
+
+def _results(reports: Mapping[str, Report]) -> str:
+    if not reports:
+        return (
+            "This model was not measured. Measure it, and write the card again:\n\n"
+            "```sh\nitma evaluate RUN\nitma card RUN --out README.md\n```"
+        )
+    head = "In brackets: the 95 % bootstrap interval over queries. A number holds for its protocol alone."
+    return "\n\n".join([head, *(_result(place, report) for place, report in reports.items())])
+
+
+def _result(place: str, report: Report) -> str:
+    table, protocol, about = _protocol(report)
+    ks = list(report.recall)
+    several = bool(report.parts)
+    rows = [
+        [part.name, _asked(part.queries, part.wanted), f"{part.gallery:,}", *_shares(ks, part.recall, part.interval)]
+        for part in report.parts
+    ]
+    whole = _asked(report.queries, report.wanted)
+    rows.append(
+        ["**mean**" if several else "all", whole, f"{report.gallery:,}", *_shares(ks, report.recall, report.interval)]
+    )
+    summary = (
+        f"Median rank {report.median_rank:g}, mean reciprocal rank {report.mean_reciprocal_rank:.3f}. Ties: "
+        f"{report.tied_queries:,} of {report.queries:,} queries, in which the best target shares its score with a "
+        f"picture that is no target. From `{place}/report.json`."
+    )
+    lines = [
+        f"### {table}, {protocol}",
+        f"{about[:1].upper()}{about[1:]}." if about else "",
+        _table(["", "queries", "gallery", *(f"recall@{k}" for k in ks)], rows),
+        summary,
+    ]
+    if report.recall_by_aspect:
+        aspects = [[f"right {name}", *_shares(ks, some, {})] for name, some in report.recall_by_aspect.items()]
+        lines.append(_table(["", *(f"recall@{k}" for k in ks)], aspects))
+    if report.recall_by_kind:
+        first = min(ks)
+        kinds = [
+            [kind, f"{report.queries_by_kind[kind]:,}", _percent(some[first])]
+            for kind, some in report.recall_by_kind.items()
+        ]
+        lines.append(_table(["kind of feedback", "queries", f"recall@{first}"], kinds))
+    for name, parts in report.recall_by_group.items():
+        first = min(ks)
+        divided = [
+            [part, f"{report.queries_by_group[name][part]:,}", _percent(some[first])] for part, some in parts.items()
+        ]
+        lines.append(_table([name, "queries", f"recall@{first}"], divided))
+    return "\n\n".join(line for line in lines if line)
+
+
+def _usage(model: Retriever, data: Mapping[str, Any] | None, repo_id: str | None) -> str:
+    sentence = SENTENCES.get(data["name"] if data else "", "the same in blue") if model.language is not None else None
+    opened = (
+        f'Retriever.from_pretrained("{repo_id}")' if repo_id else 'Retriever.load("model")  # the folder of this card'
+    )
+    feedback = "None" if sentence is None else f'["{sentence}"]'
+    text = "" if sentence is None else f' --text "{sentence}"'
+    pull = f"itma pull {repo_id} model\n" if repo_id else ""
+    return f"""```python
+import torch
+from itma import Retriever
+
+model = {opened}
+reference = torch.stack([model.preprocess.read("reference.jpg")])
+query = model.embed_queries(reference, {feedback})
+pictures = torch.stack([model.preprocess.read(name) for name in ("a.jpg", "b.jpg")])
+scores = query @ model.embed_pictures(pictures).T  # (1, 2); the larger, the nearer
+```
+
+A folder of pictures, from the shell:
+
+```sh
+{pull}itma index model PHOTOS catalogue
+itma search catalogue --image reference.jpg{text} -k 5
+```"""
+
+
+def _limits(model: Retriever, provenance: Provenance) -> str:
+    data, language = _data(provenance), to_plain(model.config.language)
+    lines = []
+    if data and data["name"] in WORLDS:
+        lines.append(f"Trained on generated pictures ({data['name']}): answers on photographs are poor.")
+    elif data and data["name"] == "css":
+        lines.append("Trained on drawn scenes of simple solids: answers on photographs are poor.")
+    elif data and data["name"] == PRODUCTS:
+        lines.append(
+            "Trained on photographs of a shop's products and on sentences made from its table: it knows the kinds, "
+            "colours and details that the table names, and answers for other things by their looks alone."
+        )
+    elif data:
+        lines.append(f"Trained on {data['name']}: other pictures and other ways to say things were never tried.")
+    if model.language is None:
+        lines.append("It does not read words: feedback has no effect.")
+    elif language["kind"] != "pretrained" and language.get("unknown", "skip") == "skip":
+        lines.append("Words that its training sentences did not hold are left out.")
+    elif language["kind"] != "pretrained" and language.get("unknown") == "nearest":
+        lines.append(
+            "English words that its training sentences did not hold are read as the nearest word that they held, or "
+            "left out."
+        )
+    if not provenance.reports:
+        lines.append("It was not measured.")
+    lines += [
+        f"{table}, {protocol}: pictures were missing, so {report.queries:,} of {report.wanted:,} queries were asked."
+        for report in provenance.reports.values()
+        for table, protocol, _ in [_protocol(report)]
+        if report.wanted not in (None, report.queries)
+    ]
+    lines.append(
+        "Recall under another gallery, another way to ask or another rule for the reference cannot be compared."
+    )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _sources(composer: str) -> str:
+    papers = PAPERS.values() if composer == "itma" else [PAPERS["tirg"]]
+    return "\n".join(f"- {paper}" for paper in papers)
+
+
+def _data(provenance: Provenance) -> Mapping[str, Any] | None:
+    data: Mapping[str, Any] | None = (provenance.settings or {}).get("data")
+    return data
+
+
+def _protocol(report: Report) -> tuple[str, str, str]:
+    """A report's data, the protocol's name and what it says, as `itma.evaluation.evaluate.score` joins them."""
+    head, _, about = report.protocol.partition(": ")
+    table, _, protocol = head.partition(", ")
+    return table, protocol, about
+
+
+def _asked(queries: int, wanted: int | None) -> str:
+    return f"{queries:,}" if wanted in (None, queries) else f"{queries:,} of {wanted:,}"
+
+
+def _shares(ks: Sequence[int], recall: Mapping[int, float], interval: Mapping[int, Interval]) -> Iterator[str]:
+    for k in ks:
+        inside = f" ({_percent(interval[k].low, '')} to {_percent(interval[k].high, '')})" if k in interval else ""
+        yield _percent(recall[k]) + inside
+
+
+def _percent(share: float, unit: str = " %") -> str:
+    return f"{100 * share:.1f}{unit}"
+
+
+def _listed(plain: Mapping[str, Any]) -> str:
+    """Settings as text: `kind lstm, width 128`."""
+    told = {name: shown(value) if isinstance(value, str) else value for name, value in plain.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in told.items() if value is not None)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _rows(facts: Mapping[str, str | None]) -> str:
+    """A table of two columns; what is not known has no line."""
+    return _table(["", ""], ([name, text] for name, text in facts.items() if text is not None))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, numbers follow."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

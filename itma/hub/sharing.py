@@ -1,0 +1,185 @@
+"""Models that others use: card → pack → push → pull. Each command of that name is one call of a function here."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from itma.config import changed
+from itma.errors import ConfigError
+from itma.hub import hub
+from itma.hub.card import CARD, model_card
+from itma.io import new_folder, write_text
+from itma.models.provenance import REPORTS, read_provenance
+from itma.models.retriever import FILES, Retriever, RetrieverConfig, checkpoint_folder, weights_sum
+from itma.models.towers import UNTRAINED, holds_towers, read_towers
+from itma.training.run import RUN
+
+
+def card(
+    run: str | Path,
+    *,
+    which: str = "best",
+    repo_id: str | None = None,
+    license: str | None = None,
+    out: str | Path | None = None,
+) -> str:
+    """The model card of a run: what the model is, how it was made, what was measured on it, how to use it.
+
+    Args:
+        run: a run folder, or one that `pull` made.
+        which: `best` or `last` checkpoint.
+        repo_id: where the model is or will be on the hub, for the examples.
+        license: what is allowed with the weights, e.g. `apache-2.0`; absent: the card says nothing of it.
+        out: a file to write it to as well.
+
+    Returns:
+        The card, as Markdown with a head of YAML.
+
+    Raises:
+        RunError: the run is missing or damaged.
+        StorageError: the file cannot be written.
+    """
+    model, weights = Retriever.load(run, which=which), weights_sum(run, which)
+    text = model_card(model, weights, read_provenance(run, weights), repo_id=repo_id, license=license)
+    if out is not None:
+        write_text(out, text)
+    return text
+
+
+def pack(
+    run: str | Path,
+    folder: str | Path,
+    *,
+    which: str = "best",
+    half: bool = False,
+    license: str | None = None,
+    changes: Mapping[str, str] | None = None,
+) -> Path:
+    """A model in a folder to hand on: weights, card and settings, without what only training needs.
+
+    Args:
+        run: a run folder, or one that `pull` made.
+        folder: must not exist yet; every stage takes it as a run folder.
+        which: `best` or `last` checkpoint.
+        half: write weights as float16, in half the space. They are rounded, so that the run's reports do not count for
+            them: measure the folder and write its card anew.
+        license: what is allowed with the weights, e.g. `apache-2.0`; absent: the card says nothing of it.
+        changes: options of the sum by which CLIP or SigLIP answers untrained, by name, e.g.
+            `{"model.options.text_weight": "0.7"}`; of a trained model nothing can be changed.
+
+    Returns:
+        The folder.
+
+    Raises:
+        RunError: the run is missing or damaged.
+        ConfigError: an option that does not exist, or a trained model whose options were to be changed.
+        StorageError: the folder exists or cannot be written to.
+    """
+    model = _weighted(run, changes) if changes else Retriever.load(run, which=which)
+    with new_folder(folder) as draft:
+        model.save_pretrained(draft, run=run, license=license, half=half)
+    return Path(folder)
+
+
+def _weighted(run: str | Path, changes: Mapping[str, str]) -> Retriever:
+    """CLIP or SigLIP as it answers untrained, with other options of the sum."""
+    place = checkpoint_folder(run)
+    other = [name for name in changes if not name.startswith("model.options.")]
+    if other or not holds_towers(place):
+        raise ConfigError(
+            f"{(other or list(changes))[0]!r} cannot be changed in {str(run)!r}: only CLIP and SigLIP as they "
+            "came have settings that need no training, model.options.image_weight and model.options.text_weight"
+        )
+    towers = read_towers(place)
+    start = RetrieverConfig(UNTRAINED, **towers.shape)
+    options = {name.removeprefix("model."): value for name, value in changes.items()}
+    return Retriever.over(towers, changed(start, options))
+
+
+def push(
+    run: str | Path,
+    repo_id: str,
+    *,
+    which: str = "best",
+    private: bool | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    create_pr: bool = False,
+    license: str | None = None,
+    progress: bool = False,
+) -> str:
+    """Upload a run's model, its card and the reports it is written from to the Hugging Face Hub.
+
+    Args:
+        run: a run folder, or one that `pull` made.
+        repo_id: `ORG/NAME`, or `NAME` for a repository of one's own.
+        which: `best` or `last` checkpoint.
+        private, revision, commit_message, create_pr, license, progress: see `Retriever.push_to_hub`.
+
+    Returns:
+        The address of the commit or of the pull request.
+
+    Raises:
+        RunError: the run is missing or damaged.
+        HubError: the hub cannot be reached or does not take it.
+    """
+    return Retriever.load(run, which=which).push_to_hub(
+        repo_id,
+        run=run,
+        private=private,
+        revision=revision,
+        commit_message=commit_message,
+        create_pr=create_pr,
+        license=license,
+        progress=progress,
+    )
+
+
+def pull(
+    repo_id: str,
+    folder: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Download a model from the Hugging Face Hub into a folder that every stage takes as a run folder.
+
+    Args:
+        repo_id: `ORG/NAME`.
+        folder: must not exist yet.
+        revision, cache_dir, token, local_files_only, progress: see `Retriever.from_pretrained`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        HubError: there is no such model, it is not open to this person, or the hub cannot be reached.
+        RunError: a file is damaged or of a newer format.
+        StorageError: the folder exists or cannot be written to.
+    """
+    found = hub.download(
+        repo_id,
+        FILES,
+        (CARD, RUN, REPORTS),
+        revision=revision,
+        cache_dir=cache_dir,
+        token=token,
+        local_files_only=local_files_only,
+        progress=progress,
+    )
+    names: list[str | Path] = [
+        *FILES,
+        CARD,
+        RUN,
+        *(path.relative_to(found) for path in found.glob(REPORTS.replace("/", "/**/"))),
+    ]
+    with new_folder(folder) as draft:
+        for name in names:
+            if (found / name).is_file():
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(found / name, draft / name)
+        Retriever.load(draft)
+    return Path(folder)

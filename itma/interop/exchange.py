@@ -1,0 +1,327 @@
+"""Models for other runtimes: written as ONNX graphs, and made smaller and faster as int8, with what that costs.
+
+As in `itma.api`, every command is one call of a function here.
+"""
+
+import json
+import logging
+import os
+import random
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from itma.api import measured_split, read_run
+from itma.config import to_plain
+from itma.data.images import Preprocess, find_pictures
+from itma.data.sources import sentences
+from itma.errors import ConfigError, DataError, ItmaError, PictureError
+from itma.evaluation.agreement import mean_cosine, nearest_kept
+from itma.evaluation.evaluate import evaluate as measure
+from itma.export.int8 import quantise as write_int8
+from itma.export.runtime import OnnxRetriever
+from itma.export.runtimes import FOLDERS, export_run, open_exported
+from itma.io import new_folder
+from itma.models.retriever import checkpoint_folder
+from itma.progress import bar
+from itma.retrieval import manifest
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.stores.engines import store_at
+
+log = logging.getLogger(__name__)
+
+LOSS = "loss.json"
+"""The file in the folder of int8 graphs that says what they cost."""
+NEAREST = 10
+"""Neighbours of each picture that are compared."""
+_COMPARED = 1_000
+"""Pictures that float32 and int8 are compared on, at most."""
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class RecallLost:
+    """What quantising cost by one protocol."""
+
+    protocol: str
+    queries: int
+    float32: Mapping[int, float]
+    """k → recall at k."""
+    int8: Mapping[int, float]
+
+    def __str__(self) -> str:
+        lines = [f"{self.queries:,} queries, {self.protocol}"]
+        for k in self.float32:
+            change = 100 * (self.int8[k] - self.float32[k])
+            lines.append(f"  recall@{k:<3d} {self.float32[k]:7.1%} → {self.int8[k]:7.1%} ({change:+.1f} points)")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How alike float32 and int8 embed the same pictures, and queries of a picture and a sentence each."""
+
+    pictures: int
+    cosine: float
+    """Mean cosine of a picture's two embeddings."""
+    kept: float
+    """Share of each picture's nearest neighbours that int8 finds among its own."""
+    query_cosine: float | None
+    """Mean cosine of a query's two embeddings; absent where the model does not read words."""
+    query_kept: float | None
+    """Share of each query's nearest pictures that int8 finds among its own."""
+
+    def __str__(self) -> str:
+        lines = [f"{self.pictures:,} pictures: cosine {self.cosine:.4f}, {self.kept:.1%} of the {NEAREST} nearest kept"]
+        if self.query_cosine is not None and self.query_kept is not None:
+            lines.append(
+                f"with a sentence each: cosine {self.query_cosine:.4f}, {self.query_kept:.1%} of the {NEAREST} nearest "
+                "kept"
+            )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """What quantising a model gave, and what it cost."""
+
+    folder: str
+    model: str
+    calibrated: int
+    """Pictures whose activations decided the ranges."""
+    sentences: str
+    """Where the sentences that went with them came from; empty where the model does not read words."""
+    megabytes: Mapping[str, float]
+    """Size of all graphs, by precision."""
+    agreement: Agreement
+    """On the given pictures; those of the calibration are among them where there are few."""
+    recall: tuple[RecallLost, ...]
+    """By the protocol of the run's own data; empty where they could not be measured."""
+    unmeasured: str
+    """Why there is no recall; empty where there is one."""
+
+    def __str__(self) -> str:
+        words = f" and {self.sentences}" if self.sentences else ""
+        lines = [
+            f"{self.model}: int8 graphs in {self.folder}",
+            f"calibrated on {self.calibrated:,} pictures{words}",
+            f"size: {self.megabytes['float32']:,.1f} MB → {self.megabytes['int8']:,.1f} MB",
+            "what was lost, float32 → int8:",
+            *(f"  {line}" for part in (self.agreement, *self.recall) for line in str(part).splitlines()),
+        ]
+        if self.unmeasured:
+            lines.append(f"  recall was not measured: {self.unmeasured}")
+        return "\n".join(lines)
+
+
+def export(
+    run: str | Path, out: str | Path | None = None, *, which: str = "best", progress: bool = False
+) -> OnnxRetriever:
+    """Write a trained model as ONNX graphs, checked against torch; see `itma.export.export.export`.
+
+    Args:
+        run: a run folder, or a checkpoint folder.
+        out: a new folder; absent: `onnx` in the checkpoint's folder, where `--runtime onnx` finds it.
+        which: `best` or `last` checkpoint of the run.
+        progress: show a progress bar.
+
+    Returns:
+        The model as it answers from the graphs; its `folder` says where they are.
+
+    Raises:
+        MissingExtraError: the packages for ONNX are not installed.
+        RunError: the model cannot be opened or exported.
+        StorageError: the folder exists already, or cannot be written to.
+    """
+    return export_run(run, out, which=which, progress=progress)
+
+
+def quantise(
+    run: str | Path,
+    pictures: str | Path,
+    *,
+    samples: int = 300,
+    text: str | Path | None = None,
+    which: str = "best",
+    recall: bool = True,
+    seed: int = 0,
+    progress: bool = False,
+) -> Quantised:
+    """Write a trained model as int8 graphs, calibrated on the pictures it is to search, and measure what is lost.
+
+    The graphs go to `onnx-int8` in the checkpoint's folder, where `--runtime onnx-int8` finds them; older ones there
+    are replaced. What was lost is written beside them as `loss.json`.
+
+    Args:
+        run: a run folder, or a checkpoint folder.
+        pictures: a folder of pictures, or a catalogue, whose pictures are taken.
+        samples: pictures for the calibration, drawn at random; all where there are fewer.
+        text: a file with one sentence on each line, like those that will be asked; absent: the training sentences of
+            the run's own data, or random words that the model knows where those are not to be had.
+        which: `best` or `last` checkpoint of the run.
+        recall: measure recall on the run's own data as well, where they are to be had.
+        seed: decides the choice of pictures and sentences.
+        progress: show progress bars.
+
+    Returns:
+        What was lost.
+
+    Raises:
+        MissingExtraError: the packages for ONNX are not installed.
+        ConfigError: no sample was asked for.
+        DataError: the pictures or the sentences cannot be read.
+        RunError: the model cannot be opened or exported.
+        StorageError: the graphs cannot be written.
+    """
+    if samples < 1:
+        raise ConfigError(f"samples={samples} must be at least 1")
+    exact = open_exported(run, "float32", which=which, progress=progress)
+    draw = random.Random(seed)
+    paths = _pictures_of(Path(pictures))
+    draw.shuffle(paths)
+    asked, origin = _sentences(run, exact, text) if exact.reads_words else ([""], "")
+    calibrating = torch.cat(list(_read(paths[:samples], exact.preprocess)))
+    with new_folder(checkpoint_folder(run, which) / FOLDERS["int8"], replace=True) as draft:
+        write_int8(exact, draft, calibrating, draw.choices(asked, k=len(calibrating)), progress=progress)
+        rough = OnnxRetriever(draft)
+        compared = paths[-_COMPARED:]  # others than those of the calibration, where there are enough
+        agreement = _agreement(exact, rough, compared, draw.choices(asked, k=len(compared)), progress)
+        lost, unmeasured = _recall(run, exact, rough, progress) if recall else ((), "it was not asked for")
+        result = Quantised(
+            folder=str(checkpoint_folder(run, which) / FOLDERS["int8"]),
+            model=f"{exact.name} ({run})",
+            calibrated=len(calibrating),
+            sentences=origin,
+            megabytes={model.description.precision: _megabytes(model) for model in (exact, rough)},
+            agreement=agreement,
+            recall=lost,
+            unmeasured=unmeasured,
+        )
+        (draft / LOSS).write_text(json.dumps(to_plain(result), indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def _pictures_of(place: Path) -> list[Path]:
+    if manifest.exists(store_at(place)):
+        return Catalogue.open(place, without_model=True).picture_paths()
+    return find_pictures(place)
+
+
+def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -> tuple[Sequence[str], str]:
+    """Sentences like those that will be asked, and in words where they come from."""
+    if text is not None:
+        try:
+            lines = Path(text).read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise DataError(f"the sentences in {str(text)!r} cannot be read: {error}") from error
+        found: Sequence[str] = [line for line in lines if model.tokenizer.words(line)]
+        if not found:
+            raise DataError(f"there is no sentence in {str(text)!r}; expected one on each line")
+        return found, f"{len(found):,} sentences of {text}"
+    try:
+        data = read_run(run).data
+        found = sentences(data, "train")
+        return found, f"the training sentences of {data.name}"
+    except ItmaError as error:
+        log.info("no training sentences: %s", error)
+        draw, known = (
+            random.Random(0),
+            [word for word in model.tokenizer.vocabulary if word.isascii() and word.isalnum()],
+        )
+        return [" ".join(draw.choices(known, k=draw.randrange(1, 12))) for _ in range(1_000)], "random known words"
+
+
+def _read(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[torch.Tensor]:
+    """Pictures in batches, without those that cannot be read, which are named in the log."""
+    waiting: list[torch.Tensor] = []
+    found = 0
+    for pixels in _decoded(paths, preprocess, 2 * _BATCH):
+        if isinstance(pixels, PictureError):
+            log.warning("left out: %s", pixels)
+            continue
+        waiting.append(pixels)
+        found += 1
+        if len(waiting) == _BATCH:
+            yield torch.stack(waiting)
+            waiting.clear()
+    if waiting:
+        yield torch.stack(waiting)
+    if found < 2:
+        raise DataError(f"{found} of {len(paths):,} pictures could be read; at least 2 are needed, better hundreds")
+
+
+def _decoded(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Iterator[torch.Tensor | PictureError]:
+    """Every picture's pixels, or why there are none, in order; at most `ahead` are decoded before they are needed."""
+
+    def read(path: Path) -> torch.Tensor | PictureError:
+        try:
+            return preprocess.read(path)
+        except PictureError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        upcoming = iter(paths)
+        running: deque[Future[torch.Tensor | PictureError]] = deque(
+            pool.submit(read, path) for path in islice(upcoming, ahead)
+        )
+        try:
+            while running:
+                done = running.popleft().result()
+                running.extend(pool.submit(read, path) for path in islice(upcoming, 1))
+                yield done
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _agreement(
+    exact: OnnxRetriever, rough: OnnxRetriever, paths: Sequence[Path], asked: Sequence[str], progress: bool
+) -> Agreement:
+    pictures: dict[OnnxRetriever, list[torch.Tensor]] = {exact: [], rough: []}
+    queries: dict[OnnxRetriever, list[torch.Tensor]] = {exact: [], rough: []}
+    done = 0
+    with bar("comparing", show=progress, total=len(paths), unit="picture") as meter:
+        for pixels in _read(paths, exact.preprocess):
+            for model in (exact, rough):
+                pictures[model].append(model.embed_pictures(pixels))
+                if exact.reads_words:
+                    queries[model].append(model.embed_queries(pixels, asked[done : done + len(pixels)]))
+            done += len(pixels)
+            meter.update(len(pixels))
+    ours, theirs = (torch.cat(pictures[model]) for model in (exact, rough))
+    query_cosine = query_kept = None
+    if exact.reads_words:
+        asking = [torch.cat(queries[model]) for model in (exact, rough)]
+        query_cosine = mean_cosine(*asking)
+        query_kept = nearest_kept((asking[0], ours), (asking[1], theirs), NEAREST, without_self=True)
+    return Agreement(
+        pictures=len(ours),
+        cosine=mean_cosine(ours, theirs),
+        kept=nearest_kept((ours, ours), (theirs, theirs), NEAREST, without_self=True),
+        query_cosine=query_cosine,
+        query_kept=query_kept,
+    )
+
+
+def _recall(
+    run: str | Path, exact: OnnxRetriever, rough: OnnxRetriever, progress: bool
+) -> tuple[tuple[RecallLost, ...], str]:
+    """Recall on what the run is measured on, or why there is none."""
+    try:
+        found, _, _ = measured_split(run, exact.preprocess, progress=progress)
+        reports = [
+            measure(model, found.triplets, protocols=[found.protocol()], intervals=False, progress=progress)[0].report
+            for model in (exact, rough)
+        ]
+    except ItmaError as error:
+        return (), str(error)
+    first, second = reports
+    return (RecallLost(first.protocol, first.queries, first.recall, second.recall),), ""
+
+
+def _megabytes(model: OnnxRetriever) -> float:
+    return sum((model.folder / name).stat().st_size for name in model.description.graphs) / 1e6

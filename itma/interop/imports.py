@@ -1,0 +1,207 @@
+"""Checkpoints of the published code → run folders that every other command accepts."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from itma.api import Settings, installed_version
+from itma.config import to_plain
+from itma.data.sources import NAMES, DataConfig
+from itma.data.vocabulary import UNKNOWN, Order, words_for
+from itma.errors import ConfigError, DataError, RunError
+from itma.interop.published import Checkpoint, LeftOut, open_checkpoint, rebuild, shape
+from itma.io import file_sum, new_folder
+from itma.models.retriever import Retriever
+from itma.training.config import TrainConfig
+from itma.training.run import POINTER, RUN
+
+_DATA = {"css3d": "css", "fashion200k": "fashion200k", "mitstates": "mitstates", "fashioniq": "fashioniq"}
+"""The published name of each data set → ours."""
+_LOSSES: dict[object, Literal["classification", "soft-triplet"]] = {
+    "batch_based_classification": "classification",
+    "soft_triplet": "soft-triplet",
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A published checkpoint that became a run."""
+
+    folder: Path
+    model: str
+    """The published name of the model."""
+    composer: str
+    code: str
+    """`tirg` or `maaf`: whose code wrote the checkpoint."""
+    steps: int
+    words: int
+    """Words that have an embedding, besides the unknown one."""
+    tensors: int
+    """Tensors of the checkpoint that were used, or are copies of such."""
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+    """What the person should know before relying on it."""
+
+    def __str__(self) -> str:
+        head = (
+            f"imported into {self.folder}: {self.model} of {self.code.upper()}'s code as {self.composer!r}, "
+            f"{self.steps:,} steps, {self.words:,} words, {self.tensors} tensors"
+        )
+        lines = [
+            head,
+            *(f"no part in its answers: {left_out}" for left_out in self.left_out),
+            *(f"note: {note}" for note in self.notes),
+        ]
+        return "\n".join(lines)
+
+
+def import_published(
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    words: str | Path | None = None,
+    data: str | None = None,
+    order: Order | None = None,
+) -> Imported:
+    """Turn a checkpoint of TIRG's, MAAF's or ITMA's code into a run folder.
+
+    The checkpoint is opened by an allow-list; every tensor is used, known to have no part in the answers, or an error.
+
+    Args:
+        checkpoint: the `.pth` file.
+        out: the run folder; must not exist yet.
+        words: the vocabulary, which the file lacks: a list of words, one a line, in the order of their ids, or the
+            folder of the data set that the model was trained on. Needed unless the model reads no words.
+        data: the data set, where the checkpoint does not name one of ours.
+        order: how the code base numbered the words of a data set: `sorted` (TIRG) or in the order of `appearance`
+            (MAAF, ITMA); absent: by code base.
+
+    Raises:
+        DataError: the checkpoint or the words cannot be read or do not fit each other.
+        ConfigError: the checkpoint's options are not supported; the message says why.
+        UnknownNameError: no such data set.
+        StorageError: `out` exists or cannot be written to; nothing half done is left there.
+    """
+    out = Path(out)
+    if out.exists():
+        raise RunError(f"{str(out)!r} exists already; choose a new folder for the imported run")
+    found = open_checkpoint(checkpoint)
+    config = shape(found)
+    named = data or _DATA.get(str(found.options.get("dataset")), str(found.options.get("dataset")))
+    vocabulary = _words(
+        found, None if words is None else Path(words), named, order, reads=config.composer != "picture-only"
+    )
+    model, left_out = rebuild(found, vocabulary)
+    source = DataConfig(
+        named if named in NAMES else "own",
+        root=str(Path(words).resolve()) if words is not None and Path(words).is_dir() else None,
+    )
+    settings = Settings(model.config, recipe(found), source)
+    skipped = sum(len(each.names) for each in left_out if each.names != ("a[2:]",))
+    imported = Imported(
+        out,
+        found.model,
+        config.composer,
+        found.code,
+        found.steps,
+        len(vocabulary) - 1,
+        len(found.tensors) - skipped,
+        tuple(left_out),
+        tuple(_notes(found)),
+    )
+    _write(out, model, settings, imported, found)
+    return imported
+
+
+def recipe(checkpoint: Checkpoint) -> TrainConfig:
+    """The published training recipe that a checkpoint's options describe, as far as there is a setting for it."""
+    option = checkpoint.options
+
+    def number(name: str, default: float) -> float:
+        value = option.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"the checkpoint {str(checkpoint.path)!r} has {name}={value!r}; expected a number")
+        return float(value)
+
+    css = option.get("dataset", "css3d") == "css3d"
+    frozen = [("freeze_img_model", "trunk"), ("freeze_text_model", "language")]
+    return TrainConfig(
+        steps=max(1, int(number("num_iters", 210_000))),
+        batch=int(number("batch_size", 32)),
+        per_reference=1,
+        loss=_LOSSES.get(option.get("loss", "soft_triplet"), "classification"),
+        drop_worst=number("drop_worst_rate", 0.2) if option.get("drop_worst_flag") is True else 0.0,
+        optimizer="sgd",
+        learning_rate=number("learning_rate", 0.01),
+        trunk_rate=1.0 if css else number("pretrained_weight_lr_factor_image", 0.1),
+        weight_decay=number("weight_decay", 1e-6),
+        schedule="step",
+        decay_every=int(number("learning_rate_decay_frequency", 9_999_999)),
+        decay_factor=number("learning_rate_decay", 0.1),
+        warmup=0,
+        clip=0.0,
+        precision="float32",
+        frozen=tuple(part for flag, part in frozen if option.get(flag) is True),
+        hold_out=0.0,
+        metric="test/recall@10",
+        evaluate_every=5_000,
+        log_every=50,
+    )
+
+
+def _words(checkpoint: Checkpoint, source: Path | None, name: str, order: Order | None, *, reads: bool) -> list[str]:
+    if source is None:
+        if not reads:
+            return [UNKNOWN]
+        raise DataError(
+            f"the checkpoint {str(checkpoint.path)!r} lacks its vocabulary; give it with --words: a list of words, one "
+            "a line, in the order of their ids, or the folder of the data set that the model was trained on"
+        )
+    if checkpoint.options.get("train_on_validation_set") is True and source.is_dir():
+        raise DataError(
+            f"the checkpoint {str(checkpoint.path)!r} was trained with --train_on_validation_set, on files that were "
+            "never published, so its words cannot be built again; give the list of words"
+        )
+    rare = checkpoint.options.get("threshold_rare_words", 0)
+    by_code: Order = "sorted" if checkpoint.code == "tirg" else "appearance"
+    return words_for(
+        source, checkpoint.ids, name=name, order=order or by_code, rare=rare if isinstance(rare, int) else 0
+    )
+
+
+def _notes(checkpoint: Checkpoint) -> list[str]:
+    notes = []
+    if checkpoint.options.get("image_with_unk_string") is True:
+        notes.append(
+            "it was trained with image_with_unk_string, where targets are composed with an unknown word; that is not "
+            "done here in further training, and the published code does not do it when it measures"
+        )
+    if checkpoint.options.get("whole_model_path"):
+        notes.append("it went on from another checkpoint, whose words come first in its vocabulary; check them")
+    return notes
+
+
+def _write(out: Path, model: Retriever, settings: Settings, imported: Imported, checkpoint: Checkpoint) -> None:
+    name = f"step-{imported.steps:06d}"
+    made_with: Mapping[str, Any] = {
+        "itma": installed_version(),
+        "imported from": {
+            "file": checkpoint.path.name,
+            "sha256": file_sum(checkpoint.path),
+            "code": checkpoint.code,
+            "model": checkpoint.model,
+            "left out": {each.why: list(each.names) for each in imported.left_out},
+            "options": {key: _plain(value) for key, value in checkpoint.options.items()},
+        },
+    }
+    with new_folder(out) as draft:
+        model.save(draft / name)
+        run = {**to_plain(settings), "made with": made_with}
+        (draft / RUN).write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+        (draft / POINTER).write_text(json.dumps({"last": name, "best": name}, indent=2) + "\n", encoding="utf-8")
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)

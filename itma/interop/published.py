@@ -1,0 +1,436 @@
+"""Checkpoints of the published code of TIRG, MAAF and ITMA → a `Retriever` that answers alike.
+
+Sources: Vo et al. 2019 (arXiv:1812.07119), Dodds et al. 2020 (arXiv:2007.00145), Huynh & Ly 2021. A checkpoint is a
+pickled dictionary of `it` (steps done), `opt` (an `argparse.Namespace` of the command line) and `model_state_dict`;
+ITMA's code is MAAF's. What is said here of their behaviour was compared with outputs of that code.
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from itma.data.images import Preprocess
+from itma.data.tokenizer import Tokenizer
+from itma.errors import ConfigError, DataError
+from itma.models.composers.itma import ItmaOptions
+from itma.models.image_encoders.base import TrunkConfig
+from itma.models.image_encoders.torchvision_names import stage_of, torchvision_name
+from itma.models.retriever import Retriever, RetrieverConfig
+from itma.models.text_encoders.base import LanguageConfig
+from itma.models.transformer import sequence_sinusoids
+
+COMPOSERS = {
+    "imgonly": "picture-only",
+    "textonly": "words-only",
+    "add": "add",
+    "concat": "concat",
+    "tirg": "tirg",
+    "tirg_lastconv": "tirg-last-map",
+    "sequence_concat_attention": "itma",
+}
+"""The published name of each model → ours."""
+
+_REFUSED = {
+    "attention": "the two-stream attention model has no counterpart here; import a sequence_concat_attention model",
+    "seqcat_outtoken": (
+        "its output token was neither trained nor saved by the published code, so its answers cannot be had again; "
+        "import a sequence_concat_attention model"
+    ),
+}
+_TRUNKS = {"resnet18": "resnet-18", "resnet50": "resnet-50"}
+_LONGEST = 500
+"""Words of a sentence, as many as the published Transformer has positions for; its LSTM has no limit."""
+_BLOCK = {
+    "norm_attention.weight": "sublayer.0.norm.a_2",
+    "norm_attention.bias": "sublayer.0.norm.b_2",
+    "norm_forward.weight": "sublayer.1.norm.a_2",
+    "norm_forward.bias": "sublayer.1.norm.b_2",
+    "forward_network.0": "feed_forward.w_1",
+    "forward_network.3": "feed_forward.w_2",
+    **{f"attention.{name}": f"self_attn.linears.{i}" for i, name in enumerate(("query", "key", "value", "output"))},
+}
+"""The beginning of a name within an encoder layer of ours → of theirs."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A published checkpoint as it lies on disk."""
+
+    path: Path
+    code: Literal["tirg", "maaf"]
+    """Whose code wrote it; ITMA's is MAAF's."""
+    options: Mapping[str, Any]
+    """The command line of the training."""
+    tensors: Mapping[str, torch.Tensor]
+    steps: int
+
+    @property
+    def model(self) -> str:
+        """The published name of the model."""
+        return str(self.options.get("model"))
+
+    @property
+    def ids(self) -> int:
+        """How many words have an embedding, the unknown one included."""
+        name = "text_model.embedding_layer.weight"
+        if name not in self.tensors:
+            raise DataError(
+                f"the checkpoint {str(self.path)!r} lacks the tensor {name!r}; it holds no words' embeddings"
+            )
+        return len(self.tensors[name])
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Tensors of a checkpoint that have no part in its model's answers."""
+
+    names: tuple[str, ...]
+    why: str
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.names[:2]) + (f" and {len(self.names) - 2} more" if len(self.names) > 2 else "")
+        return f"{shown}: {self.why}"
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint by torch's allow-list of plain tensors and values, and `argparse.Namespace`; nothing is run.
+
+    Raises:
+        DataError: the file is missing, damaged, asks for something else, or is no such checkpoint.
+    """
+    path = Path(path)
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise DataError(f"the checkpoint {str(path)!r} does not exist") from error
+    except Exception as error:  # torch raises many kinds on damaged files; nothing of the file has run
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        if refused:
+            reason = (
+                f"it asks for {refused[1]!r}, which no checkpoint needs; it may be made to run code on this machine"
+            )
+        elif isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        else:  # torch's own words advise to open the file without an allow-list
+            reason = "it is damaged or cut off, or no file of torch's"
+        raise DataError(
+            f"the checkpoint {str(path)!r} was not opened: {reason}; expected a file as TIRG's, MAAF's or ITMA's code "
+            "saves it"
+        ) from error
+    if not isinstance(found, dict) or not {"opt", "model_state_dict"} <= set(found):
+        holds = ", ".join(map(str, list(found)[:5])) if isinstance(found, dict) else type(found).__name__
+        raise DataError(
+            f"{str(path)!r} is no checkpoint of TIRG's, MAAF's or ITMA's code: expected it, opt and model_state_dict, "
+            f"found {holds or 'nothing'}. Weights of a picture network alone go into model.trunk.weights"
+        )
+    options, tensors = found["opt"], found["model_state_dict"]
+    if isinstance(options, argparse.Namespace):
+        options = vars(options)
+    if not isinstance(options, dict) or not isinstance(tensors, dict):
+        raise DataError(f"{str(path)!r} is damaged: opt or model_state_dict is a {type(tensors).__name__}")
+    strange = next((name for name, tensor in tensors.items() if not isinstance(tensor, torch.Tensor)), None)
+    if strange is not None or not tensors:
+        raise DataError(f"{str(path)!r} is damaged: {strange!r} in model_state_dict is no tensor")
+    tensors = {str(name).removeprefix("module."): tensor for name, tensor in tensors.items()}
+    code: Literal["tirg", "maaf"] = "maaf" if any(name.startswith("img_model.model.") for name in tensors) else "tirg"
+    steps = found.get("it", 0)
+    return Checkpoint(path, code, options, tensors, steps if isinstance(steps, int) else 0)
+
+
+def shape(checkpoint: Checkpoint) -> RetrieverConfig:
+    """The model that a checkpoint's options describe.
+
+    Raises:
+        ConfigError: the published code offers the option, but it is not supported here; the message says why.
+    """
+    option = _Options(checkpoint)
+    if checkpoint.model in _REFUSED:
+        raise ConfigError(f"{option.where('model')}: {_REFUSED[checkpoint.model]}")
+    if checkpoint.model not in COMPOSERS:
+        raise ConfigError(f"{option.where('model')}: it is none of {', '.join(COMPOSERS)}")
+    composer = COMPOSERS[checkpoint.model]
+    dim = option("embed_dim", 512)
+    kind = option("text_model_arch", "lstm")
+    if kind == "BERT":
+        raise ConfigError(
+            f"{option.where('text_model_arch')}: the published code does not save how its BERT was read; train with "
+            "model.language.kind=pretrained instead"
+        )
+    if kind not in ("embeddings", "transformer"):
+        kind = "lstm"  # as the published code does
+    elif composer not in ("itma", "picture-only"):
+        raise ConfigError(
+            f"{option.where('text_model_arch')} with model={checkpoint.model}: that language network gives a feature "
+            "for each word, and the published model needs one for the sentence; the published code does not run it"
+        )
+    arch = option("image_model_arch", "resnet18") or "resnet18"
+    if arch not in _TRUNKS:
+        raise ConfigError(f"{option.where('image_model_arch')}: expected {' or '.join(_TRUNKS)}")
+    levels: tuple[int, ...] = (4,)
+    if composer == "itma":
+        levels = tuple(level for level in (2, 3, 4) if str(level) in str(option("att_layer_spec", "3_4")))
+        if not levels:
+            raise ConfigError(f"{option.where('att_layer_spec')} names no stage; expected one or more of 2, 3 and 4")
+    dropout = float(option("dropout_rate", 0.1))
+    raw = checkpoint.code == "tirg" and option("dataset", "css3d") == "css3d"  # not resized: 180×120 pixels
+    return RetrieverConfig(
+        composer=composer,
+        dim=dim,
+        trunk=TrunkConfig(_TRUNKS[arch], levels),
+        language=LanguageConfig(
+            kind=kind,
+            width=dim,
+            layers=option("text_model_layers", 1) if kind != "embeddings" else 1,
+            dropout=dropout,
+            heads=1,
+            unknown="keep",
+            max_words=_LONGEST,
+        ),
+        preprocess=Preprocess(120, 180) if raw else Preprocess(224, 224, fit="crop"),
+        options=_itma_options(option, dropout) if composer == "itma" else None,
+    )
+
+
+def _itma_options(option: "_Options", dropout: float) -> ItmaOptions:
+    positions = option("attn_positional_encoding", None)
+    if positions == "mixed":
+        raise ConfigError(
+            f"{option.where('attn_positional_encoding')}: the published code computes these positions before training "
+            "and saves others, so those that the model was trained with are not in the checkpoint"
+        )
+    attention = option("attn_softmax_replacement", "none")
+    if attention not in ("none", "identity"):
+        raise ConfigError(f"{option.where('attn_softmax_replacement')}: expected none or identity")
+    return ItmaOptions(
+        blocks=option("number_attention_blocks", 1),
+        heads=option("number_attention_heads", 8),
+        width=option("width_per_attention_block", 256),
+        attention="identity" if attention == "identity" else "softmax",
+        positions="sequence" if positions == "sinusoidal" else "none",  # as published, other names give none
+        pool="levels" if option("resolutionwise_pool", False) else "cells",
+        pool_words=option("sequence_concat_include_text", False),
+        gallery_through_transformer=option("sequence_concat_img_through_attn", False),
+        dropout=dropout,
+    )
+
+
+class _Options:
+    """Looks options up and checks that they are of their default's type."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+
+    def __call__(self, name: str, default: Any) -> Any:
+        value = self._checkpoint.options.get(name, default)
+        if isinstance(default, float) and type(value) is int:
+            value = float(value)
+        if value is not None and default is not None and type(value) is not type(default):
+            raise ConfigError(f"{self.where(name)} must be {type(default).__name__}")
+        return value
+
+    def where(self, name: str) -> str:
+        """The option as the message names it."""
+        return f"the checkpoint {str(self._checkpoint.path)!r} has {name}={self._checkpoint.options.get(name)!r}"
+
+
+def rebuild(checkpoint: Checkpoint, words: Sequence[str]) -> tuple[Retriever, list[LeftOut]]:
+    """The model of a checkpoint, with its weights.
+
+    Every tensor of the checkpoint is used, or is known to have no part in the answers of its model, or is an error.
+
+    Args:
+        checkpoint: what `open_checkpoint` read.
+        words: the vocabulary in the order of ids, `<UNK>` first; see `itma.data.vocabulary`.
+
+    Returns:
+        The model, in evaluation mode, and what was left out.
+
+    Raises:
+        ConfigError: see `shape`.
+        DataError: a tensor is lacking, has another shape, contradicts another, or is not known.
+    """
+    config = shape(checkpoint)
+    tokenizer = Tokenizer.published(words, **config.language.reading())
+    model = Retriever.assemble(config, tokenizer)
+    own = model.state_dict()
+    remaining = dict(checkpoint.tensors)
+    state = {}
+    for name, tensor in own.items():
+        theirs = their_name(name, config, checkpoint.code)
+        if theirs not in checkpoint.tensors:
+            raise DataError(
+                f"the checkpoint {str(checkpoint.path)!r} lacks the tensor {theirs!r} that its options ask for "
+                f"(model={checkpoint.model})"
+            )
+        remaining.pop(theirs, None)
+        found = _converted(name, checkpoint.tensors[theirs], config, checkpoint.code)
+        if found.shape != tensor.shape:
+            raise DataError(
+                f"the tensor {theirs!r} of the checkpoint {str(checkpoint.path)!r} has the shape {tuple(found.shape)}; "
+                f"by its options it should be {tuple(tensor.shape)}"
+            )
+        state[name] = found
+    left_out = _account(remaining, checkpoint, config)
+    model.load_state_dict(state)
+    return model.eval(), left_out
+
+
+def their_name(name: str, config: RetrieverConfig, code: str) -> str:
+    """The published name of a tensor of ours.
+
+    >>> their_name("composer.gate.2.weight", RetrieverConfig("tirg"), "maaf")
+    'gated_feature_composer.3.weight'
+    """
+    part, _, rest = name.partition(".")
+    if part == "scale":
+        return "normalization_layer.norm_s"
+    if part == "trunk":
+        trunk = "img_model.model." if code == "maaf" else "img_model."
+        return trunk + torchvision_name(rest.removeprefix("backbone."))
+    if part == "language":
+        return "text_model." + _their_language(rest, config.language.kind)
+    if rest.startswith("picture.output."):
+        return rest.replace("picture.output.", "img_model.fc.0.")
+    return _THEIR_COMPOSER[config.composer](rest, config)
+
+
+def _their_language(name: str, kind: str) -> str:
+    if name == "embedding.weight":
+        return "embedding_layer.weight"
+    if kind == "lstm":
+        return name.replace("network.", "lstm.").replace("output.", "fc_output.")
+    if name.startswith("network."):
+        return "model.layers." + _their_block(name.removeprefix("network."))
+    return "model." + _their_norm(name)
+
+
+def _their_block(name: str) -> str:
+    """`<number>.<name within the layer>`, ours → theirs."""
+    number, _, inner = name.partition(".")
+    ours = next(ours for ours in _BLOCK if inner.startswith(ours))
+    return f"{number}.{_BLOCK[ours]}{inner.removeprefix(ours)}"
+
+
+def _their_norm(name: str) -> str:
+    return {"norm.weight": "norm.a_2", "norm.bias": "norm.b_2"}[name]
+
+
+def _their_itma(name: str, config: RetrieverConfig) -> str:
+    if name.startswith("projections."):
+        _, number, inner, tensor = name.split(".")
+        kind = "conv" if inner == "0" else "bn"
+        return f"img_model.l{config.trunk.levels[int(number)]}_conv_proj.{kind}.{tensor}"
+    if name.startswith("blocks."):
+        return "composer.encoder.layers." + _their_block(name.removeprefix("blocks."))
+    return "composer.encoder." + _their_norm(name)
+
+
+def _their_tirg(name: str, config: RetrieverConfig) -> str:
+    if name == "weights":
+        return "a"
+    part, number, tensor = name.split(".")
+    theirs = {"gate": "gated_feature_composer", "residual": "res_info_composer"}[part]
+    return f"{theirs}.{int(number) + 1}.{tensor}"  # theirs begins with a layer that concatenates
+
+
+def _their_last_map(name: str, config: RetrieverConfig) -> str:
+    if name == "weights":
+        return "a"
+    part, _, inner = name.partition(".")
+    return {"gate": "mod2d_gate", "residual": "mod2d"}[part] + "." + inner
+
+
+def _their_concat(name: str, config: RetrieverConfig) -> str:
+    return name.replace("network.", "composer.m.")
+
+
+_THEIR_COMPOSER: dict[str, Callable[[str, RetrieverConfig], str]] = {
+    "itma": _their_itma,
+    "tirg": _their_tirg,
+    "tirg-last-map": _their_last_map,
+    "concat": _their_concat,
+}
+
+
+def _converted(name: str, tensor: torch.Tensor, config: RetrieverConfig, code: str) -> torch.Tensor:
+    """A tensor of theirs as ours: its two used weights of TIRG's four, a scalar scale, kernels that lie otherwise."""
+    if name == "scale":
+        return tensor.reshape(()) if tensor.numel() == 1 else tensor
+    if name == "composer.weights":
+        return tensor[:2]
+    if config.composer == "tirg-last-map" and code == "maaf" and tensor.dim() == 4 and name.startswith("composer."):
+        return tensor.transpose(2, 3).contiguous()  # MAAF's code swaps rows and columns of the map before it
+    return tensor
+
+
+def _account(remaining: Mapping[str, torch.Tensor], checkpoint: Checkpoint, config: RetrieverConfig) -> list[LeftOut]:
+    """Why each tensor that was not used was not.
+
+    Raises:
+        DataError: one of them is not known, or contradicts what was used.
+    """
+    reasons: dict[str, list[str]] = {}
+    for name, tensor in remaining.items():
+        twin = _twin(name, checkpoint)
+        if twin is not None:
+            if twin in checkpoint.tensors and not torch.equal(tensor, checkpoint.tensors[twin]):
+                raise DataError(
+                    f"the checkpoint {str(checkpoint.path)!r} holds {name!r} and {twin!r}, which are one tensor in the "
+                    "published code, with different values"
+                )
+            if twin in checkpoint.tensors and twin not in remaining:
+                continue  # used under its first name
+        why = _reason(name, tensor, config)
+        if why is None:
+            raise DataError(
+                f"the checkpoint {str(checkpoint.path)!r} holds the tensor {name!r} {tuple(tensor.shape)}, which the "
+                f"published model {checkpoint.model!r} with these options does not have; nothing was imported"
+            )
+        reasons.setdefault(why, []).append(name)
+    left_out = [LeftOut(tuple(names), why) for why, names in reasons.items()]
+    if "a" in checkpoint.tensors and len(checkpoint.tensors["a"]) > 2:
+        left_out.append(LeftOut(("a[2:]",), "the published model reads the first two weights only"))
+    return left_out
+
+
+def _twin(name: str, checkpoint: Checkpoint) -> str | None:
+    """The name of the same tensor elsewhere in the published model."""
+    if name.startswith("img_model.model.fc."):
+        return name.replace("img_model.model.fc.", "img_model.fc.")
+    if checkpoint.model == "sequence_concat_attention" and name.startswith("composer.m."):
+        inner = name.removeprefix("composer.m.")
+        if inner == "pos_embed.pe":
+            return "composer.position.pe"
+        return "composer.encoder." + inner.removeprefix("encoder.")
+    return None
+
+
+def _reason(name: str, tensor: torch.Tensor, config: RetrieverConfig) -> str | None:
+    """Why a tensor has no part in the answers; nothing where it is not known."""
+    if name.endswith(".pe"):
+        wanted = config.options is not None and getattr(config.options, "positions", None) == "sequence"
+        known = {"text_model.position_encoder.pe"} if config.language.kind == "transformer" else set()
+        if wanted:
+            known |= {"composer.position.pe", "composer.m.pos_embed.pe"}
+        if name not in known or tensor.dim() != 3 or len(tensor) != 1:
+            return None
+        table = sequence_sinusoids(tensor.shape[1], tensor.shape[2])
+        # the angles reach thousands, where float32 carries three decimals
+        same = torch.allclose(tensor[0].float(), table, atol=2e-3)
+        return "a fixed table of positions, computed anew here" if same else None
+    if name.startswith(("img_model.fc.0.", "img_model.model.fc.0.")) and config.composer == "itma":
+        return "the layer after the last map, which this model does not reach"
+    trunk = name.removeprefix("img_model.model.").removeprefix("img_model.")
+    if name.startswith("img_model.") and stage_of(trunk) > max(config.trunk.levels):
+        return "stages of the picture network beyond the last one that this model looks at"
+    if name.startswith("text_model.") and config.composer == "picture-only":
+        return "the language network, which this model does not ask"
+    if name.startswith("composer.ff.") and config.composer == "itma":
+        return "a layer that one revision of the published code registers and never uses"
+    return None

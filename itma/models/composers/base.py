@@ -1,0 +1,97 @@
+"""What every composer is, and the registry that knows them by name."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from itma.errors import UnknownNameError
+from itma.models.text_encoders.base import Words
+
+Maps = Sequence[torch.Tensor]
+"""One feature map for each level: (pictures, channels, rows, columns)."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a composer is told about the parts around it."""
+
+    channels: tuple[int, ...]
+    """Channels of each level's feature map."""
+    grids: tuple[tuple[int, int], ...]
+    """(rows, columns) of each level's map at the model's own picture size."""
+    dim: int
+    """Features of a word, and of an embedding."""
+    embedded: bool = False
+    """Whether the last level is the trunk's own embedding of the picture, a map of one cell."""
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Options of a composer that has none."""
+
+
+class Composer(nn.Module):
+    """Joins a reference's feature maps and a sentence's words into one embedding (not yet of unit length).
+
+    A composer is made from its options and its `Place`, and answers for whole batches.
+    """
+
+    Options: ClassVar[type] = NoOptions
+    """The frozen dataclass of this composer's own options."""
+    reads_pictures: ClassVar[bool] = True
+    """Whether a query's embedding depends on the reference."""
+    reads_words: ClassVar[bool] = True
+    """Whether a query's embedding depends on the feedback; if not, no language network is built."""
+
+    def embed_pictures(self, maps: Maps) -> torch.Tensor:
+        """Feature maps of gallery pictures → (pictures, dim)."""
+        raise NotImplementedError
+
+    def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
+        """References' feature maps and feedbacks' words → (queries, dim); one of them may be absent, not both."""
+        raise NotImplementedError
+
+
+REGISTRY: dict[str, type[Composer]] = {}
+"""Composer by name, filled by `register`."""
+
+
+def register(name: str) -> Callable[[type[Composer]], type[Composer]]:
+    """Class decorator: make a composer known as `name`."""
+
+    def add(composer: type[Composer]) -> type[Composer]:
+        REGISTRY[name] = composer
+        return composer
+
+    return add
+
+
+def composer_named(name: str) -> type[Composer]:
+    """The composer known as `name`.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    if name not in REGISTRY:
+        raise UnknownNameError("model", name, REGISTRY)
+    return REGISTRY[name]
+
+
+class PooledPicture(nn.Module):
+    """The last level's map, averaged over its cells, then a linear map to `dim`: TIRG's picture feature.
+
+    An embedding that has `dim` features already is taken as it is, so that it stays in the space of its words.
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        fits = place.embedded and place.channels[-1] == place.dim
+        self.output = nn.Identity() if fits else nn.Linear(place.channels[-1], place.dim)
+
+    def forward(self, maps: Maps) -> torch.Tensor:
+        """Feature maps → (pictures, dim)."""
+        pooled: torch.Tensor = self.output(maps[-1].mean((2, 3)))
+        return pooled

@@ -1,0 +1,87 @@
+"""The plain baselines: picture only, words only, addition, concatenation (Vo et al. 2019, section 4.1)."""
+
+import torch
+from torch import nn
+
+from itma.models.composers.base import Composer, Maps, Place, PooledPicture, register
+from itma.models.text_encoders.base import Words
+
+
+class PooledComposer(Composer):
+    """A composer whose pictures are one pooled feature row each, in the gallery and as references."""
+
+    def __init__(self, options: object, place: Place) -> None:
+        super().__init__()
+        self.picture = PooledPicture(place)
+
+    def embed_pictures(self, maps: Maps) -> torch.Tensor:
+        """See `Composer`."""
+        pictures: torch.Tensor = self.picture(maps)
+        return pictures
+
+    def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
+        """See `Composer`."""
+        if maps is None:
+            assert words is not None
+            return words.sentence_BD
+        if words is None:
+            return self.embed_pictures(maps)
+        return self.compose(self.embed_pictures(maps), words.sentence_BD)
+
+    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+        """One picture row and one sentence row each → (queries, dim)."""
+        raise NotImplementedError
+
+
+@register("picture-only")
+class PictureOnly(PooledComposer):
+    """The query is the reference: what does feedback add at all?"""
+
+    reads_words = False
+
+    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+        """See `PooledComposer`."""
+        return picture_BD
+
+
+@register("words-only")
+class WordsOnly(PooledComposer):
+    """The query is the feedback: what does the reference add at all?"""
+
+    reads_pictures = False
+
+    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+        """See `PooledComposer`."""
+        return sentence_BD
+
+
+@register("add")
+class Addition(PooledComposer):
+    """The sum of the two."""
+
+    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+        """See `PooledComposer`."""
+        return picture_BD + sentence_BD
+
+
+@register("concat")
+class Concatenation(PooledComposer):
+    """Both side by side, then a network of two layers with batch norms, as in TIRG's code."""
+
+    def __init__(self, options: object, place: Place) -> None:
+        super().__init__(options, place)
+        both = 2 * place.dim
+        self.network = nn.Sequential(
+            nn.BatchNorm1d(both),
+            nn.ReLU(),
+            nn.Linear(both, both),
+            nn.BatchNorm1d(both),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+            nn.Linear(both, place.dim),
+        )
+
+    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+        """See `PooledComposer`."""
+        composed: torch.Tensor = self.network(torch.cat([picture_BD, sentence_BD], 1))
+        return composed

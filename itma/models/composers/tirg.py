@@ -1,0 +1,75 @@
+"""TIRG: a gate keeps the reference's features and a residual changes them (Vo et al., arXiv:1812.07119, eq. 1–4)."""
+
+import torch
+from torch import nn
+
+from itma.models.composers.base import Composer, Maps, Place, PooledPicture, register
+from itma.models.composers.simple import PooledComposer
+from itma.models.text_encoders.base import Words
+
+START = (1.0, 10.0)
+"""Starting weights of the gated and the residual part, as in TIRG's code."""
+
+
+@register("tirg")
+class Tirg(PooledComposer):
+    """weight₀ · sigmoid(gate(x, t)) · x + weight₁ · residual(x, t), on the pooled picture feature x."""
+
+    def __init__(self, options: object, place: Place) -> None:
+        super().__init__(options, place)
+        both = 2 * place.dim
+        self.weights = nn.Parameter(torch.tensor(START))
+        self.gate = nn.Sequential(nn.BatchNorm1d(both), nn.ReLU(), nn.Linear(both, place.dim))
+        self.residual = nn.Sequential(
+            nn.BatchNorm1d(both), nn.ReLU(), nn.Linear(both, both), nn.ReLU(), nn.Linear(both, place.dim)
+        )
+
+    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+        """See `PooledComposer`."""
+        both = torch.cat([picture_BD, sentence_BD], 1)
+        kept = torch.sigmoid(self.gate(both)) * picture_BD
+        composed: torch.Tensor = self.weights[0] * kept + self.weights[1] * self.residual(both)
+        return composed
+
+
+@register("tirg-last-map")
+class TirgLastMap(Composer):
+    """The same on the cells of the last feature map, with 3×3 convolutions; pooled afterwards.
+
+    The paper changes the last convolution's features for CSS, where place matters (section 3.2). Gate and residual are
+    built alike, as in TIRG's code.
+    """
+
+    def __init__(self, options: object, place: Place) -> None:
+        super().__init__()
+        channels = place.channels[-1]
+        both = channels + place.dim
+        self.weights = nn.Parameter(torch.tensor(START))
+        self.gate, self.residual = (
+            nn.Sequential(
+                nn.BatchNorm2d(both),
+                nn.Conv2d(both, both, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(both, channels, 3, padding=1),
+            )
+            for _ in range(2)
+        )
+        self.picture = PooledPicture(place)
+
+    def embed_pictures(self, maps: Maps) -> torch.Tensor:
+        """See `Composer`."""
+        pictures: torch.Tensor = self.picture(maps)
+        return pictures
+
+    def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
+        """See `Composer`."""
+        if maps is None:
+            assert words is not None
+            return words.sentence_BD
+        if words is None:
+            return self.embed_pictures(maps)
+        map_BCHW = maps[-1]
+        B, _, H, W = map_BCHW.shape
+        both = torch.cat([map_BCHW, words.sentence_BD[:, :, None, None].expand(B, -1, H, W)], 1)
+        kept = torch.sigmoid(self.gate(both)) * map_BCHW
+        return self.embed_pictures([self.weights[0] * kept + self.weights[1] * self.residual(both)])

@@ -1,0 +1,181 @@
+"""How a model was made and what was measured on it, as its run folder tells; nothing is told that is not there.
+
+A report counts only for the weights that it measured (`Report.weights`), so that no number strays to another model.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from itma.config import from_plain, to_plain
+from itma.errors import ItmaError, RunError
+from itma.io import write_text
+from itma.models.retriever import MANIFEST, POINTER, WEIGHTS
+from itma.models.shipped import located
+from itma.models.towers import holds_towers, towers_sum
+from itma.records import Report
+
+log = logging.getLogger(__name__)
+
+RUN, STATE, REPORT, METRICS = "run.json", "state.json", "report.json", "metrics.jsonl"
+"""Files of a run folder and of an evaluation; written by `itma.training.run` and `itma.evaluation.evaluate`."""
+REPORT_FORMAT = 1
+REPORTS = f"evaluation-*/{REPORT}"
+"""Where reports stand in a folder, as a pattern whose star also covers deeper folders."""
+_PLACES = ("root", "weights")
+"""Settings that hold a path of the machine on which training ran."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model comes from, as far as its files say."""
+
+    settings: Mapping[str, Any] | None = None
+    """What `run.json` holds: settings of model, training and data, and what they ran on."""
+    step: int | None = None
+    """The training step at which these weights were saved."""
+    best: bool = False
+    """Whether they were chosen as the run's best."""
+    reports: Mapping[str, Report] = field(default_factory=dict)
+    """Folder within the run → what was measured on these weights."""
+    seconds: float | None = None
+    """How long the training took up to them, with that of the weights it began with."""
+
+    def write(self, folder: Path) -> None:
+        """Leave `run.json` and the reports in `folder`, without the paths of this machine.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written to.
+        """
+        if self.settings is not None:
+            kept = {
+                **_without_places(self.settings),
+                "checkpoint": {"step": self.step, "best": self.best, "seconds": self.seconds},
+            }
+            write_text(folder / RUN, json.dumps(kept, indent=2) + "\n")
+        for name, report in self.reports.items():
+            plain = {"format": REPORT_FORMAT, **to_plain(report), "model": report.model.partition(" (")[0]}
+            write_text(folder / name / REPORT, json.dumps(plain, indent=2) + "\n")
+
+
+def read_provenance(run: str | Path, weights: str) -> Provenance:
+    """What a run folder tells of one model.
+
+    Reports on other weights, such as those of an earlier checkpoint, are left out; the log names them.
+
+    Args:
+        run: a run folder, a checkpoint folder, or one that `Retriever.save_pretrained` made.
+        weights: sha256 of the model's weights file.
+
+    Raises:
+        RunError: there is no such folder, it does not hold these weights, or a file in it is damaged.
+    """
+    name, run = run, located(run)
+    if run.is_dir() and holds_towers(run) and towers_sum(run) == weights:
+        return Provenance({"made with": {"started from": {"name": shown(str(name)), "sha256": weights}}})
+    if not run.is_dir():
+        raise RunError(f"the run folder {str(run)!r} does not exist; a model card is written from one, or without run")
+    manifests = {place: _read(place / MANIFEST) for place in (run, *sorted(run.glob("step-*")))}
+    place = next((place for place, sums in manifests.items() if sums and sums.get(WEIGHTS) == weights), None)
+    if place is None:
+        raise RunError(
+            f"{str(run)!r} holds no checkpoint with the weights of this model, so what it tells is of another one; "
+            "give the run that the model was loaded from"
+        )
+    settings = _read(run / RUN)
+    saved, pointer = _read(place / STATE), _read(run / POINTER) or {}
+    told = (settings or {}).pop("checkpoint", None) or {}  # left by `Provenance.write`
+    if saved is not None:
+        told = {"step": saved.get("step"), "best": pointer.get("best") == place.name}
+    elif place != run:  # an imported checkpoint, which was chosen elsewhere
+        told = {"step": int(place.name.removeprefix("step-")), "best": False}
+    reports, others = {}, []
+    for path in sorted(run.glob(REPORTS.replace("/", "/**/"))):
+        report = _report(path)
+        if report.weights == weights:
+            reports[path.parent.relative_to(run).as_posix()] = report
+        else:
+            others.append(str(path))
+    if others:
+        log.warning(
+            "left out of the model card, because they measured other weights: %s; measure again with: itma evaluate %s",
+            ", ".join(others),
+            run,
+        )
+    if "seconds" not in told:
+        told["seconds"] = _seconds(run / METRICS, told.get("step"))
+        before = ((settings or {}).get("made with") or {}).get("started from", {}).get("seconds")
+        if told["seconds"] is not None and before is not None:
+            told["seconds"] += before
+    return Provenance(settings, told.get("step"), bool(told.get("best")), reports, told["seconds"])
+
+
+def _seconds(path: Path, step: int | None) -> float | None:
+    """The time that the log of a training gives a step; nothing where there is none."""
+    if step is None or not path.is_file():
+        return None
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return max((float(line["seconds"]) for line in lines if line["step"] <= step), default=None)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{str(path)!r} is damaged: {error!r}") from error
+
+
+def _report(path: Path) -> Report:
+    plain = _read(path) or {}
+    try:
+        if (written := plain.pop("format")) > REPORT_FORMAT:
+            raise RunError(
+                f"{str(path)!r} was written by a newer itma (format {written}, this one reads {REPORT_FORMAT}); "
+                "upgrade with: pip install -U itma"
+            )
+        return from_plain(Report, plain)
+    except RunError:
+        raise
+    except (ItmaError, KeyError, TypeError) as error:
+        raise RunError(f"the report {str(path)!r} is damaged: {error}; write it again with: itma evaluate") from error
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A JSON object; nothing where there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{str(path)!r} is damaged: {error}") from error
+    if not isinstance(plain, dict):
+        raise RunError(f"{str(path)!r} is damaged: it holds no JSON object")
+    return plain
+
+
+def _without_places(plain: Any, name: str = "") -> Any:
+    """Plain settings in which a path is cut to its last part: what folders a machine has is nobody's business."""
+    if isinstance(plain, Mapping):
+        return {key: _without_places(value, key) for key, value in plain.items()}
+    return without_place(plain) if isinstance(plain, str) and (name in _PLACES or _is_place(plain)) else plain
+
+
+def without_place(path: str) -> str:
+    """The last part of a path, of any system.
+
+    >>> without_place("/home/someone/weights.pth"), without_place("C:/data/fashioniq/")
+    ('weights.pth', 'fashioniq')
+    """
+    return PureWindowsPath(path).name
+
+
+def shown(name: str) -> str:
+    """The name of a network as a card may show it: a hub name or short name whole, a path its last part.
+
+    >>> shown("resnet-18"), shown("microsoft/resnet-50"), shown("/home/someone/resnet")
+    ('resnet-18', 'microsoft/resnet-50', 'resnet')
+    """
+    return without_place(name) if _is_place(name) or Path(name).exists() else name
+
+
+def _is_place(text: str) -> bool:
+    return Path(text).is_absolute() or PureWindowsPath(text).is_absolute() or text.startswith(("~", "./", "../"))

@@ -1,0 +1,612 @@
+"""Trunk + language + composer: from pixels and sentences to embeddings, and to and from a folder on disk."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from itma.config import from_plain, to_plain
+from itma.data.images import Preprocess
+from itma.data.tokenizer import Tokenizer, Tokens
+from itma.errors import ConfigError, ItmaError, RunError, UnknownNameError
+from itma.io import file_sum, write_text, write_with
+from itma.models.composers import Place, composer_named
+from itma.models.embedder import Embedder, unit
+from itma.models.hub_names import hub_name
+from itma.models.image_encoders.base import Trunk, TrunkConfig
+from itma.models.shipped import located, shipped
+from itma.models.text_encoders.base import Language, LanguageConfig, Words
+from itma.models.towers import UNTRAINED, Towers, holds_towers, read_towers, towers_sum
+
+FORMAT = 1
+POINTER = "checkpoints.json"
+WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "manifest.json"
+FILES = (WEIGHTS, CONFIG, TOKENIZER, MANIFEST)
+"""What `Retriever.save` leaves; with them alone `load` rebuilds the model."""
+START_SCALE = 4.0
+"""Length that embeddings are scaled to for the loss, before training (published value)."""
+PARTS = ("trunk", "language", "language.network", "composer", "scale")
+"""What can be frozen; `language.network` is the language network without its last linear map."""
+
+
+@dataclass(frozen=True)
+class RetrieverConfig:
+    """Everything that decides a model's shape.
+
+    >>> RetrieverConfig(composer="itma").options.blocks >= 1
+    True
+    """
+
+    composer: str = "itma"
+    """A name in the registry of composers."""
+    dim: int = 128
+    """Features of an embedding, of a word and of a picture token."""
+    trunk: TrunkConfig = field(default_factory=TrunkConfig)
+    language: LanguageConfig = field(default_factory=LanguageConfig)
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    options: Any = None
+    """The composer's own options (its `Options` dataclass); absent: their defaults."""
+
+    def __post_init__(self) -> None:
+        if self.dim < 1:
+            raise ConfigError(f"model.dim={self.dim} must be at least 1")
+        kind = composer_named(self.composer).Options
+        if self.options is None:
+            object.__setattr__(self, "options", kind())
+        elif isinstance(self.options, dict):
+            object.__setattr__(self, "options", from_plain(kind, self.options))
+        elif not isinstance(self.options, kind):
+            raise ConfigError(
+                f"options of {self.composer!r} must be {kind.__name__}, not {type(self.options).__name__}"
+            )
+
+
+class Retriever(Embedder, nn.Module):
+    """A model that embeds pictures and queries into one space, where near means alike.
+
+    Make a new one with `Retriever.build`, open a trained one with `Retriever.load`.
+
+    Args:
+        config: its shape.
+        tokenizer: knows the words.
+        trunk: the picture network.
+        language: the text network; absent where the composer reads no words.
+    """
+
+    def __init__(self, config: RetrieverConfig, tokenizer: Tokenizer, trunk: Trunk, language: Language | None) -> None:
+        super().__init__()
+        self.config, self.tokenizer, self.preprocess = config, tokenizer, config.preprocess
+        composer = composer_named(config.composer)
+        self.trunk, self.language = trunk, language
+        grids = trunk.grids(config.preprocess.height, config.preprocess.width)
+        self.composer = composer(config.options, Place(trunk.channels, grids, config.dim, trunk.embeds))
+        self.scale = nn.Parameter(torch.tensor(START_SCALE))
+        self._frozen: tuple[str, ...] = ()
+        self._frozen_levels, self._fixed_norms = 0, False
+
+    @classmethod
+    def build(cls, config: RetrieverConfig, sentences: Iterable[str], *, seed: int = 0) -> "Retriever":
+        """A new model; `seed` decides its weights, `sentences` its words.
+
+        Of folders and files that pretrained parts came from, the model's own configuration keeps the last part only.
+
+        Raises:
+            ConfigError, UnknownNameError, DataError: see `TrunkConfig`, `LanguageConfig`, `Tokenizer.fit`.
+        """
+        return cls.assemble(config, config.language.tokenizer(sentences), seed=seed)
+
+    @classmethod
+    def assemble(cls, config: RetrieverConfig, tokenizer: Tokenizer, *, seed: int = 0) -> "Retriever":
+        """As `build`, with a tokenizer that is there already.
+
+        Raises:
+            ConfigError, UnknownNameError, DataError: see `build`.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            trunk = Trunk.build(config.trunk)
+            reads = composer_named(config.composer).reads_words
+            language = Language.build(config.language, len(tokenizer), config.dim) if reads else None
+            return cls(_without_folders(config), tokenizer, trunk, language).eval()
+
+    @classmethod
+    def over(cls, towers: Towers, config: RetrieverConfig | None = None, *, seed: int = 0) -> "Retriever":
+        """A model over CLIP's or SigLIP's towers with their weights.
+
+        Args:
+            towers: the networks, see `itma.models.towers.read_towers`.
+            config: its shape, with `towers.shape` or a change of it; absent: nothing to train, the composer `sum`.
+            seed: decides the weights of what stands on the towers.
+
+        Raises:
+            ConfigError, DataError: the towers do not fit, or their weights or tokenizer cannot be read.
+        """
+        config = config or RetrieverConfig(UNTRAINED, **towers.shape)
+        folder = str(towers.folder)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            tokenizer = replace(config.language, name=folder).tokenizer([])
+            trunk = Trunk.build(replace(config.trunk, name=folder))
+            reads = composer_named(config.composer).reads_words
+            language = replace(config.language, name=folder)
+            network = Language.build(language, len(tokenizer), config.dim) if reads else None
+            return cls(config, tokenizer, trunk, network).eval()
+
+    @property
+    def name(self) -> str:
+        """The composer's name."""
+        return self.config.composer
+
+    @property
+    def runtime(self) -> str:
+        """`torch`."""
+        return "torch"
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether a query's embedding depends on the feedback."""
+        return self.language is not None
+
+    @property
+    def reads_earlier(self) -> bool:
+        """Whether training spoke in conversations."""
+        return self.reads_words and self.config.language.earlier
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; pixels and sentences are brought there."""
+        return self.scale.device
+
+    # -- learning -----------------------------------------------------------------------------------------------------
+
+    def freeze(self, parts: Sequence[str], *, levels: int = 0, fixed_norms: bool = False) -> None:
+        """Keep these parts (`trunk`, `language`, `composer`, `scale`) as they are, batch-norm statistics included.
+
+        Args:
+            parts: names in `PARTS`.
+            levels: of the trunk, from the first, that stay as they are too.
+            fixed_norms: whether all of the trunk's batch norms keep their statistics.
+
+        Raises:
+            UnknownNameError: no such part.
+            ConfigError: the trunk cannot be parted after that level.
+        """
+        for part in parts:
+            if part not in PARTS:
+                raise UnknownNameError("part to freeze", part, PARTS)
+        still = self.trunk.first_levels(levels)
+        self._frozen, self._frozen_levels, self._fixed_norms = tuple(parts), levels, fixed_norms
+        for parameter in self.parameters():
+            parameter.requires_grad_(True)
+        for part in parts:
+            for parameter in self._parameters_of(part):
+                parameter.requires_grad_(False)
+        for module in still:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def learn_words(self, sentences: Iterable[str], *, seed: int = 0) -> list[str]:
+        """Give each word that is new a random feature of its own, so that training can teach it.
+
+        Args:
+            sentences: what training will say.
+            seed: decides the features.
+
+        Returns:
+            The new words; of a model with a pretrained language network, which has all words, none.
+        """
+        table = getattr(self.language, "embedding", None)
+        if not isinstance(table, nn.Embedding):
+            return []
+        words = self.tokenizer.learn(sentences)
+        random = torch.Generator().manual_seed(seed)
+        fresh = torch.randn(len(words), table.embedding_dim, generator=random).to(table.weight)
+        table.weight = nn.Parameter(torch.cat([table.weight.detach(), fresh]))
+        table.num_embeddings += len(words)
+        return words
+
+    def _parameters_of(self, part: str) -> list[nn.Parameter]:
+        held = self._part(part)
+        if isinstance(held, nn.Module):
+            return list(held.parameters())
+        return [] if held is None else [held]
+
+    def _part(self, name: str) -> Any:
+        held: Any = self
+        for step in name.split("."):
+            held = getattr(held, step, None)
+        return held
+
+    def train(self, mode: bool = True) -> "Retriever":
+        """As in torch, but frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen:
+            held = self._part(part)
+            if isinstance(held, nn.Module):
+                held.eval()
+        still = self.trunk.first_levels(self._frozen_levels)
+        if self._fixed_norms:
+            still += [module for module in self.trunk.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        for module in still:
+            module.eval()
+        return self
+
+    def forward(
+        self,
+        pixels: torch.Tensor | Sequence[torch.Tensor],
+        references: torch.Tensor,
+        targets: torch.Tensor,
+        tokens: Tokens,
+        *,
+        references_too: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One training batch, in which a picture goes through the trunk once however many rows use it.
+
+        Args:
+            pixels: normalised pictures (pictures, 3, height, width), or what the trunk's frozen levels made of them.
+            references: (rows,) int64, which picture is each row's reference; −1 where it has words only.
+            targets: (rows,) int64, which picture is each row's target.
+            tokens: the feedback, (rows, words).
+            references_too: whether the references are wanted as pictures of the gallery as well.
+
+        Returns:
+            Queries (rows, dim) and targets (rows, dim) float32 of length 1; with `references_too`, the targets are
+            followed by the references, (2 · rows, dim).
+        """
+        if isinstance(pixels, torch.Tensor):
+            maps = self.trunk(pixels)
+        else:
+            maps = self.trunk.finish(pixels, self._frozen_levels)
+        words = None if self.language is None else self.language(tokens)
+        pictured = torch.cat([targets, torch.where(references < 0, targets, references)]) if references_too else targets
+        wanted, places = pictured.unique(return_inverse=True)
+        pictures = self.composer.embed_pictures([level[wanted] for level in maps])
+        return unit(self._trained_queries(maps, references, words)), unit(pictures)[places]
+
+    def _trained_queries(
+        self, maps: Sequence[torch.Tensor], references: torch.Tensor, words: Words | None
+    ) -> torch.Tensor:
+        """Queries (rows, dim), of which some may have words only."""
+        seen = references >= 0
+        if words is None or bool(seen.all()):
+            return self.composer.embed_queries([level[references.clamp(min=0)] for level in maps], words)
+        both, alone = seen.nonzero()[:, 0], (~seen).nonzero()[:, 0]
+        parts = []
+        if len(both):
+            shown = [level[references[both]] for level in maps]
+            parts.append(self.composer.embed_queries(shown, Words(*(part[both] for part in words))))
+        parts.append(self.composer.embed_queries(None, Words(*(part[alone] for part in words))))
+        return torch.cat(parts)[torch.cat([both, alone]).argsort()]
+
+    def logits(self, queries: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+        """Scores for the loss: scale² · cosine, (queries, pictures)."""
+        return self.scale**2 * queries @ pictures.T
+
+    # -- answering ----------------------------------------------------------------------------------------------------
+
+    def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """uint8 pictures (pictures, 3, h, w) of any one size → one feature map for each level; no gradient."""
+        with self._answering():
+            maps: list[torch.Tensor] = self.trunk(self.preprocess.normalise(pixels.to(self.device)))
+            return maps
+
+    def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 pictures (pictures, 3, h, w) of any one size → (pictures, dim) of length 1; no gradient."""
+        maps = self.trunk_maps(pixels)
+        with self._answering():
+            return unit(self.composer.embed_pictures(maps))
+
+    def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
+        with self._answering():
+            words = None if tokens is None or self.language is None else self.language(tokens.to(self.device))
+            seen = None if maps is None else [level.to(self.device) for level in maps]
+            return unit(self.composer.embed_queries(seen, words))
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Evaluation mode without gradients, and back to what it was."""
+        training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.train(training)
+
+    # -- the folder ---------------------------------------------------------------------------------------------------
+
+    def fingerprint(self) -> str:
+        """sha256 over weights, shape, preprocessing and words: models that answer alike share it."""
+        digest = hashlib.sha256()
+        shape = self._shape()
+        shape["model"]["language"].pop("earlier")  # what it was taught is in its weights
+        digest.update(json.dumps([FORMAT, shape], sort_keys=True, default=str).encode())
+        digest.update(self.tokenizer.to_json().encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def _shape(self) -> dict[str, Any]:
+        """What rebuilds the networks, without their weights."""
+        return {
+            "model": to_plain(self.config),
+            "backbone": self.trunk.description,
+            "text tower": None if self.language is None else self.language.description,
+        }
+
+    def save(self, folder: str | Path, *, half: bool = False) -> None:
+        """Write weights, configuration and tokenizer into `folder`; with them alone `load` rebuilds the model.
+
+        Args:
+            folder: where to.
+            half: write weights as float16, in half the space; they are rounded, and the model opened from them, which
+                computes as any other, is another one to its fingerprint.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written to.
+        """
+        folder = Path(folder)
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        if half:
+            state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+        write_with(folder / WEIGHTS, lambda draft: save_file(state, draft))
+        config = {"format": FORMAT, **self._shape()}
+        write_text(folder / CONFIG, json.dumps(config, indent=2, default=str) + "\n")
+        self.tokenizer.save(folder / TOKENIZER)
+        sums = {name: file_sum(folder / name) for name in (WEIGHTS, CONFIG, TOKENIZER)}
+        write_text(folder / MANIFEST, json.dumps(sums, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path, *, which: str = "best") -> "Retriever":
+        """Open a model from a run folder (its best checkpoint, or `which="last"`) or from a checkpoint folder.
+
+        CLIP and SigLIP, as a folder in the hub's form or as a name on the hub, answer as they are: by the sum of both
+        embeddings.
+
+        Raises:
+            RunError: the folder or a file in it is missing, damaged, or of a newer format; the message names it.
+            ConfigError, DataError: what the folder of CLIP or SigLIP lacks.
+        """
+        folder = checkpoint_folder(folder, which)
+        if holds_towers(folder):
+            return cls.over(read_towers(folder))
+        verify(folder, (WEIGHTS, CONFIG, TOKENIZER))
+        try:
+            plain = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            if plain["format"] > FORMAT:
+                raise RunError(
+                    f"{str(folder)!r} was written by a newer itma (format {plain['format']}, this one reads {FORMAT}); "
+                    "upgrade with: pip install -U itma"
+                )
+            config = from_plain(RetrieverConfig, plain["model"])
+            tokenizer = Tokenizer.load(folder / TOKENIZER, **config.language.reading())
+            trunk = Trunk.rebuilt(plain["backbone"], config.trunk.levels)
+            reads = composer_named(config.composer).reads_words
+            language = (
+                Language.rebuilt(config.language, len(tokenizer), config.dim, plain.get("text tower"))
+                if reads
+                else None
+            )
+            model = cls(config, tokenizer, trunk, language)
+            model.load_state_dict(load_file(folder / WEIGHTS))
+        except RunError:
+            raise
+        except (ItmaError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise RunError(f"the model in {str(folder)!r} cannot be opened: {error}") from error
+        return model.eval()
+
+    # -- the hub ------------------------------------------------------------------------------------------------------
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        run: str | Path | None = None,
+        repo_id: str | None = None,
+        license: str | None = None,
+        half: bool = False,
+    ) -> None:
+        """As `save`, with a model card and, from `run`, the settings and reports that the card is written from.
+
+        Paths of this machine are cut to their last part in what comes from `run`.
+
+        Args:
+            folder: where to; every command takes it as a run folder.
+            run: the run folder that the model was loaded from; absent: the card says that nothing is known of it.
+            repo_id: where the model will be on the hub, for the card's examples.
+            license: what is allowed with the weights, e.g. `apache-2.0`; absent: the card says nothing of it.
+            half: see `save`. Reports of the run are left out then, since they measured other weights.
+
+        Raises:
+            RunError: `run` is of another model or damaged, or `folder` holds a run, which stays untouched.
+            StorageError: the disk is full or the folder cannot be written to.
+        """
+        from itma.hub.card import write_card
+
+        folder = Path(folder)
+        if (folder / POINTER).exists():
+            raise RunError(f"{str(folder)!r} holds a run, which would be written over; choose another folder")
+        self.save(folder, half=half)
+        write_card(self, folder, run=run, repo_id=repo_id, license=license, rounded=half)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        run: str | Path | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        create_pr: bool = False,
+        license: str | None = None,
+        progress: bool = False,
+    ) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face Hub, into a repository that is made if need be.
+
+        The other arguments mean what they mean in `huggingface_hub`.
+
+        Args:
+            repo_id: `ORG/NAME`, or `NAME` for a repository of one's own.
+            run: the run folder that the model was loaded from; see `save_pretrained`.
+            private: whether only its owners see it; no effect on a repository that is there already.
+            token: absent: the one of `hf auth login` or `HF_TOKEN`.
+            revision: the branch, which is made if need be; absent: `main`.
+            commit_message: absent: `Upload <composer> with itma`.
+            create_pr: open a pull request instead.
+            license: see `save_pretrained`.
+            progress: show progress bars.
+
+        Returns:
+            The address of the commit or of the pull request.
+
+        Raises:
+            HubError: the hub cannot be reached or does not take it.
+            RunError: `run` is of another model, or damaged.
+        """
+        from itma.hub import hub
+
+        repo_id = hub.create(repo_id, private=private, token=token)
+        with TemporaryDirectory(prefix="itma-") as folder:
+            self.save_pretrained(folder, run=run, repo_id=repo_id, license=license)
+            return hub.upload(
+                Path(folder),
+                repo_id,
+                token=token,
+                revision=revision,
+                commit_message=commit_message or f"Upload {self.name} with itma",
+                create_pr=create_pr,
+                progress=progress,
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        progress: bool = False,
+    ) -> "Retriever":
+        """Open a model from the Hugging Face Hub, or from a folder as `load` does.
+
+        Only the files that rebuild the model are fetched, into the hub's cache, and checked against their sums.
+
+        Args:
+            name_or_folder: `ORG/NAME` on the hub, or a folder, which wins.
+            revision: a branch, tag or commit; absent: `main`.
+            cache_dir: absent: the hub's own, see `HF_HOME`.
+            token: absent: the one of `hf auth login` or `HF_TOKEN`.
+            local_files_only: open what is in the cache, without the network.
+            progress: show progress bars.
+
+        Raises:
+            HubError: there is no such model, it is not open to this person, or the hub cannot be reached.
+            RunError: a file is damaged or of a newer format.
+        """
+        if Path(name_or_folder).is_dir():
+            return cls.load(name_or_folder)
+        from itma.hub import hub
+
+        folder = hub.download(
+            str(name_or_folder),
+            FILES,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+            progress=progress,
+        )
+        try:
+            return cls.load(folder)
+        except RunError as error:
+            raise RunError(f"the hub's model {str(name_or_folder)!r} cannot be opened: {error}") from error
+
+
+def _without_folders(config: RetrieverConfig) -> RetrieverConfig:
+    """The configuration without folders of this machine, which nobody needs once the parts are opened."""
+
+    def last(name: str | None) -> str | None:
+        return Path(name).name if name is not None and Path(name).exists() else name
+
+    trunk = replace(config.trunk, name=last(config.trunk.name) or config.trunk.name, weights=last(config.trunk.weights))
+    return replace(config, trunk=trunk, language=replace(config.language, name=last(config.language.name)))
+
+
+def verify(folder: Path, names: Sequence[str]) -> None:
+    """Check files against the sums that were written beside them.
+
+    Raises:
+        RunError: a file is missing or differs from what was saved.
+    """
+    for name in (*names, MANIFEST):
+        if not (folder / name).is_file():
+            raise RunError(f"{str(folder / name)!r} is missing; the run folder is incomplete, copy or train it again")
+    try:
+        sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{str(folder / MANIFEST)!r} is damaged: {error}") from error
+    for name in names:
+        if file_sum(folder / name) != sums.get(name):
+            raise RunError(f"{str(folder / name)!r} is damaged: it differs from what was saved; copy or train it again")
+
+
+def weights_sum(folder: str | Path, which: str = "best") -> str:
+    """sha256 of the weights that `Retriever.load` opens, by which a report says what it measured.
+
+    Raises:
+        RunError: there are none, see `checkpoint_folder`.
+        DataError: a folder of CLIP or SigLIP lacks them.
+    """
+    place = checkpoint_folder(folder, which)
+    return towers_sum(place) if holds_towers(place) else file_sum(place / WEIGHTS)
+
+
+def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
+    """The checkpoint that a run folder points at, or the folder itself where it is one, or that of a shipped model.
+
+    A name on the hub is fetched into the hub's cache where it is not there yet.
+
+    Raises:
+        RunError: there is no such folder, or it is neither a run nor a checkpoint, or the hub does not have it.
+    """
+    folder = located(folder)
+    if (name := hub_name(folder)) is not None:
+        from itma.hub import hub
+
+        folder = hub.fetch(name)
+    if not folder.is_dir():
+        names = ", ".join(shipped())
+        raise RunError(
+            f"the run folder {str(folder)!r} does not exist; itma train makes one"
+            + (f", and these models come with itma: {names}" if names else "")
+        )
+    pointer = folder / POINTER
+    if pointer.is_file():
+        try:
+            names = json.loads(pointer.read_text(encoding="utf-8"))
+            if which not in names:
+                raise UnknownNameError("checkpoint", which, names)
+            return folder / str(names[which])
+        except ValueError as error:
+            raise RunError(f"{str(pointer)!r} is damaged: {error}") from error
+    if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
+        return folder
+    if (folder / "run.json").is_file():
+        raise RunError(
+            f"the run {str(folder)!r} has no checkpoint yet; wait for its first, or go on with it: itma train --resume "
+            f"{folder}"
+        )
+    raise RunError(f"{str(folder)!r} holds no model: expected {POINTER} or {CONFIG} in it")

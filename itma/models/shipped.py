@@ -1,0 +1,49 @@
+"""Models that come with the package: trained on the generated worlds, small, ready to be searched with.
+
+A name stands wherever a run folder can stand, unless there is a folder of that name: `itma index wardrobe PHOTOS shop`.
+"""
+
+from pathlib import Path
+
+from itma.errors import UnknownNameError
+from itma.models.hub_names import cached_folder, hub_name
+
+_PLACE = Path(__file__).parent.parent / "weights"
+
+
+def shipped() -> dict[str, Path]:
+    """Name → folder, of the models in this installation; each holds what `Retriever.save_pretrained` leaves."""
+    return {path.parent.name: path.parent for path in sorted(_PLACE.glob("*/config.json"))}
+
+
+def shipped_folder(name: str) -> Path:
+    """The folder of one of them.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    known = shipped()
+    if name not in known:
+        raise UnknownNameError("model that comes with itma", name, known)
+    return known[name]
+
+
+def is_shipped(run: str | Path) -> bool:
+    """Whether this names a model of the package, and no folder that is there.
+
+    >>> is_shipped("runs/mine")
+    False
+    """
+    path = Path(run)
+    return len(path.parts) == 1 and not path.exists() and path.name in shipped()
+
+
+def located(run: str | Path) -> Path:
+    """The folder that is meant: of that path, of the model that comes with itma, or of the hub's cache by that name.
+
+    A name on the hub that is not in the cache stays as it is.
+    """
+    if is_shipped(run):
+        return shipped_folder(Path(run).name)
+    name = hub_name(run)
+    return (None if name is None else cached_folder(name)) or Path(run)

@@ -1,0 +1,303 @@
+"""Words → word features.
+
+Shapes: B sentences, T tokens, D = `dim` features, C features of the network before the last linear map.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from itma.data.tokenizer import MAX_WORDS, Tokenizer, Tokens
+from itma.errors import ConfigError
+from itma.models import pretrained
+from itma.models.transformer import Block, LayerNorm, sequence_sinusoids
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """Which text network.
+
+    >>> LanguageConfig(kind="lstm", layers=2).layers
+    2
+    >>> LanguageConfig(kind="pretrained", name="bert-base-uncased").max_words
+    64
+    """
+
+    kind: Literal["lstm", "transformer", "embeddings", "pretrained"] = "lstm"
+    """An LSTM over the words (as published), a small Transformer, the words' embeddings as they are, or a network that
+    others trained."""
+    width: int = 128
+    """Features of a word's embedding and of the hidden state; a pretrained network has its own."""
+    layers: int = 1
+    dropout: float = 0.1
+    """Share of features dropped before the last linear map, and within a Transformer, while training."""
+    heads: int = 4
+    """Attention heads of the Transformer."""
+    name: str | None = None
+    """Of a pretrained network: a local folder as `transformers` writes it, or a name on its hub, of BERT or another
+    text encoder, or of CLIP or SigLIP, whose text tower is taken; or `all-minilm-l6-v2`, the sentence encoder that the
+    extra `minilm` installs. It brings its tokenizer."""
+    special_tokens: bool = True
+    """Whether a pretrained network's own marks, such as [CLS] and [SEP], stand around the sentence."""
+    unknown: Literal["nearest", "skip", "keep"] = "nearest"
+    """Words that training never saw are read as the nearest word that it saw, if one is near ("crimson" as "red"; in
+    English), or left out, or all read as one unknown word (as published)."""
+    earlier: bool = False
+    """Whether the training spoke in conversations: what was said earlier then stands before what is said now."""
+    max_words: int = MAX_WORDS
+    """Longer sentences are cut after so many tokens."""
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.layers, self.heads, self.max_words) < 1 or not 0 <= self.dropout < 1:
+            raise ConfigError(f"{self}: width, layers, heads and max_words must be ≥ 1 and dropout in [0, 1)")
+        if self.kind == "transformer" and self.width % self.heads:
+            raise ConfigError(f"language.width={self.width} must be a multiple of language.heads={self.heads}")
+        if (self.kind == "pretrained") != (self.name is not None):
+            raise ConfigError(
+                f"language.kind={self.kind!r} with language.name={self.name!r}: a pretrained network needs a folder or "
+                "a name on the hub, and only it has one"
+            )
+
+    def tokenizer(self, sentences: Iterable[str]) -> Tokenizer:
+        """A new tokenizer: that of the pretrained network, or one that knows the words of `sentences`.
+
+        Raises:
+            ConfigError, DataError: the pretrained network brings none, or there is no word in any sentence.
+        """
+        if self.name is not None:
+            return Tokenizer(pretrained.open_tokenizer(pretrained.installed(self.name)), **self.reading())
+        return Tokenizer.fit(sentences, **self.reading())
+
+    def reading(self) -> dict[str, Any]:
+        """How a tokenizer is to read, as arguments of `Tokenizer`."""
+        own = self.kind != "pretrained"
+        return {
+            "max_words": self.max_words,
+            "keep_unknown": self.unknown == "keep" or not own,
+            "special_tokens": self.special_tokens and not own,
+            "nearest": self.unknown == "nearest" and own,
+        }
+
+
+class Words(NamedTuple):
+    """What the language network makes of a batch of sentences."""
+
+    features_BTD: torch.Tensor
+    mask_BT: torch.Tensor
+    """True where there is a word."""
+    sentence_BD: torch.Tensor
+    """One feature row for the whole sentence: the last word's (LSTM, CLIP, SigLIP) or the mean; 0 without words."""
+
+
+class Language(nn.Module):
+    """A text network and a linear map to `dim` features, which is left out where the network has as many already.
+
+    Make one with `Language.build` or, from a saved model, with `Language.rebuilt`.
+    """
+
+    output: nn.Module
+    """What maps the network's features to those of the answer."""
+    reads_last: bool = False
+    """Whether the last word's feature stands for the sentence, because it has seen all others."""
+
+    @classmethod
+    def build(cls, config: LanguageConfig, vocabulary: int, dim: int) -> "Language":
+        """A new network, with the weights that `config` names where it is pretrained.
+
+        Args:
+            config: which network.
+            vocabulary: number of token ids.
+            dim: features of a word in the answer.
+
+        Raises:
+            ConfigError, DataError: a pretrained network that is not there, or that lacks weights.
+        """
+        if config.name is not None:
+            return _pretrained(config, dim, pretrained.load_text_tower(pretrained.installed(config.name)))
+        return _KINDS[config.kind](config, dim, vocabulary)
+
+    @classmethod
+    def rebuilt(
+        cls, config: LanguageConfig, vocabulary: int, dim: int, description: Mapping[str, Any] | None
+    ) -> "Language":
+        """As `build`, but a pretrained network comes from its `description`, to be filled by `load_state_dict`."""
+        if description is not None:
+            return _pretrained(config, dim, pretrained.text_tower(description))
+        return _KINDS[config.kind](config, dim, vocabulary)
+
+    @property
+    def description(self) -> dict[str, Any] | None:
+        """The configuration of a pretrained network; nothing for the others, which `config` describes."""
+        return None
+
+    @property
+    def table(self) -> nn.Module:
+        """What turns token ids into the vectors that the network begins with."""
+        table = self.embedding
+        assert isinstance(table, nn.Module)
+        return table
+
+    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """Token ids and mask → the network's features, (B, T, C); those of padding may be anything finite."""
+        raise NotImplementedError
+
+    def forward(self, tokens: Tokens) -> Words:
+        """Token ids and mask, each (B, T) → `Words`."""
+        ids_BT, mask_BT = tokens
+        words_BTD = self.output(self.encode(ids_BT, mask_BT)) * mask_BT[:, :, None]
+        count_B = mask_BT.sum(1)
+        if self.reads_last:
+            last_B = (count_B - 1).clamp(min=0)
+            sentence_BD = words_BTD[torch.arange(ids_BT.shape[0], device=ids_BT.device), last_B]
+        else:
+            sentence_BD = words_BTD.sum(1) / count_B.clamp(min=1)[:, None]
+        return Words(words_BTD, mask_BT, sentence_BD)
+
+
+class _Lstm(Language):
+    """The published language network: embeddings, an LSTM, dropout, a linear map (Vo et al. 2019)."""
+
+    reads_last = True
+
+    def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, config.width)
+        self.network = nn.LSTM(config.width, config.width, config.layers, batch_first=True)
+        self.output = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.width, dim))
+
+    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """See `Language`. Padding stands last, so no word sees it."""
+        words_BTC: torch.Tensor = self.network(self.embedding(ids_BT))[0]
+        return words_BTC
+
+
+class _Embeddings(Language):
+    """The words' embeddings, as MAAF's code has them."""
+
+    def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, config.width)
+        self.output = _to_dim(config, config.width, dim)
+
+    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """See `Language`."""
+        words_BTC: torch.Tensor = self.embedding(ids_BT)
+        return words_BTC
+
+
+class _Transformer(Language):
+    """Embeddings with fixed positions, pre-norm encoder layers as wide as they are, a layer norm: as in MAAF's code."""
+
+    def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.network = nn.ModuleList(
+            Block(config.width, config.heads, config.width, dropout=config.dropout) for _ in range(config.layers)
+        )
+        self.norm = LayerNorm(config.width)
+        self.output = _to_dim(config, config.width, dim)
+
+    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """See `Language`."""
+        words_BTC = self.embedding(ids_BT)
+        places_TC = sequence_sinusoids(words_BTC.shape[1], words_BTC.shape[2], words_BTC.device)
+        words_BTC = self.dropout(words_BTC + places_TC.to(words_BTC.dtype))
+        seen_BT = _somewhere(mask_BT)
+        for block in self.network:
+            words_BTC = block(words_BTC, seen_BT)
+        normed: torch.Tensor = self.norm(words_BTC)
+        return normed
+
+
+class _Pretrained(Language):
+    """A text encoder of `transformers`; of CLIP, each token's feature goes through the text projection.
+
+    CLIP's sentence is then its own text embedding: the projection of the end mark, which is the last token.
+    """
+
+    def __init__(self, config: LanguageConfig, dim: int, tower: Any) -> None:
+        super().__init__()
+        self.reads_last = hasattr(tower, "text_projection")
+        longest = getattr(tower.config, "max_position_embeddings", config.max_words)
+        if config.max_words > longest:
+            raise ConfigError(f"language.max_words={config.max_words}: {config.name!r} reads at most {longest} tokens")
+        self.network = tower
+        width = tower.config.projection_dim if self.reads_last else tower.config.hidden_size
+        self.output = _to_dim(config, width, dim)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """See `Language`."""
+        return pretrained.described(self.network)
+
+    @property
+    def table(self) -> nn.Module:
+        """See `Language`."""
+        table: nn.Module = self.network.get_input_embeddings()
+        return table
+
+    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """See `Language`."""
+        words_BTC: torch.Tensor = self.network(
+            input_ids=ids_BT, attention_mask=_somewhere(mask_BT).long()
+        ).last_hidden_state
+        if self.reads_last:
+            words_BTC = self.network.text_projection(words_BTC)
+        return words_BTC
+
+
+class _Siglip(_Pretrained):
+    """SigLIP's text tower: it reads every sentence filled up to its full length, and its last place is the sentence.
+
+    That is how it was trained: padding is read as any other token. Each token's feature goes through the last linear
+    map, as the last place's does.
+    """
+
+    def __init__(self, config: LanguageConfig, dim: int, tower: Any) -> None:
+        super().__init__(config, dim, tower)
+        self.output = _to_dim(config, tower.config.projection_size, dim)
+
+    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """See `Language`. The answer has as many tokens as the tower reads, of which T are the sentence's."""
+        settings = self.network.config
+        ids_BT = torch.where(mask_BT, ids_BT, settings.pad_token_id)
+        length = settings.max_position_embeddings
+        padding_BL = ids_BT.new_full((ids_BT.shape[0], length), settings.pad_token_id)
+        ids_BL = torch.cat([ids_BT, padding_BL], 1)[:, :length]
+        words_BLC: torch.Tensor = self.network.head(self.network(input_ids=ids_BL).last_hidden_state)
+        return words_BLC
+
+    def forward(self, tokens: Tokens) -> Words:
+        """See `Language`."""
+        ids_BT, mask_BT = tokens
+        words_BLD = self.output(self.encode(ids_BT, mask_BT))
+        places_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)  # a slice cannot be exported for every T
+        words_BTD = words_BLD.index_select(1, places_T) * mask_BT[:, :, None]
+        return Words(words_BTD, mask_BT, words_BLD[:, -1] * mask_BT.any(1, keepdim=True))
+
+
+def _pretrained(config: LanguageConfig, dim: int, tower: Any) -> Language:
+    kind = _Siglip if tower.config.model_type == "siglip_text_model" else _Pretrained
+    return kind(config, dim, tower)
+
+
+def _to_dim(config: LanguageConfig, width: int, dim: int) -> nn.Module:
+    if width == dim:
+        return nn.Identity()
+    return nn.Sequential(nn.Dropout(config.dropout), nn.Linear(width, dim))
+
+
+def _somewhere(mask_BT: torch.Tensor) -> torch.Tensor:
+    """The mask, with all of a row that has no word: attention over nothing would be no number."""
+    return mask_BT | ~mask_BT.any(1, keepdim=True)
+
+
+_KINDS: dict[str, Callable[[LanguageConfig, int, int], Language]] = {
+    "lstm": _Lstm,
+    "embeddings": _Embeddings,
+    "transformer": _Transformer,
+}

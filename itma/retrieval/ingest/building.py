@@ -1,0 +1,240 @@
+"""From a listing to a catalogue: a new one, one that takes another's place, or one that is brought up to date."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+
+from itma.errors import CatalogueError, DataError, RunError
+from itma.io import file_sum
+from itma.models.embedder import Embedder
+from itma.models.retriever import FORMAT, MANIFEST, checkpoint_folder
+from itma.retrieval import ann, manifest
+from itma.retrieval.ingest.embedding import Here, Workers
+from itma.retrieval.ingest.indexing import Outcome, index, write_skipped
+from itma.retrieval.ingest.listing import Listing
+from itma.retrieval.manifest import About, Kept, Place
+from itma.retrieval.stores.base import Items, Store, arrow, schema_of
+
+EXACT_ITEMS = 200_000
+"""Up to so many items every search compares all; beyond, an index is made and searched."""
+KEEP = timedelta(hours=1)
+"""How long earlier versions are kept by default."""
+
+
+def make(
+    store: Store,
+    listing: Listing,
+    model: Embedder,
+    run: Path | None,
+    *,
+    tokens: bool = False,
+    durable: bool = False,
+    recall: float = 0.98,
+    batch: int = 64,
+    workers: Workers | None = None,
+    progress: bool = False,
+) -> Outcome:
+    """Make a catalogue, or a new one in the place of another, which is searched until the new one is whole.
+
+    Args:
+        store: where; the caller is its only writer.
+        listing: what is to be in it.
+        model: makes the embeddings.
+        run: where the model can be found again.
+        tokens: keep feature maps.
+        durable: writes survive a loss of power.
+        recall: what an index must reach.
+        batch: pictures that are embedded at once.
+        workers: who embeds; absent: the model itself, in this process.
+        progress: show a progress bar.
+
+    Raises:
+        DataError: none of the pictures can be read.
+    """
+    workers = workers or Here(lambda: model)
+    with new_table(store) as name:
+        about = About(
+            table=name,
+            dim=dim_of(model),
+            model=model.name,
+            fingerprint=model.fingerprint(),
+            runtime=model.runtime,
+            checkpoint=checkpoint_sum(run, model.runtime),
+            run=place_of_run(run, store),
+            pictures=manifest.place_of(listing.root, store.place),
+            tokens=kept_of(model) if tokens else None,
+            durable=durable,
+            complete=False,
+            sources=(str(listing.place),),
+        )
+        metadata = [arrow().field(column, kind) for column, kind in listing.columns.items()]
+        items = store.create(name, schema_of(about.dim, metadata, tokens=tokens))
+        if not manifest.exists(store):
+            manifest.write(store, about)  # from here on what is committed is found again after an interruption
+        committed = syncing(store, about)
+        outcome = index(items, listing, workers, tokens=tokens, batch=batch, committed=committed, progress=progress)
+        if not outcome.new:
+            raise DataError(
+                f"none of the {len(listing.ids):,} pictures of {str(listing.place)!r} can be read; the first is "
+                f"{outcome.skipped[0]}"
+            )
+        finished(store, items, about, outcome, recall=recall, workers=workers)
+    return outcome
+
+
+@contextmanager
+def new_table(store: Store) -> Iterator[str]:
+    """Give a name for a new table that becomes the one that is searched, whole or not at all.
+
+    Whoever writes the document about the catalogue says when that is. Where it went wrong before that, the new table is
+    removed, and all of a catalogue that came to nothing; where it went well, the tables that were searched before are.
+    """
+    name = unused_table(store)
+    replacing = manifest.exists(store)
+    try:
+        yield name
+    except BaseException:
+        if replacing:
+            store.drop(name)
+        elif not manifest.exists(store) or not store.open(name).count():
+            store.discard()
+        raise
+    for old in store.tables():
+        if old != name:
+            store.drop(old)
+
+
+def update(
+    store: Store,
+    listing: Listing,
+    model: Callable[[], Embedder],
+    run: Path | None,
+    *,
+    runtime: str = "torch",
+    prune: bool = False,
+    recall: float = 0.98,
+    batch: int = 64,
+    workers: Workers | None = None,
+    progress: bool = False,
+) -> Outcome:
+    """Bring a catalogue to what a listing says; arguments as for `make` and `indexing.index`.
+
+    The model is opened only where it is needed: not where its files are those that the catalogue was made with and no
+    picture is new.
+
+    Raises:
+        CatalogueError: it was made by another model, or from another folder.
+    """
+    workers = workers or Here(model)
+    about = manifest.read(store)
+    checkpoint = checkpoint_sum(run, runtime)
+    if (checkpoint is None or checkpoint != about.checkpoint) and about.fingerprint != model().fingerprint():
+        raise CatalogueError(
+            f"the catalogue {store.place!r} was made by another model ({about.model!r}) than this one "
+            f"({model().name!r}); move it to this model with: itma reindex {store.place} RUN, or make it anew with "
+            "--replace"
+        )
+    pictures = None if about.pictures is None else manifest.found(about.pictures, store.place)
+    if pictures is not None and pictures.resolve() != listing.root.resolve() and pictures.exists():
+        raise CatalogueError(
+            f"the catalogue {store.place!r} was made from {str(pictures)!r}, not from {str(listing.root)!r}; index "
+            "that folder into a catalogue of its own, or put this one in its place with --replace"
+        )
+    about = replace(
+        about,
+        pictures=manifest.place_of(listing.root, store.place),
+        checkpoint=checkpoint or about.checkpoint,
+        run=place_of_run(run, store) or about.run,
+        complete=False,
+        sources=(str(listing.place),),
+    )
+    manifest.write(store, about)
+    items = store.open(about.table)
+    outcome = index(
+        items,
+        listing,
+        workers,
+        tokens=about.tokens is not None,
+        batch=batch,
+        prune=prune,
+        committed=syncing(store, about),
+        progress=progress,
+    )
+    finished(store, items, about, outcome, recall=recall, workers=workers)
+    return outcome
+
+
+def finished(
+    store: Store, items: Items, about: About, outcome: Outcome, *, recall: float, workers: Workers | None = None
+) -> About:
+    """Write down what was left out, tidy up where something changed, and say that the work is done."""
+    write_skipped(store, outcome.skipped)
+    if outcome.new or outcome.changed or outcome.removed:
+        items.compact(KEEP)
+        about = indexed(items, about, recall=recall, workers=workers)
+    about = replace(about, complete=True)
+    manifest.write(store, about)
+    syncing(store, about)()
+    return about
+
+
+def indexed(
+    items: Items, about: About, *, recall: float, exact_items: int = EXACT_ITEMS, workers: Workers | None = None
+) -> About:
+    """Make or renew the index where the table is large enough for one, and find out how to search it."""
+    count = items.count()
+    if count <= exact_items:
+        return replace(about, ann=None)
+    state = items.index_state()
+    made_for = 0 if about.ann is None else about.ann.items
+    if state is None or not made_for or count > 2 * made_for or state.waiting > count // 4:
+        items.build_index() if workers is None else workers.build_index(items)
+    elif about.ann is not None and about.ann.wanted >= recall and count < made_for * 1.25:
+        return about
+    return replace(about, ann=ann.tune(items, wanted=recall))
+
+
+def syncing(store: Store, about: About) -> Callable[[], None]:
+    """What is to be called after every commit."""
+    return store.sync if about.durable else lambda: None
+
+
+def unused_table(store: Store) -> str:
+    """A name for a new table."""
+    numbers = [int(name.removeprefix("items-")) for name in store.tables() if re.fullmatch(r"items-\d+", name)]
+    return f"items-{max(numbers, default=0) + 1}"
+
+
+def checkpoint_sum(run: Path | None, runtime: str) -> str | None:
+    """What tells a checkpoint from another without opening it; absent where there is none, or int8 graphs answer."""
+    if run is None or runtime == "onnx-int8":
+        return None
+    try:
+        return f"{FORMAT}-{file_sum(checkpoint_folder(run) / MANIFEST)}"
+    except (OSError, RunError):
+        return None
+
+
+def place_of_run(run: Path | None, store: Store) -> Place | None:
+    """Where a run is, as the catalogue keeps it."""
+    return None if run is None else manifest.place_of(run, store.place)
+
+
+def dim_of(model: Embedder) -> int:
+    """How many numbers the model's embeddings have."""
+    return int(model.embed_pictures(_blank(model)).shape[1])
+
+
+def kept_of(model: Embedder) -> Kept:
+    """The shapes of one picture's feature maps."""
+    maps = model.trunk_maps(_blank(model))
+    return Kept(tuple((int(c), int(h), int(w)) for _, c, h, w in (level.shape for level in maps)))
+
+
+def _blank(model: Embedder) -> torch.Tensor:
+    return torch.zeros((1, 3, model.preprocess.height, model.preprocess.width), dtype=torch.uint8)

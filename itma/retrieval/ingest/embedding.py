@@ -1,0 +1,162 @@
+"""Pictures on disk → embeddings: what each worker does, wherever it is, and the workers of this very process."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from itma.data.images import Preprocess
+from itma.errors import PictureError
+from itma.io import file_sum
+from itma.models.embedder import Embedder
+from itma.retrieval.stores.base import Items
+
+MISSING = "the file does not exist"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file to be looked into, and what the catalogue has of it, if anything."""
+
+    id: str
+    path: Path | None
+    """Absent: the item names no picture."""
+    sum: str | None = None
+    size: int | None = None
+    modified: int | None = None
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What became of one file: its embedding, or none where its content is known, or why it cannot be read."""
+
+    id: str
+    sum: str = ""
+    size: int = 0
+    modified: int = 0
+    embedding: np.ndarray | None = None
+    """(dim,) float32."""
+    tokens: bytes | None = None
+    problem: str | None = None
+
+
+class Workers(Protocol):
+    """Those who do the heavy work of an indexing; the plan and the writing are not theirs."""
+
+    def embed(self, pictures: Iterator[Picture], *, batch: int, tokens: bool) -> Iterator[Looked]:
+        """Look into every picture once, in any order; take new ones only as the work gets done.
+
+        Args:
+            pictures: what to look into.
+            batch: pictures that are embedded at once.
+            tokens: hand back the feature maps as well.
+        """
+        ...
+
+    def build_index(self, items: Items) -> None:
+        """See `Items.build_index`."""
+        ...
+
+
+class Here:
+    """The threads of this process; they decode the next pictures while the model works.
+
+    Args:
+        model: gives what makes the embeddings; called only where a picture has to be looked into.
+        threads: that decode; absent: as many as there are cores.
+    """
+
+    def __init__(self, model: Callable[[], Embedder], threads: int | None = None) -> None:
+        self._model, self._threads = model, threads or os.cpu_count() or 1
+
+    def embed(self, pictures: Iterator[Picture], *, batch: int, tokens: bool) -> Iterator[Looked]:
+        """See `Workers.embed`; the order is kept."""
+        waiting: list[tuple[Looked, torch.Tensor | None]] = []
+        pending = 0
+        with ThreadPoolExecutor(max_workers=self._threads) as pool:
+            for looked, pixels in self._read_ahead(pool, pictures, 2 * batch):
+                waiting.append((looked, pixels))
+                pending += pixels is not None
+                if not pending or pending == batch or len(waiting) == 8 * batch:
+                    yield from self._embedded(waiting, tokens)
+                    waiting, pending = [], 0
+            yield from self._embedded(waiting, tokens)
+
+    def build_index(self, items: Items) -> None:
+        """See `Items.build_index`."""
+        items.build_index()
+
+    def _read_ahead(
+        self, pool: ThreadPoolExecutor, pictures: Iterator[Picture], ahead: int
+    ) -> Iterator[tuple[Looked, torch.Tensor | None]]:
+        """Every file, in order; at most `ahead` are decoded before they are needed."""
+
+        def begin(number: int) -> Iterator[Future[tuple[Looked, torch.Tensor | None]]]:
+            for picture in islice(pictures, number):
+                yield pool.submit(_look, picture, self._model().preprocess)
+
+        running = deque(begin(ahead))
+        try:
+            while running:
+                done = running.popleft().result()
+                running.extend(begin(1))
+                yield done
+        finally:
+            for each in running:
+                each.cancel()
+
+    def _embedded(self, waiting: Sequence[tuple[Looked, torch.Tensor | None]], tokens: bool) -> Iterator[Looked]:
+        new = [pixels for _, pixels in waiting if pixels is not None]
+        embeddings: Iterator[np.ndarray] = iter(())
+        kept: Iterator[bytes | None] = iter(())
+        if new:
+            pixels = torch.stack(new)
+            embeddings = iter(self._model().embed_pictures(pixels).cpu().numpy())
+            kept = iter(maps_as_bytes(self._model(), pixels) if tokens else [None] * len(new))
+        for looked, pixels_or_none in waiting:
+            if pixels_or_none is None:
+                yield looked
+            else:
+                yield replace(looked, embedding=next(embeddings), tokens=next(kept))
+
+
+def _look(picture: Picture, preprocess: Preprocess) -> tuple[Looked, torch.Tensor | None]:
+    name, path = picture.id, picture.path
+    if path is None:
+        return Looked(name, problem="no picture is named"), None
+    try:
+        seen = path.stat()
+        size, modified = seen.st_size, seen.st_mtime_ns
+        if picture.sum and (size, modified) == (picture.size, picture.modified):
+            return Looked(name, picture.sum, size, modified), None
+        looked = Looked(name, file_sum(path), size, modified)
+        return looked, None if looked.sum == picture.sum else preprocess.read(path)
+    except FileNotFoundError:
+        return Looked(name, problem=MISSING), None
+    except PictureError as error:
+        return Looked(name, problem=error.reason), None
+    except (OSError, ValueError) as error:
+        return Looked(name, problem=getattr(error, "strerror", None) or str(error)), None
+
+
+def maps_as_bytes(model: Embedder, pixels: torch.Tensor) -> list[bytes]:
+    """Each picture's feature maps, all levels one after the other, as float16."""
+    maps = [level.to(torch.float16).cpu().contiguous().numpy() for level in model.trunk_maps(pixels)]
+    return [b"".join(level[row].tobytes() for level in maps) for row in range(len(pixels))]
+
+
+def maps_from_bytes(kept: bytes, shapes: Sequence[tuple[int, int, int]]) -> list[torch.Tensor]:
+    """What `maps_as_bytes` made of one picture, as maps (1, channels, rows, columns)."""
+    values, maps, first = np.frombuffer(kept, dtype=np.float16), [], 0
+    for shape in shapes:
+        size = int(np.prod(shape))
+        maps.append(torch.from_numpy(values[first : first + size].astype(np.float32)).reshape(1, *shape))
+        first += size
+    return maps

@@ -1,0 +1,253 @@
+"""Pictures → rows of a catalogue, incrementally: what is there already, unchanged, is neither read nor embedded."""
+
+import csv
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from itma.errors import CatalogueError, DataError
+from itma.progress import bar
+from itma.retrieval.ingest.embedding import MISSING, Looked, Picture, Workers
+from itma.retrieval.ingest.listing import Entry, Listing
+from itma.retrieval.ingest.rows import Row, facts_of, same_kind, shown, stored, table_of
+from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of
+
+SKIPPED = "skipped.csv"
+"""The document that names what could not be read."""
+_CHUNK = 4_096
+"""Entries that are compared with the store at once."""
+COMMIT_ROWS, COMMIT_SECONDS = 2_048, 20.0
+"""A commit follows after so many pictures, or so many seconds, whichever comes first."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be indexed."""
+
+    id: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.reason}"
+
+
+@dataclass
+class Outcome:
+    """What an indexing did."""
+
+    new: int = 0
+    changed: int = 0
+    """Pictures or metadata that were other than in the catalogue."""
+    unchanged: int = 0
+    removed: int = 0
+    embedded: int = 0
+    """Pictures that went through the model."""
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [(self.new, "new"), (self.changed, "changed"), (self.unchanged, "unchanged"), (self.removed, "removed")]
+        return ", ".join(f"{number:,} {what}" for number, what in parts if number) or "nothing to do"
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the store has of an item."""
+
+    picture: str | None
+    sum: str | None
+    size: int | None
+    modified: int | None
+    facts: str | None
+
+
+def index(
+    items: Items,
+    listing: Listing,
+    workers: Workers,
+    *,
+    tokens: bool = False,
+    batch: int = 64,
+    prune: bool = False,
+    committed: Callable[[], None] = lambda: None,
+    progress: bool = False,
+) -> Outcome:
+    """Bring a table to what a listing says.
+
+    A picture whose size and time are those in the store counts as unchanged; where they differ, its content decides.
+    Every commit holds whole items; whoever is stopped in between finds them there and does the rest the next time.
+
+    Args:
+        items: the table; the caller is its only writer.
+        listing: what is to be in it.
+        workers: make the embeddings; asked only where a picture has to be looked into.
+        tokens: keep the pictures' feature maps as well.
+        batch: pictures that are embedded at once.
+        prune: remove items that the listing does not name, or whose picture is not there any more.
+        committed: called after every commit.
+        progress: show a progress bar.
+
+    Raises:
+        DataError: a column is of another kind than in the table.
+        StorageError: the place is full or cannot be written to; what was committed stays.
+    """
+    _fit_columns(items, listing)
+    outcome, gone = Outcome(), []
+    writer = _Writer(items, committed)
+    asked: dict[str, tuple[Entry, _Known | None]] = {}
+    retouched: list[tuple[Entry, Looked]] = []
+    with bar("indexing", show=progress, total=len(listing.ids), unit="picture") as meter:
+
+        def pictures() -> Iterator[Picture]:
+            empty = items.count() == 0
+            entries = listing.entries()
+            while chunk := list(islice(entries, _CHUNK)):
+                known = {} if empty else _known(items, [entry.id for entry in chunk])
+                unchanged, rest = _sorted_out(listing, chunk, known)
+                outcome.unchanged += unchanged
+                meter.update(unchanged)
+                for entry in rest:
+                    have = known.get(entry.id)
+                    asked[entry.id] = entry, have
+                    path = listing.file(entry) if entry.picture else None
+                    yield Picture(entry.id, path, *((have.sum, have.size, have.modified) if have else ()))
+
+        for looked in workers.embed(pictures(), batch=batch, tokens=tokens):
+            entry, have = asked.pop(looked.id)
+            if looked.problem is not None:
+                outcome.skipped.append(Skipped(entry.id, looked.problem))
+                if looked.problem == MISSING:
+                    gone.append(entry.id)
+            elif looked.embedding is None:
+                retouched.append((entry, looked))
+            else:
+                writer.add(_row(entry, looked, looked.embedding, looked.tokens), new=have is None)
+                outcome.embedded += 1
+            if looked.problem is None:
+                outcome.new += have is None
+                outcome.changed += have is not None and _differs(entry, looked, have)
+                outcome.unchanged += have is not None and not _differs(entry, looked, have)
+            if len(retouched) == _CHUNK:
+                _retouch(items, retouched, writer, tokens)
+                retouched.clear()
+            meter.update()
+        _retouch(items, retouched, writer, tokens)
+        writer.commit()
+    if prune:
+        wanted = set(map(stored, listing.ids))
+        names = [name for part in items.scan(["id"]) for name in part.column("id").to_pylist()]
+        lost = sorted({*(name for name in names if name not in wanted), *({*map(stored, gone)} & {*names})})
+        items.delete(lost)
+        committed()
+        outcome.removed = len(lost)
+    return outcome
+
+
+def write_skipped(store: Store, skipped: Sequence[Skipped]) -> None:
+    """Keep the names of what could not be read, with the reasons."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("id", "reason"), *((each.id, each.reason) for each in skipped)])
+    store.write(SKIPPED, text.getvalue())
+
+
+def read_skipped(store: Store) -> list[Skipped]:
+    """What could not be read when the pictures were indexed last."""
+    text = store.read(SKIPPED)
+    try:
+        return [Skipped(line["id"], line["reason"]) for line in csv.DictReader(io.StringIO(text or ""))]
+    except (csv.Error, KeyError) as error:
+        raise CatalogueError(f"{SKIPPED!r} of the catalogue {store.place!r} is damaged ({error}); remove it") from error
+
+
+def _fit_columns(items: Items, listing: Listing) -> None:
+    """Give the table the listing's columns; refuse those that are of another kind there."""
+    have, new = metadata_of(items.schema), []
+    for name, kind in listing.columns.items():
+        if name not in have:
+            new.append(arrow().field(name, kind))
+        elif not same_kind(have[name], kind):
+            raise DataError(
+                f"the column {name!r} is {kind} in {str(listing.place)!r}, but {have[name]} in the catalogue; give it "
+                f"the same kind (--type {name}=KIND), rename it, or begin anew with --replace"
+            )
+    if new:
+        items.add_columns(new)
+
+
+def _known(items: Items, ids: Sequence[str]) -> dict[str, _Known]:
+    columns = ["id", "_picture", "_sum", "_size", "_modified", "_facts"]
+    rows = items.get([stored(name) for name in ids], columns)
+    names, *rest = (rows[name].to_pylist() for name in columns)
+    return {shown(name): _Known(*each) for name, each in zip(names, zip(*rest, strict=True), strict=True)}
+
+
+def _sorted_out(listing: Listing, entries: Sequence[Entry], known: dict[str, _Known]) -> tuple[int, list[Entry]]:
+    """How many are as the store has them, going by size and time, and those that are to be looked into."""
+    rest = []
+    for entry in entries:
+        have = known.get(entry.id)
+        if have is None or have.picture != _picture(entry) or have.facts != facts_of(entry.fields):
+            rest.append(entry)
+            continue
+        try:
+            seen = listing.file(entry).stat()
+        except (OSError, ValueError):
+            rest.append(entry)
+            continue
+        if (seen.st_size, seen.st_mtime_ns) != (have.size, have.modified):
+            rest.append(entry)
+    return len(entries) - len(rest), rest
+
+
+def _differs(entry: Entry, looked: Looked, have: _Known) -> bool:
+    return (looked.sum, _picture(entry), facts_of(entry.fields)) != (have.sum, have.picture, have.facts)
+
+
+def _picture(entry: Entry) -> str | None:
+    return stored(entry.picture) if entry.picture else None
+
+
+def _row(entry: Entry, looked: Looked, embedding: np.ndarray, tokens: bytes | None) -> Row:
+    return Row(entry.id, embedding, entry.picture, looked.sum, looked.size, looked.modified, entry.fields, tokens)
+
+
+class _Writer:
+    """Gathers rows and commits them."""
+
+    def __init__(self, items: Items, committed: Callable[[], None]) -> None:
+        self._items, self._committed = items, committed
+        self._rows: dict[bool, list[Row]] = {True: [], False: []}
+        self._since = time.monotonic()
+
+    def add(self, row: Row, *, new: bool) -> None:
+        self._rows[new].append(row)
+        enough = sum(map(len, self._rows.values())) >= COMMIT_ROWS
+        if enough or time.monotonic() - self._since > COMMIT_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        for new, rows in self._rows.items():
+            if rows:
+                write = self._items.insert if new else self._items.upsert
+                write(table_of(rows, self._items.schema))
+                rows.clear()
+                self._committed()
+        self._since = time.monotonic()
+
+
+def _retouch(items: Items, seen: Sequence[tuple[Entry, Looked]], writer: _Writer, tokens: bool) -> None:
+    """Write rows anew whose picture is the same but whose metadata, time or place are not."""
+    if not seen:
+        return
+    columns = ["id", "embedding", *(["_tokens"] if tokens else [])]
+    by_id = {entry.id: (entry, looked) for entry, looked in seen}
+    have = items.get([stored(name) for name in by_id], columns)
+    kept: list[Any] = have["_tokens"].to_pylist() if tokens else [None] * len(have)
+    rows = zip(have["id"].to_pylist(), embeddings_of(have["embedding"]), kept, strict=True)
+    for name, embedding, maps in rows:
+        entry, looked = by_id[shown(name)]
+        writer.add(_row(entry, looked, embedding, maps), new=False)

@@ -1,0 +1,326 @@
+"""Catalogues from one place to another: copies, exports, imports, and to another model."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from itma.errors import DataError
+from itma.io import write_with
+from itma.models.embedder import Embedder
+from itma.progress import bar
+from itma.retrieval import manifest
+from itma.retrieval.filters import kind_of
+from itma.retrieval.ingest import building
+from itma.retrieval.ingest.embedding import Here
+from itma.retrieval.ingest.indexing import SKIPPED, Outcome, index
+from itma.retrieval.ingest.listing import Entry, Listing
+from itma.retrieval.ingest.rows import Item, Row, check_column, shown, table_of, type_of, unit
+from itma.retrieval.manifest import About
+from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of, schema_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS = 8_192
+
+
+def copy(source: Store, items: Items, about: About, pictures: Path | None, target: Store) -> None:
+    """Copy one version of a catalogue to another place, of whatever engine; it becomes one when all is there.
+
+    Args:
+        source: where its documents are.
+        items: its table, as of the version that is copied.
+        about: of the catalogue.
+        pictures: where its pictures are now.
+        target: the other place; the catalogue there, if there is one, is searched until the copy is whole.
+    """
+    with target.writing(f"copying {source.place}"):
+        with building.new_table(target) as name:
+            made = target.create(name, items.schema)
+            for batch in items.scan(items.schema.names, rows=_ROWS):
+                made.insert(arrow().Table.from_batches([batch]))
+            if made.count() != items.count():
+                raise DataError(f"{items.count():,} items were to be copied, but {made.count():,} arrived; try again")
+            made.compact(building.KEEP)
+            run = about.run and manifest.place_of(manifest.found(about.run, source.place), target.place)
+            folder = None if pictures is None else manifest.place_of(pictures, target.place)
+            new = replace(about, table=name, run=run, pictures=folder, ann=None)
+            new = building.indexed(made, new, recall=0.98 if about.ann is None else about.ann.wanted)
+            skipped = source.read(SKIPPED)
+            if skipped is not None:
+                target.write(SKIPPED, skipped)
+            manifest.write(target, new)
+        target.sync()
+
+
+def reindex(
+    store: Store,
+    items: Items,
+    about: About,
+    model: Embedder,
+    run: Path | None,
+    pictures: Path | None,
+    *,
+    leave_out: bool = False,
+    batch: int = 64,
+    progress: bool = False,
+) -> Outcome:
+    """Embed all pictures of a catalogue by another model, beside what is there, then switch in one step.
+
+    Raises:
+        DataError: the pictures of some items cannot be read, and these are not to be left out.
+    """
+    columns = metadata_of(items.schema)
+    ids = [shown(name) for part in items.scan(["id"], rows=65_536) for name in part.column("id").to_pylist()]
+
+    def entries() -> Iterator[Entry]:
+        for part in items.scan(["id", "_picture", *columns], rows=_ROWS):
+            for row in part.to_pylist():
+                told = {name: row[name] for name in columns if row[name] is not None}
+                yield Entry(shown(row["id"]), shown(row["_picture"] or ""), told)
+
+    listing = Listing(Path(store.place), pictures or Path(), ids, columns, entries)
+    with building.new_table(store) as name:
+        new = replace(
+            about,
+            table=name,
+            dim=building.dim_of(model),
+            model=model.name,
+            fingerprint=model.fingerprint(),
+            runtime=model.runtime,
+            checkpoint=building.checkpoint_sum(run, model.runtime),
+            run=building.place_of_run(run, store),
+            tokens=building.kept_of(model) if about.tokens else None,
+            ann=None,
+            complete=False,
+        )
+        metadata = [arrow().field(column, kind) for column, kind in columns.items()]
+        made = store.create(name, schema_of(new.dim, metadata, tokens=new.tokens is not None))
+        outcome = index(
+            made, listing, Here(lambda: model), tokens=new.tokens is not None, batch=batch, progress=progress
+        )
+        if outcome.skipped and not leave_out:
+            raise DataError(
+                f"the pictures of {len(outcome.skipped):,} of {len(ids):,} items cannot be read; the first is "
+                f"{outcome.skipped[0]}. Bring them back, or drop these items with --leave-out"
+            )
+        if not outcome.new:
+            raise DataError(f"none of the {len(ids):,} pictures can be read; the first is {outcome.skipped[0]}")
+        building.finished(store, made, new, outcome, recall=0.98 if about.ann is None else about.ann.wanted)
+    return outcome
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def export(items: Items, file: Path) -> int:
+    """Write all items to `.parquet` or `.npz`, whole or not at all; how many they are.
+
+    Raises:
+        DataError: the name ends in something else.
+        StorageError: the disk is full or the file cannot be written.
+    """
+    ending = file.suffix.lower()
+    if ending == ".parquet":
+        write_with(file, lambda draft: _to_parquet(items, draft))
+    elif ending == ".npz":
+        write_with(file, lambda draft: _to_npz(items, draft))
+    else:
+        raise DataError(f"{str(file)!r} is to hold an export; choose a name that ends in .parquet or .npz")
+    return items.count()
+
+
+def _to_parquet(items: Items, file: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pa, columns = arrow(), ["id", "embedding", "_picture", *metadata_of(items.schema)]
+    names = ["picture" if name == "_picture" else name for name in columns]
+    schema = pa.schema([items.schema.field(old).with_name(new) for old, new in zip(columns, names, strict=True)])
+    with pq.ParquetWriter(file, schema) as writer:
+        for batch in items.scan(columns, rows=_ROWS):
+            writer.write_batch(pa.RecordBatch.from_arrays([batch.column(name) for name in columns], schema=schema))
+
+
+def _to_npz(items: Items, file: Path) -> None:
+    ids: list[str] = []
+    parts = []
+    for batch in items.scan(["id", "embedding"], rows=_ROWS):
+        ids += batch.column("id").to_pylist()
+        parts.append(embeddings_of(batch.column("embedding")))
+    dim = items.schema.field("embedding").type.list_size
+    embeddings = np.concatenate(parts) if parts else np.zeros((0, dim), dtype=np.float32)
+    order = np.argsort(np.array(ids)) if ids else np.zeros(0, dtype=np.int64)
+    with file.open("wb") as target:
+        np.savez(target, ids=np.array(ids)[order], embeddings=embeddings[order])
+
+
+def import_embeddings(
+    store: Store,
+    source: str | Path | Sequence[Item],
+    model: Embedder | None,
+    run: Path | None,
+    *,
+    pictures: str | Path | None = None,
+    durable: bool = False,
+    recall: float = 0.98,
+    progress: bool = False,
+) -> None:
+    """Make a catalogue of ready-made embeddings; see `Catalogue.from_embeddings`."""
+    what = f"{len(source):,} items" if not isinstance(source, str | Path) else str(source)
+    folder = Path(source).parent if pictures is None and isinstance(source, str | Path) else pictures
+    with building.new_table(store) as name:
+        parts, metadata, total = _given(source)
+        first = next(parts, None)
+        if first is None:
+            raise DataError(f"{what!r} holds no items; there is nothing to import")
+        about = About(
+            table=name,
+            dim=first[0].embedding.shape[0],
+            model=None if model is None else model.name,
+            fingerprint=None if model is None else model.fingerprint(),
+            runtime="torch" if model is None else model.runtime,
+            checkpoint=None if model is None else building.checkpoint_sum(run, model.runtime),
+            run=building.place_of_run(run, store),
+            pictures=None if folder is None else manifest.place_of(Path(folder), store.place),
+            durable=durable,
+            sources=(what,),
+        )
+        if model is not None and building.dim_of(model) != about.dim:
+            raise DataError(
+                f"{what!r} holds embeddings of {about.dim} numbers, but the model {model.name!r} makes "
+                f"{building.dim_of(model)}; give the model that made them, or none"
+            )
+        items = store.create(name, schema_of(about.dim, metadata))
+        seen: set[str] = set()
+        with bar("importing", show=progress, total=total, unit="item") as meter:
+            for part in _one_and(first, parts):
+                _check(part, about.dim, seen, what)
+                items.insert(table_of(part, items.schema))
+                meter.update(len(part))
+        building.finished(store, items, about, Outcome(new=len(seen)), recall=recall)
+
+
+def _check(rows: Sequence[Row], dim: int, seen: set[str], what: str) -> None:
+    for row in rows:
+        if row.id in seen:
+            raise DataError(f"{what!r}: the id {row.id[:60]!r} stands there twice; give every item its own")
+        if row.embedding.shape != (dim,):
+            raise DataError(
+                f"{what!r}: the embedding of {row.id[:60]!r} has {row.embedding.shape[0]} numbers; expected {dim}"
+            )
+        seen.add(row.id)
+
+
+def _one_and(first: list[Row], rest: Iterator[list[Row]]) -> Iterator[list[Row]]:
+    yield first
+    yield from rest
+
+
+def _given(source: str | Path | Sequence[Item]) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
+    """Rows in parts, the fields of their metadata, and how many rows there are."""
+    if not isinstance(source, str | Path):
+        return _from_items(source)
+    path = Path(source)
+    if not path.is_file():
+        raise DataError(f"the file {str(path)!r} does not exist; give a .parquet or .npz file of embeddings")
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return _from_parquet(path)
+    if path.suffix.lower() == ".npz":
+        return _from_npz(path)
+    raise DataError(f"{str(path)!r} is no file of embeddings that is known here; give .parquet or .npz")
+
+
+def _from_items(source: Sequence[Item]) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
+    names = list(dict.fromkeys(name for item in source for name in item.fields))
+    for name in names:
+        check_column(name)
+    fields = [arrow().field(name, type_of((item.fields.get(name) for item in source), name)) for name in names]
+
+    def parts() -> Iterator[list[Row]]:
+        for first in range(0, len(source), _ROWS):
+            some = source[first : first + _ROWS]
+            without = next((item for item in some if item.embedding is None), None)
+            if without is not None:
+                raise DataError(f"the item {without.id[:60]!r} has no embedding; add it to the catalogue afterwards")
+            rows = [unit(np.asarray(item.embedding)[None], None, f"the item {item.id[:60]!r}")[0] for item in some]
+            yield [
+                Row(
+                    item.id,
+                    row,
+                    str(item.picture) if isinstance(item.picture, str | Path) else None,
+                    fields=item.fields,
+                )
+                for item, row in zip(some, rows, strict=True)
+            ]
+
+    return parts(), fields, len(source)
+
+
+def _from_parquet(path: Path) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
+    import pyarrow.parquet as pq
+
+    pa = arrow()
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{str(path)!r} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
+    schema = file.schema_arrow
+    for name in ("id", "embedding"):
+        if name not in schema.names:
+            raise DataError(
+                f"{str(path)!r} has no column {name!r}; expected id, embedding, where wanted picture, and metadata; "
+                f"found: {', '.join(schema.names)}"
+            )
+    fields = []
+    for each in schema:
+        if each.name not in ("id", "embedding", "picture"):
+            check_column(each.name)
+            if not kind_of(each.type):
+                raise DataError(f"{str(path)!r}: the column {each.name!r} is of type {each.type}, which is no metadata")
+            fields.append(pa.field(each.name, each.type))
+
+    def parts() -> Iterator[list[Row]]:
+        done = 0
+        for batch in file.iter_batches(batch_size=_ROWS):
+            lists = batch.column("embedding")
+            what = f"{str(path)!r}, rows {done + 1:,} to {done + len(lists):,}"
+            rows = unit(_even(lists, what), None, what)
+            told = batch.drop_columns(["embedding"]).to_pylist()
+            yield [
+                Row(str(plain.pop("id")), row, plain.pop("picture", None), fields=plain)
+                for plain, row in zip(told, rows, strict=True)
+            ]
+            done += len(lists)
+
+    return parts(), fields, file.metadata.num_rows
+
+
+def _even(lists: "pa.Array", what: str) -> np.ndarray:
+    """A column of lists of numbers as an array, refused where they are not all of one length."""
+    import pyarrow.compute as pc
+
+    lengths = pc.list_value_length(lists).to_pylist() if hasattr(lists, "flatten") else [None]
+    if len(set(lengths)) != 1 or lengths[0] is None:
+        raise DataError(f"{what}: the embeddings are not all lists of one length")
+    values: np.ndarray = np.asarray(lists.flatten().to_numpy(zero_copy_only=False))
+    return values.reshape(len(lists), lengths[0])
+
+
+def _from_npz(path: Path) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            ids, embeddings = file["ids"], file["embeddings"]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DataError(f"{str(path)!r} cannot be read: expected arrays ids and embeddings in it ({error})") from error
+    if len(ids) != len(embeddings):
+        raise DataError(f"{str(path)!r} holds {len(ids):,} ids for {len(embeddings):,} embeddings")
+
+    def parts() -> Iterator[list[Row]]:
+        for first in range(0, len(ids), _ROWS):
+            rows = unit(embeddings[first : first + _ROWS], None, f"{str(path)!r} from row {first:,}")
+            yield [Row(shown(str(name)), row) for name, row in zip(ids[first : first + _ROWS], rows, strict=True)]
+
+    return parts(), [], len(ids)

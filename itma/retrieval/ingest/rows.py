@@ -1,0 +1,258 @@
+"""Items as a person gives them → rows of a table: names and metadata that a store can hold, embeddings of length 1."""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from itma.data.images import Source
+from itma.errors import DataError
+from itma.retrieval.filters import SHOWN, kind_of
+from itma.retrieval.stores.base import OWN, arrow, embedding_column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something to be found: a picture, or a ready-made embedding, with whatever is known about it.
+
+    >>> Item("sku-17", picture="dress.jpg", fields={"colour": "red", "price": 49.9}).id
+    'sku-17'
+    """
+
+    id: str
+    """Any text; unique in its catalogue."""
+    picture: Source | None = None
+    """A path, the bytes of a file, or a Pillow image; only a path can be found again."""
+    embedding: np.ndarray | None = field(default=None, compare=False)
+    """(dim,) where it was made already; it is scaled to length 1."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Metadata by column: text, numbers, true or false, dates, times, or lists of texts."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of a catalogue's items, without their embeddings."""
+
+    items: Sequence[Item]
+    next: str | None
+    """The mark of the page that follows; absent: this is the last one."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table of items, all but the metadata's types checked."""
+
+    id: str
+    embedding: np.ndarray
+    picture: str | None = None
+    sum: str | None = None
+    size: int | None = None
+    modified: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    tokens: bytes | None = None
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+_ODD = re.compile("[\udc80-\udcff]")
+_STORED = re.compile("\0([0-9a-f]{2})")
+
+
+def stored(name: str) -> str:
+    r"""A name as a store holds it: bytes of a file name that are no text become a zero character and their number.
+
+    >>> stored("a\udcff.png")
+    'a\x00ff.png'
+
+    Raises:
+        DataError: the name is empty, holds a zero character, or is no valid text.
+    """
+    if not name or "\0" in name:
+        raise DataError(f"the id {name[:60]!r} is {'empty' if not name else 'not usable: it holds a zero character'}")
+    name = _ODD.sub(lambda odd: f"\0{ord(odd[0]) - 0xDC00:02x}", name)
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"the id {name[:60]!r} is not usable: it is no valid text") from error
+    return name
+
+
+def shown(name: str) -> str:
+    r"""A name as it was given.
+
+    >>> shown(stored("a\udcff.png"))
+    'a\udcff.png'
+    """
+    return _STORED.sub(lambda code: chr(0xDC00 + int(code[1], 16)), name) if "\0" in name else name
+
+
+# -- embeddings -------------------------------------------------------------------------------------------------------
+
+
+def unit(embeddings: Any, dim: int | None, what: str) -> np.ndarray:
+    """Embeddings as (items, dim) float32 of length 1.
+
+    Raises:
+        DataError: another shape, values that are no finite numbers, or a row of zeros; the message begins with `what`.
+    """
+    try:
+        with np.errstate(over="ignore"):  # what is too large for float32 is refused below
+            rows = np.asarray(embeddings, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what}: not an array of numbers ({error})") from error
+    if rows.ndim != 2 or (dim is not None and rows.shape[1] != dim) or not rows.shape[1]:
+        expected = "(items, dim)" if dim is None else f"{dim} numbers each"
+        raise DataError(f"{what}: the shape is {rows.shape}; expected {expected}")
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise DataError(f"{what}: the embedding in row {bad[0]} holds a value that is no finite number")
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
+    if len(rows) and not lengths.all():
+        raise DataError(f"{what}: the embedding in row {int(np.argmin(lengths))} is all zeros and has no direction")
+    scaled: np.ndarray = (rows / lengths).astype(np.float32)
+    return scaled
+
+
+# -- metadata ---------------------------------------------------------------------------------------------------------
+
+
+def check_column(name: str) -> None:
+    """Refuse names of metadata columns that no store can hold.
+
+    Raises:
+        DataError: the name is taken or holds a character that has another meaning there.
+    """
+    if name in ("id", "embedding") or name.startswith("_"):
+        raise DataError(
+            f"metadata cannot be called {name!r}: id, embedding and names that begin with _ are the catalogue's own; "
+            "rename the column"
+        )
+    if not name.strip() or set(name) & set(".`\0") or _ODD.search(name):
+        raise DataError(f"metadata cannot be called {name!r}: a name may not be empty or hold a dot or `; rename it")
+
+
+def type_of(values: Iterable[Any], column: str) -> "pa.DataType":
+    """The type of a column that holds these values, `None` left out.
+
+    Raises:
+        DataError: the values are of several kinds, or of one that is no metadata.
+    """
+    kinds: dict[str, Any] = {}
+    for value in values:
+        if value is not None:
+            kinds.setdefault(_kind(value, column), value)
+    if "number" in kinds:
+        kinds.pop("whole", None)
+    if len(kinds) > 1:
+        (one, first), (other, second) = list(kinds.items())[:2]
+        raise DataError(
+            f"the column {column!r} holds {SHOWN[one]} ({first!r}) as well as {SHOWN[other]} ({second!r}); a column is "
+            "of one kind"
+        )
+    return plain_type(next(iter(kinds), "text"))
+
+
+def plain_type(kind: str) -> "pa.DataType":
+    """The type that a column of a kind has where it is made anew."""
+    pa = arrow()
+    types = {
+        "whole": pa.int64(),
+        "number": pa.float64(),
+        "truth": pa.bool_(),
+        "text": pa.string(),
+        "date": pa.date32(),
+        "time": pa.timestamp("us"),
+        "texts": pa.list_(pa.string()),
+    }
+    return types[kind]
+
+
+def _kind(value: Any, column: str) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "truth"
+    if isinstance(value, int | np.integer):
+        return "whole"
+    if isinstance(value, float | np.floating):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, datetime):
+        return "time"
+    if isinstance(value, date):
+        return "date"
+    if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+        return "texts"
+    raise DataError(
+        f"the column {column!r} holds {value!r}; metadata are text, numbers, true or false, dates, times, or lists of "
+        "texts"
+    )
+
+
+def same_kind(have: "pa.DataType", new: "pa.DataType") -> bool:
+    """Whether values of type `new` fit into a column of type `have`: whole numbers also into one of numbers."""
+    kinds = kind_of(have), kind_of(new)
+    return kinds[0] == kinds[1] or kinds == ("number", "whole")
+
+
+def facts_of(fields: Mapping[str, Any]) -> str:
+    """A sum over an item's metadata: equal metadata, equal sums."""
+    plain = {name: value for name, value in fields.items() if value is not None}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()[
+        :32
+    ]
+
+
+def table_of(rows: Sequence[Row], schema: "pa.Schema") -> "pa.Table":
+    """Rows as an Arrow table.
+
+    Raises:
+        DataError: a value of the metadata does not fit its column; the message names the item.
+    """
+    pa = arrow()
+    columns: dict[str, Any] = {
+        "id": [stored(row.id) for row in rows],
+        "embedding": embedding_column(np.stack([row.embedding for row in rows])),
+        "_picture": [None if row.picture is None else stored(row.picture) for row in rows],
+        "_sum": [row.sum for row in rows],
+        "_size": [row.size for row in rows],
+        "_modified": [row.modified for row in rows],
+        "_facts": [facts_of(row.fields) for row in rows],
+        "_stamp": [secrets.randbits(63) for _ in rows],
+        "_tokens": [row.tokens for row in rows],
+    }
+    arrays = []
+    for each in schema:
+        if each.name in ("id", "embedding", *OWN):
+            arrays.append(columns[each.name] if each.name == "embedding" else pa.array(columns[each.name], each.type))
+        else:
+            arrays.append(_column(each, rows))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _column(field: "pa.Field", rows: Sequence[Row]) -> "pa.Array":
+    pa, kind = arrow(), kind_of(field.type)
+    values = []
+    for row in rows:
+        value = row.fields.get(field.name)
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            value = value.astimezone(UTC).replace(tzinfo=None)
+        if value is not None and (given := _kind(value, field.name)) != kind and (kind, given) != ("number", "whole"):
+            raise DataError(
+                f"the item {row.id[:60]!r} has {value!r} in the column {field.name!r}, which holds {SHOWN[kind]}"
+            )
+        values.append(value)
+    try:
+        return pa.array(values, field.type)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError, ValueError, TypeError) as error:
+        raise DataError(f"a value of the column {field.name!r} cannot be kept as {SHOWN[kind]}: {error}") from error

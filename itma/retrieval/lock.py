@@ -1,0 +1,89 @@
+"""One writer at a time: a lock that ends with the process that holds it, and says who that is."""
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from itma.errors import BusyError
+from itma.io import explained
+
+NAME = "writer.lock"
+
+
+@contextmanager
+def writing(folder: Path, what: str) -> Iterator[None]:
+    """Hold the folder's lock.
+
+    The lock belongs to the open file, not to what stands in it: whoever is killed lets go of it at once, and a file
+    that is left behind locks nobody out. On network drives it works as well as their locks do.
+
+    Args:
+        folder: whose lock.
+        what: what is being done, for the message that others get.
+
+    Raises:
+        BusyError: another process, or another thread of this one, is writing.
+        StorageError: the folder cannot be written to.
+    """
+    try:
+        file = (folder / NAME).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise explained(folder, error) from error
+    with file:
+        if not _taken(file):
+            raise BusyError(f"the catalogue {str(folder)!r} is being written by {_holder(file)}")
+        about = {"process": os.getpid(), "machine": platform.node(), "what": what, "since": _now()}
+        with suppress(OSError):  # a full disk shall not keep anybody from deleting
+            file.seek(0)
+            file.truncate()
+            file.write(json.dumps(about))
+            file.flush()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                file.truncate(0)
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _taken(file: IO[str]) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return _taken_on_windows(file)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _taken_on_windows(file: IO[str]) -> bool:
+    import msvcrt
+
+    file.seek(2**30)  # beyond what stands in the file, so that others can read who holds it
+    try:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+    except OSError:
+        return False
+    return True
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    try:
+        about = json.loads(file.read())
+        return (
+            f"process {about['process']} on {about['machine']} ({about['what']}, since {about['since']}); wait until "
+            "it is done, or stop it"
+        )
+    except (ValueError, KeyError, TypeError):  # it has just begun, or has just ended
+        return "another process; wait a moment and try again"

@@ -1,0 +1,174 @@
+"""What a catalogue knows of itself: its model, where its pictures are, which table is the one that is searched."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from itma.errors import CatalogueError
+from itma.models.hub_names import hub_name
+from itma.models.shipped import is_shipped, located
+from itma.retrieval.stores.base import Store
+
+FORMAT = 2
+NAME = "catalogue.json"
+"""The document that makes a place a catalogue."""
+
+Place = Mapping[str, str]
+"""Where a folder is: `path`, and `from here` as seen from the catalogue, so that both can be moved together."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which feature maps are kept with each item, so that a reference needs no picture."""
+
+    shapes: tuple[tuple[int, int, int], ...]
+    """(channels, rows, columns) of each level."""
+
+    @property
+    def bytes_each(self) -> int:
+        """What one item's maps take, as float16."""
+        return 2 * sum(channels * rows * columns for channels, rows, columns in self.shapes)
+
+
+@dataclass(frozen=True)
+class Ann:
+    """How the index is searched, and what that was measured to find."""
+
+    kind: str
+    effort: Mapping[str, int] | None
+    """The cheapest one that reached `wanted`; absent: none did, and all items are compared."""
+    recall: float
+    """Recall@10 against comparing all, over `queries` made of the catalogue's own items."""
+    wanted: float
+    queries: int
+    items: int
+    milliseconds: float
+    """Median time of one of those queries."""
+
+
+@dataclass(frozen=True)
+class About:
+    """The contents of `catalogue.json`."""
+
+    table: str
+    """The table that is searched."""
+    dim: int
+    model: str | None
+    """The model's name; absent: the embeddings came from elsewhere, without a model."""
+    fingerprint: str | None
+    runtime: str
+    """What computed the embeddings: a name in `itma.export.runtimes.RUNTIMES`."""
+    checkpoint: str | None
+    """Sum over the files of the model's checkpoint, which tells without opening it that it is the same."""
+    run: Place | None
+    """The run folder; absent: the model was given in memory."""
+    pictures: Place | None
+    """The folder that pictures are named in; absent: every picture has its whole path."""
+    tokens: Kept | None = None
+    durable: bool = False
+    """Whether a write returns only once it would survive a loss of power."""
+    complete: bool = True
+    """Whether the last indexing came to its end."""
+    ann: Ann | None = None
+    sources: tuple[str, ...] = field(default=())
+    """What was indexed last, for people."""
+
+    def to_json(self) -> str:
+        """As a document."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+
+
+def exists(store: Store) -> bool:
+    """Whether a catalogue is there, of whatever format, whole or not."""
+    return store.read(NAME) is not None
+
+
+def read(store: Store) -> About:
+    """What a catalogue knows of itself.
+
+    Raises:
+        CatalogueError: there is none, it is damaged, or of another format; the message says what to do.
+    """
+    text = store.read(NAME)
+    if text is None:
+        if store.strange():
+            raise CatalogueError(f"{store.place!r} is no catalogue: {NAME} is missing; make one with: itma index")
+        raise CatalogueError(
+            f"the catalogue {store.place!r} does not exist; make it with: itma index RUN FOLDER {store.place}"
+        )
+    try:
+        plain = json.loads(text)
+        number = plain.pop("format")
+        if number > FORMAT:
+            raise CatalogueError(
+                f"the catalogue {store.place!r} was written by a newer itma (format {number}, this one reads "
+                f"{FORMAT}); upgrade with: pip install -U itma"
+            )
+        if number < FORMAT:
+            raise CatalogueError(
+                f"the catalogue {store.place!r} was written by an older itma (format {number}, this one reads "
+                f"{FORMAT}); index the pictures again: itma index RUN FOLDER {store.place} --replace"
+            )
+        return _parsed(plain)
+    except CatalogueError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CatalogueError(
+            f"the catalogue {store.place!r} is damaged ({NAME}: {error!r}); restore a backup, or index the pictures "
+            "again with --replace"
+        ) from error
+
+
+def write(store: Store, about: About) -> None:
+    """Keep what a catalogue knows of itself, whole or not at all: readers see either the old or the new."""
+    store.write(NAME, about.to_json())
+
+
+def _parsed(plain: dict[str, Any]) -> About:
+    for each in fields(About):
+        if each.name not in plain:
+            raise KeyError(each.name)
+    tokens, ann, run, pictures = plain["tokens"], plain["ann"], plain["run"], plain["pictures"]
+    if not isinstance(plain["table"], str) or not isinstance(plain["dim"], int):
+        raise TypeError("table and dim")
+    return About(
+        table=plain["table"],
+        dim=plain["dim"],
+        model=plain["model"],
+        fingerprint=plain["fingerprint"],
+        runtime=plain["runtime"],
+        checkpoint=plain["checkpoint"],
+        run=None if run is None else {"path": run["path"], "from here": run["from here"]},
+        pictures=None if pictures is None else {"path": pictures["path"], "from here": pictures["from here"]},
+        tokens=None if tokens is None else Kept(tuple((c, h, w) for c, h, w in tokens["shapes"])),
+        durable=bool(plain["durable"]),
+        complete=bool(plain["complete"]),
+        ann=None if ann is None else Ann(**ann),
+        sources=tuple(plain["sources"]),
+    )
+
+
+def place_of(folder: Path, catalogue: str) -> Place:
+    """Where a folder is, as the catalogue keeps it; a model of itma's own or of the hub is kept by its name."""
+    if is_shipped(folder) or hub_name(folder) is not None:
+        return {"path": str(folder), "from here": ""}
+    there = folder.resolve()
+    if "://" in catalogue:
+        return {"path": str(there), "from here": ""}
+    try:
+        seen = Path(os.path.relpath(there, Path(catalogue).resolve())).as_posix()
+    except ValueError:  # another drive
+        seen = ""
+    return {"path": str(there), "from here": seen}
+
+
+def found(place: Place, catalogue: str) -> Path:
+    """Where a folder is now: where it was, or else where it is seen from the catalogue."""
+    far = Path(place["path"])
+    if not place["from here"] or far.is_dir():
+        return located(far)
+    near = Path(os.path.normpath(Path(catalogue).resolve() / place["from here"]))
+    return near if near.is_dir() else far

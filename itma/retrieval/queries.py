@@ -1,0 +1,158 @@
+"""Many questions at once → the embeddings that are searched for: the model works on all of them together.
+
+What is asked beyond a reference and a feedback is arithmetic on embeddings, and so works with every model: `unlike` is
+the negative example of relevance feedback (Rocchio 1971), `emphasis` lies between the composed query and one of its
+halves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from itma.data.images import Source
+from itma.data.tokenizer import EARLIER
+from itma.errors import ConfigError, DataError, FeedbackError, ItmaError
+from itma.models.embedder import Embedder
+from itma.retrieval.filters import Where
+from itma.retrieval.ingest.rows import unit
+from itma.retrieval.query_encoder import readable
+
+UNLIKE = 0.35
+"""Length of the step away from what is not wanted; the query itself is of length 1."""
+_AT_ONCE = 64
+"""Queries that the model takes together."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One search; see `Catalogue.search`, whose arguments these are."""
+
+    image: Source | None = None
+    text: str | None = None
+    k: int = 10
+    id: str | None = None
+    embedding: np.ndarray | None = None
+    pixels: torch.Tensor | None = None
+    """uint8 (3, height, width): the reference as `Preprocess.read` made it, in the place of `image`."""
+    where: Where | None = None
+    exclude: Sequence[str] = ()
+    fields: Sequence[str] = ()
+    distinct: str | float | None = None
+    unlike: Sequence[str] = ()
+    """Ids of items that the hits are to be less like; none of them is a hit."""
+    emphasis: float = 0.0
+    """From −1, the reference alone, over 0, as the model joins the two, to 1, the feedback alone."""
+    earlier: Sequence[str] = ()
+    """What was said earlier in a conversation and still counts, first to last."""
+
+    def check(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ConfigError: k is below 1, or the emphasis is not from −1 to 1.
+            DataError: there is more than one reference, or an embedding with a sentence.
+        """
+        if self.k < 1:
+            raise ConfigError(f"k={self.k} pictures cannot be found; k must be at least 1")
+        if not -1 <= self.emphasis <= 1:
+            raise ConfigError(f"emphasis={self.emphasis} is not from -1 (the picture alone) to 1 (the sentence alone)")
+        if sum(given is not None for given in (self.image, self.id, self.embedding, self.pixels)) > 1:
+            raise DataError("a query has one reference: give an image, an id, or an embedding")
+        if self.embedding is not None and self.said:
+            raise DataError("an embedding cannot be changed by a sentence; give an image or an id with the text")
+
+    @property
+    def said(self) -> bool:
+        """Whether there is a sentence."""
+        return bool((self.sentence or "").strip())
+
+    @property
+    def sentence(self) -> str | None:
+        """All that counts of what was said."""
+        said = [one for one in (*self.earlier, self.text or "") if one.strip()]
+        return EARLIER.join(said) if self.earlier else self.text
+
+
+@dataclass(eq=False)
+class Needed:
+    """What a question needs of the model: a sum of embeddings, each with its weight."""
+
+    question: Question
+    maps: list[torch.Tensor] | None = None
+    """Feature maps of the reference, each (1, …)."""
+    sentence: str | None = None
+    ready: np.ndarray | None = None
+    """The query's embedding where the model is not needed."""
+
+    @classmethod
+    def of(cls, question: Question, model: Embedder, maps: list[torch.Tensor] | None) -> "Needed":
+        """What a question needs, its sentence read.
+
+        Raises:
+            DataError: there is neither a reference nor a sentence.
+            FeedbackError: see `readable`.
+        """
+        if maps is None and not question.said:
+            raise DataError("a query needs a reference picture, a feedback sentence, or both; both are empty")
+        return cls(question, maps, readable(model, question.sentence, alone=maps is None))
+
+    def parts(self, model: Embedder) -> list[tuple[float, list[torch.Tensor] | None, str | None]]:
+        """(weight, maps, sentence) of each query that the model is to embed."""
+        emphasis = self.question.emphasis
+        if self.maps is None or self.sentence is None or not emphasis or not model.reads_words:
+            return [(1.0, self.maps, self.sentence)]
+        alone = (self.maps, None) if emphasis < 0 else (None, self.sentence)
+        both = [(1 - abs(emphasis), self.maps, self.sentence)] if abs(emphasis) < 1 else []
+        return [*both, (abs(emphasis), *alone)]
+
+
+def embedded(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | ItmaError]:
+    """The embedding (dim,) of length 1 that each question is searched by; or why there is none."""
+    answers: list[np.ndarray | ItmaError] = [np.zeros(0)] * len(needs)
+    jobs = [(row, *part) for row, need in enumerate(needs) for part in need.parts(model)]
+    sums: dict[int, np.ndarray] = {}
+    for pictured in (True, False):
+        for worded in (True, False):
+            group = [job for job in jobs if (job[2] is not None) == pictured and (job[3] is not None) == worded]
+            for first in range(0, len(group), _AT_ONCE):
+                part = group[first : first + _AT_ONCE]
+                for (row, weight, _, _), found in zip(part, _together([job[2:] for job in part], model), strict=True):
+                    if isinstance(found, ItmaError):
+                        answers[row] = found
+                    else:
+                        sums[row] = found if weight == 1 else sums.get(row, np.float32(0)) + np.float32(weight) * found
+    for row, total in sums.items():
+        if not isinstance(answers[row], ItmaError):
+            answers[row] = total if needs[row].question.emphasis == 0 else unit(total[None], None, "the query")[0]
+    return answers
+
+
+def _together(
+    part: Sequence[tuple[list[torch.Tensor] | None, str | None]], model: Embedder
+) -> Sequence[np.ndarray | ItmaError]:
+    first_maps, first_sentence = part[0]
+    maps = None
+    if first_maps is not None:
+        rows = [one for one, _ in part if one is not None]
+        maps = first_maps if len(rows) == 1 else [torch.cat(level) for level in zip(*rows, strict=True)]
+    sentences = None if first_sentence is None else [str(sentence) for _, sentence in part]
+    try:
+        found: np.ndarray = model.embed_queries_from(maps, sentences).cpu().numpy()
+        return list(found)
+    except FeedbackError as error:
+        if len(part) == 1:
+            return [error]
+        return [answer for one in part for answer in _together([one], model)]  # it is not everybody's fault
+
+
+def away(query: np.ndarray, unlike: Sequence[np.ndarray]) -> np.ndarray:
+    """The query moved away from the mean of what is not wanted; of length 1."""
+    if not unlike:
+        return query
+    step = np.mean(np.stack(unlike), axis=0)
+    length = float(np.linalg.norm(step))
+    moved = query - (UNLIKE / length) * step if length else query
+    found: np.ndarray = unit(moved[None], None, "the query")[0]
+    return found

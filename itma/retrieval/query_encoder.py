@@ -1,0 +1,179 @@
+"""A picture, an item and a sentence → the embedding that is searched for."""
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from itma.data.tokenizer import EARLIER
+from itma.errors import DataError, FeedbackError, ItmaError, UnanswerableError, UnknownItemError
+from itma.models.embedder import Embedder
+from itma.retrieval.filters import Filter, Test
+from itma.retrieval.ingest.embedding import maps_from_bytes
+from itma.retrieval.ingest.rows import shown, stored
+from itma.retrieval.manifest import About
+from itma.retrieval.stores.base import Items, embeddings_of
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 32
+"""Pictures that go through the trunk together."""
+_CACHED = 64 * 2**20
+"""Bytes of feature maps that are kept of items that were asked from."""
+
+
+class ReferenceMaps:
+    """Feature maps of items, from the catalogue or else from their pictures; the latest are kept."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, int], list[torch.Tensor]] = OrderedDict()
+        self._bytes = 0
+
+    def of(
+        self, names: Sequence[str], items: Items, about: About, model: Embedder, pictures: Path | None
+    ) -> "dict[str, list[torch.Tensor] | ItmaError]":
+        """The maps of items, each (1, channels, rows, columns); or why there are none.
+
+        The errors: `UnknownItemError` where there is no such item, `UnanswerableError` where neither its maps nor its
+        picture are there, `PictureError` where the picture cannot be read.
+        """
+        columns = ["id", "_stamp", "_picture", *(["_tokens"] if about.tokens else [])]
+        found: dict[str, list[torch.Tensor] | ItmaError] = {}
+        wanted: dict[str, str] = {}
+        for name in dict.fromkeys(names):
+            try:
+                wanted[stored(name)] = name
+            except DataError as error:
+                found[name] = error
+        missing: dict[str, tuple[tuple[str, int], Path]] = {}
+        for row in items.get(list(wanted), columns).to_pylist():
+            name = wanted.pop(row["id"])
+            key = (name, row["_stamp"])
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                found[name] = self._kept[key]
+            elif about.tokens is not None and row["_tokens"] is not None:
+                found[name] = maps_from_bytes(row["_tokens"], about.tokens.shapes)
+            elif row["_picture"] is None:
+                found[name] = UnanswerableError(
+                    f"the item {name!r} has no picture that a sentence could change; search by the sentence alone, or "
+                    "give a picture"
+                )
+            else:
+                missing[name] = key, (pictures or Path()) / shown(row["_picture"])
+        found |= {name: unknown_item(name) for name in wanted.values()}
+        return found | self._made(missing, model)
+
+    def _made(
+        self, missing: Mapping[str, tuple[tuple[str, int], Path]], model: Embedder
+    ) -> "dict[str, list[torch.Tensor] | ItmaError]":
+        """Maps of pictures, several at once; they are kept."""
+        made: dict[str, list[torch.Tensor] | ItmaError] = {}
+        names = list(missing)
+        for first in range(0, len(names), _AT_ONCE):
+            part = names[first : first + _AT_ONCE]
+            read: dict[str, torch.Tensor] = {}
+            with ThreadPoolExecutor(min(len(part), os.cpu_count() or 1)) as pool:
+                for name, pixels in zip(part, pool.map(lambda name: _read(model, missing[name][1]), part), strict=True):
+                    if isinstance(pixels, ItmaError):
+                        made[name] = pixels
+                    else:
+                        read[name] = pixels
+            if not read:
+                continue
+            levels = model.trunk_maps(torch.stack(list(read.values())))
+            for place, name in enumerate(read):
+                maps = [level[place : place + 1].clone() for level in levels]
+                made[name] = maps
+                self._keep(missing[name][0], maps)
+        return made
+
+    def _keep(self, key: tuple[str, int], maps: list[torch.Tensor]) -> None:
+        self._kept[key] = maps
+        self._bytes += _size(maps)
+        while self._bytes > _CACHED and len(self._kept) > 1:
+            self._bytes -= _size(self._kept.popitem(last=False)[1])
+
+
+def _read(model: Embedder, path: Path) -> torch.Tensor | ItmaError:
+    try:
+        return model.preprocess.read(path)
+    except ItmaError as error:
+        return error
+
+
+def _size(maps: Sequence[torch.Tensor]) -> int:
+    return sum(level.numel() * level.element_size() for level in maps)
+
+
+def only(items: Items, name: str, columns: Sequence[str]) -> dict[str, Any]:
+    """Some columns of one item.
+
+    Raises:
+        UnknownItemError: there is none of that id.
+    """
+    rows: list[dict[str, Any]] = items.get([stored(name)], columns).to_pylist()
+    if not rows:
+        raise unknown_item(name)
+    return rows[0]
+
+
+def unknown_item(name: str) -> UnknownItemError:
+    """What is said of an id that no item has."""
+    return UnknownItemError(f"there is no item {name[:60]!r} in the catalogue; Catalogue.ids lists those there are")
+
+
+def embedding_of_item(items: Items, name: str) -> np.ndarray:
+    """(dim,) float32: what the catalogue holds of one item."""
+    rows = items.get([stored(name)], ["embedding"])
+    if not len(rows):
+        raise unknown_item(name)
+    found: np.ndarray = embeddings_of(rows["embedding"])[0]
+    return found
+
+
+def ids_with_picture(items: Items, pictures: Sequence[str]) -> list[str]:
+    """The items whose picture is named by one of these, as a store holds names."""
+    where = Filter(tests=(Test("_picture", "in", tuple(pictures), "text"),))
+    return [name for batch in items.scan(["id"], where=where) for name in batch.column("id").to_pylist()]
+
+
+def readable(model: Embedder, text: str | None, *, alone: bool) -> str | None:
+    """The sentence if it has words.
+
+    Raises:
+        FeedbackError: no word of it is known, or it has none and stands alone.
+    """
+    words = model.tokenizer.words(text or "")
+    if not words:
+        if alone:
+            raise FeedbackError(f"there is no word in the sentence {text!r}; write one, or give a picture as well")
+        return None
+    if not model.reads_words:
+        if not alone:
+            log.warning("the model %r does not read words: %r has no effect", model.name, text)
+        return text
+    unknown = list(dict.fromkeys(model.tokenizer.unknown(text or "")))
+    nothing_known = len(unknown) == len(set(words))
+    unknown = [word for word in unknown if word != EARLIER.strip()]  # which may be ours
+    listed = ", ".join(map(repr, unknown[:8])) + (" …" if len(unknown) > 8 else "")
+    if nothing_known:
+        known = list(model.tokenizer.vocabulary)[2:14]
+        raise FeedbackError(
+            f"the model knows none of the words {listed}; it was trained on sentences with words like: "
+            f"{', '.join(known)}"
+        )
+    if unknown:
+        effect = "reads as one unknown word" if model.tokenizer.keep_unknown else "ignores"
+        log.warning("words that the model never saw in training and %s: %s", effect, listed)
+    near = model.tokenizer.read_as(text or "")
+    if near:
+        told = ", ".join(f"{word!r} as {other!r}" for word, other in list(near.items())[:8])
+        log.warning("words that the model never saw in training and reads as others: %s", told)
+    return text

@@ -1,0 +1,1 @@
+"""Where a catalogue's rows are kept."""

@@ -1,0 +1,298 @@
+"""What a catalogue asks of the engine that keeps it: documents, tables of items, one writer at a time.
+
+An engine implements `Store` and `Items`; `tests/test_store.py` holds what every engine must keep. Rows travel as Arrow
+tables. Nothing above this module knows where or how the rows are kept.
+
+The columns of a table of items:
+
+| column | type | |
+|---|---|---|
+| `id` | text | the item's name, unique; any text without U+0000 and without lone surrogates |
+| `embedding` | list of `dim` float32 | of length 1 |
+| `_picture` | text | the picture's file, below the catalogue's folder of pictures or a whole path; or null |
+| `_sum` | text | sha256 of the picture's file; or null |
+| `_size`, `_modified` | int64 | the file's bytes, and its time in nanoseconds; or null |
+| `_facts` | text | sum over the metadata that came with the item |
+| `_stamp` | int64 | a number drawn anew whenever the row is written |
+| `_tokens` | bytes | the picture's feature maps as float16, where the catalogue keeps them; or null |
+| all others | | metadata, see `KINDS` |
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from itma.errors import DataError, MissingPackageError
+from itma.retrieval.filters import Filter
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Effort = Mapping[str, int]
+"""How thoroughly an index is searched, in the engine's own words."""
+
+OWN = ("_picture", "_sum", "_size", "_modified", "_facts", "_stamp", "_tokens")
+"""Columns that are neither the id, nor the embedding, nor metadata."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One state of a table that can be opened again."""
+
+    number: int
+    written: datetime
+    items: int
+
+    def __str__(self) -> str:
+        return f"{self.number:6d}  {self.written:%Y-%m-%d %H:%M:%S}  {self.items:,} items"
+
+
+@dataclass(frozen=True)
+class IndexState:
+    """What an engine's index covers."""
+
+    kind: str
+    indexed: int
+    waiting: int
+    """Items that came after the index was made; they are compared one by one."""
+
+
+class Items(Protocol):
+    """One table of items, as of one version."""
+
+    @property
+    def schema(self) -> "pa.Schema":
+        """The columns."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """The state that reads show; grows with every commit."""
+        ...
+
+    @property
+    def compares_quickly(self) -> bool:
+        """Whether `nearest` without an effort is quick by itself, so that nobody need hold all embeddings in memory."""
+        ...
+
+    def refresh(self) -> bool:
+        """Show the newest state from now on; whether that is another one."""
+        ...
+
+    def versions(self) -> list[Version]:
+        """The states that can still be opened, oldest first."""
+        ...
+
+    def count(self, where: Filter | None = None) -> int:
+        """How many items there are, or match."""
+        ...
+
+    def scan(
+        self, columns: Sequence[str], *, where: Filter | None = None, rows: int = 8192
+    ) -> Iterator["pa.RecordBatch"]:
+        """Columns of all items, or of those that match, in batches of about `rows`; in no particular order."""
+        ...
+
+    def page(
+        self, columns: Sequence[str], rows: int, *, after: str | None = None, where: Filter | None = None
+    ) -> "tuple[pa.Table, str | None]":
+        """About `rows` items, or of those that match, and a mark for the next of them; without reading all the others.
+
+        As long as nobody writes, the pages that follow one another hold every item once.
+
+        Args:
+            columns: which.
+            rows: how many, about; a page may hold fewer, or none, and yet not be the last.
+            after: the mark of the page before; absent: the first page.
+            where: which items.
+
+        Returns:
+            The items, and the mark; absent after the last page.
+
+        Raises:
+            DataError: the mark is none.
+        """
+        ...
+
+    def get(self, ids: Sequence[str], columns: Sequence[str]) -> "pa.Table":
+        """Columns of these items, in no particular order; ids that are not there are passed over."""
+        ...
+
+    def insert(self, rows: "pa.Table") -> None:
+        """Add items whose ids are not there yet, in one commit."""
+        ...
+
+    def upsert(self, rows: "pa.Table") -> None:
+        """Add items, in the place of those with the same ids, in one commit."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove items in one commit; ids that are not there are passed over."""
+        ...
+
+    def add_columns(self, fields: "Sequence[pa.Field]") -> None:
+        """New columns of metadata, null in all items that are there."""
+        ...
+
+    def nearest(
+        self, queries: np.ndarray, k: int, *, where: Filter | None = None, effort: Effort | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """For each query the k nearest of the items that match, as (id, cosine), best first.
+
+        Args:
+            queries: (queries, dim) float32 of length 1.
+            k: how many; fewer come back only where fewer match.
+            where: which items are ranked at all.
+            effort: how thoroughly the index is searched; absent: all items are compared.
+        """
+        ...
+
+    def build_index(self) -> None:
+        """Make an index for `nearest` over all items, in the place of an earlier one."""
+        ...
+
+    def index_state(self) -> IndexState | None:
+        """What the index covers; absent: there is none."""
+        ...
+
+    def efforts(self) -> Sequence[Effort]:
+        """Ways to search the index, the cheapest first."""
+        ...
+
+    def compact(self, keep: timedelta) -> None:
+        """Join small files, bring the index up to date, and forget versions older than `keep`."""
+        ...
+
+
+class Store(Protocol):
+    """The place of one catalogue: small documents, tables of items, and a lock for who writes."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, as a person would name it."""
+        ...
+
+    def read(self, name: str) -> str | None:
+        """A document; absent where there is none of that name."""
+        ...
+
+    def write(self, name: str, text: str) -> None:
+        """Write a document, whole or not at all; bytes of file names that are no text are kept."""
+        ...
+
+    def stamp(self, name: str) -> object:
+        """A cheap sign of a document's state: equal as long as nobody wrote it."""
+        ...
+
+    def strange(self) -> bool:
+        """Whether something stands at the place that no catalogue has put there."""
+        ...
+
+    def discard(self) -> None:
+        """Remove all that is there; for a catalogue that came to nothing."""
+        ...
+
+    def tables(self) -> list[str]:
+        """The names of all tables."""
+        ...
+
+    def create(self, name: str, schema: "pa.Schema") -> Items:
+        """A new empty table."""
+        ...
+
+    def open(self, name: str, version: int | None = None) -> Items:
+        """A table as it is now, or as it was."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Remove a table, whether it is there or not."""
+        ...
+
+    def writing(self, what: str) -> AbstractContextManager[None]:
+        """Be the only writer.
+
+        Args:
+            what: what is being done, for the message that others get.
+
+        Raises:
+            CatalogueError: somebody else is writing; the message says who.
+            StorageError: the place cannot be written to.
+        """
+        ...
+
+    def sync(self) -> None:
+        """Return once everything that was written would survive a loss of power."""
+        ...
+
+
+def numbers_of(mark: str | None, count: int) -> tuple[int, ...]:
+    """The numbers in the mark of a page, see `Items.page`; none where there is no mark.
+
+    >>> numbers_of("3.17", 2)
+    (3, 17)
+
+    Raises:
+        DataError: it is no such mark.
+    """
+    if mark is None:
+        return ()
+    if not re.fullmatch(rf"[0-9]{{1,15}}(\.[0-9]{{1,15}}){{{count - 1}}}", mark, re.ASCII):
+        raise DataError(f"{mark[:60]!r} is no mark of a page; give the one that came with the page before, or none")
+    return tuple(map(int, mark.split(".")))
+
+
+def arrow() -> Any:
+    """The package pyarrow, loaded when it is first needed.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingPackageError("a catalogue", "pylance") from error
+    return pyarrow
+
+
+def schema_of(dim: int, metadata: "Sequence[pa.Field]" = (), *, tokens: bool = False) -> "pa.Schema":
+    """The columns of a table of items whose embeddings have `dim` numbers."""
+    pa = arrow()
+    fields = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
+        pa.field("_picture", pa.string()),
+        pa.field("_sum", pa.string()),
+        pa.field("_size", pa.int64()),
+        pa.field("_modified", pa.int64()),
+        pa.field("_facts", pa.string()),
+        pa.field("_stamp", pa.int64()),
+    ]
+    if tokens:
+        fields.append(pa.field("_tokens", pa.large_binary()))
+    return pa.schema([*fields, *metadata])
+
+
+def metadata_of(schema: "pa.Schema") -> "dict[str, pa.DataType]":
+    """The columns that a person gave, with their types."""
+    return {field.name: field.type for field in schema if field.name not in ("id", "embedding", *OWN)}
+
+
+def embeddings_of(column: "pa.ChunkedArray | pa.Array") -> np.ndarray:
+    """A column of embeddings as (items, dim) float32."""
+    dim = column.type.list_size
+    if hasattr(column, "combine_chunks"):
+        column = column.combine_chunks()
+    values: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(-1, dim)
+
+
+def embedding_column(embeddings: np.ndarray) -> "pa.Array":
+    """(items, dim) float32 as a column."""
+    pa = arrow()
+    flat = pa.array(np.ascontiguousarray(embeddings, dtype=np.float32).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])

@@ -1,0 +1,90 @@
+"""The application: routes over a service, behind the gate."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from itma import __version__
+from itma.errors import ItmaError
+from itma.models.embedder import Embedder
+from itma.server import about, explaining, items, searching
+from itma.server.config import Keys, ServeConfig
+from itma.server.gate import Gate
+from itma.server.problems import ProblemError, problem_of, schema
+from itma.server.searching import described
+from itma.server.service import Service
+
+API = "/api/v1"
+_CODES = {404: "not_found", 405: "method_not_allowed", 400: "invalid_request"}
+
+
+def make_app(config: ServeConfig, keys: Keys | None = None, model: Embedder | None = None) -> FastAPI:
+    """The application that serves a catalogue.
+
+    Args:
+        config: of the server.
+        keys: who may do what; absent: as the environment says.
+        model: the model, where it is in memory already.
+
+    Raises:
+        ConfigError: writing is on without a key.
+        CatalogueError, RunError: see `Catalogue.open`.
+    """
+    service = Service(config, Keys.of() if keys is None else keys, model)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+
+    app = FastAPI(
+        title="itma",
+        version=__version__,
+        summary="Find pictures with a picture and a sentence.",
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,  # it would load its scripts from another host
+        redoc_url=None,
+        lifespan=lifespan,
+        responses={
+            "4XX": {"description": "What is wrong with the request.", "content": _content()},
+            "5XX": {"description": "Overloaded, busy, or out of order.", "content": _content()},
+        },
+    )
+    app.state.service = service
+    app.include_router(searching.router, prefix=API)
+    app.include_router(explaining.router, prefix=API)
+    app.include_router(items.router, prefix=API)
+    app.include_router(about.router, prefix=API)
+    app.include_router(about.outside)
+    app.include_router(about.page_routes())
+    app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(ItmaError, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_middleware(Gate, config=config, metrics=service.metrics)
+    return app
+
+
+def _content() -> dict[str, Any]:
+    return {"application/json": {"schema": schema()}}
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    return problem_of(error, request.app.state.service.browser.place).response()
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return ProblemError(422, "invalid_request", described(error.errors())).response()
+
+
+async def _of_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, "invalid_request")
+    return ProblemError(error.status_code, code, str(error.detail), error.headers).response()

@@ -1,0 +1,178 @@
+"""The model's thread: questions that arrive together are answered together, and the event loop never waits for it."""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from itma.errors import ItmaError
+from itma.records import Hit
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.queries import Question
+from itma.server.metrics import Metrics
+from itma.server.problems import overloaded, problem_of, too_slow
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The hits of one question."""
+
+    hits: Sequence[Hit]
+    stamp: str
+    """The state of the catalogue that was searched."""
+    ignored: Sequence[str] = ()
+    """Words of the sentence that the model never saw and passes over."""
+    read_as: Mapping[str, str] = field(default_factory=dict)
+    """Words of the sentence that the model never saw → the words that it reads in their place."""
+
+
+@dataclass(eq=False)
+class _Job:
+    question: Question
+    loop: asyncio.AbstractEventLoop
+    deadline: float
+    answer: "asyncio.Future[Answer]" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.answer = self.loop.create_future()
+
+    def tell(self, answer: Answer | BaseException) -> None:
+        """From the model's thread."""
+        try:
+            self.loop.call_soon_threadsafe(self._told, answer)
+        except RuntimeError:  # the loop is closed: nobody listens any more
+            log.debug("an answer came after the server had stopped")
+
+    def _told(self, answer: Answer | BaseException) -> None:
+        if self.answer.done():
+            return
+        if isinstance(answer, BaseException):
+            self.answer.set_exception(answer)
+        else:
+            self.answer.set_result(answer)
+
+
+class Engine:
+    """Answers questions, as many at once as are there.
+
+    Args:
+        catalogue: what is searched; only this thread does.
+        metrics: what is counted.
+        batch: questions that are answered together, at most.
+        milliseconds: how long the first waits for others that are on their way.
+        waiting: questions that may wait; further ones are refused.
+        seconds: after so long an answer is given up.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, metrics: Metrics, *, batch: int, milliseconds: float, waiting: int, seconds: float
+    ) -> None:
+        self._catalogue, self._metrics = catalogue, metrics
+        self._batch, self._wait, self._seconds = batch, milliseconds / 1000, seconds
+        self._jobs: queue.Queue[_Job | None] = queue.Queue()
+        self._most, self._coming, self._closed = waiting, 0, False
+        self._thread = threading.Thread(target=self._work, name="itma model", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether questions are answered."""
+        return self._thread.is_alive() and not self._closed
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """A question is on its way: those that are ready may wait some milliseconds for it."""
+        self._coming += 1  # only the event loop's thread counts
+        try:
+            yield
+        finally:
+            self._coming -= 1
+
+    async def ask(self, question: Question) -> Answer:
+        """The answer to a question; cancelling this takes the question back, if the model has not begun with it.
+
+        Raises:
+            ProblemError: too many are waiting, or it took too long.
+            ItmaError: see `Catalogue.search`.
+        """
+        if self._closed:
+            raise overloaded("the server is stopping", 5)
+        if self._jobs.qsize() >= self._most:
+            raise overloaded(f"{self._most} searches are waiting already")
+        job = _Job(question, asyncio.get_running_loop(), time.monotonic() + self._seconds)
+        self._jobs.put(job)
+        self._metrics.waiting.set(self._jobs.qsize())
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await job.answer
+        except TimeoutError:
+            raise too_slow() from None
+
+    def close(self, seconds: float = 30.0) -> None:
+        """Answer what was accepted, then end the thread."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        going = True
+        while going:
+            first = self._jobs.get()
+            if first is None:
+                break
+            jobs = [first]
+            until = time.monotonic() + self._wait
+            while len(jobs) < self._batch:
+                try:
+                    # those that are ready are taken at once; it waits only for those that are known to come
+                    left = until - time.monotonic() if len(jobs) < self._coming else 0.0
+                    job = self._jobs.get(timeout=left) if left > 0 else self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if job is None:
+                    going = False
+                    break
+                jobs.append(job)
+            self._answer(jobs)
+
+    def _answer(self, jobs: Sequence[_Job]) -> None:
+        wanted = []
+        for job in jobs:
+            if time.monotonic() > job.deadline:
+                job.tell(too_slow())
+            elif not job.answer.done():  # else whoever asked has hung up
+                wanted.append(job)
+        self._metrics.waiting.set(self._jobs.qsize())
+        if not wanted:
+            return
+        self._metrics.batch.observe(len(wanted))
+        try:
+            found = self._catalogue.answer([job.question for job in wanted])
+            stamp = self._catalogue.stamp
+            for job, answer in zip(wanted, found, strict=True):
+                if isinstance(answer, ItmaError):
+                    job.tell(answer)
+                else:
+                    job.tell(Answer(answer, stamp, self._ignored(job.question), self._read_as(job.question)))
+        except Exception as error:  # one fault shall not end the thread that all depend on
+            if not isinstance(error, ItmaError):
+                log.exception("a fault while searching")
+            for job in wanted:
+                job.tell(problem_of(error))
+
+    def _ignored(self, question: Question) -> list[str]:
+        if not question.said:
+            return []
+        return list(dict.fromkeys(self._catalogue.model.tokenizer.unknown(question.text or "")))[:20]
+
+    def _read_as(self, question: Question) -> dict[str, str]:
+        if not question.said:
+            return {}
+        return dict(list(self._catalogue.model.tokenizer.read_as(question.text or "").items())[:20])

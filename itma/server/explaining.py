@@ -1,0 +1,156 @@
+"""Routes that explain: why an item is where it is among the answers to a search."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
+from PIL import Image
+from starlette.responses import Response
+
+from itma.explanations import Case, Explanation, Gradients, case_of, explained
+from itma.explanations.attention import has_attention
+from itma.retrieval.catalogue import Catalogue
+from itma.server.access import ServiceOf, may_read
+from itma.server.pictures import as_image
+from itma.server.problems import ProblemError, problem_of
+from itma.server.searching import as_json, fetched, told_in_form, unless_gone
+from itma.server.service import Service
+from itma.server.shapes import WORDS, Explain, ExplainFrom
+from itma.server.shapes_explained import Explained
+
+router = APIRouter(tags=["explain"], dependencies=[Depends(may_read)])
+
+_SIDE = 32
+"""Squares along the longer side of a map of gradients; of single pixels they would be megabytes."""
+
+
+@router.post("/explain", response_model=Explained, summary="Why an item is where it is among the answers")
+async def explain(request: Request, service: ServiceOf, asked: ExplainFrom) -> Response:
+    """What of a search speaks for an item, and what against it: words, regions, gradients; and where attention looks.
+
+    One explanation is made at a time, beside the searches. Slider, "less like this" and filters take no part in it.
+    """
+    explaining = _explaining(service)
+    data = None if asked.url is None else await fetched(service, asked.url)
+    return await _answered(request, service, explaining, asked, data)
+
+
+@router.post("/explain/upload", response_model=Explained, summary="The same for a picture that is sent along")
+async def explain_upload(
+    request: Request,
+    service: ServiceOf,
+    picture: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, TIFF or BMP.")],
+    query: Annotated[str, Form(max_length=200_000, description="As the body of `/explain`, as JSON.")],
+) -> Response:
+    """As `/explain`, from a picture, which is not kept."""
+    explaining = _explaining(service)
+    asked = told_in_form(Explain, query)
+    return await _answered(request, service, explaining, asked, await picture.read())
+
+
+def _explaining(service: Service) -> Catalogue:
+    """The catalogue that is explained.
+
+    Raises:
+        ProblemError: this server explains nothing.
+    """
+    if service.explaining is not None:
+        return service.explaining
+    if not service.config.explain:
+        raise ProblemError(403, "explaining_off", "this server explains nothing; its owner has turned that off")
+    if service.model is None:
+        raise ProblemError(409, "unanswerable", "this catalogue has no model whose answers could be explained")
+    raise ProblemError(
+        409,
+        "unexplainable",
+        f"this server answers with the runtime {service.model.runtime!r}, which has neither gradients nor attention; "
+        "its owner can start it with --runtime torch",
+    )
+
+
+async def _answered(
+    request: Request, service: Service, explaining: Catalogue, asked: Explain, data: bytes | None
+) -> Response:
+    words = len((asked.text or "").split())
+    if words > WORDS:
+        raise ProblemError(
+            422, "out_of_range", f"the sentence has {words} words; at most {WORDS} are explained, so shorten it"
+        )
+    picture = None if data is None else hashlib.sha256(data).hexdigest()
+    said = asked.model_dump(exclude={"url"})
+    key = ("explain", service.browser.stamp, json.dumps([said, picture], sort_keys=True))
+    kept = service.answers.get(key)
+    if kept is not None:
+        service.metrics.cached.inc()
+        return Response(kept, media_type="application/json")
+    gone = threading.Event()
+    try:
+        image = None if data is None else await service.decoding.run(as_image, data, service.preprocess, service.config)
+        work = service.reckoning.run(_explained, service, explaining, asked, image, key, gone)
+        return Response(await unless_gone(request, work), media_type="application/json")
+    except ProblemError:
+        raise
+    except Exception as error:
+        raise problem_of(error, service.browser.place, getattr(asked, "id", None)) from error
+    finally:
+        gone.set()
+
+
+def _explained(
+    service: Service,
+    catalogue: Catalogue,
+    asked: Explain,
+    image: Image.Image | None,
+    key: tuple[str, str, str],
+    gone: threading.Event,
+) -> bytes:
+    """In a thread of its own: the answer, which is kept even where nobody waits for it any more by then."""
+    kept = service.answers.get(key)  # the same may have been asked by somebody who gave up while it was made
+    if kept is not None:
+        return kept
+    if gone.is_set():  # nothing was begun yet, and nobody would read it
+        raise ProblemError(499, "hung_up", "nobody waits for the answer any more")
+    case = case_of(
+        catalogue, image, asked.text, id=getattr(asked, "id", None), target=asked.target, target_is_item=True
+    )
+    found = explained(case, asked.methods or usual(case))
+    for method, seconds in found.seconds.items():
+        service.metrics.explained.labels(method).observe(seconds)
+    body = as_json(plain(found, pictures=asked.pictures) | {"stamp": catalogue.stamp})
+    if catalogue.stamp == key[1]:
+        service.answers.put(key, body)
+    return body
+
+
+def usual(case: Case) -> list[str]:
+    """What is done where nothing is asked for: what takes a second, as far as this query has it."""
+    has = {
+        "attention": case.reference is not None and has_attention(case.model),
+        "words": case.text is not None,
+        "regions": case.reference is not None,
+        "target": case.target_pixels is not None,
+    }
+    return [method for method, there in has.items() if there]
+
+
+def plain(found: Explanation, *, pictures: bool) -> dict[str, Any]:
+    """An explanation as it goes out: as `Explanation.to_plain`, with gradients summed over squares."""
+    if found.gradients is not None:
+        found = replace(found, gradients=_summed(found.gradients))
+    return found.to_plain(pictures=pictures)
+
+
+def _summed(gradients: Gradients) -> Gradients:
+    """Gradients whose pixels are squares, so many that the sum stays what it was."""
+    if gradients.pixels is None:
+        return gradients
+    height, width = gradients.pixels.shape
+    side = max(1, -(-max(height, width) // _SIDE))
+    edges: Sequence[np.ndarray] = np.arange(0, height, side), np.arange(0, width, side)
+    squares = np.add.reduceat(np.add.reduceat(gradients.pixels, edges[0], axis=0), edges[1], axis=1)
+    return replace(gradients, pixels=squares)

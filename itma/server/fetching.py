@@ -1,0 +1,120 @@
+"""A picture at an address, fetched for a stranger: only from public machines, whatever the address resolves to.
+
+The name is resolved once, every address is checked, and the connection goes to the one that was checked: a name that
+resolves to another machine the next time (DNS rebinding) gains nothing. Redirections are not followed.
+"""
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from urllib.parse import SplitResult, urlsplit
+
+from itma.server.problems import ProblemError
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def is_public(address: str) -> bool:
+    """Whether this is an address of the open network, and nobody's own.
+
+    >>> is_public("93.184.215.14"), is_public("10.0.0.1"), is_public("::ffff:127.0.0.1"), is_public("169.254.169.254")
+    (True, False, False, False)
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
+        if inner is not None:
+            return inner.is_global and not inner.is_multicast
+        if found in ipaddress.ip_network("64:ff9b::/96"):  # an IPv4 address behind a translator
+            return False
+    return found.is_global and not found.is_multicast
+
+
+def fetch(
+    url: str,
+    *,
+    most: int,
+    seconds: float,
+    allowed: Callable[[str], bool] = is_public,
+    ports: frozenset[int] = frozenset(_PORTS.values()),
+) -> bytes:
+    """The bytes at an address.
+
+    Args:
+        url: http or https.
+        most: bytes; more are refused.
+        seconds: for all of it.
+        allowed: which addresses of machines may be spoken with.
+        ports: which ports.
+
+    Raises:
+        ProblemError: the address is none that may be fetched, or what is there cannot be had.
+    """
+    parts = _checked(url, ports)
+    host, port = str(parts.hostname), parts.port or _PORTS[parts.scheme]
+    end = time.monotonic() + seconds
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise _refused("its machine is not known") from error
+    addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+    if not addresses or not all(map(allowed, addresses)):
+        raise _refused("it does not lead to a public machine")
+    connection = _Pinned(host, port, addresses[0], parts.scheme == "https", seconds)
+    try:
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET", path, headers={"User-Agent": "itma", "Accept": "image/*", "Accept-Encoding": ""})
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise _refused(f"it answers with status {answer.status}; redirections are not followed")
+        parts_read: list[bytes] = []
+        size = 0
+        while part := answer.read1(65_536):
+            size += len(part)
+            if size > most:
+                raise _refused(f"it holds more than {most:,} bytes")
+            if time.monotonic() > end:
+                raise _refused("it took too long")
+            parts_read.append(part)
+        return b"".join(parts_read)
+    except (OSError, http.client.HTTPException, ValueError, UnicodeError) as error:
+        raise _refused("it could not be read") from error
+    finally:
+        connection.close()
+
+
+def _checked(url: str, ports: frozenset[int]) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError as error:
+        raise _refused("it is not written as an address") from error
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise _refused("it does not begin with http:// or https:// and a machine's name")
+    if parts.username or parts.password:
+        raise _refused("it holds a name or a password")
+    if port not in ports:
+        raise _refused(f"port {port} is not one of: {', '.join(map(str, sorted(ports)))}")
+    if any(ord(character) <= 32 or ord(character) > 126 for character in url):
+        raise _refused("it holds characters that an address cannot; write them as %XX")
+    return parts
+
+
+def _refused(why: str) -> ProblemError:
+    return ProblemError(422, "unreachable_picture", f"the picture's address cannot be used: {why}")
+
+
+class _Pinned(http.client.HTTPConnection):
+    """Speaks with one address, whatever the name resolves to by now."""
+
+    def __init__(self, host: str, port: int, address: str, secure: bool, seconds: float) -> None:
+        super().__init__(host, port, timeout=seconds)
+        self._address, self._secure = address, secure
+
+    def connect(self) -> None:
+        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        if self._secure:
+            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)

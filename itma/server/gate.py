@@ -1,0 +1,187 @@
+"""What every request passes before it is answered: hosts, sizes, times, numbers; and what every answer carries.
+
+Plain ASGI: it sees the bytes of a body as they come, so that nothing is held that is refused.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from itma.server.config import ServeConfig
+from itma.server.metrics import Metrics
+from itma.server.problems import ProblemError, overloaded, problem_of, too_slow
+
+log = logging.getLogger("itma.server.access")
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+]
+_JSON_BYTES = 256_000
+_BULK_UPLOADS = 5
+_IN_FLIGHT = 1024
+"""Requests under way in one process."""
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
+
+
+class _Stopped(Exception):
+    """The body is not read on: what to answer is decided."""
+
+
+class Gate:
+    """Wraps an application.
+
+    Args:
+        app: what answers.
+        config: of the server.
+        metrics: what is counted.
+    """
+
+    def __init__(self, app: App, config: ServeConfig, metrics: Metrics) -> None:
+        self._app, self._config, self._metrics = app, config, metrics
+        self._hosts = {host.lower() for host in config.allowed_hosts}
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the server's start and stop."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        passage = _Passage(scope, receive, send, self._most(scope["path"]), self._config.body_seconds)
+        began = time.perf_counter()
+        self._in_flight += 1
+        self._metrics.in_flight.inc()
+        try:
+            problem = self._refused(scope, passage.headers)
+            if problem is not None:
+                await passage.answer(problem)
+            else:
+                await self._passed(scope, passage)
+        finally:
+            self._in_flight -= 1
+            self._metrics.in_flight.dec()
+            self._told(scope, passage.status, time.perf_counter() - began)
+
+    async def _passed(self, scope: Scope, passage: "_Passage") -> None:
+        try:
+            # what the parts of an answer take is limited where they are made; this is for what nobody thought of
+            async with asyncio.timeout(2 * self._config.seconds + self._config.body_seconds):
+                await self._app(scope, passage.receive, passage.send)
+        except _Stopped:
+            await passage.answer(problem_of(passage.problem or too_slow()))
+        except TimeoutError:
+            await passage.answer(too_slow())
+        except Exception as error:
+            await passage.answer(problem_of(error))
+
+    def _most(self, path: str) -> int:
+        if path.endswith("/items/bulk"):
+            return _BULK_UPLOADS * self._config.upload_bytes + _JSON_BYTES
+        if path.endswith(("/search/upload", "/explain/upload", "/items", "/item")):
+            return self._config.upload_bytes + _JSON_BYTES
+        return _JSON_BYTES
+
+    def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> ProblemError | None:
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+        if "*" not in self._hosts and name not in self._hosts:
+            return ProblemError(421, "unknown_host", "this server does not answer to that name; see --allow-host")
+        if self._in_flight > _IN_FLIGHT:
+            return overloaded("too many requests are under way")
+        if scope["method"] not in _METHODS:
+            return ProblemError(405, "method_not_allowed", "this method is not known here", {"Allow": "GET, POST"})
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > (most := self._most(scope["path"])):
+            return _too_large(most)
+        return None
+
+    def _told(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.requests.labels(route, method, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        if self._config.access_log:  # never the query, the body or a header: they hold what people look for, and keys
+            log.info("%s %s %d %.0f ms", method, route, status, 1000 * seconds)
+
+
+class _Passage:
+    """One request's way in and out."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, most: int, seconds: float) -> None:
+        self._receive, self._send, self._most = receive, send, most
+        self._until = time.monotonic() + seconds
+        self._size, self._whole, self._begun = 0, False, False
+        self.headers = {bytes(name).lower(): bytes(value) for name, value in scope["headers"]}
+        self.problem: ProblemError | None = None
+        self.status = 499  # nobody was there any more to be answered
+
+    async def receive(self) -> Message:
+        """A part of the body."""
+        if self.problem is not None:
+            raise _Stopped
+        if self._whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(max(0.0, self._until - time.monotonic())):
+                message = await self._receive()
+        except TimeoutError:
+            self.problem = ProblemError(408, "slow_request", "the request took too long to arrive")
+            raise _Stopped from None
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            self._whole = not message.get("more_body", False)
+            if self._size > self._most:
+                self.problem = _too_large(self._most)
+                raise _Stopped
+        return message
+
+    async def send(self, message: Message) -> None:
+        """A part of the answer; replaced where the body was refused, whatever the application made of that."""
+        if self.problem is not None and not self._begun:
+            await self.answer(self.problem)
+            return
+        if self.problem is not None and self.status == self.problem.status:
+            return  # the rest of an answer that was replaced
+        if message["type"] == "http.response.start":
+            self._begun, self.status = True, message["status"]
+            there = {bytes(name).lower() for name, _ in message.get("headers", ())}
+            more = [header for header in _HEADERS if header[0] not in there]
+            if b"cache-control" not in there:
+                more.append((b"cache-control", b"no-store"))
+            message = {**message, "headers": [*message.get("headers", ()), *more]}
+        await self._send(message)
+
+    async def answer(self, problem: ProblemError) -> None:
+        """Send a problem, if no answer has begun."""
+        if self._begun:
+            return
+        self._begun, self.status = True, problem.status
+        body = problem.body()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+        headers += [*_HEADERS, (b"cache-control", b"no-store")]
+        if not self._whole:
+            headers.append((b"connection", b"close"))
+        await self._send({"type": "http.response.start", "status": problem.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _too_large(most: int) -> ProblemError:
+    return ProblemError(413, "too_large", f"the request is larger than the {most:,} bytes that are taken")

@@ -1,0 +1,192 @@
+"""Routes for items: looking at them, their pictures, changing them."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
+from pydantic import TypeAdapter, ValidationError
+from starlette.responses import Response
+
+from itma.errors import PictureError
+from itma.retrieval.ingest.rows import Item
+from itma.server.access import ServiceOf, item_id, may_read, may_write
+from itma.server.changing import Given
+from itma.server.problems import ProblemError, problem_of
+from itma.server.searching import as_json, described
+from itma.server.service import Service
+from itma.server.shapes import MANY, Ids, Items, ItemShape, Name, New, Removed, Written
+
+router = APIRouter(tags=["items"])
+Id = Annotated[str, Depends(item_id)]
+_NEW = TypeAdapter(list[New])
+_FIELDS = TypeAdapter(dict[str, Any])
+_EMBEDDING = TypeAdapter(list[float])
+
+
+@router.get("/items", response_model=Items, dependencies=[Depends(may_read)], summary="Some of the items")
+async def items(
+    service: ServiceOf,
+    limit: Annotated[int, Query(ge=1, le=500)] = 60,
+    after: Annotated[str | None, Query(max_length=60, description="`next` of the page before.")] = None,
+    where: Annotated[str | None, Query(max_length=10_000, description="As in a search, as JSON.")] = None,
+) -> Response:
+    """A page of the catalogue, in no particular order; about `limit` items."""
+    condition = None if where is None else _parsed(_FIELDS, where, "where") or None
+    page = await _reading(service, service.browser.page, limit, after, condition)
+    return Response(as_json({"items": [_shape(item) for item in page.items], "next": page.next}), media_type=_JSON)
+
+
+@router.get("/item", response_model=ItemShape, dependencies=[Depends(may_read)], summary="One item")
+async def item(service: ServiceOf, id: Id) -> Response:
+    """One item with its metadata."""
+    found = await _reading(service, service.browser.get, id)
+    return Response(as_json(_shape(found)), media_type=_JSON)
+
+
+_PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, 304: {"description": "As before."}}
+
+
+@router.get("/item/thumbnail", dependencies=[Depends(may_read)], summary="An item's picture, small", responses=_PICTURE)
+async def thumbnail(
+    request: Request, service: ServiceOf, id: Id, size: Annotated[Literal["96", "240", "480"], Query()] = "240"
+) -> Response:
+    """A JPEG whose longest side has at most `size` pixels, made anew without the metadata of the file."""
+    return await _picture(request, service, id, int(size))
+
+
+@router.get("/item/picture", dependencies=[Depends(may_read)], summary="An item's picture", responses=_PICTURE)
+async def picture(request: Request, service: ServiceOf, id: Id) -> Response:
+    """A JPEG whose longest side has at most 1,600 pixels, made anew without the metadata of the file."""
+    return await _picture(request, service, id, 1600)
+
+
+async def _picture(request: Request, service: Service, id: str, size: int) -> Response:
+    path = await _reading(service, service.browser.picture, id)
+    if not path:
+        raise ProblemError(404, "no_picture", f"the item {id[:60]!r} has no picture")
+    headers = {"Cache-Control": "private, max-age=60", "Content-Disposition": "inline"}
+    try:
+        tag = service.thumbnails.tag(path, size)
+        if request.headers.get("if-none-match") == f'"{tag}"':
+            return Response(status_code=304, headers={**headers, "ETag": f'"{tag}"'})
+        tag, data = await service.decoding.run(service.thumbnails.of, path, size)
+    except PictureError as error:
+        raise ProblemError(404, "picture_lost", f"the picture of {id[:60]!r} cannot be read any more") from error
+    return Response(data, media_type="image/jpeg", headers={**headers, "ETag": f'"{tag}"'})
+
+
+@router.post(
+    "/items", status_code=201, response_model=Written, dependencies=[Depends(may_write)], summary="Add an item"
+)
+async def add(
+    service: ServiceOf,
+    id: Annotated[Name, Form()],
+    picture: Annotated[UploadFile | None, File()] = None,
+    fields: Annotated[str, Form(max_length=100_000, description="Metadata, as a JSON object.")] = "{}",
+    embedding: Annotated[str | None, Form(max_length=500_000, description="In place of a picture, as JSON.")] = None,
+) -> Response:
+    """Add one item, with its picture or a ready-made embedding. Every search sees it within a second."""
+    given = await _given(id, picture, fields, embedding)
+    return await _put(service, [given], new=True)
+
+
+@router.put("/item", response_model=Written, dependencies=[Depends(may_write)], summary="Replace an item")
+async def replace(
+    service: ServiceOf,
+    id: Id,
+    picture: Annotated[UploadFile | None, File()] = None,
+    fields: Annotated[str, Form(max_length=100_000, description="Metadata, as a JSON object.")] = "{}",
+    embedding: Annotated[str | None, Form(max_length=500_000, description="In place of a picture, as JSON.")] = None,
+) -> Response:
+    """Put an item in the place of the one of that id, or add it. Without picture and embedding, those stay."""
+    given = await _given(id, picture, fields, embedding)
+    return await _put(service, [given], new=False)
+
+
+@router.post("/items/bulk", response_model=Written, dependencies=[Depends(may_write)], summary="Add many items")
+async def bulk(
+    service: ServiceOf,
+    items: Annotated[str, Form(max_length=5_000_000, description="A JSON list of items.")],
+    pictures: Annotated[list[UploadFile] | None, File(max_length=MANY)] = None,
+    replace: Annotated[bool, Form(description="In the place of items of the same ids.")] = False,
+) -> Response:
+    """Add up to 100 items in one commit: all, or none. Each names its picture by the file name of a part."""
+    new = _parsed(_NEW, items, "items")
+    if not 1 <= len(new) <= MANY:
+        raise ProblemError(422, "out_of_range", f"{len(new)} items were sent; send 1 to {MANY} at once")
+    files = {part.filename: part for part in pictures or []}
+    given = []
+    for one in new:
+        if one.picture is not None and one.picture not in files:
+            raise ProblemError(422, "bad_data", f"the picture {one.picture[:60]!r} of {one.id[:60]!r} was not sent")
+        data = None if one.picture is None else await files[one.picture].read()
+        if one.picture is not None:
+            await files[one.picture].seek(0)
+        given.append(Given(one.id, data, one.embedding, one.fields))
+    return await _put(service, given, new=not replace)
+
+
+@router.delete("/item", response_model=Removed, dependencies=[Depends(may_write)], summary="Delete an item")
+async def delete(service: ServiceOf, id: Id) -> Response:
+    """Remove one item, and its picture where this server keeps it."""
+    removed = await _delete(service, [id])
+    if not removed:
+        raise ProblemError(404, "unknown_item", f"there is no item {id[:60]!r} in the catalogue")
+    return Response(as_json({"removed": removed}), media_type=_JSON)
+
+
+@router.post("/items/delete", response_model=Removed, dependencies=[Depends(may_write)], summary="Delete many items")
+async def delete_many(service: ServiceOf, asked: Ids) -> Response:
+    """Remove items in one commit; ids that are not there are passed over."""
+    return Response(as_json({"removed": await _delete(service, asked.ids)}), media_type=_JSON)
+
+
+_JSON = "application/json"
+
+
+async def _given(id: str, picture: UploadFile | None, fields: str, embedding: str | None) -> Given:
+    return Given(
+        id,
+        None if picture is None else await picture.read(),
+        None if embedding is None else _parsed(_EMBEDDING, embedding, "embedding"),
+        _parsed(_FIELDS, fields, "fields"),
+    )
+
+
+def _parsed(adapter: TypeAdapter[Any], text: str, what: str) -> Any:
+    try:
+        return adapter.validate_json(text)
+    except ValidationError as error:
+        raise ProblemError(422, "invalid_request", f"{what}: {described(error.errors())}") from error
+
+
+async def _put(service: Service, given: list[Given], *, new: bool) -> Response:
+    assert service.changer is not None
+    changer = service.changer
+    try:
+        await service.writing.run(lambda: changer.put(given, new=new))
+        await service.look()
+    except Exception as error:
+        raise problem_of(error, service.browser.place) from error
+    body = as_json({"ids": [one.id for one in given]})
+    return Response(body, 201 if new else 200, media_type=_JSON)
+
+
+async def _delete(service: Service, ids: list[str]) -> int:
+    assert service.changer is not None
+    try:
+        removed = await service.writing.run(service.changer.delete, ids)
+        await service.look()
+    except Exception as error:
+        raise problem_of(error, service.browser.place) from error
+    return removed
+
+
+async def _reading(service: Service, work: Any, *arguments: Any) -> Any:
+    try:
+        return await service.reading.run(work, *arguments)
+    except Exception as error:
+        raise problem_of(error, service.browser.place) from error
+
+
+def _shape(item: Item) -> dict[str, Any]:
+    return {"id": item.id, "picture": item.picture is not None, "fields": dict(item.fields)}

@@ -1,0 +1,196 @@
+"""Routes that search."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable
+from datetime import date, datetime
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
+from pydantic import BaseModel, ValidationError
+from starlette.responses import Response
+
+from itma.records import Hit
+from itma.retrieval.queries import Question
+from itma.server.access import ServiceOf, may_read
+from itma.server.fetching import fetch
+from itma.server.pictures import as_pixels
+from itma.server.problems import ProblemError, problem_of
+from itma.server.service import Service
+from itma.server.shapes import Asked, Found, Search
+
+router = APIRouter(tags=["search"], dependencies=[Depends(may_read)])
+
+T = TypeVar("T")
+Shape = TypeVar("Shape", bound=BaseModel)
+_URL_SECONDS = 10.0
+
+
+@router.post("/search", response_model=Found, summary="Search from an item, a sentence, or both")
+async def search(request: Request, service: ServiceOf, asked: Search) -> Response:
+    """Search from an item of the catalogue, by a sentence, or both; from an address or an embedding where wanted."""
+    with service.engine.coming():
+        _check(service, asked)
+        data = None if asked.url is None else await fetched(service, asked.url)
+        return await _answered(request, service, asked, data)
+
+
+@router.post("/search/upload", response_model=Found, summary="Search from a picture that is sent along")
+async def search_upload(
+    request: Request,
+    service: ServiceOf,
+    picture: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, TIFF or BMP.")],
+    query: Annotated[str, Form(max_length=200_000, description="As the body of `/search`, as JSON.")] = "{}",
+) -> Response:
+    """Search from a picture, with a sentence where wanted. The picture is not kept."""
+    with service.engine.coming():
+        asked = told_in_form(Asked, query)
+        _check(service, asked)
+        data = await picture.read()
+        return await _answered(request, service, asked, data)
+
+
+async def fetched(service: Service, url: str) -> bytes:
+    """The picture at an address.
+
+    Raises:
+        ProblemError: this server fetches none, or it cannot be had.
+    """
+    if not service.config.urls:
+        raise ProblemError(403, "urls_off", "this server fetches no pictures; send the picture itself")
+    most = service.config.upload_bytes
+    return await service.decoding.run(lambda: fetch(url, most=most, seconds=_URL_SECONDS))
+
+
+def told_in_form(shape: type[Shape], query: str) -> Shape:
+    """What a form asks beside its picture.
+
+    Raises:
+        ProblemError: it is no JSON, or not of that shape.
+    """
+    try:
+        return shape.model_validate(json.loads(query))
+    except ValidationError as error:
+        raise ProblemError(422, "invalid_request", f"query: {described(error.errors())}") from error
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "invalid_request", "query: it is no JSON") from error
+
+
+def described(errors: Any) -> str:
+    """What is wrong with a request, in one line; values that were sent are not repeated."""
+    parts = []
+    for error in errors[:3]:
+        place = ".".join(str(step) for step in error.get("loc", ()) if step != "body")[:200]
+        parts.append(f"{place}: {error.get('msg', 'not valid')}" if place else str(error.get("msg", "not valid")))
+    return "; ".join(parts) + (" …" if len(errors) > 3 else "")
+
+
+def _check(service: Service, asked: Asked) -> None:
+    most = service.config.most_hits
+    if asked.k > most:
+        raise ProblemError(422, "out_of_range", f"k={asked.k} is more than this server gives; ask for at most {most}")
+
+
+async def _answered(request: Request, service: Service, asked: Asked, data: bytes | None) -> Response:
+    said = asked.model_dump(exclude={"url"})
+    picture = None if data is None else hashlib.sha256(data).hexdigest()
+    key = (service.browser.stamp, json.dumps([said, picture], sort_keys=True, default=str))
+    kept = service.answers.get(key)
+    if kept is not None:
+        service.metrics.cached.inc()
+        return Response(kept, media_type="application/json")
+    question = Question(
+        text=asked.text,
+        k=asked.k,
+        id=getattr(asked, "id", None),
+        embedding=_array(getattr(asked, "embedding", None)),
+        where=asked.where or None,
+        exclude=asked.exclude,
+        fields=asked.fields,
+        distinct=asked.distinct,
+        unlike=asked.unlike,
+        emphasis=asked.emphasis,
+        earlier=asked.earlier,
+    )
+    if data is not None:
+        if service.preprocess is None:
+            raise ProblemError(409, "unanswerable", "this catalogue has no model; search from one of its items")
+        pixels = await service.decoding.run(as_pixels, data, service.preprocess, service.config)
+        question = Question(**{**question.__dict__, "pixels": pixels})
+    try:
+        answer = await unless_gone(request, service.engine.ask(question))
+    except ProblemError:
+        raise
+    except Exception as error:
+        raise problem_of(error, service.browser.place, question.id) from error
+    service.browser.remember([(hit.id, hit.path) for hit in answer.hits])
+    body = as_json(
+        {
+            "hits": [_hit(hit) for hit in answer.hits],
+            "ignored": answer.ignored,
+            "read_as": answer.read_as,
+            "stamp": answer.stamp,
+        }
+    )
+    if answer.stamp == key[0]:
+        service.answers.put(key, body)
+    return Response(body, media_type="application/json")
+
+
+def _array(values: list[float] | None) -> np.ndarray | None:
+    return None if values is None else np.asarray(values)
+
+
+async def unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """What the work gives; taken back as soon as nobody waits for it any more."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ProblemError(499, "hung_up", "nobody waits for the answer any more")
+        return task.result()
+    finally:
+        for one in (task, gone):
+            one.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    return {
+        "rank": hit.rank,
+        "id": hit.id,
+        "score": hit.score,
+        "picture": bool(hit.path),
+        "fields": {name: value for name, value in hit.fields.items() if value is not None},
+    }
+
+
+def as_json(value: Any) -> bytes:
+    """JSON that every reader takes: in ASCII, dates as texts, nothing where a number is none."""
+    try:
+        return json.dumps(value, default=_plain, allow_nan=False).encode()
+    except ValueError:
+        return json.dumps(_finite(value), default=_plain, allow_nan=False).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

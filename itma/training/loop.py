@@ -1,0 +1,390 @@
+"""The training loop: seed, data, model, optimizer, steps, save; it reads from top to bottom."""
+
+import json
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from itma.data.batching import Batch, Plan, hash_seed, load_batch, numbered
+from itma.data.triplets import Triplets
+from itma.errors import ConfigError, TrainingError, UnknownNameError
+from itma.models.retriever import PARTS, Retriever
+from itma.progress import bar
+from itma.training.config import TrainConfig
+from itma.training.distributed import Processes, gathered, processes, share_batch_norms
+from itma.training.losses import batch_classification, graded_rest, soft_triplet
+from itma.training.run import METRICS, Progress, forget_metrics_after, load_checkpoint, read_metrics, save_checkpoint
+from itma.training.views import Views, changed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look at the model found: numbers for the log, pictures for TensorBoard."""
+
+    numbers: Mapping[str, float]
+    pictures: Mapping[str, torch.Tensor]
+    """Name → uint8 (3, height, width)."""
+
+
+_NO_PIXELS = torch.zeros(0, 3, 1, 1, dtype=torch.uint8)
+_NOTHING = -2
+"""Stands for what is true of the reference of a row that has none: it agrees with nothing."""
+
+Look = Callable[[Retriever], Seen]
+"""Measures a model during training."""
+
+
+class TrainingInterrupted(TrainingError):
+    """Ctrl-C was pressed; the run is saved and can be resumed."""
+
+
+def train(
+    model: Retriever,
+    triplets: Triplets,
+    config: TrainConfig,
+    folder: str | Path,
+    *,
+    look: Look | None = None,
+    resume: bool = False,
+    stop_after: int | None = None,
+    progress: bool = False,
+) -> Progress:
+    """Teach `model` from `triplets` and leave a run in `folder`.
+
+    Under `torchrun`, each process works on its share of every batch, and the loss is that of the whole batch.
+
+    Args:
+        model: new, or the same as the run's where `resume` is true; it is changed in place.
+        triplets: what to learn from.
+        config: how; `config.seed` decides every random choice.
+        folder: the run folder; made if absent.
+        look: called every `config.evaluate_every` steps and at the end; its number `config.metric` chooses the best
+            checkpoint. Without it the last checkpoint is the best.
+        resume: go on from the last checkpoint in `folder`; the result is that of an uninterrupted run.
+        stop_after: leave off after this step, as if interrupted there.
+        progress: show a progress bar.
+
+    Raises:
+        TrainingError: the loss or the gradient is no longer a number; the last checkpoint is kept.
+        TrainingInterrupted: Ctrl-C or a polite kill; the run was saved.
+        StorageError: a checkpoint could not be written; the earlier ones are untouched.
+    """
+    folder = Path(folder)
+    with processes(model.device) as ours, _polite_stop() as asked_to_stop:
+        model.freeze(config.frozen, levels=config.frozen_levels, fixed_norms=config.fixed_norms)
+        if config.graded and not triplets.aspects:
+            raise ConfigError(
+                f"train.graded={config.graded}: {triplets.name} does not say what is true of its pictures; leave it 0"
+            )
+        if config.precision == "bf16" and not knows_bf16(model.device):
+            log.info("this CPU does not compute in bf16; train.precision=float32 is taken instead")
+        optimizer = make_optimizer(model, config)
+        now = load_checkpoint(folder, model, optimizer) if resume else Progress(0, None, None)
+        network = _distributed(model, ours)
+        plan = Plan(
+            triplets.references,
+            batch=config.batch,
+            seed=config.seed,
+            per_reference=config.per_reference,
+            targets=triplets.targets,
+            per_family=config.per_family,
+        )
+        record = _Record(folder, now.step, config.log_every) if ours.first else None
+        views = None
+        if config.views and now.step < config.steps:
+            used = np.arange(len(triplets.labels))
+            if triplets.present is not None:
+                used = used[triplets.present]
+            views = Views(model, triplets.pictures, used, config, progress=progress and ours.first)
+        with (
+            bar(
+                f"training {model.name}", show=progress and ours.first, total=config.steps, unit="step", done=now.step
+            ) as meter,
+            _batches(triplets, plan, config, model, ours, range(now.step, config.steps), views) as batches,
+        ):
+            for step, parts, labels in batches:
+                rate = config.rate(step)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * group["factor"]
+                torch.manual_seed(hash_seed(config.seed, step, ours.rank, "dropout"))
+                model.train()
+                optimizer.zero_grad(set_to_none=True)
+                numbers = {"loss": 0.0, "train/batch recall@1": 0.0}
+                for index, batch in enumerate(parts):
+                    last = index == len(parts) - 1
+                    with nullcontext() if last or ours.count == 1 else network.no_sync():
+                        loss, right = batch_loss(network, model, batch, labels[index], config, ours)
+                        (loss / len(parts)).backward()
+                    numbers["loss"] += loss.item() / len(parts)
+                    numbers["train/batch recall@1"] += right / len(parts)
+                length = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf).item()
+                if not math.isfinite(numbers["loss"]) or not math.isfinite(length):
+                    kept = f"the checkpoint of step {now.step} in {str(folder)!r} is kept" if now.step else "none saved"
+                    raise TrainingError(
+                        f"at step {step + 1} the loss is {numbers['loss']} and the gradient's length {length}; {kept}. "
+                        f"Try a lower train.learning_rate (now {config.learning_rate}), a smaller train.clip (now "
+                        f"{config.clip}) or train.precision=float32"
+                    )
+                optimizer.step()
+                meter.update()
+                meter.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
+                done = step + 1
+                numbers |= {"learning rate": rate, "scale": model.scale.item(), "gradient length": length}
+                if record:
+                    record.step(done, numbers, sum(batch.count for batch in parts) * ours.count)
+                stopping = asked_to_stop.is_set() or done == stop_after
+                if stopping or done % config.evaluate_every == 0 or done == config.steps:
+                    due = done % config.evaluate_every == 0 or done == config.steps
+                    if ours.first:
+                        seen = look(model) if look and due else Seen({}, {})
+                        now = _judged(now, done, seen, config)
+                        assert record
+                        record.look(done, seen)
+                        save_checkpoint(folder, model, optimizer, now, seen.numbers)
+                    if ours.count > 1:
+                        torch.distributed.barrier()
+                if stopping and done < config.steps:
+                    raise TrainingInterrupted(
+                        f"stopped after step {done} of {config.steps}; everything is saved in {str(folder)!r}. "
+                        f"Go on with: itma train --resume {folder}"
+                    )
+        if record:
+            record.close()
+    model.eval()
+    return now
+
+
+def batch_loss(
+    network: torch.nn.Module,
+    model: Retriever,
+    batch: Batch,
+    labels: torch.Tensor,
+    config: TrainConfig,
+    ours: Processes,
+) -> tuple[torch.Tensor, float]:
+    """The loss of the whole batch, from this process's share of it, and the share of rows whose target scores best.
+
+    Args:
+        network: `model`, or `model` inside `DistributedDataParallel`.
+        labels: (2, rows of all processes, 1 + aspects) int64, the labels of each row's target and of its reference,
+            and what is true of them where the loss looks at that.
+    """
+    device = model.device
+    if batch.begun:
+        pixels: torch.Tensor | tuple[torch.Tensor, ...] = tuple(
+            level.to(device, memory_format=torch.channels_last) for level in batch.begun
+        )
+    else:
+        pixels = model.preprocess.normalise(batch.pixels.to(device))
+    tokens = model.tokenizer(batch.feedback).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16" and knows_bf16(device)):
+        queries, pictures = network(
+            pixels,
+            batch.references.to(device),
+            batch.targets.to(device),
+            tokens,
+            references_too=config.reference_negatives,
+        )
+    if ours.count > 1:
+        queries = gathered(queries)
+        pictures = torch.cat([gathered(part) for part in pictures.split(len(batch.targets))])
+    (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0].to(device), labels[..., 1:].to(device)
+    logits = model.logits(queries, pictures)
+    # the gallery holds the target once more where a row has no reference: it must not count as a wrong answer
+    reference_labels = torch.where(reference_labels == _NOTHING, labels, reference_labels)
+    targets, right = pictures[: len(labels)], logits[:, : len(labels)].argmax(1)
+    if config.loss == "classification":
+        others = reference_labels if config.reference_negatives else None
+        loss = batch_classification(logits, labels, others=others, drop_worst=config.drop_worst)
+        if config.graded:
+            loss = loss + config.graded * graded_rest(
+                logits[:, : len(labels)],
+                torch.cat([labels, labels]),
+                wanted=aspects,
+                references=reference_aspects,
+                others=aspects,
+                asked=config.asked,
+            )
+    else:
+        loss = soft_triplet(model.scale * queries, model.scale * targets, labels)
+    return loss, (labels[right] == labels).float().mean().item()
+
+
+def knows_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bf16; a CPU that does not would be many times slower, and fails at an LSTM."""
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def make_optimizer(model: Retriever, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW or SGD over what is not frozen; the trunk at its own rate, no weight decay on biases, norms and tables."""
+    groups = []
+    for trunk in (True, False):
+        for decays in (True, False):
+            parameters = [
+                parameter
+                for name, parameter in model.named_parameters()
+                if parameter.requires_grad
+                and name.startswith("trunk.") == trunk
+                and (parameter.dim() >= 2 and "positions" not in name and "embedding" not in name) == decays
+            ]
+            if parameters:
+                factor = config.trunk_rate if trunk else 1.0
+                decay = config.weight_decay if decays else 0.0
+                groups.append({"params": parameters, "factor": factor, "weight_decay": decay})
+    if not groups:
+        raise ConfigError(f"train.frozen={config.frozen} leaves nothing to learn; the parts are {', '.join(PARTS)}")
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def _distributed(model: Retriever, ours: Processes) -> Any:
+    if ours.count == 1:
+        return model
+    share_batch_norms(model)
+    return DistributedDataParallel(model, broadcast_buffers=False)
+
+
+@contextmanager
+def _batches(
+    triplets: Triplets,
+    plan: Plan,
+    config: TrainConfig,
+    model: Retriever,
+    ours: Processes,
+    steps: range,
+    views: Views | None = None,
+) -> Iterator[Iterator[tuple[int, list[Batch], list[torch.Tensor]]]]:
+    """For each step its number, this process's share of each part, and each part's labels, see `batch_loss`.
+
+    The next step's pictures are loaded while the present one is worked on.
+    """
+    size = config.batch // config.accumulate
+    if size % ours.count:
+        raise ConfigError(f"train.batch / train.accumulate = {size} must split evenly over {ours.count} processes")
+    share = size // ours.count
+    known = [triplets.labels, *(triplets.aspects.values() if config.graded else ())]
+    truths = torch.from_numpy(np.stack(known, axis=1).astype(np.int64))
+
+    def load(step: int) -> tuple[list[Batch], list[torch.Tensor]]:
+        rows = plan.rows(step)
+        batches, labels = [], []
+        random = np.random.Generator(np.random.PCG64(hash_seed(config.seed, step, "samples")))
+        samples = triplets.drawn(rows, random)
+        for first in range(0, config.batch, size):
+            begin = first + ours.rank * share
+            mine = samples.part(begin, begin + share)
+            if views is not None:
+                images, references, targets = numbered(mine)
+                begun = views.load(images, step=hash_seed(step, ours.rank, first))
+                batches.append(Batch(_NO_PIXELS, references, targets, tuple(mine.feedback), begun))
+            else:
+                plain = load_batch(triplets, mine, model.preprocess)
+                pixels = changed(plain.pixels, config, step=step, part=hash_seed(ours.rank, first))
+                batches.append(Batch(pixels, plain.references, plain.targets, plain.feedback))
+            part = samples.part(first, first + size)
+            shown = truths[np.stack([part.targets, part.references])]
+            shown[1, torch.from_numpy(part.references < 0)] = _NOTHING
+            labels.append(shown)
+        return batches, labels
+
+    def each() -> Iterator[tuple[int, list[Batch], list[torch.Tensor]]]:
+        ahead: Future[tuple[list[Batch], list[torch.Tensor]]] | None = None
+        for step in steps:
+            batches, labels = load(step) if ahead is None else ahead.result()
+            ahead = pool.submit(load, step + 1) if step + 1 in steps else None
+            yield step, batches, labels
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        yield each()
+
+
+def _judged(before: Progress, step: int, seen: Seen, config: TrainConfig) -> Progress:
+    """Where the run stands after a look: the best is the highest of the chosen metric, the latest where equal."""
+    if not seen.numbers:
+        return Progress(step, before.best, before.best_step)
+    if config.metric not in seen.numbers:
+        raise UnknownNameError("train.metric", config.metric, seen.numbers)
+    value = seen.numbers[config.metric]
+    if before.best is None or value >= before.best:
+        return Progress(step, value, step)
+    return Progress(step, before.best, before.best_step)
+
+
+class _Record:
+    """Writes the run's numbers: a line of metrics.jsonl and TensorBoard's events."""
+
+    def __init__(self, folder: Path, step: int, every: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        forget_metrics_after(folder, step)
+        self._path, self._every = folder / METRICS, every
+        earlier = read_metrics(folder)
+        self._seconds = earlier[-1].get("seconds", 0.0) if earlier else 0.0
+        self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+        self._pictures, self._since = 0, time.perf_counter()
+
+    def step(self, step: int, numbers: Mapping[str, float], pictures: int) -> None:
+        self._pictures += pictures
+        if step % self._every:
+            return
+        passed = time.perf_counter() - self._since
+        self._seconds += passed
+        self._write(step, {**numbers, "pictures per second": self._pictures / passed})
+        self._pictures, self._since = 0, time.perf_counter()
+
+    def look(self, step: int, seen: Seen) -> None:
+        self._seconds += time.perf_counter() - self._since
+        if seen.numbers:
+            self._write(step, seen.numbers)
+        for name, picture in seen.pictures.items():
+            self._writer.add_image(name, picture.numpy(), step)
+        self._writer.flush()
+        self._pictures, self._since = 0, time.perf_counter()
+
+    def _write(self, step: int, numbers: Mapping[str, float]) -> None:
+        line = {"step": step, "seconds": round(self._seconds, 3), **numbers}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@contextmanager
+def _polite_stop() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C (or SIGTERM) into a wish to stop after the present step; a second one stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        log.warning("stopping after this step and saving; press Ctrl-C again to stop at once without saving")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,234 @@
+"""Named recipes: a model, a way to train it and a size of a generated world that go together."""
+
+from dataclasses import dataclass, replace
+
+from itma.data.images import Preprocess
+from itma.errors import UnknownNameError
+from itma.models.composers.itma import ItmaOptions
+from itma.models.image_encoders import efficientnet_lite
+from itma.models.image_encoders.base import TrunkConfig
+from itma.models.retriever import RetrieverConfig
+from itma.models.text_encoders.base import LanguageConfig
+from itma.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One recipe."""
+
+    about: str
+    """One sentence for `itma presets`."""
+    model: RetrieverConfig
+    train: TrainConfig
+    size: str = "css"
+    """The size of the generated world that it is meant for."""
+
+
+_CLIP = "openai/clip-vit-base-patch32"
+
+_PUBLISHED_PICTURES = Preprocess(height=224, width=224, fit="crop")
+
+_PUBLISHED = RetrieverConfig(
+    dim=512,
+    trunk=TrunkConfig("resnet-18", levels=(4,)),
+    language=LanguageConfig(width=512),
+    preprocess=_PUBLISHED_PICTURES,
+)
+_PUBLISHED_TRAINING = TrainConfig(
+    steps=160_000,
+    batch=32,
+    per_reference=1,
+    optimizer="sgd",
+    learning_rate=0.01,
+    trunk_rate=0.1,
+    weight_decay=1e-6,
+    schedule="step",
+    warmup=0,
+    decay_every=50_000,
+    clip=0.0,
+    precision="float32",
+    hold_out=0.0,
+    metric="test/recall@10",
+    evaluate_every=5_000,
+    log_every=50,
+)
+"""What the published code of TIRG, and of ITMA after it, has in common. It chooses by test recall; so do these presets,
+to be comparable, and only these."""
+
+PRESETS: dict[str, Preset] = {
+    "demo": Preset(
+        "small pictures, a minute of training on two CPU cores",
+        RetrieverConfig(),
+        TrainConfig(),
+        "demo",
+    ),
+    "hour": Preset(
+        "small pictures, more scenes, about an hour of training on two CPU cores",
+        RetrieverConfig(trunk=TrunkConfig(levels=(2, 3))),
+        TrainConfig(steps=4_000, learning_rate=2e-3, evaluate_every=500, log_every=20, warmup=100),
+        "hour",
+    ),
+    "wardrobe": Preset(
+        "the wardrobe world: pictures of 96×96, some minutes of training on two CPU cores",
+        RetrieverConfig(language=LanguageConfig(earlier=True), preprocess=Preprocess(height=96, width=96)),
+        TrainConfig(steps=700, learning_rate=3e-3, evaluate_every=100, graded=0.5),
+        "demo",
+    ),
+    "wardrobe-hour": Preset(
+        "the wardrobe world, more products, about an hour of training on two CPU cores",
+        RetrieverConfig(
+            trunk=TrunkConfig(levels=(3, 4)),
+            language=LanguageConfig(earlier=True),
+            preprocess=Preprocess(height=96, width=96),
+        ),
+        TrainConfig(
+            steps=9_000,
+            learning_rate=2e-3,
+            evaluate_every=1_000,
+            log_every=20,
+            warmup=200,
+            start_scale=8.0,
+            graded=0.5,
+            flip=True,
+            crop=0.85,
+        ),
+        "look-alikes",
+    ),
+    "photos": Preset(
+        "photographs of one's own: ResNet-18, stages 3 and 4; give pretrained weights with model.trunk.weights",
+        RetrieverConfig(
+            dim=256,
+            trunk=TrunkConfig("resnet-18", levels=(3, 4)),
+            language=LanguageConfig(width=256),
+            preprocess=Preprocess(height=224, width=224, fit="pad"),
+        ),
+        TrainConfig(steps=4_000, batch=32, trunk_rate=0.2, learning_rate=1e-3, evaluate_every=400, flip=True, crop=0.8),
+    ),
+    "products": Preset(
+        "a shop's table of products: EfficientNet-Lite0, whose first stages stay; about an hour on two CPU cores",
+        RetrieverConfig(
+            dim=192,
+            trunk=TrunkConfig("efficientnet-lite0", levels=(5, 7), weights="imagenet"),
+            language=LanguageConfig(width=192, earlier=True),
+            options=ItmaOptions(width=384),
+            preprocess=Preprocess(height=128, width=96, mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD),
+        ),
+        TrainConfig(
+            steps=1_000,
+            batch=192,
+            per_reference=1,
+            learning_rate=1.5e-3,
+            trunk_rate=0.15,
+            warmup=60,
+            start_scale=8.0,
+            graded=0.5,
+            precision="float32",
+            augment=0.15,
+            crop=0.7,
+            flip=True,
+            grounds=0.6,
+            frozen_levels=4,
+            fixed_norms=True,
+            views=2,
+            hold_out=0.01,
+            evaluate_every=250,
+            log_every=20,
+        ),
+    ),
+    "clip": Preset(
+        "TIRG's gate on the frozen embeddings of CLIP ViT-B/32, which comes from the hub",
+        RetrieverConfig(
+            composer="tirg",
+            dim=512,
+            trunk=TrunkConfig(_CLIP, levels=(13,)),
+            language=LanguageConfig(kind="pretrained", name=_CLIP),
+            preprocess=Preprocess(
+                height=224,
+                width=224,
+                fit="crop",
+                mean=(0.48145466, 0.4578275, 0.40821073),
+                std=(0.26862954, 0.26130258, 0.27577711),
+            ),
+        ),
+        TrainConfig(
+            steps=4_000, batch=128, per_reference=1, learning_rate=1e-3, frozen=("trunk", "language"), flip=True
+        ),
+    ),
+    "tiny": Preset(
+        "for tests: a few steps on a handful of pictures",
+        RetrieverConfig(dim=32, language=LanguageConfig(width=32), options=None),
+        TrainConfig(steps=8, batch=8, warmup=2, evaluate_every=4, log_every=2, hold_out=0.25, precision="float32"),
+        "tiny",
+    ),
+    "itma-css": Preset(
+        "ITMA as published for CSS: ResNet-18, stage 4, one block, identity attention",
+        replace(
+            _PUBLISHED,
+            options=ItmaOptions(blocks=1, width=256, attention="identity", positions="none", dropout=0.1),
+        ),
+        replace(_PUBLISHED_TRAINING, steps=60_000, per_reference=2, trunk_rate=1.0, evaluate_every=3_000),
+    ),
+    "itma-fashioniq": Preset(
+        "ITMA as published for FashionIQ: ResNet-18, stages 3 and 4, two blocks, softmax",
+        replace(
+            _PUBLISHED,
+            trunk=TrunkConfig("resnet-18", levels=(3, 4)),
+            options=ItmaOptions(blocks=2, width=128, attention="softmax", positions="none", dropout=0.1),
+        ),
+        replace(_PUBLISHED_TRAINING, steps=150_000, crop=0.8, flip=True, noise=0.01),
+    ),
+    "tirg-css": Preset(
+        "TIRG as published for CSS",
+        replace(_PUBLISHED, composer="tirg", options=None),
+        replace(_PUBLISHED_TRAINING, per_reference=2, trunk_rate=1.0, loss="soft-triplet"),
+    ),
+    "tirg-mitstates": Preset(
+        "TIRG as published for MIT-States",
+        replace(_PUBLISHED, composer="tirg", options=None),
+        replace(_PUBLISHED_TRAINING, per_reference=2, loss="soft-triplet"),
+    ),
+    "tirg-fashion200k": Preset(
+        "TIRG as published for Fashion200k",
+        replace(_PUBLISHED, composer="tirg", options=None),
+        replace(_PUBLISHED_TRAINING),
+    ),
+}
+"""Preset by name."""
+
+
+OVER_TOWERS = "clip"
+"""The recipe for a composer that is trained over the towers of CLIP or SigLIP, where none is asked for."""
+
+
+def preset_named(name: str) -> Preset:
+    """The preset known as `name`.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise UnknownNameError("preset", name, PRESETS)
+    return PRESETS[name]
+
+
+def preset_for(data: str) -> str:
+    """The name of the preset that is meant for a data set, where none is asked for."""
+    return _FOR.get(data, "photos")
+
+
+_FOR = {
+    "shapes": "demo",
+    "wardrobe": "wardrobe",
+    "products": "products",
+    "css": "itma-css",
+    "fashioniq": "itma-fashioniq",
+    "mitstates": "tirg-mitstates",
+    "fashion200k": "tirg-fashion200k",
+}
+
+
+def with_composer(config: RetrieverConfig, composer: str) -> RetrieverConfig:
+    """The same model with another composer, whose options are its defaults; all other parts stay."""
+    if composer == config.composer:
+        return config
+    return replace(config, composer=composer, options=None)
