@@ -12,7 +12,7 @@ import sys
 CODE = """
 import sys, time, resource, torch
 from itma.allocation import reuse_memory
-from itma.models.image_encoders.base import LiteTrunk
+from itma.models.image_encoders.trunk import LiteTrunk
 if sys.argv[1] == "kept":
     assert reuse_memory()
 trunk = LiteTrunk({"name": "efficientnet-lite0"}, (5, 7)).eval().to(memory_format=torch.channels_last)

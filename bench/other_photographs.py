@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from itma.allocation import reuse_memory
 from itma.data.images import FilePictures
 from itma.models.embedder import unit
-from itma.models.image_encoders.base import Trunk, TrunkConfig
+from itma.models.image_encoders.trunk import Trunk, TrunkConfig
 from itma.models.retriever import Retriever
 
 COLOURS = ("red", "blue", "black", "white", "green", "grey", "pink", "yellow", "brown", "navy")

@@ -33,7 +33,7 @@ import numpy as np
 from bench.store import vectors
 from itma.data.images import Preprocess
 from itma.models.composers.itma import ItmaOptions
-from itma.models.image_encoders.base import TrunkConfig
+from itma.models.image_encoders.trunk import TrunkConfig
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.text_encoders.base import LanguageConfig
 from itma.retrieval.catalogue import Catalogue

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from itma.explanations.explanation import Explanation
     from itma.models.composers.base import Composer, Place
     from itma.models.composers.base import register as register_composer
-    from itma.models.image_encoder import ImageEncoder, TrunkConfig
-    from itma.models.image_encoder import register as register_image_encoder
+    from itma.models.image_encoders.base import ImageEncoder, TrunkConfig
+    from itma.models.image_encoders.base import register as register_image_encoder
     from itma.models.retriever import Retriever, RetrieverConfig
     from itma.models.retriever import load_retriever as load
     from itma.models.text_encoders.base import Language as TextEncoder
@@ -162,7 +162,7 @@ _HOMES = {
     "Hit": "itma.records:Hit",
     "Hits": "itma.records:Hits",
     "HubError": "itma.errors:HubError",
-    "ImageEncoder": "itma.models.image_encoder:ImageEncoder",
+    "ImageEncoder": "itma.models.image_encoders.base:ImageEncoder",
     "Interval": "itma.records:Interval",
     "Item": "itma.retrieval.ingest.rows:Item",
     "ItemExistsError": "itma.errors:ItemExistsError",
@@ -193,7 +193,7 @@ _HOMES = {
     "TrainingError": "itma.errors:TrainingError",
     "Triplet": "itma.records:Triplet",
     "Triplets": "itma.data.triplets:Triplets",
-    "TrunkConfig": "itma.models.image_encoder:TrunkConfig",
+    "TrunkConfig": "itma.models.image_encoders.base:TrunkConfig",
     "UnanswerableError": "itma.errors:UnanswerableError",
     "UnknownItemError": "itma.errors:UnknownItemError",
     "UnknownNameError": "itma.errors:UnknownNameError",
@@ -210,7 +210,7 @@ _HOMES = {
     "make_optimizer": "itma.training.loop:make_optimizer",
     "register_composer": "itma.models.composers.base:register",
     "register_dataset": "itma.data.datasets.base:register",
-    "register_image_encoder": "itma.models.image_encoder:register",
+    "register_image_encoder": "itma.models.image_encoders.base:register",
     "register_loss": "itma.training.losses:register",
     "register_store": "itma.retrieval.stores.engines:register",
     "register_text_encoder": "itma.models.text_encoders.base:register",

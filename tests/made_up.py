@@ -11,7 +11,7 @@ from PIL import Image
 from itma.data.images import MemoryPictures, Preprocess
 from itma.data.triplets import Triplets
 from itma.models.composers.itma import ItmaOptions
-from itma.models.image_encoder import TrunkConfig
+from itma.models.image_encoders.base import TrunkConfig
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.text_encoders.base import LanguageConfig
 from itma.training.config import TrainConfig

@@ -9,7 +9,7 @@ import torch
 from itma.data.images import Preprocess
 from itma.errors import ConfigError
 from itma.models.composers.itma import ItmaOptions
-from itma.models.image_encoders.base import Trunk, TrunkConfig
+from itma.models.image_encoders.trunk import Trunk, TrunkConfig
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.text_encoders.base import LanguageConfig
 

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from itma.errors import ConfigError, DataError, MissingPackageError
 from itma.models import pretrained
 from itma.models.image_encoders import efficientnet_lite
-from itma.models.image_encoders.base import LiteTrunk, Trunk, TrunkConfig
 from itma.models.image_encoders.efficientnet_lite import (
     MEAN,
     SCALES,
@@ -21,6 +20,7 @@ from itma.models.image_encoders.efficientnet_lite import (
     classifier_names,
     package_names,
 )
+from itma.models.image_encoders.trunk import LiteTrunk, Trunk, TrunkConfig
 
 State = dict[str, torch.Tensor]
 TABLE = {

@@ -35,7 +35,7 @@ from itma.explanations.gradients import beginning_with, gradients_of
 from itma.explanations.occlusion import Cells, covered, region_effects, word_effects
 from itma.models.composers.itma import ItmaOptions
 from itma.models.embedder import Embedder
-from itma.models.image_encoder import TrunkConfig
+from itma.models.image_encoders.base import TrunkConfig
 from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
 from tests import made_up

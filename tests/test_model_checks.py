@@ -12,7 +12,7 @@ import torch
 from itma.data.images import Preprocess
 from itma.models.composers import REGISTRY
 from itma.models.composers.itma import ItmaOptions
-from itma.models.image_encoder import TrunkConfig
+from itma.models.image_encoders.base import TrunkConfig
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.text_encoders.base import LanguageConfig
 from tests import tiny_hub

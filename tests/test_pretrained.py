@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from itma.data.images import Preprocess
 from itma.data.tokenizer import Tokenizer
 from itma.errors import ConfigError, DataError, MissingExtraError
-from itma.models.image_encoders.base import ClipTrunk, Trunk, TrunkConfig
+from itma.models.image_encoders.trunk import ClipTrunk, Trunk, TrunkConfig
 from itma.models.pretrained import MINILM, installed
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.text_encoders.base import Language, LanguageConfig

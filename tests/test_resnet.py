@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import AutoBackbone, ResNetConfig
 
-from itma.models.image_encoders.base import ResNetTrunk, Trunk, TrunkConfig
-from itma.models.resnet import ResNetShape
+from itma.models.image_encoders.resnet import ResNetShape
+from itma.models.image_encoders.trunk import ResNetTrunk, Trunk, TrunkConfig
 
 SHAPES = {
     "basic": {"layer_type": "basic", "hidden_sizes": [8, 16, 24, 32], "depths": [2, 1, 1, 2], "embedding_size": 8},

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from itma.errors import ConfigError, DataError
-from itma.models.image_encoders.base import KNOWN, Trunk, TrunkConfig
 from itma.models.image_encoders.torchvision_names import torchvision_name
+from itma.models.image_encoders.trunk import KNOWN, Trunk, TrunkConfig
 from tests import published_checkpoints as published
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from itma.errors import ConfigError, StorageError, UnknownNameError
-from itma.models.image_encoder import TrunkConfig
+from itma.models.image_encoders.base import TrunkConfig
 from itma.models.retriever import Retriever
 from itma.training.config import TrainConfig
 from itma.training.loop import TrainingInterrupted, train

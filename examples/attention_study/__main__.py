@@ -6,8 +6,8 @@ import click
 
 from examples.attention_study.attention import study_attention
 from itma.allocation import reuse_memory
+from itma.device import device_named
 from itma.errors import ItmaError
-from itma.training.loop import device_named
 
 _EXAMPLE = """\b
 for seed in 0 1 2; do itma train shapes --seed $seed --out runs/softmax-$seed; done

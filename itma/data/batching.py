@@ -25,7 +25,7 @@ class Batch:
     """(rows,) int64: index of the picture."""
     feedback: tuple[str, ...]
     begun: tuple[torch.Tensor, ...] = ()
-    """What the frozen levels of the trunk made of the pictures, see `itma.models.image_encoders.base.Trunk.begin`."""
+    """What the frozen levels of the trunk made of the pictures, see `itma.models.image_encoders.trunk.Trunk.begin`."""
 
     @property
     def count(self) -> int:

@@ -14,7 +14,7 @@ from itma.errors import RunError
 from itma.io import file_sum, write_text
 from itma.models.checkpoint import WEIGHTS, weights_sum
 from itma.models.composers import composer_named
-from itma.models.image_encoders.base import KNOWN
+from itma.models.image_encoders.trunk import KNOWN
 from itma.models.provenance import Provenance, read_provenance, shown
 from itma.models.retriever import Retriever
 from itma.models.shipped import located

@@ -18,7 +18,7 @@ from itma.data.images import Preprocess
 from itma.data.tokenizer import Tokenizer
 from itma.errors import ConfigError, DataError
 from itma.models.composers.itma import ItmaOptions
-from itma.models.image_encoder import TrunkConfig
+from itma.models.image_encoders.base import TrunkConfig
 from itma.models.image_encoders.torchvision_names import stage_of, torchvision_name
 from itma.models.pickles import WRAPPERS, load_allowed, without_prefixes
 from itma.models.retriever import Retriever, RetrieverConfig

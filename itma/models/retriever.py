@@ -24,8 +24,8 @@ from itma.models.checkpoint import CONFIG, FILES, FORMAT, MANIFEST, TOKENIZER, W
 from itma.models.composers import Place, composer_named
 from itma.models.embedder import Embedder, unit
 from itma.models.feedback import readable
-from itma.models.image_encoder import ImageEncoder, TrunkConfig
-from itma.models.image_encoders.base import Trunk
+from itma.models.image_encoders.base import ImageEncoder, TrunkConfig
+from itma.models.image_encoders.trunk import Trunk
 from itma.models.text_encoders.base import Language, LanguageConfig, Words
 from itma.models.towers import UNTRAINED, Towers, holds_towers, read_towers
 from itma.registry import needs, require

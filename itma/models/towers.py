@@ -16,7 +16,7 @@ from itma.errors import ConfigError, DataError, RunError
 from itma.io import file_sum
 from itma.models import pretrained
 from itma.models.hub_names import weights_files
-from itma.models.image_encoder import TrunkConfig
+from itma.models.image_encoders.base import TrunkConfig
 from itma.models.pretrained import CLIP, SIGLIP
 from itma.models.text_encoders.base import LanguageConfig
 

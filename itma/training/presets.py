@@ -6,8 +6,8 @@ from itma.data.datasets import dataset_named
 from itma.data.images import Preprocess
 from itma.errors import UnknownNameError
 from itma.models.composers.itma import ItmaOptions
-from itma.models.image_encoder import TrunkConfig
 from itma.models.image_encoders import efficientnet_lite
+from itma.models.image_encoders.base import TrunkConfig
 from itma.models.retriever import RetrieverConfig
 from itma.models.text_encoders.base import LanguageConfig
 from itma.training.config import TrainConfig

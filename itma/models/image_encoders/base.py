@@ -1,525 +1,153 @@
-"""Image → feature maps at several depths: adapters over `transformers`' backbones, CLIP's tower and EfficientNet-Lite.
-
-`transformers` is imported only where a network of its own is built, because that takes seconds.
-"""
+"""What every image encoder is, and the registry that knows them by name."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
-from torch.nn import functional as F
 
-from itma.errors import ConfigError, DataError
-from itma.models import pretrained
-from itma.models.image_encoder import REGISTRY, ImageEncoder, TrunkConfig, register
-from itma.models.image_encoders import efficientnet_lite
-from itma.models.image_encoders.torchvision_names import CLASSIFIER, stage_of, torchvision_name
-from itma.models.pickles import load_allowed, unwrap, without_prefixes
-from itma.models.resnet import ResNet, ResNetShape
-
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
-KNOWN: dict[str, dict[str, Any]] = {
-    "resnet-small": {"embedding_size": 32, "hidden_sizes": [32, 64, 128, 256], "depths": [1, 1, 1, 1]},
-    "resnet-18": {"embedding_size": 64, "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
-    "resnet-50": {
-        "embedding_size": 64,
-        "hidden_sizes": [256, 512, 1024, 2048],
-        "depths": [3, 4, 6, 3],
-        "layer_type": "bottleneck",
-    },
-}
-"""Trunks known by a short name, as fields of a `ResNetShape`; built from scratch unless weights are
-given. `resnet-small` is meant for pictures of about 96×64 pixels."""
+from itma.errors import ConfigError
+from itma.registry import Registry
 
 
-_PROBE = 64
-"""Height and width in pixels of the image that a network is tried with, where its configuration names none."""
+@dataclass(frozen=True)
+class TrunkConfig:
+    """Which image encoder, and where its feature maps are taken.
 
-
-@register("resnet-small")
-@register("resnet-18")
-@register("resnet-50")
-class Trunk(ImageEncoder):
-    """A backbone of `transformers` that returns one feature map for each level.
-
-    Stages deeper than the deepest level are left out, so that every weight has a part in the answer. Make one with
-    `Trunk.build` or, from a saved model, with `Trunk.rebuilt`.
-
-    Args:
-        backbone: the configuration of the backbone, in the dictionary form of `transformers`.
-        levels: stages to return, ascending.
+    >>> TrunkConfig("resnet-18", levels=(3, 4)).levels
+    (3, 4)
     """
 
-    def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
-        super().__init__(levels)
-        from transformers import AutoBackbone, AutoConfig
+    name: str = "resnet-small"
+    """A name in the registry of image encoders (`resnet-18`, `efficientnet-lite0`, …: new weights), a local folder as
+    `transformers` writes it, or a name on its hub: of a backbone with stages, or of CLIP or SigLIP, whose vision tower
+    is taken."""
+    levels: tuple[int, ...] = (3,)
+    """The stages whose maps are used, ascending; a ResNet's stage 1…4 has stride 4, 8, 16, 32 pixels, an
+    EfficientNet-Lite's stage 1…7 has 2, 4, 8, 16, 16, 32, 32. Of such a tower: the layers whose cells are used; the
+    number after its last layer is its image embedding, a map of one cell."""
+    weights: str | None = None
+    """A `.safetensors` or `.pth` file of the backbone's weights, with `transformers`' names or, of a ResNet, with
+    torchvision's; of EfficientNet-Lite also `imagenet`, the installed package's weights. Without it the weights are
+    new, or those that `name` brings."""
 
-        settings = dict(backbone)
-        config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-        self.backbone = AutoBackbone.from_config(_cut(config, self.levels))
-        self.channels = tuple(self.backbone.channels)
-        if self.backbone.config.model_type != "resnet":
-            self.channels = self._examine()
+    def __post_init__(self) -> None:
+        if not self.levels or list(self.levels) != sorted(set(self.levels)) or min(self.levels) < 1:
+            raise ConfigError(
+                f"trunk.levels={self.levels} must name one or more stages in ascending order, each once, e.g. 3,4"
+            )
 
-    @staticmethod
-    def build(config: TrunkConfig) -> ImageEncoder:
-        """The encoder that `config` names, with the weights it names.
+
+class ImageEncoder(nn.Module):
+    """A network that makes one feature map for each level of an image.
+
+    One of your own sets `levels` and `channels` and has `forward`. It is made from its levels alone; with settings of
+    its own it overrides `opened`, `description` and `reopened`.
+
+    Args:
+        levels: which of its stages are wanted, ascending.
+    """
+
+    embeds = False
+    """Whether the last level is the encoder's own embedding of the image."""
+    levels: tuple[int, ...]
+    """Its stages whose maps are returned, ascending."""
+    channels: tuple[int, ...]
+    """Channels of each level's map."""
+
+    def __init__(self, levels: Sequence[int]) -> None:
+        super().__init__()
+        self.levels = tuple(levels)
+
+    @classmethod
+    def opened(cls, config: TrunkConfig) -> "ImageEncoder":
+        """A new one, with the weights that `config` names.
 
         Raises:
-            ConfigError: the name is neither known nor a folder or hub name, or has no such level.
+            ConfigError: there is no such level, or weights are named that it cannot take.
             DataError: the weights cannot be read or do not fit.
         """
-        return (REGISTRY.lookup(config.name) or Trunk).opened(config)
-
-    @staticmethod
-    def rebuilt(description: Mapping[str, Any], levels: Sequence[int], name: str = "") -> ImageEncoder:
-        """The encoder that a `description` describes, to be filled by `load_state_dict`.
-
-        Args:
-            description: what the saved encoder's `description` was.
-            levels: its levels.
-            name: what its settings call it; needed of one that is registered from outside.
-        """
-        if "model_type" not in description:  # only networks of transformers and our own say that
-            return REGISTRY.find(name).reopened(description, levels)
-        if ResNetShape.read(description) is not None:
-            return ResNetTrunk(description, levels)
-        if description["model_type"] == LiteTrunk.MODEL_TYPE:
-            return LiteTrunk(description, levels)
-        return (_tower_of(description) or Trunk)(description, levels)
+        if config.weights is not None:
+            raise ConfigError(f"trunk.weights={config.weights!r}: {config.name!r} takes no weights; leave it out")
+        return cls(config.levels)
 
     @classmethod
-    def opened(cls, config: TrunkConfig) -> "Trunk":
-        """See `build`; a name that is not registered is a folder's, or one on the hub."""
-        if config.name in KNOWN:
-            trunk: Trunk = ResNetTrunk({"layer_type": "basic", **KNOWN[config.name]}, config.levels)
-        else:
-            hub = pretrained.open_config(config.name, "trunk", ", ".join(sorted(REGISTRY)))
-            if (tower := _tower_of(hub)) is not None:
-                return tower.taken(hub, config)
-            try:
-                trunk = cls(hub.to_dict(), config.levels)
-            except (ValueError, KeyError, ImportError, ConfigError) as error:
-                raise ConfigError(f"the trunk {config.name!r} cannot be used: {error}") from error
-            if config.weights is None:
-                # a hub's classifier has no norms for the maps between: they begin neutral
-                trunk.backbone = pretrained.load_weights(
-                    type(trunk.backbone), config.name, trunk.backbone.config, "trunk", new="hidden_states_norms."
-                )
-                trunk._examine()
-        if config.weights is not None:
-            trunk.load_weights(config.weights)
-        return trunk
-
-    def _examine(self) -> tuple[int, ...]:
-        """Each map's channels, measured; parameters that have no part in any map (mask tokens, …) become buffers.
-
-        So they are stored with the rest, while what is trained, also on several devices, has gradients.
-
-        Raises:
-            ConfigError: the backbone gives no maps.
-        """
-        size = getattr(self.backbone.config, "image_size", None) or _PROBE
-        height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
-        parameters, training = list(self.parameters()), self.training
-        with torch.enable_grad():
-            maps = self.eval()(torch.zeros(1, 3, height, width))
-            shapes = [tuple(level.shape) for level in maps]
-            if len(shapes) != len(self.levels) or any(len(shape) != 4 for shape in shapes):
-                raise ConfigError(
-                    f"the trunk gives {len(shapes)} outputs of the shapes {shapes} for {len(self.levels)} levels; "
-                    "expected maps (images, channels, rows, columns)"
-                )
-            total = torch.stack([level.sum() for level in maps]).sum()
-            gradients = torch.autograd.grad(total, parameters, allow_unused=True)
-        idle = {id(one) for one, gradient in zip(parameters, gradients, strict=True) if gradient is None}
-        for module in self.modules():
-            for name, parameter in list(module.named_parameters(recurse=False)):
-                if id(parameter) in idle:
-                    delattr(module, name)
-                    module.register_buffer(name, parameter.detach())
-        self.train(training)
-        return tuple(shape[1] for shape in shapes)
-
-    def load_weights(self, path: str | Path) -> None:
-        """Fill the backbone from a `.safetensors` or `.pth` file of its own state, or of torchvision's same ResNet.
-
-        Tensors of stages that were left out, and torchvision's classifier, are passed over; every tensor of the
-        backbone must be there, and nothing may be left over. A `.pth` file is opened by torch's allow-list of plain
-        tensors; nothing else in it is run.
-
-        Raises:
-            DataError: the file cannot be read, lacks a tensor or has one too many, or one has another shape.
-        """
-        path = Path(path)
-        given = _read_state(path)
-        own = self.backbone.state_dict()
-        first = next(iter(own))
-        names = {name: name for name in own}
-        prefix = next((p for p in ("", "resnet.", "backbone.", "model.") if p + first in given), None)
-        if prefix is None and self.description["model_type"] == "resnet":
-            names = {name: torchvision_name(name) for name in own}
-            prefix = next((p for p in ("", "module.", "model.", "img_model.") if p + names[first] in given), None)
-        prefix = prefix or ""
-        named = {name: prefix + names[name] for name in own}
-        expected = "the state of the same backbone, named as transformers or torchvision name it"
-        _check_fit(path, {name: tuple(own[name].shape) for name in own}, given, named, expected)
-        if names[first] != first:
-            used = {*named.values(), *(prefix + name for name in CLASSIFIER)}
-            extra = [
-                name for name in given if name not in used and stage_of(name.removeprefix(prefix)) <= max(self.levels)
-            ]
-            if extra:
-                raise DataError(
-                    f"the trunk weights {str(path)!r} hold {len(extra)} tensors that this backbone does not have, e.g. "
-                    f"{extra[0]!r}; expected those of the same ResNet"
-                )
-        self.backbone.load_state_dict({name: given.get(named[name], own[name]) for name in own})
+    def reopened(cls, description: Mapping[str, Any], levels: Sequence[int]) -> "ImageEncoder":
+        """The one that a `description` describes, to be filled by `load_state_dict`."""
+        return cls(levels)
 
     @property
     def description(self) -> dict[str, Any]:
-        """The backbone's configuration; with it the trunk can be built again without its name."""
-        return pretrained.described(self.backbone)
-
-    def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """(pictures, 3, height, width) normalised → for each level (pictures, channels, rows, columns)."""
-        return list(self.backbone(pictures).feature_maps)
-
-
-class ResNetTrunk(Trunk):
-    """A plain ResNet, see `itma.models.resnet`; its stages 1 to 4 are the levels."""
-
-    MODEL_TYPE = "resnet"
-
-    def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
-        nn.Module.__init__(self)
-        shape = ResNetShape.read({**backbone, "model_type": self.MODEL_TYPE})
-        assert shape is not None
-        stages, deepest = len(shape.depths), max(levels)
-        if deepest > stages:
-            raise ConfigError(f"trunk.levels={tuple(levels)}: this trunk has the levels 1 to {stages}")
-        self.levels = tuple(levels)
-        self.backbone = ResNet(replace(shape, hidden_sizes=shape.hidden_sizes[:deepest], depths=shape.depths[:deepest]))
-        self.channels = tuple(shape.hidden_sizes[level - 1] for level in levels)
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """See `Trunk`."""
-        shape = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.backbone.shape).items()}
-        return {"model_type": self.MODEL_TYPE, **shape}
+        """What rebuilds it besides its name and levels, ready for JSON; see `reopened`."""
+        return {}
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """See `Trunk`."""
-        maps = self.backbone(images)
-        return [maps[level - 1] for level in self.levels]
+        """(images, 3, height, width) normalised → for each level (images, channels, rows, columns)."""
+        raise NotImplementedError
 
-
-@register("efficientnet-lite0")
-@register("efficientnet-lite1")
-@register("efficientnet-lite2")
-class LiteTrunk(Trunk):
-    """EfficientNet-Lite, see `itma.models.image_encoders.efficientnet_lite`; its stages 1 to 7 are the levels."""
-
-    MODEL_TYPE = "efficientnet-lite"
-    PACKAGED = "imagenet"
-
-    def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
-        nn.Module.__init__(self)
-        if max(levels) > efficientnet_lite.STAGES:
+    def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each level's map for images of some size in pixels, measured with one forward pass."""
+        training = self.training
+        first = next(self.parameters())
+        try:
+            with torch.no_grad():
+                maps = self.eval()(torch.zeros(1, 3, height, width, device=first.device, dtype=first.dtype))
+        except (RuntimeError, ValueError) as error:
+            own = getattr(getattr(getattr(self, "backbone", None), "config", None), "image_size", None)
             raise ConfigError(
-                f"trunk.levels={tuple(levels)}: this trunk has the levels 1 to {efficientnet_lite.STAGES}"
-            )
-        self.levels = tuple(levels)
-        self.backbone = efficientnet_lite.EfficientNetLite(backbone["name"], max(levels))
-        self.channels = tuple(self.backbone.channels[level - 1] for level in levels)
-
-    @classmethod
-    def opened(cls, config: TrunkConfig) -> "LiteTrunk":
-        """The trunk that `config` names, with new weights or those of the file or package that it names.
-
-        Raises:
-            ConfigError: there is no such level.
-            MissingPackageError: the package's weights are wanted, but it is not installed.
-            DataError: the weights cannot be read or are those of another network.
-        """
-        trunk = cls({"name": config.name}, config.levels)
-        if config.weights == cls.PACKAGED:
-            trunk.load_weights(pretrained.packaged_lite(config.name))
-        elif config.weights is not None:
-            trunk.load_weights(config.weights)
-        return trunk
+                f"this trunk takes no images of {height}×{width} pixels ({error}); choose other "
+                f"model.preprocess.height and width{f': it was made for {own}' if own else ''}"
+            ) from error
+        finally:
+            self.train(training)
+        return tuple((level.shape[2], level.shape[3]) for level in maps)
 
     @property
-    def description(self) -> dict[str, Any]:
-        """See `Trunk`."""
-        return {"model_type": self.MODEL_TYPE, "name": self.backbone.name}
-
-    def load_weights(self, path: str | Path) -> None:
-        """Fill the network from a file of its own tensors or of the package's, whose classifier is passed over.
-
-        Raises:
-            DataError: the file cannot be read, or a tensor lacks, is left over or has another shape.
-        """
-        given = _read_state(Path(path))
-        own = self.backbone.state_dict()
-        names = efficientnet_lite.package_names(self.backbone)
-        if not any(name in given for name in names.values()):
-            names = {name: name for name in own}
-        expected = f"the state of the same network, {self.backbone.name}"
-        _check_fit(path, {name: tuple(own[name].shape) for name in own}, given, names, expected)
-        whole = efficientnet_lite.EfficientNetLite(self.backbone.name)
-        known = {*efficientnet_lite.package_names(whole).values(), *efficientnet_lite.classifier_names().values()}
-        extra = [name for name in given if name not in {*known, *whole.state_dict()}]
-        if extra:
-            raise DataError(
-                f"the trunk weights {str(path)!r} hold {len(extra)} tensors that {self.backbone.name} does not have, "
-                f"e.g. {extra[0]!r}; expected those of the same network"
-            )
-        self.backbone.load_state_dict({name: given.get(names[name], own[name]) for name in own})
+    def depth(self) -> int:
+        """The deepest level; with all levels up to it frozen, the whole encoder is."""
+        return max(self.levels)
 
     def first_levels(self, count: int) -> list[nn.Module]:
-        """See `Trunk`."""
-        return [self.backbone.stem, *self.backbone.stages[:count]] if count else []
-
-    def begin(self, images: torch.Tensor, frozen: int) -> list[torch.Tensor]:
-        """See `Trunk`; the maps of the levels up to `frozen`, and that of `frozen` itself where it is no level.
-
-        With 0 there is nothing to store but the images themselves.
-        """
-        if frozen < 0:
-            raise ConfigError(f"frozen levels: {frozen}: expected a stage from 0 (none) to {efficientnet_lite.STAGES}")
-        if frozen == 0:
-            return [images]
-        x, kept = self.backbone.stem(images), []
-        for place, stage in enumerate(self.backbone.stages[: min(frozen, self.depth)], start=1):
-            x = stage(x)
-            if place in self.levels or place == frozen:
-                kept.append(x)
-        return kept
-
-    def finish(self, begun: Sequence[torch.Tensor], frozen: int) -> list[torch.Tensor]:
-        """See `Trunk`."""
-        maps, x = list(begun[: sum(level <= frozen for level in self.levels)]), begun[-1]
-        if frozen == 0:
-            x = self.backbone.stem(x)
-        for place, stage in enumerate(self.backbone.stages[frozen:], start=frozen + 1):
-            x = stage(x)
-            if place in self.levels:
-                maps.append(x)
-        return maps
-
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """See `Trunk`."""
-        maps = self.backbone(images)
-        return [maps[level - 1] for level in self.levels]
-
-
-class ClipTrunk(Trunk):
-    """CLIP's vision tower (Radford et al. 2021, arXiv:2103.00020).
-
-    Level n is the n-th layer's output as a map of patches, without the class token; the level after the last layer is
-    the picture's embedding in CLIP's own space, as a map of one cell. Layers that no level needs are left out.
-    Pictures of another size than the tower's get interpolated positions.
-    """
-
-    def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
-        nn.Module.__init__(self)
-        self._take(self._network(backbone), levels)
-
-    @classmethod
-    def taken(cls, hub: "PretrainedConfig", config: TrunkConfig) -> "ClipTrunk":
-        """The tower of a folder or hub name, with its weights.
+        """The modules of the first so many levels: what stays as it is where they are frozen.
 
         Raises:
-            ConfigError: there is no such level, or weights are named besides those that the name brings.
-            DataError: the weights cannot be read or lack a tensor.
+            ConfigError: the encoder cannot be parted there.
         """
-        if config.weights is not None:
-            raise ConfigError(f"trunk.weights={config.weights!r}: {config.name!r} brings its own weights; leave it out")
-        trunk = cls.__new__(cls)
-        nn.Module.__init__(trunk)
-        trunk._take(cls._network(hub, config.name), config.levels)
-        return trunk
-
-    @staticmethod
-    def _network(config: "PretrainedConfig | Mapping[str, Any]", name: str | None = None) -> Any:
-        """The tower of `transformers`: new, or with the weights of `name`."""
-        return pretrained.clip_vision(config, name)
-
-    def _take(self, tower: Any, levels: Sequence[int]) -> None:
-        inner = getattr(tower, "vision_model", tower)
-        settings, layers = tower.config, len(inner.encoder.layers)
-        self._layers: int = getattr(settings, "whole_layers", layers)
-        if max(levels) > self._layers + 1:
+        if 0 < count < self.depth:
             raise ConfigError(
-                f"trunk.levels={tuple(levels)}: this tower has the levels 1 to {self._layers}, and "
-                f"{self._layers + 1} for the picture's embedding"
+                f"train.frozen_levels={count}: this trunk can only be frozen whole, with its {self.depth} levels; an "
+                "EfficientNet-Lite can be parted after every stage"
             )
-        self.levels, self.backbone = tuple(levels), tower
-        self.embeds = self._layers + 1 in levels
-        if not self.embeds:
-            settings.whole_layers = self._layers  # so that a smaller tower still knows the number of its embedding
-            settings.num_hidden_layers = max(levels)
-            del inner.encoder.layers[max(levels) :]
-            inner.post_layernorm = nn.Identity()
-            self._without_embedding(tower)
-        embedding = getattr(settings, "projection_dim", settings.hidden_size)
-        self.channels = tuple(embedding if level > self._layers else settings.hidden_size for level in levels)
+        return [self] if count else []
 
-    @staticmethod
-    def _without_embedding(tower: Any) -> None:
-        """Take away what only the picture's embedding needs."""
-        tower.visual_projection = nn.Identity()
+    def begin(self, images: torch.Tensor, frozen: int) -> list[torch.Tensor]:
+        """The part of the way that goes through the levels up to `frozen`; `finish` does the rest.
 
-    @staticmethod
-    def _maps(seen: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The picture's embedding and, for each layer, the features of its patches (pictures, patches, channels)."""
-        return seen.image_embeds, [layer[:, 1:] for layer in seen.hidden_states]
+        What comes out does not change while those levels are frozen, so it can be stored instead of computed again.
 
-    def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """See `Trunk`."""
-        height, width = pictures.shape[2:]
-        patch = self.backbone.config.patch_size
-        if min(height, width) < patch:
-            height, width = max(height, patch), max(width, patch)
-            pictures = F.interpolate(pictures, (height, width), mode="bilinear", align_corners=False)
-        seen = self.backbone(pictures, output_hidden_states=True, interpolate_pos_encoding=True)
-        embedding, layers = self._maps(seen)
-        rows, columns = height // patch, width // patch
-        return [
-            embedding[:, :, None, None]
-            if level > self._layers
-            else layers[level].transpose(1, 2).unflatten(2, (rows, columns))
-            for level in self.levels
-        ]
+        Args:
+            images: (images, 3, height, width) normalised.
+            frozen: the last frozen level.
+
+        Raises:
+            ConfigError: the encoder cannot be parted there.
+        """
+        self.first_levels(frozen)
+        maps: list[torch.Tensor] = self(images)
+        return maps
+
+    def finish(self, begun: Sequence[torch.Tensor], frozen: int) -> list[torch.Tensor]:
+        """What `begin` made → each level's map."""
+        return list(begun)
 
 
-class SiglipTrunk(ClipTrunk):
-    """SigLIP's vision tower (Zhai et al. 2023, arXiv:2303.15343), with levels as `ClipTrunk`'s.
-
-    It has no class token; the picture's embedding is what its attention-pooling head makes of the patches.
-    """
-
-    @staticmethod
-    def _network(config: "PretrainedConfig | Mapping[str, Any]", name: str | None = None) -> Any:
-        return pretrained.siglip_vision(config, name)
-
-    @staticmethod
-    def _without_embedding(tower: Any) -> None:
-        inner = getattr(tower, "vision_model", tower)
-        inner.use_head = tower.config.vision_use_head = False
-        inner.head = None  # there is none yet where a smaller tower is built again
-
-    @staticmethod
-    def _maps(seen: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        return seen.pooler_output, list(seen.hidden_states)
-
-
-def _tower_of(config: "PretrainedConfig | Mapping[str, Any]") -> type[ClipTrunk] | None:
-    """The kind of trunk for CLIP's or SigLIP's configuration, or that of its vision tower; none for a backbone's."""
-    if pretrained.is_clip_vision(config):
-        return ClipTrunk
-    return SiglipTrunk if pretrained.is_siglip_vision(config) else None
-
-
-def _check_fit(
-    path: str | Path,
-    wanted: Mapping[str, tuple[int, ...]],
-    given: Mapping[str, torch.Tensor],
-    names: Mapping[str, str],
-    expected: str,
-) -> None:
-    """Refuse a file that lacks a tensor, or has one of another shape.
-
-    Args:
-        wanted: our name of each tensor → its shape.
-        given: what the file holds.
-        names: our name of each tensor → its name in the file.
-        expected: what the file should hold, for the error.
-    """
-    # files from before batch norms counted their batches lack the counts, which have no part in an answer
-    needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
-    lacking = [name for name in needed if names[name] not in given]
-    if lacking:
-        raise DataError(
-            f"the trunk weights {str(path)!r} lack {len(lacking)} of {len(needed)} tensors, e.g. "
-            f"{names[lacking[0]]!r}; expected {expected}"
-        )
-    for name, shape in wanted.items():
-        found = tuple(given[names[name]].shape) if names[name] in given else shape
-        if found != shape:
-            raise DataError(f"the trunk weights {str(path)!r} do not fit: {names[name]!r} is {found}, expected {shape}")
-
-
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a `.safetensors` or `.pth` file; of a checkpoint, those under `state_dict`."""
-    try:
-        if path.suffix == ".safetensors":
-            given: Any = load_file(path)
-        else:
-            given = load_allowed(path)
-    except FileNotFoundError as error:
-        raise DataError(f"the trunk weights {str(path)!r} do not exist") from error
-    except Exception as error:  # safetensors and torch raise many kinds on damaged files
-        raise DataError(f"the trunk weights {str(path)!r} cannot be read: {error}") from error
-    tensors = unwrap(given)
-    if tensors is None:
-        raise DataError(f"the trunk weights {str(path)!r} hold no state dict: expected names with one tensor each")
-    return without_prefixes(tensors)
-
-
-def _cut(config: "PretrainedConfig", levels: Sequence[int]) -> "PretrainedConfig":
-    """The configuration without the stages (or layers) deeper than the deepest level, where the network allows it.
-
-    Raises:
-        ConfigError: the network has no stages, or no such level.
-    """
-    names = [name for name in getattr(config, "stage_names", None) or () if name != "stem"]
-    if not names:
-        raise ConfigError(f"a network of the kind {config.model_type!r} gives no feature maps")
-    stages, deepest = len(names), max(levels)
-    if deepest > stages:
-        raise ConfigError(f"trunk.levels={tuple(levels)}: this trunk has the levels 1 to {stages}")
-    settings = config.to_dict()
-    for name in ("stage_names", "_out_features", "_out_indices", "out_features", "out_indices"):
-        settings.pop(name, None)
-    settings["out_features"] = [names[level - 1] for level in levels]
-    smaller = dict(settings)
-    for name in ("depths", "hidden_sizes"):
-        if isinstance(settings.get(name), list | tuple) and len(settings[name]) == stages:
-            smaller[name] = list(settings[name][:deepest])
-    for name in ("num_stages",) if "depths" in settings else ("num_hidden_layers",):
-        if settings.get(name) == stages:
-            smaller[name] = deepest
-    whole = type(config)(**settings)
-    if smaller == settings:
-        return whole
-    return _if_a_part(type(config), smaller, whole)
-
-
-def _if_a_part(
-    kind: "type[PretrainedConfig]", smaller: Mapping[str, Any], whole: "PretrainedConfig"
-) -> "PretrainedConfig":
-    """The smaller configuration where its network is a part of the whole one, else the whole.
-
-    In some kinds the last stage differs from the others (a norm's size, a missing reduction), so that one cut short
-    would be another network.
-    """
-    from transformers import AutoBackbone
-
-    if whole.model_type == "resnet":
-        return kind(**smaller)
-    try:
-        cut = kind(**smaller)
-        with torch.device("meta"):
-            part, all_of_it = (AutoBackbone.from_config(config).state_dict() for config in (cut, whole))
-    except Exception:  # each kind has checks of its own
-        return whole
-    fits = all(name in all_of_it and all_of_it[name].shape == tensor.shape for name, tensor in part.items())
-    return cut if fits else whole
+_HERE = __name__.rpartition(".")[0]
+_OWN = ("resnet-small", "resnet-18", "resnet-50", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+REGISTRY: Registry[type[ImageEncoder]] = Registry(
+    "image encoder",
+    ImageEncoder,
+    dict.fromkeys(_OWN, f"{_HERE}.trunk"),
+)
+"""Image encoder by name."""
+register = REGISTRY.register
