@@ -100,7 +100,8 @@ def bucket() -> Iterator[str]:
 
 def _server_of(item: pytest.Item) -> str:
     names = getattr(item, "fixturenames", ())
-    parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
+    given = getattr(getattr(item, "callspec", None), "params", {}).values()
+    parameters = {value for value in given if isinstance(value, str)}
     return next((name for name, asked in _SERVERS.items() if name in names or asked in parameters), "")
 
 

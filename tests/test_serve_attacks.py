@@ -14,9 +14,10 @@ pytest.importorskip("fastapi", reason="the extra is not installed: pip install '
 
 from fastapi.testclient import TestClient
 
+from itma.data.images import FORMATS
 from itma.errors import PictureError
 from itma.retrieval.catalogue import Catalogue
-from itma.server.config import FORMATS, Keys
+from itma.server.config import Keys
 from itma.server.decoding import Decoder
 from itma.server.fetching import fetch, is_public
 from itma.server.gate import _ARRIVING

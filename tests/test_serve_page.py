@@ -599,7 +599,7 @@ def test_a_slow_explanation_shows_that_something_happens_and_ends_with_its_dialo
     ("status", "code", "title", "again"),
     [
         (503, "timeout", "That took too long", True),
-        (404, "unknown_item", "A picture is not there any more", True),
+        (404, "unknown_item", "A picture is not there any more", False),
         (409, "unexplainable", "This cannot be explained", False),
     ],
 )
