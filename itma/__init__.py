@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from itma.records import Hit, Hits, Interval, Report, Triplet
     from itma.retrieval.catalogue import Catalogue
     from itma.retrieval.ingest.rows import Item
+    from itma.retrieval.request import SearchRequest
     from itma.retrieval.stores.engines import register as register_store
     from itma.training.config import TrainConfig
     from itma.training.loop import dropout_seed, make_loss, make_optimizer
@@ -102,6 +103,7 @@ __all__ = [
     "Retriever",
     "RetrieverConfig",
     "RunError",
+    "SearchRequest",
     "Settings",
     "Split",
     "StorageError",
@@ -184,6 +186,7 @@ _HOMES = {
     "Retriever": "itma.models.retriever:Retriever",
     "RetrieverConfig": "itma.models.retriever:RetrieverConfig",
     "RunError": "itma.errors:RunError",
+    "SearchRequest": "itma.retrieval.request:SearchRequest",
     "Settings": "itma.api:Settings",
     "Split": "itma.data.triplets:Split",
     "StorageError": "itma.errors:StorageError",

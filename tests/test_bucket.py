@@ -112,7 +112,7 @@ def test_an_indexing_that_is_killed_is_finished_by_the_same_call(
     place: str, run: Path, photos: Path, tmp_path: Path
 ) -> None:
     code = f"""
-from itma.retrieval import indexing
+from itma.retrieval.ingest import indexing
 from itma.retrieval.catalogue import Catalogue
 indexing.COMMIT_ROWS = 8
 commit = indexing._Writer.commit

@@ -22,7 +22,7 @@ HEAD = """
 import sys, itertools
 from pathlib import Path
 import numpy as np
-from itma.retrieval import indexing
+from itma.retrieval.ingest import indexing
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.rows import Item
 

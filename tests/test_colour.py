@@ -12,6 +12,7 @@ from PIL import Image, ImageCms, features
 from itma.data import colour
 from itma.data.images import Preprocess, open_picture, open_upload
 from itma.models.image_encoders.efficientnet_lite import MEAN, STD
+from itma.server.decoding import Decoder
 from itma.server.pictures import Thumbnails
 
 pytestmark = pytest.mark.skipif(not features.check("littlecms2"), reason="this Pillow was built without LittleCMS")
@@ -170,12 +171,16 @@ def test_without_littlecms_profiles_are_passed_over_and_the_log_says_so_once(
     ]
 
 
+def _thumbnails() -> Thumbnails:
+    return Thumbnails(10**7, Decoder(pixels=10**7, seconds=30, memory=10**9))
+
+
 def test_uploads_and_thumbnails_have_the_same_colours_without_a_profile(tmp_path: Path) -> None:
     data = file(Image.new("RGB", (64, 64), (200, 60, 60)), DISPLAY_P3)
     right = opened((200, 60, 60))
     assert tuple(np.asarray(open_upload(data, formats=["PNG"], pixels=10**6))[0, 0].tolist()) == right
     (tmp_path / "one.png").write_bytes(data)
-    with Image.open(io.BytesIO(Thumbnails(10**6).of(str(tmp_path / "one.png"), 48)[1])) as copy:
+    with Image.open(io.BytesIO(_thumbnails().of(str(tmp_path / "one.png"), 48)[1])) as copy:
         assert "icc_profile" not in copy.info
         apart = np.abs(np.asarray(copy)[24, 24].astype(int) - right)
     assert apart.max() <= 3
@@ -214,6 +219,6 @@ def test_the_copy_for_the_page_of_a_display_p3_image_is_in_srgb(tmp_path: Path) 
     path = tmp_path / "p3.png"
     Image.new("RGB", (64, 48), (200, 120, 60)).save(path, icc_profile=bytes(profile))
     for size in (96, 1600):
-        with Image.open(io.BytesIO(Thumbnails(10_000_000).of(str(path), size)[1])) as sent:
+        with Image.open(io.BytesIO(_thumbnails().of(str(path), size)[1])) as sent:
             red, green, blue = sent.getpixel((30, 20))  # type: ignore[misc]
             assert "icc_profile" not in sent.info and red > 208 and green < 120 and blue < 55

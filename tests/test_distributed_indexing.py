@@ -148,7 +148,7 @@ def test_an_indexing_that_is_killed_is_finished_by_the_same_call(
     code = f"""
 import sys
 from pathlib import Path
-from itma.retrieval import indexing
+from itma.retrieval.ingest import indexing
 from itma.retrieval.catalogue import Catalogue
 indexing.COMMIT_ROWS = 32
 insert = indexing._Writer.commit

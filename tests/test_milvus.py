@@ -169,7 +169,7 @@ def test_feature_maps_are_refused_before_anything_is_made(store: MilvusStore) ->
 
 @pytest.mark.parametrize("pattern", ["%e%", "_ed", "red", "r%d%", "r\\%%"])
 def test_of_like_only_beginnings_can_be_asked(items: MilvusItems, pattern: str) -> None:
-    with pytest.raises(FilterError, match="of LIKE only 'begins%' can be asked here"):
+    with pytest.raises(FilterError, match="of LIKE only 'begins%' can be asked of a Milvus server"):
         items.count(filter_of(f"colour like '{pattern}'", metadata_of(items.schema)))
 
 
@@ -377,8 +377,8 @@ def test_a_catalogue_on_a_server_lives_as_one_in_a_folder_does(place: str, tmp_p
     for some in asked:
         for ann in (10**9, 0):  # all in memory, and by the engine
             reader = Catalogue(MilvusStore(place), exact_items=ann)
-            hits = reader.search(embedding=unit(1, 9)[0], k=12, fields="*", **some)  # type: ignore[arg-type]
-            assert hits == folder.search(embedding=unit(1, 9)[0], k=12, fields="*", **some)  # type: ignore[arg-type]
+            hits = reader.search(embedding=unit(1, 9)[0], k=12, fields=["*"], **some)  # type: ignore[arg-type]
+            assert hits == folder.search(embedding=unit(1, 9)[0], k=12, fields=["*"], **some)  # type: ignore[arg-type]
     assert len(server) == 27 and server.get("new").fields == {"price": 99, "brand": "x"}
     with pytest.raises(CatalogueError, match="keeps no earlier versions"):
         server.versions()

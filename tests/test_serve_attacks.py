@@ -4,6 +4,7 @@ import socket
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ pytest.importorskip("fastapi", reason="the extra is not installed: pip install '
 
 from fastapi.testclient import TestClient
 
-from itma.data.images import FORMATS
 from itma.errors import PictureError
 from itma.retrieval.catalogue import Catalogue
 from itma.server.config import Keys
@@ -40,7 +40,7 @@ def client(place: Path) -> Any:
 
 
 def decoder(**settings: Any) -> Decoder:
-    made = Decoder(FORMATS, **{"pixels": 50_000_000, "seconds": 20.0, "memory": 10**9, **settings})
+    made = Decoder(**{"pixels": 50_000_000, "seconds": 20.0, "memory": 10**9, **settings})
     made.start()
     return made
 
@@ -194,13 +194,11 @@ def test_headers_that_drip_end_with_the_time_for_all_of_it() -> None:
 
     def drip() -> None:
         connection, _ = listening.accept()
-        try:
+        with connection, suppress(OSError):
             connection.sendall(b"HTTP/1.1 200 OK\r\n")
             for number in range(200):
                 connection.sendall(f"X-{number}: y\r\n".encode())
                 time.sleep(0.05)
-        except OSError:
-            pass
 
     threading.Thread(target=drip, daemon=True).start()
     port = listening.getsockname()[1]

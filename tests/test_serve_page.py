@@ -242,7 +242,7 @@ def test_a_picture_is_given_said_something_to_and_still_there_after_reloading(
     page = opened(url)
     settled(page)
     page.locator("#file").set_input_files(tmp_path / "mine.png")
-    expect(cards(page).first).to_contain_text("item-20")
+    expect(page.locator("#note")).to_have_text("Left out, as they show the image of the reference: 'item-20'")
     say(page, "make blue cube")
     expect(page.locator("#reference-picture")).to_be_visible()
     found = ids(page)
@@ -268,7 +268,7 @@ def test_a_picture_is_dropped_and_another_one_pasted(opened: Callable[..., Page]
             }""",
             [kind, data],
         )
-        expect(cards(page).first).to_contain_text(f"item-{number}")
+        expect(page.locator("#note")).to_contain_text(f"the image of the reference: 'item-{number}'")
 
 
 def test_a_picture_of_another_browser_is_asked_for(opened: Callable[..., Page], url: str) -> None:
@@ -535,7 +535,7 @@ def test_why_works_from_a_picture_of_one_s_own(opened: Callable[..., Page], url:
     page = opened(url)
     settled(page)
     page.locator("#file").set_input_files(tmp_path / "mine.png")
-    expect(cards(page).first).to_contain_text("item-20")
+    expect(page.locator("#note")).to_have_text("Left out, as they show the image of the reference: 'item-20'")
     expect(why(page).locator("#why-reference-key .scale")).to_be_visible()
 
 

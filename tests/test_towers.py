@@ -307,7 +307,7 @@ def test_training_from_towers_learns_a_combiner_and_leaves_the_towers_as_they_ar
     moved = [name for name, tensor in fresh.state_dict().items() if not torch.equal(tensor, after[name])]
     assert any(name.startswith("composer.residual") for name in moved)
     made = json.loads((run / "run.json").read_text(encoding="utf-8"))["made with"]["started from"]
-    assert made == {"name": kind, "sha256": weights_sum(hub / kind)}
+    assert made == {"name": kind, "sha256": weights_sum(hub / kind), "path": str(hub / kind)}
     assert f"`{kind}`, weights with the sha256" in sharing.card(run)
 
 

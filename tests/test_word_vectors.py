@@ -54,7 +54,6 @@ def test_a_synonym_is_read_as_the_word_that_is_known(word: str, known: str) -> N
         ("sunglases", "sunglasses"),
         ("knee-length", "knee length"),
         ("long-sleeved", "long sleeves"),
-        ("red/blue", "red blue"),
         ("greendress", "green dress"),
     ],
 )
@@ -197,11 +196,15 @@ def test_a_table_without_a_known_word_reads_no_word() -> None:
     assert NearWords(["blau"], table)("red") == () and NearWords([], table)("red") == ()
 
 
+def test_words_with_a_slash_between_are_two() -> None:
+    assert READER.words("red/blue") == ["red", "blue"] and READER.read_as("red/blue") == {}
+
+
 # -- a search ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_search_says_what_was_read_as_what(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    from itma.retrieval.query_encoder import readable
+    from itma.models.feedback import readable
     from tests import made_up
 
     with caplog.at_level(logging.WARNING):

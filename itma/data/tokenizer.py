@@ -328,7 +328,7 @@ class Tokenizer:
         """
         try:
             core = tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
-            if isinstance(core.model, tokenizers.models.WordLevel) and core.model.unk_token == UNKNOWN:
+            if core.token_to_id(PADDING) == 0 and core.token_to_id(UNKNOWN) == 1:  # a vocabulary of ours
                 _split_ours(core)  # files of earlier versions joined the words on both sides of a comma or slash
             return cls(core, **reading)
         except FileNotFoundError as error:

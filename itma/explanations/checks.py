@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from itma.data.batching import hash_seed
 from itma.errors import ExplanationError
 from itma.explanations.case import Case
 from itma.explanations.occlusion import Cells, filling
@@ -129,7 +130,7 @@ def randomised(model: Retriever, seed: int) -> Retriever:
     """The same model with weights drawn anew, layer by layer, as they are before any training."""
     other = copy.deepcopy(model)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(hash_seed(seed, "randomised"))  # never the seed that the model was built with
         for module in other.modules():
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):

@@ -152,7 +152,7 @@ async function answer(signal, k) {
     asked.upload = picture.blob;
   }
   const found = await api.search(asked, signal);
-  return { items: found.hits, ignored: found.ignored, readAs: found.read_as, searched: true };
+  return { items: found.hits, ignored: found.ignored, readAs: found.read_as, notes: found.notes, searched: true };
 }
 
 function append(items) {
@@ -186,8 +186,9 @@ function summarise(found) {
     $("more").hidden = number < HITS || listed.hits >= (catalogue?.limits.k ?? HITS);
     const near = Object.entries(found.readAs ?? {}).map(([word, other]) => `“${word}” was read as “${other}”`);
     const passed = found.ignored?.length ? [`Words that the model does not know, and passed over: ${found.ignored.join(", ")}`] : [];
-    if (near.length + passed.length) {
-      $("note").textContent = [...near, ...passed].join(" · ");
+    const notes = [...near, ...passed, ...(found.notes ?? []).map((note) => note[0].toUpperCase() + note.slice(1))];
+    if (notes.length) {
+      $("note").textContent = notes.join(" · ");
       $("note").hidden = false;
     }
   } else {
