@@ -366,7 +366,9 @@ def test_the_published_fashioniq_is_as_published_but_for_its_pictures(real_data:
     diagnosis = examine("fashioniq", real_data("fashioniq"))
     for one in diagnosis.findings:
         if one.severity == "problem":
-            assert one.what.startswith(("missing pictures", "queries of ", "rows that can be used", "folders that were"))
+            assert one.what.startswith(
+                ("missing pictures", "queries of ", "rows that can be used", "folders that were")
+            )
             assert one.count == (one.of or one.count)
     numbers = {
         ("train", "empty captions"): 12,

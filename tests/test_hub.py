@@ -447,7 +447,10 @@ def test_an_evaluation_of_clip_by_name_is_written_to_the_present_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     report = api.evaluate(clip, "shapes", changes={"size": "tiny"}, device="cpu")
-    assert report.model == "sum (someone/clip)" and (tmp_path / "evaluation-someone--clip-shapes-test" / "report.json").is_file()
+    assert (
+        report.model == "sum (someone/clip)"
+        and (tmp_path / "evaluation-someone--clip-shapes-test" / "report.json").is_file()
+    )
 
 
 def test_a_run_that_starts_from_a_name_on_the_hub_tells_it(clip: str, tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def test_a_picture_is_given_said_something_to_and_still_there_after_reloading(
     page = opened(url)
     settled(page)
     page.locator("#file").set_input_files(tmp_path / "mine.png")
-    expect(page.locator("#note")).to_have_text("Left out, as they show the image of the reference: 'item-20'")
+    expect(page.locator("#note")).to_have_text(re.compile("^Left out, .*'item-20'"))
     say(page, "make blue cube")
     expect(page.locator("#reference-picture")).to_be_visible()
     found = ids(page)
@@ -268,7 +268,7 @@ def test_a_picture_is_dropped_and_another_one_pasted(opened: Callable[..., Page]
             }""",
             [kind, data],
         )
-        expect(page.locator("#note")).to_contain_text(f"the image of the reference: 'item-{number}'")
+        expect(page.locator("#note")).to_have_text(re.compile(f"^Left out, .*'item-{number}'"))
 
 
 def test_a_picture_of_another_browser_is_asked_for(opened: Callable[..., Page], url: str) -> None:
@@ -454,7 +454,8 @@ def test_why_shows_words_by_their_effect_and_both_pictures_with_maps(opened: Cal
     page = opened(url + asked(id="item-04", text="make red cube"))
     dialog = why(page)
     expect(page.get_by_role("dialog", name=re.compile("^Why item-"))).to_be_visible()
-    expect(dialog.locator("#why-place")).to_have_text(re.compile(r"^Rank 3 of 61, score \d\.\d\d$"))
+    place = re.compile(r"^Rank [23] of 61, score \d\.\d\d$")  # its score may be the second's as well
+    expect(dialog.locator("#why-place")).to_have_text(place)
     words = dialog.locator("#why-words button")
     expect(words.locator("span")).to_have_text(["make", "red", "cube"])
     for row in range(3):
@@ -535,7 +536,7 @@ def test_why_works_from_a_picture_of_one_s_own(opened: Callable[..., Page], url:
     page = opened(url)
     settled(page)
     page.locator("#file").set_input_files(tmp_path / "mine.png")
-    expect(page.locator("#note")).to_have_text("Left out, as they show the image of the reference: 'item-20'")
+    expect(page.locator("#note")).to_have_text(re.compile("^Left out, .*'item-20'"))
     expect(why(page).locator("#why-reference-key .scale")).to_be_visible()
 
 
