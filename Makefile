@@ -22,7 +22,7 @@ demo: $(READY) ## draw a shop of clothes, index and search it with the model tha
 	@$(VENV)/bin/itma demo
 
 test: lint browser ## check everything: format, lint, types, import layers, tests (ARGS=--slow adds the slow ones)
-	$(TEST_ENV) ITMA_SCREENSHOTS=$${ITMA_SCREENSHOTS-.artefacts/page} $(RUN) pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	$(TEST_ENV) ITMA_SCREENSHOTS=$${ITMA_SCREENSHOTS-.artefacts/page} $(RUN) pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # The search page is tested in Chromium. Root on Debian gets it here; others install it or have those tests skipped.
 browser:

@@ -27,16 +27,8 @@ def pytest_configure() -> None:
     torch.set_num_threads(min(torch.get_num_threads(), _cores()))
 
 
-_SERVERS = {"milvus_server": "milvus", "bucket": "s3"}
-"""Fixture that starts a server for all tests → the parameter that asks for it. Its tests stay in one process, and begin
-first, for they take long."""
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=_server_of, reverse=True)
     for item in items:
-        # tests of a file share models and catalogues, so they run in one process; see --dist loadgroup in the Makefile
-        item.add_marker(pytest.mark.xdist_group(_server_of(item) or item.path.name))
         if item.get_closest_marker("slow") and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="slow; runs with --slow"))
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
@@ -73,7 +65,7 @@ def real_data() -> Callable[[str], Path]:
     return part
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # it takes a third of a core while it waits
 def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`milvus://host:port` of a real server, started for the tests; without one they are skipped, with the reason."""
     pytest.importorskip("pymilvus", reason="the extra is not installed: pip install 'itma[milvus]'")
@@ -88,7 +80,7 @@ def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield place
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """`s3://bucket` of a server that speaks S3, started for the tests; without one they are skipped by name."""
     pytest.importorskip("moto", reason="no S3 server for tests is installed: pip install 'moto[s3]' flask flask-cors")
@@ -96,13 +88,6 @@ def bucket() -> Iterator[str]:
 
     with running() as place:
         yield place
-
-
-def _server_of(item: pytest.Item) -> str:
-    names = getattr(item, "fixturenames", ())
-    given = getattr(getattr(item, "callspec", None), "params", {}).values()
-    parameters = {value for value in given if isinstance(value, str)}
-    return next((name for name, asked in _SERVERS.items() if name in names or asked in parameters), "")
 
 
 def _cores() -> int:

@@ -51,6 +51,7 @@ NAMES = [
     "Retriever",
     "RetrieverConfig",
     "RunError",
+    "SearchRequest",
     "Settings",
     "Split",
     "StorageError",

@@ -161,7 +161,7 @@ def _model(model: Retriever, weights: str, provenance: Provenance) -> str:
         "trunk": trunk,
         "language network": _listed(language) if model.language is not None else None,
         "words": f"{len(model.tokenizer):,} token ids" if model.language is not None else None,
-        "embedding": f"{config.dim} features, of length 1; the score is the cosine",
+        "embedding": f"{model.composer.features} features, of length 1; the score is the cosine",
         "pictures": f"{config.preprocess.width}×{config.preprocess.height} pixels (width × height), fitted by "
         f"`{config.preprocess.fit}`; any size is taken",
         "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from itma.errors import ConfigError
 from itma.models.composers.base import Composer, Maps, Place, register
+from itma.models.embedder import unit
 from itma.models.text_encoders.base import Words
 from itma.models.transformer import AttentionKind, Block, LayerNorm, sequence_sinusoids
 
@@ -45,12 +46,18 @@ class ItmaOptions:
     gallery sees it; or a gate of the former decides for each feature how much of the latter is kept."""
     gallery_through_transformer: bool = True
     """Whether gallery pictures go through the Transformer too (without words)."""
+    look: float = 0.0
+    """Share of an image's embedding, from 0 to 1, that is how strongly the last level's channels answer anywhere in it,
+    as the image encoder has it from its pretraining; the rest is what the Transformer makes. An image alone is compared
+    by both; a query with words by the rest only. Of images unlike those of the training it finds more of the kind."""
     dropout: float = 0.0
     """Share dropped after attention and inside the feed-forward network; the published recipes use 0.1."""
 
     def __post_init__(self) -> None:
         if min(self.blocks, self.heads, self.width) < 1 or not 0 <= self.dropout < 1:
             raise ConfigError(f"{self}: blocks, heads and width must be ≥ 1 and dropout in [0, 1)")
+        if not 0 <= self.look < 1:
+            raise ConfigError(f"model.options.look={self.look} must be at least 0 and less than 1")
 
 
 @register("itma")
@@ -80,19 +87,36 @@ class Itma(Composer):
             nn.init.zeros_(self.weigh.weight)
         if options.query == "gated":
             self.gate = nn.Linear(place.dim, place.dim)
+        self.features = place.dim
+        if options.look:
+            self.features += place.channels[-1]
+            self.standardise = nn.BatchNorm1d(place.channels[-1], eps=1e-3, affine=False)
 
     def embed_pictures(self, maps: Maps) -> torch.Tensor:
         """See `Composer`."""
+        image_BD = self._image(maps)
+        if not (share := self.options.look):
+            return image_BD
+        look_BC = self.standardise(maps[-1].amax((2, 3)))
+        return torch.cat([(1 - share) ** 0.5 * unit(image_BD), share**0.5 * unit(look_BC)], 1)
+
+    def _image(self, maps: Maps) -> torch.Tensor:
         return self._embed(maps, None, transform=self.options.gallery_through_transformer)
 
     def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
         """See `Composer`. Without words this is what the same picture is in the gallery."""
         if words is None and maps is not None:
             return self.embed_pictures(maps)
+        query_BD = self._query(maps, words)
+        if not self.options.look:
+            return query_BD
+        return F.pad(query_BD, (0, self.standardise.num_features))
+
+    def _query(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
         changed_BD = self._embed(maps, words)
         if maps is None or self.options.query == "transformed":
             return changed_BD
-        reference_BD = self.embed_pictures(maps)
+        reference_BD = self._image(maps)
         if self.options.query == "added":
             return reference_BD + changed_BD
         keep_BD: torch.Tensor = self.gate(changed_BD).sigmoid()
