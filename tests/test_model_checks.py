@@ -38,6 +38,7 @@ CONFIGS = {name: replace(TINY, composer=name, options=None) for name in REGISTRY
     "itma-in-sequence": replace(TINY, options=replace(SMALL_ITMA, positions="sequence", pool="cells")),
     "itma-added": replace(TINY, options=replace(SMALL_ITMA, query="added", pool="weighted")),
     "itma-gated": replace(TINY, options=replace(SMALL_ITMA, query="gated")),
+    "itma-look": replace(TINY, options=replace(SMALL_ITMA, look=0.5)),
     "itma-embeddings": replace(TINY, options=SMALL_ITMA, language=LanguageConfig(kind="embeddings", width=8)),
     "itma-bert": replace(TINY, options=SMALL_ITMA, language=LanguageConfig(kind="pretrained", name=str(BERT))),
     "itma-clip": replace(TINY, options=SMALL_ITMA, trunk=TrunkConfig(str(CLIP), levels=(1, 4)), language=FROM_CLIP),
