@@ -122,7 +122,7 @@ def test_a_rows_answer_depends_neither_on_its_neighbours_nor_on_padding(name: st
 def test_there_is_one_row_for_each_picture_at_any_picture_size(name: str, size: tuple[int, int]) -> None:
     model, pixels = built(name), pictures(2, *size)
     for rows in (model.embed_pictures(pixels), model.embed_queries(pixels, SENTENCES[:2])):
-        assert rows.shape == (2, 16)
+        assert rows.shape == (2, model.composer.features)
         torch.testing.assert_close(rows.norm(dim=1), torch.ones(2))
 
 
