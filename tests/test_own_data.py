@@ -146,7 +146,7 @@ J = '{"reference": "a.png", "feedback": "is red", "target": "b.png"'
         ("triplets.csv", HEADER + "a.png,is red,b.png", "line 2: 3 cells, but the header has 4 columns"),
         ("triplets.csv", HEADER + "a.png,is red, long,b.png,train", "line 2: 5 cells, .* double quotes"),
         ("triplets.csv", HEADER + 'a.png,"is red,b.png,train\n' * 3, "line 2: the quotes of this row"),
-        ("triplets.csv", HEADER + "a.png,is red,b.png,dev", 'line 2: the split is "dev"; expected train or test'),
+        ("triplets.csv", HEADER + "a.png,is red,b.png,held", 'line 2: the split is "held"; expected train, val or test'),
         ("triplets.csv", HEADER + "a.png,is red,b.png,", "line 2: split is empty"),
         ("triplets.csv", HEADER + "a.png,is red,./a.png,train", "line 2: reference and target are the same picture"),
         ("triplets.csv", HEADER.encode() + b"a.png,caf\xe9,b.png,train", "line 2: not UTF-8 text .*0xe9.*UTF-8"),
@@ -224,6 +224,47 @@ def test_a_picture_that_is_named_in_two_ways_is_one_picture(tmp_path: Path) -> N
     assert own.load(put(tmp_path, text), "test").triplets.pictures.names == ["a.png", "b.png"]
 
 
+@pytest.mark.parametrize("name", ["A.PNG", "a", "images/A.png", "Images\\a.png".replace("Images", "images"), "A"])
+def test_capitals_and_a_missing_ending_do_not_hide_a_picture(tmp_path: Path, name: str) -> None:
+    pictures(tmp_path, "images/a.png", "images/b.PNG")
+    found = own.load(put(tmp_path, f"{HEADER}{name},is red,b,train\n"), "train")
+    assert list(paths(found)) == [tmp_path / "images" / "a.png", tmp_path / "images" / "b.PNG"]
+
+
+def test_a_name_that_may_mean_two_pictures_means_neither(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "A.png", "c.png", "c.jpg", "d.png")
+    (tmp_path / "d.txt").touch()
+    rows = "a.PNG,is red,c,train\nA.png,is red,d,train\n"  # references first
+    found = own.load(put(tmp_path, HEADER + rows), "train")
+    assert found.triplets.pictures.missing().tolist() == [True, False, True, False]  # type: ignore[attr-defined]
+
+
+def test_several_sentences_of_a_pair_are_one_and_a_list_of_one_target_is_that_target(tmp_path: Path) -> None:
+    row = {"reference": "a.png", "feedback": ["is red ", "has sleeves"], "target": ["b.png"], "split": "train"}
+    (found,) = said(own.load(put(tmp_path, json.dumps(row), "triplets.jsonl"), "train"))
+    assert found == ("a.png", "is red, has sleeves", "b.png")
+
+
+@pytest.mark.parametrize("validation", ["val", "Validation", "dev"])
+def test_rows_for_validation_are_for_testing_where_no_others_are(
+    tmp_path: Path, validation: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = f"{HEADER}a.png,is red,b.png,training\nc.png,is blue,d.png,{validation}\n"
+    assert said(own.load(put(tmp_path, text), "test")) == [("c.png", "is blue", "d.png")]
+    assert not caplog.records
+    put(tmp_path, text + "e.png,is green,f.png,test\n")
+    assert said(own.load(tmp_path, "test")) == [("e.png", "is green", "f.png")]
+    assert said(own.load(tmp_path, "train")) == [("a.png", "is red", "b.png")]
+    assert "1 rows for validation are not used" in caplog.text
+
+
+@pytest.mark.parametrize("nothing", ["", "nan", "N/A"])
+def test_all_rows_without_a_sentence_are_named_at_once(tmp_path: Path, nothing: str) -> None:
+    text = HEADER + f"a.png,{nothing},b.png,train\nc.png,is red,d.png,train\ne.png,,f.png,test\n"
+    with pytest.raises(DataError, match="line 2: feedback is .*1 further rows, of line 4"):
+        own.load(put(tmp_path, text), "train")
+
+
 def test_names_that_no_file_can_have_are_only_missing(tmp_path: Path) -> None:
     names = ["x" * 300 + ".png", "50%20off,\u200b.png", "a.png/c.png"]
     rows = [{"reference": name, "feedback": "is red", "target": "b.png", "split": "train"} for name in names]
@@ -289,7 +330,7 @@ def test_further_columns_of_the_labels_say_what_is_true_of_a_picture(
         ("picture,colour\nb.png,red\nb.png,blue\n", "line 3: another row says otherwise of 'b.png'"),
         ("picture,label\n,1\n", "line 2: picture is empty"),
         ("picture,label\nb.png,1\nb.png,2\n", "line 3: another row says otherwise of 'b.png'"),
-        ("picture,split\nb.png,dev\n", "line 2: the split is 'dev'"),
+        ("picture,split\nb.png,held\n", "line 2: the split is 'held'"),
     ],
 )
 def test_labels_that_make_no_sense_are_named(tmp_path: Path, text: str, message: str) -> None:

@@ -102,7 +102,7 @@ def list_folder(folder: str | Path, *, allow_outside: bool = False) -> FolderCon
         raise DataError(f"{str(folder)!r} is a file; give the folder that holds the pictures")
     found: list[Path] = []
     left_out: Counter[str] = Counter()
-    endings, inside = _endings(), os.path.realpath(folder)
+    endings, inside = image_endings(), os.path.realpath(folder)
     waiting = [folder]
     while waiting:
         place = waiting.pop()
@@ -193,7 +193,8 @@ def formats_shown() -> str:
 
 
 @cache
-def _endings() -> frozenset[str]:
+def image_endings() -> frozenset[str]:
+    """Endings of files in the formats that images are read in, in small letters, with their dots."""
     known = formats()
     return frozenset(ending for ending, name in Image.registered_extensions().items() if name in known)
 

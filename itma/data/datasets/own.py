@@ -2,7 +2,8 @@
 
 Expected under the root:
 
-triplets.jsonl or triplets.csv   columns reference, feedback, target and, where wanted, split (train or test) and kind
+triplets.jsonl or triplets.csv   columns reference, feedback, target and, where wanted, split (train, val or test) and
+                                 kind
 images/                          the pictures; they may also stand in the root itself, or anywhere else that is named
 labels.csv                       optional: columns picture, label and, where wanted, split. Pictures of one label count
                                  as the same, for example several photographs of one dress.
@@ -12,7 +13,7 @@ import hashlib
 import logging
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,13 +22,24 @@ import numpy as np
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root
 from itma.data.datasets.tables import Row, Table, read_table, short
-from itma.data.images import FilePictures, find_pictures
+from itma.data.images import FilePictures, find_pictures, image_endings
 from itma.data.triplets import Protocol, Split, Task, Triplets, coded
 from itma.errors import DataError, UnknownNameError
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "test")
+VALIDATION = "val"
+_SPELT = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    **dict.fromkeys(("val", "valid", "validation", "dev"), VALIDATION),
+}
+"""What tables call their splits."""
+_NOTHING = frozenset({"nan", "n/a", "null"})
+"""What programs write where there is no sentence."""
 FILES = ("triplets.jsonl", "triplets.csv")
 LABELS, IMAGES = "labels.csv", "images"
 LABEL_COLUMNS = ("picture", "label", "split")
@@ -69,6 +81,9 @@ def load(root: Path, split: str) -> Split:
     that a reference stays where it is when rows are added. Pictures are named relative to the root or to `images` in
     it, or with their whole path; they need not be there.
 
+    Rows for validation are the test rows where the table has no others; else they are not used, for what chooses a
+    checkpoint is held out of the training rows.
+
     - train: the pictures are those that its rows mention.
     - test: also every picture under `images` and every test picture of `labels.csv` that training does not mention;
       all of them are the gallery of the one protocol, `own`.
@@ -85,7 +100,8 @@ def load(root: Path, split: str) -> Split:
         raise UnknownNameError("split of one's own triplets", split, SPLITS)
     path = _file(root)
     table = read_table(path)
-    triplets = list(_triplets(table))
+    triplets = _triplets(table)
+    _warn_of_validation(table, triplets)
     rows = [triplet for triplet in triplets if triplet.split == split]
     if not rows:
         raise DataError(
@@ -103,8 +119,8 @@ def load(root: Path, split: str) -> Split:
         )
     mentioned = len(pictures.paths)
     listed, columns = _labels(path.parent / LABELS, pictures.finder)
-    others = {name for triplet in triplets if triplet.split != split for name in (triplet.reference, triplet.target)}
-    elsewhere = {pictures.finder.path(name) for name in others}
+    trained = {name for triplet in triplets if triplet.split == "train" for name in (triplet.reference, triplet.target)}
+    elsewhere = {pictures.finder.path(name) for name in trained}
     if split == "test":
         training = elsewhere | {place for place, said in listed.items() if said.split == "train"}
         for name in [*(said.name for said in listed.values() if said.split == "test"), *_images(path.parent)]:
@@ -175,6 +191,9 @@ def for_testing(reference: str) -> bool:
 class Finder:
     """Where the pictures are that a table names; looks into each folder once.
 
+    A name that no file has is that of the one file which differs from it in capitals only, or which has an ending of
+    images besides.
+
     Args:
         folder: where the table is.
     """
@@ -183,6 +202,7 @@ class Finder:
         self.folder = folder.resolve()
         self._homes: dict[Path, tuple[Path, frozenset[str]]] = {}
         self._paths: dict[str, Path] = {}
+        self._alike: dict[Path, dict[str, set[str]]] = {}
 
     def path(self, name: str) -> Path:
         """The file of a picture: relative to the folder or to `images` in it; where it is not there, as named.
@@ -191,7 +211,9 @@ class Finder:
         """
         if name not in self._paths:
             candidates = [base / spelt for spelt in _spellings(name) for base in (self.folder, self.folder / IMAGES)]
-            path = next((path for path in candidates if path.name in self._home(path)[1]), candidates[0])
+            there = (path for path in candidates if path.name in self._home(path)[1])
+            alike = (path.with_name(other) for path in candidates if (other := self._like(path)))
+            path = next(there, None) or next(alike, candidates[0])
             self._paths[name] = self._home(path)[0] / path.name
         return self._paths[name]
 
@@ -209,6 +231,18 @@ class Finder:
             except (OSError, ValueError):  # ValueError: a zero byte in the name
                 self._homes[home] = home, frozenset()
         return self._homes[home]
+
+
+    def _like(self, path: Path) -> str | None:
+        """The only file beside a path that has its name but for capitals and an ending. None: there is not one."""
+        if path.parent not in self._alike:
+            alike = self._alike[path.parent] = {}
+            for name in self._home(path)[1]:
+                stem, ending = os.path.splitext(name.casefold())
+                for key in (name.casefold(), *([stem] if ending in image_endings() else [])):
+                    alike.setdefault(key, set()).add(name)
+        found = self._alike[path.parent].get(path.name.casefold(), set())
+        return next(iter(found)) if len(found) == 1 else None
 
 
 def _spellings(name: str) -> list[str]:
@@ -276,31 +310,76 @@ def _known(table: Table, needed: Sequence[str], optional: Sequence[str], *, more
         log.warning("%s: these columns are not used: %s", table.path, ", ".join(unused))
 
 
-def _triplets(table: Table) -> Iterator[_Triplet]:
-    """The rows, checked."""
+def _triplets(table: Table) -> list[_Triplet]:
+    """The rows, checked; where there are no test rows, those for validation are the test rows."""
     _known(table, NEEDED, OPTIONAL)
     by_column = "split" in _folded(table.columns)
-    for row in table.rows:
-        cells = {column.strip().lower(): value for column, value in row.cells.items()}
-        if isinstance(cells.get("target"), list):
+    found = []
+    rows = [(row, {column.strip().lower(): value for column, value in row.cells.items()}) for row in table.rows]
+    _refuse_empty(table, rows)
+    for row, cells in rows:
+        target = cells["target"] = _only(cells.get("target"))
+        if isinstance(target, list):
             raise table.error(
                 row,
-                f"target is {short(cells['target'])}; expected one picture. Where several are right, give them one "
+                f"target is {short(target)}; expected one picture. Where several are right, give them one "
                 f"label in {LABELS} (columns picture, label) and name any of them here",
             )
-        reference, feedback, target = (_text(table, row, cells, column) for column in NEEDED)
+        cells["feedback"] = _joined(cells.get("feedback"))
+        reference, feedback, name = (_text(table, row, cells, column) for column in NEEDED)
         kind = _text(table, row, cells, "kind") if cells.get("kind") else ""
         _check_encodable(table, row, feedback + kind)
         if by_column:
-            split = _text(table, row, cells, "split").lower()
-            if split not in SPLITS:
-                raise table.error(
-                    row,
-                    f"the split is {short(split)}; expected train or test (validation is held out of train)",
-                )
+            written = _text(table, row, cells, "split")
+            if written.lower() not in _SPELT:
+                raise table.error(row, f"the split is {short(written)}; expected train, val or test")
+            split = _SPELT[written.lower()]
         else:
             split = "test" if for_testing(reference) else "train"
-        yield _Triplet(row, reference, feedback, target, split, kind)
+        found.append(_Triplet(row, reference, feedback, name, split, kind))
+    if any(triplet.split == "test" for triplet in found):
+        return found
+    return [triplet._replace(split="test") if triplet.split == VALIDATION else triplet for triplet in found]
+
+
+def _warn_of_validation(table: Table, triplets: Sequence[_Triplet]) -> None:
+    if unused := sum(triplet.split == VALIDATION for triplet in triplets):
+        log.warning(
+            "%s: %d rows for validation are not used: what chooses a checkpoint is held out of the training rows "
+            "(train.hold_out)",
+            table.path,
+            unused,
+        )
+
+
+def _refuse_empty(table: Table, rows: Sequence[tuple[Row, Mapping[str, object]]]) -> None:
+    """Refuse rows without a sentence, all at once."""
+    if "feedback" not in _folded(table.columns):
+        return
+    empty = [
+        (row, value)
+        for row, cells in rows
+        if (value := _joined(cells.get("feedback"))) is None
+        or (isinstance(value, str) and value.strip().lower() in ("", *_NOTHING))
+    ]
+    if not empty:
+        return
+    row, value = empty[0]
+    what = "is missing" if value is None else f"is {short(value)}" if str(value).strip() else "is empty"
+    others = ", ".join(f"{other.line:,}" for other, _ in empty[1:11]) + (", …" if len(empty) > 11 else "")
+    also = f"; so it is in {len(empty) - 1:,} further rows, of line {others}" if others else ""
+    raise table.error(row, f"feedback {what}; expected text{also}. Write what should change, or take such rows out")
+
+
+def _joined(value: object) -> object:
+    """Several sentences about one pair, as FashionIQ has them, as one."""
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return ", ".join(filter(None, map(str.strip, value)))
+    return value
+
+
+def _only(value: object) -> object:
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _text(table: Table, row: Row, cells: dict[str, object], column: str) -> str:
@@ -331,9 +410,10 @@ def _labels(path: Path, finder: Finder) -> tuple[dict[Path, _Listed], list[str]]
         cells = {column.strip().lower(): value for column, value in row.cells.items()}
         name = _text(table, row, cells, "picture")
         truths = tuple(str(row.cells.get(column, "")).strip() for column in columns)
-        said = _Listed(name, str(cells.get("label", "")), str(cells.get("split", "")).lower(), truths)
-        if said.split not in ("", *SPLITS):
-            raise table.error(row, f"the split is {said.split!r}; expected train, test or nothing")
+        written = str(cells.get("split") or "").lower()
+        if written not in ("", *_SPELT):
+            raise table.error(row, f"the split is {written!r}; expected train, val, test or nothing")
+        said = _Listed(name, str(cells.get("label", "")), _SPELT.get(written, ""), truths)
         if listed.setdefault(finder.path(name), said)[1:] != said[1:]:
             raise table.error(
                 row,
