@@ -5,6 +5,7 @@ import shutil
 import stat
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -451,6 +452,55 @@ def test_what_is_exported_is_imported_as_it_was(shop: Catalogue, tmp_path: Path)
         shop.export(tmp_path / "e.csv")
 
 
+def clip_retrieval(folder: Path, arrays: list[np.ndarray], tables: list[dict[str, list[object]]]) -> Path:
+    """A folder as clip-retrieval writes it."""
+    for name in ("img_emb", "metadata"):
+        (folder / name).mkdir(parents=True)
+    for number, array in enumerate(arrays):
+        np.save(folder / "img_emb" / f"img_emb_{number}.npy", array)
+    for number, table in enumerate(tables):
+        pq.write_table(pa.table(table), folder / "metadata" / f"metadata_{number}.parquet")
+    return folder
+
+
+def test_embeddings_as_clip_retrieval_writes_them_are_imported(tmp_path: Path) -> None:
+    rows = unit(24, 5).astype(np.float16)
+    parts = [rows[2 * number : 2 * number + 2] for number in range(12)]  # of which 10 and 11 are sorted after 9
+    tables: list[dict[str, list[object]]] = [
+        {"image_path": [f"{number}/a.jpg", f"{number}/b.jpg"], "caption": ["x", None]} for number in range(12)
+    ]
+    folder = clip_retrieval(tmp_path / "emb", parts, tables)
+    for place in (folder, folder / "img_emb"):
+        found = Catalogue.from_embeddings(place, tmp_path / f"c-{place.name}", pictures=tmp_path)
+        assert len(found) == 24 and found.get("11/a.jpg").fields == {"caption": "x"}
+        assert found.get("11/b.jpg").picture == str(tmp_path / "11/b.jpg")
+        assert next(iter(found.search(embedding=rows[22].astype(np.float32), k=1))).id == "11/a.jpg"
+
+
+def test_arrays_alone_are_imported_by_their_places(tmp_path: Path) -> None:
+    rows = unit(7, 3)
+    np.save(tmp_path / "e.npy", rows)
+    found = Catalogue.from_embeddings(tmp_path / "e.npy", tmp_path / "c")
+    assert next(iter(found.search(embedding=rows[2], k=1))).id == "2" and len(found) == len(rows)
+
+
+def test_a_column_vector_is_taken_and_awkward_columns_are_left_out_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = {
+        "id": [7, 8],
+        "vector": [[1.0, 0.0], [0.0, 1.0]],
+        "price": [Decimal("1.50"), None],
+        "size": [{"w": 1}] * 2,
+        "_x": [1, 2],
+        "rating": [float("nan"), 2.0],
+    }
+    pq.write_table(pa.table(table), tmp_path / "e.parquet")
+    found = Catalogue.from_embeddings(tmp_path / "e.parquet", tmp_path / "c")
+    assert found.get("7").fields == {"price": 1.5} and found.get("8").fields == {"rating": 2.0}
+    assert "the column 'size' is left out" in caplog.text and "the column '_x' is left out" in caplog.text
+
+
 def test_embeddings_that_cannot_be_used_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
     np.savez(tmp_path / "nan.npz", ids=np.array(["a", "b"]), embeddings=np.array([[1.0, 2.0], [np.nan, 1.0]]))
     np.savez(tmp_path / "twice.npz", ids=np.array(["a", "a"]), embeddings=np.ones((2, 4)))
@@ -458,8 +508,13 @@ def test_embeddings_that_cannot_be_used_are_refused_and_nothing_is_left(tmp_path
     np.savez(tmp_path / "other.npz", names=np.array(["a"]))
     np.savez(tmp_path / "flat.npz", ids=np.array(["a"]), embeddings=np.ones(1))
     pq.write_table(pa.table({"id": ["a", "b"], "embedding": [[1.0, 2.0], [1.0]]}), tmp_path / "uneven.parquet")
-    pq.write_table(pa.table({"id": ["a"], "vector": [[1.0, 2.0]]}), tmp_path / "unnamed.parquet")
+    pq.write_table(pa.table({"id": ["a"], "numbers": [[1.0, 2.0]]}), tmp_path / "unnamed.parquet")
     (tmp_path / "no.parquet").write_bytes(b"no")
+    np.save(tmp_path / "cube.npy", np.ones((2, 2, 2)))
+    (tmp_path / "text.npy").write_bytes(b"no")
+    (tmp_path / "nothing").mkdir()
+    clip_retrieval(tmp_path / "short", [np.ones((2, 4))], [{"id": ["a"]}])
+    clip_retrieval(tmp_path / "half", [np.ones((1, 4)), np.ones((1, 4))], [{"id": ["a"]}])
     for name, message in (
         ("nan.npz", "row 1 holds a value that is no finite number"),
         ("twice.npz", "the id 'a' stands there twice"),
@@ -467,7 +522,12 @@ def test_embeddings_that_cannot_be_used_are_refused_and_nothing_is_left(tmp_path
         ("other.npz", "expected arrays ids and embeddings"),
         ("flat.npz", r"the shape is \(1,\)"),
         ("uneven.parquet", "not all lists of one length"),
-        ("unnamed.parquet", "no column 'embedding'; .*found: id, vector"),
+        ("unnamed.parquet", "no column 'embedding' or 'vector'; .*found: id, numbers"),
+        ("cube.npy", r"the shape \(2, 2, 2\); expected \(items, dim\)"),
+        ("text.npy", "cannot be read as an array of numbers"),
+        ("nothing", "holds no .npy files"),
+        ("short", "1 rows with id; expected 2"),
+        ("half", "metadata_1.parquet' does not exist, but others like it do"),
         ("no.parquet", "cannot be read as Parquet"),
         ("none.npz", "does not exist"),
         ("nan.csv", "does not exist"),

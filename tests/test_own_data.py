@@ -146,7 +146,11 @@ J = '{"reference": "a.png", "feedback": "is red", "target": "b.png"'
         ("triplets.csv", HEADER + "a.png,is red,b.png", "line 2: 3 cells, but the header has 4 columns"),
         ("triplets.csv", HEADER + "a.png,is red, long,b.png,train", "line 2: 5 cells, .* double quotes"),
         ("triplets.csv", HEADER + 'a.png,"is red,b.png,train\n' * 3, "line 2: the quotes of this row"),
-        ("triplets.csv", HEADER + "a.png,is red,b.png,held", 'line 2: the split is "held"; expected train, val or test'),
+        (
+            "triplets.csv",
+            HEADER + "a.png,is red,b.png,held",
+            'line 2: the split is "held"; expected train, val or test',
+        ),
         ("triplets.csv", HEADER + "a.png,is red,b.png,", "line 2: split is empty"),
         ("triplets.csv", HEADER + "a.png,is red,./a.png,train", "line 2: reference and target are the same picture"),
         ("triplets.csv", HEADER.encode() + b"a.png,caf\xe9,b.png,train", "line 2: not UTF-8 text .*0xe9.*UTF-8"),
@@ -261,7 +265,7 @@ def test_rows_for_validation_are_for_testing_where_no_others_are(
 @pytest.mark.parametrize("nothing", ["", "nan", "N/A"])
 def test_all_rows_without_a_sentence_are_named_at_once(tmp_path: Path, nothing: str) -> None:
     text = HEADER + f"a.png,{nothing},b.png,train\nc.png,is red,d.png,train\ne.png,,f.png,test\n"
-    with pytest.raises(DataError, match="line 2: feedback is .*1 further rows, of line 4"):
+    with pytest.raises(DataError, match=r"line 2: feedback is .*1 further rows, of line 4"):
         own.load(put(tmp_path, text), "train")
 
 

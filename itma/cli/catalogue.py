@@ -254,7 +254,8 @@ def import_(
 ) -> None:
     """Make CATALOGUE of ready-made embeddings in FILE.
 
-    FILE is .parquet (columns id, embedding, where wanted picture, and metadata) or .npz (arrays ids, embeddings).
+    FILE is .parquet (a column embedding or vector; where wanted id, picture or image_path, and metadata), .npz (arrays
+    ids, embeddings), .npy (a row for each item), or a folder as clip-retrieval writes it (img_emb/*.npy, metadata/).
     """
     from itma.retrieval.catalogue import Catalogue
 

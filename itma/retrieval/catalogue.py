@@ -244,8 +244,11 @@ class Catalogue:
         """Make a catalogue of embeddings that are there already.
 
         Args:
-            source: items with embeddings; or a Parquet file with columns `id` and `embedding`, where wanted `picture`,
-                and metadata; or an `.npz` file with arrays `ids` and `embeddings`.
+            source: items with embeddings; or a Parquet file with a column `embedding` or `vector`, where wanted `id`,
+                `picture` (or `image`, `file`, `image_path`) and metadata; or an `.npz` file with arrays `ids` and
+                `embeddings`; or a `.npy` file of shape (items, dim), or a folder of such files (in it or in `img_emb`),
+                whose items are told in `metadata/metadata_N.parquet` beside that folder, as clip-retrieval writes them.
+                Where nothing says an item's id, it is its picture's name, or else its place, from 0.
             path: the catalogue's own folder.
             model: what made them, taken at your word; absent: the catalogue can be searched by embeddings and by its
                 own items alone.

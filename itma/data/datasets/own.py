@@ -232,14 +232,13 @@ class Finder:
                 self._homes[home] = home, frozenset()
         return self._homes[home]
 
-
     def _like(self, path: Path) -> str | None:
         """The only file beside a path that has its name but for capitals and an ending. None: there is not one."""
         if path.parent not in self._alike:
             alike = self._alike[path.parent] = {}
             for name in self._home(path)[1]:
-                stem, ending = os.path.splitext(name.casefold())
-                for key in (name.casefold(), *([stem] if ending in image_endings() else [])):
+                small = Path(name.casefold())
+                for key in (small.name, *([small.stem] if small.suffix in image_endings() else [])):
                     alike.setdefault(key, set()).add(name)
         found = self._alike[path.parent].get(path.name.casefold(), set())
         return next(iter(found)) if len(found) == 1 else None

@@ -250,7 +250,7 @@ def _parquet(
     names, columns_left_out = _usable(place, names, leave_out)
     kinds: dict[str, Any] = {}
     for name in names:
-        kind = KINDS[types[name]] if name in types else _plain_kind(schema.field(name).type)
+        kind = KINDS[types[name]] if name in types else kind_of_column(schema.field(name).type)
         if kind in SHOWN:
             kinds[name] = plain_type(kind)
         else:
@@ -279,7 +279,7 @@ def _parquet(
     if not ids:
         raise DataError(f"{str(place)!r} holds no rows; there is nothing to index")
     _refuse_doubles(place, ids, range(1, len(ids) + 1))
-    readers = {name: reader_for(types[name], texts[name]) if name in types else _plain for name in kinds}
+    readers = {name: reader_for(types[name], texts[name]) if name in types else plain_value for name in kinds}
 
     def entries() -> Iterator[Entry]:
         done = 0
@@ -303,7 +303,7 @@ def _parquet(
     return Listing(place, place.parent, ids, kinds, entries, {}, columns_left_out, +counts)
 
 
-def _plain_kind(kind: Any) -> str:
+def kind_of_column(kind: Any) -> str:
     """The kind of metadata that a column of Parquet becomes, or else why it becomes none."""
     types = arrow().types
     if types.is_dictionary(kind):
@@ -316,7 +316,7 @@ def _plain_kind(kind: Any) -> str:
         return "text"
     if str(kind).startswith("date"):
         return "date"
-    if re.match(r"(large_|fixed_size_)?list", str(kind)) and _plain_kind(kind.value_type) == "text":
+    if re.match(r"(large_|fixed_size_)?list", str(kind)) and kind_of_column(kind.value_type) == "text":
         return "texts"
     return kind_of(kind) or (
         f"it is of type {kind}; metadata are text, numbers, true or false, dates, times, or lists of texts; write it "
@@ -324,7 +324,7 @@ def _plain_kind(kind: Any) -> str:
     )
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A value as Arrow gives it, without what no kind of metadata has."""
     if isinstance(value, list | tuple):
         return [each for each in value if each is not None]

@@ -1,9 +1,12 @@
 """Catalogues from one place to another: copies, exports, imports, and to another model."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,16 +18,29 @@ from itma.retrieval import manifest
 from itma.retrieval.ingest import building
 from itma.retrieval.ingest.embedding import Here
 from itma.retrieval.ingest.indexing import SKIPPED, Outcome, index
-from itma.retrieval.ingest.listing import Entry, Listing
-from itma.retrieval.ingest.rows import Item, Row, check_column, shown, table_of, type_of, unit
+from itma.retrieval.ingest.listing import (
+    PARQUET_ENDINGS,
+    Entry,
+    Listing,
+    kind_of_column,
+    plain_value,
+)
+from itma.retrieval.ingest.rows import Item, Row, check_column, plain_type, shown, table_of, type_of, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of, schema_of
-from itma.retrieval.stores.conditions import kind_of
+from itma.retrieval.values import KINDS, is_missing
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
+
+log = logging.getLogger(__name__)
 
 _ROWS = 8_192
+EMBEDDING_COLUMNS = ("embedding", "vector")
+IMAGE_COLUMNS = ("picture", "image", "file", "image_path")
+"""In the order in which they are looked for; exports write the first."""
+_FORMS = "a .parquet, .npz or .npy file of embeddings, or a folder as clip-retrieval writes it"
 
 
 def copy(source: Store, items: Items, about: About, pictures: Path | None, target: Store) -> None:
@@ -230,13 +246,17 @@ def _given(source: str | Path | Sequence[Item]) -> tuple[Iterator[list[Row]], "l
     if not isinstance(source, str | Path):
         return _from_items(source)
     path = Path(source)
-    if not path.is_file():
-        raise DataError(f"the file {str(path)!r} does not exist; give a .parquet or .npz file of embeddings")
-    if path.suffix.lower() in (".parquet", ".pq"):
+    if not path.exists():
+        raise DataError(f"the file {str(path)!r} does not exist; give {_FORMS}")
+    if path.is_dir():
+        return _from_arrays(_numbered(path))
+    if path.suffix.lower() in PARQUET_ENDINGS:
         return _from_parquet(path)
     if path.suffix.lower() == ".npz":
         return _from_npz(path)
-    raise DataError(f"{str(path)!r} is no file of embeddings that is known here; give .parquet or .npz")
+    if path.suffix.lower() == ".npy":
+        return _from_arrays([path])
+    raise DataError(f"{str(path)!r} is no file of embeddings that is known here; give {_FORMS}")
 
 
 def _from_items(source: Sequence[Item]) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
@@ -266,42 +286,86 @@ def _from_items(source: Sequence[Item]) -> tuple[Iterator[list[Row]], "list[pa.F
 
 
 def _from_parquet(path: Path) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
-    import pyarrow.parquet as pq
-
-    pa = arrow()
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{str(path)!r} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
-    schema = file.schema_arrow
-    for name in ("id", "embedding"):
-        if name not in schema.names:
-            raise DataError(
-                f"{str(path)!r} has no column {name!r}; expected id, embedding, where wanted picture, and metadata; "
-                f"found: {', '.join(schema.names)}"
-            )
-    fields = []
-    for each in schema:
-        if each.name not in ("id", "embedding", "picture"):
-            check_column(each.name)
-            if not kind_of(each.type):
-                raise DataError(f"{str(path)!r}: the column {each.name!r} is of type {each.type}, which is no metadata")
-            fields.append(pa.field(each.name, each.type))
+    file = _opened(path)
+    columns = _Columns.of(path, file.schema_arrow)
+    if columns.embedding is None:
+        raise DataError(
+            f"{str(path)!r} has no column {' or '.join(map(repr, EMBEDDING_COLUMNS))}; expected one with a list of "
+            f"numbers in each row; found: {', '.join(file.schema_arrow.names)}"
+        )
+    embedding = columns.embedding
 
     def parts() -> Iterator[list[Row]]:
         done = 0
-        for batch in file.iter_batches(batch_size=_ROWS):
-            lists = batch.column("embedding")
+        for batch in file.iter_batches(batch_size=_ROWS, columns=[embedding, *columns.told]):
+            lists = batch.column(embedding)
             what = f"{str(path)!r}, rows {done + 1:,} to {done + len(lists):,}"
             rows = unit(_even(lists, what), None, what)
-            told = batch.drop_columns(["embedding"]).to_pylist()
+            told = batch.select(columns.told).to_pylist() if columns.told else [{}] * len(lists)
             yield [
-                Row(str(plain.pop("id")), row, plain.pop("picture", None), fields=plain)
-                for plain, row in zip(told, rows, strict=True)
+                columns.row(plain, done + number, row)
+                for number, (plain, row) in enumerate(zip(told, rows, strict=True))
             ]
             done += len(lists)
 
-    return parts(), fields, file.metadata.num_rows
+    return parts(), columns.fields, file.metadata.num_rows
+
+
+def _opened(path: Path) -> "pq.ParquetFile":
+    from pyarrow import parquet
+
+    try:
+        return parquet.ParquetFile(path)
+    except (OSError, arrow().ArrowException) as error:
+        raise DataError(f"{str(path)!r} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What the columns of a Parquet file with items are."""
+
+    id: str | None
+    """None: an item is called after its picture, or else after its row, from 0."""
+    embedding: str | None
+    picture: str | None
+    fields: "list[pa.Field]"
+    """Metadata."""
+
+    @classmethod
+    def of(cls, path: Path, schema: "pa.Schema") -> "_Columns":
+        def first(names: Sequence[str]) -> str | None:
+            return next((name for name in names if name in schema.names), None)
+
+        texts = [
+            name for name in IMAGE_COLUMNS if name in schema.names and kind_of_column(schema.field(name).type) == "text"
+        ]
+        id, embedding, picture = first(["id"]), first(EMBEDDING_COLUMNS), next(iter(texts), None)
+        fields = []
+        for each in schema:
+            if each.name in (id, embedding, picture):
+                continue
+            try:
+                check_column(each.name)
+                kind = kind_of_column(each.type)
+                if kind not in KINDS:
+                    raise DataError(kind)
+            except DataError as error:
+                log.warning("%s: the column %r is left out: %s", path, each.name, error)
+            else:
+                fields.append(arrow().field(each.name, plain_type(kind)))
+        return cls(id, embedding, picture, fields)
+
+    @property
+    def told(self) -> list[str]:
+        """All columns but that of the embeddings."""
+        return [name for name in (self.id, self.picture, *(each.name for each in self.fields)) if name is not None]
+
+    def row(self, plain: Mapping[str, Any], number: int, embedding: np.ndarray) -> Row:
+        """One item of the values of a row, counted from 0."""
+        picture = None if self.picture is None else plain[self.picture]
+        id = (picture or number) if self.id is None else plain[self.id]
+        fields = {each.name: plain_value(plain[each.name]) for each in self.fields if not is_missing(plain[each.name])}
+        return Row(str(id), embedding, picture, fields=fields)
 
 
 def _even(lists: "pa.Array", what: str) -> np.ndarray:
@@ -330,3 +394,57 @@ def _from_npz(path: Path) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
             yield [Row(shown(str(name)), row) for name, row in zip(ids[first : first + _ROWS], rows, strict=True)]
 
     return parts(), [], len(ids)
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """The arrays of a folder as clip-retrieval writes it (`img_emb/img_emb_0.npy` …), or of any, in order."""
+    found = list(folder.glob("img_emb/*.npy")) or list(folder.glob("*.npy"))
+    if not found:
+        raise DataError(f"the folder {str(folder)!r} holds no .npy files, nor does img_emb in it; give {_FORMS}")
+    return sorted(found, key=lambda path: (_number(path), path.name))
+
+
+def _number(path: Path) -> int:
+    return int((re.findall(r"\d+", path.stem) or ["0"])[-1])
+
+
+def _from_arrays(files: Sequence[Path]) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
+    """Arrays of embeddings, a row for each item; beside each, in `../metadata`, what is known of its items."""
+    arrays = [_array(file) for file in files]
+    beside = [file.parent.parent / "metadata" / f"metadata_{_number(file)}.parquet" for file in files]
+    tables = [_opened(path) for path in beside if path.is_file()]
+    if tables and len(tables) < len(files):
+        missing = next(path for path in beside if not path.is_file())
+        raise DataError(f"the file {str(missing)!r} does not exist, but others like it do; expected one for each array")
+    for table, array, path in zip(tables, arrays, beside, strict=False):
+        if table.metadata.num_rows != len(array) or table.schema_arrow.names != tables[0].schema_arrow.names:
+            raise DataError(
+                f"{str(path)!r} has {table.metadata.num_rows:,} rows with {', '.join(table.schema_arrow.names)}; "
+                f"expected {len(array):,} with {', '.join(tables[0].schema_arrow.names)}"
+            )
+    columns = _Columns.of(beside[0], tables[0].schema_arrow) if tables else _Columns(None, None, None, [])
+
+    def told() -> Iterator[Mapping[str, Any]]:
+        for table in tables:
+            for batch in table.iter_batches(columns=columns.told):
+                yield from batch.to_pylist()
+
+    def parts() -> Iterator[list[Row]]:
+        plain, done = told() if tables and columns.told else repeat({}), 0
+        for file, array in zip(files, arrays, strict=True):
+            for first in range(0, len(array), _ROWS):
+                rows = unit(array[first : first + _ROWS], None, f"{str(file)!r} from row {first:,}")
+                yield [columns.row(next(plain), done + number, row) for number, row in enumerate(rows)]
+                done += len(rows)
+
+    return parts(), columns.fields, sum(map(len, arrays))
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{str(path)!r} cannot be read as an array of numbers ({error})") from error
+    if array.ndim != 2:
+        raise DataError(f"{str(path)!r} has the shape {array.shape}; expected (items, dim)")
+    return array
