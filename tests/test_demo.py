@@ -2,14 +2,13 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from itma.cli import cli
-from itma.demo import MODELS, DemoResult, demo, program
+from itma.demo import MODELS, DemoResult, demo
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.models.checkpoint import weights_sum
 from itma.retrieval.catalogue import Catalogue
@@ -99,17 +98,3 @@ def test_the_demo_asks_for_what_its_shop_has(ready: DemoResult) -> None:
     counts = re.findall(r"(\w+) of the shop(?:'|&#39;|&#x27;)s [\d,]+ products fit", page)
     assert len(counts) == 4
     assert "none" not in counts
-
-
-def test_the_command_is_named_by_its_path_where_the_environment_is_not_active(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "bin").mkdir()
-    for name in ("python", "itma"):
-        (tmp_path / "bin" / name).touch(mode=0o755)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert program() == "bin/itma"
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert program() == "itma"

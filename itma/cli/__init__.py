@@ -16,9 +16,10 @@ import click
 from itma.allocation import choose_threads, reuse_memory
 from itma.cli.catalogue import PLACE, RUNTIMES, catalogue, reindex
 from itma.cli.explain import explain
-from itma.cli.options import as_json, echo_hits, options_from, pairs, taken_from
+from itma.cli.options import as_json, echo_hint, echo_hits, options_from, pairs, taken_from
 from itma.cli.serve import serve
 from itma.errors import ItmaError
+from itma.program import runnable
 from itma.registry import import_file
 from itma.retrieval.request import IndexOptions, SearchRequest
 
@@ -33,6 +34,13 @@ A first walk, with nothing to download:
 """
 
 
+class _Formatter(logging.Formatter):
+    """Lines of the log, whose commands can be typed here as they stand there."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return runnable(super().format(record), cli.commands)
+
+
 class _Commands(click.Group):
     """Turns our own errors into a line on standard error and exit status 1; anything else is a fault of ours."""
 
@@ -42,7 +50,7 @@ class _Commands(click.Group):
         except ItmaError as error:
             if context.params.get("traceback"):
                 raise
-            click.secho(f"error: {error}", fg="red", err=True)
+            click.secho(f"error: {runnable(str(error), self.commands)}", fg="red", err=True)
             raise SystemExit(_status(error)) from None
 
     def add_command(self, command: click.Command, name: str | None = None) -> None:
@@ -88,7 +96,9 @@ def cli(context: click.Context, traceback: bool, quiet: bool, imports: tuple[str
     gallery it has never seen, and then searches a catalogue of your own pictures. Each command hands on what the
     next one takes.
     """
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     reuse_memory()
     if "torch" not in sys.modules:  # a new process
         choose_threads(threads, queries=1 if context.invoked_subcommand == "search" else None)
@@ -179,7 +189,7 @@ def generate(context: click.Context, world: str, folder: Path, size: str, seed: 
     from itma import api
 
     made = api.generate(world, folder, size=size, seed=seed, device=device, progress=_bars(context))
-    click.echo(f"written to {made}; train on it with: itma train {world} --set data.root={made}")
+    echo_hint(f"written to {made}; train on it with: itma train {world} --set data.root={made}")
 
 
 @cli.command()
@@ -227,7 +237,7 @@ def triplets(
         seed=seed,
     )
     click.echo(str(made))
-    click.echo(f"train on them with: itma train own --root {folder}")
+    echo_hint(f"train on them with: itma train own --root {folder}")
 
 
 @cli.command()
@@ -314,7 +324,7 @@ def train(
             device=device,
             progress=_bars(context),
         )
-    click.echo(f"trained: {folder}\nmeasure it with: itma evaluate {folder}")
+    echo_hint(f"trained: {folder}\nmeasure it with: itma evaluate {folder}")
 
 
 def _image_size(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -367,8 +377,8 @@ def import_(
     """
     from itma.interop.imports import import_published
 
-    click.echo(str(import_published(checkpoint, out, words=words, data=data, order=order, size=size)))
-    click.echo(f"search your own pictures with it: itma index {out} PICTURES CATALOGUE")
+    echo_hint(str(import_published(checkpoint, out, words=words, data=data, order=order, size=size)))
+    echo_hint(f"search your own pictures with it: itma index {out} PICTURES CATALOGUE")
 
 
 @cli.command()
@@ -715,7 +725,7 @@ def doctor(context: click.Context, name: str, root: Path, no_pictures: bool, fil
     diagnosis = examine(name, root, pictures=not no_pictures, progress=_bars(context))
     if file is not None:
         write_text(file, diagnosis.to_json())
-    click.echo(str(diagnosis))
+    echo_hint(str(diagnosis))
     context.exit(0 if diagnosis.healthy else 1)
 
 

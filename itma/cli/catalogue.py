@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from itma.cli.options import as_json, echo_json, pairs, where
+from itma.cli.options import as_json, echo_hint, echo_json, pairs, where
 from itma.errors import CatalogueError
 
 _PATH = click.Path(path_type=Path)
@@ -212,7 +212,7 @@ def duplicates(context: click.Context, catalogue: str | Path, threshold: float |
 def backup(catalogue: str | Path, place: str | Path) -> None:
     """Copy CATALOGUE, as it is now, to PLACE, as a catalogue of its own. Others may go on writing."""
     _opened(catalogue).backup(place)
-    click.echo(f"copied to {place}; bring it back with: itma catalogue restore {place} {catalogue}")
+    echo_hint(f"copied to {place}; bring it back with: itma catalogue restore {place} {catalogue}")
 
 
 @catalogue.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from itma.program import runnable
 from itma.records import Hits
 from itma.retrieval.request import ENGINES, RUNTIMES, SearchRequest, options_of
 
@@ -115,6 +116,12 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 def echo_json(value: Any) -> None:
     """Print a value as JSON; dates and paths as texts."""
     click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def echo_hint(text: str) -> None:
+    """Print a text that names commands, so that they can be typed here as they stand there."""
+    root = click.get_current_context().find_root().command
+    click.echo(runnable(text, root.commands if isinstance(root, click.Group) else ()))
 
 
 def echo_hits(hits: Hits, *, plain: bool) -> None:

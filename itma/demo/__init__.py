@@ -2,8 +2,6 @@
 
 import os
 import platform
-import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from itma.models.checkpoint import weights_sum
 from itma.models.provenance import read_provenance
 from itma.models.retriever import Retriever
 from itma.models.shipped import is_shipped, shipped_folder
+from itma.program import program
 from itma.records import Report
 from itma.retrieval.catalogue import Catalogue
 from itma.training.run import read_metrics
@@ -185,17 +184,6 @@ def _trained(
                 progress=progress,
             ),
         )
-
-
-def program() -> str:
-    """How the command line is called here: `itma`, or its path where its environment is not active."""
-    own = Path(sys.executable).with_name("itma")
-    found = shutil.which("itma")
-    if found is not None and (Path(found) == own or not own.exists()):
-        return "itma"
-    if not own.exists():
-        return f"{sys.executable} -m itma"
-    return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
 
 
 def _told(seconds: float) -> str:
