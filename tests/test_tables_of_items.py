@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import unicodedata
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -15,7 +16,7 @@ from PIL import Image
 from itma.errors import DataError
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.listing import Entry, Listing, listing
-from itma.retrieval.ingest.rows import Row, facts_of, table_of
+from itma.retrieval.ingest.rows import Item, Row, facts_of, table_of
 from itma.retrieval.stores.base import schema_of
 from itma.retrieval.stores.lance import LanceStore
 from tests import made_up
@@ -270,3 +271,50 @@ def test_embedded_images_are_indexed_and_kept_in_the_catalogues_folder(tmp_path:
     made = Catalogue.build(made_up.model(), tmp_path / "t.parquet", tmp_path / "c")
     assert list(made.ids) == ["0.png"] and Path(str(made.get("0.png").picture)).is_relative_to(tmp_path / "c")
     assert [skipped.id for skipped in made.skipped] == ["1.png"] and len(made.skipped[0].reason) < 400
+
+
+def with_images(folder: Path, count: int = 3) -> Path:
+    """A table in which different images stand themselves, 0.png and so on."""
+    rows = []
+    for number in range(count):
+        Image.new("RGB", (8, 6), (40 * number, 0, 0)).save(folder / "drawn.png")
+        rows.append({"bytes": (folder / "drawn.png").read_bytes(), "path": f"{number}.png"})
+    pq.write_table(pa.table({"image": rows}), folder / "t.parquet")
+    return folder / "t.parquet"
+
+
+def kept(place: Path) -> set[Path]:
+    return set((place / "embedded-images").iterdir())
+
+
+def test_embedded_images_go_with_their_items(tmp_path: Path) -> None:
+    model = made_up.model()
+    made = Catalogue.build(model, with_images(tmp_path), tmp_path / "c")
+    (tmp_path / "c/embedded-images/own.txt").touch()
+    before = kept(tmp_path / "c")
+    gone = Path(str(made.get("1.png").picture))
+    made.delete(["1.png"])
+    assert before - kept(tmp_path / "c") == {gone}
+    draw(tmp_path / "new.png")
+    gone = Path(str(made.get("2.png").picture))
+    made.replace([Item("2.png", tmp_path / "new.png")])
+    assert not gone.exists() and Path(str(made.get("0.png").picture)).is_file()
+
+
+def test_an_indexing_removes_embedded_images_that_it_does_not_use_any_more(tmp_path: Path) -> None:
+    model = made_up.model()
+    Catalogue.build(model, with_images(tmp_path), tmp_path / "c")
+    assert len(kept(tmp_path / "c")) == 3
+    again = Catalogue.build(model, with_images(tmp_path, 2), tmp_path / "c", update=True, prune=True)
+    assert kept(tmp_path / "c") == {Path(str(again.get(name).picture)) for name in ("0.png", "1.png")}
+
+
+def test_a_backup_holds_its_embedded_images_and_gives_them_back(tmp_path: Path) -> None:
+    made = Catalogue.build(made_up.model(), with_images(tmp_path), tmp_path / "c")
+    made.delete(["2.png"])
+    made.backup(tmp_path / "backup")
+    shutil.rmtree(tmp_path / "c")
+    Catalogue.restore(tmp_path / "backup", tmp_path / "back")
+    for place in (tmp_path / "backup", tmp_path / "back"):
+        found = Catalogue.open(place, without_model=True)
+        assert {Path(str(found.get(name).picture)) for name in ("0.png", "1.png")} == kept(place)

@@ -25,7 +25,7 @@ from itma.retrieval.encoder_on_demand import EncoderOnDemand
 from itma.retrieval.facets import Facet
 from itma.retrieval.filters import Where
 from itma.retrieval.info import Info
-from itma.retrieval.ingest import building, moving
+from itma.retrieval.ingest import building, moving, table_images
 from itma.retrieval.ingest.building import EXACT_ITEMS, KEEP
 from itma.retrieval.ingest.embedding import Here, Workers
 from itma.retrieval.ingest.indexing import Outcome, Skipped, read_skipped
@@ -163,8 +163,7 @@ class Catalogue:
         """
         store = store_at(path)
         _refuse_existing(store, replace=options.replace, update=update)
-        keep = None if "://" in str(path) else Path(path) / "embedded-images"
-        wanted = listing(Path(source), options=options, keep=keep)
+        wanted = listing(Path(source), options=options, keep=table_images.folder_of(str(path)))
         updating = update and manifest.exists(store)
         opened: list[Embedder] = []
         runtime = options.runtime
@@ -663,11 +662,13 @@ class Catalogue:
             StorageError: the place cannot be written to.
         """
         with self._alone(what) as (items, about):
-            before = items.version
+            before, writer = items.version, Writer(items, about, lambda: self.model, self.pictures)
             try:
-                yield Writer(items, about, lambda: self.model, self.pictures)
+                yield writer
             finally:
                 if items.version != before:  # also where the writer was left by an error after its commit
+                    if writer.replaced:
+                        table_images.sweep(self._store.place, items)
                     if before // _TIDY_EVERY != items.version // _TIDY_EVERY:
                         building.tidy(items)
                     building.syncing(self._store, about)()

@@ -15,6 +15,7 @@ from itma.io import file_sum
 from itma.models.checkpoint import FORMAT, MANIFEST, checkpoint_folder
 from itma.models.embedder import Embedder
 from itma.retrieval import ann, manifest
+from itma.retrieval.ingest import table_images
 from itma.retrieval.ingest.embedding import Here, Workers
 from itma.retrieval.ingest.indexing import Outcome, index, write_skipped
 from itma.retrieval.ingest.listing import Listing
@@ -181,6 +182,7 @@ def finished(
     if outcome.new or outcome.changed or outcome.removed:
         tidy(items)
         about = indexed(items, about, recall=recall, workers=workers)
+    table_images.sweep(store.place, items)
     about = replace(about, complete=True)
     manifest.write(store, about)
     syncing(store, about)()

@@ -15,7 +15,7 @@ from itma.io import write_with
 from itma.models.embedder import Embedder
 from itma.progress import bar
 from itma.retrieval import manifest
-from itma.retrieval.ingest import building
+from itma.retrieval.ingest import building, table_images
 from itma.retrieval.ingest.embedding import Here
 from itma.retrieval.ingest.indexing import SKIPPED, Outcome, index
 from itma.retrieval.ingest.listing import (
@@ -62,10 +62,14 @@ def copy(source: Store, items: Items, about: About, pictures: Path | None, targe
     with target.writing(f"copying {source.place}"):
         with building.new_table(target) as name:
             made = target.create(name, items.schema)
+            table_images.copy(source.place, items, target.place)
             for batch in items.scan(items.schema.names, rows=_ROWS):
-                made.insert(arrow().Table.from_batches([batch]))
+                part, column = arrow().Table.from_batches([batch]), batch.schema.get_field_index("_picture")
+                pictures_there = table_images.moved(batch.column(column), source.place, target.place)
+                made.insert(part.set_column(column, items.schema.field("_picture"), pictures_there))
             if made.count() != items.count():
                 raise DataError(f"{items.count():,} items were to be copied, but {made.count():,} arrived; try again")
+            table_images.sweep(target.place, made)
             building.tidy(made)
             run = about.run and manifest.place_of(manifest.found(about.run, source.place), target.place)
             folder = None if pictures is None else manifest.place_of(pictures, target.place)

@@ -41,6 +41,8 @@ class Writer:
 
     def __init__(self, table: Items, about: About, model: Callable[[], Embedder], pictures: Path | None) -> None:
         self.table, self._about, self._model, self._pictures = table, about, model, pictures
+        self.replaced = False
+        """Whether items were replaced or removed, whose images may be nobody's now."""
 
     def put(self, items: Sequence[Item], *, new: bool, keep: bool = False) -> None:
         """Write items, all in one commit.
@@ -81,6 +83,7 @@ class Writer:
         if new:
             self.table.insert(written)
         else:
+            self.replaced = True
             self.table.upsert(written)
 
     def _kept(self, items: Sequence[Item]) -> dict[str, Row]:
@@ -107,6 +110,7 @@ class Writer:
         names = set(self.table.get(list(map(stored, ids)), ["id"])["id"].to_pylist())
         if where is not None:
             names |= {name for batch in self.table.scan(["id"], where=where) for name in batch["id"].to_pylist()}
+        self.replaced = True
         self.table.delete(sorted(names))
         return len(names)
 
