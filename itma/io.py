@@ -83,6 +83,13 @@ def check_writable(folder: str | Path) -> None:
         raise explained(folder, OSError(errno.EACCES, "no permission"))
 
 
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether git-lfs left a pointer there, because it did not fetch the true file."""
+    begins = b"version https://git-lfs"
+    with path.open("rb") as file:
+        return file.read(len(begins)) == begins
+
+
 def file_sum(path: Path) -> str:
     """sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:

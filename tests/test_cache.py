@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -22,12 +23,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from click.testing import CliRunner
 from PIL import Image
 
+from itma.cli import cli
 from itma.data import image_cache
 from itma.data.image_cache import CachedPictures, cached, caches, default_folder, remove
 from itma.data.images import FilePictures, MemoryPictures, Preprocess
-from itma.errors import PictureError, StorageError, UnknownNameError
+from itma.errors import DataError, PictureError, StorageError, UnknownNameError
 
 SMALL = Preprocess(height=9, width=13)
 Put = Callable[[io.RawIOBase, int, bytes], None]
@@ -677,6 +680,23 @@ def test_only_the_named_caches_are_removed(tmp_path: Path, files: Watched, folde
         remove(folder, names=[gone.path.stem, "none"])
     assert [one.name for one in remove(folder, names=[gone.path.stem])] == [gone.path.stem]
     assert [one.path for one in caches(folder)] == [kept.path]
+
+
+def test_the_caches_of_a_data_set_are_found_by_its_folder(tmp_path: Path, files: Watched, folder: Path) -> None:
+    other = filled(drawn(tmp_path / "others/images"), folder)
+    mine = filled(files, folder)
+    assert [one.path for one in caches(folder, [tmp_path / "others"])] == [other.path]
+    assert [one.path for one in caches(folder, [mine.path.stem])] == [mine.path]
+    with pytest.raises(DataError, match="no cache of 'oth' .*a folder that its pictures are in, as: .*others/images"):
+        caches(folder, ["oth"])
+
+
+def test_only_the_caches_of_a_data_set_are_removed_by_the_command(tmp_path: Path, files: Watched, folder: Path) -> None:
+    filled(drawn(tmp_path / "others"), folder)
+    mine = filled(files, folder)
+    result = CliRunner().invoke(cli, ["cache", str(tmp_path / "others"), "--folder", str(folder), "--remove"])
+    assert re.search(r"removed: 1 caches, [\d.]+ MB in ", result.output), result.output
+    assert [one.path for one in caches(folder)] == [mine.path]
 
 
 def test_what_is_not_a_cache_is_neither_listed_nor_removed(files: Watched, folder: Path) -> None:

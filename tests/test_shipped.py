@@ -122,6 +122,26 @@ def test_a_packed_model_answers_nearly_as_its_run_does(tmp_path: Path) -> None:
     torch.testing.assert_close(first, second, atol=2e-3, rtol=0)
 
 
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_a_model_that_comes_with_itma_can_be_packed_with_what_was_measured_on_it(
+    name: str, half: bool, tmp_path: Path
+) -> None:
+    packed = pack(name, tmp_path / "packed", half=half)
+    before = read_provenance(name, weights_sum(name)).reports
+    after = read_provenance(packed, weights_sum(packed)).reports
+    assert before and {key: report.recall for key, report in after.items()} == {
+        key: report.recall for key, report in before.items()
+    }
+
+
+def test_the_pointer_that_git_lfs_leaves_is_named_as_such(tmp_path: Path) -> None:
+    made_up.model().save(tmp_path / "run")
+    (tmp_path / "run/model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n")
+    with pytest.raises(RunError, match="is a pointer of git-lfs"):
+        Retriever.load(tmp_path / "run")
+
+
 def test_a_packed_model_takes_no_number_that_was_measured_on_other_weights(tmp_path: Path) -> None:
     run = itma.train("shapes", preset="tiny", out=tmp_path / "run")
     itma.evaluate(run)

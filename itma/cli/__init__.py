@@ -693,16 +693,28 @@ def quantise(
 
 
 @cli.command()
+@click.argument("which", nargs=-1)
 @click.option("--folder", type=click.Path(path_type=Path), help="Absent: $ITMA_CACHE, or the user's cache folder.")
 @click.option("--remove", is_flag=True, help="Remove them; they are made again when they are needed.")
-def cache(folder: Path | None, remove: bool) -> None:
-    """List the caches of resized pictures that training and evaluation keep, or remove them."""
+def cache(which: tuple[str, ...], folder: Path | None, remove: bool) -> None:
+    r"""List the caches of resized pictures that training and evaluation keep, with their sizes, or remove them.
+
+    WHICH are folders of data sets, or names of caches as they are listed; without any, it is all of them.
+
+    \b
+    itma cache
+    itma cache /data/fashioniq --remove
+    """
     from itma.data import image_cache as pictures
 
-    found = pictures.remove(folder) if remove else pictures.caches(folder)
+    found = pictures.caches(folder, which)
+    if remove:
+        found = pictures.remove(folder, names=[each.name for each in found])
     for each in found:
         click.echo(str(each))
-    click.echo(f"{'removed' if remove else 'in all'}: {len(found)} in {folder or pictures.default_folder()}")
+    click.echo(
+        f"{'removed' if remove else 'in all'}: {pictures.listed(found)} in {folder or pictures.default_folder()}"
+    )
 
 
 @cli.command()

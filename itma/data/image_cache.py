@@ -34,7 +34,7 @@ import torch
 
 from itma.data import colour, images
 from itma.data.images import FilePictures, Pictures, Preprocess
-from itma.errors import StorageError, UnknownNameError
+from itma.errors import DataError, StorageError, UnknownNameError
 from itma.progress import bar
 
 log = logging.getLogger(__name__)
@@ -233,11 +233,17 @@ class Cache:
     bytes_on_disk: int
     used: datetime
     """When it was last opened or written, in local time."""
+    folder: str = ""
+    """That all its pictures are in; empty where they are in several that have none in common."""
 
     @property
     def name(self) -> str:
         """What `remove` knows it by."""
         return self.path.stem
+
+    def is_of(self, which: str | Path) -> bool:
+        """Whether this is its name, or a folder that all its pictures are in, such as that of a data set."""
+        return str(which) == self.name or bool(self.folder and Path(self.folder).is_relative_to(Path(which).absolute()))
 
     def __str__(self) -> str:
         return (
@@ -265,13 +271,15 @@ def default_folder() -> Path:
     return usual.get(sys.platform, home / ".cache") / "itma"
 
 
-def caches(folder: str | Path | None = None) -> list[Cache]:
-    """All caches of a folder, the last used first.
+def caches(folder: str | Path | None = None, which: Sequence[str | Path] = ()) -> list[Cache]:
+    """The caches of a folder, the last used first.
 
     Args:
         folder: where caches are kept; absent: `default_folder()`.
+        which: names of caches, or folders of data sets, whose caches are wanted. Empty: all.
 
     Raises:
+        DataError: one of `which` has no cache.
         StorageError: the folder cannot be read.
     """
     place = default_folder() if folder is None else Path(folder)
@@ -283,7 +291,20 @@ def caches(folder: str | Path | None = None) -> list[Cache]:
                     found.append(_described(path))
     except OSError as error:
         raise StorageError(f"the caches in {str(place)!r} cannot be listed: {error.strerror or error}") from error
+    for each in which:
+        if not any(one.is_of(each) for one in found):
+            folders = sorted({one.folder for one in found if one.folder})
+            raise DataError(
+                f"there is no cache of {str(each)!r} in {str(place)!r}; expected the name of a cache, or a folder that "
+                f"its pictures are in, as: {', '.join(folders[:5]) or '(none)'}"
+            )
+    found = [one for one in found if not which or any(one.is_of(each) for each in which)]
     return sorted(found, key=lambda one: one.used, reverse=True)
+
+
+def listed(found: Sequence[Cache]) -> str:
+    """How many caches, and what they take together."""
+    return f"{len(found):,} caches, {_readable(sum(one.bytes_on_disk for one in found))}"
 
 
 def remove(folder: str | Path | None = None, *, names: Collection[str] | None = None) -> list[Cache]:
@@ -431,16 +452,16 @@ def _sum(record: np.void, pixels: np.ndarray) -> int:
 
 def _described(path: Path) -> Cache:
     status = path.stat()
-    about, pictures, done = "damaged", 0, 0
+    about, pictures, done, folder = "damaged", 0, 0, ""
     with path.open("rb") as file, suppress(ValueError, LookupError, TypeError):
         header = json.loads(file.read(_HEADER_BYTES))
         size = f"{header['height']}×{header['width']} pixels ({header['fit']})"
-        pictures, about = int(header["pictures"]), f"of {header['folder'] or 'several folders'} at {size}"
+        pictures, folder = int(header["pictures"]), str(header["folder"])
+        about = f"of {folder or 'several folders'} at {size}"
         records = np.fromfile(file, _RECORD, pictures)
         done = int((records["bytes"] > 0).sum())
-    return Cache(
-        path, about, pictures, done, _bytes_on_disk(path), datetime.fromtimestamp(status.st_mtime).astimezone()
-    )
+    used = datetime.fromtimestamp(status.st_mtime).astimezone()
+    return Cache(path, about, pictures, done, _bytes_on_disk(path), used, folder)
 
 
 def _bytes_on_disk(path: Path) -> int:

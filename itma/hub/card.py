@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file
+
 from itma.config import to_plain
 from itma.data.datasets import WORLDS
 from itma.errors import RunError
 from itma.io import file_sum, write_text
-from itma.models.checkpoint import WEIGHTS, weights_sum
+from itma.models.checkpoint import CHECKPOINTS, WEIGHTS, checkpoint_folder, weights_sum
 from itma.models.composers import composer_named
 from itma.models.image_encoders.trunk import KNOWN
 from itma.models.provenance import Provenance, read_provenance, shown
@@ -70,14 +73,39 @@ def write_card(
     Weights that were `rounded` are not the run's own: its reports do not count for them.
     """
     weights = file_sum(folder / WEIGHTS)
-    others = run is not None and holds_towers(located(run))  # whose files hold more than what is kept of them
-    provenance = (
-        Provenance() if run is None else read_provenance(run, weights_sum(run) if rounded or others else weights)
-    )
-    if rounded:
+    known = None if run is None else _sum_in(run, model, weights, rounded=rounded)
+    provenance = Provenance() if run is None or known is None else read_provenance(run, known)
+    if rounded and known != weights:
         provenance = replace(provenance, reports={})
+    else:
+        reports = {name: replace(report, weights=weights) for name, report in provenance.reports.items()}
+        provenance = replace(provenance, reports=reports)
     provenance.write(folder)
     write_text(folder / CARD, model_card(model, weights, provenance, repo_id=repo_id, license=license))
+
+
+def _sum_in(run: str | Path, model: Retriever, weights: str, *, rounded: bool) -> str:
+    """The sum by which a run knows a model's weights, which its files may hold in another precision.
+
+    Args:
+        run: a run folder or a name.
+        model: that was opened from it.
+        weights: the sum of the file that was written of the model.
+        rounded: whether that was rounded.
+    """
+    if holds_towers(located(run)):  # whose files hold more than what is kept of them
+        return weights_sum(run)
+    sums = {which: weights_sum(run, which) for which in CHECKPOINTS}
+    if weights in sums.values():
+        return weights
+    state = model.state_dict()
+    for which, found in sums.items():
+        kept = load_file(checkpoint_folder(run, which) / WEIGHTS)
+        if kept.keys() == state.keys() and all(
+            torch.equal(tensor.to(state[name].dtype), state[name].cpu()) for name, tensor in kept.items()
+        ):
+            return found
+    return sums["best"] if rounded else weights
 
 
 def model_card(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itma.errors import RunError, UnknownNameError
-from itma.io import file_sum
+from itma.io import file_sum, is_lfs_pointer
 from itma.models import hub
 from itma.models.hub_names import hub_name
 from itma.models.shipped import located, shipped
@@ -36,6 +36,11 @@ def verify(folder: Path, names: Sequence[str]) -> None:
     except ValueError as error:
         raise RunError(f"{str(folder / MANIFEST)!r} is damaged: {error}") from error
     for name in names:
+        if is_lfs_pointer(folder / name):
+            raise RunError(
+                f"{str(folder / name)!r} is a pointer of git-lfs, not the file itself; fetch it in that folder with: "
+                "git lfs pull"
+            )
         if file_sum(folder / name) != sums.get(name):
             raise RunError(f"{str(folder / name)!r} is damaged: it differs from what was saved; copy or train it again")
 

