@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from click.testing import CliRunner
 from PIL import Image
 
 from itma.cli import cli
@@ -687,7 +687,7 @@ def test_the_caches_of_a_data_set_are_found_by_its_folder(tmp_path: Path, files:
     mine = filled(files, folder)
     assert [one.path for one in caches(folder, [tmp_path / "others"])] == [other.path]
     assert [one.path for one in caches(folder, [mine.path.stem])] == [mine.path]
-    with pytest.raises(DataError, match="no cache of 'oth' .*a folder that its pictures are in, as: .*others/images"):
+    with pytest.raises(DataError, match=r"no cache of 'oth' .*a folder that its pictures are in, as: .*others/images"):
         caches(folder, ["oth"])
 
 
