@@ -21,7 +21,7 @@ from itma.data.datasets import REGISTRY as DATASETS
 from itma.data.datasets import WORLDS, DataConfig, dataset_named
 from itma.data.datasets.generated import Generated
 from itma.data.images import Preprocess, Source, to_pixels
-from itma.data.sources import kept, load
+from itma.data.sources import kept, load, other_size
 from itma.data.tokenizer import typical
 from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
 from itma.device import device_named
@@ -724,7 +724,23 @@ def measured_split(
         source = DataConfig(data)
     source = changed(source, changes or {})
     split = split or source.measured
-    return kept(load(source, split, progress=progress, device=device), source, preprocess), source, split
+    found = load(source, split, progress=progress, device=device)
+    _warn_of_size(run, found, source, preprocess)
+    return kept(found, source, preprocess), source, split
+
+
+def _warn_of_size(run: str | Path, found: Split, source: DataConfig, preprocess: Preprocess) -> None:
+    """Say so where an imported model, whose file lacks its images' size, meets others than it is taken to have seen."""
+    path = located(run) / RUN
+    imported = path.is_file() and "imported from" in (read_settings(run).get("made with") or {})
+    if imported and (size := other_size(found.triplets.pictures, preprocess)) is not None:
+        width, height = size
+        log.warning(
+            "the images of %s are %d×%d pixels, but the imported model %s is taken to have been trained on %d×%d. If "
+            "it was trained on images like these, import it anew with --size %dx%d; else its recall will be far too "
+            "low",
+            *(source.name, width, height, run, preprocess.width, preprocess.height, width, height),
+        )
 
 
 def device_for(runtime: str, device: str) -> torch.device:

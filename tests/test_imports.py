@@ -3,6 +3,7 @@
 import argparse
 import json
 import pickle
+import shutil
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from itma.api import evaluate_by, index, read_run, resume, search, train
+from itma.api import evaluate_by, index, measured_split, read_run, resume, search, train
 from itma.cli import cli
+from itma.data.images import FilePictures, Preprocess
+from itma.data.sources import other_size
 from itma.errors import ConfigError, DataError, RunError
 from itma.hub import sharing
 from itma.hub.sharing import save_pretrained
@@ -205,6 +208,36 @@ def test_css_pictures_of_tirgs_code_are_not_resized(tmp_path: Path) -> None:
     assert (fitted.height, fitted.width) == (120, 180)
 
 
+@pytest.mark.parametrize(
+    ("images", "model", "warned"),
+    [
+        ((96, 64), (180, 120), True),
+        ((180, 120), (180, 120), False),
+        ((400, 300), (180, 120), True),
+        ((200, 300), (224, 224), False),
+        ((100, 150), (224, 224), True),
+    ],
+)
+def test_images_that_are_smaller_or_of_another_shape_are_told(
+    images: tuple[int, int], model: tuple[int, int], warned: bool, tmp_path: Path
+) -> None:
+    for number in range(3):
+        Image.new("RGB", images).save(tmp_path / f"{number}.png")
+    files = FilePictures(["0", "1", "2"], [tmp_path / f"{number}.png" for number in range(3)])
+    assert other_size(files, Preprocess(height=model[1], width=model[0])) == (images if warned else None)
+
+
+def test_an_imported_model_warns_of_data_of_another_size(
+    run: Path, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = "reference,feedback,target,split\n0.png,red,1.png,test\n1.png,red,2.png,train\n"
+    (tmp_path / "triplets.csv").write_text(rows)
+    shutil.copytree(pictures, tmp_path / "images")
+    settings = {"root": str(tmp_path), "cache": "false"}
+    measured_split(run, Retriever.load(run).preprocess, "own", changes=settings)
+    assert "the images of own are 40×30 pixels" in caplog.text and "--size 40x30" in caplog.text
+
+
 def test_the_older_file_format_of_torch_opens_too(tmp_path: Path) -> None:
     torch.save(published.checkpoint("tirg"), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     assert open_checkpoint(tmp_path / "old.pth").model == "tirg"
@@ -328,6 +361,15 @@ def test_a_file_of_something_else_says_what_was_expected(saved: object, problem:
     torch.save(saved, tmp_path / "other.pth")
     with pytest.raises(DataError, match=problem):
         open_checkpoint(tmp_path / "other.pth")
+
+
+def test_a_whole_module_and_a_pointer_of_git_lfs_are_named_as_such(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "whole.pth")
+    with pytest.raises(DataError, match=r"a whole module \(torch.nn.*state_dict\(\), FILE\)"):
+        open_checkpoint(tmp_path / "whole.pth")
+    (tmp_path / "lfs.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    with pytest.raises(DataError, match="a pointer of git-lfs"):
+        open_checkpoint(tmp_path / "lfs.pth")
 
 
 def test_a_missing_empty_or_cut_file_is_named(original: Path, tmp_path: Path) -> None:

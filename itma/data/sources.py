@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import torch
 
 from itma.data.datasets.base import REGISTRY, DataConfig, Dataset, dataset_named
 from itma.data.image_cache import cached
-from itma.data.images import FilePictures, Pictures, Preprocess
+from itma.data.images import FilePictures, Pictures, Preprocess, picture_size
 from itma.data.triplets import Split, covered
 from itma.data.validation.inspection import inspect
-from itma.errors import DataError
+from itma.errors import DataError, PictureError
 
 log = logging.getLogger(__name__)
+
+_LOOKED_AT = 32
+"""Images whose sizes stand for those of all."""
 
 
 def load(config: DataConfig, split: str, *, progress: bool = False, device: torch.device | None = None) -> Split:
@@ -86,6 +90,30 @@ def image_paths(pictures: Pictures) -> list[Path | None]:
     files: Any = pictures if isinstance(pictures, FilePictures) else getattr(pictures, "rendered", None)
     paths: list[Path] = [] if files is None else list(files.paths)
     return [*paths, *[None] * (len(pictures.names) - len(paths))]
+
+
+def other_size(pictures: Pictures, preprocess: Preprocess) -> tuple[int, int] | None:
+    """Width and height in pixels of images that are smaller than a model's, or of another shape where it says one.
+
+    Args:
+        pictures: of which a few are looked at.
+        preprocess: the model's; where it is as wide as it is high, images of any shape are expected.
+
+    Returns:
+        The middle size. None: it fits, or is not known.
+    """
+    paths = [path for path in image_paths(pictures) if path is not None]
+    sizes = []
+    for path in paths[:: max(1, len(paths) // _LOOKED_AT)]:
+        with suppress(PictureError):
+            sizes.append(picture_size(path))
+    if not sizes:
+        return None
+    width, height = sorted(sizes)[len(sizes) // 2]
+    smaller = width < preprocess.width and height < preprocess.height
+    wanted = preprocess.width / preprocess.height
+    other = preprocess.width != preprocess.height and not 0.9 < width / height / wanted < 1.1
+    return (width, height) if smaller or other else None
 
 
 def _unreadable(pictures: Pictures, present: np.ndarray, *, progress: bool) -> np.ndarray:

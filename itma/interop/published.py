@@ -6,7 +6,6 @@ ITMA's code is MAAF's. What is said here of their behaviour was compared with ou
 """
 
 import argparse
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from itma.errors import ConfigError, DataError
 from itma.models.composers.itma import ItmaOptions
 from itma.models.image_encoders.base import TrunkConfig
 from itma.models.image_encoders.torchvision_names import stage_of, torchvision_name
-from itma.models.pickles import WRAPPERS, load_allowed, without_prefixes
+from itma.models.pickles import WRAPPERS, load_allowed, why_not_opened, without_prefixes
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.text_encoders.base import LanguageConfig
 from itma.models.transformer import sequence_sinusoids
@@ -110,18 +109,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     except FileNotFoundError as error:
         raise DataError(f"the checkpoint {str(path)!r} does not exist") from error
     except Exception as error:  # torch raises many kinds on damaged files; nothing of the file has run
-        refused = re.search(r"GLOBAL (\S+)", str(error))
-        if refused:
-            reason = (
-                f"it asks for {refused[1]!r}, which no checkpoint needs; it may be made to run code on this machine"
-            )
-        elif isinstance(error, OSError):
-            reason = error.strerror or str(error)
-        else:  # torch's own words advise to open the file without an allow-list
-            reason = "it is damaged or cut off, or no file of torch's"
         raise DataError(
-            f"the checkpoint {str(path)!r} was not opened: {reason}; expected a file as TIRG's, MAAF's or ITMA's code "
-            "saves it"
+            f"the checkpoint {str(path)!r} was not opened: {why_not_opened(path, error)}; expected a file as TIRG's, "
+            "MAAF's or ITMA's code saves it"
         ) from error
     wrapper = next((key for key in WRAPPERS if isinstance(found, dict) and key in found), "model_state_dict")
     if not isinstance(found, dict) or not {"opt", wrapper} <= set(found):

@@ -1,6 +1,7 @@
 """Files that torch saved, opened by an allow-list, and the state dicts in them as people wrap and prefix them."""
 
 import argparse
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy._core import multiarray
+
+from itma.io import is_lfs_pointer
 
 WRAPPERS = ("model_state_dict", "state_dict", "model")
 """Keys under which training codes put the state dict of their model."""
@@ -26,6 +29,22 @@ def load_allowed(path: Path) -> Any:
     """
     with _allowed():
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def why_not_opened(path: Path, error: Exception) -> str:
+    """What is wrong with a file that `load_allowed` did not open, or safetensors; no other file is asked about."""
+    if refused := re.search(r"GLOBAL (\S+)", str(error)):
+        if refused[1].startswith(("torch.nn.", "collections.OrderedDict")):
+            return (
+                f"it holds a whole module ({refused[1]}), which is code as well as weights; save its weights alone: "
+                "torch.save(module.state_dict(), FILE)"
+            )
+        return f"it asks for {refused[1]!r}, which no checkpoint needs; it may be made to run code on this machine"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if is_lfs_pointer(path):
+        return "it is a pointer of git-lfs, not the file itself; fetch it in that folder with: git lfs pull"
+    return "it is damaged or cut off, or no such file"  # torch's own words advise to do without an allow-list
 
 
 def _allowed() -> AbstractContextManager[object]:

@@ -19,7 +19,7 @@ from itma.models.image_encoders import efficientnet_lite
 from itma.models.image_encoders.base import REGISTRY, ImageEncoder, TrunkConfig, register
 from itma.models.image_encoders.resnet import ResNet, ResNetShape
 from itma.models.image_encoders.torchvision_names import CLASSIFIER, stage_of, torchvision_name
-from itma.models.pickles import load_allowed, unwrap, without_prefixes
+from itma.models.pickles import load_allowed, unwrap, why_not_opened, without_prefixes
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -449,7 +449,7 @@ def _check_fit(
     if lacking:
         raise DataError(
             f"the trunk weights {str(path)!r} lack {len(lacking)} of {len(needed)} tensors, e.g. "
-            f"{names[lacking[0]]!r}; expected {expected}"
+            f"{names[lacking[0]]!r}; expected {expected}; found {', '.join(list(given)[:3]) or 'nothing'}"
         )
     for name, shape in wanted.items():
         found = tuple(given[names[name]].shape) if names[name] in given else shape
@@ -467,7 +467,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
     except FileNotFoundError as error:
         raise DataError(f"the trunk weights {str(path)!r} do not exist") from error
     except Exception as error:  # safetensors and torch raise many kinds on damaged files
-        raise DataError(f"the trunk weights {str(path)!r} cannot be read: {error}") from error
+        raise DataError(f"the trunk weights {str(path)!r} cannot be read: {why_not_opened(path, error)}") from error
     tensors = unwrap(given)
     if tensors is None:
         raise DataError(f"the trunk weights {str(path)!r} hold no state dict: expected names with one tensor each")
