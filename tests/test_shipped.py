@@ -122,6 +122,16 @@ def test_a_packed_model_answers_nearly_as_its_run_does(tmp_path: Path) -> None:
     torch.testing.assert_close(first, second, atol=2e-3, rtol=0)
 
 
+def test_a_folder_of_images_of_the_same_name_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shapes").mkdir()
+    _shirt((200, 0, 0)).save(tmp_path / "shapes/a.png")
+    made = Catalogue.build("shapes", "shapes", "catalogue")
+    assert Catalogue.open("catalogue").model.fingerprint() == made.model.fingerprint()
+    (tmp_path / "shapes/run.json").touch()
+    assert not is_shipped("shapes")
+
+
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_a_model_that_comes_with_itma_can_be_packed_with_what_was_measured_on_it(

@@ -1,6 +1,7 @@
 """Models that come with the package: trained on the generated worlds, small, ready to be searched with.
 
-A name stands wherever a run folder can stand, unless there is a folder of that name: `itma index wardrobe PHOTOS shop`.
+A name stands wherever a run folder can stand, unless there is a run folder of that name: `itma index wardrobe PHOTOS shop`.
+A folder of images may be called `photos` all the same.
 """
 
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from itma.errors import UnknownNameError
 from itma.models.hub_names import cached_folder, hub_name
 
+_OF_MODELS = ("checkpoints.json", "config.json", "run.json", "model.safetensors", "onnx.json")
+"""Files by which a folder is a run or a model, whole or not."""
 _PLACE = Path(__file__).parent.parent / "weights"
 
 
@@ -29,13 +32,15 @@ def shipped_folder(name: str) -> Path:
 
 
 def is_shipped(run: str | Path) -> bool:
-    """Whether this names a model of the package, and no folder that is there.
+    """Whether this names a model of the package, and no run or model that is there.
 
     >>> is_shipped("runs/mine")
     False
     """
     path = Path(run)
-    return len(path.parts) == 1 and not path.exists() and path.name in shipped()
+    if len(path.parts) != 1 or path.name not in shipped():
+        return False
+    return not path.is_file() and not any((path / name).exists() for name in _OF_MODELS)
 
 
 def located(run: str | Path) -> Path:
