@@ -128,6 +128,9 @@ def test_a_folder_of_images_of_the_same_name_does_not_hide_it(tmp_path: Path, mo
     _shirt((200, 0, 0)).save(tmp_path / "shapes/a.png")
     made = Catalogue.build("shapes", "shapes", "catalogue")
     assert Catalogue.open("catalogue").model.fingerprint() == made.model.fingerprint()
+    assert Path(str(made.get("a.png").picture)).resolve() == tmp_path / "shapes/a.png"
+    made.backup("copy")
+    assert Catalogue.open("copy").get("a.png").picture == str(tmp_path / "shapes/a.png")
     (tmp_path / "shapes/run.json").touch()
     assert not is_shipped("shapes")
 

@@ -1,7 +1,7 @@
 """Models that come with the package: trained on the generated worlds, small, ready to be searched with.
 
-A name stands wherever a run folder can stand, unless there is a run folder of that name: `itma index wardrobe PHOTOS shop`.
-A folder of images may be called `photos` all the same.
+A name stands wherever a run folder can stand, unless there is a run of that name: `itma index wardrobe PHOTOS shop`. A
+folder of images may be called `photos` all the same.
 """
 
 from pathlib import Path

@@ -152,7 +152,10 @@ def _parsed(plain: dict[str, Any]) -> About:
 
 
 def place_of(folder: Path, catalogue: str) -> Place:
-    """Where a folder is, as the catalogue keeps it; a model of itma's own or of the hub is kept by its name."""
+    """Where a folder is, as the catalogue keeps it; a model of itma's own or of the hub is kept by its name.
+
+    A folder that is no model's is given as a whole path, so that it is never taken for such a name.
+    """
     if is_shipped(folder) or hub_name(folder) is not None:
         return {"path": str(folder), "from here": ""}
     there = folder.resolve()

@@ -65,7 +65,7 @@ def make(
             runtime=model.runtime,
             checkpoint=checkpoint_sum(run, model.runtime),
             run=place_of_run(run, store),
-            pictures=manifest.place_of(listing.root, store.place),
+            pictures=manifest.place_of(listing.root.absolute(), store.place),
             tokens=kept_of(model) if options.tokens else None,
             durable=options.durable,
             complete=False,
@@ -151,7 +151,7 @@ def update(
         )
     about = replace(
         about,
-        pictures=manifest.place_of(listing.root, store.place),
+        pictures=manifest.place_of(listing.root.absolute(), store.place),
         checkpoint=checkpoint or about.checkpoint,
         run=place_of_run(run, store) or about.run,
         durable=about.durable or options.durable,

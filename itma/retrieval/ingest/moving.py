@@ -72,7 +72,7 @@ def copy(source: Store, items: Items, about: About, pictures: Path | None, targe
             table_images.sweep(target.place, made)
             building.tidy(made)
             run = about.run and manifest.place_of(manifest.found(about.run, source.place), target.place)
-            folder = None if pictures is None else manifest.place_of(pictures, target.place)
+            folder = None if pictures is None else manifest.place_of(pictures.absolute(), target.place)
             new = replace(about, table=name, run=run, pictures=folder, ann=None)
             new = building.indexed(made, new, recall=0.98 if about.ann is None else about.ann.wanted)
             skipped = source.read(SKIPPED)
@@ -210,7 +210,7 @@ def import_embeddings(
             runtime="torch" if model is None else model.runtime,
             checkpoint=None if model is None else building.checkpoint_sum(run, model.runtime),
             run=building.place_of_run(run, store),
-            pictures=None if folder is None else manifest.place_of(Path(folder), store.place),
+            pictures=None if folder is None else manifest.place_of(Path(folder).absolute(), store.place),
             durable=durable,
             sources=(what,),
         )
