@@ -463,6 +463,12 @@ def clip_retrieval(folder: Path, arrays: list[np.ndarray], tables: list[dict[str
     return folder
 
 
+def test_columns_in_one_text_are_told_to_be_given_one_by_one(tmp_path: Path) -> None:
+    found = Catalogue.from_embeddings(made(["a"], colour=["red"], price=[1]), tmp_path / "c")
+    with pytest.raises(UnknownNameError, match="Give them one by one: --fields colour --fields price"):
+        found.search(embedding=unit(1)[0], fields=["colour, price"])
+
+
 def test_embeddings_as_clip_retrieval_writes_them_are_imported(tmp_path: Path) -> None:
     rows = unit(24, 5).astype(np.float16)
     parts = [rows[2 * number : 2 * number + 2] for number in range(12)]  # of which 10 and 11 are sorted after 9

@@ -188,6 +188,7 @@ def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path)
         (["index", walked / "run", walked / "world" / "images", walked / "run"], "exists and is no catalogue"),
         (["index", walked / "run", walked / "world" / "images", tmp_path / "c", "--id", "sku"], "is no table"),
         (["search", walked / "catalogue", "--text", "red", "--where", "colr = 1"], "unknown column 'colr'"),
+        (["search", walked / "catalogue", "--text", "red", "-o", tmp_path / "s.txt"], "does not end in .png"),
         (["search", walked / "catalogue", "--text", "red", "--where", "{"], "begins like JSON but is none"),
         (["search", walked / "catalogue", "--text", "red", "--version", "99"], "unknown version 99"),
         (["search", walked / "catalogue", "--id", "none", "--text", "red"], "no item 'none'"),

@@ -46,6 +46,11 @@ def test_errors_of_the_command_line_name_commands_that_work(inactive: Path) -> N
     assert "make it with: here/itma index RUN FOLDER nowhere" in result.output
 
 
+def test_the_shell_is_told_how_to_complete_commands() -> None:
+    result = CliRunner().invoke(cli, env={"_ITMA_COMPLETE": "bash_source"}, prog_name="itma")
+    assert "complete -o nosort" in result.output
+
+
 def test_warnings_of_the_command_line_name_commands_that_work(
     inactive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

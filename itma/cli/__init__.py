@@ -517,11 +517,14 @@ def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any)
     from itma import api
 
     request = taken_from(SearchRequest, given)
+    if out is not None:
+        from itma.retrieval.sheet import check_ending, save_sheet
+
+        check_ending(out)
     hits = api.search(catalogue, request=request, **given)
     echo_hits(hits, plain=as_json)
     if out is not None:
         from itma.retrieval.catalogue import Catalogue
-        from itma.retrieval.sheet import save_sheet
 
         reference = request.image
         if request.id is not None:

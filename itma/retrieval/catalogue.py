@@ -829,5 +829,5 @@ def _refuse_existing(store: Store, *, replace: bool, update: bool) -> None:
     if manifest.exists(store) and not replace and not update:
         raise CatalogueError(
             f"the catalogue {store.place!r} exists already; choose another place, replace it (--replace on the command "
-            "line, replace=True in Python), or bring it up to date (itma index, update=True)"
+            "line, replace=True in Python), or bring it up to date (itma index, or update=True in Python)"
         )

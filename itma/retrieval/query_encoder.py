@@ -137,7 +137,9 @@ def only(items: Items, name: str, columns: Sequence[str]) -> dict[str, Any]:
 def unknown_item(name: str) -> UnknownItemError:
     """What is said of an id that no item has."""
     there = f"there is no item {name[:60]!r} in the catalogue"
-    return UnknownItemError(f"{there}; Catalogue.ids lists those there are", public=there)
+    return UnknownItemError(
+        f"{there}; itma catalogue export writes all to a file, Catalogue.ids lists them", public=there
+    )
 
 
 def embedding_of_item(items: Items, name: str) -> np.ndarray:

@@ -43,15 +43,24 @@ def draw_sheet(reference: Source | None, sentence: str | None, hits: Sequence[Hi
     return sheet
 
 
+def check_ending(path: Path) -> None:
+    """Refuse a name by which no picture can be written.
+
+    Raises:
+        ConfigError: the ending is that of no format.
+    """
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise ConfigError(f"{str(path)!r} does not end in .png, .jpg or .webp, which say what is written")
+
+
 def save_sheet(path: Path, request: SearchRequest, hits: Sequence[Hit], reference: Source | None) -> Path:
     """Write the picture of a search; the name's ending decides the format.
 
     Raises:
-        ConfigError: the ending is that of no format.
+        ConfigError: see `check_ending`.
         StorageError: the file cannot be written.
     """
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise ConfigError(f"{str(path)!r} does not end in .png, .jpg or .webp, which say what is written")
+    check_ending(path)
     try:
         draw_sheet(reference, request.sentence, hits).save(path)
     except OSError as error:

@@ -242,7 +242,10 @@ class Snapshot:
         known = metadata_of(self.items.schema)
         for name in fields:
             if name != "*" and name not in known:
-                raise UnknownNameError("column", name, known)
+                parts = [part.strip() for part in name.split(",")]
+                split = len(parts) > 1 and all(part in known for part in parts)
+                advice = f"Give them one by one: {' '.join(f'--fields {part}' for part in parts)}" if split else ""
+                raise UnknownNameError("column", name, known, advice=advice)
         return list(known) if "*" in fields else list(dict.fromkeys(fields))
 
     def nearest(self, queries: np.ndarray, k: int, where: Filter | None) -> list[list[tuple[str, float]]]:
