@@ -106,7 +106,7 @@ class Itma(Composer):
         return self._with_look(self._query(maps, words), maps, words)
 
     def _with_look(self, rows_BD: torch.Tensor, maps: Maps | None, words: Words | None) -> torch.Tensor:
-        """Embeddings with the look of their images beside them, see `ItmaOptions.look`; with words it counts nothing."""
+        """Embeddings with the look of their images beside them, see `ItmaOptions.look`; beside words it is nothing."""
         if not self.options.look:
             return rows_BD
         if maps is None:
