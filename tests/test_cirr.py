@@ -229,3 +229,29 @@ def test_the_doctor_finds_nothing_wrong_with_the_published_val_but_its_images(
     for one in problems:
         if one.split == "val":
             assert one.what.startswith(("missing pictures", "queries of cirr", "folders that were")), one
+
+
+@pytest.mark.realdata
+def test_recalls_agree_with_the_published_computation_to_the_last_query(real_data: Callable[[str], Path]) -> None:
+    """Whole rankings, sorted, without the reference, then only what stands in the subset: as the baselines' code does.
+
+    Embeddings of a query lie near its target's and its reference's, so that neither number is trivial.
+    """
+    split = datasets.load("cirr", real_data("cirr"), "val")
+    triplets = split.triplets
+    random = np.random.Generator(np.random.PCG64(0))
+    gallery = random.standard_normal((len(triplets.labels), 32), dtype=np.float32)
+    queries = gallery[triplets.targets] + gallery[triplets.references]
+    queries = queries + random.standard_normal(queries.shape, dtype=np.float32) * np.float32(1.5)
+    assert triplets.subsets is not None
+    ranked, ranked_of_subset = [], []
+    for row, (reference, target) in enumerate(zip(triplets.references, triplets.targets, strict=True)):
+        order = np.argsort(-(gallery @ queries[row]), kind="stable")
+        order = order[order != reference]
+        ranked.append(int(np.flatnonzero(order == target)[0]) + 1)
+        ranked_of_subset.append(int(np.flatnonzero(order[np.isin(order, triplets.subsets[row])] == target)[0]) + 1)
+    report = score(triplets, split.protocol(), queries, gallery, intervals=False).report
+    assert report.recall == {k: np.mean(np.array(ranked) <= k) for k in (1, 5, 10, 50)}
+    of_subset = {k: pytest.approx(np.mean(np.array(ranked_of_subset) <= k), abs=1e-12) for k in (1, 2, 3)}
+    assert report.metrics == {"recall_subset": of_subset}
+    assert 0.1 < report.recall[1] < 0.9 and 0.1 < report.metrics["recall_subset"][1] < 0.9
