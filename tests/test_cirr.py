@@ -242,7 +242,7 @@ def test_recalls_agree_with_the_published_computation_to_the_last_query(real_dat
     random = np.random.Generator(np.random.PCG64(0))
     gallery = random.standard_normal((len(triplets.labels), 32), dtype=np.float32)
     queries = gallery[triplets.targets] + gallery[triplets.references]
-    queries = queries + random.standard_normal(queries.shape, dtype=np.float32) * np.float32(1.5)
+    queries = queries + random.standard_normal(queries.shape, dtype=np.float32) * np.float32(2.0)
     assert triplets.subsets is not None
     ranked, ranked_of_subset = [], []
     for row, (reference, target) in enumerate(zip(triplets.references, triplets.targets, strict=True)):
@@ -254,4 +254,4 @@ def test_recalls_agree_with_the_published_computation_to_the_last_query(real_dat
     assert report.recall == {k: np.mean(np.array(ranked) <= k) for k in (1, 5, 10, 50)}
     of_subset = {k: pytest.approx(np.mean(np.array(ranked_of_subset) <= k), abs=1e-12) for k in (1, 2, 3)}
     assert report.metrics == {"recall_subset": of_subset}
-    assert 0.1 < report.recall[1] < 0.9 and 0.1 < report.metrics["recall_subset"][1] < 0.9
+    assert 0.05 < report.recall[1] < 0.95 and 0.05 < report.metrics["recall_subset"][1] < 0.95

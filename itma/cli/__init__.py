@@ -268,9 +268,9 @@ def train(
 ) -> None:
     r"""Train a model on DATA and leave a run folder.
 
-    DATA is shapes or wardrobe (generated), cirr, css, fashion200k, fashioniq, mitstates, multiturn, own, shoes or
-    products (a table with a column for each attribute, and an image for each row); see docs/datasets.md and
-    docs/own-data.md.
+    DATA is shapes or wardrobe (generated), birds_to_words, cirr, css, fashion200k, fashioniq, lasco, mitstates,
+    multiturn, own, shoes, spot_the_diff or products (a table with a column for each attribute, and an image for each
+    row); see docs/datasets.md and docs/own-data.md.
 
     \b
     itma train shapes --model tirg --steps 300
@@ -718,8 +718,8 @@ def cache(folder: Path | None, remove: bool) -> None:
 def doctor(context: click.Context, name: str, root: Path, no_pictures: bool, file: Path | None) -> None:
     """Say what is wrong with a data set on disk, and what will be left out and why.
 
-    NAME is circo, cirr, css, fashion200k, fashioniq, mitstates, multiturn, own, products or shoes; see
-    docs/datasets.md.
+    NAME is birds_to_words, circo, cirr, css, fashion200k, fashioniq, lasco, mitstates, multiturn, own, products,
+    shoes or spot_the_diff; see docs/datasets.md.
 
     Counts beside the published sizes; missing, damaged, empty and identical pictures; odd captions; rows and pictures
     in more than one split; queries that can be asked. The exit status is 0 if there is no problem, 1 if there is one.

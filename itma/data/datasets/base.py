@@ -158,16 +158,19 @@ REGISTRY: Registry[type[Dataset]] = Registry(
     {
         "shapes": f"{_HERE}.generated",
         "wardrobe": f"{_HERE}.generated",
+        "birds_to_words": f"{_HERE}.birds_to_words",
         "circo": f"{_HERE}.circo",
         "cirr": f"{_HERE}.cirr",
         "css": f"{_HERE}.css",
         "fashion200k": f"{_HERE}.fashion200k",
         "fashioniq": f"{_HERE}.fashioniq",
+        "lasco": f"{_HERE}.lasco",
         "mitstates": f"{_HERE}.mitstates",
         "multiturn": f"{_HERE}.multiturn",
         "own": f"{_HERE}.own",
         "products": f"{_HERE}.products",
         "shoes": f"{_HERE}.shoes",
+        "spot_the_diff": f"{_HERE}.spot_the_diff",
     },
 )
 """Data set by name."""
