@@ -155,6 +155,13 @@ def test_an_image_that_stands_in_the_split_file_with_and_without_ending_is_refus
         datasets.load("cirr", bare, "val")
 
 
+@pytest.mark.parametrize("place", ["/etc/a.png", "../a.png", "", None, 3])
+def test_a_path_outside_of_the_root_is_refused(bare: Path, place: object) -> None:
+    (bare / "image_splits" / "split.rc2.val.json").write_text(json.dumps({"a": place}))
+    with pytest.raises(DataError, match=r"entry 1: .*expected an image's name and its path below the root"):
+        datasets.load("cirr", bare, "val")
+
+
 def test_another_split_is_refused_by_name(bare: Path) -> None:
     with pytest.raises(UnknownNameError, match="test1"):
         datasets.load("cirr", bare, "test")

@@ -156,6 +156,7 @@ def test_lasco_s_images_are_found_under_images(tmp_path: Path) -> None:
     [
         (lasco_row(0, 77), "the image 'val2014/COCO_val2014_000000000077.jpg' is not among the 5"),
         (lasco_row(2, 2), "are the same"),
+        ({**lasco_row(0, 1), "target-image": [1, "../a.jpg"]}, "expected an image's number and its path"),
         ({**lasco_row(0, 1), "query-image": 7}, "'query-image' is 7; expected a list"),
         ({**lasco_row(0, 1), "query-text": None}, "'query-text' is null; expected a text"),
     ],

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from itma.data.datasets.base import Dataset, Submission, register
-from itma.data.datasets.reading import JsonRow, check_root, read_json_object, read_rows, short, stem
+from itma.data.datasets.reading import JsonRow, check_root, is_inside, read_json_object, read_rows, short, stem
 from itma.data.images import FilePictures
 from itma.data.triplets import UNKNOWN_TARGET, Protocol, Split, Task, Track, Triplets, padded
 from itma.errors import DataError, UnknownNameError
@@ -109,10 +109,10 @@ def _images(root: Path, split: str) -> dict[str, str]:
     path = _home(root, split) / "image_splits" / f"split.{RELEASE}.{split}.json"
     images: dict[str, str] = {}
     for number, (name, place) in enumerate(read_json_object(path, _WAY_OUT).items()):
-        if not isinstance(place, str) or not stem(name):
+        if not isinstance(place, str) or not is_inside(place) or not stem(name):
             raise DataError(
                 f"{str(path)!r}, entry {number + 1:,}: {short(name)} is at {short(place)}; expected an image's name "
-                f"and its path, a text; {_WAY_OUT}"
+                f"and its path below the root; {_WAY_OUT}"
             )
         if stem(name) in images:
             raise DataError(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from itma.data.datasets.base import Dataset, register
-from itma.data.datasets.reading import JsonRow, check_root, read_rows, short
+from itma.data.datasets.reading import JsonRow, check_root, is_inside, read_rows, short
 from itma.data.images import FilePictures
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.errors import UnknownNameError
@@ -99,7 +99,7 @@ def _queries(root: Path, split: str) -> Iterator[_Query]:
 
 def _image(row: JsonRow, name: str) -> str:
     found = row.items(name)
-    if len(found) != 2 or not isinstance(found[1], str) or not found[1]:
+    if len(found) != 2 or not isinstance(found[1], str) or not is_inside(found[1]):
         raise row.error(f"{name!r} is {short(found)}; expected an image's number and its path")
     return found[1]
 

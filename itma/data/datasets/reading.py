@@ -6,7 +6,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from itma.errors import DataError
 
@@ -237,6 +237,16 @@ def find_images(root: Path) -> dict[str, Path]:
             if name.rpartition(".")[2].lower() in _ENDINGS:
                 found.setdefault(stem(name), Path(folder) / name)
     return found
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path from an annotation file names something below its root.
+
+    >>> is_inside("./dev/a.png"), is_inside("../a.png"), is_inside("/a.png")
+    (True, False, False)
+    """
+    inner = PurePosixPath(path.replace("\\", "/"))
+    return bool(inner.parts) and not inner.is_absolute() and ".." not in inner.parts and "\0" not in path
 
 
 _ENDINGS = ("jpg", "jpeg", "png", "webp", "gif")
