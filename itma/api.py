@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from itma.config import changed, from_plain, to_plain
@@ -23,7 +22,7 @@ from itma.data.datasets.generated import Generated
 from itma.data.images import Preprocess, Source, to_pixels
 from itma.data.sources import kept, load, other_size
 from itma.data.tokenizer import typical
-from itma.data.triplets import UNKNOWN_TARGET, Split, Task, Triplets, by_label, hold_out
+from itma.data.triplets import Split, Triplets, by_label, hold_out
 from itma.device import device_named
 from itma.errors import (
     ConfigError,
@@ -759,20 +758,21 @@ def device_for(runtime: str, device: str) -> torch.device:
 def submit(
     run: str | Path,
     out: str | Path,
+    data: str | None = None,
     *,
     root: str | Path | None = None,
-    split: str = "test",
     which: str = "best",
     device: str = "auto",
     progress: bool = False,
 ) -> list[Path]:
-    """Write a model's answers to FashionIQ's queries in the form that its challenge takes.
+    """Write a model's answers to queries whose targets are not published, in the form that their owners take.
 
     Args:
         run: a run folder, or a checkpoint folder.
-        out: gets `<category>.predict.json` for dress, shirt and toptee.
-        root: FashionIQ's folder; None: where it was in training.
-        split: `test`, whose targets were never published.
+        out: gets the files: of FashionIQ `<category>.predict.json`, of CIRR `recall.json` and `recall_subset.json`, of
+            CIRCO `circo.json`.
+        data: name of the data set. None: the one the run was trained on, or FashionIQ where nobody takes answers to it.
+        root: the data set's folder. None: where it was in training.
         which: `best` or `last` checkpoint of the run.
         device: `auto`, `cpu`, `cuda`, …
         progress: show progress bars.
@@ -781,29 +781,40 @@ def submit(
         The files.
 
     Raises:
-        RunError, DataError: the run or the data cannot be read.
+        RunError, DataError: the run or the data cannot be read, or nobody takes answers to the data.
         StorageError: the files cannot be written.
     """
-    from itma.data.datasets import fashioniq
-    from itma.evaluation.evaluate import answers
+    from itma.evaluation.evaluate import embed, first_of
 
     place = device_named(device)
-    model = Retriever.load(run, which=which).to(place)
-    source = DataConfig("fashioniq", root=str(root)) if root is not None else replace(read_run(run).data, categories=())
-    if source.name != "fashioniq":
-        raise DataError(f"{str(run)!r} was trained on {source.name}; say where FashionIQ is: --root DIR")
-    triplets = load(source, split, device=place).triplets
-    if triplets.targets.size and triplets.targets.max() != UNKNOWN_TARGET:
-        raise DataError(f"the targets of FashionIQ's {split} split are published; measure it with: itma evaluate")
-    present = triplets.present if triplets.present is not None else np.ones(len(triplets.labels), dtype=bool)
-    galleries = {
-        category: pictures[present[pictures]]
-        for category, pictures in fashioniq.galleries(Path(str(source.root)), split).items()
-    }
-    kinds = np.array(triplets.kinds)
-    tasks = [Task(category, np.flatnonzero(kinds == category), ranked) for category, ranked in galleries.items()]
-    found = answers(model, triplets, tasks, k=fashioniq.SUBMITTED, progress=progress)
-    return fashioniq.write_submission(out, fashioniq.submission(triplets, galleries, found))
+    source = _submitted_data(run, data, root)
+    dataset = dataset_named(source.name)(source)
+    if not dataset.submitted:
+        takers = ", ".join(name for name in DATASETS if dataset_named(name).submitted)
+        raise DataError(
+            f"nobody takes answers to {source.name}, whose targets are published: measure it with itma evaluate; "
+            f"answers are taken to {takers}"
+        )
+    triplets = load(source, dataset.submitted, device=place).triplets
+    submission = dataset.submission(dataset.root, dataset.submitted, triplets)
+    model = open_model(run, which=which, device=place, progress=progress)
+    tasks = [task for track in submission.tracks for task in track.tasks]
+    answers = first_of(triplets, submission.tracks, *embed(model, triplets, tasks, progress=progress))
+    return submission.write(Path(out), answers)
+
+
+def _submitted_data(run: str | Path, data: str | None, root: str | Path | None) -> DataConfig:
+    """What is answered by `submit`."""
+    if data is not None and root is not None:
+        return DataConfig(data, root=str(root))
+    trained = None if holds_towers(checkpoint_folder(run)) else read_data(run)
+    own = trained is not None and not trained.external and bool(dataset_named(trained.name).submitted)
+    name = data or (trained.name if trained is not None and own else "fashioniq")
+    if root is not None:
+        return DataConfig(name, root=str(root))
+    if trained is None or trained.name != name:
+        raise DataError(f"{str(run)!r} was not trained on {name}; say where that is: --root DIR")
+    return replace(trained, categories=())
 
 
 @takes(IndexOptions)

@@ -92,6 +92,8 @@ class Part:
     recall: Mapping[int, float]
     interval: Mapping[int, Interval]
     median_rank: float
+    metrics: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """As `Report.metrics`."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,12 @@ class Report:
     measured came from elsewhere."""
     chosen: str = ""
     """How the checkpoint was chosen among those of its run; empty where that is not known."""
+    metrics: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """What the protocol asks for besides recall (`recall_subset`, `map`) → k → its mean over the queries."""
+    metric_intervals: Mapping[str, Mapping[int, Interval]] = field(default_factory=dict)
+    """Metric → k → 95 % bootstrap interval."""
+    metrics_by_group: Mapping[str, Mapping[str, Mapping[str, Mapping[int, float]]]] = field(default_factory=dict)
+    """What divides the queries → part → metric → k → its mean."""
 
     def _repr_html_(self) -> str:
         return display.report(str(self).splitlines()[:2], self._rows(), str(self))
@@ -169,15 +177,21 @@ class Report:
         mean = "mean " if self.parts else ""
         for k, share in self.recall.items():
             lines.append(f"  {mean}recall@{k:<3d} {share:7.1%}{_between(self.interval.get(k))}")
+        for metric, values in self.metrics.items():
+            inside = self.metric_intervals.get(metric, {})
+            lines += [
+                f"  {mean}{f'{metric}@{k}':<10s} {share:7.1%}{_between(inside.get(k))}" for k, share in values.items()
+            ]
         lines.append(f"  median rank {self.median_rank:g}, mean reciprocal rank {self.mean_reciprocal_rank:.3f}")
         lines.append(f"  ties: {self.tied_queries} of {self.queries:,} queries")
         for part in self.parts:
             lines.append(f"  {part.name}: {_of(part.queries, part.wanted)} queries against {part.gallery:,} pictures")
             for k, share in part.recall.items():
                 lines.append(f"    recall@{k:<3d} {share:7.1%}{_between(part.interval.get(k))}")
+            for metric, values in part.metrics.items():
+                lines += [f"    {f'{metric}@{k}':<10s} {share:7.1%}" for k, share in values.items()]
         for aspect, recall in self.recall_by_aspect.items():
-            shown = "  ".join(f"@{k} {share:.1%}" for k, share in recall.items())
-            lines.append(f"  right {aspect}: recall {shown}")
+            lines.append(f"  right {aspect}: recall {_at(recall)}")
         for kind, recall in self.recall_by_kind.items():
             first = min(recall)
             lines.append(f"  {kind:<12s} recall@{first} {recall[first]:.1%} of {self.queries_by_kind[kind]:,}")
@@ -185,12 +199,19 @@ class Report:
             first = min(self.recall)
             lines.append(f"  recall@{first} by {name}:")
             for value, recall in divided.items():
-                lines.append(f"    {value:<10s} {recall[first]:.1%} of {self.queries_by_group[name][value]:,}")
+                further = self.metrics_by_group.get(name, {}).get(value, {})
+                shown = [f"  {metric} {_at(values)}" for metric, values in further.items()]
+                asked = self.queries_by_group[name][value]
+                lines.append(f"    {value:<10s} {recall[first]:.1%} of {asked:,}{''.join(shown)}")
         return "\n".join(lines)
 
 
 def _of(queries: int, wanted: int | None) -> str:
     return f"{queries:,}" if wanted is None or wanted == queries else f"{queries:,} of {wanted:,}"
+
+
+def _at(values: Mapping[int, float]) -> str:
+    return "  ".join(f"@{k} {share:.1%}" for k, share in values.items())
 
 
 def _between(interval: Interval | None) -> str:

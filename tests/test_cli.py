@@ -163,7 +163,7 @@ def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path)
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "empty").mkdir()
     for words, expected in (
-        (["train", "fashionicue"], "unknown data set 'fashionicue'; choose from: css, "),
+        (["train", "fashionicue"], "unknown data set 'fashionicue'; choose from: birds_to_words, "),
         (["train", "fashioniq"], "say where fashioniq is on this machine: --root DIR"),
         (["train", "fashioniq", "--root", tmp_path], "is not the folder of"),
         (["evaluate", walked / "run", "--protocol", "css"], "unknown protocol 'css'; choose from: by label"),

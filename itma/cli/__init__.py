@@ -278,8 +278,9 @@ def train(
 ) -> None:
     r"""Train a model on DATA and leave a run folder.
 
-    DATA is shapes or wardrobe (generated), css, fashion200k, fashioniq, mitstates, own or products (a table with a
-    column for each attribute, and an image for each row); see docs/datasets.md and docs/own-data.md.
+    DATA is shapes or wardrobe (generated), birds_to_words, cirr, css, fashion200k, fashioniq, lasco, mitstates,
+    multiturn, own, shoes, spot_the_diff or products (a table with a column for each attribute, and an image for each
+    row); see docs/datasets.md and docs/own-data.md.
 
     \b
     itma train shapes --model tirg --steps 300
@@ -410,8 +411,9 @@ def evaluate(
 ) -> None:
     """Measure the model in RUN on DATA; default: on the data it was trained with.
 
-    Prints recall@1/5/10/50 with confidence intervals, median rank, mean reciprocal rank and ties, and the protocol
-    that decides them; writes report.json and a file of every query's rank.
+    Prints recall@1/5/10/50 with confidence intervals, median rank, mean reciprocal rank and ties, what else the
+    protocol asks for (recall within subsets of CIRR, mAP of CIRCO), and the protocol that decides them; writes
+    report.json and a file of every query's rank.
     """
     from itma import api
 
@@ -440,15 +442,25 @@ def evaluate(
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--root", type=click.Path(path_type=Path), help="FashionIQ's folder; default: where it was in training.")
+@click.argument("data", required=False)
+@click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA; default: where it was in training.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @_device
 @click.pass_context
-def submit(context: click.Context, run: Path, out: Path, root: Path | None, which: str, device: str) -> None:
-    """Answer FashionIQ's test queries, whose targets are not published, and write the challenge's files into OUT."""
+def submit(
+    context: click.Context, run: Path, out: Path, data: str | None, root: Path | None, which: str, device: str
+) -> None:
+    r"""Answer the test queries of DATA, whose targets are not published, and write the files of its server into OUT.
+
+    DATA is fashioniq, cirr or circo; without it, the data that RUN was trained on, or fashioniq.
+
+    \b
+    itma submit runs/mine answers cirr --root /data/cirr       recall.json, recall_subset.json
+    itma submit runs/mine answers circo --root /data/circo     circo.json
+    """
     from itma import api
 
-    for path in api.submit(run, out, root=root, which=which, device=device, progress=_bars(context)):
+    for path in api.submit(run, out, data, root=root, which=which, device=device, progress=_bars(context)):
         click.echo(str(path))
 
 
@@ -731,7 +743,8 @@ def cache(which: tuple[str, ...], folder: Path | None, remove: bool) -> None:
 def doctor(context: click.Context, name: str, root: Path, no_pictures: bool, file: Path | None) -> None:
     """Say what is wrong with a data set on disk, and what will be left out and why.
 
-    NAME is css, fashion200k, fashioniq, mitstates, own or products; see docs/datasets.md.
+    NAME is birds_to_words, circo, cirr, css, fashion200k, fashioniq, lasco, mitstates, multiturn, own, products,
+    shoes or spot_the_diff; see docs/datasets.md.
 
     Counts beside the published sizes; missing, damaged, empty and identical pictures; odd captions; rows and pictures
     in more than one split; queries that can be asked. The exit status is 0 if there is no problem, 1 if there is one.

@@ -36,6 +36,9 @@ _TRIES, _DRAWS = 30, 3_000
 that passes the first has targets enough for the second to be next to impossible."""
 UNKNOWN_TARGET = -1
 """Stands for the target of a query whose target was never published."""
+METRICS = ("recall_subset", "map")
+"""What a protocol can ask for besides recall: recall within each query's own few candidates (Liu et al. 2021,
+arXiv:2108.04024), and mean average precision over all of a query's targets (Baldrati et al. 2023, arXiv:2303.15247)."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,14 @@ class Triplets:
     """Further labels of the pictures, (pictures,) int64 each, e.g. of the adjective alone."""
     present: np.ndarray | None = None
     """(pictures,) bool: which pictures may be used; None: all. Samples with another target are drawn anew."""
-    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Further ways to divide the rows, (rows) each, for results of each part: what divides → the part of each row."""
+    groups: Mapping[str, Sequence[str | tuple[str, ...]]] = field(default_factory=dict)
+    """Further ways to divide the rows, (rows) each, for results of each part: what divides → the part of each row, or
+    the parts where a row belongs to several."""
+    further_targets: np.ndarray | None = None
+    """(rows, most) int64: what is right besides each row's target, −1 where there is no more. Only mean average
+    precision counts it; recall is that of the target."""
+    subsets: np.ndarray | None = None
+    """(rows, size) int64: the few images among which a row's target is sought too, −1 where there are no more."""
 
     def __post_init__(self) -> None:
         rows, pictures = len(self.feedback), len(self.pictures.names)
@@ -86,9 +95,21 @@ class Triplets:
         for aspect, labels in self.aspects.items():
             if len(labels) != pictures:
                 raise DataError(f"{self.name}: {len(labels)} labels of {aspect!r} for {pictures} pictures")
-        for what, indices, least in (("reference", self.references, 0), ("target", self.targets, UNKNOWN_TARGET)):
-            if rows and not (least <= indices.min() and indices.max() < pictures):
+        indices = {"reference": self.references, "target": self.targets}
+        for what, table in (("further target", self.further_targets), ("image of a subset", self.subsets)):
+            if table is None:
+                continue
+            if table.ndim != 2 or len(table) != rows:
+                raise DataError(f"{self.name}: the {what}s are of shape {table.shape}; expected ({rows}, most)")
+            indices[what] = table
+        for what, some in indices.items():
+            least = 0 if what == "reference" else UNKNOWN_TARGET
+            if some.size and not (least <= some.min() and some.max() < pictures):
                 raise DataError(f"{self.name}: a {what} lies outside the {pictures} pictures")
+        if self.subsets is not None:
+            outside = (self.targets != UNKNOWN_TARGET) & ~(self.subsets == self.targets[:, None]).any(1)
+            for row in np.flatnonzero(outside)[:1].tolist():
+                raise DataError(f"{self.name}, row {row + 1:,}: its target is not in its subset, where it is sought")
 
     def __len__(self) -> int:
         return len(self.feedback)
@@ -152,7 +173,24 @@ class Triplets:
             feedback=[self.feedback[row] for row in rows.tolist()],
             kinds=[self.kinds[row] for row in rows.tolist()] if self.kinds else (),
             groups={name: [parts[row] for row in rows.tolist()] for name, parts in self.groups.items()},
+            further_targets=None if self.further_targets is None else self.further_targets[rows],
+            subsets=None if self.subsets is None else self.subsets[rows],
         )
+
+
+def padded(lists: Sequence[Sequence[int]]) -> np.ndarray:
+    """Lists of indices as one array, as `Triplets` holds further targets and subsets.
+
+    >>> padded([[4, 2], [], [7]]).tolist()
+    [[4, 2], [-1, -1], [7, -1]]
+
+    Returns:
+        (rows, longest) int64, −1 after each list's end.
+    """
+    table = np.full((len(lists), max(map(len, lists), default=0)), UNKNOWN_TARGET, dtype=np.int64)
+    for row, some in enumerate(lists):
+        table[row, : len(some)] = some
+    return table
 
 
 def coded(values: Sequence[str | None]) -> np.ndarray:
@@ -199,10 +237,28 @@ class Protocol:
     """Whether a query's reference is removed from its gallery."""
     wanted: Mapping[str, int] = field(default_factory=dict)
     """Task → the queries it has where all pictures are present; filled in where some are missing."""
+    metrics: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """What is reported besides recall, of `METRICS`, and at which ranks: `{"map": (5, 10)}`."""
 
     def __post_init__(self) -> None:
-        if not self.tasks or not self.ks or min(self.ks) < 1:
-            raise DataError(f"the protocol {self.name!r} needs at least one task, and ks of 1 and more, not {self.ks}")
+        for ks in (self.ks, *self.metrics.values()):
+            if not self.tasks or not ks or min(ks) < 1:
+                raise DataError(f"the protocol {self.name!r} needs at least one task, and ks of 1 and more, not {ks}")
+        for name in self.metrics:
+            if name not in METRICS:
+                raise UnknownNameError("metric", name, METRICS)
+
+
+@dataclass(frozen=True)
+class Track:
+    """What the owners of a data set want answered of a split whose targets they keep: one of their lists."""
+
+    tasks: tuple[Task, ...]
+    """Together they ask every row once."""
+    k: int
+    """How many images, best first, answer each query."""
+    without_reference: bool = True
+    """Whether a query's reference is removed from its gallery."""
 
 
 def by_label(triplets: Triplets, *, name: str = "by label", ks: tuple[int, ...] = (1, 5, 10, 50)) -> Protocol:
@@ -227,19 +283,27 @@ class Split:
     protocols: Mapping[str, Protocol]
     """By name, the one to use where none is named first; empty for training."""
 
+    @property
+    def without_targets(self) -> bool:
+        """Whether the target of no row was published."""
+        return len(self.triplets) > 0 and bool((self.triplets.targets == UNKNOWN_TARGET).all())
+
     def protocol(self, name: str | None = None) -> Protocol:
         """A protocol by name; None: the first.
 
         With `/reference-kept` after its name, a query's reference stays in its gallery.
 
         Raises:
-            DataError: the split has none (it is for training, or its targets were never published).
+            DataError: the split has none: it is for training, or its targets were never published.
             UnknownNameError: none of that name.
         """
-        if not self.protocols:
+        if not self.protocols and self.without_targets:
             raise DataError(
-                f"{self.triplets.name} cannot be evaluated: it is for training, or its targets were never published"
+                f"{self.triplets.name} cannot be evaluated: its targets were never published; measure another split, "
+                "or let the data set's owners do it: itma submit writes the answers in their form"
             )
+        if not self.protocols:
+            raise DataError(f"{self.triplets.name} cannot be evaluated: it is for training")
         plain = next(iter(self.protocols)) if name is None else name.removesuffix(_KEPT)
         if plain not in self.protocols:
             raise UnknownNameError("protocol", name, self.protocols)

@@ -4,21 +4,24 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from itma.config import to_plain
-from itma.data.triplets import UNKNOWN_TARGET, Protocol, Task, Triplets, by_label
+from itma.data.triplets import UNKNOWN_TARGET, Protocol, Task, Track, Triplets, by_label
 from itma.errors import ConfigError, DataError
 from itma.evaluation.ranking import (
     BLOCK,
+    average_precision,
     bootstrap_interval,
     mean_reciprocal_rank,
     median_rank,
+    rank_each_target,
+    rank_in_subsets,
     rank_targets,
     recall_at,
 )
@@ -52,6 +55,8 @@ class Evaluation:
     """(pictures, dim) float32: the pictures' embeddings; those that no task ranks may be anything."""
     triplets: Triplets
     protocol: Protocol
+    measures: Mapping[str, Mapping[int, np.ndarray]] = field(default_factory=dict)
+    """Further metric of the protocol → k → (queries,) float64: each query's value, from 0 to 1."""
 
     def __str__(self) -> str:
         return str(self.report)
@@ -102,12 +107,15 @@ class Evaluation:
         folder, names, triplets = Path(folder), self.triplets.pictures.names, self.triplets
         table = io.StringIO(newline="")
         lines = csv.writer(table, lineterminator="\n")
-        lines.writerow(["row", "task", "reference", "feedback", "kind", "target", "rank", "ties", "best"])
+        further = {f"{metric}@{k}": some for metric, by_k in self.measures.items() for k, some in by_k.items()}
+        lines.writerow(["row", "task", "reference", "feedback", "kind", "target", "rank", "ties", "best", *further])
         tasks = [task.name for task in self.protocol.tasks for _ in task.rows]
-        for row, task, *numbers, best in zip(self.asked, tasks, self.ranks, self.ties, self.best, strict=True):
+        numbers = zip(self.asked, tasks, self.ranks, self.ties, self.best, *further.values(), strict=True)
+        for row, task, rank, ties, best, *values in numbers:
             reference, target = names[triplets.references[row]], names[triplets.targets[row]]
             kind = triplets.kinds[row] if triplets.kinds else ""
-            lines.writerow([row, task, reference, triplets.feedback[row], kind, target, *numbers, names[best]])
+            said = triplets.feedback[row]
+            lines.writerow([row, task, reference, said, kind, target, rank, ties, names[best], *values])
         write_bytes(folder / RANKS, table.getvalue().encode("utf-8", "surrogateescape"))
         write_text(folder / REPORT, json.dumps({"format": FORMAT, **to_plain(self.report)}, indent=2) + "\n")
 
@@ -156,12 +164,7 @@ def evaluate(
         raise ConfigError(f"batch={batch} must be at least 1")
     protocols = protocols or (by_label(triplets),)
     tasks = [task for protocol in protocols for task in protocol.tasks]
-    rows = np.unique(np.concatenate([task.rows for task in tasks]))
-    pictures = np.unique(np.concatenate([task.gallery for task in tasks]))
-    if not len(rows) or not len(pictures):
-        raise DataError(f"{triplets.name} holds no queries or no pictures, so there is nothing to measure")
-    gallery = _spread(_embed_gallery(retriever, triplets, pictures, batch, progress), pictures, len(triplets.labels))
-    queries = _spread(_embed_queries(retriever, triplets, rows, batch, progress), rows, len(triplets))
+    queries, gallery = embed(retriever, triplets, tasks, batch=batch, progress=progress)
     return [
         score(
             triplets,
@@ -177,6 +180,23 @@ def evaluate(
         )
         for protocol in protocols
     ]
+
+
+def embed(
+    retriever: Embedder, triplets: Triplets, tasks: Sequence[Task], *, batch: int = 128, progress: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What some tasks need of a model: queries (rows, dim) and gallery (images, dim), no numbers where none asks.
+
+    Raises:
+        DataError: there are no queries or no images.
+        PictureError: an image that cannot be read.
+    """
+    rows = np.unique(np.concatenate([task.rows for task in tasks]))
+    pictures = np.unique(np.concatenate([task.gallery for task in tasks]))
+    if not len(rows) or not len(pictures):
+        raise DataError(f"{triplets.name} holds no queries or no pictures, so there is nothing to measure")
+    gallery = _spread(_embed_gallery(retriever, triplets, pictures, batch, progress), pictures, len(triplets.labels))
+    return _spread(_embed_queries(retriever, triplets, rows, batch, progress), rows, len(triplets)), gallery
 
 
 def score(
@@ -227,13 +247,19 @@ def score(
     ranks, ties, best = (np.concatenate(parts) for parts in zip(*found, strict=True))
     kinds = np.array([triplets.kinds[row] for row in asked.tolist()] if triplets.kinds else [], dtype=object)
     by_kind = {kind: ranks[kinds == kind] for kind in sorted(set(kinds))}
-    by_group = {
-        name: _divided(ranks, [parts[row] for row in asked.tolist()]) for name, parts in triplets.groups.items()
-    }
+    by_group = {name: _divided([parts[row] for row in asked.tolist()]) for name, parts in triplets.groups.items()}
     several = len(protocol.tasks) > 1
     if several and set(by_kind) <= {task.name for task in protocol.tasks}:
         by_kind = {}  # the tasks say the same
     each = [ranks for ranks, _, _ in found]
+    measured = {
+        metric: [_MEASURES[metric](triplets, protocol, task, queries, gallery, ks, block) for task in protocol.tasks]
+        for metric, ks in protocol.metrics.items()
+    }
+    measures = {
+        metric: {k: np.concatenate([task[k] for task in tasks]) for k in protocol.metrics[metric]}
+        for metric, tasks in measured.items()
+    }
     report = Report(
         model=model_name,
         protocol=f"{triplets.name}, {protocol.name}: {protocol.about}",
@@ -247,7 +273,7 @@ def score(
         recall_by_kind={kind: recall_at(some, protocol.ks) for kind, some in by_kind.items()},
         queries_by_kind={kind: len(some) for kind, some in by_kind.items()},
         recall_by_group={
-            name: {part: recall_at(some, protocol.ks) for part, some in parts.items()}
+            name: {part: recall_at(ranks[some], protocol.ks) for part, some in parts.items()}
             for name, parts in by_group.items()
         },
         queries_by_group={name: {part: len(some) for part, some in parts.items()} for name, parts in by_group.items()},
@@ -260,8 +286,9 @@ def score(
                 recall_at(ranks, protocol.ks),
                 _intervals([ranks], protocol.ks, intervals, seed),
                 median_rank(ranks),
+                {metric: _means(tasks[number]) for metric, tasks in measured.items()},
             )
-            for task, ranks in zip(protocol.tasks, each, strict=True)
+            for number, (task, ranks) in enumerate(zip(protocol.tasks, each, strict=True))
             if several
         ),
         wanted=sum(wanted.values()),
@@ -276,8 +303,24 @@ def score(
         },
         weights=weights,
         chosen=chosen,
+        metrics={metric: _mean([_means(task) for task in tasks]) for metric, tasks in measured.items()},
+        metric_intervals={
+            metric: {k: bootstrap_interval(*(task[k] for task in tasks), seed=seed) for k in protocol.metrics[metric]}
+            for metric, tasks in measured.items()
+            if intervals
+        },
+        metrics_by_group={
+            name: {
+                part: {
+                    metric: _means({k: values[some] for k, values in by_k.items()}) for metric, by_k in measures.items()
+                }
+                for part, some in parts.items()
+            }
+            for name, parts in by_group.items()
+            if measures
+        },
     )
-    return Evaluation(report, asked, ranks, ties, best, queries, gallery, triplets, protocol)
+    return Evaluation(report, asked, ranks, ties, best, queries, gallery, triplets, protocol, measures)
 
 
 def _with_queries(protocol: Protocol, name: str) -> Protocol:
@@ -297,10 +340,13 @@ def _with_queries(protocol: Protocol, name: str) -> Protocol:
     return replace(protocol, tasks=tasks, about=f"{protocol.about}; without {without}, which has no queries")
 
 
-def _divided(ranks: np.ndarray, parts: Sequence[str]) -> dict[str, np.ndarray]:
-    """The ranks of each part; parts that are numbers stand in their order."""
-    named = np.array(parts, dtype=object)
-    return {part: ranks[named == part] for part in sorted(set(parts), key=lambda part: (len(part), part))}
+def _divided(parts: Sequence[str | tuple[str, ...]]) -> dict[str, np.ndarray]:
+    """The places of each part's queries; parts that are numbers stand in their order."""
+    places: dict[str, list[int]] = {}
+    for place, own in enumerate(parts):
+        for part in (own,) if isinstance(own, str) else own:
+            places.setdefault(part, []).append(place)
+    return {part: np.array(places[part]) for part in sorted(places, key=lambda part: (len(part), part))}
 
 
 def answers(
@@ -318,20 +364,51 @@ def answers(
 
     Returns:
         (rows) for each row up to k indices of pictures, best first; equal scores in the gallery's order.
+
+    Raises:
+        ConfigError: k is below 1, or a row is not asked once.
     """
-    asked = np.concatenate([task.rows for task in tasks])
-    if sorted(asked.tolist()) != list(range(len(triplets))) or k < 1:
-        raise ConfigError(f"k={k} must be at least 1, and the tasks must ask each of {len(triplets)} rows once")
-    pictures = np.unique(np.concatenate([task.gallery for task in tasks]))
-    gallery = _spread(_embed_gallery(retriever, triplets, pictures, batch, progress), pictures, len(triplets.labels))
-    queries = _embed_queries(retriever, triplets, np.arange(len(triplets)), batch, progress)
-    found: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(triplets)
-    for task in tasks:
-        ranked = _some(gallery, task.gallery)
-        for row, reference in zip(task.rows.tolist(), task.references(triplets).tolist(), strict=True):
-            order = (ranked @ queries[row]).sort(descending=True, stable=True).indices[: k + 1].cpu().numpy()
-            best = task.gallery[order]
-            found[row] = best[best != reference][:k]
+    return first_of(
+        triplets, [Track(tuple(tasks), k)], *embed(retriever, triplets, tasks, batch=batch, progress=progress)
+    )[0]
+
+
+def first_of(
+    triplets: Triplets,
+    tracks: Sequence[Track],
+    queries: np.ndarray | torch.Tensor,
+    gallery: np.ndarray | torch.Tensor,
+) -> list[list[np.ndarray]]:
+    """The first images for each row from embeddings, wherever they come from: what a submission is made of.
+
+    Args:
+        triplets: what the embeddings stand for.
+        tracks: what is wanted; the tasks of each together ask every row once.
+        queries: (rows, dim), one for each row.
+        gallery: (images, dim), one for each image.
+
+    Returns:
+        For each track (rows): up to k indices of images, best first; equal scores in the gallery's order.
+
+    Raises:
+        ConfigError: a k below 1, or a row that is not asked once.
+    """
+    queries, gallery = torch.as_tensor(queries), torch.as_tensor(gallery)
+    found = []
+    for track in tracks:
+        asked = np.concatenate([task.rows for task in track.tasks])
+        if sorted(asked.tolist()) != list(range(len(triplets))) or track.k < 1:
+            raise ConfigError(
+                f"k={track.k} must be at least 1, and the tasks must ask each of {len(triplets)} rows once"
+            )
+        answers: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(triplets)
+        for task in track.tasks:
+            ranked = _some(gallery, task.gallery)
+            for row, reference in zip(task.rows.tolist(), task.references(triplets).tolist(), strict=True):
+                order = (ranked @ queries[row]).sort(descending=True, stable=True).indices[: track.k + 1].cpu().numpy()
+                best = task.gallery[order]
+                answers[row] = (best[best != reference] if track.without_reference else best)[: track.k]
+        found.append(answers)
     return found
 
 
@@ -345,8 +422,7 @@ def _rank(
     block: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ranks, ties and best pictures of one task; a picture is right where its label is the target's."""
-    place = np.full(len(labels), -1)  # of each picture in the task's gallery
-    place[task.gallery] = np.arange(len(task.gallery))
+    place = _places(task, triplets)
     references = task.references(triplets)
     excluded = place[references] if protocol.without_reference else np.full(len(references), -1)
     wanted = labels[triplets.targets[task.rows]]
@@ -360,6 +436,72 @@ def _rank(
     return ranks, ties, task.gallery[best]
 
 
+def _subset_recalls(
+    triplets: Triplets,
+    protocol: Protocol,
+    task: Task,
+    queries: torch.Tensor,
+    gallery: torch.Tensor,
+    ks: Sequence[int],
+    block: int,
+) -> dict[int, np.ndarray]:
+    """(queries,) at each k: whether the target is among the first k of its subset, as far as the gallery holds it."""
+    if triplets.subsets is None:
+        raise DataError(f"{triplets.name} has no subsets, within which {protocol.name!r} wants to measure recall")
+    del block
+    place = _places(task, triplets)
+    subsets = place[triplets.subsets[task.rows]]
+    if protocol.without_reference:
+        subsets = np.where(subsets == place[task.references(triplets)][:, None], -1, subsets)
+    wanted = place[triplets.targets[task.rows]]
+    ranks = rank_in_subsets(
+        _some(queries, task.rows),
+        _some(gallery, task.gallery),
+        *(torch.as_tensor(part, device=gallery.device) for part in (wanted, subsets)),
+    )
+    return {k: (ranks.cpu().numpy() <= k).astype(np.float64) for k in ks}
+
+
+def _average_precisions(
+    triplets: Triplets,
+    protocol: Protocol,
+    task: Task,
+    queries: torch.Tensor,
+    gallery: torch.Tensor,
+    ks: Sequence[int],
+    block: int,
+) -> dict[int, np.ndarray]:
+    """(queries,) at each k: the average precision over all of a query's targets that the gallery holds."""
+    place = _places(task, triplets)
+    targets = triplets.targets[task.rows][:, None]
+    if triplets.further_targets is not None:
+        targets = np.concatenate([targets, triplets.further_targets[task.rows]], axis=1)
+    wanted = place[targets]
+    excluded = place[task.references(triplets)] if protocol.without_reference else np.full(len(wanted), -1)
+    wanted = np.where(wanted == excluded[:, None], -1, wanted)
+    ranks = rank_each_target(
+        _some(queries, task.rows),
+        _some(gallery, task.gallery),
+        *(torch.as_tensor(part, device=gallery.device) for part in (wanted, excluded)),
+        block=block,
+    )
+    return {k: average_precision(ranks.cpu().numpy(), (wanted >= 0).sum(1), k) for k in ks}
+
+
+_MEASURES: Mapping[str, Callable[..., dict[int, np.ndarray]]] = {
+    "recall_subset": _subset_recalls,
+    "map": _average_precisions,
+}
+"""Metric → its value for each query of a task; `itma.data.triplets.METRICS` lists them."""
+
+
+def _places(task: Task, triplets: Triplets) -> np.ndarray:
+    """(images + 1,) of each image its place in a task's gallery; −1 of others, and of the −1 at the end of a list."""
+    place = np.full(len(triplets.labels) + 1, -1)
+    place[task.gallery] = np.arange(len(task.gallery))
+    return place
+
+
 def _some(embeddings: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
     """Embeddings by index, without a copy where all are wanted."""
     if len(indices) == len(embeddings) and (indices == np.arange(len(embeddings))).all():
@@ -369,6 +511,10 @@ def _some(embeddings: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
 
 def _mean(recalls: Sequence[Mapping[int, float]]) -> dict[int, float]:
     return {k: sum(recall[k] for recall in recalls) / len(recalls) for k in recalls[0]}
+
+
+def _means(values: Mapping[int, np.ndarray]) -> dict[int, float]:
+    return {k: float(some.mean()) for k, some in values.items()}
 
 
 def _intervals(each: Sequence[np.ndarray], ks: Sequence[int], wanted: bool, seed: int) -> dict[int, Interval]:

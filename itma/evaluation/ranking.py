@@ -79,6 +79,117 @@ def rank_targets(
     )
 
 
+def rank_each_target(
+    queries: torch.Tensor,
+    gallery: torch.Tensor,
+    targets: torch.Tensor,
+    excluded: torch.Tensor | None = None,
+    *,
+    block: int = BLOCK,
+) -> torch.Tensor:
+    """The ranks of all of a query's targets; of images that score alike, targets stand before others.
+
+    >>> gallery = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+    >>> rank_each_target(gallery[:1], gallery, torch.tensor([[3, 1, -1]])).tolist()
+    [[2, 4, 0]]
+
+    Args:
+        queries: (queries, dim), on any device; the other tensors are on the same.
+        gallery: (images, dim).
+        targets: (queries, most) int64, each one's place in the gallery; −1 where there is no more. Distinct in a row.
+        excluded: (queries,) int64, the image that takes no part in each query's ranking, even where it is a target;
+            −1 excludes none.
+        block: how many scores are held at a time.
+
+    Returns:
+        (queries, most) int64: the ranks from the best; 0 after the last.
+
+    Raises:
+        DataError: sizes that do not fit together, or an embedding that is not finite.
+    """
+    _check(queries, gallery, excluded, block)
+    queries, gallery = queries.float(), gallery.float()
+    places = torch.arange(1, targets.shape[1] + 1, device=queries.device)
+    parts = [torch.zeros((0, targets.shape[1]), dtype=torch.int64, device=queries.device)]
+    step = max(1, block // len(gallery))
+    for first in range(0, len(queries), step):
+        rows = slice(first, min(first + step, len(queries)))
+        wanted = targets[rows]
+        scores = _scores(queries, gallery, excluded, rows, slice(0, len(gallery)))
+        own = scores.gather(1, wanted.clamp(min=0)).masked_fill(wanted < 0, -torch.inf)
+        own = own.sort(dim=1, descending=True).values
+        query, column = torch.nonzero(wanted >= 0, as_tuple=True)
+        scores[query, wanted[query, column]] = -torch.inf  # targets do not lower one another's rank twice
+        above = torch.stack([(scores > own[:, one, None]).sum(1) for one in range(own.shape[1])], dim=1)
+        parts.append((above + places).masked_fill(own == -torch.inf, 0))
+    return torch.cat(parts)
+
+
+def rank_in_subsets(
+    queries: torch.Tensor, gallery: torch.Tensor, targets: torch.Tensor, subsets: torch.Tensor
+) -> torch.Tensor:
+    """The rank of each query's target among a few images of its own.
+
+    >>> gallery = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+    >>> rank_in_subsets(gallery[:1], gallery, torch.tensor([2]), torch.tensor([[1, 2, 3, -1]])).tolist()
+    [2]
+
+    Args:
+        queries: (queries, dim), on any device; the other tensors are on the same.
+        gallery: (images, dim).
+        targets: (queries,) int64, the target's place in the gallery.
+        subsets: (queries, size) int64, places in the gallery; −1 where there is no more.
+
+    Returns:
+        (queries,) int64: 1 + the number of other images of the subset that score strictly higher.
+
+    Raises:
+        DataError: sizes that do not fit together, or an embedding that is not finite.
+    """
+    _check(queries, gallery, None, 1)
+    parts = [torch.zeros(0, dtype=torch.int64, device=queries.device)]
+    step = max(1, BLOCK // (gallery.shape[1] * max(1, subsets.shape[1])))
+    for first in range(0, len(queries), step):
+        rows = slice(first, first + step)
+        query, target, members = queries[rows].float(), targets[rows], subsets[rows]
+        scores = (gallery[members.clamp(min=0)].float() * query[:, None]).sum(2)
+        wanted = (gallery[target].float() * query).sum(1)
+        others = (members >= 0) & (members != target[:, None])
+        parts.append(1 + ((scores > wanted[:, None]) & others).sum(1))
+    return torch.cat(parts)
+
+
+def average_precision(ranks: np.ndarray, targets: np.ndarray, k: int) -> np.ndarray:
+    """Each query's average precision among the first k images, as CIRCO's code computes it.
+
+    The precision at the rank of each target that is found, summed, by the number of targets that k images could hold
+    (Baldrati et al. 2023, arXiv:2303.15247, section 4).
+
+    >>> average_precision(np.array([[1, 4, 0]]), np.array([3]), k=5).round(3).tolist()
+    [0.5]
+
+    Args:
+        ranks: (queries, most) int64, the ranks of those targets that were found, in any order; 0 elsewhere.
+        targets: (queries,) int64, how many targets each query has.
+        k: at least 1.
+
+    Returns:
+        (queries,) float64 from 0 to 1.
+
+    Raises:
+        ConfigError: k is below 1.
+        DataError: a query without targets.
+    """
+    if k < 1:
+        raise ConfigError(f"average precision is taken among the first 1 or more, not {k}")
+    for query in np.flatnonzero(targets < 1)[:1].tolist():
+        raise DataError(f"query {query} of {len(targets)} has no targets, so that it has no average precision")
+    ordered = np.sort(np.where(ranks > 0, ranks, np.iinfo(np.int64).max), axis=1)
+    precision = np.arange(1, ranks.shape[1] + 1) / ordered
+    found: np.ndarray = np.where(ordered <= k, precision, 0.0).sum(1) / np.minimum(targets, k)
+    return found
+
+
 def _ranked(
     queries: torch.Tensor,
     gallery: torch.Tensor,

@@ -158,11 +158,12 @@ def _metadata(model: Retriever, provenance: Provenance, repo_id: str | None, lic
                 dataset_name=f"{table}, {protocol}",
                 dataset_config=protocol,
                 dataset_split=split or None,
-                metric_type=f"recall_at_{k}",
-                metric_name=f"recall@{k}",
+                metric_type=f"{metric}_at_{k}",
+                metric_name=f"{metric}@{k}",
                 metric_value=share,
             )
-            for k, share in report.recall.items()
+            for metric, values in {"recall": report.recall, **report.metrics}.items()
+            for k, share in values.items()
         ]
     return ModelCardData(
         language="en" if data and data["name"] in SENTENCES else None,
@@ -291,15 +292,33 @@ def _results(reports: Mapping[str, Report]) -> str:
 def _result(place: str, report: Report) -> str:
     table, protocol, about = _protocol(report)
     ks = list(report.recall)
+    further = [(metric, k) for metric, values in report.metrics.items() for k in values]
     several = bool(report.parts)
     rows = [
-        [part.name, _asked(part.queries, part.wanted), f"{part.gallery:,}", *_shares(ks, part.recall, part.interval)]
+        [
+            part.name,
+            _asked(part.queries, part.wanted),
+            f"{part.gallery:,}",
+            *_shares(ks, part.recall, part.interval),
+            *(_percent(share) for values in part.metrics.values() for share in values.values()),
+        ]
         for part in report.parts
     ]
     whole = _asked(report.queries, report.wanted)
     rows.append(
-        ["**mean**" if several else "all", whole, f"{report.gallery:,}", *_shares(ks, report.recall, report.interval)]
+        [
+            "**mean**" if several else "all",
+            whole,
+            f"{report.gallery:,}",
+            *_shares(ks, report.recall, report.interval),
+            *(
+                share
+                for metric, values in report.metrics.items()
+                for share in _shares(list(values), values, report.metric_intervals.get(metric, {}))
+            ),
+        ]
     )
+    heads = [f"recall@{k}" for k in ks] + [f"{metric}@{k}" for metric, k in further]
     summary = (
         f"Median rank {report.median_rank:g}, mean reciprocal rank {report.mean_reciprocal_rank:.3f}. Ties: "
         f"{report.tied_queries:,} of {report.queries:,} queries, in which the best target shares its score with a "
@@ -308,7 +327,7 @@ def _result(place: str, report: Report) -> str:
     lines = [
         f"### {table}, {protocol}",
         f"{about[:1].upper()}{about[1:]}." if about else "",
-        _table(["", "queries", "gallery", *(f"recall@{k}" for k in ks)], rows),
+        _table(["", "queries", "gallery", *heads], rows),
         summary,
     ]
     if report.recall_by_aspect:
@@ -324,9 +343,15 @@ def _result(place: str, report: Report) -> str:
     for name, parts in report.recall_by_group.items():
         first = min(ks)
         divided = [
-            [part, f"{report.queries_by_group[name][part]:,}", _percent(some[first])] for part, some in parts.items()
+            [
+                part,
+                f"{report.queries_by_group[name][part]:,}",
+                _percent(some[first]),
+                *(_percent(report.metrics_by_group[name][part][metric][k]) for metric, k in further),
+            ]
+            for part, some in parts.items()
         ]
-        lines.append(_table([name, "queries", f"recall@{first}"], divided))
+        lines.append(_table([name, "queries", f"recall@{first}", *(f"{metric}@{k}" for metric, k in further)], divided))
     return "\n\n".join(line for line in lines if line)
 
 

@@ -19,7 +19,7 @@ def load(name: str, root: str | Path, split: str, *, categories: Sequence[str] =
     """Read one split of a data set on disk.
 
     Args:
-        name: css, fashion200k, fashioniq, mitstates, own, products, or one that is registered from outside.
+        name: one of `NAMES`, or one that is registered from outside.
         root: the folder that holds it; see `docs/datasets.md` for what is expected there.
         split: train, val or test, as the data set has them.
         categories: which of the data set's categories; empty: all. The files of the others need not be there.

@@ -1,13 +1,14 @@
 """What every data set is, the settings that name one, and the registry that knows them by name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 
-from itma.data.triplets import Split
+from itma.data.triplets import Split, Track, Triplets
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.registry import Registry
 
@@ -63,6 +64,16 @@ class DataConfig:
                 raise UnknownNameError(f"category of {self.name}", category, known)
 
 
+@dataclass(frozen=True)
+class Submission:
+    """What the owners of a data set take of a split whose targets they keep."""
+
+    tracks: tuple[Track, ...]
+    """The lists they take."""
+    write: Callable[[Path, Sequence[Sequence[np.ndarray]]], list[Path]]
+    """Writes their files into a folder, from the answers to each track, (rows) indices of images each; the files."""
+
+
 class Dataset:
     """Triplets and protocols, from a folder; what is made by rules overrides `load` instead of `read`.
 
@@ -80,6 +91,8 @@ class Dataset:
     """What it is divided into, so that `config.categories` can choose some of it; `read` heeds that."""
     image_folders: ClassVar[tuple[str, ...]] = ()
     """Where its images are looked for, relative to its root; empty where its annotation says it."""
+    submitted: ClassVar[str] = ""
+    """The split whose answers its owners take, since they keep the targets; empty where there is none."""
     generated: ClassVar[bool] = False
     """Whether it is made by rules, so that no image can be missing."""
 
@@ -119,6 +132,19 @@ class Dataset:
         """
         return self.read(self.root, split)
 
+    def submission(self, root: Path, split: str, triplets: Triplets) -> Submission:
+        """What its owners take of `submitted`.
+
+        Args:
+            root: the folder that holds the data.
+            split: the split's name.
+            triplets: its rows, without those whose images are not there.
+
+        Raises:
+            DataError: they take nothing, or too little is there for what they take.
+        """
+        raise DataError(f"nobody takes answers to {self.config.name}; its targets are published: itma evaluate")
+
     def sentences(self, split: str) -> Sequence[str]:
         """The feedback of one split alone: no image is rendered, and none has to be there."""
         return self.load(split).triplets.feedback
@@ -132,12 +158,19 @@ REGISTRY: Registry[type[Dataset]] = Registry(
     {
         "shapes": f"{_HERE}.generated",
         "wardrobe": f"{_HERE}.generated",
+        "birds_to_words": f"{_HERE}.birds_to_words",
+        "circo": f"{_HERE}.circo",
+        "cirr": f"{_HERE}.cirr",
         "css": f"{_HERE}.css",
         "fashion200k": f"{_HERE}.fashion200k",
         "fashioniq": f"{_HERE}.fashioniq",
+        "lasco": f"{_HERE}.lasco",
         "mitstates": f"{_HERE}.mitstates",
+        "multiturn": f"{_HERE}.multiturn",
         "own": f"{_HERE}.own",
         "products": f"{_HERE}.products",
+        "shoes": f"{_HERE}.shoes",
+        "spot_the_diff": f"{_HERE}.spot_the_diff",
     },
 )
 """Data set by name."""

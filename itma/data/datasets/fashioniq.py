@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
-from itma.data.datasets.base import Dataset, register
-from itma.data.datasets.reading import check_root, read_json_rows, row_error
+from itma.data.datasets.base import Dataset, Submission, register
+from itma.data.datasets.reading import check_root, read_json_rows, row_error, short
 from itma.data.images import FilePictures
-from itma.data.triplets import UNKNOWN_TARGET, Draw, Protocol, Rows, Split, Task, Triplets
+from itma.data.triplets import UNKNOWN_TARGET, Draw, Protocol, Rows, Split, Task, Track, Triplets
 from itma.errors import DataError, UnknownNameError
 from itma.io import write_text
 
@@ -119,7 +119,7 @@ def load(root: Path, split: str, categories: Sequence[str] = CATEGORIES) -> Spli
     names = _names(entries)
     number = {name: index for index, name in enumerate(names)}
     queries = [query for category, own in entries.items() for query in _queries(root, category, split, own, number)]
-    pictures = FilePictures(names, _paths(root, names))
+    pictures = FilePictures(names, image_files(root, names))
     asked = [(query, joined(*query.captions)) for query in queries]
     if split != "val":
         return Split(_table(split, pictures, asked, draw_order if split == "train" else None), {})
@@ -279,7 +279,7 @@ def _split_file(root: Path, category: str, split: str) -> list[str]:
     entries: dict[str, None] = {}  # unlike a set, keeps the order
     for number, asin in enumerate(read_json_rows(path, _WAY_OUT)):
         if not isinstance(asin, str) or not asin or "/" in asin or "\\" in asin or "\0" in asin:
-            raise row_error(path, number, f"{_short(asin)} is no picture's ASIN, such as 'B005X4PL1G'; {_WAY_OUT}")
+            raise row_error(path, number, f"{short(asin)} is no picture's ASIN, such as 'B005X4PL1G'; {_WAY_OUT}")
         entries[asin] = None
     return list(entries)
 
@@ -307,33 +307,27 @@ def _problem(row: object, pictures: Sequence[str], known: Collection[str], sourc
     """What is wrong with a row of a captions file."""
     keys = (*pictures, "captions")
     if not isinstance(row, dict):
-        return f"{_short(row)} is not an object with {', '.join(keys)}"
+        return f"{short(row)} is not an object with {', '.join(keys)}"
     if absent := [key for key in keys if key not in row]:
         return f"{' and '.join(absent)} missing, found {', '.join(row) or 'nothing'}"
     asins = [row[key] for key in pictures]
     for key, asin in zip(pictures, asins, strict=True):
         if not isinstance(asin, str) or asin not in known:
             return (
-                f"the {key} {_short(asin)} is not among the {len(known):,} ASINs of {str(source)!r}; use captions and "
+                f"the {key} {short(asin)} is not among the {len(known):,} ASINs of {str(source)!r}; use captions and "
                 "split files of one release"
             )
     if len(set(asins)) < len(asins):
         return f"candidate and target are the same picture, {asins[0]!r}; expected two"
     captions = row["captions"]
     if not (isinstance(captions, list) and len(captions) == 2 and all(isinstance(text, str) for text in captions)):
-        return f"captions are {_short(captions)}; expected a list of two texts, which may be empty"
+        return f"captions are {short(captions)}; expected a list of two texts, which may be empty"
     if any(MARKER in text for text in captions):
         return f"a caption holds {MARKER!r}, the word that is put between captions"
     return None
 
 
-def _short(value: object) -> str:
-    """A value from a JSON file, as it stands there, cut to a readable length."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _paths(root: Path, names: Sequence[str]) -> list[Path]:
+def image_files(root: Path, names: Sequence[str]) -> list[Path]:
     """Where each picture is; where it was not found, where it is expected."""
     wanted, found = set(names), dict[str, Path]()
     for folder in _image_folders(root):
@@ -481,8 +475,20 @@ class FashionIq(Dataset):
     preset = "itma-fashioniq"
     measured = "val"
     categories = CATEGORIES
+    submitted = "test"
     image_folders = IMAGE_FOLDERS
 
     def read(self, root: Path, split: str) -> Split:
         """See `load`."""
         return load(root, split, self.config.categories or CATEGORIES)
+
+    def submission(self, root: Path, split: str, triplets: Triplets) -> Submission:
+        """A file for each category, as the challenge takes them: 50 images for each query."""
+        present = np.ones(len(triplets.labels), dtype=bool) if triplets.present is None else triplets.present
+        ranked = {category: some[present[some]] for category, some in galleries(root, split).items()}
+        kinds = np.array(triplets.kinds)
+        tasks = tuple(Task(category, np.flatnonzero(kinds == category), some) for category, some in ranked.items())
+        return Submission(
+            (Track(tasks, SUBMITTED),),
+            lambda folder, answers: write_submission(folder, submission(triplets, ranked, answers[0])),
+        )

@@ -3,9 +3,10 @@
 import codecs
 import gzip
 import json
+import os
 import zlib
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 from itma.errors import DataError
 
@@ -96,16 +97,165 @@ def read_json_rows(path: Path, way_out: str) -> list[object]:
     Raises:
         DataError: see `read_text`; or the file is truncated, is not JSON, or holds something other than a list.
     """
+    rows = _read_json(path, way_out)
+    if not isinstance(rows, list):
+        raise DataError(f"{str(path)!r} holds {_kind(rows)}; expected a list of rows, [ … ]; {way_out}")
+    return rows
+
+
+def read_json_object(path: Path, way_out: str) -> dict[str, object]:
+    """The fields of a JSON file that holds one object.
+
+    Raises:
+        DataError: see `read_json_rows`.
+    """
+    fields = _read_json(path, way_out)
+    if not isinstance(fields, dict):
+        raise DataError(f"{str(path)!r} holds {_kind(fields)}; expected an object, {{ … }}; {way_out}")
+    return fields
+
+
+def _read_json(path: Path, way_out: str) -> object:
     text = read_text(path, way_out)
     try:
-        rows = json.loads(text)
+        found: object = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{str(path)!r} is damaged or was cut off: {error} (it begins with {text[:30]!r}); {way_out}"
         ) from error
-    if not isinstance(rows, list):
-        raise DataError(f"{str(path)!r} holds {_kind(rows)}; expected a list of rows, [ … ]; {way_out}")
-    return rows
+    return found
+
+
+class JsonRow:
+    """One row of a JSON file, whose fields are taken by name and kind.
+
+    Args:
+        path: the file.
+        row: counted from 0.
+        fields: what stands in the row.
+        way_out: what the person is to do where it cannot be used.
+
+    Raises:
+        DataError: the row is no object; here and below the message names file and row.
+    """
+
+    def __init__(self, path: Path, row: int, fields: object, way_out: str) -> None:
+        self._path, self._row, self._way_out = path, row, way_out
+        if not isinstance(fields, dict):
+            raise self.error(f"it holds {_kind(fields)}; expected an object, {{ … }}")
+        self._fields: dict[str, object] = fields
+
+    def text(self, name: str) -> str:
+        """A field that holds a text.
+
+        Raises:
+            DataError: it is missing, or holds something else; so below.
+        """
+        found = self._take(name)
+        if not isinstance(found, str):
+            raise self._wrong(name, found, "a text")
+        return found
+
+    def number(self, name: str) -> int:
+        """A field that holds a whole number."""
+        found = self._take(name)
+        if type(found) is not int:
+            raise self._wrong(name, found, "a whole number")
+        return found
+
+    def numbers(self, name: str) -> list[int]:
+        """A field that holds a list of whole numbers, which is not empty."""
+        found = self._take(name)
+        if not isinstance(found, list) or not found or any(type(one) is not int for one in found):
+            raise self._wrong(name, found, "a list of whole numbers, at least one")
+        return found
+
+    def texts(self, name: str) -> list[str]:
+        """A field that holds a list of texts, which is not empty."""
+        found = self._take(name)
+        if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
+            raise self._wrong(name, found, "a list of texts, at least one")
+        return found
+
+    def items(self, name: str) -> list[object]:
+        """A field that holds a list."""
+        found = self._take(name)
+        if not isinstance(found, list):
+            raise self._wrong(name, found, "a list")
+        return found
+
+    def inner(self, name: str) -> "JsonRow":
+        """A field that holds an object with fields of its own."""
+        found = self._take(name)
+        if not isinstance(found, dict):
+            raise self._wrong(name, found, "an object")
+        return JsonRow(self._path, self._row, found, self._way_out)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._fields
+
+    def error(self, problem: str) -> DataError:
+        """What to raise for this row; the way out is added."""
+        return row_error(self._path, self._row, f"{problem}; {self._way_out}")
+
+    def _take(self, name: str) -> object:
+        if name not in self._fields:
+            raise self.error(f"{name!r} is missing, found {_listed(list(self._fields)) or 'nothing'}")
+        return self._fields[name]
+
+    def _wrong(self, name: str, found: object, expected: str) -> DataError:
+        return self.error(f"{name!r} is {short(found)}; expected {expected}")
+
+
+def read_rows(path: Path, way_out: str) -> Iterator[JsonRow]:
+    """The rows of a JSON file that holds a list of objects.
+
+    Raises:
+        DataError: see `read_json_rows` and `JsonRow`.
+    """
+    for row, fields in enumerate(read_json_rows(path, way_out)):
+        yield JsonRow(path, row, fields, way_out)
+
+
+def stem(name: str) -> str:
+    """An image's name without folder and ending, since some annotations write these and some do not.
+
+    >>> stem("./dev/dev-1-0-img0.png"), stem("dev-1-0-img0")
+    ('dev-1-0-img0', 'dev-1-0-img0')
+    """
+    last = name.replace("\\", "/").rpartition("/")[2]
+    begin, dot, ending = last.rpartition(".")
+    return begin if dot and ending.lower() in _ENDINGS else last
+
+
+def find_images(root: Path) -> dict[str, Path]:
+    """Every image file below a folder, by its stem; of several with one stem, the first by path."""
+    found: dict[str, Path] = {}
+    for folder, inner, names in os.walk(root):
+        inner.sort()
+        for name in sorted(names):
+            if name.rpartition(".")[2].lower() in _ENDINGS:
+                found.setdefault(stem(name), Path(folder) / name)
+    return found
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path from an annotation file names something below its root.
+
+    >>> is_inside("./dev/a.png"), is_inside("../a.png"), is_inside("/a.png")
+    (True, False, False)
+    """
+    inner = PurePosixPath(path.replace("\\", "/"))
+    return bool(inner.parts) and not inner.is_absolute() and ".." not in inner.parts and "\0" not in path
+
+
+_ENDINGS = ("jpg", "jpeg", "png", "webp", "gif")
+
+
+def short(value: object) -> str:
+    """A value as JSON, cut to a readable length."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def row_error(path: Path, row: int, problem: str) -> DataError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from itma.data.datasets.reading import read_lines, read_text
+from itma.data.datasets.reading import short as short
 from itma.errors import DataError
 
 JSON_ENDINGS = (".jsonl", ".ndjson")
@@ -81,12 +82,6 @@ def read_table(path: Path, *, fill: bool = False) -> Table:
         f"{str(path)!r} is no table that is known here; give a file ending in "
         f"{', '.join((*JSON_ENDINGS, *CSV_ENDINGS))}"
     )
-
-
-def short(value: object) -> str:
-    """A value as JSON, cut to a readable length."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _csv(path: Path, fill: bool) -> Table:

@@ -68,7 +68,7 @@ def examine(name: str, root: str | Path, *, pictures: bool = True, progress: boo
     """Look through a data set: its annotations, its pictures, and what its splits have in common.
 
     Args:
-        name: css, fashion200k, fashioniq, mitstates, own or products.
+        name: of a data set on disk.
         root: the folder that holds it.
         pictures: open every picture; otherwise only see which are missing, which takes seconds.
         progress: show a progress bar while pictures are opened.

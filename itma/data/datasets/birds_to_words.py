@@ -1,0 +1,144 @@
+"""Birds-to-Words (Forbes et al. 2019, arXiv:1909.04101): two birds, and paragraphs on how they differ.
+
+Expected under the root, as published: `birds-to-words-v1.0.tsv`. Its images are links, such as
+`https://static.inaturalist.org/photos/647514/large.jpg?1414`; they are found anywhere below, as `647514.jpg` (or
+.png …) or, as MAAF's code has them, under the last part of the link.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from itma.data.datasets.base import Dataset, register
+from itma.data.datasets.reading import check_root, find_images, read_lines, row_error, short
+from itma.data.images import FilePictures
+from itma.data.triplets import Protocol, Split, Task, Triplets
+from itma.errors import UnknownNameError
+
+SPLITS = ("train", "val", "test")
+KS = (1, 5, 10, 50)
+TABLE = "birds-to-words-v1.0.tsv"
+COLUMNS = (
+    "img1ObservationURL",
+    "img1ImgURL",
+    "img1Species",
+    "img1Selection",
+    "img2ObservationURL",
+    "img2ImgURL",
+    "img2Species",
+    "img2Selection",
+    "split",
+    "annN",
+    "description",
+)
+
+_WAY_OUT = "get the published file again from https://github.com/google-research-datasets/birds-to-words"
+_PHOTO = re.compile(r"/photos/(\d+)/")
+_ANIMAL = re.compile(r"\b(animal ?)([12])\b", re.IGNORECASE)
+
+
+class _Query(NamedTuple):
+    """One row of the table; images by link."""
+
+    reference: str
+    target: str
+    description: str
+
+
+def load(root: Path, split: str) -> Split:
+    """Read one split: each description is a row, from the left image to the right one.
+
+    - train: each row also the other way round, with the two animals of its description exchanged, as MAAF's code has it
+      (Dodds et al. 2020, arXiv:2007.00145).
+    - val, test: the protocol `birds_to_words`; the gallery holds all images of the split.
+
+    Args:
+        root: the folder that holds `birds-to-words-v1.0.tsv`.
+        split: train, val or test.
+
+    Raises:
+        UnknownNameError: another split.
+        DataError: the root is another folder, or the file is missing or damaged; the message names file and row.
+    """
+    queries = list(_queries(root, split))
+    if split == "train":
+        queries += [_Query(query.target, query.reference, exchanged(query.description)) for query in queries]
+    links = sorted({link for query in queries for link in (query.reference, query.target)})
+    number = {link: index for index, link in enumerate(links)}
+    names = [_name(link) for link in links]
+    triplets = Triplets(
+        f"birds_to_words/{split}",
+        FilePictures(names, _paths(root, links)),
+        np.arange(len(links)),
+        np.array([number[query.reference] for query in queries], dtype=np.int64),
+        np.array([number[query.target] for query in queries], dtype=np.int64),
+        [query.description for query in queries],
+    )
+    if split == "train":
+        return Split(triplets, {})
+    about = (
+        f"gallery = the {len(links):,} images of the split; each description asks from the left image for the right "
+        "one; the reference is removed; only the target counts"
+    )
+    task = Task("", np.arange(len(triplets)), np.arange(len(links)))
+    return Split(triplets, {"birds_to_words": Protocol("birds_to_words", about, (task,), KS)})
+
+
+def exchanged(description: str) -> str:
+    """A description from the other bird's side.
+
+    >>> exchanged("animal1 is smaller than Animal 2 .")
+    'animal2 is smaller than Animal 1 .'
+    """
+    return _ANIMAL.sub(lambda found: found[1] + {"1": "2", "2": "1"}[found[2]], description)
+
+
+def _queries(root: Path, split: str) -> Iterator[_Query]:
+    if split not in SPLITS:
+        raise UnknownNameError("split of Birds-to-Words", split, SPLITS)
+    check_root(root, "Birds-to-Words", (TABLE,))
+    path = root / TABLE
+    for row, line in enumerate(read_lines(path, _WAY_OUT)):
+        cells = [cell.strip() for cell in line.split("\t")]
+        if not line.strip() or cells[0] == COLUMNS[0]:
+            continue
+        if len(cells) != len(COLUMNS):
+            problem = f"it has {len(cells)} columns; expected {len(COLUMNS)} with tabs between: {', '.join(COLUMNS)}"
+            raise row_error(path, row, f"{problem}; {_WAY_OUT}")
+        fields = dict(zip(COLUMNS, cells, strict=True))
+        if fields["split"] not in SPLITS:
+            raise row_error(path, row, f"its split is {short(fields['split'])}; expected {', '.join(SPLITS)}")
+        reference, target = fields["img1ImgURL"], fields["img2ImgURL"]
+        if not reference or not target or reference == target:
+            raise row_error(path, row, f"its images are {short(reference)} and {short(target)}; expected two links")
+        if fields["split"] == split:
+            yield _Query(reference, target, fields["description"])
+
+
+def _name(link: str) -> str:
+    photo = _PHOTO.search(link)
+    return photo[1] if photo else link.rpartition("/")[2]
+
+
+def _paths(root: Path, links: list[str]) -> list[Path]:
+    found = find_images(root)
+    paths = []
+    for link in links:
+        last = link.rpartition("/")[2]
+        other = next((path for folder in ("images", ".") if (path := root / folder / last).is_file()), None)
+        paths.append(found.get(_name(link)) or other or root / "images" / f"{_name(link)}.jpg")
+    return paths
+
+
+@register("birds_to_words")
+class BirdsToWords(Dataset):
+    """Pairs of birds with paragraphs on how they differ (Forbes et al. 2019)."""
+
+    splits = SPLITS
+
+    def read(self, root: Path, split: str) -> Split:
+        """See `load`."""
+        return load(root, split)

@@ -1,0 +1,213 @@
+"""CIRR (Liu et al. 2021, arXiv:2108.04024): photographs of everyday things, one sentence to each pair of images.
+
+Expected under the root, or under `cirr` in it, as published: `captions/cap.rc2.<split>.json` and
+`image_splits/split.rc2.<split>.json`. The latter says where an image is, e.g. `./dev/dev-244-0-img0.png`; that is
+looked for in the root, in `img_raw` and in `images`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from itma.data.datasets.base import Dataset, Submission, register
+from itma.data.datasets.reading import JsonRow, check_root, is_inside, read_json_object, read_rows, short, stem
+from itma.data.images import FilePictures
+from itma.data.triplets import UNKNOWN_TARGET, Protocol, Split, Task, Track, Triplets, padded
+from itma.errors import DataError, UnknownNameError
+from itma.io import write_text
+
+SPLITS = ("train", "val", "test1")
+RELEASE = "rc2"
+KS, SUBSET_KS = (1, 5, 10, 50), (1, 2, 3)
+SUBMITTED, SUBMITTED_OF_SUBSET = 50, 3
+"""Images to each query of a submission."""
+IMAGE_FOLDERS = (".", "img_raw", "images")
+
+PUBLISHED: Mapping[str, Mapping[str, int]] = {
+    "train": {"queries": 28_225, "images": 16_939},
+    "val": {"queries": 4_181, "images": 2_297},
+    "test1": {"queries": 4_148, "images": 2_315},
+}
+"""Split → what is counted → how many the published files hold."""
+
+_WAY_OUT = "get the published annotations again from https://github.com/Cuberick-Orion/CIRR"
+
+
+class _Query(NamedTuple):
+    """One row of a captions file; images by their place in the split file."""
+
+    pair: int
+    reference: int
+    target: int
+    caption: str
+    subset: list[int]
+
+
+def load(root: Path, split: str) -> Split:
+    """Read one split; rows stand in the order of the captions file, images in that of the split file.
+
+    The target is `target_hard`; a row's subset is its `img_set`, reference included. Names are read with and without
+    ending.
+
+    - train: the rows.
+    - val: also the protocol `cirr`.
+    - test1: targets were never published, so there is no protocol; see `Cirr.submission`.
+
+    Args:
+        root: the folder that holds `captions` and `image_splits`, or one that holds such a folder `cirr`.
+        split: train, val or test1.
+
+    Raises:
+        UnknownNameError: another split.
+        DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
+    """
+    images = _images(root, split)
+    queries = _queries(root, split, list(images))
+    triplets = Triplets(
+        f"cirr/{split}",
+        FilePictures(list(images), _paths(root, list(images.values()))),
+        np.arange(len(images)),
+        np.array([query.reference for query in queries], dtype=np.int64),
+        np.array([query.target for query in queries], dtype=np.int64),
+        [query.caption for query in queries],
+        subsets=padded([query.subset for query in queries]),
+    )
+    if split != "val":
+        return Split(triplets, {})
+    about = (
+        f"gallery = the {len(images):,} images of the val split file; only the target (target_hard) counts; the "
+        "reference is removed; recall_subset = recall within the query's own img_set, without the reference"
+    )
+    task = Task("", np.arange(len(triplets)), np.arange(len(images)))
+    return Split(triplets, {"cirr": Protocol("cirr", about, (task,), KS, metrics={"recall_subset": SUBSET_KS})})
+
+
+def counts(root: Path, split: str) -> dict[str, int]:
+    """What there is of what `PUBLISHED` counts.
+
+    Raises:
+        UnknownNameError, DataError: see `load`.
+    """
+    images = _images(root, split)
+    return {"queries": len(_queries(root, split, list(images))), "images": len(images)}
+
+
+def _home(root: Path, split: str) -> Path:
+    """The folder of the annotation files."""
+    if split not in SPLITS:
+        raise UnknownNameError("split of CIRR", split, SPLITS)
+    home = root / "cirr" if (root / "cirr" / "captions").is_dir() else root
+    check_root(home, "CIRR", ("captions", "image_splits"))
+    return home
+
+
+def _images(root: Path, split: str) -> dict[str, str]:
+    """Image → its path, as the split file has them."""
+    path = _home(root, split) / "image_splits" / f"split.{RELEASE}.{split}.json"
+    images: dict[str, str] = {}
+    for number, (name, place) in enumerate(read_json_object(path, _WAY_OUT).items()):
+        if not isinstance(place, str) or not is_inside(place) or not stem(name):
+            raise DataError(
+                f"{str(path)!r}, entry {number + 1:,}: {short(name)} is at {short(place)}; expected an image's name "
+                f"and its path below the root; {_WAY_OUT}"
+            )
+        if stem(name) in images:
+            raise DataError(
+                f"{str(path)!r}, entry {number + 1:,}: {name!r} stands there twice, with and without ending perhaps; "
+                f"{_WAY_OUT}"
+            )
+        images[stem(name)] = place
+    return images
+
+
+def _queries(root: Path, split: str, images: Sequence[str]) -> list[_Query]:
+    """The rows of the captions file."""
+    path = _home(root, split) / "captions" / f"cap.{RELEASE}.{split}.json"
+    number = {name: index for index, name in enumerate(images)}
+    rows, queries = dict[int, int](), []
+    for index, row in enumerate(read_rows(path, _WAY_OUT)):
+        pair = row.number("pairid")
+        if pair in rows:
+            raise row.error(f"the pairid {pair} also stands in row {rows[pair] + 1:,}; expected another in each row")
+        rows[pair] = index
+        reference = _known(row, "reference", row.text("reference"), number, split)
+        target = UNKNOWN_TARGET
+        if split != "test1":
+            target = _known(row, "target_hard", row.text("target_hard"), number, split)
+            if target == reference:
+                raise row.error(f"reference and target_hard are the same image, {images[target]!r}; expected two")
+        members = row.inner("img_set").texts("members")
+        subset = [_known(row, "member of img_set", member, number, split) for member in members]
+        for what, image in (("reference", reference), ("target_hard", target)):
+            if image not in (UNKNOWN_TARGET, *subset):
+                raise row.error(f"its img_set lacks the {what}, {images[image]!r}")
+        queries.append(_Query(pair, reference, target, row.text("caption"), subset))
+    return queries
+
+
+def _known(row: JsonRow, what: str, name: str, number: Mapping[str, int], split: str) -> int:
+    if stem(name) not in number:
+        raise row.error(
+            f"the {what} {name!r} is not among the {len(number):,} images of split.{RELEASE}.{split}.json; use "
+            "captions and split files of one release"
+        )
+    return number[stem(name)]
+
+
+def _paths(root: Path, places: Sequence[str]) -> list[Path]:
+    """Where each image is: in the first of `IMAGE_FOLDERS` that holds the folder its path begins with."""
+    homes: dict[str, Path] = {}
+    found = []
+    for place in places:
+        inner = Path(place)
+        first = inner.parts[0] if len(inner.parts) > 1 else ""
+        if first not in homes:
+            holding = (root / folder for folder in IMAGE_FOLDERS if (root / folder / first).is_dir())
+            homes[first] = next(holding, root)
+        found.append(homes[first] / inner)
+    return found
+
+
+@register("cirr")
+class Cirr(Dataset):
+    """Photographs of everyday things with people's sentences (Liu et al. 2021)."""
+
+    splits = SPLITS
+    measured = "val"
+    submitted = "test1"
+    image_folders = IMAGE_FOLDERS
+
+    def read(self, root: Path, split: str) -> Split:
+        """See `load`."""
+        return load(root, split)
+
+    def submission(self, root: Path, split: str, triplets: Triplets) -> Submission:
+        """Two files for the server at https://cirr.cecs.anu.edu.au: 50 images of all, and 3 of each query's subset."""
+        queries = _queries(root, split, list(_images(root, split)))
+        present = np.ones(len(triplets.labels), dtype=bool) if triplets.present is None else triplets.present
+        assert triplets.subsets is not None
+        whole = all(present[query.subset].all() for query in queries)
+        if len(triplets) < len(queries) or not whole:
+            raise DataError(
+                f"{triplets.name}: the server wants an answer to each of {len(queries):,} queries, with all images of "
+                "its subset; some of these images are not there: itma doctor cirr says which"
+            )
+        rows = np.arange(len(triplets))
+        tasks = tuple(Task("", rows[row : row + 1], np.array(query.subset)) for row, query in enumerate(queries))
+        all_images = (Task("", rows, np.flatnonzero(present)),)
+
+        def write(folder: Path, answers: Sequence[Sequence[np.ndarray]]) -> list[Path]:
+            paths = []
+            for metric, ranked in zip(("recall", "recall_subset"), answers, strict=True):
+                named = {
+                    str(query.pair): [triplets.pictures.names[image] for image in images.tolist()]
+                    for query, images in zip(queries, ranked, strict=True)
+                }
+                paths.append(folder / f"{metric}.json")
+                write_text(paths[-1], json.dumps({"version": RELEASE, "metric": metric, **named}) + "\n")
+            return paths
+
+        return Submission((Track(all_images, SUBMITTED), Track(tasks, SUBMITTED_OF_SUBSET)), write)
