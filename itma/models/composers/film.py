@@ -67,4 +67,5 @@ class ModulatedBlock(nn.Module):
     def forward(self, map_BCHW: torch.Tensor, gain_BC11: torch.Tensor, shift_BC11: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) → the same shape."""
         map_BCHW = self.first(map_BCHW).relu()
-        return map_BCHW + ((1 + gain_BC11) * self.norm(self.second(map_BCHW)) + shift_BC11).relu()
+        changed_BCHW: torch.Tensor = (1 + gain_BC11) * self.norm(self.second(map_BCHW)) + shift_BC11
+        return map_BCHW + changed_BCHW.relu()

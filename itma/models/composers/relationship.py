@@ -53,11 +53,11 @@ class Relationship(PooledComposer):
         # f's first linear map in three parts, so that it is computed once for a cell instead of once for a pair
         self.one, self.other = nn.Linear(channels, width), nn.Linear(channels, width, bias=False)
         self.said = nn.Linear(place.dim, width, bias=False)
-        pair = [nn.ReLU()]
+        pair: list[nn.Module] = [nn.ReLU()]
         for _ in range(options.pair_layers - 1):
             pair += [nn.Linear(width, width), nn.ReLU()]
         self.pair = nn.Sequential(*pair)
-        whole = []
+        whole: list[nn.Module] = []
         for _ in range(options.layers - 1):
             whole += [nn.Linear(width, width), nn.ReLU()]
         self.whole = nn.Sequential(*whole, nn.Dropout(options.dropout), nn.Linear(width, place.dim))

@@ -4,8 +4,8 @@ Chen, Gong and Bazzani, "Image Search with Text Feedback by Visiolinguistic Atte
 the composite transformer, at several levels. Its auxiliary loss on texts about images is not here, and this differs:
 
 - each level's mean goes through a linear map to `dim` features, so that words alone can be compared with images;
-- the paper adds up a loss for each level; here a score is the mean of the levels' cosines, by one embedding in which the
-  levels stand side by side;
+- the paper adds up a loss for each level; here a score is the mean of the levels' cosines, by one embedding in which
+  the levels stand side by side;
 - the convolutions are plain, as the paper writes them; those of the published code have batch norm and ReLU.
 
 Shapes: B queries, C channels, H rows, W columns, N = H · W cells, h heads, d = C / h, D = `dim` features, L levels.
@@ -119,4 +119,6 @@ class CompositeTransformer(nn.Module):
         weights_BhNN = (q_BhdN.transpose(2, 3) @ k_BhdN / (C // self.heads) ** 0.5).softmax(3)
         mixed_BhdN = v_BhdN @ self.dropout(weights_BhNN).transpose(2, 3)
         changed_BCHW = self.output(mixed_BhdN.reshape(B, C, H, W))
-        return self.weights[0] * channels_BC11 * cells_B1HW * map_BCHW + self.weights[1] * changed_BCHW
+        kept_BCHW = channels_BC11 * cells_B1HW * map_BCHW
+        composed: torch.Tensor = self.weights[0] * kept_BCHW + self.weights[1] * changed_BCHW
+        return composed
