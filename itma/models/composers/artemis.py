@@ -1,7 +1,7 @@
 """ARTEMIS, in the form that a catalogue can serve: one embedding for each image.
 
 Delmas, Rezende, Csurka and Larlus, "ARTEMIS: Attention-based Retrieval with Text-Explicit Matching and Implicit
-Similarity", ICLR 2022 (arXiv:2203.08101). Of reference x, sentence t and target y, each of length 1, its score is
+Similarity", ICLR 2022. Of reference x, sentence t and target y, each of length 1, its score is
 
     EM + IS = cos(T(t), a(t) · y) + cos(b(t) · x, b(t) · y),
 

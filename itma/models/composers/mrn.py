@@ -1,7 +1,7 @@
 """MRN: the sentence and the image meet in products, around which the sentence passes by.
 
 Kim, Lee, Kwak, Heo, Kim, Ha and Zhang, "Multimodal Residual Learning for Visual QA", NIPS 2016 (arXiv:1606.01455),
-eq. 5-8 and figure 3 (b); a baseline of Vo et al. 2019, section 4.1. The classifier of answers is left out.
+section 3 and figure 3 (b); a baseline of Vo et al. 2019, section 4.1. The classifier of answers is left out.
 """
 
 from dataclasses import dataclass
