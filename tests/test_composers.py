@@ -117,7 +117,7 @@ def test_mrn_is_the_published_formula() -> None:
 def test_relationship_averages_a_network_of_all_pairs_of_cells_with_the_sentence() -> None:
     composer, weights = random_composer("relationship", width=5, pair_layers=2, layers=2)
     (maps_BCHW,), words = example()
-    first = torch.cat([weights["one.weight"], weights["other.weight"], weights["said.weight"]], 1)
+    first = torch.cat([weights["one.weight"], weights["other.weight"], weights["text.weight"]], 1)
     for query, (map_CHW, sentence) in enumerate(zip(maps_BCHW, words.sentence_BD, strict=True)):
         total = torch.zeros(5, dtype=torch.float64)
         for one in cells(map_CHW):
@@ -171,10 +171,10 @@ def test_cosmo_changes_content_by_attention_and_then_style_by_gates() -> None:
             for head in (slice(0, C // 2), slice(C // 2, C)):
                 q, k = (linear(weights, f"{name}.{kind}", content)[:, head] for kind in ("query", "key"))
                 v = linear(weights, f"{name}.value", merged)[:, head]
-                look = softmax(content[:, head] @ linear(weights, f"{name}.said", sentence)[head] / (C // 2) ** 0.5)
+                look = softmax(content[:, head] @ linear(weights, f"{name}.text", sentence)[head] / (C // 2) ** 0.5)
                 mixed.append((softmax(q @ k.T / (C // 2) ** 0.5) + look) @ v)
             content = content + weights["weights"][block] * linear(weights, f"{name}.output", torch.cat(mixed, 1))
-        gates, added = sigmoid(linear(weights, "style.gate", sentence)), linear(weights, "style.add", sentence)
+        gates, added = sigmoid(linear(weights, "style.gate", sentence)), linear(weights, "style.text", sentence)
         styled = (gates[C:] * deviation + added[C:]) * content + gates[:C] * mean + added[:C]
         expected = linear(weights, "picture.output", styled.mean(0))
         torch.testing.assert_close(composer.embed_queries([maps_BCHW], words)[query], expected)
@@ -198,8 +198,8 @@ def test_val_gates_and_changes_every_level() -> None:
             name, x, half = f"composites.{level}", cells(maps[level][query]), channels // 2
             fused = linear(weights, f"{name}.fuse", torch.cat([x, sentence.expand(len(x), D)], 1))
             by_channel = sigmoid(linear(weights, f"{name}.channel_gate", fused.mean(0)))
-            told = around(fused.mean(1, keepdim=True), weights[f"{name}.cell_gate.weight"], rows, columns)
-            by_cell = sigmoid(told + weights[f"{name}.cell_gate.bias"])
+            gate = around(fused.mean(1, keepdim=True), weights[f"{name}.cell_gate.weight"], rows, columns)
+            by_cell = sigmoid(gate + weights[f"{name}.cell_gate.bias"])
             mixed = []
             for head in (slice(0, half), slice(half, channels)):
                 q, k, v = (

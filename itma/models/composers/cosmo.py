@@ -72,19 +72,19 @@ class ContentAttention(nn.Module):
         self.heads = heads
         self.query, self.key, self.value = (nn.Conv2d(channels, channels, 1, bias=False) for _ in range(3))
         self.merge = nn.Conv2d(channels + dim, channels, 1, bias=False)
-        self.said = nn.Linear(dim, channels)
+        self.text = nn.Linear(dim, channels)
         self.output = nn.Conv2d(channels, channels, 1)
 
     def forward(self, map_BCHW: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) and (B, D) → what is added to the map, of its shape."""
         B, C, H, W = map_BCHW.shape
-        said_BDHW = sentence_BD[:, :, None, None].expand(B, sentence_BD.shape[1], H, W)
-        values_BhdN = self._parts(self.value(self.merge(torch.cat([map_BCHW, said_BDHW], 1))))
+        sentence_BDHW = sentence_BD[:, :, None, None].expand(B, sentence_BD.shape[1], H, W)
+        values_BhdN = self._parts(self.value(self.merge(torch.cat([map_BCHW, sentence_BDHW], 1))))
         d = C // self.heads
         among_BhNN = self._parts(self.query(map_BCHW)).transpose(2, 3) @ self._parts(self.key(map_BCHW))
-        said_Bh1d = self.said(sentence_BD).view(B, self.heads, 1, d)
-        said_Bh1N = said_Bh1d @ self._parts(map_BCHW)
-        weights_BhNN = (among_BhNN / d**0.5).softmax(3) + (said_Bh1N / d**0.5).softmax(3)
+        text_Bh1d = self.text(sentence_BD).view(B, self.heads, 1, d)
+        text_Bh1N = text_Bh1d @ self._parts(map_BCHW)
+        weights_BhNN = (among_BhNN / d**0.5).softmax(3) + (text_Bh1N / d**0.5).softmax(3)
         mixed: torch.Tensor = self.output((values_BhdN @ weights_BhNN.transpose(2, 3)).reshape(B, C, H, W))
         return mixed
 
@@ -98,16 +98,16 @@ class StyleModulator(nn.Module):
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
-        self.gate, self.add = nn.Linear(dim, 2 * channels), nn.Linear(dim, 2 * channels)
-        for linear in (self.gate, self.add):
+        self.gate, self.text = nn.Linear(dim, 2 * channels), nn.Linear(dim, 2 * channels)
+        for linear in (self.gate, self.text):
             nn.init.normal_(linear.weight, std=(2 / dim) ** 0.5)
             nn.init.zeros_(linear.bias)
-        self.add.bias.data[channels:] = 1  # the deviations
+        self.text.bias.data[channels:] = 1  # the deviations
 
     def forward(
         self, mean_BC11: torch.Tensor, deviation_BC11: torch.Tensor, sentence_BD: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Means and deviations, each (B, C, 1, 1) → the new ones."""
         mean_gate, deviation_gate = self.gate(sentence_BD).sigmoid()[:, :, None, None].chunk(2, 1)
-        mean, deviation = self.add(sentence_BD)[:, :, None, None].chunk(2, 1)
+        mean, deviation = self.text(sentence_BD)[:, :, None, None].chunk(2, 1)
         return mean_gate * mean_BC11 + mean, deviation_gate * deviation_BC11 + deviation

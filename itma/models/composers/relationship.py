@@ -52,7 +52,7 @@ class Relationship(PooledComposer):
         channels, width = place.channels[-1], options.width
         # f's first linear map in three parts, so that it is computed once for a cell instead of once for a pair
         self.one, self.other = nn.Linear(channels, width), nn.Linear(channels, width, bias=False)
-        self.said = nn.Linear(place.dim, width, bias=False)
+        self.text = nn.Linear(place.dim, width, bias=False)
         pair: list[nn.Module] = [nn.ReLU()]
         for _ in range(options.pair_layers - 1):
             pair += [nn.Linear(width, width), nn.ReLU()]
@@ -66,6 +66,6 @@ class Relationship(PooledComposer):
         """See `PooledComposer`."""
         cells_BNC = maps[-1].flatten(2).transpose(1, 2)
         pairs_BNNE = self.one(cells_BNC)[:, :, None] + self.other(cells_BNC)[:, None, :]
-        pairs_BNNE = self.pair(pairs_BNNE + self.said(words.sentence_BD)[:, None, None])
+        pairs_BNNE = self.pair(pairs_BNNE + self.text(words.sentence_BD)[:, None, None])
         joined: torch.Tensor = self.whole(pairs_BNNE.mean((1, 2)))
         return joined

@@ -32,7 +32,7 @@ class ValOptions:
 
     heads: int = 2
     """Attention heads of each composite transformer, which share the channels (published: 2)."""
-    changed: float = 0.0
+    attention_weight: float = 0.0
     """Starting weight of what the self-attention adds, which is learned (published: 0)."""
     dropout: float = 0.1
     """Share of the attention dropped while training (published: 0.1)."""
@@ -103,13 +103,13 @@ class CompositeTransformer(nn.Module):
         )
         self.dropout = nn.Dropout(options.dropout)
         self.output = nn.Conv2d(channels, channels, 1)
-        self.weights = nn.Parameter(torch.tensor([1.0, options.changed]))
+        self.weights = nn.Parameter(torch.tensor([1.0, options.attention_weight]))
 
     def forward(self, map_BCHW: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) and (B, D) → (B, C, H, W)."""
         B, C, H, W = map_BCHW.shape
-        said_BDHW = sentence_BD[:, :, None, None].expand(B, sentence_BD.shape[1], H, W)
-        fused_BCHW = self.fuse(torch.cat([map_BCHW, said_BDHW], 1))
+        sentence_BDHW = sentence_BD[:, :, None, None].expand(B, sentence_BD.shape[1], H, W)
+        fused_BCHW = self.fuse(torch.cat([map_BCHW, sentence_BDHW], 1))
         channels_BC11 = self.channel_gate(fused_BCHW.mean((2, 3), keepdim=True)).sigmoid()
         cells_B1HW = self.cell_gate(F.pad(fused_BCHW.mean(1, keepdim=True), self.padding)).sigmoid()
         q_BhdN, k_BhdN, v_BhdN = (
