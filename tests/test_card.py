@@ -292,6 +292,15 @@ def test_the_papers_are_those_of_the_citation_file() -> None:
         assert cited.get("url", "") in paper or cited["identifiers"][0]["value"].removeprefix("arXiv:") in paper
 
 
+@pytest.mark.parametrize(
+    ("composer", "papers"), [("itma", ("itma", "maaf", "tirg")), ("mrn", ("mrn", "tirg")), ("add", ("tirg",))]
+)
+def test_a_card_names_the_paper_of_its_composer_first(composer: str, papers: tuple[str, ...]) -> None:
+    config = replace(made_up.CONFIG, composer=composer, options=None, dim=16)
+    text = card(model=Retriever.build(config, ["make red cube blue"]))
+    assert text.split("## Sources\n\n")[1].split("\n\n")[0].splitlines() == [f"- {PAPERS[name]}" for name in papers]
+
+
 def test_the_names_of_a_run_s_files_are_those_that_write_them() -> None:
     assert (own.RUN, own.STATE, own.POINTER) == (run_folder.RUN, run_folder.STATE, run_folder.POINTER)
     assert (own.REPORT, own.REPORT_FORMAT) == (evaluate.REPORT, evaluate.FORMAT)

@@ -39,7 +39,7 @@ def gradients_of_one_step(config: TrainConfig) -> dict[str, torch.Tensor]:
         return {**found, **buffers, "loss": amount.detach(), "right": torch.tensor(right)}
 
 
-LOSSES = "classification", "soft-triplet"
+LOSSES = "classification", "soft-triplet", "hard-negatives", "memory-bank"
 
 
 def in_process(rank: int, port: int, folder: str) -> None:
@@ -51,6 +51,7 @@ def in_process(rank: int, port: int, folder: str) -> None:
             gradients_of_one_step(replace(ALONE, loss=loss, loss_options=None)), Path(folder) / f"{loss}-{rank}.pt"
         )
     train(model(), triplets(), ALONE, Path(folder) / "run")
+    train(model(), triplets(), replace(ALONE, loss="hard-negatives", loss_options=None), Path(folder) / "unscaled")
     torch.distributed.destroy_process_group()
 
 
@@ -79,6 +80,10 @@ def test_two_processes_have_the_loss_and_gradients_of_one(two_processes: Path, l
 
 def test_a_run_of_two_processes_leaves_one_run_folder(two_processes: Path) -> None:
     assert sorted(path.name for path in (two_processes / "run").glob("step-*")) == ["step-000006"]
+
+
+def test_two_processes_learn_by_a_loss_that_leaves_the_scale_out(two_processes: Path) -> None:
+    assert sorted(path.name for path in (two_processes / "unscaled").glob("step-*")) == ["step-000006"]
 
 
 def test_a_batch_that_does_not_split_evenly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

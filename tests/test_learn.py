@@ -22,6 +22,7 @@ from itma.training.config import TrainConfig
 from itma.training.distributed import Processes
 from itma.training.loop import Seen, TrainingInterrupted, _batches, batch_loss, make_optimizer, train
 from itma.training.losses import Classification, ClassificationOptions, Graded, GradedOptions, graded_rest
+from itma.training.memory_bank import MemoryBankOptions
 from itma.training.run import METRICS, read_metrics
 from tests.made_up import TRAIN, model, triplets
 
@@ -42,7 +43,15 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     assert first.fingerprint() != trained(tmp_path / "c", replace(TRAIN, seed=1)).fingerprint()
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd"}, {"accumulate": 2, "augment": 0.5, "precision": "bf16"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": "sgd"},
+        {"accumulate": 2, "augment": 0.5, "precision": "bf16"},
+        {"loss": "memory-bank", "loss_options": MemoryBankOptions(size=20)},
+    ],
+)
 @pytest.mark.parametrize("stop", [3, 4])
 def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(
     tmp_path: Path, stop: int, changes: dict[str, object]

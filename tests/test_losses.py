@@ -7,7 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.training.losses import batch_classification, graded_rest, soft_triplet
+from itma.errors import ConfigError
+from itma.training.hard_negatives import HardNegatives, HardNegativesOptions, hardest_hinge
+from itma.training.losses import LossBatch, batch_classification, graded_rest, soft_triplet
+from itma.training.memory_bank import MemoryBank, MemoryBankOptions
 
 LABELS = st.lists(st.integers(0, 4), min_size=2, max_size=7)
 
@@ -97,3 +100,76 @@ def test_both_losses_fall_where_queries_move_to_their_targets() -> None:
     away, near, labels = torch.nn.functional.normalize(rows(6, 1), dim=1), targets, torch.arange(6)
     assert batch_classification(16 * near @ targets.T, labels) < batch_classification(16 * away @ targets.T, labels)
     assert soft_triplet(near, targets, labels) < soft_triplet(away, targets, labels)
+
+
+@given(LABELS, st.integers(0, 99), st.booleans())
+def test_the_hinge_is_on_the_hardest_negative_by_rows_and_by_columns(
+    labels: list[int], seed: int, semi_hard: bool
+) -> None:
+    N = len(labels)
+    scores = rows(N, seed) @ rows(N, seed + 1).T
+    slow = 0.0
+    for i in range(N):
+        for against in ([scores[i, j] for j in range(N)], [scores[j, i] for j in range(N)]):
+            wrong = [against[j] for j in range(N) if labels[j] != labels[i]]
+            wrong = [score for score in wrong if not semi_hard or score < scores[i, i]]
+            slow += max(0.0, 0.5 + float(max(wrong)) - float(scores[i, i])) / N if wrong else 0.0
+    found = hardest_hinge(scores, torch.tensor(labels), margin=0.5, semi_hard=semi_hard)
+    assert found.item() == pytest.approx(slow)
+
+
+def batch_of(labels: list[int], seed: int) -> LossBatch:
+    queries, targets = (torch.nn.functional.normalize(rows(len(labels), seed + shift), dim=1) for shift in (0, 1))
+    return LossBatch(queries, targets.requires_grad_(), torch.tensor(labels), torch.tensor(2.0, dtype=torch.float64))
+
+
+def test_the_hinge_does_not_depend_on_the_scale() -> None:
+    loss, batch = HardNegatives(HardNegativesOptions(margin=1.0)), batch_of([0, 1, 2], 0)
+    longer = LossBatch(batch.queries, batch.targets, batch.labels, 3 * batch.scale)
+    assert loss(batch) == loss(longer) > 0
+
+
+def test_a_row_without_negatives_adds_nothing_to_the_hinge_nor_to_its_gradient() -> None:
+    scores = torch.randn(2, 2, requires_grad=True)
+    amount = hardest_hinge(scores, torch.tensor([4, 4]))
+    amount.backward()
+    assert amount == 0 and scores.grad is not None and not scores.grad.any()
+
+
+def test_a_bank_compares_with_the_newest_targets_of_earlier_batches() -> None:
+    bank = MemoryBank(MemoryBankOptions(size=4))
+    batches = [batch_of([0, 1], 0), batch_of([2, 3, 0], 10), batch_of([5, 2], 20)]
+    for batch in batches[:2]:
+        bank(batch)
+    amount = bank(batches[2])
+    first, second, third = batches
+    remembered = torch.cat([second.targets, first.targets[:1]])  # labels 2, 3, 0 and 0; of size 4
+    logits = third.scale**2 * third.queries @ torch.cat([third.targets, remembered]).T.detach()
+    slow = 0.0
+    for i in range(2):
+        against = [0, 1, 3, 4]  # not the older of the two of label 0, nor that of label 2, which the batch has itself
+        slow -= math.log(math.exp(logits[i, i]) / sum(math.exp(logits[i, j]) for j in against)) / 2
+    assert amount.item() == pytest.approx(slow)
+
+
+def test_a_bank_is_empty_at_first() -> None:
+    batch = batch_of([0, 1, 2], 0)
+    assert MemoryBank()(batch) == batch_classification(batch.scores(batch.targets), batch.labels)
+
+
+def test_what_a_bank_remembers_gets_no_gradient() -> None:
+    bank, first, second = MemoryBank(), batch_of([0, 1], 0), batch_of([2, 3], 10)
+    bank(first)
+    bank(second).backward()
+    assert first.targets.grad is None and second.targets.grad is not None
+
+
+@pytest.mark.parametrize("margin", [0, -0.1, 2.1, float("nan")])
+def test_a_margin_that_no_cosine_has_is_refused(margin: float) -> None:
+    with pytest.raises(ConfigError, match=r"margin=.* must be a cosine above 0"):
+        HardNegativesOptions(margin)
+
+
+def test_a_bank_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="size=0 must be at least 1"):
+        MemoryBankOptions(0)

@@ -12,6 +12,7 @@ import torch
 from itma.data.images import Preprocess
 from itma.models.composers import REGISTRY
 from itma.models.composers.itma import ItmaOptions
+from itma.models.composers.val import ValOptions
 from itma.models.image_encoders.base import TrunkConfig
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.text_encoders.base import LanguageConfig
@@ -31,6 +32,8 @@ FROM_CLIP = LanguageConfig(kind="pretrained", name=str(CLIP))
 FROM_SIGLIP = LanguageConfig(kind="pretrained", name=str(SIGLIP), max_words=16)
 SMALL_ITMA = ItmaOptions(blocks=1, heads=2, width=16)
 CONFIGS = {name: replace(TINY, composer=name, options=None) for name in REGISTRY if name != "itma"} | {
+    # from the published weight 0 on, the self-attention has no gradient in the first step
+    "val": replace(TINY, composer="val", options=ValOptions(attention_weight=0.5)),
     "itma": replace(TINY, options=SMALL_ITMA),
     "itma-identity": replace(TINY, options=replace(SMALL_ITMA, attention="identity", positions="none")),
     "itma-sinusoidal": replace(TINY, options=replace(SMALL_ITMA, positions="sinusoidal", pool_words=False)),

@@ -90,9 +90,9 @@ def test_changelog_and_citation_name_the_package_s_version() -> None:
     assert citation()["version"] == itma.__version__
 
 
-def test_the_citation_names_the_three_papers() -> None:
+def test_the_citation_names_the_three_papers_first() -> None:
     references = citation()["references"]
-    assert [reference["authors"][0]["family-names"] for reference in references] == ["Huynh", "Dodds", "Vo"]
+    assert [reference["authors"][0]["family-names"] for reference in references[:3]] == ["Huynh", "Dodds", "Vo"]
     assert all(reference["title"] and reference["year"] for reference in references)
 
 

@@ -55,8 +55,46 @@ PAPERS = {
         "Nam Vo, Lu Jiang, Chen Sun, Kevin Murphy, Li-Jia Li, Li Fei-Fei and James Hays: Composing Text and Image for "
         "Image Retrieval - An Empirical Odyssey. CVPR 2019. https://arxiv.org/abs/1812.07119"
     ),
+    "combiner": (
+        "Alberto Baldrati, Marco Bertini, Tiberio Uricchio and Alberto Del Bimbo: Effective conditioned and composed "
+        "image retrieval combining CLIP-based features. CVPR 2022."
+    ),
+    "film": (
+        "Ethan Perez, Florian Strub, Harm de Vries, Vincent Dumoulin and Aaron Courville: FiLM: Visual Reasoning with "
+        "a General Conditioning Layer. AAAI 2018. https://arxiv.org/abs/1709.07871"
+    ),
+    "mrn": (
+        "Jin-Hwa Kim, Sang-Woo Lee, Donghyun Kwak, Min-Oh Heo, Jeonghee Kim, Jung-Woo Ha and Byoung-Tak Zhang: "
+        "Multimodal Residual Learning for Visual QA. NIPS 2016. https://arxiv.org/abs/1606.01455"
+    ),
+    "relationship": (
+        "Adam Santoro, David Raposo, David G. T. Barrett, Mateusz Malinowski, Razvan Pascanu, Peter Battaglia and "
+        "Timothy Lillicrap: A simple neural network module for relational reasoning. NIPS 2017. "
+        "https://arxiv.org/abs/1706.01427"
+    ),
+    "composeae": (
+        "Muhammad Umer Anwaar, Egor Labintcev and Martin Kleinsteuber: Compositional Learning of Image-Text Query for "
+        "Image Retrieval. WACV 2021. https://arxiv.org/abs/2006.11149"
+    ),
+    "cosmo": (
+        "Seungmin Lee, Dongwan Kim and Bohyung Han: CoSMo: Content-Style Modulation for Image Retrieval with Text "
+        "Feedback. CVPR 2021."
+    ),
+    "val": (
+        "Yanbei Chen, Shaogang Gong and Loris Bazzani: Image Search with Text Feedback by Visiolinguistic Attention "
+        "Learning. CVPR 2020."
+    ),
+    "artemis": (
+        "Ginger Delmas, Rafael Sampaio de Rezende, Gabriela Csurka and Diane Larlus: ARTEMIS: Attention-based "
+        "Retrieval with Text-Explicit Matching and Implicit Similarity. ICLR 2022. "
+        "https://openreview.net/forum?id=CVfLvQq9gLo"
+    ),
+    "rtic": (
+        "Minchul Shin, Yoonjae Cho, Byungsoo Ko and Geonmo Gu: RTIC: Residual Learning for Text and Image Composition "
+        "using Graph Convolutional Network. 2021. https://arxiv.org/abs/2104.03015"
+    ),
 }
-"""The papers of CITATION.cff, as a card names them."""
+"""The papers of CITATION.cff, as a card names them; a composer's own is known by the composer's name."""
 
 
 def write_card(
@@ -425,7 +463,8 @@ def _limits(model: Retriever, provenance: Provenance) -> str:
 
 
 def _sources(composer: str) -> str:
-    papers = PAPERS.values() if composer == "itma" else [PAPERS["tirg"]]
+    names = ("itma", "maaf", "tirg") if composer == "itma" else dict.fromkeys((composer, "tirg"))
+    papers = [PAPERS[name] for name in names if name in PAPERS]
     return "\n".join(f"- {paper}" for paper in papers)
 
 

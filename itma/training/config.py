@@ -29,9 +29,10 @@ class TrainConfig:
     """Rows that stand side by side whose pictures queries connect, over any number of steps: the batch then holds
     the near misses that a gallery holds. Up to `per_reference` it changes nothing."""
     loss: str = "classification"
-    """A name in the registry of losses: `classification` (batch-based), `graded` (for data that say what is true of an
-    image: of all that is not the answer, what has more in common with it comes first), `soft-triplet` (TIRG's), or one
-    of your own."""
+    """A name in the registry of losses: `classification` (batch-based), `memory-bank` (that, also against targets of
+    earlier batches), `graded` (for data that say what is true of an image: of all that is not the answer, what has more
+    in common with it comes first), `soft-triplet` (TIRG's), `hard-negatives` (a hinge on the hardest), or one of your
+    own."""
     loss_options: Any = field(default=None, metadata={BELONGS: "loss"})
     """The loss's own options (its `Options` dataclass); None: their defaults."""
     start_scale: float = 4.0

@@ -105,7 +105,7 @@ def train(
         optimizer = make_optimizer(model, config)
         now = Progress(0, None, None)
         if resume and has_checkpoint(folder):
-            now = load_checkpoint(folder, model, optimizer)
+            now = load_checkpoint(folder, model, optimizer, loss)
         network = _distributed(model, ours)
         plan = Plan(
             triplets.references,
@@ -166,7 +166,7 @@ def train(
                     if ours.first:
                         assert record
                         now = replace(now, step=done, measured=not (look and due))
-                        save_checkpoint(folder, model, optimizer, now)
+                        save_checkpoint(folder, model, optimizer, loss, now)
                         now = _measure(model, look if due else None, now, config, record, folder)
                     if ours.count > 1:
                         torch.distributed.barrier()
@@ -230,7 +230,9 @@ def batch_loss(
         reference_aspects=reference_aspects if loss.reads_aspects else None,
     )
     right = given.scores(given.targets).argmax(1)
-    return loss(given), (labels[right] == labels).float().mean().item()
+    # a loss may leave the scale out, but several processes wait for the gradient of every parameter
+    amount = loss(given) + 0 * model.scale
+    return amount, (labels[right] == labels).float().mean().item()
 
 
 def make_loss(config: TrainConfig) -> Loss:

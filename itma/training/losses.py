@@ -49,7 +49,8 @@ class NoOptions:
 class Loss(nn.Module):
     """One number of a batch, smaller where queries are nearer to their targets than to other images.
 
-    A loss is made from its options. It has no weights: what is learned belongs to the model.
+    A loss is made from its options. It has no weights: what is learned belongs to the model. What it remembers from one
+    batch to the next it holds in buffers, which a checkpoint keeps.
 
     Args:
         options: an `Options` of this loss; None: its defaults.
@@ -78,7 +79,15 @@ class Loss(nn.Module):
 
 
 REGISTRY: Registry[type[Loss]] = Registry(
-    "loss", Loss, {"classification": __name__, "graded": __name__, "soft-triplet": __name__}
+    "loss",
+    Loss,
+    {
+        "classification": __name__,
+        "graded": __name__,
+        "hard-negatives": f"{__package__}.hard_negatives",
+        "memory-bank": f"{__package__}.memory_bank",
+        "soft-triplet": __name__,
+    },
 )
 """Loss by name."""
 register = REGISTRY.register

@@ -5,7 +5,7 @@ runs/2026-01-31_12-00-00_itma/
   metrics.jsonl        one line for each logged step
   checkpoints.json     which checkpoint is the last and which the best; replaced in one step
   step-000600/         model.safetensors, config.json, tokenizer.json, manifest.json,
-                       optimizer.safetensors, state.json
+                       optimizer.safetensors, loss.safetensors (where the loss remembers something), state.json
   events.out.tfevents… for TensorBoard
 """
 
@@ -26,9 +26,11 @@ from itma.io import explained, file_sum, new_folder, write_text
 from itma.models.checkpoint import MANIFEST, checkpoint_folder, verify
 from itma.models.retriever import Retriever
 from itma.models.shipped import located
+from itma.training.losses import Loss
 
-OPTIMIZER, STATE, POINTER, METRICS, RUN = (
+OPTIMIZER, LOSS, STATE, POINTER, METRICS, RUN = (
     "optimizer.safetensors",
+    "loss.safetensors",
     "state.json",
     "checkpoints.json",
     "metrics.jsonl",
@@ -58,7 +60,9 @@ def new_run_folder(comment: str = "", parent: str | Path = "runs") -> Path:
     return folder
 
 
-def save_checkpoint(folder: Path, model: Retriever, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
+def save_checkpoint(
+    folder: Path, model: Retriever, optimizer: torch.optim.Optimizer, loss: Loss, progress: Progress
+) -> Path:
     """Write one checkpoint and point at it; the best one stays. `choose_best` follows once it was measured.
 
     Until the pointer is replaced, the earlier checkpoints count: a crash or a full disk leaves them whole.
@@ -72,9 +76,12 @@ def save_checkpoint(folder: Path, model: Retriever, optimizer: torch.optim.Optim
     with new_folder(target) as draft:
         model.save(draft)
         save_file(_optimizer_tensors(optimizer), draft / OPTIMIZER)
+        memory = {name: tensor.cpu().contiguous() for name, tensor in loss.state_dict().items()}
+        if memory:
+            save_file(memory, draft / LOSS)
         (draft / STATE).write_text(json.dumps({"step": progress.step}, indent=2) + "\n", encoding="utf-8")
         sums = json.loads((draft / MANIFEST).read_text(encoding="utf-8"))
-        sums |= {name: file_sum(draft / name) for name in (OPTIMIZER, STATE)}
+        sums |= {name: file_sum(draft / name) for name in (OPTIMIZER, STATE, *([LOSS] if memory else []))}
         (draft / MANIFEST).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
     _point(folder, progress)
     return target
@@ -155,14 +162,15 @@ def refuse_imported(folder: str | Path) -> None:
         )
 
 
-def load_checkpoint(folder: Path, model: Retriever, optimizer: torch.optim.Optimizer) -> Progress:
-    """Bring `model` and `optimizer` to where the run's last checkpoint stands.
+def load_checkpoint(folder: Path, model: Retriever, optimizer: torch.optim.Optimizer, loss: Loss) -> Progress:
+    """Bring `model`, `optimizer` and what `loss` remembers to where the run's last checkpoint stands.
 
     Raises:
         RunError: something is missing, damaged, or belongs to another model.
     """
     place = checkpoint_folder(folder, "last")
-    verify(place, (OPTIMIZER, STATE))
+    remembers = bool(loss.state_dict())
+    verify(place, (OPTIMIZER, STATE, *([LOSS] if remembers else [])))
     saved = Retriever.load(place)
     if saved.config != model.config or saved.tokenizer.to_json() != model.tokenizer.to_json():
         raise RunError(
@@ -171,10 +179,12 @@ def load_checkpoint(folder: Path, model: Retriever, optimizer: torch.optim.Optim
     model.load_state_dict(saved.state_dict())
     try:
         _restore_optimizer(optimizer, load_file(place / OPTIMIZER))
+        if remembers:
+            loss.load_state_dict(load_file(place / LOSS))
         state = json.loads((place / STATE).read_text(encoding="utf-8"))
         pointer = json.loads((folder / POINTER).read_text(encoding="utf-8"))
         return Progress(state["step"], pointer["best_value"], pointer["best_step"], pointer["measured"])
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise RunError(f"the checkpoint {str(place)!r} cannot be resumed: {error}") from error
 
 

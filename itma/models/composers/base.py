@@ -61,15 +61,23 @@ REGISTRY: Registry[type[Composer]] = Registry(
     "composer",
     Composer,
     {
+        "artemis": f"{__package__}.artemis",
         "combiner": f"{__package__}.combiner",
+        "composeae": f"{__package__}.composeae",
+        "cosmo": f"{__package__}.cosmo",
+        "film": f"{__package__}.film",
         "itma": f"{__package__}.itma",
+        "mrn": f"{__package__}.mrn",
         "picture-only": f"{__package__}.simple",
         "words-only": f"{__package__}.simple",
         "add": f"{__package__}.simple",
         "concat": f"{__package__}.simple",
+        "relationship": f"{__package__}.relationship",
+        "rtic": f"{__package__}.rtic",
         "tirg": f"{__package__}.tirg",
         "tirg-last-map": f"{__package__}.tirg",
         "sum": f"{__package__}.weighted_sum",
+        "val": f"{__package__}.val",
     },
 )
 """Composer by name."""

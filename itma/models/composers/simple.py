@@ -26,6 +26,10 @@ class PooledComposer(Composer):
             return words.sentence_BD
         if words is None:
             return self.embed_pictures(maps)
+        return self.join(maps, words)
+
+    def join(self, maps: Maps, words: Words) -> torch.Tensor:
+        """References' feature maps and feedbacks' words, both given → (queries, dim)."""
         return self.compose(self.embed_pictures(maps), words.sentence_BD)
 
     def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:

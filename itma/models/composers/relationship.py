@@ -1,0 +1,71 @@
+"""Relationship: each pair of the reference's cells is read together with the sentence.
+
+Santoro et al., "A simple neural network module for relational reasoning", NIPS 2017 (arXiv:1706.01427), eq. 1, as Vo et
+al. 2019, section 4.1, use it as a baseline: all pairs of cells of the last feature map, each joined with the sentence,
+go through one network, are averaged, and go through another. The cells' coordinates, which Santoro et al. add, are not
+part of that description.
+
+Shapes: B queries, N cells, C channels, D = `dim` features, E features of a pair.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from itma.errors import ConfigError
+from itma.models.composers.base import Maps, Place, register
+from itma.models.composers.simple import PooledComposer
+from itma.models.text_encoders.base import Words
+
+
+@dataclass(frozen=True)
+class RelationshipOptions:
+    """The relation network's own options; the defaults are those of Santoro et al.
+
+    >>> RelationshipOptions().width
+    256
+    """
+
+    width: int = 256
+    """Features of a pair in every layer."""
+    pair_layers: int = 4
+    """Linear maps that a pair goes through, each with a ReLU."""
+    layers: int = 3
+    """Linear maps that the pairs' mean goes through, with ReLUs between them."""
+    dropout: float = 0.5
+    """Share dropped before the last linear map while training."""
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.pair_layers, self.layers) < 1 or not 0 <= self.dropout < 1:
+            raise ConfigError(f"{self}: width, pair_layers and layers must be ≥ 1 and dropout in [0, 1)")
+
+
+@register("relationship")
+class Relationship(PooledComposer):
+    """g(mean over all pairs of cells (a, b) of f([a, b, t])); f and g are networks, t is the sentence."""
+
+    Options = RelationshipOptions
+
+    def __init__(self, options: RelationshipOptions, place: Place) -> None:
+        super().__init__(options, place)
+        channels, width = place.channels[-1], options.width
+        # f's first linear map in three parts, so that it is computed once for a cell instead of once for a pair
+        self.one, self.other = nn.Linear(channels, width), nn.Linear(channels, width, bias=False)
+        self.text = nn.Linear(place.dim, width, bias=False)
+        pair: list[nn.Module] = [nn.ReLU()]
+        for _ in range(options.pair_layers - 1):
+            pair += [nn.Linear(width, width), nn.ReLU()]
+        self.pair = nn.Sequential(*pair)
+        whole: list[nn.Module] = []
+        for _ in range(options.layers - 1):
+            whole += [nn.Linear(width, width), nn.ReLU()]
+        self.whole = nn.Sequential(*whole, nn.Dropout(options.dropout), nn.Linear(width, place.dim))
+
+    def join(self, maps: Maps, words: Words) -> torch.Tensor:
+        """See `PooledComposer`."""
+        cells_BNC = maps[-1].flatten(2).transpose(1, 2)
+        pairs_BNNE = self.one(cells_BNC)[:, :, None] + self.other(cells_BNC)[:, None, :]
+        pairs_BNNE = self.pair(pairs_BNNE + self.text(words.sentence_BD)[:, None, None])
+        joined: torch.Tensor = self.whole(pairs_BNNE.mean((1, 2)))
+        return joined
