@@ -483,6 +483,17 @@ def test_embeddings_as_clip_retrieval_writes_them_are_imported(tmp_path: Path) -
         assert next(iter(found.search(embedding=rows[22].astype(np.float32), k=1))).id == "11/a.jpg"
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_an_import_whose_pictures_are_elsewhere_says_so(
+    tmp_path: Path, there: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    pq.write_table(pa.table({"id": ["a"], "embedding": [[1.0, 0.0]], "picture": ["a.png"]}), tmp_path / "e.parquet")
+    if there:
+        (tmp_path / "a.png").touch()
+    Catalogue.from_embeddings(tmp_path / "e.parquet", tmp_path / "c")
+    assert ("none of the first 1 images is in" in caplog.text) is not there
+
+
 def test_arrays_alone_are_imported_by_their_places(tmp_path: Path) -> None:
     rows = unit(7, 3)
     np.save(tmp_path / "e.npy", rows)

@@ -46,6 +46,15 @@ def test_errors_of_the_command_line_name_commands_that_work(inactive: Path) -> N
     assert "make it with: here/itma index RUN FOLDER nowhere" in result.output
 
 
+def test_ctrl_c_is_one_quiet_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.commands["plugins"], "callback", interrupted)
+    result = CliRunner().invoke(cli, ["plugins"])
+    assert (result.exit_code, result.output) == (130, "stopped\n")
+
+
 def test_the_shell_is_told_how_to_complete_commands() -> None:
     result = CliRunner().invoke(cli, env={"_ITMA_COMPLETE": "bash_source"}, prog_name="itma")
     assert "complete -o nosort" in result.output

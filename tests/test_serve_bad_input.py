@@ -167,6 +167,22 @@ def test_multipart_that_is_cut_off_or_none_is_refused(client: TestClient, body: 
 # -- what is asked ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        ({"content": b'{"text": "red"}'}, "expected a JSON object, sent with Content-Type: application/json"),
+        ({"json": {"text": "red", "picture": "x"}}, "picture: there is no such name here"),
+        ({"json": {"text": "red", "id": 1}}, "id: give a text of 1 to 1,000 characters"),
+        ({"content": b"{", "headers": {"Content-Type": "application/json"}}, "this is no JSON"),
+    ],
+)
+def test_a_request_that_is_written_otherwise_is_told_how_to_write_it(
+    client: TestClient, sent: dict[str, Any], message: str
+) -> None:
+    answer = client.post("/api/v1/search", **sent)
+    assert answer.status_code == 422 and answer.json()["error"]["message"].endswith(message)
+
+
 @pytest.mark.parametrize("k", [0, -1, 501, 10**6, 10**30, 1.5, "many", None])
 def test_a_number_of_hits_that_cannot_be_is_refused(client: TestClient, k: Any) -> None:
     answer = client.post(f"{API}/search", json={"text": "make red cube", "k": k})

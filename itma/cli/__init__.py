@@ -52,6 +52,9 @@ class _Commands(click.Group):
                 raise
             click.secho(f"error: {runnable(str(error), self.commands)}", fg="red", err=True)
             raise SystemExit(_status(error)) from None
+        except KeyboardInterrupt:  # click would say "Aborted!", also where a server stopped as it was asked to
+            click.echo("stopped", err=True)
+            raise SystemExit(130) from None
 
     def add_command(self, command: click.Command, name: str | None = None) -> None:
         command.help = (command.help or "").replace(
@@ -825,11 +828,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a file name may hold bytes that are no text; show them, do not fail
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    try:
-        cli()
-    except KeyboardInterrupt:
-        click.echo("stopped", err=True)
-        sys.exit(130)
+    cli()
 
 
 if __name__ == "__main__":

@@ -93,12 +93,22 @@ def told_in_form(shape: type[Shape], query: str) -> Shape:
         raise ProblemError(422, "invalid_request", "query: it is no JSON") from error
 
 
+_SAID = {
+    "missing": "this is missing",
+    "extra_forbidden": "there is no such name here",
+    "json_invalid": "this is no JSON",
+    "model_attributes_type": "expected a JSON object, sent with Content-Type: application/json",
+}
+"""Kinds of error of pydantic → what is said of them."""
+
+
 def described(errors: Any) -> str:
     """What is wrong with a request, in one line; values that were sent are not repeated."""
     parts = []
     for error in errors[:3]:
         place = ".".join(str(step) for step in error.get("loc", ()) if step != "body")[:200]
-        parts.append(f"{place}: {error.get('msg', 'not valid')}" if place else str(error.get("msg", "not valid")))
+        message = _SAID.get(error.get("type"), str(error.get("msg", "not valid")).removeprefix("Value error, "))
+        parts.append(f"{place}: {message}" if place else message)
     return "; ".join(parts) + (" …" if len(errors) > 3 else "")
 
 

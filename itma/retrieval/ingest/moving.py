@@ -1,6 +1,7 @@
 """Catalogues from one place to another: copies, exports, imports, and to another model."""
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -202,6 +203,7 @@ def import_embeddings(
         first = next(parts, None)
         if first is None:
             raise DataError(f"{what!r} holds no items; there is nothing to import")
+        _warn_of_pictures(first, folder)
         about = About(
             table=name,
             dim=first[0].embedding.shape[0],
@@ -227,6 +229,18 @@ def import_embeddings(
                 items.insert(table_of(part, items.schema))
                 meter.update(len(part))
         building.finished(store, items, about, Outcome(new=len(seen)), recall=recall)
+
+
+def _warn_of_pictures(rows: Sequence[Row], folder: str | Path | None) -> None:
+    """Say so where the pictures of the first items are not where they are looked for."""
+    names = [row.picture for row in rows[:100] if row.picture]
+    there = [os.path.exists(Path(folder or "") / name) for name in names]  # noqa: PTH110 - odd names are no error there
+    if names and not any(there):
+        log.warning(
+            "none of the first %d images is in %r; say which folder they are named in with --pictures",
+            len(names),
+            str(folder or "."),
+        )
 
 
 def _check(rows: Sequence[Row], dim: int, seen: set[str], what: str) -> None:
