@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from itma import api
 from itma.data import datasets
 from itma.data.datasets.circo import LIST, PUBLISHED
 from itma.data.triplets import Protocol, Task, Triplets, covered, padded
@@ -168,6 +169,21 @@ def test_test_is_not_measured_and_a_submission_needs_the_list_of_images(
     assert "targets were never published" in said and "itma submit" in said
     (with_images / LIST).unlink()
     assert "image_info_unlabeled2017" in call("submit", run, tmp_path / "out", "circo", "--root", with_images)
+
+
+def test_a_pair_of_towers_is_measured_and_answers_the_server_too(with_images: Path, tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="the extra is not installed: pip install 'itma[hub]'")
+    from tests import tiny_hub
+
+    tiny_hub.clip(tmp_path / "clip")
+    report = api.evaluate(tmp_path / "clip", "circo", changes={"root": str(with_images)}, out=tmp_path, device="cpu")
+    assert set(report.metrics["map"]) == {5, 10, 25, 50}
+    (path,) = api.submit(tmp_path / "clip", tmp_path / "out", "circo", root=with_images, device="cpu")
+    assert len(json.loads(path.read_text())["3"]) == IMAGES
+    with pytest.raises(DataError, match=r"say where that is: --root DIR"):
+        api.submit(tmp_path / "clip", tmp_path / "out", "circo", device="cpu")
+    with pytest.raises(DataError, match=r"nobody takes answers to shoes.*circo, cirr, fashioniq"):
+        api.submit(tmp_path / "clip", tmp_path / "out", "shoes", root=with_images, device="cpu")
 
 
 # -- the published computation ----------------------------------------------------------------------------------------
