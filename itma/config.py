@@ -21,6 +21,18 @@ def to_plain(settings: Any) -> dict[str, Any]:
     return plain
 
 
+def flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested plain settings as one mapping by dotted names.
+
+    >>> flat({"train": {"steps": 3}, "note": None})
+    {'train.steps': 3, 'note': None}
+    """
+    found: dict[str, Any] = {}
+    for name, value in plain.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
+
+
 def from_plain(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
     """The dataclass `kind` from what `to_plain` made of one.
 

@@ -17,6 +17,7 @@ from itma.allocation import choose_threads, reuse_memory
 from itma.cli.catalogue import PLACE, RUNTIMES, catalogue, reindex
 from itma.cli.explain import explain
 from itma.cli.options import as_json, echo_hits, options_from, pairs, taken_from
+from itma.cli.runs import compare, runs
 from itma.cli.serve import serve
 from itma.errors import ItmaError
 from itma.registry import import_file
@@ -425,6 +426,10 @@ def evaluate(
     click.echo(str(measured))
     if measured.folder is not None:
         click.echo(f"written to {measured.folder}")
+
+
+cli.add_command(runs)
+cli.add_command(compare)
 
 
 @cli.command()
