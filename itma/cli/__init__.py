@@ -5,9 +5,7 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +14,10 @@ import click
 from itma.allocation import choose_threads, reuse_memory
 from itma.cli.catalogue import PLACE, RUNTIMES, catalogue, reindex
 from itma.cli.explain import explain
-from itma.cli.options import as_json, echo_hits, options_from, pairs, taken_from
-from itma.cli.runs import compare, runs
+from itma.cli.options import as_json, echo_hits, options_from, setting_changes, taken_from
+from itma.cli.options import device as device_option
+from itma.cli.options import skip_unreadable as skip_unreadable_option
+from itma.cli.runs import benchmark, compare, runs
 from itma.cli.serve import serve
 from itma.errors import ItmaError
 from itma.registry import import_file
@@ -99,30 +99,9 @@ def cli(context: click.Context, traceback: bool, quiet: bool, imports: tuple[str
         import_file(source)
 
 
-_device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-
-
 _runtime = click.option(
     "--runtime", type=RUNTIMES, default="torch", show_default=True, help="What computes the embeddings; see docs."
 )
-
-
-_skip_unreadable = click.option(
-    "--skip-unreadable",
-    is_flag=True,
-    help="Count images that are there but cannot be read as missing; short for --set data.unreadable=missing.",
-)
-
-
-def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--set",
-        "changes",
-        multiple=True,
-        metavar="NAME=VALUE",
-        callback=partial(pairs, example=", e.g. train.steps=100"),
-        help="Change one setting; repeatable.",
-    )(function)
 
 
 @cli.command()
@@ -132,7 +111,7 @@ def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--size", default="demo", show_default=True, help="Size of the world.")
 @click.option("--steps", type=click.IntRange(1), help="With --train: steps of each model; absent: the preset's.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides everything random.")
-@_device
+@device_option
 @click.pass_context
 def demo(
     context: click.Context,
@@ -170,7 +149,7 @@ def demo(
     help="shapes: tiny, demo, hour or css; wardrobe: tiny, demo, hour, shop or full.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@_device
+@device_option
 @click.pass_context
 def generate(context: click.Context, world: str, folder: Path, size: str, seed: int, device: str) -> None:
     """Write a generated world to FOLDER, so that it is rendered only once.
@@ -234,7 +213,7 @@ def triplets(
 @cli.command()
 @click.argument("data", default="shapes")
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA; generated worlds need none.")
-@_skip_unreadable
+@skip_unreadable_option
 @click.option("--model", help="See: itma models; absent: the preset's, mostly itma.")
 @click.option("--preset", help="See: itma presets; absent: the one meant for DATA.")
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
@@ -248,8 +227,8 @@ def triplets(
 )
 @click.option("--comment", default="", help="Added to the run folder's name.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with an interrupted run.")
-@_settings
-@_device
+@setting_changes
+@device_option
 @click.pass_context
 def train(
     context: click.Context,
@@ -376,14 +355,14 @@ def import_(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("data", required=False)
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA, if it was moved.")
-@_skip_unreadable
+@skip_unreadable_option
 @click.option("--split", help="Absent: the one that DATA is measured on (test; val of FashionIQ).")
 @click.option("--protocol", "protocols", multiple=True, help="Repeatable: all from one embedding pass. See docs.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for report.json and ranks.csv.")
-@_settings
+@setting_changes
 @_runtime
-@_device
+@device_option
 @click.pass_context
 def evaluate(
     context: click.Context,
@@ -430,6 +409,7 @@ def evaluate(
 
 cli.add_command(runs)
 cli.add_command(compare)
+cli.add_command(benchmark)
 
 
 @cli.command()
@@ -437,7 +417,7 @@ cli.add_command(compare)
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--root", type=click.Path(path_type=Path), help="FashionIQ's folder; absent: where it was in training.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
-@_device
+@device_option
 @click.pass_context
 def submit(context: click.Context, run: Path, out: Path, root: Path | None, which: str, device: str) -> None:
     """Answer FashionIQ's test queries, whose targets are not published, and write the challenge's files into OUT."""
@@ -453,7 +433,7 @@ def submit(context: click.Context, run: Path, out: Path, root: Path | None, whic
 @click.argument("catalogue", type=PLACE)
 @options_from(IndexOptions)
 @as_json
-@_device
+@device_option
 @click.pass_context
 def index(
     context: click.Context, /, run: Path, source: Path, catalogue: str | Path, device: str, as_json: bool, **given: Any
@@ -499,7 +479,7 @@ def index(
 @click.option("--runtime", type=RUNTIMES, help="Without it, what computed the catalogue's embeddings.")
 @as_json
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="A picture of the query and its hits (.png, .jpg).")
-@_device
+@device_option
 def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any) -> None:
     r"""Search CATALOGUE by a picture, a sentence, or both; best first.
 
@@ -556,7 +536,7 @@ def card(run: Path, which: str, repo: str | None, license: str | None, out: Path
 @click.option("--half", is_flag=True, help="Weights as float16: half the size; measure it again before you quote it.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--license", metavar="ID", help="What is allowed with the weights, e.g. apache-2.0.")
-@_settings
+@setting_changes
 def pack(run: Path, folder: Path, half: bool, which: str, license: str | None, changes: dict[str, str]) -> None:
     r"""Write the model of RUN into FOLDER to hand on: weights, card and settings, nothing that only training needs.
 
@@ -763,7 +743,7 @@ def presets() -> None:
 @click.argument("data", default="shapes")
 @click.option("--preset", help="Absent: the one meant for DATA.")
 @click.option("--model", help="Absent: the preset's.")
-@_settings
+@setting_changes
 def settings(data: str, preset: str | None, model: str | None, changes: dict[str, str]) -> None:
     """Show every setting that --set can change, with its value."""
     import json

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -110,6 +111,21 @@ def taken_from(shape: type[Made], given: dict[str, Any]) -> Made:
 
 where = options_from(SearchRequest, "where")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+skip_unreadable = click.option(
+    "--skip-unreadable",
+    is_flag=True,
+    help="Count images that are there but cannot be read as missing; short for --set data.unreadable=missing.",
+)
+setting_changes = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=partial(pairs, example=", e.g. train.steps=100"),
+    help="Change one setting; repeatable.",
+)
 
 
 def echo_json(value: Any) -> None:

@@ -1,10 +1,11 @@
-"""Commands that read what runs left behind: `itma runs` and `itma compare`."""
+"""Commands about several runs: `itma runs`, `itma compare`, `itma benchmark`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from itma.cli.options import as_json, echo_json
+from itma.cli.options import as_json, device, echo_json, setting_changes, skip_unreadable
 
 _PATH = click.Path(path_type=Path)
 
@@ -56,3 +57,59 @@ def compare(runs: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
     if out is not None:
         write_text(out, result.markdown())
         click.echo(f"written to {out}", err=as_json)
+
+
+@click.command()
+@click.argument("data", default="shapes")
+@click.option("--models", multiple=True, required=True, metavar="NAME[,NAME]", help="Composers; repeatable.")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs of each model: seeds 0, 1, …")
+@click.option("--out", type=_PATH, required=True, help="Gets a run folder for each, comparison.md and comparison.json.")
+@click.option("--root", type=_PATH, help="The folder of DATA; generated worlds need none.")
+@skip_unreadable
+@click.option("--preset", help="The recipe of all. Without it, the one meant for DATA.")
+@click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
+@setting_changes
+@as_json
+@device
+@click.pass_context
+def benchmark(
+    context: click.Context,
+    data: str,
+    models: tuple[str, ...],
+    seeds: int,
+    out: Path,
+    root: Path | None,
+    skip_unreadable: bool,
+    preset: str | None,
+    steps: int | None,
+    changes: dict[str, Any],
+    as_json: bool,
+    device: str,
+) -> None:
+    r"""Train several models on DATA at equal budget, measure them, and write one table with intervals and cost.
+
+    All runs have one recipe, and differ in the composer and the seed alone. What is finished in the folder is not
+    trained again, so the command can be stopped and given again, also with more models or seeds.
+
+    \b
+    itma benchmark shapes --models itma,tirg,add --seeds 3 --out runs/shapes-models
+    itma benchmark own --root shop --models itma --models tirg --steps 2000 --out runs/shop-models
+    """
+    from itma.benchmark import benchmark as compare_models
+
+    short = {"train.steps": steps, "data.root": root}
+    changes |= {name: str(value) for name, value in short.items() if value is not None}
+    if skip_unreadable:
+        changes["data.unreadable"] = "missing"
+    result = compare_models(
+        data,
+        [name.strip() for names in models for name in names.split(",") if name.strip()],
+        out,
+        seeds=seeds,
+        preset=preset,
+        changes=changes,
+        device=device,
+        progress=not context.find_root().params["quiet"],
+    )
+    click.echo(result.to_json() if as_json else str(result), nl=not as_json)
+    click.echo(f"written to {out}", err=as_json)
