@@ -92,7 +92,7 @@ def benchmark(
             done.append(folder)
     if not done:
         raise RunError("no run came to its end. " + " ".join(failures))
-    found = compare(sorted(done, key=list(wanted).index))
+    found = compare([folder for folder in wanted if folder in done])
     found = replace(found, notes=(*found.notes, *failures))
     write_text(out / MARKDOWN, found.markdown(f"{data}: {', '.join(dict.fromkeys(models))}"))
     write_text(out / JSON, found.to_json())

@@ -14,7 +14,7 @@ import click
 from itma.allocation import choose_threads, reuse_memory
 from itma.cli.catalogue import PLACE, RUNTIMES, catalogue, reindex
 from itma.cli.explain import explain
-from itma.cli.options import as_json, echo_hits, options_from, setting_changes, taken_from
+from itma.cli.options import as_json, echo_hits, echo_json, options_from, setting_changes, setting_file, taken_from
 from itma.cli.options import device as device_option
 from itma.cli.options import skip_unreadable as skip_unreadable_option
 from itma.cli.runs import benchmark, compare, runs
@@ -227,6 +227,7 @@ def triplets(
 )
 @click.option("--comment", default="", help="Added to the run folder's name.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with an interrupted run.")
+@setting_file
 @setting_changes
 @device_option
 @click.pass_context
@@ -243,7 +244,8 @@ def train(
     start: Path | None,
     comment: str,
     resume: Path | None,
-    changes: dict[str, str],
+    config: dict[str, Any],
+    changes: dict[str, Any],
     device: str,
 ) -> None:
     r"""Train a model on DATA and leave a run folder.
@@ -255,6 +257,7 @@ def train(
     itma train shapes --model tirg --steps 300
     itma train fashioniq --root /data/fashioniq --preset itma-fashioniq
     itma train shapes --preset hour --set train.learning_rate=1e-3 --set model.options.blocks=3
+    itma train shapes --config mine.toml
     itma train own --root shop --start runs/imported
     itma train own --root shop --start openai/clip-vit-base-patch32 --model combiner
     itma train --resume runs/2026-01-31_12-00-00_itma
@@ -266,7 +269,9 @@ def train(
     from itma import api
 
     short = {"train.steps": steps, "train.seed": seed, "data.root": root}
-    changes |= {name: str(value) for name, value in short.items() if value is not None}
+    if model is not None:
+        config.pop("model.composer", None)
+    changes = config | changes | {name: str(value) for name, value in short.items() if value is not None}
     if skip_unreadable:
         changes["data.unreadable"] = "missing"
     if resume is not None:
@@ -279,7 +284,7 @@ def train(
         if given:
             raise click.UsageError(
                 f"--resume goes on with the run's own data, model and folder; leave out {', '.join(given)}. What may "
-                "change: --steps, --root, --skip-unreadable, --set"
+                "change: --steps, --root, --skip-unreadable, --config, --set"
             )
         folder = api.resume(resume, changes=changes, device=device, progress=_bars(context))
     else:
@@ -740,25 +745,42 @@ def presets() -> None:
 
 
 @cli.command()
-@click.argument("data", default="shapes")
-@click.option("--preset", help="Absent: the one meant for DATA.")
-@click.option("--model", help="Absent: the preset's.")
+@click.argument("name", required=False)
+@click.option("--data", default="shapes", show_default=True, help="The data set to learn from.")
+@click.option("--preset", help="Without it, the one meant for the data set.")
+@click.option("--model", help="Without it, the preset's.")
+@setting_file
 @setting_changes
-def settings(data: str, preset: str | None, model: str | None, changes: dict[str, str]) -> None:
-    """Show every setting that --set can change, with its value."""
-    import json
+@as_json
+def settings(
+    name: str | None,
+    data: str,
+    preset: str | None,
+    model: str | None,
+    config: dict[str, Any],
+    changes: dict[str, Any],
+    as_json: bool,
+) -> None:
+    r"""Show the settings that --set and --config can change: value, meaning, choices, default.
 
+    NAME is one of them, a group, or the last part of a name; without it, all are shown. Shown are those that apply:
+    of the loss and the composer their own options, and of the rest what means something beside the others.
+
+    \b
+    itma settings train.loss
+    itma settings model.options --model tirg
+    itma settings learning_rate --preset itma-css
+    itma settings --data fashioniq --json
+    """
     from itma import api
-    from itma.config import to_plain
 
-    def lines(prefix: str, plain: dict[str, Any]) -> None:
-        for name, value in plain.items():
-            if isinstance(value, dict):
-                lines(f"{prefix}{name}.", value)
-            else:
-                click.echo(f"{prefix}{name}={json.dumps(value)}")
-
-    lines("", to_plain(api.settings_for(data, model=model, preset=preset, changes=changes)))
+    if model is not None:
+        config.pop("model.composer", None)
+    found = api.explain_settings(name, data, model=model, preset=preset, changes=config | changes)
+    if as_json:
+        echo_json([asdict(setting) for setting in found])
+        return
+    click.echo("\n".join(map(str, found)))
 
 
 def _bars(context: click.Context) -> bool:

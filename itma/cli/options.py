@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from itma.config import read_changes
 from itma.records import Hits
 from itma.retrieval.request import ENGINES, RUNTIMES, SearchRequest, options_of
 
@@ -125,6 +126,20 @@ setting_changes = click.option(
     metavar="NAME=VALUE",
     callback=partial(pairs, example=", e.g. train.steps=100"),
     help="Change one setting; repeatable.",
+)
+
+
+def changes_of(context: click.Context, parameter: click.Parameter, path: Path | None) -> dict[str, Any]:
+    """The settings in a TOML file; none without one."""
+    return {} if path is None else read_changes(path)
+
+
+setting_file = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    callback=changes_of,
+    metavar="FILE.toml",
+    help="Settings from a file, e.g. [train] and under it steps = 100; other options win over it.",
 )
 
 

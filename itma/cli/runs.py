@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from itma.cli.options import as_json, device, echo_json, setting_changes, skip_unreadable
+from itma.cli.options import as_json, device, echo_json, setting_changes, setting_file, skip_unreadable
 
 _PATH = click.Path(path_type=Path)
 
@@ -68,6 +68,7 @@ def compare(runs: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
 @skip_unreadable
 @click.option("--preset", help="The recipe of all. Without it, the one meant for DATA.")
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
+@setting_file
 @setting_changes
 @as_json
 @device
@@ -82,6 +83,7 @@ def benchmark(
     skip_unreadable: bool,
     preset: str | None,
     steps: int | None,
+    config: dict[str, Any],
     changes: dict[str, Any],
     as_json: bool,
     device: str,
@@ -98,7 +100,7 @@ def benchmark(
     from itma.benchmark import benchmark as compare_models
 
     short = {"train.steps": steps, "data.root": root}
-    changes |= {name: str(value) for name, value in short.items() if value is not None}
+    changes = config | changes | {name: str(value) for name, value in short.items() if value is not None}
     if skip_unreadable:
         changes["data.unreadable"] = "missing"
     result = compare_models(
