@@ -12,6 +12,7 @@ from typing import Any, Literal
 import click
 
 from itma.allocation import choose_threads, reuse_memory
+from itma.cli.adapt import adapt
 from itma.cli.catalogue import PLACE, RUNTIMES, catalogue, reindex
 from itma.cli.explain import explain
 from itma.cli.options import as_json, echo_hits, echo_json, options_from, setting_changes, setting_file, taken_from
@@ -512,6 +513,7 @@ def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any)
 cli.add_command(explain)
 cli.add_command(serve)
 cli.add_command(reindex)
+cli.add_command(adapt)
 cli.add_command(catalogue)
 
 
