@@ -184,7 +184,9 @@ def main() -> None:
     options.add_argument("--wrong", action="store_true", help="print what is not read rightly")
     told = options.parse_args()
     word_vectors.AT_LEAST = told.at_least
-    reader = Tokenizer.fit([KNOWN], max_words=10**6, nearest=True)
+    words = KNOWN.split()  # common ones of a kind first, as training would count them
+    sentences = [" ".join(words[:end]) for end in range(1, len(words) + 1)]
+    reader = Tokenizer.fit(sentences, max_words=10**6, nearest=True)
     print(f"{len(reader) - 2} known words; near from a cosine of {told.at_least}")
     print(f"\n{'group':22} {'pairs':>6} {'right':>6} {'other':>6} {'dropped':>8}")
     with safe_open(word_vectors.PLACE, "np") as file:

@@ -99,8 +99,8 @@ def settings_for(
 
     Args:
         data: name of the data set.
-        model: name of the composer; absent: the preset's.
-        preset: name of the recipe; absent: the one that is meant for the data set.
+        model: name of the composer; None: the preset's.
+        preset: name of the recipe; None: the one that is meant for the data set.
         changes: values by dotted name, e.g. `{"train.learning_rate": "1e-3", "model.options.blocks": "3"}`.
 
     Raises:
@@ -186,8 +186,8 @@ def triplets(
     Args:
         table: CSV or JSON Lines, one row for each picture.
         out: the folder for what is made.
-        templates: sentence templates; absent: `templates.toml` in `out`, written where there is none.
-        attributes: the columns to use; absent: all that look like attributes.
+        templates: sentence templates; None: `templates.toml` in `out`, written where there is none.
+        attributes: the columns to use; None: all that look like attributes.
         within: a column in which the items of a pair always agree.
         per_reference: triplets for each reference, at most.
         test_share: the share of the items for testing.
@@ -227,13 +227,13 @@ def train(
 
     Args:
         data: name of the data set. None: shapes; or, with `triplets`, data of the triplets' own name.
-        model: name of the composer: itma, tirg, …; absent: the preset's.
-        preset: named recipe that the settings start from; absent: the one that is meant for the data set.
+        model: name of the composer: itma, tirg, …; None: the preset's.
+        preset: named recipe that the settings start from; None: the one that is meant for the data set.
         changes: single settings by dotted name; see `settings_for`.
-        out: the run folder; absent: `runs/<time>_<model><comment>`.
+        out: the run folder; None: `runs/<time>_<model><comment>`.
         start: a run whose best checkpoint is gone on from: its model and its words, to which those of the data are
             added, by the recipe of `preset`. Or CLIP or SigLIP, a folder or a name on the hub: over its networks, which
-            stay as they are, the composer `model` is trained (absent: combiner) by the recipe `clip`.
+            stay as they are, the composer `model` is trained (None: combiner) by the recipe `clip`.
         comment: added to the folder's name.
         device: `auto`, `cpu`, `cuda`, …
         triplets: (train, test) where they are in memory already. They count as the data set `data` where their own name
@@ -648,8 +648,8 @@ def evaluate_by(
     Args:
         protocols: by name; empty: the data set's first.
         run: a run folder, or a checkpoint folder.
-        data: name of the data set; absent: the one the run was trained on.
-        split: absent: the one that the data set is measured on (`test`; `val` of FashionIQ).
+        data: name of the data set; None: the one the run was trained on.
+        split: None: the one that the data set is measured on (`test`; `val` of FashionIQ).
         which: `best` or `last` checkpoint of the run.
         changes: settings of the data by name, e.g. `{"size": "css"}`, `{"root": "/data/fashioniq"}`.
         out: where `report.json` and `ranks.csv` go. None: `<run>/evaluation-<data>-<split>`, with the runtime
@@ -785,7 +785,7 @@ def submit(
     Args:
         run: a run folder, or a checkpoint folder.
         out: gets `<category>.predict.json` for dress, shirt and toptee.
-        root: FashionIQ's folder; absent: where it was in training.
+        root: FashionIQ's folder; None: where it was in training.
         split: `test`, whose targets were never published.
         which: `best` or `last` checkpoint of the run.
         device: `auto`, `cpu`, `cuda`, …

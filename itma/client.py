@@ -207,7 +207,7 @@ class Client:
             target: the item that is asked about.
             id: an item as the reference, in the place of `image`.
             url: the address of a reference, where the server fetches such.
-            methods: some of `attention`, `words`, `regions`, `target`, `gradients`; absent: the first four as far as
+            methods: some of `attention`, `words`, `regions`, `target`, `gradients`; None: the first four as far as
                 they apply.
             pictures: whether the answer holds reference and target as the model sees them, as data URLs.
 
@@ -250,7 +250,7 @@ class Client:
         return self._item(self._json("GET", f"item?id={_quoted(id)}"))
 
     def picture(self, id: str, size: int | None = None) -> bytes:
-        """An item's picture as a JPEG; `size` is 96, 240 or 480 pixels, absent: at most 1,600."""
+        """An item's picture as a JPEG; `size` is 96, 240 or 480 pixels, None: at most 1,600."""
         name = f"item/picture?id={_quoted(id)}" if size is None else f"item/thumbnail?size={size}&id={_quoted(id)}"
         return self._send("GET", name).content
 

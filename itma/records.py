@@ -124,11 +124,11 @@ class Report:
     parts: tuple[Part, ...] = ()
     """The protocol's tasks where there are several; `recall` and `interval` are then those of the mean over tasks."""
     wanted: int | None = None
-    """Queries that the protocol has where all pictures are present; absent: as many as were asked."""
+    """Queries that the protocol has where all pictures are present; None: as many as were asked."""
     recall_by_aspect: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     """Aspect of the label (`adjective`, `noun`) → k → recall where that alone has to be right."""
     weights: str | None = None
-    """sha256 of the weights file that was measured, so that a number is never told of another model; absent: what was
+    """sha256 of the weights file that was measured, so that a number is never told of another model; None: what was
     measured came from elsewhere."""
     chosen: str = ""
     """How the checkpoint was chosen among those of its run; empty where that is not known."""

@@ -117,6 +117,16 @@ def test_a_rows_answer_depends_neither_on_its_neighbours_nor_on_padding(name: st
     torch.testing.assert_close(model.embed_pictures(pixels), gallery, atol=1e-5, rtol=1e-4)
 
 
+def test_the_look_counts_for_an_image_alone_and_not_beside_words() -> None:
+    model, pixels = built("itma-look"), pictures(3)
+    gallery, alone = model.embed_pictures(pixels), model.embed_queries(pixels, None)
+    torch.testing.assert_close(gallery[:, :16].norm(dim=1), torch.full((3,), 0.5**0.5))
+    torch.testing.assert_close(alone, gallery)
+    torch.testing.assert_close(model.embed_queries(pixels, ["", *SENTENCES[1:]])[0], gallery[0])
+    assert not model.embed_queries(pixels, SENTENCES)[:, 16:].any()
+    assert not model.embed_queries(None, SENTENCES)[:, 16:].any()
+
+
 @pytest.mark.parametrize("size", [(32, 48), (64, 33), (17, 90), (1, 1)])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_there_is_one_row_for_each_picture_at_any_picture_size(name: str, size: tuple[int, int]) -> None:

@@ -106,11 +106,11 @@ _runtime = click.option(
 
 
 @cli.command()
-@click.option("--out", type=click.Path(path_type=Path), help="A new folder; absent: demo, or demo-2, … if taken.")
+@click.option("--out", type=click.Path(path_type=Path), help="A new folder; default: demo, or demo-2, … if taken.")
 @click.option("--world", type=click.Choice(["wardrobe", "shapes"]), help="Absent: wardrobe; with --train, shapes.")
 @click.option("--train", is_flag=True, help="Train four models first, in some minutes, instead of opening one.")
 @click.option("--size", default="demo", show_default=True, help="Size of the world.")
-@click.option("--steps", type=click.IntRange(1), help="With --train: steps of each model; absent: the preset's.")
+@click.option("--steps", type=click.IntRange(1), help="With --train: steps of each model; default: the preset's.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides everything random.")
 @device_option
 @click.pass_context
@@ -166,7 +166,7 @@ def generate(context: click.Context, world: str, folder: Path, size: str, seed: 
 @cli.command()
 @click.argument("table", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--templates", type=click.Path(path_type=Path), help="Sentences; absent: FOLDER/templates.toml.")
+@click.option("--templates", type=click.Path(path_type=Path), help="Sentences; default: FOLDER/templates.toml.")
 @click.option(
     "--attributes",
     metavar="COLUMN",
@@ -215,11 +215,11 @@ def triplets(
 @click.argument("data", default="shapes")
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA; generated worlds need none.")
 @skip_unreadable_option
-@click.option("--model", help="See: itma models; absent: the preset's, mostly itma.")
-@click.option("--preset", help="See: itma presets; absent: the one meant for DATA.")
+@click.option("--model", help="See: itma models; default: the preset's, mostly itma.")
+@click.option("--preset", help="See: itma presets; default: the one meant for DATA.")
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
 @click.option("--seed", type=click.IntRange(0), help="Short for --set train.seed=N; decides everything random.")
-@click.option("--out", type=click.Path(path_type=Path), help="The run folder; absent: runs/<time>_<model>.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder; default: runs/<time>_<model>.")
 @click.option(
     "--start",
     type=click.Path(path_type=Path),
@@ -321,12 +321,12 @@ def _image_size(context: click.Context, parameter: click.Parameter, text: str | 
 @click.option(
     "--data",
     metavar="NAME",
-    help="css, fashion200k, fashioniq, mitstates, own, products; absent: as the checkpoint says.",
+    help="css, fashion200k, fashioniq, mitstates, own, products; default: as the checkpoint says.",
 )
 @click.option(
     "--order",
     type=click.Choice(["sorted", "appearance"]),
-    help="How words of a data set were numbered; absent: sorted for TIRG's code, by appearance for MAAF's.",
+    help="How words of a data set were numbered; default: sorted for TIRG's code, by appearance for MAAF's.",
 )
 @click.option(
     "--size",
@@ -384,7 +384,7 @@ def evaluate(
     runtime: str,
     device: str,
 ) -> None:
-    """Measure the model in RUN on DATA; absent: on the data it was trained with.
+    """Measure the model in RUN on DATA; default: on the data it was trained with.
 
     Prints recall@1/5/10/50 with confidence intervals, median rank, mean reciprocal rank and ties, and the protocol
     that decides them; writes report.json and a file of every query's rank.
@@ -421,7 +421,7 @@ cli.add_command(benchmark)
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--root", type=click.Path(path_type=Path), help="FashionIQ's folder; absent: where it was in training.")
+@click.option("--root", type=click.Path(path_type=Path), help="FashionIQ's folder; default: where it was in training.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @device_option
 @click.pass_context
@@ -564,8 +564,8 @@ def pack(run: Path, folder: Path, half: bool, which: str, license: str | None, c
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("name", metavar="ORG/NAME")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
-@click.option("--private/--public", default=None, help="Who sees a new repository; absent: as ORG has it.")
-@click.option("--revision", help="A branch, made if need be; absent: main.")
+@click.option("--private/--public", default=None, help="Who sees a new repository; default: as ORG has it.")
+@click.option("--revision", help="A branch, made if need be; default: main.")
 @click.option("--message", help="Of the commit.")
 @click.option("--create-pr", is_flag=True, help="Open a pull request instead.")
 @_license
@@ -607,7 +607,7 @@ def push(
 @cli.command()
 @click.argument("name", metavar="ORG/NAME")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--revision", help="A branch, tag or commit; absent: main.")
+@click.option("--revision", help="A branch, tag or commit; default: main.")
 @click.option("--offline", is_flag=True, help="Take it from the hub's cache on this machine.")
 @click.pass_context
 def pull(context: click.Context, name: str, folder: Path, revision: str | None, offline: bool) -> None:
@@ -625,7 +625,9 @@ def pull(context: click.Context, name: str, folder: Path, revision: str | None, 
 
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="A new folder; absent: the run's own, for --runtime onnx.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="A new folder; default: the run's own, for --runtime onnx."
+)
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.pass_context
 def export(context: click.Context, run: Path, out: Path | None, which: str) -> None:
@@ -646,7 +648,7 @@ def export(context: click.Context, run: Path, out: Path | None, which: str) -> N
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("pictures", type=click.Path(path_type=Path))
 @click.option("--samples", type=int, default=300, show_default=True, help="Pictures for the calibration.")
-@click.option("--text", type=click.Path(path_type=Path), help="Sentences, one on each line; absent: the training's.")
+@click.option("--text", type=click.Path(path_type=Path), help="Sentences, one on each line; default: the training's.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--recall/--no-recall", default=True, help="Measure recall on the run's own data too, if it is there.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides which pictures are taken.")

@@ -164,7 +164,7 @@ def versions(catalogue: str | Path, as_json: bool) -> None:
 @click.argument("catalogue", type=PLACE)
 @click.option("--keep-hours", type=click.FloatRange(0), default=1.0, show_default=True, help="Younger versions stay.")
 @click.option(
-    "--recall", type=click.FloatRange(0, 1, min_open=True), help="What an index must reach; absent: as before."
+    "--recall", type=click.FloatRange(0, 1, min_open=True), help="What an index must reach; default: as before."
 )
 def compact(catalogue: str | Path, keep_hours: float, recall: float | None) -> None:
     """Join small files, forget old versions, and make or renew the index where there are enough items for one.
@@ -238,8 +238,8 @@ def export(catalogue: str | Path, file: Path) -> None:
 @catalogue.command("import")
 @click.argument("file", type=_PATH)
 @click.argument("catalogue", type=PLACE)
-@click.option("--run", type=_PATH, help="The model that made them; absent: searched by embeddings and items alone.")
-@click.option("--pictures", type=_PATH, help="The folder that pictures are named in; absent: that of FILE.")
+@click.option("--run", type=_PATH, help="The model that made them; default: searched by embeddings and items alone.")
+@click.option("--pictures", type=_PATH, help="The folder that pictures are named in; default: that of FILE.")
 @click.option("--replace", is_flag=True, help="In the place of an existing catalogue.")
 @click.option("--durable", is_flag=True, help="Every write waits until it would survive a loss of power.")
 @click.pass_context

@@ -15,13 +15,13 @@ _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "a
 @click.option("--image", type=click.Path(path_type=Path), help="The reference picture.")
 @click.option("--id", help="An item of the catalogue as the reference.")
 @click.option("--text", help="The feedback.")
-@click.option("--target", metavar="ID|PICTURE", help="What is asked about; absent: the catalogue's best hit.")
+@click.option("--target", metavar="ID|PICTURE", help="What is asked about; default: the catalogue's best hit.")
 @click.option(
     "--method",
     "methods",
     type=click.Choice(_METHODS),
     multiple=True,
-    help="Repeatable; all: those that apply; absent: attention, words, regions, target.",
+    help="Repeatable; all: those that apply; default: attention, words, regions, target.",
 )
 @click.option(
     "--fill",

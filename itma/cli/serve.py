@@ -16,7 +16,7 @@ from itma.cli.catalogue import PLACE, RUNTIMES
     "--allow-host", "hosts", multiple=True, metavar="NAME", help="A name that requests may call it by; repeatable."
 )
 @click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
-@click.option("--runtime", type=RUNTIMES, help="What answers; absent: what made the catalogue.")
+@click.option("--runtime", type=RUNTIMES, help="What answers; default: what made the catalogue.")
 @click.option("--write", is_flag=True, help="Let who has a key in ITMA_WRITE_KEYS add, replace and delete items.")
 @click.option("--uploads", type=click.Path(path_type=Path), help="The folder for pictures of added items.")
 @click.option("--urls", is_flag=True, help="Let references be named by public addresses, which the server fetches.")

@@ -63,7 +63,7 @@ def cached(
     Args:
         pictures: those that are not decoded from files come back as they are.
         preprocess: the size at which they are cached; at another they are decoded from their files.
-        folder: where caches are kept; absent: `default_folder()`.
+        folder: where caches are kept; None: `default_folder()`.
         limit_bytes: the largest cache allowed; `FREE_SHARE` of the free disk space is another limit.
 
     Returns:
@@ -269,7 +269,7 @@ def caches(folder: str | Path | None = None) -> list[Cache]:
     """All caches of a folder, the last used first.
 
     Args:
-        folder: where caches are kept; absent: `default_folder()`.
+        folder: where caches are kept; None: `default_folder()`.
 
     Raises:
         StorageError: the folder cannot be read.
@@ -292,8 +292,8 @@ def remove(folder: str | Path | None = None, *, names: Collection[str] | None = 
     A process that reads a removed cache goes on, decoding what it does not find.
 
     Args:
-        folder: where caches are kept; absent: `default_folder()`.
-        names: of the caches to remove; absent: all of them.
+        folder: where caches are kept; None: `default_folder()`.
+        names: of the caches to remove; None: all of them.
 
     Returns:
         What was removed.

@@ -59,13 +59,13 @@ class Triplets:
     kinds: Sequence[str] = ()
     """(rows) or empty: the kind of change, for results by kind."""
     draw: Draw | None = None
-    """How training samples come from rows; absent: they are the rows as they stand."""
+    """How training samples come from rows; None: they are the rows as they stand."""
     draws_targets: bool = False
     """Whether `draw` chooses targets too; those of the table are then examples."""
     aspects: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Further labels of the pictures, (pictures,) int64 each, e.g. of the adjective alone."""
     present: np.ndarray | None = None
-    """(pictures,) bool: which pictures may be used; absent: all. Samples with another target are drawn anew."""
+    """(pictures,) bool: which pictures may be used; None: all. Samples with another target are drawn anew."""
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Further ways to divide the rows, (rows) each, for results of each part: what divides → the part of each row."""
 
@@ -177,7 +177,7 @@ class Task:
     """(ranked,) int64: indices of the pictures that are ranked; distinct."""
     removed: np.ndarray | None = None
     """(queries,) int64: the picture that is taken from each query's gallery as its reference, where that is another
-    picture of the same thing; absent: the reference itself."""
+    picture of the same thing; None: the reference itself."""
 
     def references(self, triplets: "Triplets") -> np.ndarray:
         """(queries,) int64: the pictures that count as references when these are removed."""
@@ -228,7 +228,7 @@ class Split:
     """By name, the one to use where none is named first; empty for training."""
 
     def protocol(self, name: str | None = None) -> Protocol:
-        """A protocol by name; absent: the first.
+        """A protocol by name; None: the first.
 
         With `/reference-kept` after its name, a query's reference stays in its gallery.
 

@@ -24,6 +24,8 @@ _SAME_STEM = 0.3
 """Cosine from which two words of one stem mean the like: "striped" and "stripes", but not "sweater" and "sweat"."""
 _MUCH_NEARER = 0.25
 """By so much a word's cosine must exceed that of another form of the word to be taken instead of it."""
+_AS_NEAR = 0.07
+"""Cosines that differ by less count as the same, and the more frequent word is taken."""
 _REMEMBERED = 4096
 """Words whose reading is remembered."""
 _SUFFIXES = ("s", "es", "ed", "d", "er", "r", "est", "st", "ish", "ing", "y", "en", "n", "like")
@@ -166,13 +168,16 @@ class NearWords:
         return None if other == plain or cosine is None or cosine < _SAME_STEM else other
 
     def _nearest(self, plain: str) -> tuple[str, float]:
-        """The known word of the largest cosine, and that."""
+        """Of the known words that are about as near as the nearest, the most frequent; and the largest cosine.
+
+        "Emerald" is as near to "lime" as to "green", and training spoke of green far more often.
+        """
         row = self._table.rows.get(plain)
         if row is None or not self._words:
             return "", -1.0
         cosines = self._vectors @ self._table.vectors[row]
-        best = int(cosines.argmax())
-        return self._words[best], float(cosines[best])
+        best = float(cosines.max())
+        return self._words[int((cosines >= best - _AS_NEAR).argmax())], best
 
     def _misspelt(self, plain: str) -> str | None:
         """The known word of five letters or more from which few letters differ, of the same first letter."""

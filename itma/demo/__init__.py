@@ -89,12 +89,12 @@ def demo(
     Args:
         out: a folder that does not exist yet; gets `gallery/`, `catalogue/`, `report.html` and, where models are
             trained, `runs/`. Absent: the first of `demo`, `demo-2`, … that is free.
-        world: `wardrobe` or `shapes`; absent: wardrobe, or shapes where models are trained.
+        world: `wardrobe` or `shapes`; None: wardrobe, or shapes where models are trained.
         train: train ITMA and three models to compare it with, instead of opening the model that comes with itma.
         size: size of the world.
-        steps: training steps of each model; absent: the preset's.
+        steps: training steps of each model; None: the preset's.
         seed: decides everything random.
-        preset: the recipe that all four models are trained by; absent: the one meant for the world.
+        preset: the recipe that all four models are trained by; None: the one meant for the world.
         device: `auto`, `cpu`, `cuda`, …
         progress: show progress bars.
 

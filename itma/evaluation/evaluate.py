@@ -134,12 +134,12 @@ def evaluate(
     Args:
         retriever: the model.
         triplets: queries and pictures.
-        protocols: what is asked, and against which galleries; absent: `by_label`.
+        protocols: what is asked, and against which galleries; None: `by_label`.
         batch: pictures or queries that are embedded at a time.
         block: scores held at a time; see `itma.evaluation.ranking.rank_targets`.
         intervals: draw the bootstrap intervals too.
         seed: decides the bootstrap's draws.
-        model_name: how the report calls the model; absent: its composer's name.
+        model_name: how the report calls the model; None: its composer's name.
         weights: sum of the file that the model came from, for the report; see `weights_sum`.
         chosen: how the checkpoint was chosen, for the report.
         progress: show progress bars.

@@ -56,10 +56,10 @@ class AttentionMaps:
         """What a word takes from each cell: (rows, columns).
 
         Args:
-            word: which of `words`; absent: the mean over all of them.
+            word: which of `words`; None: the mean over all of them.
             level: which of `grids`.
-            block: of the Transformer; absent: the rollout, or, for identity attention, the mean of the blocks' scores.
-            head: of the block; absent: the mean over the heads.
+            block: of the Transformer; None: the rollout, or, for identity attention, the mean of the blocks' scores.
+            head: of the block; None: the mean over the heads.
 
         Raises:
             ExplanationError: there are no words, or the model does not read this one.

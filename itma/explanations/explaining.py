@@ -74,15 +74,15 @@ def explain(
         image: the reference: a path, the bytes of a file, or a Pillow image.
         text: the feedback.
         id: an item of the catalogue as the reference, in the place of `image`.
-        target: the picture that is asked about: an item's id, or a picture; absent: the catalogue's best hit.
-        methods: some of `METHODS`; absent: `attention` (where the model has it), `words` (each left out), `regions`
+        target: the picture that is asked about: an item's id, or a picture; None: the catalogue's best hit.
+        methods: some of `METHODS`; None: `attention` (where the model has it), `words` (each left out), `regions`
             (of the reference, each covered) and `target` (its regions, each covered), as far as they apply.
             `gradients` are integrated gradients; `checks` are sanity checks of the maps that were asked for; `all` are
             all that apply.
         fill: what covers a region: `mean`, the picture's mean colour, or `blur`.
         steps: of the integrated gradients.
-        run: where the run that made a catalogue is now; absent: where it was then.
-        device: where a model that is opened here is to work; absent: on the CPU.
+        run: where the run that made a catalogue is now; None: where it was then.
+        device: where a model that is opened here is to work; None: on the CPU.
 
     Raises:
         ExplanationError: a method was asked for by name that does not apply, or there is no target.

@@ -30,7 +30,7 @@ TOLERANCE = 1e-4
 """How much a feature of an embedding may differ from torch's; float32 rounding makes about 1e-6."""
 OPSET = 20
 _CHECKED = ((1, 1), (2, 3), (5, None))
-"""Numbers of pictures and of words that the graphs are tried with; absent: as many words as a sentence may have."""
+"""Numbers of pictures and of words that the graphs are tried with; None: as many words as a sentence may have."""
 
 
 def export(

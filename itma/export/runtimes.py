@@ -40,7 +40,7 @@ def open_model(
         run: a run folder or a checkpoint folder; for ONNX also a folder that holds an export.
         which: `best` or `last` checkpoint of a run.
         runtime: `torch`, `onnx` or `onnx-int8`.
-        device: where torch is to work; absent: on the CPU, as ONNX always does.
+        device: where torch is to work; None: on the CPU, as ONNX always does.
         progress: show a progress bar where something is exported.
 
     Raises:
@@ -94,7 +94,7 @@ def export_run(
 
     Args:
         run: a run folder or a checkpoint folder.
-        folder: a new folder; absent: `onnx` in the checkpoint's, where it takes the place of an older export.
+        folder: a new folder; None: `onnx` in the checkpoint's, where it takes the place of an older export.
         which: `best` or `last` checkpoint of a run.
         progress: show a progress bar.
     """

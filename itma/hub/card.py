@@ -94,8 +94,8 @@ def model_card(
         model: the model.
         weights: sha256 of its weights file.
         provenance: how it was made and measured.
-        repo_id: where it will be on the hub; absent: the examples speak of a folder.
-        license: what the person who shares the weights allows, e.g. `apache-2.0`; absent: the card says nothing of it.
+        repo_id: where it will be on the hub; None: the examples speak of a folder.
+        license: what the person who shares the weights allows, e.g. `apache-2.0`; None: the card says nothing of it.
     """
     data = _data(provenance)
     title = repo_id or (f"{model.name}, trained on {_data_name(data)}" if data else model.name)

@@ -31,7 +31,7 @@ def card(
         run: a run folder, or one that `pull` made.
         which: `best` or `last` checkpoint.
         repo_id: where the model is or will be on the hub, for the examples.
-        license: what is allowed with the weights, e.g. `apache-2.0`; absent: the card says nothing of it.
+        license: what is allowed with the weights, e.g. `apache-2.0`; None: the card says nothing of it.
         out: a file to write it to as well.
 
     Returns:
@@ -65,7 +65,7 @@ def pack(
         which: `best` or `last` checkpoint.
         half: write weights as float16, in half the space. They are rounded, so that the run's reports do not count for
             them: measure the folder and write its card anew.
-        license: what is allowed with the weights, e.g. `apache-2.0`; absent: the card says nothing of it.
+        license: what is allowed with the weights, e.g. `apache-2.0`; None: the card says nothing of it.
         changes: options of the sum by which CLIP or SigLIP answers untrained, by name, e.g.
             `{"model.options.text_weight": "0.7"}`; of a trained model nothing can be changed.
 
@@ -204,9 +204,9 @@ def save_pretrained(
     Args:
         model: the model.
         folder: where to; every command takes it as a run folder.
-        run: the run folder that the model was loaded from; absent: the card says that nothing is known of it.
+        run: the run folder that the model was loaded from; None: the card says that nothing is known of it.
         repo_id: where the model will be on the hub, for the card's examples.
-        license: what is allowed with the weights, e.g. `apache-2.0`; absent: the card says nothing of it.
+        license: what is allowed with the weights, e.g. `apache-2.0`; None: the card says nothing of it.
         half: see `Retriever.save`. Reports of the run are left out then, since they measured other weights.
 
     Raises:
@@ -242,9 +242,9 @@ def push_to_hub(
         repo_id: `ORG/NAME`, or `NAME` for a repository of one's own.
         run: the run folder that the model was loaded from; see `save_pretrained`.
         private: whether only its owners see it; no effect on a repository that is there already.
-        token: absent: the one of `hf auth login` or `HF_TOKEN`.
-        revision: the branch, which is made if need be; absent: `main`.
-        commit_message: absent: `Upload <composer> with itma`.
+        token: None: the one of `hf auth login` or `HF_TOKEN`.
+        revision: the branch, which is made if need be; None: `main`.
+        commit_message: None: `Upload <composer> with itma`.
         create_pr: open a pull request instead.
         license: see `save_pretrained`.
         progress: show progress bars.

@@ -126,7 +126,7 @@ def export(
 
     Args:
         run: a run folder, or a checkpoint folder.
-        out: a new folder; absent: `onnx` in the checkpoint's folder, where `--runtime onnx` finds it.
+        out: a new folder; None: `onnx` in the checkpoint's folder, where `--runtime onnx` finds it.
         which: `best` or `last` checkpoint of the run.
         progress: show a progress bar.
 
@@ -161,7 +161,7 @@ def quantise(
         run: a run folder, or a checkpoint folder.
         pictures: a folder of pictures, or a catalogue, whose pictures are taken.
         samples: pictures for the calibration, drawn at random; all where there are fewer.
-        text: a file with one sentence on each line, like those that will be asked; absent: the training sentences of
+        text: a file with one sentence on each line, like those that will be asked; None: the training sentences of
             the run's own data, or random words that the model knows where those are not to be had.
         which: `best` or `last` checkpoint of the run.
         recall: measure recall on the run's own data as well, where they are to be had.

@@ -78,7 +78,7 @@ def import_published(
             folder of the data set that the model was trained on. Needed unless the model reads no words.
         data: the data set, where the checkpoint does not name one of ours.
         order: how the code base numbered the words of a data set: `sorted` (TIRG) or in the order of `appearance`
-            (MAAF, ITMA); absent: by code base.
+            (MAAF, ITMA); None: by code base.
         size: width and height in pixels of the images that the model was trained on, which the file does not say. None:
             those of the published code, 180×120 for CSS by TIRG's, else 224×224.
 

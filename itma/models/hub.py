@@ -20,7 +20,7 @@ def create(repo_id: str, *, private: bool | None, token: str | bool | None) -> s
 
     Args:
         repo_id: `ORG/NAME`, or `NAME` for one of the person's own.
-        private: whether only its owners see it; absent: as the organisation has it. No effect where it is there.
+        private: whether only its owners see it; None: as the organisation has it. No effect where it is there.
         token: see `itma.hub.sharing.push_to_hub`.
 
     Returns:

@@ -55,7 +55,7 @@ class RetrieverConfig:
     )
     preprocess: Preprocess = field(default_factory=Preprocess)
     options: Any = field(default=None, metadata={BELONGS: "composer"})
-    """The composer's own options (its `Options` dataclass); absent: their defaults."""
+    """The composer's own options (its `Options` dataclass); None: their defaults."""
 
     def __post_init__(self) -> None:
         if self.dim < 1:
@@ -134,7 +134,7 @@ class Retriever(Embedder, nn.Module):
 
         Args:
             towers: the networks, see `itma.models.towers.read_towers`.
-            config: its shape, with `towers.shape` or a change of it; absent: nothing to train, the composer `sum`.
+            config: its shape, with `towers.shape` or a change of it; None: nothing to train, the composer `sum`.
             seed: decides the weights of what stands on the towers.
 
         Raises:
@@ -509,9 +509,9 @@ class Retriever(Embedder, nn.Module):
 
         Args:
             name_or_folder: `ORG/NAME` on the hub, or a folder, which wins.
-            revision: a branch, tag or commit; absent: `main`.
-            cache_dir: absent: the hub's own, see `HF_HOME`.
-            token: absent: the one of `hf auth login` or `HF_TOKEN`.
+            revision: a branch, tag or commit; None: `main`.
+            cache_dir: None: the hub's own, see `HF_HOME`.
+            token: None: the one of `hf auth login` or `HF_TOKEN`.
             local_files_only: open what is in the cache, without the network.
             progress: show progress bars.
 

@@ -149,7 +149,7 @@ class Catalogue:
             path: the catalogue's own folder.
             options: see `IndexOptions`, whose fields can be given one by one in its place.
             update: bring an existing catalogue to what the source says; only new and changed pictures are embedded.
-            device: where a model given as a folder is to work; absent: on the CPU.
+            device: where a model given as a folder is to work; None: on the CPU.
             progress: show a progress bar.
 
         Raises:
@@ -212,10 +212,10 @@ class Catalogue:
 
         Args:
             path: its folder.
-            model: the model that made it, or that model's run folder; absent: where the run folder was then.
-            version: an earlier state, see `versions`, which can be searched and not be written to; absent: the newest.
-            runtime: what a model opened from its folder is to answer with; absent: what made the catalogue.
-            device: where a model opened from its folder is to work; absent: on the CPU.
+            model: the model that made it, or that model's run folder; None: where the run folder was then.
+            version: an earlier state, see `versions`, which can be searched and not be written to; None: the newest.
+            runtime: what a model opened from its folder is to answer with; None: what made the catalogue.
+            device: where a model opened from its folder is to work; None: on the CPU.
             without_model: open no model, for all that needs none; searching by pictures or sentences does.
 
         Raises:
@@ -247,9 +247,9 @@ class Catalogue:
             source: items with embeddings; or a Parquet file with columns `id` and `embedding`, where wanted `picture`,
                 and metadata; or an `.npz` file with arrays `ids` and `embeddings`.
             path: the catalogue's own folder.
-            model: what made them, taken at your word; absent: the catalogue can be searched by embeddings and by its
+            model: what made them, taken at your word; None: the catalogue can be searched by embeddings and by its
                 own items alone.
-            pictures: the folder in which pictures are named; absent: that of the file.
+            pictures: the folder in which pictures are named; None: that of the file.
             replace: put it in the place of an existing catalogue.
             durable: see `build`.
             recall: see `build`.
@@ -505,7 +505,7 @@ class Catalogue:
 
         Args:
             rows: how many, about; a page may hold fewer and yet not be the last.
-            after: `next` of the page before; absent: the first page.
+            after: `next` of the page before; None: the first page.
             where: see `search`.
             fields: columns of metadata; `"*"` stands for all.
 
@@ -584,7 +584,7 @@ class Catalogue:
 
         Args:
             keep: versions younger than this stay; a reader in another process that shows an older one must refresh.
-            recall: recall@10 that the index must reach; absent: as before, or 0.98.
+            recall: recall@10 that the index must reach; None: as before, or 0.98.
         """
         with self._alone("compacting") as (items, about):
             for name in self._store.tables():

@@ -40,7 +40,7 @@ class RayWorkers:
 
     Args:
         model: gives the model; called once on every worker, so it must name a folder that all machines see.
-        address: of a running cluster, as in `ray start`; absent: one is started on this machine and stopped at the end.
+        address: of a running cluster, as in `ray start`; None: one is started on this machine and stopped at the end.
         gpus: give every worker a GPU of its own.
 
     Raises:

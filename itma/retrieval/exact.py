@@ -147,7 +147,7 @@ def nearest(
         embeddings: (items, dim) float32 of length 1.
         ids: one for each row of `embeddings`.
         k: how many; fewer come back where there are fewer.
-        mask: (items,) bool, which rows may be found; absent: all.
+        mask: (items,) bool, which rows may be found; None: all.
     """
     rows = hidden = None
     if mask is not None:

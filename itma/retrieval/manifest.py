@@ -39,7 +39,7 @@ class Ann:
 
     kind: str
     effort: Mapping[str, int] | None
-    """The cheapest one that reached `wanted`; absent: none did, and all items are compared."""
+    """The cheapest one that reached `wanted`; None: none did, and all items are compared."""
     recall: float
     """Recall@10 against comparing all, over `queries` made of the catalogue's own items."""
     wanted: float
@@ -57,16 +57,16 @@ class About:
     """The table that is searched."""
     dim: int
     model: str | None
-    """The model's name; absent: the embeddings came from elsewhere, without a model."""
+    """The model's name; None: the embeddings came from elsewhere, without a model."""
     fingerprint: str | None
     runtime: str
     """What computed the embeddings: a name in `itma.export.runtimes.RUNTIMES`."""
     checkpoint: str | None
     """Sum over the files of the model's checkpoint, which tells without opening it that it is the same."""
     run: Place | None
-    """The run folder; absent: the model was given in memory."""
+    """The run folder; None: the model was given in memory."""
     pictures: Place | None
-    """The folder that pictures are named in; absent: every picture has its whole path."""
+    """The folder that pictures are named in; None: every picture has its whole path."""
     tokens: Kept | None = None
     durable: bool = False
     """Whether a write returns only once it would survive a loss of power."""

@@ -33,7 +33,7 @@ def make_app(config: ServeConfig, keys: Keys | None = None, model: Embedder | No
 
     Args:
         config: of the server.
-        keys: who may do what; absent: as the environment says.
+        keys: who may do what; None: as the environment says.
         model: the model, where it is in memory already.
 
     Raises:

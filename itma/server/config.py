@@ -34,11 +34,11 @@ class ServeConfig:
     run: str | None = None
     """The run folder, if it was moved."""
     runtime: str | None = None
-    """What answers: `torch`, `onnx`, `onnx-int8`; absent: what made the catalogue."""
+    """What answers: `torch`, `onnx`, `onnx-int8`; None: what made the catalogue."""
     write: bool = False
     """Whether items can be added, replaced and deleted."""
     uploads: str | None = None
-    """The folder for pictures of added items; absent: `uploads` in the catalogue's folder."""
+    """The folder for pictures of added items; None: `uploads` in the catalogue's folder."""
     urls: bool = False
     """Whether a reference may be named by an address, which the server then fetches."""
     explain: bool = True

@@ -155,7 +155,7 @@ class Items(BaseModel):
     """Some of the items."""
 
     items: list[ItemShape]
-    next: str | None = Field(description="`after` of the page that follows; absent: this is the last one.")
+    next: str | None = Field(description="`after` of the page that follows; null: this is the last one.")
 
 
 class FacetShape(BaseModel):

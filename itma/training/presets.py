@@ -112,7 +112,7 @@ PRESETS: dict[str, Preset] = {
             dim=192,
             trunk=TrunkConfig("efficientnet-lite0", levels=(5, 7), weights="imagenet"),
             language=LanguageConfig(width=192, earlier=True),
-            options=ItmaOptions(width=384),
+            options=ItmaOptions(width=384, look=0.5),
             preprocess=Preprocess(height=128, width=96, mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD),
         ),
         TrainConfig(

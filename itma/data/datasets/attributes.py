@@ -126,13 +126,13 @@ def make(
             and attributes.
         out: the folder for what is made, for `own.load`; may be the table's own. Triplets that were made here earlier
             are replaced.
-        templates: sentence templates; absent: `templates.toml` in `out`, which is written where there is none.
+        templates: sentence templates; None: `templates.toml` in `out`, which is written where there is none.
         differing: the least and the largest number of attributes in which a pair differs: 1 or 2.
         per_reference: triplets for each reference, at most.
         seed: decides pairs, sentences and split.
         split: the share of the items for testing, from 0 to below 1.
         within: a column in which the items of a pair always agree, such as the category.
-        attributes: the columns to use; absent: all that look like attributes.
+        attributes: the columns to use; None: all that look like attributes.
 
     Raises:
         ConfigError, UnknownNameError: arguments out of range; no such column.

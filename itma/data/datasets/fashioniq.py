@@ -396,7 +396,7 @@ def _galleries(entries: Mapping[str, Sequence[str]], names: Sequence[str]) -> di
 
 
 def _leaking(root: Path, names: Sequence[str]) -> np.ndarray | None:
-    """(pictures,) whether each stands in the train or val split file of more than one category; absent: not known."""
+    """(pictures,) whether each stands in the train or val split file of more than one category; None: not known."""
     known = [(category, split) for category in CATEGORIES for split in ("val", "train")]
     absent = [path for category, split in known if not (path := _split_path(root, category, split)).exists()]
     if absent:

@@ -27,9 +27,9 @@ class Finding:
     what: str
     count: int
     expected: int | None = None
-    """What `count` is in complete data; absent: nothing is expected."""
+    """What `count` is in complete data; None: nothing is expected."""
     of: int | None = None
-    """Out of how many `count` is a part; absent: not told."""
+    """Out of how many `count` is a part; None: not told."""
     examples: tuple[str, ...] = ()
     """All that was counted, or what the count is made of; in words only the first few are shown."""
 

@@ -22,7 +22,7 @@ class Inspected:
     length: int
     """In bytes; below 0 where there is no file that could be opened."""
     problem: str | None
-    """Why it cannot be used; absent: it can."""
+    """Why it cannot be used; None: it can."""
     width: int = 0
     """In pixels as stored, before any turning; 0 where it cannot be used."""
     height: int = 0

@@ -95,11 +95,7 @@ class Itma(Composer):
 
     def embed_pictures(self, maps: Maps) -> torch.Tensor:
         """See `Composer`."""
-        image_BD = self._image(maps)
-        if not (share := self.options.look):
-            return image_BD
-        look_BC = self.standardise(maps[-1].amax((2, 3)))
-        return torch.cat([(1 - share) ** 0.5 * unit(image_BD), share**0.5 * unit(look_BC)], 1)
+        return self._with_look(self._image(maps), maps, None)
 
     def _image(self, maps: Maps) -> torch.Tensor:
         return self._embed(maps, None, transform=self.options.gallery_through_transformer)
@@ -108,10 +104,19 @@ class Itma(Composer):
         """See `Composer`. Without words this is what the same picture is in the gallery."""
         if words is None and maps is not None:
             return self.embed_pictures(maps)
-        query_BD = self._query(maps, words)
+        return self._with_look(self._query(maps, words), maps, words)
+
+    def _with_look(self, rows_BD: torch.Tensor, maps: Maps | None, words: Words | None) -> torch.Tensor:
+        """Embeddings with the look of their images beside them, see `ItmaOptions.look`; beside words it is nothing."""
         if not self.options.look:
-            return query_BD
-        return F.pad(query_BD, (0, self.standardise.num_features))
+            return rows_BD
+        if maps is None:
+            return F.pad(rows_BD, (0, self.standardise.num_features))
+        look_BC = unit(self.standardise(maps[-1].amax((2, 3))))
+        share_B1 = torch.full_like(rows_BD[:, :1], self.options.look, dtype=torch.float32)
+        if words is not None:
+            share_B1 = torch.where(words.mask_BT.any(1, keepdim=True), 0.0, share_B1)
+        return torch.cat([(1 - share_B1).sqrt() * unit(rows_BD), share_B1.sqrt() * look_BC], 1)
 
     def _query(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
         changed_BD = self._embed(maps, words)

@@ -48,7 +48,7 @@ def make(
         model: makes the embeddings.
         run: where the model can be found again.
         options: how.
-        workers: who embeds; absent: the model itself, in this process.
+        workers: who embeds; None: the model itself, in this process.
         progress: show a progress bar.
 
     Raises:

@@ -71,7 +71,7 @@ class Here:
 
     Args:
         model: gives what makes the embeddings; called only where a picture has to be looked into.
-        threads: that decode; absent: as many as there are cores.
+        threads: that decode; None: as many as there are cores.
     """
 
     def __init__(self, model: Callable[[], Embedder], threads: int | None = None) -> None:

@@ -337,7 +337,7 @@ def _plain(value: Any) -> Any:
 
 
 def _chosen(columns: Sequence[str], id_column: str | None, picture_column: str | None) -> tuple[str | None, str]:
-    """The column of the ids (absent: the pictures' names), and that of the pictures."""
+    """The column of the ids (None: the pictures' names), and that of the pictures."""
     for column in (id_column, picture_column):
         if column is not None and column not in columns:
             raise UnknownNameError("column", column, columns)

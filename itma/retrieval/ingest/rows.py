@@ -55,7 +55,7 @@ class Page:
 
     items: Sequence[Item]
     next: str | None
-    """The mark of the page that follows; absent: this is the last one."""
+    """The mark of the page that follows; None: this is the last one."""
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ class Items(Protocol):
             queries: (queries, dim) float32 of length 1.
             k: how many; fewer come back only where fewer match.
             where: which items are ranked at all.
-            effort: how thoroughly the index is searched; absent: all items are compared.
+            effort: how thoroughly the index is searched; None: all items are compared.
         """
         ...
 
@@ -166,7 +166,7 @@ class Items(Protocol):
         ...
 
     def index_state(self) -> IndexState | None:
-        """What the index covers; absent: there is none."""
+        """What the index covers; None: there is none."""
         ...
 
     def efforts(self) -> Sequence[Effort]:

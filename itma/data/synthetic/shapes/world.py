@@ -133,7 +133,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         Args:
             split: `train` or `test`.
             progress: show a progress bar.
-            device: where to render (absent: on the CPU); the pictures come back to the CPU.
+            device: where to render (None: on the CPU); the pictures come back to the CPU.
 
         Raises:
             UnknownNameError: there is no such split.
@@ -163,7 +163,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         Args:
             folder: must not exist yet; it appears in one step when all is written.
             progress: show a progress bar.
-            device: where to render; absent: on the CPU.
+            device: where to render; None: on the CPU.
 
         Raises:
             StorageError: the folder exists, the disk is full, or the place cannot be written to.
