@@ -95,7 +95,7 @@ def benchmark(
 
     \b
     itma benchmark shapes --models itma,tirg,add --seeds 3 --out runs/shapes-models
-    itma benchmark own --root shop --models itma --models tirg --steps 2000 --out runs/shop-models
+    itma benchmark own --root shop --models tirg --models add --steps 2000 --out runs/shop-models
     """
     from itma.benchmark import benchmark as compare_models
 
