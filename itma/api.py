@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from itma.config import changed, from_plain, to_plain
+from itma.config import Explained, changed, explained, from_plain, to_plain
 from itma.data.datasets import REGISTRY as DATASETS
 from itma.data.datasets import WORLDS, DataConfig, dataset_named
 from itma.data.datasets.generated import Generated
@@ -106,6 +106,36 @@ def settings_for(
         UnknownNameError, ConfigError: a name that does not exist, or a value that cannot be.
     """
     return _settings_for(DataConfig(data), model, preset, changes or {})
+
+
+def explain_settings(
+    name: str | None = None,
+    data: str = "shapes",
+    *,
+    model: str | None = None,
+    preset: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> list[Explained]:
+    """What settings there are, with value, meaning, choices and default; only those that apply beside the others.
+
+    >>> [setting.name for setting in explain_settings("loss_options")]
+    ['train.loss_options.drop_worst', 'train.loss_options.reference_negatives']
+
+    Args:
+        name: one setting, a group of them, or the last part of a name. None: all.
+        data, model, preset, changes: as for `settings_for`.
+
+    Raises:
+        UnknownNameError: no setting of that name applies.
+    """
+    found = explained(settings_for(data, model=model, preset=preset, changes=changes))
+    if name is None:
+        return found
+    chosen = [setting for setting in found if f".{name}." in f".{setting.name}."]
+    if not chosen:
+        advice = f"For the settings of that data set: itma settings --data {name}." if name in DATASETS else ""
+        raise UnknownNameError("setting", name, [setting.name for setting in found], advice=advice)
+    return chosen
 
 
 def _settings_for(data: DataConfig, model: str | None, preset: str | None, changes: Mapping[str, Any]) -> Settings:

@@ -1,10 +1,13 @@
 """Settings as small frozen dataclasses: to and from plain dictionaries, and changed by `name=value` pairs."""
 
 import dataclasses
+import itertools
 import json
+import textwrap
+import tomllib
 import types
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from itma.errors import ConfigError, UnknownNameError
@@ -13,12 +16,107 @@ Settings = TypeVar("Settings")
 
 BELONGS = "belongs to"
 """Metadata of a field of options: the field beside it that names the part whose options they are."""
+APPLIES = "applies"
+"""Metadata of a field: of the dataclass that holds it, whether the field means anything there. Without it, it does."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Explained:
+    """One setting, as `itma settings` shows it."""
+
+    name: str
+    """With dots."""
+    value: Any
+    """Ready for JSON."""
+    default: Any
+    """What it is where neither a preset nor a change says anything."""
+    choices: tuple[str, ...]
+    """What it can be; empty where that is no short list."""
+    meaning: str
+
+    def __str__(self) -> str:
+        told = self.meaning
+        told += f" One of: {', '.join(self.choices)}." if self.choices else ""
+        told += f" Default: {json.dumps(self.default)}." if self.default != self.value else ""
+        shown = textwrap.fill(" ".join(told.split()), 100, initial_indent="    ", subsequent_indent="    ")
+        return f"{self.name}={json.dumps(self.value)}\n{shown}"
 
 
 def to_plain(settings: Any) -> dict[str, Any]:
     """A dataclass as nested dictionaries, lists, numbers and texts, ready for JSON."""
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
     return plain
+
+
+def flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested plain settings as one mapping by dotted names.
+
+    >>> flat({"train": {"steps": 3}, "note": None})
+    {'train.steps': 3, 'note': None}
+    """
+    found: dict[str, Any] = {}
+    for name, value in plain.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
+
+
+def explained(settings: Any, prefix: str = "") -> list[Explained]:
+    """All settings in a dataclass and in those within it, of those that apply, in their order.
+
+    A setting's meaning is the text that stands under its field in the source.
+    """
+    found: list[Explained] = []
+    told, hints = meanings(type(settings)), get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        value, applies = getattr(settings, field.name), field.metadata.get(APPLIES)
+        if applies is not None and not applies(settings):
+            continue
+        if dataclasses.is_dataclass(value):
+            found += explained(value, f"{prefix}{field.name}.")
+            continue
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        choices = get_args(hints[field.name]) if get_origin(hints[field.name]) is Literal else ()
+        shown, usual = json.loads(json.dumps([value, None if default is dataclasses.MISSING else default]))
+        meaning = told.get(field.name, "")
+        found.append(Explained(f"{prefix}{field.name}", shown, usual, tuple(map(str, choices)), meaning))
+    return found
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """Field → the text under it in the source of a dataclass or its bases; nothing where there is no source."""
+    import ast
+    import inspect
+
+    found: dict[str, str] = {}
+    for owner in reversed(kind.__mro__[:-1]):
+        try:
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        except (OSError, TypeError, SyntaxError):  # made in an interpreter, or packed without its source
+            continue
+        body = getattr(tree, "body", [])
+        for line, below in itertools.pairwise(body):
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(below, ast.Expr):
+                text = getattr(below.value, "value", None)
+                if isinstance(text, str):
+                    found[line.target.id] = inspect.cleandoc(text)
+    return found
+
+
+def read_changes(path: str | Path) -> dict[str, Any]:
+    """The changes that a TOML file asks for, for `changed`: its tables and keys are the parts of the settings' names.
+
+    Raises:
+        ConfigError: the file is missing, or is no TOML.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return flat(tomllib.load(file))
+    except OSError as error:
+        raise ConfigError(f"the settings {str(path)!r} cannot be read: {error.strerror}; give a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the settings {str(path)!r} are no TOML: {error}; expected e.g. [train] and under it steps = 100"
+        ) from error
 
 
 def from_plain(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:

@@ -17,11 +17,12 @@ from examples.attention_study.charts import Dot, dot_chart
 from examples.attention_study.measures import ATTENTION, PARTS, Measures, measured
 from examples.attention_study.scenes import chosen, scenes, without_each
 from itma.api import read_run
-from itma.config import to_plain
+from itma.config import flat, to_plain
 from itma.data.datasets.generated import shapes_config
 from itma.data.synthetic.shapes import World
 from itma.errors import DataError, ExplanationError
 from itma.evaluation.evaluate import evaluate
+from itma.evaluation.seeds import spread
 from itma.explanations.attention import has_attention
 from itma.io import write_text, write_with
 from itma.models.retriever import Retriever
@@ -290,33 +291,6 @@ def _findings(variant: str, group: str, runs: Sequence[Measures]) -> list[Findin
     ]
 
 
-def spread(values: Sequence[float]) -> tuple[float, Interval | None, tuple[float, ...]]:
-    """The mean, its 95 % interval by Student's t, and the values.
-
-    >>> spread([1.0, 2.0, 3.0])[1]
-    Interval(low=-0.48..., high=4.48...)
-    """
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, None, tuple(values)
-    half = _student(len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return mean, Interval(mean - half, mean + half), tuple(values)
-
-
-def _student(freedom: int, steps: int = 20_000) -> float:
-    """The 97.5 % point of Student's t: its density over t = √freedom·tan(a) is cos(a)^(freedom - 1), summed up.
-
-    With few seeds it is far from the normal 1.96. SciPy, which has it, would be the study's only use of 100 MB.
-
-    >>> round(_student(2), 3)
-    4.303
-    """
-    angles = (np.arange(steps) + 0.5) * (math.pi / 2 / steps)
-    mass = np.cumsum(np.cos(angles) ** (freedom - 1))
-    place = np.interp(0.95 * mass[-1], mass, angles + math.pi / 4 / steps)
-    return math.sqrt(freedom) * math.tan(place)
-
-
 def _mean_shares(runs: Sequence[Measures], group: str) -> dict[str, list[float]]:
     rows = runs[0].groups == group
     named = {"area": [run.area for run in runs], "occlusion": [run.occlusion for run in runs]}
@@ -329,22 +303,16 @@ def _mean_shares(runs: Sequence[Measures], group: str) -> dict[str, list[float]]
 
 def _variants(settings: Mapping[str, Any]) -> dict[str, list[str]]:
     """Runs by what their settings say, the seeds aside; a variant is named by what sets it apart."""
-    flat = {run: dict(_flat(plain)) for run, plain in settings.items()}
-    for plain in flat.values():
+    flats = {run: flat(plain) for run, plain in settings.items()}
+    for plain in flats.values():
         plain.pop("train.seed", None)
-    names = sorted({name for plain in flat.values() for name in plain})
-    differing = [name for name in names if len({repr(plain.get(name)) for plain in flat.values()}) > 1]
+    names = sorted({name for plain in flats.values() for name in plain})
+    differing = [name for name in names if len({repr(plain.get(name)) for plain in flats.values()}) > 1]
     found: dict[str, list[str]] = {}
-    for run, plain in flat.items():
+    for run, plain in flats.items():
         told = [f"{name.rpartition('.')[2]}={plain.get(name)}" for name in differing]
         found.setdefault(", ".join(told) or "the model", []).append(run)
     return found
-
-
-def _flat(plain: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    if isinstance(plain, Mapping):
-        return [pair for name, value in plain.items() for pair in _flat(value, f"{prefix}.{name}" if prefix else name)]
-    return [(prefix, plain)]
 
 
 def _short(measure: str) -> str:

@@ -5,18 +5,29 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from itma.allocation import choose_threads, reuse_memory
+from itma.cli.adapt import adapt
 from itma.cli.catalogue import PLACE, RUNTIMES, catalogue, reindex
 from itma.cli.explain import explain
-from itma.cli.options import as_json, echo_hint, echo_hits, options_from, pairs, taken_from
+from itma.cli.options import (
+    as_json,
+    echo_hint,
+    echo_hits,
+    echo_json,
+    options_from,
+    setting_changes,
+    setting_file,
+    taken_from,
+)
+from itma.cli.options import device as device_option
+from itma.cli.options import skip_unreadable as skip_unreadable_option
+from itma.cli.runs import benchmark, compare, runs
 from itma.cli.serve import serve
 from itma.errors import ItmaError
 from itma.program import runnable
@@ -111,30 +122,9 @@ def cli(context: click.Context, traceback: bool, quiet: bool, imports: tuple[str
         import_file(source)
 
 
-_device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-
-
 _runtime = click.option(
     "--runtime", type=RUNTIMES, default="torch", show_default=True, help="What computes the embeddings; see docs."
 )
-
-
-_skip_unreadable = click.option(
-    "--skip-unreadable",
-    is_flag=True,
-    help="Count images that are there but cannot be read as missing; short for --set data.unreadable=missing.",
-)
-
-
-def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--set",
-        "changes",
-        multiple=True,
-        metavar="NAME=VALUE",
-        callback=partial(pairs, example=", e.g. train.steps=100"),
-        help="Change one setting; repeatable.",
-    )(function)
 
 
 @cli.command()
@@ -144,7 +134,7 @@ def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--size", default="demo", show_default=True, help="Size of the world.")
 @click.option("--steps", type=click.IntRange(1), help="With --train: steps of each model; default: the preset's.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides everything random.")
-@_device
+@device_option
 @click.pass_context
 def demo(
     context: click.Context,
@@ -182,7 +172,7 @@ def demo(
     help="shapes: tiny, demo, hour or css; wardrobe: tiny, demo, hour, shop or full.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@_device
+@device_option
 @click.pass_context
 def generate(context: click.Context, world: str, folder: Path, size: str, seed: int, device: str) -> None:
     """Write a generated world to FOLDER, so that it is rendered only once.
@@ -246,7 +236,7 @@ def triplets(
 @cli.command()
 @click.argument("data", default="shapes")
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA; generated worlds need none.")
-@_skip_unreadable
+@skip_unreadable_option
 @click.option("--model", help="See: itma models; default: the preset's, mostly itma.")
 @click.option("--preset", help="See: itma presets; default: the one meant for DATA.")
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
@@ -260,8 +250,9 @@ def triplets(
 )
 @click.option("--comment", default="", help="Added to the run folder's name.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with an interrupted run.")
-@_settings
-@_device
+@setting_file
+@setting_changes
+@device_option
 @click.pass_context
 def train(
     context: click.Context,
@@ -276,7 +267,8 @@ def train(
     start: Path | None,
     comment: str,
     resume: Path | None,
-    changes: dict[str, str],
+    config: dict[str, Any],
+    changes: dict[str, Any],
     device: str,
 ) -> None:
     r"""Train a model on DATA and leave a run folder.
@@ -289,6 +281,7 @@ def train(
     itma train shapes --model tirg --steps 300
     itma train fashioniq --root /data/fashioniq --preset itma-fashioniq
     itma train shapes --preset hour --set train.learning_rate=1e-3 --set model.options.blocks=3
+    itma train shapes --config mine.toml
     itma train own --root shop --start runs/imported
     itma train own --root shop --start openai/clip-vit-base-patch32 --model combiner
     itma train --resume runs/2026-01-31_12-00-00_itma
@@ -300,7 +293,9 @@ def train(
     from itma import api
 
     short = {"train.steps": steps, "train.seed": seed, "data.root": root}
-    changes |= {name: str(value) for name, value in short.items() if value is not None}
+    if model is not None:
+        config.pop("model.composer", None)
+    changes = config | changes | {name: str(value) for name, value in short.items() if value is not None}
     if skip_unreadable:
         changes["data.unreadable"] = "missing"
     if resume is not None:
@@ -313,7 +308,7 @@ def train(
         if given:
             raise click.UsageError(
                 f"--resume goes on with the run's own data, model and folder; leave out {', '.join(given)}. What may "
-                "change: --steps, --root, --skip-unreadable, --set"
+                "change: --steps, --root, --skip-unreadable, --config, --set"
             )
         folder = api.resume(resume, changes=changes, device=device, progress=_bars(context))
     else:
@@ -389,14 +384,14 @@ def import_(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("data", required=False)
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA, if it was moved.")
-@_skip_unreadable
+@skip_unreadable_option
 @click.option("--split", help="Absent: the one that DATA is measured on (test; val of FashionIQ).")
 @click.option("--protocol", "protocols", multiple=True, help="Repeatable: all from one embedding pass. See docs.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for report.json and ranks.csv.")
-@_settings
+@setting_changes
 @_runtime
-@_device
+@device_option
 @click.pass_context
 def evaluate(
     context: click.Context,
@@ -442,13 +437,18 @@ def evaluate(
         click.echo(f"written to {measured.folder}")
 
 
+cli.add_command(runs)
+cli.add_command(compare)
+cli.add_command(benchmark)
+
+
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.argument("data", required=False)
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA; default: where it was in training.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
-@_device
+@device_option
 @click.pass_context
 def submit(
     context: click.Context, run: Path, out: Path, data: str | None, root: Path | None, which: str, device: str
@@ -473,7 +473,7 @@ def submit(
 @click.argument("catalogue", type=PLACE)
 @options_from(IndexOptions)
 @as_json
-@_device
+@device_option
 @click.pass_context
 def index(
     context: click.Context, /, run: Path, source: Path, catalogue: str | Path, device: str, as_json: bool, **given: Any
@@ -519,7 +519,7 @@ def index(
 @click.option("--runtime", type=RUNTIMES, help="Without it, what computed the catalogue's embeddings.")
 @as_json
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="A picture of the query and its hits (.png, .jpg).")
-@_device
+@device_option
 def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any) -> None:
     r"""Search CATALOGUE by a picture, a sentence, or both; best first.
 
@@ -550,6 +550,7 @@ def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any)
 cli.add_command(explain)
 cli.add_command(serve)
 cli.add_command(reindex)
+cli.add_command(adapt)
 cli.add_command(catalogue)
 
 
@@ -579,7 +580,7 @@ def card(run: Path, which: str, repo: str | None, license: str | None, out: Path
 @click.option("--half", is_flag=True, help="Weights as float16: half the size; measure it again before you quote it.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--license", metavar="ID", help="What is allowed with the weights, e.g. apache-2.0.")
-@_settings
+@setting_changes
 def pack(run: Path, folder: Path, half: bool, which: str, license: str | None, changes: dict[str, str]) -> None:
     r"""Write the model of RUN into FOLDER to hand on: weights, card and settings, nothing that only training needs.
 
@@ -798,25 +799,42 @@ def presets() -> None:
 
 
 @cli.command()
-@click.argument("data", default="shapes")
-@click.option("--preset", help="Absent: the one meant for DATA.")
-@click.option("--model", help="Absent: the preset's.")
-@_settings
-def settings(data: str, preset: str | None, model: str | None, changes: dict[str, str]) -> None:
-    """Show every setting that --set can change, with its value."""
-    import json
+@click.argument("name", required=False)
+@click.option("--data", default="shapes", show_default=True, help="The data set to learn from.")
+@click.option("--preset", help="Without it, the one meant for the data set.")
+@click.option("--model", help="Without it, the preset's.")
+@setting_file
+@setting_changes
+@as_json
+def settings(
+    name: str | None,
+    data: str,
+    preset: str | None,
+    model: str | None,
+    config: dict[str, Any],
+    changes: dict[str, Any],
+    as_json: bool,
+) -> None:
+    r"""Show the settings that --set and --config can change: value, meaning, choices, default.
 
+    NAME is one of them, a group, or the last part of a name; without it, all are shown. Shown are those that apply:
+    of the loss and the composer their own options, and of the rest what means something beside the others.
+
+    \b
+    itma settings train.loss
+    itma settings model.options --model tirg
+    itma settings learning_rate --preset itma-css
+    itma settings --data fashioniq --json
+    """
     from itma import api
-    from itma.config import to_plain
 
-    def lines(prefix: str, plain: dict[str, Any]) -> None:
-        for name, value in plain.items():
-            if isinstance(value, dict):
-                lines(f"{prefix}{name}.", value)
-            else:
-                click.echo(f"{prefix}{name}={json.dumps(value)}")
-
-    lines("", to_plain(api.settings_for(data, model=model, preset=preset, changes=changes)))
+    if model is not None:
+        config.pop("model.composer", None)
+    found = api.explain_settings(name, data, model=model, preset=preset, changes=config | changes)
+    if as_json:
+        echo_json([asdict(setting) for setting in found])
+        return
+    click.echo("\n".join(map(str, found)))
 
 
 def _bars(context: click.Context) -> bool:

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from itma.config import read_changes
 from itma.program import runnable
 from itma.records import Hits
 from itma.retrieval.request import ENGINES, RUNTIMES, SearchRequest, options_of
@@ -111,6 +113,35 @@ def taken_from(shape: type[Made], given: dict[str, Any]) -> Made:
 
 where = options_from(SearchRequest, "where")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+skip_unreadable = click.option(
+    "--skip-unreadable",
+    is_flag=True,
+    help="Count images that are there but cannot be read as missing; short for --set data.unreadable=missing.",
+)
+setting_changes = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=partial(pairs, example=", e.g. train.steps=100"),
+    help="Change one setting; repeatable.",
+)
+
+
+def changes_of(context: click.Context, parameter: click.Parameter, path: Path | None) -> dict[str, Any]:
+    """The settings in a TOML file; none without one."""
+    return {} if path is None else read_changes(path)
+
+
+setting_file = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    callback=changes_of,
+    metavar="FILE.toml",
+    help="Settings from a file, e.g. [train] and under it steps = 100; other options win over it.",
+)
 
 
 def echo_json(value: Any) -> None:

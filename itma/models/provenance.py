@@ -80,19 +80,19 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
         return Provenance({"made with": {"started from": {"name": shown(str(name)), "sha256": weights}}})
     if not run.is_dir():
         raise RunError(f"the run folder {str(run)!r} does not exist; a model card is written from one, or without run")
-    manifests = {place: _read(place / MANIFEST) for place in (run, *sorted(run.glob("step-*")))}
+    manifests = {place: read_json(place / MANIFEST) for place in (run, *sorted(run.glob("step-*")))}
     place = next((place for place, sums in manifests.items() if sums and sums.get(WEIGHTS) == weights), None)
     if place is None:
         raise RunError(
             f"{str(run)!r} holds no checkpoint with the weights of this model, so what it tells is of another one; "
             "give the run that the model was loaded from"
         )
-    settings = _read(run / RUN)
+    settings = read_json(run / RUN)
     told = _checkpoint(run, place, settings)
     (settings or {}).pop("checkpoint", None)
     reports, others = {}, []
     for path in sorted(run.glob(REPORTS.replace("/", "/**/"))):
-        report = _report(path)
+        report = read_report(path)
         if report.weights == weights:
             reports[path.parent.relative_to(run).as_posix()] = report
         else:
@@ -114,7 +114,7 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
 
 def _checkpoint(run: Path, place: Path, settings: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the files of a run say of one of its checkpoints: its step, and whether it was chosen as the best."""
-    saved, pointer = _read(place / STATE), _read(run / POINTER) or {}
+    saved, pointer = read_json(place / STATE), read_json(run / POINTER) or {}
     if saved is not None:
         chosen = pointer.get("best") == place.name and pointer.get("best_value") is not None
         return {"step": saved.get("step"), "best": chosen}
@@ -127,9 +127,9 @@ def checkpoint_choice(run: str | Path, weights: str) -> str:
     """How the checkpoint with these weights was chosen among those of its run; empty where the files do not say it."""
     run = located(run)
     for place in (run, *sorted(run.glob("step-*"))):
-        sums = _read(place / MANIFEST)
+        sums = read_json(place / MANIFEST)
         if sums and sums.get(WEIGHTS) == weights:
-            settings = _read((place.parent if place.name.startswith("step-") else run) / RUN)
+            settings = read_json((place.parent if place.name.startswith("step-") else run) / RUN)
             told = _checkpoint(run, place, settings)
             return how_chosen(settings or {}, told.get("step"), best=bool(told.get("best")))
     return ""
@@ -172,8 +172,13 @@ def _seconds(path: Path, step: int | None) -> float | None:
         raise RunError(f"{str(path)!r} is damaged: {error!r}") from error
 
 
-def _report(path: Path) -> Report:
-    plain = _read(path) or {}
+def read_report(path: Path) -> Report:
+    """What an evaluation wrote.
+
+    Raises:
+        RunError: it is damaged, or was written by a newer itma.
+    """
+    plain = read_json(path) or {}
     try:
         if (written := plain.pop("format")) > REPORT_FORMAT:
             raise RunError(
@@ -187,7 +192,7 @@ def _report(path: Path) -> Report:
         raise RunError(f"the report {str(path)!r} is damaged: {error}; write it again with: itma evaluate") from error
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object; nothing where there is no such file."""
     if not path.is_file():
         return None

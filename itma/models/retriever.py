@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from itma.config import BELONGS, from_plain, to_plain
+from itma.config import APPLIES, BELONGS, from_plain, to_plain
 from itma.data.images import Preprocess, Source, as_pixels
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.errors import ConfigError, FeedbackError, ItmaError, PluginError, RunError, UnknownNameError
@@ -49,7 +49,10 @@ class RetrieverConfig:
     dim: int = 128
     """Features of an embedding, of a word and of a picture token."""
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
-    language: LanguageConfig = field(default_factory=LanguageConfig)
+    language: LanguageConfig = field(
+        default_factory=LanguageConfig,
+        metadata={APPLIES: lambda model: composer_named(model.composer).reads_words},
+    )
     preprocess: Preprocess = field(default_factory=Preprocess)
     options: Any = field(default=None, metadata={BELONGS: "composer"})
     """The composer's own options (its `Options` dataclass); None: their defaults."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from math import cos, pi
 from typing import Any, Literal
 
-from itma.config import BELONGS, from_plain
+from itma.config import APPLIES, BELONGS, from_plain
 from itma.errors import ConfigError, UnknownNameError
 from itma.training.losses import loss_named
 
@@ -21,6 +21,7 @@ class TrainConfig:
     """
 
     steps: int = 350
+    """Updates of the weights, from one batch each."""
     batch: int = 96
     """Rows (reference, feedback, target) for each step; every row is compared with all targets of the batch."""
     per_reference: int = 3
@@ -39,18 +40,22 @@ class TrainConfig:
     """Length of the embeddings in the loss at the start of a new model, which is learned from then on: scores are
     multiplied by its square (published: 4)."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
+    """What turns gradients into updates."""
     learning_rate: float = 4e-3
+    """Size of the updates at its highest, above 0."""
     trunk_rate: float = 1.0
     """The trunk's rate as a multiple of `learning_rate`."""
     weight_decay: float = 0.05
-    momentum: float = 0.9
+    """How strongly weights are drawn to 0, from 0 on; not those of biases, norms and tables."""
+    momentum: float = field(default=0.9, metadata={APPLIES: lambda train: train.optimizer == "sgd"})
     """For SGD only."""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """How the rate falls: along a cosine to 0 at the last step, by `decay_factor` at every `decay_every`, or not."""
     warmup: int = 50
     """Steps over which the rate rises from 0."""
-    decay_every: int = 50_000
+    decay_every: int = field(default=50_000, metadata={APPLIES: lambda train: train.schedule == "step"})
     """Steps between decays of the `step` schedule."""
-    decay_factor: float = 0.1
+    decay_factor: float = field(default=0.1, metadata={APPLIES: lambda train: train.schedule == "step"})
     """What the rate is multiplied by at each decay."""
     clip: float = 1.0
     """Largest length of the gradient; longer ones are shortened. 0 switches it off."""
@@ -75,7 +80,7 @@ class TrainConfig:
     """Levels of the trunk, from the first, that stay as they are; the deeper ones learn, at `trunk_rate`."""
     fixed_norms: bool = False
     """Whether the trunk's batch norms keep the statistics that they came with, as a pretrained trunk wants it."""
-    views: int = 0
+    views: int = field(default=0, metadata={APPLIES: lambda train: train.frozen_levels > 0})
     """With frozen levels: how many augmented views of each picture go through them once, before the training, instead
     of in every step. 0 computes them anew in every step."""
     hold_out: float = 0.05

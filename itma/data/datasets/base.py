@@ -1,13 +1,14 @@
 """What every data set is, the settings that name one, and the registry that knows them by name."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 
+from itma.config import APPLIES
 from itma.data.triplets import Split, Track, Triplets
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.registry import Registry
@@ -23,20 +24,22 @@ class DataConfig:
 
     name: str = "shapes"
     """The data set's name."""
-    size: str = "demo"
+    size: str = field(default="demo", metadata={APPLIES: lambda data: data.generated})
     """Of a generated world: one of its sizes."""
-    seed: int = 0
+    seed: int = field(default=0, metadata={APPLIES: lambda data: data.generated})
     """Of a generated world: decides its scenes, sentences and images."""
     root: str | None = None
     """The folder that holds the data. Without it, a generated world is made in memory."""
-    categories: tuple[str, ...] = ()
+    categories: tuple[str, ...] = field(default=(), metadata={APPLIES: lambda data: bool(data.known_categories)})
     """Which categories of a data set that has some, e.g. FashionIQ's dress, shirt, toptee. Empty: all."""
-    coverage: float = 0.95
+    coverage: float = field(default=0.95, metadata={APPLIES: lambda data: not data.generated})
     """Training is refused where a smaller share of the rows has its images."""
-    unreadable: Literal["refuse", "missing"] = "refuse"
+    unreadable: Literal["refuse", "missing"] = field(
+        default="refuse", metadata={APPLIES: lambda data: not data.generated}
+    )
     """What an image file means that is there but cannot be read (empty, damaged, an error page of a shop): the work
     stops at it, or it counts as missing, for which every file is opened once at the start."""
-    external: bool = False
+    external: bool = field(default=False, metadata={APPLIES: lambda data: data.external})
     """Whether the data were handed over in Python, so that itma cannot load them by their name."""
     about: str = ""
     """Where the data come from and what their owners allow, in a sentence or two; the model card says it."""
@@ -48,6 +51,16 @@ class DataConfig:
             self._check_categories(dataset_named(self.name).categories)
         if not 0 <= self.coverage <= 1:
             raise ConfigError(f"data.coverage={self.coverage} must be from 0 to 1")
+
+    @property
+    def generated(self) -> bool:
+        """Whether the data are made by rules."""
+        return not self.external and dataset_named(self.name).generated
+
+    @property
+    def known_categories(self) -> Sequence[str]:
+        """What the data set is divided into."""
+        return () if self.external else dataset_named(self.name).categories
 
     @property
     def measured(self) -> str:

@@ -29,6 +29,7 @@ class ItmaOptions:
     blocks: int = 1
     """Transformer encoder layers."""
     heads: int = 8
+    """Attention heads of each layer, at least 1."""
     width: int = 256
     """Hidden features of each layer's feed-forward network."""
     attention: AttentionKind = "softmax"

@@ -4,12 +4,13 @@ Shapes: B sentences, T tokens, D = `dim` features, C features of the network bef
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import nn
 
+from itma.config import APPLIES
 from itma.data.tokenizer import MAX_WORDS, Tokenizer, Tokens
 from itma.errors import ConfigError
 from itma.models import pretrained
@@ -33,17 +34,20 @@ class LanguageConfig:
     width: int = 128
     """Features of a word's embedding and of the hidden state; a pretrained network has its own."""
     layers: int = 1
+    """Layers of the LSTM or the Transformer, at least 1."""
     dropout: float = 0.1
     """Share of features dropped before the last linear map, and within a Transformer, while training."""
-    heads: int = 4
+    heads: int = field(default=4, metadata={APPLIES: lambda language: language.kind == "transformer"})
     """Attention heads of the Transformer."""
-    name: str | None = None
+    name: str | None = field(default=None, metadata={APPLIES: lambda language: language.brings_words})
     """Of a pretrained network: a local folder as `transformers` writes it, or a name on its hub, of BERT or another
     text encoder, or of CLIP or SigLIP, whose text tower is taken; or `all-minilm-l6-v2`, the sentence encoder that the
     extra `minilm` installs. It brings its tokenizer."""
-    special_tokens: bool = True
+    special_tokens: bool = field(default=True, metadata={APPLIES: lambda language: language.brings_words})
     """Whether a pretrained network's own marks, such as [CLS] and [SEP], stand around the sentence."""
-    unknown: Literal["nearest", "skip", "keep"] = "nearest"
+    unknown: Literal["nearest", "skip", "keep"] = field(
+        default="nearest", metadata={APPLIES: lambda language: not language.brings_words}
+    )
     """Words that training never saw are read as the nearest word that it saw, if one is near ("crimson" as "red"; in
     English), or left out, or all read as one unknown word (as published)."""
     earlier: bool = False
@@ -55,6 +59,11 @@ class LanguageConfig:
         if min(self.width, self.layers, self.heads, self.max_words) < 1 or not 0 <= self.dropout < 1:
             raise ConfigError(f"{self}: width, layers, heads and max_words must be ≥ 1 and dropout in [0, 1)")
         REGISTRY.find(self.kind).check(self)
+
+    @property
+    def brings_words(self) -> bool:
+        """Whether the network is one that others trained, which brings its own tokenizer."""
+        return REGISTRY.find(self.kind).brings_words
 
     def tokenizer(self, sentences: Iterable[str]) -> Tokenizer:
         """A new tokenizer: that of the pretrained network, or one that knows the words of `sentences`.

@@ -1,0 +1,84 @@
+"""The command `itma adapt`: a catalogue's own model, taught by the table of its items."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from itma.cli.catalogue import PLACE
+from itma.cli.options import device, setting_changes, setting_file, skip_unreadable
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("catalogue", type=PLACE)
+@click.argument("table", type=_PATH)
+@click.option("--steps", type=click.IntRange(1), help="Of the training. Without it, the preset's (products: 1,000).")
+@click.option("--out", type=_PATH, help="The run folder. Without it, runs/<time>_<model>_adapted.")
+@click.option("--preset", help="The recipe. Without it, products.")
+@click.option("--run", type=_PATH, help="Where the catalogue's run is now, if it was moved.")
+@click.option("--yes", is_flag=True, help="Reindex without asking, unless the model found fewer answers than before.")
+@skip_unreadable
+@setting_file
+@setting_changes
+@device
+@click.pass_context
+def adapt(
+    context: click.Context,
+    catalogue: str | Path,
+    table: Path,
+    steps: int | None,
+    out: Path | None,
+    preset: str | None,
+    run: Path | None,
+    yes: bool,
+    skip_unreadable: bool,
+    config: dict[str, Any],
+    changes: dict[str, Any],
+    device: str,
+) -> None:
+    r"""Teach the model of CATALOGUE with the attributes in TABLE, and measure it before and after.
+
+    TABLE has a row for each item and a column for each attribute; see docs/own-data.md, and itma doctor products for
+    what of it is used. Items for testing are kept out of the training. Then CATALOGUE can be moved to the new model:
+    the command asks where there is a terminal, and says how otherwise. Until then it stays as it is.
+
+    \b
+    itma adapt catalogue/ items.csv
+    itma adapt catalogue/ items.csv --steps 300 --yes
+    """
+    from itma.adaptation import adapt as adapt_model
+    from itma.api import device_for
+    from itma.retrieval.catalogue import Catalogue
+
+    if skip_unreadable:
+        changes["data.unreadable"] = "missing"
+    bars = not context.find_root().params["quiet"]
+    result = adapt_model(
+        catalogue,
+        table,
+        steps=steps,
+        out=out,
+        preset=preset,
+        changes=config | changes,
+        run=run,
+        device=device,
+        progress=bars,
+    )
+    click.echo(f"{result}\ntrained: {result.run}")
+    if yes and result.gain < 0:
+        click.echo("the catalogue stays as it is: the new model found fewer answers first than the old one", err=True)
+    elif yes or (at_a_terminal() and click.confirm(f"move {catalogue} to the new model?")):
+        outcome = Catalogue.open(catalogue, without_model=True).reindex(
+            result.run, device=device_for("torch", device), progress=bars
+        )
+        click.echo(f"embedded {outcome.embedded:,} images; {catalogue} is now searched by the model in {result.run}")
+        return
+    click.echo(f"move the catalogue to it with: itma reindex {catalogue} {result.run}")
+
+
+def at_a_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()

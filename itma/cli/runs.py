@@ -1,0 +1,117 @@
+"""Commands about several runs: `itma runs`, `itma compare`, `itma benchmark`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from itma.cli.options import as_json, device, echo_json, setting_changes, setting_file, skip_unreadable
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("folder", type=_PATH, default="runs")
+@as_json
+def runs(folder: Path, as_json: bool) -> None:
+    r"""List the runs in and below FOLDER: what they learned, how far they are, and what was measured on them.
+
+    Shown are the composer, the data, the steps done, the checkpoint that counts with the figure that chose it, and the
+    recalls of the run's own reports. A report that measured other weights is only counted.
+
+    \b
+    itma runs
+    itma runs experiments --json
+    """
+    from itma.evaluation.runs import summarise_below, table_of
+
+    found = summarise_below(folder)
+    if as_json:
+        echo_json([run.row() for run in found])
+    elif found:
+        click.echo(str(table_of(found)))
+    else:
+        click.echo(f"no runs in {folder}; itma train makes one", err=True)
+
+
+@click.command()
+@click.argument("runs", type=_PATH, nargs=-1, required=True, metavar="RUN...")
+@as_json
+@click.option("--out", type=_PATH, metavar="FILE.md", help="Write it there too, as Markdown.")
+def compare(runs: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
+    r"""Put runs side by side: their recalls, and the settings in which they differ.
+
+    Runs that differ in the seed alone count as one model: mean ± standard deviation, with the 95 % interval of the
+    mean. The numbers are those of the runs' reports (itma evaluate RUN); reports by different protocols, or on
+    other queries, never share a table. To train what is to be compared, see itma benchmark.
+
+    \b
+    itma compare runs/itma-0 runs/itma-1 runs/tirg-0 runs/tirg-1
+    itma compare runs/* --out comparison.md
+    """
+    from itma.evaluation.comparison import compare as compare_runs
+    from itma.io import write_text
+
+    result = compare_runs(runs)
+    click.echo(result.to_json() if as_json else str(result), nl=not as_json)
+    if out is not None:
+        write_text(out, result.markdown())
+        click.echo(f"written to {out}", err=as_json)
+
+
+@click.command()
+@click.argument("data", default="shapes")
+@click.option("--models", multiple=True, required=True, metavar="NAME[,NAME]", help="Composers; repeatable.")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs of each model: seeds 0, 1, …")
+@click.option("--out", type=_PATH, required=True, help="Gets a run folder for each, comparison.md and comparison.json.")
+@click.option("--root", type=_PATH, help="The folder of DATA; generated worlds need none.")
+@skip_unreadable
+@click.option("--preset", help="The recipe of all. Without it, the one meant for DATA.")
+@click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
+@setting_file
+@setting_changes
+@as_json
+@device
+@click.pass_context
+def benchmark(
+    context: click.Context,
+    data: str,
+    models: tuple[str, ...],
+    seeds: int,
+    out: Path,
+    root: Path | None,
+    skip_unreadable: bool,
+    preset: str | None,
+    steps: int | None,
+    config: dict[str, Any],
+    changes: dict[str, Any],
+    as_json: bool,
+    device: str,
+) -> None:
+    r"""Train several models on DATA at equal budget, measure them, and write one table with intervals and cost.
+
+    All runs have one recipe, and differ in the composer and the seed alone. What is finished in the folder is not
+    trained again, so the command can be stopped and given again, also with more models or seeds.
+
+    \b
+    itma benchmark shapes --models itma,tirg,add --seeds 3 --out runs/shapes-models
+    itma benchmark own --root shop --models tirg --models add --steps 2000 --out runs/shop-models
+    """
+    from itma.benchmark import benchmark as compare_models
+
+    short = {"train.steps": steps, "data.root": root}
+    changes = config | changes | {name: str(value) for name, value in short.items() if value is not None}
+    if skip_unreadable:
+        changes["data.unreadable"] = "missing"
+    result = compare_models(
+        data,
+        [name.strip() for names in models for name in names.split(",") if name.strip()],
+        out,
+        seeds=seeds,
+        preset=preset,
+        changes=changes,
+        device=device,
+        progress=not context.find_root().params["quiet"],
+    )
+    click.echo(result.to_json() if as_json else str(result), nl=not as_json)
+    click.echo(f"written to {out}", err=as_json)

@@ -1,0 +1,112 @@
+"""Models at equal budget: trained, measured and put side by side; what is done is not done again."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from itma import benchmark as module
+from itma.benchmark import benchmark, seconds_per_step
+from itma.cli import cli
+from itma.errors import ConfigError, RunError, TrainingError, UnknownNameError
+
+CHANGES = {"train.steps": "2", "train.evaluate_every": "2"}
+WORDS = ["--preset", "tiny", "--steps", "2", "--set", "train.evaluate_every=2"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two composers with two seeds each, by the command."""
+    out = tmp_path_factory.mktemp("benchmark") / "out"
+    words = ["--quiet", "benchmark", "shapes", "--models", "add,words-only", "--out", str(out), "--seeds", "2", *WORDS]
+    result = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_each_model_has_a_run_for_each_seed_and_a_row_with_interval_and_cost(made: Path) -> None:
+    assert {path.name for path in made.iterdir() if path.is_dir()} == {
+        f"{model}-{seed}" for model in ("add", "words-only") for seed in (0, 1)
+    }
+    plain = json.loads((made / "comparison.json").read_text())
+    assert [variant["name"] for variant in plain["variants"]] == ["add", "words-only"]
+    for variant in plain["variants"]:
+        assert variant["seeds"] == [0, 1] and variant["steps"] == [2, 2]
+        assert all(value > 0 for value in variant["cost"].values())
+        (measurement,) = plain["measurements"]
+        assert set(measurement["recall"][variant["name"]]["1"]["interval"]) == {"low", "high"}
+    text = (made / "comparison.md").read_text(encoding="utf-8")
+    assert "| add | 2 |" in text and "## Cost" in text
+
+
+def test_what_is_finished_is_not_trained_or_measured_again(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("train", "resume", "evaluate_by", "measure_cost"):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("done again"))
+    again = benchmark("shapes", ["add", "words-only"], made, seeds=2, preset="tiny", changes=CHANGES)
+    assert again.to_json() == (made / "comparison.json").read_text(encoding="utf-8")
+
+
+def test_an_interrupted_run_goes_on(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {**CHANGES, "train.steps": "4"}
+    called = []
+    real = module.train
+
+    def stopped(*words: object, **options: object) -> Path:
+        from itma.training import loop
+
+        whole = loop.train
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "train", lambda *a, **k: whole(*a, **k, stop_after=2))
+            return real(*words, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "train", stopped)
+    with pytest.raises(TrainingError, match="stopped after step 2"):
+        benchmark("shapes", ["add"], tmp_path, seeds=1, preset="tiny", changes=asked)
+    monkeypatch.setattr(module, "train", lambda *_, **__: called.append("train"))
+    found = benchmark("shapes", ["add"], tmp_path, seeds=1, preset="tiny", changes=asked)
+    assert found.variants[0].steps == (4,) and called == []
+
+
+def test_runs_of_other_settings_are_refused_before_the_work(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "train", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(RunError, match="holds a run of other settings"):
+        benchmark("shapes", ["concat", "add"], made, preset="tiny", changes={**CHANGES, "train.batch": "4"})
+
+
+def test_a_run_that_fails_is_noted_and_the_others_go_on(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object, **__: object) -> Path:
+        raise TrainingError("the loss is nan")
+
+    monkeypatch.setattr(module, "train", failing)
+    found = benchmark("shapes", ["concat", "add"], made, seeds=1, preset="tiny", changes=CHANGES)
+    assert [variant.name for variant in found.variants] == ["add"]
+    assert any("concat-0 failed: the loss is nan" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("models", "changes", "message"),
+    [
+        ([], {}, "give at least one model"),
+        (["addd"], {}, "Did you mean 'add'"),
+        (["add"], {"train.seed": "3"}, "leave it out and give seeds"),
+        (["add"], {"model.composer": "tirg"}, "leave it out and give models"),
+        (["add"], {"train.stepz": "3"}, "Did you mean 'steps'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_work(
+    models: list[str], changes: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
+        benchmark("shapes", models, tmp_path / "out", preset="tiny", changes=changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_time_of_a_step_leaves_evaluations_out() -> None:
+    lines = [
+        {"step": 10, "seconds": 10.0, "loss": 1.0},
+        {"step": 20, "seconds": 20.0, "loss": 1.0},
+        {"step": 20, "seconds": 90.0, "test/recall@1": 0.5},
+        {"step": 30, "seconds": 100.0, "loss": 1.0},
+    ]
+    assert seconds_per_step(lines) == 1.0
