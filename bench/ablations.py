@@ -49,10 +49,10 @@ VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     "query transformed": ("itma", {"model.options.query": "transformed"}),
     "TIRG on the last map": ("tirg-last-map", {}),
     "concatenation": ("concat", {}),
-    "picture only": ("picture-only", {}),
+    "image only": ("picture-only", {}),
     "words only": ("words-only", {}),
     "dropout 0.1": ("itma", {"model.options.dropout": "0.1"}),
-    "pictures moved and recoloured": ("itma", {"train.augment": "0.3"}),
+    "images moved and recoloured": ("itma", {"train.augment": "0.3"}),
     "without the graded loss": ("itma", {"train.loss": "classification"}),
     "levels 2 and 3": ("itma", {"model.trunk.levels": "2,3"}),
 }

@@ -3,7 +3,7 @@
     python bench/annotations.py --fashioniq DIR --css DIR --mitstates DIR --fashion200k DIR [--large]
 
 Every split is loaded in a process of its own. With `--large`, a made-up Fashion200k of its real size (172,000 training
-pictures) is loaded too, since its label files are rarely at hand.
+images) is loaded too, since its label files are rarely at hand.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> None:
     if asked.one:
         measure(*asked.one)
         return
-    print("| data set | split | pictures | rows | seconds | MB kept | MB at the peak |\n|---|---|---|---|---|---|---|")
+    print("| data set | split | images | rows | seconds | MB kept | MB at the peak |\n|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as made:
         roots = [(name, getattr(asked, name)) for name in SPLITS if getattr(asked, name)]
         if asked.large:
@@ -63,7 +63,7 @@ def measure(name: str, root: str, split: str) -> None:
 
 
 def large(root: Path) -> None:
-    """172,000 pictures with captions of four to seven of 2,000 words, common words first."""
+    """172,000 images with captions of four to seven of 2,000 words, common words first."""
     random = np.random.Generator(np.random.PCG64(0))
     words = np.array([f"word{number}" for number in range(2_000)])
     chance = 1 / np.arange(5, 2_005)

@@ -1,7 +1,7 @@
 """How many conversations end at a fitting product: `python bench/conversations.py --shop DIR --catalogue CATALOGUE`.
 
 Each conversation of `conversations.jsonl` starts at a product and goes on in three sentences, in words that were not
-taken from the grammar of the wardrobe world. The first search starts at a picture of the start, the best hit becomes
+taken from the grammar of the wardrobe world. The first search starts at an image of the start, the best hit becomes
 the next reference, what was said before still counts (`--forgetful`: it does not), and what was a reference once is
 left out of later answers. After the last sentence the hit has to have every attribute that was asked for, and to be of
 the same category.
@@ -216,7 +216,7 @@ def lacking(plays: Sequence[Sequence[Step]], products: Mapping[str, Product]) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shop", type=Path, required=True, help="the folder shop of a written world")
-    parser.add_argument("--catalogue", type=Path, help="made by itma index from the shop's pictures")
+    parser.add_argument("--catalogue", type=Path, help="made by itma index from the shop's images")
     parser.add_argument("--run", type=Path, help="the model, where the catalogue is to be opened with another")
     parser.add_argument("--same", metavar="COLUMN", help="a condition: the reference's own value, e.g. of category")
     parser.add_argument("--forgetful", action="store_true", help="each search is told the last sentence alone")

@@ -1,6 +1,6 @@
 """How long explanations take, and how often occlusion finds what was named: `python bench/explain.py [RUN]`.
 
-Seconds are the median of some turns, for one query and one target, by method and picture size, with random weights.
+Seconds are the median of some turns, for one query and one target, by method and image size, with random weights.
 With a RUN that was trained on the shapes world it is also counted how often the window of the largest effect shows more
 of the thing that the feedback names than of any other thing, on the test set's queries that remove or change one.
 """

@@ -1,8 +1,8 @@
-"""Pictures per second, decoded from their files and read from a cache, in one run.
+"""Images per second, decoded from their files and read from a cache, in one run.
 
     python bench/pictures.py [--folder DIR] [--pictures 500] [--sizes 64x96,224x224] [--batch 64] [--turns 3]
 
-Without `--folder` it takes photographs that it makes up: JPEGs of 640×480 pixels. Every way loads all pictures in
+Without `--folder` it takes photographs that it makes up: JPEGs of 640×480 pixels. Every way loads all images in
 random batches, as training does, on all processors; the ways take turns, and a row holds the medians. The files are
 read once before, so that they come from the system's memory and not from the disk: what remains is decoding.
 """
@@ -61,7 +61,7 @@ def main() -> None:
         megabytes = sum(len(path.read_bytes()) for path in paths) / 1e6  # and now they are in memory
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         print(
-            f"{len(paths):,} pictures, {megabytes:,.1f} MB; batches of {asked.batch}; {cores} processors, "
+            f"{len(paths):,} images, {megabytes:,.1f} MB; batches of {asked.batch}; {cores} processors, "
             f"{torch.get_num_threads()} threads in torch {torch.__version__}\n"
         )
         print("| height × width | files | cached, first pass | cached, second pass | gain | opening | cache |")

@@ -58,7 +58,7 @@ def main() -> None:
     if options.way:
         measure(options)
         return
-    print(f"{options.queries:,} queries × {options.gallery:,} pictures × {options.dim}, {options.threads} thread(s)")
+    print(f"{options.queries:,} queries × {options.gallery:,} images × {options.dim}, {options.threads} thread(s)")
     results = {}
     for way in WAYS:
         line = subprocess.run(
@@ -70,7 +70,7 @@ def main() -> None:
     (seconds, megabytes, (ranks, ties)), other = results["counting"], results["sorting"]
     assert 0 <= other[2][0] - ranks <= ties, "the two ways disagree by more than the ties"
     print(f"sorting takes {other[0] / seconds:.1f} times the seconds and {other[1] / megabytes:.1f} times the memory")
-    print(f"the sums of all ranks differ by {other[2][0] - ranks}; {ties} pictures tie with a target")
+    print(f"the sums of all ranks differ by {other[2][0] - ranks}; {ties} images tie with a target")
 
 
 def measure(options: argparse.Namespace) -> None:

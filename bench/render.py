@@ -1,6 +1,6 @@
 """How fast the generated worlds are drawn: `python bench/render.py [--device cuda]`.
 
-Every row of the shapes world draws the same pictures, with culling and without, in turns, and takes the median of the
+Every row of the shapes world draws the same images, with culling and without, in turns, and takes the median of the
 turns; the wardrobe world is drawn on one core. Run it on a
 machine that does nothing else.
 """
@@ -16,9 +16,9 @@ from itma.data.synthetic import wardrobe
 from itma.data.synthetic.shapes import SIZES, World
 
 _SIZES = {"demo": 64, "css": 32}
-"""World → pictures that are drawn in one turn."""
+"""World → images that are drawn in one turn."""
 _WARDROBE = {"demo": 64, "full": 32}
-"""Size of the wardrobe world → pictures that are drawn in one turn."""
+"""Size of the wardrobe world → images that are drawn in one turn."""
 _TURNS = 5
 
 
@@ -34,11 +34,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu", type=torch.device)
     parser.add_argument("--threads", default=[1, 2], type=int, nargs="+")
-    parser.add_argument("--batch", default=None, type=int, help="pictures at once; absent: all of a turn")
+    parser.add_argument("--batch", default=None, type=int, help="images at once; absent: all of a turn")
     options = parser.parse_args()
     device: torch.device = options.device
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name(device) if device.type == 'cuda' else device}")
-    print("picture    threads    culled    not culled    gain    things a picture")
+    print("image    threads    culled    not culled    gain    things an image")
     for size, count in _SIZES.items():
         world = World(SIZES[size])
         split, pictures = world.split("train"), range(world.config.pictures("train"))
@@ -64,7 +64,7 @@ def main() -> None:
                 f"{shape:<10s} {threads:7d} {culled:7.0f}/s {unculled:11.1f}/s {culled / unculled:6.1f}× {things:17.1f}"
             )
     torch.set_num_threads(1)
-    print("\nwardrobe   pictures")
+    print("\nwardrobe   images")
     for size, count in _WARDROBE.items():
         clothes = wardrobe.World(wardrobe.SIZES[size])
         clothes.render("train", range(4))  # the first ones warm up

@@ -2,14 +2,14 @@
 
     python bench/runtimes.py [--run RUN | --set NAME=VALUE …] [--batches 1,32] [--turns 15] [--pause 0.2]
 
-Prints milliseconds a query (picture and sentence, from pixels to embedding) and pictures a second (as for a catalogue),
+Prints milliseconds a query (image and sentence, from pixels to embedding) and images a second (as for a catalogue),
 with the gain over torch in float32, and recall@1 on the run's own test split. Without `--run` a model is trained first:
 ResNet-18 at 224×224, stages 3 and 4, with ITMA's head, on the shapes world of size demo stretched to that size; `--set`
 changes single settings, and the folder of the run is named, so that it can be given next time. The int8 graphs are
-calibrated on pictures of the same world.
+calibrated on images of the same world.
 
 The ways take turns, with a pause before each so that the threads of the one before have come to rest; a number is the
-median over all calls. Tokenising is counted, decoding and resizing of pictures are not. Measure on an idle machine:
+median over all calls. Tokenising is counted, decoding and resizing of images are not. Measure on an idle machine:
 other work slows torch's threads, which wait for one another, more than it slows onnxruntime's. The load at the
 beginning is printed with the table.
 """
@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="a run that was trained on the shapes world")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="changes")
-    parser.add_argument("--batches", default="1,32", help="numbers of pictures or queries, with commas between")
+    parser.add_argument("--batches", default="1,32", help="numbers of images or queries, with commas between")
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--pause", type=float, default=0.2, help="seconds")
     parser.add_argument("--threads", type=int, help="of torch and of onnxruntime; absent: as torch chooses")
@@ -163,9 +163,9 @@ def main() -> None:
     print(
         f"{first.name} on {settings.model.trunk.name} at {size}, {parameters:,} parameters; "
         f"{torch.get_num_threads()} threads{load}; torch {torch.__version__}, onnxruntime {onnxruntime.__version__}; "
-        f"recall of {recall['torch float32'].queries:,} queries against {recall['torch float32'].gallery:,} pictures\n"
+        f"recall of {recall['torch float32'].queries:,} queries against {recall['torch float32'].gallery:,} images\n"
     )
-    heads = [f"{what}, batch {batch}" for batch in batches for what in ("ms a query", "pictures a second")]
+    heads = [f"{what}, batch {batch}" for batch in batches for what in ("ms a query", "images a second")]
     print(f"| | {' | '.join(heads)} | recall@1 |\n|---|{'---|' * (len(heads) + 1)}")
     for name in models:
         cells = []

@@ -4,10 +4,10 @@
 
 The model is a ResNet-18 at 224×224 with ITMA's head (stages 3 and 4, 512 numbers), with weights as they are drawn: what
 it computes takes as long as if it were trained. The smaller catalogue is the photographs themselves, embedded; the
-larger one has clustered vectors as in bench/store.py, whose pictures are the same photographs over and over. The server
+larger one has clustered vectors as in bench/store.py, whose images are the same photographs over and over. The server
 is `itma serve` in a process of its own, one worker, without its memory for answers, so that every search is made; the
 clients are one further process, on the same cores, each with one connection that asks again as soon as it has its
-answer. Searches by id and by upload carry a sentence; ids are drawn at random, so that the reference's picture is
+answer. Searches by id and by upload carry a sentence; ids are drawn at random, so that the reference's image is
 usually read and goes through the trunk. Thumbnails of 240 pixels are asked for with the memory for them warm.
 """
 

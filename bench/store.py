@@ -3,7 +3,7 @@
     pip install faiss-cpu   # for this comparison alone; without it those rows are left out
     python bench/store.py [--items 100000] [--dim 512] [--threads 2] [--no-index] [--no-faiss] [--json FILE]
 
-The vectors are clustered, as those of pictures are: unit vectors around `--clusters` centres; the queries are further
+The vectors are clustered, as those of images are: unit vectors around `--clusters` centres; the queries are further
 vectors of the same kind that are not in the catalogue. Recall is recall@10 against the plain product. The catalogue is
 filled and searched in processes of its own, so that peak memories are their own.
 """

@@ -143,7 +143,7 @@ FAR = """
 husband wife holiday birthday kitchen computer elephant banana river mountain government football telephone guitar
 music bread london germany monday december doctor engine hospital university president money price cheap expensive
 delivery discount shop website please thanks hello maybe really think know because although during every whatever
-find show looking need buy send photo picture email year today tomorrow idea problem reason question story movie
+find show looking need buy send photo image email year today tomorrow idea problem reason question story movie
 book pizza dinosaur volcano algebra quantum parliament bacteria galaxy tractor bridge airport keyboard nephew
 neighbour because whose where quickly
 """

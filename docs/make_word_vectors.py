@@ -309,7 +309,7 @@ wanted wants was way we well went were what whatever when whenever where whereas
 while who whoever whole whom whose why will wish with within without would yes yet you your yours yourself
 yourselves three four five six seven eight nine ten item items version colour-wise anything mine find finds finding
 buy buying bought shop shops store sell sells sold order ordered price prices priced cheap cheaper cheapest
-expensive costly discount sale delivery deliver send sent website online photo photos photograph picture pictures
+expensive costly discount sale delivery deliver send sent website online photo photos photograph image images
 image images email phone
 """
 """Words that say nothing about a product."""

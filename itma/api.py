@@ -157,7 +157,7 @@ def generate(
         world: name of the world: `shapes` or `wardrobe`.
         folder: where; must not exist yet.
         size: one of the world's sizes.
-        seed: decides scenes, sentences and pictures.
+        seed: decides scenes, sentences and images.
 
     Returns:
         The folder, for `train(…, changes={"data.root": folder})`.
@@ -183,7 +183,7 @@ def triplets(
     """Make triplets from a table of attributes, for `train("own", changes={"data.root": out})`.
 
     Args:
-        table: CSV or JSON Lines, one row for each picture.
+        table: CSV or JSON Lines, one row for each image.
         out: the folder for what is made.
         templates: sentence templates; None: `templates.toml` in `out`, written where there is none.
         attributes: the columns to use; None: all that look like attributes.
@@ -533,7 +533,7 @@ _PROBE_ROWS = 400
 
 
 def _look(learning: Triplets, validation: Triplets | None, test: Split, config: TrainConfig) -> "Look":
-    """Recall on held-out, training and test rows, example queries as pictures, and two of them explained."""
+    """Recall on held-out, training and test rows, example queries as images, and two of them explained."""
     from itma.evaluation.evaluate import evaluate as measure
     from itma.evaluation.strips import query_strip
     from itma.explanations import case_in, explained
@@ -857,11 +857,11 @@ def index(
     device: str = "auto",
     progress: bool = False,
 ) -> Catalogue:
-    """Embed all pictures of a folder or a table, so that they can be searched; a catalogue that exists is updated.
+    """Embed all images of a folder or a table, so that they can be searched; a catalogue that exists is updated.
 
     Args:
         run: the run folder of a trained model.
-        source: a folder of pictures, in a format of `images.FORMATS`, also in sub-folders; or a CSV, JSON Lines or
+        source: a folder of images, in a format of `images.FORMATS`, also in sub-folders; or a CSV, JSON Lines or
             Parquet file with a row for each item.
         catalogue: where the catalogue goes.
         options: see `IndexOptions`, whose fields can be given one by one in its place.
@@ -869,7 +869,7 @@ def index(
         progress: show a progress bar.
 
     Returns:
-        The catalogue; `outcome` says what was new, and `skipped` names the pictures that could not be read.
+        The catalogue; `outcome` says what was new, and `skipped` names the images that could not be read.
     """
     place = device_for(options.runtime or "torch", device)
     return Catalogue.build(
@@ -921,10 +921,10 @@ def explain(
     run: str | Path | None = None,
     device: str = "auto",
 ) -> "Explanation":
-    """Say why a picture is where it is among the answers to a query: which words, which regions, what attention.
+    """Say why an image is where it is among the answers to a query: which words, which regions, what attention.
 
     Args:
-        place: a catalogue or its folder; or a model or a run folder, where the target is a picture and has no rank.
+        place: a catalogue or its folder; or a model or a run folder, where the target is an image and has no rank.
         image: the reference: a path, the bytes of a file, or a Pillow image.
         text: the feedback.
         id, target, methods, fill, steps, run: see `itma.explanations.explain`.

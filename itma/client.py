@@ -149,7 +149,7 @@ class Client:
     ) -> Hits:
         """The k items that fit a reference, a feedback, or both; see `Catalogue.search`.
 
-        A condition is a mapping; `path` of a hit is the address of its picture on the server; `url` is the address of a
+        A condition is a mapping; `path` of a hit is the address of its image on the server; `url` is the address of a
         reference, where the server fetches such.
 
         Raises:
@@ -230,7 +230,7 @@ class Client:
         return found
 
     def page(self, rows: int = 100, *, after: str | None = None, where: Mapping[str, Any] | None = None) -> "Page":
-        """Some of the items; see `Catalogue.page`. An item's picture is its address on the server."""
+        """Some of the items; see `Catalogue.page`. An item's image is its address on the server."""
         from itma.retrieval.ingest.rows import Page
 
         asked = {"limit": str(rows)}
@@ -250,12 +250,12 @@ class Client:
         return self._item(self._json("GET", f"item?id={_quoted(id)}"))
 
     def picture(self, id: str, size: int | None = None) -> bytes:
-        """An item's picture as a JPEG; `size` is 96, 240 or 480 pixels, None: at most 1,600."""
+        """An item's image as a JPEG; `size` is 96, 240 or 480 pixels, None: at most 1,600."""
         name = f"item/picture?id={_quoted(id)}" if size is None else f"item/thumbnail?size={size}&id={_quoted(id)}"
         return self._send("GET", name).content
 
     def add(self, items: "Sequence[Item]") -> None:
-        """Add items, all in one commit; up to 100. Pictures are sent along and kept by the server.
+        """Add items, all in one commit; up to 100. Images are sent along and kept by the server.
 
         Raises:
             ItemExistsError: an id is there already; nothing is added then.
@@ -345,7 +345,7 @@ def _error(status: int, body: bytes) -> ItmaError:
     except (ValueError, KeyError, TypeError):
         return ServerError(f"the server answered with status {status} and not as one of ours", status, "unknown")
     if code in ("unreadable_picture", "picture_lost"):
-        return PictureError("the picture", message.partition("': ")[2] or message)
+        return PictureError("the image", message.partition("': ")[2] or message)
     kind = _KINDS.get(code)
     return ServerError(message, status, code) if kind is None else kind(message)
 

@@ -44,11 +44,11 @@ class ItemExistsError(DataError):
 
 
 class PictureError(DataError):
-    """A file that is not a picture, is damaged, or is too large to open safely."""
+    """A file that is not an image, is damaged, or is too large to open safely."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         self.path, self.reason = str(path), reason
-        super().__init__(f"cannot read the picture {self.path!r}: {reason}")
+        super().__init__(f"cannot read the image {self.path!r}: {reason}")
 
 
 class FeedbackError(ItmaError, ValueError):
@@ -84,7 +84,7 @@ class UnknownItemError(CatalogueError):
 
 
 class UnanswerableError(CatalogueError):
-    """A question that this catalogue cannot answer: it has no model, or the item it begins from has no picture."""
+    """A question that this catalogue cannot answer: it has no model, or the item it begins from has no image."""
 
 
 class BusyError(CatalogueError):

@@ -32,11 +32,11 @@ class Hit:
     rank: int
     """1 for the best."""
     id: str
-    """The picture's id in its catalogue."""
+    """The image's id in its catalogue."""
     score: float
-    """Cosine of the query's and the picture's embeddings, from −1 to 1; larger is nearer."""
+    """Cosine of the query's and the image's embeddings, from −1 to 1; larger is nearer."""
     path: str
-    """Where the picture's file was when it was indexed; empty where there is none."""
+    """Where the image's file was when it was indexed; empty where there is none."""
     fields: Mapping[str, object] = field(default_factory=dict)
     """The metadata that was asked for."""
 
@@ -87,7 +87,7 @@ class Part:
     name: str
     queries: int
     wanted: int
-    """Queries that the task has where all pictures are present."""
+    """Queries that the task has where all images are present."""
     gallery: int
     recall: Mapping[int, float]
     interval: Mapping[int, Interval]
@@ -116,7 +116,7 @@ class Report:
     median_rank: float
     mean_reciprocal_rank: float
     tied_queries: int
-    """Queries whose best target shares its score with a picture that is not a target."""
+    """Queries whose best target shares its score with an image that is not a target."""
     recall_by_kind: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     """Kind of feedback (`add`, `make colour` …) → k → recall; empty where the data names no kinds."""
     queries_by_kind: Mapping[str, int] = field(default_factory=dict)
@@ -126,7 +126,7 @@ class Report:
     parts: tuple[Part, ...] = ()
     """The protocol's tasks where there are several; `recall` and `interval` are then those of the mean over tasks."""
     wanted: int | None = None
-    """Queries that the protocol has where all pictures are present; None: as many as were asked."""
+    """Queries that the protocol has where all images are present; None: as many as were asked."""
     recall_by_aspect: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     """Aspect of the label (`adjective`, `noun`) → k → recall where that alone has to be right."""
     weights: str | None = None
@@ -169,7 +169,7 @@ class Report:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.model}: {_of(self.queries, self.wanted)} queries against {self.gallery:,} pictures",
+            f"{self.model}: {_of(self.queries, self.wanted)} queries against {self.gallery:,} images",
             f"protocol: {self.protocol}",
         ]
         if self.chosen:
@@ -185,7 +185,7 @@ class Report:
         lines.append(f"  median rank {self.median_rank:g}, mean reciprocal rank {self.mean_reciprocal_rank:.3f}")
         lines.append(f"  ties: {self.tied_queries} of {self.queries:,} queries")
         for part in self.parts:
-            lines.append(f"  {part.name}: {_of(part.queries, part.wanted)} queries against {part.gallery:,} pictures")
+            lines.append(f"  {part.name}: {_of(part.queries, part.wanted)} queries against {part.gallery:,} images")
             for k, share in part.recall.items():
                 lines.append(f"    recall@{k:<3d} {share:7.1%}{_between(part.interval.get(k))}")
             for metric, values in part.metrics.items():

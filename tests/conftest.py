@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True, scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests keep their pictures in a cache folder of their own."""
+    """Tests keep their images in a cache folder of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ITMA_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -47,7 +47,7 @@ def model(seed: int = 0, *, earlier: bool = False) -> Retriever:
 
 
 def photos(folder: Path, names: Sequence[str]) -> None:
-    """Pictures of noise, all different, and `broken.png`, which is none."""
+    """Images of noise, all different, and `broken.png`, which is none."""
     random = np.random.Generator(np.random.PCG64(0))
     for name in names:
         Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(folder / name)

@@ -1,7 +1,7 @@
-"""Checkpoints in the published format, with weights and pictures that are made from names alone.
+"""Checkpoints in the published format, with weights and images that are made from names alone.
 
 `published_checkpoints.json` lists options and tensors of each case, `published_checkpoints.npz` what the published
-computation gives for them: `<case>.query` and `<case>.gallery` (pictures, dim) before scaling to length 1.
+computation gives for them: `<case>.query` and `<case>.gallery` (images, dim) before scaling to length 1.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def value(name: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def pictures(count: int) -> torch.Tensor:
-    """Normalised pictures of 224×224 pixels: coarse patches of colour."""
+    """Normalised images of 224×224 pixels: coarse patches of colour."""
     random = np.random.default_rng(0)
     return torch.from_numpy(np.kron(random.standard_normal((count, 3, 8, 8)), np.ones((28, 28))).astype(np.float32))
 
@@ -92,7 +92,7 @@ def tensors(case: str) -> dict[str, torch.Tensor]:
 
 
 def outputs(case: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the published computation gives for a case: queries and gallery pictures."""
+    """What the published computation gives for a case: queries and gallery images."""
     with np.load(HERE / "published_checkpoints.npz") as found:
         return torch.from_numpy(found[f"{case}.query"]), torch.from_numpy(found[f"{case}.gallery"])
 

@@ -1,4 +1,4 @@
-"""A tiny catalogue with pictures and metadata, and ways to serve it in tests."""
+"""A tiny catalogue with images and metadata, and ways to serve it in tests."""
 
 import io
 import socket
@@ -24,7 +24,7 @@ COLOURS = {"red": (200, 40, 40), "blue": (40, 60, 200), "green": (40, 150, 70)}
 
 
 def painted(number: int, size: tuple[int, int] = (120, 150)) -> Image.Image:
-    """A picture of one colour with a square of another shade in it."""
+    """An image of one colour with a square of another shade in it."""
     colour = list(COLOURS.values())[number % 3]
     image = Image.new("RGB", size, (238, 236, 230))
     side = 30 + 6 * (number % 9)
@@ -40,7 +40,7 @@ def as_bytes(image: Image.Image, kind: str = "PNG", **how: Any) -> bytes:
 
 
 def build(folder: Path, items: int = 30) -> Path:
-    """A catalogue of painted pictures: a colour, a price, whether it is sold, and a date for each."""
+    """A catalogue of painted images: a colour, a price, whether it is sold, and a date for each."""
     photos = folder / "photos"
     photos.mkdir()
     for number in range(items):

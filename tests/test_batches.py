@@ -1,4 +1,4 @@
-"""Which rows a step sees, and what becomes of their pictures."""
+"""Which rows a step sees, and what becomes of their images."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_rows_of_one_reference_stand_side_by_side() -> None:
 
 
 def test_rows_of_one_family_stand_side_by_side_and_each_comes_once() -> None:
-    references = np.repeat(np.arange(24), 2)  # four pictures lead to one another in a circle: six families
+    references = np.repeat(np.arange(24), 2)  # four images lead to one another in a circle: six families
     targets = references // 4 * 4 + (references + 1) % 4
     plan = Plan(references, batch=48, seed=0, per_reference=2, targets=targets, per_family=8)
     rows = plan.rows(0)
@@ -133,7 +133,7 @@ def test_seeds_made_of_parts_are_the_same_everywhere() -> None:
 
 def test_rows_outside_the_pictures_are_refused() -> None:
     data = triplets()
-    with pytest.raises(DataError, match="outside the 8 pictures"):
+    with pytest.raises(DataError, match="outside the 8 images"):
         Triplets("bad", data.pictures, data.labels, np.array([0]), np.array([8]), ["x"])
     with pytest.raises(DataError, match="one of each"):
         Triplets("bad", data.pictures, data.labels, np.array([0]), np.array([1]), [])
@@ -169,7 +169,7 @@ def test_noise_has_the_deviation_that_was_asked_for() -> None:
 
 
 def before_white(ground: int = 255) -> torch.Tensor:
-    """Twelve pictures of one dark rectangle each before an even ground."""
+    """Twelve images of one dark rectangle each before an even ground."""
     pixels = torch.full((12, 3, 32, 24), ground, dtype=torch.uint8)
     pixels[:, :, 8:24, 6:18] = torch.tensor([120, 30, 60], dtype=torch.uint8)[:, None, None]
     return pixels

@@ -77,7 +77,7 @@ def test_the_command_line_takes_an_address(place: str, run: Path, photos: Path) 
         command = [sys.executable, "-m", "itma", "--quiet", *map(str, words)]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    assert told("index", run, photos, place).startswith(f"indexed {PICTURES} pictures into {place}")
+    assert told("index", run, photos, place).startswith(f"indexed {PICTURES} images into {place}")
     found = told("search", place, "--image", photos / "07.png", "-k", "5")
     assert len(found.splitlines()) == 5 and "07.png" not in found
 

@@ -1,4 +1,4 @@
-"""Cached pictures: the same pixels as without a cache, whatever happened to the files, the cache or the processes."""
+"""Cached images: the same pixels as without a cache, whatever happened to the files, the cache or the processes."""
 
 import errno
 import io
@@ -39,7 +39,7 @@ Usage = namedtuple("Usage", "total used free")
 
 @dataclass(frozen=True)
 class Watched(FilePictures):
-    """Picture files that remember what was decoded."""
+    """Image files that remember what was decoded."""
 
     decoded: list[int] = field(default_factory=list)
 
@@ -49,7 +49,7 @@ class Watched(FilePictures):
 
 
 def draw(path: Path, seed: int, kind: str = "BMP", **options: Any) -> Path:
-    """A picture of 20×16 random pixels; a BMP of another seed has the same size in bytes."""
+    """An image of 20×16 random pixels; a BMP of another seed has the same size in bytes."""
     pixels = np.random.default_rng(seed).integers(0, 256, (16, 20, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path, kind, **options)
     return path
@@ -62,7 +62,7 @@ def drawn(folder: Path, count: int = 5) -> Watched:
 
 
 def redraw(path: Path, seed: int) -> None:
-    """Another picture in a file of the same size and time."""
+    """Another image in a file of the same size and time."""
     before = path.stat()
     draw(path, seed)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -203,12 +203,12 @@ def test_many_threads_get_the_right_pictures(tmp_path: Path, folder: Path) -> No
         assert all(pool.map(load, range(16)))
 
 
-# One folder of pictures for the properties, of which each draws many cases
+# One folder of images for the properties, of which each draws many cases
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[Watched, bytes, torch.Tensor]]:
-    """Picture files, a cache that is full, and what both hold."""
+    """Image files, a cache that is full, and what both hold."""
     with tempfile.TemporaryDirectory() as place:
         files = drawn(Path(place) / "pictures", 6)
         yield files, filled(files, Path(place) / "full").path.read_bytes(), everything(files)
@@ -285,7 +285,7 @@ def test_a_file_that_changes_while_the_cache_is_open_is_never_mixed_with_the_old
     old = everything(files)
     draw(files.paths[2], 77, "PNG")
     assert torch.equal(opened_before.load(range(5), SMALL), old)
-    assert right(files, folder)  # and writes the new picture over the old one
+    assert right(files, folder)  # and writes the new image over the old one
     assert torch.equal(opened_before.load(range(5), SMALL), everything(files))
 
 
@@ -386,7 +386,7 @@ PROCESS = """
     from itma.data.images import FilePictures, Preprocess
 
     torch.set_num_threads(1)
-    pictures, folder, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    images, folder, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     paths = sorted(pictures.iterdir())
     files, small = FilePictures([path.stem for path in paths], paths), Preprocess(height=9, width=13)
     wanted, random = files.load(range(len(paths)), small), np.random.default_rng(seed)
@@ -424,7 +424,7 @@ def test_processes_fill_one_cache_at_once_and_one_may_be_killed(tmp_path: Path, 
         process.stdin.flush()
     while not any(path.stat().st_size for path in folder.glob("*/*.pixels")):
         assert processes[0].poll() is None
-    processes[2].kill()  # amid its first pictures
+    processes[2].kill()  # amid its first images
     processes[2].communicate()
     for process in processes[:2]:
         _, said = process.communicate(timeout=60)
@@ -441,7 +441,7 @@ def test_processes_fill_one_cache_at_once_and_one_may_be_killed(tmp_path: Path, 
 def test_a_process_that_dies_at_any_writing_leaves_no_wrong_picture(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, fatal: int, share: float
 ) -> None:
-    """Three pictures are written in six writings: the pixels of each, then the record of each."""
+    """Three images are written in six writings: the pixels of each, then the record of each."""
     files = drawn(tmp_path / "pictures", 3)
     filled(files, folder)
     for index, path in enumerate(files.paths):
@@ -573,7 +573,7 @@ def test_where_it_does_not_fit_there_is_no_cache(
         assert cached(files, SMALL, folder=folder, limit_bytes=1000 if free > 10**6 else 10**9) is files
     assert not folder.exists()
     assert [record.levelname for record in caplog.records] == ["INFO"]
-    assert "5 pictures are not cached: they would take" in caplog.text
+    assert "5 images are not cached: they would take" in caplog.text
 
 
 def test_a_cache_that_is_there_still_fits_when_it_has_filled_half_the_disk(
@@ -669,7 +669,7 @@ def test_caches_are_listed_by_their_last_use(tmp_path: Path, files: Watched, fol
     assert (oldest.path, oldest.pictures, oldest.cached) == (paths[0], 5, 5)
     assert oldest.bytes_on_disk >= 5 * 3 * 9 * 13
     assert f"{files.paths[0].parent} at 9×13 pixels (pad)" in str(oldest)
-    assert "5 of 5 pictures" in str(oldest)
+    assert "5 of 5 images" in str(oldest)
     CachedPictures(files, SMALL, folder)
     assert caches(folder)[0].path == paths[0]
 
@@ -687,7 +687,7 @@ def test_the_caches_of_a_data_set_are_found_by_its_folder(tmp_path: Path, files:
     mine = filled(files, folder)
     assert [one.path for one in caches(folder, [tmp_path / "others"])] == [other.path]
     assert [one.path for one in caches(folder, [mine.path.stem])] == [mine.path]
-    with pytest.raises(DataError, match=r"no cache of 'oth' .*a folder that its pictures are in, as: .*others/images"):
+    with pytest.raises(DataError, match=r"no cache of 'oth' .*a folder that its images are in, as: .*others/images"):
         caches(folder, ["oth"])
 
 

@@ -34,7 +34,7 @@ from tests.test_project import citation
 WEIGHTS = "5" * 64
 REPORT = Report(
     model="itma (/home/someone/run)",
-    protocol="shapes/test, by label: gallery = all pictures; the reference is removed",
+    protocol="shapes/test, by label: gallery = all images; the reference is removed",
     queries=1234,
     gallery=5678,
     recall={1: 0.8125, 10: 0.96875},
@@ -128,7 +128,7 @@ def test_the_results_stand_there_with_interval_protocol_queries_gallery_and_ties
     text = card(known(REPORT))
     for told in (
         "### shapes/test, by label",
-        "Gallery = all pictures; the reference is removed.",
+        "Gallery = all images; the reference is removed.",
         "| all | 1,234 | 5,678 | 81.2 % (78.9 to 83.4) | 96.9 % (95.1 to 97.8) |",
         "Median rank 1, mean reciprocal rank 0.877. Ties: 17 of 1,234 queries",
         "| add | 1,000 | 75.3 % |",
@@ -144,7 +144,7 @@ def test_a_protocol_of_several_tasks_tells_each_and_the_mean() -> None:
         "| shirt | 617 of 650 | 6,346 | 12.5 % | 37.5 % |",
         "| **mean** | 1,234 of 1,300 | 5,678 | 81.2 % (78.9 to 83.4) |",
         "| right adjective | 43.2 % | 54.3 % |",
-        "pictures were missing, so 1,234 of 1,300 queries were asked",
+        "images were missing, so 1,234 of 1,300 queries were asked",
     ):
         assert told in text
 
@@ -177,7 +177,7 @@ def test_the_training_is_told_from_the_run_s_settings() -> None:
         "| checkpoint | step 280 of 350, the best by validation/recall@1, on the 5.0 % of the training references that",
         "| batch | 64 rows, 3 of each reference |",
         "| optimizer | sgd, learning rate 0.02 (the trunk's times 1), weight decay 0.05, `cosine` schedule",
-        "| pictures | noise 0.125 |",
+        "| images | noise 0.125 |",
         "| frozen | trunk |",
         "| seed | 7 |",
         "| made with | itma 0.1.0, torch 2.13.0, device cpu |",
@@ -191,7 +191,7 @@ def test_the_model_s_shape_is_told() -> None:
     for told in (
         "| trunk | resnet-small, maps of the stages 2, trained from scratch |",
         "| embedding | 16 features",
-        "| pictures | 24×16 pixels (width × height)",
+        "| images | 24×16 pixels (width × height)",
         f"| parameters | {sum(parameter.numel() for parameter in model.parameters()):,} |",
         f"| weights | `model.safetensors`, sha256 `{WEIGHTS}` |",
     ):
@@ -234,7 +234,7 @@ def test_weights_that_training_began_with_are_named_without_their_folder() -> No
 
 def test_shapes_models_warn_of_photographs_and_others_of_what_was_never_tried() -> None:
     assert "answers on photographs are poor" in card(known(data="shapes"))
-    assert "Trained on fashioniq: other pictures" in card(known(data="fashioniq"))
+    assert "Trained on fashioniq: other images" in card(known(data="fashioniq"))
 
 
 def test_settings_of_another_version_are_an_error_of_ours() -> None:

@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve pictures of noise in several formats and folders, of several sizes."""
+    """Twelve images of noise in several formats and folders, of several sizes."""
     folder = tmp_path_factory.mktemp("photos")
     random = np.random.Generator(np.random.PCG64(0))
     for number in range(12):
@@ -142,7 +142,7 @@ def test_a_blank_sentence_counts_as_none(catalogue: Catalogue, photos: Path) -> 
 
 @pytest.mark.parametrize("text", [None, "", "   "])
 def test_neither_picture_nor_sentence_is_refused(catalogue: Catalogue, text: str | None) -> None:
-    with pytest.raises(DataError, match="needs a reference picture, a feedback sentence, or both"):
+    with pytest.raises(DataError, match="needs a reference image, a feedback sentence, or both"):
         catalogue.search(text=text)
 
 
@@ -180,7 +180,7 @@ def test_k_below_one_is_refused(catalogue: Catalogue, k: int) -> None:
 
 
 def test_a_reference_that_cannot_be_read_is_named(catalogue: Catalogue, tmp_path: Path) -> None:
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     with pytest.raises(PictureError, match=r"text\.jpg"):
         catalogue.search(tmp_path / "text.jpg")
     with pytest.raises(PictureError, match="bytes"):
@@ -204,7 +204,7 @@ def test_a_model_that_reads_no_words_says_so(photos: Path, tmp_path: Path, caplo
 def test_ids_are_paths_below_the_folder_in_order(catalogue: Catalogue) -> None:
     assert len(catalogue) == 12
     assert list(catalogue.ids) == sorted(catalogue.ids)
-    assert "wall/left/0.png" in catalogue.ids and "12 pictures" in repr(catalogue)
+    assert "wall/left/0.png" in catalogue.ids and "12 images" in repr(catalogue)
 
 
 def test_the_batch_decides_nothing(run: Path, photos: Path, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_unreadable_files_are_named_with_the_reason_and_the_others_indexed(
 ) -> None:
     mixed = tmp_path / "mixed"
     shutil.copytree(photos, mixed)
-    (mixed / "shelf/text.jpg").write_text("no picture")
+    (mixed / "shelf/text.jpg").write_text("no image")
     (mixed / "empty.png").touch()
     (mixed / "cut.jpg").write_bytes((photos / "shelf/1.jpg").read_bytes()[:-300])
     built = Catalogue.build(run, mixed, tmp_path / "catalogue", batch=3)
@@ -233,8 +233,8 @@ def test_unreadable_files_are_named_with_the_reason_and_the_others_indexed(
 
 def test_a_folder_of_unreadable_files_only_is_refused(run: Path, tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
-    (tmp_path / "bad/text.jpg").write_text("no picture")
-    with pytest.raises(DataError, match=r"none of the 1 pictures .* text\.jpg: not an image"):
+    (tmp_path / "bad/text.jpg").write_text("no image")
+    with pytest.raises(DataError, match=r"none of the 1 images .* text\.jpg: not an image"):
         Catalogue.build(run, tmp_path / "bad", tmp_path / "catalogue")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad"]
 
@@ -326,7 +326,7 @@ def test_an_interruption_leaves_what_was_committed_and_nothing_else(
 
     def interrupted(self: Retriever, pixels: torch.Tensor) -> torch.Tensor:
         asked[0] += 1
-        if asked[0] > 1 + batches:  # the first one is a blank picture
+        if asked[0] > 1 + batches:  # the first one is a blank image
             raise KeyboardInterrupt
         return embed(self, pixels)
 
@@ -347,7 +347,7 @@ def test_an_interruption_leaves_what_was_committed_and_nothing_else(
 
 
 @pytest.mark.parametrize(
-    ("folder", "message"), [("none", "does not exist"), ("empty", "holds no pictures"), ("file", "is a file")]
+    ("folder", "message"), [("none", "does not exist"), ("empty", "holds no images"), ("file", "is a file")]
 )
 def test_a_folder_without_pictures_is_refused(run: Path, tmp_path: Path, folder: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
@@ -465,7 +465,7 @@ def test_an_older_format_is_refused_with_the_way_out(run: Path, photos: Path, tm
     (tmp_path / "catalogue").mkdir()
     (tmp_path / "catalogue/catalogue.json").write_text(json.dumps({"format": 1, "items": 0}))
     (tmp_path / "catalogue/embeddings.npy").write_bytes(b"")
-    with pytest.raises(CatalogueError, match=r"older itma \(format 1, .*index the pictures again: .*--replace"):
+    with pytest.raises(CatalogueError, match=r"older itma \(format 1, .*index the images again: .*--replace"):
         Catalogue.open(tmp_path / "catalogue")
     assert len(Catalogue.build(run, photos, tmp_path / "catalogue", replace=True)) == 12
     assert len(Catalogue.open(tmp_path / "catalogue")) == 12

@@ -48,7 +48,7 @@ def made(ids: Sequence[str], seed: int = 0, **fields: Sequence[object]) -> list[
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Catalogue:
-    """Ten items without pictures and without a model."""
+    """Ten items without images and without a model."""
     ids = [f"s{number}" for number in range(10)]
     colours = [("red", "blue")[number % 2] for number in range(10)]
     return Catalogue.from_embeddings(
@@ -111,7 +111,7 @@ def test_a_new_column_comes_with_the_first_item_that_has_it(shop: Catalogue) -> 
     [
         (made(["s1"]), "'s1' is in the catalogue already"),
         (made(["x", "x"]), "'x' is given twice"),
-        ([Item("x")], "neither a picture nor an embedding"),
+        ([Item("x")], "neither an image nor an embedding"),
         ([Item("x", embedding=np.full(DIM, np.nan))], "no finite number"),
         ([Item("x", embedding=np.full(DIM, np.inf))], "no finite number"),
         ([Item("x", embedding=np.zeros(DIM))], "all zeros"),
@@ -306,7 +306,7 @@ def test_an_item_without_picture_cannot_be_changed_by_a_sentence(pictured: Path)
     catalogue = Catalogue.open(pictured / "catalogue")
     catalogue.add([Item("bare", embedding=unit(1, dim=16)[0])])
     assert len(catalogue.search(id="bare", k=3)) == 3
-    with pytest.raises(CatalogueError, match="'bare' has no picture that a sentence could change"):
+    with pytest.raises(CatalogueError, match="'bare' has no image that a sentence could change"):
         catalogue.search(id="bare", text="red")
 
 
@@ -599,7 +599,7 @@ def test_reindexing_loses_no_item_silently(pictured: Path) -> None:
     catalogue = Catalogue.open(pictured / "catalogue")
     (pictured / "photos/3.png").unlink()
     before = catalogue.search(text="make red", k=6)
-    with pytest.raises(DataError, match=r"pictures of 1 of 6 items cannot be read; the first is 3\.png.*--leave-out"):
+    with pytest.raises(DataError, match=r"images of 1 of 6 items cannot be read; the first is 3\.png.*--leave-out"):
         catalogue.reindex(made_up.model(seed=1))
     assert catalogue.search(text="make red", k=6) == before
     assert sorted(path.name for path in (pictured / "catalogue").glob("*.lance")) == ["items-1.lance"]

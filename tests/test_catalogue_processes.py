@@ -106,7 +106,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def pictured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a run and thirty pictures."""
+    """A folder with a run and thirty images."""
     folder = tmp_path_factory.mktemp("pictured")
     made_up.model().save(folder / "run")
     (folder / "photos").mkdir()

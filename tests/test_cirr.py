@@ -235,7 +235,7 @@ def test_the_doctor_finds_nothing_wrong_with_the_published_val_but_its_images(
     problems = [one for one in examine("cirr", real_data("cirr")).findings if one.severity == "problem"]
     for one in problems:
         if one.split == "val":
-            assert one.what.startswith(("missing pictures", "queries of cirr", "folders that were")), one
+            assert one.what.startswith(("missing images", "queries of cirr", "folders that were")), one
 
 
 @pytest.mark.realdata

@@ -83,9 +83,9 @@ def test_a_picture_alone_and_a_sentence_alone_can_be_searched(walked: Path, aske
 
 def test_unreadable_pictures_are_listed_after_indexing(walked: Path, tmp_path: Path) -> None:
     Image.new("RGB", (20, 30), "red").save(tmp_path / "good.png")
-    (tmp_path / "bad.jpg").write_text("no picture")
+    (tmp_path / "bad.jpg").write_text("no image")
     result = call("index", walked / "run", tmp_path, tmp_path / "out" / "catalogue")
-    assert "indexed 1 pictures" in result.output
+    assert "indexed 1 images" in result.output
     assert "skipped 1" in result.output and "bad.jpg" in result.output
 
 
@@ -107,7 +107,7 @@ def test_a_table_is_indexed_filtered_changed_and_copied_from_the_command_line(wa
     ]
     first = call(*words)
     assert first.exit_code == 0, first.output
-    assert "indexed 6 pictures" in first.output and ": 6 new" in first.output
+    assert "indexed 6 images" in first.output and ": 6 new" in first.output
     assert "metadata: colour (text), price (whole numbers)" in first.output
     assert "6 unchanged" in call(*words).output
     for condition in ("colour = 'red' and price > 1", '{"colour": "red", "price": {">": 1}}'):
@@ -131,7 +131,7 @@ def test_a_table_is_indexed_filtered_changed_and_copied_from_the_command_line(wa
     imported = call("catalogue", "import", tmp_path / "e.parquet", tmp_path / "i", "--run", walked / "run")
     assert "imported 7 items" in imported.output
     assert call("search", tmp_path / "i", "--text", "red").output == call("search", place, "--text", "red").output
-    assert "embedded 7 pictures" in call("reindex", place, walked / "run").output
+    assert "embedded 7 images" in call("reindex", place, walked / "run").output
     assert "7 items of" in call("catalogue", "info", place).output
 
 
@@ -160,7 +160,7 @@ def failing(*words: str | Path) -> str:
 
 def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path) -> None:
     image = walked / "world" / "images" / "css_test_000000.png"
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     (tmp_path / "empty").mkdir()
     for words, expected in (
         (["train", "fashionicue"], "unknown data set 'fashionicue'; choose from: birds_to_words, "),
@@ -183,7 +183,7 @@ def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path)
         (["generate", "shapes", walked / "world", "--size", "tiny"], "choose another name or remove it first"),
         (["generate", "forest", tmp_path / "forest"], "unknown data set 'forest'"),
         (["index", walked / "run", tmp_path / "none", tmp_path / "c"], "does not exist"),
-        (["index", walked / "run", tmp_path / "empty", tmp_path / "c"], "holds no pictures"),
+        (["index", walked / "run", tmp_path / "empty", tmp_path / "c"], "holds no images"),
         (["index", walked / "run", walked / "world", walked / "catalogue"], "was made from"),
         (["index", walked / "run", walked / "world" / "images", walked / "run"], "exists and is no catalogue"),
         (["index", walked / "run", walked / "world" / "images", tmp_path / "c", "--id", "sku"], "is no table"),
@@ -196,7 +196,7 @@ def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path)
         (["catalogue", "restore", walked / "world", tmp_path / "c"], "is no catalogue"),
         (["catalogue", "export", walked / "catalogue", tmp_path / "c.txt"], "ends in .parquet or .npz"),
         (["reindex", walked / "catalogue", tmp_path / "none"], "does not exist"),
-        (["search", walked / "catalogue"], "picture"),
+        (["search", walked / "catalogue"], "reference image"),
         (["search", walked / "catalogue", "--image", tmp_path / "text.jpg"], "not an image in a format"),
         (["search", walked / "catalogue", "--image", tmp_path / "none.jpg"], "the file does not exist"),
         (["search", walked / "catalogue", "--image", image, "--text", "🔥 quux"], "quux"),

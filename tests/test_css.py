@@ -134,7 +134,7 @@ def test_a_reference_does_not_hide_its_target_in_any_protocol(tmp_path: Path) ->
         assert score(split.triplets, protocol, queries, vectors).report.recall[1] == 1.0
 
 
-# Pictures and drawings
+# Images and drawings
 
 
 def test_pictures_and_drawings_are_loaded_in_the_order_asked_for(tmp_path: Path) -> None:
@@ -411,28 +411,28 @@ Place = tuple[str | int, ...]
         ((), None, "expected 'test' in it, found nothing"),
         (("objects_img",), None, "test objects_img: expected a list, found missing"),
         (("objects_img",), "cube", "test objects_img: expected a list, found 'cube'"),
-        (("objects_img", 1), 7, "test picture 1: expected a list, found 7"),
-        (("objects_img", 1, 0), "cube", "test picture 1: a thing is 'cube'; expected {shape, color, size, pos}"),
+        (("objects_img", 1), 7, "test image 1: expected a list, found 7"),
+        (("objects_img", 1, 0), "cube", "test image 1: a thing is 'cube'; expected {shape, color, size, pos}"),
         (
             ("objects_img", 1, 0, "color"),
             "pink",
-            "test picture 1: the color of a thing is 'pink'; expected one of gray",
+            "test image 1: the color of a thing is 'pink'; expected one of gray",
         ),
-        (("objects_img", 1, 0, "shape"), None, "test picture 1: the shape of a thing is missing; expected one of rect"),
+        (("objects_img", 1, 0, "shape"), None, "test image 1: the shape of a thing is missing; expected one of rect"),
         (
             ("objects_img", 1, 0, "size"),
             [],
-            "test picture 1: the size of a thing is of type list; expected one of small",
+            "test image 1: the size of a thing is of type list; expected one of small",
         ),
         (
             ("objects_img", 1, 0, "pos"),
             [0.5],
-            "test picture 1: the pos of a thing is of type list; expected row and column",
+            "test image 1: the pos of a thing is of type list; expected row and column",
         ),
         (("objects_img", 1, 0, "pos"), [0.5, 2], "from 0 to 1 each"),
         (("objects_img", 1, 0, "pos"), [0.5, float("nan")], "from 0 to 1 each"),
-        (("objects_img", 1, 0, "pos"), None, "test picture 1, pos: expected a list, found missing"),
-        (("labels",), [1, 2], "test labels: 2 for 6 pictures; expected one each"),
+        (("objects_img", 1, 0, "pos"), None, "test image 1, pos: expected a list, found missing"),
+        (("labels",), [1, 2], "test labels: 2 for 6 images; expected one each"),
         (("labels", 3), None, "test labels: missing is no label; expected whole numbers, or texts"),
         (("labels", 3), 1.5, "1.5 is no label"),
         (("labels", 3), 2**200, "of type int is no label"),
@@ -445,12 +445,12 @@ Place = tuple[str | int, ...]
         ),
         (("mods", 1, "to_str"), " ", "test modification 1 is of type dict; expected"),
         (("mods", 1, "to"), None, "test modification 1, to: expected a list, found missing"),
-        (("mods", 1, "to"), [0, 2], "test modification 1 leads from 1 pictures to 2; expected as many"),
-        (("mods", 1, "from"), [6], "test modification 1, from: 6 is no picture; expected numbers below 6"),
-        (("mods", 1, "from"), [-1], "from: -1 is no picture"),
-        (("mods", 1, "from"), [True], "from: True is no picture"),
-        (("mods", 1, "from"), ["0"], "from: '0' is no picture"),
-        (("mods", 1, "from"), [0.0], "from: 0.0 is no picture"),
+        (("mods", 1, "to"), [0, 2], "test modification 1 leads from 1 images to 2; expected as many"),
+        (("mods", 1, "from"), [6], "test modification 1, from: 6 is no image; expected numbers below 6"),
+        (("mods", 1, "from"), [-1], "from: -1 is no image"),
+        (("mods", 1, "from"), [True], "from: True is no image"),
+        (("mods", 1, "from"), ["0"], "from: '0' is no image"),
+        (("mods", 1, "from"), [0.0], "from: 0.0 is no image"),
     ],
 )
 def test_a_part_that_makes_no_sense_is_named(tmp_path: Path, place: Place, value: object, problem: str) -> None:
@@ -472,7 +472,7 @@ def test_a_scene_of_endless_depth_is_refused(tmp_path: Path) -> None:
     deep: list[Any] = []
     deep.append(deep)
     whole = {"test": {**SPLIT, "objects_img": deep}}
-    with pytest.raises(DataError, match="test picture 0: a thing is of type list; expected"):
+    with pytest.raises(DataError, match="test image 0: a thing is of type list; expected"):
         load(write(tmp_path, whole), "test")
 
 

@@ -1,4 +1,4 @@
-"""A public data set on disk, from the command line: training, several protocols, submissions, and missing pictures."""
+"""A public data set on disk, from the command line: training, several protocols, submissions, and missing images."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def call(*words: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FashionIQ in small: ten pictures and six queries for each category and split."""
+    """FashionIQ in small: ten images and six queries for each category and split."""
     root = tmp_path_factory.mktemp("fashioniq")
     random = np.random.Generator(np.random.PCG64(0))
     for folder in ("captions", "image_splits", "images"):
@@ -63,8 +63,8 @@ def run(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_remembers_its_data_and_is_measured_by_the_first_protocol(run: Path) -> None:
     said = call("evaluate", run)
-    assert "18 queries against 30 pictures" in said and "fashioniq/val, fashioniq/original: " in said
-    assert "mean recall@10" in said and all(f"{name}: 6 queries against 10 pictures" in said for name in CATEGORIES)
+    assert "18 queries against 30 images" in said and "fashioniq/val, fashioniq/original: " in said
+    assert "mean recall@10" in said and all(f"{name}: 6 queries against 10 images" in said for name in CATEGORIES)
 
 
 def test_pictures_are_kept_in_a_cache_that_can_be_listed_and_removed(
@@ -109,11 +109,11 @@ def test_answers_to_queries_without_targets_are_written_for_the_challenge(
 def test_pictures_that_are_missing_stand_beside_the_number(run: Path, published: Path, tmp_path: Path) -> None:
     root = tmp_path / "partial"
     shutil.copytree(published, root)
-    for name in ("dressval1", "shirtval9"):  # the first is two queries' picture, the second nobody's
+    for name in ("dressval1", "shirtval9"):  # the first is two queries' image, the second nobody's
         (root / f"images/{name}.jpg").unlink()
     said = call("evaluate", run, "--root", root)
-    assert "16 of 18 queries against 28 pictures" in said
-    assert "dress: 4 of 6 queries against 9 pictures" in said and "shirt: 6 queries against 9 pictures" in said
+    assert "16 of 18 queries against 28 images" in said
+    assert "dress: 4 of 6 queries against 9 images" in said and "shirt: 6 queries against 9 images" in said
 
 
 def test_training_is_refused_below_the_coverage_unless_told_otherwise(published: Path, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_training_is_refused_below_the_coverage_unless_told_otherwise(published:
         path.unlink()
     words = ["train", "fashioniq", "--root", root, "--preset", "tiny", "--out", tmp_path / "run", "--steps", "1"]
     said = call(*words)
-    assert "80 of 90" not in said and "20 of 30 pictures are there, 12 of 18 rows can be used" in said
+    assert "80 of 90" not in said and "20 of 30 images are there, 12 of 18 rows can be used" in said
     assert "66.7%, and training wants at least 95%" in said and "data.coverage=0.66" in said
     assert not (tmp_path / "run").exists()
     assert "trained:" in call(*words, "--set", "data.coverage=0.66")
@@ -131,7 +131,7 @@ def test_training_is_refused_below_the_coverage_unless_told_otherwise(published:
 
 def test_nothing_left_to_work_on_is_refused(published: Path, tmp_path: Path) -> None:
     shutil.copytree(published, tmp_path / "bare", ignore=shutil.ignore_patterns("*.jpg"))
-    with pytest.raises(DataError, match="0 of 30 pictures are there, 0 of 72 rows"):
+    with pytest.raises(DataError, match="0 of 30 images are there, 0 of 72 rows"):
         load(DataConfig("fashioniq", root=str(tmp_path / "bare")), "val")
 
 
@@ -166,7 +166,7 @@ def test_a_table_of_attributes_becomes_a_model_of_ones_own(tmp_path: Path) -> No
 
 
 def table(**changes: object) -> Triplets:
-    """Six pictures; row i goes from picture i to any other, which is drawn."""
+    """Six images; row i goes from image i to any other, which is drawn."""
 
     def draw(triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
         steps = random.integers(1, 6, size=len(rows))
@@ -200,7 +200,7 @@ def test_samples_whose_target_is_missing_are_drawn_anew() -> None:
 
 def test_a_reference_without_any_present_target_is_named() -> None:
     present = np.array([True, False, False, False, False, False])
-    with pytest.raises(DataError, match=r"no target with a picture for the reference '0\.png'"):
+    with pytest.raises(DataError, match=r"no target with an image for the reference '0\.png'"):
         table(present=present).drawn(np.array([0]), np.random.default_rng(0))
 
 
@@ -237,7 +237,7 @@ def test_covered_keeps_what_can_be_used_and_counts_the_rest() -> None:
     assert [kept.triplets[int(row)].reference for row in task.rows] == ["0.png", "3.png"]
     assert task.gallery.tolist() == [0, 1, 3, 4, 5]
     assert kept.protocol().wanted == {"": 4}
-    assert str(coverage) == "5 of 6 pictures are there, 2 of 4 rows can be used; missing: 2.png"
+    assert str(coverage) == "5 of 6 images are there, 2 of 4 rows can be used; missing: 2.png"
     assert coverage.share == 0.5
 
 

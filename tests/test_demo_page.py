@@ -30,7 +30,7 @@ VOID = {"img", "meta", "br"}
 
 
 class Reader(HTMLParser):
-    """Collects a page's elements, its text, its pictures, and the tags that do not balance."""
+    """Collects a page's elements, its text, its images, and the tags that do not balance."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def model(name: str = "itma", title: str = "ITMA", recall: float = 0.6, width: f
     shares = {1: recall, 5: recall + 0.111, 10: recall + 0.222, 50: recall + 0.333}
     report = Report(
         model=name,
-        protocol="every picture of the split is ranked",
+        protocol="every image of the split is ranked",
         queries=1500,
         gallery=3210,
         recall=shares,
@@ -110,7 +110,7 @@ def story() -> DemoStory:
         failures=[example("add large sphere", rank=1042)],
         asked=[
             Asked("Both", picture(), "make it green", hits(None)),
-            Asked("The picture alone", picture(), None, hits(None)),
+            Asked("The image alone", picture(), None, hits(None)),
             Asked("The words alone", None, "large sphere", hits(None)),
         ],
         world="Scenes of cubes.",
@@ -165,7 +165,7 @@ def test_every_picture_says_what_it_is() -> None:
 def test_right_hits_are_framed_and_said_to_be_right() -> None:
     told = replace(story(), successes=[example()], failures=[], asked=[])
     reader = Reader(page(told))
-    framed = [attributes for attributes in reader.all("figure") if attributes.get("class") == "picture right"]
+    framed = [attributes for attributes in reader.all("figure") if attributes.get("class") == "image right"]
     spoken = [str(attributes["alt"]) for attributes in reader.all("img") if str(attributes["alt"]).endswith(", right")]
     assert len(framed) == len(spoken) == 2  # at the top of the page and among the answers
     assert "0.900 ✓ right" in reader.text
@@ -238,7 +238,7 @@ def test_the_page_says_whether_the_numbers_settle_it(ours: float, theirs: float,
 
 def test_the_protocol_and_the_ties_stand_by_the_numbers() -> None:
     text = Reader(page(story())).text
-    assert text.count("every picture of the split is ranked") == 1
+    assert text.count("every image of the split is ranked") == 1
     assert "ITMA 7 of 1,500" in text
 
 

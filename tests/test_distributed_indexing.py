@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of noise, and one file that is none."""
+    """Images of noise, and one file that is none."""
     folder = tmp_path_factory.mktemp("photos")
     made_up.photos(folder, [f"{number:04d}.png" for number in range(PICTURES)])
     return folder
@@ -73,10 +73,10 @@ def contents(catalogue: Catalogue) -> dict[str, np.ndarray]:
 
 
 def assert_whole(made: Catalogue, run: Path, photos: Path) -> None:
-    """Every picture is there once, with the model's embedding; what is broken is named."""
+    """Every image is there once, with the model's embedding; what is broken is named."""
     assert made.ids == [f"{number:04d}.png" for number in range(PICTURES)] and len(made) == PICTURES
     assert [(each.id, each.reason) for each in made.skipped] == [
-        ("broken.png", "not a picture in any format that Pillow reads, or empty")
+        ("broken.png", "not an image in any format that Pillow reads, or empty")
     ]
     model = Retriever.load(run)
     some = [f"{number:04d}.png" for number in range(0, PICTURES, 37)]
@@ -100,7 +100,7 @@ def test_two_machines_make_the_catalogue_that_one_process_makes(
 
 
 def watched(monkeypatch: pytest.MonkeyPatch, begin: Callable[[list[int]], None], after: Callable[[], None]) -> None:
-    """Call `begin` with the workers' processes when the first pictures are embedded, and `after` after a hundred."""
+    """Call `begin` with the workers' processes when the first images are embedded, and `after` after a hundred."""
     import ray
 
     from itma.retrieval import distributed
@@ -133,7 +133,7 @@ def test_a_worker_that_is_killed_midway_costs_nothing(
     def stop(pids: list[int]) -> None:
         assert len(pids) == 2
         stopped.append(pids[0])
-        os.kill(pids[0], signal.SIGSTOP)  # so that it surely has pictures in hand when it dies
+        os.kill(pids[0], signal.SIGSTOP)  # so that it surely has images in hand when it dies
 
     watched(monkeypatch, stop, lambda: os.kill(stopped[0], signal.SIGKILL))
     made = Catalogue.build(run, photos, tmp_path / "made", engine="ray", address=cluster, batch=16)
@@ -180,7 +180,7 @@ def test_without_an_address_a_cluster_is_started_and_stopped(run: Path, photos: 
     # in a process of its own: Ray does not like to go from one cluster to another within one
     command = [sys.executable, "-m", "itma", "--quiet", "index", run, some, tmp_path / "made", "--engine", "ray"]
     told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
-    assert told.stdout.startswith("indexed 20 pictures into") and "not fork-safe" not in told.stderr
+    assert told.stdout.startswith("indexed 20 images into") and "not fork-safe" not in told.stderr
     assert len(Catalogue.open(tmp_path / "made")) == 20
 
 
@@ -213,7 +213,7 @@ def test_a_worker_that_does_not_see_the_pictures_stops_the_indexing(photos: Path
 
     there, gone = Picture("a", photos / "0000.png"), Picture("b", photos / "none.png")
     _checked([Looked("b", problem=MISSING)], _Parcel([there, gone]))
-    with pytest.raises(DataError, match=r"does not see the picture '.*0000\.png', which is there"):
+    with pytest.raises(DataError, match=r"does not see the image '.*0000\.png', which is there"):
         _checked([Looked("a", problem=MISSING)], _Parcel([there, gone]))
 
 
@@ -223,7 +223,7 @@ def test_pictures_that_kill_worker_after_worker_are_named(photos: Path) -> None:
     parcel = _Parcel([Picture("a", photos / "0000.png"), Picture("b", photos / "0001.png")])
     for _ in range(_DEATHS):
         parcel = parcel.after_death(RuntimeError("died"))
-    with pytest.raises(DataError, match=r"6 workers died over the pictures 'a' to 'b'.*\(died\)"):
+    with pytest.raises(DataError, match=r"6 workers died over the images 'a' to 'b'.*\(died\)"):
         parcel.after_death(RuntimeError("died"))
 
 

@@ -24,7 +24,7 @@ CATEGORIES = ("dress", "shirt", "toptee")
 
 
 def picture(path: Path, seed: int, size: tuple[int, int] = (40, 30)) -> None:
-    """A picture with a content of its own."""
+    """An image with a content of its own."""
     random = np.random.Generator(np.random.PCG64(seed))
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(path)
@@ -32,7 +32,7 @@ def picture(path: Path, seed: int, size: tuple[int, int] = (40, 30)) -> None:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """Three rows for each split, over pictures that only it has."""
+    """Three rows for each split, over images that only it has."""
     rows = ["reference,feedback,target,split"]
     for split, first in (("train", 0), ("test", 10)):
         rows += [f"{first + row}.jpg,in red number {row},{first + row + 1}.jpg,{split}" for row in range(3)]
@@ -83,10 +83,10 @@ def test_missing_pictures_are_named_and_the_queries_that_need_them_counted(own: 
     (own / "images" / "11.jpg").unlink()
     diagnosis = examine("own", own)
     assert by_severity(diagnosis, "problem") == [
-        "test: missing pictures: 1 of 4, 25.0% (11.jpg)",
+        "test: missing images: 1 of 4, 25.0% (11.jpg)",
         "test: queries of own: 1 of 3",
     ]
-    assert "of own, 2 of 3 queries and 1 of 4 pictures of the gallery" in diagnosis.left_out[1]
+    assert "of own, 2 of 3 queries and 1 of 4 images of the gallery" in diagnosis.left_out[1]
 
 
 def test_training_that_would_be_refused_is_told_with_the_way_out(own: Path) -> None:
@@ -94,7 +94,7 @@ def test_training_that_would_be_refused_is_told_with_the_way_out(own: Path) -> N
     diagnosis = examine("own", own, pictures=False)
     assert found(diagnosis, "rows that can be used", "train").count == 2
     assert diagnosis.left_out[0] == (
-        "train: 1 of 3 rows, for want of a picture. 66.7% are left, and training wants 95% unless told otherwise: "
+        "train: 1 of 3 rows, for want of an image. 66.7% are left, and training wants 95% unless told otherwise: "
         "--set data.coverage=0.66."
     )
 
@@ -104,15 +104,15 @@ def test_files_that_are_empty_cut_off_or_no_pictures_are_problems_of_their_own(o
     (images / "0.jpg").write_bytes(b"")
     whole = (images / "1.jpg").read_bytes()
     (images / "1.jpg").write_bytes(whole[: len(whole) * 2 // 3])
-    (images / "10.jpg").write_text("no picture at all")
+    (images / "10.jpg").write_text("no image at all")
     diagnosis = examine("own", own)
     assert found(diagnosis, "files of zero bytes", "train").examples == ("0.jpg",)
-    unreadable = found(diagnosis, "pictures that cannot be read", "train")
+    unreadable = found(diagnosis, "images that cannot be read", "train")
     assert unreadable.count == 1 and unreadable.examples[0].startswith("1.jpg: damaged or truncated")
-    assert "not an image in a format" in found(diagnosis, "pictures that cannot be read", "test").examples[0]
+    assert "not an image in a format" in found(diagnosis, "images that cannot be read", "test").examples[0]
     assert not by_severity(diagnosis, "note")
-    assert found(diagnosis, "missing pictures", "train").severity == "ok"
-    assert "stop at each of the 2 pictures" in diagnosis.left_out[0]
+    assert found(diagnosis, "missing images", "train").severity == "ok"
+    assert "stop at each of the 2 images" in diagnosis.left_out[0]
     assert "leaves out 2 rows more" in diagnosis.left_out[0] and "leaves out 1 row more" in diagnosis.left_out[1]
 
 
@@ -131,11 +131,11 @@ def test_what_is_no_file_is_reported_and_not_waited_for(own: Path) -> None:
     (own / "images" / "1.jpg").symlink_to("nowhere.jpg")
     (own / "images" / "10.jpg").mkdir()
     diagnosis = examine("own", own)
-    assert found(diagnosis, "pictures that cannot be read", "train").examples == (
+    assert found(diagnosis, "images that cannot be read", "train").examples == (
         "0.jpg: this is not a file",
         "1.jpg: the file does not exist",
     )
-    assert found(diagnosis, "pictures that cannot be read", "test").count == 1
+    assert found(diagnosis, "images that cannot be read", "test").count == 1
 
 
 def test_pictures_alike_are_found_by_content_within_a_split_and_between_splits(own: Path) -> None:
@@ -146,8 +146,8 @@ def test_pictures_alike_are_found_by_content_within_a_split_and_between_splits(o
     (images / "3.png").rename(images / "3.jpg")
     diagnosis = examine("own", own)
     assert diagnosis.healthy
-    assert found(diagnosis, "pictures with the content of another", "train").examples == ("2.jpg is 0.jpg",)
-    between = found(diagnosis, "pictures of one content under two names", "")
+    assert found(diagnosis, "images with the content of another", "train").examples == ("2.jpg is 0.jpg",)
+    between = found(diagnosis, "images of one content under two names", "")
     assert (between.severity, between.count) == ("note", 1)
     assert re.fullmatch(r"12\.jpg is [02]\.jpg", between.examples[0])
 
@@ -163,7 +163,7 @@ def test_pictures_of_odd_sizes_are_noted(own: Path) -> None:
     Image.new("RGB", (1, 1)).save(own / "images" / "0.jpg")
     Image.new("RGB", (10_001, 2)).save(own / "images" / "1.jpg")
     Image.new("RGB", (10_000, 2)).save(own / "images" / "2.jpg")
-    odd = found(examine("own", own), "pictures with a side", "train")
+    odd = found(examine("own", own), "images with a side", "train")
     assert (odd.severity, odd.examples) == ("note", ("0.jpg: 1×1", "1.jpg: 10,001×2"))
 
 
@@ -202,7 +202,7 @@ def test_pictures_in_two_splits_are_noted_and_rows_in_both_are_a_problem_of_ones
     add(own, "images/0.jpg,in blue,11.jpg,test")
     diagnosis = examine("own", own)
     assert diagnosis.healthy
-    shared = found(diagnosis, "pictures in both train and test", "")
+    shared = found(diagnosis, "images in both train and test", "")
     assert (shared.severity, shared.count, shared.examples) == ("note", 1, ("images/0.jpg",))
     add(own, "0.jpg,in red number 0,1.jpg,test")
     diagnosis = examine("own", own)
@@ -219,7 +219,7 @@ def published(
     entries: dict[tuple[str, str], Sequence[str]],
     captions: Sequence[Sequence[str]] = (("is red", "short"),),
 ) -> Path:
-    """FashionIQ with some pictures of its own in each category and split, those in `entries`, and few rows."""
+    """FashionIQ with some images of its own in each category and split, those in `entries`, and few rows."""
     for folder in ("captions", "image_splits"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for split in ("train", "val", "test"):
@@ -261,11 +261,11 @@ def test_captions_are_looked_at_one_by_one_and_named_by_file_and_row(tmp_path: P
 def test_pictures_of_several_categories_are_noted_with_where(tmp_path: Path) -> None:
     shared = {("shirt", "train"): ["a", "b"], ("toptee", "train"): ["b"], ("toptee", "val"): ["a", "b", "c"]}
     diagnosis = examine("fashioniq", published(tmp_path, shared), pictures=False)
-    assert found(diagnosis, "pictures in more than one category", "train").examples == (
+    assert found(diagnosis, "images in more than one category", "train").examples == (
         "train shirt and train toptee: 1",
     )
-    assert found(diagnosis, "pictures in more than one category", "val").count == 0
-    between = found(diagnosis, "pictures in both train and val", "")
+    assert found(diagnosis, "images in more than one category", "val").count == 0
+    between = found(diagnosis, "images in both train and val", "")
     assert between.count == 2
     assert between.examples == ("train shirt and val toptee: 2", "train toptee and val toptee: 1")
 
@@ -280,7 +280,7 @@ def test_coverage_is_told_by_protocol_and_task(tmp_path: Path) -> None:
     assert ": 6 of 9 (shirt: 0 of 3)" in said  # each caption that holds a word
     names = re.findall(r"fashioniq/[\w/-]+", said)
     assert sorted(names) == sorted(set(names)) and len(names) == 18
-    assert "of fashioniq/original, 2 of 6 queries and 1 of 9 pictures" in diagnosis.left_out[1]
+    assert "of fashioniq/original, 2 of 6 queries and 1 of 9 images" in diagnosis.left_out[1]
     assert diagnosis.left_out[2].startswith("test: nothing. Its targets were never published")
 
 
@@ -290,7 +290,7 @@ def test_a_split_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) ->
     diagnosis = examine("fashioniq", root)
     broken = found(diagnosis, "annotations that cannot be read", "test")
     assert broken.severity == "problem" and "was cut off" in broken.examples[0]
-    assert found(diagnosis, "missing pictures", "val").count == 0
+    assert found(diagnosis, "missing images", "val").count == 0
     assert diagnosis.left_out[2] == "test: all of it, since its annotations cannot be read."
 
 
@@ -331,7 +331,7 @@ def test_everything_that_was_found_can_be_read_by_other_programs(own: Path, tmp_
     assert {
         "severity": "problem",
         "split": "test",
-        "what": "missing pictures",
+        "what": "missing images",
         "count": 1,
         "expected": None,
         "of": 4,
@@ -366,9 +366,7 @@ def test_the_published_fashioniq_is_as_published_but_for_its_pictures(real_data:
     diagnosis = examine("fashioniq", real_data("fashioniq"))
     for one in diagnosis.findings:
         if one.severity == "problem":
-            assert one.what.startswith(
-                ("missing pictures", "queries of ", "rows that can be used", "folders that were")
-            )
+            assert one.what.startswith(("missing images", "queries of ", "rows that can be used", "folders that were"))
             assert one.count == (one.of or one.count)
     numbers = {
         ("train", "empty captions"): 12,
@@ -378,13 +376,13 @@ def test_the_published_fashioniq_is_as_published_but_for_its_pictures(real_data:
         ("train", "captions that are not ASCII"): 1,
         ("val", "captions that are not ASCII"): 1,
         ("test", "rows that repeat an earlier one"): 12,
-        ("val", "pictures in more than one category"): 121,
+        ("val", "images in more than one category"): 121,
         ("val", "dress queries"): 2_017,
-        ("train", "distinct pictures"): 45_429,
+        ("train", "distinct images"): 45_429,
     }
     for (split, what), count in numbers.items():
         assert found(diagnosis, what, split).count == count, (split, what)
-    assert found(diagnosis, "pictures in both train and val", "").examples == (
+    assert found(diagnosis, "images in both train and val", "").examples == (
         "train toptee and val shirt: 419",
         "train shirt and val toptee: 392",
     )
@@ -394,8 +392,8 @@ def test_the_published_fashioniq_is_as_published_but_for_its_pictures(real_data:
 @pytest.mark.realdata
 def test_pictures_that_are_drawn_from_scenes_are_not_looked_for(real_data: Callable[[str], Path]) -> None:
     diagnosis = examine("css", real_data("css"))
-    assert found(diagnosis, "missing pictures", "test") == Finding("ok", "test", "missing pictures", 0, of=91)
-    assert found(diagnosis, "pictures that cannot be read", "test").severity == "ok"
+    assert found(diagnosis, "missing images", "test") == Finding("ok", "test", "missing images", 0, of=91)
+    assert found(diagnosis, "images that cannot be read", "test").severity == "ok"
     assert found(diagnosis, "queries of css, css/2d-to-3d", "test").count == found(diagnosis, "queries", "test").count
     assert {one.what for one in diagnosis.findings if one.severity == "problem"} == {
         "pictures",
@@ -407,14 +405,14 @@ def test_pictures_that_are_drawn_from_scenes_are_not_looked_for(real_data: Calla
 @pytest.mark.realdata
 def test_the_listing_of_mit_states_is_as_published(real_data: Callable[[str], Path]) -> None:
     diagnosis = examine("mitstates", real_data("mitstates"))
-    assert found(diagnosis, "missing pictures", "train").count == 43_207
+    assert found(diagnosis, "missing images", "train").count == 43_207
     assert [(one.what, one.count) for one in diagnosis.findings if one.split == "test"][:3] == [
         ("pictures", 10_546),
         ("nouns", 49),
         ("queries", 82_732),
     ]
     assert {one.what for one in diagnosis.findings if one.severity == "problem"} == {
-        "missing pictures",
+        "missing images",
         "rows that can be used",
         "queries of mitstates",
     }

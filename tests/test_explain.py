@@ -61,7 +61,7 @@ def case(model: Retriever | None = None, text: str | None = SENTENCE) -> Case:
 
 @pytest.fixture(scope="module")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
-    """Twelve pictures of noise, embedded by a run that was saved."""
+    """Twelve images of noise, embedded by a run that was saved."""
     folder = tmp_path_factory.mktemp("explained")
     (folder / "photos").mkdir()
     for number in range(12):
@@ -482,7 +482,7 @@ def test_a_place_that_cannot_be_written_to_is_a_storage_error(whole: Explanation
 
 
 def test_a_target_that_is_nowhere_is_named(catalogue: Catalogue) -> None:
-    with pytest.raises(UnknownItemError, match=r"'nowhere\.png' is neither an item of the catalogue nor a picture"):
+    with pytest.raises(UnknownItemError, match=r"'nowhere\.png' is neither an item of the catalogue nor an image"):
         explain(catalogue, noise(), SENTENCE, target="nowhere.png")
 
 

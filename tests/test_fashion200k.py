@@ -119,7 +119,7 @@ def test_wrong_input_is_named(root: Path) -> None:
     with pytest.raises(DataError, match="is not the folder of Fashion200k: expected labels in it"):
         load(root / "labels", "train")
     (root / "test_queries.txt").write_text("women/t/1.jpeg women/t/2.jpeg\nwomen/t/9.jpeg women/t/2.jpeg\n")
-    with pytest.raises(DataError, match=r"test_queries\.txt', row 2: the picture 'women/t/9\.jpeg' is in none"):
+    with pytest.raises(DataError, match=r"test_queries\.txt', row 2: the image 'women/t/9\.jpeg' is in none"):
         load(root, "test")
     (root / "test_queries.txt").write_text("women/t/1.jpeg\n")
     with pytest.raises(DataError, match=r"row 1: expected two paths"):
@@ -169,7 +169,7 @@ def test_a_picture_that_is_listed_again_is_kept_and_said(root: Path, caplog: pyt
     (root / "labels/top_test_detect_all.txt").write_text("women/t/1.jpeg\t0.9\tgreen top\n")
     triplets = load(root, "test").triplets
     assert len(triplets.labels) == 4 and triplets.references.tolist() == [3, 1]  # the last one, as published
-    assert "1 lines of test name a picture again" in caplog.text
+    assert "1 lines of test name an image again" in caplog.text
 
 
 def test_odd_names_and_captions_stay_as_they_are(root: Path) -> None:
@@ -183,7 +183,7 @@ def test_odd_names_and_captions_stay_as_they_are(root: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("women/x.jpeg\t0.9\t ", "the picture 'women/x.jpeg' has no caption"),
+        ("women/x.jpeg\t0.9\t ", "the image 'women/x.jpeg' has no caption"),
         ("women/x.jpeg\t0.9", "expected path, score and caption with tabs between, found 'women/x.jpeg"),
         ("../x.jpeg\t0.9\tred", "'../x.jpeg' is not a path such as"),
         ("/etc/x.jpeg\t0.9\tred", "'/etc/x.jpeg' is not a path such as"),
@@ -200,7 +200,7 @@ def test_a_line_that_makes_no_sense_is_named(root: Path, line: str, problem: str
 
 def test_a_query_from_a_picture_to_itself_is_named(root: Path) -> None:
     (root / "test_queries.txt").write_text("\nwomen/t/1.jpeg women/t/1.jpeg\n")
-    with pytest.raises(DataError, match=r"row 2: reference and target are one picture, 'women/t/1\.jpeg'"):
+    with pytest.raises(DataError, match=r"row 2: reference and target are one image, 'women/t/1\.jpeg'"):
         load(root, "test")
     (root / "test_queries.txt").write_text("\n")
     with pytest.raises(DataError, match=r"test_queries\.txt' holds no queries; get it from"):

@@ -54,7 +54,7 @@ def write(
     entries: Mapping[tuple[str, str], Sequence[str]] | None = None,
     rows: Mapping[tuple[str, str], Sequence[Row]] | None = None,
 ) -> Path:
-    """A root; (category, split) → its ASINs and rows, which are four pictures and one row where none are given."""
+    """A root; (category, split) → its ASINs and rows, which are four images and one row where none are given."""
     for folder in ("captions", "image_splits"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for category in CATEGORIES:
@@ -240,7 +240,7 @@ def test_what_is_left_out_or_counted_twice_is_said_with_its_number(tmp_path: Pat
     rows = {("shirt", "val"): shirts, ("toptee", "train"): []}
     protocols = load(write(tmp_path, entries, rows), "val").protocols
     assert protocols["fashioniq/original"].about == (
-        "gallery = all pictures of the category's val split file; the two captions joined in the file's order; the "
+        "gallery = all images of the category's val split file; the two captions joined in the file's order; the "
         "reference is removed; only the target counts; 1 rows that stand in the files more than once count each time"
     )
     assert "(1 without a word are left out: shirt 1)" in protocols["fashioniq/val-union/each"].about
@@ -258,7 +258,7 @@ def test_without_the_split_files_of_train_there_are_no_leak_free_protocols(
     assert "split.shirt.train.json' does not exist" in caplog.text
 
 
-# Pictures
+# Images
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ GOOD = {"candidate": "dress-val-a", "target": "dress-val-b", "captions": PAIR}
         ),
         (GOOD | {"candidate": ["B0"]}, r'the candidate \["B0"\] is not among'),
         (GOOD | {"target": None}, "the target null is not among"),
-        (GOOD | {"target": "dress-val-a"}, "candidate and target are the same picture, 'dress-val-a'"),
+        (GOOD | {"target": "dress-val-a"}, "candidate and target are the same image, 'dress-val-a'"),
     ],
 )
 def test_a_row_that_makes_no_sense_is_named_with_what_was_expected(tmp_path: Path, row: object, problem: str) -> None:
@@ -368,7 +368,7 @@ def test_a_row_that_makes_no_sense_is_named_with_what_was_expected(tmp_path: Pat
 def test_an_entry_of_a_split_file_that_is_no_asin_is_named(tmp_path: Path, asin: object) -> None:
     path = write(tmp_path) / "image_splits" / "split.toptee.val.json"
     path.write_text(json.dumps(["toptee-val-a", "toptee-val-b", asin]))
-    with pytest.raises(DataError, match=r"split\.toptee\.val\.json', row 3: .* is no picture's ASIN"):
+    with pytest.raises(DataError, match=r"split\.toptee\.val\.json', row 3: .* is no image's ASIN"):
         load(tmp_path, "val")
 
 
@@ -426,7 +426,7 @@ def test_it_is_found_by_its_name(tmp_path: Path) -> None:
 
 @pytest.fixture
 def test_split(tmp_path: Path) -> tuple[Triplets, dict[str, np.ndarray]]:
-    """One row of each category; dress has 60 pictures, the others 4."""
+    """One row of each category; dress has 60 images, the others 4."""
     many = [f"dress-test-{letter}" for letter in "dbca"] + [f"{index:02d}" for index in range(56)]
     write(tmp_path, {("dress", "test"): many})
     return load(tmp_path, "test").triplets, galleries(tmp_path, "test")
@@ -465,11 +465,11 @@ def test_the_joined_rows_of_val_can_be_submitted_and_single_captions_cannot(tmp_
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda order, reference: order[:49], "holds 49 pictures; 50 are needed"),
+        (lambda order, reference: order[:49], "holds 49 images; 50 are needed"),
         (lambda order, reference: np.r_[order, reference], "holds its own reference 'dress-test-d'"),
-        (lambda order, reference: np.r_[order[:1], order], "holds a picture twice"),
-        (lambda order, reference: np.r_[order, -1], "one that is not among the dress pictures"),
-        (lambda order, reference: np.r_[order, 10_000], "one that is not among the dress pictures"),
+        (lambda order, reference: np.r_[order[:1], order], "holds an image twice"),
+        (lambda order, reference: np.r_[order, -1], "one that is not among the dress images"),
+        (lambda order, reference: np.r_[order, 10_000], "one that is not among the dress images"),
     ],
     ids=["short", "reference", "twice", "negative", "outside"],
 )
@@ -506,7 +506,7 @@ def test_the_published_files_hold_what_was_published(real_data: Real, split: str
     root = real_data("fashioniq")
     triplets, entries = load(root, split).triplets, galleries(root, split)
     rows = 6_016 if split == "val" else len(triplets)  # of val, those in the file's order
-    counts = {"distinct pictures": len(triplets.labels)}
+    counts = {"distinct images": len(triplets.labels)}
     for category in CATEGORIES:
         counts[f"{category} queries"] = list(triplets.kinds[:rows]).count(category)
         counts[f"{category} split entries"] = len(entries[category])

@@ -1,4 +1,4 @@
-"""Pictures from files to batches: found, decoded, upright, fitted, normalised; what is damaged is named."""
+"""Images from files to batches: found, decoded, upright, fitted, normalised; what is damaged is named."""
 
 import io
 import logging
@@ -43,7 +43,7 @@ INTO_FILE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""EXIF orientation → how an upright picture lies in the file."""
+"""EXIF orientation → how an upright image lies in the file."""
 
 needs_webp = pytest.mark.skipif(not features.check("webp"), reason="this Pillow was built without WebP")
 not_as_root = pytest.mark.skipif(
@@ -52,7 +52,7 @@ not_as_root = pytest.mark.skipif(
 
 
 def scene(height: int, width: int, seed: int = 0) -> Image.Image:
-    """A picture like a photograph: smooth, coloured, each part unlike the others."""
+    """An image like a photograph: smooth, coloured, each part unlike the others."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -130,13 +130,13 @@ def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_holds_no_pictures(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no pictures; expected files ending in \.jpg"):
+    with pytest.raises(DataError, match=r"holds no images; expected files ending in \.jpg"):
         find_pictures(tmp_path)
 
 
 def test_a_folder_of_other_files_holds_no_pictures(tmp_path: Path) -> None:
     touched(tmp_path, "notes.txt", "clip.mp4", "page.pdf", "drawing.eps", "jpg")
-    with pytest.raises(DataError, match="holds no pictures"):
+    with pytest.raises(DataError, match="holds no images"):
         find_pictures(tmp_path)
 
 
@@ -541,7 +541,7 @@ def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
 
 
 def test_a_path_its_text_its_bytes_and_an_image_give_the_same(tmp_path: Path) -> None:
-    path = tmp_path / "a picture.jpg"
+    path = tmp_path / "an image.jpg"
     path.write_bytes(JPEG)
     with Image.open(path) as image:
         pictures = [open_picture(source) for source in (path, str(path), JPEG, image)]
@@ -822,12 +822,12 @@ def test_files_and_memory_give_the_same_pixels(tmp_path: Path, fit: Fit) -> None
 
 
 def test_names_and_pictures_must_be_as_many() -> None:
-    with pytest.raises(DataError, match="2 names were given for 3 pictures"):
+    with pytest.raises(DataError, match="2 names were given for 3 images"):
         MemoryPictures(["a", "b"], torch.zeros(3, 3, 4, 4, dtype=torch.uint8))
 
 
 def test_names_and_files_must_be_as_many() -> None:
-    with pytest.raises(DataError, match="1 names were given for 2 picture files"):
+    with pytest.raises(DataError, match="1 names were given for 2 image files"):
         FilePictures(["a"], [Path("a.jpg"), Path("b.jpg")])
 
 

@@ -55,7 +55,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tirg_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A state dict of MAAF's code as TIRG's has it: the picture network without a shell around it."""
+    """A state dict of MAAF's code as TIRG's has it: the image network without a shell around it."""
     flat = {name.replace("img_model.model.", "img_model."): tensor for name, tensor in state.items()}
     swapped = {
         name: tensor.transpose(2, 3).contiguous()

@@ -32,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Six pictures of noise."""
+    """Six images of noise."""
     (tmp_path / "photos").mkdir()
     for number in range(6):
         draw(tmp_path / f"photos/{number}.png", seed=number)
@@ -41,7 +41,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pictures went through the model at a time; a catalogue that is new begins with a blank one."""
+    """How many images went through the model at a time; a catalogue that is new begins with a blank one."""
     seen: list[int] = []
     embed = Retriever.embed_pictures
 
@@ -192,7 +192,7 @@ def test_a_missing_picture_in_a_table_is_named_and_the_others_indexed(run: Path,
     assert len(made) == 6
     assert [str(skipped) for skipped in made.skipped] == [
         "gone: line 5: 'photos/none.png': the file does not exist",
-        "blank: line 6: no picture is named",
+        "blank: line 6: no image is named",
     ]
 
 

@@ -211,7 +211,7 @@ def test_duplicates_of_a_target_are_no_negatives_in_training(tmp_path: Path) -> 
     data = triplets()
     alike = Triplets(
         data.name, data.pictures, data.labels * 0, data.references, data.targets, data.feedback
-    )  # every picture counts as the same
+    )  # every image counts as the same
     train(model(), alike, replace(TRAIN, steps=2), tmp_path)
     assert all(line["loss"] == 0 for line in read_metrics(tmp_path) if "loss" in line)
 
@@ -359,7 +359,7 @@ def test_tensorboard_gets_numbers_and_example_queries(tmp_path: Path) -> None:
     trained(tmp_path)
     events = EventAccumulator(str(tmp_path)).Reload()
     tags = events.Tags()
-    assert {"loss", "learning rate", "scale", "pictures per second", "validation/recall@1"} <= set(tags["scalars"])
+    assert {"loss", "learning rate", "scale", "images per second", "validation/recall@1"} <= set(tags["scalars"])
     assert tags["images"] == ["queries/0"]
     assert len(events.Scalars("loss")) == 6
     assert (tmp_path / METRICS).is_file()

@@ -23,7 +23,7 @@ SIZE = Preprocess(height=2, width=3)
 
 
 class Painter:
-    """A stand-in for a retriever: a picture's one brightness is its place on a circle, and a sentence turns it."""
+    """A stand-in for a retriever: an image's one brightness is its place on a circle, and a sentence turns it."""
 
     preprocess, name = SIZE, "painter"
 
@@ -47,13 +47,13 @@ class Painter:
 
 
 def pictures(number: int) -> MemoryPictures:
-    """Picture i has the brightness 2·i."""
+    """Image i has the brightness 2·i."""
     values = 2 * torch.arange(number, dtype=torch.uint8)
     return MemoryPictures([f"{index}.png" for index in range(number)], values[:, None, None, None].expand(-1, 3, 2, 3))
 
 
 def walk(steps: Sequence[int], *, off: Sequence[float] | None = None) -> Triplets:
-    """Query i goes from picture 10·i by steps[i] pictures; its sentence is `off` by so much."""
+    """Query i goes from image 10·i by steps[i] images; its sentence is `off` by so much."""
     references = 10 * np.arange(len(steps))
     sentences = [str(2 * step + error) for step, error in zip(steps, off or [0.0] * len(steps), strict=True)]
     return Triplets("walk/test", pictures(40), np.arange(40), references, references + np.array(steps), sentences)
@@ -107,7 +107,7 @@ def test_the_batch_changes_no_rank_of_a_real_model(batch: int) -> None:
 
 
 def test_any_picture_of_the_targets_label_counts() -> None:
-    triplets = walk([5], off=[2.0])  # points at picture 6, not 5
+    triplets = walk([5], off=[2.0])  # points at image 6, not 5
     labels = np.arange(40)
     labels[6] = 5
     assert measured(triplets).ranks.tolist() == [2]
@@ -134,8 +134,8 @@ def test_recall_is_also_told_by_other_ways_to_divide_the_queries() -> None:
 
 def test_the_report_states_its_protocol_and_the_split() -> None:
     text = str(measured(walk([1]), model_name="Painter, 1 hour").report)
-    assert "Painter, 1 hour: 1 queries against 40 pictures" in text
-    assert "protocol: walk/test, by label: gallery = all pictures of the split; any picture with the target's" in text
+    assert "Painter, 1 hour: 1 queries against 40 images" in text
+    assert "protocol: walk/test, by label: gallery = all images of the split; any image with the target's" in text
     assert "the reference is removed" in text
 
 
@@ -220,7 +220,7 @@ def test_each_task_ranks_its_own_gallery_and_the_recall_is_the_mean_over_tasks()
         ("far", 1, 4, 1.0),
     ]
     assert report.recall == {1: 0.75, 2: 0.75} and report.gallery == 24
-    assert "mean recall@1" in str(report) and "far: 1 queries against 4 pictures" in str(report)
+    assert "mean recall@1" in str(report) and "far: 1 queries against 4 images" in str(report)
     assert [best for best, _ in evaluation.top([1, 2], k=2)] == [[5, 6], [31, 39]]
 
 
@@ -270,7 +270,7 @@ def test_embeddings_alone_are_measured_as_those_of_the_model() -> None:
 
 
 def test_embeddings_of_another_number_are_refused() -> None:
-    with pytest.raises(DataError, match="has 4 rows and 40 pictures, but there are 3 query and 40 gallery"):
+    with pytest.raises(DataError, match="has 4 rows and 40 images, but there are 3 query and 40 gallery"):
         score(ASKED, PARTS, np.zeros((3, 2)), np.zeros((40, 2)))
 
 

@@ -132,7 +132,7 @@ def test_no_queries_give_no_ranks() -> None:
 
 
 def test_an_empty_gallery_holds_no_target() -> None:
-    with pytest.raises(DataError, match="1 of 1 queries have no target among the 0 gallery pictures"):
+    with pytest.raises(DataError, match="1 of 1 queries have no target among the 0 gallery images"):
         rank_targets(torch.ones(1, 3), torch.ones(0, 3), torch.tensor([0]), torch.zeros(0, dtype=torch.int64))
 
 
@@ -141,7 +141,7 @@ def test_an_empty_gallery_holds_no_target() -> None:
     [
         (((2, 3), (4, 5), 2, 4, 2), r"\(2, 3\) and gallery \(4, 5\) do not fit"),
         (((2, 3), (4, 3), 1, 4, 2), "2 queries came with 1 labels"),
-        (((2, 3), (4, 3), 2, 4, 1), "1 excluded pictures were given for 2 queries"),
+        (((2, 3), (4, 3), 2, 4, 1), "1 excluded images were given for 2 queries"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_by_number(shapes: Sequence[object], message: str) -> None:

@@ -95,7 +95,7 @@ def test_a_target_outside_of_its_subset_is_named() -> None:
 def test_tables_of_another_size_or_outside_the_images_are_refused(field: str) -> None:
     with pytest.raises(DataError, match=r"of shape \(1, 2\); expected \(2, most\)"):
         replace(made_up.triplets(2), **{field: np.zeros((1, 2), dtype=np.int64)})
-    with pytest.raises(DataError, match="lies outside the 4 pictures"):
+    with pytest.raises(DataError, match="lies outside the 4 images"):
         replace(made_up.triplets(2), **{field: np.array([[2, 9], [3, -1]])})
 
 

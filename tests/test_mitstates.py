@@ -101,7 +101,7 @@ def test_a_training_sample_is_another_state_of_the_same_noun(root: Path) -> None
             seen.add((reference, target))
         pairs = [samples.feedback[row : row + 2] for row in range(0, len(triplets), 2)]
         assert all(one != other for one, other in pairs)  # neighbours ask for different states
-    assert len(seen) == 3 + 2 * 2 + 3  # every picture of every other state is drawn
+    assert len(seen) == 3 + 2 * 2 + 3  # every image of every other state is drawn
 
 
 def test_samples_are_a_pure_function_of_their_seed(root: Path) -> None:
@@ -158,7 +158,7 @@ def test_what_is_no_picture_is_left_out_and_said(root: Path, caplog: pytest.LogC
     (root / "images" / "ripe apple" / "3.JPG").touch()
     assert list(load(root, "train").triplets.pictures.names) == sorted([*wanted, "ripe apple/3.JPG"])
     assert "2 files do not end in .jpg and are left out, e.g. ripe apple/Thumbs.db" in caplog.text
-    assert "1 pictures of train are no references, since their nouns have one adjective only (boat)" in caplog.text
+    assert "1 images of train are no references, since their nouns have one adjective only (boat)" in caplog.text
 
 
 def test_a_listing_that_repeats_a_file_is_refused(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_wrong_input_is_named(tmp_path: Path, root: Path) -> None:
     with pytest.raises(DataError, match=r"no folders named '<adjective> <noun>'; found: 1\.jpg"):
         load(tmp_path / "flat", "train")
     (tmp_path / "listing/files.txt").write_text("ripe apple/1.jpg\n")
-    with pytest.raises(DataError, match="no pictures of MIT-States' test split"):
+    with pytest.raises(DataError, match="no images of MIT-States' test split"):
         load(tmp_path / "listing", "test")
 
 

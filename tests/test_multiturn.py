@@ -138,7 +138,7 @@ def test_a_model_learns_from_sessions_and_is_measured_on_them(root: Path, tmp_pa
     said = call("train", "multiturn", "--root", root, "--preset", "tiny", "--out", run, "--steps", "2")
     assert "trained:" in said, said
     said = call("evaluate", run, "--protocol", "multiturn/every-turn")
-    assert "recall@1 by turn:" in said and "dress: 6 queries against 4 pictures" in said
+    assert "recall@1 by turn:" in said and "dress: 6 queries against 4 images" in said
 
 
 @pytest.mark.realdata

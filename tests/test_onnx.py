@@ -64,7 +64,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a trained toy run, its export and its int8 graphs, and the world's pictures."""
+    """A folder with a trained toy run, its export and its int8 graphs, and the world's images."""
     folder = tmp_path_factory.mktemp("walk")
     for words in (
         ["generate", "shapes", folder / "world", "--size", "tiny"],
@@ -161,7 +161,7 @@ def test_exporting_leaves_the_model_as_it_was(tmp_path: Path) -> None:
 def test_a_graph_that_answers_otherwise_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = OnnxRetriever.embed_pictures
     monkeypatch.setattr(OnnxRetriever, "embed_pictures", lambda self, pixels: -truth(self, pixels))
-    with pytest.raises(RunError, match=r"answer otherwise than torch: a picture alone, 1 rows, features up to \d"):
+    with pytest.raises(RunError, match=r"answer otherwise than torch: an image alone, 1 rows, features up to \d"):
         export(built("picture-only"), tmp_path / "export")
     assert list(tmp_path.iterdir()) == []
 
@@ -361,7 +361,7 @@ def test_a_run_goes_on_and_opens_with_exports_in_its_checkpoints(walked: Path, t
 
 
 def noise(folder: Path, count: int) -> None:
-    """Pictures with large smooth patches, which differ from one another."""
+    """Images with large smooth patches, which differ from one another."""
     folder.mkdir(exist_ok=True)
     for number in range(count):
         random = np.random.Generator(np.random.PCG64(number))
@@ -383,7 +383,7 @@ def test_int8_answers_nearly_as_float32(exported: Exported, name: str, tmp_path:
         (model.embed_queries(pixels, feedback), small.embed_queries(pixels, feedback)),
     ):
         assert not torch.allclose(exact, rough, atol=1e-5)  # else nothing was quantised
-        apart = 1 - (exact @ exact.T)  # the pictures differ, so that a cosine near 1 says something
+        apart = 1 - (exact @ exact.T)  # the images differ, so that a cosine near 1 says something
         assert (1 - (exact * rough).sum(1)).mean() < 0.05 * apart.mean()
     close(small.embed_queries(None, SENTENCES), model.embed_queries(None, SENTENCES))  # it has no convolution
 
@@ -406,7 +406,7 @@ def test_what_was_lost_is_printed_and_written_beside_the_graphs(walked: Path) ->
     assert loss["calibrated"] == 20 and loss["sentences"] == "the training sentences of shapes"
     assert 0.9 < loss["agreement"]["cosine"] <= 1.0001 and 0 < loss["agreement"]["kept"] <= 1
     assert set(loss["recall"][0]["float32"]) == set(loss["recall"][0]["int8"]) >= {"1", "10"}
-    assert "calibrated on 20 pictures" in result.output and "of the 10 nearest kept" in result.output
+    assert "calibrated on 20 images" in result.output and "of the 10 nearest kept" in result.output
     assert "recall@1 " in result.output and "points)" in result.output
 
 
@@ -421,7 +421,7 @@ def test_recall_before_and_after_is_that_of_an_evaluation(walked: Path) -> None:
 
 def test_without_the_runs_own_data_recall_is_left_out_with_the_reason(checkpoint: Path, tmp_path: Path) -> None:
     noise(tmp_path / "photos", 3)
-    (tmp_path / "photos" / "broken.png").write_text("no picture")
+    (tmp_path / "photos" / "broken.png").write_text("no image")
     result = exchange.quantise(checkpoint, tmp_path / "photos")
     assert result.recall == () and "run.json' is missing" in result.unmeasured
     assert (result.calibrated, result.agreement.pictures, result.agreement.query_cosine) == (3, 3, None)
@@ -453,7 +453,7 @@ def test_what_cannot_calibrate_is_refused(checkpoint: Path, walked: Path, tmp_pa
     (tmp_path / "blank.txt").write_text("\n \n")
     images = walked / "world" / "images"
     for arguments, named, error, said in (
-        ((checkpoint, tmp_path / "photos"), {}, DataError, "1 of 1 pictures could be read; at least 2"),
+        ((checkpoint, tmp_path / "photos"), {}, DataError, "1 of 1 images could be read; at least 2"),
         ((checkpoint, images), {"samples": 0}, ConfigError, "samples=0 must be at least 1"),
         ((walked / "run", images), {"text": tmp_path / "none.txt"}, DataError, "none.txt' cannot be read"),
         ((walked / "run", images), {"text": tmp_path / "blank.txt"}, DataError, "there is no sentence in"),

@@ -152,7 +152,7 @@ J = '{"reference": "a.png", "feedback": "is red", "target": "b.png"'
             'line 2: the split is "held"; expected train, val or test',
         ),
         ("triplets.csv", HEADER + "a.png,is red,b.png,", "line 2: split is empty"),
-        ("triplets.csv", HEADER + "a.png,is red,./a.png,train", "line 2: reference and target are the same picture"),
+        ("triplets.csv", HEADER + "a.png,is red,./a.png,train", "line 2: reference and target are the same image"),
         ("triplets.csv", HEADER.encode() + b"a.png,caf\xe9,b.png,train", "line 2: not UTF-8 text .*0xe9.*UTF-8"),
         ("triplets.csv", "target,target,reference,feedback\n", "line 1: more than one column is called 'target'"),
         ("triplets.jsonl", " \n", "is empty; expected one JSON object"),
@@ -164,7 +164,7 @@ J = '{"reference": "a.png", "feedback": "is red", "target": "b.png"'
         ("triplets.jsonl", J.replace('"is red"', "null") + "}", "line 1: feedback is missing"),
         ("triplets.jsonl", J.replace('"is red"', "7") + "}", "line 1: feedback is 7; expected text"),
         ("triplets.jsonl", J.replace('"a.png"', "true") + "}", "line 1: reference is true; expected text"),
-        ("triplets.jsonl", J.replace('"b.png"', '["b.png", "c.png"]') + "}", r"one picture. .*one label in labels.csv"),
+        ("triplets.jsonl", J.replace('"b.png"', '["b.png", "c.png"]') + "}", r"one image. .*one label in labels.csv"),
         ("triplets.jsonl", J + ', "split": "train"}\n' + J + "}", "line 2: split is missing"),
         ("triplets.jsonl", J.replace("a.png", r"a\u0000.png") + "}", r"line 1: reference is .*; expected text"),
         ("triplets.jsonl", J.replace("is red", r"is \ud83d") + "}", r"half a character, '\\ud83d'"),
@@ -285,7 +285,7 @@ def test_without_a_column_the_reference_alone_decides_the_split(tmp_path: Path) 
     assert 0.08 < len(tested) / 2000 < 0.12
     about = own.load(root, "test").protocols["own"].about
     assert "split by the sum of the reference's name, 10% for testing" in about
-    assert "pictures of the gallery also stand in training rows" in about
+    assert "images of the gallery also stand in training rows" in about
     fewer = text.splitlines(keepends=True)
     put(tmp_path, "".join(fewer[:1] + fewer[:0:-3]).replace(".png,is", ".png,was"))
     assert {row[0] for row in said(own.load(root, "test"))} <= set(tested)
@@ -298,25 +298,25 @@ def test_the_gallery_holds_all_that_training_does_not_mention(tmp_path: Path) ->
     assert found.triplets.pictures.names == ["c.png", "d.png", "far.png", "images/x/other.png"]
     protocol = found.protocol("own")
     assert protocol.tasks[0].gallery.tolist() == [0, 1, 2, 3]
-    assert "the 2 pictures that test rows mention and 2 more that training does not mention" in protocol.about
+    assert "the 2 images that test rows mention and 2 more that training does not mention" in protocol.about
     assert "only the target counts" in protocol.about
     assert own.load(tmp_path, "train").protocols == {}
 
 
 def test_pictures_of_one_label_count_as_the_same(tmp_path: Path) -> None:
-    put(tmp_path, "picture;label\nb.png;dress 1\nimages/c.png;dress 1\nd.png;\n", "labels.csv")
+    put(tmp_path, "image;label\nb.png;dress 1\nimages/c.png;dress 1\nd.png;\n", "labels.csv")
     pictures(tmp_path, "images/b.png", "images/c.png", "images/d.png")
     found = own.load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test")
     a, b, c, d = found.triplets.labels.tolist()
     assert b == c
     assert len({a, b, d}) == 3
-    assert "any picture with the target's label in labels.csv counts" in found.protocol().about
+    assert "any image with the target's label in labels.csv counts" in found.protocol().about
 
 
 def test_further_columns_of_the_labels_say_what_is_true_of_a_picture(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    put(tmp_path, "Sleeve,picture,Colour\nlong,b.png, red\n,c.png,blue\nshort,d.png,red\n", "labels.csv")
+    put(tmp_path, "Sleeve,image,Colour\nlong,b.png, red\n,c.png,blue\nshort,d.png,red\n", "labels.csv")
     pictures(tmp_path, "images/b.png", "images/c.png", "images/d.png")
     found = own.load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test").triplets
     assert not caplog.messages
@@ -332,7 +332,7 @@ def test_further_columns_of_the_labels_say_what_is_true_of_a_picture(
     [
         ("file,label\nb.png,1\n", "no column 'picture'"),
         ("picture,colour\nb.png,red\nb.png,blue\n", "line 3: another row says otherwise of 'b.png'"),
-        ("picture,label\n,1\n", "line 2: picture is empty"),
+        ("picture,label\n,1\n", "line 2: image is empty"),
         ("picture,label\nb.png,1\nb.png,2\n", "line 3: another row says otherwise of 'b.png'"),
         ("picture,split\nb.png,held\n", "line 2: the split is 'held'"),
     ],
@@ -378,7 +378,7 @@ def possible(templates: Templates, changes: list[tuple[str, str, str]]) -> set[s
 
 
 def assert_true(folder: Path, rows: list[dict[str, str]], table: dict[str, dict[str, str]]) -> None:
-    """Each row names what changes between its pictures, and nothing else changes."""
+    """Each row names what changes between its images, and nothing else changes."""
     values = {name: sorted({item[name] for item in table.values()}) for name in next(iter(table.values()))}
     templates = read_templates(folder / "templates.toml", values)
     for row in rows:
@@ -401,7 +401,7 @@ def test_a_pair_differs_in_one_or_two_attributes_and_its_sentence_says_in_which(
     assert max(Counter(row["reference"] for row in rows).values()) == 4
     assert_true(made.folder, rows, table)
     assert set(made.kinds) == {"colour", "sleeve", "kids", "colour, sleeve", "colour, kids", "sleeve, kids"}
-    assert "60 of 60 pictures are not there" in str(made)
+    assert "60 of 60 images are not there" in str(made)
 
 
 def test_what_is_made_is_read_back_with_labels_for_items_that_are_alike(tmp_path: Path) -> None:
@@ -577,7 +577,7 @@ def test_pairs_stay_within_a_column(tmp_path: Path) -> None:
     [
         (
             "item,colour\n1,red\n",
-            "no column that names pictures; expected one called file, picture, image; found: 'item'",
+            "no column that names images; expected one called file, image, image; found: 'item'",
         ),
         ("file,colour\n1,red\n2,red\n", r"0 attributes .* Left out: colour \(always red\)"),
         ("file,colour\n,red\n", "line 2: file is empty"),

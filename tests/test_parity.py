@@ -1,6 +1,6 @@
 """Published checkpoints answer here as they do in the published code.
 
-The cases of `../shared/parity` (or `$ITMA_PARITY`) hold outputs of that code for weights and pictures made by a recipe.
+The cases of `../shared/parity` (or `$ITMA_PARITY`) hold outputs of that code for weights and images made by a recipe.
 """
 
 import json

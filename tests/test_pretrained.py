@@ -228,7 +228,7 @@ def test_layers_of_clip_that_no_level_needs_are_left_out(clip: Path) -> None:
 
 
 def test_a_level_that_clip_does_not_have_is_refused(clip: Path) -> None:
-    with pytest.raises(ConfigError, match="the levels 1 to 3, and 4 for the picture's embedding"):
+    with pytest.raises(ConfigError, match="the levels 1 to 3, and 4 for the image's embedding"):
         Trunk.build(TrunkConfig(str(clip), levels=(5,)))
     with pytest.raises(ConfigError, match="brings its own weights; leave it out"):
         Trunk.build(TrunkConfig(str(clip), levels=(4,), weights="some.pth"))

@@ -46,8 +46,8 @@ def recalls(
     """Recall of the pseudo-embeddings, by the names that the published code gives them.
 
     Args:
-        targets: (pictures,) what counts as correct.
-        images: (pictures,) what tells the pictures apart.
+        targets: (images,) what counts as correct.
+        images: (images,) what tells the images apart.
     """
     (task,) = protocol.tasks
     gallery = np.full((len(triplets.labels), reference.DIM), np.nan, dtype=np.float32)
@@ -116,7 +116,7 @@ def test_fashion200k(published: tuple[ModuleType, dict[str, Any]], real_data: Re
 
 
 def captions_of(root: Path, triplets: Triplets) -> list[str]:
-    """Each picture's caption, read again the plain way, with the published replacements."""
+    """Each image's caption, read again the plain way, with the published replacements."""
     by_name = {}
     for path in (root / "labels").glob("*_test_*"):
         for line in path.read_text(encoding="utf-8").splitlines():

@@ -42,11 +42,11 @@ def address(place: Path) -> Iterator[tuple[str, int]]:
         yield host, int(port)
 
 
-# -- pictures ---------------------------------------------------------------------------------------------------------
+# -- images ---------------------------------------------------------------------------------------------------------
 
 
 def png(width: int, height: int) -> bytes:
-    """A few bytes that claim to be a picture of that size."""
+    """A few bytes that claim to be an image of that size."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -69,7 +69,7 @@ BAD = {
     "half a PNG": served.as_bytes(served.noise(1, (100, 80)))[:2000],
     "a decompression bomb": png(60_000, 60_000),
     "more pixels than are taken": png(1_001, 1_000),
-    "a picture without pixels": png(0, 10),
+    "an image without pixels": png(0, 10),
     "a PDF": b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n",
     "a zip": b"PK\x03\x04" + b"\0" * 100,
 }
@@ -171,7 +171,7 @@ def test_multipart_that_is_cut_off_or_none_is_refused(client: TestClient, body: 
     ("sent", "message"),
     [
         ({"content": b'{"text": "red"}'}, "expected a JSON object, sent with Content-Type: application/json"),
-        ({"json": {"text": "red", "picture": "x"}}, "picture: there is no such name here"),
+        ({"json": {"text": "red", "picture": "x"}}, "image: there is no such name here"),
         ({"json": {"text": "red", "id": 1}}, "id: give a text of 1 to 1,000 characters"),
         ({"content": b"{", "headers": {"Content-Type": "application/json"}}, "this is no JSON"),
     ],

@@ -211,7 +211,7 @@ def test_an_address_beside_an_item_is_one_reference_too_many(place: Path, monkey
         (served.as_bytes(served.painted(1)), "{}", (422, "invalid_request")),
         (served.as_bytes(served.painted(1)), '{"target": "item-05", "id": "item-01"}', (422, "invalid_request")),
     ],
-    ids=["no picture", "too large", "no JSON", "deep JSON", "no target", "two references"],
+    ids=["no image", "too large", "no JSON", "deep JSON", "no target", "two references"],
 )
 def test_an_upload_that_makes_no_sense_is_refused(
     client: TestClient, data: bytes, query: str, expected: tuple[int, str]

@@ -1,4 +1,4 @@
-"""The search page in a real browser: Chromium, without a window. With ITMA_SCREENSHOTS=FOLDER it leaves pictures."""
+"""The search page in a real browser: Chromium, without a window. With ITMA_SCREENSHOTS=FOLDER it leaves images."""
 
 import json
 import os
@@ -79,7 +79,7 @@ def _elsewhere(url: str, host: str) -> bool:
 def shot(page: Page, name: str) -> None:
     if folder := os.environ.get("ITMA_SCREENSHOTS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
-        page.wait_for_timeout(400)  # pictures fade in
+        page.wait_for_timeout(400)  # images fade in
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 
@@ -123,7 +123,7 @@ def steps(page: Page) -> list[str]:
 def test_it_opens_with_the_catalogue(opened: Callable[..., Page], url: str) -> None:
     page = opened(url)
     settled(page)
-    expect(page.locator("#told")).to_have_text("61 pictures")
+    expect(page.locator("#told")).to_have_text("61 images")
     expect(page.locator(".card .use img.there").first).to_be_visible()
     expect(cards(page).first).to_contain_text("item-00")
     expect(cards(page).first).to_contain_text("red")
@@ -215,7 +215,7 @@ def test_an_address_can_be_shared(opened: Callable[..., Page], url: str) -> None
 def test_an_address_that_makes_no_sense_opens_the_catalogue(opened: Callable[..., Page], url: str, hash: str) -> None:
     page = opened(f"{url}/{hash}")
     settled(page)
-    expect(page.locator("#told")).to_have_text("61 pictures")
+    expect(page.locator("#told")).to_have_text("61 images")
 
 
 def test_a_sentence_alone_is_searched_by(opened: Callable[..., Page], url: str) -> None:
@@ -286,7 +286,7 @@ def test_a_shared_link_goes_on_with_the_picture_that_its_receiver_chooses(
     expect(page.get_by_role("button", name="Try again")).to_have_count(0)
     shot(page, "11-shared")
     with page.expect_file_chooser() as choosing:
-        page.get_by_role("button", name="Choose the picture").click()
+        page.get_by_role("button", name="Choose the image").click()
     choosing.value.set_files(tmp_path / "mine.png")
     expect(page.locator("#told")).to_have_text("the 24 nearest")
     assert steps(page) == ["make red cube"]
@@ -376,7 +376,7 @@ def test_filters_narrow_and_the_back_button_widens_again(opened: Callable[..., P
     page.get_by_role("checkbox", name=re.compile("^blue")).check()
     page.get_by_label("at most").first.fill("50")
     page.get_by_label("at most").first.press("Tab")
-    page.get_by_role("button", name="Show pictures").click()
+    page.get_by_role("button", name="Show images").click()
     expect(page.locator("#told")).to_contain_text("match the filters")
     settled(page)
     assert page.locator(".card .facts").count() == 7
@@ -395,7 +395,7 @@ def test_filters_that_nothing_matches_say_so(opened: Callable[..., Page], url: s
     expect(page.locator("#state")).to_contain_text("Nothing matches these filters")
     shot(page, "6-empty")
     page.get_by_role("button", name="Clear the filters").click()
-    expect(page.locator("#told")).to_have_text("61 pictures")
+    expect(page.locator("#told")).to_have_text("61 images")
 
 
 def test_the_slider_and_less_like_this_change_the_order(opened: Callable[..., Page], url: str) -> None:
@@ -404,7 +404,7 @@ def test_the_slider_and_less_like_this_change_the_order(opened: Callable[..., Pa
     expect(page.get_by_role("slider")).to_have_count(0)
     say(page, "make red cube")
     even = ids(page)
-    slider = page.get_by_role("slider", name="Balance between the picture and the sentence")
+    slider = page.get_by_role("slider", name="Balance between the image and the sentence")
     slider.focus()
     for _ in range(9):
         page.keyboard.press("ArrowRight")
@@ -425,8 +425,8 @@ def test_details_are_shown_and_searched_from(opened: Callable[..., Page], url: s
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("green")
     shot(page, "7-details")
-    dialog.get_by_role("button", name="Search from this picture").click()
-    expect(page.locator("#heading")).to_have_text("Pictures like this one")
+    dialog.get_by_role("button", name="Search from this image").click()
+    expect(page.locator("#heading")).to_have_text("Images like this one")
 
 
 # -- why ---------------------------------------------------------------------------------------------------------------
@@ -446,7 +446,7 @@ def why(page: Page, place: int = 2) -> Any:
 
 
 def drawn(page: Page, name: str = "reference") -> str:
-    """What stands over a picture."""
+    """What stands over an image."""
     return str(page.evaluate("name => document.getElementById(`why-${name}-map`).toDataURL()", name))
 
 
@@ -461,7 +461,7 @@ def test_why_shows_words_by_their_effect_and_both_pictures_with_maps(opened: Cal
     for row in range(3):
         expect(words.nth(row)).to_have_class(re.compile("for|against"))
         expect(words.nth(row).locator("small")).to_have_text(re.compile(r"^[+−]?\d\.\d+$"))
-        expect(words.nth(row)).to_have_attribute("aria-label", re.compile("speaks (for|against) this picture"))
+        expect(words.nth(row)).to_have_attribute("aria-label", re.compile("speaks (for|against) this image"))
     for name in ("reference", "target"):
         expect(dialog.locator(f"#why-{name}-picture")).to_have_attribute("alt", re.compile(r"Most in favour|Nothing"))
         expect(dialog.locator(f"#why-{name}-key")).to_contain_text("against")
@@ -600,7 +600,7 @@ def test_a_slow_explanation_shows_that_something_happens_and_ends_with_its_dialo
     ("status", "code", "title", "again"),
     [
         (503, "timeout", "That took too long", True),
-        (404, "unknown_item", "A picture is not there any more", False),
+        (404, "unknown_item", "An image is not there any more", False),
         (409, "unexplainable", "This cannot be explained", False),
     ],
 )
@@ -630,7 +630,7 @@ def test_the_back_button_closes_an_explanation(opened: Callable[..., Page], url:
     why(page)
     page.go_back()
     expect(page.locator("#why")).not_to_be_visible()
-    expect(page.locator("#told")).to_have_text("61 pictures")
+    expect(page.locator("#told")).to_have_text("61 images")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -692,7 +692,7 @@ def test_a_file_that_is_no_picture_is_told(opened: Callable[..., Page], url: str
     page = opened(url)
     settled(page)
     page.locator("#file").set_input_files(tmp_path / "a.txt")
-    expect(page.get_by_role("alert")).to_contain_text("not a picture")
+    expect(page.get_by_role("alert")).to_contain_text("not an image")
     page.locator("#file").set_input_files(tmp_path / "evil.jpg")
     expect(page.get_by_role("alert")).to_contain_text("cannot be read")
 
@@ -719,7 +719,7 @@ def test_html_in_a_catalogue_stays_text(opened: Callable[..., Page], url: str) -
     expect(page.locator(".card .name", has_text="onerror")).to_have_text(EVIL)
     page.get_by_role("button", name="Filters").click()
     expect(page.locator(".choices span", has_text="onerror")).to_have_text(EVIL)
-    assert page.title() == "Search with a picture and a sentence"
+    assert page.title() == "Search with an image and a sentence"
 
 
 def test_a_catalogue_that_is_locked_opens_with_a_key(opened: Callable[..., Page], tmp_path: Path) -> None:
@@ -780,7 +780,7 @@ def test_the_keyboard_alone_is_enough(opened: Callable[..., Page], url: str) -> 
     page.keyboard.press("ArrowRight")
     expect(cards(page).nth(1).locator(".use")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator("#heading")).to_have_text("Pictures like this one")
+    expect(page.locator("#heading")).to_have_text("Images like this one")
     page.get_by_role("button", name="Filters").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog", name="Filters")).to_be_visible()
@@ -841,7 +841,7 @@ def test_a_long_catalogue_never_fills_the_page(opened: Callable[..., Page], tmp_
     with served.running(make_app(ServeConfig(str(tmp_path / "catalogue"), hosts=("*",)), Keys())) as url:
         page = opened(url)
         settled(page)
-        expect(page.locator("#told")).to_have_text("2,000 pictures")
+        expect(page.locator("#told")).to_have_text("2,000 images")
         most = 0
         seen: set[str] = set()
         for _ in range(80):

@@ -208,7 +208,7 @@ def test_no_other_page_may_read_the_answers(client: TestClient) -> None:
     assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
-# -- pictures ---------------------------------------------------------------------------------------------------------
+# -- images ---------------------------------------------------------------------------------------------------------
 
 
 def test_thumbnails_hold_no_metadata_of_the_file(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_addresses_that_lead_inside_are_not_fetched(place: Path, url: str) -> No
 
 
 class Pictures(http.server.BaseHTTPRequestHandler):
-    """A machine that has a picture, a redirection, and too much."""
+    """A machine that has an image, a redirection, and too much."""
 
     def do_GET(self) -> None:
         data = served.as_bytes(served.painted(1))

@@ -22,7 +22,7 @@ from itma.errors import DataError, PictureError, StorageError, UnknownNameError
 
 WORLD = World(SIZES["tiny"])
 PREPROCESS = Preprocess(height=32, width=48)
-"""Leaves the pictures of the tiny world as they are."""
+"""Leaves the images of the tiny world as they are."""
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_what_is_there_already_is_refused_before_anything_is_drawn(
         place.mkdir()
     if there == "a world":
         (place / "shapes.json").write_text("mine")
-    monkeypatch.setattr(World, "render", lambda *_: pytest.fail("pictures were drawn in vain"))
+    monkeypatch.setattr(World, "render", lambda *_: pytest.fail("images were drawn in vain"))
     with pytest.raises(StorageError, match=r"world'.*is there already; choose another name or remove it first"):
         WORLD.write(place)
     assert list(tmp_path.iterdir()) == [place]
@@ -215,7 +215,7 @@ def test_a_missing_file_is_named(copy: Path, name: str) -> None:
 def test_missing_pictures_are_counted_and_the_first_is_named(copy: Path) -> None:
     for index in (7, 11):
         (copy / "images" / f"css_test_{index:06d}.png").unlink()
-    with pytest.raises(DataError, match=r"2 of 24 pictures are missing from .*images', for example css_test_000007"):
+    with pytest.raises(DataError, match=r"2 of 24 images are missing from .*images', for example css_test_000007"):
         read(copy)
 
 

@@ -1,4 +1,4 @@
-"""The shapes world's pictures and masks: that they show what the scenes say, and nothing else."""
+"""The shapes world's images and masks: that they show what the scenes say, and nothing else."""
 
 import math
 from collections import Counter
@@ -49,7 +49,7 @@ FORMATS = [(64, 96), (120, 180), (23, 37), (37, 23), (8, 8), (8, 120), (120, 8)]
 
 
 def shown(scene: Scene, look: Look = LOOK, height: int = 64, width: int = 96) -> torch.Tensor:
-    """One picture: (3, height, width)."""
+    """One image: (3, height, width)."""
     return render([scene], [look], height, width)[0]
 
 
@@ -65,7 +65,7 @@ def grown(mask: torch.Tensor, pixels: int = 1) -> torch.Tensor:
 
 
 def differing(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Which pixels (h, w) of two pictures differ at all."""
+    """Which pixels (h, w) of two images differ at all."""
     return (one != other).any(0)
 
 
@@ -113,13 +113,13 @@ def first_met(scene: Scene, look: Look, height: int, width: int) -> tuple[torch.
 
 
 def directions(height: int, width: int) -> torch.Tensor:
-    """The rays through the middles of a picture's pixels, to depth 1: (height, width, 3)."""
+    """The rays through the middles of an image's pixels, to depth 1: (height, width, 3)."""
     rays = Rays.of(height, width, 1, torch.device("cpu"))
     each = rays.x[None, :], rays.y[:, None], rays.z[:, None]
     return torch.stack([axis.expand(height, width) for axis in each], 2)
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
+# --- images ---------------------------------------------------------------------------------------------------------
 
 
 def test_pictures_are_bytes_on_the_cpu_unless_told_otherwise() -> None:
@@ -188,9 +188,9 @@ def test_a_scene_without_things_is_bare_floor() -> None:
 
 @pytest.mark.parametrize("index", [-1, 72])
 def test_a_picture_that_does_not_exist_is_refused(index: int) -> None:
-    with pytest.raises(DataError, match=rf"there is no picture {index} in train; its 72 pictures count from 0"):
+    with pytest.raises(DataError, match=rf"there is no image {index} in train; its 72 images count from 0"):
         WORLD.render("train", [0, index])
-    with pytest.raises(DataError, match=rf"there is no picture {index} in train"):
+    with pytest.raises(DataError, match=rf"there is no image {index} in train"):
         WORLD.masks("train", index)
 
 

@@ -135,7 +135,7 @@ def test_a_sentence_longer_than_siglip_reads_is_cut(hub: Path, caplog: pytest.Lo
     assert "cut after 16 words" in caplog.text
 
 
-# -- how pictures are prepared ----------------------------------------------------------------------------------------
+# -- how images are prepared ----------------------------------------------------------------------------------------
 
 
 def test_clip_cuts_the_longer_side_and_siglip_stretches(hub: Path) -> None:

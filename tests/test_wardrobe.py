@@ -1,4 +1,4 @@
-"""The wardrobe world: products, pictures, sentences, and what of them is kept for the test."""
+"""The wardrobe world: products, images, sentences, and what of them is kept for the test."""
 
 import csv
 import importlib.util
@@ -157,7 +157,7 @@ def test_training_samples_are_worded_anew_and_come_out_the_same_for_the_same_see
     assert one != other
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
+# --- images ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_picture_is_the_same_whichever_batch_it_is_part_of() -> None:
@@ -195,7 +195,7 @@ def test_a_picture_can_be_of_any_size() -> None:
 
 
 def test_a_picture_that_there_is_not_is_refused() -> None:
-    with pytest.raises(DataError, match="there is no picture 30 in train"):
+    with pytest.raises(DataError, match="there is no image 30 in train"):
         WORLD.render("train", [30])
 
 

@@ -35,7 +35,7 @@ def main(
     """Does attention ignore what the feedback wants removed or changed?
 
     For add, remove and change feedback on the shapes world: the share of attention on the thing concerned, against its
-    area, against the same thing under other sentences, and against what covering it or taking it out of the picture
+    area, against the same thing under other sentences, and against what covering it or taking it out of the image
     does to the answer. See docs/explanations.md.
 
     Runs that differ in nothing but --seed count as one variant; give three and more of each for intervals.

@@ -38,7 +38,7 @@ MEASURES: dict[str, str] = {
     },
     "occlusion: per area": "share of the windows' effects on the thing concerned / its share of the windows",
     "need of it / of others": "how far the query moves without the thing concerned / without another thing",
-    "need of it / unasked": "how far the query moves without the thing concerned / how far the bare picture moves",
+    "need of it / unasked": "how far the query moves without the thing concerned / how far the bare image moves",
     "need of others / unasked": "the same for the other things",
     "most effective window": "share of the queries whose most effective window shows the thing concerned",
     "any window": "share of all windows that show it: chance",
@@ -180,7 +180,7 @@ def study_attention(
     Raises:
         RunError: a run cannot be opened.
         DataError: runs were trained on something else than the shapes world, or on different ones.
-        ExplanationError: a model has no attention, or sees pictures of another size than the world's.
+        ExplanationError: a model has no attention, or sees images of another size than the world's.
     """
     found = look_at(runs, split=split, queries=queries, which=which, device=device, progress=progress)
     settings = {str(run): read_run(run) for run in runs}
@@ -240,7 +240,7 @@ def look_at(
         size = (model.preprocess.height, model.preprocess.width)
         if size != (world.config.height, world.config.width):
             raise ExplanationError(
-                f"the model in {run!r} sees pictures of {size[0]}×{size[1]} pixels and the world's have "
+                f"the model in {run!r} sees images of {size[0]}×{size[1]} pixels and the world's have "
                 f"{world.config.height}×{world.config.width}; train on a world of the model's size"
             )
         model = model.to(device or torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""Dots with their intervals on a common axis, as a picture: drawn by Pillow, so that nothing else is needed."""
+"""Dots with their intervals on a common axis, as an image: drawn by Pillow, so that nothing else is needed."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -42,7 +42,7 @@ class Measures:
     concerned: np.ndarray
     """(queries,) int64: the thing of the reference; −1 where one is to be added."""
     area: np.ndarray
-    """(queries, 3): the shares of `PARTS` in the picture, which is what evenly spread attention would give them."""
+    """(queries, 3): the shares of `PARTS` in the image, which is what evenly spread attention would give them."""
     shares: dict[str, np.ndarray]
     """Name of `ATTENTION` → (queries, 3)."""
     named: dict[str, np.ndarray]
@@ -58,7 +58,7 @@ class Measures:
     """(queries,): the share of the windows that do."""
     needed: np.ndarray
     """(queries, 2): how far the query's embedding moves (1 − cosine) where the thing concerned is taken out of the
-    picture, and the mean over the other things; no number where there is none."""
+    image, and the mean over the other things; no number where there is none."""
     needed_alone: np.ndarray
     """(queries, 2): the same for the reference without any feedback."""
     recall: float
@@ -80,8 +80,8 @@ def measured(
     Args:
         model: with attention.
         queries: taken apart.
-        pixels: (pictures, 3, height, width) uint8 of some pictures.
-        without: (things, 3, height, width) uint8, a picture without each of its things.
+        pixels: (images, 3, height, width) uint8 of some images.
+        without: (things, 3, height, width) uint8, an image without each of its things.
         targets: (queries, dim) embeddings of the targets.
         recall: recall@1.
         progress: show a progress bar.
@@ -229,7 +229,7 @@ def _maps(model: Retriever, pictures: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _crossed(model: Retriever, maps: Sequence[torch.Tensor], feedback: Sequence[str]) -> torch.Tensor:
-    """(sentences, pictures, dim): every sentence with every picture; the trunk has seen each picture once."""
+    """(sentences, images, dim): every sentence with every image; the trunk has seen each image once."""
     pictures = len(maps[0])
     repeated = [level.repeat(len(feedback), 1, 1, 1) for level in maps]
     said = [sentence for sentence in feedback for _ in range(pictures)]

@@ -1,6 +1,6 @@
-"""The shapes world as a laboratory: for every query, the pixels of the thing it concerns, and pictures without things.
+"""The shapes world as a laboratory: for every query, the pixels of the thing it concerns, and images without things.
 
-Pictures are counted as in the world's split; masks are (height, width) bool.
+Images are counted as in the world's split; masks are (height, width) bool.
 """
 
 from collections.abc import Sequence
@@ -90,7 +90,7 @@ def scenes(world: World, split: str, rows: Sequence[int]) -> list[Scene]:
 
 
 def without_each(world: World, split: str, picture: int) -> torch.Tensor:
-    """(things, 3, height, width) uint8: a picture as it would be without each of its things, shadows and all."""
+    """(things, 3, height, width) uint8: an image as it would be without each of its things, shadows and all."""
     part: ShapesSplit = world.split(split)
     scene, look = part.scenes[picture], world.look(split, picture)
     fewer = [scene[:thing] + scene[thing + 1 :] for thing in range(len(scene))]

@@ -39,8 +39,8 @@ A first walk, with nothing to download:
   itma demo                                     a shop of drawn clothes, ready to search
   itma demo --train                             the whole path, training included: about five minutes
   itma train shapes --model itma                trains, leaves runs/<time>_itma
-  itma evaluate runs/<time>_itma                recall on pictures never trained on
-  itma index runs/<time>_itma PHOTOS catalogue/ embeds a folder of pictures
+  itma evaluate runs/<time>_itma                recall on images never trained on
+  itma index runs/<time>_itma PHOTOS catalogue/ embeds a folder of images
   itma search catalogue/ --image a.jpg --text "make red cube blue"
 """
 
@@ -104,10 +104,10 @@ def _status(error: ItmaError) -> int:
 )
 @click.pass_context
 def cli(context: click.Context, traceback: bool, quiet: bool, imports: tuple[str, ...], threads: int | None) -> None:
-    """Find pictures from a picture and a sentence: "like this one, but red and with long sleeves".
+    """Find images from an image and a sentence: "like this one, but red and with long sleeves".
 
-    A model is trained on triplets (a reference picture, a feedback sentence, the target picture), measured on a
-    gallery it has never seen, and then searches a catalogue of your own pictures. Each command hands on what the
+    A model is trained on triplets (a reference image, a feedback sentence, the target image), measured on a
+    gallery it has never seen, and then searches a catalogue of your own images. Each command hands on what the
     next one takes.
     """
     handler = logging.StreamHandler()
@@ -377,7 +377,7 @@ def import_(
     from itma.interop.imports import import_published
 
     echo_hint(str(import_published(checkpoint, out, words=words, data=data, order=order, size=size)))
-    echo_hint(f"search your own pictures with it: itma index {out} PICTURES CATALOGUE")
+    echo_hint(f"search your own images with it: itma index {out} PICTURES CATALOGUE")
 
 
 @cli.command()
@@ -478,11 +478,11 @@ def submit(
 def index(
     context: click.Context, /, run: Path, source: Path, catalogue: str | Path, device: str, as_json: bool, **given: Any
 ) -> None:
-    r"""Embed all pictures of SOURCE with the model in RUN, into CATALOGUE.
+    r"""Embed all images of SOURCE with the model in RUN, into CATALOGUE.
 
-    SOURCE is a folder of pictures, or a CSV, JSON Lines or Parquet file with a row for each item; its other columns
+    SOURCE is a folder of images, or a CSV, JSON Lines or Parquet file with a row for each item; its other columns
     become metadata, to be asked for with itma search --where. Where CATALOGUE exists, it is brought up to date: only
-    new and changed pictures are embedded. An indexing may be interrupted; the same command does the rest. Pictures
+    new and changed images are embedded. An indexing may be interrupted; the same command does the rest. Images
     that cannot be read are skipped and listed at the end.
 
     \b
@@ -499,7 +499,7 @@ def index(
         shown = {"items": len(made), **asdict(made.outcome), "columns": dict(made.info().columns)}
         click.echo(json.dumps(shown, indent=2))
         return
-    click.echo(f"indexed {len(made):,} pictures into {catalogue}: {made.outcome}")
+    click.echo(f"indexed {len(made):,} images into {catalogue}: {made.outcome}")
     columns = made.info().columns
     if columns:
         click.echo("metadata: " + ", ".join(f"{name} ({kind})" for name, kind in columns.items()))
@@ -518,10 +518,10 @@ def index(
 @click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
 @click.option("--runtime", type=RUNTIMES, help="Without it, what computed the catalogue's embeddings.")
 @as_json
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="A picture of the query and its hits (.png, .jpg).")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="An image of the query and its hits (.png, .jpg).")
 @device_option
 def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any) -> None:
-    r"""Search CATALOGUE by a picture, a sentence, or both; best first.
+    r"""Search CATALOGUE by an image, a sentence, or both; best first.
 
     \b
     itma search catalogue/ --image a.jpg --text "make red cube blue" -k 5
@@ -668,7 +668,7 @@ def pull(context: click.Context, name: str, folder: Path, revision: str | None, 
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.pass_context
 def export(context: click.Context, run: Path, out: Path | None, which: str) -> None:
-    """Write the model in RUN as ONNX graphs, for any number of pictures and words, checked against torch.
+    """Write the model in RUN as ONNX graphs, for any number of images and words, checked against torch.
 
     picture.onnx embeds pictures, query.onnx a picture with a sentence, words.onnx a sentence alone. A folder written
     with --out can be given as RUN to index, search and evaluate, with --runtime onnx.
@@ -684,11 +684,11 @@ def export(context: click.Context, run: Path, out: Path | None, which: str) -> N
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("pictures", type=click.Path(path_type=Path))
-@click.option("--samples", type=int, default=300, show_default=True, help="Pictures for the calibration.")
+@click.option("--samples", type=int, default=300, show_default=True, help="Images for the calibration.")
 @click.option("--text", type=click.Path(path_type=Path), help="Sentences, one on each line; default: the training's.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--recall/--no-recall", default=True, help="Measure recall on the run's own data too, if it is there.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides which pictures are taken.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides which images are taken.")
 @click.pass_context
 def quantise(
     context: click.Context,
@@ -718,7 +718,7 @@ def quantise(
 @click.option("--folder", type=click.Path(path_type=Path), help="Absent: $ITMA_CACHE, or the user's cache folder.")
 @click.option("--remove", is_flag=True, help="Remove them; they are made again when they are needed.")
 def cache(which: tuple[str, ...], folder: Path | None, remove: bool) -> None:
-    r"""List the caches of resized pictures that training and evaluation keep, with their sizes, or remove them.
+    r"""List the caches of resized images that training and evaluation keep, with their sizes, or remove them.
 
     WHICH are folders of data sets, or names of caches as they are listed; without any, it is all of them.
 
@@ -741,7 +741,7 @@ def cache(which: tuple[str, ...], folder: Path | None, remove: bool) -> None:
 @cli.command()
 @click.argument("name")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder of the data set.")
-@click.option("--no-pictures", is_flag=True, help="Do not open the pictures, only see which are missing: seconds.")
+@click.option("--no-pictures", is_flag=True, help="Do not open the images, only see which are missing: seconds.")
 @click.option("--json", "file", type=click.Path(path_type=Path), metavar="FILE", help="Write all findings there too.")
 @click.pass_context
 def doctor(context: click.Context, name: str, root: Path, no_pictures: bool, file: Path | None) -> None:
@@ -750,7 +750,7 @@ def doctor(context: click.Context, name: str, root: Path, no_pictures: bool, fil
     NAME is birds_to_words, circo, cirr, css, fashion200k, fashioniq, lasco, mitstates, multiturn, own, products,
     shoes or spot_the_diff; see docs/datasets.md.
 
-    Counts beside the published sizes; missing, damaged, empty and identical pictures; odd captions; rows and pictures
+    Counts beside the published sizes; missing, damaged, empty and identical images; odd captions; rows and images
     in more than one split; queries that can be asked. The exit status is 0 if there is no problem, 1 if there is one.
     """
     from itma.data.validation.doctor import examine

@@ -34,7 +34,7 @@ RUNTIMES = click.Choice(["torch", "onnx", "onnx-int8"])
 @click.command()
 @click.argument("catalogue", type=PLACE)
 @click.argument("run", type=_PATH)
-@click.option("--leave-out", is_flag=True, help="Drop items whose picture cannot be read, instead of stopping.")
+@click.option("--leave-out", is_flag=True, help="Drop items whose image cannot be read, instead of stopping.")
 @click.option(
     "--runtime",
     type=RUNTIMES,
@@ -47,7 +47,7 @@ RUNTIMES = click.Choice(["torch", "onnx", "onnx-int8"])
 def reindex(
     context: click.Context, catalogue: str | Path, run: Path, leave_out: bool, runtime: str, device: str
 ) -> None:
-    """Move CATALOGUE to the model in RUN: all pictures are embedded anew, then searches switch to it in one step.
+    """Move CATALOGUE to the model in RUN: all images are embedded anew, then searches switch to it in one step.
 
     Until then the catalogue is searched as before, by its old model; writes wait.
     """
@@ -60,7 +60,7 @@ def reindex(
         device=device_for(runtime, device),
         progress=not context.find_root().params["quiet"],
     )
-    click.echo(f"embedded {outcome.embedded:,} pictures; {catalogue} is now searched by the model in {run}")
+    click.echo(f"embedded {outcome.embedded:,} images; {catalogue} is now searched by the model in {run}")
 
 
 @click.group()
@@ -95,12 +95,12 @@ def verify(catalogue: str | Path) -> None:
 @click.argument("id")
 @as_json
 def get(catalogue: str | Path, id: str, as_json: bool) -> None:
-    """Show one item: its picture and its metadata."""
+    """Show one item: its image and its metadata."""
     item = _opened(catalogue).get(id)
     if as_json:
         echo_json({"id": item.id, "image": item.picture, "fields": item.fields})
         return
-    click.echo(f"{item.id}\n  picture: {item.picture or '(none)'}")
+    click.echo(f"{item.id}\n  image: {item.picture or '(none)'}")
     for name, value in item.fields.items():
         click.echo(f"  {name}: {value}")
 
@@ -108,7 +108,7 @@ def get(catalogue: str | Path, id: str, as_json: bool) -> None:
 @catalogue.command()
 @click.argument("catalogue", type=PLACE)
 @click.argument("picture", type=_PATH)
-@click.option("--id", help="Absent: the picture's name below the catalogue's folder of pictures, or its whole path.")
+@click.option("--id", help="Absent: the image's name below the catalogue's folder of images, or its whole path.")
 @click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", callback=pairs, help="Metadata; repeatable.")
 @click.option("--replace", is_flag=True, help="In the place of an item of the same id.")
 @click.option("--run", type=_PATH, help="Where the run is now, if it was moved.")
@@ -136,7 +136,7 @@ def add(
 @click.argument("ids", nargs=-1)
 @where
 def delete(catalogue: str | Path, ids: tuple[str, ...], where: Any) -> None:
-    r"""Remove items, by their IDS, by a condition, or both. The pictures' files stay.
+    r"""Remove items, by their IDS, by a condition, or both. The images' files stay.
 
     \b
     itma catalogue delete catalogue/ sku-17 sku-18
@@ -231,7 +231,7 @@ def restore(backup: str | Path, catalogue: str | Path, replace: bool) -> None:
 @click.argument("catalogue", type=PLACE)
 @click.argument("file", type=_PATH)
 def export(catalogue: str | Path, file: Path) -> None:
-    """Write all items to FILE: .parquet (ids, embeddings, pictures, metadata) or .npz (ids, embeddings)."""
+    """Write all items to FILE: .parquet (ids, embeddings, images, metadata) or .npz (ids, embeddings)."""
     click.echo(f"wrote {_opened(catalogue).export(file):,} items to {file}")
 
 
@@ -239,7 +239,7 @@ def export(catalogue: str | Path, file: Path) -> None:
 @click.argument("file", type=_PATH)
 @click.argument("catalogue", type=PLACE)
 @click.option("--run", type=_PATH, help="The model that made them; default: searched by embeddings and items alone.")
-@click.option("--pictures", type=_PATH, help="The folder that pictures are named in; default: that of FILE.")
+@click.option("--pictures", type=_PATH, help="The folder that images are named in; default: that of FILE.")
 @click.option("--replace", is_flag=True, help="In the place of an existing catalogue.")
 @click.option("--durable", is_flag=True, help="Every write waits until it would survive a loss of power.")
 @click.pass_context
@@ -254,7 +254,7 @@ def import_(
 ) -> None:
     """Make CATALOGUE of ready-made embeddings in FILE.
 
-    FILE is .parquet (a column embedding or vector; where wanted id, picture or image_path, and metadata), .npz (arrays
+    FILE is .parquet (a column embedding or vector; where wanted id, image or image_path, and metadata), .npz (arrays
     ids, embeddings), .npy (a row for each item), or a folder as clip-retrieval writes it (img_emb/*.npy, metadata/).
     """
     from itma.retrieval.catalogue import Catalogue

@@ -1,4 +1,4 @@
-"""The command `itma explain`: why a picture is where it is."""
+"""The command `itma explain`: why an image is where it is."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "a
 
 @click.command()
 @click.argument("place", type=PLACE, metavar="CATALOGUE|RUN")
-@click.option("--image", type=click.Path(path_type=Path), help="The reference picture.")
+@click.option("--image", type=click.Path(path_type=Path), help="The reference image.")
 @click.option("--id", help="An item of the catalogue as the reference.")
 @click.option("--text", help="The feedback.")
 @click.option("--target", metavar="ID|PICTURE", help="What is asked about; default: the catalogue's best hit.")
@@ -28,11 +28,11 @@ _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "a
     type=click.Choice(["mean", "blur"]),
     default="mean",
     show_default=True,
-    help="What covers a region: the picture's mean colour, or the picture blurred.",
+    help="What covers a region: the image's mean colour, or the image blurred.",
 )
 @click.option("--steps", type=click.IntRange(1), default=32, show_default=True, help="Of the integrated gradients.")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="A picture (.png), .json, or .npz with all arrays; see docs."
+    "-o", "--out", type=click.Path(path_type=Path), help="An image (.png), .json, or .npz with all arrays; see docs."
 )
 @click.option("--run", type=click.Path(path_type=Path), help="Where the run that made CATALOGUE is, if it was moved.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
@@ -49,13 +49,13 @@ def explain(
     run: Path | None,
     device: str,
 ) -> None:
-    r"""Say why a picture is where it is among the answers to a query.
+    r"""Say why an image is where it is among the answers to a query.
 
     \b
     attention   what each word, and the whole query, takes from each cell of the reference (models with attention)
     words       leave out each word: what becomes of the target's score and rank?
     regions     cover each region of the reference: the same
-    target      cover each region of the target: what does the gallery picture contribute?
+    target      cover each region of the target: what does the gallery image contribute?
     gradients   integrated gradients: what each pixel and each word adds to the score
     checks      does each map change with random weights, and does covering in its order do more than chance?
 

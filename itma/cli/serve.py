@@ -18,12 +18,12 @@ from itma.cli.catalogue import PLACE, RUNTIMES
 @click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
 @click.option("--runtime", type=RUNTIMES, help="What answers; default: what made the catalogue.")
 @click.option("--write", is_flag=True, help="Let who has a key in ITMA_WRITE_KEYS add, replace and delete items.")
-@click.option("--uploads", type=click.Path(path_type=Path), help="The folder for pictures of added items.")
+@click.option("--uploads", type=click.Path(path_type=Path), help="The folder for images of added items.")
 @click.option("--urls", is_flag=True, help="Let references be named by public addresses, which the server fetches.")
 @click.option(
-    "--explain/--no-explain", default=True, show_default=True, help="Say why a picture was found, where it can be said."
+    "--explain/--no-explain", default=True, show_default=True, help="Say why an image was found, where it can be said."
 )
-@click.option("--upload-mb", type=click.FloatRange(0.001), default=20.0, show_default=True, help="Largest picture.")
+@click.option("--upload-mb", type=click.FloatRange(0.001), default=20.0, show_default=True, help="Largest image.")
 @click.option("--upload-megapixels", type=click.FloatRange(0.001), default=50.0, show_default=True, help="Likewise.")
 @click.option("--batch", type=click.IntRange(1), default=32, show_default=True, help="Queries answered together.")
 @click.option("--waiting", type=click.IntRange(1), default=256, show_default=True, help="Queries that may wait.")

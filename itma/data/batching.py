@@ -15,21 +15,21 @@ from itma.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's pictures, each once, and the rows that speak of them."""
+    """One step's images, each once, and the rows that speak of them."""
 
     pixels: torch.Tensor
-    """(pictures, 3, height, width) uint8; every picture of the batch once. Empty where `begun` stands for it."""
+    """(images, 3, height, width) uint8; every image of the batch once. Empty where `begun` stands for it."""
     references: torch.Tensor
-    """(rows,) int64: index of the picture; −1 where a row has words only."""
+    """(rows,) int64: index of the image; −1 where a row has words only."""
     targets: torch.Tensor
-    """(rows,) int64: index of the picture."""
+    """(rows,) int64: index of the image."""
     feedback: tuple[str, ...]
     begun: tuple[torch.Tensor, ...] = ()
-    """What the frozen levels of the trunk made of the pictures, see `itma.models.image_encoders.trunk.Trunk.begin`."""
+    """What the frozen levels of the trunk made of the images, see `itma.models.image_encoders.trunk.Trunk.begin`."""
 
     @property
     def count(self) -> int:
-        """How many pictures there are."""
+        """How many images there are."""
         return len(self.begun[0] if self.begun else self.pixels)
 
 
@@ -37,7 +37,7 @@ class Plan:
     """An endless, reproducible order of a training set's rows.
 
     Every row comes once in each pass. With `per_reference` above 1, up to so many rows of one reference stand side by
-    side: its picture is then computed once for them, and their targets are near misses of one another (in CSS's
+    side: its image is then computed once for them, and their targets are near misses of one another (in CSS's
     published rule two feedbacks of one reference follow each other).
 
     >>> plan = Plan(np.array([0, 0, 1, 1]), batch=2, seed=1, per_reference=2)
@@ -52,7 +52,7 @@ class Plan:
         seed: decides the order.
         per_reference: rows of one reference that stay together.
         targets: (rows,) the target of each row, for `per_family`.
-        per_family: rows of one family that stay together: pictures that queries lead from one to the other, over any
+        per_family: rows of one family that stay together: images that queries lead from one to the other, over any
             number of steps. The batch then holds the near misses that a gallery holds.
     """
 
@@ -114,7 +114,7 @@ def _split(order: np.ndarray, grouped: np.ndarray, most: int) -> list[np.ndarray
 
 
 def families(references: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Which rows speak of connected pictures: (rows,) int64, the lowest picture that a row's pictures lead to.
+    """Which rows speak of connected images: (rows,) int64, the lowest image that a row's images lead to.
 
     >>> families(np.array([0, 1, 5]), np.array([1, 2, 6])).tolist()
     [0, 0, 5]
@@ -132,17 +132,17 @@ def families(references: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def load_batch(triplets: Triplets, samples: Rows, preprocess: Preprocess) -> Batch:
-    """Load the pictures of some training samples, each once.
+    """Load the images of some training samples, each once.
 
     Raises:
-        PictureError: a picture that cannot be read, by name.
+        PictureError: an image that cannot be read, by name.
     """
     pictures, references, targets = numbered(samples)
     return Batch(triplets.pictures.load(pictures, preprocess), references, targets, tuple(samples.feedback))
 
 
 def numbered(samples: Rows) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
-    """The pictures of some samples, each once, and which of them each row's reference and target is.
+    """The images of some samples, each once, and which of them each row's reference and target is.
 
     >>> pictures, references, targets = numbered(Rows(np.array([7, -1]), np.array([9, 7]), ["red", "a blue shirt"]))
     >>> pictures.tolist(), references.tolist(), targets.tolist()
@@ -156,13 +156,13 @@ def numbered(samples: Rows) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
 
 
 def augmented(pixels: torch.Tensor, *, seed: int, step: int, strength: float) -> torch.Tensor:
-    """Pictures moved, brightened and recoloured a little, as a pure function of (seed, step).
+    """Images moved, brightened and recoloured a little, as a pure function of (seed, step).
 
-    Each picture moves by up to `strength` × 10 % of its height (edges are repeated), and its channels are multiplied
+    Each image moves by up to `strength` × 10 % of its height (edges are repeated), and its channels are multiplied
     by a common and a separate factor of up to 1 ± `strength`, 1 ± `strength` / 4.
 
     Args:
-        pixels: (pictures, 3, height, width) uint8.
+        pixels: (images, 3, height, width) uint8.
         seed, step: decide the changes.
         strength: 0 changes nothing.
 
@@ -185,14 +185,14 @@ def augmented(pixels: torch.Tensor, *, seed: int, step: int, strength: float) ->
 
 
 def varied(pixels: torch.Tensor, *, seed: int, step: int, crop: float, flip: bool, noise: float) -> torch.Tensor:
-    """Pictures cropped, mirrored and overlaid with noise at random, as a pure function of (seed, step).
+    """Images cropped, mirrored and overlaid with noise at random, as a pure function of (seed, step).
 
     The augmentation of MAAF's code for FashionIQ: a crop of a share of the area between `crop` and 1 whose sides are
     stretched by a ratio of 0.75 to 1.3, mirrored half of the time. There the crop is taken from the file, here from
-    the fitted picture.
+    the fitted image.
 
     Args:
-        pixels: (pictures, 3, height, width) uint8.
+        pixels: (images, 3, height, width) uint8.
         seed, step: decide the changes.
         crop: smallest share of the area; 0 switches cropping off.
         flip: whether to mirror.
@@ -233,16 +233,16 @@ _SPREAD = 16
 
 
 def regrounded(pixels: torch.Tensor, *, seed: int, step: int, share: float) -> torch.Tensor:
-    """Pictures of things before white, some of them before another ground, as a pure function of (seed, step).
+    """Images of things before white, some of them before another ground, as a pure function of (seed, step).
 
     A shop's photographs show products before white, upright and large; people's do not. What stands before the white
     is turned by up to 20° and made smaller, down to six tenths, and keeps its colours; the white that reaches the
     border becomes one colour, a run of two, or soft blotches.
 
     Args:
-        pixels: (pictures, 3, height, width) uint8.
+        pixels: (images, 3, height, width) uint8.
         seed, step: decide the changes.
-        share: of the pictures, from 0 to 1.
+        share: of the images, from 0 to 1.
 
     Returns:
         uint8, the same shape.

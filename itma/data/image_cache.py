@@ -1,11 +1,11 @@
-"""Pictures decoded and resized once, then read from one memory-mapped file: a cache that may be removed at any time.
+"""Images decoded and resized once, then read from one memory-mapped file: a cache that may be removed at any time.
 
-A cache is one file for one list of picture files at one size: a header, a record for each picture, the pixels. Its
+A cache is one file for one list of image files at one size: a header, a record for each image, the pixels. Its
 name follows from the list and the size, so that different uses never meet. Several threads and processes may read and
 write one cache at once, and any of them may die at any moment. No lock is needed for that:
 
-- What stands at a place follows from the picture file alone: two that decode the same file write the same bytes.
-- A record holds the size and time of the picture file and a sum of the pixels, and is written after them. What is read
+- What stands at a place follows from the image file alone: two that decode the same file write the same bytes.
+- A record holds the size and time of the image file and a sum of the pixels, and is written after them. What is read
   counts only if the record agrees with the file and the sum with the pixels read, at every reading. Whatever was torn
   (by a crash, a loss of power, a full disk, a second writer that saw a newer file) is decoded anew.
 - A cache never shrinks and is never replaced under its name, so that nobody's memory map loses its ground.
@@ -47,10 +47,10 @@ FREE_SHARE = 0.5
 _FORMAT = 1
 _HEADER_BYTES = 4096
 _RECORD = np.dtype([("bytes", "<i8"), ("changed", "<i8"), ("recipe", "<u4"), ("sum", "<u4")])
-"""Size and time (nanoseconds) of the picture file, what decoded it, and the sum of all that and the pixels."""
+"""Size and time (nanoseconds) of the image file, what decoded it, and the sum of all that and the pixels."""
 _NAME = re.compile(r"[0-9a-f]{32}\.pixels")
 _LOOKERS = 8
-"""Threads that look at picture files when a cache is opened: on a network disk each look takes a while."""
+"""Threads that look at image files when a cache is opened: on a network disk each look takes a while."""
 _FILL_PICTURES, _FILL_BYTES = 256, 2**26
 """What `fill` decodes at once, at most."""
 
@@ -58,7 +58,7 @@ _FILL_PICTURES, _FILL_BYTES = 256, 2**26
 def cached(
     pictures: Pictures, preprocess: Preprocess, *, folder: str | Path | None = None, limit_bytes: int = LIMIT_BYTES
 ) -> Pictures:
-    """The same pictures, read from a cache where it fits and can be written; else as they are.
+    """The same images, read from a cache where it fits and can be written; else as they are.
 
     Args:
         pictures: those that are not decoded from files come back as they are.
@@ -79,7 +79,7 @@ def cached(
         allowed = min(limit_bytes, int(FREE_SHARE * (free + existing)))
         if layout.total_bytes > allowed:
             log.info(
-                "%d pictures are not cached: they would take %s in %s, and %s are allowed",
+                "%d images are not cached: they would take %s in %s, and %s are allowed",
                 layout.pictures,
                 _readable(layout.total_bytes),
                 place,
@@ -88,16 +88,16 @@ def cached(
             return pictures
         return CachedPictures(pictures, preprocess, place)
     except OSError as error:
-        log.warning("pictures are not cached but decoded each time (%s); ITMA_CACHE may name another folder", error)
+        log.warning("images are not cached but decoded each time (%s); ITMA_CACHE may name another folder", error)
         return pictures
 
 
 class CachedPictures:
-    """Pictures that are decoded from their files on first use and read from a cache from then on.
+    """Images that are decoded from their files on first use and read from a cache from then on.
 
-    The picture files are looked at when the cache is opened: one that has another size or time than when it was
-    cached is decoded anew, one that is gone raises an error although it was cached. A picture that cannot be read is
-    never cached. When the cache cannot be written any more, pictures are decoded each time and the log says so once.
+    The image files are looked at when the cache is opened: one that has another size or time than when it was
+    cached is decoded anew, one that is gone raises an error although it was cached. An image that cannot be read is
+    never cached. When the cache cannot be written any more, images are decoded each time and the log says so once.
 
     Args:
         pictures: the picture files.
@@ -129,19 +129,19 @@ class CachedPictures:
         return partial(cached, folder=self.path.parent, limit_bytes=sys.maxsize), (self._files, self._preprocess)
 
     def missing(self) -> np.ndarray:
-        """(pictures,) bool: which files are not there."""
+        """(images,) bool: which files are not there."""
         return self._files.missing()
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
         """See `Pictures.load`.
 
         Raises:
-            PictureError: a picture that cannot be read, by name.
+            PictureError: an image that cannot be read, by name.
         """
         if _look(preprocess) != self._look:
             return self._files.load(indices, preprocess)
         wanted = np.asarray(indices, dtype=np.int64)
-        records = self._records[wanted]  # copied before the pixels: a picture rewritten in between fails its sum
+        records = self._records[wanted]  # copied before the pixels: an image rewritten in between fails its sum
         found = self._agrees(records, wanted)
         pixels = np.empty((len(wanted), *self._pixels.shape[1:]), dtype=np.uint8)
         for place in np.flatnonzero(found).tolist():
@@ -158,13 +158,13 @@ class CachedPictures:
             progress: show a progress bar.
 
         Raises:
-            PictureError: a picture that is there and cannot be read, by name.
+            PictureError: an image that is there and cannot be read, by name.
         """
         total = len(self.names)
         step = max(1, min(_FILL_PICTURES, _FILL_BYTES // self._pixels[:1].nbytes)) if total else 1
-        # Each process goes its own way, else those that begin together would decode the same pictures.
+        # Each process goes its own way, else those that begin together would decode the same images.
         starts = np.random.default_rng().permutation(np.arange(0, total, step))
-        with bar("caching pictures", show=progress, total=total, unit="picture") as shown:
+        with bar("caching images", show=progress, total=total, unit="image") as shown:
             for start in starts.tolist():
                 some = np.arange(start, min(start + step, total))
                 there = self._sources["bytes"][some] >= 0
@@ -176,20 +176,20 @@ class CachedPictures:
                 shown.update(len(some))
 
     def _looked_at(self, indices: np.ndarray) -> np.ndarray:
-        """Records, without sums, of the picture files as they are now; a size of -1 where there is none."""
+        """Records, without sums, of the image files as they are now; a size of -1 where there is none."""
         recipe = _recipe()
         seen = [(*_size_and_time(self._files.paths[index]), recipe, 0) for index in indices.tolist()]
         return np.array(seen, dtype=_RECORD)
 
     def _agrees(self, records: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Whether each record is of the picture file as it is now, decoded as it would be now."""
+        """Whether each record is of the image file as it is now, decoded as it would be now."""
         sources = self._sources[indices]
         parts = [records[part] == sources[part] for part in ("bytes", "changed", "recipe")]
         same: np.ndarray = np.logical_and.reduce(parts)
         return same
 
     def _decoded(self, indices: np.ndarray) -> np.ndarray:
-        """Pictures from their files, which are then cached: (pictures, 3, height, width) uint8."""
+        """Images from their files, which are then cached: (images, 3, height, width) uint8."""
         distinct, places = np.unique(indices % len(self.names), return_inverse=True)
         before = self._looked_at(distinct)
         pixels: np.ndarray = self._files.load(distinct, self._preprocess).numpy()
@@ -214,7 +214,7 @@ class CachedPictures:
         except OSError as error:
             self._writable = False
             log.warning(
-                "the picture cache %s cannot be written any more (%s); what is not in it is decoded each time",
+                "the image cache %s cannot be written any more (%s); what is not in it is decoded each time",
                 self.path,
                 error.strerror or error,
             )
@@ -226,15 +226,15 @@ class Cache:
 
     path: Path
     about: str
-    """Which pictures at which size, in words."""
+    """Which images at which size, in words."""
     pictures: int
     cached: int
-    """Pictures that are in it by now."""
+    """Images that are in it by now."""
     bytes_on_disk: int
     used: datetime
     """When it was last opened or written, in local time."""
     folder: str = ""
-    """That all its pictures are in; empty where they are in several that have none in common."""
+    """That all its images are in; empty where they are in several that have none in common."""
 
     @property
     def name(self) -> str:
@@ -242,13 +242,13 @@ class Cache:
         return self.path.stem
 
     def is_of(self, which: str | Path) -> bool:
-        """Whether this is its name, or a folder that all its pictures are in, such as that of a data set."""
+        """Whether this is its name, or a folder that all its images are in, such as that of a data set."""
         return str(which) == self.name or bool(self.folder and Path(self.folder).is_relative_to(Path(which).absolute()))
 
     def __str__(self) -> str:
         return (
             f"{self.name}  {_readable(self.bytes_on_disk)}  last used {self.used:%Y-%m-%d %H:%M}  "
-            f"{self.cached:,} of {self.pictures:,} pictures  {self.about}"
+            f"{self.cached:,} of {self.pictures:,} images  {self.about}"
         )
 
 
@@ -296,7 +296,7 @@ def caches(folder: str | Path | None = None, which: Sequence[str | Path] = ()) -
             folders = sorted({one.folder for one in found if one.folder})
             raise DataError(
                 f"there is no cache of {str(each)!r} in {str(place)!r}; expected the name of a cache, or a folder that "
-                f"its pictures are in, as: {', '.join(folders[:5]) or '(none)'}"
+                f"its images are in, as: {', '.join(folders[:5]) or '(none)'}"
             )
     found = [one for one in found if not which or any(one.is_of(each) for each in which)]
     return sorted(found, key=lambda one: one.used, reverse=True)
@@ -365,7 +365,7 @@ class _Layout:
         paths = [os.fsencode(path.absolute()) for path in files.paths]
         key = hashlib.sha256(b"\0".join([repr((_FORMAT, _look(preprocess))).encode(), *paths]))
         about = {
-            "what": "pictures cached by itma; may be removed at any time",
+            "what": "images cached by itma; may be removed at any time",
             "format": _FORMAT,
             "pictures": len(paths),
             "height": preprocess.height,
@@ -391,16 +391,16 @@ class _Layout:
         return self.first_pixel + 3 * self.height * self.width * index
 
     def parts(self, content: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Records (pictures,) and pixels (pictures, 3, height, width) as views of a whole cache (bytes,)."""
+        """Records (images,) and pixels (images, 3, height, width) as views of a whole cache (bytes,)."""
         records = content[_HEADER_BYTES : self.first_pixel].view(_RECORD)
         return records, content[self.first_pixel :].reshape(self.pictures, 3, self.height, self.width)
 
 
 def _shared_folder(paths: Sequence[bytes]) -> str:
-    """The folder that all picture files lie in, or nothing."""
+    """The folder that all image files lie in, or nothing."""
     try:
         return os.fsdecode(os.path.commonpath({os.path.dirname(path) for path in paths}))  # noqa: PTH120 - bytes
-    except ValueError:  # no pictures, or on several drives
+    except ValueError:  # no images, or on several drives
         return ""
 
 
@@ -413,7 +413,7 @@ def _is_laid_out(path: Path, layout: _Layout) -> bool:
     if start == layout.header and size >= layout.total_bytes:
         return True
     if start.strip(b"\0"):  # else somebody is about to lay it out, or never finished
-        log.warning("the picture cache %s is damaged; it is repaired, and what was lost is decoded anew", path)
+        log.warning("the image cache %s is damaged; it is repaired, and what was lost is decoded anew", path)
     return False
 
 

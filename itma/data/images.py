@@ -1,7 +1,7 @@
-"""Find, decode, orient, resize and normalise pictures: the one place that opens picture files.
+"""Find, decode, orient, resize and normalise images: the one place that opens image files.
 
-Pixels travel as uint8 tensors of shape (pictures, 3, height, width) in RGB until `Preprocess.normalise` turns a
-batch into floats, so that a picture in memory costs one byte per value.
+Pixels travel as uint8 tensors of shape (images, 3, height, width) in RGB until `Preprocess.normalise` turns a
+batch into floats, so that an image in memory costs one byte per value.
 """
 
 import errno
@@ -32,12 +32,12 @@ from itma.errors import ConfigError, DataError, PictureError
 log = logging.getLogger(__name__)
 
 Source = str | Path | bytes | Image.Image
-"""What a picture may be given as: a path, the bytes of a file, or a Pillow image."""
+"""What an image may be given as: a path, the bytes of a file, or a Pillow image."""
 
 NOT_REGULAR = "it is a pipe, a socket or a device, not a file"
 
 MAX_PIXELS = 128_000_000
-"""Larger pictures are refused before they are decoded: 128 million pixels take 384 MB as RGB."""
+"""Larger images are refused before they are decoded: 128 million pixels take 384 MB as RGB."""
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "JPEG2000", "PPM")
 """Pillow's names of the formats that images are read in, wherever they come from. HEIF needs the extra `heif`."""
@@ -62,7 +62,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation → what sets the picture upright."""
+"""EXIF orientation → what sets the image upright."""
 
 _filters = threading.Lock()  # warning filters belong to the whole process: one thread at a time sets them
 
@@ -97,9 +97,9 @@ def list_folder(folder: str | Path, *, allow_outside: bool = False) -> FolderCon
     """
     folder = Path(folder)
     if not folder.exists():
-        raise DataError(f"the folder {str(folder)!r} does not exist; give a folder that holds pictures")
+        raise DataError(f"the folder {str(folder)!r} does not exist; give a folder that holds images")
     if not folder.is_dir():
-        raise DataError(f"{str(folder)!r} is a file; give the folder that holds the pictures")
+        raise DataError(f"{str(folder)!r} is a file; give the folder that holds the images")
     found: list[Path] = []
     left_out: Counter[str] = Counter()
     endings, inside = image_endings(), os.path.realpath(folder)
@@ -112,7 +112,7 @@ def list_folder(folder: str | Path, *, allow_outside: bool = False) -> FolderCon
         except OSError as error:
             if place == folder:
                 raise DataError(f"the folder {str(folder)!r} cannot be read: {error.strerror}") from error
-            log.warning("%r cannot be read (%s); pictures in it are left out", str(place), error.strerror)
+            log.warning("%r cannot be read (%s); images in it are left out", str(place), error.strerror)
             left_out["folders that cannot be read"] += 1
             continue
         for entry in entries:
@@ -126,7 +126,7 @@ def list_folder(folder: str | Path, *, allow_outside: bool = False) -> FolderCon
     if not found:
         counted = f"; left out: {listed_counts(left_out)}" if left_out else ""
         raise DataError(
-            f"the folder {str(folder)!r} holds no pictures; expected files ending in .jpg, .png, .webp or another of "
+            f"the folder {str(folder)!r} holds no images; expected files ending in .jpg, .png, .webp or another of "
             f"{formats_shown()}, in it or in its sub-folders{counted}"
         )
     return FolderContents(sorted(found, key=lambda path: path.relative_to(folder).as_posix()), dict(left_out))
@@ -207,7 +207,7 @@ def _unread() -> frozenset[str]:
 
 
 def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.Image:
-    """Decode one picture as an upright RGB image.
+    """Decode one image as an upright RGB image.
 
     Colours are those of sRGB: an ICC profile is applied. The EXIF orientation is applied too; both are passed over
     where they are damaged. Transparent parts become white; of an animation the first frame is taken. A Pillow image
@@ -219,7 +219,7 @@ def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> 
             smaller than this, which is several times faster.
 
     Raises:
-        PictureError: the picture is missing, empty, truncated, not a picture, or larger than `MAX_PIXELS`.
+        PictureError: the image is missing, empty, truncated, not an image, or larger than `MAX_PIXELS`.
     """
     with (
         _named_errors(_name(source), MAX_PIXELS),
@@ -228,7 +228,7 @@ def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> 
     ):
         limits.check_image(image, MAX_PIXELS)
         if at_least is not None and image is not source:
-            side = max(at_least)  # the picture may still be turned by its EXIF orientation
+            side = max(at_least)  # the image may still be turned by its EXIF orientation
             image.draft("RGB", (side, side))
         return _upright_rgb(image)
 
@@ -236,7 +236,7 @@ def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> 
 def open_upload(
     data: bytes, *, pixels: int, formats: Sequence[str] | None = None, at_least: tuple[int, int] | None = None
 ) -> Image.Image:
-    """Decode a picture that came from a stranger: as `open_picture`, but narrower in what is taken.
+    """Decode an image that came from a stranger: as `open_picture`, but narrower in what is taken.
 
     Args:
         data: the bytes of the file.
@@ -298,13 +298,13 @@ def picture_size(source: str | Path | bytes) -> tuple[int, int]:
     """Width and height in pixels, as stored, from the header alone; what follows it may be damaged.
 
     Raises:
-        PictureError: there is no file, or its header is that of no picture.
+        PictureError: there is no file, or its header is that of no image.
     """
     try:
         with _header_read(source) as image:
             return image.size
     except Exception as error:  # as in `open_picture`
-        raise PictureError(_name(source), f"not a picture, or damaged ({error})") from error
+        raise PictureError(_name(source), f"not an image, or damaged ({error})") from error
 
 
 def _name(source: Source) -> str:
@@ -317,7 +317,7 @@ def _name(source: Source) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Pillow warns of large pictures, for which there is a limit here, and of damaged metadata, which nobody needs."""
+    """Pillow warns of large images, for which there is a limit here, and of damaged metadata, which nobody needs."""
     with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -447,7 +447,7 @@ def as_pixels(images: object) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How pictures of any size become the network's input; stored with the model.
+    """How images of any size become the network's input; stored with the model.
 
     >>> Preprocess(height=64, width=96).fitted(torch.zeros(1, 3, 10, 10, dtype=torch.uint8)).shape
     torch.Size([1, 3, 64, 96])
@@ -458,7 +458,7 @@ class Preprocess:
     width: int = 96
     """Width of the network's input in pixels."""
     fit: Literal["pad", "crop", "stretch"] = "pad"
-    """What becomes of another aspect: `pad` keeps all of the picture on a grey ground, `crop` cuts the longer side
+    """What becomes of another aspect: `pad` keeps all of the image on a grey ground, `crop` cuts the longer side
     off evenly at both ends, `stretch` changes the aspect."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Mean of each colour channel, of values from 0 to 1 (ImageNet's by default)."""
@@ -476,7 +476,7 @@ class Preprocess:
             raise ConfigError(f"std={self.std} must be three finite values above 0")
 
     def fitted(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Resize uint8 pictures (pictures, 3, h, w) to (pictures, 3, height, width), antialiased."""
+        """Resize uint8 images (images, 3, h, w) to (images, 3, height, width), antialiased."""
         h, w = pixels.shape[-2:]
         if (h, w) == (self.height, self.width):
             return pixels
@@ -497,14 +497,14 @@ class Preprocess:
         return ground
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 (pictures, 3, h, w) → float32 of the same shape, minus `mean`, divided by `std`, channels last."""
+        """uint8 (images, 3, h, w) → float32 of the same shape, minus `mean`, divided by `std`, channels last."""
         scale = torch.tensor([1 / (255 * s) for s in self.std], device=pixels.device)
         shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=pixels.device)
         batch = pixels.to(torch.float32).mul_(scale[:, None, None]).add_(shift[:, None, None])
         return batch.contiguous(memory_format=torch.channels_last)
 
     def read(self, source: Source) -> torch.Tensor:
-        """Decode one picture and fit it: uint8 (3, height, width).
+        """Decode one image and fit it: uint8 (3, height, width).
 
         Raises:
             PictureError: see `open_picture`.
@@ -521,32 +521,32 @@ def _resized(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 class Pictures(Protocol):
-    """A numbered collection of pictures that can be loaded in batches."""
+    """A numbered collection of images that can be loaded in batches."""
 
     @property
     def names(self) -> Sequence[str]:
-        """One name for each picture: its id."""
+        """One name for each image: its id."""
         ...
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
-        """Pictures `indices` as uint8 (len(indices), 3, preprocess.height, preprocess.width)."""
+        """Images `indices` as uint8 (len(indices), 3, preprocess.height, preprocess.width)."""
         ...
 
     def missing(self) -> np.ndarray:
-        """(pictures,) bool: which pictures are not there."""
+        """(images,) bool: which images are not there."""
         ...
 
 
 @dataclass(frozen=True)
 class MemoryPictures:
-    """Pictures that are held in memory as one uint8 tensor (pictures, 3, height, width)."""
+    """Images that are held in memory as one uint8 tensor (images, 3, height, width)."""
 
     names: Sequence[str]
     pixels: torch.Tensor
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.pixels):
-            raise DataError(f"{len(self.names)} names were given for {len(self.pixels)} pictures")
+            raise DataError(f"{len(self.names)} names were given for {len(self.pixels)} images")
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
         """See `Pictures.load`."""
@@ -559,21 +559,21 @@ class MemoryPictures:
 
 @dataclass(frozen=True)
 class FilePictures:
-    """Pictures that are decoded from their files each time they are asked for, in parallel."""
+    """Images that are decoded from their files each time they are asked for, in parallel."""
 
     names: Sequence[str]
     paths: Sequence[Path]
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.paths):
-            raise DataError(f"{len(self.names)} names were given for {len(self.paths)} picture files")
+            raise DataError(f"{len(self.names)} names were given for {len(self.paths)} image files")
 
     def missing(self) -> np.ndarray:
         """See `Pictures.missing`: those whose files are not there."""
         listed: dict[Path, frozenset[str]] = {}
         absent = np.zeros(len(self.paths), dtype=bool)
         for index, path in enumerate(self.paths):
-            if path.parent not in listed:  # one look into each folder instead of one for each picture
+            if path.parent not in listed:  # one look into each folder instead of one for each image
                 try:
                     with os.scandir(path.parent) as entries:
                         listed[path.parent] = frozenset(entry.name for entry in entries)
@@ -586,7 +586,7 @@ class FilePictures:
         """See `Pictures.load`.
 
         Raises:
-            PictureError: the first picture that cannot be read, by name.
+            PictureError: the first image that cannot be read, by name.
         """
         if not len(indices):
             return torch.zeros((0, 3, preprocess.height, preprocess.width), dtype=torch.uint8)

@@ -24,17 +24,17 @@ _LOOKED_AT = 32
 
 
 def load(config: DataConfig, split: str, *, progress: bool = False, device: torch.device | None = None) -> Split:
-    """One split: triplets and protocols, without the rows whose pictures are not there.
+    """One split: triplets and protocols, without the rows whose images are not there.
 
     Args:
         config: which data.
         split: `train`, `test` or, where there is one, `val`.
-        progress: show a progress bar while pictures are generated.
-        device: where a generated world is rendered; the pictures come back to the CPU.
+        progress: show a progress bar while images are generated.
+        device: where a generated world is rendered; the images come back to the CPU.
 
     Raises:
         UnknownNameError: no such split or size.
-        DataError: the data under `config.root` cannot be read, or is a training split that lacks too many pictures.
+        DataError: the data under `config.root` cannot be read, or is a training split that lacks too many images.
     """
     if config.external:
         raise DataError(
@@ -125,7 +125,7 @@ def _unreadable(pictures: Pictures, present: np.ndarray, *, progress: bool) -> n
 
 
 def sentences(config: DataConfig, split: str) -> Sequence[str]:
-    """The feedback of one split alone: no picture is rendered, and none has to be there.
+    """The feedback of one split alone: no image is rendered, and none has to be there.
 
     Raises:
         UnknownNameError, DataError: see `load`.
@@ -134,7 +134,7 @@ def sentences(config: DataConfig, split: str) -> Sequence[str]:
 
 
 def kept(split: Split, config: DataConfig, preprocess: Preprocess) -> Split:
-    """A split whose pictures, where they are files, are decoded once and then read from the cache."""
+    """A split whose images, where they are files, are decoded once and then read from the cache."""
     if not config.cache:
         return split
     pictures = cached(split.triplets.pictures, preprocess)

@@ -16,9 +16,9 @@ class Rows(NamedTuple):
     """Some training samples."""
 
     references: np.ndarray
-    """(rows,) int64: index of each row's reference picture."""
+    """(rows,) int64: index of each row's reference image."""
     targets: np.ndarray
-    """(rows,) int64: index of each row's target picture."""
+    """(rows,) int64: index of each row's target image."""
     feedback: list[str]
     """(rows): each row's sentence."""
 
@@ -43,20 +43,20 @@ arXiv:2108.04024), and mean average precision over all of a query's targets (Bal
 
 @dataclass(frozen=True)
 class Triplets:
-    """Rows of (reference, feedback, target), as indices into one collection of pictures.
+    """Rows of (reference, feedback, target), as indices into one collection of images.
 
-    In an evaluation the pictures are also the gallery, unless a protocol names another.
+    In an evaluation the images are also the gallery, unless a protocol names another.
     """
 
     name: str
     """The data set and the split, e.g. `shapes/test`."""
     pictures: Pictures
     labels: np.ndarray
-    """(pictures,) int64: pictures of one label count as the same; each is a target where one of them is."""
+    """(images,) int64: images of one label count as the same; each is a target where one of them is."""
     references: np.ndarray
-    """(rows,) int64: index of each row's reference picture."""
+    """(rows,) int64: index of each row's reference image."""
     targets: np.ndarray
-    """(rows,) int64: index of each row's target picture."""
+    """(rows,) int64: index of each row's target image."""
     feedback: Sequence[str]
     """(rows): each row's sentence."""
     kinds: Sequence[str] = ()
@@ -66,9 +66,9 @@ class Triplets:
     draws_targets: bool = False
     """Whether `draw` chooses targets too; those of the table are then examples."""
     aspects: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Further labels of the pictures, (pictures,) int64 each, e.g. of the adjective alone."""
+    """Further labels of the images, (images,) int64 each, e.g. of the adjective alone."""
     present: np.ndarray | None = None
-    """(pictures,) bool: which pictures may be used; None: all. Samples with another target are drawn anew."""
+    """(images,) bool: which images may be used; None: all. Samples with another target are drawn anew."""
     groups: Mapping[str, Sequence[str | tuple[str, ...]]] = field(default_factory=dict)
     """Further ways to divide the rows, (rows) each, for results of each part: what divides → the part of each row, or
     the parts where a row belongs to several."""
@@ -86,7 +86,7 @@ class Triplets:
                 "there must be one of each in every row"
             )
         if len(self.labels) != pictures:
-            raise DataError(f"{self.name}: {len(self.labels)} labels for {pictures} pictures")
+            raise DataError(f"{self.name}: {len(self.labels)} labels for {pictures} images")
         if self.kinds and len(self.kinds) != rows:
             raise DataError(f"{self.name}: {len(self.kinds)} kinds for {rows} rows")
         for name, parts in self.groups.items():
@@ -94,7 +94,7 @@ class Triplets:
                 raise DataError(f"{self.name}: {len(parts)} parts by {name!r} for {rows} rows")
         for aspect, labels in self.aspects.items():
             if len(labels) != pictures:
-                raise DataError(f"{self.name}: {len(labels)} labels of {aspect!r} for {pictures} pictures")
+                raise DataError(f"{self.name}: {len(labels)} labels of {aspect!r} for {pictures} images")
         indices = {"reference": self.references, "target": self.targets}
         for what, table in (("further target", self.further_targets), ("image of a subset", self.subsets)):
             if table is None:
@@ -105,7 +105,7 @@ class Triplets:
         for what, some in indices.items():
             least = 0 if what == "reference" else UNKNOWN_TARGET
             if some.size and not (least <= some.min() and some.max() < pictures):
-                raise DataError(f"{self.name}: a {what} lies outside the {pictures} pictures")
+                raise DataError(f"{self.name}: a {what} lies outside the {pictures} images")
         if self.subsets is not None:
             outside = (self.targets != UNKNOWN_TARGET) & ~(self.subsets == self.targets[:, None]).any(1)
             for row in np.flatnonzero(outside)[:1].tolist():
@@ -122,7 +122,7 @@ class Triplets:
         """Training samples from some rows, by the data set's rule.
 
         Raises:
-            DataError: for a row no sample with present pictures was found.
+            DataError: for a row no sample with present images was found.
         """
         if self.draw is None:
             return Rows(self.references[rows], self.targets[rows], [self.feedback[row] for row in rows.tolist()])
@@ -131,7 +131,7 @@ class Triplets:
             return samples
         name = self.pictures.names[samples.references[pending[0]]]
         raise DataError(
-            f"{self.name}: after {_DRAWS} draws there is no target with a picture for the reference {name!r}"
+            f"{self.name}: after {_DRAWS} draws there is no target with an image for the reference {name!r}"
         )
 
     def _draws(self, rows: np.ndarray, random: np.random.Generator, most: int) -> tuple[Rows, np.ndarray]:
@@ -161,7 +161,7 @@ class Triplets:
         return found
 
     def only(self, rows: np.ndarray) -> "Triplets":
-        """Some of the rows, over the same pictures.
+        """Some of the rows, over the same images.
 
         Args:
             rows: (rows,) int64 indices.
@@ -212,13 +212,13 @@ class Task:
     rows: np.ndarray
     """(queries,) int64: rows of the triplets."""
     gallery: np.ndarray
-    """(ranked,) int64: indices of the pictures that are ranked; distinct."""
+    """(ranked,) int64: indices of the images that are ranked; distinct."""
     removed: np.ndarray | None = None
-    """(queries,) int64: the picture that is taken from each query's gallery as its reference, where that is another
+    """(queries,) int64: the image that is taken from each query's gallery as its reference, where that is another
     picture of the same thing; None: the reference itself."""
 
     def references(self, triplets: "Triplets") -> np.ndarray:
-        """(queries,) int64: the pictures that count as references when these are removed."""
+        """(queries,) int64: the images that count as references when these are removed."""
         return triplets.references[self.rows] if self.removed is None else self.removed
 
 
@@ -236,7 +236,7 @@ class Protocol:
     without_reference: bool = True
     """Whether a query's reference is removed from its gallery."""
     wanted: Mapping[str, int] = field(default_factory=dict)
-    """Task → the queries it has where all pictures are present; filled in where some are missing."""
+    """Task → the queries it has where all images are present; filled in where some are missing."""
     metrics: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """What is reported besides recall, of `METRICS`, and at which ranks: `{"map": (5, 10)}`."""
 
@@ -262,11 +262,11 @@ class Track:
 
 
 def by_label(triplets: Triplets, *, name: str = "by label", ks: tuple[int, ...] = (1, 5, 10, 50)) -> Protocol:
-    """All pictures are ranked and any of the target's label counts, as in Vo et al. 2019."""
+    """All images are ranked and any of the target's label counts, as in Vo et al. 2019."""
     gallery = np.arange(len(triplets.labels)) if triplets.present is None else np.flatnonzero(triplets.present)
     return Protocol(
         name,
-        "gallery = all pictures of the split; any picture with the target's label counts; the reference is removed; "
+        "gallery = all images of the split; any image with the target's label counts; the reference is removed; "
         "ties do not lower a rank",
         (Task("", np.arange(len(triplets)), gallery),),
         ks,
@@ -275,7 +275,7 @@ def by_label(triplets: Triplets, *, name: str = "by label", ks: tuple[int, ...] 
 
 @dataclass(frozen=True)
 class Split:
-    """One split of a data set, complete as annotated, whether or not its pictures are there."""
+    """One split of a data set, complete as annotated, whether or not its images are there."""
 
     triplets: Triplets
     """All rows. In an evaluation split the rows of every way to ask (caption orders, single captions) stand here, and
@@ -319,11 +319,11 @@ _KEPT = "/reference-kept"
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of a split's annotation can be used with the pictures that are there."""
+    """How much of a split's annotation can be used with the images that are there."""
 
     pictures: int
     missing: tuple[str, ...]
-    """Names of the pictures that are not there."""
+    """Names of the images that are not there."""
     rows: int
     kept: int
     """Rows whose reference and target are both there."""
@@ -337,17 +337,17 @@ class Coverage:
         shown = ", ".join(self.missing[:3]) + (" …" if len(self.missing) > 3 else "")
         absent = f"; missing: {shown}" if self.missing else ""
         return (
-            f"{self.pictures - len(self.missing):,} of {self.pictures:,} pictures are there, {self.kept:,} of "
+            f"{self.pictures - len(self.missing):,} of {self.pictures:,} images are there, {self.kept:,} of "
             f"{self.rows:,} rows can be used{absent}"
         )
 
 
 def covered(split: Split, missing: np.ndarray) -> tuple[Split, Coverage]:
-    """A split without the rows and gallery pictures that cannot be used, and how much that leaves.
+    """A split without the rows and gallery images that cannot be used, and how much that leaves.
 
     Args:
         split: as annotated.
-        missing: (pictures,) bool, true where a picture is not there.
+        missing: (images,) bool, true where an image is not there.
     """
     triplets = split.triplets
     names = tuple(triplets.pictures.names[index] for index in np.flatnonzero(missing).tolist())
@@ -389,7 +389,7 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
 
     Returns:
         What remains to learn from, and what was held out (absent where `share` is 0), whose gallery holds only the
-        pictures that its own rows speak of.
+        images that its own rows speak of.
 
     Raises:
         DataError: nothing would remain to learn from.
@@ -402,7 +402,7 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
     held = np.isin(triplets.references, random.permutation(references)[:held_out])
     if held.all():
         raise DataError(
-            f"{triplets.name} has {len(references)} reference; holding it out leaves none to learn from: add pictures, "
+            f"{triplets.name} has {len(references)} reference; holding it out leaves none to learn from: add images, "
             "or hold out none (train.hold_out=0)"
         )
     rest = triplets.only(np.flatnonzero(~held))
@@ -425,7 +425,7 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
 
 
 class SomePictures:
-    """Part of a collection of pictures, numbered anew."""
+    """Part of a collection of images, numbered anew."""
 
     def __init__(self, pictures: Pictures, chosen: np.ndarray) -> None:
         self._pictures, self._chosen = pictures, chosen
@@ -442,9 +442,9 @@ class SomePictures:
 
 
 def _covered(task: Task, triplets: Triplets, usable: np.ndarray) -> Task:
-    """A task without the pictures that are not there, and without the queries that then have no target.
+    """A task without the images that are not there, and without the queries that then have no target.
 
-    Any picture of the target's label will do.
+    Any image of the target's label will do.
     """
     assert triplets.present is not None
     gallery = task.gallery[triplets.present[task.gallery]]

@@ -133,9 +133,9 @@ def dataset_texts(name: str, root: Path) -> list[Texts]:
     missing = triplets.pictures.missing()
     readings = [Texts("all captions", _captions(triplets.feedback))]
     there = ~(missing[triplets.references] | missing[triplets.targets])
-    if 0 < there.sum() < len(there):  # the published code leaves rows out whose pictures it does not find
+    if 0 < there.sum() < len(there):  # the published code leaves rows out whose images it does not find
         kept = [triplets.feedback[row] for row in there.nonzero()[0].tolist()]
-        readings.insert(0, Texts(f"captions of the {len(kept):,} rows whose pictures are there", _captions(kept)))
+        readings.insert(0, Texts(f"captions of the {len(kept):,} rows whose images are there", _captions(kept)))
     return readings
 
 

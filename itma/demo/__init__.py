@@ -1,4 +1,4 @@
-"""The whole path on generated pictures: world → models → numbers → catalogue → answers → one page to look at."""
+"""The whole path on generated images: world → models → numbers → catalogue → answers → one page to look at."""
 
 import os
 import platform
@@ -29,7 +29,7 @@ from itma.records import Report
 from itma.retrieval.catalogue import Catalogue
 from itma.training.run import read_metrics
 
-MODELS = {"itma": "ITMA", "tirg": "TIRG", "picture-only": "picture only", "words-only": "words only"}
+MODELS = {"itma": "ITMA", "tirg": "TIRG", "picture-only": "image only", "words-only": "words only"}
 """Composer → its name on the page; ITMA first."""
 
 
@@ -43,7 +43,7 @@ class DemoResult:
     run: str
     """The run folder, or the name of the model that comes with itma, which answers in the catalogue."""
     example: tuple[Path, str]
-    """A picture and a sentence to ask the catalogue with."""
+    """An image and a sentence to ask the catalogue with."""
     seconds: float
     trained: bool
 
@@ -234,7 +234,7 @@ def _examples(size: Preprocess, evaluation: Evaluation, rows: Sequence[int]) -> 
 
 def _about(world: str, evaluation: Evaluation) -> str:
     asked = (
-        f"Test: {evaluation.report.gallery:,} pictures, {evaluation.report.queries:,} queries; every query has near "
+        f"Test: {evaluation.report.gallery:,} images, {evaluation.report.queries:,} queries; every query has near "
         "misses in the gallery: the same with other changes."
     )
     if world == "shapes":

@@ -1,4 +1,4 @@
-"""What the demo searches: a world's pictures on disk, and questions to them whose right answers are known."""
+"""What the demo searches: a world's images on disk, and questions to them whose right answers are known."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,28 +24,28 @@ from itma.retrieval.catalogue import Catalogue
 SHOWN = 5
 """Hits shown for each query."""
 _PIXELS = 224
-"""Height and width of a product's picture, larger than a model sees, for people."""
+"""Height and width of a product's image, larger than a model sees, for people."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures that can be indexed, and what is asked of them."""
+    """Images that can be indexed, and what is asked of them."""
 
     source: Path
-    """A folder of pictures, or a table of items; see `itma.index`."""
+    """A folder of images, or a table of items; see `itma.index`."""
     example: tuple[Path, str]
-    """A picture and a sentence to begin with."""
+    """An image and a sentence to begin with."""
     ask: Callable[[Catalogue], list[Asked]]
 
 
 def of_shapes(
     triplets: Triplets, size: Preprocess, folder: Path, rows: Sequence[int], *, progress: bool = False
 ) -> Gallery:
-    """The pictures of a test split; asked are a picture and a sentence, and each alone.
+    """The images of a test split; asked are an image and a sentence, and each alone.
 
     Args:
         triplets: the split.
-        size: what pictures are fitted to.
+        size: what images are fitted to.
         folder: where they go; must not exist.
         rows: queries that may be asked; the first is.
     """
@@ -76,8 +76,8 @@ def of_shapes(
             return Asked(title, None if image is None else reference, text, answers)
 
         return [
-            asked("A picture and a sentence", path, sentence),
-            asked("The picture alone: what is like it?", path, None),
+            asked("An image and a sentence", path, sentence),
+            asked("The image alone: what is like it?", path, None),
             asked("The sentence alone: what does it speak of?", None, sentence),
         ]
 
@@ -180,7 +180,7 @@ def _picture(folder: Path, name: str) -> torch.Tensor:
 
 
 def write_gallery(triplets: Triplets, size: Preprocess, folder: Path, *, progress: bool) -> None:
-    """Write a split's pictures as PNG files, for the catalogue and for a person to point at."""
+    """Write a split's images as PNG files, for the catalogue and for a person to point at."""
     with new_folder(folder) as draft, bar("writing the gallery", show=progress, total=len(triplets.labels)) as meter:
         for first in range(0, len(triplets.labels), 100):
             rows = range(first, min(first + 100, len(triplets.labels)))

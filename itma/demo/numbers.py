@@ -60,7 +60,7 @@ def verdict(models: Sequence[ModelResult]) -> str:
     first, others = models[0], [model for model in models[1:] if 1 in model.report.recall]
     if 1 not in first.report.recall:
         return "Each model was asked the same queries; higher recall is better."
-    found = f"{first.title} puts a right picture first in {percent(first.report.recall[1])} of the queries"
+    found = f"{first.title} puts a right image first in {percent(first.report.recall[1])} of the queries"
     if not others:
         return f"{found}."
     rival = max(others, key=lambda model: model.report.recall[1])

@@ -1,6 +1,6 @@
 """The demo's report: what was measured and found, as one HTML file that needs nothing beside itself.
 
-The page holds its style, its pictures and its charts; it loads nothing, which its content security policy makes
+The page holds its style, its images and its charts; it loads nothing, which its content security policy makes
 sure of. It is complete without its one script, which puts a copy button on the commands. What it says stands in
 `templates/report.html`; Jinja escapes every text that comes from outside.
 """

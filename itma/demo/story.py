@@ -53,7 +53,7 @@ class Example:
     rank: int
     """Rank of the best target, from 1."""
     target: torch.Tensor
-    """uint8 (3, height, width), RGB: a right picture."""
+    """uint8 (3, height, width), RGB: a right image."""
 
     def __post_init__(self) -> None:
         _check(self.reference, "a reference")

@@ -26,17 +26,17 @@ def nearest_kept(
     *,
     without_self: bool = False,
 ) -> float:
-    """The share of each query's k nearest pictures that are among its k nearest by the other model too.
+    """The share of each query's k nearest images that are among its k nearest by the other model too.
 
     >>> pictures, turned = torch.eye(4), torch.eye(4)[[1, 0, 2, 3]]
     >>> nearest_kept((pictures, pictures), (pictures, turned), k=1)
     0.5
 
     Args:
-        exact: queries (rows, dim) and gallery (pictures, dim), of length 1.
+        exact: queries (rows, dim) and gallery (images, dim), of length 1.
         approximate: the same by the other model.
-        k: how many pictures; with fewer in the gallery, all of them.
-        without_self: query i is picture i, and is not its own neighbour.
+        k: how many images; with fewer in the gallery, all of them.
+        without_self: query i is image i, and is not its own neighbour.
 
     Raises:
         DataError: there is nothing to compare, or the numbers of rows differ.
@@ -45,7 +45,7 @@ def nearest_kept(
         _check(one, other)
     k = min(k, len(exact[1]) - without_self)
     if k < 1:
-        raise DataError(f"{len(exact[1])} pictures have no neighbours to compare")
+        raise DataError(f"{len(exact[1])} images have no neighbours to compare")
     found = []
     for queries, gallery in (exact, approximate):
         scores = queries @ gallery.T

@@ -46,13 +46,13 @@ class Evaluation:
     ranks: np.ndarray
     """(queries,) int64: the rank of each query's best target, from 1."""
     ties: np.ndarray
-    """(queries,) int64: pictures other than targets whose score equals that of the best target."""
+    """(queries,) int64: images other than targets whose score equals that of the best target."""
     best: np.ndarray
-    """(queries,) int64: index of each query's best-scoring picture, right or wrong."""
+    """(queries,) int64: index of each query's best-scoring image, right or wrong."""
     queries: torch.Tensor
     """(rows, dim) float32: the rows' embeddings; those that no task asks may be anything."""
     gallery: torch.Tensor
-    """(pictures, dim) float32: the pictures' embeddings; those that no task ranks may be anything."""
+    """(images, dim) float32: the images' embeddings; those that no task ranks may be anything."""
     triplets: Triplets
     protocol: Protocol
     measures: Mapping[str, Mapping[int, np.ndarray]] = field(default_factory=dict)
@@ -62,14 +62,14 @@ class Evaluation:
         return str(self.report)
 
     def top(self, places: Sequence[int], *, k: int = 10) -> list[tuple[list[int], list[float]]]:
-        """The k best-scoring pictures of some queries, best first.
+        """The k best-scoring images of some queries, best first.
 
         Args:
             places: which queries, by their place in `asked`.
-            k: how many pictures; fewer come back where the gallery holds no more.
+            k: how many images; fewer come back where the gallery holds no more.
 
         Returns:
-            For each of `places`, indices of pictures and their scores; equal scores in the gallery's order.
+            For each of `places`, indices of images and their scores; equal scores in the gallery's order.
         """
         if k < 1:
             raise ConfigError(f"k={k} must be at least 1")
@@ -87,7 +87,7 @@ class Evaluation:
         return self.protocol.tasks[int(np.searchsorted(bounds, place, side="right"))]
 
     def others(self, place: int) -> torch.Tensor:
-        """(pictures,) int64: what a query's targets are ranked against, by the query's place in `asked`."""
+        """(images,) int64: what a query's targets are ranked against, by the query's place in `asked`."""
         ranked, labels = self._ranked(place), torch.as_tensor(self.triplets.labels)
         return ranked[labels[ranked] != labels[int(self.triplets.targets[int(self.asked[place])])]]
 
@@ -134,16 +134,16 @@ def evaluate(
     chosen: str = "",
     progress: bool = False,
 ) -> list[Evaluation]:
-    """Measure a model: for each query, where the first right picture stands in the gallery.
+    """Measure a model: for each query, where the first right image stands in the gallery.
 
-    All protocols share one embedding pass, in which each picture of a gallery, and each that serves as a reference,
+    All protocols share one embedding pass, in which each image of a gallery, and each that serves as a reference,
     goes through the trunk once for that purpose, however many queries point at it.
 
     Args:
         retriever: the model.
-        triplets: queries and pictures.
+        triplets: queries and images.
         protocols: what is asked, and against which galleries; None: `by_label`.
-        batch: pictures or queries that are embedded at a time.
+        batch: images or queries that are embedded at a time.
         block: scores held at a time; see `itma.evaluation.ranking.rank_targets`.
         intervals: draw the bootstrap intervals too.
         seed: decides the bootstrap's draws.
@@ -158,7 +158,7 @@ def evaluate(
     Raises:
         ConfigError: a batch below 1.
         DataError: there are no queries, a query has no target besides its reference, or an embedding is no number.
-        PictureError: a picture that cannot be read.
+        PictureError: an image that cannot be read.
     """
     if batch < 1:
         raise ConfigError(f"batch={batch} must be at least 1")
@@ -194,7 +194,7 @@ def embed(
     rows = np.unique(np.concatenate([task.rows for task in tasks]))
     pictures = np.unique(np.concatenate([task.gallery for task in tasks]))
     if not len(rows) or not len(pictures):
-        raise DataError(f"{triplets.name} holds no queries or no pictures, so there is nothing to measure")
+        raise DataError(f"{triplets.name} holds no queries or no images, so there is nothing to measure")
     gallery = _spread(_embed_gallery(retriever, triplets, pictures, batch, progress), pictures, len(triplets.labels))
     return _spread(_embed_queries(retriever, triplets, rows, batch, progress), rows, len(triplets)), gallery
 
@@ -219,7 +219,7 @@ def score(
         protocol: what is asked; one of the split's, or `by_label`.
         queries: (rows, dim) one embedding for each row of the triplets; rows that no task asks may be anything.
             Scores are products, so embeddings of length 1 give cosines.
-        gallery: (pictures, dim) one for each picture.
+        gallery: (images, dim) one for each image.
         block: scores held at a time.
         intervals: draw the bootstrap intervals too.
         seed: decides the bootstrap's draws.
@@ -234,7 +234,7 @@ def score(
     queries, gallery = torch.as_tensor(queries), torch.as_tensor(gallery)
     if len(queries) != len(triplets) or len(gallery) != len(triplets.labels):
         raise DataError(
-            f"{triplets.name} has {len(triplets):,} rows and {len(triplets.labels):,} pictures, but there are "
+            f"{triplets.name} has {len(triplets):,} rows and {len(triplets.labels):,} images, but there are "
             f"{len(queries):,} query and {len(gallery):,} gallery embeddings; one each, in their order"
         )
     wanted = {task.name: protocol.wanted.get(task.name, len(task.rows)) for task in protocol.tasks}
@@ -352,18 +352,18 @@ def _divided(parts: Sequence[str | tuple[str, ...]]) -> dict[str, np.ndarray]:
 def answers(
     retriever: Embedder, triplets: Triplets, tasks: Sequence[Task], *, k: int, batch: int = 128, progress: bool = False
 ) -> list[np.ndarray]:
-    """The first k pictures for each row, without its reference: for queries whose targets are not published.
+    """The first k images for each row, without its reference: for queries whose targets are not published.
 
     Args:
         retriever: the model.
-        triplets: queries and pictures.
+        triplets: queries and images.
         tasks: which rows rank which gallery; together they ask every row once.
-        k: how many pictures.
-        batch: pictures or queries that are embedded at a time.
+        k: how many images.
+        batch: images or queries that are embedded at a time.
         progress: show progress bars.
 
     Returns:
-        (rows) for each row up to k indices of pictures, best first; equal scores in the gallery's order.
+        (rows) for each row up to k indices of images, best first; equal scores in the gallery's order.
 
     Raises:
         ConfigError: k is below 1, or a row is not asked once.
@@ -421,7 +421,7 @@ def _rank(
     gallery: torch.Tensor,
     block: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ranks, ties and best pictures of one task; a picture is right where its label is the target's."""
+    """Ranks, ties and best images of one task; an image is right where its label is the target's."""
     place = _places(task, triplets)
     references = task.references(triplets)
     excluded = place[references] if protocol.without_reference else np.full(len(references), -1)
@@ -533,7 +533,7 @@ def _spread(some: torch.Tensor, indices: np.ndarray, length: int) -> torch.Tenso
 def _embed_gallery(
     retriever: Embedder, triplets: Triplets, pictures: np.ndarray, batch: int, progress: bool
 ) -> torch.Tensor:
-    """Some pictures as (pictures, dim)."""
+    """Some images as (images, dim)."""
     parts = []
     with bar("embedding the gallery", show=progress, total=len(pictures), unit="pictures") as meter:
         for indices in _runs(pictures, batch):

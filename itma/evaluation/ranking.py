@@ -1,6 +1,6 @@
 """Embeddings → ranks → recall: pure functions of arrays.
 
-A rank is 1 + the number of gallery pictures that score strictly higher than the query's best-scoring target, so that
+A rank is 1 + the number of gallery images that score strictly higher than the query's best-scoring target, so that
 no sort and no order among equals decides a number. Scores are float32 products, and two of them tie where they are
 equal to the last bit: those of one embedding that stands in the gallery twice do, except that matrix products may
 round the last few columns of a block differently (about one score in 100,000, in blocks of a few queries).
@@ -27,11 +27,11 @@ class Ranks(NamedTuple):
     """For each query, where its best target stands."""
 
     rank: torch.Tensor
-    """(queries,) int64: 1 + the number of pictures that score strictly higher than the best target."""
+    """(queries,) int64: 1 + the number of images that score strictly higher than the best target."""
     ties: torch.Tensor
-    """(queries,) int64: pictures other than targets whose score equals that of the best target."""
+    """(queries,) int64: images other than targets whose score equals that of the best target."""
     best: torch.Tensor
-    """(queries,) int64: index of the best-scoring picture, the excluded one aside; of equals the first."""
+    """(queries,) int64: index of the best-scoring image, the excluded one aside; of equals the first."""
 
 
 def rank_targets(
@@ -43,7 +43,7 @@ def rank_targets(
     *,
     block: int = BLOCK,
 ) -> Ranks:
-    """Rank each query's targets: the gallery pictures that carry its label.
+    """Rank each query's targets: the gallery images that carry its label.
 
     >>> gallery = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
     >>> labels = torch.tensor([7, 8, 9])
@@ -54,20 +54,20 @@ def rank_targets(
 
     Args:
         queries: (queries, dim), on any device; the other tensors are on the same.
-        gallery: (pictures, dim).
+        gallery: (images, dim).
         query_labels: (queries,) int64, the label of each query's targets.
-        gallery_labels: (pictures,) int64.
-        excluded: (queries,) int64, the picture that takes no part in each query's ranking (its reference), even where
+        gallery_labels: (images,) int64.
+        excluded: (queries,) int64, the image that takes no part in each query's ranking (its reference), even where
             it carries the label; −1 excludes none.
         block: how many scores are held at a time; memory is bounded by it, whatever the size of the gallery.
 
     Raises:
         DataError: sizes that do not fit together, an embedding that is not finite, or a query that has no target in
-            the gallery once its excluded picture is removed (such a query has no rank; leave it out beforehand).
+            the gallery once its excluded image is removed (such a query has no rank; leave it out beforehand).
     """
     if len(query_labels) != len(queries) or len(gallery_labels) != len(gallery):
         raise DataError(
-            f"{len(queries)} queries came with {len(query_labels)} labels and {len(gallery)} gallery pictures with "
+            f"{len(queries)} queries came with {len(query_labels)} labels and {len(gallery)} gallery images with "
             f"{len(gallery_labels)}; each needs one"
         )
     return _ranked(
@@ -213,7 +213,7 @@ def _ranked(
     if orphans:
         shown = ", ".join(map(str, orphans[:5])) + (", …" if len(orphans) > 5 else "")
         raise DataError(
-            f"{len(orphans)} of {len(queries)} queries have no target among the {len(gallery)} gallery pictures once "
+            f"{len(orphans)} of {len(queries)} queries have no target among the {len(gallery)} gallery images once "
             f"their reference is removed (rows {shown}); leave these rows out"
         )
     return Ranks(*(torch.cat(arrays) for arrays in zip(*parts, strict=True)))
@@ -248,7 +248,7 @@ def _rank_rows(
 def _scores(
     queries: torch.Tensor, gallery: torch.Tensor, excluded: torch.Tensor | None, rows: slice, columns: slice
 ) -> torch.Tensor:
-    """The products of some rows and columns; the excluded picture scores −∞."""
+    """The products of some rows and columns; the excluded image scores −∞."""
     scores = queries[rows] @ gallery[columns].T
     if excluded is not None:
         places = excluded[rows] - columns.start
@@ -263,7 +263,7 @@ def _check(queries: torch.Tensor, gallery: torch.Tensor, excluded: torch.Tensor 
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1] or not queries.shape[1]:
         raise DataError(
             f"queries {tuple(queries.shape)} and gallery {tuple(gallery.shape)} do not fit together; expected "
-            "(queries, dim) and (pictures, dim)"
+            "(queries, dim) and (images, dim)"
         )
     for what, rows in (("query", queries), ("gallery", gallery)):
         low, high = rows.aminmax(dim=1)
@@ -274,9 +274,9 @@ def _check(queries: torch.Tensor, gallery: torch.Tensor, excluded: torch.Tensor 
                 "weights are damaged or its training has diverged"
             )
     if excluded is not None and len(excluded) != len(queries):
-        raise DataError(f"{len(excluded)} excluded pictures were given for {len(queries)} queries; each needs one")
+        raise DataError(f"{len(excluded)} excluded images were given for {len(queries)} queries; each needs one")
     if excluded is not None and len(excluded) and not (-1 <= int(excluded.min()) <= int(excluded.max()) < len(gallery)):
-        raise DataError(f"an excluded picture lies outside the gallery of {len(gallery)} pictures")
+        raise DataError(f"an excluded image lies outside the gallery of {len(gallery)} images")
 
 
 def recall_at(ranks: np.ndarray, ks: Sequence[int]) -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""A query and its answers as one picture: reference, then the first hits, the right ones framed."""
+"""A query and its answers as one image: reference, then the first hits, the right ones framed."""
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -11,10 +11,10 @@ FRAME, GAP, CAPTION = 3, 6, 18
 
 
 def query_strip(size: Preprocess, evaluation: Evaluation, place: int, *, hits: int = 5) -> torch.Tensor:
-    """One query of an evaluation as a picture.
+    """One query of an evaluation as an image.
 
     Args:
-        size: gives the pictures' size, e.g. the model's own preprocessing.
+        size: gives the images' size, e.g. the model's own preprocessing.
         evaluation: the result.
         place: which query, by its place in `evaluation.asked`.
         hits: how many answers to show.

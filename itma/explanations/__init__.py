@@ -1,4 +1,4 @@
-"""Why this picture? Attention as a hint; words, regions and gradients as evidence; checks of the maps."""
+"""Why this image? Attention as a hint; words, regions and gradients as evidence; checks of the maps."""
 
 from itma.explanations.attention import AttentionMaps
 from itma.explanations.case import Case, Word

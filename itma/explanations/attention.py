@@ -225,7 +225,7 @@ def attentions(composer: Itma) -> list[Attention]:
 
 
 def shares_of_cells(grids: tuple[tuple[int, int], ...], whole: bool, weighed: torch.Tensor | None = None) -> np.ndarray:
-    """(cells,) float32: each cell's share in the picture's part of the embedding; see `ItmaOptions.pool`.
+    """(cells,) float32: each cell's share in the image's part of the embedding; see `ItmaOptions.pool`.
 
     >>> shares_of_cells(((1, 2), (1, 1)), False).tolist()
     [0.25, 0.25, 0.5]

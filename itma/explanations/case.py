@@ -1,4 +1,4 @@
-"""What is explained: one query, and the picture that it is compared with.
+"""What is explained: one query, and the image that it is compared with.
 
 Pixels are uint8 (3, height, width) as the model sees them; n stands for variants of the query.
 """
@@ -16,7 +16,7 @@ from itma.errors import ExplanationError
 from itma.models.retriever import Retriever
 
 AT_ONCE = 32
-"""Pictures that go through the model together."""
+"""Images that go through the model together."""
 
 RankOf = Callable[[np.ndarray, np.ndarray], np.ndarray | None]
 """(n, dim) queries and (n,) scores of the target → (n,) the target's ranks; nothing where they are not counted."""
@@ -37,7 +37,7 @@ class Word:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One query, the picture it is compared with, and what counts that picture's rank.
+    """One query, the image it is compared with, and what counts that image's rank.
 
     Raises:
         ExplanationError: there is neither a reference nor a feedback.
@@ -45,21 +45,21 @@ class Case:
 
     model: Retriever
     target: torch.Tensor
-    """(dim,) float32 of length 1: the embedding of the picture that is asked about."""
+    """(dim,) float32 of length 1: the embedding of the image that is asked about."""
     reference: torch.Tensor | None = None
     text: str | None = None
     """The feedback; absent where it has no word that the model reads."""
     target_pixels: torch.Tensor | None = None
-    """Absent where the picture is not there any more."""
+    """Absent where the image is not there any more."""
     rank_of: RankOf | None = None
     items: int | None = None
-    """How many pictures a rank is counted among."""
+    """How many images a rank is counted among."""
     reference_name: str = ""
     target_name: str = ""
 
     def __post_init__(self) -> None:
         if self.reference is None and self.text is None:
-            raise ExplanationError("a query needs a reference picture, a feedback sentence, or both; both are absent")
+            raise ExplanationError("a query needs a reference image, a feedback sentence, or both; both are absent")
 
     def words(self) -> tuple[Word, ...]:
         """The words of the feedback, in their order; see `words_of`."""

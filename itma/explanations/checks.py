@@ -1,7 +1,7 @@
-"""Does a map say something about the model, and about what it does with the picture?
+"""Does a map say something about the model, and about what it does with the image?
 
 Two questions. Does the map change when the model's weights are drawn anew (Adebayo et al. 2018, arXiv:1810.03292)? And
-does covering the picture in the map's order lower the score sooner, and uncovering it raise the score sooner, than a
+does covering the image in the map's order lower the score sooner, and uncovering it raise the score sooner, than a
 random order does (deletion and insertion; Petsiuk et al. 2018, arXiv:1806.07421, section 3.3)?
 """
 
@@ -38,7 +38,7 @@ class Check:
     deletion: np.ndarray
     """(points,) float32: the score as ever more cells are covered, those of the largest values first."""
     insertion: np.ndarray
-    """(points,) float32: the score as ever more cells of a covered picture are uncovered."""
+    """(points,) float32: the score as ever more cells of a covered image are uncovered."""
     random_deletion: float
     """The deletion area of random orders, their mean."""
     random_insertion: float
@@ -84,11 +84,11 @@ def checked(case: Case, maps: Maps, again: Callable[[Case], Maps], fill: Fill = 
         seed: decides random weights and orders.
 
     Raises:
-        ExplanationError: there is no reference, or the target's picture is not there, so that another model cannot be
+        ExplanationError: there is no reference, or the target's image is not there, so that another model cannot be
             asked about it.
     """
     if case.reference is None or case.target_pixels is None:
-        missing = "reference" if case.reference is None else "picture of the target"
+        missing = "reference" if case.reference is None else "image of the target"
         raise ExplanationError(f"maps cannot be checked without a {missing}, and there is none")
     others: list[Maps] = []
     for number in range(RANDOM_MODELS):

@@ -1,4 +1,4 @@
-"""An explanation as one picture: the reference with its maps, the words coloured by their effect, the target."""
+"""An explanation as one image: the reference with its maps, the words coloured by their effect, the target."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,7 +30,7 @@ class _Panel:
 
 
 def overlaid(picture: np.ndarray, values: np.ndarray, width: int, *, shares: bool = False) -> Image.Image:
-    """A picture with a map laid over it: the stronger the colour, the larger the value, of the map's largest.
+    """An image with a map laid over it: the stronger the colour, the larger the value, of the map's largest.
 
     Args:
         picture: (height, width, 3) uint8.
@@ -50,7 +50,7 @@ def overlaid(picture: np.ndarray, values: np.ndarray, width: int, *, shares: boo
 
 
 def drawn(explanation: "Explanation") -> Image.Image:
-    """The whole picture."""
+    """The whole image."""
     rows = [_panels(explanation)] + ([words] if (words := _word_panels(explanation)) else [])
     blocks = [_grid(panels) for panels in rows if panels]
     width = max([block.width for block in blocks] + [_COLUMNS * (_WIDE + _GAP) - _GAP])

@@ -1,4 +1,4 @@
-"""Why this picture? A query and a target → what speaks for and against it."""
+"""Why this image? A query and a target → what speaks for and against it."""
 
 import logging
 import os
@@ -64,22 +64,22 @@ def explain(
     run: str | Path | None = None,
     device: torch.device | None = None,
 ) -> Explanation:
-    """Say why a picture is where it is among the answers to a query.
+    """Say why an image is where it is among the answers to a query.
 
     Attention shows where a model looks, which is a hint; the other methods change the query and see what becomes of
     the score and of the rank, which is evidence.
 
     Args:
-        place: a catalogue or its folder; or a model or a run folder, where the target is a picture and has no rank.
+        place: a catalogue or its folder; or a model or a run folder, where the target is an image and has no rank.
         image: the reference: a path, the bytes of a file, or a Pillow image.
         text: the feedback.
         id: an item of the catalogue as the reference, in the place of `image`.
-        target: the picture that is asked about: an item's id, or a picture; None: the catalogue's best hit.
+        target: the image that is asked about: an item's id, or an image; None: the catalogue's best hit.
         methods: some of `METHODS`; None: `attention` (where the model has it), `words` (each left out), `regions`
             (of the reference, each covered) and `target` (its regions, each covered), as far as they apply.
             `gradients` are integrated gradients; `checks` are sanity checks of the maps that were asked for; `all` are
             all that apply.
-        fill: what covers a region: `mean`, the picture's mean colour, or `blur`.
+        fill: what covers a region: `mean`, the image's mean colour, or `blur`.
         steps: of the integrated gradients.
         run: where the run that made a catalogue is now; None: where it was then.
         device: where a model that is opened here is to work; None: on the CPU.
@@ -89,7 +89,7 @@ def explain(
         UnknownNameError: no such method or fill.
         UnknownItemError: there is no item of that id.
         FeedbackError: no word of the sentence is known.
-        PictureError: a picture cannot be read.
+        PictureError: an image cannot be read.
         CatalogueError, RunError, DataError: see `Catalogue.open`, `Retriever.load` and `Catalogue.search`.
     """
     for method in methods:
@@ -145,7 +145,7 @@ def case_of(
     if image is not None and id is not None:
         raise DataError("a query has one reference: give an image or an id")
     if image is None and id is None and not (text or "").strip():
-        raise DataError("a query needs a reference picture, a feedback sentence, or both; both are empty")
+        raise DataError("a query needs a reference image, a feedback sentence, or both; both are empty")
     said = readable(model, text, alone=image is None and id is None)
     out: list[str] = []
     reference = None
@@ -334,7 +334,7 @@ def retriever_of(model: Embedder) -> Retriever:
 def _wanted(
     catalogue: Snapshot, target: Source | None, image: Source | None, text: str | None, id: str | None
 ) -> str | tuple[Source]:
-    """The id of the item that is asked about, or a picture."""
+    """The id of the item that is asked about, or an image."""
     if target is None:
         hits = catalogue.search(image, text, 1, id=id)
         if not hits:
@@ -349,7 +349,7 @@ def _wanted(
         if os.path.isfile(target):  # noqa: PTH113 - a path that cannot be is no file either
             return (target,)
         raise UnknownItemError(
-            f"the target {target[:60]!r} is neither an item of the catalogue nor a picture's file; Catalogue.ids lists "
+            f"the target {target[:60]!r} is neither an item of the catalogue nor an image's file; Catalogue.ids lists "
             "the items"
         ) from error
 
@@ -357,7 +357,7 @@ def _wanted(
 def _item_pixels(catalogue: Snapshot, model: Retriever, id: str) -> torch.Tensor:
     picture = catalogue.get(id).picture
     if picture is None:
-        raise ExplanationError(f"the item {id!r} has no picture that could be looked at; give an image")
+        raise ExplanationError(f"the item {id!r} has no image that could be looked at; give an image")
     return model.preprocess.read(picture)
 
 
@@ -368,7 +368,7 @@ def _embedding(model: Retriever, pixels: torch.Tensor) -> torch.Tensor:
 def _name(image: Source | None) -> str:
     if image is None:
         return ""
-    return Path(image).name if isinstance(image, str | Path) else "a picture"
+    return Path(image).name if isinstance(image, str | Path) else "an image"
 
 
 def _shown(pixels: torch.Tensor | None) -> np.ndarray | None:

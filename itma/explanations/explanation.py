@@ -1,4 +1,4 @@
-"""An explanation: what was found of one query and one picture, as arrays, as text and as a picture."""
+"""An explanation: what was found of one query and one image, as arrays, as text and as an image."""
 
 import base64
 import io
@@ -22,12 +22,12 @@ from itma.io import write_text, write_with
 
 FORMAT = 1
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-"""Endings of pictures that `Explanation.save` writes."""
+"""Endings of images that `Explanation.save` writes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Why a picture is where it is among the answers to a query.
+    """Why an image is where it is among the answers to a query.
 
     What was not asked for, or cannot be had of this model, is absent; `notes` says why.
     """
@@ -39,7 +39,7 @@ class Explanation:
     reference: np.ndarray | None
     """(height, width, 3) uint8: the reference as the model sees it."""
     target: np.ndarray | None
-    """(height, width, 3) uint8: the picture that is explained, as the model sees it; absent where it is gone."""
+    """(height, width, 3) uint8: the image that is explained, as the model sees it; absent where it is gone."""
     reference_name: str
     target_name: str
     score: float
@@ -54,7 +54,7 @@ class Explanation:
     regions: RegionEffects | None = None
     """Of the reference."""
     target_regions: RegionEffects | None = None
-    """Of the target: what the gallery picture contributes."""
+    """Of the target: what the gallery image contributes."""
     gradients: Gradients | None = None
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
@@ -213,13 +213,13 @@ class Explanation:
         return {name: values for name, values in found.items() if values is not None}
 
     def draw(self) -> Image.Image:
-        """The explanation as one picture."""
+        """The explanation as one image."""
         from itma.explanations.drawing import drawn
 
         return drawn(self)
 
     def save(self, path: str | Path) -> None:
-        """Write it: a picture (`.png`, `.jpg`, `.webp`), `.json` (see `to_plain`) or `.npz` (see `arrays`).
+        """Write it: an image (`.png`, `.jpg`, `.webp`), `.json` (see `to_plain`) or `.npz` (see `arrays`).
 
         Raises:
             DataError: the name ends in something else.

@@ -1,6 +1,6 @@
 """Integrated gradients: how the score comes about along a straight path from nothing to the query.
 
-Sundararajan et al. 2017, arXiv:1703.01365, equation 1. The path begins at a picture in the mean colour of the model's
+Sundararajan et al. 2017, arXiv:1703.01365, equation 1. The path begins at an image in the mean colour of the model's
 preprocessing and at word vectors of zeros, and changes both together; its integral is by Gauss and Legendre.
 """
 

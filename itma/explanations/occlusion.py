@@ -16,19 +16,19 @@ from itma.explanations.case import AT_ONCE, Case
 from itma.records import Fill
 
 FILLS = ("mean", "blur")
-"""What covers a region: the mean colour of the picture, or the picture itself, blurred."""
+"""What covers a region: the mean colour of the image, or the image itself, blurred."""
 CELLS = 8
-"""Cells along the shorter side of a picture; a window is two cells wide and high."""
+"""Cells along the shorter side of an image; a window is two cells wide and high."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A grid over a picture, fine enough for maps; those at the right and lower edge may be smaller."""
+    """A grid over an image, fine enough for maps; those at the right and lower edge may be smaller."""
 
     height: int
-    """Of the picture, in pixels."""
+    """Of the image, in pixels."""
     width: int
-    """Of the picture, in pixels."""
+    """Of the image, in pixels."""
 
     @property
     def side(self) -> int:
@@ -79,7 +79,7 @@ class Cells:
 
 @dataclass(frozen=True, eq=False)
 class RegionEffects:
-    """What each window of a picture does."""
+    """What each window of an image does."""
 
     windows: np.ndarray
     """(windows, 4) int64: top, bottom, left, right in pixels; the second of each is not included."""
@@ -108,7 +108,7 @@ class WordEffects:
 
 
 def covered(pixels: torch.Tensor, masks: torch.Tensor, fill: Fill = "mean") -> torch.Tensor:
-    """A picture (3, height, width) uint8 with each of (n, height, width) bool masks covered: (n, 3, height, width).
+    """An image (3, height, width) uint8 with each of (n, height, width) bool masks covered: (n, 3, height, width).
 
     Raises:
         UnknownNameError: there is no such fill.
@@ -118,7 +118,7 @@ def covered(pixels: torch.Tensor, masks: torch.Tensor, fill: Fill = "mean") -> t
 
 
 def filling(pixels: torch.Tensor, fill: Fill) -> torch.Tensor:
-    """What is seen where a picture is covered: (3, height, width) uint8.
+    """What is seen where an image is covered: (3, height, width) uint8.
 
     Raises:
         UnknownNameError: there is no such fill.
@@ -167,12 +167,10 @@ def target_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
     """Cover each window of the target.
 
     Raises:
-        ExplanationError: the target's picture is not there.
+        ExplanationError: the target's image is not there.
     """
     if case.target_pixels is None:
-        raise ExplanationError(
-            f"the picture of {case.target_name!r} is not there, so that nothing of it can be covered"
-        )
+        raise ExplanationError(f"the image of {case.target_name!r} is not there, so that nothing of it can be covered")
     height, width = case.target_pixels.shape[1:]
     cells = Cells(height, width)
     windows = cells.windows()

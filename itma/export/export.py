@@ -30,7 +30,7 @@ TOLERANCE = 1e-4
 """How much a feature of an embedding may differ from torch's; float32 rounding makes about 1e-6."""
 OPSET = 20
 _CHECKED = ((1, 1), (2, 3), (5, None))
-"""Numbers of pictures and of words that the graphs are tried with; None: as many words as a sentence may have."""
+"""Numbers of images and of words that the graphs are tried with; None: as many words as a sentence may have."""
 
 
 def export(
@@ -41,10 +41,10 @@ def export(
     made_from: Mapping[str, str] | None = None,
     progress: bool = False,
 ) -> Description:
-    """Write the functions that serving needs as ONNX graphs: float32, for any number of pictures and of words.
+    """Write the functions that serving needs as ONNX graphs: float32, for any number of images and of words.
 
-    `picture.onnx` embeds pictures, `query.onnx` pictures with sentences, `words.onnx` sentences alone; each is written
-    where the model has such a function. Pictures are uint8 of the model's own size: the normalisation is in the graph.
+    `picture.onnx` embeds images, `query.onnx` images with sentences, `words.onnx` sentences alone; each is written
+    where the model has such a function. Images are uint8 of the model's own size: the normalisation is in the graph.
 
     Args:
         model: the model; it stays as it is.
@@ -108,7 +108,7 @@ def export(
 
 
 class _Pictures(nn.Module):
-    """Pixels → embeddings of gallery pictures."""
+    """Pixels → embeddings of gallery images."""
 
     def __init__(self, model: Retriever) -> None:
         super().__init__()
@@ -257,9 +257,9 @@ def _difference(model: Retriever, exported: OnnxRetriever) -> float:
     for count, words in _CHECKED:
         pixels = torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=noise)
         sentences = _sentences(model, count, words)
-        asked: dict[str, tuple[torch.Tensor | None, list[str] | None]] = {"a picture alone": (pixels, None)}
+        asked: dict[str, tuple[torch.Tensor | None, list[str] | None]] = {"an image alone": (pixels, None)}
         if model.reads_words:
-            asked |= {"picture and words": (pixels, sentences), "words alone": (None, [s for s in sentences if s])}
+            asked |= {"image and words": (pixels, sentences), "words alone": (None, [s for s in sentences if s])}
         answers = {what: (model.embed_queries(*query), exported.embed_queries(*query)) for what, query in asked.items()}
         answers["pictures"] = (model.embed_pictures(pixels), exported.embed_pictures(pixels))
         for what, (ours, theirs) in answers.items():

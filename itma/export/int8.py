@@ -1,4 +1,4 @@
-"""Float32 graphs → int8 graphs: weights and activations of the convolutions, by ranges seen on a person's pictures."""
+"""Float32 graphs → int8 graphs: weights and activations of the convolutions, by ranges seen on a person's images."""
 
 import dataclasses
 import hashlib
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 BATCH = 16
-"""Pictures that are looked at together when the ranges are measured."""
+"""Images that are looked at together when the ranges are measured."""
 
 
 def quantise(
@@ -33,8 +33,8 @@ def quantise(
     Args:
         source: the float32 export.
         folder: where; exists, and is empty.
-        pixels: uint8 (pictures, 3, height, width) of the model's own size, like those it will meet.
-        sentences: one for each picture; not looked at where the model does not read words.
+        pixels: uint8 (images, 3, height, width) of the model's own size, like those it will meet.
+        sentences: one for each image; not looked at where the model does not read words.
         progress: show a progress bar.
 
     Returns:
@@ -52,7 +52,7 @@ def quantise(
     convolving = [
         name for name in known.graphs if any(node.op_type == "Conv" for node in load(source.folder / name).graph.node)
     ]
-    with bar("calibrating", show=progress, total=len(convolving) * len(pixels), unit="picture") as meter:
+    with bar("calibrating", show=progress, total=len(convolving) * len(pixels), unit="image") as meter:
         for name in known.graphs:
             if name in convolving:
                 inputs = _Inputs(pixels, sentences if name == QUERY else None, source.tokenizer, meter)
@@ -89,7 +89,7 @@ def _write(source: Path, target: Path, inputs: "_Inputs") -> None:
 
 
 class _Inputs:
-    """Batches of pictures (and sentences) in the form that onnxruntime's calibration asks for."""
+    """Batches of images (and sentences) in the form that onnxruntime's calibration asks for."""
 
     def __init__(
         self, pixels: torch.Tensor, sentences: Sequence[str] | None, tokenizer: Tokenizer, meter: "tqdm[Any]"

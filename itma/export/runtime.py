@@ -72,21 +72,21 @@ class OnnxRetriever(Embedder):
         return self.description.fingerprint
 
     def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """uint8 pictures of the model's own size → the same: the graphs begin at the pixels.
+        """uint8 images of the model's own size → the same: the graphs begin at the pixels.
 
         Raises:
-            DataError: pictures of another size, to which the graphs cannot be put.
+            DataError: images of another size, to which the graphs cannot be put.
         """
         wanted = (3, self.preprocess.height, self.preprocess.width)
         if pixels.dtype != torch.uint8 or tuple(pixels.shape[1:]) != wanted:
             raise DataError(
-                f"pictures of shape {tuple(pixels.shape)} and type {pixels.dtype} were given; exported graphs take "
-                f"uint8 pictures of {wanted}, as preprocess.read and preprocess.fitted make them"
+                f"images of shape {tuple(pixels.shape)} and type {pixels.dtype} were given; exported graphs take "
+                f"uint8 images of {wanted}, as preprocess.read and preprocess.fitted make them"
             )
         return [pixels]
 
     def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 pictures (pictures, 3, h, w) of the model's own size → (pictures, dim) of length 1."""
+        """uint8 images (images, 3, h, w) of the model's own size → (images, dim) of length 1."""
         return self._answer(PICTURE, pixels=self.trunk_maps(pixels)[0])
 
     def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
@@ -115,7 +115,7 @@ def session(path: Path) -> "InferenceSession":
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors only: they are raised, and the rest would go past Python's log
-    # a thread that waits by spinning takes the processor from torch and from those that decode pictures
+    # a thread that waits by spinning takes the processor from torch and from those that decode images
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -26,8 +26,8 @@ from itma.records import Interval, Report
 
 CARD = "README.md"
 INTRODUCTION = (
-    "Finds pictures with a picture and a sentence: a reference and the feedback that says what should change go in, "
-    "and a catalogue's pictures come out, nearest first. Made with `itma`."
+    "Finds images with an image and a sentence: a reference and the feedback that says what should change go in, "
+    "and a catalogue's images come out, nearest first. Made with `itma`."
 )
 TASK, TASK_NAME = "image-feature-extraction", "Image retrieval with text feedback"
 """The hub's nearest task, and what it is here."""
@@ -229,7 +229,7 @@ def _model(model: Retriever, weights: str, provenance: Provenance) -> str:
         "language network": _listed(language) if model.language is not None else None,
         "words": f"{len(model.tokenizer):,} token ids" if model.language is not None else None,
         "embedding": f"{model.composer.features} features, of length 1; the score is the cosine",
-        "pictures": f"{config.preprocess.width}×{config.preprocess.height} pixels (width × height), fitted by "
+        "images": f"{config.preprocess.width}×{config.preprocess.height} pixels (width × height), fitted by "
         f"`{config.preprocess.fit}`; any size is taken",
         "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
         "weights": f"`model.safetensors`, sha256 `{weights}`",
@@ -301,7 +301,7 @@ def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str |
         "loss": train["loss"],
         "optimizer": f"{train['optimizer']}, {rate}, weight decay {train['weight_decay']:g}, `{train['schedule']}` "
         f"schedule after {train['warmup']:,} steps of warm-up",
-        "pictures": _listed(changes) if changes else "not changed at random",
+        "images": _listed(changes) if changes else "not changed at random",
         "frozen": ", ".join(frozen) or None,
         "took": None if provenance.seconds is None else f"{provenance.seconds / 60:,.0f} minutes up to this checkpoint",
         "arithmetic": train["precision"],
@@ -359,8 +359,8 @@ def _result(place: str, report: Report) -> str:
     heads = [f"recall@{k}" for k in ks] + [f"{metric}@{k}" for metric, k in further]
     summary = (
         f"Median rank {report.median_rank:g}, mean reciprocal rank {report.mean_reciprocal_rank:.3f}. Ties: "
-        f"{report.tied_queries:,} of {report.queries:,} queries, in which the best target shares its score with a "
-        f"picture that is no target. From `{place}/report.json`."
+        f"{report.tied_queries:,} of {report.queries:,} queries, in which the best target shares its score with an "
+        f"image that is no target. From `{place}/report.json`."
     )
     lines = [
         f"### {table}, {protocol}",
@@ -408,11 +408,11 @@ from itma import Retriever
 model = {opened}
 reference = torch.stack([model.preprocess.read("reference.jpg")])
 query = model.embed_queries(reference, {feedback})
-pictures = torch.stack([model.preprocess.read(name) for name in ("a.jpg", "b.jpg")])
-scores = query @ model.embed_pictures(pictures).T  # (1, 2); the larger, the nearer
+images = torch.stack([model.preprocess.read(name) for name in ("a.jpg", "b.jpg")])
+scores = query @ model.embed_pictures(images).T  # (1, 2); the larger, the nearer
 ```
 
-A folder of pictures, from the shell:
+A folder of images, from the shell:
 
 ```sh
 {pull}itma index model PHOTOS catalogue
@@ -429,7 +429,7 @@ def _limits(model: Retriever, provenance: Provenance) -> str:
             "to say things were never tried."
         )
     elif data and data["name"] in WORLDS:
-        lines.append(f"Trained on generated pictures ({data['name']}): answers on photographs are poor.")
+        lines.append(f"Trained on generated images ({data['name']}): answers on photographs are poor.")
     elif data and data["name"] == "css":
         lines.append("Trained on drawn scenes of simple solids: answers on photographs are poor.")
     elif data and data["name"] == PRODUCTS:
@@ -438,7 +438,7 @@ def _limits(model: Retriever, provenance: Provenance) -> str:
             "colours and details that the table names, and answers for other things by their looks alone."
         )
     elif data:
-        lines.append(f"Trained on {data['name']}: other pictures and other ways to say things were never tried.")
+        lines.append(f"Trained on {data['name']}: other images and other ways to say things were never tried.")
     if model.language is None:
         lines.append("It does not read words: feedback has no effect.")
     elif language["kind"] != "pretrained" and language.get("unknown", "skip") == "skip":
@@ -451,7 +451,7 @@ def _limits(model: Retriever, provenance: Provenance) -> str:
     if not provenance.reports:
         lines.append("It was not measured.")
     lines += [
-        f"{table}, {protocol}: pictures were missing, so {report.queries:,} of {report.wanted:,} queries were asked."
+        f"{table}, {protocol}: images were missing, so {report.queries:,} of {report.wanted:,} queries were asked."
         for report in provenance.reports.values()
         for table, protocol, _ in [_protocol(report)]
         if report.wanted not in (None, report.queries)

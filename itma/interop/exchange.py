@@ -38,9 +38,9 @@ log = logging.getLogger(__name__)
 LOSS = "loss.json"
 """The file in the folder of int8 graphs that says what they cost."""
 NEAREST = 10
-"""Neighbours of each picture that are compared."""
+"""Neighbours of each image that are compared."""
 _COMPARED = 1_000
-"""Pictures that float32 and int8 are compared on, at most."""
+"""Images that float32 and int8 are compared on, at most."""
 _BATCH = 32
 
 
@@ -64,17 +64,17 @@ class RecallLost:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike float32 and int8 embed the same pictures, and queries of a picture and a sentence each."""
+    """How alike float32 and int8 embed the same images, and queries of an image and a sentence each."""
 
     pictures: int
     cosine: float
-    """Mean cosine of a picture's two embeddings."""
+    """Mean cosine of an image's two embeddings."""
     kept: float
-    """Share of each picture's nearest neighbours that int8 finds among its own."""
+    """Share of each image's nearest neighbours that int8 finds among its own."""
     query_cosine: float | None
     """Mean cosine of a query's two embeddings; absent where the model does not read words."""
     query_kept: float | None
-    """Share of each query's nearest pictures that int8 finds among its own."""
+    """Share of each query's nearest images that int8 finds among its own."""
 
     def __str__(self) -> str:
         lines = [f"{self.pictures:,} pictures: cosine {self.cosine:.4f}, {self.kept:.1%} of the {NEAREST} nearest kept"]
@@ -93,13 +93,13 @@ class Quantised:
     folder: str
     model: str
     calibrated: int
-    """Pictures whose activations decided the ranges."""
+    """Images whose activations decided the ranges."""
     sentences: str
     """Where the sentences that went with them came from; empty where the model does not read words."""
     megabytes: Mapping[str, float]
     """Size of all graphs, by precision."""
     agreement: Agreement
-    """On the given pictures; those of the calibration are among them where there are few."""
+    """On the given images; those of the calibration are among them where there are few."""
     recall: tuple[RecallLost, ...]
     """By the protocol of the run's own data; empty where they could not be measured."""
     unmeasured: str
@@ -109,7 +109,7 @@ class Quantised:
         words = f" and {self.sentences}" if self.sentences else ""
         lines = [
             f"{self.model}: int8 graphs in {self.folder}",
-            f"calibrated on {self.calibrated:,} pictures{words}",
+            f"calibrated on {self.calibrated:,} images{words}",
             f"size: {self.megabytes['float32']:,.1f} MB → {self.megabytes['int8']:,.1f} MB",
             "what was lost, float32 → int8:",
             *(f"  {line}" for part in (self.agreement, *self.recall) for line in str(part).splitlines()),
@@ -152,7 +152,7 @@ def quantise(
     seed: int = 0,
     progress: bool = False,
 ) -> Quantised:
-    """Write a trained model as int8 graphs, calibrated on the pictures it is to search, and measure what is lost.
+    """Write a trained model as int8 graphs, calibrated on the images it is to search, and measure what is lost.
 
     The graphs go to `onnx-int8` in the checkpoint's folder, where `--runtime onnx-int8` finds them; older ones there
     are replaced. What was lost is written beside them as `loss.json`.
@@ -160,12 +160,12 @@ def quantise(
     Args:
         run: a run folder, or a checkpoint folder.
         pictures: a folder of pictures, or a catalogue, whose pictures are taken.
-        samples: pictures for the calibration, drawn at random; all where there are fewer.
+        samples: images for the calibration, drawn at random; all where there are fewer.
         text: a file with one sentence on each line, like those that will be asked; None: the training sentences of
             the run's own data, or random words that the model knows where those are not to be had.
         which: `best` or `last` checkpoint of the run.
         recall: measure recall on the run's own data as well, where they are to be had.
-        seed: decides the choice of pictures and sentences.
+        seed: decides the choice of images and sentences.
         progress: show progress bars.
 
     Returns:
@@ -174,7 +174,7 @@ def quantise(
     Raises:
         MissingExtraError: the packages for ONNX are not installed.
         ConfigError: no sample was asked for.
-        DataError: the pictures or the sentences cannot be read.
+        DataError: the images or the sentences cannot be read.
         RunError: the model cannot be opened or exported.
         StorageError: the graphs cannot be written.
     """
@@ -237,7 +237,7 @@ def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -
 
 
 def _read(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[torch.Tensor]:
-    """Pictures in batches, without those that cannot be read, which are named in the log."""
+    """Images in batches, without those that cannot be read, which are named in the log."""
     waiting: list[torch.Tensor] = []
     found = 0
     for pixels in _decoded(paths, preprocess, 2 * _BATCH):
@@ -252,11 +252,11 @@ def _read(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[torch.Tenso
     if waiting:
         yield torch.stack(waiting)
     if found < 2:
-        raise DataError(f"{found} of {len(paths):,} pictures could be read; at least 2 are needed, better hundreds")
+        raise DataError(f"{found} of {len(paths):,} images could be read; at least 2 are needed, better hundreds")
 
 
 def _decoded(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Iterator[torch.Tensor | PictureError]:
-    """Every picture's pixels, or why there are none, in order; at most `ahead` are decoded before they are needed."""
+    """Every image's pixels, or why there are none, in order; at most `ahead` are decoded before they are needed."""
 
     def read(path: Path) -> torch.Tensor | PictureError:
         try:
@@ -284,7 +284,7 @@ def _agreement(
     pictures: dict[OnnxRetriever, list[torch.Tensor]] = {exact: [], rough: []}
     queries: dict[OnnxRetriever, list[torch.Tensor]] = {exact: [], rough: []}
     done = 0
-    with bar("comparing", show=progress, total=len(paths), unit="picture") as meter:
+    with bar("comparing", show=progress, total=len(paths), unit="image") as meter:
         for pixels in _read(paths, exact.preprocess):
             for model in (exact, rough):
                 pictures[model].append(model.embed_pictures(pixels))

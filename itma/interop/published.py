@@ -118,7 +118,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         holds = ", ".join(map(str, list(found)[:5])) if isinstance(found, dict) else type(found).__name__
         raise DataError(
             f"{str(path)!r} is no checkpoint of TIRG's, MAAF's or ITMA's code: expected it, opt and model_state_dict, "
-            f"found {holds or 'nothing'}. Weights of a picture network alone go into model.trunk.weights"
+            f"found {holds or 'nothing'}. Weights of an image network alone go into model.trunk.weights"
         )
     options, tensors = found["opt"], found[wrapper]
     if isinstance(options, argparse.Namespace):
@@ -428,7 +428,7 @@ def _reason(name: str, tensor: torch.Tensor, config: RetrieverConfig) -> str | N
         return "the layer after the last map, which this model does not reach"
     trunk = name.removeprefix("img_model.model.").removeprefix("img_model.")
     if name.startswith("img_model.") and stage_of(trunk) > max(config.trunk.levels):
-        return "stages of the picture network beyond the last one that this model looks at"
+        return "stages of the image network beyond the last one that this model looks at"
     if name.startswith("text_model.") and config.composer == "picture-only":
         return "the language network, which this model does not ask"
     if name.startswith("composer.ff.") and config.composer == "itma":

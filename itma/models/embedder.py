@@ -12,15 +12,15 @@ from itma.errors import FeedbackError
 
 
 class Embedder(ABC):
-    """Embeds pictures and queries into one space, where near means alike.
+    """Embeds images and queries into one space, where near means alike.
 
-    A runtime says how trunk maps, pictures and queries are computed; what may be asked is the same for all.
+    A runtime says how trunk maps, images and queries are computed; what may be asked is the same for all.
     """
 
     tokenizer: Tokenizer
     """Knows the words."""
     preprocess: Preprocess
-    """How a picture of any size becomes pixels."""
+    """How an image of any size becomes pixels."""
 
     @property
     @abstractmethod
@@ -48,18 +48,18 @@ class Embedder(ABC):
 
     @abstractmethod
     def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """uint8 pictures (pictures, 3, h, w) → what `embed_queries_from` takes: tensors of one row for each picture."""
+        """uint8 images (images, 3, h, w) → what `embed_queries_from` takes: tensors of one row for each image."""
 
     @abstractmethod
     def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 pictures (pictures, 3, h, w) of any one size → (pictures, dim) of length 1; no gradient."""
+        """uint8 images (images, 3, h, w) of any one size → (images, dim) of length 1; no gradient."""
 
     def embed_queries(self, pixels: torch.Tensor | None, feedback: Sequence[str] | None) -> torch.Tensor:
         """References and feedbacks → (queries, dim) of length 1; no gradient.
 
         Args:
             pixels: uint8 (queries, 3, h, w), or absent to search by words alone.
-            feedback: one sentence for each query, or absent to search by pictures alone.
+            feedback: one sentence for each query, or absent to search by images alone.
 
         Raises:
             FeedbackError: both are absent, or one of the sentences has no words where no reference is given, or
@@ -70,7 +70,7 @@ class Embedder(ABC):
     def embed_queries_from(self, maps: Sequence[torch.Tensor] | None, feedback: Sequence[str] | None) -> torch.Tensor:
         """As `embed_queries`, from what `trunk_maps` made of the references."""
         if maps is None and feedback is None:
-            raise FeedbackError("a query needs a reference picture, a feedback sentence, or both; both are absent")
+            raise FeedbackError("a query needs a reference image, a feedback sentence, or both; both are absent")
         if maps is not None and feedback is not None and len(maps[0]) != len(feedback):
             raise FeedbackError(
                 f"{len(maps[0])} references were given with {len(feedback)} sentences; one each, please"
@@ -79,9 +79,9 @@ class Embedder(ABC):
         if feedback is not None and self.reads_words:
             tokens = self.tokenizer(feedback)
             if maps is None and not bool(tokens.mask.any(1).all()):
-                raise FeedbackError("a sentence without words was given where there is no reference picture either")
+                raise FeedbackError("a sentence without words was given where there is no reference image either")
         if maps is None and tokens is None:
-            raise FeedbackError(f"the model {self.name!r} does not read words; give it a reference picture")
+            raise FeedbackError(f"the model {self.name!r} does not read words; give it a reference image")
         return self._queries(maps, tokens)
 
     @abstractmethod

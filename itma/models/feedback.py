@@ -18,7 +18,7 @@ def readable(model: Embedder, text: str | None, *, alone: bool) -> str | None:
     words = model.tokenizer.words(text or "")
     if not words:
         if alone:
-            raise FeedbackError(f"there is no word in the sentence {text!r}; write one, or give a picture as well")
+            raise FeedbackError(f"there is no word in the sentence {text!r}; write one, or give an image as well")
         return None
     if not model.reads_words:
         if not alone:

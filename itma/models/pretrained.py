@@ -141,7 +141,7 @@ def _refuse_pointers(name: str, what: str) -> None:
             )
 
 
-# -- picture towers ---------------------------------------------------------------------------------------------------
+# -- image towers ---------------------------------------------------------------------------------------------------
 
 
 def is_clip_vision(config: "PretrainedConfig | Mapping[str, Any]") -> bool:

@@ -47,7 +47,7 @@ class RetrieverConfig:
     composer: str = "itma"
     """A name in the registry of composers."""
     dim: int = 128
-    """Features of an embedding, of a word and of a picture token."""
+    """Features of an embedding, of a word and of an image token."""
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
     language: LanguageConfig = field(
         default_factory=LanguageConfig,
@@ -77,14 +77,14 @@ class RetrieverConfig:
 
 
 class Retriever(Embedder, nn.Module):
-    """A model that embeds pictures and queries into one space, where near means alike.
+    """A model that embeds images and queries into one space, where near means alike.
 
     Make a new one with `Retriever.build`, open a trained one with `Retriever.load`.
 
     Args:
         config: its shape.
         tokenizer: knows the words.
-        trunk: the picture network.
+        trunk: the image network.
         language: the text network; absent where the composer reads no words.
     """
 
@@ -259,14 +259,14 @@ class Retriever(Embedder, nn.Module):
         *,
         references_too: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One training batch, in which a picture goes through the trunk once however many rows use it.
+        """One training batch, in which an image goes through the trunk once however many rows use it.
 
         Args:
-            pixels: normalised pictures (pictures, 3, height, width), or what the trunk's frozen levels made of them.
-            references: (rows,) int64, which picture is each row's reference; −1 where it has words only.
-            targets: (rows,) int64, which picture is each row's target.
+            pixels: normalised images (images, 3, height, width), or what the trunk's frozen levels made of them.
+            references: (rows,) int64, which image is each row's reference; −1 where it has words only.
+            targets: (rows,) int64, which image is each row's target.
             tokens: the feedback, (rows, words).
-            references_too: whether the references are wanted as pictures of the gallery as well.
+            references_too: whether the references are wanted as images of the gallery as well.
 
         Returns:
             Queries (rows, dim) and targets (rows, dim) float32 of length 1; with `references_too`, the targets are
@@ -298,7 +298,7 @@ class Retriever(Embedder, nn.Module):
         return torch.cat(parts)[torch.cat([both, alone]).argsort()]
 
     def logits(self, queries: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-        """Scores for the loss: scale² · cosine, (queries, pictures)."""
+        """Scores for the loss: scale² · cosine, (queries, images)."""
         return self.scale**2 * queries @ pictures.T
 
     # -- answering ----------------------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ class Retriever(Embedder, nn.Module):
             return maps
 
     def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 pictures (pictures, 3, h, w) of any one size → (pictures, dim) of length 1; no gradient."""
+        """uint8 images (images, 3, h, w) of any one size → (images, dim) of length 1; no gradient."""
         maps = self.trunk_maps(pixels)
         with self._answering():
             return unit(self.composer.embed_pictures(maps))

@@ -1,6 +1,6 @@
 """CLIP and SigLIP folders in the hub's form, read as whole models that need no training.
 
-A folder says how pictures and sentences are prepared and where the embeddings stand; `Retriever.over` does the rest.
+A folder says how images and sentences are prepared and where the embeddings stand; `Retriever.over` does the rest.
 """
 
 import hashlib
@@ -77,7 +77,7 @@ def read_towers(folder: Path) -> Towers:
 
     Raises:
         RunError: it is another network, or one tower alone.
-        ConfigError: pictures or embeddings are prepared in a way that is not known here.
+        ConfigError: images or embeddings are prepared in a way that is not known here.
         DataError: a file is damaged or missing.
     """
     config: Any = pretrained.open_config(str(folder), "model")
@@ -125,14 +125,14 @@ def _what(kind: str) -> str:
 
 
 def _preprocess(folder: Path, kind: str, side: Any) -> Preprocess:
-    """How the folder says that pictures are prepared; what it does not say is as published."""
+    """How the folder says that images are prepared; what it does not say is as published."""
     plain = _picture_settings(folder)
     crop = bool(plain.get("do_center_crop", kind == CLIP))
     size = _sides(plain.get("size")) or _sides(side)
     height, width = (_sides(plain.get("crop_size")) or size) if crop else size or (0, 0)  # type: ignore[misc]
     if crop and size is not None and min(size) != min(height, width):
         log.warning(
-            "%s scales pictures to %d pixels before it cuts out %d×%d; here they are scaled to what is cut out",
+            "%s scales images to %d pixels before it cuts out %d×%d; here they are scaled to what is cut out",
             folder, min(size), width, height,
         )  # fmt: skip
     if not plain.get("do_rescale", True) or abs(float(plain.get("rescale_factor", 1 / 255)) * 255 - 1) > 1e-3:

@@ -1,4 +1,4 @@
-"""A person's own pictures, embedded and stored, that can be searched with a picture and a sentence."""
+"""A person's own images, embedded and stored, that can be searched with an image and a sentence."""
 
 import logging
 import threading
@@ -50,7 +50,7 @@ _TIDY_EVERY = 64
 
 
 class Catalogue:
-    """Pictures that are searched; make one with `Catalogue.build`, open it with `Catalogue.open`.
+    """Images that are searched; make one with `Catalogue.build`, open it with `Catalogue.open`.
 
     An item's id is what its table says, or its path below the folder that was indexed, with `/` between the parts on
     every system. Scores are cosines. Up to 200,000 items every search compares all of them; beyond, an index is
@@ -136,26 +136,26 @@ class Catalogue:
         device: torch.device | None = None,
         progress: bool = False,
     ) -> "Catalogue":
-        """Embed all pictures of a folder or a table and store them.
+        """Embed all images of a folder or a table and store them.
 
-        Files are decoded in parallel with the embedding; memory holds a few batches of pictures and the names of all.
-        Pictures are committed by the thousand: after an interruption what was committed is there, and the same call
+        Files are decoded in parallel with the embedding; memory holds a few batches of images and the names of all.
+        Images are committed by the thousand: after an interruption what was committed is there, and the same call
         with `update=True` does the rest.
 
         Args:
             model: a model, or a run folder; only in the second case does the catalogue know where to find it again.
-            source: a folder of pictures in a format of `images.FORMATS`, also in sub-folders; or a CSV, JSON Lines or
+            source: a folder of images in a format of `images.FORMATS`, also in sub-folders; or a CSV, JSON Lines or
                 Parquet file with a row for each item, whose other columns become metadata.
             path: the catalogue's own folder.
             options: see `IndexOptions`, whose fields can be given one by one in its place.
-            update: bring an existing catalogue to what the source says; only new and changed pictures are embedded.
+            update: bring an existing catalogue to what the source says; only new and changed images are embedded.
             device: where a model given as a folder is to work; None: on the CPU.
             progress: show a progress bar.
 
         Raises:
             CatalogueError: `path` exists and is neither to be replaced nor updated, is something else than a catalogue,
                 was made by another model or from another folder, or is being written by somebody else.
-            DataError: the source is missing, holds no pictures, or none of them can be read; or a column does not fit.
+            DataError: the source is missing, holds no images, or none of them can be read; or a column does not fit.
             RunError: the model cannot be opened.
             StorageError: the disk is full or `path` cannot be written to; what was committed before stays.
             MissingExtraError: Ray is to be used and is not installed.
@@ -215,7 +215,7 @@ class Catalogue:
             version: an earlier state, see `versions`, which can be searched and not be written to; None: the newest.
             runtime: what a model opened from its folder is to answer with; None: what made the catalogue.
             device: where a model opened from its folder is to work; None: on the CPU.
-            without_model: open no model, for all that needs none; searching by pictures or sentences does.
+            without_model: open no model, for all that needs none; searching by images or sentences does.
 
         Raises:
             CatalogueError: the catalogue is missing, damaged, or was made by another model.
@@ -247,7 +247,7 @@ class Catalogue:
                 `picture` (or `image`, `file`, `image_path`) and metadata; or an `.npz` file with arrays `ids` and
                 `embeddings`; or a `.npy` file of shape (items, dim), or a folder of such files (in it or in `img_emb`),
                 whose items are told in `metadata/metadata_N.parquet` beside that folder, as clip-retrieval writes them.
-                Where nothing says an item's id, it is its picture's name, or else its place, from 0.
+                Where nothing says an item's id, it is its image's name, or else its place, from 0.
             path: the catalogue's own folder.
             model: what made them, taken at your word; None: the catalogue can be searched by embeddings and by its
                 own items alone.
@@ -281,7 +281,7 @@ class Catalogue:
     def __repr__(self) -> str:
         shown = self.snapshot
         by = "made elsewhere" if shown.about.model is None else f"embedded by {shown.about.model!r}"
-        return f"<Catalogue of {len(shown):,} pictures from {str(shown.pictures)!r}, {by}>"
+        return f"<Catalogue of {len(shown):,} images from {str(shown.pictures)!r}, {by}>"
 
     @property
     def snapshot(self) -> Snapshot:
@@ -295,7 +295,7 @@ class Catalogue:
 
     @property
     def pictures(self) -> Path | None:
-        """The folder that pictures are named in. None: each has its whole path."""
+        """The folder that images are named in. None: each has its whole path."""
         return self.snapshot.pictures
 
     @property
@@ -416,12 +416,12 @@ class Catalogue:
             known of them: which items were left out as the reference itself, why nothing was found.
 
         Raises:
-            DataError: neither a picture nor a sentence is given, or the embedding makes no sense.
+            DataError: neither an image nor a sentence is given, or the embedding makes no sense.
             PictureError: the reference cannot be read.
-            FeedbackError: no word of the sentence is known, or the model does not read words and there is no picture.
+            FeedbackError: no word of the sentence is known, or the model does not read words and there is no image.
             FilterError, UnknownNameError: the condition makes no sense, or names a column that is not there.
             UnknownItemError: there is no item of that id.
-            UnanswerableError: the catalogue has no model, or the item no picture.
+            UnanswerableError: the catalogue has no model, or the item no image.
             ConfigError: k is below 1, or the emphasis beyond its range.
         """
         request = SearchRequest(
@@ -475,12 +475,12 @@ class Catalogue:
         return self._ask(lambda snapshot: snapshot.search_all(embeddings, k, where=where, fields=fields))
 
     def ranks(self, queries: np.ndarray, scores: np.ndarray, *, exclude: Sequence[str] = ()) -> np.ndarray | None:
-        """At which rank of each query a picture of some score would stand, whether or not it is in the catalogue.
+        """At which rank of each query an image of some score would stand, whether or not it is in the catalogue.
 
         Args:
             queries: (queries, dim) of length 1.
-            scores: (queries,) the picture's cosine with each.
-            exclude: ids that take no part: the reference, and the picture itself.
+            scores: (queries,) the image's cosine with each.
+            exclude: ids that take no part: the reference, and the image itself.
 
         Returns:
             (queries,) int64: 1 + the number of items that score higher by more than rounding makes; absent where there
@@ -491,7 +491,7 @@ class Catalogue:
     # -- changing -----------------------------------------------------------------------------------------------------
 
     def get(self, id: str) -> Item:
-        """One item, with the path of its picture, its embedding and its metadata.
+        """One item, with the path of its image, its embedding and its metadata.
 
         Raises:
             UnknownItemError: there is none of that id.
@@ -501,7 +501,7 @@ class Catalogue:
     def page(
         self, rows: int = 100, *, after: str | None = None, where: Where | None = None, fields: Sequence[str] = ("*",)
     ) -> Page:
-        """About `rows` items, with the paths of their pictures and their metadata, without reading all the others.
+        """About `rows` items, with the paths of their images and their metadata, without reading all the others.
 
         As long as nobody writes, the pages that follow one another hold every item once, in no particular order.
 
@@ -526,15 +526,15 @@ class Catalogue:
         return self._ask(lambda snapshot: snapshot.facets(look_at))
 
     def ids_of(self, picture: str | Path) -> list[str]:
-        """The items whose picture is this file."""
+        """The items whose image is this file."""
         return self._ask(lambda snapshot: snapshot.ids_of(picture))
 
     def picture_paths(self) -> list[Path]:
-        """Where the items' pictures were when they were indexed; those without a picture are passed over."""
+        """Where the items' images were when they were indexed; those without an image are passed over."""
         return self._ask(Snapshot.picture_paths)
 
     def name_of(self, picture: str | Path) -> str:
-        """What the item of a picture is called where nothing else is said: its path below the catalogue's folder."""
+        """What the item of an image is called where nothing else is said: its path below the catalogue's folder."""
         name = picture_name(picture, self.pictures)
         assert name is not None
         return name
@@ -546,7 +546,7 @@ class Catalogue:
             ItemExistsError: an id is there already; nothing is added then.
             DataError: an id is given twice, an embedding makes no sense, or a value does not fit its
                 column; nothing is added then.
-            PictureError: a picture cannot be read; nothing is added then.
+            PictureError: an image cannot be read; nothing is added then.
             BusyError: somebody else is writing.
             CatalogueError: the state that is shown is an earlier one.
             StorageError: the disk is full or the place cannot be written to.
@@ -614,20 +614,20 @@ class Catalogue:
         device: torch.device | None = None,
         progress: bool = False,
     ) -> Outcome:
-        """Move to another model: embed all pictures anew beside what is there, then switch in one step.
+        """Move to another model: embed all images anew beside what is there, then switch in one step.
 
         Until then searches go on as before; writes wait.
 
         Args:
             model: the other model, or its run folder.
-            leave_out: go on where the pictures of some items cannot be read, and drop these items.
-            batch: pictures that are embedded at once.
+            leave_out: go on where the images of some items cannot be read, and drop these items.
+            batch: images that are embedded at once.
             runtime: what a model given as a folder is to answer with.
             device: where a model given as a folder is to work.
             progress: show a progress bar.
 
         Raises:
-            DataError: the pictures of some items cannot be read.
+            DataError: the images of some items cannot be read.
         """
         retriever = _opened(model, device, runtime, progress)
         run = None if isinstance(model, Embedder) else Path(model)
@@ -719,7 +719,7 @@ class Catalogue:
         moving.copy(copied._store, shown.items, shown.about, shown.pictures, target)
 
     def export(self, file: str | Path) -> int:
-        """Write all items to a file: `.parquet` (ids, embeddings, pictures, metadata) or `.npz` (ids, embeddings).
+        """Write all items to a file: `.parquet` (ids, embeddings, images, metadata) or `.npz` (ids, embeddings).
 
         Returns:
             How many.
@@ -784,7 +784,7 @@ def _model_of(
             raise CatalogueError(
                 f"the catalogue {place!r} was made with the runtime {about.runtime!r} and cannot be searched with "
                 f"{retriever.runtime!r}: int8 embeddings differ from the others. Use --runtime {about.runtime}, or "
-                "index the pictures again"
+                "index the images again"
             )
         raise CatalogueError(
             f"the catalogue {place!r} was made by another model ({about.model!r}, {about.fingerprint[:12]}…) than "

@@ -1,8 +1,8 @@
-"""Workers on a Ray cluster: they read and embed pictures; the plan and the writing stay with who indexes.
+"""Workers on a Ray cluster: they read and embed images; the plan and the writing stay with who indexes.
 
-Where a worker dies, or its machine does, the others get the pictures that it had in hand, and a new worker is asked
-for; nothing of these pictures was written, so nothing is lost and nothing doubled. Plain actors are used, for which Ray
-alone is enough: `ray.data` sets up a new pool of workers for every data set, and would have to know all pictures before
+Where a worker dies, or its machine does, the others get the images that it had in hand, and a new worker is asked
+for; nothing of these images was written, so nothing is lost and nothing doubled. Plain actors are used, for which Ray
+alone is enough: `ray.data` sets up a new pool of workers for every data set, and would have to know all images before
 it begins, where an indexing finds out which ones are new while it goes on.
 """
 
@@ -30,7 +30,7 @@ _IN_HAND = 2
 _THREADS = 4
 """Cores of one worker at most; more workers of few cores do more than few of many, but each holds the model."""
 _DEATHS = 5
-"""Workers that may die over one parcel; one more, and its pictures are taken to be the cause."""
+"""Workers that may die over one parcel; one more, and its images are taken to be the cause."""
 
 
 class RayWorkers:
@@ -68,7 +68,7 @@ class RayWorkers:
         """See `Workers.embed`.
 
         Raises:
-            DataError: workers die again and again over the same pictures, or do not see a file that is there.
+            DataError: workers die again and again over the same images, or do not see a file that is there.
             RunError: the workers cannot open the model.
         """
         from ray.exceptions import RayError
@@ -166,7 +166,7 @@ class RayWorkers:
 
 @dataclass(frozen=True)
 class _Parcel:
-    """Pictures that go to a worker together, and how often workers have died over them."""
+    """Images that go to a worker together, and how often workers have died over them."""
 
     pictures: list[Picture]
     deaths: int = 0
@@ -175,7 +175,7 @@ class _Parcel:
         """The same parcel for another worker."""
         if self.deaths == _DEATHS:
             ends = (self.pictures[0].id, self.pictures[-1].id) if self.pictures else None
-            over = f"over the pictures {ends[0]!r} to {ends[1]!r}; look into these" if ends else "opening the model"
+            over = f"over the images {ends[0]!r} to {ends[1]!r}; look into these" if ends else "opening the model"
             raise DataError(
                 f"{_DEATHS + 1} workers died {over}; see whether the machines have memory enough "
                 f"({str(error).splitlines()[0]})"
@@ -216,7 +216,7 @@ def _checked(result: list[Looked], parcel: _Parcel) -> list[Looked]:
         path = paths[looked.id]
         if looked.problem == MISSING and path is not None and path.exists():
             raise DataError(
-                f"a worker does not see the picture {str(path)!r}, which is there; the folder has to be at the same "
+                f"a worker does not see the image {str(path)!r}, which is there; the folder has to be at the same "
                 "path on every machine of the Ray cluster"
             )
     return result
@@ -241,7 +241,7 @@ class _Worker:
         self._model()
 
     def embed(self, pictures: list[Picture], batch: int, tokens: bool) -> list[Looked]:
-        """Look into some pictures."""
+        """Look into some images."""
         return list(self._here.embed(iter(pictures), batch=batch, tokens=tokens))
 
 

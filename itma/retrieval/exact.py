@@ -10,7 +10,7 @@ from itma.retrieval.filters import Filter
 from itma.retrieval.stores.base import Items, embeddings_of
 
 DECIMALS = 6
-"""float32 carries a cosine to about seven digits; rounding lets the copies of one picture tie everywhere."""
+"""float32 carries a cosine to about seven digits; rounding lets the copies of one image tie everywhere."""
 _GATHERED = 4
 """Where fewer than one in so many rows may be found, those alone are multiplied."""
 _SCORES = 2**24
@@ -116,7 +116,7 @@ class Matrix:
         return names
 
     def ids_with_picture(self, pictures: Sequence[str]) -> list[str]:
-        """The items whose picture is named by one of these."""
+        """The items whose image is named by one of these."""
         return [name for picture in pictures for name in self._by_picture.get(picture, [])]
 
     def mask(self, where: Filter) -> np.ndarray:

@@ -21,7 +21,7 @@ class Info:
     model: str | None
     fingerprint: str | None
     pictures: str | None
-    """The folder that pictures are named in."""
+    """The folder that images are named in."""
     columns: Mapping[str, str]
     """Metadata, with what they hold."""
     durable: bool
@@ -30,7 +30,7 @@ class Info:
     tokens_bytes: int
     """Bytes of feature maps kept with each item."""
     skipped: int
-    """Files that could not be read when the pictures were indexed last."""
+    """Files that could not be read when the images were indexed last."""
     exact: bool
     """Whether a search compares all items."""
     index: IndexState | None
@@ -63,7 +63,7 @@ class Info:
         lines = [
             f"{self.place}: {self.items:,} items of {self.dim} numbers, version {self.version}",
             f"model: {self.model or 'none'}" + (f" ({self.fingerprint[:12]}…)" if self.fingerprint else ""),
-            f"pictures: {self.pictures or 'each has its whole path'}",
+            f"images: {self.pictures or 'each has its whole path'}",
             "metadata: " + (", ".join(f"{name} ({kind})" for name, kind in self.columns.items()) or "none"),
             f"search: {self._search()}",
             "writes: "

@@ -1,4 +1,4 @@
-"""What a catalogue knows of itself: its model, where its pictures are, which table is the one that is searched."""
+"""What a catalogue knows of itself: its model, where its images are, which table is the one that is searched."""
 
 import json
 import os
@@ -22,7 +22,7 @@ Place = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Kept:
-    """Which feature maps are kept with each item, so that a reference needs no picture."""
+    """Which feature maps are kept with each item, so that a reference needs no image."""
 
     shapes: tuple[tuple[int, int, int], ...]
     """(channels, rows, columns) of each level."""
@@ -66,7 +66,7 @@ class About:
     run: Place | None
     """The run folder; None: the model was given in memory."""
     pictures: Place | None
-    """The folder that pictures are named in; None: every picture has its whole path."""
+    """The folder that images are named in; None: every image has its whole path."""
     tokens: Kept | None = None
     durable: bool = False
     """Whether a write returns only once it would survive a loss of power."""
@@ -110,14 +110,14 @@ def read(store: Store) -> About:
         if number < FORMAT:
             raise CatalogueError(
                 f"the catalogue {store.place!r} was written by an older itma (format {number}, this one reads "
-                f"{FORMAT}); index the pictures again: itma index RUN FOLDER {store.place} --replace"
+                f"{FORMAT}); index the images again: itma index RUN FOLDER {store.place} --replace"
             )
         return _parsed(plain)
     except CatalogueError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CatalogueError(
-            f"the catalogue {store.place!r} is damaged ({NAME}: {error!r}); restore a backup, or index the pictures "
+            f"the catalogue {store.place!r} is damaged ({NAME}: {error!r}); restore a backup, or index the images "
             "again with --replace"
         ) from error
 

@@ -41,7 +41,7 @@ class Needed:
             FeedbackError: see `readable`.
         """
         if maps is None and not question.said:
-            raise DataError("a query needs a reference picture, a feedback sentence, or both; both are empty")
+            raise DataError("a query needs a reference image, a feedback sentence, or both; both are empty")
         return cls(question, maps, readable(model, question.sentence, alone=maps is None))
 
     def parts(self, model: Embedder) -> list[tuple[float, list[torch.Tensor] | None, str | None]]:

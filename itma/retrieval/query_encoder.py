@@ -1,4 +1,4 @@
-"""A picture, an item and a sentence → the embedding that is searched for."""
+"""An image, an item and a sentence → the embedding that is searched for."""
 
 import logging
 import os
@@ -23,13 +23,13 @@ from itma.retrieval.stores.conditions import Test
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 32
-"""Pictures that go through the trunk together."""
+"""Images that go through the trunk together."""
 _CACHED = 64 * 2**20
 """Bytes of feature maps that are kept of items that were asked from."""
 
 
 class ReferenceMaps:
-    """Feature maps of items, from the catalogue or else from their pictures; the latest are kept, for all threads."""
+    """Feature maps of items, from the catalogue or else from their images; the latest are kept, for all threads."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, int], list[torch.Tensor]] = OrderedDict()
@@ -42,7 +42,7 @@ class ReferenceMaps:
         """The maps of items, each (1, channels, rows, columns); or why there are none.
 
         The errors: `UnknownItemError` where there is no such item, `UnanswerableError` where neither its maps nor its
-        picture are there, `PictureError` where the picture cannot be read.
+        picture are there, `PictureError` where the image cannot be read.
         """
         columns = ["id", "_stamp", "_picture", *(["_tokens"] if about.tokens else [])]
         found: dict[str, list[torch.Tensor] | ItmaError] = {}
@@ -62,8 +62,8 @@ class ReferenceMaps:
                 found[name] = maps_from_bytes(row["_tokens"], about.tokens.shapes)
             elif row["_picture"] is None:
                 found[name] = UnanswerableError(
-                    f"the item {name!r} has no picture that a sentence could change; search by the sentence alone, or "
-                    "give a picture"
+                    f"the item {name!r} has no image that a sentence could change; search by the sentence alone, or "
+                    "give an image"
                 )
             else:
                 missing[name] = key, (pictures or Path()) / shown(row["_picture"])
@@ -73,7 +73,7 @@ class ReferenceMaps:
     def _made(
         self, missing: Mapping[str, tuple[tuple[str, int], Path]], model: Embedder
     ) -> "dict[str, list[torch.Tensor] | ItmaError]":
-        """Maps of pictures, several at once; they are kept."""
+        """Maps of images, several at once; they are kept."""
         made: dict[str, list[torch.Tensor] | ItmaError] = {}
         names = list(missing)
         for first in range(0, len(names), _AT_ONCE):
@@ -152,6 +152,6 @@ def embedding_of_item(items: Items, name: str) -> np.ndarray:
 
 
 def ids_with_picture(items: Items, pictures: Sequence[str]) -> list[str]:
-    """The items whose picture is named by one of these, as a store holds names."""
+    """The items whose image is named by one of these, as a store holds names."""
     where = Test("_picture", "in", tuple(pictures), "text")
     return [name for batch in items.scan(["id"], where=where) for name in batch.column("id").to_pylist()]

@@ -1,4 +1,4 @@
-"""A search as one picture: the reference, the sentence, and the hits."""
+"""A search as one image: the reference, the sentence, and the hits."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ def draw_sheet(reference: Source | None, sentence: str | None, hits: Sequence[Hi
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a name by which no picture can be written.
+    """Refuse a name by which no image can be written.
 
     Raises:
         ConfigError: the ending is that of no format.
@@ -54,7 +54,7 @@ def check_ending(path: Path) -> None:
 
 
 def save_sheet(path: Path, request: SearchRequest, hits: Sequence[Hit], reference: Source | None) -> Path:
-    """Write the picture of a search; the name's ending decides the format.
+    """Write the image of a search; the name's ending decides the format.
 
     Raises:
         ConfigError: see `check_ending`.

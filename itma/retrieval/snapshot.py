@@ -142,7 +142,7 @@ class Snapshot:
     ) -> list[list[Hit]]:
         """See `Catalogue.search_all`."""
         if k < 1:
-            raise ConfigError(f"k={k} pictures cannot be found; k must be at least 1")
+            raise ConfigError(f"k={k} images cannot be found; k must be at least 1")
         condition, columns = self.condition(where), self.columns(fields)
         queries = unit(embeddings, self.about.dim, "the queries")
         return [self.hits(found, columns) for found in self.nearest(queries, k, condition)]
@@ -200,7 +200,7 @@ class Snapshot:
         return facets(self.items, look_at)
 
     def ids_of(self, picture: str | Path) -> list[str]:
-        """The items whose picture is this file."""
+        """The items whose image is this file."""
         return sorted(map(shown, self.items_of(picture)))
 
     def picture_paths(self) -> list[Path]:
@@ -311,11 +311,11 @@ class Snapshot:
         return hits
 
     def path(self, picture: object) -> str:
-        """Where a picture's file is; empty where there is none."""
+        """Where an image's file is; empty where there is none."""
         return "" if picture is None else str((self.pictures or Path()) / shown(str(picture)))
 
     def items_of(self, image: Source | None) -> list[str]:
-        """The items whose picture the reference is, going by its path."""
+        """The items whose image the reference is, going by its path."""
         if not isinstance(image, str | Path):
             return []
         names = []

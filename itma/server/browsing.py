@@ -1,4 +1,4 @@
-"""What needs no model: pages of items, single items, where pictures are, what the columns hold."""
+"""What needs no model: pages of items, single items, where images are, what the columns hold."""
 
 import logging
 import threading
@@ -18,7 +18,7 @@ from itma.server.suggestions import suggestions
 log = logging.getLogger(__name__)
 
 _PATHS = 20_000
-"""Items whose pictures' places are remembered."""
+"""Items whose images' places are remembered."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Browser:
         return found
 
     def remember(self, paths: Sequence[tuple[str, str]]) -> None:
-        """Where these items' pictures are, as long as nobody writes."""
+        """Where these items' images are, as long as nobody writes."""
         with self._lock:
             if self._paths_stamp != (stamp := self.stamp):
                 self._paths.clear()
@@ -79,7 +79,7 @@ class Browser:
                 self._paths.popitem(last=False)
 
     def picture(self, id: str) -> str:
-        """Where an item's picture is; empty where it has none.
+        """Where an item's image is; empty where it has none.
 
         Raises:
             UnknownItemError: there is no such item.

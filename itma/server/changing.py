@@ -41,7 +41,7 @@ class Given:
 
 
 class Changer:
-    """Changes a catalogue; pictures that come with items are kept in a folder of the server's.
+    """Changes a catalogue; images that come with items are kept in a folder of the server's.
 
     Args:
         config: of the server.
@@ -91,7 +91,7 @@ class Changer:
                 self._tidy(writer, [*files.values(), *before])
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Remove items, and their pictures where the server keeps them; how many there were."""
+        """Remove items, and their images where the server keeps them; how many there were."""
         with self._writing("deleting items") as writer:
             before = writer.pictures_of(ids)
             removed = writer.delete(ids)
@@ -126,7 +126,7 @@ class Changer:
             yield writer
 
     def _tidy(self, writer: Writer, paths: Sequence[Path]) -> None:
-        """Remove those of some files that are the server's own and no item's picture; a failure undoes nothing."""
+        """Remove those of some files that are the server's own and no item's image; a failure undoes nothing."""
         own = [path for path in paths if path.parent.resolve() == self._folder.resolve()]
         try:
             for path in writer.unused(own):

@@ -38,15 +38,15 @@ class ServeConfig:
     write: bool = False
     """Whether items can be added, replaced and deleted."""
     uploads: str | None = None
-    """The folder for pictures of added items; None: `uploads` in the catalogue's folder."""
+    """The folder for images of added items; None: `uploads` in the catalogue's folder."""
     urls: bool = False
     """Whether a reference may be named by an address, which the server then fetches."""
     explain: bool = True
     """Whether answers are explained, which costs a hundred times the computing of a search."""
     upload_bytes: int = 20_000_000
-    """Largest picture that is taken."""
+    """Largest image that is taken."""
     upload_pixels: int = 50_000_000
-    """Most pixels of a picture that is taken."""
+    """Most pixels of an image that is taken."""
     decode_seconds: float = 10.0
     """How long an image may take to decode; then the process that does it is killed."""
     decode_bytes: int = 1_000_000_000
@@ -125,7 +125,7 @@ class ServeConfig:
 
     @property
     def uploads_folder(self) -> Path:
-        """Where pictures of added items go.
+        """Where images of added items go.
 
         Raises:
             ConfigError: the catalogue is on a server and no folder was named.
@@ -134,7 +134,7 @@ class ServeConfig:
             return Path(self.uploads)
         if "://" in self.catalogue:
             raise ConfigError(
-                f"{self.catalogue!r} has no folder of its own for the pictures that are added; name one that all "
+                f"{self.catalogue!r} has no folder of its own for the images that are added; name one that all "
                 "machines see: --uploads FOLDER"
             )
         return Path(self.catalogue) / "uploads"

@@ -1,6 +1,6 @@
-"""Pictures of strangers, decoded where it can be ended: each in a process of its own with limits of time and memory.
+"""Images of strangers, decoded where it can be ended: each in a process of its own with limits of time and memory.
 
-A small program imports what decoding needs and then makes a copy of itself (fork) for every picture. Whatever a picture
+A small program imports what decoding needs and then makes a copy of itself (fork) for every image. Whatever an image
 does to its copy, it ends with it: the memory it took is given back, and the kernel kills it when its time is over.
 """
 
@@ -40,14 +40,14 @@ _START_SECONDS = 120.0
 
 
 class Decoder:
-    """Decodes pictures of strangers. Several threads may use it; their pictures do not wait for one another.
+    """Decodes images of strangers. Several threads may use it; their images do not wait for one another.
 
-    Where the system cannot make copies of a process (Windows), pictures are decoded in this one, without the limits.
+    Where the system cannot make copies of a process (Windows), images are decoded in this one, without the limits.
 
     Args:
         pixels: larger uploads are refused before they are decoded.
-        seconds: for each picture; after that its process is killed.
-        memory: bytes for each picture; what needs more is refused.
+        seconds: for each image; after that its process is killed.
+        memory: bytes for each image; what needs more is refused.
     """
 
     def __init__(self, *, pixels: int, seconds: float, memory: int) -> None:
@@ -82,7 +82,7 @@ class Decoder:
         return str(answer["ending"])
 
     def thumbnail(self, path: str, size: int) -> bytes:
-        """A JPEG of a picture whose longest side is at most `size`; nothing of the file's metadata is in it.
+        """A JPEG of an image whose longest side is at most `size`; nothing of the file's metadata is in it.
 
         Raises:
             PictureError: it cannot be read, or takes too long or too much memory.
@@ -102,7 +102,7 @@ class Decoder:
 
 
 def work(job: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-    """What a job gives: a description, and bytes; or the reason why the picture cannot be read."""
+    """What a job gives: a description, and bytes; or the reason why the image cannot be read."""
     try:
         if job["do"] == "thumbnail":
             return {}, _thumbnail(str(job["path"]), int(job["size"]))
@@ -134,7 +134,7 @@ def _thumbnail(path: str, size: int) -> bytes:
 
 
 class _Program:
-    """The program that decodes, one for all of this process; it starts with the first picture and ends with us."""
+    """The program that decodes, one for all of this process; it starts with the first image and ends with us."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -186,7 +186,7 @@ class _Program:
             except OSError as error:
                 connection.close()
                 if time.monotonic() > end:
-                    raise ItmaError("the program that decodes pictures does not start") from error
+                    raise ItmaError("the program that decodes images does not start") from error
                 time.sleep(0.02)
 
 
@@ -215,7 +215,7 @@ def main() -> None:
 
 
 class _Answering(socketserver.StreamRequestHandler):
-    """One picture, in a process of its own."""
+    """One image, in a process of its own."""
 
     def handle(self) -> None:
         first = self.rfile.readline()

@@ -39,14 +39,14 @@ async def explain(request: Request, service: ServiceOf, asked: ExplainFrom) -> R
     return await _answered(request, service, snapshot, asked, data)
 
 
-@router.post("/explain/upload", response_model=Explained, summary="The same for a picture that is sent along")
+@router.post("/explain/upload", response_model=Explained, summary="The same for an image that is sent along")
 async def explain_upload(
     request: Request,
     service: ServiceOf,
     picture: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, TIFF or BMP.")],
     query: Annotated[str, Form(max_length=200_000, description="As the body of `/explain`, as JSON.")],
 ) -> Response:
-    """As `/explain`, from a picture, which is not kept."""
+    """As `/explain`, from an image, which is not kept."""
     snapshot = _explainable(service)
     await known_parts(request, "picture", "query")
     asked = told_in_form(Explain, query)

@@ -1,4 +1,4 @@
-"""A picture at an address, fetched for a stranger: only from public machines, whatever the address resolves to.
+"""An image at an address, fetched for a stranger: only from public machines, whatever the address resolves to.
 
 The name is resolved once, every address is checked, and the connection goes to the one that was checked: a name that
 resolves to another machine the next time (DNS rebinding) gains nothing. Redirections are not followed.
@@ -114,7 +114,7 @@ def _checked(url: str, ports: frozenset[int]) -> SplitResult:
 
 
 def _refused(why: str) -> ProblemError:
-    return ProblemError(422, "unreachable_picture", f"the picture's address cannot be used: {why}")
+    return ProblemError(422, "unreachable_picture", f"the image's address cannot be used: {why}")
 
 
 class _Pinned(http.client.HTTPConnection):

@@ -1,4 +1,4 @@
-"""Routes for items: looking at them, their pictures, changing them."""
+"""Routes for items: looking at them, their images, changing them."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -46,7 +46,7 @@ async def item(service: ServiceOf, id: Id) -> Response:
 _PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, 304: {"description": "As before."}}
 
 
-@router.get("/item/thumbnail", dependencies=[Depends(may_read)], summary="An item's picture, small", responses=_PICTURE)
+@router.get("/item/thumbnail", dependencies=[Depends(may_read)], summary="An item's image, small", responses=_PICTURE)
 async def thumbnail(
     request: Request, service: ServiceOf, id: Id, size: Annotated[Literal["96", "240", "480"], Query()] = "240"
 ) -> Response:
@@ -54,7 +54,7 @@ async def thumbnail(
     return await _picture(request, service, id, int(size))
 
 
-@router.get("/item/picture", dependencies=[Depends(may_read)], summary="An item's picture", responses=_PICTURE)
+@router.get("/item/picture", dependencies=[Depends(may_read)], summary="An item's image", responses=_PICTURE)
 async def picture(request: Request, service: ServiceOf, id: Id) -> Response:
     """A JPEG whose longest side has at most 1,600 pixels, made anew without the metadata of the file."""
     return await _picture(request, service, id, 1600)
@@ -63,7 +63,7 @@ async def picture(request: Request, service: ServiceOf, id: Id) -> Response:
 async def _picture(request: Request, service: Service, id: str, size: int) -> Response:
     path = await _reading(service, service.browser.picture, id)
     if not path:
-        raise ProblemError(404, "no_picture", f"the item {id[:60]!r} has no picture")
+        raise ProblemError(404, "no_picture", f"the item {id[:60]!r} has no image")
     headers = {"Cache-Control": "private, max-age=60", "Content-Disposition": "inline"}
     try:
         tag = service.thumbnails.tag(path, size)
@@ -71,7 +71,7 @@ async def _picture(request: Request, service: Service, id: str, size: int) -> Re
             return Response(status_code=304, headers={**headers, "ETag": f'"{tag}"'})
         tag, data = await service.decoding.run(service.thumbnails.of, path, size)
     except PictureError as error:
-        raise ProblemError(404, "picture_lost", f"the picture of {id[:60]!r} cannot be read any more") from error
+        raise ProblemError(404, "picture_lost", f"the image of {id[:60]!r} cannot be read any more") from error
     return Response(data, media_type="image/jpeg", headers={**headers, "ETag": f'"{tag}"'})
 
 
@@ -84,9 +84,9 @@ async def add(
     id: Annotated[FormName, Form()],
     picture: Annotated[UploadFile | None, File()] = None,
     fields: Annotated[str, Form(max_length=100_000, description="Metadata, as a JSON object.")] = "{}",
-    embedding: Annotated[str | None, Form(max_length=500_000, description="In place of a picture, as JSON.")] = None,
+    embedding: Annotated[str | None, Form(max_length=500_000, description="In place of an image, as JSON.")] = None,
 ) -> Response:
-    """Add one item, with its picture or a ready-made embedding. Every search sees it within a second."""
+    """Add one item, with its image or a ready-made embedding. Every search sees it within a second."""
     await known_parts(request, "id", "picture", "fields", "embedding")
     given = await _given(id, picture, fields, embedding)
     return await _put(service, [given], new=True)
@@ -99,9 +99,9 @@ async def replace(
     id: Id,
     picture: Annotated[UploadFile | None, File()] = None,
     fields: Annotated[str, Form(max_length=100_000, description="Metadata, as a JSON object.")] = "{}",
-    embedding: Annotated[str | None, Form(max_length=500_000, description="In place of a picture, as JSON.")] = None,
+    embedding: Annotated[str | None, Form(max_length=500_000, description="In place of an image, as JSON.")] = None,
 ) -> Response:
-    """Put an item in the place of the one of that id, or add it. Without picture and embedding, those stay."""
+    """Put an item in the place of the one of that id, or add it. Without image and embedding, those stay."""
     await known_parts(request, "picture", "fields", "embedding")
     given = await _given(id, picture, fields, embedding)
     return await _put(service, [given], new=False)
@@ -115,7 +115,7 @@ async def bulk(
     pictures: Annotated[list[UploadFile] | None, File(max_length=MANY)] = None,
     replace: Annotated[bool, Form(description="In the place of items of the same ids.")] = False,
 ) -> Response:
-    """Add up to 100 items in one commit: all, or none. Each names its picture by the file name of a part."""
+    """Add up to 100 items in one commit: all, or none. Each names its image by the file name of a part."""
     await known_parts(request, "items", "pictures", "replace")
     new = _parsed(_NEW, items, "items")
     if not 1 <= len(new) <= MANY:
@@ -124,7 +124,7 @@ async def bulk(
     given = []
     for one in new:
         if one.picture is not None and one.picture not in files:
-            raise ProblemError(422, "bad_data", f"the picture {one.picture[:60]!r} of {one.id[:60]!r} was not sent")
+            raise ProblemError(422, "bad_data", f"the image {one.picture[:60]!r} of {one.id[:60]!r} was not sent")
         data = None if one.picture is None else await files[one.picture].read()
         if one.picture is not None:
             await files[one.picture].seek(0)
@@ -134,7 +134,7 @@ async def bulk(
 
 @router.delete("/item", response_model=Removed, dependencies=[Depends(may_write)], summary="Delete an item")
 async def delete(service: ServiceOf, id: Id) -> Response:
-    """Remove one item, and its picture where this server keeps it."""
+    """Remove one item, and its image where this server keeps it."""
     removed = await _delete(service, [id])
     if not removed:
         raise ProblemError(404, "unknown_item", f"there is no item {id[:60]!r} in the catalogue")

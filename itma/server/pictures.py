@@ -8,11 +8,11 @@ from itma.server.decoding import Decoder
 from itma.server.memory import Memory
 
 SIZES = (96, 240, 480, 1600)
-"""Longest side of a picture that goes out, in pixels; the largest is what `picture` gives."""
+"""Longest side of an image that goes out, in pixels; the largest is what `picture` gives."""
 
 
 class Thumbnails:
-    """Small pictures, kept in memory.
+    """Small images, kept in memory.
 
     Args:
         size: bytes of memory.
@@ -23,7 +23,7 @@ class Thumbnails:
         self._kept, self._decoder = Memory(size), decoder
 
     def tag(self, path: str, size: int) -> str:
-        """A sign of a picture's content at a size: another one when the file is another.
+        """A sign of an image's content at a size: another one when the file is another.
 
         Raises:
             PictureError: there is no such file.
@@ -37,7 +37,7 @@ class Thumbnails:
         ]
 
     def of(self, path: str, size: int) -> tuple[str, bytes]:
-        """The tag and the JPEG of a picture whose longest side is at most `size`; nothing of its metadata is in it.
+        """The tag and the JPEG of an image whose longest side is at most `size`; nothing of its metadata is in it.
 
         Raises:
             PictureError: it cannot be read.

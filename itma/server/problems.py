@@ -89,7 +89,7 @@ def problem_of(error: BaseException, item: str | None = None) -> ProblemError:
     if isinstance(error, PictureError) and not error.path.startswith("<"):  # a file of the catalogue, not an upload
         log.warning("%s", error)
         name = "" if item is None else f" of the item {item[:60]!r}"
-        return ProblemError(409, "picture_lost", f"the picture{name} cannot be read any more")
+        return ProblemError(409, "picture_lost", f"the image{name} cannot be read any more")
     if isinstance(error, ItmaError):
         for kind, status, code in _KINDS:
             if isinstance(error, kind):

@@ -38,14 +38,14 @@ async def search(request: Request, service: ServiceOf, asked: Search) -> Respons
         return await _answered(request, service, asked, data)
 
 
-@router.post("/search/upload", response_model=Found, summary="Search from a picture that is sent along")
+@router.post("/search/upload", response_model=Found, summary="Search from an image that is sent along")
 async def search_upload(
     request: Request,
     service: ServiceOf,
     picture: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, TIFF or BMP.")],
     query: Annotated[str, Form(max_length=200_000, description="As the body of `/search`, as JSON.")] = "{}",
 ) -> Response:
-    """Search from a picture, with a sentence where wanted. The picture is not kept."""
+    """Search from an image, with a sentence where wanted. The image is not kept."""
     with service.engine.coming():
         await known_parts(request, "picture", "query")
         asked = told_in_form(Asked, query)
@@ -55,13 +55,13 @@ async def search_upload(
 
 
 async def fetched(service: Service, url: str) -> bytes:
-    """The picture at an address.
+    """The image at an address.
 
     Raises:
         ProblemError: this server fetches none, or it cannot be had.
     """
     if not service.config.urls:
-        raise ProblemError(403, "urls_off", "this server fetches no pictures; send the picture itself")
+        raise ProblemError(403, "urls_off", "this server fetches no images; send the image itself")
     most = service.config.upload_bytes
     return await service.fetching.run(lambda: fetch(url, most=most, seconds=_URL_SECONDS))
 
@@ -80,7 +80,7 @@ async def known_parts(request: Request, *names: str) -> None:
 
 
 def told_in_form(shape: type[Shape], query: str) -> Shape:
-    """What a form asks beside its picture.
+    """What a form asks beside its image.
 
     Raises:
         ProblemError: it is no JSON, or not of that shape.

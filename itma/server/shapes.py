@@ -64,7 +64,7 @@ def _option(name: str, **limits: Any) -> Any:
 
 
 class Asked(BaseModel):
-    """What is asked beside the reference picture; see `itma.retrieval.request.SearchRequest`."""
+    """What is asked beside the reference image; see `itma.retrieval.request.SearchRequest`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -87,13 +87,13 @@ class Search(Asked):
 
     id: Name | None = _option("id")
     url: Annotated[str, StringConstraints(max_length=2_000)] | None = Field(
-        None, description="The address of the reference picture; only where the server allows it."
+        None, description="The address of the reference image; only where the server allows it."
     )
     embedding: list[float] | None = _option("embedding", max_length=16_384)
 
 
 class Explain(BaseModel):
-    """What is to be explained beside the reference picture."""
+    """What is to be explained beside the reference image."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -107,15 +107,15 @@ class Explain(BaseModel):
     methods: list[Literal["attention", "words", "regions", "target", "gradients"]] = Field(
         [], max_length=5, description="Empty: all but `gradients`, as far as the model and the search have them."
     )
-    pictures: bool = Field(False, description="Whether both pictures, as the model sees them, are sent along.")
+    pictures: bool = Field(False, description="Whether both images, as the model sees them, are sent along.")
 
 
 class ExplainFrom(Explain):
-    """A search from an item, an address, a sentence, or a picture and a sentence, and an item."""
+    """A search from an item, an address, a sentence, or an image and a sentence, and an item."""
 
     id: Name | None = Field(None, description="The item that is the reference.")
     url: Annotated[str, StringConstraints(max_length=2_000)] | None = Field(
-        None, description="The address of the reference picture; only where the server allows it."
+        None, description="The address of the reference image; only where the server allows it."
     )
 
 
@@ -125,7 +125,7 @@ class HitShape(BaseModel):
     rank: int
     id: str
     score: float = Field(description="Cosine; larger is nearer.")
-    picture: bool = Field(description="Whether it has a picture.")
+    picture: bool = Field(description="Whether it has an image.")
     fields: dict[str, Any]
 
 
@@ -182,7 +182,7 @@ class About(BaseModel):
     columns: dict[str, str]
     facets: list[FacetShape]
     suggestions: list[str]
-    can: dict[str, bool] = Field(description="What this server does: text, picture, emphasis, earlier, explain …")
+    can: dict[str, bool] = Field(description="What this server does: text, image, emphasis, earlier, explain …")
     shop: dict[str, str | None] = Field(
         description="How the page shows items: the columns of `title`, `price` and `link`, and the `currency`."
     )

@@ -10,7 +10,7 @@ Value = float | None
 
 
 class MapShape(BaseModel):
-    """A map over a picture as the model sees it."""
+    """A map over an image as the model sees it."""
 
     rows: int
     columns: int
@@ -27,7 +27,7 @@ class WordMap(MapShape):
     """Where one word looks."""
 
     word: int = Field(description="Its place in `words`.")
-    level: int = Field(description="Of the picture's feature maps; 0 is the finest.")
+    level: int = Field(description="Of the image's feature maps; 0 is the finest.")
 
 
 class WordMaps(BaseModel):
@@ -38,7 +38,7 @@ class WordMaps(BaseModel):
 
 
 class RegionsShape(MapShape):
-    """What covering each region of a picture does."""
+    """What covering each region of an image does."""
 
     windows: list[tuple[int, int, int, int]] = Field(description="top, bottom, left, right in pixels.")
     effects: list[Value] = Field(description="For each window: the score minus what it is with the window covered.")

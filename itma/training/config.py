@@ -25,9 +25,9 @@ class TrainConfig:
     batch: int = 96
     """Rows (reference, feedback, target) for each step; every row is compared with all targets of the batch."""
     per_reference: int = 3
-    """Rows of one reference that stand side by side, so that its picture is computed once for them."""
+    """Rows of one reference that stand side by side, so that its image is computed once for them."""
     per_family: int = 1
-    """Rows that stand side by side whose pictures queries connect, over any number of steps: the batch then holds
+    """Rows that stand side by side whose images queries connect, over any number of steps: the batch then holds
     the near misses that a gallery holds. Up to `per_reference` it changes nothing."""
     loss: str = "classification"
     """A name in the registry of losses: `classification` (batch-based), `memory-bank` (that, also against targets of
@@ -66,22 +66,22 @@ class TrainConfig:
     frozen: tuple[str, ...] = ()
     """Parts that stay as they are: trunk, language, composer, scale."""
     augment: float = 0.0
-    """Strength of random moves and recolouring of pictures; 0 switches it off."""
+    """Strength of random moves and recolouring of images; 0 switches it off."""
     crop: float = 0.0
-    """Smallest share of a picture's area that a random crop keeps; 0 switches it off."""
+    """Smallest share of an image's area that a random crop keeps; 0 switches it off."""
     flip: bool = False
-    """Whether pictures are mirrored at random; not where the feedback speaks of left and right."""
+    """Whether images are mirrored at random; not where the feedback speaks of left and right."""
     noise: float = 0.0
-    """Standard deviation of noise that is added to pictures, of values from 0 to 1."""
+    """Standard deviation of noise that is added to images, of values from 0 to 1."""
     grounds: float = 0.0
-    """Share of the pictures whose white ground is painted over, so that a model taught by a shop's photographs knows
+    """Share of the images whose white ground is painted over, so that a model taught by a shop's photographs knows
     what it sees before other grounds too."""
     frozen_levels: int = 0
     """Levels of the trunk, from the first, that stay as they are; the deeper ones learn, at `trunk_rate`."""
     fixed_norms: bool = False
     """Whether the trunk's batch norms keep the statistics that they came with, as a pretrained trunk wants it."""
     views: int = field(default=0, metadata={APPLIES: lambda train: train.frozen_levels > 0})
-    """With frozen levels: how many augmented views of each picture go through them once, before the training, instead
+    """With frozen levels: how many augmented views of each image go through them once, before the training, instead
     of in every step. 0 computes them anew in every step."""
     hold_out: float = 0.05
     """Share of the training references kept back to choose the best checkpoint by."""
@@ -141,10 +141,10 @@ class TrainConfig:
         if not 0 <= self.crop <= 1:
             raise ConfigError(f"train.crop={self.crop} must be a share of the area, from 0 (off) to 1")
         if not 0 <= self.grounds <= 1:
-            raise ConfigError(f"train.grounds={self.grounds} must be a share of the pictures, from 0 to 1")
+            raise ConfigError(f"train.grounds={self.grounds} must be a share of the images, from 0 to 1")
         if self.views and not self.frozen_levels:
             raise ConfigError(
-                f"train.views={self.views} stores what frozen levels make of pictures, and none is frozen: say how many"
+                f"train.views={self.views} stores what frozen levels make of images, and none is frozen: say how many"
                 " are with train.frozen_levels, or leave train.views out"
             )
         if not 0 <= self.hold_out < 1:

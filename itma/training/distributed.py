@@ -83,7 +83,7 @@ def gathered(rows: torch.Tensor) -> torch.Tensor:
 class SharedBatchNorm(nn.Module):
     """A batch norm whose statistics are those of all processes' rows together, on any device.
 
-    Torch's own `SyncBatchNorm` needs GPUs. Processes may hold different numbers of pictures.
+    Torch's own `SyncBatchNorm` needs GPUs. Processes may hold different numbers of images.
     """
 
     def __init__(self, own: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
@@ -93,7 +93,7 @@ class SharedBatchNorm(nn.Module):
             self.register_buffer(name, getattr(own, name))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(rows, channels) or (pictures, channels, height, width) → the same shape."""
+        """(rows, channels) or (images, channels, height, width) → the same shape."""
         axes = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
         mean, variance = self.running_mean, self.running_var

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Seen:
-    """What a look at the model found: numbers for the log, pictures for TensorBoard."""
+    """What a look at the model found: numbers for the log, images for TensorBoard."""
 
     numbers: Mapping[str, float]
     pictures: Mapping[str, torch.Tensor]
@@ -317,7 +317,7 @@ def _batches(
 ) -> Iterator[Iterator[tuple[int, list[Batch], list[torch.Tensor]]]]:
     """For each step its number, this process's share of each part, and each part's labels, see `batch_loss`.
 
-    The next step's pictures are loaded while the present one is worked on.
+    The next step's images are loaded while the present one is worked on.
     """
     size = config.batch // config.accumulate
     if size % ours.count:
@@ -406,7 +406,7 @@ class _Record:
             return
         passed = time.perf_counter() - self._since
         self._seconds += passed
-        self._write(step, {**numbers, "pictures per second": self._pictures / passed})
+        self._write(step, {**numbers, "images per second": self._pictures / passed})
         self._pictures, self._since = 0, time.perf_counter()
 
     def look(self, step: int, seen: Seen) -> None:

@@ -190,9 +190,9 @@ def batch_classification(
     """Cross-entropy of each query against every target in the batch (Vo et al. 2019, eq. 6, with K = N).
 
     Args:
-        logits: (N, N + M); entry (i, j) is query i against target j, or against one of M more pictures.
+        logits: (N, N + M); entry (i, j) is query i against target j, or against one of M more images.
         labels: (N,) int64.
-        others: (M,) int64, labels of the further pictures; one that is some row's target, or repeated, counts once.
+        others: (M,) int64, labels of the further images; one that is some row's target, or repeated, counts once.
         drop_worst: share of the rows, those of the largest loss, that do not count; a part of a row counts as one.
 
     Returns:
@@ -223,23 +223,23 @@ def graded_rest(
     others: torch.Tensor,
     changed: float = 3.0,
 ) -> torch.Tensor:
-    """How well the pictures that are not the answer are ordered: those that have more of what it has come first.
+    """How well the images that are not the answer are ordered: those that have more of what it has come first.
 
-    Each query's scores of these pictures are compared by cross-entropy with a distribution in which an aspect that a
+    Each query's scores of these images are compared by cross-entropy with a distribution in which an aspect that a
     picture has not in common with the target divides its share by e (`ListNet`, Cao et al. 2007); by e to the power of
     `changed` where the feedback changed that aspect, and for the first aspect, which says what kind of thing it is. An
     aspect that is not known of one of them, −1, does not count.
 
     Args:
-        logits: (N, M); entry (i, j) is query i against picture j.
-        labels: (N + M,) int64: those of the N targets, then those of the M pictures.
+        logits: (N, M); entry (i, j) is query i against image j.
+        labels: (N + M,) int64: those of the N targets, then those of the M images.
         wanted: (N, A) int64, the targets' aspects.
         references: (N, A) int64, the references' aspects; what differs from them is what the feedback changed.
-        others: (M, A) int64, the pictures' aspects.
+        others: (M, A) int64, the images' aspects.
         changed: how many aspects that the feedback leaves alone one counts for that it changes.
 
     Returns:
-        The mean over the rows of the Kullback-Leibler divergence, a scalar; 0 where no row has a picture to order.
+        The mean over the rows of the Kullback-Leibler divergence, a scalar; 0 where no row has an image to order.
 
     >>> aspects = torch.tensor([[1, 2], [1, 3], [4, 5]])
     >>> logits, labels = torch.tensor([[9.0, 3.0, -1.0]]), torch.tensor([7, 7, 8, 9])

@@ -59,19 +59,19 @@ PUBLISHED_SUFFIX = "-published"
 
 PRESETS: dict[str, Preset] = {
     "demo": Preset(
-        "small pictures, a minute of training on two CPU cores",
+        "small images, a minute of training on two CPU cores",
         RetrieverConfig(),
         TrainConfig(),
         "demo",
     ),
     "hour": Preset(
-        "small pictures, more scenes, about an hour of training on two CPU cores",
+        "small images, more scenes, about an hour of training on two CPU cores",
         RetrieverConfig(trunk=TrunkConfig(levels=(2, 3))),
         TrainConfig(steps=4_000, learning_rate=2e-3, evaluate_every=500, log_every=20, warmup=100),
         "hour",
     ),
     "wardrobe": Preset(
-        "the wardrobe world: pictures of 96×96, some minutes of training on two CPU cores",
+        "the wardrobe world: images of 96×96, some minutes of training on two CPU cores",
         RetrieverConfig(language=LanguageConfig(earlier=True), preprocess=Preprocess(height=96, width=96)),
         TrainConfig(steps=700, learning_rate=3e-3, evaluate_every=100, loss="graded"),
         "demo",
@@ -157,7 +157,7 @@ PRESETS: dict[str, Preset] = {
         ),
     ),
     "tiny": Preset(
-        "for tests: a few steps on a handful of pictures",
+        "for tests: a few steps on a handful of images",
         RetrieverConfig(dim=32, language=LanguageConfig(width=32), options=None),
         TrainConfig(steps=8, batch=8, warmup=2, evaluate_every=4, log_every=2, hold_out=0.25, precision="float32"),
         "tiny",

@@ -58,7 +58,7 @@ class Made:
     without_pair: int
     """Items that differ from every other in too many attributes."""
     missing: int
-    """Pictures that are not there."""
+    """Images that are not there."""
     templates: Path
     """Where the sentence templates are."""
 
@@ -75,22 +75,22 @@ class Made:
                 f"{self.without_pair:,} items are in no triplet as a reference: nothing is near enough to them"
             )
         if self.missing:
-            lines.append(f"{self.missing:,} of {self.items:,} pictures are not there")
+            lines.append(f"{self.missing:,} of {self.items:,} images are not there")
         lines.append(f"sentence templates, to be edited: {self.templates}")
         return "\n".join(lines)
 
 
 class _Items(NamedTuple):
-    """The pictures of a table, each once."""
+    """The images of a table, each once."""
 
     table: Table
     rows: Sequence[Row]
     names: Sequence[str]
-    """(items): the pictures as the table names them."""
+    """(items): the images as the table names them."""
     owners: Sequence[str]
-    """(items): the id of each; without such a column, its picture."""
+    """(items): the id of each; without such a column, its image."""
     others: Sequence[str]
-    """The columns beside picture and id."""
+    """The columns beside image and id."""
 
 
 class _Column(NamedTuple):
@@ -121,8 +121,8 @@ def make(
     An empty cell (also `-`, `?`, `n/a`, `unknown` …) is unknown: in a pair with that item the attribute is passed over.
 
     Args:
-        table: a CSV (or JSON Lines) file with a column `file`, `picture` or `image` that names pictures relative to the
-            table's folder or to `images` in it; if it likes an `id`, of which several rows are one item's pictures;
+        table: a CSV (or JSON Lines) file with a column `file`, `picture` or `image` that names images relative to the
+            table's folder or to `images` in it; if it likes an `id`, of which several rows are one item's images;
             and attributes.
         out: the folder for what is made, for `own.load`; may be the table's own. Triplets that were made here earlier
             are replaced.
@@ -136,7 +136,7 @@ def make(
 
     Raises:
         ConfigError, UnknownNameError: arguments out of range; no such column.
-        DataError: the table has no picture column, no attribute or no pair; a row or a template that makes no sense.
+        DataError: the table has no image column, no attribute or no pair; a row or a template that makes no sense.
         StorageError: the disk is full or the folder cannot be written to.
     """
     if differing not in ((1, 1), (1, 2), (2, 2)):
@@ -211,18 +211,18 @@ def _items(table: Table) -> _Items:
     picture, identity = _column_named(table, PICTURE_COLUMNS), _column_named(table, ("id",))
     if picture is None:
         raise DataError(
-            f"{str(table.path)!r} has no column that names pictures; expected one called "
+            f"{str(table.path)!r} has no column that names images; expected one called "
             f"{', '.join(PICTURE_COLUMNS[:3])}; found: {', '.join(map(repr, table.columns))}"
         )
     first: dict[str, Row] = {}
     for row in table.rows:
         name = _cell(row, picture)
         if not name:
-            raise table.error(row, f"{picture} is empty; expected the name of a picture")
+            raise table.error(row, f"{picture} is empty; expected the name of an image")
         earlier = first.setdefault(name, row)
         if earlier.cells != row.cells:
             raise table.error(
-                row, f"{name!r} stands in line {earlier.line:,} with other values; keep one row for each picture"
+                row, f"{name!r} stands in line {earlier.line:,} with other values; keep one row for each image"
             )
     if len(first) < len(table.rows):
         log.warning("%s: %d rows repeat another and are left out", table.path, len(table.rows) - len(first))
@@ -349,7 +349,7 @@ def _sentences(pairs: Pairs, columns: Mapping[str, _Column], templates: Template
 
 
 def _seen_from(out: Path, finder: Finder, name: str) -> str:
-    """The name of a picture relative to the folder where the triplets will be."""
+    """The name of an image relative to the folder where the triplets will be."""
     if finder.folder == out or Path(name).is_absolute():
         return name
     inner = "" if finder.exists(finder.folder / name) else own.IMAGES

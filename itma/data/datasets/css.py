@@ -1,9 +1,9 @@
-"""CSS (Vo et al. 2019, arXiv:1812.07119): scenes of coloured things, as rendered pictures and as flat drawings.
+"""CSS (Vo et al. 2019, arXiv:1812.07119): scenes of coloured things, as rendered images and as flat drawings.
 
 Expected under the root, as published:
 
 css_toy_dataset_novel2_small.dup.npy   scenes, labels and modifications of both splits: a Python 2 pickle
-images/css_<split>_000000.png …        the rendered pictures
+images/css_<split>_000000.png …        the rendered images
 
 The flat drawings come with no files: TIRG's code draws them from the scenes, and so does `draw`.
 """
@@ -79,7 +79,7 @@ class _Annotation(NamedTuple):
 
 
 class ScenePictures:
-    """Rendered pictures from their files, followed by a drawing of each scene, made when it is asked for.
+    """Rendered images from their files, followed by a drawing of each scene, made when it is asked for.
 
     Args:
         rendered: one for each scene.
@@ -92,14 +92,14 @@ class ScenePictures:
         self.names: Sequence[str] = [*rendered.names, *drawings]
 
     def missing(self) -> np.ndarray:
-        """(pictures,) bool: which files are not there; drawings always are."""
+        """(images,) bool: which files are not there; drawings always are."""
         return np.concatenate([self.rendered.missing(), np.zeros(len(self.scenes), dtype=bool)])
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
         """See `itma.data.images.Pictures.load`.
 
         Raises:
-            PictureError: the first picture that cannot be read, by name.
+            PictureError: the first image that cannot be read, by name.
         """
         wanted = np.asarray(indices, dtype=np.int64)
         drawn = wanted >= len(self.scenes)
@@ -115,15 +115,15 @@ class ScenePictures:
 def load(root: Path, split: str) -> Split:
     """Read one split.
 
-    Each modification leads from several pictures to as many others; each such pair is a row, modification by
-    modification, as published. A label is the file's own: pictures of one label show the same scene. The kind of a row
+    Each modification leads from several images to as many others; each such pair is a row, modification by
+    modification, as published. A label is the file's own: images of one label show the same scene. The kind of a row
     is the first word of its feedback, e.g. `add`.
 
-    - train: rendered pictures. The published rule takes a pair of a random modification and then another modification
+    - train: rendered images. The published rule takes a pair of a random modification and then another modification
       of the same reference; the table of all pairs is enough for that, since a `itma.data.batching.Plan` with
       `per_reference=2` puts rows of one reference side by side. There every pair comes once in each pass.
-    - test: rendered pictures, then a drawing of each. The protocols are `css` (rendered references and galleries),
-      `css/2d-to-3d` (a drawing is asked, rendered pictures are ranked), `css/3d-to-2d` and `css/2d-to-2d`.
+    - test: rendered images, then a drawing of each. The protocols are `css` (rendered references and galleries),
+      `css/2d-to-3d` (a drawing is asked, rendered images are ranked), `css/3d-to-2d` and `css/2d-to-2d`.
 
     Args:
         root: the folder that holds `css_toy_dataset_novel2_small.dup.npy`.
@@ -159,9 +159,9 @@ def load(root: Path, split: str) -> Split:
     )
     itself, other = "the reference is removed", "the reference's scene is removed"
     ways = {
-        "css": ("a rendered picture", "rendered pictures", itself),
-        "css/2d-to-3d": ("a drawing", "rendered pictures", other),
-        "css/3d-to-2d": ("a rendered picture", "drawings", other),
+        "css": ("a rendered image", "rendered images", itself),
+        "css/2d-to-3d": ("a drawing", "rendered images", other),
+        "css/3d-to-2d": ("a rendered image", "drawings", other),
         "css/2d-to-2d": ("a drawing", "drawings", itself),
     }
     protocols = {}
@@ -232,7 +232,7 @@ def _annotation(root: Path, split: str) -> _Annotation:
         raise DataError(f"{str(path)!r}: expected {split!r} in it, found {found or 'nothing'}; {_WAY_OUT}")
     plain = splits[split]
     scenes = [
-        _scene(scene, f"{str(path)!r}, {split} picture {number:,}")
+        _scene(scene, f"{str(path)!r}, {split} image {number:,}")
         for number, scene in enumerate(_list(plain.get("objects_img"), f"{str(path)!r}, {split} objects_img"))
     ]
     modifications = [
@@ -241,7 +241,7 @@ def _annotation(root: Path, split: str) -> _Annotation:
     ]
     if not modifications:
         raise DataError(f"{str(path)!r} holds no modifications for {split}; {_WAY_OUT}")
-    labels = np.arange(len(scenes))  # where the file names none, each picture is its own
+    labels = np.arange(len(scenes))  # where the file names none, each image is its own
     if "labels" in plain:
         labels = _labels(plain["labels"], len(scenes), f"{str(path)!r}, {split} labels")
     return _Annotation(scenes, labels, modifications)
@@ -278,11 +278,11 @@ def _modification(plain: Any, pictures: int, where: str) -> Modification:
         for number in numbers:
             if type(number) is not int or not 0 <= number < pictures:
                 raise DataError(
-                    f"{where}, {key}: {_short(number)} is no picture; expected numbers below {pictures:,}; {_WAY_OUT}"
+                    f"{where}, {key}: {_short(number)} is no image; expected numbers below {pictures:,}; {_WAY_OUT}"
                 )
     if len(ends["from"]) != len(ends["to"]):
         raise DataError(
-            f"{where} leads from {len(ends['from'])} pictures to {len(ends['to'])}; expected as many; {_WAY_OUT}"
+            f"{where} leads from {len(ends['from'])} images to {len(ends['to'])}; expected as many; {_WAY_OUT}"
         )
     return {"from": ends["from"], "to": ends["to"], "to_str": plain["to_str"]}
 
@@ -290,7 +290,7 @@ def _modification(plain: Any, pictures: int, where: str) -> Modification:
 def _labels(plain: Any, pictures: int, where: str) -> np.ndarray:
     labels = _list(plain, where)
     if len(labels) != pictures:
-        raise DataError(f"{where}: {len(labels):,} for {pictures:,} pictures; expected one each; {_WAY_OUT}")
+        raise DataError(f"{where}: {len(labels):,} for {pictures:,} images; expected one each; {_WAY_OUT}")
     if labels and all(type(label) is str for label in labels):
         return np.unique(labels, return_inverse=True)[1].astype(np.int64)
     for label in labels:

@@ -1,9 +1,9 @@
-"""Fashion200k (Han et al. 2017, arXiv:1708.01311): pictures of clothes whose captions differ in one word.
+"""Fashion200k (Han et al. 2017, arXiv:1708.01311): images of clothes whose captions differ in one word.
 
 Queries and samples are those of TIRG (Vo et al. 2019, arXiv:1812.07119). Expected under the root, as published:
 
-labels/<category>_<split>_detect_all.txt   path, detection score and caption of a picture in each line, between tabs
-women/…/*.jpeg                             the pictures
+labels/<category>_<split>_detect_all.txt   path, detection score and caption of an image in each line, between tabs
+women/…/*.jpeg                             the images
 test_queries.txt                           for testing: the paths of reference and target in each line
 """
 
@@ -32,7 +32,7 @@ PUBLISHED: Mapping[str, Mapping[str, int]] = {
     "train": {},
     "test": {"pictures": 29_789, "queries": 33_480},
 }
-"""Split → what is counted → how many there are in the published data; of train only about 172,000 pictures is known."""
+"""Split → what is counted → how many there are in the published data; of train only about 172,000 images is known."""
 
 _WRITTEN_OUT = ((".", "dotmark"), ("?", "questionmark"), ("&", "andmark"), ("*", "starmark"))
 _WAY_OUT = "get the label files again from https://github.com/xthan/fashion-200k"
@@ -77,10 +77,10 @@ class Groups:
 
 @dataclass(frozen=True, eq=False)
 class DrawSiblings:
-    """Training samples by the published rule: a random picture of a caption that shares a parent with the reference's.
+    """Training samples by the published rule: a random image of a caption that shares a parent with the reference's.
 
     One of the parents that the reference's caption shares with others, and one of that parent's captions, are drawn
-    evenly, both again where that is the reference's own caption; then one of its pictures.
+    evenly, both again where that is the reference's own caption; then one of its images.
     """
 
     captions: Sequence[str]
@@ -90,7 +90,7 @@ class DrawSiblings:
     children: Groups
     """Such a parent → labels."""
     pictures: Groups
-    """Label → pictures."""
+    """Label → images."""
 
     def __call__(self, triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
         """See `itma.data.triplets.Draw`."""
@@ -109,12 +109,12 @@ class DrawSiblings:
 def load(root: Path, split: str) -> Split:
     """Read one split.
 
-    Pictures are called by their paths in the label files, and stand in the order of these files (by name) and their
-    lines. A label is a caption: pictures of one caption count as the same. Captions are kept as they are, the doubly
+    Images are called by their paths in the label files, and stand in the order of these files (by name) and their
+    lines. A label is a caption: images of one caption count as the same. Captions are kept as they are, the doubly
     encoded ones too, but for the signs that the published code writes out; see `plain`.
 
-    - train: each picture is a reference once, but for those whose caption has no sibling: the published code takes a
-      random other picture in their place, so they are no rows here. The table's targets and feedbacks are examples;
+    - train: each image is a reference once, but for those whose caption has no sibling: the published code takes a
+      random other image in their place, so they are no rows here. The table's targets and feedbacks are examples;
       see `DrawSiblings`.
     - test: the queries of `test_queries.txt`, in its order. The one protocol is `fashion200k`.
 
@@ -155,7 +155,7 @@ def counts(root: Path, split: str) -> dict[str, int]:
 
 
 def captions(root: Path, split: str) -> dict[str, str]:
-    """Picture → its caption as queries use it.
+    """Image → its caption as queries use it.
 
     Raises:
         UnknownNameError, DataError: see `load`.
@@ -265,7 +265,7 @@ def _lines(root: Path, split: str, *, as_listed: bool = False) -> list[_Line]:
         raise DataError(f"the label files of {split} in {str(root / LABELS)!r} are empty; {_WAY_OUT}")
     repeated = len(lines) - len({line.path for line in lines})
     if repeated:
-        log.warning("%s: %d lines of %s name a picture again; they are kept", root / LABELS, repeated, split)
+        log.warning("%s: %d lines of %s name an image again; they are kept", root / LABELS, repeated, split)
     return lines
 
 
@@ -279,7 +279,7 @@ def _label_file(path: Path) -> Iterator[_Line]:
         elif not _is_inside(cells[0]):
             problem = f"{cells[0][:80]!r} is not a path such as 'women/dresses/…/57996836_9.jpeg'"
         elif not cells[2].strip():
-            problem = f"the picture {cells[0][:80]!r} has no caption"
+            problem = f"the image {cells[0][:80]!r} has no caption"
         else:
             yield _Line(cells[0], plain(cells[2]))
             continue
@@ -287,7 +287,7 @@ def _label_file(path: Path) -> Iterator[_Line]:
 
 
 def _queries(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """References and targets, as numbers of pictures; of a picture that is listed twice the last, as published."""
+    """References and targets, as numbers of images; of an image that is listed twice the last, as published."""
     number = {name: index for index, name in enumerate(names)}
     pairs = []
     for row, line in enumerate(read_lines(path, _QUERIES_WAY_OUT)):
@@ -299,10 +299,10 @@ def _queries(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
             raise row_error(path, row, f"{problem}; {_QUERIES_WAY_OUT}")
         unknown = next((name for name in cells if name not in number), None)
         if unknown is not None:
-            problem = f"the picture {unknown[:80]!r} is in none of the test label files"
+            problem = f"the image {unknown[:80]!r} is in none of the test label files"
             raise row_error(path, row, f"{problem}; take label files and queries from one source")
         if cells[0] == cells[1]:
-            raise row_error(path, row, f"reference and target are one picture, {cells[0]!r}; {_QUERIES_WAY_OUT}")
+            raise row_error(path, row, f"reference and target are one image, {cells[0]!r}; {_QUERIES_WAY_OUT}")
         pairs.append((number[cells[0]], number[cells[1]]))
     if not pairs:
         raise DataError(f"{str(path)!r} holds no queries; {_QUERIES_WAY_OUT}")

@@ -1,4 +1,4 @@
-"""FashionIQ (Wu et al. 2021, arXiv:1905.12794): dresses, shirts and tops, two captions to each pair of pictures.
+"""FashionIQ (Wu et al. 2021, arXiv:1905.12794): dresses, shirts and tops, two captions to each pair of images.
 
 Expected under the root, as published: `captions/cap.<category>.<split>.json`,
 `image_splits/split.<category>.<split>.json`, and images as `images/<ASIN>.jpg` (or .png), `img/<category>/<ASIN>`,
@@ -32,7 +32,7 @@ MARKER = "inadditiontothat"
 """Stands between the two captions of a feedback."""
 KS = (1, 5, 10, 50)
 SUBMITTED = 50
-"""Pictures to each query of a submission."""
+"""Images to each query of a submission."""
 
 PUBLISHED: Mapping[str, Mapping[str, int]] = {
     "train": {
@@ -42,7 +42,7 @@ PUBLISHED: Mapping[str, Mapping[str, int]] = {
         "dress split entries": 11_452,
         "shirt split entries": 19_036,
         "toptee split entries": 16_121,
-        "distinct pictures": 45_429,
+        "distinct images": 45_429,
     },
     "val": {
         "dress queries": 2_017,
@@ -51,7 +51,7 @@ PUBLISHED: Mapping[str, Mapping[str, int]] = {
         "dress split entries": 3_817,
         "shirt split entries": 6_346,
         "toptee split entries": 5_373,
-        "distinct pictures": 15_415,
+        "distinct images": 15_415,
     },
     "test": {
         "dress queries": 2_024,
@@ -60,7 +60,7 @@ PUBLISHED: Mapping[str, Mapping[str, int]] = {
         "dress split entries": 3_818,
         "shirt split entries": 6_346,
         "toptee split entries": 5_374,
-        "distinct pictures": 15_417,
+        "distinct images": 15_417,
     },
 }
 """Split → what is counted → how many the published files hold."""
@@ -82,7 +82,7 @@ class Prediction(TypedDict):
 
 
 class _Query(NamedTuple):
-    """One row of a captions file; pictures by number."""
+    """One row of a captions file; images by number."""
 
     category: str
     reference: int
@@ -95,13 +95,13 @@ def load(root: Path, split: str, categories: Sequence[str] = CATEGORIES) -> Spli
 
     Within a category the rows stand in the order of its file.
 
-    The pictures are the distinct ASINs of the three split files, sorted; the kind of a row is its category.
+    The images are the distinct ASINs of the three split files, sorted; the kind of a row is its category.
 
     - train: a row's two captions are joined by `inadditiontothat`, and swapped at random when samples are drawn, as
       TIRG, MAAF and ITMA do. Empty captions are kept.
     - val: first the rows joined in the file's order, then all of them in reversed order, then each caption that holds
       a word by itself. The protocols are `fashioniq/original`, `fashioniq/val-union` and `fashioniq/all-categories`,
-      each also with `/both-orders` or `/each`, and each of these also with `/leak-free`. Whether a picture leaks is
+      each also with `/both-orders` or `/each`, and each of these also with `/leak-free`. Whether an image leaks is
       told by the split files of train; where these are absent, there are no leak-free protocols.
     - test: rows joined in the file's order; targets were never published, so there is no protocol. See `galleries` and
       `submission`.
@@ -130,7 +130,7 @@ def load(root: Path, split: str, categories: Sequence[str] = CATEGORIES) -> Spli
 
 
 def galleries(root: Path, split: str) -> dict[str, np.ndarray]:
-    """The pictures of each category's split file: category → (ranked,) indices into the pictures of `load`.
+    """The images of each category's split file: category → (ranked,) indices into the images of `load`.
 
     Raises:
         UnknownNameError: no such split.
@@ -165,7 +165,7 @@ def counts(root: Path, split: str) -> dict[str, int]:
     return {
         **{f"{category} queries": len(rows) for category, rows in queries.items()},
         **{f"{category} split entries": len(own) for category, own in entries.items()},
-        "distinct pictures": len(number),
+        "distinct images": len(number),
     }
 
 
@@ -208,16 +208,16 @@ def submission(
 
     Args:
         triplets: the test split, or the joined rows of val.
-        galleries: category → (ranked,) indices of the pictures that are ranked; see the function `galleries`.
-        ranked: (rows) for each row, indices of pictures of its category's gallery, best first, its reference left out;
+        galleries: category → (ranked,) indices of the images that are ranked; see the function `galleries`.
+        ranked: (rows) for each row, indices of images of its category's gallery, best first, its reference left out;
             the first 50 are taken.
 
     Returns:
         Category → its queries, in the order of its captions file.
 
     Raises:
-        DataError: a ranking holds the reference, a picture twice or one from outside the gallery, or fewer than 50
-            pictures where the gallery has more.
+        DataError: a ranking holds the reference, an image twice or one from outside the gallery, or fewer than 50
+            images where the gallery has more.
     """
     if len(ranked) != len(triplets) or len(triplets.kinds) != len(triplets):
         raise DataError(
@@ -237,9 +237,9 @@ def submission(
         if reference in pictures:
             problem = f"its ranking holds its own reference {names[reference]!r}; leave it out"
         elif not within[category].issuperset(pictures) or len(set(pictures)) < len(pictures):
-            problem = f"its ranking holds a picture twice, or one that is not among the {category} pictures"
+            problem = f"its ranking holds an image twice, or one that is not among the {category} images"
         elif len(pictures) < possible:
-            problem = f"its ranking holds {len(pictures)} pictures; {possible} are needed"
+            problem = f"its ranking holds {len(pictures)} images; {possible} are needed"
         else:
             ranking = [names[index] for index in pictures[:SUBMITTED]]
             captions = list(parted(triplets.feedback[row]))
@@ -279,7 +279,7 @@ def _split_file(root: Path, category: str, split: str) -> list[str]:
     entries: dict[str, None] = {}  # unlike a set, keeps the order
     for number, asin in enumerate(read_json_rows(path, _WAY_OUT)):
         if not isinstance(asin, str) or not asin or "/" in asin or "\\" in asin or "\0" in asin:
-            raise row_error(path, number, f"{short(asin)} is no picture's ASIN, such as 'B005X4PL1G'; {_WAY_OUT}")
+            raise row_error(path, number, f"{short(asin)} is no image's ASIN, such as 'B005X4PL1G'; {_WAY_OUT}")
         entries[asin] = None
     return list(entries)
 
@@ -318,7 +318,7 @@ def _problem(row: object, pictures: Sequence[str], known: Collection[str], sourc
                 "split files of one release"
             )
     if len(set(asins)) < len(asins):
-        return f"candidate and target are the same picture, {asins[0]!r}; expected two"
+        return f"candidate and target are the same image, {asins[0]!r}; expected two"
     captions = row["captions"]
     if not (isinstance(captions, list) and len(captions) == 2 and all(isinstance(text, str) for text in captions)):
         return f"captions are {short(captions)}; expected a list of two texts, which may be empty"
@@ -328,7 +328,7 @@ def _problem(row: object, pictures: Sequence[str], known: Collection[str], sourc
 
 
 def image_files(root: Path, names: Sequence[str]) -> list[Path]:
-    """Where each picture is; where it was not found, where it is expected."""
+    """Where each image is; where it was not found, where it is expected."""
     wanted, found = set(names), dict[str, Path]()
     for folder in _image_folders(root):
         best: dict[str, tuple[int, str]] = {}  # of several endings the first of _ENDINGS
@@ -390,12 +390,12 @@ def _galleries(entries: Mapping[str, Sequence[str]], names: Sequence[str]) -> di
 
 
 def _leaking(root: Path, names: Sequence[str]) -> np.ndarray | None:
-    """(pictures,) whether each stands in the train or val split file of more than one category; None: not known."""
+    """(images,) whether each stands in the train or val split file of more than one category; None: not known."""
     known = [(category, split) for category in CATEGORIES for split in ("val", "train")]
     absent = [path for category, split in known if not (path := _split_path(root, category, split)).exists()]
     if absent:
         log.warning(
-            "%r does not exist, so that it is not known which pictures leak: there are no leak-free protocols",
+            "%r does not exist, so that it is not known which images leak: there are no leak-free protocols",
             str(absent[0]),
         )
         return None
@@ -424,10 +424,10 @@ def _protocols(
         spoken[category] = np.unique(np.concatenate([triplets.references[own], triplets.targets[own]]))
     count = "three" if len(original) == len(CATEGORIES) else str(len(original))
     ranked = {
-        "original": ("gallery = all pictures of the category's val split file", original),
+        "original": ("gallery = all images of the category's val split file", original),
         "val-union": ("gallery = candidates and targets of the category's val captions", spoken),
         "all-categories": (
-            f"gallery = the pictures of all {count} val split files, each once",
+            f"gallery = the images of all {count} val split files, each once",
             dict.fromkeys(original, np.arange(len(triplets.labels))),
         ),
     }
@@ -454,14 +454,14 @@ def _wordless(queries: Sequence[_Query]) -> str:
 
 
 def _leak_free(protocol: Protocol, triplets: Triplets, leaking: np.ndarray) -> Protocol:
-    """The protocol without the pictures that leak and without the queries that need one of them."""
+    """The protocol without the images that leak and without the queries that need one of them."""
     tasks, left_out = [], []
     for task in protocol.tasks:
         needs = leaking[triplets.references[task.rows]] | leaking[triplets.targets[task.rows]]
         tasks.append(Task(task.name, task.rows[~needs], task.gallery[~leaking[task.gallery]]))
         left_out.append(f"{task.name} {int(needs.sum()):,} of {len(needs):,}")
     about = (
-        f"{protocol.about}; leak-free: pictures that also stand in the train or val split file of another category are "
+        f"{protocol.about}; leak-free: images that also stand in the train or val split file of another category are "
         f"left out of the gallery, and queries with one as reference or target are not asked ({', '.join(left_out)})"
     )
     return Protocol(f"{protocol.name}/leak-free", about, tuple(tasks), protocol.ks)

@@ -1,7 +1,7 @@
 """MIT-States (Isola et al. 2015) as TIRG (Vo et al. 2019, arXiv:1812.07119) uses it: other states of the same noun.
 
 Expected under the root, as published: `images/<adjective> <noun>/*.jpg`. Without `images`, a listing `files.txt` with
-a line `<adjective> <noun>/<file>` for each picture is read in its place.
+a line `<adjective> <noun>/<file>` for each image is read in its place.
 """
 
 import logging
@@ -33,7 +33,7 @@ TEST_NOUNS = frozenset(
     sand shell sky smoke steel stream table tea tomato vacuum wax wheel window wool
     """.split()
 )
-"""The nouns whose pictures are for testing, as published with TIRG; all others are for training."""
+"""The nouns whose images are for testing, as published with TIRG; all others are for training."""
 
 PUBLISHED: Mapping[str, Mapping[str, int]] = {
     "train": {"pictures": 43_207, "nouns": 196},
@@ -42,7 +42,7 @@ PUBLISHED: Mapping[str, Mapping[str, int]] = {
 """Split → what is counted → how many there are in the published data."""
 
 _NO_ADJECTIVE = "adj"
-"""Pictures of a noun in any state stand in the folder `adj <noun>`; they are not used."""
+"""Images of a noun in any state stand in the folder `adj <noun>`; they are not used."""
 _ENDINGS = (".jpg", ".jpeg")
 _WAY_OUT = "get the data again from http://web.mit.edu/phillipi/Public/states_and_transformations/"
 _TRIES = 100
@@ -57,19 +57,19 @@ class _Picture(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DrawAdjectives:
-    """Training samples by the published rule: a random picture of the same noun with another adjective.
+    """Training samples by the published rule: a random image of the same noun with another adjective.
 
     Of neighbouring rows with one reference, each gets another adjective than the one before, where the noun has three
     or more. TIRG's code also draws, once in as many times as the noun has adjectives, the reference's own; here a
     feedback always asks for a change.
 
-    Pictures are sorted by label, and labels have the adjectives and nouns of their names.
+    Images are sorted by label, and labels have the adjectives and nouns of their names.
     """
 
     adjectives: Sequence[str]
     """(labels): the adjective of each label."""
     first: Sequence[int]
-    """(labels + 1): where each label's pictures begin."""
+    """(labels + 1): where each label's images begin."""
     states: Sequence[Sequence[int]]
     """(labels): all labels of the same noun, in order."""
     place: Sequence[int]
@@ -107,15 +107,15 @@ class DrawAdjectives:
 def load(root: Path, split: str) -> Split:
     """Read one split.
 
-    Pictures are called `<adjective> <noun>/<file>` and sorted by that, whatever order the disk has. A label is an
+    Images are called `<adjective> <noun>/<file>` and sorted by that, whatever order the disk has. A label is an
     adjective with a noun; the aspects `adjective` and `noun` are labels of either alone, for the recalls that TIRG
-    reports beside: a hit is any picture with the target's adjective (noun).
+    reports beside: a hit is any image with the target's adjective (noun).
 
-    - train: each picture of a noun with two or more adjectives is a reference twice in a row, so that a
+    - train: each image of a noun with two or more adjectives is a reference twice in a row, so that a
       `itma.data.batching.Plan` with `per_reference=2` puts two feedbacks to one reference side by side, as published.
       The table's targets and feedbacks are examples; see `DrawAdjectives`.
-    - test: each picture is asked for every other adjective that its noun has; the feedback is that adjective. The one
-      protocol is `mitstates`; the target of the table is the first picture of its label.
+    - test: each image is asked for every other adjective that its noun has; the feedback is that adjective. The one
+      protocol is `mitstates`; the target of the table is the first image of its label.
 
     Args:
         root: the folder that holds `images`.
@@ -123,7 +123,7 @@ def load(root: Path, split: str) -> Split:
 
     Raises:
         UnknownNameError: another split.
-        DataError: the root is another folder, cannot be read, or holds no picture of the split.
+        DataError: the root is another folder, cannot be read, or holds no image of the split.
     """
     pictures = _pictures(root, split)
     labels = sorted({picture[:2] for picture in pictures}, key=" ".join)
@@ -142,7 +142,7 @@ def load(root: Path, split: str) -> Split:
     if not askable.all():
         left_out = [picture.noun for picture, asked in zip(pictures, askable.tolist(), strict=True) if not asked]
         log.warning(
-            "%s: %d pictures of %s are no references, since their nouns have one adjective only (%s)",
+            "%s: %d images of %s are no references, since their nouns have one adjective only (%s)",
             root,
             len(left_out),
             split,
@@ -177,10 +177,10 @@ def load(root: Path, split: str) -> Split:
 
 
 def protocol(triplets: Triplets, nouns: Sequence[str] | None = None) -> Protocol:
-    """The published protocol, on all pictures of the test split or on those of some nouns.
+    """The published protocol, on all images of the test split or on those of some nouns.
 
     Raises:
-        UnknownNameError: a noun that no picture has.
+        UnknownNameError: a noun that no image has.
     """
     noun_of = np.array([_noun(name) for name in triplets.pictures.names])
     for noun in nouns or ():
@@ -190,7 +190,7 @@ def protocol(triplets: Triplets, nouns: Sequence[str] | None = None) -> Protocol
     which = "the test nouns" if nouns is None else ", ".join(nouns)
     return Protocol(
         "mitstates",
-        f"gallery = all pictures of {which}; any picture with the target's adjective and noun counts (for adjective or "
+        f"gallery = all images of {which}; any image with the target's adjective and noun counts (for adjective or "
         "noun alone, any with that); the reference is removed",
         (Task("", np.flatnonzero(kept[triplets.references]), np.flatnonzero(kept)),),
         KS,
@@ -218,18 +218,18 @@ def texts(root: Path) -> list[str]:
 
 
 def _noun(name: str) -> str:
-    """The noun in a picture's name."""
+    """The noun in an image's name."""
     return name.partition("/")[0].split()[1]
 
 
 def _pictures(root: Path, split: str) -> list[_Picture]:
-    """The split's pictures, sorted by label, folder and file."""
+    """The split's images, sorted by label, folder and file."""
     found = _found(root, split)
     return sorted(found, key=lambda picture: (f"{picture.adjective} {picture.noun}", picture.folder, picture.file))
 
 
 def _found(root: Path, split: str) -> list[_Picture]:
-    """The split's pictures as the disk, or the listing, has them."""
+    """The split's images as the disk, or the listing, has them."""
     if split not in SPLITS:
         raise UnknownNameError("split of MIT-States", split, SPLITS)
     if (root / LISTING).is_file() and not (root / IMAGES).exists():
@@ -240,7 +240,7 @@ def _found(root: Path, split: str) -> list[_Picture]:
     pictures = [picture for picture in found if (picture.noun in TEST_NOUNS) == (split == "test")]
     if not pictures:
         raise DataError(
-            f"{str(source)!r} holds no pictures of MIT-States' {split} split; expected "
+            f"{str(source)!r} holds no images of MIT-States' {split} split; expected "
             f"'{'ancient clock' if split == 'test' else 'ancient building'}/<file>.jpg' and others like it; {_WAY_OUT}"
         )
     return pictures
@@ -288,7 +288,7 @@ def _on_disk(images: Path) -> Iterator[_Picture]:
 
 
 def _of(folder: str, files: Iterable[str]) -> Iterator[_Picture]:
-    """The pictures of one folder; none where it names no adjective and noun."""
+    """The images of one folder; none where it names no adjective and noun."""
     words = folder.split()
     if len(words) == 2 and words[0] != _NO_ADJECTIVE:
         yield from (_Picture(words[0], words[1], folder, file) for file in files)

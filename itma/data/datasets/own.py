@@ -1,10 +1,10 @@
-"""One's own triplets: a table of reference, feedback and target, with the pictures beside it.
+"""One's own triplets: a table of reference, feedback and target, with the images beside it.
 
 Expected under the root:
 
 triplets.jsonl or triplets.csv   columns reference, feedback, target and, where wanted, split (train, val or test) and
                                  kind
-images/                          the pictures; they may also stand in the root itself, or anywhere else that is named
+images/                          the images; they may also stand in the root itself, or anywhere else that is named
 labels.csv                       optional: columns picture, label and, where wanted, split. Pictures of one label count
                                  as the same, for example several photographs of one dress.
 """
@@ -43,7 +43,7 @@ _NOTHING = frozenset({"nan", "n/a", "null"})
 FILES = ("triplets.jsonl", "triplets.csv")
 LABELS, IMAGES = "labels.csv", "images"
 LABEL_COLUMNS = ("picture", "label", "split")
-"""Of `labels.csv`; whatever further columns it has say what is true of a picture."""
+"""Of `labels.csv`; whatever further columns it has say what is true of an image."""
 NEEDED, OPTIONAL = ("reference", "feedback", "target"), ("split", "kind")
 
 TEST_SHARE = 0.1
@@ -65,7 +65,7 @@ class _Triplet(NamedTuple):
 
 
 class _Listed(NamedTuple):
-    """A picture of `labels.csv`; label, split and truths are empty where nothing is said."""
+    """An image of `labels.csv`; label, split and truths are empty where nothing is said."""
 
     name: str
     label: str
@@ -78,14 +78,14 @@ def load(root: Path, split: str) -> Split:
     """Read one split of one's own triplets.
 
     Without a column `split`, a sum of the reference's name decides which tenth of the references is for testing, so
-    that a reference stays where it is when rows are added. Pictures are named relative to the root or to `images` in
+    that a reference stays where it is when rows are added. Images are named relative to the root or to `images` in
     it, or with their whole path; they need not be there.
 
     Rows for validation are the test rows where the table has no others; else they are not used, for what chooses a
     checkpoint is held out of the training rows.
 
-    - train: the pictures are those that its rows mention.
-    - test: also every picture under `images` and every test picture of `labels.csv` that training does not mention;
+    - train: the images are those that its rows mention.
+    - test: also every image under `images` and every test image of `labels.csv` that training does not mention;
       all of them are the gallery of the one protocol, `own`.
 
     Args:
@@ -114,9 +114,7 @@ def load(root: Path, split: str) -> Split:
     references = np.array([pictures.add(triplet.reference) for triplet in rows], dtype=np.int64)
     targets = np.array([pictures.add(triplet.target) for triplet in rows], dtype=np.int64)
     for row in np.flatnonzero(references == targets)[:1].tolist():
-        raise table.error(
-            rows[row].row, f"reference and target are the same picture, {rows[row].target!r}; expected two"
-        )
+        raise table.error(rows[row].row, f"reference and target are the same image, {rows[row].target!r}; expected two")
     mentioned = len(pictures.paths)
     listed, columns = _labels(path.parent / LABELS, pictures.finder)
     trained = {name for triplet in triplets if triplet.split == "train" for name in (triplet.reference, triplet.target)}
@@ -153,19 +151,19 @@ def _division(table: Table) -> str:
 
 
 def _protocol(triplets: Triplets, mentioned: int, shared: int, source: str) -> Protocol:
-    """All pictures of the test split are ranked for each of its rows."""
+    """All images of the test split are ranked for each of its rows."""
     rows, pictures = len(triplets), len(triplets.labels)
     about = [
         source,
-        f"gallery = the {mentioned:,} pictures that test rows mention"
+        f"gallery = the {mentioned:,} images that test rows mention"
         + (f" and {pictures - mentioned:,} more that training does not mention" if pictures > mentioned else ""),
         "the reference is removed",
-        f"any picture with the target's label in {LABELS} counts"
+        f"any image with the target's label in {LABELS} counts"
         if len(np.unique(triplets.labels)) < pictures
         else "only the target counts",
     ]
     if shared:
-        about.append(f"{shared:,} pictures of the gallery also stand in training rows")
+        about.append(f"{shared:,} images of the gallery also stand in training rows")
     return Protocol("own", "; ".join(about), (Task("", np.arange(rows), np.arange(pictures)),))
 
 
@@ -189,7 +187,7 @@ def for_testing(reference: str) -> bool:
 
 
 class Finder:
-    """Where the pictures are that a table names; looks into each folder once.
+    """Where the images are that a table names; looks into each folder once.
 
     A name that no file has is that of the one file which differs from it in capitals only, or which has an ending of
     images besides.
@@ -205,7 +203,7 @@ class Finder:
         self._alike: dict[Path, dict[str, set[str]]] = {}
 
     def path(self, name: str) -> Path:
-        """The file of a picture: relative to the folder or to `images` in it; where it is not there, as named.
+        """The file of an image: relative to the folder or to `images` in it; where it is not there, as named.
 
         However a file is named, its path is the same: whole, and without links to folders.
         """
@@ -253,7 +251,7 @@ def _spellings(name: str) -> list[str]:
 
 
 class _Numbered:
-    """Pictures, each once, whichever way its file was named."""
+    """Images, each once, whichever way its file was named."""
 
     def __init__(self, finder: Finder) -> None:
         self.finder = finder
@@ -262,7 +260,7 @@ class _Numbered:
         self._numbers: dict[Path, int] = {}
 
     def add(self, name: str) -> int:
-        """The number of a picture, by the name it has in a table."""
+        """The number of an image, by the name it has in a table."""
         path = self.finder.path(name)
         if path not in self._numbers:
             self._numbers[path] = len(self.paths)
@@ -321,7 +319,7 @@ def _triplets(table: Table) -> list[_Triplet]:
         if isinstance(target, list):
             raise table.error(
                 row,
-                f"target is {short(target)}; expected one picture. Where several are right, give them one "
+                f"target is {short(target)}; expected one image. Where several are right, give them one "
                 f"label in {LABELS} (columns picture, label) and name any of them here",
             )
         cells["feedback"] = _joined(cells.get("feedback"))
@@ -398,7 +396,7 @@ def _check_encodable(table: Table, row: Row, text: str) -> None:
 
 
 def _labels(path: Path, finder: Finder) -> tuple[dict[Path, _Listed], list[str]]:
-    """What `labels.csv` says, by picture; and the names of its further columns."""
+    """What `labels.csv` says, by image; and the names of its further columns."""
     if not path.is_file():
         return {}, []
     table = read_table(path)
@@ -416,14 +414,14 @@ def _labels(path: Path, finder: Finder) -> tuple[dict[Path, _Listed], list[str]]
         if listed.setdefault(finder.path(name), said)[1:] != said[1:]:
             raise table.error(
                 row,
-                f"another row says otherwise of {name!r}; give each picture one label and one split, and say "
+                f"another row says otherwise of {name!r}; give each image one label and one split, and say "
                 "the same of it in every row",
             )
     return listed, columns
 
 
 def _numbers(labels: Sequence[str]) -> np.ndarray:
-    """A number to each label, in order of appearance; a picture without a label has a number of its own."""
+    """A number to each label, in order of appearance; an image without a label has a number of its own."""
     known: dict[str, int] = {}
     return np.array(
         [known.setdefault(label, number) if label else number for number, label in enumerate(labels)], dtype=np.int64
@@ -431,7 +429,7 @@ def _numbers(labels: Sequence[str]) -> np.ndarray:
 
 
 def _images(folder: Path) -> list[str]:
-    """The names of all pictures under `images`."""
+    """The names of all images under `images`."""
     images = folder / IMAGES
     if not images.is_dir():
         return []

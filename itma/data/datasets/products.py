@@ -3,7 +3,7 @@
 Expected: a CSV or JSON Lines file (also `.jsonl.gz`) with a row for each product, or a folder that holds one.
 
 id, sku                  the product's id; without it, the image's name
-image, file, picture     its image, relative to the table or to `images` beside it; without such a column, files named
+image, file, image     its image, relative to the table or to `images` beside it; without such a column, files named
                          after the id in the table's folder or in folders below it, of every size there is
 name, title, description texts that people may search by
 family, style            what products of one design share; they are kept on one side of the split

@@ -328,10 +328,10 @@ _THINGS: Mapping[str, Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     },
     "pattern": {
         "printed": (
-            ("a print", "a graphic print", "a picture on it", "some print", "a logo", "a print on the front"),
+            ("a print", "a graphic print", "an image on it", "some print", "a logo", "a print on the front"),
             ("printed", "with a print"),
         ),
-        "graphic": (("a graphic print", "a graphic", "a picture on it", "a print"), ("printed",)),
+        "graphic": (("a graphic print", "a graphic", "an image on it", "a print"), ("printed",)),
         "striped": (("stripes", "a striped pattern", "some stripes"), ("striped", "stripy")),
         "checked": (
             ("checks", "a checked pattern", "a plaid pattern", "squares", "a check pattern"),
@@ -395,7 +395,7 @@ _FORMS: Mapping[str, tuple[str, ...]] = {
         "{make}", "{make}", "{make}", "something similar {with}", "similar {noun} {with}", "same {noun} {with}",
         "the same style {with}", "find this {with}", "this {with}", "exactly this {with}", "similar, but {with}",
         "one like this {with}", "more like this {with}", "looking for the same {with}", "show this {noun} {with}",
-        "i like this one but {with}", "same as this {with}", "like the picture {with}", "like in the photo, {with}",
+        "i like this one but {with}", "same as this {with}", "like the image {with}", "like in the photo, {with}",
         "similar one, {with}", "a {noun} like this {with}", "{noun} {with}", "these {with}", "that one {with}",
         "can you find this {with}", "do you sell this {with}?", "is this available {with}?", "does it come {with}?",
         "any chance to get this {with}?", "what about one {with}?", "anything like this {with}?", "the {noun} {with}",

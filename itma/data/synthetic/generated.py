@@ -1,4 +1,4 @@
-"""What all generated worlds share: splits that are made when asked for, random choices, and pictures read back."""
+"""What all generated worlds share: splits that are made when asked for, random choices, and images read back."""
 
 import random
 from abc import ABC, abstractmethod
@@ -20,7 +20,7 @@ class Part(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One for each picture."""
+        """One for each image."""
         ...
 
 
@@ -59,23 +59,23 @@ class GeneratedWorld(ABC, Generic[ConfigT, PartT]):
     def _checked(self, split: str, index: int) -> int:
         pictures = len(self.split(split).names)
         if not 0 <= index < pictures:
-            raise DataError(f"there is no picture {index} in {split}; its {pictures:,} pictures count from 0")
+            raise DataError(f"there is no image {index} in {split}; its {pictures:,} images count from 0")
         return int(index)
 
 
 def gathered(
     batches: Iterable[tuple[int, torch.Tensor]], shape: tuple[int, int, int, int], what: str, *, progress: bool
 ) -> torch.Tensor:
-    """Pictures that come in batches, each with the number of its first one, as one tensor of bytes.
+    """Images that come in batches, each with the number of its first one, as one tensor of bytes.
 
     Args:
         batches: (n, 3, height, width) each, on whatever device.
-        shape: (pictures, 3, height, width).
+        shape: (images, 3, height, width).
         what: is done, for the progress bar.
         progress: show it.
     """
     pixels = torch.empty(shape, dtype=torch.uint8)
-    with bar(what, show=progress, total=len(pixels), unit="picture") as shown:
+    with bar(what, show=progress, total=len(pixels), unit="image") as shown:
         for start, batch in batches:
             pixels[start : start + len(batch)] = batch
             shown.update(len(batch))
@@ -83,7 +83,7 @@ def gathered(
 
 
 def written_pictures(folder: Path, names: Sequence[str], files: Sequence[str]) -> FilePictures:
-    """The pictures of a written world.
+    """The images of a written world.
 
     Args:
         folder: that they are in.
@@ -97,7 +97,7 @@ def written_pictures(folder: Path, names: Sequence[str], files: Sequence[str]) -
     missing = pictures.missing().nonzero()[0]
     if len(missing):
         raise DataError(
-            f"{len(missing):,} of {len(files):,} pictures are missing from {str(folder)!r}, for example "
+            f"{len(missing):,} of {len(files):,} images are missing from {str(folder)!r}, for example "
             f"{files[missing[0]]}; write the world again"
         )
     return pictures

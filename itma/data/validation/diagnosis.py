@@ -18,7 +18,7 @@ class Finding:
     """One thing that was counted.
 
     >>> print(Finding("problem", "val", "missing pictures", 2, of=40, examples=("B00A", "B00B")))
-    missing pictures: 2 of 40, 5.0% (B00A; B00B)
+    missing images: 2 of 40, 5.0% (B00A; B00B)
     """
 
     severity: Severity
@@ -51,7 +51,7 @@ class Diagnosis:
     name: str
     root: str
     opened: bool
-    """Whether the pictures were opened; otherwise it is only known which are missing."""
+    """Whether the images were opened; otherwise it is only known which are missing."""
     findings: tuple[Finding, ...]
     left_out: tuple[str, ...]
     """Split by split, what training and evaluation will do without, and why."""
@@ -72,7 +72,7 @@ class Diagnosis:
         )
         lines = [f"{self.name} in {self.root!r}: {many(problems, 'problem')}, {many(notes, 'note')}"]
         if not self.opened:
-            lines.append("the pictures were not opened: those that are damaged or alike were not looked for")
+            lines.append("the images were not opened: those that are damaged or alike were not looked for")
         for split in dict.fromkeys(finding.split for finding in self.findings):
             own = [finding for finding in self.findings if finding.split == split]
             lines += ["", split or "between splits"]

@@ -1,15 +1,15 @@
 """What is wrong with a data set on disk, and what will be left out of it: `itma doctor NAME --root DIR`.
 
 A *problem* is what can be mended, or keeps a row from being used: counts other than those of the published files,
-pictures that are missing or cannot be read, rows that are both learned from and asked. A *note* is how the data are:
-odd captions, rows and pictures that stand there twice, pictures in more than one split.
+images that are missing or cannot be read, rows that are both learned from and asked. A *note* is how the data are:
+odd captions, rows and images that stand there twice, images in more than one split.
 
 What this module does not know of a data set, its module says where it has these functions:
 
 - `counts(root, split)`: what is counted → how many, under the names of its `PUBLISHED`;
 - `written(root, split, found)`: the rows as they stand in the files, see `Written`;
-- `captions(root, split)`: picture → its caption, where feedback is made from captions of pictures;
-- `galleries(root, split)`: category → its pictures;
+- `captions(root, split)`: image → its caption, where feedback is made from captions of images;
+- `galleries(root, split)`: category → its images;
 - `notes(root, split)`: what only it can say of the data, as findings.
 """
 
@@ -37,7 +37,7 @@ Written = tuple[int, str, Sequence[str]]
 """A row as it stands in the files: its number in the table, where it stands in words, and its captions."""
 
 SIDES = (2, 10_000)
-"""Pictures with a side outside of this many pixels are noted."""
+"""Images with a side outside of this many pixels are noted."""
 
 _NEXT = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"  # what Latin-1 and Windows-1252 make of a second or later byte
 _TWICE_ENCODED = re.compile(f"[Â-ß]{_NEXT}|[à-ï]{_NEXT}{{2}}|[ð-ô]{_NEXT}{{3}}")
@@ -46,7 +46,7 @@ _TWICE_ENCODED = re.compile(f"[Â-ß]{_NEXT}|[à-ï]{_NEXT}{{2}}|[ð-ô]{_NEXT}{
 
 @dataclass(frozen=True)
 class _Examined:
-    """One split, and what is known of its pictures."""
+    """One split, and what is known of its images."""
 
     name: str
     split: Split
@@ -54,24 +54,24 @@ class _Examined:
     captions: Sequence[tuple[str, str]]
     """Where each stands, and itself."""
     categories: Mapping[str, np.ndarray]
-    """Category → indices of its pictures; empty where the data set has none."""
+    """Category → indices of its images; empty where the data set has none."""
     names: Sequence[str]
-    """Of the pictures."""
+    """Of the images."""
     paths: Sequence[Path | None]
     missing: np.ndarray
-    """(pictures,) bool."""
+    """(images,) bool."""
     seen: Mapping[int, Inspected]
-    """Index of a picture → its file; empty where none was opened."""
+    """Index of an image → its file; empty where none was opened."""
 
 
 def examine(name: str, root: str | Path, *, pictures: bool = True, progress: bool = False) -> Diagnosis:
-    """Look through a data set: its annotations, its pictures, and what its splits have in common.
+    """Look through a data set: its annotations, its images, and what its splits have in common.
 
     Args:
         name: of a data set on disk.
         root: the folder that holds it.
         pictures: open every picture; otherwise only see which are missing, which takes seconds.
-        progress: show a progress bar while pictures are opened.
+        progress: show a progress bar while images are opened.
 
     Raises:
         UnknownNameError: no such data set.
@@ -113,7 +113,7 @@ def examine(name: str, root: str | Path, *, pictures: bool = True, progress: boo
 
 
 def _looked(splits: Iterable[Split], progress: bool) -> Mapping[Path, Inspected]:
-    """Every picture that is there, opened once however many splits it is in."""
+    """Every image that is there, opened once however many splits it is in."""
     present: dict[Path, None] = {}
     for split in splits:
         there = zip(image_paths(split.triplets.pictures), split.triplets.pictures.missing().tolist(), strict=True)
@@ -200,12 +200,12 @@ def _repeated(one: _Examined) -> list[str]:
     return again
 
 
-# Pictures
+# Images
 
 
 def _pictures(one: _Examined) -> Iterator[Finding]:
     absent = [one.names[index] for index in np.flatnonzero(one.missing).tolist()]
-    yield _none("problem", one.name, "missing pictures", absent, sum(path is not None for path in one.paths))
+    yield _none("problem", one.name, "missing images", absent, sum(path is not None for path in one.paths))
     if not one.seen:
         return
     empty, unreadable, odd, twins = list[str](), list[str](), list[str](), list[str]()
@@ -221,13 +221,13 @@ def _pictures(one: _Examined) -> Iterator[Finding]:
         if file.sum and first.setdefault(file.sum, name) != name:
             twins.append(f"{name} is {first[file.sum]}")
     yield _none("problem", one.name, "files of zero bytes", empty)
-    yield _none("problem", one.name, "pictures that cannot be read", unreadable)
-    yield _none("note", one.name, f"pictures with a side under {SIDES[0]} or over {SIDES[1]:,} pixels", odd)
-    yield _none("note", one.name, "pictures with the content of another", twins)
+    yield _none("problem", one.name, "images that cannot be read", unreadable)
+    yield _none("note", one.name, f"images with a side under {SIDES[0]} or over {SIDES[1]:,} pixels", odd)
+    yield _none("note", one.name, "images with the content of another", twins)
 
 
 def _coverage(one: _Examined) -> Iterator[Finding]:
-    """How many of the queries, by protocol and task, or of the rows have their pictures."""
+    """How many of the queries, by protocol and task, or of the rows have their images."""
     left, coverage = covered(one.split, one.missing)
     if not one.split.protocols:
         yield _all(one.name, "rows that can be used", coverage.kept, coverage.rows)
@@ -250,12 +250,12 @@ def _leaks(every: Sequence[_Examined], published: bool) -> Iterator[Finding]:
         if one.categories:
             homes = np.bincount(np.concatenate(list(one.categories.values())), minlength=len(one.names))
             where = _between_categories(one, one, combinations(one.categories, 2))
-            yield _noted(one.name, "pictures in more than one category", int((homes > 1).sum()), where)
+            yield _noted(one.name, "images in more than one category", int((homes > 1).sum()), where)
     for one, other in combinations(every, 2):
         names, paths = f"{one.name} and {other.name}", set(one.paths) - {None}
         shared = dict.fromkeys(name for name, path in zip(other.names, other.paths, strict=True) if path in paths)
         where = _between_categories(one, other, product(one.categories, other.categories)) or list(shared)
-        yield _noted("", f"pictures in both {names}", len(shared), where)
+        yield _noted("", f"images in both {names}", len(shared), where)
         if one.seen and other.seen:
             contents = {file.sum: one.names[index] for index, file in one.seen.items() if file.sum}
             alike = [
@@ -263,7 +263,7 @@ def _leaks(every: Sequence[_Examined], published: bool) -> Iterator[Finding]:
                 for index, file in other.seen.items()
                 if file.sum in contents and other.paths[index] not in paths
             ]
-            yield _none("note", "", f"pictures of one content under two names in {names}", alike)
+            yield _none("note", "", f"images of one content under two names in {names}", alike)
         known = _rows(one)
         rows = [f"{where} and {known[row]}" for row, where in _rows(other).items() if row in known]
         yield _none("note" if published else "problem", "", f"rows in both {names}", rows)
@@ -274,7 +274,7 @@ def _noted(split: str, what: str, count: int, where: Sequence[str]) -> Finding:
 
 
 def _between_categories(one: _Examined, other: _Examined, pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """How many pictures each two categories have in common, most first."""
+    """How many images each two categories have in common, most first."""
 
     def named(split: _Examined) -> dict[str, set[str]]:
         return {
@@ -319,14 +319,14 @@ def _left_out(one: _Examined) -> str:
     if stops.any():
         lost = coverage.kept - covered(one.split, one.missing | stops)[1].kept
         said.append(
-            f"Training and evaluation stop at each of the {many(int(stops.sum()), 'picture')} that cannot be read (all "
+            f"Training and evaluation stop at each of the {many(int(stops.sum()), 'image')} that cannot be read (all "
             "of them: --json FILE): get them again, or let them count as missing (--skip-unreadable), which leaves "
             f"out {many(lost, 'row')} more."
         )
     unasked = len(one.names) - len(np.unique(one.split.triplets.references))
     if one.split.triplets.draws_targets and unasked:
         said.append(
-            f"{many(unasked, 'picture')} of {len(one.names):,} can only be targets: nothing can be asked of them."
+            f"{many(unasked, 'image')} of {len(one.names):,} can only be targets: nothing can be asked of them."
         )
     if not one.split.protocols and one.name != "train":
         said.append("Its targets were never published, so that it cannot be evaluated here.")
@@ -335,11 +335,11 @@ def _left_out(one: _Examined) -> str:
 
 def _lost(one: _Examined, left: Split, coverage: Coverage) -> str:
     if not one.split.protocols:
-        return f"{coverage.rows - coverage.kept:,} of {coverage.rows:,} rows, for want of a picture"
+        return f"{coverage.rows - coverage.kept:,} of {coverage.rows:,} rows, for want of an image"
     whole, kept = one.split.protocol(), left.protocol()
     queries, asked = (sum(len(task.rows) for task in protocol.tasks) for protocol in (whole, kept))
     gallery, ranked = (len(set().union(*(task.gallery.tolist() for task in p.tasks))) for p in (whole, kept))
     return (
-        f"of {whole.name}, {queries - asked:,} of {queries:,} queries and {gallery - ranked:,} of {gallery:,} pictures "
-        "of the gallery, for want of a picture"
+        f"of {whole.name}, {queries - asked:,} of {queries:,} queries and {gallery - ranked:,} of {gallery:,} images "
+        "of the gallery, for want of an image"
     )

@@ -1,4 +1,4 @@
-"""Picture files looked at one by one, for what is wrong with them."""
+"""Image files looked at one by one, for what is wrong with them."""
 
 import os
 import stat
@@ -31,7 +31,7 @@ class Inspected:
 
 
 def inspect(paths: Sequence[Path], *, progress: bool = False) -> Mapping[Path, Inspected]:
-    """Open every picture to its end, in parallel.
+    """Open every image to its end, in parallel.
 
     Args:
         paths: distinct.
@@ -43,13 +43,13 @@ def inspect(paths: Sequence[Path], *, progress: bool = False) -> Mapping[Path, I
         common = Counter(lengths)
         look = partial(_inspected, twins=frozenset(length for length, files in common.items() if files > 1))
         found = {}
-        with bar("pictures", show=progress and bool(paths), total=len(paths), unit=" pictures") as shown:
+        with bar("pictures", show=progress and bool(paths), total=len(paths), unit=" images") as shown:
             for path, one in zip(paths, pool.map(look, paths, lengths), strict=True):
                 found[path] = one
                 shown.update()
         return found
     finally:
-        pool.shutdown(cancel_futures=True)  # after Ctrl-C the pictures that wait would still be opened
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C the images that wait would still be opened
 
 
 def _length(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""(picture features, word features) → query embedding; one module per published method, known by name."""
+"""(image features, word features) → query embedding; one module per published method, known by name."""
 
 from itma.models.composers.base import REGISTRY, Composer, NoOptions, Place, composer_named, register
 

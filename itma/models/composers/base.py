@@ -11,7 +11,7 @@ from itma.models.text_encoders.base import Words
 from itma.registry import Registry
 
 Maps = Sequence[torch.Tensor]
-"""One feature map for each level: (pictures, channels, rows, columns)."""
+"""One feature map for each level: (images, channels, rows, columns)."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Place:
     channels: tuple[int, ...]
     """Channels of each level's feature map."""
     grids: tuple[tuple[int, int], ...]
-    """(rows, columns) of each level's map at the model's own picture size."""
+    """(rows, columns) of each level's map at the model's own image size."""
     dim: int
     """Features of a word, and of an embedding."""
     embedded: bool = False
-    """Whether the last level is the trunk's own embedding of the picture, a map of one cell."""
+    """Whether the last level is the trunk's own embedding of the image, a map of one cell."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Composer(nn.Module):
     """Of an embedding. Set by the retriever to `Place.dim` where the composer does not set it."""
 
     def embed_pictures(self, maps: Maps) -> torch.Tensor:
-        """Feature maps of gallery pictures → (pictures, dim)."""
+        """Feature maps of gallery images → (images, dim)."""
         raise NotImplementedError
 
     def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
@@ -86,7 +86,7 @@ composer_named = REGISTRY.find
 
 
 class PooledPicture(nn.Module):
-    """The last level's map, averaged over its cells, then a linear map to `dim`: TIRG's picture feature.
+    """The last level's map, averaged over its cells, then a linear map to `dim`: TIRG's image feature.
 
     An embedding that has `dim` features already is taken as it is, so that it stays in the space of its words.
     """
@@ -97,6 +97,6 @@ class PooledPicture(nn.Module):
         self.output = nn.Identity() if fits else nn.Linear(place.channels[-1], place.dim)
 
     def forward(self, maps: Maps) -> torch.Tensor:
-        """Feature maps → (pictures, dim)."""
+        """Feature maps → (images, dim)."""
         pooled: torch.Tensor = self.output(maps[-1].mean((2, 3)))
         return pooled

@@ -1,6 +1,6 @@
-"""ITMA: picture cells of several levels and the words go through one Transformer (Huynh & Ly, NICS 2021).
+"""ITMA: image cells of several levels and the words go through one Transformer (Huynh & Ly, NICS 2021).
 
-Shapes: B queries, P picture tokens (all levels' cells), T words, N = P + T tokens, H heads, D = `dim` features.
+Shapes: B queries, P image tokens (all levels' cells), T words, N = P + T tokens, H heads, D = `dim` features.
 """
 
 from collections.abc import Sequence
@@ -35,10 +35,10 @@ class ItmaOptions:
     attention: AttentionKind = "softmax"
     """`identity` leaves the scaled scores as they are, masked entries 0 (the published CSS recipe)."""
     positions: Literal["none", "sinusoidal", "learned", "sequence"] = "learned"
-    """What is added to tell a token's place. `sinusoidal` and `learned` tell each picture token its row and column,
+    """What is added to tell a token's place. `sinusoidal` and `learned` tell each image token its row and column,
     `learned` by one table for each level; `sequence` numbers all tokens through, words too (MAAF's code)."""
     pool: Literal["levels", "cells", "weighted"] = "levels"
-    """Pictures are the mean over their levels' means, over the cells of all levels alike, or over all cells by weights
+    """Images are the mean over their levels' means, over the cells of all levels alike, or over all cells by weights
     that a learned direction gives them (softmax)."""
     pool_words: bool = True
     """Whether the words' mean is half of the query's embedding; otherwise only the cells count."""
@@ -46,7 +46,7 @@ class ItmaOptions:
     """A query is what comes out of the Transformer with the words (published); or that is added to the reference as the
     gallery sees it; or a gate of the former decides for each feature how much of the latter is kept."""
     gallery_through_transformer: bool = True
-    """Whether gallery pictures go through the Transformer too (without words)."""
+    """Whether gallery images go through the Transformer too (without words)."""
     look: float = 0.0
     """Share of an image's embedding, from 0 to 1, that is how strongly the last level's channels answer anywhere in it,
     as the image encoder has it from its pretraining; the rest is what the Transformer makes. An image alone is compared
@@ -101,7 +101,7 @@ class Itma(Composer):
         return self._embed(maps, None, transform=self.options.gallery_through_transformer)
 
     def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
-        """See `Composer`. Without words this is what the same picture is in the gallery."""
+        """See `Composer`. Without words this is what the same image is in the gallery."""
         if words is None and maps is not None:
             return self.embed_pictures(maps)
         return self._with_look(self._query(maps, words), maps, words)
@@ -177,7 +177,7 @@ class Itma(Composer):
 class Positions(nn.Module):
     """Adds to each cell of one level's map what tells its place.
 
-    A learned table has the size of the map at the model's own picture size, and is interpolated for other sizes.
+    A learned table has the size of the map at the model's own image size, and is interpolated for other sizes.
     """
 
     def __init__(self, kind: str, dim: int, grid: tuple[int, int]) -> None:
@@ -204,7 +204,7 @@ class Positions(nn.Module):
 def _sinusoids(dim: int, rows: int, columns: int) -> torch.Tensor:
     """Sines and cosines of row and column at halving wavelengths: (dim, rows, columns).
 
-    The longest wavelength is four times the grid, so that pictures of any number of cells share one coordinate system.
+    The longest wavelength is four times the grid, so that images of any number of cells share one coordinate system.
     """
     quarter = -(-dim // 4)
     frequencies = torch.pi / 2 * 2.0 ** torch.linspace(0, 4, quarter)

@@ -1,4 +1,4 @@
-"""The plain baselines: picture only, words only, addition, concatenation (Vo et al. 2019, section 4.1)."""
+"""The plain baselines: image only, words only, addition, concatenation (Vo et al. 2019, section 4.1)."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from itma.models.text_encoders.base import Words
 
 
 class PooledComposer(Composer):
-    """A composer whose pictures are one pooled feature row each, in the gallery and as references."""
+    """A composer whose images are one pooled feature row each, in the gallery and as references."""
 
     def __init__(self, options: object, place: Place) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class PooledComposer(Composer):
         return self.compose(self.embed_pictures(maps), words.sentence_BD)
 
     def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
-        """One picture row and one sentence row each → (queries, dim)."""
+        """One image row and one sentence row each → (queries, dim)."""
         raise NotImplementedError
 
 

@@ -13,7 +13,7 @@ START = (1.0, 10.0)
 
 @register("tirg")
 class Tirg(PooledComposer):
-    """weight₀ · sigmoid(gate(x, t)) · x + weight₁ · residual(x, t), on the pooled picture feature x."""
+    """weight₀ · sigmoid(gate(x, t)) · x + weight₁ · residual(x, t), on the pooled image feature x."""
 
     def __init__(self, options: object, place: Place) -> None:
         super().__init__(options, place)

@@ -35,7 +35,7 @@ KNOWN: dict[str, dict[str, Any]] = {
     },
 }
 """Trunks known by a short name, as fields of a `ResNetShape`; built from scratch unless weights are
-given. `resnet-small` is meant for pictures of about 96×64 pixels."""
+given. `resnet-small` is meant for images of about 96×64 pixels."""
 
 
 _PROBE = 64
@@ -188,7 +188,7 @@ class Trunk(ImageEncoder):
         return pretrained.described(self.backbone)
 
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """(pictures, 3, height, width) normalised → for each level (pictures, channels, rows, columns)."""
+        """(images, 3, height, width) normalised → for each level (images, channels, rows, columns)."""
         return list(self.backbone(pictures).feature_maps)
 
 
@@ -324,8 +324,8 @@ class ClipTrunk(Trunk):
     """CLIP's vision tower (Radford et al. 2021, arXiv:2103.00020).
 
     Level n is the n-th layer's output as a map of patches, without the class token; the level after the last layer is
-    the picture's embedding in CLIP's own space, as a map of one cell. Layers that no level needs are left out.
-    Pictures of another size than the tower's get interpolated positions.
+    the image's embedding in CLIP's own space, as a map of one cell. Layers that no level needs are left out.
+    Images of another size than the tower's get interpolated positions.
     """
 
     def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
@@ -359,7 +359,7 @@ class ClipTrunk(Trunk):
         if max(levels) > self._layers + 1:
             raise ConfigError(
                 f"trunk.levels={tuple(levels)}: this tower has the levels 1 to {self._layers}, and "
-                f"{self._layers + 1} for the picture's embedding"
+                f"{self._layers + 1} for the image's embedding"
             )
         self.levels, self.backbone = tuple(levels), tower
         self.embeds = self._layers + 1 in levels
@@ -374,12 +374,12 @@ class ClipTrunk(Trunk):
 
     @staticmethod
     def _without_embedding(tower: Any) -> None:
-        """Take away what only the picture's embedding needs."""
+        """Take away what only the image's embedding needs."""
         tower.visual_projection = nn.Identity()
 
     @staticmethod
     def _maps(seen: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The picture's embedding and, for each layer, the features of its patches (pictures, patches, channels)."""
+        """The image's embedding and, for each layer, the features of its patches (images, patches, channels)."""
         return seen.image_embeds, [layer[:, 1:] for layer in seen.hidden_states]
 
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
@@ -403,7 +403,7 @@ class ClipTrunk(Trunk):
 class SiglipTrunk(ClipTrunk):
     """SigLIP's vision tower (Zhai et al. 2023, arXiv:2303.15343), with levels as `ClipTrunk`'s.
 
-    It has no class token; the picture's embedding is what its attention-pooling head makes of the patches.
+    It has no class token; the image's embedding is what its attention-pooling head makes of the patches.
     """
 
     @staticmethod

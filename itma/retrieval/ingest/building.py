@@ -53,7 +53,7 @@ def make(
         progress: show a progress bar.
 
     Raises:
-        DataError: none of the pictures can be read.
+        DataError: none of the images can be read.
     """
     workers = workers or Here(lambda: model)
     with new_table(store) as name:
@@ -81,7 +81,7 @@ def make(
         )
         if not outcome.new:
             raise DataError(
-                f"none of the {len(listing.ids):,} pictures of {str(listing.place)!r} can be read; the first is "
+                f"none of the {len(listing.ids):,} images of {str(listing.place)!r} can be read; the first is "
                 f"{outcome.skipped[0]}"
             )
         finished(store, items, about, outcome, recall=options.recall, workers=workers)
@@ -245,7 +245,7 @@ def dim_of(model: Embedder) -> int:
 
 
 def kept_of(model: Embedder) -> Kept:
-    """The shapes of one picture's feature maps."""
+    """The shapes of one image's feature maps."""
     maps = model.trunk_maps(_blank(model))
     return Kept(tuple((int(c), int(h), int(w)) for _, c, h, w in (level.shape for level in maps)))
 

@@ -1,4 +1,4 @@
-"""Pictures on disk → embeddings: what each worker does, wherever it is, and the workers of this very process."""
+"""Images on disk → embeddings: what each worker does, wherever it is, and the workers of this very process."""
 
 import os
 import stat
@@ -28,7 +28,7 @@ class Picture:
 
     id: str
     path: Path | None
-    """Absent: the item names no picture."""
+    """Absent: the item names no image."""
     sum: str | None = None
     size: int | None = None
     modified: int | None = None
@@ -52,11 +52,11 @@ class Workers(Protocol):
     """Those who do the heavy work of an indexing; the plan and the writing are not theirs."""
 
     def embed(self, pictures: Iterator[Picture], *, batch: int, tokens: bool) -> Iterator[Looked]:
-        """Look into every picture once, in any order; take new ones only as the work gets done.
+        """Look into every image once, in any order; take new ones only as the work gets done.
 
         Args:
             pictures: what to look into.
-            batch: pictures that are embedded at once.
+            batch: images that are embedded at once.
             tokens: hand back the feature maps as well.
         """
         ...
@@ -67,10 +67,10 @@ class Workers(Protocol):
 
 
 class Here:
-    """The threads of this process; they decode the next pictures while the model works.
+    """The threads of this process; they decode the next images while the model works.
 
     Args:
-        model: gives what makes the embeddings; called only where a picture has to be looked into.
+        model: gives what makes the embeddings; called only where an image has to be looked into.
         threads: that decode; None: as many as there are cores.
     """
 
@@ -131,7 +131,7 @@ class Here:
 def _look(picture: Picture, preprocess: Preprocess) -> tuple[Looked, torch.Tensor | None]:
     name, path = picture.id, picture.path
     if path is None:
-        return Looked(name, problem="no picture is named"), None
+        return Looked(name, problem="no image is named"), None
     try:
         seen = path.stat()
         if not stat.S_ISREG(seen.st_mode) and not stat.S_ISDIR(seen.st_mode):
@@ -150,13 +150,13 @@ def _look(picture: Picture, preprocess: Preprocess) -> tuple[Looked, torch.Tenso
 
 
 def maps_as_bytes(model: Embedder, pixels: torch.Tensor) -> list[bytes]:
-    """Each picture's feature maps, all levels one after the other, as float16."""
+    """Each image's feature maps, all levels one after the other, as float16."""
     maps = [level.to(torch.float16).cpu().contiguous().numpy() for level in model.trunk_maps(pixels)]
     return [b"".join(level[row].tobytes() for level in maps) for row in range(len(pixels))]
 
 
 def maps_from_bytes(kept: bytes, shapes: Sequence[tuple[int, int, int]]) -> list[torch.Tensor]:
-    """What `maps_as_bytes` made of one picture, as maps (1, channels, rows, columns)."""
+    """What `maps_as_bytes` made of one image, as maps (1, channels, rows, columns)."""
     values, maps, first = np.frombuffer(kept, dtype=np.float16), [], 0
     for shape in shapes:
         size = int(np.prod(shape))

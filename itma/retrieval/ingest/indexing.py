@@ -1,4 +1,4 @@
-"""Pictures → rows of a catalogue, incrementally: what is there already, unchanged, is neither read nor embedded."""
+"""Images → rows of a catalogue, incrementally: what is there already, unchanged, is neither read nor embedded."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ SKIPPED = "skipped.csv"
 _CHUNK = 4_096
 """Entries that are compared with the store at once."""
 COMMIT_ROWS, COMMIT_SECONDS = 2_048, 20.0
-"""A commit follows after so many pictures, or so many seconds, whichever comes first."""
+"""A commit follows after so many images, or so many seconds, whichever comes first."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Outcome:
 
     new: int = 0
     changed: int = 0
-    """Pictures or metadata that were other than in the catalogue."""
+    """Images or metadata that were other than in the catalogue."""
     unchanged: int = 0
     removed: int = 0
     embedded: int = 0
-    """Pictures that went through the model."""
+    """Images that went through the model."""
     skipped: list[Skipped] = field(default_factory=list)
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Files and folders that were not looked into, by reason."""
@@ -95,16 +95,16 @@ def index(
 ) -> Outcome:
     """Bring a table to what a listing says.
 
-    A picture whose size and time are those in the store counts as unchanged; where they differ, its content decides.
+    An image whose size and time are those in the store counts as unchanged; where they differ, its content decides.
     Every commit holds whole items; whoever is stopped in between finds them there and does the rest the next time.
 
     Args:
         items: the table; the caller is its only writer.
         listing: what is to be in it.
-        workers: make the embeddings; asked only where a picture has to be looked into.
-        tokens: keep the pictures' feature maps as well.
-        batch: pictures that are embedded at once.
-        prune: remove items that the listing does not name, or whose picture is not there any more.
+        workers: make the embeddings; asked only where an image has to be looked into.
+        tokens: keep the images' feature maps as well.
+        batch: images that are embedded at once.
+        prune: remove items that the listing does not name, or whose image is not there any more.
         committed: called after every commit.
         progress: show a progress bar.
 
@@ -123,7 +123,7 @@ def index(
     writer = _Writer(items, committed)
     asked: dict[str, tuple[Entry, _Known | None]] = {}
     retouched: list[tuple[Entry, Looked]] = []
-    with bar("indexing", show=progress, total=len(listing.ids), unit="picture") as meter:
+    with bar("indexing", show=progress, total=len(listing.ids), unit="image") as meter:
 
         def pictures() -> Iterator[Picture]:
             empty = items.count() == 0
@@ -189,7 +189,7 @@ def write_skipped(store: Store, skipped: Sequence[Skipped]) -> None:
 
 
 def read_skipped(store: Store) -> list[Skipped]:
-    """What could not be read when the pictures were indexed last."""
+    """What could not be read when the images were indexed last."""
     text = store.read(SKIPPED)
     try:
         return [Skipped(line["id"], line["reason"]) for line in csv.DictReader(io.StringIO(text or ""))]
@@ -274,7 +274,7 @@ class _Writer:
 
 
 def _retouch(items: Items, seen: Sequence[tuple[Entry, Looked]], writer: _Writer, tokens: bool) -> None:
-    """Write rows anew whose picture is the same but whose metadata, time or place are not."""
+    """Write rows anew whose image is the same but whose metadata, time or place are not."""
     if not seen:
         return
     columns = ["id", "embedding", *(["_tokens"] if tokens else [])]

@@ -1,4 +1,4 @@
-"""What is to be indexed: a folder of pictures, or a table (CSV, JSON Lines, Parquet) that names them, with metadata."""
+"""What is to be indexed: a folder of images, or a table (CSV, JSON Lines, Parquet) that names them, with metadata."""
 
 import base64
 import binascii
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PARQUET_ENDINGS = (".parquet", ".pq")
 PICTURE_COLUMNS = ("image", "file", "picture")
-"""Columns that pictures are looked for in where none is named."""
+"""Columns that images are looked for in where none is named."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Listing:
 
     place: Path
     root: Path
-    """The folder that pictures are named in."""
+    """The folder that images are named in."""
     ids: Sequence[str]
     """One for each entry, each once."""
     columns: "Mapping[str, pa.DataType]"
@@ -72,7 +72,7 @@ class Listing:
     """Rows that were shorter than the header."""
 
     def file(self, entry: Entry) -> Path:
-        """Where an entry's picture is."""
+        """Where an entry's image is."""
         return self.root / entry.picture
 
     def __str__(self) -> str:
@@ -337,7 +337,7 @@ def plain_value(value: Any) -> Any:
 
 
 def _chosen(columns: Sequence[str], id_column: str | None, picture_column: str | None) -> tuple[str | None, str]:
-    """The column of the ids (None: the pictures' names), and that of the pictures."""
+    """The column of the ids (None: the images' names), and that of the images."""
     for column in (id_column, picture_column):
         if column is not None and column not in columns:
             raise UnknownNameError("column", column, columns)
@@ -345,7 +345,7 @@ def _chosen(columns: Sequence[str], id_column: str | None, picture_column: str |
     if pictured is None:
         raise DataError(
             f"none of the columns ({', '.join(columns)}) is called {', '.join(PICTURE_COLUMNS)}; say which one "
-            "names the pictures: --image COLUMN"
+            "names the images: --image COLUMN"
         )
     return id_column or ("id" if "id" in columns else None), pictured
 

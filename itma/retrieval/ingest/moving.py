@@ -95,10 +95,10 @@ def reindex(
     batch: int = 64,
     progress: bool = False,
 ) -> Outcome:
-    """Embed all pictures of a catalogue by another model, beside what is there, then switch in one step.
+    """Embed all images of a catalogue by another model, beside what is there, then switch in one step.
 
     Raises:
-        DataError: the pictures of some items cannot be read, and these are not to be left out.
+        DataError: the images of some items cannot be read, and these are not to be left out.
     """
     columns = metadata_of(items.schema)
     ids = [shown(name) for part in items.scan(["id"], rows=65_536) for name in part.column("id").to_pylist()]
@@ -131,11 +131,11 @@ def reindex(
         )
         if outcome.skipped and not leave_out:
             raise DataError(
-                f"the pictures of {len(outcome.skipped):,} of {len(ids):,} items cannot be read; the first is "
+                f"the images of {len(outcome.skipped):,} of {len(ids):,} items cannot be read; the first is "
                 f"{outcome.skipped[0]}. Bring them back, or drop these items with --leave-out"
             )
         if not outcome.new:
-            raise DataError(f"none of the {len(ids):,} pictures can be read; the first is {outcome.skipped[0]}")
+            raise DataError(f"none of the {len(ids):,} images can be read; the first is {outcome.skipped[0]}")
         building.finished(store, made, new, outcome, recall=0.98 if about.ann is None else about.ann.wanted)
     return outcome
 
@@ -232,7 +232,7 @@ def import_embeddings(
 
 
 def _warn_of_pictures(rows: Sequence[Row], folder: str | Path | None) -> None:
-    """Say so where the pictures of the first items are not where they are looked for."""
+    """Say so where the images of the first items are not where they are looked for."""
     names = [row.picture for row in rows[:100] if row.picture]
     there = [os.path.exists(Path(folder or "") / name) for name in names]  # noqa: PTH110 - odd names are no error there
     if names and not any(there):
@@ -343,7 +343,7 @@ class _Columns:
     """What the columns of a Parquet file with items are."""
 
     id: str | None
-    """None: an item is called after its picture, or else after its row, from 0."""
+    """None: an item is called after its image, or else after its row, from 0."""
     embedding: str | None
     picture: str | None
     fields: "list[pa.Field]"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Item:
-    """Something to be found: a picture, or a ready-made embedding, with whatever is known about it.
+    """Something to be found: an image, or a ready-made embedding, with whatever is known about it.
 
     >>> Item("sku-17", picture="dress.jpg", fields={"colour": "red", "price": 49.9}).id
     'sku-17'

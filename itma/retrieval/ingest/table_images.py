@@ -66,7 +66,7 @@ def copy(source: str, items: Items, target: str) -> None:
 
 
 def moved(pictures: "pa.Array", source: str, target: str) -> "pa.Array":
-    """The names of items' pictures as another catalogue has them that was copied from this one."""
+    """The names of items' images as another catalogue has them that was copied from this one."""
     here, there = folder_of(source), folder_of(target)
     if here is None or there is None:
         return pictures

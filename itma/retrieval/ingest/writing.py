@@ -35,7 +35,7 @@ class Writer:
     Args:
         table: the newest version; the caller is its only writer.
         about: of the catalogue.
-        model: gives what embeds the pictures of items without an embedding; called where there are any.
+        model: gives what embeds the images of items without an embedding; called where there are any.
         pictures: the folder that pictures are named in.
     """
 
@@ -50,13 +50,13 @@ class Writer:
         Args:
             items: what to write.
             new: refuse ids that are there already, instead of taking their place.
-            keep: items with neither picture nor embedding are to keep those that they have.
+            keep: items with neither image nor embedding are to keep those that they have.
 
         Raises:
-            DataError: an id is there already or given twice, an item has neither picture nor embedding, an embedding
+            DataError: an id is there already or given twice, an item has neither image nor embedding, an embedding
                 makes no sense, a value does not fit its column, or there would be too many columns.
-            PictureError: a picture cannot be read.
-            UnknownItemError: an item that is to keep its picture is not there.
+            PictureError: an image cannot be read.
+            UnknownItemError: an item that is to keep its image is not there.
         """
         if not items:
             return
@@ -115,12 +115,12 @@ class Writer:
         return len(names)
 
     def pictures_of(self, ids: Sequence[str]) -> list[Path]:
-        """Where the pictures of these items are; items that are not there, or have none, are passed over."""
+        """Where the images of these items are; items that are not there, or have none, are passed over."""
         names = self.table.get(list(map(stored, ids)), ["_picture"])["_picture"].to_pylist()
         return [(self._pictures or Path()) / shown(name) for name in names if name is not None]
 
     def unused(self, pictures: Sequence[Path]) -> list[Path]:
-        """Those of some files that are the picture of no item."""
+        """Those of some files that are the image of no item."""
         names = {stored(str(picture_name(path, self._pictures))): path for path in pictures}
         unused = dict(names)
         for first in range(0, len(names), _AT_ONCE):
@@ -161,7 +161,7 @@ def _rows(about: About, items: Sequence[Item], model: Callable[[], Embedder], pi
     pictured = [item for item in items if item.embedding is None]
     for item in pictured:
         if item.picture is None:
-            raise DataError(f"the item {item.id[:60]!r} has neither a picture nor an embedding; give one of them")
+            raise DataError(f"the item {item.id[:60]!r} has neither an image nor an embedding; give one of them")
     for first in range(0, len(pictured), _BATCH):
         part = pictured[first : first + _BATCH]
         retriever = model()
@@ -188,7 +188,7 @@ def _row(item: Item, embedding: np.ndarray, tokens: bytes | None, pictures: Path
 
 
 def picture_name(path: str | Path | None, pictures: Path | None) -> str | None:
-    """A picture as the catalogue names it."""
+    """An image as the catalogue names it."""
     if path is None:
         return None
     whole = Path(os.path.normpath(Path(path).absolute()))

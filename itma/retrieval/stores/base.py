@@ -9,12 +9,12 @@ The columns of a table of items:
 |---|---|---|
 | `id` | text | the item's name, unique; any text without U+0000 and without lone surrogates |
 | `embedding` | list of `dim` float32 | of length 1 |
-| `_picture` | text | the picture's file, below the catalogue's folder of pictures or a whole path; or null |
-| `_sum` | text | sha256 of the picture's file; or null |
+| `_picture` | text | the image's file, below the catalogue's folder of images or a whole path; or null |
+| `_sum` | text | sha256 of the image's file; or null |
 | `_size`, `_modified` | int64 | the file's bytes, and its time in nanoseconds; or null |
 | `_facts` | text | sum over the metadata that came with the item |
 | `_stamp` | int64 | a number drawn anew whenever the row is written |
-| `_tokens` | bytes | the picture's feature maps as float16, where the catalogue keeps them; or null |
+| `_tokens` | bytes | the image's feature maps as float16, where the catalogue keeps them; or null |
 | all others | | metadata, see `KINDS` |
 """
 

@@ -1,4 +1,4 @@
-// The grid of pictures.
+// The grid of images.
 
 import { picture, thumbnail } from "./api.js";
 import { $, ICONS, icon, label, make, shown } from "./dom.js";
@@ -56,13 +56,13 @@ export function card(item, { use, less, why, rank }) {
       if (ratio > 1.05 || ratio < 0.55) image.classList.add("whole");
       image.classList.add("there");
     });
-    image.addEventListener("error", () => image.replaceWith(make("span", { class: "lost" }, "The picture cannot be shown")));
+    image.addEventListener("error", () => image.replaceWith(make("span", { class: "lost" }, "The image cannot be shown")));
     image.src = thumbnail(item.id, 480);
     button.append(image);
-  } else button.append(make("span", { class: "lost" }, "No picture"));
+  } else button.append(make("span", { class: "lost" }, "No image"));
   if (item.score !== undefined) {
     button.append(make("span", { class: "score", title: "How near it is: 1 would be the same" }, item.score.toFixed(2)));
-    button.setAttribute("aria-label", `${rank}. ${title}, score ${item.score.toFixed(2)}: search from this picture`);
+    button.setAttribute("aria-label", `${rank}. ${title}, score ${item.score.toFixed(2)}: search from this image`);
   }
   button.append(make("span", { class: "cue", "aria-hidden": "true" }, "More like this, but …"));
   const acts = make("div", { class: "acts" });

@@ -10,7 +10,7 @@ import * as why from "./why.js";
 
 const PAGE = 48;
 const HITS = 24;
-const WINDOW = 960; // pictures of the catalogue that stand in the page at once
+const WINDOW = 960; // images of the catalogue that stand in the page at once
 const SLOW = 1500; // milliseconds until it is said that it takes longer
 
 let state = fromHash(location.hash);
@@ -44,7 +44,7 @@ function use(item) {
   $("text").focus({ preventScroll: true });
 }
 
-// In the place of a picture that another browser holds: the words of its step, and the steps after it, stay.
+// In the place of an image that another browser holds: the words of its step, and the steps after it, stay.
 async function replaceFile(file) {
   if (!file) return;
   const lost = current(state)?.upload;
@@ -56,11 +56,11 @@ async function replaceFile(file) {
 async function useFile(file) {
   if (!file) return;
   if (!file.type.startsWith("image/") && file.type) {
-    tell("bad", "That is not a picture", `“${file.name}” is a file of another kind. Give a JPEG, PNG or WebP picture.`);
+    tell("bad", "That is not an image", `“${file.name}” is a file of another kind. Give a JPEG, PNG or WebP image.`);
     return;
   }
   if (!catalogue?.can.picture) {
-    tell("bad", "This catalogue cannot be searched by a picture", "It has no model. Choose one of its own pictures.");
+    tell("bad", "This catalogue cannot be searched by an image", "It has no model. Choose one of its own images.");
     return;
   }
   const name = await uploads.keep(file);
@@ -87,7 +87,7 @@ function say(text) {
   const bare = one.id === undefined && !one.upload;
   if (bare && !text) go({ ...state, steps: state.steps.slice(0, state.at), at: state.at - 1 });
   else if (one.text && !bare) {
-    // another sentence for the same picture is a step of its own, so that the one before can be returned to
+    // another sentence for the same image is a step of its own, so that the one before can be returned to
     const reference = one.id === undefined ? { upload: one.upload } : { id: one.id };
     const steps = [...state.steps.slice(0, state.at + 1), { ...step(reference, text), earlier: one.earlier }];
     go({ ...state, steps, at: steps.length - 1 });
@@ -148,7 +148,7 @@ async function answer(signal, k) {
   if (one.id !== undefined) asked.id = one.id;
   if (one.upload) {
     const picture = await uploads.find(one.upload);
-    if (!picture) throw new api.Problem("lost", "The picture of this step is kept in the browser in which it was given, and this is another one. If you have it too, choose it, and the search goes on with the same words.", 0);
+    if (!picture) throw new api.Problem("lost", "The image of this step is kept in the browser in which it was given, and this is another one. If you have it too, choose it, and the search goes on with the same words.", 0);
     asked.upload = picture.blob;
   }
   const found = await api.search(asked, signal);
@@ -177,8 +177,8 @@ function summarise(found) {
   const number = listed.items.size;
   const narrowed = Object.keys(state.where).length > 0;
   if (!number) {
-    tell("empty", narrowed ? "Nothing matches these filters" : "This catalogue is empty", narrowed ? "Take one away, or look at the whole catalogue." : "Add pictures with itma index, and they appear here.", narrowed ? ["Clear the filters", () => go({ ...state, where: {} })] : null);
-    $("told").textContent = "0 pictures";
+    tell("empty", narrowed ? "Nothing matches these filters" : "This catalogue is empty", narrowed ? "Take one away, or look at the whole catalogue." : "Add images with itma index, and they appear here.", narrowed ? ["Clear the filters", () => go({ ...state, where: {} })] : null);
+    $("told").textContent = "0 images";
     return;
   }
   if (found.searched) {
@@ -193,7 +193,7 @@ function summarise(found) {
     }
   } else {
     const all = catalogue ? count(catalogue.items) : "";
-    $("told").textContent = narrowed ? `${count(number)}${listed.next ? " and more" : ""} that match the filters` : `${all} pictures`;
+    $("told").textContent = narrowed ? `${count(number)}${listed.next ? " and more" : ""} that match the filters` : `${all} images`;
     $("more").hidden = !listed.next;
   }
 }
@@ -256,13 +256,13 @@ function failed(error) {
     overloaded: "Many people are searching right now",
     timeout: "That took too long",
     unusable_feedback: "The model does not know these words",
-    unreadable_picture: "This picture cannot be read",
-    too_large: "This picture is too large",
+    unreadable_picture: "This image cannot be read",
+    too_large: "This image is too large",
     unknown_item: "This item is not there any more",
-    lost: "The picture of this step is not here",
+    lost: "The image of this step is not here",
   };
   if (!(error instanceof api.Problem)) console.error(error);
-  const ways = { lost: ["Choose the picture", () => $("replace").click()], unknown_item: ["Show the catalogue", () => go(nothing())] };
+  const ways = { lost: ["Choose the image", () => $("replace").click()], unknown_item: ["Show the catalogue", () => go(nothing())] };
   const way = ways[error.code] ?? (api.PASSING.has(error.code) ? ["Try again", () => run()] : null);
   tell("bad", titles[error.code] ?? "That did not work", sentence(error.message), way);
   if (error.code === "unusable_feedback" && catalogue?.suggestions.length) $("state").append(sayings(catalogue.suggestions.slice(0, 5)));
@@ -301,7 +301,7 @@ async function draw() {
   $("text").value = one?.text ?? "";
   $("text").placeholder = referenced ? "What should be different?" : "Describe what you look for";
   $("heading").textContent = heading(one);
-  document.title = one?.text ? `${one.text} – search` : "Search with a picture and a sentence";
+  document.title = one?.text ? `${one.text} – search` : "Search with an image and a sentence";
   $("tune").hidden = true;
   const source = referenced ? await pictureOf(one) : null;
   if (drawn !== state) return;
@@ -309,9 +309,9 @@ async function draw() {
   image.hidden = !source;
   if (source) image.src = source;
   else image.removeAttribute("src");
-  image.alt = referenced ? "The picture that is searched from" : "";
+  image.alt = referenced ? "The image that is searched from" : "";
   $("pick").classList.toggle("has", Boolean(source));
-  $("pick").setAttribute("aria-label", referenced ? "Choose another picture to begin from" : "Choose a picture to begin from");
+  $("pick").setAttribute("aria-label", referenced ? "Choose another image to begin from" : "Choose an image to begin from");
   $("drop-reference").hidden = !referenced;
   const slider = Boolean(referenced && one.text.trim() && catalogue?.can.emphasis);
   $("balance").hidden = !slider;
@@ -476,7 +476,7 @@ async function begin() {
   try {
     await about;
     await known;
-    $("size").textContent = `${count(catalogue.items)} pictures`;
+    $("size").textContent = `${count(catalogue.items)} images`;
     $("pick").hidden = false;
     $("open-filters").hidden = catalogue.facets.every((facet) => !facet.choices.length && facet.low === null);
     if (!catalogue.can.text) $("text").disabled = true;

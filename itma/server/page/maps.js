@@ -1,4 +1,4 @@
-// A map over a picture: the stronger the colour, the larger the value. What speaks against is hatched as well, so that
+// A map over an image: the stronger the colour, the larger the value. What speaks against is hatched as well, so that
 // it is told apart without colours.
 
 export const FULL = 0.2; // the effect, in cosines, that has the strongest colour; a smaller one is paler by as much

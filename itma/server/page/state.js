@@ -1,7 +1,7 @@
 // What is asked, as one value that stands in the address: it can be shared, and the back button leads through it.
 //
 // { steps: [{ id | upload | neither, text, earlier: [sentences], emphasis, unlike: [ids] }], at, where }
-// Of a picture that was sent along, the address holds a name only; the picture itself stays in this browser.
+// Of an image that was sent along, the address holds a name only; the image itself stays in this browser.
 
 export const EARLIER = 20; // sentences that are remembered
 

@@ -1,4 +1,4 @@
-// Pictures that a person gives: kept in this browser, so that going back and reloading find them again.
+// Images that a person gives: kept in this browser, so that going back and reloading find them again.
 
 const LARGE = 1_500_000; // bytes; larger ones are scaled down before they are sent
 const SIDE = 1280;

@@ -22,9 +22,9 @@ async function begin(item, step, where) {
   stop = new AbortController();
   const mine = (asked = { item, step, where, signal: stop.signal, found: null, view: "regions", word: null, pinned: null, level: 0, urls: [] });
   $("why-place").textContent = "";
-  const said = make("p", { role: "status" }, "Parts of the pictures are covered and words left out, one after the other …");
+  const said = make("p", { role: "status" }, "Parts of the images are covered and words left out, one after the other …");
   $("why-body").replaceChildren(make("div", { class: "why-wait" }, make("div", { class: "bar" }), said));
-  const slow = setTimeout(() => { said.textContent = "Still at it: it takes some hundred looks at the pictures …"; }, SLOW);
+  const slow = setTimeout(() => { said.textContent = "Still at it: it takes some hundred looks at the images …"; }, SLOW);
   try {
     const found = await ask({ pictures: true });
     if (mine !== asked) return;
@@ -45,7 +45,7 @@ async function ask(more) {
   if (step.id !== undefined) question.id = step.id;
   if (step.upload) {
     const picture = await uploads.find(step.upload);
-    if (!picture) throw new api.Problem("lost", "The picture that was searched from is kept in another browser. Close this, and choose it there.", 0);
+    if (!picture) throw new api.Problem("lost", "The image that was searched from is kept in another browser. Close this, and choose it there.", 0);
     question.upload = picture.blob;
   }
   return api.explain(question, signal);
@@ -61,10 +61,10 @@ function failed(error) {
     unreachable: "No connection",
     overloaded: "Many ask why right now",
     timeout: "That took too long",
-    unknown_item: "A picture is not there any more",
-    picture_lost: "A picture is not there any more",
+    unknown_item: "An image is not there any more",
+    picture_lost: "An image is not there any more",
     out_of_range: "This sentence is too long to be explained",
-    lost: "The picture of this step is not here",
+    lost: "The image of this step is not here",
   };
   if (!(error instanceof api.Problem)) console.error(error);
   const told = make("div", { class: "state bad", role: "alert" }, make("span", { class: "mark" }, icon(ICONS.bad)),
@@ -90,14 +90,14 @@ function show() {
   const parts = [];
   if (found.words.length) parts.push(make("section", { class: "why-said", "aria-labelledby": "why-words-title" }, make("h3", { id: "why-words-title" }, "The words"), make("p", { class: "lead", id: "why-words-lead" }), make("ul", { class: "why-words", id: "why-words" }), make("p", { class: "readout", id: "why-word" })));
   const figures = [];
-  if (found["reference picture"]) figures.push(figure("reference", "The picture that was searched from", found["reference picture"], views()));
-  if (found["target picture"] && found["target regions"]) figures.push(figure("target", "The picture that was found", found["target picture"], null));
+  if (found["reference picture"]) figures.push(figure("reference", "The image that was searched from", found["reference picture"], views()));
+  if (found["target picture"] && found["target regions"]) figures.push(figure("target", "The image that was found", found["target picture"], null));
   if (figures.length) parts.push(make("div", { class: figures.length > 1 ? "why-figures" : "why-figures single" }, ...figures));
   const notes = found.notes.map(sentence);
-  if (!found["target picture"]) notes.push("The picture that was found is not there any more, so that nothing of it can be covered.");
-  if (step.emphasis || step.unlike.length) notes.push(`The slider and “less like this” take no part in this: it is the search by picture and sentence that is explained, so the score is not that of the list (${item.score?.toFixed(2) ?? "–"}).`);
+  if (!found["target picture"]) notes.push("The image that was found is not there any more, so that nothing of it can be covered.");
+  if (step.emphasis || step.unlike.length) notes.push(`The slider and “less like this” take no part in this: it is the search by image and sentence that is explained, so the score is not that of the list (${item.score?.toFixed(2) ?? "–"}).`);
   parts.push(make("div", { class: "why-foot" },
-    make("p", {}, make("b", {}, "How to read this. "), "The effect of a part is what the score loses when the part is covered or left out: above 0 it speaks for this picture, below 0 against it. ",
+    make("p", {}, make("b", {}, "How to read this. "), "The effect of a part is what the score loses when the part is covered or left out: above 0 it speaks for this image, below 0 against it. ",
       make("b", {}, "Attention is a hint, the effect of covering is the evidence.")),
     ...notes.map((note) => make("p", {}, note))));
   $("why-body").replaceChildren(...parts);
@@ -110,8 +110,8 @@ function views() {
   const { found } = asked;
   const names = [["regions", "Covering", "what covering each part does"], ["gradients", "Gradients", "what each part adds, by gradients"]];
   if (attention()) names.push(["attention", "Attention", "where the model looks"]);
-  names.push(["plain", "None", "the picture alone"]);
-  const group = make("fieldset", { class: "views" }, make("legend", { class: "sr" }, "What is laid over the picture"));
+  names.push(["plain", "None", "the image alone"]);
+  const group = make("fieldset", { class: "views" }, make("legend", { class: "sr" }, "What is laid over the image"));
   for (const [name, label, about] of names) {
     const input = make("input", { type: "radio", name: "why-view", value: name, checked: name === asked.view });
     input.addEventListener("change", () => look(name));
@@ -148,7 +148,7 @@ function figure(name, title, picture, controls) {
   return make("figure", { class: "why-figure" }, ...parts);
 }
 
-function blobOf(url) { // the page's policy allows pictures from here alone, and no data: addresses
+function blobOf(url) { // the page's policy allows images from here alone, and no data: addresses
   const bytes = atob(url.slice(url.indexOf(",") + 1));
   return new Blob([Uint8Array.from(bytes, (letter) => letter.charCodeAt(0))], { type: "image/png" });
 }
@@ -226,7 +226,7 @@ function spoken(word, value, added) {
   if (value === null) return "without it nothing would be left of the search";
   if (added) return `${signed(value)}, by gradients`;
   const rank = word.rank === null ? "" : word.rank === asked.found.rank ? "; without it the rank is the same" : `; without it the rank is ${count(word.rank)}`;
-  return `${signed(value)}, speaks ${value > 0 ? "for" : "against"} this picture${rank}`;
+  return `${signed(value)}, speaks ${value > 0 ? "for" : "against"} this image${rank}`;
 }
 
 function readout() {
@@ -240,7 +240,7 @@ function readout() {
 
 const attention = () => asked.found.maps["attention of the words"] ?? asked.found.maps["attention of the embedding"];
 
-// What is to be seen over a picture: the map, its name, what its colours stand for, what it means.
+// What is to be seen over an image: the map, its name, what its colours stand for, what it means.
 function over(name) {
   const { found, view, word, level } = asked;
   if (name === "target") return covering(found["target regions"], found);
@@ -261,7 +261,7 @@ function over(name) {
     const named = found.maps["attention of the words"] ? "Where the words look" : "What the search holds of each part";
     return looking(several ? { ...several, kind: words.kind } : attention(), named);
   }
-  return { tag: "", meaning: "The picture as the model sees it." };
+  return { tag: "", meaning: "The image as the model sees it." };
 }
 
 function looking(map, tag) {
@@ -311,7 +311,7 @@ function paint(name) {
   const meaning = $(`why-${name}-meaning`);
   meaning.textContent = seen.wrong ?? seen.meaning;
   meaning.classList.toggle("wrong", Boolean(seen.wrong));
-  image.alt = `${name === "target" ? titleOf(asked.item) : "The picture that was searched from"}. ${seen.tag}: ${seen.wrong ?? seen.meaning}`;
+  image.alt = `${name === "target" ? titleOf(asked.item) : "The image that was searched from"}. ${seen.tag}: ${seen.wrong ?? seen.meaning}`;
   $(`why-${name}-key`).replaceChildren(...(seen.map ? key(seen.kind, most) : []));
 }
 

@@ -1,4 +1,4 @@
-"""The shapes world: pictures of coloured solids, and sentences that change them.
+"""The shapes world: images of coloured solids, and sentences that change them.
 
 A copy in small of CSS ("Colour, Shape, Size"; Vo et al., arXiv:1812.07119, section 4) that needs no download: scenes of
 one to nine solids on a 3×3 grid, drawn by a ray-caster. Train and test hold different combinations of shape and colour

@@ -41,27 +41,25 @@ class ShapesConfig:
     """
 
     height: int
-    """Of a picture, in pixels."""
+    """Of an image, in pixels."""
     width: int
-    """Of a picture, in pixels."""
+    """Of an image, in pixels."""
     train_scenes: int
     """Base scenes in `train`: the references."""
     test_scenes: int
     """Base scenes in `test`."""
     changes: int
-    """Changes of each base scene; each makes one query and one more picture."""
+    """Changes of each base scene; each makes one query and one more image."""
     repeats: int = 3
     """Base scenes that share one sentence, where there are as many that it applies to."""
     objects: tuple[int, int] = (1, len(PLACES))
     """The fewest and the most things in a scene."""
     seed: int = 0
-    """Decides scenes, sentences and pictures."""
+    """Decides scenes, sentences and images."""
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 8 or max(self.height, self.width) > 4096:
-            raise ConfigError(
-                f"pictures of {self.height}×{self.width} pixels are not possible; both must be 8 to 4,096"
-            )
+            raise ConfigError(f"images of {self.height}×{self.width} pixels are not possible; both must be 8 to 4,096")
         for name in ("train_scenes", "test_scenes", "changes", "repeats"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
@@ -77,7 +75,7 @@ class ShapesConfig:
         return self.train_scenes if split == "train" else self.test_scenes
 
     def pictures(self, split: str) -> int:
-        """How many pictures a split has: each base scene and all its changes."""
+        """How many images a split has: each base scene and all its changes."""
         return self.scenes(split) * (1 + self.changes)
 
 

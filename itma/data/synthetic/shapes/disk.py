@@ -1,6 +1,6 @@
 """The shapes world on disk, in CSS's own layout.
 
-images/css_train_000000.png …   the pictures
+images/css_train_000000.png …   the images
 annotations.json                {"train": {"objects_img": …, "mods": …, "labels": …}, "test": …}, as in CSS's
                                 annotation, but as JSON: CSS's own file runs code when it is opened
 shapes.json                     the configuration that made it
@@ -30,7 +30,7 @@ IMAGES, ANNOTATIONS, CONFIG = "images", "annotations.json", "shapes.json"
 _CSS_SHAPE = {"cube": "rectangle", "sphere": "circle", "cylinder": "triangle"}
 
 Modification = TypedDict("Modification", {"from": list[int], "to": list[int], "from_str": str, "to_str": str})
-"""A sentence (`to_str`) and the pictures it leads from and to; CSS keeps an empty `from_str` beside it."""
+"""A sentence (`to_str`) and the images it leads from and to; CSS keeps an empty `from_str` beside it."""
 
 
 class Annotation(TypedDict):
@@ -67,13 +67,13 @@ def css_objects(scene: Scene) -> list[dict[str, Any]]:
 def writing(
     folder: str | Path, config: ShapesConfig, annotations: dict[str, Annotation]
 ) -> Iterator[Callable[[Sequence[str], torch.Tensor], None]]:
-    """Make a world's folder; yields a function that saves named pictures (n, 3, height, width) into it.
+    """Make a world's folder; yields a function that saves named images (n, 3, height, width) into it.
 
     Raises:
         StorageError: the folder exists, the disk is full, or the place cannot be written to.
     """
     with new_folder(folder) as draft:
-        if Path(folder).exists():  # before any picture is drawn; a rename would replace an empty folder
+        if Path(folder).exists():  # before any image is drawn; a rename would replace an empty folder
             raise FileExistsError(errno.EEXIST, "it exists", str(folder))
         (draft / IMAGES).mkdir()
         (draft / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
@@ -87,7 +87,7 @@ def writing(
 
 
 def read(folder: str | Path) -> dict[str, Triplets]:
-    """What `World.write` wrote: split → triplets, whose pictures are decoded when they are asked for.
+    """What `World.write` wrote: split → triplets, whose images are decoded when they are asked for.
 
     Raises:
         DataError: the folder is not a written shapes world, or something in it is missing or damaged.

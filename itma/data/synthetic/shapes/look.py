@@ -1,4 +1,4 @@
-"""What differs between two pictures of one scene: where exactly the things stand, how they turn, and the light."""
+"""What differs between two images of one scene: where exactly the things stand, how they turn, and the light."""
 
 import math
 import random
@@ -22,7 +22,7 @@ def extent(thing: Thing) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Look:
-    """The accidents of one picture."""
+    """The accidents of one image."""
 
     shifts: tuple[tuple[float, float], ...]
     """For each of `PLACES`, how far (to the right, away from the camera) its thing stands from the middle."""

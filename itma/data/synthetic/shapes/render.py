@@ -1,6 +1,6 @@
-"""The ray-caster: scenes and looks → pictures, in batches, on any device.
+"""The ray-caster: scenes and looks → images, in batches, on any device.
 
-Things and shadows are tested only for the samples inside their rectangles of the picture: flat lists of pairs
+Things and shadows are tested only for the samples inside their rectangles of the image: flat lists of pairs
 (thing, sample) are intersected shape by shape, and the nearest hit of each sample is kept. Things are sampled several
 times to a pixel; the floor and the shadows on it, which are smooth, once.
 """
@@ -45,7 +45,7 @@ class Hits:
     thing: torch.Tensor
     """Index into the solids."""
     pixel: torch.Tensor
-    """Index into all pixels of all pictures."""
+    """Index into all pixels of all images."""
     depth: torch.Tensor
     across: torch.Tensor
     """The ray's direction: x, …"""
@@ -65,18 +65,18 @@ def render(
     device: str | torch.device = "cpu",
     cull: bool = True,
 ) -> torch.Tensor:
-    """Pictures of scenes.
+    """Images of scenes.
 
     Args:
         scenes: what to show.
         looks: how, one for each scene.
-        height: of a picture, in pixels.
-        width: of a picture, in pixels.
+        height: of an image, in pixels.
+        width: of an image, in pixels.
         device: where to compute.
-        cull: look for things and shadows only inside their bounding rectangles; the pictures are the same without.
+        cull: look for things and shadows only inside their bounding rectangles; the images are the same without.
 
     Returns:
-        (scenes, 3, height, width) uint8 on `device`. A picture does not depend on the others of the batch.
+        (scenes, 3, height, width) uint8 on `device`. An image does not depend on the others of the batch.
     """
     device = torch.device(device)
     solids = Solids.of(scenes, looks, device)
@@ -99,7 +99,7 @@ def render(
 
 @torch.no_grad()
 def visible(scene: Scene, look: Look, height: int, width: int) -> torch.Tensor:
-    """Which pixels of a picture show which thing.
+    """Which pixels of an image show which thing.
 
     Returns:
         (things, height, width) bool: a pixel belongs to the thing that fills the most of it, or to none where the
@@ -193,7 +193,7 @@ def _dot(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> torc
 
 
 def _lamps(looks: Sequence[Look], device: torch.device) -> torch.Tensor:
-    """Colour of each picture's light: (3, pictures)."""
+    """Colour of each image's light: (3, images)."""
     rows = [
         (look.strength * (1 + 0.05 * look.warmth), look.strength, look.strength * (1 - 0.05 * look.warmth))
         for look in looks
@@ -235,7 +235,7 @@ def _reaching(solids: Solids, cull: bool) -> torch.Tensor:
 
 
 def _floor(solids: Solids, looks: Sequence[Look], height: int, width: int, cull: bool) -> torch.Tensor:
-    """Linear light of the empty floor with the shadows on it: (pictures, 3, height, width)."""
+    """Linear light of the empty floor with the shadows on it: (images, 3, height, width)."""
     device = solids.x.device
     rays = Rays.of(height, width, 1, device)
     depth = -EYE[2] / rays.z

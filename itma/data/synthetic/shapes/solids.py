@@ -24,10 +24,10 @@ Vectors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Solids:
-    """Things of several pictures as columns of numbers, ordered by shape."""
+    """Things of several images as columns of numbers, ordered by shape."""
 
     picture: torch.Tensor
-    """(T,) int64: index of the picture."""
+    """(T,) int64: index of the image."""
     thing: torch.Tensor
     """(T,) int64: index of the thing in its scene."""
     colour: torch.Tensor
@@ -113,7 +113,7 @@ def meet(shape: str, solids: Solids, start: int, pairs: Pairs, rays: Rays) -> tu
         solids: all things.
         start: the thing that the pairs count from.
         pairs: of things of this shape with samples.
-        rays: of the picture.
+        rays: of the image.
 
     Returns:
         Indices of the pairs that meet, and their depths.

@@ -1,4 +1,4 @@
-"""The camera: which ray each sample of a picture sends, and which rectangle of it can see a thing or its shadow.
+"""The camera: which ray each sample of an image sends, and which rectangle of it can see a thing or its shadow.
 
 Axes: x to the right, y away from the camera, z up; the floor is z = 0; places are 1 apart, their middle at (0, 0).
 Letters of shapes: T things, R rows of rectangles, P pairs of a thing and a sample.
@@ -14,7 +14,7 @@ ELEVATION = math.radians(43)
 _DISTANCE = 6.2
 _AIM = (0.0, 0.02, 0.08)
 _HALF_WIDTH = 0.315
-"""Tangent of half the angle that is seen across the width of a 3:2 picture."""
+"""Tangent of half the angle that is seen across the width of a 3:2 image."""
 
 _COS, _SIN = math.cos(ELEVATION), math.sin(ELEVATION)
 EYE = (_AIM[0], _AIM[1] - _DISTANCE * _COS, _AIM[2] + _DISTANCE * _SIN)
@@ -36,11 +36,11 @@ class Rays:
 
     @classmethod
     def of(cls, height: int, width: int, samples: int, device: torch.device) -> "Rays":
-        """Rays of `samples` × `samples` to each pixel of a picture."""
+        """Rays of `samples` × `samples` to each pixel of an image."""
         step = 2 * _HALF_WIDTH / min(width, 1.5 * height) / samples
         across = (torch.arange(width * samples, dtype=torch.float64) + 0.5 - width * samples / 2) * step
         up = (height * samples / 2 - torch.arange(height * samples, dtype=torch.float64) - 0.5) * step
-        up = up.clamp(max=0.98 * math.tan(ELEVATION))  # very tall pictures: floor as far as the horizon
+        up = up.clamp(max=0.98 * math.tan(ELEVATION))  # very tall images: floor as far as the horizon
         return cls(
             across.float().to(device),
             (_COS + _SIN * up).float().to(device),
@@ -78,7 +78,7 @@ def rectangles(points: torch.Tensor, rays: Rays) -> torch.Tensor:
 
     Args:
         points: (T, corners, 3).
-        rays: of the picture.
+        rays: of the image.
 
     Returns:
         (T, 4) int64: top, bottom, left, right; first included, last not.

@@ -1,4 +1,4 @@
-"""The shapes world: both splits of scenes, sentences and pictures, as a function of a configuration."""
+"""The shapes world: both splits of scenes, sentences and images, as a function of a configuration."""
 
 import hashlib
 import json
@@ -31,15 +31,15 @@ class ShapesSplit:
     name: str
     """`train` or `test`."""
     scenes: tuple[Scene, ...]
-    """One for each picture: a base scene, then what its changes make of it, then the next base scene."""
+    """One for each image: a base scene, then what its changes make of it, then the next base scene."""
     names: tuple[str, ...]
-    """One for each picture: `css_train_000000.png`, …"""
+    """One for each image: `css_train_000000.png`, …"""
     labels: np.ndarray
-    """(pictures,) int64: the same for pictures of equal scenes, and for no others."""
+    """(images,) int64: the same for images of equal scenes, and for no others."""
     references: np.ndarray
-    """(queries,) int64: index of the picture that is pointed at."""
+    """(queries,) int64: index of the image that is pointed at."""
     targets: np.ndarray
-    """(queries,) int64: index of the picture that is asked for."""
+    """(queries,) int64: index of the image that is asked for."""
     feedback: tuple[str, ...]
     """(queries) Sentences."""
     kinds: tuple[str, ...]
@@ -51,7 +51,7 @@ class ShapesSplit:
     """(queries,) int64: queries of one number share one sentence."""
 
     def __str__(self) -> str:
-        return f"shapes/{self.name}: {len(self.scenes):,} pictures, {len(self.feedback):,} queries"
+        return f"shapes/{self.name}: {len(self.scenes):,} images, {len(self.feedback):,} queries"
 
 
 class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
@@ -60,7 +60,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
     >>> from itma.data.synthetic.shapes.config import SIZES
     >>> world = World(SIZES["tiny"])
     >>> print(world.split("train"))
-    shapes/train: 24 pictures, 20 queries
+    shapes/train: 24 images, 20 queries
     >>> world.render("train", [0, 5]).shape
     torch.Size([2, 3, 32, 48])
 
@@ -86,26 +86,26 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         return hashlib.sha256(json.dumps(plain, separators=(",", ":")).encode()).hexdigest()
 
     def look(self, split: str, index: int) -> Look:
-        """The look of one picture: a function of the seed, the split and the index alone."""
+        """The look of one image: a function of the seed, the split and the index alone."""
         return Look.drawn(f"shapes/{self.config.seed}/{split}/look/{index}")
 
     def render(
         self, split: str, indices: Sequence[int] | np.ndarray, device: str | torch.device = "cpu", *, cull: bool = True
     ) -> torch.Tensor:
-        """Pictures of a split.
+        """Images of a split.
 
         Args:
             split: `train` or `test`.
-            indices: which pictures.
+            indices: which images.
             device: where to compute.
             cull: see `itma.data.synthetic.shapes.render.render`.
 
         Returns:
-            (len(indices), 3, height, width) uint8 on `device`; a picture is the same whichever batch it is part of.
+            (len(indices), 3, height, width) uint8 on `device`; an image is the same whichever batch it is part of.
 
         Raises:
             UnknownNameError: there is no such split.
-            DataError: there is no such picture.
+            DataError: there is no such image.
         """
         chosen = [self._checked(split, index) for index in indices]
         scenes, config = self.split(split).scenes, self.config
@@ -114,7 +114,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         return render(shown, looks, config.height, config.width, device=device, cull=cull)
 
     def masks(self, split: str, index: int) -> torch.Tensor:
-        """Where each thing of a picture is seen.
+        """Where each thing of an image is seen.
 
         Returns:
             (things, height, width) bool, things in the order of the scene; no pixel belongs to two. A thing that others
@@ -128,21 +128,19 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         return visible(scene, self.look(split, index), config.height, config.width)
 
     def triplets(self, split: str, *, progress: bool = False, device: str | torch.device | None = None) -> Triplets:
-        """The queries of a split with all its pictures, rendered into memory.
+        """The queries of a split with all its images, rendered into memory.
 
         Args:
             split: `train` or `test`.
             progress: show a progress bar.
-            device: where to render (None: on the CPU); the pictures come back to the CPU.
+            device: where to render (None: on the CPU); the images come back to the CPU.
 
         Raises:
             UnknownNameError: there is no such split.
         """
         part, config = self.split(split), self.config
         shape = (len(part.names), 3, config.height, config.width)
-        pixels = gathered(
-            self._batches(split, device or "cpu"), shape, f"rendering {split} pictures", progress=progress
-        )
+        pixels = gathered(self._batches(split, device or "cpu"), shape, f"rendering {split} images", progress=progress)
         return Triplets(
             name=f"shapes/{split}",
             pictures=MemoryPictures(part.names, pixels),
@@ -173,7 +171,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         annotations = {split.name: _annotation(split) for split in splits}
         with (
             disk.writing(folder, self.config, annotations) as save,
-            bar("writing pictures", show=progress, total=total, unit="picture") as shown,
+            bar("writing images", show=progress, total=total, unit="image") as shown,
         ):
             for split in splits:
                 for start, batch in self._batches(split.name, device or "cpu"):

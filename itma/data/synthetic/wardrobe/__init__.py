@@ -1,4 +1,4 @@
-"""The wardrobe world: pictures of clothes as a shop shows them, and sentences that ask for other ones.
+"""The wardrobe world: images of clothes as a shop shows them, and sentences that ask for other ones.
 
 Eight categories of clothes in sixteen colours, with patterns, sleeves, lengths, necklines, fits, fastenings, trims and
 prints, all drawn here; feedback as people write it in FashionIQ (Wu et al., arXiv:1905.12794), from a grammar. Train

@@ -38,9 +38,9 @@ class WardrobeConfig:
     """
 
     height: int
-    """Of a picture, in pixels."""
+    """Of an image, in pixels."""
     width: int
-    """Of a picture, in pixels."""
+    """Of an image, in pixels."""
     train_families: int
     """Families in `train`: a product and others that differ from it in one to three attributes."""
     test_families: int
@@ -48,7 +48,7 @@ class WardrobeConfig:
     shop_families: int
     """Families in the catalogue to search in."""
     members: int = 8
-    """Products of a family; each has one picture."""
+    """Products of a family; each has one image."""
     queries: int = 4
     """Queries that start at each product."""
     other_categories: float = 0.06
@@ -58,13 +58,11 @@ class WardrobeConfig:
     conversations: float = 0.25
     """Share of the training samples in which something was said before, see `EARLIER`."""
     seed: int = 0
-    """Decides products, sentences and pictures."""
+    """Decides products, sentences and images."""
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 16 or max(self.height, self.width) > 2048:
-            raise ConfigError(
-                f"pictures of {self.height}×{self.width} pixels are not possible; both must be 16 to 2,048"
-            )
+            raise ConfigError(f"images of {self.height}×{self.width} pixels are not possible; both must be 16 to 2,048")
         for name in ("train_families", "test_families", "shop_families", "queries"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
@@ -81,7 +79,7 @@ class WardrobeConfig:
         return {"train": self.train_families, "test": self.test_families, SHOP: self.shop_families}[check_split(split)]
 
     def pictures(self, split: str) -> int:
-        """How many pictures a split has: one of each product."""
+        """How many images a split has: one of each product."""
         return self.families(split) * self.members
 
 

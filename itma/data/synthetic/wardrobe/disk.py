@@ -1,9 +1,9 @@
 """The wardrobe world on disk: FashionIQ's own layout, and a list of the products beside it.
 
-images/train_000000.jpg …                   the pictures of train and test
+images/train_000000.jpg …                   the images of train and test
 captions/cap.<category>.<split>.json        [{"candidate": …, "target": …, "captions": [two]}, …]; test is `val` here
-image_splits/split.<category>.<split>.json  the pictures of each category's gallery
-products.csv                                id, image, name, brand, price, sizes, and all attributes of each picture
+image_splits/split.<category>.<split>.json  the images of each category's gallery
+products.csv                                id, image, name, brand, price, sizes, and all attributes of each image
 queries.jsonl                               all queries, those between categories too, with kinds and requests
 shop/images, shop/products.csv              the catalogue to search in: itma index RUN shop/products.csv … --id id
 wardrobe.json                               the configuration that made it
@@ -37,7 +37,7 @@ IMAGES, PRODUCTS, QUERIES, CONFIG = "images", "products.csv", "queries.jsonl", "
 FASHIONIQ_CATEGORY = {
     category: {"T-shirt": "toptee", "jumper": "toptee"}.get(category, category) for category in CATEGORIES
 }
-"""Category → the one that its pictures and queries belong to in FashionIQ's layout."""
+"""Category → the one that its images and queries belong to in FashionIQ's layout."""
 FASHIONIQ_SPLIT = {"train": "train", "test": "val"}
 _QUALITY = 92
 
@@ -49,15 +49,15 @@ class WardrobeSplit:
     name: str
     """`train`, `test` or `shop`."""
     products: tuple[Product, ...]
-    """One for each picture, family after family."""
+    """One for each image, family after family."""
     names: tuple[str, ...]
-    """One for each picture: `train_000000`, …"""
+    """One for each image: `train_000000`, …"""
     labels: np.ndarray
-    """(pictures,) int64: the same for pictures of equal products, and for no others."""
+    """(images,) int64: the same for images of equal products, and for no others."""
     references: np.ndarray
-    """(queries,) int64: index of the picture that is pointed at."""
+    """(queries,) int64: index of the image that is pointed at."""
     targets: np.ndarray
-    """(queries,) int64: index of the picture that is asked for."""
+    """(queries,) int64: index of the image that is asked for."""
     captions: tuple[tuple[str, str], ...]
     """(queries) Two relative captions each."""
     requests: tuple[str, ...]
@@ -66,7 +66,7 @@ class WardrobeSplit:
     """(queries) The attribute that changes, or `several`."""
 
     def __str__(self) -> str:
-        return f"wardrobe/{self.name}: {len(self.products):,} pictures, {len(self.requests):,} queries"
+        return f"wardrobe/{self.name}: {len(self.products):,} images, {len(self.requests):,} queries"
 
 
 def labelled(products: Sequence[Product]) -> np.ndarray:
@@ -79,13 +79,13 @@ def labelled(products: Sequence[Product]) -> np.ndarray:
 def writing(
     folder: str | Path, config: WardrobeConfig, splits: Sequence[WardrobeSplit]
 ) -> Iterator[Callable[[str, Sequence[str], torch.Tensor], None]]:
-    """Make a world's folder; yields a function that saves named pictures (n, 3, height, width) of a split into it.
+    """Make a world's folder; yields a function that saves named images (n, 3, height, width) of a split into it.
 
     Raises:
         StorageError: the folder exists, the disk is full, or the place cannot be written to.
     """
     with new_folder(folder) as draft:
-        if Path(folder).exists():  # before any picture is drawn; a rename would replace an empty folder
+        if Path(folder).exists():  # before any image is drawn; a rename would replace an empty folder
             raise FileExistsError(errno.EEXIST, "it exists", str(folder))
         for inside in (IMAGES, "captions", "image_splits", f"{SHOP}/{IMAGES}"):
             (draft / inside).mkdir(parents=True)
@@ -108,7 +108,7 @@ def writing(
 def writing_shop(
     folder: str | Path, config: WardrobeConfig, shop: WardrobeSplit
 ) -> Iterator[Callable[[Sequence[str], torch.Tensor], None]]:
-    """Make a folder of the shop alone; yields a function that saves named pictures (n, 3, height, width) into it.
+    """Make a folder of the shop alone; yields a function that saves named images (n, 3, height, width) into it.
 
     Raises:
         StorageError: see `writing`.
@@ -125,7 +125,7 @@ def _save(place: Path, names: Sequence[str], pictures: torch.Tensor) -> None:
 
 
 def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FilePictures]:
-    """One split of what `World.write` wrote, and its pictures, which are decoded when they are asked for.
+    """One split of what `World.write` wrote, and its images, which are decoded when they are asked for.
 
     Raises:
         DataError: the folder is not a written wardrobe, or something in it is missing or damaged.

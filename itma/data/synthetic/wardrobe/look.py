@@ -1,4 +1,4 @@
-"""What differs between two pictures of one product: how it hangs, where it lies in the frame, the light, the wall."""
+"""What differs between two images of one product: how it hangs, where it lies in the frame, the light, the wall."""
 
 import math
 import random
@@ -13,7 +13,7 @@ BACKDROPS = (
 
 @dataclass(frozen=True)
 class Look:
-    """The accidents of one picture."""
+    """The accidents of one image."""
 
     scale: float
     """Of the product in the frame; 1 on average."""

@@ -1,4 +1,4 @@
-"""Draws a product as a picture.
+"""Draws a product as an image.
 
 Outlines are filled by Pillow at four times the size and averaged down, which antialiases them; cloth, folds, light and
 shadow are computed for each pixel.
@@ -33,13 +33,13 @@ def parts_of(product: Product, look: Look) -> list[Part]:
 
 
 def render(products: Sequence[Product], looks: Sequence[Look], height: int, width: int) -> torch.Tensor:
-    """Pictures of products, each by itself.
+    """Images of products, each by itself.
 
     Args:
         products: what is shown.
         looks: how, one each.
-        height: of a picture, in pixels.
-        width: of a picture, in pixels.
+        height: of an image, in pixels.
+        width: of an image, in pixels.
 
     Returns:
         (products, 3, height, width) uint8.
@@ -51,7 +51,7 @@ def render(products: Sequence[Product], looks: Sequence[Look], height: int, widt
 
 
 class _Frame:
-    """One picture while it is drawn."""
+    """One image while it is drawn."""
 
     def __init__(self, product: Product, look: Look, height: int, width: int) -> None:
         self.product, self.look, self.height, self.width = product, look, height, width

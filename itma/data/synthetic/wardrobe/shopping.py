@@ -1,4 +1,4 @@
-"""What a shop says of a product beside its picture: name, brand, price, sizes."""
+"""What a shop says of a product beside its image: name, brand, price, sizes."""
 
 from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.wardrobe.products import ATTRIBUTES, NONE, Product, plain_name

@@ -1,4 +1,4 @@
-"""The wardrobe world: products, queries and pictures as a function of a configuration."""
+"""The wardrobe world: products, queries and images as a function of a configuration."""
 
 import hashlib
 import itertools
@@ -25,7 +25,7 @@ from itma.data.triplets import Draw, Protocol, Rows, Split, Task, Triplets, code
 from itma.progress import bar
 
 _AT_ONCE = 64
-"""Pictures that are drawn in one batch."""
+"""Images that are drawn in one batch."""
 _THREADS = 2
 _REQUESTS = 0.6
 """Share of the training samples whose feedback is one request; the others are asked with two captions."""
@@ -45,7 +45,7 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
     >>> from itma.data.synthetic.wardrobe.config import SIZES
     >>> world = World(SIZES["tiny"])
     >>> print(world.split("test"))
-    wardrobe/test: 25 pictures, ... queries
+    wardrobe/test: 25 images, ... queries
     >>> world.render("test", [0, 5]).shape
     torch.Size([2, 3, 32, 32])
 
@@ -72,22 +72,22 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
         return hashlib.sha256(json.dumps(plain, separators=(",", ":")).encode()).hexdigest()
 
     def look(self, split: str, index: int) -> Look:
-        """The look of one picture: a function of the seed, the split and the index alone."""
+        """The look of one image: a function of the seed, the split and the index alone."""
         return Look.drawn(f"wardrobe/{self.config.seed}/{split}/look/{index}")
 
     def render(self, split: str, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
-        """Pictures of a split.
+        """Images of a split.
 
         Args:
             split: `train`, `test` or `shop`.
-            indices: which pictures.
+            indices: which images.
 
         Returns:
-            (len(indices), 3, height, width) uint8; a picture is the same whichever batch it is part of.
+            (len(indices), 3, height, width) uint8; an image is the same whichever batch it is part of.
 
         Raises:
             UnknownNameError: there is no such split.
-            DataError: there is no such picture.
+            DataError: there is no such image.
         """
         products, config = self.split(split).products, self.config
         chosen = [self._checked(split, index) for index in indices]
@@ -95,14 +95,14 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
         return render([products[index] for index in chosen], looks, config.height, config.width)
 
     def triplets(self, split: str, *, progress: bool = False) -> Triplets:
-        """The queries of a split with all its pictures, drawn into memory; see `table`.
+        """The queries of a split with all its images, drawn into memory; see `table`.
 
         Raises:
             UnknownNameError: there is no such split.
         """
         part, config = self.split(split), self.config
         shape = (len(part.names), 3, config.height, config.width)
-        pixels = gathered(self._batches(split), shape, f"drawing {split} pictures", progress=progress)
+        pixels = gathered(self._batches(split), shape, f"drawing {split} images", progress=progress)
         return table(part, MemoryPictures(part.names, pixels), config)
 
     def write(self, folder: str | Path, *, progress: bool = False) -> None:
@@ -119,7 +119,7 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
         total = sum(len(split.products) for split in splits)
         with (
             disk.writing(folder, self.config, splits) as save,
-            bar("writing pictures", show=progress, total=total, unit="picture") as shown,
+            bar("writing images", show=progress, total=total, unit="image") as shown,
         ):
             for split in splits:
                 for start, batch in self._batches(split.name):
@@ -139,7 +139,7 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
         shop = self.split(SHOP)
         with (
             disk.writing_shop(folder, self.config, shop) as save,
-            bar("drawing a shop", show=progress, total=len(shop.names), unit="picture") as shown,
+            bar("drawing a shop", show=progress, total=len(shop.names), unit="image") as shown,
         ):
             for start, batch in self._batches(SHOP):
                 save(shop.names[start : start + len(batch)], batch)
@@ -157,7 +157,7 @@ class Writing:
     """Fresh sentences for training samples: no two epochs say the same in the same words.
 
     Args:
-        products: one for each picture.
+        products: one for each image.
         config: how often something is misspelt, and how often something was said before.
     """
 
@@ -168,7 +168,7 @@ class Writing:
         """See `itma.data.triplets.Draw`.
 
         Some rows become the last step of a conversation that began at another target of their reference, two or three
-        sentences ago. Half of them start at that first picture and have all changes before them; the others start at
+        sentences ago. Half of them start at that first image and have all changes before them; the others start at
         the row's own reference, which has all that was said before.
         """
         references, targets = triplets.references[rows].copy(), triplets.targets[rows]
@@ -205,7 +205,7 @@ class Writing:
 
 
 def table(split: WardrobeSplit, pictures: Pictures, config: WardrobeConfig) -> Triplets:
-    """A split as triplets over its pictures.
+    """A split as triplets over its images.
 
     In training each query is one row, whose sentence is written anew for every sample. Otherwise the rows stand there
     twice: first asked with the request, then with the two captions and "and" between them.
@@ -257,8 +257,7 @@ def asked(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
     count = len(triplets) // 2
     rows = np.arange(len(triplets))
     what = (
-        "gallery = all pictures of the split; any picture of a product equal to the target counts; "
-        "the reference is removed"
+        "gallery = all images of the split; any image of a product equal to the target counts; the reference is removed"
     )
     ways = {
         "requests": ("one request each", _KEPT, rows[:count]),
