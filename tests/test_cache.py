@@ -386,7 +386,7 @@ PROCESS = """
     from itma.data.images import FilePictures, Preprocess
 
     torch.set_num_threads(1)
-    images, folder, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    pictures, folder, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     paths = sorted(pictures.iterdir())
     files, small = FilePictures([path.stem for path in paths], paths), Preprocess(height=9, width=13)
     wanted, random = files.load(range(len(paths)), small), np.random.default_rng(seed)

@@ -165,7 +165,7 @@ def test_every_picture_says_what_it_is() -> None:
 def test_right_hits_are_framed_and_said_to_be_right() -> None:
     told = replace(story(), successes=[example()], failures=[], asked=[])
     reader = Reader(page(told))
-    framed = [attributes for attributes in reader.all("figure") if attributes.get("class") == "image right"]
+    framed = [attributes for attributes in reader.all("figure") if attributes.get("class") == "picture right"]
     spoken = [str(attributes["alt"]) for attributes in reader.all("img") if str(attributes["alt"]).endswith(", right")]
     assert len(framed) == len(spoken) == 2  # at the top of the page and among the answers
     assert "0.900 ✓ right" in reader.text

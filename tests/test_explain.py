@@ -282,7 +282,8 @@ def test_blur_covers_with_the_picture_itself() -> None:
 # -- gradients --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "itma-identity"])
+# of the two that are left out the score jumps where everything is 0: by a layer norm, and by CoSMo's normalised map
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in ("itma-identity", "cosmo")])
 def test_integrated_gradients_sum_to_the_change_of_the_score(name: str) -> None:
     model = built(name)
     one = case_of(model, noise(), "make red", target=noise(1))

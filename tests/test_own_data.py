@@ -304,7 +304,7 @@ def test_the_gallery_holds_all_that_training_does_not_mention(tmp_path: Path) ->
 
 
 def test_pictures_of_one_label_count_as_the_same(tmp_path: Path) -> None:
-    put(tmp_path, "image;label\nb.png;dress 1\nimages/c.png;dress 1\nd.png;\n", "labels.csv")
+    put(tmp_path, "picture;label\nb.png;dress 1\nimages/c.png;dress 1\nd.png;\n", "labels.csv")
     pictures(tmp_path, "images/b.png", "images/c.png", "images/d.png")
     found = own.load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test")
     a, b, c, d = found.triplets.labels.tolist()
@@ -316,7 +316,7 @@ def test_pictures_of_one_label_count_as_the_same(tmp_path: Path) -> None:
 def test_further_columns_of_the_labels_say_what_is_true_of_a_picture(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    put(tmp_path, "Sleeve,image,Colour\nlong,b.png, red\n,c.png,blue\nshort,d.png,red\n", "labels.csv")
+    put(tmp_path, "Sleeve,picture,Colour\nlong,b.png, red\n,c.png,blue\nshort,d.png,red\n", "labels.csv")
     pictures(tmp_path, "images/b.png", "images/c.png", "images/d.png")
     found = own.load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test").triplets
     assert not caplog.messages
@@ -332,7 +332,7 @@ def test_further_columns_of_the_labels_say_what_is_true_of_a_picture(
     [
         ("file,label\nb.png,1\n", "no column 'picture'"),
         ("picture,colour\nb.png,red\nb.png,blue\n", "line 3: another row says otherwise of 'b.png'"),
-        ("picture,label\n,1\n", "line 2: image is empty"),
+        ("picture,label\n,1\n", "line 2: picture is empty"),
         ("picture,label\nb.png,1\nb.png,2\n", "line 3: another row says otherwise of 'b.png'"),
         ("picture,split\nb.png,held\n", "line 2: the split is 'held'"),
     ],
@@ -577,7 +577,7 @@ def test_pairs_stay_within_a_column(tmp_path: Path) -> None:
     [
         (
             "item,colour\n1,red\n",
-            "no column that names images; expected one called file, image, image; found: 'item'",
+            "no column that names images; expected one called file, picture, image; found: 'item'",
         ),
         ("file,colour\n1,red\n2,red\n", r"0 attributes .* Left out: colour \(always red\)"),
         ("file,colour\n,red\n", "line 2: file is empty"),

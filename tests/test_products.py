@@ -460,7 +460,9 @@ def test_a_table_among_others_is_found_by_its_name(folder: Path, tmp_path: Path)
 
 def test_a_table_without_an_id_or_an_image_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "t.csv", without(items(), "id"))
-    refused(tmp_path, "no column that says which image belongs to a row; expected one called image, file, image, or id")
+    refused(
+        tmp_path, "no column that says which image belongs to a row; expected one called image, file, picture, or id"
+    )
 
 
 def test_a_table_without_attributes_is_refused_with_the_reasons(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_multipart_that_is_cut_off_or_none_is_refused(client: TestClient, body: 
     ("sent", "message"),
     [
         ({"content": b'{"text": "red"}'}, "expected a JSON object, sent with Content-Type: application/json"),
-        ({"json": {"text": "red", "picture": "x"}}, "image: there is no such name here"),
+        ({"json": {"text": "red", "picture": "x"}}, "picture: there is no such name here"),
         ({"json": {"text": "red", "id": 1}}, "id: give a text of 1 to 1,000 characters"),
         ({"content": b"{", "headers": {"Content-Type": "application/json"}}, "this is no JSON"),
     ],

@@ -17,7 +17,7 @@ _WIDTH = 110
 class Finding:
     """One thing that was counted.
 
-    >>> print(Finding("problem", "val", "missing pictures", 2, of=40, examples=("B00A", "B00B")))
+    >>> print(Finding("problem", "val", "missing images", 2, of=40, examples=("B00A", "B00B")))
     missing images: 2 of 40, 5.0% (B00A; B00B)
     """
 

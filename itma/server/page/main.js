@@ -329,7 +329,7 @@ async function draw() {
 function heading(one) {
   if (!asks(one)) return "The catalogue";
   if (one.text.trim()) return `“${one.text.trim()}”`;
-  return "Pictures like this one";
+  return "Images like this one";
 }
 
 function spoken() {
