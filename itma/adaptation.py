@@ -1,5 +1,6 @@
 """A catalogue's own model, taught by the table of its items, and measured before and after."""
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -106,9 +107,7 @@ def adapt(
     with tempfile.TemporaryDirectory() as draft:
         before = evaluate(start, DATA, changes=source, out=Path(draft), device=device, progress=progress)
         train(DATA, start=start, preset=preset, changes=given, out=folder, device=device, progress=progress)
-        (folder / BEFORE).mkdir(exist_ok=True)
-        for file in Path(draft).iterdir():
-            (folder / BEFORE / file.name).write_bytes(file.read_bytes())
+        shutil.copytree(draft, folder / BEFORE, dirs_exist_ok=True)
     return Adaptation(folder, before, evaluate(folder, device=device, progress=progress))
 
 

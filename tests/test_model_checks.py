@@ -135,7 +135,7 @@ def test_the_look_counts_for_an_image_alone_and_not_beside_words() -> None:
 def test_there_is_one_row_for_each_picture_at_any_picture_size(name: str, size: tuple[int, int]) -> None:
     model, pixels = built(name), pictures(2, *size)
     for rows in (model.embed_pictures(pixels), model.embed_queries(pixels, SENTENCES[:2])):
-        assert rows.shape == (2, model.composer.features)
+        assert rows.shape == (2, model.features)
         torch.testing.assert_close(rows.norm(dim=1), torch.ones(2))
 
 

@@ -17,9 +17,11 @@ from itma.cli.catalogue import PLACE, RUNTIMES, catalogue, reindex
 from itma.cli.explain import explain
 from itma.cli.options import (
     as_json,
+    bars,
     echo_hint,
     echo_hits,
     echo_json,
+    join_settings,
     options_from,
     setting_changes,
     setting_file,
@@ -157,7 +159,7 @@ def demo(
     from itma.demo import demo as run_demo
 
     result = run_demo(
-        out, world=world, train=train, size=size, steps=steps, seed=seed, device=device, progress=_bars(context)
+        out, world=world, train=train, size=size, steps=steps, seed=seed, device=device, progress=bars(context)
     )
     click.echo(str(result))
 
@@ -181,7 +183,7 @@ def generate(context: click.Context, world: str, folder: Path, size: str, seed: 
     """
     from itma import api
 
-    made = api.generate(world, folder, size=size, seed=seed, device=device, progress=_bars(context))
+    made = api.generate(world, folder, size=size, seed=seed, device=device, progress=bars(context))
     echo_hint(f"written to {made}; train on it with: itma train {world} --set data.root={made}")
 
 
@@ -295,9 +297,7 @@ def train(
     short = {"train.steps": steps, "train.seed": seed, "data.root": root}
     if model is not None:
         config.pop("model.composer", None)
-    changes = config | changes | {name: str(value) for name, value in short.items() if value is not None}
-    if skip_unreadable:
-        changes["data.unreadable"] = "missing"
+    changes = join_settings(config, changes, skip_unreadable, short)
     if resume is not None:
         given = [
             data if isinstance(parameter, click.Argument) else parameter.opts[0]
@@ -310,7 +310,7 @@ def train(
                 f"--resume goes on with the run's own data, model and folder; leave out {', '.join(given)}. What may "
                 "change: --steps, --root, --skip-unreadable, --config, --set"
             )
-        folder = api.resume(resume, changes=changes, device=device, progress=_bars(context))
+        folder = api.resume(resume, changes=changes, device=device, progress=bars(context))
     else:
         folder = api.train(
             data,
@@ -321,7 +321,7 @@ def train(
             start=start,
             comment=comment,
             device=device,
-            progress=_bars(context),
+            progress=bars(context),
         )
     echo_hint(f"trained: {folder}\nmeasure it with: itma evaluate {folder}")
 
@@ -430,7 +430,7 @@ def evaluate(
         out=out,
         runtime=runtime,
         device=device,
-        progress=_bars(context),
+        progress=bars(context),
     )
     click.echo(str(measured))
     if measured.folder is not None:
@@ -463,7 +463,7 @@ def submit(
     """
     from itma import api
 
-    for path in api.submit(run, out, data, root=root, which=which, device=device, progress=_bars(context)):
+    for path in api.submit(run, out, data, root=root, which=which, device=device, progress=bars(context)):
         click.echo(str(path))
 
 
@@ -493,7 +493,7 @@ def index(
     from itma import api
 
     options = taken_from(IndexOptions, given)
-    made = api.index(run, source, catalogue, options=options, device=device, progress=_bars(context))
+    made = api.index(run, source, catalogue, options=options, device=device, progress=bars(context))
     assert made.outcome is not None  # an indexing leaves one
     if as_json:
         shown = {"items": len(made), **asdict(made.outcome), "columns": dict(made.info().columns)}
@@ -636,7 +636,7 @@ def push(
         commit_message=message,
         create_pr=create_pr,
         license=license,
-        progress=_bars(context),
+        progress=bars(context),
     )
     click.echo(f"pushed: {address}")
 
@@ -656,7 +656,7 @@ def pull(context: click.Context, name: str, folder: Path, revision: str | None, 
     """
     from itma.hub import sharing
 
-    made = sharing.pull(name, folder, revision=revision, local_files_only=offline, progress=_bars(context))
+    made = sharing.pull(name, folder, revision=revision, local_files_only=offline, progress=bars(context))
     click.echo(f"pulled: {made}\nits card: {made / 'README.md'}")
 
 
@@ -675,7 +675,7 @@ def export(context: click.Context, run: Path, out: Path | None, which: str) -> N
     """
     from itma.interop import exchange
 
-    made = exchange.export(run, out, which=which, progress=_bars(context))
+    made = exchange.export(run, out, which=which, progress=bars(context))
     largest = made.description.difference
     click.echo(f"exported to {made.folder}: {', '.join(made.description.graphs)}")
     click.echo(f"embeddings differ from torch's by {largest:.1g} at most; use them with: --runtime onnx")
@@ -708,7 +708,7 @@ def quantise(
     from itma.interop import exchange
 
     result = exchange.quantise(
-        run, pictures, samples=samples, text=text, which=which, recall=recall, seed=seed, progress=_bars(context)
+        run, pictures, samples=samples, text=text, which=which, recall=recall, seed=seed, progress=bars(context)
     )
     click.echo(str(result))
 
@@ -756,7 +756,7 @@ def doctor(context: click.Context, name: str, root: Path, no_pictures: bool, fil
     from itma.data.validation.doctor import examine
     from itma.io import write_text
 
-    diagnosis = examine(name, root, pictures=not no_pictures, progress=_bars(context))
+    diagnosis = examine(name, root, pictures=not no_pictures, progress=bars(context))
     if file is not None:
         write_text(file, diagnosis.to_json())
     echo_hint(str(diagnosis))
@@ -835,10 +835,6 @@ def settings(
         echo_json([asdict(setting) for setting in found])
         return
     click.echo("\n".join(map(str, found)))
-
-
-def _bars(context: click.Context) -> bool:
-    return not context.find_root().params["quiet"]
 
 
 def main() -> None:

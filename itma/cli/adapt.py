@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from itma.cli.catalogue import PLACE
-from itma.cli.options import device, setting_changes, setting_file, skip_unreadable
+from itma.cli.options import bars, device, join_settings, setting_changes, setting_file, skip_unreadable
 
 _PATH = click.Path(path_type=Path)
 
@@ -53,26 +53,23 @@ def adapt(
     from itma.api import device_for
     from itma.retrieval.catalogue import Catalogue
 
-    if skip_unreadable:
-        changes["data.unreadable"] = "missing"
-    bars = not context.find_root().params["quiet"]
     result = adapt_model(
         catalogue,
         table,
         steps=steps,
         out=out,
         preset=preset,
-        changes=config | changes,
+        changes=join_settings(config, changes, skip_unreadable, {}),
         run=run,
         device=device,
-        progress=bars,
+        progress=bars(context),
     )
     click.echo(f"{result}\ntrained: {result.run}")
     if yes and result.gain < 0:
         click.echo("the catalogue stays as it is: the new model found fewer answers first than the old one", err=True)
     elif yes or (at_a_terminal() and click.confirm(f"move {catalogue} to the new model?")):
         outcome = Catalogue.open(catalogue, without_model=True).reindex(
-            result.run, device=device_for("torch", device), progress=bars
+            result.run, device=device_for("torch", device), progress=bars(context)
         )
         click.echo(f"embedded {outcome.embedded:,} images; {catalogue} is now searched by the model in {result.run}")
         return

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from itma.cli.options import as_json, echo_hint, echo_json, pairs, where
+from itma.cli.options import as_json, bars, echo_hint, echo_json, pairs, where
+from itma.cli.options import device as device_option
 from itma.errors import CatalogueError
 
 _PATH = click.Path(path_type=Path)
@@ -42,7 +43,7 @@ RUNTIMES = click.Choice(["torch", "onnx", "onnx-int8"])
     show_default=True,
     help="What computes the embeddings.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 @click.pass_context
 def reindex(
     context: click.Context, catalogue: str | Path, run: Path, leave_out: bool, runtime: str, device: str
@@ -58,7 +59,7 @@ def reindex(
         leave_out=leave_out,
         runtime=runtime,
         device=device_for(runtime, device),
-        progress=not context.find_root().params["quiet"],
+        progress=bars(context),
     )
     click.echo(f"embedded {outcome.embedded:,} images; {catalogue} is now searched by the model in {run}")
 
@@ -192,7 +193,7 @@ def duplicates(context: click.Context, catalogue: str | Path, threshold: float |
 
     Every member of a near group is near to the first that is named.
     """
-    found = _opened(catalogue).near_duplicates(threshold, progress=not context.find_root().params["quiet"])
+    found = _opened(catalogue).near_duplicates(threshold, progress=bars(context))
     if as_json:
         echo_json({"threshold": found.threshold, "groups": [asdict(group) for group in found]})
         return
@@ -266,7 +267,7 @@ def import_(
         pictures=pictures,
         replace=replace,
         durable=durable,
-        progress=not context.find_root().params["quiet"],
+        progress=bars(context),
     )
     click.echo(f"imported {len(made):,} items into {catalogue}")
 

@@ -6,6 +6,7 @@ from typing import Literal
 import click
 
 from itma.cli.catalogue import PLACE
+from itma.cli.options import device as device_option
 
 _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "all")
 
@@ -35,7 +36,7 @@ _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "a
     "-o", "--out", type=click.Path(path_type=Path), help="An image (.png), .json, or .npz with all arrays; see docs."
 )
 @click.option("--run", type=click.Path(path_type=Path), help="Where the run that made CATALOGUE is, if it was moved.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 def explain(
     place: str | Path,
     image: Path | None,

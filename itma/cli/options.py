@@ -1,7 +1,7 @@
 """Command-line options made of the fields of a request, and what several commands print."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, asdict
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from itma.config import read_changes
+from itma.evaluation.tables import columns
 from itma.program import runnable
 from itma.records import Hits
 from itma.retrieval.request import ENGINES, RUNTIMES, SearchRequest, options_of
@@ -144,6 +145,24 @@ setting_file = click.option(
 )
 
 
+def bars(context: click.Context) -> bool:
+    """Whether progress bars are shown: unless `--quiet` is given."""
+    return not context.find_root().params["quiet"]
+
+
+def join_settings(
+    config: dict[str, Any], changes: dict[str, Any], skip_unreadable: bool, short: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a command is told of settings: the file's, over them those of `--set`, over them the short options.
+
+    Args:
+        config, changes, skip_unreadable: see the options of these names.
+        short: value by the setting's dotted name; None where the option is not given.
+    """
+    named = {name: str(value) for name, value in short.items() if value is not None}
+    return config | changes | named | ({"data.unreadable": "missing"} if skip_unreadable else {})
+
+
 def echo_json(value: Any) -> None:
     """Print a value as JSON; dates and paths as texts."""
     click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
@@ -160,18 +179,8 @@ def echo_hits(hits: Hits, *, plain: bool) -> None:
     if plain:
         echo_json({"hits": [asdict(hit) for hit in hits], "notes": hits.notes})
         return
-    for line in columns([(f"{hit.rank:4d}", f"{hit.score:+.4f}", hit.id, hit.path or "(no image)") for hit in hits]):
-        hit = hits[line[0]]
-        told = "".join(f"  {name}={value}" for name, value in hit.fields.items())
-        click.echo(line[1] + told)
+    lines = columns([(f"{hit.rank:4d}", f"{hit.score:+.4f}", hit.id, hit.path or "(no image)") for hit in hits])
+    for hit, line in zip(hits, lines, strict=True):
+        click.echo(line + "".join(f"  {name}={value}" for name, value in hit.fields.items()))
     if not hits:
         click.echo("nothing found", err=True)
-
-
-def columns(rows: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
-    """Rows of cells with their places, as lines whose columns stand under one another."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        (place, "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        for place, row in enumerate(rows)
-    ]

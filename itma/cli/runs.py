@@ -5,7 +5,16 @@ from typing import Any
 
 import click
 
-from itma.cli.options import as_json, device, echo_json, setting_changes, setting_file, skip_unreadable
+from itma.cli.options import (
+    as_json,
+    bars,
+    device,
+    echo_json,
+    join_settings,
+    setting_changes,
+    setting_file,
+    skip_unreadable,
+)
 
 _PATH = click.Path(path_type=Path)
 
@@ -100,9 +109,7 @@ def benchmark(
     from itma.benchmark import benchmark as compare_models
 
     short = {"train.steps": steps, "data.root": root}
-    changes = config | changes | {name: str(value) for name, value in short.items() if value is not None}
-    if skip_unreadable:
-        changes["data.unreadable"] = "missing"
+    changes = join_settings(config, changes, skip_unreadable, short)
     result = compare_models(
         data,
         [name.strip() for names in models for name in names.split(",") if name.strip()],
@@ -111,7 +118,7 @@ def benchmark(
         preset=preset,
         changes=changes,
         device=device,
-        progress=not context.find_root().params["quiet"],
+        progress=bars(context),
     )
     click.echo(result.to_json() if as_json else str(result), nl=not as_json)
     click.echo(f"written to {out}", err=as_json)

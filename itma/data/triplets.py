@@ -221,6 +221,12 @@ class Task:
         """(queries,) int64: the images that count as references when these are removed."""
         return triplets.references[self.rows] if self.removed is None else self.removed
 
+    @classmethod
+    def of_all(cls, triplets: "Triplets") -> "Task":
+        """Every row, ranked against every image that may be used."""
+        usable = np.arange(len(triplets.labels)) if triplets.present is None else np.flatnonzero(triplets.present)
+        return cls("", np.arange(len(triplets)), usable)
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -263,12 +269,11 @@ class Track:
 
 def by_label(triplets: Triplets, *, name: str = "by label", ks: tuple[int, ...] = (1, 5, 10, 50)) -> Protocol:
     """All images are ranked and any of the target's label counts, as in Vo et al. 2019."""
-    gallery = np.arange(len(triplets.labels)) if triplets.present is None else np.flatnonzero(triplets.present)
     return Protocol(
         name,
         "gallery = all images of the split; any image with the target's label counts; the reference is removed; "
         "ties do not lower a rank",
-        (Task("", np.arange(len(triplets)), gallery),),
+        (Task.of_all(triplets),),
         ks,
     )
 

@@ -422,9 +422,7 @@ def _rank(
     block: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ranks, ties and best images of one task; an image is right where its label is the target's."""
-    place = _places(task, triplets)
-    references = task.references(triplets)
-    excluded = place[references] if protocol.without_reference else np.full(len(references), -1)
+    excluded = _reference_places(protocol, task, triplets)
     wanted = labels[triplets.targets[task.rows]]
     found = rank_targets(
         _some(queries, task.rows),
@@ -451,8 +449,7 @@ def _subset_recalls(
     del block
     place = _places(task, triplets)
     subsets = place[triplets.subsets[task.rows]]
-    if protocol.without_reference:
-        subsets = np.where(subsets == place[task.references(triplets)][:, None], -1, subsets)
+    subsets = np.where(subsets == _reference_places(protocol, task, triplets)[:, None], -1, subsets)
     wanted = place[triplets.targets[task.rows]]
     ranks = rank_in_subsets(
         _some(queries, task.rows),
@@ -477,7 +474,7 @@ def _average_precisions(
     if triplets.further_targets is not None:
         targets = np.concatenate([targets, triplets.further_targets[task.rows]], axis=1)
     wanted = place[targets]
-    excluded = place[task.references(triplets)] if protocol.without_reference else np.full(len(wanted), -1)
+    excluded = _reference_places(protocol, task, triplets)
     wanted = np.where(wanted == excluded[:, None], -1, wanted)
     ranks = rank_each_target(
         _some(queries, task.rows),
@@ -500,6 +497,12 @@ def _places(task: Task, triplets: Triplets) -> np.ndarray:
     place = np.full(len(triplets.labels) + 1, -1)
     place[task.gallery] = np.arange(len(task.gallery))
     return place
+
+
+def _reference_places(protocol: Protocol, task: Task, triplets: Triplets) -> np.ndarray:
+    """(queries,) where in the task's gallery each query's reference is, which is removed; −1 where none is."""
+    references = task.references(triplets)
+    return _places(task, triplets)[references] if protocol.without_reference else np.full(len(references), -1)
 
 
 def _some(embeddings: torch.Tensor, indices: np.ndarray) -> torch.Tensor:

@@ -20,16 +20,18 @@ class Table:
         assert all(len(row) == len(self.header) for row in self.rows)
 
     def __str__(self) -> str:
-        lines = [self.header, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-        )
+        return "\n".join(columns([self.header, *self.rows]))
 
     def markdown(self) -> str:
         """As Markdown reads it; bars and line ends within cells are escaped."""
         lines = [self.header, ["---"] * len(self.header), *self.rows]
         return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines whose columns stand under one another."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _escaped(cell: str) -> str:

@@ -228,7 +228,7 @@ def _model(model: Retriever, weights: str, provenance: Provenance) -> str:
         "trunk": trunk,
         "language network": _listed(language) if model.language is not None else None,
         "words": f"{len(model.tokenizer):,} token ids" if model.language is not None else None,
-        "embedding": f"{model.composer.features} features, of length 1; the score is the cosine",
+        "embedding": f"{model.features} features, of length 1; the score is the cosine",
         "images": f"{config.preprocess.width}×{config.preprocess.height} pixels (width × height), fitted by "
         f"`{config.preprocess.fit}`; any size is taken",
         "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",

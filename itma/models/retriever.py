@@ -97,8 +97,6 @@ class Retriever(Embedder, nn.Module):
         self.trunk, self.language = trunk, language
         grids = trunk.grids(config.preprocess.height, config.preprocess.width)
         self.composer = composer(config.options, Place(trunk.channels, grids, config.dim, trunk.embeds))
-        if not hasattr(self.composer, "features"):
-            self.composer.features = config.dim
         self.scale = nn.Parameter(torch.tensor(START_SCALE))
         self._frozen: tuple[str, ...] = ()
         self._frozen_levels, self._fixed_norms = 0, False
@@ -155,6 +153,11 @@ class Retriever(Embedder, nn.Module):
     def name(self) -> str:
         """The composer's name."""
         return self.config.composer
+
+    @property
+    def features(self) -> int:
+        """Numbers of an embedding."""
+        return self.composer.features or self.config.dim
 
     @property
     def runtime(self) -> str:
@@ -373,7 +376,7 @@ class Retriever(Embedder, nn.Module):
             raise FeedbackError(f"{count} images were given with {len(said)} sentences; one each, please")
         if batch < 1:
             raise ConfigError(f"batch={batch} must be at least 1")
-        rows = np.empty((count, self.composer.features), dtype=np.float32)
+        rows = np.empty((count, self.features), dtype=np.float32)
         texts = [None] * count if said is None else said
         texts = [
             None if text is None else readable(self, text, alone=shown is None or shown[row] is None)

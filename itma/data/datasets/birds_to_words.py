@@ -83,8 +83,7 @@ def load(root: Path, split: str) -> Split:
         f"gallery = the {len(links):,} images of the split; each description asks from the left image for the right "
         "one; the reference is removed; only the target counts"
     )
-    task = Task("", np.arange(len(triplets)), np.arange(len(links)))
-    return Split(triplets, {"birds_to_words": Protocol("birds_to_words", about, (task,), KS)})
+    return Split(triplets, {"birds_to_words": Protocol("birds_to_words", about, (Task.of_all(triplets),), KS)})
 
 
 def exchanged(description: str) -> str:

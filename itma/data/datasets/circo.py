@@ -104,8 +104,10 @@ def load(root: Path, split: str) -> Split:
         "reference is not removed"
     )
     name = "circo" if listed is not None else "circo/annotated"
-    task = Task("", np.arange(len(triplets)), np.arange(len(images)))
-    return Split(triplets, {name: Protocol(name, about, (task,), KS, without_reference=False, metrics={"map": KS})})
+    return Split(
+        triplets,
+        {name: Protocol(name, about, (Task.of_all(triplets),), KS, without_reference=False, metrics={"map": KS})},
+    )
 
 
 def counts(root: Path, split: str) -> dict[str, int]:

@@ -81,8 +81,9 @@ def load(root: Path, split: str) -> Split:
         f"gallery = the {len(images):,} images of the val split file; only the target (target_hard) counts; the "
         "reference is removed; recall_subset = recall within the query's own img_set, without the reference"
     )
-    task = Task("", np.arange(len(triplets)), np.arange(len(images)))
-    return Split(triplets, {"cirr": Protocol("cirr", about, (task,), KS, metrics={"recall_subset": SUBSET_KS})})
+    return Split(
+        triplets, {"cirr": Protocol("cirr", about, (Task.of_all(triplets),), KS, metrics={"recall_subset": SUBSET_KS})}
+    )
 
 
 def counts(root: Path, split: str) -> dict[str, int]:

@@ -67,8 +67,7 @@ def load(root: Path, split: str) -> Split:
     if split == "train":
         return Split(triplets, {})
     about = f"gallery = the {len(images):,} images of {CORPUS}; the reference is removed; only the target counts"
-    task = Task("", np.arange(len(triplets)), np.arange(len(images)))
-    return Split(triplets, {"lasco": Protocol("lasco", about, (task,), KS)})
+    return Split(triplets, {"lasco": Protocol("lasco", about, (Task.of_all(triplets),), KS)})
 
 
 def counts(root: Path, split: str) -> dict[str, int]:

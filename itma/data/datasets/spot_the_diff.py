@@ -63,8 +63,7 @@ def load(root: Path, split: str) -> Split:
         f"gallery = the {len(names):,} images of the split; each sentence asks from the first image of its pair for "
         "the second; the reference is removed; only the target counts"
     )
-    task = Task("", np.arange(len(triplets)), np.arange(len(names)))
-    return Split(triplets, {"spot_the_diff": Protocol("spot_the_diff", about, (task,), KS)})
+    return Split(triplets, {"spot_the_diff": Protocol("spot_the_diff", about, (Task.of_all(triplets),), KS)})
 
 
 def _pairs(root: Path, split: str) -> list[_Pair]:

@@ -45,8 +45,8 @@ class Composer(nn.Module):
     """Whether a query's embedding depends on the reference."""
     reads_words: ClassVar[bool] = True
     """Whether a query's embedding depends on the feedback; if not, no language network is built."""
-    features: int
-    """Of an embedding. Set by the retriever to `Place.dim` where the composer does not set it."""
+    features: int | None = None
+    """Of an embedding. None: `Place.dim`."""
 
     def embed_pictures(self, maps: Maps) -> torch.Tensor:
         """Feature maps of gallery images → (images, dim)."""

@@ -88,9 +88,8 @@ class Itma(Composer):
             nn.init.zeros_(self.weigh.weight)
         if options.query == "gated":
             self.gate = nn.Linear(place.dim, place.dim)
-        self.features = place.dim
         if options.look:
-            self.features += place.channels[-1]
+            self.features = place.dim + place.channels[-1]
             self.standardise = nn.BatchNorm1d(place.channels[-1], eps=1e-3, affine=False)
 
     def embed_pictures(self, maps: Maps) -> torch.Tensor:
