@@ -28,7 +28,7 @@ PUBLISHED = {
     "model.options.pool": "levels",
     "train.loss_options.reference_negatives": "false",
 }
-"""ITMA's model as its published recipe for CSS has it; trunk, levels, optimizer and steps are those of the base."""
+"""ITMA as its published recipe for CSS has it; image encoder, levels, optimizer and steps are those of the base."""
 VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     "default": ("itma", {}),
     "query added": ("itma", {"model.options.query": "added"}),
@@ -38,7 +38,7 @@ VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     "ITMA as published": ("itma", PUBLISHED),
     "addition": ("add", {}),
     "TIRG": ("tirg", {}),
-    "levels 3 and 4": ("itma", {"model.trunk.levels": "3,4"}),
+    "levels 3 and 4": ("itma", {"model.image_encoder.levels": "3,4"}),
     "no positions": ("itma", {"model.options.positions": "none"}),
     "identity attention": ("itma", {"model.options.attention": "identity"}),
     "two blocks": ("itma", {"model.options.blocks": "2"}),
@@ -49,12 +49,12 @@ VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     "query transformed": ("itma", {"model.options.query": "transformed"}),
     "TIRG on the last map": ("tirg-last-map", {}),
     "concatenation": ("concat", {}),
-    "image only": ("picture-only", {}),
+    "image only": ("image-only", {}),
     "words only": ("words-only", {}),
     "dropout 0.1": ("itma", {"model.options.dropout": "0.1"}),
     "images moved and recoloured": ("itma", {"train.augment": "0.3"}),
     "without the graded loss": ("itma", {"train.loss": "classification"}),
-    "levels 2 and 3": ("itma", {"model.trunk.levels": "2,3"}),
+    "levels 2 and 3": ("itma", {"model.image_encoder.levels": "2,3"}),
 }
 """Name → composer, and what is set apart from the preset."""
 

@@ -157,9 +157,9 @@ def by_model(catalogue: Path, run: Path | None, same: str | None, *, forgetful: 
     return search
 
 
-def report(path: Path, plays: Sequence[Sequence[Step]], products: Mapping[str, Product], pictures: Path) -> None:
+def report(path: Path, plays: Sequence[Sequence[Step]], products: Mapping[str, Product], images: Path) -> None:
     """An HTML page of the conversations that failed: every step, its first hits, what was wanted."""
-    rows, home = [], Path(os.path.relpath(pictures, path.parent)).as_posix()
+    rows, home = [], Path(os.path.relpath(images, path.parent)).as_posix()
     for number, steps in enumerate(plays, 1):
         if steps[-1].fitting[0]:
             continue
@@ -182,8 +182,8 @@ def report(path: Path, plays: Sequence[Sequence[Step]], products: Mapping[str, P
     write_text(path, f"{page}<h1>Conversations that did not end at a fitting product</h1>{''.join(rows)}\n")
 
 
-def _cell(identity: str, products: Mapping[str, Product], pictures: str, kind: str) -> str:
-    where = f"{pictures}/{identity}.jpg"
+def _cell(identity: str, products: Mapping[str, Product], images: str, kind: str) -> str:
+    where = f"{images}/{identity}.jpg"
     return (
         f"<figure class={kind}><img src='{html.escape(where)}' alt=''>"
         f"<figcaption>{html.escape(str(products[identity]))}</figcaption></figure>"

@@ -33,7 +33,7 @@ def case(model: Retriever) -> Case:
     size: Preprocess = model.preprocess
     random = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (2, 3, size.height, size.width), dtype=torch.uint8, generator=random)
-    target = model.embed_pictures(pixels[1:])[0].clone()
+    target = model.embed_images(pixels[1:])[0].clone()
     return Case(model, target, pixels[0], SENTENCES[0], pixels[1])
 
 

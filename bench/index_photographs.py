@@ -46,7 +46,7 @@ def main() -> None:
         for path in some:
             with Image.open(path) as image:
                 small = image.convert("RGB").resize((model.preprocess.width, model.preprocess.height))
-            model.embed_pictures(to_pixels(small)[None])
+            model.embed_images(to_pixels(small)[None])
         plain = len(some) / (time.perf_counter() - start)
         start = time.perf_counter()
         catalogue = Catalogue.build(model, photos, Path(folder) / "catalogue", progress=True)

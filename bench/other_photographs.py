@@ -17,9 +17,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from itma.allocation import reuse_memory
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.models.embedder import unit
-from itma.models.image_encoders.trunk import Trunk, TrunkConfig
+from itma.models.image_encoders.hub import HubImageEncoder, ImageEncoderConfig
 from itma.models.retriever import Retriever
 
 COLOURS = ("red", "blue", "black", "white", "green", "grey", "pink", "yellow", "brown", "navy")
@@ -38,7 +38,7 @@ def main() -> None:
     with (args.photos / "items.csv").open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["category"] not in LEFT_OUT]
     kinds = np.array([row["category"] for row in rows])
-    pictures = FilePictures([row["file"] for row in rows], [args.photos / row["file"] for row in rows])
+    images = FileImages([row["file"] for row in rows], [args.photos / row["file"] for row in rows])
     chance = np.mean([(kinds == kind).mean() for kind in kinds])
     print(f"{len(rows)} photographs of {len(set(kinds))} kinds; chance {100 * chance:.1f} %\n")
     print("| kind right in | image alone, first ten | the first | with 'in COLOUR', first ten | the first |")
@@ -46,9 +46,9 @@ def main() -> None:
     for name in args.run:
         model = Retriever.load(name)
         pixels = [
-            pictures.load(range(at, min(at + BATCH, len(rows))), model.preprocess) for at in range(0, len(rows), BATCH)
+            images.load(range(at, min(at + BATCH, len(rows))), model.preprocess) for at in range(0, len(rows), BATCH)
         ]
-        gallery = torch.cat([model.embed_pictures(part) for part in pixels])
+        gallery = torch.cat([model.embed_images(part) for part in pixels])
         ranked = first_hits(gallery, gallery)
         cells = shares(kinds, ranked)
         if model.reads_words:
@@ -60,9 +60,9 @@ def main() -> None:
             coloured = first_hits(torch.cat(queries), gallery)
             cells += shares(kinds, coloured)
             if args.sheets and name == args.run[0]:
-                draw_sheets(args.sheets, pictures, sentences, coloured)
+                draw_sheets(args.sheets, images, sentences, coloured)
         print(f"| {name} | " + " | ".join(f"{100 * cell:.1f} %" for cell in cells) + " |", flush=True)
-    plain = untrained(pictures, len(rows))
+    plain = untrained(images, len(rows))
     print(
         "| EfficientNet-Lite0, untrained | "
         + " | ".join(f"{100 * c:.1f} %" for c in shares(kinds, first_hits(plain, plain)))
@@ -70,20 +70,22 @@ def main() -> None:
     )
 
 
-def untrained(pictures: FilePictures, count: int) -> torch.Tensor:
+def untrained(images: FileImages, count: int) -> torch.Tensor:
     """The average of ImageNet's features at 224×224, of unit length."""
     from itma.data.images import Preprocess
     from itma.models.image_encoders import efficientnet_lite
 
     preprocess = Preprocess(224, 224, mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD)
-    trunk = Trunk.build(TrunkConfig("efficientnet-lite0", levels=(7,), weights="imagenet")).eval()
+    image_encoder = HubImageEncoder.build(
+        ImageEncoderConfig("efficientnet-lite0", levels=(7,), weights="imagenet")
+    ).eval()
     with torch.inference_mode():
         return torch.cat(
             [
                 unit(
-                    trunk(preprocess.normalise(pictures.load(range(at, min(at + BATCH, count)), preprocess)))[0].mean(
-                        (2, 3)
-                    )
+                    image_encoder(preprocess.normalise(images.load(range(at, min(at + BATCH, count)), preprocess)))[
+                        0
+                    ].mean((2, 3))
                 )
                 for at in range(0, count, BATCH)
             ]
@@ -102,9 +104,7 @@ def shares(kinds: np.ndarray, ranked: np.ndarray) -> list[float]:
     return [float(right.mean()), float(right[:, 0].mean())]
 
 
-def draw_sheets(
-    folder: Path, pictures: FilePictures, sentences: list[str], ranked: np.ndarray, count: int = 60
-) -> None:
+def draw_sheets(folder: Path, images: FileImages, sentences: list[str], ranked: np.ndarray, count: int = 60) -> None:
     """The reference, what was said, and the first hits: 15 queries a sheet."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen = np.random.default_rng(0).permutation(len(sentences))[:count]
@@ -115,7 +115,7 @@ def draw_sheets(
             left, top = (place % 3) * ((SHOWN + 1) * WIDTH + 16), (place // 3) * (HEIGHT + 18)
             draw.text((left + 2, top + 2), f"{sheet + place + 1}: {sentences[row]}", fill="black")
             for column, image in enumerate([row, *ranked[row, :SHOWN].tolist()]):
-                with Image.open(pictures.paths[image]) as opened:
+                with Image.open(images.paths[image]) as opened:
                     small = opened.convert("RGB").resize((WIDTH - 4, HEIGHT - 4))
                 page.paste(small, (left + column * WIDTH + (0 if column else -2) + 2, top + 16))
         page.save(folder / f"sheet-{sheet // 15 + 1}.png")

@@ -22,7 +22,7 @@ import torch
 from itma.allocation import reuse_memory
 from itma.api import settings_for
 from itma.data.datasets import products
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.synthetic.generated import Dice
 from itma.models.embedder import unit
 from itma.models.retriever import Retriever
@@ -40,7 +40,7 @@ PUBLISHED = {
 }
 """ITMA's published recipe for photographs (FashionIQ), apart from the optimizer and the number of steps."""
 MODELS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "image only": ("picture-only", {}),
+    "image only": ("image-only", {}),
     "words only": ("words-only", {}),
     "sum": ("add", {}),
     "TIRG": ("tirg", {}),
@@ -108,7 +108,7 @@ def small_runs(
             if views is None or maps is None:
                 model.freeze((), levels=7, fixed_norms=True)
                 everything = np.arange(len(triplets.labels))
-                views = Views(model, triplets.pictures, everything, settings.train, progress=True)
+                views = Views(model, triplets.images, everything, settings.train, progress=True)
                 maps = maps_of(model, shops["test"])
             training.Views = partial(lambda found, *_, **__: found, views)  # type: ignore[misc]  # once for all
             with tempfile.TemporaryDirectory() as folder:
@@ -119,12 +119,12 @@ def small_runs(
 
 
 def maps_of(model: Retriever, shop: products.Shop) -> list[torch.Tensor]:
-    """The trunk's maps of all images, as float16."""
-    pictures, found = FilePictures(shop.names, shop.paths), []
+    """The image encoder's maps of all images, as float16."""
+    images, found = FileImages(shop.names, shop.paths), []
     with bar("looking at test images", show=True, total=len(shop.names), unit="image") as meter:
         for start in range(0, len(shop.names), BATCH):
-            pixels = pictures.load(range(start, min(start + BATCH, len(shop.names))), model.preprocess)
-            found.append([level.half() for level in model.trunk_maps(pixels)])
+            pixels = images.load(range(start, min(start + BATCH, len(shop.names))), model.preprocess)
+            found.append([level.half() for level in model.feature_maps(pixels)])
             meter.update(len(pixels))
     return [torch.cat(levels) for levels in zip(*found, strict=True)]
 
@@ -148,7 +148,7 @@ def measure(
 
     images = range(0, len(shop.names), BATCH)
     gallery = torch.cat(
-        [unit(model.composer.embed_pictures(some(range(at, min(at + BATCH, len(shop.names)))))) for at in images]
+        [unit(model.composer.embed_images(some(range(at, min(at + BATCH, len(shop.names)))))) for at in images]
     )
     numbers: dict[str, float] = {}
     for folder, _ in Counter(shop.folders).most_common():
@@ -169,8 +169,8 @@ def measure(
             for start in range(0, len(chosen), BATCH):
                 part = chosen[start : start + BATCH]
                 words = None
-                if model.language is not None:
-                    words = model.language(model.tokenizer([query.feedback for query in part]))
+                if model.text_encoder is not None:
+                    words = model.text_encoder(model.tokenizer([query.feedback for query in part]))
                 rows = some([query.reference for query in part])
                 scores = unit(model.composer.embed_queries(rows, words)) @ gallery[torch.as_tensor(ranked)].T
                 for query, row in zip(part, scores, strict=True):
@@ -190,14 +190,14 @@ def measure(
 
 def wishes(model: Retriever, shop: products.Shop, gallery: torch.Tensor) -> dict[str, float]:
     """Words alone: "navy shirt" for every kind and colour of which there are ten images; precision@10."""
-    if model.language is None:
+    if model.text_encoder is None:
         return {}
     pairs = Counter((shop.of(image).get("kind"), shop.of(image).get("colour")) for image in range(len(shop.names)))
     right = []
     for (kind, colour), count in sorted((pair, count) for pair, count in pairs.items() if None not in pair):
         if count >= 10:
             sentence = products.shop_sentences.wish({"kind": kind, "colour": colour}, Dice(f"{kind}/{colour}"), "test")
-            words = model.language(model.tokenizer([sentence]))
+            words = model.text_encoder(model.tokenizer([sentence]))
             best = (unit(model.composer.embed_queries(None, words)) @ gallery.T)[0].topk(10).indices.tolist()
             right.append(np.mean([(shop.of(i).get("kind"), shop.of(i).get("colour")) == (kind, colour) for i in best]))
     return {"words alone: queries": len(right), "words alone: precision@10": float(np.mean(right))}

@@ -41,8 +41,8 @@ def main() -> None:
     print("image    threads    culled    not culled    gain    things an image")
     for size, count in _SIZES.items():
         world = World(SIZES[size])
-        split, pictures = world.split("train"), range(world.config.pictures("train"))
-        indices = [pictures[index * len(pictures) // count] for index in range(count)]
+        split, images = world.split("train"), range(world.config.images("train"))
+        indices = [images[index * len(images) // count] for index in range(count)]
         things = sum(len(split.scenes[index]) for index in indices) / count
         batch = options.batch or count
 

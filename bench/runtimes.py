@@ -42,7 +42,7 @@ TRAINING = {
     "train.batch": "96",
     "train.per_reference": "3",
     "train.learning_rate": "2e-3",
-    "train.trunk_rate": "1",
+    "train.image_encoder_rate": "1",
     "train.crop": "0",
     "train.flip": "false",
     "train.evaluate_every": "400",
@@ -77,13 +77,13 @@ class Bf16(Embedder):
         with torch.autocast("cpu", torch.bfloat16):
             yield
 
-    def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+    def feature_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         with self._lower():
-            return self.model.trunk_maps(pixels)
+            return self.model.feature_maps(pixels)
 
-    def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
+    def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
         with self._lower():
-            return self.model.embed_pictures(pixels)
+            return self.model.embed_images(pixels)
 
     def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
         with self._lower():
@@ -130,8 +130,8 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="runtimes-"))
     run = asked.run or trained(dict(change.split("=", 1) for change in asked.changes), folder)
     settings = api.read_run(run)
-    pictures = api.generate(settings.data.name, folder / "world", size=settings.data.size, seed=settings.data.seed)
-    print(exchange.quantise(run, pictures / "images", recall=False, progress=True), end="\n\n")
+    images = api.generate(settings.data.name, folder / "world", size=settings.data.size, seed=settings.data.seed)
+    print(exchange.quantise(run, images / "images", recall=False, progress=True), end="\n\n")
 
     first, second = (Retriever.load(run) for _ in range(2))
     models: dict[str, Embedder] = {
@@ -140,7 +140,7 @@ def main() -> None:
         "ONNX float32": open_model(run, runtime="onnx"),
         "ONNX int8": open_model(run, runtime="onnx-int8"),
     }
-    found, _, _ = api.measured_split(run, first.preprocess, changes={"root": str(pictures)})
+    found, _, _ = api.measured_split(run, first.preprocess, changes={"root": str(images)})
     recall = {
         name: evaluate(model, found.triplets, protocols=[found.protocol()], intervals=False)[0].report
         for name, model in models.items()
@@ -149,19 +149,19 @@ def main() -> None:
     columns: list[dict[str, float]] = []
     for batch in batches:
         test = found.triplets
-        pixels = test.pictures.load([index % len(test.labels) for index in range(batch)], first.preprocess)
+        pixels = test.images.load([index % len(test.labels) for index in range(batch)], first.preprocess)
         feedback = [test.feedback[row % len(test)] for row in range(batch)]
-        query, picture = (
+        query, image = (
             functools.partial(ask, pixels, feedback),
             functools.partial(show, pixels),
         )
-        for call in (query, picture):
+        for call in (query, image):
             ways = {name: functools.partial(call, model) for name, model in models.items()}
             columns.append(seconds(ways, asked.turns, asked.pause))
     size = f"{first.preprocess.height}×{first.preprocess.width}"
     parameters = sum(parameter.numel() for parameter in first.parameters())
     print(
-        f"{first.name} on {settings.model.trunk.name} at {size}, {parameters:,} parameters; "
+        f"{first.name} on {settings.model.image_encoder.name} at {size}, {parameters:,} parameters; "
         f"{torch.get_num_threads()} threads{load}; torch {torch.__version__}, onnxruntime {onnxruntime.__version__}; "
         f"recall of {recall['torch float32'].queries:,} queries against {recall['torch float32'].gallery:,} images\n"
     )
@@ -180,7 +180,7 @@ def ask(pixels: torch.Tensor, feedback: Sequence[str], model: Embedder) -> None:
 
 
 def show(pixels: torch.Tensor, model: Embedder) -> None:
-    model.embed_pictures(pixels)
+    model.embed_images(pixels)
 
 
 if __name__ == "__main__":

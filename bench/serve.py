@@ -8,7 +8,7 @@ larger one has clustered vectors as in bench/store.py, whose images are the same
 is `itma serve` in a process of its own, one worker, without its memory for answers, so that every search is made; the
 clients are one further process, on the same cores, each with one connection that asks again as soon as it has its
 answer. Searches by id and by upload carry a sentence; ids are drawn at random, so that the reference's image is
-usually read and goes through the trunk. Thumbnails of 240 pixels are asked for with the memory for them warm.
+usually read and goes through the image encoder. Thumbnails of 240 pixels are asked for with the memory for them warm.
 """
 
 import argparse
@@ -33,9 +33,9 @@ import numpy as np
 from bench.store import vectors
 from itma.data.images import Preprocess
 from itma.models.composers.itma import ItmaOptions
-from itma.models.image_encoders.trunk import TrunkConfig
+from itma.models.image_encoders.hub import ImageEncoderConfig
 from itma.models.retriever import Retriever, RetrieverConfig
-from itma.models.text_encoders.base import LanguageConfig
+from itma.models.text_encoders.base import TextEncoderConfig
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.rows import Item
 
@@ -60,8 +60,8 @@ def main() -> None:
         folder = Path(temporary)
         config = RetrieverConfig(
             dim=512,
-            trunk=TrunkConfig(name="resnet-18", levels=(3, 4)),
-            language=LanguageConfig(width=512),
+            image_encoder=ImageEncoderConfig(name="resnet-18", levels=(3, 4)),
+            text_encoder=TextEncoderConfig(width=512),
             preprocess=Preprocess(height=224, width=224),
             options=ItmaOptions(),
         )
@@ -175,7 +175,7 @@ def by_upload(photos: list[Path]) -> Request:
     def request(chance: random.Random) -> bytes:
         query = json.dumps({"text": chance.choice(SENTENCES), "k": 24}).encode()
         body = b'--x\r\nContent-Disposition: form-data; name="query"\r\n\r\n' + query
-        body += b'\r\n--x\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n'
+        body += b'\r\n--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
         body += chance.choice(files) + b"\r\n--x--\r\n"
         return post("/api/v1/search/upload", body, "multipart/form-data; boundary=x")
 

@@ -64,7 +64,7 @@ def main() -> None:
     maps = maps_of(model, shop)
     batches = [images[at : at + BATCH] for at in range(0, len(images), BATCH)]
     with torch.inference_mode():
-        gallery = torch.cat([unit(model.composer.embed_pictures(rows_of(maps, part))) for part in batches])
+        gallery = torch.cat([unit(model.composer.embed_images(rows_of(maps, part))) for part in batches])
     print("| | unseen word | read as | queries | usual word | read as near | dropped |\n|---|---|---|---|---|---|---|")
     totals = []
     for attribute, words in UNSEEN.items():
@@ -97,7 +97,7 @@ def measured(
     word: str,
 ) -> tuple[str, int, float, float, float] | None:
     """What the word was read as, the number of queries, precision@10 in the three ways; none if the model knows it."""
-    assert model.language is not None
+    assert model.text_encoder is not None
     if word in model.tokenizer.vocabulary:  # names and descriptions taught it
         return None
     codes = {name: shop.codes[name][images] for name in products.MAIN}
@@ -117,7 +117,7 @@ def measured(
     found = []
     for said, nearest in ((usual, True), (word, True), (word, False)):
         model.tokenizer.nearest = nearest
-        words = model.language(model.tokenizer([form.format(said)] * len(queries)))
+        words = model.text_encoder(model.tokenizer([form.format(said)] * len(queries)))
         rows = rows_of(maps, images[[place for place, _ in queries]])
         scores = unit(model.composer.embed_queries(rows, words)) @ gallery.T
         for row, (place, _) in zip(scores, queries, strict=True):

@@ -4,7 +4,7 @@
 
 A model of a clothes shop is played by a list of the words that its training would hold. Each pair gives a word that is
 not among them and those that would be right for it. Printed are, by group, how many pairs are read rightly, read
-otherwise and dropped; where words are only left out, as `model.language.unknown=skip` has it, all are dropped. Below it
+otherwise and dropped; where words are only left out (`model.text_encoder.unknown=skip`), all are dropped. Below it
 stands the same for words that must be dropped because nothing in the shop means the like. Where the list of
 docs/make_word_vectors.py explains a word by a plainer one, the pair shows no more than that the table keeps it; the
 others are read by the vectors alone, or as another form or spelling of a known word.

@@ -25,7 +25,7 @@ def main() -> None:
     # the same scenes drawn twice as large, to look at
     config = SIZES[data.size]
     large = World(replace(config, height=2 * config.height, width=2 * config.width, seed=data.seed)).triplets("test")
-    shown = replace(evaluation, triplets=replace(split.triplets, pictures=large.pictures))
+    shown = replace(evaluation, triplets=replace(split.triplets, images=large.images))
     size = replace(model.preprocess, height=2 * config.height, width=2 * config.width)
     kinds, right = np.array(split.triplets.kinds), evaluation.ranks == 1
     random = np.random.default_rng(0)
@@ -33,8 +33,8 @@ def main() -> None:
         int(random.choice(np.flatnonzero(right & (kinds == kind)))) for kind in ("make colour", "remove", "add")
     ]
     strips = [query_strip(size, shown, place, hits=4) for place in places]
-    picture = torch.cat(strips, 1).permute(1, 2, 0).numpy()
-    Image.fromarray(picture).save(Path(__file__).with_name("example.jpg"), quality=88, optimize=True)
+    image = torch.cat(strips, 1).permute(1, 2, 0).numpy()
+    Image.fromarray(image).save(Path(__file__).with_name("example.jpg"), quality=88, optimize=True)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ def main() -> None:
         for row in range(_ROWS)
         for category in CATEGORIES
     ]
-    pictures = world.render(SHOP, chosen)
-    rows = [torch.cat(list(pictures[start : start + len(CATEGORIES)]), 2) for start in range(0, len(chosen), 8)]
+    images = world.render(SHOP, chosen)
+    rows = [torch.cat(list(images[start : start + len(CATEGORIES)]), 2) for start in range(0, len(chosen), 8)]
     sheet = torch.cat(rows, 1).permute(1, 2, 0).numpy()
     Image.fromarray(sheet).save(Path(__file__).with_name("wardrobe.jpg"), quality=88, optimize=True)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from itma.data.batching import Batch, Plan, load_batch
     from itma.data.datasets.base import DataConfig, Dataset
     from itma.data.datasets.base import register as register_dataset
-    from itma.data.images import FilePictures, MemoryPictures, Preprocess
+    from itma.data.images import FileImages, MemoryImages, Preprocess
     from itma.data.sources import load as load_data
     from itma.data.triplets import Protocol, Split, Task, Triplets, by_label, hold_out
     from itma.demo import demo as run_demo
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
         FeedbackError,
         FilterError,
         HubError,
+        ImageError,
         ItemExistsError,
         ItmaError,
         MissingExtraError,
         MissingPackageError,
         MissingPartError,
-        PictureError,
         PluginError,
         RunError,
         StorageError,
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from itma.explanations.explanation import Explanation
     from itma.models.composers.base import Composer, Place
     from itma.models.composers.base import register as register_composer
-    from itma.models.image_encoders.base import ImageEncoder, TrunkConfig
+    from itma.models.image_encoders.base import ImageEncoder, ImageEncoderConfig
     from itma.models.image_encoders.base import register as register_image_encoder
     from itma.models.retriever import Retriever, RetrieverConfig
     from itma.models.retriever import load_retriever as load
-    from itma.models.text_encoders.base import Language as TextEncoder
-    from itma.models.text_encoders.base import LanguageConfig, Words
+    from itma.models.text_encoders.base import TextEncoder as TextEncoder
+    from itma.models.text_encoders.base import TextEncoderConfig, Words
     from itma.models.text_encoders.base import register as register_text_encoder
     from itma.records import Hit, Hits, Interval, Report, Triplet
     from itma.retrieval.catalogue import Catalogue
@@ -76,24 +76,24 @@ __all__ = [
     "Explanation",
     "ExplanationError",
     "FeedbackError",
-    "FilePictures",
+    "FileImages",
     "FilterError",
     "Hit",
     "Hits",
     "HubError",
     "ImageEncoder",
+    "ImageEncoderConfig",
+    "ImageError",
     "Interval",
     "Item",
     "ItemExistsError",
     "ItmaError",
-    "LanguageConfig",
     "Loss",
     "LossBatch",
-    "MemoryPictures",
+    "MemoryImages",
     "MissingExtraError",
     "MissingPackageError",
     "MissingPartError",
-    "PictureError",
     "Place",
     "Plan",
     "PluginError",
@@ -109,11 +109,11 @@ __all__ = [
     "StorageError",
     "Task",
     "TextEncoder",
+    "TextEncoderConfig",
     "TrainConfig",
     "TrainingError",
     "Triplet",
     "Triplets",
-    "TrunkConfig",
     "UnanswerableError",
     "UnknownItemError",
     "UnknownNameError",
@@ -159,7 +159,7 @@ _HOMES = {
     "Explanation": "itma.explanations.explanation:Explanation",
     "ExplanationError": "itma.errors:ExplanationError",
     "FeedbackError": "itma.errors:FeedbackError",
-    "FilePictures": "itma.data.images:FilePictures",
+    "FileImages": "itma.data.images:FileImages",
     "FilterError": "itma.errors:FilterError",
     "Hit": "itma.records:Hit",
     "Hits": "itma.records:Hits",
@@ -169,14 +169,14 @@ _HOMES = {
     "Item": "itma.retrieval.ingest.rows:Item",
     "ItemExistsError": "itma.errors:ItemExistsError",
     "ItmaError": "itma.errors:ItmaError",
-    "LanguageConfig": "itma.models.text_encoders.base:LanguageConfig",
+    "TextEncoderConfig": "itma.models.text_encoders.base:TextEncoderConfig",
     "Loss": "itma.training.losses:Loss",
     "LossBatch": "itma.training.losses:LossBatch",
-    "MemoryPictures": "itma.data.images:MemoryPictures",
+    "MemoryImages": "itma.data.images:MemoryImages",
     "MissingExtraError": "itma.errors:MissingExtraError",
     "MissingPackageError": "itma.errors:MissingPackageError",
     "MissingPartError": "itma.errors:MissingPartError",
-    "PictureError": "itma.errors:PictureError",
+    "ImageError": "itma.errors:ImageError",
     "Place": "itma.models.composers.base:Place",
     "Plan": "itma.data.batching:Plan",
     "PluginError": "itma.errors:PluginError",
@@ -191,12 +191,12 @@ _HOMES = {
     "Split": "itma.data.triplets:Split",
     "StorageError": "itma.errors:StorageError",
     "Task": "itma.data.triplets:Task",
-    "TextEncoder": "itma.models.text_encoders.base:Language",
+    "TextEncoder": "itma.models.text_encoders.base:TextEncoder",
     "TrainConfig": "itma.training.config:TrainConfig",
     "TrainingError": "itma.errors:TrainingError",
     "Triplet": "itma.records:Triplet",
     "Triplets": "itma.data.triplets:Triplets",
-    "TrunkConfig": "itma.models.image_encoders.base:TrunkConfig",
+    "ImageEncoderConfig": "itma.models.image_encoders.base:ImageEncoderConfig",
     "UnanswerableError": "itma.errors:UnanswerableError",
     "UnknownItemError": "itma.errors:UnknownItemError",
     "UnknownNameError": "itma.errors:UnknownNameError",

@@ -27,8 +27,8 @@ from itma.device import device_named
 from itma.errors import (
     ConfigError,
     DataError,
+    ImageError,
     ItmaError,
-    PictureError,
     RunError,
     StorageError,
     UnknownNameError,
@@ -304,7 +304,7 @@ def _over(
 ) -> Settings:
     """The settings of a model that is trained over towers, which stay as they are unless the settings say otherwise."""
     recipe = preset_named(preset or OVER_TOWERS)
-    frozen = replace(recipe.train, frozen=("trunk", "language.network"))
+    frozen = replace(recipe.train, frozen=("image_encoder", "text_encoder.network"))
     rest = dict(changes)
     size = data.size if data.external else (recipe if preset else preset_named(preset_for(data.name))).size
     settings = Settings(
@@ -313,7 +313,11 @@ def _over(
         replace(data, size=size),
     )
     settings = changed(settings, rest)
-    named = [name for name in changes if name in ("model.trunk.name", "model.trunk.weights", "model.language.name")]
+    named = [
+        name
+        for name in changes
+        if name in ("model.image_encoder.name", "model.image_encoder.weights", "model.text_encoder.name")
+    ]
     if named:
         raise ConfigError(f"a run that starts from {towers.folder.name!r} has its networks; leave out {named[0]}")
     return settings
@@ -353,7 +357,7 @@ def resume(
     if saved := has_checkpoint(folder):
         model = Retriever.load(folder, which="last")  # what pretrained parts came from may be gone
         step = last_step(folder)
-    elif (start := plain.get("made with", {}).get("started from", {}).get("path")) is not None:
+    elif (start := plain.get("made_with", {}).get("started_from", {}).get("path")) is not None:
         place = checkpoint_folder(start)
         model = _over_towers(read_towers(place), settings) if holds_towers(place) else Retriever.load(place)
     if changes:
@@ -372,7 +376,7 @@ def resume(
         noted = [*plain.get("changes", []), {"step": step, "settings": given}]
         write_settings(folder, {**plain, **to_plain(settings), "changes": noted})
     if not saved:
-        started = plain.get("made with", {}).get("started from")
+        started = plain.get("made_with", {}).get("started_from")
         return _learn(settings, folder, device, triplets, beginning=model, started=started, progress=progress)
     return _learn(settings, folder, device, triplets, beginning=model, resume=True, progress=progress)
 
@@ -383,7 +387,7 @@ RESUMABLE = (
         for name in (
             "steps",
             "learning_rate",
-            "trunk_rate",
+            "image_encoder_rate",
             "weight_decay",
             "schedule",
             "decay_every",
@@ -428,7 +432,7 @@ def read_data(folder: str | Path) -> DataConfig:
 
 
 def _require(plain: Mapping[str, Any], folder: str | Path, kinds: Sequence[str] | None = None) -> None:
-    if "data" not in plain and "started from" in plain.get("made with", {}):
+    if "data" not in plain and "started_from" in plain.get("made_with", {}):
         raise RunError(f"{str(folder)!r} was trained on no data set of itma; name the data")
     require(plain.get("needs", ()), f"the run {str(folder)!r}", kinds)
 
@@ -473,7 +477,7 @@ def _learn(
         log.info("%d words are new to the model: %s", len(fresh), ", ".join(fresh[:8]) + (" …" if fresh[8:] else ""))
     model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not resume and int(os.environ.get("RANK", 0)) == 0:
-        origin = {} if started is None else {"started from": dict(started)}
+        origin = {} if started is None else {"started_from": dict(started)}
         made_with = {**environment(place), **origin}
         forget(folder)
         write_settings(
@@ -481,7 +485,7 @@ def _learn(
             {
                 **to_plain(settings),
                 "needs": settings.needs,
-                "made with": made_with,
+                "made_with": made_with,
                 "sentences": typical(learning.triplets.feedback),
             },
         )
@@ -496,10 +500,10 @@ def _advising(source: DataConfig) -> Iterator[None]:
     """Tell whose work stopped at an unreadable image how to see all of them, and how to go on without."""
     try:
         yield
-    except PictureError as error:
+    except ImageError as error:
         if source.root is None or source.unreadable == "missing":
             raise
-        raise PictureError(
+        raise ImageError(
             error.path,
             f"{error.reason}. itma doctor {source.name} --root {source.root} lists all such images; to leave them out, "
             "as if they were missing: --skip-unreadable",
@@ -560,11 +564,11 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split, config: 
         if shown is None:
             return Seen(numbers, {})
         places = range(0, len(shown.asked), max(1, len(shown.asked) // 8))
-        pictures = {f"queries/{place}": query_strip(model.preprocess, shown, place) for place in places}
+        images = {f"queries/{place}": query_strip(model.preprocess, shown, place) for place in places}
         for place in places[:: max(1, len(places) // _EXPLAINED)][:_EXPLAINED]:
             explanation = explained(case_in(model, shown, place))
-            pictures[f"explanations/{place}"] = to_pixels(explanation.draw())
-        return Seen(numbers, pictures)
+            images[f"explanations/{place}"] = to_pixels(explanation.draw())
+        return Seen(numbers, images)
 
     return look
 
@@ -761,8 +765,8 @@ def measured_split(
 def _warn_of_size(run: str | Path, found: Split, source: DataConfig, preprocess: Preprocess) -> None:
     """Say so where an imported model, whose file lacks its images' size, meets others than it is taken to have seen."""
     path = located(run) / RUN
-    imported = path.is_file() and "imported from" in (read_settings(run).get("made with") or {})
-    if imported and (size := other_size(found.triplets.pictures, preprocess)) is not None:
+    imported = path.is_file() and "imported_from" in (read_settings(run).get("made_with") or {})
+    if imported and (size := other_size(found.triplets.images, preprocess)) is not None:
         width, height = size
         log.warning(
             "the images of %s are %d×%d pixels, but the imported model %s is taken to have been trained on %d×%d. If "
@@ -898,7 +902,7 @@ def search(
         device: `auto`, `cpu`, `cuda`, …
 
     Raises:
-        CatalogueError, PictureError, FeedbackError, DataError: see `Catalogue.open` and `Catalogue.search`.
+        CatalogueError, ImageError, FeedbackError, DataError: see `Catalogue.open` and `Catalogue.search`.
     """
     place = device_for(runtime or "torch", device)
     opened = Catalogue.open(catalogue, run, version=version, runtime=runtime, device=place)

@@ -19,9 +19,9 @@ from itma.errors import (
     ExplanationError,
     FeedbackError,
     FilterError,
+    ImageError,
     ItemExistsError,
     ItmaError,
-    PictureError,
     StorageError,
     UnanswerableError,
     UnknownItemError,
@@ -176,14 +176,14 @@ class Client:
             if name not in ("image", "id", "embedding")
         }
         if image is not None:
-            files = [("picture", ("picture", _bytes_of(image)))]
+            files = [("image", ("image", _bytes_of(image)))]
             found = self._multipart("search/upload", {"query": json.dumps(asked, default=str)}, files)
         else:
             asked |= {"id": id, "url": url}
             asked["embedding"] = None if embedding is None else [float(value) for value in embedding]
             found = self._json("POST", "search", asked)
         hits = [
-            Hit(hit["rank"], hit["id"], hit["score"], self._picture(hit["id"]) if hit["picture"] else "", hit["fields"])
+            Hit(hit["rank"], hit["id"], hit["score"], self._image(hit["id"]) if hit["image"] else "", hit["fields"])
             for hit in found["hits"]
         ]
         return Hits(hits, found["notes"])
@@ -197,7 +197,7 @@ class Client:
         id: str | None = None,
         url: str | None = None,
         methods: Sequence[str] = (),
-        pictures: bool = False,
+        images: bool = False,
     ) -> dict[str, Any]:
         """Why an item is where it is among the answers to a search; see `itma.explain`.
 
@@ -209,7 +209,7 @@ class Client:
             url: the address of a reference, where the server fetches such.
             methods: some of `attention`, `words`, `regions`, `target`, `gradients`; None: the first four as far as
                 they apply.
-            pictures: whether the answer holds reference and target as the model sees them, as data URLs.
+            images: whether the answer holds reference and target as the model sees them, as data URLs.
 
         Returns:
             What `Explanation.to_plain` gives, with gradients summed over squares, and the catalogue's `stamp`.
@@ -221,9 +221,9 @@ class Client:
         """
         if sum(given is not None for given in (image, id, url)) > 1:
             raise DataError("a query has one reference: give an image, an id, or a url")
-        asked: dict[str, Any] = {"text": text, "target": target, "methods": list(methods), "pictures": pictures}
+        asked: dict[str, Any] = {"text": text, "target": target, "methods": list(methods), "images": images}
         if image is not None:
-            files = [("picture", ("picture", _bytes_of(image)))]
+            files = [("image", ("image", _bytes_of(image)))]
             found: dict[str, Any] = self._multipart("explain/upload", {"query": json.dumps(asked)}, files)
         else:
             found = self._json("POST", "explain", asked | {"id": id, "url": url})
@@ -249,9 +249,9 @@ class Client:
         """
         return self._item(self._json("GET", f"item?id={_quoted(id)}"))
 
-    def picture(self, id: str, size: int | None = None) -> bytes:
+    def image(self, id: str, size: int | None = None) -> bytes:
         """An item's image as a JPEG; `size` is 96, 240 or 480 pixels, None: at most 1,600."""
-        name = f"item/picture?id={_quoted(id)}" if size is None else f"item/thumbnail?size={size}&id={_quoted(id)}"
+        name = f"item/image?id={_quoted(id)}" if size is None else f"item/thumbnail?size={size}&id={_quoted(id)}"
         return self._send("GET", name).content
 
     def add(self, items: "Sequence[Item]") -> None:
@@ -282,9 +282,9 @@ class Client:
             one: dict[str, Any] = {"id": item.id, "fields": dict(item.fields)}
             if item.embedding is not None:
                 one["embedding"] = [float(value) for value in item.embedding]
-            if item.picture is not None:
-                one["picture"] = str(number)
-                files.append(("pictures", (str(number), _bytes_of(item.picture))))
+            if item.image is not None:
+                one["image"] = str(number)
+                files.append(("images", (str(number), _bytes_of(item.image))))
             listed.append(one)
         if not listed:
             return
@@ -294,10 +294,10 @@ class Client:
     def _item(self, plain: dict[str, Any]) -> "Item":
         from itma.retrieval.ingest.rows import Item
 
-        return Item(plain["id"], self._picture(plain["id"]) if plain["picture"] else None, fields=plain["fields"])
+        return Item(plain["id"], self._image(plain["id"]) if plain["image"] else None, fields=plain["fields"])
 
-    def _picture(self, id: str) -> str:
-        return f"{self.url}/api/v1/item/picture?id={_quoted(id)}"
+    def _image(self, id: str) -> str:
+        return f"{self.url}/api/v1/item/image?id={_quoted(id)}"
 
     # -- speaking -----------------------------------------------------------------------------------------------------
 
@@ -344,8 +344,8 @@ def _error(status: int, body: bytes) -> ItmaError:
         code, message = str(told["code"]), str(told["message"])
     except (ValueError, KeyError, TypeError):
         return ServerError(f"the server answered with status {status} and not as one of ours", status, "unknown")
-    if code in ("unreadable_picture", "picture_lost"):
-        return PictureError("the image", message.partition("': ")[2] or message)
+    if code in ("unreadable_image", "image_lost"):
+        return ImageError("the image", message.partition("': ")[2] or message)
     kind = _KINDS.get(code)
     return ServerError(message, status, code) if kind is None else kind(message)
 
@@ -354,16 +354,16 @@ def _quoted(id: str) -> str:
     return quote(id, safe="", errors="surrogateescape")
 
 
-def _bytes_of(picture: "Source") -> bytes:
-    if isinstance(picture, bytes):
-        return picture
-    if isinstance(picture, str | Path):
+def _bytes_of(image: "Source") -> bytes:
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str | Path):
         try:
-            return Path(picture).read_bytes()
+            return Path(image).read_bytes()
         except OSError as error:
-            raise PictureError(picture, error.strerror or str(error)) from error
+            raise ImageError(image, error.strerror or str(error)) from error
     import io
 
     held = io.BytesIO()
-    picture.save(held, "PNG")
+    image.save(held, "PNG")
     return held.getvalue()

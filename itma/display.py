@@ -32,7 +32,7 @@ def report(heads: Sequence[str], rows: Sequence[Mapping[str, Any]], whole: str) 
     return f"<p>{lines}</p><table><tr>{head}</tr>{body}</table>{more}"
 
 
-def picture(image: Any, text: str) -> str:
+def figure(image: Any, text: str) -> str:
     """A Pillow image with a text below it."""
     return f'<img src="{_data_url(image)}" style="max-width:100%"><pre>{escape(text)}</pre>'
 

@@ -43,7 +43,7 @@ class ItemExistsError(DataError):
     """An item was to be added whose id is in the catalogue already."""
 
 
-class PictureError(DataError):
+class ImageError(DataError):
     """A file that is not an image, is damaged, or is too large to open safely."""
 
     def __init__(self, path: str | Path, reason: str) -> None:

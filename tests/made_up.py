@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from itma.data.images import MemoryPictures, Preprocess
+from itma.data.images import MemoryImages, Preprocess
 from itma.data.triplets import Triplets
 from itma.models.composers.itma import ItmaOptions
-from itma.models.image_encoders.base import TrunkConfig
+from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.retriever import Retriever, RetrieverConfig
-from itma.models.text_encoders.base import LanguageConfig
+from itma.models.text_encoders.base import TextEncoderConfig
 from itma.training.config import TrainConfig
 
 CONFIG = RetrieverConfig(
     dim=16,
-    trunk=TrunkConfig(levels=(2,)),
-    language=LanguageConfig(width=16),
+    image_encoder=ImageEncoderConfig(levels=(2,)),
+    text_encoder=TextEncoderConfig(width=16),
     preprocess=Preprocess(height=16, width=24),
     options=ItmaOptions(blocks=1, heads=2, width=16),
 )
@@ -32,7 +32,7 @@ def triplets(rows: int = 32) -> Triplets:
     pixels = torch.randint(0, 256, (2 * rows, 3, 16, 24), dtype=torch.uint8, generator=random)
     return Triplets(
         "made-up/train",
-        MemoryPictures([f"{index}.png" for index in range(2 * rows)], pixels),
+        MemoryImages([f"{index}.png" for index in range(2 * rows)], pixels),
         np.arange(2 * rows),
         np.arange(rows),
         rows + np.arange(rows),
@@ -42,7 +42,7 @@ def triplets(rows: int = 32) -> Triplets:
 
 def model(seed: int = 0, *, earlier: bool = False) -> Retriever:
     """A new model that knows the words of `triplets`."""
-    config = replace(CONFIG, language=replace(CONFIG.language, earlier=earlier))
+    config = replace(CONFIG, text_encoder=replace(CONFIG.text_encoder, earlier=earlier))
     return Retriever.build(config, triplets().feedback, seed=seed)
 
 
@@ -51,4 +51,4 @@ def photos(folder: Path, names: Sequence[str]) -> None:
     random = np.random.Generator(np.random.PCG64(0))
     for name in names:
         Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(folder / name)
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")

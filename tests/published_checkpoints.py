@@ -47,7 +47,7 @@ def value(name: str, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.from_numpy(numbers.astype(np.float32))
 
 
-def pictures(count: int) -> torch.Tensor:
+def images(count: int) -> torch.Tensor:
     """Normalised images of 224×224 pixels: coarse patches of colour."""
     random = np.random.default_rng(0)
     return torch.from_numpy(np.kron(random.standard_normal((count, 3, 8, 8)), np.ones((28, 28))).astype(np.float32))

@@ -55,7 +55,7 @@ def test_the_catalogue_s_model_is_trained_and_measured_before_and_after(made: Pa
     assert result.after.weights == weights_sum(tmp_path / "adapted") != result.before.weights
     assert result.before.protocol == result.after.protocol and "products" in result.after.protocol
     plain = json.loads((tmp_path / "adapted" / "run.json").read_text())
-    assert plain["made with"]["started from"]["sha256"] == result.before.weights
+    assert plain["made_with"]["started_from"]["sha256"] == result.before.weights
     assert plain["train"]["steps"] == 2
     assert json.loads((tmp_path / "adapted" / "before" / "report.json").read_text())["weights"] == result.before.weights
     assert searched_by(made) == made / "run"

@@ -9,9 +9,9 @@ import torch
 from itma.data.images import Preprocess
 from itma.errors import ConfigError
 from itma.models.composers.itma import ItmaOptions
-from itma.models.image_encoders.trunk import Trunk, TrunkConfig
+from itma.models.image_encoders.hub import HubImageEncoder, ImageEncoderConfig
 from itma.models.retriever import Retriever, RetrieverConfig
-from itma.models.text_encoders.base import LanguageConfig
+from itma.models.text_encoders.base import TextEncoderConfig
 
 FOUR = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
 HEADS = {"image_size": 32, "embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 2, 2]}
@@ -63,37 +63,37 @@ def kind(request: pytest.FixtureRequest, folders: Path) -> str:
 def config(folder: Path, levels: tuple[int, ...] = (1, 3), height: int = 64, width: int = 96) -> RetrieverConfig:
     return RetrieverConfig(
         dim=16,
-        trunk=TrunkConfig(str(folder), levels),
-        language=LanguageConfig(width=16),
+        image_encoder=ImageEncoderConfig(str(folder), levels),
+        text_encoder=TextEncoderConfig(width=16),
         preprocess=Preprocess(height, width),
         options=ItmaOptions(blocks=1, heads=2, width=16),
     )
 
 
 def test_the_grid_is_that_of_the_strides(folders: Path, kind: str) -> None:
-    trunk = Trunk.build(TrunkConfig(str(folders / kind), levels=(1, 3)))
-    assert trunk.grids(64, 96) == tuple((64 // stride, 96 // stride) for stride in KINDS[kind][1])
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig(str(folders / kind), levels=(1, 3)))
+    assert image_encoder.grids(64, 96) == tuple((64 // stride, 96 // stride) for stride in KINDS[kind][1])
 
 
 def test_the_channels_are_those_of_the_maps_at_any_size(folders: Path, kind: str) -> None:
-    trunk = Trunk.build(TrunkConfig(str(folders / kind), levels=(1, 3))).eval()
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig(str(folders / kind), levels=(1, 3))).eval()
     for size in ((64, 96), (48, 40)):
-        assert tuple(level.shape[1] for level in trunk(torch.zeros(1, 3, *size))) == trunk.channels
+        assert tuple(level.shape[1] for level in image_encoder(torch.zeros(1, 3, *size))) == image_encoder.channels
 
 
 def test_the_maps_are_those_of_the_whole_backbone(folders: Path, kind: str) -> None:
-    trunk = Trunk.build(TrunkConfig(str(folders / kind), levels=(1, 3))).eval()
-    whole = type(trunk.backbone).from_pretrained(folders / kind, out_features=["stage1", "stage3"]).eval()
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig(str(folders / kind), levels=(1, 3))).eval()
+    whole = type(image_encoder.network).from_pretrained(folders / kind, out_features=["stage1", "stage3"]).eval()
     images = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
-        for one, other in zip(trunk(images), whole(images).feature_maps, strict=True):
+        for one, other in zip(image_encoder(images), whole(images).feature_maps, strict=True):
             torch.testing.assert_close(one, other)
 
 
 def test_what_can_be_trained_has_a_part_in_the_maps(folders: Path, kind: str) -> None:
-    trunk = Trunk.build(TrunkConfig(str(folders / kind), levels=(1, 3)))
-    sum(level.sum() for level in trunk(torch.randn(2, 3, 64, 96))).backward()
-    trained = dict(trunk.named_parameters())
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig(str(folders / kind), levels=(1, 3)))
+    sum(level.sum() for level in image_encoder(torch.randn(2, 3, 64, 96))).backward()
+    trained = dict(image_encoder.named_parameters())
     assert trained
     assert [name for name, parameter in trained.items() if parameter.grad is None] == []
 
@@ -109,17 +109,19 @@ def test_a_saved_model_answers_alike(folders: Path, kind: str, tmp_path: Path) -
 @pytest.mark.parametrize("kind", ["dinov2", "beit"])
 def test_the_levels_of_a_vision_transformer_are_its_layers(kind: str, tmp_path: Path) -> None:
     folder = saved(kind, {**KINDS[kind][0], "num_hidden_layers": 6}, tmp_path / kind)
-    trunk = Trunk.build(TrunkConfig(str(folder), levels=(2, 5)))
-    assert trunk.backbone.config.num_hidden_layers == 5
-    with pytest.raises(ConfigError, match="this trunk has the levels 1 to 6"):
-        Trunk.build(TrunkConfig(str(folder), levels=(7,)))
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig(str(folder), levels=(2, 5)))
+    assert image_encoder.network.config.num_hidden_layers == 5
+    with pytest.raises(ConfigError, match="this image encoder has the levels 1 to 6"):
+        HubImageEncoder.build(ImageEncoderConfig(str(folder), levels=(7,)))
 
 
 def test_a_classifiers_folder_brings_no_norms_for_the_maps_and_they_begin_neutral(tmp_path: Path) -> None:
     from transformers import ConvNextConfig, ConvNextForImageClassification
 
     ConvNextForImageClassification(ConvNextConfig(**FOUR)).save_pretrained(tmp_path / "convnext")
-    norms = Trunk.build(TrunkConfig(str(tmp_path / "convnext"), levels=(2, 4))).backbone.hidden_states_norms
+    norms = HubImageEncoder.build(
+        ImageEncoderConfig(str(tmp_path / "convnext"), levels=(2, 4))
+    ).network.hidden_states_norms
     assert all(bool((norm.weight == 1).all() and (norm.bias == 0).all()) for norm in norms.values())
     assert len(norms) == 2
 
@@ -135,8 +137,8 @@ def test_a_network_that_takes_one_size_only_is_refused_at_another(tmp_path: Path
 def test_a_network_without_maps_is_refused(tmp_path: Path) -> None:
     settings = {**LAYERS, "image_size": [32, 32], "patch_size": [8, 8]}
     folder = saved("vitpose_backbone", settings, tmp_path / "pose")
-    with pytest.raises(ConfigError, match=r"pose' cannot be used: the trunk gives 2 outputs .* expected maps"):
-        Trunk.build(TrunkConfig(str(folder), levels=(2, 4)))
+    with pytest.raises(ConfigError, match=r"pose' cannot be used: the image encoder gives 2 outputs .* expected maps"):
+        HubImageEncoder.build(ImageEncoderConfig(str(folder), levels=(2, 4)))
 
 
 def test_a_network_that_is_no_backbone_is_refused(tmp_path: Path) -> None:
@@ -144,4 +146,4 @@ def test_a_network_that_is_no_backbone_is_refused(tmp_path: Path) -> None:
 
     ViTConfig(**LAYERS).save_pretrained(tmp_path / "vit")
     with pytest.raises(ConfigError, match=r"vit' cannot be used: a network of the kind 'vit' gives no feature maps"):
-        Trunk.build(TrunkConfig(str(tmp_path / "vit"), levels=(2,)))
+        HubImageEncoder.build(ImageEncoderConfig(str(tmp_path / "vit"), levels=(2,)))

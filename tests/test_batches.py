@@ -7,19 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itma.data.batching import Plan, augmented, families, hash_seed, load_batch, regrounded, varied
-from itma.data.images import MemoryPictures, Preprocess
+from itma.data.images import MemoryImages, Preprocess
 from itma.data.triplets import Triplets, hold_out
 from itma.errors import ConfigError, DataError
 
 REFERENCES = st.lists(st.integers(0, 5), min_size=1, max_size=30).map(np.array)
 
 
-def triplets(rows: int = 12, pictures: int = 8) -> Triplets:
-    pixels = torch.arange(pictures, dtype=torch.uint8)[:, None, None, None].expand(pictures, 3, 4, 6).contiguous()
+def triplets(rows: int = 12, images: int = 8) -> Triplets:
+    pixels = torch.arange(images, dtype=torch.uint8)[:, None, None, None].expand(images, 3, 4, 6).contiguous()
     return Triplets(
         "made up",
-        MemoryPictures([str(index) for index in range(pictures)], pixels),
-        np.arange(pictures),
+        MemoryImages([str(index) for index in range(images)], pixels),
+        np.arange(images),
         np.arange(rows) % 4,
         4 + np.arange(rows) % 4,
         [f"sentence {row}" for row in range(rows)],
@@ -62,7 +62,7 @@ def test_rows_of_one_family_stand_side_by_side_and_each_comes_once() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=20))
-def test_a_family_is_what_pictures_lead_to_over_any_number_of_steps(pairs: list[tuple[int, int]]) -> None:
+def test_a_family_is_what_images_lead_to_over_any_number_of_steps(pairs: list[tuple[int, int]]) -> None:
     groups: list[set[int]] = []
     for pair in pairs:
         joined = [group for group in groups if group & set(pair)]
@@ -84,7 +84,7 @@ def test_an_empty_set_or_a_batch_of_one_is_refused() -> None:
         Plan(np.arange(4), batch=1, seed=0)
 
 
-def test_a_batch_holds_each_picture_once_and_rows_point_at_theirs() -> None:
+def test_a_batch_holds_each_image_once_and_rows_point_at_theirs() -> None:
     data, rows = triplets(), np.array([0, 4, 8, 1])
     batch = load_batch(data, data.drawn(rows, np.random.default_rng(0)), Preprocess(height=4, width=6))
     assert batch.pixels[:, 0, 0, 0].tolist() == [0, 1, 4, 5]
@@ -97,12 +97,12 @@ def test_held_out_references_never_stay_in_what_is_learnt_from() -> None:
     data = triplets()
     rest, held = hold_out(data, 0.5, seed=0)
     assert held is not None
-    learnt = {data.pictures.names[index] for index in rest.references}
-    kept = {held.pictures.names[index] for index in held.references}
+    learnt = {data.images.names[index] for index in rest.references}
+    kept = {held.images.names[index] for index in held.references}
     assert learnt | kept == {"0", "1", "2", "3"} and not learnt & kept
     assert sorted([*rest.feedback, *held.feedback]) == sorted(data.feedback)
     assert held[0].feedback in data.feedback
-    assert held.pictures.load([0], Preprocess(height=4, width=6))[0, 0, 0, 0] == int(held.pictures.names[0])
+    assert held.images.load([0], Preprocess(height=4, width=6))[0, 0, 0, 0] == int(held.images.names[0])
     assert len(held.kinds) == len(held)
 
 
@@ -131,12 +131,12 @@ def test_seeds_made_of_parts_are_the_same_everywhere() -> None:
     assert hash_seed(0, 1, "dropout") == 831685005793064872
 
 
-def test_rows_outside_the_pictures_are_refused() -> None:
+def test_rows_outside_the_images_are_refused() -> None:
     data = triplets()
     with pytest.raises(DataError, match="outside the 8 images"):
-        Triplets("bad", data.pictures, data.labels, np.array([0]), np.array([8]), ["x"])
+        Triplets("bad", data.images, data.labels, np.array([0]), np.array([8]), ["x"])
     with pytest.raises(DataError, match="one of each"):
-        Triplets("bad", data.pictures, data.labels, np.array([0]), np.array([1]), [])
+        Triplets("bad", data.images, data.labels, np.array([0]), np.array([1]), [])
 
 
 def test_variation_is_a_pure_function_of_seed_and_step_and_can_be_off() -> None:
@@ -148,7 +148,7 @@ def test_variation_is_a_pure_function_of_seed_and_step_and_can_be_off() -> None:
     assert torch.equal(varied(pixels, seed=1, step=2, crop=0, flip=False, noise=0), pixels)
 
 
-def test_pictures_are_mirrored_about_half_of_the_time() -> None:
+def test_images_are_mirrored_about_half_of_the_time() -> None:
     pixels = torch.randint(0, 256, (400, 3, 4, 6), dtype=torch.uint8)
     flipped = varied(pixels, seed=1, step=0, crop=0, flip=True, noise=0)
     as_they_were = (flipped == pixels).flatten(1).all(1)
@@ -156,7 +156,7 @@ def test_pictures_are_mirrored_about_half_of_the_time() -> None:
     assert (as_they_were | mirrored).all() and 140 < int(mirrored.sum()) < 260
 
 
-def test_a_crop_keeps_at_least_its_share_and_the_middle_of_the_picture() -> None:
+def test_a_crop_keeps_at_least_its_share_and_the_middle_of_the_image() -> None:
     slope = torch.arange(0, 200, 2, dtype=torch.uint8).expand(300, 3, 80, 100)
     cropped = varied(slope, seed=1, step=0, crop=0.5, flip=False, noise=0).float()
     kept = (cropped[..., -1] - cropped[..., 0]).mean((1, 2)) / 198  # share of the width
@@ -191,12 +191,12 @@ def test_white_within_a_thing_is_not_ground() -> None:
 
 
 @pytest.mark.parametrize("ground", [0, 128, 200])
-def test_a_picture_without_a_white_ground_is_left_alone(ground: int) -> None:
+def test_an_image_without_a_white_ground_is_left_alone(ground: int) -> None:
     pixels = before_white(ground)
     assert torch.equal(regrounded(pixels, seed=0, step=0, share=1.0), pixels)
 
 
-def test_grounds_are_a_function_of_seed_and_step_and_change_their_share_of_pictures() -> None:
+def test_grounds_are_a_function_of_seed_and_step_and_change_their_share_of_images() -> None:
     pixels = before_white().repeat(20, 1, 1, 1)
     found, again = (regrounded(pixels, seed=4, step=2, share=0.25) for _ in range(2))
     assert torch.equal(found, again) and not torch.equal(found, regrounded(pixels, seed=4, step=3, share=0.25))

@@ -21,7 +21,7 @@ from tests import made_up
 pytest.importorskip("lance")
 pa = pytest.importorskip("pyarrow")
 
-PICTURES = 40
+IMAGES = 40
 _NUMBERS = count()
 
 
@@ -40,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
-    made_up.photos(folder, [f"{number:02d}.png" for number in range(PICTURES)])
+    made_up.photos(folder, [f"{number:02d}.png" for number in range(IMAGES)])
     return folder
 
 
@@ -55,13 +55,13 @@ def test_it_is_built_and_fetched_as_any_other(place: str, run: Path, photos: Pat
     assert [each.id for each in made.skipped] == ["broken.png"]
     Catalogue.restore(place, tmp_path / "fetched")
     fetched = Catalogue.open(tmp_path / "fetched")
-    assert hits(fetched) == hits(alone) and fetched.info().items == PICTURES
+    assert hits(fetched) == hits(alone) and fetched.info().items == IMAGES
 
 
 def test_a_second_indexing_finds_all_unchanged(place: str, run: Path, photos: Path) -> None:
     Catalogue.build(run, photos, place)
     again = Catalogue.build(run, photos, place, update=True)
-    assert again.outcome is not None and (again.outcome.embedded, again.outcome.unchanged) == (0, PICTURES)
+    assert again.outcome is not None and (again.outcome.embedded, again.outcome.unchanged) == (0, IMAGES)
 
 
 def test_a_folder_is_backed_up_into_a_bucket(place: str, run: Path, photos: Path, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_command_line_takes_an_address(place: str, run: Path, photos: Path) 
         command = [sys.executable, "-m", "itma", "--quiet", *map(str, words)]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    assert told("index", run, photos, place).startswith(f"indexed {PICTURES} images into {place}")
+    assert told("index", run, photos, place).startswith(f"indexed {IMAGES} images into {place}")
     found = told("search", place, "--image", photos / "07.png", "-k", "5")
     assert len(found.splitlines()) == 5 and "07.png" not in found
 
@@ -128,17 +128,17 @@ Catalogue.build({str(run)!r}, {str(photos)!r}, {place!r}, batch=4)
             assert process.stdout.readline() == b"committed\n"
         process.kill()
     made = Catalogue.build(run, photos, place, update=True)
-    assert made.outcome is not None and 0 < made.outcome.embedded < PICTURES
-    assert made.ids == Catalogue.build(run, photos, tmp_path / "alone").ids and len(made) == PICTURES
+    assert made.outcome is not None and 0 < made.outcome.embedded < IMAGES
+    assert made.ids == Catalogue.build(run, photos, tmp_path / "alone").ids and len(made) == IMAGES
 
 
 def test_changes_are_seen_by_who_has_it_open(place: str, run: Path, photos: Path) -> None:
     Catalogue.build(run, photos, place)
     reader, writer = Catalogue.open(place), Catalogue.open(place)
     writer.delete(["07.png"])
-    writer.add([Item("new", picture=photos / "07.png")])
+    writer.add([Item("new", image=photos / "07.png")])
     assert {"new", "07.png"} & set(reader.ids) == {"new"}
-    assert "new" in [hit.id for hit in reader.search(image=photos / "08.png", k=PICTURES)]
+    assert "new" in [hit.id for hit in reader.search(image=photos / "08.png", k=IMAGES)]
 
 
 @pytest.mark.parametrize("place", ["s3://", "s3://bucket", "s3://bucket/", "s3://B/name"])

@@ -28,9 +28,9 @@ from PIL import Image
 
 from itma.cli import cli
 from itma.data import image_cache
-from itma.data.image_cache import CachedPictures, cached, caches, default_folder, remove
-from itma.data.images import FilePictures, MemoryPictures, Preprocess
-from itma.errors import DataError, PictureError, StorageError, UnknownNameError
+from itma.data.image_cache import CachedImages, cached, caches, default_folder, remove
+from itma.data.images import FileImages, MemoryImages, Preprocess
+from itma.errors import DataError, ImageError, StorageError, UnknownNameError
 
 SMALL = Preprocess(height=9, width=13)
 Put = Callable[[io.RawIOBase, int, bytes], None]
@@ -38,7 +38,7 @@ Usage = namedtuple("Usage", "total used free")
 
 
 @dataclass(frozen=True)
-class Watched(FilePictures):
+class Watched(FileImages):
     """Image files that remember what was decoded."""
 
     decoded: list[int] = field(default_factory=list)
@@ -71,7 +71,7 @@ def redraw(path: Path, seed: int) -> None:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Watched:
-    return drawn(tmp_path / "pictures")
+    return drawn(tmp_path / "images")
 
 
 @pytest.fixture
@@ -91,79 +91,79 @@ def warned(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     return since
 
 
-def everything(files: FilePictures) -> torch.Tensor:
-    return FilePictures(files.names, files.paths).load(range(len(files.names)), SMALL)
+def everything(files: FileImages) -> torch.Tensor:
+    return FileImages(files.names, files.paths).load(range(len(files.names)), SMALL)
 
 
-def filled(files: FilePictures, folder: Path) -> CachedPictures:
-    pictures = CachedPictures(files, SMALL, folder)
-    pictures.fill()
+def filled(files: FileImages, folder: Path) -> CachedImages:
+    images = CachedImages(files, SMALL, folder)
+    images.fill()
     if isinstance(files, Watched):
         files.decoded.clear()
-    return pictures
+    return images
 
 
-def right(files: FilePictures, folder: Path) -> bool:
+def right(files: FileImages, folder: Path) -> bool:
     """Whether a cache that is opened now gives what the files hold."""
     count = len(files.names)
-    return torch.equal(CachedPictures(files, SMALL, folder).load(range(count), SMALL), everything(files))
+    return torch.equal(CachedImages(files, SMALL, folder).load(range(count), SMALL), everything(files))
 
 
 # Reading
 
 
 def test_pixels_are_those_of_the_files_on_the_first_pass_and_the_second(files: Watched, folder: Path) -> None:
-    pictures = CachedPictures(files, SMALL, folder)
-    assert torch.equal(pictures.load(range(5), SMALL), everything(files))
-    assert torch.equal(pictures.load(range(5), SMALL), everything(files))
+    images = CachedImages(files, SMALL, folder)
+    assert torch.equal(images.load(range(5), SMALL), everything(files))
+    assert torch.equal(images.load(range(5), SMALL), everything(files))
 
 
-def test_a_picture_is_decoded_once(files: Watched, folder: Path) -> None:
-    pictures = CachedPictures(files, SMALL, folder)
+def test_an_image_is_decoded_once(files: Watched, folder: Path) -> None:
+    images = CachedImages(files, SMALL, folder)
     for indices in ([2, 0], [2, 2, 1], [0, 1, 2]):
-        pictures.load(indices, SMALL)
-    CachedPictures(files, SMALL, folder).load([2, 1, 0], SMALL)
+        images.load(indices, SMALL)
+    CachedImages(files, SMALL, folder).load([2, 1, 0], SMALL)
     assert files.decoded == [0, 2, 1]
 
 
-def test_a_picture_that_is_asked_for_twice_at_once_is_decoded_once(files: Watched, folder: Path) -> None:
-    CachedPictures(files, SMALL, folder).load([3, 3, -2], SMALL)
+def test_an_image_that_is_asked_for_twice_at_once_is_decoded_once(files: Watched, folder: Path) -> None:
+    CachedImages(files, SMALL, folder).load([3, 3, -2], SMALL)
     assert files.decoded == [3]
 
 
 def test_names_and_missing_files_are_those_of_the_files(files: Watched, folder: Path) -> None:
     files.paths[1].unlink()
-    pictures = CachedPictures(files, SMALL, folder)
-    assert pictures.names == files.names
-    assert pictures.missing().tolist() == [False, True, False, False, False]
+    images = CachedImages(files, SMALL, folder)
+    assert images.names == files.names
+    assert images.missing().tolist() == [False, True, False, False, False]
 
 
 def test_what_is_loaded_may_be_written_to(files: Watched, folder: Path) -> None:
-    pictures = filled(files, folder)
-    pictures.load(range(5), SMALL).zero_()
-    assert torch.equal(pictures.load(range(5), SMALL), everything(files))
+    images = filled(files, folder)
+    images.load(range(5), SMALL).zero_()
+    assert torch.equal(images.load(range(5), SMALL), everything(files))
 
 
-def test_no_index_gives_no_pictures(files: Watched, folder: Path) -> None:
-    loaded = CachedPictures(files, SMALL, folder).load([], SMALL)
+def test_no_index_gives_no_images(files: Watched, folder: Path) -> None:
+    loaded = CachedImages(files, SMALL, folder).load([], SMALL)
     assert loaded.shape == (0, 3, 9, 13)
     assert loaded.dtype == torch.uint8
 
 
-def test_an_index_beyond_the_pictures_is_refused(files: Watched, folder: Path) -> None:
+def test_an_index_beyond_the_images_is_refused(files: Watched, folder: Path) -> None:
     with pytest.raises(IndexError):
-        CachedPictures(files, SMALL, folder).load([0, 5], SMALL)
+        CachedImages(files, SMALL, folder).load([0, 5], SMALL)
 
 
-def test_a_collection_without_pictures_can_be_opened(folder: Path) -> None:
-    pictures = CachedPictures(FilePictures([], []), SMALL, folder)
-    pictures.fill()
-    assert pictures.load([], SMALL).shape == (0, 3, 9, 13)
+def test_a_collection_without_images_can_be_opened(folder: Path) -> None:
+    images = CachedImages(FileImages([], []), SMALL, folder)
+    images.fill()
+    assert images.load([], SMALL).shape == (0, 3, 9, 13)
 
 
 def test_another_preprocess_is_read_from_the_files(files: Watched, folder: Path) -> None:
-    pictures, larger = filled(files, folder), Preprocess(height=11, width=7, fit="crop")
-    assert torch.equal(pictures.load([4, 0], larger), files.load([4, 0], larger))
+    images, larger = filled(files, folder), Preprocess(height=11, width=7, fit="crop")
+    assert torch.equal(images.load([4, 0], larger), files.load([4, 0], larger))
     assert files.decoded == [4, 0, 4, 0]
 
 
@@ -177,8 +177,8 @@ def test_another_ground_is_another_preprocess(files: Watched, folder: Path) -> N
     assert torch.equal(filled(files, folder).load([0], white)[0], white.read(files.paths[0]))
 
 
-def test_pictures_in_memory_need_no_cache(folder: Path) -> None:
-    held = MemoryPictures(["a"], torch.zeros(1, 3, 9, 13, dtype=torch.uint8))
+def test_images_in_memory_need_no_cache(folder: Path) -> None:
+    held = MemoryImages(["a"], torch.zeros(1, 3, 9, 13, dtype=torch.uint8))
     assert cached(held, SMALL, folder=folder) is held
     assert not folder.exists()
 
@@ -191,13 +191,13 @@ def test_another_process_opens_the_cache_and_copies_nothing(files: Watched, fold
     assert received._files.decoded == []
 
 
-def test_many_threads_get_the_right_pictures(tmp_path: Path, folder: Path) -> None:
-    files = drawn(tmp_path / "pictures", 40)
-    pictures, wanted = CachedPictures(files, SMALL, folder), everything(files)
+def test_many_threads_get_the_right_images(tmp_path: Path, folder: Path) -> None:
+    files = drawn(tmp_path / "images", 40)
+    images, wanted = CachedImages(files, SMALL, folder), everything(files)
 
     def load(seed: int) -> bool:
         order = np.random.default_rng(seed).permutation(40)
-        return all(torch.equal(pictures.load(part, SMALL), wanted[part]) for part in np.array_split(order, 6))
+        return all(torch.equal(images.load(part, SMALL), wanted[part]) for part in np.array_split(order, 6))
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(load, range(16)))
@@ -210,7 +210,7 @@ def test_many_threads_get_the_right_pictures(tmp_path: Path, folder: Path) -> No
 def shared() -> Iterator[tuple[Watched, bytes, torch.Tensor]]:
     """Image files, a cache that is full, and what both hold."""
     with tempfile.TemporaryDirectory() as place:
-        files = drawn(Path(place) / "pictures", 6)
+        files = drawn(Path(place) / "images", 6)
         yield files, filled(files, Path(place) / "full").path.read_bytes(), everything(files)
 
 
@@ -221,9 +221,9 @@ def test_any_order_of_indices_gives_the_files_pixels(
 ) -> None:
     files, _, wanted = shared
     with tempfile.TemporaryDirectory() as folder:
-        pictures = CachedPictures(files, SMALL, folder)
+        images = CachedImages(files, SMALL, folder)
         for order in orders:
-            assert torch.equal(pictures.load(order, SMALL), wanted[torch.tensor(order, dtype=torch.long)])
+            assert torch.equal(images.load(order, SMALL), wanted[torch.tensor(order, dtype=torch.long)])
 
 
 @settings(max_examples=60)
@@ -235,19 +235,19 @@ def test_a_cache_with_any_damage_gives_the_files_pixels(
     content = content[: round(length * len(content))]
     begin = round(place * len(content))
     with tempfile.TemporaryDirectory() as folder:
-        path = CachedPictures(files, SMALL, folder).path
+        path = CachedImages(files, SMALL, folder).path
         path.write_bytes(content[:begin] + scrap + content[begin + len(scrap) :])
         for _ in range(2):
-            assert torch.equal(CachedPictures(files, SMALL, folder).load(range(6), SMALL), wanted)
+            assert torch.equal(CachedImages(files, SMALL, folder).load(range(6), SMALL), wanted)
 
 
 # Files that change
 
 
-def test_a_cached_picture_is_known_by_the_size_and_time_of_its_file(files: Watched, folder: Path) -> None:
+def test_a_cached_image_is_known_by_the_size_and_time_of_its_file(files: Watched, folder: Path) -> None:
     before = filled(files, folder).load(range(5), SMALL)
     redraw(files.paths[2], 77)
-    assert torch.equal(CachedPictures(files, SMALL, folder).load(range(5), SMALL), before)
+    assert torch.equal(CachedImages(files, SMALL, folder).load(range(5), SMALL), before)
 
 
 def test_a_file_of_another_time_is_decoded_anew(files: Watched, folder: Path) -> None:
@@ -290,10 +290,10 @@ def test_a_file_that_changes_while_the_cache_is_open_is_never_mixed_with_the_old
 
 
 def test_a_file_that_changes_before_its_first_use_is_decoded_once(files: Watched, folder: Path) -> None:
-    pictures = CachedPictures(files, SMALL, folder)
+    images = CachedImages(files, SMALL, folder)
     draw(files.paths[2], 77, "PNG")
     for _ in range(2):
-        assert torch.equal(pictures.load([2], SMALL), everything(files)[2:3])
+        assert torch.equal(images.load([2], SMALL), everything(files)[2:3])
     assert files.decoded == [2]
 
 
@@ -304,34 +304,34 @@ def test_a_file_that_changes_while_it_is_read_is_not_cached(tmp_path: Path, fold
             draw(self.paths[2], 77, "PNG")
             return loaded
 
-    plain = drawn(tmp_path / "pictures")
-    CachedPictures(Changing(plain.names, plain.paths), SMALL, folder).load(range(5), SMALL)
+    plain = drawn(tmp_path / "images")
+    CachedImages(Changing(plain.names, plain.paths), SMALL, folder).load(range(5), SMALL)
     assert [one.cached for one in caches(folder)] == [4]
     assert right(plain, folder)
 
 
 @pytest.mark.parametrize("gone", ["before it is opened", "afterwards, not cached"])
-def test_a_picture_whose_file_is_gone_is_an_error_that_names_it(files: Watched, folder: Path, gone: str) -> None:
+def test_an_image_whose_file_is_gone_is_an_error_that_names_it(files: Watched, folder: Path, gone: str) -> None:
     if gone == "before it is opened":
         filled(files, folder)
-    pictures = CachedPictures(files, SMALL, folder) if gone == "afterwards, not cached" else None
+    images = CachedImages(files, SMALL, folder) if gone == "afterwards, not cached" else None
     files.paths[3].unlink()
-    pictures = pictures or CachedPictures(files, SMALL, folder)
-    with pytest.raises(PictureError, match=r"3\.bmp.*does not exist"):
-        pictures.load([0, 3], SMALL)
-    assert torch.equal(pictures.load([0, 4], SMALL), files.load([0, 4], SMALL))
+    images = images or CachedImages(files, SMALL, folder)
+    with pytest.raises(ImageError, match=r"3\.bmp.*does not exist"):
+        images.load([0, 3], SMALL)
+    assert torch.equal(images.load([0, 4], SMALL), files.load([0, 4], SMALL))
 
 
-def test_a_picture_that_cannot_be_read_is_an_error_each_time_and_never_cached(files: Watched, folder: Path) -> None:
+def test_an_image_that_cannot_be_read_is_an_error_each_time_and_never_cached(files: Watched, folder: Path) -> None:
     good = files.paths[3].read_bytes()
     files.paths[3].write_bytes(good[:40])
-    pictures = CachedPictures(files, SMALL, folder)
+    images = CachedImages(files, SMALL, folder)
     for _ in range(2):
-        with pytest.raises(PictureError, match=r"3\.bmp"):
-            pictures.load([3], SMALL)
+        with pytest.raises(ImageError, match=r"3\.bmp"):
+            images.load([3], SMALL)
     assert [one.cached for one in caches(folder)] == [0]
     files.paths[3].write_bytes(good)
-    assert torch.equal(pictures.load([3], SMALL), everything(files)[3:4])
+    assert torch.equal(images.load([3], SMALL), everything(files)[3:4])
 
 
 def test_another_version_of_the_decoder_decodes_anew(
@@ -340,7 +340,7 @@ def test_another_version_of_the_decoder_decodes_anew(
     filled(files, folder)
     recipe = image_cache._recipe()
     monkeypatch.setattr(image_cache, "_recipe", lambda: recipe ^ 1)
-    CachedPictures(files, SMALL, folder).load(range(5), SMALL)
+    CachedImages(files, SMALL, folder).load(range(5), SMALL)
     assert files.decoded == [0, 1, 2, 3, 4]
     assert len(caches(folder)) == 1
     assert not warned()
@@ -353,26 +353,26 @@ def test_filling_decodes_what_is_not_cached_and_passes_over_missing_files(
     files: Watched, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files.paths[1].unlink()
-    pictures = CachedPictures(files, SMALL, folder)
-    pictures.load([4], SMALL)
-    pictures.fill()
+    images = CachedImages(files, SMALL, folder)
+    images.load([4], SMALL)
+    images.fill()
     assert sorted(files.decoded) == [0, 2, 3, 4]
     assert capsys.readouterr().err == ""
 
 
-def test_filling_in_several_parts_reaches_every_picture(
+def test_filling_in_several_parts_reaches_every_image(
     files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(image_cache, "_FILL_PICTURES", 2)
-    CachedPictures(files, SMALL, folder).fill(progress=True)
+    monkeypatch.setattr(image_cache, "_FILL_IMAGES", 2)
+    CachedImages(files, SMALL, folder).fill(progress=True)
     assert sorted(files.decoded) == [0, 1, 2, 3, 4]
     assert "5/5" in capsys.readouterr().err
 
 
-def test_filling_names_a_picture_that_cannot_be_read(files: Watched, folder: Path) -> None:
-    files.paths[3].write_bytes(b"no picture")
-    with pytest.raises(PictureError, match=r"3\.bmp"):
-        CachedPictures(files, SMALL, folder).fill()
+def test_filling_names_an_image_that_cannot_be_read(files: Watched, folder: Path) -> None:
+    files.paths[3].write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"3\.bmp"):
+        CachedImages(files, SMALL, folder).fill()
 
 
 # Processes
@@ -382,18 +382,18 @@ PROCESS = """
     from pathlib import Path
     import numpy as np
     import torch
-    from itma.data.image_cache import CachedPictures
-    from itma.data.images import FilePictures, Preprocess
+    from itma.data.image_cache import CachedImages
+    from itma.data.images import FileImages, Preprocess
 
     torch.set_num_threads(1)
-    pictures, folder, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    paths = sorted(pictures.iterdir())
-    files, small = FilePictures([path.stem for path in paths], paths), Preprocess(height=9, width=13)
+    images, folder, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    paths = sorted(images.iterdir())
+    files, small = FileImages([path.stem for path in paths], paths), Preprocess(height=9, width=13)
     wanted, random = files.load(range(len(paths)), small), np.random.default_rng(seed)
     print("ready", flush=True)
     sys.stdin.readline()
     for turn in range(6):
-        opened = CachedPictures(files, small, folder / str(turn))
+        opened = CachedImages(files, small, folder / str(turn))
         if turn % 2:
             opened.fill()
         for part in np.array_split(random.permutation(len(paths)), 10):
@@ -401,9 +401,9 @@ PROCESS = """
 """
 
 
-def begun(pictures: Path, folder: Path, seed: int) -> "subprocess.Popen[str]":
+def begun(images: Path, folder: Path, seed: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(PROCESS), str(pictures), str(folder), str(seed)],
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(PROCESS), str(images), str(folder), str(seed)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -413,8 +413,8 @@ def begun(pictures: Path, folder: Path, seed: int) -> "subprocess.Popen[str]":
 
 
 def test_processes_fill_one_cache_at_once_and_one_may_be_killed(tmp_path: Path, folder: Path) -> None:
-    files = drawn(tmp_path / "pictures", 60)
-    processes = [begun(tmp_path / "pictures", folder, seed) for seed in range(3)]
+    files = drawn(tmp_path / "images", 60)
+    processes = [begun(tmp_path / "images", folder, seed) for seed in range(3)]
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -438,15 +438,15 @@ def test_processes_fill_one_cache_at_once_and_one_may_be_killed(tmp_path: Path, 
 
 @pytest.mark.parametrize("share", [0, 0.5], ids=["before", "halfway through"])
 @pytest.mark.parametrize("fatal", range(6))
-def test_a_process_that_dies_at_any_writing_leaves_no_wrong_picture(
+def test_a_process_that_dies_at_any_writing_leaves_no_wrong_image(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, fatal: int, share: float
 ) -> None:
     """Three images are written in six writings: the pixels of each, then the record of each."""
-    files = drawn(tmp_path / "pictures", 3)
+    files = drawn(tmp_path / "images", 3)
     filled(files, folder)
     for index, path in enumerate(files.paths):
         draw(path, 50 + index, "PNG")
-    pictures, put, writings = CachedPictures(files, SMALL, folder), image_cache._put, iter(range(6))
+    images, put, writings = CachedImages(files, SMALL, folder), image_cache._put, iter(range(6))
 
     def dying(file: io.RawIOBase, at: int, data: bytes) -> None:
         last = next(writings) == fatal
@@ -456,16 +456,16 @@ def test_a_process_that_dies_at_any_writing_leaves_no_wrong_picture(
 
     monkeypatch.setattr(image_cache, "_put", dying)
     with pytest.raises(KeyboardInterrupt):
-        pictures.load(range(3), SMALL)
+        images.load(range(3), SMALL)
     monkeypatch.setattr(image_cache, "_put", put)
     assert right(files, folder)
     assert right(files, folder)
 
 
 def test_pixels_that_never_reached_the_disk_are_decoded_anew(files: Watched, folder: Path) -> None:
-    pictures = filled(files, folder)
-    with pictures.path.open("r+b") as file:  # as after a loss of power: records are there, pixels are not
-        file.seek(pictures._layout.pixels_at(2))
+    images = filled(files, folder)
+    with images.path.open("r+b") as file:  # as after a loss of power: records are there, pixels are not
+        file.seek(images._layout.pixels_at(2))
         file.write(bytes(3 * 9 * 13))
     assert right(files, folder)
     assert files.decoded == [2]
@@ -511,20 +511,20 @@ def test_a_cache_that_was_never_laid_out_to_the_end_is_no_damage(
         assert not warned()
 
 
-def test_a_full_disk_is_one_warning_and_pictures_are_decoded(
+def test_a_full_disk_is_one_warning_and_images_are_decoded(
     files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch, warned: Callable[[], list[str]]
 ) -> None:
-    pictures = CachedPictures(files, SMALL, folder)
-    pictures.load([0], SMALL)
+    images = CachedImages(files, SMALL, folder)
+    images.load([0], SMALL)
 
     def full(file: io.RawIOBase, at: int, data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(image_cache, "_put", full)
     for _ in range(2):
-        assert torch.equal(pictures.load(range(5), SMALL), everything(files))
+        assert torch.equal(images.load(range(5), SMALL), everything(files))
     assert files.decoded == [0, 1, 2, 3, 4, 1, 2, 3, 4]
-    pictures.fill()
+    images.fill()
     said = warned()
     assert len(said) == 1
     assert "No space left on device" in said[0]
@@ -537,30 +537,30 @@ def test_a_part_that_is_written_is_followed_by_the_rest() -> None:
             return super().write(bytes(data[:3]))
 
     file = Slow(bytes(12))
-    image_cache._put(file, 2, b"pictures")  # type: ignore[arg-type]
-    assert file.getvalue() == b"\0\0pictures\0\0"
+    image_cache._put(file, 2, b"images")  # type: ignore[arg-type]
+    assert file.getvalue() == b"\0\0images\0\0"
 
 
 def test_a_cache_that_is_removed_while_in_use_is_one_warning(
     files: Watched, folder: Path, warned: Callable[[], list[str]]
 ) -> None:
-    pictures = CachedPictures(files, SMALL, folder)
-    pictures.load([0, 1], SMALL)
+    images = CachedImages(files, SMALL, folder)
+    images.load([0, 1], SMALL)
     remove(folder)
     for _ in range(2):
-        assert torch.equal(pictures.load(range(5), SMALL), everything(files))
+        assert torch.equal(images.load(range(5), SMALL), everything(files))
     assert len(warned()) == 1
     assert caches(folder) == []
 
 
 def test_a_cache_that_is_removed_and_made_again_serves_both(files: Watched, folder: Path) -> None:
-    pictures = filled(files, folder)
+    images = filled(files, folder)
     remove(folder)
-    again = CachedPictures(files, SMALL, folder)
+    again = CachedImages(files, SMALL, folder)
     draw(files.paths[0], 77, "PNG")
     for _ in range(2):
         assert torch.equal(again.load([1, 2], SMALL), everything(files)[1:3])
-        assert torch.equal(pictures.load([3, 4], SMALL), everything(files)[3:])
+        assert torch.equal(images.load([3, 4], SMALL), everything(files)[3:])
     assert right(files, folder)
 
 
@@ -582,7 +582,7 @@ def test_a_cache_that_is_there_still_fits_when_it_has_filled_half_the_disk(
     filled(files, folder)
     taken = caches(folder)[0].bytes_on_disk
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2 * taken, taken, taken))
-    assert isinstance(cached(files, SMALL, folder=folder), CachedPictures)
+    assert isinstance(cached(files, SMALL, folder=folder), CachedImages)
 
 
 def test_a_folder_that_cannot_be_made_is_a_warning_and_no_cache(
@@ -600,10 +600,10 @@ def test_a_folder_that_cannot_be_made_is_a_warning_and_no_cache(
 
 def test_different_uses_have_different_caches(tmp_path: Path, files: Watched, folder: Path) -> None:
     others = drawn(tmp_path / "others")
-    turned = FilePictures(files.names[::-1], files.paths[::-1])
+    turned = FileImages(files.names[::-1], files.paths[::-1])
     paths = {
-        CachedPictures(some, preprocess, folder).path
-        for some in (files, others, turned, FilePictures(files.names[:4], files.paths[:4]))
+        CachedImages(some, preprocess, folder).path
+        for some in (files, others, turned, FileImages(files.names[:4], files.paths[:4]))
         for preprocess in (SMALL, Preprocess(height=13, width=9), Preprocess(height=9, width=13, fit="crop"))
     }
     assert len(paths) == 12
@@ -614,8 +614,8 @@ def test_relative_paths_find_the_cache_of_the_absolute_ones(
 ) -> None:
     absolute = filled(files, folder).path
     monkeypatch.chdir(folder.parent)
-    relative = FilePictures(files.names, [path.relative_to(folder.parent) for path in files.paths])
-    assert CachedPictures(relative, SMALL, folder.relative_to(folder.parent)).path == absolute
+    relative = FileImages(files.names, [path.relative_to(folder.parent) for path in files.paths])
+    assert CachedImages(relative, SMALL, folder.relative_to(folder.parent)).path == absolute
 
 
 def test_the_default_folder_is_the_named_one_or_the_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -631,7 +631,7 @@ def test_the_default_folder_is_the_named_one_or_the_systems(monkeypatch: pytest.
         assert default_folder() == tmp_path / usual / "itma"
 
 
-def test_without_a_home_folder_pictures_are_not_cached(
+def test_without_a_home_folder_images_are_not_cached(
     files: Watched, monkeypatch: pytest.MonkeyPatch, warned: Callable[[], list[str]]
 ) -> None:
     def homeless() -> Path:
@@ -648,10 +648,10 @@ def test_without_a_home_folder_pictures_are_not_cached(
 
 def test_caches_are_found_in_the_default_folder(files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ITMA_CACHE", str(folder))
-    pictures = cached(files, SMALL)
-    assert isinstance(pictures, CachedPictures)
-    assert [one.path for one in caches()] == [pictures.path]
-    assert [one.path for one in remove()] == [pictures.path]
+    images = cached(files, SMALL)
+    assert isinstance(images, CachedImages)
+    assert [one.path for one in caches()] == [images.path]
+    assert [one.path for one in remove()] == [images.path]
 
 
 def test_a_folder_without_caches_has_none(folder: Path) -> None:
@@ -661,16 +661,16 @@ def test_a_folder_without_caches_has_none(folder: Path) -> None:
 
 def test_caches_are_listed_by_their_last_use(tmp_path: Path, files: Watched, folder: Path) -> None:
     others = drawn(tmp_path / "others", 3)
-    paths = [filled(files, folder).path, CachedPictures(others, SMALL, folder).path]
+    paths = [filled(files, folder).path, CachedImages(others, SMALL, folder).path]
     for seconds, path in enumerate(paths, start=10**9):
         os.utime(path, (seconds, seconds))
     newest, oldest = caches(folder)
-    assert (newest.path, newest.pictures, newest.cached) == (paths[1], 3, 0)
-    assert (oldest.path, oldest.pictures, oldest.cached) == (paths[0], 5, 5)
+    assert (newest.path, newest.images, newest.cached) == (paths[1], 3, 0)
+    assert (oldest.path, oldest.images, oldest.cached) == (paths[0], 5, 5)
     assert oldest.bytes_on_disk >= 5 * 3 * 9 * 13
     assert f"{files.paths[0].parent} at 9×13 pixels (pad)" in str(oldest)
     assert "5 of 5 images" in str(oldest)
-    CachedPictures(files, SMALL, folder)
+    CachedImages(files, SMALL, folder)
     assert caches(folder)[0].path == paths[0]
 
 

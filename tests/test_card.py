@@ -65,7 +65,7 @@ def settings(data: str = "shapes", **train: Any) -> dict[str, Any]:
         "model": to_plain(made_up.CONFIG),
         "train": to_plain(replace(TrainConfig(), **train)),
         "data": to_plain(DataConfig(data)),
-        "made with": {"itma": "0.1.0", "torch": "2.13.0", "device": "cpu"},
+        "made_with": {"itma": "0.1.0", "torch": "2.13.0", "device": "cpu"},
     }
 
 
@@ -107,7 +107,11 @@ def test_the_results_in_the_head_are_the_report_s_own() -> None:
 
 def test_the_head_says_what_the_model_is_for() -> None:
     data = head(card(known(REPORT), repo_id="shop/shapes"))
-    assert (data["library_name"], data["pipeline_tag"], data["language"]) == ("itma", "image-feature-extraction", "en")
+    assert (data["library_name"], data["pipeline_tag"], data["language"]) == (
+        "itma",
+        "image-feature-extraction",
+        "en",
+    )
     assert {"composed-image-retrieval", "itma", "safetensors"} <= set(data["tags"])
     assert data["model-index"][0]["name"] == "shapes"
 
@@ -171,14 +175,16 @@ def test_a_model_of_which_nothing_is_known_says_so() -> None:
 
 
 def test_the_training_is_told_from_the_run_s_settings() -> None:
-    text = card(known(steps=350, batch=64, optimizer="sgd", learning_rate=0.02, seed=7, noise=0.125, frozen=("trunk",)))
+    text = card(
+        known(steps=350, batch=64, optimizer="sgd", learning_rate=0.02, seed=7, noise=0.125, frozen=("image_encoder",))
+    )
     for told in (
         "| data | shapes, size `demo`, seed 0 |",
         "| checkpoint | step 280 of 350, the best by validation/recall@1, on the 5.0 % of the training references that",
         "| batch | 64 rows, 3 of each reference |",
-        "| optimizer | sgd, learning rate 0.02 (the trunk's times 1), weight decay 0.05, `cosine` schedule",
+        "| optimizer | sgd, learning rate 0.02 (the image encoder's times 1), weight decay 0.05, `cosine` schedule",
         "| images | noise 0.125 |",
-        "| frozen | trunk |",
+        "| frozen | image encoder |",
         "| seed | 7 |",
         "| made with | itma 0.1.0, torch 2.13.0, device cpu |",
     ):
@@ -189,7 +195,7 @@ def test_the_model_s_shape_is_told() -> None:
     model = made_up.model()
     text = card(known(), model)
     for told in (
-        "| trunk | resnet-small, maps of the stages 2, trained from scratch |",
+        "| image encoder | resnet-small, maps of the stages 2, trained from scratch |",
         "| embedding | 16 features",
         "| images | 24×16 pixels (width × height)",
         f"| parameters | {sum(parameter.numel() for parameter in model.parameters()):,} |",
@@ -198,9 +204,11 @@ def test_the_model_s_shape_is_told() -> None:
         assert told in text
 
 
-@pytest.mark.parametrize("origin", [{"started from": {"sha256": "7" * 64}}, None])
-def test_a_trunk_is_called_trained_from_scratch_only_where_that_is_known(origin: dict[str, Any] | None) -> None:
-    began = Provenance() if origin is None else Provenance({**settings(), "made with": origin})
+@pytest.mark.parametrize("origin", [{"started_from": {"sha256": "7" * 64}}, None])
+def test_an_image_encoder_is_called_trained_from_scratch_only_where_that_is_known(
+    origin: dict[str, Any] | None,
+) -> None:
+    began = Provenance() if origin is None else Provenance({**settings(), "made_with": origin})
     text = card(began)
     assert "from scratch" not in text
     assert ("| began with | weights with the sha256 `777" in text) == (origin is not None)
@@ -209,7 +217,7 @@ def test_a_trunk_is_called_trained_from_scratch_only_where_that_is_known(origin:
 def test_an_imported_model_is_told_as_trained_by_others() -> None:
     imported = {"file": "/home/someone/best.pth", "sha256": "8" * 64, "code": "maaf", "model": "concat", "options": {}}
     text = card(
-        Provenance({**settings("fashioniq"), "made with": {"itma": "0.1.0", "imported from": imported}}, 150_000)
+        Provenance({**settings("fashioniq"), "made_with": {"itma": "0.1.0", "imported_from": imported}}, 150_000)
     )
     assert "| code | MAAF's, model `concat` |" in text
     assert f"| checkpoint | `best.pth`, sha256 `{'8' * 64}`, step 150,000 |" in text
@@ -225,10 +233,12 @@ def test_a_world_on_disk_has_the_size_it_was_written_with() -> None:
 
 def test_weights_that_training_began_with_are_named_without_their_folder() -> None:
     model = made_up.model()
-    trunk = replace(model.config.trunk, name="/home/someone/resnet", weights="/home/someone/resnet18.pth")
-    model.config = replace(model.config, trunk=trunk)
+    image_encoder = replace(
+        model.config.image_encoder, name="/home/someone/resnet", weights="/home/someone/resnet18.pth"
+    )
+    model.config = replace(model.config, image_encoder=image_encoder)
     text = card(model=model)
-    assert "| trunk | resnet, maps of the stages 2, trained from the weights resnet18.pth |" in text
+    assert "| image encoder | resnet, maps of the stages 2, trained from the weights resnet18.pth |" in text
     assert "someone" not in text
 
 
@@ -245,7 +255,7 @@ def test_settings_of_another_version_are_an_error_of_ours() -> None:
 
 
 def test_a_run_without_training_settings_is_told_as_unknown() -> None:
-    assert "was not known" in card(Provenance({"imported from": "elsewhere"}))
+    assert "was not known" in card(Provenance({"imported_from": "elsewhere"}))
 
 
 # -- what it says to type ----------------------------------------------------------------------------------------------
@@ -259,7 +269,7 @@ def blocks(text: str, language: str) -> list[str]:
 def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, composer: str) -> None:
     monkeypatch.chdir(tmp_path)
     config = RetrieverConfig(
-        composer, 16, made_up.CONFIG.trunk, made_up.CONFIG.language, preprocess=made_up.CONFIG.preprocess
+        composer, 16, made_up.CONFIG.image_encoder, made_up.CONFIG.text_encoder, preprocess=made_up.CONFIG.preprocess
     )
     model = Retriever.build(config, ["make red cube blue"])
     save_pretrained(model, "model")

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from itma.data.images import Preprocess
-from itma.errors import CatalogueError, ConfigError, DataError, FeedbackError, PictureError, RunError, StorageError
+from itma.errors import CatalogueError, ConfigError, DataError, FeedbackError, ImageError, RunError, StorageError
 from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest import indexing
@@ -65,7 +65,7 @@ def test_a_search_gives_the_cosines_of_the_model_s_embeddings_in_falling_order(
     hits = catalogue.search(photos / "shelf/1.jpg", "make red cube", k=100)
     query = model.embed_queries(model.preprocess.read(photos / "shelf/1.jpg")[None], ["make red cube"])
     slow = {
-        name: float(query @ model.embed_pictures(model.preprocess.read(photos / name)[None])[0])
+        name: float(query @ model.embed_images(model.preprocess.read(photos / name)[None])[0])
         for name in catalogue.ids
         if name != "shelf/1.jpg"
     }
@@ -115,7 +115,7 @@ def test_an_item_that_shows_the_image_of_the_reference_is_left_out_and_said_so(
         assert hits.notes == ("left out, as they show the image of the reference: 'shelf/3.png'",)
 
 
-def test_pictures_that_are_alike_tie_and_stand_in_the_order_of_ids(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_images_that_are_alike_tie_and_stand_in_the_order_of_ids(run: Path, photos: Path, tmp_path: Path) -> None:
     for name in ("b/9.png", "a/1.png", "c.png", "a/0.png", "b/10.png"):
         (tmp_path / "same" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(photos / "shelf/3.png", tmp_path / "same" / name)
@@ -141,12 +141,12 @@ def test_a_blank_sentence_counts_as_none(catalogue: Catalogue, photos: Path) -> 
 
 
 @pytest.mark.parametrize("text", [None, "", "   "])
-def test_neither_picture_nor_sentence_is_refused(catalogue: Catalogue, text: str | None) -> None:
+def test_neither_image_nor_sentence_is_refused(catalogue: Catalogue, text: str | None) -> None:
     with pytest.raises(DataError, match="needs a reference image, a feedback sentence, or both"):
         catalogue.search(text=text)
 
 
-def test_marks_without_a_word_are_refused_where_there_is_no_picture(catalogue: Catalogue) -> None:
+def test_marks_without_a_word_are_refused_where_there_is_no_image(catalogue: Catalogue) -> None:
     with pytest.raises(FeedbackError, match=r"no word in the sentence '\?!'"):
         catalogue.search(text="?!")
 
@@ -181,14 +181,14 @@ def test_k_below_one_is_refused(catalogue: Catalogue, k: int) -> None:
 
 def test_a_reference_that_cannot_be_read_is_named(catalogue: Catalogue, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no image")
-    with pytest.raises(PictureError, match=r"text\.jpg"):
+    with pytest.raises(ImageError, match=r"text\.jpg"):
         catalogue.search(tmp_path / "text.jpg")
-    with pytest.raises(PictureError, match="bytes"):
-        catalogue.search(b"no picture")
+    with pytest.raises(ImageError, match="bytes"):
+        catalogue.search(b"no image")
 
 
 def test_a_model_that_reads_no_words_says_so(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    config = replace(made_up.CONFIG, composer="picture-only", options=None)
+    config = replace(made_up.CONFIG, composer="image-only", options=None)
     model = Retriever.build(config, ["make red cube"])
     blind = Catalogue.build(model, photos, tmp_path / "catalogue")
     with pytest.raises(FeedbackError, match="does not read words"):
@@ -257,7 +257,7 @@ def test_decoding_runs_at_most_two_batches_ahead(
     run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded, embedded, most = [0], [0], [0]
-    read, embed = Preprocess.read, Retriever.embed_pictures
+    read, embed = Preprocess.read, Retriever.embed_images
 
     def counted_read(self: Preprocess, source: Path) -> torch.Tensor:
         decoded[0] += 1
@@ -269,7 +269,7 @@ def test_decoding_runs_at_most_two_batches_ahead(
         return embed(self, pixels)
 
     monkeypatch.setattr(Preprocess, "read", counted_read)
-    monkeypatch.setattr(Retriever, "embed_pictures", counted_embed)
+    monkeypatch.setattr(Retriever, "embed_images", counted_embed)
     Catalogue.build(run, photos, tmp_path / "catalogue", batch=2)
     assert decoded == [12] and embedded == [12 + 1]  # a blank one tells how many numbers an embedding has
     assert most[0] <= 3 * 2  # one batch being gathered, two ahead
@@ -322,7 +322,7 @@ def test_a_full_disk_leaves_nothing_half_done(
 def test_an_interruption_leaves_what_was_committed_and_nothing_else(
     run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
-    embed, asked = Retriever.embed_pictures, [0]
+    embed, asked = Retriever.embed_images, [0]
 
     def interrupted(self: Retriever, pixels: torch.Tensor) -> torch.Tensor:
         asked[0] += 1
@@ -331,13 +331,13 @@ def test_an_interruption_leaves_what_was_committed_and_nothing_else(
         return embed(self, pixels)
 
     monkeypatch.setattr(indexing, "COMMIT_ROWS", 2)
-    monkeypatch.setattr(Retriever, "embed_pictures", interrupted)
+    monkeypatch.setattr(Retriever, "embed_images", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Catalogue.build(run, photos, tmp_path / "catalogue", batch=2)
     if not batches:
         assert not list(tmp_path.iterdir())
         return
-    monkeypatch.setattr(Retriever, "embed_pictures", embed)
+    monkeypatch.setattr(Retriever, "embed_images", embed)
     opened = Catalogue.open(tmp_path / "catalogue")
     assert list(opened.ids) == ["shelf/1.jpg", "shelf/11.webp"] and not opened.info().complete
     assert "was interrupted; the same command does the rest" in str(opened.info())
@@ -349,7 +349,7 @@ def test_an_interruption_leaves_what_was_committed_and_nothing_else(
 @pytest.mark.parametrize(
     ("folder", "message"), [("none", "does not exist"), ("empty", "holds no images"), ("file", "is a file")]
 )
-def test_a_folder_without_pictures_is_refused(run: Path, tmp_path: Path, folder: str, message: str) -> None:
+def test_a_folder_without_images_is_refused(run: Path, tmp_path: Path, folder: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=message):
@@ -398,7 +398,7 @@ def test_a_model_from_memory_has_to_be_given_again(photos: Path, tmp_path: Path)
     assert len(Catalogue.open(tmp_path / "catalogue", made_up.model())) == 12
 
 
-def test_run_pictures_and_catalogue_can_be_moved_together(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_run_images_and_catalogue_can_be_moved_together(run: Path, photos: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "old/run")
     shutil.copytree(photos, tmp_path / "old/photos")
     Catalogue.build(tmp_path / "old/run", tmp_path / "old/photos", tmp_path / "old/catalogue")
@@ -445,7 +445,7 @@ def test_a_damaged_description_is_refused(catalogue: Catalogue, tmp_path: Path, 
         Catalogue.open(tmp_path / "catalogue")
 
 
-@pytest.mark.parametrize("key", ["format", "table", "dim", "model", "fingerprint", "run", "pictures"])
+@pytest.mark.parametrize("key", ["format", "table", "dim", "model", "fingerprint", "run", "images"])
 def test_every_part_of_the_description_is_needed(catalogue: Catalogue, tmp_path: Path, key: str) -> None:
     about = json.loads((tmp_path / "catalogue/catalogue.json").read_text())
     del about[key]

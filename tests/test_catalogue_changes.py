@@ -18,8 +18,8 @@ from itma.errors import (
     ConfigError,
     DataError,
     FilterError,
+    ImageError,
     MissingPackageError,
-    PictureError,
     StorageError,
     UnknownNameError,
 )
@@ -52,7 +52,7 @@ def shop(tmp_path: Path) -> Catalogue:
     ids = [f"s{number}" for number in range(10)]
     colours = [("red", "blue")[number % 2] for number in range(10)]
     return Catalogue.from_embeddings(
-        made(ids, colour=colours, price=list(range(10))), tmp_path / "shop", pictures=tmp_path
+        made(ids, colour=colours, price=list(range(10))), tmp_path / "shop", images=tmp_path
     )
 
 
@@ -69,7 +69,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pictured(built: Path, tmp_path: Path) -> Path:
+def imaged(built: Path, tmp_path: Path) -> Path:
     """A copy of it that a test may change."""
     return Path(shutil.copytree(built, tmp_path / "copy"))
 
@@ -146,21 +146,21 @@ def test_an_id_is_any_text(shop: Catalogue, name: str) -> None:
     assert shop.delete([name]) == 1
 
 
-def test_pictures_are_added_by_the_model(pictured: Path) -> None:
-    catalogue = Catalogue.open(pictured / "catalogue")
-    noise(50).save(pictured / "photos/new.png")
-    noise(51).save(pictured / "elsewhere.png")
-    (pictured / "bad.png").write_bytes(b"no picture")
-    name = catalogue.name_of(pictured / "photos/new.png")
+def test_images_are_added_by_the_model(imaged: Path) -> None:
+    catalogue = Catalogue.open(imaged / "catalogue")
+    noise(50).save(imaged / "photos/new.png")
+    noise(51).save(imaged / "elsewhere.png")
+    (imaged / "bad.png").write_bytes(b"no image")
+    name = catalogue.name_of(imaged / "photos/new.png")
     catalogue.add(
-        [Item(name, pictured / "photos/new.png"), Item("far", pictured / "elsewhere.png"), Item("mem", noise(52))]
+        [Item(name, imaged / "photos/new.png"), Item("far", imaged / "elsewhere.png"), Item("mem", noise(52))]
     )
-    assert name == "new.png" and catalogue.get("far").picture == str(pictured / "elsewhere.png")
-    assert catalogue.get("mem").picture is None
-    assert catalogue.search((pictured / "elsewhere.png").read_bytes(), k=1, keep_same=True)[0].id == "far"
-    assert "far" not in [hit.id for hit in catalogue.search(pictured / "elsewhere.png", k=100)]
-    with pytest.raises(PictureError, match=r"bad\.png"):
-        catalogue.add([Item("fine", noise(53)), Item("bad", pictured / "bad.png")])
+    assert name == "new.png" and catalogue.get("far").image == str(imaged / "elsewhere.png")
+    assert catalogue.get("mem").image is None
+    assert catalogue.search((imaged / "elsewhere.png").read_bytes(), k=1, keep_same=True)[0].id == "far"
+    assert "far" not in [hit.id for hit in catalogue.search(imaged / "elsewhere.png", k=100)]
+    with pytest.raises(ImageError, match=r"bad\.png"):
+        catalogue.add([Item("fine", noise(53)), Item("bad", imaged / "bad.png")])
     assert len(catalogue) == 9
 
 
@@ -280,30 +280,28 @@ def test_without_a_model_items_and_embeddings_can_be_searched_and_words_cannot(s
 
 
 @pytest.mark.parametrize("gone", [False, True])
-def test_an_item_with_a_sentence_is_searched_as_its_picture_is(pictured: Path, gone: bool) -> None:
-    expected = Catalogue.open(pictured / "catalogue").search(pictured / "photos/3.png", "make red", k=5)
+def test_an_item_with_a_sentence_is_searched_as_its_image_is(imaged: Path, gone: bool) -> None:
+    expected = Catalogue.open(imaged / "catalogue").search(imaged / "photos/3.png", "make red", k=5)
     if gone:  # the feature maps are kept, as float16
-        (pictured / "photos/3.png").unlink()
-    catalogue = Catalogue.open(pictured / "catalogue")
+        (imaged / "photos/3.png").unlink()
+    catalogue = Catalogue.open(imaged / "catalogue")
     hits = catalogue.search(id="3.png", text="make red", k=5)
     assert [hit.id for hit in hits] == [hit.id for hit in expected]
     assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], abs=2e-3)
     assert catalogue.info().tokens_bytes == 2 * 64 * 2 * 3
 
 
-def test_without_kept_maps_the_picture_is_read_once(
-    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_kept_maps_the_image_is_read_once(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalogue = Catalogue.build(built / "run", built / "photos", tmp_path / "c")
     expected = catalogue.search(built / "photos/3.png", "make red", k=5)
     assert catalogue.search(id="3.png", text="make red", k=5) == expected
-    monkeypatch.setattr(type(catalogue.model), "trunk_maps", None)
+    monkeypatch.setattr(type(catalogue.model), "feature_maps", None)
     assert catalogue.search(id="3.png", text="make red", k=5) == expected
     assert catalogue.search(id="3.png", text=" ", k=5)[0].id == catalogue.search(id="3.png", k=1)[0].id
 
 
-def test_an_item_without_picture_cannot_be_changed_by_a_sentence(pictured: Path) -> None:
-    catalogue = Catalogue.open(pictured / "catalogue")
+def test_an_item_without_image_cannot_be_changed_by_a_sentence(imaged: Path) -> None:
+    catalogue = Catalogue.open(imaged / "catalogue")
     catalogue.add([Item("bare", embedding=unit(1, dim=16)[0])])
     assert len(catalogue.search(id="bare", k=3)) == 3
     with pytest.raises(CatalogueError, match="'bare' has no image that a sentence could change"):
@@ -426,11 +424,11 @@ def test_a_backup_is_a_catalogue_and_can_be_restored(shop: Catalogue, tmp_path: 
         Catalogue.restore(tmp_path / "none", tmp_path / "other")
 
 
-def test_a_backup_of_pictures_finds_them_and_its_model(pictured: Path, tmp_path: Path) -> None:
-    catalogue = Catalogue.open(pictured / "catalogue")
+def test_a_backup_of_images_finds_them_and_its_model(imaged: Path, tmp_path: Path) -> None:
+    catalogue = Catalogue.open(imaged / "catalogue")
     catalogue.backup(tmp_path / "deep/down/backup")
     copy = Catalogue.open(tmp_path / "deep/down/backup")
-    assert copy.search(pictured / "photos/3.png", "make red") == catalogue.search(pictured / "photos/3.png", "make red")
+    assert copy.search(imaged / "photos/3.png", "make red") == catalogue.search(imaged / "photos/3.png", "make red")
 
 
 def test_what_is_exported_is_imported_as_it_was(shop: Catalogue, tmp_path: Path) -> None:
@@ -477,17 +475,17 @@ def test_embeddings_as_clip_retrieval_writes_them_are_imported(tmp_path: Path) -
     ]
     folder = clip_retrieval(tmp_path / "emb", parts, tables)
     for place in (folder, folder / "img_emb"):
-        found = Catalogue.from_embeddings(place, tmp_path / f"c-{place.name}", pictures=tmp_path)
+        found = Catalogue.from_embeddings(place, tmp_path / f"c-{place.name}", images=tmp_path)
         assert len(found) == 24 and found.get("11/a.jpg").fields == {"caption": "x"}
-        assert found.get("11/b.jpg").picture == str(tmp_path / "11/b.jpg")
+        assert found.get("11/b.jpg").image == str(tmp_path / "11/b.jpg")
         assert next(iter(found.search(embedding=rows[22].astype(np.float32), k=1))).id == "11/a.jpg"
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_an_import_whose_pictures_are_elsewhere_says_so(
+def test_an_import_whose_images_are_elsewhere_says_so(
     tmp_path: Path, there: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pq.write_table(pa.table({"id": ["a"], "embedding": [[1.0, 0.0]], "picture": ["a.png"]}), tmp_path / "e.parquet")
+    pq.write_table(pa.table({"id": ["a"], "embedding": [[1.0, 0.0]], "image": ["a.png"]}), tmp_path / "e.parquet")
     if there:
         (tmp_path / "a.png").touch()
     Catalogue.from_embeddings(tmp_path / "e.parquet", tmp_path / "c")
@@ -577,39 +575,39 @@ def test_a_model_that_makes_other_embeddings_is_refused(built: Path, tmp_path: P
 # -- another model ----------------------------------------------------------------------------------------------------
 
 
-def test_reindexing_moves_to_another_model_and_readers_follow(pictured: Path) -> None:
-    reader = Catalogue.open(pictured / "catalogue")
-    writer = Catalogue.open(pictured / "catalogue")
-    writer.replace([Item("0.png", pictured / "photos/0.png", fields={"colour": "red"})])
+def test_reindexing_moves_to_another_model_and_readers_follow(imaged: Path) -> None:
+    reader = Catalogue.open(imaged / "catalogue")
+    writer = Catalogue.open(imaged / "catalogue")
+    writer.replace([Item("0.png", imaged / "photos/0.png", fields={"colour": "red"})])
     before = reader.search(text="make red", k=6)
     other = made_up.model(seed=1)
-    other.save(pictured / "other")
-    outcome = writer.reindex(pictured / "other")
+    other.save(imaged / "other")
+    outcome = writer.reindex(imaged / "other")
     assert outcome.embedded == 6 and len(writer) == 6 and writer.get("0.png").fields == {"colour": "red"}
-    fresh = Catalogue.build(other, pictured / "photos", pictured / "fresh")
+    fresh = Catalogue.build(other, imaged / "photos", imaged / "fresh")
     expected = [(hit.id, hit.score) for hit in fresh.search(text="make red", k=6)]
     assert [(hit.id, hit.score) for hit in writer.search(text="make red", k=6)] == expected
     assert [(hit.id, hit.score) for hit in reader.search(text="make red", k=6)] == expected
     assert [(hit.id, hit.score) for hit in before] != expected
-    assert Catalogue.open(pictured / "catalogue").model.fingerprint() == other.fingerprint()
-    assert sorted(path.name for path in (pictured / "catalogue").glob("*.lance")) == ["items-2.lance"]
+    assert Catalogue.open(imaged / "catalogue").model.fingerprint() == other.fingerprint()
+    assert sorted(path.name for path in (imaged / "catalogue").glob("*.lance")) == ["items-2.lance"]
 
 
-def test_reindexing_loses_no_item_silently(pictured: Path) -> None:
-    catalogue = Catalogue.open(pictured / "catalogue")
-    (pictured / "photos/3.png").unlink()
+def test_reindexing_loses_no_item_silently(imaged: Path) -> None:
+    catalogue = Catalogue.open(imaged / "catalogue")
+    (imaged / "photos/3.png").unlink()
     before = catalogue.search(text="make red", k=6)
     with pytest.raises(DataError, match=r"images of 1 of 6 items cannot be read; the first is 3\.png.*--leave-out"):
         catalogue.reindex(made_up.model(seed=1))
     assert catalogue.search(text="make red", k=6) == before
-    assert sorted(path.name for path in (pictured / "catalogue").glob("*.lance")) == ["items-1.lance"]
+    assert sorted(path.name for path in (imaged / "catalogue").glob("*.lance")) == ["items-1.lance"]
     catalogue.reindex(made_up.model(seed=1), leave_out=True)
     assert len(catalogue) == 5 and [skipped.id for skipped in catalogue.skipped] == ["3.png"]
 
 
-def test_a_reader_whose_new_model_is_nowhere_says_so(pictured: Path) -> None:
-    reader = Catalogue.open(pictured / "catalogue")
-    Catalogue.open(pictured / "catalogue").reindex(made_up.model(seed=1))
+def test_a_reader_whose_new_model_is_nowhere_says_so(imaged: Path) -> None:
+    reader = Catalogue.open(imaged / "catalogue")
+    Catalogue.open(imaged / "catalogue").reindex(made_up.model(seed=1))
     with pytest.raises(CatalogueError, match="made by a model in memory"):
         reader.search(text="red")
 
@@ -617,7 +615,7 @@ def test_a_reader_whose_new_model_is_nowhere_says_so(pictured: Path) -> None:
 # -- duplicates -------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_and_nearly_the_same_pictures_come_in_groups(built: Path, tmp_path: Path) -> None:
+def test_the_same_and_nearly_the_same_images_come_in_groups(built: Path, tmp_path: Path) -> None:
     shutil.copytree(built / "photos", tmp_path / "photos")
     shutil.copy(tmp_path / "photos/0.png", tmp_path / "photos/copy.png")
     noise(1).save(tmp_path / "photos/again.bmp")  # the same pixels, other bytes

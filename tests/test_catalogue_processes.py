@@ -105,9 +105,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def imaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run and thirty images."""
-    folder = tmp_path_factory.mktemp("pictured")
+    folder = tmp_path_factory.mktemp("imaged")
     made_up.model().save(folder / "run")
     (folder / "photos").mkdir()
     random = np.random.Generator(np.random.PCG64(0))
@@ -147,12 +147,12 @@ def check_changes(folder: Path, said: list[list[str]]) -> None:
     catalogue.delete(where="true")
 
 
-def check_indexing(pictured: Path, said: list[list[str]]) -> None:
+def check_indexing(imaged: Path, said: list[list[str]]) -> None:
     committed = [name for line in said if line[0] == "committed" for name in line[1:]]
     assert len(set(committed)) == len(committed)
-    if (pictured / "p/catalogue.json").exists():
-        assert set(committed) <= set(Catalogue.open(pictured / "p").ids)
-    rest = Catalogue.build(pictured / "run", pictured / "photos", pictured / "p", update=True)
+    if (imaged / "p/catalogue.json").exists():
+        assert set(committed) <= set(Catalogue.open(imaged / "p").ids)
+    rest = Catalogue.build(imaged / "run", imaged / "photos", imaged / "p", update=True)
     assert rest.outcome is not None and rest.outcome.new + rest.outcome.unchanged == 30
     assert list(rest.ids) == [f"{number:02d}.png" for number in range(30)] and rest.info().complete
     assert rest.outcome.unchanged >= len(committed)
@@ -164,9 +164,9 @@ def test_a_writer_that_is_killed_loses_nothing_and_doubles_nothing(folder: Path,
 
 
 @pytest.mark.parametrize("lines", [0, 1, 4])
-def test_an_indexing_that_is_killed_is_finished_by_the_same_call(pictured: Path, tmp_path: Path, lines: int) -> None:
+def test_an_indexing_that_is_killed_is_finished_by_the_same_call(imaged: Path, tmp_path: Path, lines: int) -> None:
     for name in ("run", "photos"):
-        (tmp_path / name).symlink_to(pictured / name)
+        (tmp_path / name).symlink_to(imaged / name)
     check_indexing(tmp_path, killed_after(started(INDEXING, tmp_path), lines, seconds=0.004 * lines))
 
 
@@ -179,13 +179,13 @@ def test_a_writer_killed_at_forty_random_moments_loses_nothing(folder: Path) -> 
 
 
 @pytest.mark.slow
-def test_an_indexing_killed_at_twenty_random_moments_is_finished_every_time(pictured: Path, tmp_path: Path) -> None:
+def test_an_indexing_killed_at_twenty_random_moments_is_finished_every_time(imaged: Path, tmp_path: Path) -> None:
     random = np.random.Generator(np.random.PCG64(int(time.time())))
     for number in range(20):
         place = tmp_path / str(number)
         place.mkdir()
         for name in ("run", "photos"):
-            (place / name).symlink_to(pictured / name)
+            (place / name).symlink_to(imaged / name)
         said = killed_after(started(INDEXING, place), int(random.integers(0, 10)), float(random.random() * 0.2))
         check_indexing(place, said)
 

@@ -77,7 +77,7 @@ def embeddings(split: datasets.Split) -> tuple[np.ndarray, np.ndarray]:
 
 def test_images_are_found_under_img_raw_and_rows_stand_as_in_the_file(whole: Path) -> None:
     split = datasets.load("cirr", whole, "val")
-    assert not split.triplets.pictures.missing().any()
+    assert not split.triplets.images.missing().any()
     assert split.triplets[1].reference == "dev-1-0-img0" and split.triplets[1].target == "dev-3-0-img0"
     assert split.triplets[1].feedback == "has 1 dogs"
 
@@ -88,7 +88,7 @@ def test_recall_within_subsets_is_that_of_a_ranking_by_hand(whole: Path) -> None
     evaluation = score(split.triplets, split.protocol(), queries, gallery)
     ranks, of_subset = [], []
     for row, written in enumerate(rows_of("val")):
-        scores = dict(zip(split.triplets.pictures.names, gallery @ queries[row], strict=True))
+        scores = dict(zip(split.triplets.images.names, gallery @ queries[row], strict=True))
         for pool, found in ((scores, ranks), (written["img_set"]["members"], of_subset)):
             order = sorted((image for image in pool if image != written["reference"]), key=lambda image: -scores[image])
             found.append(order.index(written["target_hard"]) + 1)

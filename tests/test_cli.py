@@ -52,7 +52,7 @@ def test_an_evaluation_prints_its_protocol_and_leaves_a_report_and_every_rank(wa
 
 def test_a_table_of_products_becomes_a_model_that_is_measured_and_searched(tmp_path: Path) -> None:
     table, run = shop(tmp_path / "shop", items(), folders=["images"]), tmp_path / "run"
-    small = ["model.trunk.weights=null", "train.steps=2", "train.warmup=1", "train.batch=12"]
+    small = ["model.image_encoder.weights=null", "train.steps=2", "train.warmup=1", "train.batch=12"]
     small += ["model.preprocess.height=32", "model.preprocess.width=32"]
     changes = [word for change in small for word in ("--set", change)]
     call("train", "products", "--root", table, "--out", run, *changes)
@@ -75,13 +75,13 @@ def test_a_search_prints_k_hits_best_first(walked: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", [["--image"], ["--text", "red cube"]])
-def test_a_picture_alone_and_a_sentence_alone_can_be_searched(walked: Path, asked: list[str]) -> None:
+def test_an_image_alone_and_a_sentence_alone_can_be_searched(walked: Path, asked: list[str]) -> None:
     words = [*asked, walked / "world" / "images" / "css_test_000000.png"] if asked == ["--image"] else asked
     result = call("search", walked / "catalogue", *words, "-k", "2")
     assert result.exit_code == 0 and len(result.output.splitlines()) == 2
 
 
-def test_unreadable_pictures_are_listed_after_indexing(walked: Path, tmp_path: Path) -> None:
+def test_unreadable_images_are_listed_after_indexing(walked: Path, tmp_path: Path) -> None:
     Image.new("RGB", (20, 30), "red").save(tmp_path / "good.png")
     (tmp_path / "bad.jpg").write_text("no image")
     result = call("index", walked / "run", tmp_path, tmp_path / "out" / "catalogue")
@@ -196,7 +196,7 @@ def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path)
         (["catalogue", "restore", walked / "world", tmp_path / "c"], "is no catalogue"),
         (["catalogue", "export", walked / "catalogue", tmp_path / "c.txt"], "ends in .parquet or .npz"),
         (["reindex", walked / "catalogue", tmp_path / "none"], "does not exist"),
-        (["search", walked / "catalogue"], "reference image"),
+        (["search", walked / "catalogue"], "reference_image"),
         (["search", walked / "catalogue", "--image", tmp_path / "text.jpg"], "not an image in a format"),
         (["search", walked / "catalogue", "--image", tmp_path / "none.jpg"], "the file does not exist"),
         (["search", walked / "catalogue", "--image", image, "--text", "🔥 quux"], "quux"),

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image, ImageCms, features
 
 from itma.data import colour
-from itma.data.images import Preprocess, open_picture, open_upload
+from itma.data.images import Preprocess, open_image, open_upload
 from itma.models.image_encoders.efficientnet_lite import MEAN, STD
 from itma.server.decoding import Decoder
-from itma.server.pictures import Thumbnails
+from itma.server.images import Thumbnails
 
 pytestmark = pytest.mark.skipif(not features.check("littlecms2"), reason="this Pillow was built without LittleCMS")
 
@@ -77,7 +77,7 @@ def file(image: Image.Image, profile: bytes | None, kind: str = "PNG") -> bytes:
 def opened(value: object, mode: str = "RGB", profile: bytes | None = DISPLAY_P3, kind: str = "PNG") -> tuple[int, ...]:
     """What a plain image of one colour comes out as."""
     image = Image.new(mode, (8, 8), value)  # type: ignore[arg-type]
-    return tuple(np.asarray(open_picture(file(image, profile, kind)))[4, 4].tolist())
+    return tuple(np.asarray(open_image(file(image, profile, kind)))[4, 4].tolist())
 
 
 def light(values: np.ndarray) -> np.ndarray:
@@ -103,7 +103,7 @@ def test_known_colours_of_srgb_come_back(colorants: tuple[tuple[float, ...], ...
     coded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     coded = coded if p3 else linear ** (1 / 2.19921875)
     image = Image.fromarray((255 * coded).round().astype(np.uint8)[None])
-    given = np.asarray(open_picture(file(image, DISPLAY_P3 if p3 else ADOBE_RGB)))[0]
+    given = np.asarray(open_image(file(image, DISPLAY_P3 if p3 else ADOBE_RGB)))[0]
     assert np.abs(given.astype(int) - meant).max() <= 2
     assert np.abs(np.asarray(image)[0].astype(int) - meant).max() > 10  # else the profile would not matter
 
@@ -152,9 +152,9 @@ def test_a_profile_seen_before_is_not_read_again(monkeypatch: pytest.MonkeyPatch
 
 def test_many_threads_give_the_same_colours() -> None:
     data = [file(Image.new("RGB", (64, 64), (value, 60, 90)), DISPLAY_P3) for value in range(0, 256, 8)]
-    alone = [np.asarray(open_picture(one)) for one in data]
+    alone = [np.asarray(open_image(one)) for one in data]
     with ThreadPoolExecutor(8) as pool:
-        together = [np.asarray(image) for image in pool.map(open_picture, data * 4)]
+        together = [np.asarray(image) for image in pool.map(open_image, data * 4)]
     assert all(np.array_equal(one, alone[index % len(data)]) for index, one in enumerate(together))
 
 

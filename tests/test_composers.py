@@ -98,14 +98,14 @@ def test_film_is_the_published_formula() -> None:
             x = relu(linear(weights, f"blocks.{block}.first", x))
             changed = norm(weights, f"blocks.{block}.norm", around(x, weights[f"blocks.{block}.second.weight"], H, W))
             x = x + relu((1 + gain) * changed + shift)
-        expected = linear(weights, "picture.output", x.mean(0))
+        expected = linear(weights, "image.output", x.mean(0))
         torch.testing.assert_close(composer.embed_queries([maps_BCHW], words)[query], expected)
 
 
 def test_mrn_is_the_published_formula() -> None:
     composer, weights = random_composer("mrn", blocks=2)
     maps, words = example()
-    image, h = composer.embed_pictures(maps), words.sentence_BD
+    image, h = composer.embed_images(maps), words.sentence_BD
     for block in ("blocks.0", "blocks.1"):
         seen = torch.tanh(
             linear(weights, f"{block}.image.2.1", torch.tanh(linear(weights, f"{block}.image.0.1", image)))
@@ -131,7 +131,7 @@ def test_relationship_averages_a_network_of_all_pairs_of_cells_with_the_sentence
 def test_composeae_turns_the_image_in_complex_space() -> None:
     composer, weights = random_composer("composeae")
     maps, words = example()
-    image, sentence = composer.embed_pictures(maps), words.sentence_BD
+    image, sentence = composer.embed_images(maps), words.sentence_BD
 
     def turned(name: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         angles = relu(linear(weights, f"{name}.angles.1", norm(weights, f"{name}.angles.0", sentence)))
@@ -176,7 +176,7 @@ def test_cosmo_changes_content_by_attention_and_then_style_by_gates() -> None:
             content = content + weights["weights"][block] * linear(weights, f"{name}.output", torch.cat(mixed, 1))
         gates, added = sigmoid(linear(weights, "style.gate", sentence)), linear(weights, "style.text", sentence)
         styled = (gates[C:] * deviation + added[C:]) * content + gates[:C] * mean + added[:C]
-        expected = linear(weights, "picture.output", styled.mean(0))
+        expected = linear(weights, "image.output", styled.mean(0))
         torch.testing.assert_close(composer.embed_queries([maps_BCHW], words)[query], expected)
 
 
@@ -217,7 +217,7 @@ def test_a_score_of_val_is_the_mean_of_the_levels_cosines() -> None:
     place = Place((4, C), ((H, W), (2, 3)), dim=D)
     composer, _ = random_composer("val", place, heads=2)
     maps, words = example((4, H, W), (C, 2, 3))
-    queries, images = unit(composer.embed_queries(maps, words)), unit(composer.embed_pictures(maps))
+    queries, images = unit(composer.embed_queries(maps, words)), unit(composer.embed_images(maps))
     by_level = [unit(queries[:, part]) @ unit(images[:, part]).T for part in (slice(0, D), slice(D, 2 * D))]
     torch.testing.assert_close(queries @ images.T, (by_level[0] + by_level[1]) / 2)
 
@@ -236,7 +236,7 @@ def published_artemis(weights: Weights, image: torch.Tensor, sentence: torch.Ten
 def test_artemis_scores_images_of_equally_strong_features_as_published() -> None:
     composer, weights = random_composer("artemis")
     maps, words = example()
-    queries, references = composer.embed_queries(maps, words), composer.embed_pictures(maps)
+    queries, references = composer.embed_queries(maps, words), composer.embed_images(maps)
     signs = torch.randint(0, 2, (5, D), generator=torch.Generator().manual_seed(2)).double() * 2 - 1
     for query, reference, sentence in zip(queries, references, words.sentence_BD, strict=True):
         for target in unit(signs):
@@ -247,7 +247,7 @@ def test_artemis_scores_images_of_equally_strong_features_as_published() -> None
 def test_rtic_is_the_published_formula() -> None:
     composer, weights = random_composer("rtic", blocks=2)
     maps, words = example()
-    image = composer.embed_pictures(maps)
+    image = composer.embed_images(maps)
 
     def leaky(rows: torch.Tensor) -> torch.Tensor:
         return torch.maximum(rows, 0.01 * rows)

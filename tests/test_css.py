@@ -19,9 +19,9 @@ from PIL import Image
 from itma.data.batching import Plan
 from itma.data.datasets import css
 from itma.data.datasets.css import ANNOTATION, COLOURS, PUBLISHED, SHAPES, SIZES, SPLITS, Thing, counts, draw, load
-from itma.data.images import FilePictures, Preprocess
+from itma.data.images import FileImages, Preprocess
 from itma.data.triplets import covered
-from itma.errors import DataError, PictureError, UnknownNameError
+from itma.errors import DataError, ImageError, UnknownNameError
 from itma.evaluation.evaluate import score
 
 CUBE = {"shape": "rectangle", "color": "red", "size": "large", "pos": [0.5, 1 / 6]}
@@ -82,9 +82,9 @@ def test_every_pair_of_a_modification_is_a_row_in_the_order_of_the_file(tmp_path
         name.replace("test", "train") for name, _, _ in ROWS
     ]
     assert not train.protocols and not train.triplets.draws_targets
-    assert isinstance(train.triplets.pictures, FilePictures)
-    assert train.triplets.pictures.paths[1] == tmp_path / "images" / "css_train_000001.png"
-    assert counts(tmp_path, "train") == {"pictures": 6, "queries": 4, "modifications": 3}
+    assert isinstance(train.triplets.images, FileImages)
+    assert train.triplets.images.paths[1] == tmp_path / "images" / "css_train_000001.png"
+    assert counts(tmp_path, "train") == {"images": 6, "queries": 4, "modifications": 3}
 
 
 def test_two_feedbacks_to_one_reference_come_side_by_side(tmp_path: Path) -> None:
@@ -95,21 +95,21 @@ def test_two_feedbacks_to_one_reference_come_side_by_side(tmp_path: Path) -> Non
         assert np.diff(places).tolist() == [1]
 
 
-def test_labels_are_those_of_the_file_and_the_drawing_has_its_pictures(tmp_path: Path) -> None:
+def test_labels_are_those_of_the_file_and_the_drawing_has_its_images(tmp_path: Path) -> None:
     assert load(write(tmp_path), "test").triplets.labels.tolist() == [0, 1, 2, 3, 4, 0] * 2
     words = deepcopy(WHOLE)
     words["test"]["labels"] = ["b", "a", "c", "b", "b", "d"]
     assert load(write(tmp_path, words), "test").triplets.labels.tolist() == [1, 0, 2, 1, 1, 3] * 2
 
 
-def test_without_labels_each_picture_has_its_own(tmp_path: Path) -> None:
+def test_without_labels_each_image_has_its_own(tmp_path: Path) -> None:
     bare = {split: {key: SPLIT[key] for key in ("objects_img", "mods")} for split in SPLITS}
     assert load(write(tmp_path, bare), "train").triplets.labels.tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_the_four_protocols_ask_and_rank_pictures_or_drawings(tmp_path: Path) -> None:
+def test_the_four_protocols_ask_and_rank_images_or_drawings(tmp_path: Path) -> None:
     split = load(write(tmp_path), "test")
-    names = np.array(split.triplets.pictures.names)
+    names = np.array(split.triplets.images.names)
     assert list(split.protocols) == ["css", "css/2d-to-3d", "css/3d-to-2d", "css/2d-to-2d"]
     for name, protocol in split.protocols.items():
         asked, ranked = {"css": ("3d", "3d")}.get(name) or tuple(name.removeprefix("css/").split("-to-"))
@@ -137,27 +137,27 @@ def test_a_reference_does_not_hide_its_target_in_any_protocol(tmp_path: Path) ->
 # Images and drawings
 
 
-def test_pictures_and_drawings_are_loaded_in_the_order_asked_for(tmp_path: Path) -> None:
+def test_images_and_drawings_are_loaded_in_the_order_asked_for(tmp_path: Path) -> None:
     (write(tmp_path) / "images").mkdir()
     for number in range(6):
         Image.new("RGB", (64, 64), (number, 0, 0)).save(tmp_path / "images" / f"css_test_{number:06d}.png")
-    pictures = load(tmp_path, "test").triplets.pictures
-    found = pictures.load([7, 2, 11, 0], Preprocess(height=64, width=64))
+    images = load(tmp_path, "test").triplets.images
+    found = images.load([7, 2, 11, 0], Preprocess(height=64, width=64))
     assert found.shape == (4, 3, 64, 64) and found.dtype == torch.uint8
     assert found[1].unique().tolist() == [0, 2] and found[3].unique().tolist() == [0]
     assert (found[0].numpy() == draw((thing(CUBE), thing(BALL)))).all()
     assert found[2].unique().tolist() == [255]
-    assert pictures.load([], Preprocess(height=8, width=12)).shape == (0, 3, 8, 12)
+    assert images.load([], Preprocess(height=8, width=12)).shape == (0, 3, 8, 12)
 
 
-def test_only_rendered_pictures_can_be_missing(tmp_path: Path) -> None:
+def test_only_rendered_images_can_be_missing(tmp_path: Path) -> None:
     split = load(write(tmp_path), "test")
-    pictures = split.triplets.pictures
-    assert isinstance(pictures, css.ScenePictures)
-    assert pictures.missing().tolist() == [True] * 6 + [False] * 6
-    with pytest.raises(PictureError, match=r"css_test_000001\.png"):
-        pictures.load([7, 1], Preprocess())
-    left, coverage = covered(split, pictures.missing())
+    images = split.triplets.images
+    assert isinstance(images, css.SceneImages)
+    assert images.missing().tolist() == [True] * 6 + [False] * 6
+    with pytest.raises(ImageError, match=r"css_test_000001\.png"):
+        images.load([7, 1], Preprocess())
+    left, coverage = covered(split, images.missing())
     assert coverage.kept == 4
     assert [len(protocol.tasks[0].rows) for protocol in left.protocols.values()] == [0, 0, 0, 4]
 
@@ -168,7 +168,7 @@ def thing(plain: dict[str, Any]) -> Thing:
 
 def drawn_slowly(scene: list[Thing]) -> np.ndarray:
     """Line by line, with the published bounds."""
-    picture = np.full((64, 64, 3), 255, dtype=np.uint8)
+    image = np.full((64, 64, 3), 255, dtype=np.uint8)
     for one in scene:
         s, y, x = (8.0 if one.size == "large" else 4.0), one.row * 64, one.column * 64
         for line in range(int(y - s), int(y + s) + (one.shape == "circle")):
@@ -180,8 +180,8 @@ def drawn_slowly(scene: list[Thing]) -> np.ndarray:
             else:
                 begin = x + (line - y + s) / 2
                 bounds = (min(begin, 2 * x - begin), max(begin, 2 * x - begin))
-            picture[line, int(bounds[0]) : int(bounds[1])] = COLOURS[one.colour]
-    return picture.transpose(2, 0, 1)
+            image[line, int(bounds[0]) : int(bounds[1])] = COLOURS[one.colour]
+    return image.transpose(2, 0, 1)
 
 
 PLACES = st.one_of(st.sampled_from([1 / 6, 0.5, 5 / 6]), st.floats(0.15, 0.85))
@@ -482,12 +482,12 @@ def test_a_scene_of_endless_depth_is_refused(tmp_path: Path) -> None:
 @pytest.mark.realdata
 def test_an_annotation_of_python_2_is_read(real_data: Callable[[str], Path]) -> None:
     root = real_data("css")
-    assert counts(root, "train") == {"pictures": 71, "queries": 54, "modifications": 47}
-    assert counts(root, "test") == {"pictures": 91, "queries": 75, "modifications": 60}
+    assert counts(root, "train") == {"images": 71, "queries": 54, "modifications": 47}
+    assert counts(root, "test") == {"images": 91, "queries": 75, "modifications": 60}
     assert set(PUBLISHED["test"]) == set(counts(root, "test"))
     for split in SPLITS:
-        pictures: Any = load(root, split).triplets.pictures
-        assert not pictures.missing().any()
+        images: Any = load(root, split).triplets.images
+        assert not images.missing().any()
 
 
 @pytest.mark.realdata

@@ -14,7 +14,7 @@ from PIL import Image
 from itma.cli import cli
 from itma.data import datasets
 from itma.data.datasets import DataConfig
-from itma.data.images import FilePictures, MemoryPictures
+from itma.data.images import FileImages, MemoryImages
 from itma.data.sources import load
 from itma.data.triplets import UNKNOWN_TARGET, Rows, Split, Triplets, by_label, covered
 from itma.errors import ConfigError, DataError, UnknownNameError
@@ -67,7 +67,7 @@ def test_a_run_remembers_its_data_and_is_measured_by_the_first_protocol(run: Pat
     assert "mean recall@10" in said and all(f"{name}: 6 queries against 10 images" in said for name in CATEGORIES)
 
 
-def test_pictures_are_kept_in_a_cache_that_can_be_listed_and_removed(
+def test_images_are_kept_in_a_cache_that_can_be_listed_and_removed(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ITMA_CACHE", str(tmp_path / "cache"))
@@ -106,7 +106,7 @@ def test_answers_to_queries_without_targets_are_written_for_the_challenge(
     assert "cannot be evaluated" in call("evaluate", run, "--split", "test")
 
 
-def test_pictures_that_are_missing_stand_beside_the_number(run: Path, published: Path, tmp_path: Path) -> None:
+def test_images_that_are_missing_stand_beside_the_number(run: Path, published: Path, tmp_path: Path) -> None:
     root = tmp_path / "partial"
     shutil.copytree(published, root)
     for name in ("dressval1", "shirtval9"):  # the first is two queries' image, the second nobody's
@@ -173,9 +173,9 @@ def table(**changes: object) -> Triplets:
         references = triplets.references[rows]
         return Rows(references, (references + steps) % 6, [f"by {step}" for step in steps])
 
-    pixels = made_up.triplets().pictures.load(range(6), made_up.CONFIG.preprocess)
-    pictures = MemoryPictures([f"{number}.png" for number in range(6)], pixels)
-    whole = Triplets("t/train", pictures, np.arange(6), np.arange(6), np.arange(6)[::-1].copy(), ["red"] * 6)
+    pixels = made_up.triplets().images.load(range(6), made_up.CONFIG.preprocess)
+    images = MemoryImages([f"{number}.png" for number in range(6)], pixels)
+    whole = Triplets("t/train", images, np.arange(6), np.arange(6), np.arange(6)[::-1].copy(), ["red"] * 6)
     return replace(whole, draw=draw, draws_targets=True, **changes)  # type: ignore[arg-type]
 
 
@@ -228,9 +228,7 @@ def test_rows_that_could_never_be_drawn_are_left_out_before_training() -> None:
 
 
 def test_covered_keeps_what_can_be_used_and_counts_the_rest() -> None:
-    whole = Triplets(
-        "t/test", table().pictures, np.arange(6), np.array([0, 1, 2, 3]), np.array([1, 2, 3, 4]), ["a"] * 4
-    )
+    whole = Triplets("t/test", table().images, np.arange(6), np.array([0, 1, 2, 3]), np.array([1, 2, 3, 4]), ["a"] * 4)
     missing = np.array([False, False, True, False, False, False])
     kept, coverage = covered(Split(whole, {"by label": by_label(whole)}), missing)
     (task,) = kept.protocol().tasks
@@ -241,9 +239,9 @@ def test_covered_keeps_what_can_be_used_and_counts_the_rest() -> None:
     assert coverage.share == 0.5
 
 
-def test_a_query_stays_where_another_picture_of_the_target_is_there() -> None:
+def test_a_query_stays_where_another_image_of_the_target_is_there() -> None:
     labels = np.array([0, 1, 1, 2, 2, 0])
-    whole = Triplets("t/test", table().pictures, labels, np.array([0, 0, 3]), np.array([1, 3, 4]), ["a"] * 3)
+    whole = Triplets("t/test", table().images, labels, np.array([0, 0, 3]), np.array([1, 3, 4]), ["a"] * 3)
     kept, coverage = covered(Split(whole, {"by label": by_label(whole)}), np.array([0, 1, 0, 0, 1, 0], dtype=bool))
     (task,) = kept.protocol().tasks
     assert [kept.triplets.references[row] for row in task.rows] == [0, 0]  # the third leads to itself alone
@@ -254,7 +252,7 @@ def test_a_query_stays_where_another_picture_of_the_target_is_there() -> None:
 
 
 def test_a_query_without_a_published_target_needs_only_its_reference() -> None:
-    whole = Triplets("t/test", table().pictures, np.arange(6), np.array([0, 5]), np.full(2, UNKNOWN_TARGET), ["a"] * 2)
+    whole = Triplets("t/test", table().images, np.arange(6), np.array([0, 5]), np.full(2, UNKNOWN_TARGET), ["a"] * 2)
     kept, _ = covered(Split(whole, {}), np.arange(6) == 5)
     assert kept.triplets.references.tolist() == [0]
 
@@ -264,13 +262,13 @@ def test_missing_files_are_found_with_one_look_into_each_folder(tmp_path: Path) 
     for name in names[1:3]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    pictures = FilePictures(names, [tmp_path / name for name in names])
-    assert pictures.missing().tolist() == [True, False, False, True]
+    images = FileImages(names, [tmp_path / name for name in names])
+    assert images.missing().tolist() == [True, False, False, True]
 
 
 def test_a_complete_split_stays_as_it_is(published: Path) -> None:
     split = datasets.load("fashioniq", published, "val")
-    kept, coverage = covered(split, split.triplets.pictures.missing())
+    kept, coverage = covered(split, split.triplets.images.missing())
     assert kept is split and coverage.share == 1.0 and not coverage.missing
 
 

@@ -27,8 +27,8 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
 def test_the_demo_leaves_runs_gallery_catalogue_and_page(shown: DemoResult) -> None:
     assert {path.name for path in shown.folder.iterdir()} == {"runs", "gallery", "catalogue", "report.html"}
     assert {path.name for path in (shown.folder / "runs").iterdir()} == set(MODELS) == set(shown.reports)
-    pictures = list((shown.folder / "gallery").glob("*.png"))
-    assert len(pictures) == shown.reports["itma"].gallery == len(Catalogue.open(shown.folder / "catalogue"))
+    images = list((shown.folder / "gallery").glob("*.png"))
+    assert len(images) == shown.reports["itma"].gallery == len(Catalogue.open(shown.folder / "catalogue"))
 
 
 def test_the_page_shows_the_numbers_of_the_reports(shown: DemoResult) -> None:

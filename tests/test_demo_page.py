@@ -65,18 +65,18 @@ class Reader(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.words))
 
     @property
-    def pictures(self) -> list[torch.Tensor]:
+    def images(self) -> list[torch.Tensor]:
         sources = [str(attributes["src"]).removeprefix("data:image/png;base64,") for attributes in self.all("img")]
-        images = [Image.open(io.BytesIO(base64.b64decode(source))) for source in sources]
-        return [torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images]
+        opened = [Image.open(io.BytesIO(base64.b64decode(source))) for source in sources]
+        return [torch.from_numpy(np.array(one)).permute(2, 0, 1) for one in opened]
 
 
-def picture(height: int = 8, width: int = 12) -> torch.Tensor:
+def image(height: int = 8, width: int = 12) -> torch.Tensor:
     return torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
 
 
 def hits(right: int | None = 0, count: int = 5) -> list[Shown]:
-    return [Shown(picture(), 0.9 - 0.25 * place, place == right) for place in range(count)]
+    return [Shown(image(), 0.9 - 0.25 * place, place == right) for place in range(count)]
 
 
 def model(name: str = "itma", title: str = "ITMA", recall: float = 0.6, width: float = 0.02) -> ModelResult:
@@ -100,7 +100,7 @@ def model(name: str = "itma", title: str = "ITMA", recall: float = 0.6, width: f
 
 
 def example(feedback: str = "make red cube blue", rank: int = 1) -> Example:
-    return Example(picture(), feedback, "make colour", hits(0 if rank == 1 else None), rank, picture())
+    return Example(image(), feedback, "make colour", hits(0 if rank == 1 else None), rank, image())
 
 
 def story() -> DemoStory:
@@ -109,8 +109,8 @@ def story() -> DemoStory:
         successes=[example(), example("remove small object")],
         failures=[example("add large sphere", rank=1042)],
         asked=[
-            Asked("Both", picture(), "make it green", hits(None)),
-            Asked("The image alone", picture(), None, hits(None)),
+            Asked("Both", image(), "make it green", hits(None)),
+            Asked("The image alone", image(), None, hits(None)),
             Asked("The words alone", None, "large sphere", hits(None)),
         ],
         world="Scenes of cubes.",
@@ -146,9 +146,9 @@ def test_the_page_forbids_itself_to_load_anything() -> None:
     assert "unsafe" not in policy
 
 
-def test_every_picture_is_in_the_page_as_it_was() -> None:
+def test_every_image_is_in_the_page_as_it_was() -> None:
     told = story()
-    embedded = {tuple(pixels.flatten().tolist()) for pixels in Reader(page(told)).pictures}
+    embedded = {tuple(pixels.flatten().tolist()) for pixels in Reader(page(told)).images}
     given: list[torch.Tensor] = []
     rows: list[Example | Asked] = [*told.successes, *told.failures, *told.asked]
     for shown in rows:
@@ -158,14 +158,14 @@ def test_every_picture_is_in_the_page_as_it_was() -> None:
     assert all(tuple(pixels.flatten().tolist()) in embedded for pixels in given)
 
 
-def test_every_picture_says_what_it_is() -> None:
+def test_every_image_says_what_it_is() -> None:
     assert all(attributes["alt"] for attributes in Reader(page(story())).all("img"))
 
 
 def test_right_hits_are_framed_and_said_to_be_right() -> None:
     told = replace(story(), successes=[example()], failures=[], asked=[])
     reader = Reader(page(told))
-    framed = [attributes for attributes in reader.all("figure") if attributes.get("class") == "picture right"]
+    framed = [attributes for attributes in reader.all("figure") if attributes.get("class") == "image right"]
     spoken = [str(attributes["alt"]) for attributes in reader.all("img") if str(attributes["alt"]).endswith(", right")]
     assert len(framed) == len(spoken) == 2  # at the top of the page and among the answers
     assert "0.900 ✓ right" in reader.text
@@ -268,11 +268,11 @@ def test_no_failures_is_said_in_words() -> None:
     assert "No query was picked for this page that failed." in reader.text
 
 
-def test_a_failure_shows_the_right_picture_and_its_rank() -> None:
+def test_a_failure_shows_the_right_image_and_its_rank() -> None:
     told = story()
     reader = Reader(page(told))
     assert "rank 1,042 of 3,210" in reader.text
-    assert any(torch.equal(told.failures[0].target, pixels) for pixels in reader.pictures)
+    assert any(torch.equal(told.failures[0].target, pixels) for pixels in reader.images)
 
 
 def test_a_story_without_examples_still_makes_a_page() -> None:
@@ -335,8 +335,8 @@ def test_a_running_mean_leaves_a_straight_line_as_it_is() -> None:
     assert [y for _, y in smoothed(straight)] == pytest.approx([y for _, y in straight])
 
 
-def test_pictures_of_any_size_are_shown_with_their_own_sides() -> None:
-    told = replace(story(), asked=[Asked("Tall", picture(30, 7), "x", [])])
+def test_images_of_any_size_are_shown_with_their_own_sides() -> None:
+    told = replace(story(), asked=[Asked("Tall", image(30, 7), "x", [])])
     assert any((a["width"], a["height"]) == ("7", "30") for a in Reader(page(told)).all("img"))
 
 

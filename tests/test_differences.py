@@ -58,7 +58,7 @@ def test_birds_are_found_by_their_number_or_by_the_end_of_their_link(birds: Path
     Image.new("RGB", (8, 8)).save(birds / "images" / "3.png")
     Image.new("RGB", (8, 8)).save(birds / "images" / "large.jpg?5", "JPEG")
     triplets = datasets.load("birds_to_words", birds, "test").triplets
-    there = dict(zip(triplets.pictures.names, (~triplets.pictures.missing()).tolist(), strict=True))
+    there = dict(zip(triplets.images.names, (~triplets.images.missing()).tolist(), strict=True))
     assert there == {"3": True, "4": False, "5": True, "6": False}
 
 
@@ -148,7 +148,7 @@ def test_lasco_s_images_are_found_under_images(tmp_path: Path) -> None:
     lasco(tmp_path, [lasco_row(0, 3)])
     (tmp_path / "images" / "val2014").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "images" / str(coco(3)[1]))
-    assert datasets.load("lasco", tmp_path, "val").triplets.pictures.missing().tolist() == [True] * 3 + [False, True]
+    assert datasets.load("lasco", tmp_path, "val").triplets.images.missing().tolist() == [True] * 3 + [False, True]
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from itma.errors import ConfigError, DataError, MissingExtraError, RunError, Unk
 from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest import indexing
-from itma.retrieval.ingest.embedding import MISSING, Looked, Picture
+from itma.retrieval.ingest.embedding import MISSING, Image, Looked
 from tests import made_up
 
 pytest.importorskip("lance")
 
-PICTURES = 600
+IMAGES = 600
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images of noise, and one file that is none."""
     folder = tmp_path_factory.mktemp("photos")
-    made_up.photos(folder, [f"{number:04d}.png" for number in range(PICTURES)])
+    made_up.photos(folder, [f"{number:04d}.png" for number in range(IMAGES)])
     return folder
 
 
@@ -74,14 +74,14 @@ def contents(catalogue: Catalogue) -> dict[str, np.ndarray]:
 
 def assert_whole(made: Catalogue, run: Path, photos: Path) -> None:
     """Every image is there once, with the model's embedding; what is broken is named."""
-    assert made.ids == [f"{number:04d}.png" for number in range(PICTURES)] and len(made) == PICTURES
+    assert made.ids == [f"{number:04d}.png" for number in range(IMAGES)] and len(made) == IMAGES
     assert [(each.id, each.reason) for each in made.skipped] == [
         ("broken.png", "not an image in any format that Pillow reads, or empty")
     ]
     model = Retriever.load(run)
-    some = [f"{number:04d}.png" for number in range(0, PICTURES, 37)]
+    some = [f"{number:04d}.png" for number in range(0, IMAGES, 37)]
     for name in some:
-        expected = model.embed_pictures(model.preprocess.read(photos / name)[None])[0].numpy()
+        expected = model.embed_images(model.preprocess.read(photos / name)[None])[0].numpy()
         assert np.abs(np.asarray(made.get(name).embedding) - expected).max() < 1e-6
 
 
@@ -96,7 +96,7 @@ def test_two_machines_make_the_catalogue_that_one_process_makes(
     assert mine.keys() == theirs.keys()
     assert max(np.abs(mine[name] - theirs[name]).max() for name in mine) < 1e-6
     again = Catalogue.build(run, photos, tmp_path / "made", update=True, engine="ray", address=cluster)
-    assert again.outcome is not None and (again.outcome.embedded, again.outcome.unchanged) == (0, PICTURES)
+    assert again.outcome is not None and (again.outcome.embedded, again.outcome.unchanged) == (0, IMAGES)
 
 
 def watched(monkeypatch: pytest.MonkeyPatch, begin: Callable[[list[int]], None], after: Callable[[], None]) -> None:
@@ -164,9 +164,9 @@ Catalogue.build({str(run)!r}, {str(photos)!r}, {str(tmp_path / "made")!r}, engin
             assert process.stdout.readline() == "committed\n"
         process.kill()
     there = len(Catalogue.open(tmp_path / "made"))
-    assert 96 <= there < PICTURES
+    assert 96 <= there < IMAGES
     made = Catalogue.build(run, photos, tmp_path / "made", update=True, engine="ray", address=cluster, batch=16)
-    assert made.outcome is not None and made.outcome.embedded == PICTURES - there
+    assert made.outcome is not None and made.outcome.embedded == IMAGES - there
     assert_whole(made, run, photos)
 
 
@@ -192,9 +192,9 @@ def test_a_model_that_workers_cannot_open_is_named(
 
     missing = tmp_path / "gone"
     with distributed.RayWorkers(partial(Retriever.load, missing), cluster) as workers:
-        pictures = iter([Picture("0000.png", photos / "0000.png")])
+        images = iter([Image("0000.png", photos / "0000.png")])
         with pytest.raises(RunError, match="gone"):
-            list(workers.embed(pictures, batch=2, tokens=False))
+            list(workers.embed(images, batch=2, tokens=False))
 
 
 @pytest.mark.slow
@@ -208,19 +208,19 @@ def test_no_cluster_at_the_address_is_said(run: Path, photos: Path, tmp_path: Pa
 # -- without a cluster ------------------------------------------------------------------------------------------------
 
 
-def test_a_worker_that_does_not_see_the_pictures_stops_the_indexing(photos: Path) -> None:
+def test_a_worker_that_does_not_see_the_images_stops_the_indexing(photos: Path) -> None:
     from itma.retrieval.distributed import _checked, _Parcel
 
-    there, gone = Picture("a", photos / "0000.png"), Picture("b", photos / "none.png")
+    there, gone = Image("a", photos / "0000.png"), Image("b", photos / "none.png")
     _checked([Looked("b", problem=MISSING)], _Parcel([there, gone]))
     with pytest.raises(DataError, match=r"does not see the image '.*0000\.png', which is there"):
         _checked([Looked("a", problem=MISSING)], _Parcel([there, gone]))
 
 
-def test_pictures_that_kill_worker_after_worker_are_named(photos: Path) -> None:
+def test_images_that_kill_worker_after_worker_are_named(photos: Path) -> None:
     from itma.retrieval.distributed import _DEATHS, _Parcel
 
-    parcel = _Parcel([Picture("a", photos / "0000.png"), Picture("b", photos / "0001.png")])
+    parcel = _Parcel([Image("a", photos / "0000.png"), Image("b", photos / "0001.png")])
     for _ in range(_DEATHS):
         parcel = parcel.after_death(RuntimeError("died"))
     with pytest.raises(DataError, match=r"6 workers died over the images 'a' to 'b'.*\(died\)"):

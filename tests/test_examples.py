@@ -42,8 +42,8 @@ def test_each_part_of_the_page_about_extending_trains_and_opens_again(tmp_path: 
     lines = [f"{number}.png,make it number {(number + 1) % 12},{(number + 1) % 12}.png" for number in range(12)]
     for split in ("train", "test"):
         (root / f"{split}.csv").write_text("\n".join(lines), encoding="utf-8")
-    parts = {"train.loss": "hinge", "model.trunk.name": "small-patches", "model.trunk.levels": (1,)}
-    changes = {**parts, "model.language.kind": "gru", "data.root": root, "data.cache": False, "train.steps": 2}
+    parts = {"train.loss": "hinge", "model.image_encoder.name": "small-patches", "model.image_encoder.levels": (1,)}
+    changes = {**parts, "model.text_encoder.kind": "gru", "data.root": root, "data.cache": False, "train.steps": 2}
     run = itma.train("pairs", preset="tiny", model="blend", changes=changes, out=tmp_path / "run", device="cpu")
     assert itma.evaluate(run, device="cpu").queries == 12
     needs = json.loads((run / "run.json").read_text())["needs"]

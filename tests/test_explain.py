@@ -20,7 +20,7 @@ from itma.errors import (
     DataError,
     ExplanationError,
     FeedbackError,
-    PictureError,
+    ImageError,
     RunError,
     StorageError,
     UnknownItemError,
@@ -35,7 +35,7 @@ from itma.explanations.gradients import beginning_with, gradients_of
 from itma.explanations.occlusion import Cells, covered, region_effects, word_effects
 from itma.models.composers.itma import ItmaOptions
 from itma.models.embedder import Embedder
-from itma.models.image_encoders.base import TrunkConfig
+from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
 from tests import made_up
@@ -103,7 +103,7 @@ def test_attention_is_that_of_the_pass_with_words_where_the_reference_is_added(q
 
 
 def test_attention_of_levels_stands_on_the_cells_of_each() -> None:
-    config = replace(made_up.CONFIG, trunk=TrunkConfig(levels=(2, 3)))
+    config = replace(made_up.CONFIG, image_encoder=ImageEncoderConfig(levels=(2, 3)))
     model = Retriever.build(config, made_up.triplets().feedback)
     found = attention_of(case(model))
     assert len(found.grids) == 2
@@ -130,7 +130,7 @@ def test_identity_attention_is_shown_as_signed_scores_and_never_as_shares() -> N
         found.of_word(0).reshape(-1), found.weights[:, :, found.cells].mean((0, 1))[: found.cells]
     )
     plain = explain(attentive(attention="identity"), noise(), SENTENCE, target=noise(1)).to_plain()
-    assert plain["maps"]["attention of the words"]["kind"] == plain["word maps"]["kind"] == "signed"
+    assert plain["maps"]["attention_of_words"]["kind"] == plain["word_maps"]["kind"] == "signed"
 
 
 def test_recording_leaves_the_model_as_it_was() -> None:
@@ -166,16 +166,16 @@ def elsewhere(work: Callable[[], torch.Tensor]) -> torch.Tensor:
 def test_searches_of_other_threads_are_neither_recorded_nor_changed() -> None:
     model = attentive()
     one = case(model)
-    assert one.reference is not None and model.language is not None
-    picture, language = one.reference[None], model.language
-    expected = model.embed_queries(picture, [SENTENCE])
+    assert one.reference is not None and model.text_encoder is not None
+    image, text_encoder = one.reference[None], model.text_encoder
+    expected = model.embed_queries(image, [SENTENCE])
     with (
         recorded(model.composer) as seen,  # type: ignore[arg-type]
-        beginning_with(language.table, torch.zeros(1, 3, 16)),
+        beginning_with(text_encoder.table, torch.zeros(1, 3, 16)),
     ):
-        assert torch.equal(elsewhere(lambda: model.embed_queries(picture, [SENTENCE])), expected)
+        assert torch.equal(elsewhere(lambda: model.embed_queries(image, [SENTENCE])), expected)
         assert not seen.weights
-        assert not torch.equal(model.embed_queries(picture, [SENTENCE]), expected)
+        assert not torch.equal(model.embed_queries(image, [SENTENCE]), expected)
         assert len(seen.weights) == 2
 
 
@@ -202,9 +202,9 @@ def test_the_effect_of_a_region_is_the_score_minus_the_score_without_it() -> Non
     assert one.reference is not None
     found = region_effects(one)
     top, bottom, left, right = found.windows[5].tolist()
-    picture = one.reference.clone()
-    picture[:, top:bottom, left:right] = picture.float().mean((1, 2)).round().to(torch.uint8)[:, None, None]
-    alone = one.model.embed_queries(picture[None], [SENTENCE]) @ one.target
+    image = one.reference.clone()
+    image[:, top:bottom, left:right] = image.float().mean((1, 2)).round().to(torch.uint8)[:, None, None]
+    alone = one.model.embed_queries(image[None], [SENTENCE]) @ one.target
     assert found.effects[5] == pytest.approx(float(one.scores(one.query)[0] - alone), abs=1e-5)
 
 
@@ -269,7 +269,7 @@ def test_a_cell_holds_the_mean_of_the_windows_that_cover_it() -> None:
     assert found[0, 0] == 0 and found[0, 1] == 0.5 and found[1, 1] == np.mean([0, 1, 11, 12])
 
 
-def test_blur_covers_with_the_picture_itself() -> None:
+def test_blur_covers_with_the_image_itself() -> None:
     pixels = torch.zeros(3, 32, 32, dtype=torch.uint8)
     pixels[:, :, 16:] = 200
     mask = torch.ones(1, 32, 32, dtype=torch.bool)
@@ -301,7 +301,7 @@ def test_a_score_that_jumps_along_the_path_is_said_to_leave_a_gap() -> None:
 
 
 def test_a_word_that_no_path_leads_through_has_no_gradient() -> None:
-    model = built("picture-only")
+    model = built("image-only")
     assert gradients_of(case_of(model, noise(), "make red", target=noise(1))).words.tolist() == [0, 0]
 
 
@@ -334,7 +334,7 @@ def test_a_map_that_is_the_same_for_random_weights_fails() -> None:
     assert "random weights" in found.fails and "FAILS random weights" in str(found)
 
 
-def test_deletion_ends_at_the_covered_picture_and_insertion_at_the_whole_one() -> None:
+def test_deletion_ends_at_the_covered_image_and_insertion_at_the_whole_one() -> None:
     one = case()
     assert one.reference is not None
     deletion, insertion = curves(one, np.random.Generator(np.random.PCG64(0)).random(Cells(16, 24).grid))
@@ -367,8 +367,8 @@ def test_every_composer_can_be_explained(name: str, tmp_path: Path) -> None:
     assert (found.attention is not None) == name.startswith("itma")
     assert {check.map for check in found.checks} >= {"regions", "gradients"}
     found.save(tmp_path / "why.png")
-    with Image.open(tmp_path / "why.png") as picture:
-        assert picture.width > 500
+    with Image.open(tmp_path / "why.png") as image:
+        assert image.width > 500
 
 
 def test_usually_causes_and_attention_are_told_and_slow_methods_wait_to_be_asked(catalogue: Catalogue) -> None:
@@ -399,7 +399,7 @@ def test_ranks_without_a_word_are_those_of_a_search_without_it(catalogue: Catalo
     assert found.ranks[1] == next(hit.rank for hit in hits if hit.id == "05.png")
 
 
-def test_a_target_may_be_a_picture_that_is_not_in_the_catalogue(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_a_target_may_be_an_image_that_is_not_in_the_catalogue(catalogue: Catalogue, tmp_path: Path) -> None:
     noise(77).save(tmp_path / "other.png")
     found = explain(catalogue, noise(99), SENTENCE, target=str(tmp_path / "other.png"), methods=["words"])
     hits = catalogue.search(noise(99), SENTENCE, k=12)
@@ -414,7 +414,7 @@ def test_a_query_of_words_alone_has_words_and_a_target_and_says_what_is_missing(
     found.draw()
 
 
-def test_a_target_whose_picture_is_gone_is_explained_as_far_as_possible(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_a_target_whose_image_is_gone_is_explained_as_far_as_possible(catalogue: Catalogue, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for number in range(3):
         noise(number).save(tmp_path / "photos" / f"{number}.png")
@@ -449,13 +449,13 @@ def whole() -> Explanation:
 def test_json_holds_every_map_and_effect(whole: Explanation, tmp_path: Path) -> None:
     whole.save(tmp_path / "why.json")
     plain = json.loads((tmp_path / "why.json").read_text())
-    assert set(plain["maps"]) == {"regions", "attention of the words", "attention of the embedding"}
+    assert set(plain["maps"]) == {"regions", "attention_of_words", "attention_of_embedding"}
     assert [word["text"] for word in plain["words"]] == SENTENCE.split()
-    for one in [*plain["maps"].values(), *plain["word maps"]["maps"], plain["regions"], plain["gradients"]]:
+    for one in [*plain["maps"].values(), *plain["word_maps"]["maps"], plain["regions"], plain["gradients"]]:
         assert len(one["values"]) == one["rows"] * one["columns"]
     assert {check["map"] for check in plain["checks"]} == {*plain["maps"], "gradients"}
-    with_pictures = whole.to_plain(pictures=True)
-    assert with_pictures["reference picture"].startswith("data:image/png;base64,")
+    with_images = whole.to_plain(images=True)
+    assert with_images["reference_image"].startswith("data:image/png;base64,")
 
 
 def test_arrays_are_opened_without_pickle(whole: Explanation, tmp_path: Path) -> None:
@@ -497,25 +497,25 @@ def test_a_sentence_of_unknown_words_is_refused(catalogue: Catalogue) -> None:
         explain(catalogue, noise(), "frobnicate")
 
 
-def test_a_picture_that_cannot_be_read_is_named(catalogue: Catalogue, tmp_path: Path) -> None:
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(PictureError, match=r"broken\.png"):
+def test_an_image_that_cannot_be_read_is_named(catalogue: Catalogue, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"broken\.png"):
         explain(catalogue, tmp_path / "broken.png", SENTENCE)
-    with pytest.raises(PictureError, match=r"broken\.png"):
+    with pytest.raises(ImageError, match=r"broken\.png"):
         explain(catalogue, noise(), SENTENCE, target=tmp_path / "broken.png")
 
 
 def test_graphs_have_neither_gradients_nor_attention() -> None:
     class Graphs(Embedder):
         name, runtime, reads_words = "itma", "onnx", True  # type: ignore[assignment]
-        fingerprint = trunk_maps = embed_pictures = _queries = None  # type: ignore[assignment]
+        fingerprint = feature_maps = embed_images = _queries = None  # type: ignore[assignment]
 
     with pytest.raises(ExplanationError, match="runtime 'onnx' answers with graphs"):
         case_of(Graphs(), noise(), SENTENCE, target=noise(1))  # type: ignore[arg-type]
 
 
 def test_a_run_needs_a_target_and_has_no_items() -> None:
-    with pytest.raises(ExplanationError, match="target=PICTURE"):
+    with pytest.raises(ExplanationError, match="target=IMAGE"):
         explain(made_up.model(), noise(), SENTENCE)
     with pytest.raises(ConfigError, match="id='a' is that of an item"):
         explain(made_up.model(), id="a", text=SENTENCE, target=noise())
@@ -548,18 +548,18 @@ def call(*words: str | Path) -> Any:
     return result
 
 
-def test_the_command_explains_a_hit_and_writes_a_picture(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_the_command_explains_a_hit_and_writes_an_image(catalogue: Catalogue, tmp_path: Path) -> None:
     noise(99).save(tmp_path / "a.png")
     place, out = catalogue.run.parent / "catalogue", tmp_path / "why.png"  # type: ignore[union-attr]
     result = call("explain", place, "--image", tmp_path / "a.png", "--text", SENTENCE, "-o", out, "--device", "cpu")
     assert result.exit_code == 0 and "written to" in result.output
-    with Image.open(out) as picture:
-        assert picture.format == "PNG"
+    with Image.open(out) as image:
+        assert image.format == "PNG"
 
 
 def test_the_command_explains_with_a_run_alone(catalogue: Catalogue, tmp_path: Path) -> None:
     noise(99).save(tmp_path / "a.png")
-    run, photo = catalogue.run, catalogue.pictures / "02.png"  # type: ignore[operator]
+    run, photo = catalogue.run, catalogue.images / "02.png"  # type: ignore[operator]
     assert run is not None
     result = call(
         "explain", run, "--image", tmp_path / "a.png", "--text", SENTENCE, "--target", photo, "--method", "all"

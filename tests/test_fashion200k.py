@@ -55,9 +55,9 @@ def members(groups: Groups, group: int) -> list[int]:
     return found
 
 
-def test_training_rows_are_the_pictures_whose_caption_has_siblings(root: Path) -> None:
+def test_training_rows_are_the_images_whose_caption_has_siblings(root: Path) -> None:
     triplets = load(root, "train").triplets
-    assert [triplets.pictures.names[reference] for reference in triplets.references] == [
+    assert [triplets.images.names[reference] for reference in triplets.references] == [
         "women/a/1.jpeg",
         "women/a/2.jpeg",
         "women/b/1.jpeg",
@@ -73,7 +73,7 @@ def test_a_training_sample_goes_to_a_sibling_and_says_how(root: Path) -> None:
         samples = triplets.drawn(np.arange(4), np.random.default_rng(seed))
         assert (triplets.labels[samples.references] != triplets.labels[samples.targets]).all()
         said |= {
-            (triplets.pictures.names[reference], sentence, triplets.pictures.names[target])
+            (triplets.images.names[reference], sentence, triplets.images.names[target])
             for reference, target, sentence in zip(*samples, strict=True)
         }
     assert {row for row in said if row[0] == "women/b/1.jpeg"} == {
@@ -90,7 +90,7 @@ def test_samples_are_a_pure_function_of_their_seed(root: Path) -> None:
     assert one.targets.tolist() == again.targets.tolist() and one.feedback == again.feedback
 
 
-def test_test_queries_are_those_of_the_file_and_any_picture_of_the_caption_counts(root: Path) -> None:
+def test_test_queries_are_those_of_the_file_and_any_image_of_the_caption_counts(root: Path) -> None:
     split = load(root, "test")
     assert [str(split.triplets.feedback[row]) for row in range(2)] == ["replace blue with red", "replace red with blue"]
     assert split.triplets.labels.tolist() == [0, 1, 1]
@@ -110,7 +110,7 @@ def test_windows_line_ends_a_byte_order_mark_and_odd_letters_load(root: Path) ->
     path = root / "labels/dress_train_detect_all.txt"
     path.write_bytes(("\ufeff" + TRAIN + "women/e/1.jpeg\t0.1\tpiqué cafÃ© top\n\n").replace("\n", "\r\n").encode())
     triplets = load(root, "train").triplets
-    assert len(triplets.labels) == 6 and triplets.pictures.names[0] == "women/a/1.jpeg"
+    assert len(triplets.labels) == 6 and triplets.images.names[0] == "women/a/1.jpeg"
 
 
 def test_wrong_input_is_named(root: Path) -> None:
@@ -161,11 +161,11 @@ def test_captions_and_counts_are_told(root: Path) -> None:
         "women/t/2.jpeg": "red 3dotmark5 skirt",
         "women/t/3.jpeg": "red 3dotmark5 skirt",
     }
-    assert counts(root, "test") == {"pictures": 3, "queries": 2} and counts(root, "train") == {"pictures": 5}
-    assert set(PUBLISHED["test"]) == {"pictures", "queries"}
+    assert counts(root, "test") == {"images": 3, "queries": 2} and counts(root, "train") == {"images": 5}
+    assert set(PUBLISHED["test"]) == {"images", "queries"}
 
 
-def test_a_picture_that_is_listed_again_is_kept_and_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_image_that_is_listed_again_is_kept_and_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     (root / "labels/top_test_detect_all.txt").write_text("women/t/1.jpeg\t0.9\tgreen top\n")
     triplets = load(root, "test").triplets
     assert len(triplets.labels) == 4 and triplets.references.tolist() == [3, 1]  # the last one, as published
@@ -198,7 +198,7 @@ def test_a_line_that_makes_no_sense_is_named(root: Path, line: str, problem: str
     assert f"dress_train_detect_all.txt', row 6: {problem}" in str(error.value) and "get the label" in str(error.value)
 
 
-def test_a_query_from_a_picture_to_itself_is_named(root: Path) -> None:
+def test_a_query_from_an_image_to_itself_is_named(root: Path) -> None:
     (root / "test_queries.txt").write_text("\nwomen/t/1.jpeg women/t/1.jpeg\n")
     with pytest.raises(DataError, match=r"row 2: reference and target are one image, 'women/t/1\.jpeg'"):
         load(root, "test")

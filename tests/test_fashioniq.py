@@ -31,7 +31,7 @@ from itma.data.datasets.fashioniq import (
     submission,
     write_submission,
 )
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.sources import DataConfig
 from itma.data.triplets import UNKNOWN_TARGET, Triplets
 from itma.errors import DataError, UnknownNameError
@@ -78,11 +78,11 @@ def in_words(triplets: Triplets, rows: Sequence[int] | np.ndarray) -> list[tuple
 # Rows and samples
 
 
-def test_pictures_are_the_distinct_asins_of_the_three_split_files_in_order(tmp_path: Path) -> None:
+def test_images_are_the_distinct_asins_of_the_three_split_files_in_order(tmp_path: Path) -> None:
     entries = {("dress", "val"): ["c", "a"], ("shirt", "val"): ["b", "a"], ("toptee", "val"): ["b", "d"]}
     rows = {("dress", "val"): [("c", "a", PAIR)], ("shirt", "val"): [("a", "b", PAIR)], ("toptee", "val"): []}
     triplets = load(write(tmp_path, entries, rows), "val").triplets
-    assert triplets.pictures.names == ["a", "b", "c", "d"]
+    assert triplets.images.names == ["a", "b", "c", "d"]
     assert triplets.labels.tolist() == [0, 1, 2, 3]
     assert {name: found.tolist() for name, found in galleries(tmp_path, "val").items()} == {
         "dress": [0, 2],
@@ -157,7 +157,7 @@ def test_a_sample_is_its_row_with_the_captions_in_either_order(
     rows = np.array(data.draw(st.lists(st.integers(0, count - 1))), dtype=np.int64)
     triplets = Triplets(
         "fashioniq/train",
-        FilePictures([str(index) for index in range(2 * count)], [Path("none")] * 2 * count),
+        FileImages([str(index) for index in range(2 * count)], [Path("none")] * 2 * count),
         np.arange(2 * count),
         np.arange(count),
         count + np.arange(count),
@@ -209,7 +209,7 @@ def test_queries_and_galleries_are_those_of_the_definition(
         rows[category, split] = data.draw(st.lists(triple, max_size=3)) if split == "val" else []
     entries = {key: sorted(asins, reverse=True) for key, asins in world.items()}
     split = load(write(tmp_path_factory.getbasetemp() / "fashioniq", entries, rows), "val")
-    triplets, names = split.triplets, np.array(split.triplets.pictures.names)
+    triplets, names = split.triplets, np.array(split.triplets.images.names)
     for name, protocol in split.protocols.items():
         for task in protocol.tasks:
             own = rows[task.name, "val"]
@@ -277,7 +277,7 @@ def test_without_the_split_files_of_train_there_are_no_leak_free_protocols(
         "fashion_iq_data/images/dress/{}.jpg",
     ],
 )
-def test_a_picture_is_found_where_people_have_it(tmp_path: Path, found: str) -> None:
+def test_an_image_is_found_where_people_have_it(tmp_path: Path, found: str) -> None:
     place = write(tmp_path) / found.format("dress-val-c")
     place.parent.mkdir(parents=True)
     place.touch()
@@ -296,18 +296,18 @@ def test_of_several_files_the_first_place_and_ending_is_taken(tmp_path: Path) ->
     assert paths(tmp_path)["dress-val-b"] == tmp_path / "img" / "dress" / "dress-val-b"
 
 
-def test_pictures_need_not_exist(tmp_path: Path) -> None:
+def test_images_need_not_exist(tmp_path: Path) -> None:
     assert set(paths(write(tmp_path)).values()) == {
         tmp_path / "images" / f"{category}-val-{letter}.jpg" for category in CATEGORIES for letter in "abcd"
     }
 
 
-def test_a_file_in_place_of_a_folder_of_pictures_holds_none(tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_folder_of_images_holds_none(tmp_path: Path) -> None:
     (write(tmp_path) / "images").touch()
     assert paths(tmp_path)["dress-val-a"] == tmp_path / "images" / "dress-val-a.jpg"
 
 
-def test_a_folder_of_pictures_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_images_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan = os.scandir
 
     def refuse(folder: Path) -> Any:
@@ -322,9 +322,9 @@ def test_a_folder_of_pictures_that_cannot_be_read_is_named(tmp_path: Path, monke
 
 
 def paths(root: Path) -> dict[str, Path]:
-    pictures = load(root, "val").triplets.pictures
-    assert isinstance(pictures, FilePictures)
-    return dict(zip(pictures.names, pictures.paths, strict=True))
+    images = load(root, "val").triplets.images
+    assert isinstance(images, FileImages)
+    return dict(zip(images.names, images.paths, strict=True))
 
 
 # Bad input
@@ -399,7 +399,7 @@ def test_byte_order_marks_and_windows_line_ends_change_nothing(tmp_path: Path) -
         text = json.dumps(json.loads(path.read_text()), indent=4)
         path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     expected, found = (load(root, "val").triplets for root in (plain, windows))
-    assert found.pictures.names == expected.pictures.names
+    assert found.images.names == expected.images.names
     assert in_words(found, range(len(found))) == in_words(expected, range(len(expected)))
 
 
@@ -551,7 +551,7 @@ def test_recall_is_that_of_the_published_evaluation(real_data: Real) -> None:
     expected = json.loads((folder / "expected.json").read_text())["fashioniq.dress"]
     split = load(root, "val")
     task = split.protocols["fashioniq/original"].tasks[0]
-    names, triplets = split.triplets.pictures.names, split.triplets
+    names, triplets = split.triplets.images.names, split.triplets
     assert (task.name, len(task.rows), len(task.gallery)) == ("dress", expected["queries"], expected["gallery"])
     gallery = unit([reference.gallery_vector(names[i], names[i], expected["spread"]) for i in task.gallery.tolist()])
     queries = unit(

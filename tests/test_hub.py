@@ -63,7 +63,7 @@ def _move(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
 def answers(model: Retriever) -> torch.Tensor:
     pixels = torch.randint(0, 256, (3, 3, 64, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     queries = model.embed_queries(pixels, ["make red cube blue", "remove small sphere", "add"])
-    return torch.stack([queries, model.embed_pictures(pixels)])
+    return torch.stack([queries, model.embed_images(pixels)])
 
 
 # -- the way there and back --------------------------------------------------------------------------------------------
@@ -433,7 +433,7 @@ def test_a_catalogue_knows_clip_by_its_name_on_the_hub(
     made_up.photos(tmp_path / "photos", ["a.png", "b.png"])
     monkeypatch.chdir(tmp_path)
     api.index(clip, "photos", "shop", device="cpu")
-    assert json.loads((tmp_path / "shop" / "catalogue.json").read_text())["run"] == {"path": clip, "from here": ""}
+    assert json.loads((tmp_path / "shop" / "catalogue.json").read_text())["run"] == {"path": clip, "from_here": ""}
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert len(Catalogue.open("shop").search(text="red")) == 2
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -456,7 +456,7 @@ def test_an_evaluation_of_clip_by_name_is_written_to_the_present_folder(
 def test_a_run_that_starts_from_a_name_on_the_hub_tells_it(clip: str, tmp_path: Path) -> None:
     steps = {"train.steps": "1", "train.batch": "4", "data.size": "tiny"}
     made = api.train("shapes", start=clip, changes=steps, out=tmp_path / "run", device="cpu")
-    assert json.loads((made / "run.json").read_text())["made with"]["started from"]["name"] == "someone/clip"
+    assert json.loads((made / "run.json").read_text())["made_with"]["started_from"]["name"] == "someone/clip"
     assert "`someone/clip`, weights with the sha256" in sharing.card(made)
 
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image, features
 
 from itma.data.image_limits import MAX_SCANS, MAX_TILES
-from itma.data.images import Preprocess, formats, list_folder, open_picture, open_upload
-from itma.errors import DataError, PictureError
+from itma.data.images import Preprocess, formats, list_folder, open_image, open_upload
+from itma.errors import DataError, ImageError
 
 PIXELS = 50_000_000
 
@@ -111,9 +111,9 @@ def test_a_small_file_of_great_cost_is_refused_at_once_from_a_file_and_from_a_st
     data = make()
     (tmp_path / "a.img").write_bytes(data)
     began = time.process_time()
-    with pytest.raises(PictureError, match=reason):
+    with pytest.raises(ImageError, match=reason):
         Preprocess().read(tmp_path / "a.img")
-    with pytest.raises(PictureError, match=reason):
+    with pytest.raises(ImageError, match=reason):
         open_upload(data, pixels=PIXELS)
     assert time.process_time() - began < 5
 
@@ -135,16 +135,16 @@ HONEST = [
 @pytest.mark.parametrize(("kind", "options"), HONEST)
 def test_honest_images_are_within_the_limits(kind: str, options: dict[str, object]) -> None:
     data = encoded(kind, **options)
-    assert open_picture(data).size == open_upload(data, pixels=PIXELS).size == (64, 48)
+    assert open_image(data).size == open_upload(data, pixels=PIXELS).size == (64, 48)
 
 
 def test_what_follows_a_jpegs_end_is_not_counted_as_its_scans() -> None:
     data = encoded("JPEG", progressive=True) + b"\xff\xda\0\x02" * 5_000
-    assert open_picture(data).size == (64, 48)
+    assert open_image(data).size == (64, 48)
 
 
 def test_a_progressive_jpeg_of_the_scans_that_programs_write_passes_at_any_size() -> None:
-    assert open_picture(scans_again(encoded("JPEG", progressive=True), 10)).size == (64, 48)
+    assert open_image(scans_again(encoded("JPEG", progressive=True), 10)).size == (64, 48)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "socket"])
@@ -158,8 +158,8 @@ def test_what_is_no_regular_file_is_refused_without_waiting(kind: str, tmp_path:
         server = socket.socket(socket.AF_UNIX)
         server.bind(os.path.relpath(path))
         server.close()
-    with pytest.raises(PictureError, match="a pipe, a socket or a device, not a file"):
-        open_picture(path)
+    with pytest.raises(ImageError, match="a pipe, a socket or a device, not a file"):
+        open_image(path)
 
 
 # -- folders ----------------------------------------------------------------------------------------------------------
@@ -214,12 +214,12 @@ def test_what_phones_write_is_read_from_a_file_and_from_a_stranger(kind: str, tm
     ending = {"AVIF": "avif", "HEIF": "heic"}[kind]
     (tmp_path / f"a.{ending}").write_bytes(data)
     assert [path.name for path in list_folder(tmp_path).images] == [f"a.{ending}"]
-    assert open_picture(tmp_path / f"a.{ending}").size == open_upload(data, pixels=PIXELS).size == (64, 48)
+    assert open_image(tmp_path / f"a.{ending}").size == open_upload(data, pixels=PIXELS).size == (64, 48)
 
 
 @pytest.mark.parametrize("data", [b"<html>404</html>", b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
 def test_an_upload_that_is_no_image_is_answered_with_the_formats_that_are_taken(data: bytes) -> None:
-    with pytest.raises(PictureError, match=r"send one of: JPEG, PNG, WebP, GIF, TIFF, BMP") as caught:
+    with pytest.raises(ImageError, match=r"send one of: JPEG, PNG, WebP, GIF, TIFF, BMP") as caught:
         open_upload(data, pixels=PIXELS)
     assert "MPO" not in str(caught.value)
     assert ("AVIF" in str(caught.value)) == features.check("avif")

@@ -21,15 +21,15 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, features
 from itma.data import images
 from itma.data.images import (
     MAX_PIXELS,
-    FilePictures,
-    MemoryPictures,
+    FileImages,
+    MemoryImages,
     Preprocess,
-    find_pictures,
-    open_picture,
-    picture_size,
+    find_images,
+    image_size,
+    open_image,
     to_pixels,
 )
-from itma.errors import ConfigError, DataError, PictureError
+from itma.errors import ConfigError, DataError, ImageError
 
 Fit = Literal["pad", "crop", "stretch"]
 FITS: tuple[Fit, ...] = ("pad", "crop", "stretch")
@@ -115,29 +115,29 @@ def touched(folder: Path, *names: str) -> Path:
 
 
 def found(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in find_pictures(folder)]
+    return [path.relative_to(folder).as_posix() for path in find_images(folder)]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holiday' does not exist; give a folder"):
-        find_pictures(tmp_path / "holiday")
+        find_images(tmp_path / "holiday")
 
 
 def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "one.jpg").write_bytes(JPEG)
     with pytest.raises(DataError, match=r"one\.jpg' is a file; give the folder"):
-        find_pictures(tmp_path / "one.jpg")
+        find_images(tmp_path / "one.jpg")
 
 
-def test_an_empty_folder_holds_no_pictures(tmp_path: Path) -> None:
+def test_an_empty_folder_holds_no_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no images; expected files ending in \.jpg"):
-        find_pictures(tmp_path)
+        find_images(tmp_path)
 
 
-def test_a_folder_of_other_files_holds_no_pictures(tmp_path: Path) -> None:
+def test_a_folder_of_other_files_holds_no_images(tmp_path: Path) -> None:
     touched(tmp_path, "notes.txt", "clip.mp4", "page.pdf", "drawing.eps", "jpg")
     with pytest.raises(DataError, match="holds no images"):
-        find_pictures(tmp_path)
+        find_images(tmp_path)
 
 
 def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
@@ -148,11 +148,11 @@ def test_a_hidden_folder_that_is_asked_for_is_searched(tmp_path: Path) -> None:
     assert found(touched(tmp_path / ".cache", "a.jpg")) == ["a.jpg"]
 
 
-def test_pictures_in_sub_folders_are_found(tmp_path: Path) -> None:
+def test_images_in_sub_folders_are_found(tmp_path: Path) -> None:
     assert found(touched(tmp_path, "a/b/c/d.png", "e/f.webp")) == ["a/b/c/d.png", "e/f.webp"]
 
 
-def test_a_folder_named_like_a_picture_is_a_folder(tmp_path: Path) -> None:
+def test_a_folder_named_like_an_image_is_a_folder(tmp_path: Path) -> None:
     assert found(touched(tmp_path, "album.jpg/one.png")) == ["album.jpg/one.png"]
 
 
@@ -165,7 +165,7 @@ def test_the_usual_endings_count(tmp_path: Path, ending: str) -> None:
     assert found(touched(tmp_path, f"a.{ending}")) == [f"a.{ending}"]
 
 
-def test_pictures_are_sorted_by_the_text_of_their_paths(tmp_path: Path) -> None:
+def test_images_are_sorted_by_the_text_of_their_paths(tmp_path: Path) -> None:
     names = ["B.jpg", "a-b.jpg", "a.jpg", "a/b.jpg", "a/c/d.jpg", "a0.jpg", "b.jpg", "é.jpg"]
     shuffled = names.copy()
     random.shuffle(shuffled)
@@ -173,7 +173,7 @@ def test_pictures_are_sorted_by_the_text_of_their_paths(tmp_path: Path) -> None:
 
 
 def test_a_folder_may_be_given_as_text(tmp_path: Path) -> None:
-    assert find_pictures(str(touched(tmp_path, "a.jpg"))) == [tmp_path / "a.jpg"]
+    assert find_images(str(touched(tmp_path, "a.jpg"))) == [tmp_path / "a.jpg"]
 
 
 def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     assert found(tmp_path / "here") == ["b.jpg"]
 
 
-def test_links_to_pictures_count(tmp_path: Path) -> None:
+def test_links_to_images_count(tmp_path: Path) -> None:
     touched(tmp_path, "elsewhere/a.jpg", "here/b.jpg")
     (tmp_path / "here" / "a.jpg").symlink_to(tmp_path / "elsewhere" / "a.jpg")
     assert found(tmp_path / "here") == ["a.jpg", "b.jpg"]
@@ -195,7 +195,7 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     folder.chmod(0)
     try:
         with pytest.raises(DataError, match=r"closed' cannot be read: Permission denied"):
-            find_pictures(folder)
+            find_images(folder)
     finally:
         folder.chmod(0o700)
 
@@ -221,7 +221,7 @@ def test_a_sub_folder_without_permission_is_left_out_with_a_warning(
     ("content", "reason"),
     [
         (b"", "not an image in a format that is read"),
-        (b"this is a letter, not a picture\n" * 40, "not an image in a format that is read"),
+        (b"this is a letter, not an image\n" * 40, "not an image in a format that is read"),
         (
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
             "not an image in a format that is read",
@@ -231,34 +231,34 @@ def test_a_sub_folder_without_permission_is_left_out_with_a_warning(
     ],
     ids=["nothing", "a letter", "PostScript", "a signature alone", "half a JPEG"],
 )
-def test_a_file_that_is_no_picture_is_named_with_the_reason(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_a_file_that_is_no_image_is_named_with_the_reason(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "odd.jpg"
     path.write_bytes(content)
-    with pytest.raises(PictureError, match=reason) as caught:
-        open_picture(path)
+    with pytest.raises(ImageError, match=reason) as caught:
+        open_image(path)
     assert caught.value.path == str(path)
     assert str(path) in str(caught.value)
 
 
-def test_bytes_that_are_no_picture_are_named_by_their_number() -> None:
-    with pytest.raises(PictureError, match="<1,200 bytes>"):
-        open_picture(b"abc" * 400)
+def test_bytes_that_are_no_image_are_named_by_their_number() -> None:
+    with pytest.raises(ImageError, match="<1,200 bytes>"):
+        open_image(b"abc" * 400)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match=r"gone\.jpg': the file does not exist"):
-        open_picture(tmp_path / "gone.jpg")
+    with pytest.raises(ImageError, match=r"gone\.jpg': the file does not exist"):
+        open_image(tmp_path / "gone.jpg")
 
 
 def test_a_link_that_leads_nowhere_is_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
-    with pytest.raises(PictureError, match=r"link\.jpg': the file does not exist"):
-        open_picture(tmp_path / "link.jpg")
+    with pytest.raises(ImageError, match=r"link\.jpg': the file does not exist"):
+        open_image(tmp_path / "link.jpg")
 
 
-def test_a_folder_in_place_of_a_picture_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="this is a folder, not a file"):
-        open_picture(tmp_path)
+def test_a_folder_in_place_of_an_image_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="this is a folder, not a file"):
+        open_image(tmp_path)
 
 
 @not_as_root
@@ -266,8 +266,8 @@ def test_a_file_without_permission_is_named(tmp_path: Path) -> None:
     path = tmp_path / "private.jpg"
     path.write_bytes(JPEG)
     path.chmod(0)
-    with pytest.raises(PictureError, match=r"private\.jpg': there is no permission to read it"):
-        open_picture(path)
+    with pytest.raises(ImageError, match=r"private\.jpg': there is no permission to read it"):
+        open_image(path)
 
 
 def test_pillow_is_left_to_refuse_truncated_files_and_to_its_own_limit() -> None:
@@ -293,35 +293,35 @@ def test_a_truncated_file_is_refused_unless_all_its_pixels_are_there(kind: str, 
     whole = WHOLE[kind]
     part = whole[: int(share * len(whole))]
     try:
-        image = open_picture(part)
-    except PictureError:
+        image = open_image(part)
+    except ImageError:
         return
-    assert not difference(image, open_picture(whole)).any()
+    assert not difference(image, open_image(whole)).any()
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3, 10, 100, 500])
 def test_a_jpeg_that_lacks_its_end_is_refused(missing: int) -> None:
-    with pytest.raises(PictureError, match="damaged or truncated"):
-        open_picture(JPEG[:-missing])
+    with pytest.raises(ImageError, match="damaged or truncated"):
+        open_image(JPEG[:-missing])
 
 
 @pytest.mark.parametrize("missing", [2, 10, 500])
 def test_a_jpeg_that_lacks_its_end_is_refused_at_a_reduced_size_too(missing: int) -> None:
-    with pytest.raises(PictureError, match="damaged or truncated"):
-        open_picture(JPEG[:-missing], at_least=(8, 8))
+    with pytest.raises(ImageError, match="damaged or truncated"):
+        open_image(JPEG[:-missing], at_least=(8, 8))
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9])
 def test_a_png_that_lacks_rows_is_refused(share: float) -> None:
     whole = encoded(scene(60, 80), "PNG")
-    with pytest.raises(PictureError, match="damaged or truncated"):
-        open_picture(whole[: int(share * len(whole))])
+    with pytest.raises(ImageError, match="damaged or truncated"):
+        open_image(whole[: int(share * len(whole))])
 
 
 def opens_or_is_named(source: Path | bytes, name: str) -> bool:
     try:
-        return open_picture(source, at_least=(8, 8)).mode == "RGB"
-    except PictureError as error:
+        return open_image(source, at_least=(8, 8)).mode == "RGB"
+    except ImageError as error:
         return error.path == name
 
 
@@ -343,15 +343,15 @@ def test_any_bytes_open_or_are_refused(start: bytes, rest: bytes) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(12_000, 11_000), (20_000, 10_000), (1, MAX_PIXELS + 1)])
-def test_a_picture_above_the_limit_is_refused_before_it_is_decoded(width: int, height: int) -> None:
+def test_an_image_above_the_limit_is_refused_before_it_is_decoded(width: int, height: int) -> None:
     header_alone = png(width, height, (b"IDAT", zlib.compress(b"")))  # decoding would find no pixels
-    with pytest.raises(PictureError, match=r"over the limit of 128,000,000.*; scale it down first"):
-        open_picture(header_alone)
+    with pytest.raises(ImageError, match=r"over the limit of 128,000,000.*; scale it down first"):
+        open_image(header_alone)
 
 
-def test_the_refusal_of_a_large_picture_names_its_size() -> None:
-    with pytest.raises(PictureError, match=r"12,000×11,000 pixels is over the limit"):
-        open_picture(png(12_000, 11_000, (b"IDAT", b"")))
+def test_the_refusal_of_a_large_image_names_its_size() -> None:
+    with pytest.raises(ImageError, match=r"12,000×11,000 pixels is over the limit"):
+        open_image(png(12_000, 11_000, (b"IDAT", b"")))
 
 
 # Opening what is to be taken
@@ -364,11 +364,11 @@ def huge() -> bytes:
 
 
 def test_ten_thousand_by_ten_thousand_pixels_open(huge: bytes) -> None:
-    assert open_picture(huge).size == (10_000, 10_000)
+    assert open_image(huge).size == (10_000, 10_000)
 
 
 def test_a_huge_jpeg_is_decoded_at_a_reduced_size(huge: bytes) -> None:
-    assert open_picture(huge, at_least=(64, 96)).size == (1_250, 1_250)
+    assert open_image(huge, at_least=(64, 96)).size == (1_250, 1_250)
 
 
 def test_a_huge_jpeg_is_read_like_any_other(huge: bytes) -> None:
@@ -378,8 +378,8 @@ def test_a_huge_jpeg_is_read_like_any_other(huge: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF"])
-def test_a_picture_of_one_pixel_opens(kind: str) -> None:
-    image = open_picture(encoded(Image.new("RGB", (1, 1), (255, 255, 255)), kind), at_least=(64, 96))
+def test_an_image_of_one_pixel_opens(kind: str) -> None:
+    image = open_image(encoded(Image.new("RGB", (1, 1), (255, 255, 255)), kind), at_least=(64, 96))
     assert image.size == (1, 1)
     assert first_pixel(image) == (255, 255, 255)
 
@@ -393,7 +393,7 @@ def test_a_picture_of_one_pixel_opens(kind: str) -> None:
 def test_a_jpeg_is_never_decoded_smaller_than_needed(
     size: tuple[int, int], at_least: tuple[int, int], orientation: int
 ) -> None:
-    image = open_picture(turned(Image.new("RGB", size), orientation, "JPEG"), at_least=at_least)
+    image = open_image(turned(Image.new("RGB", size), orientation, "JPEG"), at_least=at_least)
     assert image.size == size or (image.height >= at_least[0] and image.width >= at_least[1])
 
 
@@ -401,14 +401,14 @@ def test_a_jpeg_is_never_decoded_smaller_than_needed(
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
 def test_every_exif_orientation_comes_out_upright(kind: str, orientation: int) -> None:
     upright = scene(48, 64)
-    image = open_picture(turned(upright, orientation, kind))
+    image = open_image(turned(upright, orientation, kind))
     assert difference(image, upright).mean() < 3
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_exif_orientation_comes_out_upright_at_a_reduced_size(orientation: int) -> None:
     upright = scene(480, 640)
-    image = open_picture(turned(upright, orientation, "JPEG"), at_least=(40, 60))
+    image = open_image(turned(upright, orientation, "JPEG"), at_least=(40, 60))
     assert image.size < upright.size
     assert difference(image, upright.resize(image.size, Image.Resampling.BOX)).mean() < 2
 
@@ -416,13 +416,13 @@ def test_every_exif_orientation_comes_out_upright_at_a_reduced_size(orientation:
 def test_an_orientation_that_does_not_exist_is_passed_over() -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 9
-    assert open_picture(encoded(scene(20, 30), "JPEG", exif=exif)).size == (30, 20)
+    assert open_image(encoded(scene(20, 30), "JPEG", exif=exif)).size == (30, 20)
 
 
 @given(changes=st.lists(st.tuples(st.integers(0, 65), st.integers(0, 255)), min_size=1, max_size=5))
 @example(changes=[(8, 255), (9, 255)])  # more entries than there are: Pillow warns
 @example(changes=[(22, 255)])  # a text beyond the file's end: Pillow warns
-def test_damaged_exif_does_not_cost_the_picture(changes: list[tuple[int, int]]) -> None:
+def test_damaged_exif_does_not_cost_the_image(changes: list[tuple[int, int]]) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 1
     exif[ExifTags.Base.Make] = "a camera"
@@ -433,22 +433,22 @@ def test_damaged_exif_does_not_cost_the_picture(changes: list[tuple[int, int]]) 
     damaged = bytearray(whole)
     for place, value in changes:
         damaged[start + place % (len(metadata) - 6)] = value
-    assert sorted(open_picture(bytes(damaged)).size) == [20, 30]
+    assert sorted(open_image(bytes(damaged)).size) == [20, 30]
 
 
-def test_an_opened_picture_is_not_turned_again() -> None:
+def test_an_opened_image_is_not_turned_again() -> None:
     upright = scene(20, 30)
-    once = open_picture(turned(upright, 6, "PNG"))
-    assert not difference(open_picture(once), upright).any()
+    once = open_image(turned(upright, 6, "PNG"))
+    assert not difference(open_image(once), upright).any()
 
 
 def test_a_cmyk_jpeg_keeps_its_colours() -> None:
     upright = scene(48, 64)
-    assert difference(open_picture(encoded(upright.convert("CMYK"), "JPEG", quality=95)), upright).mean() < 4
+    assert difference(open_image(encoded(upright.convert("CMYK"), "JPEG", quality=95)), upright).mean() < 4
 
 
 def test_a_grey_jpeg_has_three_equal_channels() -> None:
-    image = open_picture(encoded(scene(48, 64).convert("L"), "JPEG"), at_least=(8, 8))
+    image = open_image(encoded(scene(48, 64).convert("L"), "JPEG"), at_least=(8, 8))
     assert image.mode == "RGB"
     assert not np.ptp(array(image), axis=2).any()
 
@@ -471,22 +471,22 @@ RAMP = np.linspace(0, 65_535, 256).reshape(16, 16)
     ids=["16-bit PNG", "16-bit TIFF", "big-endian TIFF", "32-bit TIFF", "31 bits", "float to 1", "float beyond 1"],
 )
 def test_grey_of_more_than_eight_bits_is_scaled_not_clipped(content: bytes) -> None:
-    values = np.asarray(open_picture(content))
+    values = np.asarray(open_image(content))
     assert (values == np.arange(256).reshape(16, 16, 1)).all()
 
 
-def test_a_dark_sixteen_bit_picture_stays_dark() -> None:
-    assert np.asarray(open_picture(Image.fromarray(np.full((2, 2), 2_570, dtype=np.uint16)))).max() == 10
+def test_a_dark_sixteen_bit_image_stays_dark() -> None:
+    assert np.asarray(open_image(Image.fromarray(np.full((2, 2), 2_570, dtype=np.uint16)))).max() == 10
 
 
 def test_sixteen_bits_are_turned_upright_too() -> None:
     upright = Image.fromarray(RAMP[:8].astype(np.uint16))
-    assert not difference(open_picture(turned(upright, 6, "PNG")), open_picture(upright)).any()
+    assert not difference(open_image(turned(upright, 6, "PNG")), open_image(upright)).any()
 
 
 def test_values_that_are_no_numbers_do_not_darken_the_others() -> None:
     values = np.array([[0, 0.5, 1, -3, np.nan, np.inf, -np.inf]], dtype=np.float32)
-    assert np.asarray(open_picture(Image.fromarray(values)))[0, :, 0].tolist() == [0, 128, 255, 0, 0, 255, 0]
+    assert np.asarray(open_image(Image.fromarray(values)))[0, :, 0].tolist() == [0, 128, 255, 0, 0, 255, 0]
 
 
 def indexed(transparency: int | bytes) -> bytes:
@@ -520,23 +520,23 @@ def indexed(transparency: int | bytes) -> bytes:
     ids=["RGBA", "LA", "palette", "palette of bytes", "grey key", "bit key", "RGB key", "16-bit key", "GIF"],
 )
 def test_transparent_parts_become_white(content: bytes) -> None:
-    assert first_pixel(open_picture(content)) == (255, 255, 255)
+    assert first_pixel(open_image(content)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize("transparency", [0, b"\x00\xff"])
-def test_the_rest_of_a_picture_with_transparent_parts_stays(transparency: int | bytes) -> None:
-    assert np.asarray(open_picture(indexed(transparency)))[0, 1].tolist() == [0, 0, 255]
+def test_the_rest_of_an_image_with_transparent_parts_stays(transparency: int | bytes) -> None:
+    assert np.asarray(open_image(indexed(transparency)))[0, 1].tolist() == [0, 0, 255]
 
 
 def test_half_transparent_black_on_white_is_grey() -> None:
-    assert first_pixel(open_picture(encoded(Image.new("RGBA", (1, 1), (0, 0, 0, 128)), "PNG"))) == (127, 127, 127)
+    assert first_pixel(open_image(encoded(Image.new("RGBA", (1, 1), (0, 0, 0, 128)), "PNG"))) == (127, 127, 127)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", pytest.param("WEBP", marks=needs_webp)])
 def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
     red, blue = (Image.new("RGB", (8, 8), colour) for colour in ((255, 0, 0), (0, 0, 255)))
     options = {"lossless": True} if kind == "WEBP" else {}
-    image = open_picture(encoded(red, kind, save_all=True, append_images=[blue], **options))
+    image = open_image(encoded(red, kind, save_all=True, append_images=[blue], **options))
     assert first_pixel(image) == (255, 0, 0)
 
 
@@ -544,20 +544,20 @@ def test_a_path_its_text_its_bytes_and_an_image_give_the_same(tmp_path: Path) ->
     path = tmp_path / "an image.jpg"
     path.write_bytes(JPEG)
     with Image.open(path) as image:
-        pictures = [open_picture(source) for source in (path, str(path), JPEG, image)]
-    assert all(not difference(pictures[0], other).any() for other in pictures[1:])
+        images = [open_image(source) for source in (path, str(path), JPEG, image)]
+    assert all(not difference(images[0], other).any() for other in images[1:])
 
 
 def test_the_content_counts_not_the_ending(tmp_path: Path) -> None:
     (tmp_path / "really.jpg").write_bytes(encoded(Image.new("RGB", (3, 2), (9, 8, 7)), "PNG"))
-    assert first_pixel(open_picture(tmp_path / "really.jpg")) == (9, 8, 7)
+    assert first_pixel(open_image(tmp_path / "really.jpg")) == (9, 8, 7)
 
 
 @pytest.mark.parametrize(
     "mode", ["1", "L", "P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "LA", "PA", "I", "F"]
 )
 def test_an_image_of_any_mode_becomes_rgb(mode: str) -> None:
-    image = open_picture(Image.new(mode, (5, 4)))
+    image = open_image(Image.new(mode, (5, 4)))
     assert (image.mode, image.size) == ("RGB", (5, 4))
 
 
@@ -565,33 +565,33 @@ def test_an_image_of_any_mode_becomes_rgb(mode: str) -> None:
 def test_the_image_that_was_given_stays_as_it_is(mode: str) -> None:
     given_image = scene(4, 5).convert(mode)
     before = given_image.copy()
-    open_picture(given_image, at_least=(1, 1)).paste((1, 2, 3), (0, 0, 5, 4))
+    open_image(given_image, at_least=(1, 1)).paste((1, 2, 3), (0, 0, 5, 4))
     assert given_image == before
 
 
 def test_an_image_that_was_given_stays_open(tmp_path: Path) -> None:
     (tmp_path / "a.gif").write_bytes(encoded(scene(4, 5), "GIF", save_all=True, append_images=[scene(4, 5, 1)]))
     with Image.open(tmp_path / "a.gif") as image:
-        open_picture(image)
+        open_image(image)
         image.seek(1)
 
 
 def test_a_truncated_file_given_as_an_image_is_named(tmp_path: Path) -> None:
     path = tmp_path / "half.jpg"
     path.write_bytes(JPEG[: len(JPEG) // 2])
-    with Image.open(path) as image, pytest.raises(PictureError, match=r"half\.jpg': damaged or truncated"):
-        open_picture(image)
+    with Image.open(path) as image, pytest.raises(ImageError, match=r"half\.jpg': damaged or truncated"):
+        open_image(image)
 
 
 def test_an_image_without_pixels_is_refused() -> None:
-    with pytest.raises(PictureError, match=r"<image of 0×3 pixels>': 0×3 pixels: it is empty"):
-        open_picture(Image.new("RGB", (0, 3)))
+    with pytest.raises(ImageError, match=r"<image of 0×3 pixels>': 0×3 pixels: it is empty"):
+        open_image(Image.new("RGB", (0, 3)))
 
 
 def test_warning_filters_are_left_as_they_were(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(JPEG)
     before = list(warnings.filters)
-    FilePictures(["a"], [tmp_path / "a.jpg"]).load([0] * 16, Preprocess(8, 8))
+    FileImages(["a"], [tmp_path / "a.jpg"]).load([0] * 16, Preprocess(8, 8))
     assert list(warnings.filters) == before
 
 
@@ -611,7 +611,7 @@ sizes = st.tuples(st.integers(1, 120), st.integers(1, 120))
 
 
 @given(size=sizes, wanted=sizes, fit=st.sampled_from(FITS))
-def test_a_picture_of_any_size_is_fitted_exactly(size: tuple[int, int], wanted: tuple[int, int], fit: Fit) -> None:
+def test_an_image_of_any_size_is_fitted_exactly(size: tuple[int, int], wanted: tuple[int, int], fit: Fit) -> None:
     pixels = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
     fitted = Preprocess(*wanted, fit).fitted(pixels)
     assert fitted.shape == (1, 3, *wanted)
@@ -624,7 +624,7 @@ def test_one_colour_stays_that_colour(size: tuple[int, int], wanted: tuple[int, 
 
 
 @given(size=sizes, wanted=sizes)
-def test_pad_keeps_the_whole_picture_in_the_middle_of_a_grey_ground(
+def test_pad_keeps_the_whole_image_in_the_middle_of_a_grey_ground(
     size: tuple[int, int], wanted: tuple[int, int]
 ) -> None:
     preprocess = Preprocess(*wanted, "pad", mean=(0.25, 0.5, 0.75))
@@ -646,18 +646,18 @@ def test_pad_is_a_plain_resize_within_its_ground() -> None:
     assert difference(fitted[:, :, 10:50], image.resize((40, 60), Image.Resampling.BILINEAR)).max() <= 1
 
 
-def test_pad_grounds_every_picture_of_a_batch() -> None:
+def test_pad_grounds_every_image_of_a_batch() -> None:
     fitted = Preprocess(4, 8, "pad").fitted(torch.cat([plain(4, 4, 10), plain(4, 4, 20)]))
     assert fitted[:, 0, 0, 2].tolist() == [10, 20]
     assert fitted[:, :, 0, 0].tolist() == [[124, 116, 104]] * 2
 
 
-def test_crop_cuts_a_wide_picture_evenly_at_both_ends() -> None:
+def test_crop_cuts_a_wide_image_evenly_at_both_ends() -> None:
     columns = torch.arange(100, dtype=torch.uint8).expand(1, 3, 20, 100)
     assert torch.equal(Preprocess(20, 20, "crop").fitted(columns), columns[..., 40:60])
 
 
-def test_crop_cuts_a_tall_picture_evenly_at_both_ends() -> None:
+def test_crop_cuts_a_tall_image_evenly_at_both_ends() -> None:
     rows = torch.arange(100, dtype=torch.uint8)[:, None].expand(1, 3, 100, 20)
     assert torch.equal(Preprocess(20, 20, "crop").fitted(rows), rows[..., 40:60, :])
 
@@ -718,21 +718,21 @@ def test_a_padded_strip_is_one_line_of_its_colours(size: tuple[int, int], line: 
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_a_picture_that_fits_already_keeps_its_pixels(fit: Fit) -> None:
+def test_an_image_that_fits_already_keeps_its_pixels(fit: Fit) -> None:
     pixels = torch.randint(0, 256, (2, 3, 7, 9), dtype=torch.uint8)
     assert torch.equal(Preprocess(7, 9, fit).fitted(pixels), pixels)
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_a_batch_is_fitted_as_its_pictures_are(fit: Fit) -> None:
+def test_a_batch_is_fitted_as_its_images_are(fit: Fit) -> None:
     pixels = torch.randint(0, 256, (3, 3, 50, 31), dtype=torch.uint8)
     preprocess = Preprocess(20, 24, fit)
-    alone = torch.cat([preprocess.fitted(picture[None]) for picture in pixels])
+    alone = torch.cat([preprocess.fitted(image[None]) for image in pixels])
     assert torch.equal(preprocess.fitted(pixels), alone)
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_reading_a_picture_is_fitting_a_batch_of_one(fit: Fit) -> None:
+def test_reading_an_image_is_fitting_a_batch_of_one(fit: Fit) -> None:
     image, preprocess = scene(50, 31), Preprocess(20, 24, fit)
     assert torch.equal(preprocess.read(encoded(image, "PNG")), preprocess.fitted(to_pixels(image)[None])[0])
 
@@ -745,8 +745,8 @@ def test_reading_twice_gives_the_same() -> None:
 @pytest.mark.parametrize("size", [(300, 400), (800, 450), (513, 771)])
 def test_a_jpeg_decoded_at_a_reduced_size_reads_like_the_whole(fit: Fit, size: tuple[int, int]) -> None:
     content, preprocess = encoded(scene(*size), "JPEG", quality=90), Preprocess(64, 96, fit)
-    assert open_picture(content, at_least=(64, 96)).size < size[::-1]
-    whole = preprocess.fitted(to_pixels(open_picture(content))[None])[0]
+    assert open_image(content, at_least=(64, 96)).size < size[::-1]
+    whole = preprocess.fitted(to_pixels(open_image(content))[None])[0]
     assert difference(preprocess.read(content), whole).mean() < 1
 
 
@@ -803,94 +803,94 @@ def test_a_wrong_setting_is_refused_by_name(wrong: dict[str, Any], named: str) -
 # Collections
 
 
-def stored(folder: Path, pictures: Sequence[Image.Image]) -> FilePictures:
-    paths = [folder / f"{number}.png" for number in range(len(pictures))]
-    for path, picture in zip(paths, pictures, strict=True):
-        picture.save(path, compress_level=1)
-    return FilePictures([path.stem for path in paths], paths)
+def stored(folder: Path, images: Sequence[Image.Image]) -> FileImages:
+    paths = [folder / f"{number}.png" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        image.save(path, compress_level=1)
+    return FileImages([path.stem for path in paths], paths)
 
 
 @pytest.mark.parametrize("fit", FITS)
 def test_files_and_memory_give_the_same_pixels(tmp_path: Path, fit: Fit) -> None:
-    pictures = [scene(30, 44, seed) for seed in range(5)]
-    files = stored(tmp_path, pictures)
-    memory = MemoryPictures(files.names, torch.stack([to_pixels(picture) for picture in pictures]))
+    images = [scene(30, 44, seed) for seed in range(5)]
+    files = stored(tmp_path, images)
+    memory = MemoryImages(files.names, torch.stack([to_pixels(image) for image in images]))
     preprocess = Preprocess(16, 20, fit)
     wanted = [4, 0, 0, 2]
     assert torch.equal(files.load(wanted, preprocess), memory.load(wanted, preprocess))
     assert torch.equal(files.load(np.array(wanted), preprocess), memory.load(np.array(wanted), preprocess))
 
 
-def test_names_and_pictures_must_be_as_many() -> None:
+def test_names_and_images_must_be_as_many() -> None:
     with pytest.raises(DataError, match="2 names were given for 3 images"):
-        MemoryPictures(["a", "b"], torch.zeros(3, 3, 4, 4, dtype=torch.uint8))
+        MemoryImages(["a", "b"], torch.zeros(3, 3, 4, 4, dtype=torch.uint8))
 
 
 def test_names_and_files_must_be_as_many() -> None:
     with pytest.raises(DataError, match="1 names were given for 2 image files"):
-        FilePictures(["a"], [Path("a.jpg"), Path("b.jpg")])
+        FileImages(["a"], [Path("a.jpg"), Path("b.jpg")])
 
 
 @pytest.mark.parametrize("none", [[], np.array([], dtype=np.int64)], ids=["list", "array"])
 @pytest.mark.parametrize("size", [(4, 6), (8, 8)], ids=["as they are", "resized"])
 def test_no_indices_give_an_empty_batch(none: Sequence[int] | np.ndarray, size: tuple[int, int]) -> None:
-    memory = MemoryPictures(["a"], plain(4, 6, 0))
-    for pictures in (memory, FilePictures(["a"], [Path("never opened.jpg")])):
-        batch = pictures.load(none, Preprocess(*size))
+    memory = MemoryImages(["a"], plain(4, 6, 0))
+    for source in (memory, FileImages(["a"], [Path("never opened.jpg")])):
+        batch = source.load(none, Preprocess(*size))
         assert batch.shape == (0, 3, *size)
         assert batch.dtype == torch.uint8
 
 
 def test_what_is_loaded_from_memory_is_a_copy() -> None:
-    pictures = MemoryPictures(["a"], plain(4, 4, 7))
-    pictures.load([0], Preprocess(4, 4)).zero_()
-    assert (pictures.pixels == 7).all()
+    images = MemoryImages(["a"], plain(4, 4, 7))
+    images.load([0], Preprocess(4, 4)).zero_()
+    assert (images.pixels == 7).all()
 
 
-def test_an_unreadable_picture_is_named_not_replaced(tmp_path: Path) -> None:
-    pictures = stored(tmp_path, [scene(8, 8, seed) for seed in range(4)])
-    pictures.paths[2].write_bytes(b"")
-    with pytest.raises(PictureError, match=r"2\.png") as caught:
-        pictures.load([0, 1, 2, 3], Preprocess(8, 8))
-    assert caught.value.path == str(pictures.paths[2])
+def test_an_unreadable_image_is_named_not_replaced(tmp_path: Path) -> None:
+    images = stored(tmp_path, [scene(8, 8, seed) for seed in range(4)])
+    images.paths[2].write_bytes(b"")
+    with pytest.raises(ImageError, match=r"2\.png") as caught:
+        images.load([0, 1, 2, 3], Preprocess(8, 8))
+    assert caught.value.path == str(images.paths[2])
 
 
-def test_of_several_unreadable_pictures_the_first_is_named(tmp_path: Path) -> None:
-    pictures = stored(tmp_path, [scene(400, 400), scene(8, 8), scene(8, 8)])
-    half = pictures.paths[0].read_bytes()
-    pictures.paths[0].write_bytes(half[: len(half) - 100])  # found out last: nearly all of it is decoded first
-    pictures.paths[2].unlink()
-    with pytest.raises(PictureError, match=r"0\.png"):
-        pictures.load([0, 1, 2], Preprocess(8, 8))
+def test_of_several_unreadable_images_the_first_is_named(tmp_path: Path) -> None:
+    images = stored(tmp_path, [scene(400, 400), scene(8, 8), scene(8, 8)])
+    half = images.paths[0].read_bytes()
+    images.paths[0].write_bytes(half[: len(half) - 100])  # found out last: nearly all of it is decoded first
+    images.paths[2].unlink()
+    with pytest.raises(ImageError, match=r"0\.png"):
+        images.load([0, 1, 2], Preprocess(8, 8))
 
 
-def test_pictures_that_are_not_asked_for_are_not_opened(tmp_path: Path) -> None:
-    pictures = stored(tmp_path, [scene(8, 8), scene(8, 8)])
-    pictures.paths[1].unlink()
-    assert len(pictures.load([0], Preprocess(8, 8))) == 1
+def test_images_that_are_not_asked_for_are_not_opened(tmp_path: Path) -> None:
+    images = stored(tmp_path, [scene(8, 8), scene(8, 8)])
+    images.paths[1].unlink()
+    assert len(images.load([0], Preprocess(8, 8))) == 1
 
 
 def test_order_is_kept_when_decoding_in_parallel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     sides = [700, 3, 500, 3, 3, 300, 3, 3, 3, 100, 3, 3]  # the large ones are ready last
-    pictures = stored(tmp_path, [Image.new("RGB", (side, side), (20 * i,) * 3) for i, side in enumerate(sides)])
+    images = stored(tmp_path, [Image.new("RGB", (side, side), (20 * i,) * 3) for i, side in enumerate(sides)])
     wanted = [0, 1, 2, 3, 11, 5, 4, 10, 9, 8, 7, 6, 0, 3]
-    assert pictures.load(wanted, Preprocess(4, 4))[:, 0, 0, 0].tolist() == [20 * index for index in wanted]
+    assert images.load(wanted, Preprocess(4, 4))[:, 0, 0, 0].tolist() == [20 * index for index in wanted]
 
 
-def test_the_size_of_a_picture_is_known_from_its_header_alone(tmp_path: Path) -> None:
+def test_the_size_of_an_image_is_known_from_its_header_alone(tmp_path: Path) -> None:
     scene(30, 20).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
-    assert picture_size(tmp_path / "whole.png") == picture_size(tmp_path / "cut.png") == scene(30, 20).size
-    with pytest.raises(PictureError, match=r"none\.png"):
-        picture_size(tmp_path / "none.png")
+    assert image_size(tmp_path / "whole.png") == image_size(tmp_path / "cut.png") == scene(30, 20).size
+    with pytest.raises(ImageError, match=r"none\.png"):
+        image_size(tmp_path / "none.png")
 
 
 @pytest.mark.realdata
 def test_photographs_are_read_as_pillow_would(real_data: Callable[[str], Path]) -> None:
-    paths = find_pictures(real_data("photos/images"))
+    paths = find_images(real_data("photos/images"))
     paths = paths[:: max(1, len(paths) // 40)]
-    loaded = FilePictures([path.name for path in paths], paths).load(range(len(paths)), Preprocess(64, 96, "stretch"))
+    loaded = FileImages([path.name for path in paths], paths).load(range(len(paths)), Preprocess(64, 96, "stretch"))
     means = []
     for path, pixels in zip(paths, loaded, strict=True):
         with Image.open(path) as image:

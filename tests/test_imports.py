@@ -15,7 +15,7 @@ from PIL import Image
 
 from itma.api import evaluate_by, index, measured_split, read_run, resume, search, train
 from itma.cli import cli
-from itma.data.images import FilePictures, Preprocess
+from itma.data.images import FileImages, Preprocess
 from itma.data.sources import other_size
 from itma.errors import ConfigError, DataError, RunError
 from itma.hub import sharing
@@ -47,8 +47,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, original: Path, words: Path) -
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
     for index_, colour in enumerate(("red", "green", "blue")):
         Image.new("RGB", (40, 30), colour).save(folder / f"{index_}.png")
     return folder
@@ -81,22 +81,22 @@ def test_an_imported_run_answers_like_the_checkpoint_through_its_folder(run: Pat
     model = Retriever.load(run)
     assert model.name == "itma"
     with torch.inference_mode():
-        maps = model.trunk(published.pictures(2))
-        queries = model.composer.embed_queries(maps, model.language(model.tokenizer(published.SENTENCES)))
+        maps = model.image_encoder(published.images(2))
+        queries = model.composer.embed_queries(maps, model.text_encoder(model.tokenizer(published.SENTENCES)))
     expected, _ = published.outputs("itma-css")
     torch.testing.assert_close(queries, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_an_imported_run_indexes_and_searches(run: Path, pictures: Path, tmp_path: Path) -> None:
-    index(run, pictures, tmp_path / "catalogue")
-    hits = search(tmp_path / "catalogue", image=pictures / "0.png", text="make it blue", k=2)
+def test_an_imported_run_indexes_and_searches(run: Path, images: Path, tmp_path: Path) -> None:
+    index(run, images, tmp_path / "catalogue")
+    hits = search(tmp_path / "catalogue", image=images / "0.png", text="make it blue", k=2)
     assert {hit.id for hit in hits} == {"1.png", "2.png"}
 
 
 def test_an_unknown_word_is_said_to_be_read_as_one(
-    run: Path, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    run: Path, images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    index(run, pictures, tmp_path / "catalogue")
+    index(run, images, tmp_path / "catalogue")
     search(tmp_path / "catalogue", text="make it quux")
     assert "reads as one unknown word: 'quux'" in caplog.text
 
@@ -109,8 +109,12 @@ def test_an_imported_run_is_measured_on_data_that_is_named(run: Path, tmp_path: 
 def test_an_imported_run_keeps_its_published_recipe_and_origin(run: Path) -> None:
     settings = read_run(run)
     assert settings.data.name == "css"
-    assert (settings.train.optimizer, settings.train.precision, settings.train.trunk_rate) == ("sgd", "float32", 1.0)
-    origin = json.loads((run / "run.json").read_text())["made with"]["imported from"]
+    assert (settings.train.optimizer, settings.train.precision, settings.train.image_encoder_rate) == (
+        "sgd",
+        "float32",
+        1.0,
+    )
+    origin = json.loads((run / "run.json").read_text())["made_with"]["imported_from"]
     assert origin["options"]["attn_softmax_replacement"] == "identity" and len(origin["sha256"]) == 64
 
 
@@ -145,10 +149,10 @@ def test_a_new_run_starts_from_the_weights_of_an_imported_one(run: Path, continu
     old, new = (Retriever.load(place).tokenizer.vocabulary for place in (run, folder))
     assert list(new)[: len(old)] == list(old)
     assert set(new) - set(old) >= {"add", "gray"}
-    assert len(after["language.embedding.weight"]) == len(new)
+    assert len(after["text_encoder.embedding.weight"]) == len(new)
     assert read_run(folder).model == read_run(run).model
     assert read_run(folder).train.steps == 1
-    began = json.loads((folder / "run.json").read_text())["made with"]["started from"]
+    began = json.loads((folder / "run.json").read_text())["made_with"]["started_from"]
     assert began == {"sha256": weights_sum(run), "path": str(run), "seconds": None}  # nobody knows how long that took
     assert f"| began with | weights with the sha256 `{weights_sum(run)}` |" in sharing.card(folder)
 
@@ -184,7 +188,7 @@ def test_an_existing_folder_is_not_written_to(original: Path, words: Path, run: 
 # -- tensors ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", ["tirg", "tirg-last-map", "concat", "picture-only", "words-only"])
+@pytest.mark.parametrize("case", ["tirg", "tirg-last-map", "concat", "image-only", "words-only"])
 def test_checkpoints_of_tirgs_code_answer_as_maafs_of_the_same_weights(case: str, tmp_path: Path) -> None:
     saved = published.checkpoint(case, dataset="fashion200k")
     torch.save(saved, tmp_path / "maaf.pth")
@@ -195,13 +199,13 @@ def test_checkpoints_of_tirgs_code_answer_as_maafs_of_the_same_weights(case: str
         assert found.code == name
         model, _ = rebuild(found, published.VOCABULARY)
         with torch.inference_mode():
-            maps = model.trunk(published.pictures(2))
-            spoken = None if model.language is None else model.language(model.tokenizer(published.SENTENCES))
+            maps = model.image_encoder(published.images(2))
+            spoken = None if model.text_encoder is None else model.text_encoder(model.tokenizer(published.SENTENCES))
             answers.append(model.composer.embed_queries(maps, spoken))
     torch.testing.assert_close(*answers)
 
 
-def test_css_pictures_of_tirgs_code_are_not_resized(tmp_path: Path) -> None:
+def test_css_images_of_tirgs_code_are_not_resized(tmp_path: Path) -> None:
     saved = published.checkpoint("tirg", dataset="css3d")
     torch.save(saved | {"model_state_dict": tirg_names(saved["model_state_dict"])}, tmp_path / "tirg.pth")
     fitted = shape(open_checkpoint(tmp_path / "tirg.pth")).preprocess
@@ -223,16 +227,16 @@ def test_images_that_are_smaller_or_of_another_shape_are_told(
 ) -> None:
     for number in range(3):
         Image.new("RGB", images).save(tmp_path / f"{number}.png")
-    files = FilePictures(["0", "1", "2"], [tmp_path / f"{number}.png" for number in range(3)])
+    files = FileImages(["0", "1", "2"], [tmp_path / f"{number}.png" for number in range(3)])
     assert other_size(files, Preprocess(height=model[1], width=model[0])) == (images if warned else None)
 
 
 def test_an_imported_model_warns_of_data_of_another_size(
-    run: Path, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    run: Path, images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = "reference,feedback,target,split\n0.png,red,1.png,test\n1.png,red,2.png,train\n"
     (tmp_path / "triplets.csv").write_text(rows)
-    shutil.copytree(pictures, tmp_path / "images")
+    shutil.copytree(images, tmp_path / "images")
     settings = {"root": str(tmp_path), "cache": "false"}
     measured_split(run, Retriever.load(run).preprocess, "own", changes=settings)
     assert "the images of own are 40×30 pixels" in caplog.text and "--size 40x30" in caplog.text
@@ -292,7 +296,7 @@ def test_what_has_no_part_in_the_answers_is_told_with_the_reason(tmp_path: Path)
     )
     assert any("positions" in why for why in reasons)
     model, left_out = rebuild(
-        open_checkpoint(published.write(tmp_path / "pictures.pth", "picture-only")), published.VOCABULARY
+        open_checkpoint(published.write(tmp_path / "images.pth", "image-only")), published.VOCABULARY
     )
     assert not model.reads_words
     assert all(name.startswith("text_model.") for each in left_out for name in each.names)
@@ -310,7 +314,7 @@ def test_what_has_no_part_in_the_answers_is_told_with_the_reason(tmp_path: Path)
         ({"attn_positional_encoding": "mixed"}, "those that the model was trained with are not in the checkpoint"),
         ({"attn_softmax_replacement": "relu"}, "attn_softmax_replacement='relu': expected none or identity"),
         ({"att_layer_spec": "1"}, "att_layer_spec='1' names no stage"),
-        ({"text_model_arch": "BERT"}, "model.language.kind=pretrained"),
+        ({"text_model_arch": "BERT"}, "model.text_encoder.kind=pretrained"),
         ({"image_model_arch": "vgg"}, "image_model_arch='vgg': expected resnet18 or resnet50"),
         ({"embed_dim": "512"}, "embed_dim='512' must be int"),
         ({"model": "tirg", "text_model_arch": "transformer"}, "a feature for each word"),
@@ -390,7 +394,7 @@ def test_a_checkpoint_without_its_words_says_how_to_give_them(original: Path, tm
 
 
 def test_a_model_that_reads_no_words_needs_none(tmp_path: Path) -> None:
-    imported = import_published(published.write(tmp_path / "o.pth", "picture-only"), tmp_path / "out")
+    imported = import_published(published.write(tmp_path / "o.pth", "image-only"), tmp_path / "out")
     assert imported.words == 0 and not Retriever.load(tmp_path / "out").reads_words
 
 

@@ -43,13 +43,13 @@ def photos(tmp_path: Path) -> Path:
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images went through the model at a time; a catalogue that is new begins with a blank one."""
     seen: list[int] = []
-    embed = Retriever.embed_pictures
+    embed = Retriever.embed_images
 
     def counted(self: Retriever, pixels: torch.Tensor) -> torch.Tensor:
         seen.append(len(pixels))
         return embed(self, pixels)
 
-    monkeypatch.setattr(Retriever, "embed_pictures", counted)
+    monkeypatch.setattr(Retriever, "embed_images", counted)
     return seen
 
 
@@ -77,7 +77,7 @@ def table(folder: Path, text: str, name: str = "items.csv") -> Path:
 # -- again ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_run_embeds_only_new_and_changed_pictures(
+def test_a_second_run_embeds_only_new_and_changed_images(
     run: Path, photos: Path, tmp_path: Path, embedded: list[int]
 ) -> None:
     Catalogue.build(run, photos, tmp_path / "c")
@@ -115,14 +115,14 @@ def test_what_is_gone_stays_until_pruned(run: Path, photos: Path, tmp_path: Path
     assert "3.png" not in pruned.ids and str(pruned.outcome) == "5 unchanged, 1 removed"
 
 
-def test_a_picture_that_became_unreadable_keeps_its_item_and_is_named(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_an_image_that_became_unreadable_keeps_its_item_and_is_named(run: Path, photos: Path, tmp_path: Path) -> None:
     Catalogue.build(run, photos, tmp_path / "c")
-    (photos / "3.png").write_bytes(b"no picture")
+    (photos / "3.png").write_bytes(b"no image")
     again = Catalogue.build(run, photos, tmp_path / "c", update=True, prune=True)
     assert len(again) == 6 and [skipped.id for skipped in again.skipped] == ["3.png"]
 
 
-def test_commits_come_every_so_many_pictures_and_hold_whole_items(
+def test_commits_come_every_so_many_images_and_hold_whole_items(
     run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(indexing, "COMMIT_ROWS", 2)
@@ -153,7 +153,7 @@ def test_a_folder_that_was_moved_is_followed(run: Path, photos: Path, tmp_path: 
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_table_gives_ids_pictures_and_metadata(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_table_gives_ids_images_and_metadata(run: Path, photos: Path, tmp_path: Path) -> None:
     path = table(
         tmp_path,
         "sku,photo,colour,price,sold,code\n"
@@ -162,12 +162,12 @@ def test_a_table_gives_ids_pictures_and_metadata(run: Path, photos: Path, tmp_pa
             for number in range(6)
         ),
     )
-    made = Catalogue.build(run, path, tmp_path / "c", id_column="sku", picture_column="photo")
+    made = Catalogue.build(run, path, tmp_path / "c", id_column="sku", image_column="photo")
     assert list(made.ids) == [f"s{number}" for number in range(6)]
     assert made.info().columns == {"colour": "text", "price": "numbers", "sold": "true or false", "code": "text"}
     item = made.get("s3")
     assert item.fields == {"colour": "red", "price": 3.5, "sold": True, "code": "003"}
-    assert item.picture == str(tmp_path / "photos/3.png") and item.embedding is not None
+    assert item.image == str(tmp_path / "photos/3.png") and item.embedding is not None
     assert made.get("s2").fields == {"price": 2.5, "sold": False, "code": "002"}
     hits = made.search(photos / "3.png", k=6, where={"colour": "red"}, fields=["price"])
     assert sorted(hit.id for hit in hits) == ["s1", "s5"] and all(set(hit.fields) == {"price"} for hit in hits)
@@ -185,7 +185,7 @@ def test_changed_metadata_need_no_embedding(run: Path, photos: Path, tmp_path: P
     assert again.get("2").fields == {"price": 99} and again.get("3").fields == {"price": 3, "brand": "new"}
 
 
-def test_a_missing_picture_in_a_table_is_named_and_the_others_indexed(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_missing_image_in_a_table_is_named_and_the_others_indexed(run: Path, photos: Path, tmp_path: Path) -> None:
     rows = [f"{number},photos/{number}.png\n" for number in range(6)]
     path = table(tmp_path, "".join(["id,image\n", *rows[:3], "gone,photos/none.png\n", "blank,\n", *rows[3:]]))
     made = Catalogue.build(run, path, tmp_path / "c")
@@ -196,14 +196,14 @@ def test_a_missing_picture_in_a_table_is_named_and_the_others_indexed(run: Path,
     ]
 
 
-def test_pictures_are_found_beside_the_table_in_its_images_and_by_their_whole_path(tmp_path: Path) -> None:
+def test_images_are_found_beside_the_table_in_its_images_and_by_their_whole_path(tmp_path: Path) -> None:
     draw(tmp_path / "a.png", 0)
     draw(tmp_path / "images/b.png", 1)
     draw(tmp_path / "elsewhere/c.png", 2)
     path = table(tmp_path, f"image\na.png\nb.png\n{tmp_path / 'elsewhere/c.png'}\n/none/d.png\n")
     made = listing(path, allow_outside=True)
     entries = list(made.entries())
-    assert [entry.picture for entry in entries] == ["a.png", "images/b.png", "elsewhere/c.png", "/none/d.png"]
+    assert [entry.image for entry in entries] == ["a.png", "images/b.png", "elsewhere/c.png", "/none/d.png"]
     assert [made.file(entry).is_file() for entry in entries] == [True, True, True, False]
     assert list(made.ids) == ["a.png", "b.png", str(tmp_path / "elsewhere/c.png"), "/none/d.png"]
 
@@ -283,7 +283,7 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     made = listing(tmp_path / "i.parquet")
     assert "made (dates), tags (lists of texts), price (numbers), stock (whole numbers)" in str(made)
     assert told(made)["7"] == {"made": date(2020, 1, 1), "tags": ["x", "y"], "price": 1.5, "stock": 1}
-    assert [entry.picture for entry in made.entries()] == ["a.png", ""]
+    assert [entry.image for entry in made.entries()] == ["a.png", ""]
 
 
 def test_a_parquet_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:

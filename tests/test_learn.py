@@ -89,9 +89,7 @@ def test_a_control_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
 def test_the_target_of_words_alone_is_no_wrong_answer_where_references_are_compared_with() -> None:
     retriever, loss = model(), Classification(ClassificationOptions(reference_negatives=True))
     data = triplets()
-    batch = Batch(
-        data.pictures.load(np.arange(2), retriever.preprocess), torch.tensor([-1]), torch.tensor([0]), ("red",)
-    )
+    batch = Batch(data.images.load(np.arange(2), retriever.preprocess), torch.tensor([-1]), torch.tensor([0]), ("red",))
     labels = torch.tensor([[[5]], [[-2]]])
     amount, _ = batch_loss(retriever, retriever, batch, labels, loss, TRAIN, Processes(0, 1))
     assert amount.item() == 0
@@ -210,7 +208,7 @@ def test_a_run_of_another_model_is_not_resumed(tmp_path: Path) -> None:
 def test_duplicates_of_a_target_are_no_negatives_in_training(tmp_path: Path) -> None:
     data = triplets()
     alike = Triplets(
-        data.name, data.pictures, data.labels * 0, data.references, data.targets, data.feedback
+        data.name, data.images, data.labels * 0, data.references, data.targets, data.feedback
     )  # every image counts as the same
     train(model(), alike, replace(TRAIN, steps=2), tmp_path)
     assert all(line["loss"] == 0 for line in read_metrics(tmp_path) if "loss" in line)
@@ -255,15 +253,15 @@ def test_a_run_that_never_saved_begins_at_step_0_when_resumed(tmp_path: Path) ->
     assert trained(tmp_path / "run", resume=True).fingerprint() == trained(tmp_path / "whole").fingerprint()
 
 
-PLAIN = ("scale", "language.embedding.weight", "composer.positions.0.table", "composer.projections.0.1.weight")
+PLAIN = ("scale", "text_encoder.embedding.weight", "composer.positions.0.table", "composer.projections.0.1.weight")
 
 
-def test_the_trunk_learns_at_its_own_rate_and_only_matrices_decay() -> None:
+def test_the_image_encoder_learns_at_its_own_rate_and_only_matrices_decay() -> None:
     retriever = model()
-    optimizer = make_optimizer(retriever, replace(TRAIN, trunk_rate=0.1, weight_decay=0.3))
+    optimizer = make_optimizer(retriever, replace(TRAIN, image_encoder_rate=0.1, weight_decay=0.3))
     for name, parameter in retriever.named_parameters():
         group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
-        assert group["factor"] == (0.1 if name.startswith("trunk.") else 1.0)
+        assert group["factor"] == (0.1 if name.startswith("image_encoder.") else 1.0)
         assert group["weight_decay"] == (0.0 if "bias" in name or "norm" in name or name in PLAIN else 0.3)
 
 
@@ -276,10 +274,10 @@ def test_new_words_are_added_and_what_the_others_mean_stays() -> None:
     velvet = retriever.embed_queries(pixels, ["make velvet cube", "make cube"])
     assert not torch.allclose(velvet[0], velvet[1])
     assert retriever.learn_words(["make velvet cube"]) == []
-    assert any(parameter is retriever.language.embedding.weight for parameter in retriever.parameters())
+    assert any(parameter is retriever.text_encoder.embedding.weight for parameter in retriever.parameters())
 
 
-def test_what_is_true_of_pictures_counts_by_its_weight_beside_the_answer() -> None:
+def test_what_is_true_of_images_counts_by_its_weight_beside_the_answer() -> None:
     plain = triplets()
     count = len(plain.labels)
     data = replace(plain, aspects={"colour": np.arange(count) % 5, "shape": np.arange(count) % 3})
@@ -298,9 +296,9 @@ def test_what_is_true_of_pictures_counts_by_its_weight_beside_the_answer() -> No
         torch.from_numpy(np.stack([values[places[rows]] for values in data.aspects.values()], 1))
         for places in (data.targets, data.references)
     )
-    pixels = data.pictures.load(np.arange(count), retriever.preprocess)
+    pixels = data.images.load(np.arange(count), retriever.preprocess)
     queries = retriever.embed_queries(pixels[data.references[rows]], [data.feedback[row] for row in rows])
-    logits = retriever.scale.item() ** 2 * queries @ retriever.embed_pictures(pixels[data.targets[rows]]).T
+    logits = retriever.scale.item() ** 2 * queries @ retriever.embed_images(pixels[data.targets[rows]]).T
     labels = torch.from_numpy(data.labels[data.targets[rows]]).repeat(2)
     alone = graded_rest(logits, labels, wanted=wanted, references=references, others=wanted).item()
     retriever.eval()
@@ -320,7 +318,7 @@ def test_a_loss_with_options_of_another_is_refused() -> None:
 
 def test_nothing_left_to_learn_is_refused() -> None:
     retriever = model()
-    retriever.freeze(["trunk", "language", "composer", "scale"])
+    retriever.freeze(["image_encoder", "text_encoder", "composer", "scale"])
     with pytest.raises(ConfigError, match="leaves nothing to learn"):
         make_optimizer(retriever, TRAIN)
     with pytest.raises(UnknownNameError, match="part to freeze 'head'"):

@@ -32,7 +32,7 @@ def test_classification_is_the_mean_cross_entropy_without_duplicates_of_the_targ
 
 
 @given(LABELS, st.lists(st.integers(0, 6), min_size=1, max_size=5), st.integers(0, 99))
-def test_further_pictures_are_negatives_once_each_and_never_where_they_are_targets(
+def test_further_images_are_negatives_once_each_and_never_where_they_are_targets(
     labels: list[int], others: list[int], seed: int
 ) -> None:
     N = len(labels)

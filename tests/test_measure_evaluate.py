@@ -1,4 +1,4 @@
-"""Evaluations: the numbers are those of the embeddings, and the trunk does no work twice."""
+"""Evaluations: the numbers are those of the embeddings, and the image encoder does no work twice."""
 
 import csv
 import errno
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from itma.data.images import MemoryPictures, Preprocess
+from itma.data.images import MemoryImages, Preprocess
 from itma.data.triplets import Protocol, Task, Triplets, by_label
 from itma.errors import ConfigError, DataError, StorageError
 from itma.evaluation.evaluate import Evaluation, evaluate, score
@@ -28,14 +28,14 @@ class Painter:
     preprocess, name = SIZE, "painter"
 
     def __init__(self) -> None:
-        self.trunk_saw: list[int] = []
+        self.encoder_saw: list[int] = []
 
-    def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        self.trunk_saw += pixels[:, 0, 0, 0].tolist()
+    def feature_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        self.encoder_saw += pixels[:, 0, 0, 0].tolist()
         return [pixels[:, :1, :1, :1].float()]
 
-    def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.at(self.trunk_maps(pixels)[0].flatten())
+    def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.at(self.feature_maps(pixels)[0].flatten())
 
     def embed_queries_from(self, maps: list[torch.Tensor], feedback: Sequence[str]) -> torch.Tensor:
         return self.at(maps[0].flatten() + torch.tensor([float(sentence) for sentence in feedback]))
@@ -46,17 +46,17 @@ class Painter:
         return torch.stack([angle.cos(), angle.sin()], dim=1)
 
 
-def pictures(number: int) -> MemoryPictures:
+def images(number: int) -> MemoryImages:
     """Image i has the brightness 2·i."""
     values = 2 * torch.arange(number, dtype=torch.uint8)
-    return MemoryPictures([f"{index}.png" for index in range(number)], values[:, None, None, None].expand(-1, 3, 2, 3))
+    return MemoryImages([f"{index}.png" for index in range(number)], values[:, None, None, None].expand(-1, 3, 2, 3))
 
 
 def walk(steps: Sequence[int], *, off: Sequence[float] | None = None) -> Triplets:
     """Query i goes from image 10·i by steps[i] images; its sentence is `off` by so much."""
     references = 10 * np.arange(len(steps))
     sentences = [str(2 * step + error) for step, error in zip(steps, off or [0.0] * len(steps), strict=True)]
-    return Triplets("walk/test", pictures(40), np.arange(40), references, references + np.array(steps), sentences)
+    return Triplets("walk/test", images(40), np.arange(40), references, references + np.array(steps), sentences)
 
 
 def measured(triplets: Triplets, painter: Painter | None = None, **options: object) -> Evaluation:
@@ -69,7 +69,7 @@ def test_a_perfect_model_has_rank_1_everywhere() -> None:
     assert (report.median_rank, report.mean_reciprocal_rank, report.tied_queries) == (1.0, 1.0, 0)
 
 
-def test_ranks_count_the_pictures_in_between() -> None:
+def test_ranks_count_the_images_in_between() -> None:
     assert measured(walk([5, 5, 5], off=[0.0, 2.1, -3.9])).ranks.tolist() == [1, 3, 4]
 
 
@@ -79,11 +79,11 @@ def test_the_reference_is_never_the_best() -> None:
     assert [best in {(0, 1), (10, 9), (10, 11)} for best in zip([0, 10], evaluation.best, strict=True)] == [True, True]
 
 
-def test_each_gallery_picture_and_each_distinct_reference_goes_through_the_trunk_once() -> None:
+def test_each_gallery_image_and_each_distinct_reference_goes_through_the_image_encoder_once() -> None:
     painter, references = Painter(), np.array([7, 3, 7, 7, 30, 3, 7])
-    triplets = Triplets("t", pictures(40), np.arange(40), references, references + 1, ["2"] * 7)
+    triplets = Triplets("t", images(40), np.arange(40), references, references + 1, ["2"] * 7)
     assert measured(triplets, painter, batch=2).ranks.tolist() == [1] * 7
-    assert painter.trunk_saw == [2 * index for index in range(40)] + [6, 14, 60]
+    assert painter.encoder_saw == [2 * index for index in range(40)] + [6, 14, 60]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 5, 1000])
@@ -97,8 +97,8 @@ def test_the_batch_changes_no_rank_of_a_real_model(batch: int) -> None:
         feedback=[triplets.feedback[row] for row in range(8)],
     )
     (evaluation,) = evaluate(model, triplets, batch=batch)
-    pixels = triplets.pictures.load(range(64), model.preprocess)
-    gallery = model.embed_pictures(pixels)
+    pixels = triplets.images.load(range(64), model.preprocess)
+    gallery = model.embed_images(pixels)
     for row in range(8):
         reference, target = int(triplets.references[row]), int(triplets.targets[row])
         scores = gallery @ model.embed_queries(pixels[reference : reference + 1], [triplets.feedback[row]])[0]
@@ -106,7 +106,7 @@ def test_the_batch_changes_no_rank_of_a_real_model(batch: int) -> None:
         assert evaluation.ranks[row] == 1 + len(higher)
 
 
-def test_any_picture_of_the_targets_label_counts() -> None:
+def test_any_image_of_the_targets_label_counts() -> None:
     triplets = walk([5], off=[2.0])  # points at image 6, not 5
     labels = np.arange(40)
     labels[6] = 5
@@ -161,7 +161,7 @@ def test_settings_out_of_range_are_refused() -> None:
 def test_no_queries_are_refused() -> None:
     none = np.zeros(0, dtype=np.int64)
     with pytest.raises(DataError, match="empty/test holds no queries"):
-        measured(Triplets("empty/test", pictures(3), np.arange(3), none, none, []))
+        measured(Triplets("empty/test", images(3), np.arange(3), none, none, []))
 
 
 def test_a_query_whose_only_target_is_its_reference_is_named() -> None:
@@ -172,12 +172,12 @@ def test_a_query_whose_only_target_is_its_reference_is_named() -> None:
 def test_a_model_of_broken_weights_is_refused() -> None:
     model = made_up.model()
     with torch.no_grad():
-        next(model.trunk.parameters()).fill_(float("nan"))
+        next(model.image_encoder.parameters()).fill_(float("nan"))
     with pytest.raises(DataError, match="embeddings are not finite"):
         evaluate(model, made_up.triplets())
 
 
-def test_top_gives_the_best_pictures_without_the_reference() -> None:
+def test_top_gives_the_best_images_without_the_reference() -> None:
     (second, scores), (first, _) = measured(walk([5, 5, 5], off=[0.1, 2.1, 0.1])).top([1, 0], k=3)
     assert (second, first) == ([16, 17, 15], [5, 6, 4])
     assert scores == sorted(scores, reverse=True)
@@ -227,7 +227,7 @@ def test_each_task_ranks_its_own_gallery_and_the_recall_is_the_mean_over_tasks()
 def test_several_protocols_share_one_embedding_pass() -> None:
     painter = Painter()
     by_parts, all_of_them = evaluate(cast(Retriever, painter), ASKED, protocols=[PARTS, by_label(ASKED)])
-    assert painter.trunk_saw == [2 * index for index in range(40)] + [0, 20, 40, 60]
+    assert painter.encoder_saw == [2 * index for index in range(40)] + [0, 20, 40, 60]
     assert str(by_parts) == str(measured(ASKED, protocols=[PARTS]))
     assert str(all_of_them) == str(measured(ASKED))
 
@@ -235,7 +235,7 @@ def test_several_protocols_share_one_embedding_pass() -> None:
 def test_only_what_a_protocol_asks_is_embedded() -> None:
     painter = Painter()
     measured(ASKED, painter, protocols=[PARTS])
-    assert painter.trunk_saw == [2 * index for index in [*range(20), 20, 30, 31, 39]] + [0, 20, 60]
+    assert painter.encoder_saw == [2 * index for index in [*range(20), 20, 30, 31, 39]] + [0, 20, 60]
 
 
 def test_a_reference_that_is_kept_can_be_a_wrong_answer() -> None:
@@ -261,9 +261,9 @@ def test_aspects_count_where_they_alone_are_right() -> None:
 def test_embeddings_alone_are_measured_as_those_of_the_model() -> None:
     painter = Painter()
     whole = measured(ASKED, protocols=[PARTS])
-    gallery = painter.embed_pictures(ASKED.pictures.load(range(40), SIZE)).numpy()
+    gallery = painter.embed_images(ASKED.images.load(range(40), SIZE)).numpy()
     rows = [ASKED.references[row] for row in range(4)]
-    maps = painter.trunk_maps(ASKED.pictures.load(rows, SIZE))
+    maps = painter.feature_maps(ASKED.images.load(rows, SIZE))
     queries = painter.embed_queries_from(maps, ASKED.feedback).numpy()
     alone = score(ASKED, PARTS, queries, gallery, model_name="painter")
     assert alone.report == whole.report and alone.ranks.tolist() == whole.ranks.tolist()

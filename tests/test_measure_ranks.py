@@ -42,23 +42,23 @@ class Task(NamedTuple):
 
 @st.composite
 def tasks(draw: st.DrawFn) -> Task:
-    dim, pictures, queries = draw(st.integers(1, 3)), draw(st.integers(1, 12)), draw(st.integers(1, 6))
+    dim, images, queries = draw(st.integers(1, 3)), draw(st.integers(1, 12)), draw(st.integers(1, 6))
     vector = st.lists(st.integers(-2, 2), min_size=dim, max_size=dim)
-    labels = draw(st.lists(st.integers(0, 3), min_size=pictures, max_size=pictures))
+    labels = draw(st.lists(st.integers(0, 3), min_size=images, max_size=images))
     return Task(
         draw(st.lists(vector, min_size=queries, max_size=queries)),
-        draw(st.lists(vector, min_size=pictures, max_size=pictures)),
+        draw(st.lists(vector, min_size=images, max_size=images)),
         draw(st.lists(st.sampled_from(labels), min_size=queries, max_size=queries)),
         labels,
-        draw(st.lists(st.integers(-1, pictures - 1), min_size=queries, max_size=queries)),
+        draw(st.lists(st.integers(-1, images - 1), min_size=queries, max_size=queries)),
     )
 
 
 def slow_rank(task: Task, query: int) -> tuple[int, int, int] | None:
     """(rank, ties, best) by sorting all scores, or nothing where there is no target."""
     scores = {
-        index: sum(a * b for a, b in zip(task.queries[query], picture, strict=True))
-        for index, picture in enumerate(task.gallery)
+        index: sum(a * b for a, b in zip(task.queries[query], image, strict=True))
+        for index, image in enumerate(task.gallery)
         if index != task.excluded[query]
     }
     order = sorted(scores, key=lambda index: -scores[index])
@@ -150,7 +150,7 @@ def test_sizes_that_do_not_fit_are_refused_by_number(shapes: Sequence[object], m
         rank_targets(queries, gallery, query_labels, gallery_labels, excluded.long())
 
 
-def test_an_excluded_picture_outside_the_gallery_is_refused() -> None:
+def test_an_excluded_image_outside_the_gallery_is_refused() -> None:
     labels = torch.tensor([0])
     with pytest.raises(DataError, match="outside the gallery of 1"):
         rank_targets(torch.ones(1, 1), torch.ones(1, 1), labels, labels, torch.tensor([1]))

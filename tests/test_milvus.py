@@ -342,7 +342,7 @@ def test_a_catalogue_moves_to_a_server_and_back_and_keeps_everything(place: str,
     Catalogue.from_embeddings(
         [Item(name, tmp_path / "p.png", row, told) for name, row, told in zip(ids, unit(4), fields, strict=True)],
         tmp_path / "shop",
-        pictures=tmp_path,
+        images=tmp_path,
     )
     first = Catalogue.open(tmp_path / "shop")
     first.add([Item("later", None, unit(1, 5)[0], {"number": 7})])
@@ -362,7 +362,7 @@ def test_a_catalogue_on_a_server_lives_as_one_in_a_folder_does(place: str, tmp_p
         rows = unit(30)
         return [Item(f"s{number:02d}", embedding=rows[number], fields={"price": number}) for number in range(30)]
 
-    pair = [Catalogue.from_embeddings(made(), where, pictures=tmp_path) for where in (tmp_path / "shop", place)]
+    pair = [Catalogue.from_embeddings(made(), where, images=tmp_path) for where in (tmp_path / "shop", place)]
     for catalogue in pair:
         catalogue.add([Item("new", embedding=unit(1, 3)[0], fields={"price": 99, "brand": "x"})])
         catalogue.replace([Item("s03", embedding=unit(1, 4)[0], fields={"price": 3})])
@@ -393,7 +393,7 @@ def test_a_catalogue_on_a_server_lives_as_one_in_a_folder_does(place: str, tmp_p
 def test_an_index_on_a_server_is_tuned_and_new_items_are_found(place: str, tmp_path: Path) -> None:
     rows = unit(1_500)
     items = [Item(f"{number:04d}", embedding=row) for number, row in enumerate(rows)]
-    catalogue = Catalogue.from_embeddings(items, place, pictures=tmp_path)
+    catalogue = Catalogue.from_embeddings(items, place, images=tmp_path)
     large = Catalogue(catalogue._store, exact_items=100)
     large.compact()
     large.add([Item("new", embedding=unit(1, 5)[0])])

@@ -38,26 +38,26 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_splits_share_no_noun_and_odd_folders_are_passed_over(root: Path) -> None:
-    assert list(load(root, "train").triplets.pictures.names) == [
+    assert list(load(root, "train").triplets.images.names) == [
         "mashed apple/a, b%20c.jpg",
         "old boat/1.jpg",
         "ripe apple/1.jpg",
         "ripe apple/2.jpg",
         "sliced apple/1.jpg",
     ]
-    assert [name.split()[1].split("/")[0] for name in load(root, "test").triplets.pictures.names] == ["fig"] * 4
+    assert [name.split()[1].split("/")[0] for name in load(root, "test").triplets.images.names] == ["fig"] * 4
 
 
-def test_a_listing_without_pictures_gives_the_same(root: Path, tmp_path: Path) -> None:
+def test_a_listing_without_images_gives_the_same(root: Path, tmp_path: Path) -> None:
     other = tmp_path / "listing"
     other.mkdir()
     (other / "files.txt").write_bytes(("\ufeff" + "\r\n".join(reversed(FILES.split("\n")))).encode())
     for split in ("train", "test"):
         one, two = load(root, split).triplets, load(other, split).triplets
-        assert list(one.pictures.names) == list(two.pictures.names) and one.feedback == two.feedback
+        assert list(one.images.names) == list(two.images.names) and one.feedback == two.feedback
 
 
-def test_a_test_picture_asks_for_every_other_state_of_its_noun(root: Path) -> None:
+def test_a_test_image_asks_for_every_other_state_of_its_noun(root: Path) -> None:
     split = load(root, "test")
     rows = [(row.reference, row.feedback, row.target) for row in (split.triplets[index] for index in range(8))]
     assert rows == [
@@ -77,7 +77,7 @@ def test_a_test_picture_asks_for_every_other_state_of_its_noun(root: Path) -> No
 def test_the_adjective_alone_and_the_noun_alone_are_told_apart(root: Path) -> None:
     triplets = load(root, "test").triplets
     assert set(triplets.aspects) == {"adjective", "noun"}
-    adjectives = [name.split()[0] for name in triplets.pictures.names]
+    adjectives = [name.split()[0] for name in triplets.images.names]
     same = triplets.aspects["adjective"][:, None] == triplets.aspects["adjective"]
     assert same.tolist() == [[one == other for other in adjectives] for one in adjectives]
     assert len(set(triplets.aspects["noun"].tolist())) == 1
@@ -91,7 +91,7 @@ def test_a_training_sample_is_another_state_of_the_same_noun(root: Path) -> None
         "ripe apple/1.jpg",
         "ripe apple/1.jpg",
     ]  # the boat has no other state
-    names = triplets.pictures.names
+    names = triplets.images.names
     seen = set()
     for seed in range(60):
         samples = triplets.drawn(np.arange(len(triplets)), np.random.default_rng(seed))
@@ -133,7 +133,7 @@ def test_every_other_state_is_as_likely_as_the_next(tmp_path: Path) -> None:
     assert shares == pytest.approx(np.array([1 / 3, *[1 / 15] * 5, 0, 0, 1 / 3]), abs=0.02)
 
 
-def test_pictures_that_are_not_there_are_not_drawn(root: Path) -> None:
+def test_images_that_are_not_there_are_not_drawn(root: Path) -> None:
     triplets = load(root, "train").triplets
     present = np.array([True, True, False, True, True])
     triplets = replace(triplets, present=present)
@@ -150,13 +150,13 @@ def test_the_examples_of_the_table_hold_every_adjective(tmp_path: Path) -> None:
     assert one.feedback == again.feedback and one.targets.tolist() == again.targets.tolist()
 
 
-def test_what_is_no_picture_is_left_out_and_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    wanted = list(load(root, "train").triplets.pictures.names)
+def test_what_is_no_image_is_left_out_and_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    wanted = list(load(root, "train").triplets.images.names)
     for name in ("ripe apple/Thumbs.db", "ripe apple/.DS_Store", "sliced apple/notes.txt"):
         (root / "images" / name).touch()
     (root / "images" / "read me").touch()
     (root / "images" / "ripe apple" / "3.JPG").touch()
-    assert list(load(root, "train").triplets.pictures.names) == sorted([*wanted, "ripe apple/3.JPG"])
+    assert list(load(root, "train").triplets.images.names) == sorted([*wanted, "ripe apple/3.JPG"])
     assert "2 files do not end in .jpg and are left out, e.g. ripe apple/Thumbs.db" in caplog.text
     assert "1 images of train are no references, since their nouns have one adjective only (boat)" in caplog.text
 
@@ -177,7 +177,7 @@ def test_a_protocol_of_some_nouns_asks_and_ranks_only_them(tmp_path: Path) -> No
     (tmp_path / "files.txt").write_text(FILES + "hot tea/1.jpg\ncold tea/1.jpg\n")
     triplets = load(tmp_path, "test").triplets
     (task,) = protocol(triplets, ["tea"]).tasks
-    assert [triplets.pictures.names[picture] for picture in task.gallery] == ["cold tea/1.jpg", "hot tea/1.jpg"]
+    assert [triplets.images.names[image] for image in task.gallery] == ["cold tea/1.jpg", "hot tea/1.jpg"]
     assert [triplets.feedback[row] for row in task.rows] == ["hot", "cold"]
     with pytest.raises(UnknownNameError, match="unknown noun 'car'; choose from: fig, tea"):
         protocol(triplets, ["car"])
@@ -186,7 +186,7 @@ def test_a_protocol_of_some_nouns_asks_and_ranks_only_them(tmp_path: Path) -> No
 def test_long_file_names_load(tmp_path: Path) -> None:
     name = "x" * 226 + ".jpg"
     (tmp_path / "files.txt").write_text(f"ripe fig/{name}\n")
-    assert load(tmp_path, "test").triplets.pictures.names[0].endswith(name)
+    assert load(tmp_path, "test").triplets.images.names[0].endswith(name)
 
 
 def test_wrong_input_is_named(tmp_path: Path, root: Path) -> None:

@@ -34,8 +34,8 @@ AS_TENSOR = torch.from_numpy(IMAGE).permute(2, 0, 1)[None]
 def test_an_image_in_any_form_has_the_same_embedding(image: object) -> None:
     model = made_up.model()
     assert torch.equal(as_pixels(image), AS_TENSOR)
-    expected = model.embed_pictures(AS_TENSOR)
-    assert torch.allclose(model.embed_pictures(image), expected, atol=1e-6)  # type: ignore[arg-type]
+    expected = model.embed_images(AS_TENSOR)
+    assert torch.allclose(model.embed_images(image), expected, atol=1e-6)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_encode_takes_images_sentences_or_both_in_batches_of_any_size(tmp_path: 
     paths = [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "a.png"]
     pixels = torch.stack([model.preprocess.read(path) for path in paths])
     sentences = ["make red cube", "make blue cube", "blue"]
-    assert np.allclose(model.encode(paths, batch=2), model.embed_pictures(pixels), atol=1e-6)
+    assert np.allclose(model.encode(paths, batch=2), model.embed_images(pixels), atol=1e-6)
     assert np.allclose(model.encode(sentences=sentences), model.embed_queries(None, sentences), atol=1e-6)
     both = model.embed_queries(pixels, sentences).numpy()
     assert np.allclose(model.encode(paths, sentences, batch=2), both, atol=1e-6)
@@ -136,8 +136,8 @@ def test_a_search_answers_with_hits_that_show_themselves(tmp_path: Path) -> None
 
 def test_an_item_prints_short() -> None:
     long = {f"column {number}": "x" * 1000 for number in range(50)}
-    item = itma.Item("sku-17", picture=b"\x00" * 9999, embedding=np.zeros(512, np.float32), fields=long)
-    assert repr(item).startswith("Item('sku-17', picture='<bytes>', embedding=<512 numbers>, column 0='xxx")
+    item = itma.Item("sku-17", image=b"\x00" * 9999, embedding=np.zeros(512, np.float32), fields=long)
+    assert repr(item).startswith("Item('sku-17', image='<bytes>', embedding=<512 numbers>, column 0='xxx")
     assert len(repr(item)) < 400
     assert repr(itma.Item("a")) == "Item('a')"
 
@@ -148,9 +148,9 @@ def test_a_catalogue_made_of_a_folder_s_name_says_how_to_open_it() -> None:
 
 
 def test_settings_take_values_that_are_no_texts() -> None:
-    changes = {"train.steps": 3, "model.trunk.levels": (2, 3), "data.root": Path("a"), "train.flip": True}
+    changes = {"train.steps": 3, "model.image_encoder.levels": (2, 3), "data.root": Path("a"), "train.flip": True}
     settings = itma.settings_for("shapes", changes=changes)
-    assert (settings.train.steps, settings.model.trunk.levels) == (3, (2, 3))
+    assert (settings.train.steps, settings.model.image_encoder.levels) == (3, (2, 3))
     assert (settings.data.root, settings.train.flip) == ("a", True)
 
 

@@ -34,7 +34,7 @@ from itma.models.embedder import Embedder
 from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
 from tests import made_up
-from tests.test_model_checks import CONFIGS, SENTENCES, built, pictures
+from tests.test_model_checks import CONFIGS, SENTENCES, built, images
 
 REASON = "needs the extra onnx: pip install 'itma[onnx]'"
 onnx = pytest.importorskip("onnx", reason=REASON)
@@ -90,44 +90,42 @@ def close(one: torch.Tensor, other: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_pictures_are_embedded_as_by_torch_in_batches_of_any_size(exported: Exported, name: str) -> None:
+def test_images_are_embedded_as_by_torch_in_batches_of_any_size(exported: Exported, name: str) -> None:
     for count in (1, 2, 7):
-        close(exported(name).embed_pictures(pictures(count)), built(name).embed_pictures(pictures(count)))
+        close(exported(name).embed_images(images(count)), built(name).embed_images(images(count)))
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_queries_are_embedded_as_by_torch_whatever_their_number_and_length(exported: Exported, name: str) -> None:
     for feedback in (["red"], SENTENCES, [*SENTENCES, "", "blue " * 64]):
-        pixels = pictures(len(feedback))
+        pixels = images(len(feedback))
         close(exported(name).embed_queries(pixels, feedback), built(name).embed_queries(pixels, feedback))
 
 
 def test_a_word_that_training_never_saw_is_read_as_by_torch(exported: Exported) -> None:
     model = exported("itma")
     assert model.tokenizer.read_as("crimson") == {"crimson": "red"}
-    assert torch.equal(
-        model.embed_queries(pictures(1), ["make crimson"]), model.embed_queries(pictures(1), ["make red"])
-    )
+    assert torch.equal(model.embed_queries(images(1), ["make crimson"]), model.embed_queries(images(1), ["make red"]))
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_sentences_without_words_beside_a_picture_answer_as_by_torch(exported: Exported, name: str) -> None:
+def test_sentences_without_words_beside_an_image_answer_as_by_torch(exported: Exported, name: str) -> None:
     for feedback in ([""], ["", "unheard-of", ""]):
-        pixels = pictures(len(feedback))
+        pixels = images(len(feedback))
         close(exported(name).embed_queries(pixels, feedback), built(name).embed_queries(pixels, feedback))
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_picture_alone_and_words_alone_answer_as_by_torch(exported: Exported, name: str) -> None:
-    close(exported(name).embed_queries(pictures(3), None), built(name).embed_queries(pictures(3), None))
+def test_an_image_alone_and_words_alone_answer_as_by_torch(exported: Exported, name: str) -> None:
+    close(exported(name).embed_queries(images(3), None), built(name).embed_queries(images(3), None))
     if built(name).reads_words:
         close(exported(name).embed_queries(None, SENTENCES), built(name).embed_queries(None, SENTENCES))
 
 
 def test_only_graphs_that_a_model_needs_are_written(exported: Exported) -> None:
-    assert set(exported("itma").description.graphs) == {"picture.onnx", "query.onnx", "words.onnx"}
-    assert set(exported("words-only").description.graphs) == {"picture.onnx", "words.onnx"}
-    assert set(exported("picture-only").description.graphs) == {"picture.onnx"}
+    assert set(exported("itma").description.graphs) == {"image.onnx", "query.onnx", "words.onnx"}
+    assert set(exported("words-only").description.graphs) == {"image.onnx", "words.onnx"}
+    assert set(exported("image-only").description.graphs) == {"image.onnx"}
 
 
 def test_pixels_go_in_as_bytes_and_all_arithmetic_is_float32(exported: Exported) -> None:
@@ -145,24 +143,24 @@ def test_pixels_go_in_as_bytes_and_all_arithmetic_is_float32(exported: Exported)
 
 @pytest.mark.slow
 def test_an_lstm_of_several_layers_answers_as_by_torch(tmp_path: Path) -> None:
-    config = replace(CONFIGS["words-only"], language=replace(CONFIGS["words-only"].language, layers=3))
+    config = replace(CONFIGS["words-only"], text_encoder=replace(CONFIGS["words-only"].text_encoder, layers=3))
     model = Retriever.build(config, SENTENCES)
     export(model, tmp_path / "export")
     close(OnnxRetriever(tmp_path / "export").embed_queries(None, SENTENCES), model.embed_queries(None, SENTENCES))
 
 
 def test_exporting_leaves_the_model_as_it_was(tmp_path: Path) -> None:
-    model = built("picture-only").train()
+    model = built("image-only").train()
     before = model.fingerprint()
     export(model, tmp_path / "export")
     assert model.training and model.fingerprint() == before
 
 
 def test_a_graph_that_answers_otherwise_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    truth = OnnxRetriever.embed_pictures
-    monkeypatch.setattr(OnnxRetriever, "embed_pictures", lambda self, pixels: -truth(self, pixels))
+    truth = OnnxRetriever.embed_images
+    monkeypatch.setattr(OnnxRetriever, "embed_images", lambda self, pixels: -truth(self, pixels))
     with pytest.raises(RunError, match=r"answer otherwise than torch: an image alone, 1 rows, features up to \d"):
-        export(built("picture-only"), tmp_path / "export")
+        export(built("image-only"), tmp_path / "export")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -170,7 +168,7 @@ def test_an_existing_folder_is_not_exported_over(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(StorageError, match="choose another name"):
-        export(built("picture-only"), tmp_path / "mine")
+        export(built("image-only"), tmp_path / "mine")
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "letter.txt"]
 
 
@@ -190,7 +188,7 @@ def test_an_export_has_the_name_the_words_and_the_fingerprint_of_its_model(expor
         ("itma", None, None),
         ("itma", 2, ["red"]),
         ("itma", None, ["red", ""]),
-        ("picture-only", None, ["red"]),
+        ("image-only", None, ["red"]),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_the_words_of_torch(
@@ -200,25 +198,25 @@ def test_what_cannot_be_asked_is_refused_in_the_words_of_torch(
     models: list[Embedder] = [built(name), exported(name)]
     for model in models:
         with pytest.raises(FeedbackError) as caught:
-            model.embed_queries(None if count is None else pictures(count), feedback)
+            model.embed_queries(None if count is None else images(count), feedback)
         said.append(str(caught.value))
     assert said[0] == said[1]
 
 
-def test_pictures_of_another_size_are_refused_with_the_size_that_is_wanted(exported: Exported) -> None:
+def test_images_of_another_size_are_refused_with_the_size_that_is_wanted(exported: Exported) -> None:
     with pytest.raises(DataError, match=r"\(3, 32, 48\)"):
-        exported("itma").embed_pictures(pictures(1, 48, 32))
+        exported("itma").embed_images(images(1, 48, 32))
     with pytest.raises(DataError, match=r"torch\.float32"):
-        exported("itma").embed_pictures(pictures(1).float())
+        exported("itma").embed_images(images(1).float())
 
 
 @pytest.fixture
 def damaged(exported: Exported, tmp_path: Path) -> Path:
     """A copy of an export, to be damaged."""
-    return Path(shutil.copytree(exported("picture-only").folder, tmp_path / "copy"))
+    return Path(shutil.copytree(exported("image-only").folder, tmp_path / "copy"))
 
 
-@pytest.mark.parametrize("name", ["picture.onnx", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["image.onnx", "tokenizer.json"])
 def test_a_damaged_export_is_refused_by_the_name_of_the_file(damaged: Path, name: str) -> None:
     data = (damaged / name).read_bytes()
     (damaged / name).write_bytes(data[: len(data) // 2])
@@ -233,7 +231,7 @@ def test_a_damaged_export_is_refused_by_the_name_of_the_file(damaged: Path, name
     "change",
     [
         {"preprocess": None},
-        {"graphs": ["../picture.onnx"]},
+        {"graphs": ["../image.onnx"]},
         {"sums": {}},
         {"precision": "float12"},
         {"format": "new"},
@@ -257,9 +255,9 @@ def test_what_is_no_export_or_a_newer_one_is_refused(damaged: Path, tmp_path: Pa
 
 
 def test_a_graph_that_onnxruntime_cannot_open_is_named(damaged: Path) -> None:
-    (damaged / "picture.onnx").write_bytes(b"no graph")
-    with pytest.raises(RunError, match=r"picture\.onnx' cannot be opened by onnxruntime \d"):
-        session(damaged / "picture.onnx")
+    (damaged / "image.onnx").write_bytes(b"no graph")
+    with pytest.raises(RunError, match=r"image\.onnx' cannot be opened by onnxruntime \d"):
+        session(damaged / "image.onnx")
 
 
 # -- in a run's folder ------------------------------------------------------------------------------------------------
@@ -268,7 +266,7 @@ def test_a_graph_that_onnxruntime_cannot_open_is_named(damaged: Path) -> None:
 @pytest.fixture
 def checkpoint(exported: Exported, tmp_path: Path) -> Path:
     """A checkpoint of a tiny model, with its export."""
-    return Path(shutil.copytree(exported("picture-only").folder.parent, tmp_path / "checkpoint"))
+    return Path(shutil.copytree(exported("image-only").folder.parent, tmp_path / "checkpoint"))
 
 
 def test_the_first_use_exports_and_the_next_takes_what_is_there(checkpoint: Path) -> None:
@@ -284,7 +282,7 @@ def test_the_first_use_exports_and_the_next_takes_what_is_there(checkpoint: Path
 @pytest.mark.parametrize("reason", ["weights", "version"])
 def test_an_export_of_other_weights_or_of_another_version_is_made_anew(checkpoint: Path, reason: str) -> None:
     if reason == "weights":
-        built("picture-only", seed=1).save(checkpoint)
+        built("image-only", seed=1).save(checkpoint)
     else:
         description = checkpoint / "onnx" / "onnx.json"
         plain = json.loads(description.read_text())
@@ -293,16 +291,16 @@ def test_an_export_of_other_weights_or_of_another_version_is_made_anew(checkpoin
     model = Retriever.load(checkpoint)
     again = open_model(checkpoint, runtime="onnx")
     assert again.fingerprint() == model.fingerprint()
-    close(again.embed_pictures(pictures(2)), model.embed_pictures(pictures(2)))
+    close(again.embed_images(images(2)), model.embed_images(images(2)))
 
 
 def test_int8_graphs_that_are_absent_or_of_other_weights_are_asked_for(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"were not made yet.*itma quantise .*checkpoint PICTURES"):
+    with pytest.raises(RunError, match=r"were not made yet.*itma quantise .*checkpoint IMAGES"):
         open_model(checkpoint, runtime="onnx-int8")
     noise(tmp_path / "photos", 3)
     exchange.quantise(checkpoint, tmp_path / "photos")
     assert open_model(checkpoint, runtime="onnx-int8").runtime == "onnx-int8"
-    built("picture-only", seed=1).save(checkpoint)
+    built("image-only", seed=1).save(checkpoint)
     with pytest.raises(RunError, match=r"are of other weights.*itma quantise"):
         open_model(checkpoint, runtime="onnx-int8")
 
@@ -321,7 +319,7 @@ def test_a_run_that_cannot_be_written_to_names_the_way_out(
     monkeypatch.setattr(Path, "mkdir", mkdir)
     with pytest.raises(StorageError, match=r"cannot be written to.*itma export .*checkpoint --out FOLDER"):
         open_model(checkpoint, runtime="onnx")
-    assert open_model(tmp_path / "elsewhere", runtime="onnx").fingerprint() == built("picture-only").fingerprint()
+    assert open_model(tmp_path / "elsewhere", runtime="onnx").fingerprint() == built("image-only").fingerprint()
     with pytest.raises(RunError, match="holds float32 graphs, but int8 ones were asked for"):
         open_model(tmp_path / "elsewhere", runtime="onnx-int8")
 
@@ -379,7 +377,7 @@ def test_int8_answers_nearly_as_float32(exported: Exported, name: str, tmp_path:
     read = [model.preprocess.read(path) for path in sorted((tmp_path / "photos").iterdir())]
     pixels, feedback = torch.stack(read), SENTENCES * 8
     for exact, rough in (
-        (model.embed_pictures(pixels), small.embed_pictures(pixels)),
+        (model.embed_images(pixels), small.embed_images(pixels)),
         (model.embed_queries(pixels, feedback), small.embed_queries(pixels, feedback)),
     ):
         assert not torch.allclose(exact, rough, atol=1e-5)  # else nothing was quantised
@@ -391,9 +389,9 @@ def test_int8_answers_nearly_as_float32(exported: Exported, name: str, tmp_path:
 def test_weights_of_convolutions_are_int8_and_the_file_is_smaller(walked: Path) -> None:
     exact, small = (open_model(walked / "run", runtime=name) for name in ("onnx", "onnx-int8"))
     assert isinstance(exact, OnnxRetriever) and isinstance(small, OnnxRetriever)
-    kinds = {part.data_type for part in onnx.load(small.folder / "picture.onnx").graph.initializer}
+    kinds = {part.data_type for part in onnx.load(small.folder / "image.onnx").graph.initializer}
     assert onnx.TensorProto.INT8 in kinds
-    sizes = [(model.folder / "picture.onnx").stat().st_size for model in (exact, small)]
+    sizes = [(model.folder / "image.onnx").stat().st_size for model in (exact, small)]
     assert sizes[1] < 0.5 * sizes[0]
 
 
@@ -424,7 +422,7 @@ def test_without_the_runs_own_data_recall_is_left_out_with_the_reason(checkpoint
     (tmp_path / "photos" / "broken.png").write_text("no image")
     result = exchange.quantise(checkpoint, tmp_path / "photos")
     assert result.recall == () and "run.json' is missing" in result.unmeasured
-    assert (result.calibrated, result.agreement.pictures, result.agreement.query_cosine) == (3, 3, None)
+    assert (result.calibrated, result.agreement.images, result.agreement.query_cosine) == (3, 3, None)
     assert "recall was not measured: " in str(result)
 
 
@@ -438,7 +436,7 @@ def test_the_same_seed_gives_the_same_int8_model_and_another_its_own(checkpoint:
     assert Retriever.load(checkpoint).fingerprint() not in found
 
 
-def test_int8_is_calibrated_on_a_catalogue_s_own_pictures_and_on_sentences_from_a_file(
+def test_int8_is_calibrated_on_a_catalogue_s_own_images_and_on_sentences_from_a_file(
     walked: Path, tmp_path: Path
 ) -> None:
     Catalogue.build(walked / "run", walked / "world" / "images", tmp_path / "catalogue")
@@ -507,7 +505,7 @@ def test_an_evaluation_with_float32_graphs_reports_what_torch_reports(walked: Pa
 def test_export_says_where_the_graphs_are_and_they_serve_as_a_run(checkpoint: Path, tmp_path: Path) -> None:
     noise(tmp_path / "photos", 3)
     result = call("export", checkpoint, "--out", tmp_path / "export")
-    assert result.exit_code == 0 and "picture.onnx" in result.output and str(tmp_path / "export") in result.output
+    assert result.exit_code == 0 and "image.onnx" in result.output and str(tmp_path / "export") in result.output
     made = call("index", tmp_path / "export", tmp_path / "photos", tmp_path / "catalogue", "--runtime", "onnx")
     assert made.exit_code == 0, made.output
     result = call("search", tmp_path / "catalogue", "--image", tmp_path / "photos" / "00.png")
@@ -530,5 +528,5 @@ def test_int8_that_was_not_made_yet_names_the_command_on_the_command_line(tmp_pa
     made_up.model().save(tmp_path / "run")
     noise(tmp_path / "photos", 2)
     result = call("index", tmp_path / "run", tmp_path / "photos", tmp_path / "catalogue", "--runtime", "onnx-int8")
-    assert result.exit_code == 1 and f"itma quantise {tmp_path / 'run'} PICTURES" in result.output
+    assert result.exit_code == 1 and f"itma quantise {tmp_path / 'run'} IMAGES" in result.output
     assert not (tmp_path / "catalogue").exists()

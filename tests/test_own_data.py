@@ -25,7 +25,7 @@ from itma.data.datasets.attributes import make
 from itma.data.datasets.pairs import find_pairs
 from itma.data.datasets.tables import read_table
 from itma.data.datasets.templates import Templates, default_text, read_templates
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.triplets import Split
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.evaluation.evaluate import evaluate
@@ -47,7 +47,7 @@ def put(root: Path, text: str | bytes, name: str = "triplets.csv") -> Path:
     return root
 
 
-def pictures(root: Path, *names: str) -> None:
+def images(root: Path, *names: str) -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4)).save(root / name, format="PNG")
@@ -59,8 +59,8 @@ def said(split: Split) -> list[tuple[str, str, str]]:
 
 
 def paths(split: Split) -> Sequence[Path]:
-    assert isinstance(split.triplets.pictures, FilePictures)
-    return split.triplets.pictures.paths
+    assert isinstance(split.triplets.images, FileImages)
+    return split.triplets.images.paths
 
 
 # --- One's own triplets -------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def test_triplets_are_read_whichever_program_wrote_them(tmp_path: Path, name: st
 
 def test_the_root_may_be_the_file_itself(tmp_path: Path) -> None:
     put(tmp_path, ROWS, "mine.csv")
-    pictures(tmp_path, "images/a.png")
+    images(tmp_path, "images/a.png")
     assert paths(own.load(tmp_path / "mine.csv", "train"))[0] == tmp_path / "images" / "a.png"
 
 
@@ -186,7 +186,7 @@ def test_a_root_without_triplets_says_what_was_expected_and_found(tmp_path: Path
     put(tmp_path / "shop", ROWS)
     with pytest.raises(DataError, match=r"did you mean .*shop'\?"):
         own.load(tmp_path, "train")
-    pictures(tmp_path / "shop", "images/a.png")
+    images(tmp_path / "shop", "images/a.png")
     with pytest.raises(DataError, match=r"did you mean .*shop'\?"):
         own.load(tmp_path / "shop" / "images", "train")
     put(tmp_path / "shop", J, "triplets.jsonl")
@@ -207,40 +207,40 @@ def test_columns_that_are_not_used_and_repeated_rows_are_told_in_the_log(
     assert "2 of 3 train rows repeat an earlier one; they are kept" in caplog.text
 
 
-def test_pictures_are_found_beside_the_table_under_images_and_by_their_whole_path(tmp_path: Path) -> None:
+def test_images_are_found_beside_the_table_under_images_and_by_their_whole_path(tmp_path: Path) -> None:
     root, accent = tmp_path / "shop", unicodedata.normalize("NFD", "é")
     elsewhere = tmp_path / "other" / "e.png"
-    pictures(root, "a.png", "images/b.png", "images/red/c.png", f"images/{accent}.png")
-    pictures(tmp_path, "other/e.png")
+    images(root, "a.png", "images/b.png", "images/red/c.png", f"images/{accent}.png")
+    images(tmp_path, "other/e.png")
     names = ["a.png", "b.png", "images\\red\\c.png", "é.png", str(elsewhere), "../other/e.png", "gone.png"]
     rows = [f"{name},is red,a.png,train\n" for name in names[1:]]
     found = own.load(put(root, HEADER + "".join(rows)), "train")
     inside = [root / name for name in ("images/b.png", "images/red/c.png", f"images/{accent}.png")]
     assert list(paths(found)) == [*inside, elsewhere, root / "gone.png", root / "a.png"]
-    assert found.triplets.pictures.missing().tolist() == [*[False] * 4, True, False]  # type: ignore[attr-defined]
+    assert found.triplets.images.missing().tolist() == [*[False] * 4, True, False]  # type: ignore[attr-defined]
 
 
-def test_a_picture_that_is_named_in_two_ways_is_one_picture(tmp_path: Path) -> None:
-    pictures(tmp_path / "real", "a.png", "b.png")
+def test_an_image_that_is_named_in_two_ways_is_one_image(tmp_path: Path) -> None:
+    images(tmp_path / "real", "a.png", "b.png")
     (tmp_path / "images").symlink_to(tmp_path / "real")
     ways = ["a.png", "./images/a.png", str(tmp_path / "images" / "a.png"), str(tmp_path / "real" / "a.png")]
     text = HEADER + "".join(f"{way},is red,b.png,test\n" for way in ways)
-    assert own.load(put(tmp_path, text), "test").triplets.pictures.names == ["a.png", "b.png"]
+    assert own.load(put(tmp_path, text), "test").triplets.images.names == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize("name", ["A.PNG", "a", "images/A.png", "Images\\a.png".replace("Images", "images"), "A"])
-def test_capitals_and_a_missing_ending_do_not_hide_a_picture(tmp_path: Path, name: str) -> None:
-    pictures(tmp_path, "images/a.png", "images/b.PNG")
+def test_capitals_and_a_missing_ending_do_not_hide_an_image(tmp_path: Path, name: str) -> None:
+    images(tmp_path, "images/a.png", "images/b.PNG")
     found = own.load(put(tmp_path, f"{HEADER}{name},is red,b,train\n"), "train")
     assert list(paths(found)) == [tmp_path / "images" / "a.png", tmp_path / "images" / "b.PNG"]
 
 
-def test_a_name_that_may_mean_two_pictures_means_neither(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.png", "A.png", "c.png", "c.jpg", "d.png")
+def test_a_name_that_may_mean_two_images_means_neither(tmp_path: Path) -> None:
+    images(tmp_path, "a.png", "A.png", "c.png", "c.jpg", "d.png")
     (tmp_path / "d.txt").touch()
     rows = "a.PNG,is red,c,train\nA.png,is red,d,train\n"  # references first
     found = own.load(put(tmp_path, HEADER + rows), "train")
-    assert found.triplets.pictures.missing().tolist() == [True, False, True, False]  # type: ignore[attr-defined]
+    assert found.triplets.images.missing().tolist() == [True, False, True, False]  # type: ignore[attr-defined]
 
 
 def test_several_sentences_of_a_pair_are_one_and_a_list_of_one_target_is_that_target(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_names_that_no_file_can_have_are_only_missing(tmp_path: Path) -> None:
     names = ["x" * 300 + ".png", "50%20off,\u200b.png", "a.png/c.png"]
     rows = [{"reference": name, "feedback": "is red", "target": "b.png", "split": "train"} for name in names]
     found = own.load(put(tmp_path, "\n".join(map(json.dumps, rows)), "triplets.jsonl"), "train")
-    assert found.triplets.pictures.missing().all()  # type: ignore[attr-defined]
+    assert found.triplets.images.missing().all()  # type: ignore[attr-defined]
 
 
 def test_without_a_column_the_reference_alone_decides_the_split(tmp_path: Path) -> None:
@@ -292,10 +292,10 @@ def test_without_a_column_the_reference_alone_decides_the_split(tmp_path: Path) 
 
 
 def test_the_gallery_holds_all_that_training_does_not_mention(tmp_path: Path) -> None:
-    pictures(tmp_path, "images/a.png", "images/b.png", "images/d.png", "images/x/other.png", "images/listed.png")
-    put(tmp_path, "picture,label,split\nlisted.png,,train\nfar.png,,test\n", "labels.csv")
+    images(tmp_path, "images/a.png", "images/b.png", "images/d.png", "images/x/other.png", "images/listed.png")
+    put(tmp_path, "image,label,split\nlisted.png,,train\nfar.png,,test\n", "labels.csv")
     found = own.load(put(tmp_path, ROWS), "test")
-    assert found.triplets.pictures.names == ["c.png", "d.png", "far.png", "images/x/other.png"]
+    assert found.triplets.images.names == ["c.png", "d.png", "far.png", "images/x/other.png"]
     protocol = found.protocol("own")
     assert protocol.tasks[0].gallery.tolist() == [0, 1, 2, 3]
     assert "the 2 images that test rows mention and 2 more that training does not mention" in protocol.about
@@ -303,9 +303,9 @@ def test_the_gallery_holds_all_that_training_does_not_mention(tmp_path: Path) ->
     assert own.load(tmp_path, "train").protocols == {}
 
 
-def test_pictures_of_one_label_count_as_the_same(tmp_path: Path) -> None:
-    put(tmp_path, "picture;label\nb.png;dress 1\nimages/c.png;dress 1\nd.png;\n", "labels.csv")
-    pictures(tmp_path, "images/b.png", "images/c.png", "images/d.png")
+def test_images_of_one_label_count_as_the_same(tmp_path: Path) -> None:
+    put(tmp_path, "image;label\nb.png;dress 1\nimages/c.png;dress 1\nd.png;\n", "labels.csv")
+    images(tmp_path, "images/b.png", "images/c.png", "images/d.png")
     found = own.load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test")
     a, b, c, d = found.triplets.labels.tolist()
     assert b == c
@@ -313,14 +313,14 @@ def test_pictures_of_one_label_count_as_the_same(tmp_path: Path) -> None:
     assert "any image with the target's label in labels.csv counts" in found.protocol().about
 
 
-def test_further_columns_of_the_labels_say_what_is_true_of_a_picture(
+def test_further_columns_of_the_labels_say_what_is_true_of_an_image(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    put(tmp_path, "Sleeve,picture,Colour\nlong,b.png, red\n,c.png,blue\nshort,d.png,red\n", "labels.csv")
-    pictures(tmp_path, "images/b.png", "images/c.png", "images/d.png")
+    put(tmp_path, "Sleeve,image,Colour\nlong,b.png, red\n,c.png,blue\nshort,d.png,red\n", "labels.csv")
+    images(tmp_path, "images/b.png", "images/c.png", "images/d.png")
     found = own.load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test").triplets
     assert not caplog.messages
-    assert [Path(name).stem for name in found.pictures.names] == ["a", "b", "c", "d"]
+    assert [Path(name).stem for name in found.images.names] == ["a", "b", "c", "d"]
     assert list(found.aspects) == ["Sleeve", "Colour"]
     (_, b, c, d), (a, *others) = found.aspects["Sleeve"].tolist(), found.aspects["Colour"].tolist()
     assert c == -1 and len({b, c, d}) == 3
@@ -330,11 +330,11 @@ def test_further_columns_of_the_labels_say_what_is_true_of_a_picture(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\nb.png,1\n", "no column 'picture'"),
-        ("picture,colour\nb.png,red\nb.png,blue\n", "line 3: another row says otherwise of 'b.png'"),
-        ("picture,label\n,1\n", "line 2: picture is empty"),
-        ("picture,label\nb.png,1\nb.png,2\n", "line 3: another row says otherwise of 'b.png'"),
-        ("picture,split\nb.png,held\n", "line 2: the split is 'held'"),
+        ("file,label\nb.png,1\n", "no column 'image'"),
+        ("image,colour\nb.png,red\nb.png,blue\n", "line 3: another row says otherwise of 'b.png'"),
+        ("image,label\n,1\n", "line 2: image is empty"),
+        ("image,label\nb.png,1\nb.png,2\n", "line 3: another row says otherwise of 'b.png'"),
+        ("image,split\nb.png,held\n", "line 2: the split is 'held'"),
     ],
 )
 def test_labels_that_make_no_sense_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -406,14 +406,14 @@ def test_a_pair_differs_in_one_or_two_attributes_and_its_sentence_says_in_which(
 
 def test_what_is_made_is_read_back_with_labels_for_items_that_are_alike(tmp_path: Path) -> None:
     table = shop(tmp_path)
-    pictures(tmp_path, *(f"images/{number}.png" for number in range(60)))
+    images(tmp_path, *(f"images/{number}.png" for number in range(60)))
     made = make(table, tmp_path / "deep" / "own", split=0.2)
     assert made.missing == 0
     for split, count in (("train", 48), ("test", 12)):
         found = own.load(made.folder, split)
         assert len(found.triplets) == {"train": made.train, "test": made.test}[split]
         assert len(paths(found)) <= count
-        assert not found.triplets.pictures.missing().any()  # type: ignore[attr-defined]
+        assert not found.triplets.images.missing().any()  # type: ignore[attr-defined]
         numbers = [int(path.stem) // 5 for path in paths(found)]  # five copies of each combination
         for one, other in product(range(len(numbers)), repeat=2):
             same = found.triplets.labels[one] == found.triplets.labels[other]
@@ -431,7 +431,7 @@ def test_no_item_is_in_both_splits(tmp_path: Path) -> None:
     assert not ends["train"] & ends["test"]
 
 
-def test_pictures_of_one_id_stay_together_and_are_never_a_pair(tmp_path: Path) -> None:
+def test_images_of_one_id_stay_together_and_are_never_a_pair(tmp_path: Path) -> None:
     lines = [f"{number}.png,{number // 2},{('red', 'blue')[number % 2]},long" for number in range(40)]
     rows = written(
         make(put(tmp_path, "image,ID,colour,sleeve\n" + "\n".join(lines), "t.csv") / "t.csv", tmp_path).folder
@@ -546,7 +546,7 @@ def test_columns_that_are_no_attributes_are_left_out_and_said_so(tmp_path: Path)
         f"{n}.png,name {n},{100 + n},{('red', 'blue')[n % 2]},{('s', 'm', 'l')[n % 3]},shop,{36 + n % 4}"
         for n in range(60)
     ]
-    header = "picture,title,price,colour,size,seller,number\n"
+    header = "image,title,price,colour,size,seller,number\n"
     table = put(tmp_path, header + "\n".join(lines), "t.csv") / "t.csv"
     made = make(table, tmp_path / "own")
     assert made.attributes == {"colour": 2, "size": 3, "number": 4}
@@ -674,7 +674,7 @@ def test_the_examples_of_the_page_work(tmp_path: Path) -> None:
         for language, begin in (
             ("json", "{"),
             ("csv", "reference"),
-            ("csv", "picture"),
+            ("csv", "image"),
             ("csv", "file"),
             ("toml", r"\[general"),
         )

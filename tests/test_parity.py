@@ -35,12 +35,12 @@ def away(ours: torch.Tensor, theirs: np.ndarray) -> float:
     return float((ours - expected).abs().max() / (expected - expected.mean(0)).abs().max())
 
 
-def raw(model: Retriever, pictures: torch.Tensor, sentences: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+def raw(model: Retriever, images: torch.Tensor, sentences: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
     """Query and gallery embeddings before they are scaled to length 1."""
     with torch.inference_mode():
-        maps = model.trunk(pictures)
-        words = None if model.language is None else model.language(model.tokenizer(sentences))
-        return model.composer.embed_queries(maps, words), model.composer.embed_pictures(maps)
+        maps = model.image_encoder(images)
+        words = None if model.text_encoder is None else model.text_encoder(model.tokenizer(sentences))
+        return model.composer.embed_queries(maps, words), model.composer.embed_images(maps)
 
 
 @pytest.mark.skipif(not CASES, reason=f"outputs of the published code are not in {PARITY}; name it in ITMA_PARITY")
@@ -49,8 +49,8 @@ def test_a_published_checkpoint_answers_as_in_the_published_code(name: str, tmp_
     case, expected = reference().cases()[name], np.load(PARITY / f"{name}.npz")
     reference().write_checkpoint(case, tmp_path / "original.pth")
     model, _ = rebuild(open_checkpoint(tmp_path / "original.pth"), case["vocabulary"])
-    pictures = reference().images(4)
-    queries, gallery = raw(model, pictures, case["texts"])
+    images = reference().images(4)
+    queries, gallery = raw(model, images, case["texts"])
     assert away(queries, expected["query"]) < 1e-3
     assert away(gallery, expected["gallery"]) < 1e-3
     unit = torch.nn.functional.normalize
@@ -62,7 +62,7 @@ def test_a_published_checkpoint_answers_as_in_the_published_code(name: str, tmp_
 @pytest.mark.parametrize("name", published.CASES)
 def test_stored_answers_of_the_published_computation_are_ours(name: str, tmp_path: Path) -> None:
     model, _ = rebuild(open_checkpoint(published.write(tmp_path / "original.pth", name)), published.VOCABULARY)
-    queries, gallery = raw(model, published.pictures(2), published.SENTENCES)
+    queries, gallery = raw(model, published.images(2), published.SENTENCES)
     expected_queries, expected_gallery = published.outputs(name)
     assert away(queries, expected_queries.numpy()) < 1e-3
     assert away(gallery, expected_gallery.numpy()) < 1e-3

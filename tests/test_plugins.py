@@ -17,7 +17,14 @@ from itma.models.composers import REGISTRY, Composer, register
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = ROOT / "examples" / "plugin"
 TRAIN = ["train", "squares", "--model", "gate", "--set", "train.loss=margin", "--set", "train.steps=2"]
-TRAIN += ["--set", "model.trunk.name=patches", "--set", "model.trunk.levels=1", "--set", "train.batch=4"]
+TRAIN += [
+    "--set",
+    "model.image_encoder.name=patches",
+    "--set",
+    "model.image_encoder.levels=1",
+    "--set",
+    "train.batch=4",
+]
 
 USE_IT = """
 import sys

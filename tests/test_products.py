@@ -270,7 +270,7 @@ def test_products_without_an_image_are_left_out_with_a_warning(
     with caplog.at_level(logging.WARNING):
         triplets = load(tmp_path, "train").triplets
     assert "1 of 48 train products have no image and are left out" in caplog.text
-    assert "p003.jpg" not in triplets.pictures.names and len(triplets.pictures.names) == 47
+    assert "p003.jpg" not in triplets.images.names and len(triplets.images.names) == 47
 
 
 # -- the test ---------------------------------------------------------------------------------------------------------
@@ -320,7 +320,7 @@ def test_each_folder_of_images_has_a_protocol_over_its_own(tmp_path: Path) -> No
     assert list(split.protocols) == ["products", "products/large"]
     for name, folder in (("products", "small"), ("products/large", "large")):
         (task,) = split.protocols[name].tasks
-        named = [split.triplets.pictures.names[image] for image in task.gallery]
+        named = [split.triplets.images.names[image] for image in task.gallery]
         assert named and {name.split("/")[0] for name in named} == {folder}
         for images in (split.triplets.references[task.rows], split.triplets.targets[task.rows]):
             assert set(images.tolist()) <= set(task.gallery.tolist())

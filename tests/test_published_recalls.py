@@ -51,8 +51,8 @@ def recalls(
     """
     (task,) = protocol.tasks
     gallery = np.full((len(triplets.labels), reference.DIM), np.nan, dtype=np.float32)
-    for picture in task.gallery.tolist():
-        gallery[picture] = reference.gallery_vector(targets[picture], images[picture], expected["spread"])
+    for image in task.gallery.tolist():
+        gallery[image] = reference.gallery_vector(targets[image], images[image], expected["spread"])
     queries = np.full((len(triplets), reference.DIM), np.nan, dtype=np.float32)
     for row in task.rows.tolist():
         target, source = targets[triplets.targets[row]], targets[triplets.references[row]]
@@ -73,7 +73,7 @@ def recalls(
 def test_fashioniq(published: tuple[ModuleType, dict[str, Any]], real_data: Real) -> None:
     reference, entries = published
     split = datasets.load("fashioniq", real_data("fashioniq"), "val")
-    names = split.triplets.pictures.names
+    names = split.triplets.images.names
     asked = [name for name in entries if name.startswith("fashioniq.")]
     assert asked
     for name in asked:
@@ -88,7 +88,7 @@ def test_css(published: tuple[ModuleType, dict[str, Any]], real_data: Real) -> N
     reference, entries = published
     split = datasets.load("css", real_data("css"), "test")
     labels = [str(label) for label in split.triplets.labels]
-    numbers = [str(int(name[9:15])) for name in split.triplets.pictures.names]
+    numbers = [str(int(name[9:15])) for name in split.triplets.images.names]
     found = recalls(reference, entries["css"], split.triplets, split.protocol("css"), labels, numbers)
     assert found == pytest.approx(entries["css"]["recall"], abs=1 / entries["css"]["queries"])
 
@@ -97,11 +97,11 @@ def test_mitstates(published: tuple[ModuleType, dict[str, Any]], real_data: Real
     reference, entries = published
     expected = entries["mitstates"]
     triplets = datasets.load("mitstates", real_data("mitstates"), "test").triplets
-    folders = [name.partition("/")[0] for name in triplets.pictures.names]
+    folders = [name.partition("/")[0] for name in triplets.images.names]
     asked = np.isin([folder.partition(" ")[2] for folder in folders], expected["nouns"])
     task = Task("", np.flatnonzero(asked[triplets.references]), np.flatnonzero(asked))
     protocol = Protocol("mitstates", "some nouns", (task,))
-    found = recalls(reference, expected, triplets, protocol, folders, triplets.pictures.names)
+    found = recalls(reference, expected, triplets, protocol, folders, triplets.images.names)
     assert found == pytest.approx(expected["recall"], abs=1 / expected["queries"])
 
 
@@ -111,7 +111,7 @@ def test_fashion200k(published: tuple[ModuleType, dict[str, Any]], real_data: Re
     root = real_data("fashion200k")
     split = datasets.load("fashion200k", root, "test")
     captions = captions_of(root, split.triplets)
-    found = recalls(reference, expected, split.triplets, split.protocol(), captions, split.triplets.pictures.names)
+    found = recalls(reference, expected, split.triplets, split.protocol(), captions, split.triplets.images.names)
     assert found == pytest.approx(expected["recall"], abs=1 / expected["queries"])
 
 
@@ -124,4 +124,4 @@ def captions_of(root: Path, triplets: Triplets) -> list[str]:
             for mark, word in ((".", "dotmark"), ("?", "questionmark"), ("&", "andmark"), ("*", "starmark")):
                 caption = caption.strip().replace(mark, word)
             by_name[name] = caption
-    return [by_name[name] for name in triplets.pictures.names]
+    return [by_name[name] for name in triplets.images.names]

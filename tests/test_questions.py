@@ -79,15 +79,15 @@ def test_what_is_unlike_is_no_hit_and_sinks(catalogue: Catalogue) -> None:
     assert near == "item-3" or moved[near] < score[near]
 
 
-def test_emphasis_goes_from_the_picture_alone_to_the_sentence_alone(catalogue: Catalogue) -> None:
-    picture, words = noise(4), "make blue cube"
-    for emphasis, alone in ((-1, catalogue.search(picture)), (1, catalogue.search(text=words))):
-        hits = catalogue.search(picture, words, emphasis=emphasis)
+def test_emphasis_goes_from_the_image_alone_to_the_sentence_alone(catalogue: Catalogue) -> None:
+    image, words = noise(4), "make blue cube"
+    for emphasis, alone in ((-1, catalogue.search(image)), (1, catalogue.search(text=words))):
+        hits = catalogue.search(image, words, emphasis=emphasis)
         assert [hit.id for hit in hits] == [hit.id for hit in alone]
         # scores are rounded, and processors differ in the last digit
         assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in alone], abs=3e-6)
-    joined = catalogue.search(picture, words)
-    assert joined not in (catalogue.search(picture, words, emphasis=0.5), catalogue.search(picture))
+    joined = catalogue.search(image, words)
+    assert joined not in (catalogue.search(image, words, emphasis=0.5), catalogue.search(image))
 
 
 def test_what_was_said_earlier_counts_before_what_is_said_now(

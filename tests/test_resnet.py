@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import AutoBackbone, ResNetConfig
 
+from itma.models.image_encoders.hub import HubImageEncoder, ImageEncoderConfig, ResNetEncoder
 from itma.models.image_encoders.resnet import ResNetShape
-from itma.models.image_encoders.trunk import ResNetTrunk, Trunk, TrunkConfig
 
 SHAPES = {
     "basic": {"layer_type": "basic", "hidden_sizes": [8, 16, 24, 32], "depths": [2, 1, 1, 2], "embedding_size": 8},
@@ -21,13 +21,13 @@ def test_a_resnet_answers_as_that_of_transformers(kind: str, training: bool) -> 
     depth = len(SHAPES[kind]["depths"])  # type: ignore[arg-type]
     config = ResNetConfig(**SHAPES[kind], out_features=[f"stage{level}" for level in range(1, depth + 1)])
     other = AutoBackbone.from_config(config).train(training)
-    own = Trunk.rebuilt(config.to_dict(), range(1, depth + 1)).train(training)
-    assert isinstance(own, ResNetTrunk)
-    own.backbone.load_state_dict(other.state_dict())
+    own = HubImageEncoder.rebuilt(config.to_dict(), range(1, depth + 1)).train(training)
+    assert isinstance(own, ResNetEncoder)
+    own.network.load_state_dict(other.state_dict())
     images = torch.randn(2, 3, 48, 64)
     for mine, theirs in zip(own(images), other(images).feature_maps, strict=True):
         torch.testing.assert_close(mine, theirs)
-    state = own.backbone.state_dict()
+    state = own.network.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in other.state_dict().items())
 
 
@@ -38,10 +38,10 @@ def test_a_resnet_is_built_again_from_what_transformers_leaves_out_as_its_defaul
 
 def test_another_activation_is_left_to_transformers() -> None:
     config = ResNetConfig(**SHAPES["basic"], hidden_act="gelu")
-    assert not isinstance(Trunk.rebuilt(config.to_dict(), (1,)), ResNetTrunk)
+    assert not isinstance(HubImageEncoder.rebuilt(config.to_dict(), (1,)), ResNetEncoder)
 
 
 def test_convolutions_begin_with_the_spread_that_keeps_relu_s_variance() -> None:
-    weight = Trunk.build(TrunkConfig("resnet-18", levels=(1,))).backbone.state_dict()
+    weight = HubImageEncoder.build(ImageEncoderConfig("resnet-18", levels=(1,))).network.state_dict()
     found = weight["encoder.stages.0.layers.0.layer.0.convolution.weight"].std()
     assert found == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)

@@ -40,7 +40,7 @@ def run(
         "model": to_plain(RetrieverConfig(composer=composer)),
         "train": {**to_plain(TrainConfig(steps=6, seed=seed)), **(train or {})},
         "data": {"name": "shapes", "size": "tiny", "root": None},
-        "made with": {} if start is None else {"started from": {"sha256": start}},
+        "made_with": {} if start is None else {"started_from": {"sha256": start}},
     }
     (folder / "run.json").write_text(json.dumps(settings))
     pointer = {"last": place.name, "best": place.name, "best_value": 0.5, "best_step": steps, "measured": True}

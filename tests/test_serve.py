@@ -49,7 +49,7 @@ def search(client: TestClient, **asked: Any) -> Any:
 
 
 def upload(client: TestClient, data: bytes, **asked: Any) -> Any:
-    return client.post(f"{API}/search/upload", files={"picture": ("a", data)}, data={"query": json.dumps(asked)})
+    return client.post(f"{API}/search/upload", files={"image": ("a", data)}, data={"query": json.dumps(asked)})
 
 
 def problem(answer: Any) -> tuple[int, str]:
@@ -84,10 +84,10 @@ def test_a_search_answers_as_the_catalogue_does(
     assert [hit["score"] for hit in found] == pytest.approx([hit.score for hit in expected], abs=2e-6)
 
 
-def test_a_picture_that_is_sent_is_searched_from(client: TestClient, catalogue: Catalogue) -> None:
-    picture = served.painted(40)
-    answer = upload(client, served.as_bytes(picture), text="make red cube", k=5)
-    expected = catalogue.search(picture, "make red cube", k=5)
+def test_an_image_that_is_sent_is_searched_from(client: TestClient, catalogue: Catalogue) -> None:
+    image = served.painted(40)
+    answer = upload(client, served.as_bytes(image), text="make red cube", k=5)
+    expected = catalogue.search(image, "make red cube", k=5)
     assert [hit["id"] for hit in answer.json()["hits"]] == [hit.id for hit in expected]
 
 
@@ -142,7 +142,7 @@ def test_pages_are_narrowed_by_a_condition(client: TestClient) -> None:
 def test_an_item_is_told_with_its_metadata(client: TestClient) -> None:
     assert client.get(f"{API}/item", params={"id": "item-04"}).json() == {
         "id": "item-04",
-        "picture": True,
+        "image": True,
         "fields": {"colour": "blue", "price": 10.0, "sold": True, "made": "2026-01-05"},
     }
 
@@ -185,7 +185,7 @@ def test_a_catalogue_without_a_model_is_searched_from_its_items(tmp_path: Path) 
         assert client.get(f"{API}/catalogue").json()["can"]["text"] is False
         assert problem(client.post(f"{API}/search", json={"text": "red"})) == (409, "unanswerable")
         assert problem(upload(client, served.as_bytes(served.painted(1)))) == (409, "unanswerable")
-        assert problem(client.get(f"{API}/item/thumbnail", params={"id": "i1"})) == (404, "no_picture")
+        assert problem(client.get(f"{API}/item/thumbnail", params={"id": "i1"})) == (404, "no_image")
 
 
 def test_health_and_readiness_are_told(client: TestClient) -> None:
@@ -204,14 +204,14 @@ def test_a_catalogue_that_is_gone_is_not_ready(tmp_path: Path) -> None:
 # -- changing ---------------------------------------------------------------------------------------------------------
 
 
-def add(client: TestClient, id: str, picture: bytes | None, **fields: Any) -> Any:
-    files = {} if picture is None else {"picture": ("../../etc/passwd", picture)}
+def add(client: TestClient, id: str, image: bytes | None, **fields: Any) -> Any:
+    files = {} if image is None else {"image": ("../../etc/passwd", image)}
     return client.post(
         f"{API}/items", data={"id": id, "fields": json.dumps(fields)}, files=files or None, headers=WRITES
     )
 
 
-def test_an_item_that_is_added_is_found_at_once_with_its_picture(writable: TestClient) -> None:
+def test_an_item_that_is_added_is_found_at_once_with_its_image(writable: TestClient) -> None:
     data = served.as_bytes(served.noise(5), "JPEG")
     answer = add(writable, "new/one", data, colour="red", price=3, made="2026-02-03")
     assert (answer.status_code, answer.json()) == (201, {"ids": ["new/one"]})
@@ -235,11 +235,11 @@ def test_an_id_that_is_there_is_not_added_twice_and_leaves_no_file(writable: Tes
     assert list((tmp_path / "catalogue" / "uploads").iterdir()) == []
 
 
-def test_replacing_takes_the_place_and_removes_the_picture_of_before(writable: TestClient, tmp_path: Path) -> None:
+def test_replacing_takes_the_place_and_removes_the_image_of_before(writable: TestClient, tmp_path: Path) -> None:
     uploads = tmp_path / "catalogue" / "uploads"
     add(writable, "mine", served.as_bytes(served.noise(5)))
     (before,) = uploads.iterdir()
-    files = {"picture": ("x", served.as_bytes(served.noise(6)))}
+    files = {"image": ("x", served.as_bytes(served.noise(6)))}
     answer = writable.put(f"{API}/item", params={"id": "mine"}, files=files, headers=WRITES)
     assert answer.status_code == 200
     (after,) = uploads.iterdir()
@@ -247,16 +247,16 @@ def test_replacing_takes_the_place_and_removes_the_picture_of_before(writable: T
     assert len(writable.get(f"{API}/items", params={"limit": 100}).json()["items"]) == 7
 
 
-def test_replacing_metadata_alone_keeps_the_picture(writable: TestClient) -> None:
+def test_replacing_metadata_alone_keeps_the_image(writable: TestClient) -> None:
     answer = writable.put(
         f"{API}/item", params={"id": "item-02"}, data={"fields": '{"colour": "black"}'}, headers=WRITES
     )
     assert answer.status_code == 200, answer.text
     told = writable.get(f"{API}/item", params={"id": "item-02"}).json()
-    assert told == {"id": "item-02", "picture": True, "fields": {"colour": "black"}}
+    assert told == {"id": "item-02", "image": True, "fields": {"colour": "black"}}
 
 
-def test_deleting_removes_item_and_picture(writable: TestClient, tmp_path: Path) -> None:
+def test_deleting_removes_item_and_image(writable: TestClient, tmp_path: Path) -> None:
     add(writable, "mine", served.as_bytes(served.noise(5)))
     assert writable.delete(f"{API}/item", params={"id": "mine"}, headers=WRITES).json() == {"removed": 1}
     assert list((tmp_path / "catalogue" / "uploads").iterdir()) == []
@@ -264,20 +264,20 @@ def test_deleting_removes_item_and_picture(writable: TestClient, tmp_path: Path)
     assert problem(writable.delete(f"{API}/item", params={"id": "mine"}, headers=WRITES)) == (404, "unknown_item")
 
 
-def test_deleting_an_item_of_the_shop_s_own_leaves_its_picture(writable: TestClient, tmp_path: Path) -> None:
+def test_deleting_an_item_of_the_shop_s_own_leaves_its_image(writable: TestClient, tmp_path: Path) -> None:
     assert writable.delete(f"{API}/item", params={"id": "item-01"}, headers=WRITES).json() == {"removed": 1}
     assert (tmp_path / "photos" / "01.png").is_file()
 
 
 def test_many_are_added_all_or_none(writable: TestClient) -> None:
-    items = [{"id": f"b{n}", "picture": f"p{n}", "fields": {"price": n}} for n in range(3)]
-    files = [("pictures", (f"p{n}", served.as_bytes(served.noise(n)))) for n in range(3)]
+    items = [{"id": f"b{n}", "image": f"p{n}", "fields": {"price": n}} for n in range(3)]
+    files = [("images", (f"p{n}", served.as_bytes(served.noise(n)))) for n in range(3)]
     answer = writable.post(f"{API}/items/bulk", data={"items": json.dumps(items)}, files=files, headers=WRITES)
     assert (answer.status_code, answer.json()) == (201, {"ids": ["b0", "b1", "b2"]})
-    files[1] = ("pictures", ("p1", b"no picture"))
+    files[1] = ("images", ("p1", b"no image"))
     more = [{**item, "id": f"c{n}"} for n, item in enumerate(items)]
     answer = writable.post(f"{API}/items/bulk", data={"items": json.dumps(more)}, files=files, headers=WRITES)
-    assert problem(answer) == (422, "unreadable_picture")
+    assert problem(answer) == (422, "unreadable_image")
     assert problem(writable.get(f"{API}/item", params={"id": "c0"})) == (404, "unknown_item")
     deleted = writable.post(f"{API}/items/delete", json={"ids": ["b0", "b1", "zzz"]}, headers=WRITES)
     assert deleted.json() == {"removed": 2}

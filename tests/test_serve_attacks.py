@@ -15,7 +15,7 @@ pytest.importorskip("fastapi", reason="the extra is not installed: pip install '
 
 from fastapi.testclient import TestClient
 
-from itma.errors import PictureError
+from itma.errors import ImageError
 from itma.retrieval.catalogue import Catalogue
 from itma.server.config import Keys
 from itma.server.decoding import Decoder
@@ -47,13 +47,13 @@ def decoder(**settings: Any) -> Decoder:
 
 def test_an_image_that_takes_too_long_is_ended_and_others_go_on() -> None:
     large = as_bytes(Image.effect_noise((5000, 5000), 50).convert("RGB"), compress_level=0)
-    with pytest.raises(PictureError, match=r"more than 0.05 seconds"):
+    with pytest.raises(ImageError, match=r"more than 0.05 seconds"):
         decoder(seconds=0.05).ending(large)
     assert decoder().ending(as_bytes(painted(1))) == "png"
 
 
 def test_an_image_that_takes_too_much_memory_is_refused() -> None:
-    with pytest.raises(PictureError, match="memory"):
+    with pytest.raises(ImageError, match="memory"):
         decoder(memory=20_000_000).ending(as_bytes(Image.new("RGB", (6000, 6000))))
 
 
@@ -78,7 +78,7 @@ def test_a_stop_ends_within_its_seconds() -> None:
     ],
 )
 def test_metadata_that_no_search_should_carry_are_refused(client: TestClient, fields: str, status: int) -> None:
-    files = {"picture": ("a.png", as_bytes(painted(1)))}
+    files = {"image": ("a.png", as_bytes(painted(1)))}
     answer = client.post("/api/v1/items", data={"id": f"new-{status}", "fields": fields}, files=files, headers=KEY)
     assert answer.status_code == status, answer.text
 
@@ -86,7 +86,7 @@ def test_metadata_that_no_search_should_carry_are_refused(client: TestClient, fi
 def test_an_id_in_a_form_that_is_no_utf_8_is_refused(client: TestClient) -> None:
     for sent, status in ((b"caf\xe9", 422), ("café".encode(), 201)):
         body = b'--x\r\nContent-Disposition: form-data; name="id"\r\n\r\n' + sent + b"\r\n--x\r\n"
-        body += b'Content-Disposition: form-data; name="picture"; filename="a.png"\r\n\r\n' + as_bytes(painted(2))
+        body += b'Content-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + as_bytes(painted(2))
         headers = {**KEY, "Content-Type": "multipart/form-data; boundary=x"}
         answer = client.post("/api/v1/items", content=body + b"\r\n--x--\r\n", headers=headers)
         assert answer.status_code == status, answer.text
@@ -97,7 +97,7 @@ def test_a_full_folder_for_temporary_files_is_the_server_s_fault(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    files = {"picture": ("a.bmp", as_bytes(Image.new("RGB", (800, 800)), "BMP"))}
+    files = {"image": ("a.bmp", as_bytes(Image.new("RGB", (800, 800)), "BMP"))}
     answer = client.post("/api/v1/search/upload", files=files)
     assert answer.status_code == 507 and answer.json()["error"]["code"] == "storage"
 
@@ -125,7 +125,7 @@ def test_bodies_that_never_arrive_keep_nobody_from_the_page_and_health(client: T
 def test_uploads_without_an_item_are_removed_at_the_start(tmp_path: Path) -> None:
     place = build(tmp_path, items=2)
     with TestClient(app(place, write=True)) as client:
-        files = {"picture": ("a.png", as_bytes(painted(1)))}
+        files = {"image": ("a.png", as_bytes(painted(1)))}
         assert client.post("/api/v1/items", data={"id": "new"}, files=files, headers=KEY).status_code == 201
     (kept,) = (place / "uploads").iterdir()
     (place / "uploads" / f"{'0' * 32}.png").write_bytes(b"left by a server that was killed")
@@ -163,7 +163,7 @@ def test_an_upload_is_answered_by_the_new_model_and_its_preprocessing_after_a_re
             assert time.monotonic() < end
             time.sleep(0.1)
         sent = as_bytes(painted(3))
-        answer = client.post("/api/v1/search/upload", files={"picture": ("a.png", sent)}).json()
+        answer = client.post("/api/v1/search/upload", files={"image": ("a.png", sent)}).json()
         right = other.search(sent, k=24)
     assert [(hit["id"], round(hit["score"], 4)) for hit in answer["hits"]] == [(h.id, round(h.score, 4)) for h in right]
 

@@ -76,8 +76,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_usable_picture_is_refused_by_name(client: TestClient, name: str) -> None:
-    assert problem(upload(client, BAD[name])) == (422, "unreadable_picture")
+def test_what_is_no_usable_image_is_refused_by_name(client: TestClient, name: str) -> None:
+    assert problem(upload(client, BAD[name])) == (422, "unreadable_image")
 
 
 def animation() -> bytes:
@@ -103,7 +103,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_odd_pictures_are_searched_from(client: TestClient, name: str) -> None:
+def test_odd_images_are_searched_from(client: TestClient, name: str) -> None:
     answer = upload(client, GOOD[name], k=3)
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["hits"]) == 3
@@ -122,7 +122,7 @@ def test_an_upload_of_100_mb_is_not_read_to_its_end(address: tuple[str, int]) ->
 def test_an_upload_without_a_length_is_cut_off_when_it_is_too_large(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=30) as connection:
         connection.sendall(
-            UPLOAD + b'Transfer-Encoding: chunked\r\n\r\n3D\r\n--x\r\nContent-Disposition: form-data; name="picture"; '
+            UPLOAD + b'Transfer-Encoding: chunked\r\n\r\n3D\r\n--x\r\nContent-Disposition: form-data; name="image"; '
             b'filename="a"'
         )
         sent, answer = 0, b""
@@ -147,12 +147,12 @@ def test_an_upload_without_a_length_is_cut_off_when_it_is_too_large(address: tup
 @pytest.mark.parametrize(
     "body",
     [
-        b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\nabc',
+        b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nabc',
         b"--x",
         b"",
         b"nothing of the kind",
         b'--x\r\nContent-Disposition: form-data; name="query"\r\n\r\n{}\r\n--x--\r\n',
-        b'--x\r\nContent-Disposition: form-data; name="picture"\r\n\r\nno file\r\n--x--\r\n',
+        b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\nno file\r\n--x--\r\n',
         b"--x\r\n\r\n\r\n--x--\r\n",
     ],
 )
@@ -171,7 +171,7 @@ def test_multipart_that_is_cut_off_or_none_is_refused(client: TestClient, body: 
     ("sent", "message"),
     [
         ({"content": b'{"text": "red"}'}, "expected a JSON object, sent with Content-Type: application/json"),
-        ({"json": {"text": "red", "picture": "x"}}, "picture: there is no such name here"),
+        ({"json": {"text": "red", "image": "x"}}, "image: there is no such name here"),
         ({"json": {"text": "red", "id": 1}}, "id: give a text of 1 to 1,000 characters"),
         ({"content": b"{", "headers": {"Content-Type": "application/json"}}, "this is no JSON"),
     ],
@@ -204,7 +204,7 @@ def test_control_characters_and_marks_are_passed_over(client: TestClient, text: 
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\0", "?!", "😀"])
-def test_a_sentence_without_words_and_no_picture_is_refused(client: TestClient, text: str) -> None:
+def test_a_sentence_without_words_and_no_image_is_refused(client: TestClient, text: str) -> None:
     answer = client.post(f"{API}/search", json={"text": text})
     assert problem(answer)[1] in ("bad_data", "unusable_feedback")
 

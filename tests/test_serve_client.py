@@ -22,8 +22,8 @@ from itma.errors import (
     ExplanationError,
     FeedbackError,
     FilterError,
+    ImageError,
     ItemExistsError,
-    PictureError,
     UnknownItemError,
 )
 from itma.explanations import explain
@@ -62,11 +62,11 @@ def test_a_method_takes_what_the_catalogue_s_takes(name: str) -> None:
 
 
 def test_searches_give_the_hits_of_the_catalogue(client: Client, catalogue: Catalogue) -> None:
-    picture = served.painted(20)
+    image = served.painted(20)
     questions: list[dict[str, object]] = [
         {"text": "make red cube", "k": 5},
-        {"image": picture, "text": "make blue cube", "fields": ["colour"]},
-        {"image": served.as_bytes(picture), "where": {"price": {"<": 20}}},
+        {"image": image, "text": "make blue cube", "fields": ["colour"]},
+        {"image": served.as_bytes(image), "where": {"price": {"<": 20}}},
         {"id": "item-03", "text": "make red cube", "exclude": ["item-04"], "unlike": ["item-01"], "emphasis": -0.5},
         {"id": "item-03", "text": "make red cube", "earlier": ["make blue cube", "cube"]},
         {"embedding": np.arange(1, 17), "distinct": "colour"},
@@ -101,9 +101,9 @@ def test_items_come_and_go(client: Client) -> None:
     )
     assert len(client) == before + 2
     assert client.get("a/ü 1").fields == {"colour": "red", "made": "2026-03-01"}
-    assert Image.open(served.io.BytesIO(client.picture("a/ü 1", 96))).size == (64, 48)
+    assert Image.open(served.io.BytesIO(client.image("a/ü 1", 96))).size == (64, 48)
     client.replace([Item("b", embedding=np.ones(16))])
-    assert client.get("b").picture is None
+    assert client.get("b").image is None
     assert client.delete(["a/ü 1", "b", "never"]) == 2
     assert len(client) == before
 
@@ -123,8 +123,8 @@ def test_errors_are_those_of_the_catalogue(client: Client) -> None:
         client.search(text="make red cube", where={"colr": "red"})
     with pytest.raises(ConfigError):
         client.search(text="make red cube", k=0)
-    with pytest.raises(PictureError):
-        client.search(b"no picture")
+    with pytest.raises(ImageError):
+        client.search(b"no image")
     with pytest.raises(DataError):
         client.search()
     with pytest.raises(UnknownItemError):

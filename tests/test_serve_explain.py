@@ -57,12 +57,12 @@ def explain(client: TestClient, **asked: Any) -> Any:
 
 def upload(client: TestClient, data: bytes, **asked: Any) -> Any:
     query = json.dumps({"target": "item-05", **asked})
-    return client.post(f"{API}/explain/upload", files={"picture": ("a", data)}, data={"query": query})
+    return client.post(f"{API}/explain/upload", files={"image": ("a", data)}, data={"query": query})
 
 
-def compared(found: Any, expected: Explanation, *, pictures: bool = False) -> None:
+def compared(found: Any, expected: Explanation, *, images: bool = False) -> None:
     """What was answered is the explanation, to rounding, whatever either took."""
-    plain = expected.to_plain(pictures=pictures)
+    plain = expected.to_plain(images=images)
     assert set(found) == {*plain, "stamp"}
     for name in set(plain) - {"seconds", "reference"}:
         _alike(found[name], plain[name], name)
@@ -98,12 +98,12 @@ def test_an_explanation_is_that_of_the_catalogue(
     compared(found, itma.explain(catalogue, target="item-05", methods=methods or usual, **asked))
 
 
-def test_a_picture_that_is_sent_is_explained(client: TestClient, catalogue: Catalogue) -> None:
-    picture = served.painted(40)
-    answer = upload(client, served.as_bytes(picture), text="make red cube", pictures=True)
+def test_an_image_that_is_sent_is_explained(client: TestClient, catalogue: Catalogue) -> None:
+    image = served.painted(40)
+    answer = upload(client, served.as_bytes(image), text="make red cube", images=True)
     assert answer.status_code == 200, answer.text
-    assert answer.json()["target picture"].startswith("data:image/png;base64,")
-    compared(answer.json(), itma.explain(catalogue, picture, "make red cube", target="item-05"), pictures=True)
+    assert answer.json()["target_image"].startswith("data:image/png;base64,")
+    compared(answer.json(), itma.explain(catalogue, image, "make red cube", target="item-05"), images=True)
 
 
 def test_words_that_the_model_never_saw_are_told(client: TestClient) -> None:
@@ -111,11 +111,11 @@ def test_words_that_the_model_never_saw_are_told(client: TestClient) -> None:
     assert [word["read"] for word in words] == [True, False, True]
 
 
-def test_gradients_of_large_pictures_are_summed_over_squares(catalogue: Catalogue) -> None:
+def test_gradients_of_large_images_are_summed_over_squares(catalogue: Catalogue) -> None:
     found = itma.explain(catalogue, target="item-05", methods=["gradients"], **QUERY)
     assert found.gradients is not None
     pixels = np.random.Generator(np.random.PCG64(0)).standard_normal((224, 150)).astype(np.float32)
-    told = explaining.plain(replace(found, gradients=replace(found.gradients, pixels=pixels)), pictures=False)
+    told = explaining.plain(replace(found, gradients=replace(found.gradients, pixels=pixels)), images=False)
     squares = np.array(told["gradients"]["values"]).reshape(told["gradients"]["rows"], told["gradients"]["columns"])
     assert squares.shape == (32, 22)
     assert squares[0, 0] == pytest.approx(pixels[:7, :7].sum(), abs=1e-3)
@@ -141,15 +141,15 @@ def test_methods_are_counted_by_what_they_took(client: TestClient) -> None:
     assert 'route="/explain"' in told
 
 
-def test_a_target_whose_picture_is_lost_is_explained_without_its_regions(tmp_path: Path) -> None:
+def test_a_target_whose_image_is_lost_is_explained_without_its_regions(tmp_path: Path) -> None:
     place = served.build(tmp_path, 3)
     (tmp_path / "photos" / "02.png").unlink()
     with TestClient(served.app(place)) as client:
-        found = explain(client, id="item-01", text="make red cube", target="item-02", pictures=True)
-        assert found["target regions"] is None and found["target picture"] is None
+        found = explain(client, id="item-01", text="make red cube", target="item-02", images=True)
+        assert found["target_regions"] is None and found["target_image"] is None
         assert found["regions"] is not None
         answer = client.post(f"{API}/explain", json={"id": "item-02", "target": "item-01"})
-        assert problem(answer) == (409, "picture_lost")
+        assert problem(answer) == (409, "image_lost")
         assert str(tmp_path) not in answer.text
 
 
@@ -204,7 +204,7 @@ def test_an_address_beside_an_item_is_one_reference_too_many(place: Path, monkey
 @pytest.mark.parametrize(
     ("data", "query", "expected"),
     [
-        (b"no picture", '{"target": "item-05"}', (422, "unreadable_picture")),
+        (b"no image", '{"target": "item-05"}', (422, "unreadable_image")),
         (b"\xff" * 1_000_000, '{"target": "item-05"}', (413, "too_large")),
         (served.as_bytes(served.painted(1)), "{", (422, "invalid_request")),
         (served.as_bytes(served.painted(1)), "[" * 100_000, (422, "invalid_request")),
@@ -216,7 +216,7 @@ def test_an_address_beside_an_item_is_one_reference_too_many(place: Path, monkey
 def test_an_upload_that_makes_no_sense_is_refused(
     client: TestClient, data: bytes, query: str, expected: tuple[int, str]
 ) -> None:
-    answer = client.post(f"{API}/explain/upload", files={"picture": ("a", data)}, data={"query": query})
+    answer = client.post(f"{API}/explain/upload", files={"image": ("a", data)}, data={"query": query})
     assert problem(answer) == expected
 
 
@@ -240,11 +240,11 @@ class Graphs(Embedder):
     def fingerprint(self) -> str:
         return self._model.fingerprint()
 
-    def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        return self._model.trunk_maps(pixels)
+    def feature_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        return self._model.feature_maps(pixels)
 
-    def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self._model.embed_pictures(pixels)
+    def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self._model.embed_images(pixels)
 
     def _queries(self, maps: Any, tokens: Tokens | None) -> torch.Tensor:
         return self._model._queries(maps, tokens)

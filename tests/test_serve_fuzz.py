@@ -37,7 +37,7 @@ OPERATIONS = [
     ("PUT", "/api/v1/item"),
     ("DELETE", "/api/v1/item"),
     ("GET", "/api/v1/item/thumbnail"),
-    ("GET", "/api/v1/item/picture"),
+    ("GET", "/api/v1/item/image"),
     ("POST", "/api/v1/items/bulk"),
     ("POST", "/api/v1/items/delete"),
     ("GET", "/api/v1/catalogue"),

@@ -235,7 +235,7 @@ def test_suggested_sentences_can_be_chosen(opened: Callable[..., Page], url: str
     expect(page.locator("#heading")).to_have_text("“make blue cube”")
 
 
-def test_a_picture_is_given_said_something_to_and_still_there_after_reloading(
+def test_an_image_is_given_said_something_to_and_still_there_after_reloading(
     opened: Callable[..., Page], url: str, tmp_path: Path
 ) -> None:
     served.painted(20).save(tmp_path / "mine.png")
@@ -244,15 +244,15 @@ def test_a_picture_is_given_said_something_to_and_still_there_after_reloading(
     page.locator("#file").set_input_files(tmp_path / "mine.png")
     expect(page.locator("#note")).to_have_text(re.compile("^Left out, .*'item-20'"))
     say(page, "make blue cube")
-    expect(page.locator("#reference-picture")).to_be_visible()
+    expect(page.locator("#reference-image")).to_be_visible()
     found = ids(page)
     shot(page, "3-upload")
     page.reload()
     assert ids(page) == found
-    expect(page.locator("#reference-picture")).to_be_visible()
+    expect(page.locator("#reference-image")).to_be_visible()
 
 
-def test_a_picture_is_dropped_and_another_one_pasted(opened: Callable[..., Page], url: str) -> None:
+def test_an_image_is_dropped_and_another_one_pasted(opened: Callable[..., Page], url: str) -> None:
     page = opened(url)
     settled(page)
     for kind, number in (("drop", 20), ("paste", 31)):
@@ -271,12 +271,12 @@ def test_a_picture_is_dropped_and_another_one_pasted(opened: Callable[..., Page]
         expect(page.locator("#note")).to_have_text(re.compile(f"^Left out, .*'item-{number}'"))
 
 
-def test_a_picture_of_another_browser_is_asked_for(opened: Callable[..., Page], url: str) -> None:
+def test_an_image_of_another_browser_is_asked_for(opened: Callable[..., Page], url: str) -> None:
     page = opened(f"{url}/#%7B%22steps%22%3A%5B%7B%22upload%22%3A%220123456789abcdef%22%7D%5D%7D")
     expect(page.get_by_role("alert")).to_contain_text("is not here")
 
 
-def test_a_shared_link_goes_on_with_the_picture_that_its_receiver_chooses(
+def test_a_shared_link_goes_on_with_the_image_that_its_receiver_chooses(
     opened: Callable[..., Page], url: str, tmp_path: Path
 ) -> None:
     served.painted(4).save(tmp_path / "mine.png")
@@ -450,7 +450,7 @@ def drawn(page: Page, name: str = "reference") -> str:
     return str(page.evaluate("name => document.getElementById(`why-${name}-map`).toDataURL()", name))
 
 
-def test_why_shows_words_by_their_effect_and_both_pictures_with_maps(opened: Callable[..., Page], url: str) -> None:
+def test_why_shows_words_by_their_effect_and_both_images_with_maps(opened: Callable[..., Page], url: str) -> None:
     page = opened(url + asked(id="item-04", text="make red cube"))
     dialog = why(page)
     expect(page.get_by_role("dialog", name=re.compile("^Why item-"))).to_be_visible()
@@ -463,7 +463,7 @@ def test_why_shows_words_by_their_effect_and_both_pictures_with_maps(opened: Cal
         expect(words.nth(row).locator("small")).to_have_text(re.compile(r"^[+−]?\d\.\d+$"))
         expect(words.nth(row)).to_have_attribute("aria-label", re.compile("speaks (for|against) this image"))
     for name in ("reference", "target"):
-        expect(dialog.locator(f"#why-{name}-picture")).to_have_attribute("alt", re.compile(r"Most in favour|Nothing"))
+        expect(dialog.locator(f"#why-{name}-image")).to_have_attribute("alt", re.compile(r"Most in favour|Nothing"))
         expect(dialog.locator(f"#why-{name}-key")).to_contain_text("against")
     blank = page.evaluate(
         "() => Object.assign(document.createElement('canvas'), {width: 640, height: 427}).toDataURL()"
@@ -520,7 +520,7 @@ def test_the_map_is_switched_between_covering_gradients_and_attention(opened: Ca
 
 
 @pytest.mark.slow
-def test_why_of_a_picture_alone_has_no_words_and_of_words_alone_no_reference(
+def test_why_of_an_image_alone_has_no_words_and_of_words_alone_no_reference(
     opened: Callable[..., Page], url: str
 ) -> None:
     dialog = why(opened(url + asked(id="item-04")))
@@ -528,10 +528,10 @@ def test_why_of_a_picture_alone_has_no_words_and_of_words_alone_no_reference(
     expect(dialog.locator("#why-reference-key .scale")).to_be_visible()
     dialog = why(opened(url + asked(text="make red cube")))
     expect(dialog.locator("#why-words button")).to_have_count(3)
-    expect(dialog.locator("#why-reference-picture")).to_have_count(0)
+    expect(dialog.locator("#why-reference-image")).to_have_count(0)
 
 
-def test_why_works_from_a_picture_of_one_s_own(opened: Callable[..., Page], url: str, tmp_path: Path) -> None:
+def test_why_works_from_an_image_of_one_s_own(opened: Callable[..., Page], url: str, tmp_path: Path) -> None:
     served.painted(20).save(tmp_path / "mine.png")
     page = opened(url)
     settled(page)
@@ -686,7 +686,7 @@ def test_a_server_that_is_away_is_told_and_tried_again(opened: Callable[..., Pag
     expect(page.locator("#told")).to_have_text("the 24 nearest")
 
 
-def test_a_file_that_is_no_picture_is_told(opened: Callable[..., Page], url: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_told(opened: Callable[..., Page], url: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text", encoding="utf-8")
     (tmp_path / "evil.jpg").write_text("<html><script>alert(1)</script></html>", encoding="utf-8")
     page = opened(url)

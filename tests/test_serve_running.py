@@ -139,7 +139,7 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, float], message
         ServeConfig("catalogue", **settings)  # type: ignore[arg-type]
 
 
-def test_a_catalogue_on_a_server_wants_a_folder_for_pictures() -> None:
+def test_a_catalogue_on_a_server_wants_a_folder_for_images() -> None:
     config = ServeConfig("milvus://host:19530/shop", write=True)
     with pytest.raises(ConfigError, match="--uploads"):
         _ = config.uploads_folder

@@ -77,7 +77,7 @@ def test_nothing_is_written_without_the_right_key(
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-READS = ["/catalogue", "/items", "/item?id=item-01", "/item/thumbnail?id=item-01", "/item/picture?id=item-01"]
+READS = ["/catalogue", "/items", "/item?id=item-01", "/item/thumbnail?id=item-01", "/item/image?id=item-01"]
 
 
 @pytest.mark.parametrize("path", [*(API + path for path in READS), "/metrics"])
@@ -217,7 +217,7 @@ def test_thumbnails_hold_no_metadata_of_the_file(tmp_path: Path) -> None:
         exif[0x010F] = "SecretCamera"
         exif[0x8825] = {1: "N", 2: (48.0, 51.0, 29.0)}
         add(client, "x", served.as_bytes(served.noise(1), "JPEG", exif=exif, comment=b"secret comment"))
-        for path in ("thumbnail", "picture"):
+        for path in ("thumbnail", "image"):
             data = client.get(f"{API}/item/{path}", params={"id": "x"}).content
             image = Image.open(io.BytesIO(data))
             assert not image.getexif() and "comment" not in image.info
@@ -278,10 +278,10 @@ def test_addresses_are_not_fetched_unless_that_is_on(client: TestClient) -> None
 )
 def test_addresses_that_lead_inside_are_not_fetched(place: Path, url: str) -> None:
     with TestClient(served.app(place, urls=True)) as client:
-        assert problem(client.post(f"{API}/search", json={"url": url})) == (422, "unreachable_picture")
+        assert problem(client.post(f"{API}/search", json={"url": url})) == (422, "unreachable_image")
 
 
-class Pictures(http.server.BaseHTTPRequestHandler):
+class Images(http.server.BaseHTTPRequestHandler):
     """A machine that has an image, a redirection, and too much."""
 
     def do_GET(self) -> None:
@@ -301,14 +301,14 @@ class Pictures(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[int]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pictures)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Images)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_port
     server.shutdown()
     server.server_close()
 
 
-def test_a_picture_at_an_address_is_fetched_within_limits(machine: int) -> None:
+def test_an_image_at_an_address_is_fetched_within_limits(machine: int) -> None:
     reach = {"allowed": lambda address: True, "ports": frozenset([machine]), "seconds": 5.0, "most": 100_000}
     here = f"http://localhost:{machine}"
     assert fetch(f"{here}/a.png", **reach) == served.as_bytes(served.painted(1))  # type: ignore[arg-type]
@@ -346,7 +346,7 @@ def test_the_machine_that_was_checked_is_the_one_that_is_spoken_with(
 # -- what is told -----------------------------------------------------------------------------------------------------
 
 
-def test_logs_hold_neither_keys_nor_pictures_nor_what_was_looked_for(
+def test_logs_hold_neither_keys_nor_images_nor_what_was_looked_for(
     place: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -370,7 +370,7 @@ def test_messages_do_not_tell_where_things_are(place: Path, client: TestClient) 
         ]
     finally:
         (place.parent / "photos" / "moved").rename(place.parent / "photos" / "03.png")
-    assert [problem(answer)[1] for answer in answers[:3]] == ["picture_lost", "picture_lost", "unknown_item"]
+    assert [problem(answer)[1] for answer in answers[:3]] == ["image_lost", "image_lost", "unknown_item"]
     for answer in answers:
         assert str(place.parent) not in answer.text
 

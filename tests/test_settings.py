@@ -33,15 +33,19 @@ def test_numbers_are_changed_by_name(steps: int, rate: float) -> None:
 
 def test_nested_values_lists_and_texts_are_changed_by_name() -> None:
     changes = {
-        "trunk.levels": "3,4",
-        "trunk.name": "resnet-18",
+        "image_encoder.levels": "3,4",
+        "image_encoder.name": "resnet-18",
         "options.pool_words": "false",
         "options.attention": "identity",
         "preprocess.mean": "[0.5, 0.5, 0.5]",
-        "trunk.weights": "null",
+        "image_encoder.weights": "null",
     }
     config = changed(RetrieverConfig(), changes)
-    assert (config.trunk.levels, config.trunk.name, config.trunk.weights) == ((3, 4), "resnet-18", None)
+    assert (config.image_encoder.levels, config.image_encoder.name, config.image_encoder.weights) == (
+        (3, 4),
+        "resnet-18",
+        None,
+    )
     assert (config.options.pool_words, config.options.attention) == (False, "identity")
     assert config.preprocess.mean == (0.5, 0.5, 0.5)
 
@@ -63,8 +67,10 @@ def test_a_change_that_cannot_be_says_why(name: str, value: str, message: str) -
 
 
 def test_a_group_of_settings_is_not_a_value() -> None:
-    with pytest.raises(ConfigError, match="'trunk' is a group of settings; name one in it: name, levels, weights"):
-        changed(RetrieverConfig(), {"trunk": "resnet-18"})
+    with pytest.raises(
+        ConfigError, match="'image_encoder' is a group of settings; name one in it: name, levels, weights"
+    ):
+        changed(RetrieverConfig(), {"image_encoder": "resnet-18"})
 
 
 def test_unknown_names_list_the_choices() -> None:
@@ -79,10 +85,10 @@ def test_unknown_names_list_the_choices() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"trunk.levels": "4,3"},
-        {"trunk.levels": "0"},
+        {"image_encoder.levels": "4,3"},
+        {"image_encoder.levels": "0"},
         {"dim": "0"},
-        {"language.width": "0"},
+        {"text_encoder.width": "0"},
         {"preprocess.height": "0"},
         {"options.heads": "0"},
         {"options.dropout": "1"},
@@ -94,7 +100,7 @@ def test_a_model_that_cannot_be_is_refused(changes: dict[str, str]) -> None:
 
 
 def test_settings_that_make_sense_together_only_are_changed_together_in_any_order() -> None:
-    changes = {"language.kind": "pretrained", "dim": "64", "language.name": "some-folder"}
+    changes = {"text_encoder.kind": "pretrained", "dim": "64", "text_encoder.name": "some-folder"}
     for ordered in (changes, dict(reversed(changes.items()))):
         model = changed(RetrieverConfig(), ordered)
-        assert (model.language.kind, model.language.name, model.dim) == ("pretrained", "some-folder", 64)
+        assert (model.text_encoder.kind, model.text_encoder.name, model.dim) == ("pretrained", "some-folder", 64)

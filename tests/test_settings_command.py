@@ -31,7 +31,7 @@ def names(**given: object) -> set[str]:
         *({"changes": {"train.loss": name}} for name in LOSSES),
         *({"preset": name} for name in PRESETS),
         *({"data": name} for name in DATASETS),
-        {"changes": {"model.language.kind": "transformer", "train.optimizer": "sgd"}},
+        {"changes": {"model.text_encoder.kind": "transformer", "train.optimizer": "sgd"}},
     ],
     ids=str,
 )
@@ -41,7 +41,9 @@ def test_every_setting_says_what_it_means_in_sentences(given: dict[str, str]) ->
 
 
 def test_settings_that_mean_nothing_beside_the_others_are_not_shown() -> None:
-    assert not {"train.momentum", "train.decay_every", "train.views", "data.coverage", "model.language.name"} & names()
+    assert (
+        not {"train.momentum", "train.decay_every", "train.views", "data.coverage", "model.text_encoder.name"} & names()
+    )
     shown = names(
         data="fashioniq", changes={"train.optimizer": "sgd", "train.schedule": "step", "train.frozen_levels": 1}
     )
@@ -52,7 +54,7 @@ def test_settings_that_mean_nothing_beside_the_others_are_not_shown() -> None:
 def test_options_are_those_of_the_chosen_composer_and_loss() -> None:
     assert "model.options.blocks" in names() and "model.options.blocks" not in names(model="tirg")
     assert "train.loss_options.weight" in names(changes={"train.loss": "graded"})
-    assert not any(name.startswith("model.language") for name in names(model="picture-only"))
+    assert not any(name.startswith("model.text_encoder") for name in names(model="image-only"))
 
 
 def test_every_setting_that_is_shown_can_be_changed() -> None:
@@ -64,7 +66,7 @@ def test_every_setting_that_is_shown_can_be_changed() -> None:
 
 def test_a_name_a_group_or_the_last_part_of_a_name_is_found() -> None:
     assert names(name="train.loss") == names(name="loss") == {"train.loss"}
-    assert names(name="dropout") == {"model.language.dropout", "model.options.dropout"}
+    assert names(name="dropout") == {"model.text_encoder.dropout", "model.options.dropout"}
     assert names(name="data") == {name for name in names() if name.startswith("data.")}
 
 
@@ -86,11 +88,14 @@ def config(folder: Path, text: str) -> Path:
 
 
 def test_a_file_changes_settings_and_the_command_line_wins_over_it(tmp_path: Path) -> None:
-    text = '[train]\nsteps = 7\nbatch = 12\nfrozen = ["trunk"]\n[model]\ncomposer = "tirg"\ntrunk.levels = [1, 2]\n'
+    text = (
+        '[train]\nsteps = 7\nbatch = 12\nfrozen = ["image_encoder"]\n'
+        '[model]\ncomposer = "tirg"\nimage_encoder.levels = [1, 2]\n'
+    )
     shown = call("settings", "--config", config(tmp_path, text), "--set", "train.batch=16", "--model", "add").output
-    for line in ("train.steps=7", "train.batch=16", 'train.frozen=["trunk"]', 'model.composer="add"'):
+    for line in ("train.steps=7", "train.batch=16", 'train.frozen=["image_encoder"]', 'model.composer="add"'):
         assert f"{line}\n" in shown
-    assert "model.trunk.levels=[1, 2]\n" in shown
+    assert "model.image_encoder.levels=[1, 2]\n" in shown
 
 
 def test_training_takes_a_file(tmp_path: Path) -> None:

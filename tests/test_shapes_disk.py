@@ -15,10 +15,10 @@ from PIL import Image
 
 from itma.data import sources
 from itma.data.datasets import DataConfig
-from itma.data.images import MemoryPictures, Preprocess
+from itma.data.images import MemoryImages, Preprocess
 from itma.data.synthetic.shapes import PLACES, SIZES, SPLITS, Scene, Thing, World, read, read_config, scene_of, world
 from itma.data.triplets import Triplets
-from itma.errors import DataError, PictureError, StorageError, UnknownNameError
+from itma.errors import DataError, ImageError, StorageError, UnknownNameError
 
 WORLD = World(SIZES["tiny"])
 PREPROCESS = Preprocess(height=32, width=48)
@@ -44,12 +44,12 @@ def annotations(folder: Path) -> Any:
 
 
 def pixels(triplets: Triplets) -> torch.Tensor:
-    return triplets.pictures.load(range(len(triplets.pictures.names)), PREPROCESS)
+    return triplets.images.load(range(len(triplets.images.names)), PREPROCESS)
 
 
 def assert_same(one: Triplets, other: Triplets) -> None:
     assert one.name == other.name
-    assert list(one.pictures.names) == list(other.pictures.names)
+    assert list(one.images.names) == list(other.images.names)
     assert list(one.feedback) == list(other.feedback)
     assert list(one.kinds) == list(other.kinds)
     for column in ("labels", "references", "targets"):
@@ -124,7 +124,7 @@ def test_queries_that_share_a_sentence_are_one_modification(written: Path) -> No
         assert max(len(mod["from"]) for mod in split["mods"]) == WORLD.config.repeats
 
 
-def test_pictures_are_lossless_rgb_files(written: Path) -> None:
+def test_images_are_lossless_rgb_files(written: Path) -> None:
     with Image.open(written / "images" / "css_test_000005.png") as image:
         assert (image.format, image.mode, image.size) == ("PNG", "RGB", (48, 32))
         assert np.array_equal(np.asarray(image), WORLD.render("test", [5])[0].permute(1, 2, 0).numpy())
@@ -169,7 +169,7 @@ def test_a_full_disk_is_explained_and_leaves_nothing_behind(tmp_path: Path, monk
 
     def until_full(image: Image.Image, path: Path, **options: Any) -> None:
         if len(saved) == 30:
-            path.write_bytes(b"\x89PNG half a picture")
+            path.write_bytes(b"\x89PNG half an image")
             full()
         saved.append(path)
         save(image, path, **options)
@@ -212,20 +212,20 @@ def test_a_missing_file_is_named(copy: Path, name: str) -> None:
         read(copy)
 
 
-def test_missing_pictures_are_counted_and_the_first_is_named(copy: Path) -> None:
+def test_missing_images_are_counted_and_the_first_is_named(copy: Path) -> None:
     for index in (7, 11):
         (copy / "images" / f"css_test_{index:06d}.png").unlink()
     with pytest.raises(DataError, match=r"2 of 24 images are missing from .*images', for example css_test_000007"):
         read(copy)
 
 
-def test_a_damaged_picture_is_named_when_it_is_decoded(copy: Path) -> None:
+def test_a_damaged_image_is_named_when_it_is_decoded(copy: Path) -> None:
     path = copy / "images" / "css_train_000003.png"
     path.write_bytes(path.read_bytes()[:200])
     triplets = read(copy)["train"]
-    assert triplets.pictures.load([2, 4], PREPROCESS).shape == (2, 3, 32, 48)
-    with pytest.raises(PictureError, match=r"css_train_000003\.png'.*damaged or truncated"):
-        triplets.pictures.load([2, 3], PREPROCESS)
+    assert triplets.images.load([2, 4], PREPROCESS).shape == (2, 3, 32, 48)
+    with pytest.raises(ImageError, match=r"css_train_000003\.png'.*damaged or truncated"):
+        triplets.images.load([2, 3], PREPROCESS)
 
 
 @pytest.mark.parametrize("name", ["annotations.json", "shapes.json"])
@@ -351,7 +351,7 @@ def test_nothing_is_ever_unpickled(copy: Path, tmp_path: Path, name: str) -> Non
 def test_a_data_set_in_memory_equals_the_one_on_disk(written: Path, split: str) -> None:
     in_memory = sources.load(DataConfig("shapes", size="tiny"), split).triplets
     on_disk = sources.load(DataConfig("shapes", size="tiny", root=str(written)), split).triplets
-    assert isinstance(in_memory.pictures, MemoryPictures) and not isinstance(on_disk.pictures, MemoryPictures)
+    assert isinstance(in_memory.images, MemoryImages) and not isinstance(on_disk.images, MemoryImages)
     assert_same(in_memory, on_disk)
 
 

@@ -122,13 +122,13 @@ def directions(height: int, width: int) -> torch.Tensor:
 # --- images ---------------------------------------------------------------------------------------------------------
 
 
-def test_pictures_are_bytes_on_the_cpu_unless_told_otherwise() -> None:
-    pictures = WORLD.render("train", [3, 0, 3])
-    assert (pictures.shape, pictures.dtype, pictures.device.type) == ((3, 3, 64, 96), torch.uint8, "cpu")
+def test_images_are_bytes_on_the_cpu_unless_told_otherwise() -> None:
+    images = WORLD.render("train", [3, 0, 3])
+    assert (images.shape, images.dtype, images.device.type) == ((3, 3, 64, 96), torch.uint8, "cpu")
 
 
 @pytest.mark.gpu
-def test_a_gpu_draws_the_same_pictures_but_for_rounding() -> None:
+def test_a_gpu_draws_the_same_images_but_for_rounding() -> None:
     there = WORLD.render("train", range(20), "cuda")
     assert there.device.type == "cuda"
     apart = (there.cpu().int() - WORLD.render("train", range(20)).int()).abs()
@@ -137,8 +137,8 @@ def test_a_gpu_draws_the_same_pictures_but_for_rounding() -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_same_seed_gives_the_same_pixels(split: str) -> None:
-    pictures = range(WORLD.config.pictures(split))
-    assert torch.equal(World(WORLD.config).render(split, pictures), WORLD.render(split, pictures))
+    images = range(WORLD.config.images(split))
+    assert torch.equal(World(WORLD.config).render(split, images), WORLD.render(split, images))
 
 
 def test_another_seed_gives_other_pixels() -> None:
@@ -146,7 +146,7 @@ def test_another_seed_gives_other_pixels() -> None:
     assert not torch.equal(other.render("train", [0]), WORLD.render("train", [0]))
 
 
-def test_a_picture_alone_equals_itself_in_any_batch_exactly() -> None:
+def test_an_image_alone_equals_itself_in_any_batch_exactly() -> None:
     together = WORLD.render("train", range(40))
     assert torch.equal(together, torch.cat([WORLD.render("train", [index]) for index in range(40)]))
     assert torch.equal(together[[31, 4]], WORLD.render("train", np.array([31, 4])))
@@ -161,21 +161,21 @@ def test_culling_changes_no_pixel(height: int, width: int) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), FORMATS)
-def test_pictures_of_any_size_show_the_things(height: int, width: int) -> None:
-    picture = shown(CROWD, height=height, width=width)
-    assert picture.shape == (3, height, width)
+def test_images_of_any_size_show_the_things(height: int, width: int) -> None:
+    image = shown(CROWD, height=height, width=width)
+    assert image.shape == (3, height, width)
     assert visible(CROWD, LOOK, height, width).shape == (9, height, width)
-    assert differing(picture, shown((), height=height, width=width)).any()
+    assert differing(image, shown((), height=height, width=width)).any()
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 150), (100, 96)])
-def test_a_wider_or_taller_picture_only_shows_more_floor(height: int, width: int) -> None:
+def test_a_wider_or_taller_image_only_shows_more_floor(height: int, width: int) -> None:
     top, left = (height - 64) // 2, (width - 96) // 2
     middle = (slice(top, top + 64), slice(left, left + 96))
     assert torch.equal(shown(CROWD, height=height, width=width)[:, *middle], shown(CROWD))
 
 
-def test_no_picture_makes_an_empty_batch() -> None:
+def test_no_image_makes_an_empty_batch() -> None:
     assert WORLD.render("train", []).shape == (0, 3, 64, 96)
 
 
@@ -187,27 +187,27 @@ def test_a_scene_without_things_is_bare_floor() -> None:
 
 
 @pytest.mark.parametrize("index", [-1, 72])
-def test_a_picture_that_does_not_exist_is_refused(index: int) -> None:
+def test_an_image_that_does_not_exist_is_refused(index: int) -> None:
     with pytest.raises(DataError, match=rf"there is no image {index} in train; its 72 images count from 0"):
         WORLD.render("train", [0, index])
     with pytest.raises(DataError, match=rf"there is no image {index} in train"):
         WORLD.masks("train", index)
 
 
-def test_pictures_of_an_unknown_split_are_refused() -> None:
+def test_images_of_an_unknown_split_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="unknown split 'tests'"):
         WORLD.render("tests", [0])
 
 
 @pytest.mark.parametrize(
-    ("picture", "cells"),
+    ("image", "cells"),
     [
         (("train", 1), [[142, 131, 121, 137], [165, 149, 133, 156], [172, 165, 164, 155]]),
         (("test", 15), [[134, 113, 148, 148], [152, 153, 153, 143], [160, 166, 167, 165]]),
     ],
 )
-def test_the_tiny_world_looks_as_it_did(picture: tuple[str, int], cells: list[list[int]]) -> None:
-    split, index = picture
+def test_the_tiny_world_looks_as_it_did(image: tuple[str, int], cells: list[list[int]]) -> None:
+    split, index = image
     grey = World(SIZES["tiny"]).render(split, [index]).double().mean(1)
     means = torch.nn.functional.adaptive_avg_pool2d(grey, (3, 4))[0]
     assert (means - torch.tensor(cells)).abs().max() <= 2, means.round().int().tolist()
@@ -253,14 +253,14 @@ def test_shadows_fall_on_the_floor_where_the_thing_stands_before_the_light(shape
 
 def test_shadows_fall_on_other_things_where_one_stands_before_the_light() -> None:
     owner, where = first_met(LARGE, EVENING, 64, 96)
-    picture = linear(shown(LARGE, EVENING)).sum(0)
+    image = linear(shown(LARGE, EVENING)).sum(0)
     agreeing, dark = 0, 0
     for index, thing in enumerate(LARGE):
         alone = linear(shown((thing,), EVENING)).sum(0)
         brighter = linear(shown((thing,), replace(EVENING, strength=1.3))).sum(0)
         lit = ~grown(owner != index) & (brighter > 1.15 * alone)
         expected = shaded(LARGE[:index] + LARGE[index + 1 :], EVENING, where)[lit]
-        found = (picture / alone)[lit] < 0.7
+        found = (image / alone)[lit] < 0.7
         agreeing += int((expected & found).sum())
         dark += int((expected | found).sum())
     assert dark > 50
@@ -280,16 +280,16 @@ def test_a_side_turned_away_from_the_light_gets_none_of_it() -> None:
 
 
 def test_tops_are_brighter_than_the_sides_in_shade() -> None:
-    picture = shown(single("cylinder", colour="gray"), PLAIN, 120, 180).float().mean(0)
+    image = shown(single("cylinder", colour="gray"), PLAIN, 120, 180).float().mean(0)
     mask = visible(single("cylinder"), PLAIN, 120, 180)[0]
     rows, columns = torch.nonzero(mask).unbind(1)
     right = columns > columns.min() + 0.8 * (columns.max() - columns.min())  # the light comes from the left
     high = rows < rows.min() + 0.3 * (rows.max() - rows.min())
-    values = picture[mask]
+    values = image[mask]
     assert values[high & ~right].mean() > 1.3 * values[right & ~high].mean()
 
 
-def test_stronger_light_makes_the_picture_brighter() -> None:
+def test_stronger_light_makes_the_image_brighter() -> None:
     dim, bright = (linear(shown(CROWD, replace(LOOK, strength=strength))) for strength in (0.92, 1.08))
     assert (bright - dim).min() >= 0 and bright.mean() > 1.05 * dim.mean()
 
@@ -314,12 +314,12 @@ def test_a_brighter_floor_leaves_a_thing_as_it_is() -> None:
 # --- things -----------------------------------------------------------------------------------------------------------
 
 
-def test_two_pictures_of_one_scene_differ() -> None:
+def test_two_images_of_one_scene_differ() -> None:
     world = World(ShapesConfig(height=64, width=96, train_scenes=9, test_scenes=9, changes=18, objects=(1, 2)))
     label, count = Counter(world.split("test").labels.tolist()).most_common(1)[0]
     assert count > 1, "this world was chosen so that some scenes are equal"
-    pictures = world.render("test", np.flatnonzero(world.split("test").labels == label))
-    for one, other in combinations(pictures, 2):
+    images = world.render("test", np.flatnonzero(world.split("test").labels == label))
+    for one, other in combinations(images, 2):
         assert differing(one, other).float().mean() > 0.5
 
 
@@ -339,9 +339,9 @@ def test_the_average_colour_of_a_thing_is_nearest_to_its_named_colour() -> None:
     for split in SPLITS:
         scenes = WORLD.split(split).scenes
         for index in range(0, len(scenes), 2):
-            picture = WORLD.render(split, [index])[0].float()
+            image = WORLD.render(split, [index])[0].float()
             for thing, mask in zip(scenes[index], WORLD.masks(split, index), strict=True):
-                mean = picture[:, mask].mean(1)
+                mean = image[:, mask].mean(1)
                 right += list(PALETTE)[int((palette - mean).norm(dim=1).argmin())] == thing.colour
                 things += 1
     assert things > 200
@@ -379,12 +379,12 @@ def test_masks_are_one_for_each_thing_of_the_scene() -> None:
 
 
 def test_no_pixel_belongs_to_two_things() -> None:
-    for index in range(WORLD.config.pictures("test")):
+    for index in range(WORLD.config.images("test")):
         assert WORLD.masks("test", index).sum(0).max() <= 1
 
 
 def test_every_thing_is_seen() -> None:
-    for index in range(WORLD.config.pictures("test")):
+    for index in range(WORLD.config.images("test")):
         assert WORLD.masks("test", index).flatten(1).sum(1).min() >= 20
 
 
@@ -407,22 +407,22 @@ def test_masks_hold_the_pixels_whose_ray_meets_the_thing_first() -> None:
 
 
 def test_another_colour_changes_a_things_own_pixels_and_no_others() -> None:
-    picture, masks = shown(CROWD), visible(CROWD, LOOK, 64, 96)
+    image, masks = shown(CROWD), visible(CROWD, LOOK, 64, 96)
     for index, thing in enumerate(CROWD):
         other = replace(thing, colour="cyan" if thing.colour != "cyan" else "red")
-        changed = differing(picture, shown((*CROWD[:index], other, *CROWD[index + 1 :])))
+        changed = differing(image, shown((*CROWD[:index], other, *CROWD[index + 1 :])))
         assert changed[masks[index]].all()
         assert not (changed & ~grown(masks[index])).any()
 
 
 def test_a_thing_taken_away_changes_its_pixels_and_lifts_its_shadow() -> None:
-    picture, masks = shown(CROWD).int(), visible(CROWD, LOOK, 64, 96)
+    image, masks = shown(CROWD).int(), visible(CROWD, LOOK, 64, 96)
     for index in range(len(CROWD)):
         without = shown(CROWD[:index] + CROWD[index + 1 :]).int()
-        apart, own = without - picture, grown(masks[index])
+        apart, own = without - image, grown(masks[index])
         assert apart[:, ~own].min() >= -1, "beside the thing it became darker"
         assert not apart[:, ~grown(own, 20)].any(), "far from the thing something changed"
-        assert differing(without, picture)[masks[index]].float().mean() > 0.95
+        assert differing(without, image)[masks[index]].float().mean() > 0.95
         assert apart[:, own].abs().sum() > 0.6 * apart.abs().sum()
 
 

@@ -126,7 +126,7 @@ def test_every_sentence_asks_for_exactly_its_target() -> None:
 def test_a_world_of_any_configuration_keeps_its_promises(config: ShapesConfig) -> None:
     fewest, most = config.objects
     for split in map(World(config).split, SPLITS):
-        assert len(split.scenes) == len(split.names) == len(split.labels) == config.pictures(split.name)
+        assert len(split.scenes) == len(split.names) == len(split.labels) == config.images(split.name)
         assert Counter(split.references.tolist()) == {
             base * (1 + config.changes): config.changes for base in range(config.scenes(split.name))
         }
@@ -135,7 +135,7 @@ def test_a_world_of_any_configuration_keeps_its_promises(config: ShapesConfig) -
         assert all(follows(split, row) for row in range(len(split.feedback)))
 
 
-def test_pictures_have_the_same_label_exactly_when_their_scenes_are_equal() -> None:
+def test_images_have_the_same_label_exactly_when_their_scenes_are_equal() -> None:
     split = World(ShapesConfig(height=32, width=48, train_scenes=9, test_scenes=9, changes=18, objects=(1, 2))).split(
         "test"
     )
@@ -145,10 +145,10 @@ def test_pictures_have_the_same_label_exactly_when_their_scenes_are_equal() -> N
     assert (same_label == np.array([[one == other for other in contents] for one in contents])).all()
 
 
-def test_every_target_is_a_picture_of_its_own() -> None:
+def test_every_target_is_an_image_of_its_own() -> None:
     for split in map(MIDDLING.split, SPLITS):
-        pictures = [*set(split.references.tolist()), *split.targets.tolist()]
-        assert sorted(pictures) == list(range(len(split.scenes)))
+        images = [*set(split.references.tolist()), *split.targets.tolist()]
+        assert sorted(images) == list(range(len(split.scenes)))
 
 
 def test_the_changes_of_a_base_scene_lead_to_different_scenes() -> None:

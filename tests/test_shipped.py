@@ -64,7 +64,7 @@ def test_a_catalogue_knows_it_by_name_wherever_the_package_is(tmp_path: Path) ->
     (photos / "broken.png").unlink()
     Catalogue.build("shapes", photos, tmp_path / "catalogue")
     kept = json.loads((tmp_path / "catalogue" / "catalogue.json").read_text(encoding="utf-8"))
-    assert kept["run"] == {"path": "shapes", "from here": ""}
+    assert kept["run"] == {"path": "shapes", "from_here": ""}
     hits = Catalogue.open(tmp_path / "catalogue").search(image=photos / "a.png", k=1)
     assert hits[0].id in ("b.png", "c.png")
 
@@ -116,8 +116,8 @@ def test_a_packed_model_answers_nearly_as_its_run_does(tmp_path: Path) -> None:
     packed = pack(tmp_path / "run", tmp_path / "packed", half=True)
     whole = (tmp_path / "run" / "model.safetensors").stat().st_size
     assert (packed / "model.safetensors").stat().st_size < 0.7 * whole
-    pictures = torch.stack([_noise(seed) for seed in range(4)])
-    first, second = (Retriever.load(folder).embed_pictures(pictures) for folder in (tmp_path / "run", packed))
+    images = torch.stack([_noise(seed) for seed in range(4)])
+    first, second = (Retriever.load(folder).embed_images(images) for folder in (tmp_path / "run", packed))
     assert not torch.equal(first, second)
     torch.testing.assert_close(first, second, atol=2e-3, rtol=0)
 
@@ -128,9 +128,9 @@ def test_a_folder_of_images_of_the_same_name_does_not_hide_it(tmp_path: Path, mo
     _shirt((200, 0, 0)).save(tmp_path / "shapes/a.png")
     made = Catalogue.build("shapes", "shapes", "catalogue")
     assert Catalogue.open("catalogue").model.fingerprint() == made.model.fingerprint()
-    assert Path(str(made.get("a.png").picture)).resolve() == tmp_path / "shapes/a.png"
+    assert Path(str(made.get("a.png").image)).resolve() == tmp_path / "shapes/a.png"
     made.backup("copy")
-    assert Catalogue.open("copy").get("a.png").picture == str(tmp_path / "shapes/a.png")
+    assert Catalogue.open("copy").get("a.png").image == str(tmp_path / "shapes/a.png")
     (tmp_path / "shapes/run.json").touch()
     assert not is_shipped("shapes")
 
@@ -167,8 +167,8 @@ def test_a_packed_model_takes_no_number_that_was_measured_on_other_weights(tmp_p
 
 def _noise(seed: int) -> torch.Tensor:
     random = np.random.Generator(np.random.PCG64(seed))
-    picture = Image.fromarray(random.integers(0, 256, (16, 24, 3), dtype=np.uint8))
-    return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)
+    image = Image.fromarray(random.integers(0, 256, (16, 24, 3), dtype=np.uint8))
+    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
 
 
 def _shirt(colour: tuple[int, int, int]) -> Image.Image:
@@ -196,7 +196,9 @@ def test_a_shop_s_table_teaches_the_model_for_photographs_further(tmp_path: Path
     still, moved = (
         [
             torch.equal(one, other)
-            for one, other in zip(*(m.trunk.backbone.stages[n].parameters() for m in (before, after)), strict=True)
+            for one, other in zip(
+                *(m.image_encoder.network.stages[n].parameters() for m in (before, after)), strict=True
+            )
         ]
         for n in (3, 6)
     )

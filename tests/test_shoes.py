@@ -77,7 +77,7 @@ def test_images_are_found_in_any_folder_below(root: Path) -> None:
     folder = root / "attributedata" / "womens_pumps" / "0"
     folder.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(folder / image("eval", 2))
-    missing = datasets.load("shoes", root, "eval").triplets.pictures.missing()
+    missing = datasets.load("shoes", root, "eval").triplets.images.missing()
     assert missing.tolist() == [True, True, False, True, True, True]
 
 

@@ -34,7 +34,7 @@ def numbers(tmp_path: Path) -> Catalogue:
 
 
 @pytest.fixture
-def pictured(tmp_path: Path) -> Path:
+def imaged(tmp_path: Path) -> Path:
     (tmp_path / "photos").mkdir()
     for number in range(4):
         noise(number).save(tmp_path / "photos" / f"{number}.png")
@@ -96,8 +96,8 @@ def test_reading_deleting_and_searching_in_threads_disturb_nobody(numbers: Catal
     assert not errors
 
 
-def test_a_search_goes_on_while_another_one_waits_for_the_model(pictured: Path) -> None:
-    catalogue = Catalogue.open(pictured / "catalogue")
+def test_a_search_goes_on_while_another_one_waits_for_the_model(imaged: Path) -> None:
+    catalogue = Catalogue.open(imaged / "catalogue")
     begun, go = threading.Event(), threading.Event()
     model = catalogue.model
     before = model.embed_queries_from
@@ -123,23 +123,23 @@ def test_deleting_loads_no_embeddings_into_memory(numbers: Catalogue, monkeypatc
     assert numbers.ids_of("nowhere.png") == []
 
 
-def test_one_bad_question_in_a_batch_fails_alone(pictured: Path) -> None:
-    catalogue = Catalogue.open(pictured / "catalogue")
+def test_one_bad_question_in_a_batch_fails_alone(imaged: Path) -> None:
+    catalogue = Catalogue.open(imaged / "catalogue")
     wrong = torch.zeros((3, 7, 9), dtype=torch.uint8)
-    right = catalogue.model.preprocess.read(pictured / "photos" / "2.png")
+    right = catalogue.model.preprocess.read(imaged / "photos" / "2.png")
     answers = catalogue.answer([SearchRequest(pixels=one, k=1, keep_same=True) for one in (right, wrong[:1], right)])
     assert isinstance(answers[1], Exception)
     assert not isinstance(answers[0], Exception) and answers[0][0].id == "2.png" and answers[2][0].id == "2.png"  # type: ignore[index]
 
 
-def test_a_state_keeps_its_model_after_a_reindex_elsewhere(pictured: Path) -> None:
-    reader = Catalogue.open(pictured / "catalogue")
+def test_a_state_keeps_its_model_after_a_reindex_elsewhere(imaged: Path) -> None:
+    reader = Catalogue.open(imaged / "catalogue")
     before = reader.snapshot
-    made_up.model(seed=1).save(pictured / "other")
-    Catalogue.open(pictured / "catalogue").reindex(pictured / "other")
+    made_up.model(seed=1).save(imaged / "other")
+    Catalogue.open(imaged / "catalogue").reindex(imaged / "other")
     hits = reader.search(text="red", k=4)
     assert reader.snapshot is not before and reader.model.fingerprint() != before.model.fingerprint()
-    assert hits == Catalogue.open(pictured / "catalogue").search(text="red", k=4)
+    assert hits == Catalogue.open(imaged / "catalogue").search(text="red", k=4)
 
 
 def test_a_search_under_way_is_asked_again_when_its_files_are_gone(numbers: Catalogue, tmp_path: Path) -> None:
@@ -202,20 +202,20 @@ def test_more_columns_than_a_catalogue_has_are_refused(numbers: Catalogue) -> No
     assert len(numbers) == 20
 
 
-def test_metadata_of_an_item_that_is_gone_is_not_written(pictured: Path) -> None:
-    catalogue = Catalogue.open(pictured / "catalogue")
+def test_metadata_of_an_item_that_is_gone_is_not_written(imaged: Path) -> None:
+    catalogue = Catalogue.open(imaged / "catalogue")
     with catalogue.writing("a test") as writer:
         writer.delete(["0.png"])
         with pytest.raises(UnknownItemError):
             writer.put([Item("0.png", fields={"colour": "red"})], new=False, keep=True)
         writer.put([Item("1.png", fields={"colour": "red"})], new=False, keep=True)
     item = catalogue.get("1.png")
-    assert item.fields == {"colour": "red"} and Path(str(item.picture)).name == "1.png"
+    assert item.fields == {"colour": "red"} and Path(str(item.image)).name == "1.png"
 
 
-def test_uploads_of_a_copy_are_told_from_those_of_items(pictured: Path) -> None:
-    catalogue = Catalogue.open(pictured / "catalogue")
-    shutil.copy(pictured / "photos" / "0.png", pictured / "photos" / "orphan.png")
+def test_uploads_of_a_copy_are_told_from_those_of_items(imaged: Path) -> None:
+    catalogue = Catalogue.open(imaged / "catalogue")
+    shutil.copy(imaged / "photos" / "0.png", imaged / "photos" / "orphan.png")
     with catalogue.writing("a test") as writer:
-        unused = writer.unused([pictured / "photos" / name for name in ("0.png", "orphan.png")])
+        unused = writer.unused([imaged / "photos" / name for name in ("0.png", "orphan.png")])
     assert [path.name for path in unused] == ["orphan.png"]

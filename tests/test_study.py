@@ -59,12 +59,12 @@ def model(**options: Any) -> Retriever:
 def look(retriever: Retriever, rows: list[int] | None = None) -> Measures:
     part = WORLD.split("test")
     asked = scenes(WORLD, "test", rows if rows is not None else range(len(part.feedback)))
-    targets = retriever.embed_pictures(WORLD.render("test", [one.target for one in asked]))
+    targets = retriever.embed_images(WORLD.render("test", [one.target for one in asked]))
     return measured(
         retriever,
         asked,
-        lambda pictures: WORLD.render("test", pictures),
-        lambda picture: without_each(WORLD, "test", picture),
+        lambda images: WORLD.render("test", images),
+        lambda image: without_each(WORLD, "test", image),
         targets,
         0.0,
     )
@@ -99,13 +99,13 @@ def test_the_place_of_a_thing_that_is_to_be_added_is_where_it_would_be_seen() ->
     assert (changed & one.place).sum() > 0.5 * changed.sum()
 
 
-def test_a_picture_without_a_thing_differs_where_the_thing_was() -> None:
+def test_an_image_without_a_thing_differs_where_the_thing_was() -> None:
     (one,) = scenes(WORLD, "test", [WORLD.split("test").kinds.index("make colour")])
     assert one.concerned is not None
-    picture = WORLD.render("test", [one.reference])[0]
+    image = WORLD.render("test", [one.reference])[0]
     without = without_each(WORLD, "test", one.reference)
     assert len(without) == len(one.things)
-    differs = (picture.int() - without[one.concerned].int()).abs().amax(0) > 20
+    differs = (image.int() - without[one.concerned].int()).abs().amax(0) > 20
     assert differs[one.place].float().mean() > 0.6
 
 
@@ -125,12 +125,12 @@ def test_attention_of_a_query_is_that_of_its_explanation() -> None:
     (one,) = scenes(WORLD, "test", [3])
     row = int(np.flatnonzero((found.references == one.reference) & (found.groups == one.group))[0])
     query = scenes(WORLD, "test", range(len(WORLD.split("test").feedback)))[row]
-    picture = WORLD.render("test", [query.reference])[0]
-    attention = attention_of(Case(retriever, torch.zeros(16), picture, query.feedback))
+    image = WORLD.render("test", [query.reference])[0]
+    attention = attention_of(Case(retriever, torch.zeros(16), image, query.feedback))
     cells = attention.of_word(block=0)
     parts = torch.nn.functional.adaptive_avg_pool2d(query.parts, cells.shape).numpy()
     expected = (parts * cells).sum((1, 2)) / cells.sum()
-    np.testing.assert_allclose(found.shares["all words"][row], expected, rtol=1e-4)
+    np.testing.assert_allclose(found.shares["all_words"][row], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("attention", ["softmax", "identity"])
@@ -148,14 +148,14 @@ def test_evenly_spread_attention_has_the_share_of_the_area() -> None:
             block.attention.query.weight.zero_()
             block.attention.query.bias.zero_()
     found = look(retriever)
-    for name in ("naming words", "all words", "embedding", "rollout"):
+    for name in ("naming_words", "all_words", "embedding", "rollout"):
         np.testing.assert_allclose(found.shares[name], found.area, rtol=1e-4)
         named = found.named[name]
         both = np.isfinite(named).all(1)
         np.testing.assert_allclose(named[both, 0], named[both, 1], rtol=1e-4)
 
 
-def test_a_model_that_does_not_read_words_needs_what_the_bare_picture_needs() -> None:
+def test_a_model_that_does_not_read_words_needs_what_the_bare_image_needs() -> None:
     retriever = model(pool_words=False)
     with torch.no_grad():  # values of nothing: cells read nothing from the words
         for block in retriever.composer.blocks:  # type: ignore[union-attr]
@@ -202,8 +202,8 @@ def test_runs_that_differ_in_their_seed_are_one_variant_with_an_interval(
     assert (tmp_path / "study" / "study.csv").read_text().startswith("variant,feedback,measure,mean,low,high,runs")
     for path in written:
         if path.suffix == ".png":
-            with Image.open(path) as picture:
-                assert picture.width > 400
+            with Image.open(path) as image:
+                assert image.width > 400
 
 
 def test_numbers_are_ratios_of_means() -> None:
@@ -211,7 +211,7 @@ def test_numbers_are_ratios_of_means() -> None:
     rows = found.groups == "change"
     told = numbers(found, "change")
     assert told["all words: per area"] == pytest.approx(
-        found.shares["all words"][rows, 0].mean() / found.area[rows, 0].mean()
+        found.shares["all_words"][rows, 0].mean() / found.area[rows, 0].mean()
     )
     of_a_thing = {name for name in MEASURES if "named" in name} | {"need of it / of others", "need of it / unasked"}
     assert of_a_thing & set(told) and not of_a_thing & set(numbers(found, "add"))  # it is not in the reference
@@ -226,8 +226,8 @@ def test_the_interval_is_students() -> None:
 
 def test_a_chart_shows_every_dot() -> None:
     rows = {"a": [Dot(0, 0.8, 0.5, 1.2), Dot(1, 3.0, 2.0, 4.0)]}
-    picture = dot_chart({"remove": rows, "change": {}}, rows=["a"], title="ratios", variants=["one", "other"])
-    colours = {colour for _, colour in picture.getcolors(100_000) or []}
+    image = dot_chart({"remove": rows, "change": {}}, rows=["a"], title="ratios", variants=["one", "other"])
+    colours = {colour for _, colour in image.getcolors(100_000) or []}
     assert {(0, 114, 178), (213, 94, 0)} <= colours
 
 

@@ -198,12 +198,12 @@ NAMES = [
 @pytest.mark.parametrize(("name", "file"), NAMES)
 def test_images_are_found_however_their_names_are_written(tmp_path: Path, name: str, file: str) -> None:
     draw(tmp_path / file)
-    assert only(listing(csv(tmp_path, "image;x", f"{name};1"))).picture == file
+    assert only(listing(csv(tmp_path, "image;x", f"{name};1"))).image == file
 
 
 def test_the_address_of_a_file_is_its_path(tmp_path: Path) -> None:
     draw(tmp_path / "a b.jpg")
-    assert only(listing(csv(tmp_path, "image;x", f"{(tmp_path / 'a b.jpg').as_uri()};1"))).picture == "a b.jpg"
+    assert only(listing(csv(tmp_path, "image;x", f"{(tmp_path / 'a b.jpg').as_uri()};1"))).image == "a b.jpg"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_cell_that_cannot_be_an_image_of_the_folder_says_why(tmp_path: Path, n
     (folder / "link.jpg").symlink_to(tmp_path / "secret.jpg")
     (folder / "t.jsonl").write_text(json.dumps({"id": "1", "image": name}))
     entry = only(listing(folder / "t.jsonl"))
-    assert entry.row == "line 1" and not entry.picture
+    assert entry.row == "line 1" and not entry.image
     with pytest.raises(AssertionError, match=problem):
         raise AssertionError(entry.problem)
     assert "secret" not in entry.problem or "../" in entry.problem
@@ -236,7 +236,7 @@ def test_images_outside_are_taken_where_it_is_allowed(tmp_path: Path) -> None:
     draw(tmp_path / "secret.jpg")
     (tmp_path / "in").mkdir()
     path = csv(tmp_path / "in", "image;x", "../secret.jpg;1")
-    assert only(listing(path, allow_outside=True)).picture == "../secret.jpg"
+    assert only(listing(path, allow_outside=True)).image == "../secret.jpg"
 
 
 @pytest.mark.parametrize("form", ["struct", "bytes", "data"])
@@ -269,7 +269,7 @@ def test_embedded_images_are_indexed_and_kept_in_the_catalogues_folder(tmp_path:
     cells = [{"bytes": each, "path": f"{number}.png"} for number, each in enumerate(data)]
     pq.write_table(pa.table({"image": cells}), tmp_path / "t.parquet")
     made = Catalogue.build(made_up.model(), tmp_path / "t.parquet", tmp_path / "c")
-    assert list(made.ids) == ["0.png"] and Path(str(made.get("0.png").picture)).is_relative_to(tmp_path / "c")
+    assert list(made.ids) == ["0.png"] and Path(str(made.get("0.png").image)).is_relative_to(tmp_path / "c")
     assert [skipped.id for skipped in made.skipped] == ["1.png"] and len(made.skipped[0].reason) < 400
 
 
@@ -292,13 +292,13 @@ def test_embedded_images_go_with_their_items(tmp_path: Path) -> None:
     made = Catalogue.build(model, with_images(tmp_path), tmp_path / "c")
     (tmp_path / "c/embedded-images/own.txt").touch()
     before = kept(tmp_path / "c")
-    gone = Path(str(made.get("1.png").picture))
+    gone = Path(str(made.get("1.png").image))
     made.delete(["1.png"])
     assert before - kept(tmp_path / "c") == {gone}
     draw(tmp_path / "new.png")
-    gone = Path(str(made.get("2.png").picture))
+    gone = Path(str(made.get("2.png").image))
     made.replace([Item("2.png", tmp_path / "new.png")])
-    assert not gone.exists() and Path(str(made.get("0.png").picture)).is_file()
+    assert not gone.exists() and Path(str(made.get("0.png").image)).is_file()
 
 
 def test_an_indexing_removes_embedded_images_that_it_does_not_use_any_more(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_an_indexing_removes_embedded_images_that_it_does_not_use_any_more(tmp_p
     Catalogue.build(model, with_images(tmp_path), tmp_path / "c")
     assert len(kept(tmp_path / "c")) == 3
     again = Catalogue.build(model, with_images(tmp_path, 2), tmp_path / "c", update=True, prune=True)
-    assert kept(tmp_path / "c") == {Path(str(again.get(name).picture)) for name in ("0.png", "1.png")}
+    assert kept(tmp_path / "c") == {Path(str(again.get(name).image)) for name in ("0.png", "1.png")}
 
 
 def test_a_backup_holds_its_embedded_images_and_gives_them_back(tmp_path: Path) -> None:
@@ -317,4 +317,4 @@ def test_a_backup_holds_its_embedded_images_and_gives_them_back(tmp_path: Path) 
     Catalogue.restore(tmp_path / "backup", tmp_path / "back")
     for place in (tmp_path / "backup", tmp_path / "back"):
         found = Catalogue.open(place, without_model=True)
-        assert {Path(str(found.get(name).picture)) for name in ("0.png", "1.png")} == kept(place)
+        assert {Path(str(found.get(name).image)) for name in ("0.png", "1.png")} == kept(place)

@@ -96,7 +96,7 @@ def test_image_text_and_both_are_transformers_own_embeddings_and_their_sum(kind:
     model = Retriever.load(hub / kind)
     image, text = theirs(hub / kind)
     close = {"atol": 1e-5, "rtol": 1e-4}
-    torch.testing.assert_close(model.embed_pictures(pixels()), image, **close)
+    torch.testing.assert_close(model.embed_images(pixels()), image, **close)
     torch.testing.assert_close(model.embed_queries(pixels(), None), image, **close)
     torch.testing.assert_close(model.embed_queries(None, SENTENCES), text, **close)
     torch.testing.assert_close(model.embed_queries(pixels(), SENTENCES), F.normalize(image + text, dim=1), **close)
@@ -106,7 +106,7 @@ def test_image_text_and_both_are_transformers_own_embeddings_and_their_sum(kind:
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_sentence_without_words_adds_nothing_to_the_image(kind: str, hub: Path) -> None:
     model = Retriever.load(hub / kind)
-    torch.testing.assert_close(model.embed_queries(pixels(1), [""]), model.embed_pictures(pixels(1)))
+    torch.testing.assert_close(model.embed_queries(pixels(1), [""]), model.embed_images(pixels(1)))
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -177,15 +177,15 @@ def test_a_catalogue_answers_by_image_by_text_and_by_the_sum_in_another_process(
     api.index(hub / kind, photos, tmp_path / "shop", device="cpu")
     model = Retriever.load(hub / kind)
     names = [f"{name}.png" for name in "abcdef"]
-    gallery = model.embed_pictures(torch.stack([model.preprocess.read(photos / name) for name in names]))
+    gallery = model.embed_images(torch.stack([model.preprocess.read(photos / name) for name in names]))
     image, text = gallery[1], model.embed_queries(None, SENTENCES[:1])[0]
     asked = (
         "import json, sys; from itma import Catalogue; c = Catalogue.open(sys.argv[1])\n"
         "for options in json.loads(sys.argv[2]):\n"
         "    print(json.dumps({hit.id: hit.score for hit in c.search(**options, k=6)}))"
     )
-    picture = str(photos / "b.png")
-    queries = [{"image": picture}, {"text": SENTENCES[0]}, {"image": picture, "text": SENTENCES[0]}]
+    path = str(photos / "b.png")
+    queries = [{"image": path}, {"text": SENTENCES[0]}, {"image": path, "text": SENTENCES[0]}]
     done = subprocess.run(
         [sys.executable, "-c", asked, str(tmp_path / "shop"), json.dumps(queries)],
         capture_output=True,
@@ -221,7 +221,7 @@ def test_a_packed_folder_weighs_the_sum_as_it_was_told_and_knows_itself(
 ) -> None:
     folder = sharing.pack(hub / "clip", tmp_path / "packed", changes={"model.options.text_weight": "0.25"})
     packed, plain = Retriever.load(folder), Retriever.load(hub / "clip")
-    image, text = plain.embed_pictures(pixels()), plain.embed_queries(None, SENTENCES)
+    image, text = plain.embed_images(pixels()), plain.embed_queries(None, SENTENCES)
     torch.testing.assert_close(packed.embed_queries(pixels(), SENTENCES), F.normalize(image + 0.25 * text, dim=1))
     assert packed.fingerprint() != plain.fingerprint()
     assert "Not trained by itma: `clip`" in (folder / "README.md").read_text(encoding="utf-8")
@@ -306,7 +306,7 @@ def test_training_from_towers_learns_a_combiner_and_leaves_the_towers_as_they_ar
     assert model.name == "combiner" and model.tokenizer.to_json() == fresh.tokenizer.to_json()
     moved = [name for name, tensor in fresh.state_dict().items() if not torch.equal(tensor, after[name])]
     assert any(name.startswith("composer.residual") for name in moved)
-    made = json.loads((run / "run.json").read_text(encoding="utf-8"))["made with"]["started from"]
+    made = json.loads((run / "run.json").read_text(encoding="utf-8"))["made_with"]["started_from"]
     assert made == {"name": kind, "sha256": weights_sum(hub / kind), "path": str(hub / kind)}
     assert f"`{kind}`, weights with the sha256" in sharing.card(run)
 
@@ -323,21 +323,26 @@ def test_a_run_over_towers_needs_their_folder_no_more_and_can_be_gone_on_from(hu
 
 @pytest.mark.parametrize(("kind", "dim"), [("clip", "12"), ("siglip", "8")])
 def test_itma_is_trained_over_the_patches_of_several_layers(kind: str, dim: str, hub: Path, tmp_path: Path) -> None:
-    shape = {"model.trunk.levels": "2,3", "model.options.heads": "2", "model.options.width": "8", "model.dim": dim}
+    shape = {
+        "model.image_encoder.levels": "2,3",
+        "model.options.heads": "2",
+        "model.options.width": "8",
+        "model.dim": dim,
+    }
     run = api.train(
         "shapes", model="itma", start=hub / kind, changes={**STEPS, **shape}, out=tmp_path / "run", device="cpu"
     )
     model = Retriever.load(run)
-    assert [tuple(level.shape[2:]) for level in model.trunk_maps(pixels())] == [(4, 4), (4, 4)]
+    assert [tuple(level.shape[2:]) for level in model.feature_maps(pixels())] == [(4, 4), (4, 4)]
     towers, after = state_of(hub / kind), model.state_dict()
-    kept = [name for name in towers if name in after and name.startswith(("trunk", "language.network"))]
+    kept = [name for name in towers if name in after and name.startswith(("image_encoder", "text_encoder.network"))]
     assert len(kept) > 40 and all(torch.equal(towers[name], after[name]) for name in kept)
     assert len({float(score) for score in model.embed_queries(pixels(1).repeat(2, 1, 1, 1), SENTENCES[:2])[:, 0]}) == 2
 
 
 def test_a_start_from_towers_has_their_networks(hub: Path, tmp_path: Path) -> None:
-    changes = {**STEPS, "model.trunk.name": "resnet-18"}
-    with pytest.raises(ConfigError, match=r"'clip' has its networks; leave out model\.trunk\.name"):
+    changes = {**STEPS, "model.image_encoder.name": "resnet-18"}
+    with pytest.raises(ConfigError, match=r"'clip' has its networks; leave out model\.image_encoder\.name"):
         api.train("shapes", start=hub / "clip", changes=changes, out=tmp_path / "run")
 
 
@@ -401,7 +406,7 @@ def test_weights_of_half_precision_answer_nearly_alike_in_float32(
 ) -> None:
     half, whole = Retriever.load(weights_of(hub / kind, tmp_path / kind, dtype)), Retriever.load(hub / kind)
     assert {tensor.dtype for tensor in half.state_dict().values()} == {torch.float32}
-    assert float((half.embed_pictures(pixels()) - whole.embed_pictures(pixels())).abs().max()) < 0.05
+    assert float((half.embed_images(pixels()) - whole.embed_images(pixels())).abs().max()) < 0.05
     assert half.fingerprint() != whole.fingerprint()
 
 
@@ -481,7 +486,7 @@ def test_one_tower_alone_and_other_networks_are_refused(hub: Path, tmp_path: Pat
     SiglipTextModel.from_pretrained(hub / "siglip").save_pretrained(tmp_path / "text")
     tiny_hub.bert(tmp_path / "bert")
     for name, text in (
-        ("vision", r"an image network alone, which cannot read sentences; .*model\.trunk\.name"),
+        ("vision", r"an image network alone, which cannot read sentences; .*model\.image_encoder\.name"),
         ("text", "a text network alone, which cannot see images"),
         ("bert", "a network of the kind 'bert', which is neither CLIP nor SigLIP"),
     ):

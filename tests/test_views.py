@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from itma.errors import ConfigError, StorageError, UnknownNameError
-from itma.models.image_encoders.base import TrunkConfig
+from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.retriever import Retriever
 from itma.training.config import TrainConfig
 from itma.training.loop import TrainingInterrupted, train
@@ -18,7 +18,7 @@ from itma.training.run import read_metrics
 from itma.training.views import Views, changed
 from tests.made_up import CONFIG, TRAIN, triplets
 
-LITE = replace(CONFIG, trunk=TrunkConfig("efficientnet-lite0", levels=(2, 3)))
+LITE = replace(CONFIG, image_encoder=ImageEncoderConfig("efficientnet-lite0", levels=(2, 3)))
 VIEWS = replace(TRAIN, frozen_levels=1, views=2, fixed_norms=True, flip=True, grounds=0.5)
 
 
@@ -33,13 +33,13 @@ def trained(folder: Path, config: TrainConfig = VIEWS, **options: object) -> Ret
 
 
 @pytest.mark.parametrize("frozen", [1, 2, 3])
-def test_the_plain_view_leads_to_the_maps_of_the_trunk_itself(frozen: int) -> None:
+def test_the_plain_view_leads_to_the_maps_of_the_image_encoder_itself(frozen: int) -> None:
     retriever, data = model(), triplets(4)
-    views = Views(retriever, data.pictures, np.arange(8), replace(VIEWS, views=1, frozen_levels=frozen))
-    pixels = data.pictures.load(np.arange(8), retriever.preprocess)
+    views = Views(retriever, data.images, np.arange(8), replace(VIEWS, views=1, frozen_levels=frozen))
+    pixels = data.images.load(np.arange(8), retriever.preprocess)
     with torch.inference_mode():
-        finished = retriever.trunk.finish(views.load(np.arange(8), step=0), frozen)
-        whole = retriever.trunk(retriever.preprocess.normalise(pixels))
+        finished = retriever.image_encoder.finish(views.load(np.arange(8), step=0), frozen)
+        whole = retriever.image_encoder(retriever.preprocess.normalise(pixels))
     assert len(finished) == len(whole) == 2
     for one, other in zip(finished, whole, strict=True):
         assert torch.allclose(one, other, atol=2e-3 * float(other.abs().max()))
@@ -48,11 +48,11 @@ def test_the_plain_view_leads_to_the_maps_of_the_trunk_itself(frozen: int) -> No
 def test_each_image_has_the_maps_of_its_own_views() -> None:
     retriever, data = model(), triplets(4)
     wanted, config = np.array([1, 3, 6]), replace(VIEWS, crop=0.5)
-    views = Views(retriever, data.pictures, wanted, config)
-    pixels = data.pictures.load(wanted, retriever.preprocess)
+    views = Views(retriever, data.images, wanted, config)
+    pixels = data.images.load(wanted, retriever.preprocess)
     with torch.inference_mode():
         possible = [
-            retriever.trunk.begin(retriever.preprocess.normalise(one), 1)[0].half().float()
+            retriever.image_encoder.begin(retriever.preprocess.normalise(one), 1)[0].half().float()
             for one in (pixels, changed(pixels, config, step=1))
         ]
     seen = set()
@@ -65,14 +65,14 @@ def test_each_image_has_the_maps_of_its_own_views() -> None:
 
 def test_the_views_of_a_step_are_a_function_of_seed_and_step() -> None:
     retriever, data = model(), triplets(8)
-    one, other = (Views(retriever, data.pictures, np.arange(16), VIEWS) for _ in range(2))
+    one, other = (Views(retriever, data.images, np.arange(16), VIEWS) for _ in range(2))
     again = other.load(np.arange(16), step=3)[0]
     assert torch.equal(one.load(np.arange(16), step=3)[0], again)
     assert not torch.equal(one.load(np.arange(16), step=4)[0], again)
 
 
 def test_an_image_that_was_not_wanted_has_no_maps() -> None:
-    views = Views(model(), triplets(4).pictures, np.array([0, 1]), VIEWS)
+    views = Views(model(), triplets(4).images, np.array([0, 1]), VIEWS)
     with pytest.raises(AssertionError, match="not among the wanted"):
         views.load(np.array([2]), step=0)
 
@@ -90,8 +90,8 @@ def test_a_resumed_run_with_views_ends_bit_for_bit_as_an_uninterrupted_one(tmp_p
 @pytest.mark.parametrize("views", [0, 2])
 def test_frozen_levels_do_not_move_and_deeper_ones_do(tmp_path: Path, views: int) -> None:
     before, after = model(), trained(tmp_path, replace(VIEWS, views=views))
-    stages, moved = before.trunk.backbone.stages, after.trunk.backbone.stages  # type: ignore[union-attr]
-    for one, other in ((before.trunk.backbone.stem, after.trunk.backbone.stem), (stages[0], moved[0])):  # type: ignore[union-attr,index]
+    stages, moved = before.image_encoder.network.stages, after.image_encoder.network.stages  # type: ignore[union-attr]
+    for one, other in ((before.image_encoder.network.stem, after.image_encoder.network.stem), (stages[0], moved[0])):  # type: ignore[union-attr,index]
         own, theirs = one.state_dict(), other.state_dict()
         assert all(torch.equal(own[name], theirs[name]) for name in own)
     for place in (1, 2):
@@ -101,8 +101,8 @@ def test_frozen_levels_do_not_move_and_deeper_ones_do(tmp_path: Path, views: int
 
 @pytest.mark.parametrize("fixed", [True, False])
 def test_fixed_norms_keep_their_statistics_and_others_do_not(tmp_path: Path, fixed: bool) -> None:
-    before = model().trunk.state_dict()
-    after = trained(tmp_path, replace(VIEWS, fixed_norms=fixed)).trunk.state_dict()
+    before = model().image_encoder.state_dict()
+    after = trained(tmp_path, replace(VIEWS, fixed_norms=fixed)).image_encoder.state_dict()
     names = [name for name in before if name.endswith("running_mean") and "stages.1" in name]
     assert names and all(torch.equal(before[name], after[name]) == fixed for name in names)
 
@@ -121,14 +121,14 @@ def test_views_without_frozen_levels_are_refused() -> None:
         TrainConfig(views=2)
 
 
-def test_a_trunk_that_cannot_be_parted_is_refused_and_nothing_is_frozen_halfway() -> None:
-    retriever = Retriever.build(replace(CONFIG, trunk=TrunkConfig(levels=(2,))), ["red"])
-    with pytest.raises(ConfigError, match=r"train\.frozen_levels=1: this trunk can only be frozen whole"):
+def test_an_image_encoder_that_cannot_be_parted_is_refused_and_nothing_is_frozen_halfway() -> None:
+    retriever = Retriever.build(replace(CONFIG, image_encoder=ImageEncoderConfig(levels=(2,))), ["red"])
+    with pytest.raises(ConfigError, match=r"train\.frozen_levels=1: this image encoder can only be frozen whole"):
         retriever.freeze([], levels=1)
     with pytest.raises(UnknownNameError, match="part to freeze"):
-        retriever.freeze(["trunk", "nose"], levels=2)
+        retriever.freeze(["image_encoder", "nose"], levels=2)
     retriever.train()
-    assert all(module.training for module in retriever.trunk.modules())
+    assert all(module.training for module in retriever.image_encoder.modules())
     assert all(parameter.requires_grad for parameter in retriever.parameters())
 
 

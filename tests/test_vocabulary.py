@@ -45,7 +45,7 @@ def test_words_may_be_sorted(fashioniq: Path) -> None:
     assert found == [UNKNOWN, *sorted(IN_ORDER[1:])]
 
 
-def test_rows_whose_pictures_are_not_there_are_left_out_where_the_size_says_so(fashioniq: Path) -> None:
+def test_rows_whose_images_are_not_there_are_left_out_where_the_size_says_so(fashioniq: Path) -> None:
     for name in ("B0A", "B0B", "B1A"):
         (fashioniq / "images" / f"{name}.jpg").touch()
     kept = [UNKNOWN, "inadditiontothat", "is", "red", "has", "a", "bow"]

@@ -17,7 +17,7 @@ import torch
 from itma import Retriever, api
 from itma.data import datasets
 from itma.data.datasets import DataConfig
-from itma.data.images import MemoryPictures, Preprocess
+from itma.data.images import MemoryImages, Preprocess
 from itma.data.sources import load
 from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.wardrobe import (
@@ -160,11 +160,11 @@ def test_training_samples_are_worded_anew_and_come_out_the_same_for_the_same_see
 # --- images ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_picture_is_the_same_whichever_batch_it_is_part_of() -> None:
+def test_an_image_is_the_same_whichever_batch_it_is_part_of() -> None:
     assert torch.equal(WORLD.render("train", [3, 1])[1], WORLD.render("train", [1])[0])
 
 
-def test_two_pictures_of_one_product_differ() -> None:
+def test_two_images_of_one_product_differ() -> None:
     one, other = render([DRESS, DRESS], [Look.drawn("a"), Look.drawn("b")], 64, 64)
     assert (one.float() - other.float()).abs().mean() > 5
 
@@ -190,11 +190,11 @@ def test_a_plain_product_has_its_colour(colour: str) -> None:
     assert (middle - torch.tensor(COLOURS[colour], dtype=torch.float32)).abs().max() < 35
 
 
-def test_a_picture_can_be_of_any_size() -> None:
+def test_an_image_can_be_of_any_size() -> None:
     assert render([DRESS], [Look.drawn("a")], 40, 100).shape == (1, 3, 40, 100)
 
 
-def test_a_picture_that_there_is_not_is_refused() -> None:
+def test_an_image_that_there_is_not_is_refused() -> None:
     with pytest.raises(DataError, match="there is no image 30 in train"):
         WORLD.render("train", [30])
 
@@ -208,7 +208,7 @@ def test_the_same_configuration_makes_the_same_world() -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_what_was_written_is_read_back(written: Path, split: str) -> None:
-    made, (found, pictures) = WORLD.split(split), read(written, split)
+    made, (found, images) = WORLD.split(split), read(written, split)
     assert (found.products, found.names, found.captions, found.requests, found.kinds) == (
         made.products,
         made.names,
@@ -219,7 +219,7 @@ def test_what_was_written_is_read_back(written: Path, split: str) -> None:
     for column in ("labels", "references", "targets"):
         np.testing.assert_array_equal(getattr(found, column), getattr(made, column))
     look = Preprocess(height=32, width=32)
-    whole, again = WORLD.triplets(split).pictures.load([0], look), pictures.load([0], look)
+    whole, again = WORLD.triplets(split).images.load([0], look), images.load([0], look)
     assert (whole.float() - again.float()).abs().mean() < 6  # JPEG
 
 
@@ -228,7 +228,7 @@ def test_a_folder_that_exists_is_not_written_to(tmp_path: Path) -> None:
         WORLD.write(tmp_path)
 
 
-def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
     WORLD.write(tmp_path / "world")
     (tmp_path / "world" / "images" / "train_000003.jpg").unlink()
     with pytest.raises(DataError, match=r"train_000003\.jpg"):
@@ -237,7 +237,7 @@ def test_a_missing_picture_is_named(tmp_path: Path) -> None:
 
 def test_fashioniq_reads_what_was_written(written: Path) -> None:
     train, val = (datasets.load("fashioniq", written, split) for split in ("train", "val"))
-    assert not train.triplets.pictures.missing().any()
+    assert not train.triplets.images.missing().any()
     own = [
         json.loads((written / "captions" / f"cap.{name}.val.json").read_text()) for name in ("dress", "shirt", "toptee")
     ]
@@ -248,7 +248,7 @@ def test_fashioniq_reads_what_was_written(written: Path) -> None:
 def test_the_shop_has_metadata_for_filters(written: Path) -> None:
     with (written / SHOP / "products.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == WORLD.config.pictures(SHOP)
+    assert len(rows) == WORLD.config.images(SHOP)
     assert all(float(row["price"]) > 0 and row["brand"] and row["sizes"] for row in rows)
     assert all((written / SHOP / row["image"]).is_file() for row in rows)
 
@@ -272,7 +272,7 @@ def told(conversations: float) -> tuple[Triplets, Rows]:
     split = WORLD.split("train")
     pixels = torch.zeros(len(split.names), 3, 1, 1, dtype=torch.uint8)
     data = table(
-        split, MemoryPictures(split.names, pixels), replace(WORLD.config, conversations=conversations, mistakes=0.0)
+        split, MemoryImages(split.names, pixels), replace(WORLD.config, conversations=conversations, mistakes=0.0)
     )
     return data, data.drawn(np.arange(len(data)), np.random.default_rng(5))
 
@@ -306,7 +306,7 @@ def test_without_conversations_every_sample_is_its_row() -> None:
     assert not any(EARLIER in text for text in drawn.feedback)
 
 
-def test_what_is_true_of_pictures_is_equal_where_their_products_are() -> None:
+def test_what_is_true_of_images_is_equal_where_their_products_are() -> None:
     split = WORLD.split("test")
     found = load(DataConfig("wardrobe", size="tiny"), "test").triplets.aspects
     assert next(iter(found)) == "category"

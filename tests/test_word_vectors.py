@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from itma.data.tokenizer import Tokenizer
 from itma.data.word_vectors import PLACE, NearWords, WordVectors, load_word_vectors
 from itma.errors import RunError
-from itma.models.text_encoders.base import LanguageConfig
+from itma.models.text_encoders.base import TextEncoderConfig
 
 KNOWN = (
     "make it a red blue green sweater jumpsuit sneakers tracksuit backpack sleeveless knee length short long sleeves "
@@ -130,7 +130,7 @@ def test_a_word_that_is_learned_is_read_as_another_no_more() -> None:
 
 @pytest.mark.parametrize(("unknown", "ids"), [("nearest", [2]), ("skip", []), ("keep", [1])])
 def test_the_setting_decides_what_becomes_of_a_word(unknown: str, ids: list[int]) -> None:
-    config = LanguageConfig(unknown=unknown)  # type: ignore[arg-type]
+    config = TextEncoderConfig(unknown=unknown)  # type: ignore[arg-type]
     tokens = config.tokenizer(["red"])(["crimson"])
     assert tokens.ids[tokens.mask].tolist() == ids
 

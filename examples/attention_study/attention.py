@@ -40,8 +40,8 @@ MEASURES: dict[str, str] = {
     "need of it / of others": "how far the query moves without the thing concerned / without another thing",
     "need of it / unasked": "how far the query moves without the thing concerned / how far the bare image moves",
     "need of others / unasked": "the same for the other things",
-    "most effective window": "share of the queries whose most effective window shows the thing concerned",
-    "any window": "share of all windows that show it: chance",
+    "most_effective_window": "share of the queries whose most effective window shows the thing concerned",
+    "any_window": "share of all windows that show it: chance",
 }
 """What the study tells, by name, and in words. All are for the thing concerned."""
 
@@ -122,13 +122,13 @@ class Study:
         write_text(folder / "study.txt", f"{self}\n")
         written = [folder / name for name in ("study.json", "study.csv", "study.txt")]
         for name, measures in PLOTS.items():
-            picture = dot_chart(
+            image = dot_chart(
                 {group: self._dots(group, measures) for group in GROUPS if group in self.queries},
                 rows=[_short(measure) for measure in measures],
                 title=PLOT_TITLES[name],
                 variants=list(self.runs),
             )
-            write_with(folder / f"{name}.png", partial(picture.save, format="PNG"))
+            write_with(folder / f"{name}.png", partial(image.save, format="PNG"))
             written.append(folder / f"{name}.png")
         return written
 
@@ -227,10 +227,10 @@ def look_at(
     asked = scenes(world, split, chosen(part, queries))
     fewer: dict[int, torch.Tensor] = {}
 
-    def without(picture: int) -> torch.Tensor:
-        if picture not in fewer:
-            fewer[picture] = without_each(world, split, picture)
-        return fewer[picture]
+    def without(image: int) -> torch.Tensor:
+        if image not in fewer:
+            fewer[image] = without_each(world, split, image)
+        return fewer[image]
 
     found: dict[str, Measures] = {}
     for run in settings:
@@ -249,7 +249,7 @@ def look_at(
         found[run] = measured(
             model,
             asked,
-            lambda pictures: triplets.pictures.load(pictures, model.preprocess),  # noqa: B023 - called at once
+            lambda images: triplets.images.load(images, model.preprocess),  # noqa: B023 - called at once
             without,
             targets,
             evaluation.report.recall[1],
@@ -272,8 +272,8 @@ def numbers(measures: Measures, group: str) -> dict[str, float]:
     found["need of it / unasked"] = _ratio(measures.needed[both, 0], measures.needed_alone[both, 0])
     others = rows & np.isfinite(measures.needed[:, 1])
     found["need of others / unasked"] = _ratio(measures.needed[others, 1], measures.needed_alone[others, 1])
-    found["most effective window"] = float(measures.hit[rows].mean())
-    found["any window"] = float(measures.chance[rows].mean())
+    found["most_effective_window"] = float(measures.hit[rows].mean())
+    found["any_window"] = float(measures.chance[rows].mean())
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 

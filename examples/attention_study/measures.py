@@ -20,10 +20,10 @@ from itma.models.composers.itma import Itma
 from itma.models.retriever import Retriever
 from itma.progress import bar
 
-ATTENTION = ("naming words", "all words", "words, moved", "embedding", "embedding, moved", "rollout")
+ATTENTION = ("naming_words", "all_words", "words, moved", "embedding", "embedding, moved", "rollout")
 """What is looked at, by name.
 
-`naming words`: what the words that name the thing take from each cell, the mean over blocks and heads; `all words`: all
+`naming_words`: what the words that name the thing take from each cell, the mean over blocks and heads; `all_words`: all
 words likewise; `embedding`: what all outgoing tokens take, each by its share in the pooled embedding. Weights count as
 they are with softmax, by their size with identity attention, where they are no shares. `moved` counts the length of
 what is handed over in their place. `rollout` joins the blocks with their residual connections; softmax alone has it.
@@ -97,12 +97,12 @@ def measured(
     with bar(f"studying {model.name}", show=progress, total=len(order), unit="queries") as meter:
         for run in _by_reference(queries, order):
             some = [queries[place] for place in run]
-            picture = pixels([some[0].reference])[0]
-            found = _attention(model, some, picture)
+            image = pixels([some[0].reference])[0]
+            found = _attention(model, some, image)
             for name, cells in found.items():
                 attention.setdefault(name, []).extend(cells)
-            effects = _effects(model, some, picture, targets[run])
-            effects |= _needs(model, some, picture, without(some[0].reference))
+            effects = _effects(model, some, image, targets[run])
+            effects |= _needs(model, some, image, without(some[0].reference))
             for name, values in effects.items():
                 rows.setdefault(name, []).extend(values)
             meter.update(len(run))
@@ -138,7 +138,7 @@ def _by_reference(queries: Sequence[Scene], order: Sequence[int]) -> Iterator[li
 
 
 def _grids(model: Retriever, pixels: torch.Tensor) -> list[tuple[int, int]]:
-    return [(level.shape[2], level.shape[3]) for level in model.trunk_maps(pixels)]
+    return [(level.shape[2], level.shape[3]) for level in model.feature_maps(pixels)]
 
 
 def _on_cells(parts: torch.Tensor, grids: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -169,11 +169,11 @@ def _named(queries: Sequence[Scene], cells: Sequence[np.ndarray], grids: Sequenc
     return found
 
 
-def _attention(model: Retriever, queries: Sequence[Scene], picture: torch.Tensor) -> dict[str, list[np.ndarray]]:
+def _attention(model: Retriever, queries: Sequence[Scene], image: torch.Tensor) -> dict[str, list[np.ndarray]]:
     """Name of `ATTENTION` → for each query of one reference (P,) not below 0."""
     composer = model.composer
     assert isinstance(composer, Itma)
-    maps = model.trunk_maps(picture[None])
+    maps = model.feature_maps(image[None])
     grids = tuple((int(level.shape[2]), int(level.shape[3])) for level in maps)
     P = sum(rows * columns for rows, columns in grids)
     with recorded(composer) as seen:
@@ -202,8 +202,8 @@ def _attention(model: Retriever, queries: Sequence[Scene], picture: torch.Tensor
         cells = shares_of_cells(grids, composer.options.pool == "cells", seen.cells[0][place] if seen.cells else None)
         pool = pooling(cells, T, words_count=composer.options.pool_words)
         mean, handed = mean_BNN[place, :N, :N], handed_BNN[place, :N, :N]
-        found["naming words"].append(mean[of_naming, :P].mean(0))
-        found["all words"].append(mean[of_all, :P].mean(0))
+        found["naming_words"].append(mean[of_naming, :P].mean(0))
+        found["all_words"].append(mean[of_all, :P].mean(0))
         found["words, moved"].append(handed[of_all, :P].mean(0))
         found["embedding"].append((pool @ mean)[:P])
         found["embedding, moved"].append((pool @ handed)[:P])
@@ -223,28 +223,28 @@ def _answers(model: Retriever, maps: Sequence[torch.Tensor], feedback: Sequence[
     return torch.cat(parts)
 
 
-def _maps(model: Retriever, pictures: torch.Tensor) -> list[torch.Tensor]:
-    parts = [model.trunk_maps(pictures[first : first + AT_ONCE]) for first in range(0, len(pictures), AT_ONCE)]
+def _maps(model: Retriever, images: torch.Tensor) -> list[torch.Tensor]:
+    parts = [model.feature_maps(images[first : first + AT_ONCE]) for first in range(0, len(images), AT_ONCE)]
     return [torch.cat(level) for level in zip(*parts, strict=True)]
 
 
 def _crossed(model: Retriever, maps: Sequence[torch.Tensor], feedback: Sequence[str]) -> torch.Tensor:
-    """(sentences, images, dim): every sentence with every image; the trunk has seen each image once."""
-    pictures = len(maps[0])
+    """(sentences, images, dim): every sentence with every image; the image encoder has seen each image once."""
+    images = len(maps[0])
     repeated = [level.repeat(len(feedback), 1, 1, 1) for level in maps]
-    said = [sentence for sentence in feedback for _ in range(pictures)]
-    crossed: torch.Tensor = _answers(model, repeated, said).unflatten(0, (len(feedback), pictures))
+    said = [sentence for sentence in feedback for _ in range(images)]
+    crossed: torch.Tensor = _answers(model, repeated, said).unflatten(0, (len(feedback), images))
     return crossed
 
 
 def _effects(
-    model: Retriever, queries: Sequence[Scene], picture: torch.Tensor, targets: torch.Tensor
+    model: Retriever, queries: Sequence[Scene], image: torch.Tensor, targets: torch.Tensor
 ) -> dict[str, list[np.ndarray]]:
     """What covering each window of one reference does to the scores of its queries."""
-    height, width = picture.shape[1:]
+    height, width = image.shape[1:]
     windows = Cells(height, width).windows()
     masks = window_masks(windows, height, width)
-    maps = _maps(model, torch.cat([picture[None], covered(picture, masks)]))
+    maps = _maps(model, torch.cat([image[None], covered(image, masks)]))
     scores = (_crossed(model, maps, [one.feedback for one in queries]) @ targets[:, :, None])[:, :, 0]
     effects = (scores[:, :1] - scores[:, 1:]).numpy()
     found: dict[str, list[np.ndarray]] = {"occlusion": [], "occlusion_area": [], "hit": [], "chance": []}
@@ -271,10 +271,10 @@ def _showing(query: Scene, windows: torch.Tensor) -> np.ndarray:
 
 
 def _needs(
-    model: Retriever, queries: Sequence[Scene], picture: torch.Tensor, without: torch.Tensor
+    model: Retriever, queries: Sequence[Scene], image: torch.Tensor, without: torch.Tensor
 ) -> dict[str, list[np.ndarray]]:
     """How far a query's embedding moves without the thing concerned, and without each other thing."""
-    maps = _maps(model, torch.cat([picture[None], without]))
+    maps = _maps(model, torch.cat([image[None], without]))
     asked = _crossed(model, maps, [one.feedback for one in queries])
     alone = _answers(model, maps, None)
     moves = (1 - asked[:, 1:] @ asked[:, :1].transpose(1, 2))[:, :, 0].numpy()

@@ -89,10 +89,10 @@ def scenes(world: World, split: str, rows: Sequence[int]) -> list[Scene]:
     return found
 
 
-def without_each(world: World, split: str, picture: int) -> torch.Tensor:
+def without_each(world: World, split: str, image: int) -> torch.Tensor:
     """(things, 3, height, width) uint8: an image as it would be without each of its things, shadows and all."""
     part: ShapesSplit = world.split(split)
-    scene, look = part.scenes[picture], world.look(split, picture)
+    scene, look = part.scenes[image], world.look(split, image)
     fewer = [scene[:thing] + scene[thing + 1 :] for thing in range(len(scene))]
     return render(fewer, [look] * len(fewer), world.config.height, world.config.width)
 

@@ -377,7 +377,7 @@ def import_(
     from itma.interop.imports import import_published
 
     echo_hint(str(import_published(checkpoint, out, words=words, data=data, order=order, size=size)))
-    echo_hint(f"search your own images with it: itma index {out} PICTURES CATALOGUE")
+    echo_hint(f"search your own images with it: itma index {out} IMAGES CATALOGUE")
 
 
 @cli.command()
@@ -543,7 +543,7 @@ def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any)
 
         reference = request.image
         if request.id is not None:
-            reference = Catalogue.open(catalogue, without_model=True).get(request.id).picture
+            reference = Catalogue.open(catalogue, without_model=True).get(request.id).image
         click.echo(f"written to {save_sheet(out, request, hits, reference)}", err=as_json)
 
 
@@ -670,7 +670,7 @@ def pull(context: click.Context, name: str, folder: Path, revision: str | None, 
 def export(context: click.Context, run: Path, out: Path | None, which: str) -> None:
     """Write the model in RUN as ONNX graphs, for any number of images and words, checked against torch.
 
-    picture.onnx embeds pictures, query.onnx a picture with a sentence, words.onnx a sentence alone. A folder written
+    image.onnx embeds images, query.onnx an image with a sentence, words.onnx a sentence alone. A folder written
     with --out can be given as RUN to index, search and evaluate, with --runtime onnx.
     """
     from itma.interop import exchange
@@ -683,7 +683,7 @@ def export(context: click.Context, run: Path, out: Path | None, which: str) -> N
 
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("pictures", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path))
 @click.option("--samples", type=int, default=300, show_default=True, help="Images for the calibration.")
 @click.option("--text", type=click.Path(path_type=Path), help="Sentences, one on each line; default: the training's.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
@@ -693,22 +693,22 @@ def export(context: click.Context, run: Path, out: Path | None, which: str) -> N
 def quantise(
     context: click.Context,
     run: Path,
-    pictures: Path,
+    images: Path,
     samples: int,
     text: Path | None,
     which: str,
     recall: bool,
     seed: int,
 ) -> None:
-    """Write the model in RUN as int8 graphs, calibrated on PICTURES, and print what is lost.
+    """Write the model in RUN as int8 graphs, calibrated on IMAGES, and print what is lost.
 
-    PICTURES is a folder of pictures like those to be searched, or a catalogue, whose pictures are taken. Search with
+    IMAGES is a folder of images like those to be searched, or a catalogue, whose images are taken. Search with
     the graphs after indexing with them: --runtime onnx-int8.
     """
     from itma.interop import exchange
 
     result = exchange.quantise(
-        run, pictures, samples=samples, text=text, which=which, recall=recall, seed=seed, progress=bars(context)
+        run, images, samples=samples, text=text, which=which, recall=recall, seed=seed, progress=bars(context)
     )
     click.echo(str(result))
 
@@ -726,25 +726,23 @@ def cache(which: tuple[str, ...], folder: Path | None, remove: bool) -> None:
     itma cache
     itma cache /data/fashioniq --remove
     """
-    from itma.data import image_cache as pictures
+    from itma.data import image_cache as images
 
-    found = pictures.caches(folder, which)
+    found = images.caches(folder, which)
     if remove:
-        found = pictures.remove(folder, names=[each.name for each in found])
+        found = images.remove(folder, names=[each.name for each in found])
     for each in found:
         click.echo(str(each))
-    click.echo(
-        f"{'removed' if remove else 'in all'}: {pictures.listed(found)} in {folder or pictures.default_folder()}"
-    )
+    click.echo(f"{'removed' if remove else 'in all'}: {images.listed(found)} in {folder or images.default_folder()}")
 
 
 @cli.command()
 @click.argument("name")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder of the data set.")
-@click.option("--no-pictures", is_flag=True, help="Do not open the images, only see which are missing: seconds.")
+@click.option("--no-images", is_flag=True, help="Do not open the images, only see which are missing: seconds.")
 @click.option("--json", "file", type=click.Path(path_type=Path), metavar="FILE", help="Write all findings there too.")
 @click.pass_context
-def doctor(context: click.Context, name: str, root: Path, no_pictures: bool, file: Path | None) -> None:
+def doctor(context: click.Context, name: str, root: Path, no_images: bool, file: Path | None) -> None:
     """Say what is wrong with a data set on disk, and what will be left out and why.
 
     NAME is birds_to_words, circo, cirr, css, fashion200k, fashioniq, lasco, mitstates, multiturn, own, products,
@@ -756,7 +754,7 @@ def doctor(context: click.Context, name: str, root: Path, no_pictures: bool, fil
     from itma.data.validation.doctor import examine
     from itma.io import write_text
 
-    diagnosis = examine(name, root, pictures=not no_pictures, progress=bars(context))
+    diagnosis = examine(name, root, images=not no_images, progress=bars(context))
     if file is not None:
         write_text(file, diagnosis.to_json())
     echo_hint(str(diagnosis))

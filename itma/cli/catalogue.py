@@ -99,24 +99,24 @@ def get(catalogue: str | Path, id: str, as_json: bool) -> None:
     """Show one item: its image and its metadata."""
     item = _opened(catalogue).get(id)
     if as_json:
-        echo_json({"id": item.id, "image": item.picture, "fields": item.fields})
+        echo_json({"id": item.id, "image": item.image, "fields": item.fields})
         return
-    click.echo(f"{item.id}\n  image: {item.picture or '(none)'}")
+    click.echo(f"{item.id}\n  image: {item.image or '(none)'}")
     for name, value in item.fields.items():
         click.echo(f"  {name}: {value}")
 
 
 @catalogue.command()
 @click.argument("catalogue", type=PLACE)
-@click.argument("picture", type=_PATH)
+@click.argument("image", type=_PATH)
 @click.option("--id", help="Absent: the image's name below the catalogue's folder of images, or its whole path.")
 @click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", callback=pairs, help="Metadata; repeatable.")
 @click.option("--replace", is_flag=True, help="In the place of an item of the same id.")
 @click.option("--run", type=_PATH, help="Where the run is now, if it was moved.")
 def add(
-    catalogue: str | Path, picture: Path, id: str | None, fields: dict[str, str], replace: bool, run: Path | None
+    catalogue: str | Path, image: Path, id: str | None, fields: dict[str, str], replace: bool, run: Path | None
 ) -> None:
-    r"""Add one PICTURE. For many, give a table to itma index.
+    r"""Add one IMAGE. For many, give a table to itma index.
 
     Values are read as JSON where they are JSON (3, 0.5, true, ["a", "b"]), and as text otherwise.
 
@@ -127,7 +127,7 @@ def add(
     from itma.retrieval.ingest.rows import Item
 
     opened = Catalogue.open(catalogue, run)
-    item = Item(id or opened.name_of(picture), picture, fields={name: _value(text) for name, text in fields.items()})
+    item = Item(id or opened.name_of(image), image, fields={name: _value(text) for name, text in fields.items()})
     (opened.replace if replace else opened.add)([item])
     click.echo(f"added {item.id}; {len(opened):,} items")
 
@@ -240,7 +240,7 @@ def export(catalogue: str | Path, file: Path) -> None:
 @click.argument("file", type=_PATH)
 @click.argument("catalogue", type=PLACE)
 @click.option("--run", type=_PATH, help="The model that made them; default: searched by embeddings and items alone.")
-@click.option("--pictures", type=_PATH, help="The folder that images are named in; default: that of FILE.")
+@click.option("--images", type=_PATH, help="The folder that images are named in; default: that of FILE.")
 @click.option("--replace", is_flag=True, help="In the place of an existing catalogue.")
 @click.option("--durable", is_flag=True, help="Every write waits until it would survive a loss of power.")
 @click.pass_context
@@ -249,7 +249,7 @@ def import_(
     file: Path,
     catalogue: str | Path,
     run: Path | None,
-    pictures: Path | None,
+    images: Path | None,
     replace: bool,
     durable: bool,
 ) -> None:
@@ -264,7 +264,7 @@ def import_(
         file,
         catalogue,
         model=run,
-        pictures=pictures,
+        images=images,
         replace=replace,
         durable=durable,
         progress=bars(context),

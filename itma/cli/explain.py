@@ -16,7 +16,7 @@ _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "a
 @click.option("--image", type=click.Path(path_type=Path), help="The reference image.")
 @click.option("--id", help="An item of the catalogue as the reference.")
 @click.option("--text", help="The feedback.")
-@click.option("--target", metavar="ID|PICTURE", help="What is asked about; default: the catalogue's best hit.")
+@click.option("--target", metavar="ID|IMAGE", help="What is asked about; default: the catalogue's best hit.")
 @click.option(
     "--method",
     "methods",

@@ -75,7 +75,7 @@ _SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "fields": {"metavar": "COLUMN"},
     "earlier": {"metavar": "TEXT"},
     "id_column": {"metavar": "COLUMN"},
-    "picture_column": {"metavar": "COLUMN"},
+    "image_column": {"metavar": "COLUMN"},
 }
 """What the default alone does not tell."""
 

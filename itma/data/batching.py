@@ -25,7 +25,7 @@ class Batch:
     """(rows,) int64: index of the image."""
     feedback: tuple[str, ...]
     begun: tuple[torch.Tensor, ...] = ()
-    """What the frozen levels of the trunk made of the images, see `itma.models.image_encoders.trunk.Trunk.begin`."""
+    """What the image encoder's frozen levels made of the images, see `itma.ImageEncoder.begin`."""
 
     @property
     def count(self) -> int:
@@ -135,24 +135,24 @@ def load_batch(triplets: Triplets, samples: Rows, preprocess: Preprocess) -> Bat
     """Load the images of some training samples, each once.
 
     Raises:
-        PictureError: an image that cannot be read, by name.
+        ImageError: an image that cannot be read, by name.
     """
-    pictures, references, targets = numbered(samples)
-    return Batch(triplets.pictures.load(pictures, preprocess), references, targets, tuple(samples.feedback))
+    images, references, targets = numbered(samples)
+    return Batch(triplets.images.load(images, preprocess), references, targets, tuple(samples.feedback))
 
 
 def numbered(samples: Rows) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
     """The images of some samples, each once, and which of them each row's reference and target is.
 
-    >>> pictures, references, targets = numbered(Rows(np.array([7, -1]), np.array([9, 7]), ["red", "a blue shirt"]))
-    >>> pictures.tolist(), references.tolist(), targets.tolist()
+    >>> images, references, targets = numbered(Rows(np.array([7, -1]), np.array([9, 7]), ["red", "a blue shirt"]))
+    >>> images.tolist(), references.tolist(), targets.tolist()
     ([7, 9], [0, -1], [1, 0])
     """
     wanted = np.concatenate([samples.references, samples.targets])
-    pictures = np.unique(wanted[wanted >= 0])
-    places = np.where(wanted >= 0, np.searchsorted(pictures, wanted), -1)
+    images = np.unique(wanted[wanted >= 0])
+    places = np.where(wanted >= 0, np.searchsorted(images, wanted), -1)
     references, targets = torch.from_numpy(places.astype(np.int64)).chunk(2)
-    return pictures, references, targets
+    return images, references, targets
 
 
 def augmented(pixels: torch.Tensor, *, seed: int, step: int, strength: float) -> torch.Tensor:
@@ -212,9 +212,9 @@ def varied(pixels: torch.Tensor, *, seed: int, step: int, crop: float, flip: boo
         widths = (W * (area * ratio).sqrt()).round().clamp(1, W).long().tolist()
         places = torch.rand(B, 2, generator=random).tolist()
         parts = []
-        for picture, h, w, (down, right) in zip(pixels, heights, widths, places, strict=True):
+        for image, h, w, (down, right) in zip(pixels, heights, widths, places, strict=True):
             top, left = round(down * (H - h)), round(right * (W - w))
-            part = picture[None, :, top : top + h, left : left + w]
+            part = image[None, :, top : top + h, left : left + w]
             parts.append(torch.nn.functional.interpolate(part, (H, W), mode="bilinear", antialias=True))
         pixels = torch.cat(parts)
     if flip:

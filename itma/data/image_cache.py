@@ -33,7 +33,7 @@ import PIL.features
 import torch
 
 from itma.data import colour, images
-from itma.data.images import FilePictures, Pictures, Preprocess
+from itma.data.images import FileImages, Images, Preprocess
 from itma.errors import DataError, StorageError, UnknownNameError
 from itma.progress import bar
 
@@ -51,48 +51,48 @@ _RECORD = np.dtype([("bytes", "<i8"), ("changed", "<i8"), ("recipe", "<u4"), ("s
 _NAME = re.compile(r"[0-9a-f]{32}\.pixels")
 _LOOKERS = 8
 """Threads that look at image files when a cache is opened: on a network disk each look takes a while."""
-_FILL_PICTURES, _FILL_BYTES = 256, 2**26
+_FILL_IMAGES, _FILL_BYTES = 256, 2**26
 """What `fill` decodes at once, at most."""
 
 
 def cached(
-    pictures: Pictures, preprocess: Preprocess, *, folder: str | Path | None = None, limit_bytes: int = LIMIT_BYTES
-) -> Pictures:
+    images: Images, preprocess: Preprocess, *, folder: str | Path | None = None, limit_bytes: int = LIMIT_BYTES
+) -> Images:
     """The same images, read from a cache where it fits and can be written; else as they are.
 
     Args:
-        pictures: those that are not decoded from files come back as they are.
+        images: those that are not decoded from files come back as they are.
         preprocess: the size at which they are cached; at another they are decoded from their files.
         folder: where caches are kept; None: `default_folder()`.
         limit_bytes: the largest cache allowed; `FREE_SHARE` of the free disk space is another limit.
 
     Returns:
-        A `CachedPictures`, or `pictures`; the log says why there is no cache.
+        A `CachedImages`, or `images`; the log says why there is no cache.
     """
-    if not isinstance(pictures, FilePictures):
-        return pictures
+    if not isinstance(images, FileImages):
+        return images
     try:
         place = default_folder() if folder is None else Path(folder)
-        layout = _Layout.of(pictures, preprocess)
+        layout = _Layout.of(images, preprocess)
         existing = _bytes_on_disk(place / layout.file_name)
         free = shutil.disk_usage(next(at for at in (place.absolute(), *place.absolute().parents) if at.exists())).free
         allowed = min(limit_bytes, int(FREE_SHARE * (free + existing)))
         if layout.total_bytes > allowed:
             log.info(
                 "%d images are not cached: they would take %s in %s, and %s are allowed",
-                layout.pictures,
+                layout.images,
                 _readable(layout.total_bytes),
                 place,
                 _readable(allowed),
             )
-            return pictures
-        return CachedPictures(pictures, preprocess, place)
+            return images
+        return CachedImages(images, preprocess, place)
     except OSError as error:
         log.warning("images are not cached but decoded each time (%s); ITMA_CACHE may name another folder", error)
-        return pictures
+        return images
 
 
-class CachedPictures:
+class CachedImages:
     """Images that are decoded from their files on first use and read from a cache from then on.
 
     The image files are looked at when the cache is opened: one that has another size or time than when it was
@@ -100,7 +100,7 @@ class CachedPictures:
     never cached. When the cache cannot be written any more, images are decoded each time and the log says so once.
 
     Args:
-        pictures: the picture files.
+        images: the image files.
         preprocess: the size at which they are cached; at another they are decoded from their files.
         folder: where caches are kept; on a disk of this machine, since network disks may show stale pages.
 
@@ -108,10 +108,10 @@ class CachedPictures:
         OSError: the cache can neither be opened nor made.
     """
 
-    def __init__(self, pictures: FilePictures, preprocess: Preprocess, folder: str | Path) -> None:
-        self.names: Sequence[str] = pictures.names
-        self._files, self._preprocess, self._look = pictures, preprocess, _look(preprocess)
-        self._layout = _Layout.of(pictures, preprocess)
+    def __init__(self, images: FileImages, preprocess: Preprocess, folder: str | Path) -> None:
+        self.names: Sequence[str] = images.names
+        self._files, self._preprocess, self._look = images, preprocess, _look(preprocess)
+        self._layout = _Layout.of(images, preprocess)
         self.path = Path(folder).absolute() / self._layout.file_name
         if not _is_laid_out(self.path, self._layout):
             _lay_out(self.path, self._layout)
@@ -133,10 +133,10 @@ class CachedPictures:
         return self._files.missing()
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
-        """See `Pictures.load`.
+        """See `Images.load`.
 
         Raises:
-            PictureError: an image that cannot be read, by name.
+            ImageError: an image that cannot be read, by name.
         """
         if _look(preprocess) != self._look:
             return self._files.load(indices, preprocess)
@@ -158,10 +158,10 @@ class CachedPictures:
             progress: show a progress bar.
 
         Raises:
-            PictureError: an image that is there and cannot be read, by name.
+            ImageError: an image that is there and cannot be read, by name.
         """
         total = len(self.names)
-        step = max(1, min(_FILL_PICTURES, _FILL_BYTES // self._pixels[:1].nbytes)) if total else 1
+        step = max(1, min(_FILL_IMAGES, _FILL_BYTES // self._pixels[:1].nbytes)) if total else 1
         # Each process goes its own way, else those that begin together would decode the same images.
         starts = np.random.default_rng().permutation(np.arange(0, total, step))
         with bar("caching images", show=progress, total=total, unit="image") as shown:
@@ -201,14 +201,14 @@ class CachedPictures:
         if not self._writable:
             return
         self._sources[indices] = records
-        for record, picture in zip(records, pixels, strict=True):
-            record["sum"] = _sum(record, picture)
+        for record, image in zip(records, pixels, strict=True):
+            record["sum"] = _sum(record, image)
         try:
             # Written to the file, not to the map: on a full disk that is an error, not the end of the process. And
             # opened for each batch: processes that were forked would share the position of an open file.
             with self.path.open("r+b", buffering=0) as file:
-                for index, picture in zip(indices.tolist(), pixels, strict=True):
-                    _put(file, self._layout.pixels_at(index), picture.tobytes())
+                for index, image in zip(indices.tolist(), pixels, strict=True):
+                    _put(file, self._layout.pixels_at(index), image.tobytes())
                 for index, record in zip(indices.tolist(), records, strict=True):
                     _put(file, self._layout.record_at(index), record.tobytes())
         except OSError as error:
@@ -227,7 +227,7 @@ class Cache:
     path: Path
     about: str
     """Which images at which size, in words."""
-    pictures: int
+    images: int
     cached: int
     """Images that are in it by now."""
     bytes_on_disk: int
@@ -248,7 +248,7 @@ class Cache:
     def __str__(self) -> str:
         return (
             f"{self.name}  {_readable(self.bytes_on_disk)}  last used {self.used:%Y-%m-%d %H:%M}  "
-            f"{self.cached:,} of {self.pictures:,} images  {self.about}"
+            f"{self.cached:,} of {self.images:,} images  {self.about}"
         )
 
 
@@ -356,18 +356,18 @@ class _Layout:
 
     file_name: str
     header: bytes
-    pictures: int
+    images: int
     height: int
     width: int
 
     @classmethod
-    def of(cls, files: FilePictures, preprocess: Preprocess) -> "_Layout":
+    def of(cls, files: FileImages, preprocess: Preprocess) -> "_Layout":
         paths = [os.fsencode(path.absolute()) for path in files.paths]
         key = hashlib.sha256(b"\0".join([repr((_FORMAT, _look(preprocess))).encode(), *paths]))
         about = {
             "what": "images cached by itma; may be removed at any time",
             "format": _FORMAT,
-            "pictures": len(paths),
+            "images": len(paths),
             "height": preprocess.height,
             "width": preprocess.width,
             "fit": preprocess.fit,
@@ -378,11 +378,11 @@ class _Layout:
 
     @property
     def first_pixel(self) -> int:
-        return _HEADER_BYTES + _RECORD.itemsize * self.pictures
+        return _HEADER_BYTES + _RECORD.itemsize * self.images
 
     @property
     def total_bytes(self) -> int:
-        return self.pixels_at(self.pictures)
+        return self.pixels_at(self.images)
 
     def record_at(self, index: int) -> int:
         return _HEADER_BYTES + _RECORD.itemsize * index
@@ -393,7 +393,7 @@ class _Layout:
     def parts(self, content: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Records (images,) and pixels (images, 3, height, width) as views of a whole cache (bytes,)."""
         records = content[_HEADER_BYTES : self.first_pixel].view(_RECORD)
-        return records, content[self.first_pixel :].reshape(self.pictures, 3, self.height, self.width)
+        return records, content[self.first_pixel :].reshape(self.images, 3, self.height, self.width)
 
 
 def _shared_folder(paths: Sequence[bytes]) -> str:
@@ -452,16 +452,16 @@ def _sum(record: np.void, pixels: np.ndarray) -> int:
 
 def _described(path: Path) -> Cache:
     status = path.stat()
-    about, pictures, done, folder = "damaged", 0, 0, ""
+    about, images, done, folder = "damaged", 0, 0, ""
     with path.open("rb") as file, suppress(ValueError, LookupError, TypeError):
         header = json.loads(file.read(_HEADER_BYTES))
         size = f"{header['height']}×{header['width']} pixels ({header['fit']})"
-        pictures, folder = int(header["pictures"]), str(header["folder"])
+        images, folder = int(header["images"]), str(header["folder"])
         about = f"of {folder or 'several folders'} at {size}"
-        records = np.fromfile(file, _RECORD, pictures)
+        records = np.fromfile(file, _RECORD, images)
         done = int((records["bytes"] > 0).sum())
     used = datetime.fromtimestamp(status.st_mtime).astimezone()
-    return Cache(path, about, pictures, done, _bytes_on_disk(path), used, folder)
+    return Cache(path, about, images, done, _bytes_on_disk(path), used, folder)
 
 
 def _bytes_on_disk(path: Path) -> int:

@@ -27,7 +27,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from itma.data import image_limits as limits
 from itma.data.colour import in_srgb
-from itma.errors import ConfigError, DataError, PictureError
+from itma.errors import ConfigError, DataError, ImageError
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class FolderContents:
     left_out: Mapping[str, int]
 
 
-def find_pictures(folder: str | Path) -> list[Path]:
+def find_images(folder: str | Path) -> list[Path]:
     """All images under `folder`; see `list_folder`, with links out of the folder."""
     return list(list_folder(folder, allow_outside=True).images)
 
@@ -206,7 +206,7 @@ def _unread() -> frozenset[str]:
     return frozenset(Image.registered_extensions()) | _OTHER_IMAGES
 
 
-def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.Image:
+def open_image(source: Source, *, at_least: tuple[int, int] | None = None) -> Image.Image:
     """Decode one image as an upright RGB image.
 
     Colours are those of sRGB: an ICC profile is applied. The EXIF orientation is applied too; both are passed over
@@ -219,7 +219,7 @@ def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> 
             smaller than this, which is several times faster.
 
     Raises:
-        PictureError: the image is missing, empty, truncated, not an image, or larger than `MAX_PIXELS`.
+        ImageError: the image is missing, empty, truncated, not an image, or larger than `MAX_PIXELS`.
     """
     with (
         _named_errors(_name(source), MAX_PIXELS),
@@ -236,16 +236,16 @@ def open_picture(source: Source, *, at_least: tuple[int, int] | None = None) -> 
 def open_upload(
     data: bytes, *, pixels: int, formats: Sequence[str] | None = None, at_least: tuple[int, int] | None = None
 ) -> Image.Image:
-    """Decode an image that came from a stranger: as `open_picture`, but narrower in what is taken.
+    """Decode an image that came from a stranger: as `open_image`, but narrower in what is taken.
 
     Args:
         data: the bytes of the file.
         pixels: more than so many are refused before anything is decoded.
         formats: of `FORMATS`, those that are taken; None: all.
-        at_least: see `open_picture`.
+        at_least: see `open_image`.
 
     Raises:
-        PictureError: it is empty, damaged, too large, or in none of the formats.
+        ImageError: it is empty, damaged, too large, or in none of the formats.
     """
     name = _name(data)
     with _named_errors(name, pixels):
@@ -258,7 +258,7 @@ def open_upload(
                 return _upright_rgb(image)
         except UnidentifiedImageError as error:
             what = "it is no image" if data else "it is empty"
-            raise PictureError(name, f"{what}; send one of: {formats_shown()}") from error
+            raise ImageError(name, f"{what}; send one of: {formats_shown()}") from error
 
 
 def upload_format(data: bytes) -> str:
@@ -273,38 +273,38 @@ def _named_errors(name: str, pixels: int) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise PictureError(name, "the file does not exist") from error
+        raise ImageError(name, "the file does not exist") from error
     except IsADirectoryError as error:
-        raise PictureError(name, "this is a folder, not a file") from error
+        raise ImageError(name, "this is a folder, not a file") from error
     except PermissionError as error:
-        raise PictureError(name, "there is no permission to read it") from error
+        raise ImageError(name, "there is no permission to read it") from error
     except UnidentifiedImageError as error:
-        raise PictureError(
+        raise ImageError(
             name, f"not an image in a format that is read ({formats_shown()}), or damaged, or empty"
         ) from error
     except Image.DecompressionBombError as error:
-        raise PictureError(name, f"over the limit of {pixels:,} pixels; scale it down first") from error
+        raise ImageError(name, f"over the limit of {pixels:,} pixels; scale it down first") from error
     except limits.LimitError as error:
-        raise PictureError(name, str(error)) from error
-    except PictureError:
+        raise ImageError(name, str(error)) from error
+    except ImageError:
         raise
     except Exception as error:  # on damaged files Pillow's decoders raise nearly everything there is
         if getattr(error, "errno", None) == errno.ENAMETOOLONG:
-            raise PictureError(name[:60] + "…", "the name is too long for a file") from error
-        raise PictureError(name, f"damaged or truncated ({error})") from error
+            raise ImageError(name[:60] + "…", "the name is too long for a file") from error
+        raise ImageError(name, f"damaged or truncated ({error})") from error
 
 
-def picture_size(source: str | Path | bytes) -> tuple[int, int]:
+def image_size(source: str | Path | bytes) -> tuple[int, int]:
     """Width and height in pixels, as stored, from the header alone; what follows it may be damaged.
 
     Raises:
-        PictureError: there is no file, or its header is that of no image.
+        ImageError: there is no file, or its header is that of no image.
     """
     try:
         with _header_read(source) as image:
             return image.size
-    except Exception as error:  # as in `open_picture`
-        raise PictureError(_name(source), f"not an image, or damaged ({error})") from error
+    except Exception as error:  # as in `open_image`
+        raise ImageError(_name(source), f"not an image, or damaged ({error})") from error
 
 
 def _name(source: Source) -> str:
@@ -341,13 +341,13 @@ def open_regular(path: str | Path) -> BinaryIO:
     """Open a regular file for reading; never waits for a pipe, and never reads from a device.
 
     Raises:
-        PictureError: it is a pipe, a socket or a device.
+        ImageError: it is a pipe, a socket or a device.
         OSError: it cannot be opened.
     """
     if stat.S_ISDIR(mode := Path(path).stat().st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
-        raise PictureError(str(path), NOT_REGULAR)
+        raise ImageError(str(path), NOT_REGULAR)
     # What was a file a moment ago may be a pipe by now: opening it must not wait.
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
 
@@ -507,10 +507,10 @@ class Preprocess:
         """Decode one image and fit it: uint8 (3, height, width).
 
         Raises:
-            PictureError: see `open_picture`.
+            ImageError: see `open_image`.
         """
         # Twice what is needed, as in Pillow's thumbnails: a JPEG reduced further differs visibly from the whole.
-        image = open_picture(source, at_least=(2 * self.height, 2 * self.width))
+        image = open_image(source, at_least=(2 * self.height, 2 * self.width))
         return self.fitted(to_pixels(image)[None])[0]
 
 
@@ -520,7 +520,7 @@ def _resized(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return torch.nn.functional.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
 
 
-class Pictures(Protocol):
+class Images(Protocol):
     """A numbered collection of images that can be loaded in batches."""
 
     @property
@@ -538,7 +538,7 @@ class Pictures(Protocol):
 
 
 @dataclass(frozen=True)
-class MemoryPictures:
+class MemoryImages:
     """Images that are held in memory as one uint8 tensor (images, 3, height, width)."""
 
     names: Sequence[str]
@@ -549,16 +549,16 @@ class MemoryPictures:
             raise DataError(f"{len(self.names)} names were given for {len(self.pixels)} images")
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
-        """See `Pictures.load`."""
+        """See `Images.load`."""
         return preprocess.fitted(self.pixels[torch.as_tensor(indices, dtype=torch.long)])
 
     def missing(self) -> np.ndarray:
-        """See `Pictures.missing`: none."""
+        """See `Images.missing`: none."""
         return np.zeros(len(self.names), dtype=bool)
 
 
 @dataclass(frozen=True)
-class FilePictures:
+class FileImages:
     """Images that are decoded from their files each time they are asked for, in parallel."""
 
     names: Sequence[str]
@@ -569,7 +569,7 @@ class FilePictures:
             raise DataError(f"{len(self.names)} names were given for {len(self.paths)} image files")
 
     def missing(self) -> np.ndarray:
-        """See `Pictures.missing`: those whose files are not there."""
+        """See `Images.missing`: those whose files are not there."""
         listed: dict[Path, frozenset[str]] = {}
         absent = np.zeros(len(self.paths), dtype=bool)
         for index, path in enumerate(self.paths):
@@ -583,10 +583,10 @@ class FilePictures:
         return absent
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
-        """See `Pictures.load`.
+        """See `Images.load`.
 
         Raises:
-            PictureError: the first image that cannot be read, by name.
+            ImageError: the first image that cannot be read, by name.
         """
         if not len(indices):
             return torch.zeros((0, 3, preprocess.height, preprocess.width), dtype=torch.uint8)

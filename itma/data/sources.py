@@ -12,10 +12,10 @@ import torch
 
 from itma.data.datasets.base import REGISTRY, DataConfig, Dataset, dataset_named
 from itma.data.image_cache import cached
-from itma.data.images import FilePictures, Pictures, Preprocess, picture_size
+from itma.data.images import FileImages, Images, Preprocess, image_size
 from itma.data.triplets import Split, covered
 from itma.data.validation.inspection import inspect
-from itma.errors import DataError, PictureError
+from itma.errors import DataError, ImageError
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +45,12 @@ def load(config: DataConfig, split: str, *, progress: bool = False, device: torc
     annotated = dataset.load(split, progress=progress, device=device)
     if dataset.generated:
         return annotated
-    missing = annotated.triplets.pictures.missing()
+    missing = annotated.triplets.images.missing()
     unreadable = np.zeros_like(missing)
     if config.unreadable == "missing":
-        unreadable = ~missing & _unreadable(annotated.triplets.pictures, ~missing, progress=progress)
+        unreadable = ~missing & _unreadable(annotated.triplets.images, ~missing, progress=progress)
     if unreadable.any():
-        names = [annotated.triplets.pictures.names[index] for index in np.flatnonzero(unreadable).tolist()]
+        names = [annotated.triplets.images.names[index] for index in np.flatnonzero(unreadable).tolist()]
         log.warning(
             "%s: %d images are there but cannot be read, and count as missing: %s%s; itma doctor lists all",
             annotated.triplets.name,
@@ -80,33 +80,33 @@ def _looked_in(dataset: Dataset, split: Split, missing: np.ndarray) -> str:
         return ""
     if folders := dataset.image_folders:
         return f"; looked under {str(dataset.root)!r} (and each folder in it) in {', '.join(folders)}"
-    paths = image_paths(split.triplets.pictures)
+    paths = image_paths(split.triplets.images)
     first = paths[int(np.flatnonzero(missing)[0])]
     return "" if first is None else f"; the first of them was looked for at {str(first)!r}"
 
 
-def image_paths(pictures: Pictures) -> list[Path | None]:
+def image_paths(images: Images) -> list[Path | None]:
     """The file of every image; none of those that are drawn when they are asked for, which follow the others in CSS."""
-    files: Any = pictures if isinstance(pictures, FilePictures) else getattr(pictures, "rendered", None)
+    files: Any = images if isinstance(images, FileImages) else getattr(images, "rendered", None)
     paths: list[Path] = [] if files is None else list(files.paths)
-    return [*paths, *[None] * (len(pictures.names) - len(paths))]
+    return [*paths, *[None] * (len(images.names) - len(paths))]
 
 
-def other_size(pictures: Pictures, preprocess: Preprocess) -> tuple[int, int] | None:
+def other_size(images: Images, preprocess: Preprocess) -> tuple[int, int] | None:
     """Width and height in pixels of images that are smaller than a model's, or of another shape where it says one.
 
     Args:
-        pictures: of which a few are looked at.
+        images: of which a few are looked at.
         preprocess: the model's; where it is as wide as it is high, images of any shape are expected.
 
     Returns:
         The middle size. None: it fits, or is not known.
     """
-    paths = [path for path in image_paths(pictures) if path is not None]
+    paths = [path for path in image_paths(images) if path is not None]
     sizes = []
     for path in paths[:: max(1, len(paths) // _LOOKED_AT)]:
-        with suppress(PictureError):
-            sizes.append(picture_size(path))
+        with suppress(ImageError):
+            sizes.append(image_size(path))
     if not sizes:
         return None
     width, height = sorted(sizes)[len(sizes) // 2]
@@ -116,9 +116,9 @@ def other_size(pictures: Pictures, preprocess: Preprocess) -> tuple[int, int] | 
     return (width, height) if smaller or other else None
 
 
-def _unreadable(pictures: Pictures, present: np.ndarray, *, progress: bool) -> np.ndarray:
+def _unreadable(images: Images, present: np.ndarray, *, progress: bool) -> np.ndarray:
     """(images,) bool: of those that are present, which cannot be read."""
-    paths = image_paths(pictures)
+    paths = image_paths(images)
     there = [path for path, is_there in zip(paths, present.tolist(), strict=True) if is_there and path is not None]
     found = inspect(list(dict.fromkeys(there)), progress=progress)
     return np.array([path is not None and path in found and found[path].problem is not None for path in paths])
@@ -137,5 +137,5 @@ def kept(split: Split, config: DataConfig, preprocess: Preprocess) -> Split:
     """A split whose images, where they are files, are decoded once and then read from the cache."""
     if not config.cache:
         return split
-    pictures = cached(split.triplets.pictures, preprocess)
-    return replace(split, triplets=replace(split.triplets, pictures=pictures))
+    images = cached(split.triplets.images, preprocess)
+    return replace(split, triplets=replace(split.triplets, images=images))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from itma.data.images import Pictures, Preprocess
+from itma.data.images import Images, Preprocess
 from itma.errors import DataError, UnknownNameError
 from itma.records import Triplet
 
@@ -50,7 +50,7 @@ class Triplets:
 
     name: str
     """The data set and the split, e.g. `shapes/test`."""
-    pictures: Pictures
+    images: Images
     labels: np.ndarray
     """(images,) int64: images of one label count as the same; each is a target where one of them is."""
     references: np.ndarray
@@ -79,22 +79,22 @@ class Triplets:
     """(rows, size) int64: the few images among which a row's target is sought too, −1 where there are no more."""
 
     def __post_init__(self) -> None:
-        rows, pictures = len(self.feedback), len(self.pictures.names)
+        rows, images = len(self.feedback), len(self.images.names)
         if not len(self.references) == len(self.targets) == rows:
             raise DataError(
                 f"{self.name}: {len(self.references)} references, {len(self.targets)} targets and {rows} sentences; "
                 "there must be one of each in every row"
             )
-        if len(self.labels) != pictures:
-            raise DataError(f"{self.name}: {len(self.labels)} labels for {pictures} images")
+        if len(self.labels) != images:
+            raise DataError(f"{self.name}: {len(self.labels)} labels for {images} images")
         if self.kinds and len(self.kinds) != rows:
             raise DataError(f"{self.name}: {len(self.kinds)} kinds for {rows} rows")
         for name, parts in self.groups.items():
             if len(parts) != rows:
                 raise DataError(f"{self.name}: {len(parts)} parts by {name!r} for {rows} rows")
         for aspect, labels in self.aspects.items():
-            if len(labels) != pictures:
-                raise DataError(f"{self.name}: {len(labels)} labels of {aspect!r} for {pictures} images")
+            if len(labels) != images:
+                raise DataError(f"{self.name}: {len(labels)} labels of {aspect!r} for {images} images")
         indices = {"reference": self.references, "target": self.targets}
         for what, table in (("further target", self.further_targets), ("image of a subset", self.subsets)):
             if table is None:
@@ -104,8 +104,8 @@ class Triplets:
             indices[what] = table
         for what, some in indices.items():
             least = 0 if what == "reference" else UNKNOWN_TARGET
-            if some.size and not (least <= some.min() and some.max() < pictures):
-                raise DataError(f"{self.name}: a {what} lies outside the {pictures} images")
+            if some.size and not (least <= some.min() and some.max() < images):
+                raise DataError(f"{self.name}: a {what} lies outside the {images} images")
         if self.subsets is not None:
             outside = (self.targets != UNKNOWN_TARGET) & ~(self.subsets == self.targets[:, None]).any(1)
             for row in np.flatnonzero(outside)[:1].tolist():
@@ -115,7 +115,7 @@ class Triplets:
         return len(self.feedback)
 
     def __getitem__(self, row: int) -> Triplet:
-        names = self.pictures.names
+        names = self.images.names
         return Triplet(names[self.references[row]], self.feedback[row], names[self.targets[row]])
 
     def drawn(self, rows: np.ndarray, random: np.random.Generator) -> Rows:
@@ -129,7 +129,7 @@ class Triplets:
         samples, pending = self._draws(rows, random, _DRAWS)
         if not len(pending):
             return samples
-        name = self.pictures.names[samples.references[pending[0]]]
+        name = self.images.names[samples.references[pending[0]]]
         raise DataError(
             f"{self.name}: after {_DRAWS} draws there is no target with an image for the reference {name!r}"
         )
@@ -215,7 +215,7 @@ class Task:
     """(ranked,) int64: indices of the images that are ranked; distinct."""
     removed: np.ndarray | None = None
     """(queries,) int64: the image that is taken from each query's gallery as its reference, where that is another
-    picture of the same thing; None: the reference itself."""
+    image of the same thing; None: the reference itself."""
 
     def references(self, triplets: "Triplets") -> np.ndarray:
         """(queries,) int64: the images that count as references when these are removed."""
@@ -326,7 +326,7 @@ _KEPT = "/reference-kept"
 class Coverage:
     """How much of a split's annotation can be used with the images that are there."""
 
-    pictures: int
+    images: int
     missing: tuple[str, ...]
     """Names of the images that are not there."""
     rows: int
@@ -342,7 +342,7 @@ class Coverage:
         shown = ", ".join(self.missing[:3]) + (" …" if len(self.missing) > 3 else "")
         absent = f"; missing: {shown}" if self.missing else ""
         return (
-            f"{self.pictures - len(self.missing):,} of {self.pictures:,} images are there, {self.kept:,} of "
+            f"{self.images - len(self.missing):,} of {self.images:,} images are there, {self.kept:,} of "
             f"{self.rows:,} rows can be used{absent}"
         )
 
@@ -355,7 +355,7 @@ def covered(split: Split, missing: np.ndarray) -> tuple[Split, Coverage]:
         missing: (images,) bool, true where an image is not there.
     """
     triplets = split.triplets
-    names = tuple(triplets.pictures.names[index] for index in np.flatnonzero(missing).tolist())
+    names = tuple(triplets.images.names[index] for index in np.flatnonzero(missing).tolist())
     if not names:
         return split, Coverage(len(missing), names, len(triplets), len(triplets))
     triplets = replace(triplets, present=~missing)
@@ -416,33 +416,33 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
         rows = rows[triplets.present[triplets.targets[rows]]]
     if not len(rows):
         return rest, None
-    pictures = np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
+    images = np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
     kept = Triplets(
         f"{triplets.name} (held out)",
-        SomePictures(triplets.pictures, pictures),
-        triplets.labels[pictures],
-        np.searchsorted(pictures, triplets.references[rows]),
-        np.searchsorted(pictures, triplets.targets[rows]),
+        SomeImages(triplets.images, images),
+        triplets.labels[images],
+        np.searchsorted(images, triplets.references[rows]),
+        np.searchsorted(images, triplets.targets[rows]),
         [triplets.feedback[row] for row in rows.tolist()],
         [triplets.kinds[row] for row in rows.tolist()] if triplets.kinds else (),
     )
     return rest, kept
 
 
-class SomePictures:
+class SomeImages:
     """Part of a collection of images, numbered anew."""
 
-    def __init__(self, pictures: Pictures, chosen: np.ndarray) -> None:
-        self._pictures, self._chosen = pictures, chosen
-        self.names: Sequence[str] = [pictures.names[index] for index in chosen]
+    def __init__(self, images: Images, chosen: np.ndarray) -> None:
+        self._images, self._chosen = images, chosen
+        self.names: Sequence[str] = [images.names[index] for index in chosen]
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
-        """See `Pictures.load`."""
-        return self._pictures.load(self._chosen[np.asarray(indices)], preprocess)
+        """See `Images.load`."""
+        return self._images.load(self._chosen[np.asarray(indices)], preprocess)
 
     def missing(self) -> np.ndarray:
-        """See `Pictures.missing`."""
-        missing: np.ndarray = self._pictures.missing()[self._chosen]
+        """See `Images.missing`."""
+        missing: np.ndarray = self._images.missing()[self._chosen]
         return missing
 
 

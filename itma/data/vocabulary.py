@@ -130,7 +130,7 @@ def dataset_texts(name: str, root: Path) -> list[Texts]:
     if name != "fashioniq":
         raise UnknownNameError("data set whose words can be built again", name, BUILT_FROM)
     triplets = datasets.load("fashioniq", root, "train").triplets
-    missing = triplets.pictures.missing()
+    missing = triplets.images.missing()
     readings = [Texts("all captions", _captions(triplets.feedback))]
     there = ~(missing[triplets.references] | missing[triplets.targets])
     if 0 < there.sum() < len(there):  # the published code leaves rows out whose images it does not find

@@ -72,7 +72,7 @@ def load_word_vectors(path: Path = PLACE) -> WordVectors:
     return WordVectors({word: row for row, word in enumerate(words)}, stored * scale)
 
 
-_AGAIN = "install itma again (pip install --force-reinstall --no-deps itma), or set model.language.unknown=skip"
+_AGAIN = "install itma again (pip install --force-reinstall --no-deps itma), or set model.text_encoder.unknown=skip"
 
 
 class NearWords:

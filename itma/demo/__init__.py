@@ -29,7 +29,7 @@ from itma.records import Report
 from itma.retrieval.catalogue import Catalogue
 from itma.training.run import read_metrics
 
-MODELS = {"itma": "ITMA", "tirg": "TIRG", "picture-only": "image only", "words-only": "words only"}
+MODELS = {"itma": "ITMA", "tirg": "TIRG", "image-only": "image only", "words-only": "words only"}
 """Composer → its name on the page; ITMA first."""
 
 
@@ -48,7 +48,7 @@ class DemoResult:
     trained: bool
 
     def __str__(self) -> str:
-        (picture, sentence), itma = self.example, program()
+        (image, sentence), itma = self.example, program()
         lines = [f"\nDone in {_told(self.seconds)}. recall@1 on combinations never seen in training:"]
         for name, report in self.reports.items():
             inside = report.interval[1]
@@ -60,7 +60,7 @@ class DemoResult:
             f"Open {self.folder / 'report.html'} in a browser: numbers, queries, failures.",
             "",
             "What to type next:",
-            f"  {itma} search {self.folder / 'catalogue'} --image {picture} --text '{sentence}'",
+            f"  {itma} search {self.folder / 'catalogue'} --image {image} --text '{sentence}'",
             f"  {itma} serve {self.folder / 'catalogue'}     # a search page in the browser (extra serve)",
             f"  {itma} index photos FOLDER my-catalogue     # photographs of your own",
         ]
@@ -221,7 +221,7 @@ def _examples(size: Preprocess, evaluation: Evaluation, rows: Sequence[int]) -> 
     triplets, examples = evaluation.triplets, []
     for row, (best, scores) in zip(rows, evaluation.top(rows, k=galleries.SHOWN), strict=True):
         wanted = [int(triplets.references[row]), int(triplets.targets[row]), *map(int, best)]
-        reference, target, *hits = triplets.pictures.load(wanted, size)
+        reference, target, *hits = triplets.images.load(wanted, size)
         label = triplets.labels[triplets.targets[row]]
         shown = [
             Shown(pixels, float(score), bool(triplets.labels[index] == label))
@@ -256,9 +256,9 @@ def _named(run: str | Path) -> str:
 def _commands(
     out: Path, run: str | Path, world: str, example: tuple[Path, str], trained: bool
 ) -> list[tuple[str, str]]:
-    (picture, sentence), itma = example, program()
+    (image, sentence), itma = example, program()
     commands = [
-        (f"{itma} search {out / 'catalogue'} --image {picture} --text '{sentence}'", "Ask the catalogue yourself."),
+        (f"{itma} search {out / 'catalogue'} --image {image} --text '{sentence}'", "Ask the catalogue yourself."),
         (f"{itma} serve {out / 'catalogue'}", "The same in a browser: a search page and an HTTP API (extra serve)."),
         (
             f"{itma} index photos FOLDER my-catalogue",

@@ -11,7 +11,7 @@ from PIL import Image
 
 from itma.data.datasets import DataConfig
 from itma.data.datasets.generated import wardrobe_config
-from itma.data.images import Preprocess, open_picture, to_pixels
+from itma.data.images import Preprocess, open_image, to_pixels
 from itma.data.synthetic import wardrobe
 from itma.data.synthetic.wardrobe.products import Product
 from itma.data.triplets import Triplets
@@ -51,23 +51,22 @@ def of_shapes(
     """
     write_gallery(triplets, size, folder, progress=progress)
     row = rows[0] if rows else 0
-    name = triplets.pictures.names[triplets.references[row]]
+    name = triplets.images.names[triplets.references[row]]
     path = folder / (name if name.endswith(".png") else f"{name}.png")
     sentence = triplets.feedback[row]
     label = triplets.labels[triplets.targets[row]]
     right = {
-        f"{Path(triplets.pictures.names[index]).stem}.png"
-        for index in np.flatnonzero(triplets.labels == label).tolist()
+        f"{Path(triplets.images.names[index]).stem}.png" for index in np.flatnonzero(triplets.labels == label).tolist()
     }
 
     def ask(catalogue: Catalogue) -> list[Asked]:
-        reference = to_pixels(open_picture(path))
+        reference = to_pixels(open_image(path))
 
         def asked(title: str, image: Path | None, text: str | None) -> Asked:
             hits = catalogue.search(image=image, text=text, k=SHOWN)
             answers = [
                 Shown(
-                    to_pixels(open_picture(hit.path)),
+                    to_pixels(open_image(hit.path)),
                     hit.score,
                     image is not None and text is not None and hit.id in right,
                 )
@@ -148,7 +147,7 @@ def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -
     sentence, wanted = _sentence(split.products)
 
     def shown(hits: Sequence[Hit], wanted: Wanted) -> list[Shown]:
-        return [Shown(_picture(folder, hit.id), hit.score, products[hit.id].fits(wanted)) for hit in hits]
+        return [Shown(_image(folder, hit.id), hit.score, products[hit.id].fits(wanted)) for hit in hits]
 
     def fitting(wanted: Wanted) -> str:
         count = sum(product.fits(wanted) for product in products.values())
@@ -166,7 +165,7 @@ def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -
             )
             said.append(text)
             title = f"Step {number} of a conversation, among what is a {category}: {fitting(needed)}"
-            asked.append(Asked(title, _picture(folder, reference), text, shown(hits, needed)))
+            asked.append(Asked(title, _image(folder, reference), text, shown(hits, needed)))
             reference = hits[0].id if hits else reference
         alone = catalogue.search(text=sentence, k=SHOWN)
         return [*asked, Asked(f"A sentence alone: {fitting(wanted)}", None, sentence, shown(alone, wanted))]
@@ -174,8 +173,8 @@ def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -
     return Gallery(folder / "products.csv", (folder / "images" / f"{start}.jpg", steps[0][0]), ask)
 
 
-def _picture(folder: Path, name: str) -> torch.Tensor:
-    image = open_picture(folder / "images" / f"{name}.jpg")
+def _image(folder: Path, name: str) -> torch.Tensor:
+    image = open_image(folder / "images" / f"{name}.jpg")
     return to_pixels(image.resize((112, 112), Image.Resampling.LANCZOS))
 
 
@@ -184,8 +183,8 @@ def write_gallery(triplets: Triplets, size: Preprocess, folder: Path, *, progres
     with new_folder(folder) as draft, bar("writing the gallery", show=progress, total=len(triplets.labels)) as meter:
         for first in range(0, len(triplets.labels), 100):
             rows = range(first, min(first + 100, len(triplets.labels)))
-            for row, pixels in zip(rows, triplets.pictures.load(list(rows), size), strict=True):
-                name = triplets.pictures.names[row]
+            for row, pixels in zip(rows, triplets.images.load(list(rows), size), strict=True):
+                name = triplets.images.names[row]
                 path = draft / (name if name.endswith(".png") else f"{name}.png")
                 Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
                 meter.update()

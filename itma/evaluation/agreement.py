@@ -28,8 +28,8 @@ def nearest_kept(
 ) -> float:
     """The share of each query's k nearest images that are among its k nearest by the other model too.
 
-    >>> pictures, turned = torch.eye(4), torch.eye(4)[[1, 0, 2, 3]]
-    >>> nearest_kept((pictures, pictures), (pictures, turned), k=1)
+    >>> images, turned = torch.eye(4), torch.eye(4)[[1, 0, 2, 3]]
+    >>> nearest_kept((images, images), (images, turned), k=1)
     0.5
 
     Args:

@@ -104,7 +104,7 @@ class Evaluation:
         Raises:
             StorageError: the disk is full or the folder cannot be written to.
         """
-        folder, names, triplets = Path(folder), self.triplets.pictures.names, self.triplets
+        folder, names, triplets = Path(folder), self.triplets.images.names, self.triplets
         table = io.StringIO(newline="")
         lines = csv.writer(table, lineterminator="\n")
         further = {f"{metric}@{k}": some for metric, by_k in self.measures.items() for k, some in by_k.items()}
@@ -137,7 +137,7 @@ def evaluate(
     """Measure a model: for each query, where the first right image stands in the gallery.
 
     All protocols share one embedding pass, in which each image of a gallery, and each that serves as a reference,
-    goes through the trunk once for that purpose, however many queries point at it.
+    goes through the image encoder once for that purpose, however many queries point at it.
 
     Args:
         retriever: the model.
@@ -158,7 +158,7 @@ def evaluate(
     Raises:
         ConfigError: a batch below 1.
         DataError: there are no queries, a query has no target besides its reference, or an embedding is no number.
-        PictureError: an image that cannot be read.
+        ImageError: an image that cannot be read.
     """
     if batch < 1:
         raise ConfigError(f"batch={batch} must be at least 1")
@@ -189,13 +189,13 @@ def embed(
 
     Raises:
         DataError: there are no queries or no images.
-        PictureError: an image that cannot be read.
+        ImageError: an image that cannot be read.
     """
     rows = np.unique(np.concatenate([task.rows for task in tasks]))
-    pictures = np.unique(np.concatenate([task.gallery for task in tasks]))
-    if not len(rows) or not len(pictures):
+    images = np.unique(np.concatenate([task.gallery for task in tasks]))
+    if not len(rows) or not len(images):
         raise DataError(f"{triplets.name} holds no queries or no images, so there is nothing to measure")
-    gallery = _spread(_embed_gallery(retriever, triplets, pictures, batch, progress), pictures, len(triplets.labels))
+    gallery = _spread(_embed_gallery(retriever, triplets, images, batch, progress), images, len(triplets.labels))
     return _spread(_embed_queries(retriever, triplets, rows, batch, progress), rows, len(triplets)), gallery
 
 
@@ -534,13 +534,13 @@ def _spread(some: torch.Tensor, indices: np.ndarray, length: int) -> torch.Tenso
 
 
 def _embed_gallery(
-    retriever: Embedder, triplets: Triplets, pictures: np.ndarray, batch: int, progress: bool
+    retriever: Embedder, triplets: Triplets, images: np.ndarray, batch: int, progress: bool
 ) -> torch.Tensor:
     """Some images as (images, dim)."""
     parts = []
-    with bar("embedding the gallery", show=progress, total=len(pictures), unit="pictures") as meter:
-        for indices in _runs(pictures, batch):
-            parts.append(retriever.embed_pictures(triplets.pictures.load(indices, retriever.preprocess)))
+    with bar("embedding the gallery", show=progress, total=len(images), unit="images") as meter:
+        for indices in _runs(images, batch):
+            parts.append(retriever.embed_images(triplets.images.load(indices, retriever.preprocess)))
             meter.update(len(indices))
     return torch.cat(parts)
 
@@ -548,14 +548,14 @@ def _embed_gallery(
 def _embed_queries(
     retriever: Embedder, triplets: Triplets, rows: np.ndarray, batch: int, progress: bool
 ) -> torch.Tensor:
-    """The queries `rows` as (rows, dim); the trunk sees each distinct reference once."""
+    """The queries `rows` as (rows, dim); the image encoder sees each distinct reference once."""
     distinct, places = np.unique(triplets.references[rows], return_inverse=True)
     order = np.argsort(places, kind="stable")  # queries of one reference side by side
     bounds = np.searchsorted(places[order], np.arange(len(distinct) + 1))
     parts = []
     with bar("embedding the queries", show=progress, total=len(rows), unit="queries") as meter:
         for run in _runs(np.arange(len(distinct)), batch):
-            maps = retriever.trunk_maps(triplets.pictures.load(distinct[run], retriever.preprocess))
+            maps = retriever.feature_maps(triplets.images.load(distinct[run], retriever.preprocess))
             for part in _runs(order[bounds[run[0]] : bounds[run[-1] + 1]], batch):
                 own = torch.as_tensor(places[part] - run[0], device=maps[0].device)
                 feedback = [triplets.feedback[row] for row in rows[part].tolist()]

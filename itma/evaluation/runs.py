@@ -101,9 +101,9 @@ def summarise(folder: str | Path) -> RunSummary:
     """
     folder = located(folder)
     plain = read_settings(folder)
-    made = plain.get("made with") or {}
+    made = plain.get("made_with") or {}
     settings = flat({name: plain[name] for name in ("model", "train", "data") if isinstance(plain.get(name), Mapping)})
-    if isinstance(started := made.get("started from"), Mapping):
+    if isinstance(started := made.get("started_from"), Mapping):
         settings[START] = str(started.get("sha256", "")) or str(started.get("path", ""))
     pointer = read_json(folder / POINTER) or {}
     packed = plain.get("checkpoint") or {}  # of a model that was packed to be handed on

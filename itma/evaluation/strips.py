@@ -26,16 +26,16 @@ def query_strip(size: Preprocess, evaluation: Evaluation, place: int, *, hits: i
     triplets, row = evaluation.triplets, int(evaluation.asked[place])
     best, _ = evaluation.top([place], k=hits)[0]
     label = triplets.labels[triplets.targets[row]]
-    pictures = triplets.pictures.load([int(triplets.references[row]), *best], size)
+    images = triplets.images.load([int(triplets.references[row]), *best], size)
     step = size.width + 2 * FRAME + GAP
-    canvas = Image.new("RGB", (step * len(pictures) + GAP, size.height + 2 * FRAME + CAPTION + GAP), "white")
+    canvas = Image.new("RGB", (step * len(images) + GAP, size.height + 2 * FRAME + CAPTION + GAP), "white")
     draw = ImageDraw.Draw(canvas)
     caption = f"{triplets.feedback[row]}   (rank {evaluation.ranks[place]})"
     draw.text((GAP, 2), caption, "black", ImageFont.load_default(12))
-    for column, picture in enumerate(pictures):
+    for column, image in enumerate(images):
         left = GAP + step * column + (GAP if column else 0)
         right = column > 0 and triplets.labels[best[column - 1]] == label
         frame = (left, CAPTION, left + size.width + 2 * FRAME - 1, CAPTION + size.height + 2 * FRAME - 1)
         draw.rectangle(frame, GREEN if right else GREY if column == 0 else None)
-        canvas.paste(Image.fromarray(picture.permute(1, 2, 0).numpy()), (left + FRAME, CAPTION + FRAME))
+        canvas.paste(Image.fromarray(image.permute(1, 2, 0).numpy()), (left + FRAME, CAPTION + FRAME))
     return to_pixels(canvas)

@@ -88,7 +88,7 @@ class Case:
     @cached_property
     def maps(self) -> list[torch.Tensor] | None:
         """The reference's feature maps, each (1, …); absent where there is no reference."""
-        return None if self.reference is None else self.model.trunk_maps(self.reference[None])
+        return None if self.reference is None else self.model.feature_maps(self.reference[None])
 
     def said(self, texts: Sequence[str] | None) -> torch.Tensor:
         """(n, dim) on the CPU: the reference with each of n sentences, or once alone."""

@@ -93,7 +93,7 @@ def checked(case: Case, maps: Maps, again: Callable[[Case], Maps], fill: Fill = 
     others: list[Maps] = []
     for number in range(RANDOM_MODELS):
         model = randomised(case.model, seed + number)
-        target = model.embed_pictures(case.target_pixels[None]).cpu()[0].clone()
+        target = model.embed_images(case.target_pixels[None]).cpu()[0].clone()
         others.append(again(replace(case, model=model, target=target, rank_of=None)))
     random = np.random.Generator(np.random.PCG64(seed))
     shape = Cells(*case.reference.shape[1:]).grid
@@ -116,13 +116,13 @@ def curves(case: Case, values: np.ndarray, fill: Fill = "mean") -> tuple[np.ndar
     steps = np.unique(np.linspace(0, len(masks), min(len(masks), POINTS) + 1).round().astype(int))
     taken = torch.stack([masks[:count].any(0) for count in steps.tolist()])
     cover = filling(case.reference, fill)
-    pictures = torch.cat(
+    images = torch.cat(
         [
             torch.where(taken[:, None], cover[None], case.reference[None]),
             torch.where(taken[:, None], case.reference[None], cover[None]),
         ]
     )
-    scores = case.scores(case.embedded(pictures, None if case.text is None else [case.text] * len(pictures)))
+    scores = case.scores(case.embedded(images, None if case.text is None else [case.text] * len(images)))
     return scores[: len(steps)], scores[len(steps) :]
 
 

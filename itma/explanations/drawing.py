@@ -25,21 +25,21 @@ _FONTS = ("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf")
 @dataclass(frozen=True)
 class _Panel:
     title: str
-    picture: Image.Image
+    image: Image.Image
     under: str = ""
 
 
-def overlaid(picture: np.ndarray, values: np.ndarray, width: int, *, shares: bool = False) -> Image.Image:
+def overlaid(image: np.ndarray, values: np.ndarray, width: int, *, shares: bool = False) -> Image.Image:
     """An image with a map laid over it: the stronger the colour, the larger the value, of the map's largest.
 
     Args:
-        picture: (height, width, 3) uint8.
+        image: (height, width, 3) uint8.
         values: (rows, columns) of any grid.
         width: of the answer, in pixels.
         shares: whether values are shares, rather than signed.
     """
-    size = (width, max(1, round(width * picture.shape[0] / picture.shape[1])))
-    grey = np.asarray(Image.fromarray(picture).convert("L").resize(size), dtype=np.float32)[..., None] * 0.6 + 90
+    size = (width, max(1, round(width * image.shape[0] / image.shape[1])))
+    grey = np.asarray(Image.fromarray(image).convert("L").resize(size), dtype=np.float32)[..., None] * 0.6 + 90
     most = np.abs(values).max()
     level = np.zeros(values.shape, dtype=np.float32) if not most > 0 else (values / most).astype(np.float32)
     smooth = Image.Resampling.BILINEAR if values.size > 1000 else Image.Resampling.NEAREST
@@ -71,8 +71,8 @@ def _panels(explanation: "Explanation") -> list[_Panel]:
     softmax = explanation.attention is not None and explanation.attention.kind == "softmax"
     titles = {
         "regions": "reference: effect of regions",
-        "attention of the words": "attention of all words" if softmax else "scores of all words (signed)",
-        "attention of the embedding": "attention: whole embedding",
+        "attention_of_words": "attention of all words" if softmax else "scores of all words (signed)",
+        "attention_of_embedding": "attention: whole embedding",
         "gradients": "integrated gradients",
     }
     if reference is not None:
@@ -98,8 +98,8 @@ def _word_panels(explanation: "Explanation") -> list[_Panel]:
     for row, word in enumerate(explanation.words[:_MOST_WORDS]):
         if word.tokens:
             values = attention.of_word(row)
-            picture = overlaid(reference, values, _SMALL, shares=shares)
-            panels.append(_Panel(("reads: " if shares else "scores: ") + word.text, picture, _range(values)))
+            image = overlaid(reference, values, _SMALL, shares=shares)
+            panels.append(_Panel(("reads: " if shares else "scores: ") + word.text, image, _range(values)))
     return panels
 
 
@@ -113,17 +113,17 @@ def _summed(values: np.ndarray) -> np.ndarray:
 
 
 def _grid(panels: Sequence[_Panel]) -> Image.Image:
-    wide = panels[0].picture.width
+    wide = panels[0].image.width
     columns = max(1, (_COLUMNS * (_WIDE + _GAP)) // (wide + _GAP))
-    high = max(panel.picture.height for panel in panels) + 2 * _LINE
+    high = max(panel.image.height for panel in panels) + 2 * _LINE
     rows = -(-len(panels) // columns)
     canvas = Image.new("RGB", (min(columns, len(panels)) * (wide + _GAP) - _GAP, rows * (high + _GAP) - _GAP), "white")
     draw = ImageDraw.Draw(canvas)
     for place, panel in enumerate(panels):
         left, top = place % columns * (wide + _GAP), place // columns * (high + _GAP)
         draw.text((left, top), _cut(panel.title, wide), _INK, _font(13))
-        canvas.paste(panel.picture, (left, top + _LINE))
-        draw.text((left, top + _LINE + panel.picture.height + 2), _cut(panel.under, wide, 11), _PALE, _font(11))
+        canvas.paste(panel.image, (left, top + _LINE))
+        draw.text((left, top + _LINE + panel.image.height + 2), _cut(panel.under, wide, 11), _PALE, _font(11))
     return canvas
 
 
@@ -190,8 +190,8 @@ def _range(values: np.ndarray) -> str:
     return f"{values.min():+.3g} to {values.max():+.3g}"
 
 
-def _sized(picture: np.ndarray, width: int) -> Image.Image:
-    return Image.fromarray(picture).resize((width, max(1, round(width * picture.shape[0] / picture.shape[1]))))
+def _sized(image: np.ndarray, width: int) -> Image.Image:
+    return Image.fromarray(image).resize((width, max(1, round(width * image.shape[0] / image.shape[1]))))
 
 
 def _cut(text: str, width: int, size: int = 13) -> str:

@@ -89,7 +89,7 @@ def explain(
         UnknownNameError: no such method or fill.
         UnknownItemError: there is no item of that id.
         FeedbackError: no word of the sentence is known.
-        PictureError: an image cannot be read.
+        ImageError: an image cannot be read.
         CatalogueError, RunError, DataError: see `Catalogue.open`, `Retriever.load` and `Catalogue.search`.
     """
     for method in methods:
@@ -160,9 +160,7 @@ def case_of(
     name = id if id is not None else _name(image)
     if catalogue is None:
         if target is None:
-            raise ExplanationError(
-                "a run has no pictures of which one could be the best hit; say which: target=PICTURE"
-            )
+            raise ExplanationError("a run has no images of which one could be the best hit; say which: target=IMAGE")
         pixels = model.preprocess.read(target)
         return Case(model, _embedding(model, pixels), reference, said, pixels, None, None, name, _name(target))
     if target_is_item and isinstance(target, str):
@@ -205,7 +203,7 @@ def case_in(model: Retriever, evaluation: Evaluation, place: int) -> Case:
         found: np.ndarray = 1 + (asked @ gallery.T > wanted[:, None] + 10.0**-DECIMALS).sum(1).cpu().numpy()
         return found
 
-    pixels = triplets.pictures.load([reference, target], model.preprocess)
+    pixels = triplets.images.load([reference, target], model.preprocess)
     said = triplets.feedback[row]
     return Case(
         model,
@@ -215,8 +213,8 @@ def case_in(model: Retriever, evaluation: Evaluation, place: int) -> Case:
         pixels[1],
         ranks,
         len(evaluation.task(place).gallery),
-        triplets.pictures.names[reference],
-        triplets.pictures.names[target],
+        triplets.images.names[reference],
+        triplets.images.names[target],
     )
 
 
@@ -355,14 +353,14 @@ def _wanted(
 
 
 def _item_pixels(catalogue: Snapshot, model: Retriever, id: str) -> torch.Tensor:
-    picture = catalogue.get(id).picture
-    if picture is None:
+    image = catalogue.get(id).image
+    if image is None:
         raise ExplanationError(f"the item {id!r} has no image that could be looked at; give an image")
-    return model.preprocess.read(picture)
+    return model.preprocess.read(image)
 
 
 def _embedding(model: Retriever, pixels: torch.Tensor) -> torch.Tensor:
-    return model.embed_pictures(pixels[None]).cpu()[0].clone()
+    return model.embed_images(pixels[None]).cpu()[0].clone()
 
 
 def _name(image: Source | None) -> str:

@@ -21,7 +21,7 @@ from itma.explanations.occlusion import RegionEffects, WordEffects
 from itma.io import write_text, write_with
 
 FORMAT = 1
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of images that `Explanation.save` writes."""
 
 
@@ -92,12 +92,12 @@ class Explanation:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return display.picture(self.draw(), str(self))
+        return display.figure(self.draw(), str(self))
 
     def maps(self) -> dict[str, np.ndarray]:
         """The maps over the reference, each (rows, columns) of its own grid.
 
-        `regions` and `gradients` are signed. `attention of the words` and `attention of the embedding` are shares with
+        `regions` and `gradients` are signed. `attention_of_words` and `attention_of_embedding` are shares with
         softmax (see `AttentionMaps`); with identity attention the first are signed scores and the second is absent.
         """
         found: dict[str, np.ndarray] = {}
@@ -109,11 +109,11 @@ class Explanation:
             found["gradients"] = self.gradients.pixels
         return found
 
-    def to_plain(self, *, pictures: bool = False) -> dict[str, Any]:
+    def to_plain(self, *, images: bool = False) -> dict[str, Any]:
         """All of it in lists, texts and numbers, as JSON takes them; numbers rounded to five digits.
 
         Args:
-            pictures: with reference and target as the model sees them, as data URLs of PNG.
+            images: with reference and target as the model sees them, as data URLs of PNG.
         """
         attention, gradients = self.attention, self.gradients
         word_maps = []
@@ -140,9 +140,9 @@ class Explanation:
                 for name, values in self.maps().items()
                 if name != "gradients"
             },
-            "word maps": {"kind": "shares" if shares else "signed", "maps": word_maps} if word_maps else None,
+            "word_maps": {"kind": "shares" if shares else "signed", "maps": word_maps} if word_maps else None,
             "regions": _regions(self.regions),
-            "target regions": _regions(self.target_regions),
+            "target_regions": _regions(self.target_regions),
             "gradients": None
             if gradients is None
             else {
@@ -156,21 +156,21 @@ class Explanation:
                 {
                     "map": check.map,
                     "fails": list(check.fails),
-                    "random model": _number(check.random_model),
+                    "random_model": _number(check.random_model),
                     "deletion": _list(check.deletion),
                     "insertion": _list(check.insertion),
-                    "deletion area": _number(check.deletion_area),
-                    "insertion area": _number(check.insertion_area),
-                    "random deletion area": _number(check.random_deletion),
-                    "random insertion area": _number(check.random_insertion),
+                    "deletion_area": _number(check.deletion_area),
+                    "insertion_area": _number(check.insertion_area),
+                    "random_deletion_area": _number(check.random_deletion),
+                    "random_insertion_area": _number(check.random_insertion),
                 }
                 for check in self.checks
             ],
             "notes": list(self.notes),
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
         }
-        if pictures:
-            plain |= {"reference picture": _data_url(self.reference), "target picture": _data_url(self.target)}
+        if images:
+            plain |= {"reference_image": _data_url(self.reference), "target_image": _data_url(self.target)}
         return plain
 
     def _word(self, row: int) -> dict[str, Any]:
@@ -233,9 +233,9 @@ class Explanation:
             np.savez_compressed(data, allow_pickle=False, **self.arrays())
             write_with(path, lambda draft: draft.write_bytes(data.getvalue()))
         else:
-            picture = self.draw()
+            image = self.draw()
             kind = Image.registered_extensions()[ending]
-            write_with(path, lambda draft: picture.save(draft, kind))
+            write_with(path, lambda draft: image.save(draft, kind))
 
 
 def ending_of(path: str | Path) -> str:
@@ -245,10 +245,8 @@ def ending_of(path: str | Path) -> str:
         DataError: it is none of those.
     """
     ending = Path(path).suffix.lower()
-    if ending not in (*PICTURES, ".json", ".npz"):
-        raise DataError(
-            f"{Path(path).name!r} ends in neither {', '.join(PICTURES)}, .json nor .npz; choose one of them"
-        )
+    if ending not in (*IMAGES, ".json", ".npz"):
+        raise DataError(f"{Path(path).name!r} ends in neither {', '.join(IMAGES)}, .json nor .npz; choose one of them")
     return ending
 
 
@@ -256,10 +254,10 @@ def attention_maps(attention: AttentionMaps) -> dict[str, np.ndarray]:
     """The maps of a query's attention, by name; see `Explanation.maps`."""
     found = {}
     if any(word.tokens for word in attention.words):
-        found["attention of the words"] = attention.of_word()
+        found["attention_of_words"] = attention.of_word()
     embedding = attention.of_embedding()
     if embedding is not None:
-        found["attention of the embedding"] = embedding
+        found["attention_of_embedding"] = embedding
     return found
 
 
@@ -295,9 +293,9 @@ def _regions(regions: RegionEffects | None) -> dict[str, Any] | None:
     }
 
 
-def _data_url(picture: np.ndarray | None) -> str | None:
-    if picture is None:
+def _data_url(image: np.ndarray | None) -> str | None:
+    if image is None:
         return None
     data = io.BytesIO()
-    Image.fromarray(picture).save(data, "PNG")
+    Image.fromarray(image).save(data, "PNG")
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

@@ -68,17 +68,17 @@ def gradients_of(case: Case, *, steps: int = STEPS) -> Gradients:
     if steps < 1:
         raise ConfigError(f"steps={steps} must be at least 1")
     model, device = case.model, case.model.device
-    reads = case.text is not None and model.language is not None
+    reads = case.text is not None and model.text_encoder is not None
     if case.reference is None and not reads:
         raise ExplanationError(f"the model {model.name!r} reads nothing of this query")
     with answering(model):
         pixels = None if case.reference is None else model.preprocess.normalise(case.reference[None].to(device))
         tokens = None
         vectors = torch.zeros(1, 0, 0, device=device)
-        if case.text is not None and model.language is not None:
+        if case.text is not None and model.text_encoder is not None:
             tokens = model.tokenizer([case.text]).to(device)
             with torch.no_grad():
-                vectors = model.language.table(tokens.ids)
+                vectors = model.text_encoder.table(tokens.ids)
         target = case.target.clone().to(device)  # a copy, which gradients may pass
 
         def scores(shares: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -88,13 +88,13 @@ def gradients_of(case: Case, *, steps: int = STEPS) -> Gradients:
             maps = words = None
             if pixels is not None:
                 inputs.append((shares[:, None, None, None] * pixels).requires_grad_())
-                maps = model.trunk(inputs[-1])
-            if tokens is not None and model.language is not None:
+                maps = model.image_encoder(inputs[-1])
+            if tokens is not None and model.text_encoder is not None:
                 inputs.append((shares[:, None, None] * vectors).requires_grad_())
                 repeated = type(tokens)(tokens.ids.expand(count, -1), tokens.mask.expand(count, -1))
                 # cuDNN's recurrent networks have no backward pass in evaluation mode
-                with beginning_with(model.language.table, inputs[-1]), torch.backends.cudnn.flags(enabled=False):
-                    words = model.language(repeated)
+                with beginning_with(model.text_encoder.table, inputs[-1]), torch.backends.cudnn.flags(enabled=False):
+                    words = model.text_encoder(repeated)
             return unit(model.composer.embed_queries(maps, words)) @ target, inputs
 
         places, weights = np.polynomial.legendre.leggauss(steps)

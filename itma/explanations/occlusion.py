@@ -113,8 +113,8 @@ def covered(pixels: torch.Tensor, masks: torch.Tensor, fill: Fill = "mean") -> t
     Raises:
         UnknownNameError: there is no such fill.
     """
-    pictures: torch.Tensor = torch.where(masks[:, None], filling(pixels, fill)[None], pixels[None])
-    return pictures
+    images: torch.Tensor = torch.where(masks[:, None], filling(pixels, fill)[None], pixels[None])
+    return images
 
 
 def filling(pixels: torch.Tensor, fill: Fill) -> torch.Tensor:
@@ -156,8 +156,8 @@ def region_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
     height, width = case.reference.shape[1:]
     cells = Cells(height, width)
     windows = cells.windows()
-    pictures = covered(case.reference, window_masks(windows, height, width), fill)
-    queries = case.embedded(pictures, None if case.text is None else [case.text] * len(pictures))
+    images = covered(case.reference, window_masks(windows, height, width), fill)
+    queries = case.embedded(images, None if case.text is None else [case.text] * len(images))
     scores = case.scores(queries)
     effects = case.scores(case.query)[0] - scores
     return RegionEffects(windows, effects, case.ranks(queries, scores), cells.averaged(windows, effects), fill)
@@ -174,9 +174,9 @@ def target_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
     height, width = case.target_pixels.shape[1:]
     cells = Cells(height, width)
     windows = cells.windows()
-    pictures = covered(case.target_pixels, window_masks(windows, height, width), fill)
+    images = covered(case.target_pixels, window_masks(windows, height, width), fill)
     embedded = [
-        case.model.embed_pictures(pictures[first : first + AT_ONCE]).cpu() for first in range(0, len(pictures), AT_ONCE)
+        case.model.embed_images(images[first : first + AT_ONCE]).cpu() for first in range(0, len(images), AT_ONCE)
     ]
     query = case.query
     scores: np.ndarray = (torch.cat(embedded) @ query[0]).numpy()

@@ -17,7 +17,7 @@ from torch import nn
 from itma import __version__
 from itma.data.tokenizer import Tokens
 from itma.errors import RunError, StorageError
-from itma.export.folder import PICTURE, QUERY, TOKENIZER, WORDS, Description, Graph, Reading, missing_extra
+from itma.export.folder import IMAGE, QUERY, TOKENIZER, WORDS, Description, Graph, Reading, missing_extra
 from itma.export.runtime import OnnxRetriever
 from itma.io import new_folder
 from itma.models.embedder import unit
@@ -43,7 +43,7 @@ def export(
 ) -> Description:
     """Write the functions that serving needs as ONNX graphs: float32, for any number of images and of words.
 
-    `picture.onnx` embeds images, `query.onnx` images with sentences, `words.onnx` sentences alone; each is written
+    `image.onnx` embeds images, `query.onnx` images with sentences, `words.onnx` sentences alone; each is written
     where the model has such a function. Images are uint8 of the model's own size: the normalisation is in the graph.
 
     Args:
@@ -70,10 +70,10 @@ def export(
     if not replace and os.path.lexists(folder):  # said before the work, not after it
         raise StorageError(f"{str(folder)!r} exists already; choose another name or remove it first")
     plain, words = copy.deepcopy(model).cpu().eval(), model.tokenizer
-    graphs: dict[Graph, nn.Module] = {PICTURE: _Pictures(plain)}
+    graphs: dict[Graph, nn.Module] = {IMAGE: _Images(plain)}
     if model.reads_words:
         graphs[WORDS] = _Words(plain)
-        if model.composer.reads_pictures:
+        if model.composer.reads_images:
             graphs[QUERY] = _Queries(plain)
     log.info("exporting %r to ONNX in %r", model.name, str(folder))
     with (
@@ -107,7 +107,7 @@ def export(
     return description
 
 
-class _Pictures(nn.Module):
+class _Images(nn.Module):
     """Pixels → embeddings of gallery images."""
 
     def __init__(self, model: Retriever) -> None:
@@ -115,7 +115,7 @@ class _Pictures(nn.Module):
         self.model = model
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return unit(self.model.composer.embed_pictures(self.model.trunk(self.model.preprocess.normalise(pixels))))
+        return unit(self.model.composer.embed_images(self.model.image_encoder(self.model.preprocess.normalise(pixels))))
 
 
 class _Queries(nn.Module):
@@ -126,9 +126,9 @@ class _Queries(nn.Module):
         self.model = _with_onnx_lstm(model)
 
     def forward(self, pixels: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        assert self.model.language is not None
-        maps = self.model.trunk(self.model.preprocess.normalise(pixels))
-        return unit(self.model.composer.embed_queries(maps, self.model.language(Tokens(ids, mask))))
+        assert self.model.text_encoder is not None
+        maps = self.model.image_encoder(self.model.preprocess.normalise(pixels))
+        return unit(self.model.composer.embed_queries(maps, self.model.text_encoder(Tokens(ids, mask))))
 
 
 class _Words(nn.Module):
@@ -139,8 +139,8 @@ class _Words(nn.Module):
         self.model = _with_onnx_lstm(model)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        assert self.model.language is not None
-        return unit(self.model.composer.embed_queries(None, self.model.language(Tokens(ids, mask))))
+        assert self.model.text_encoder is not None
+        return unit(self.model.composer.embed_queries(None, self.model.text_encoder(Tokens(ids, mask))))
 
 
 def _with_onnx_lstm(model: Retriever) -> Retriever:
@@ -261,7 +261,7 @@ def _difference(model: Retriever, exported: OnnxRetriever) -> float:
         if model.reads_words:
             asked |= {"image and words": (pixels, sentences), "words alone": (None, [s for s in sentences if s])}
         answers = {what: (model.embed_queries(*query), exported.embed_queries(*query)) for what, query in asked.items()}
-        answers["pictures"] = (model.embed_pictures(pixels), exported.embed_pictures(pixels))
+        answers["images"] = (model.embed_images(pixels), exported.embed_images(pixels))
         for what, (ours, theirs) in answers.items():
             apart = float((ours - theirs).abs().max())
             if not apart <= TOLERANCE:  # also where it is no number

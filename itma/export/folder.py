@@ -1,7 +1,7 @@
 """The folder of an export: graphs, the tokenizer, and a description that tells which model they are.
 
 <checkpoint>/onnx/          or wherever `itma export --out` was told
-  picture.onnx              pixels → embedding
+  image.onnx              pixels → embedding
   query.onnx                pixels, ids, mask → embedding; absent where a query depends on one of the two only
   words.onnx                ids, mask → embedding; absent where the model does not read words
   tokenizer.json            sentence → ids
@@ -20,11 +20,11 @@ from itma.errors import ItmaError, MissingExtraError, RunError
 from itma.io import file_sum
 
 FORMAT = 1
-PICTURE: Final = "picture.onnx"
+IMAGE: Final = "image.onnx"
 QUERY: Final = "query.onnx"
 WORDS: Final = "words.onnx"
 TOKENIZER, DESCRIPTION = "tokenizer.json", "onnx.json"
-Graph = Literal["picture.onnx", "query.onnx", "words.onnx"]
+Graph = Literal["image.onnx", "query.onnx", "words.onnx"]
 Precision = Literal["float32", "int8"]
 
 
@@ -104,7 +104,7 @@ def read(folder: Path) -> Description:
     return description
 
 
-_AGAIN = "write it again (itma export RUN, or itma quantise RUN PICTURES for int8)"
+_AGAIN = "write it again (itma export RUN, or itma quantise RUN IMAGES for int8)"
 
 
 def missing_extra() -> MissingExtraError:

@@ -9,7 +9,7 @@ import torch
 
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.errors import DataError, RunError
-from itma.export.folder import PICTURE, QUERY, TOKENIZER, WORDS, Description, missing_extra, read
+from itma.export.folder import IMAGE, QUERY, TOKENIZER, WORDS, Description, missing_extra, read
 from itma.models.checkpoint import WEIGHTS
 from itma.models.embedder import Embedder
 
@@ -71,7 +71,7 @@ class OnnxRetriever(Embedder):
         """That of the torch model for float32 graphs; int8 graphs have one of their own."""
         return self.description.fingerprint
 
-    def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+    def feature_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """uint8 images of the model's own size → the same: the graphs begin at the pixels.
 
         Raises:
@@ -85,14 +85,14 @@ class OnnxRetriever(Embedder):
             )
         return [pixels]
 
-    def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
+    def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 images (images, 3, h, w) of the model's own size → (images, dim) of length 1."""
-        return self._answer(PICTURE, pixels=self.trunk_maps(pixels)[0])
+        return self._answer(IMAGE, pixels=self.feature_maps(pixels)[0])
 
     def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
         if tokens is None:
             assert maps is not None
-            return self.embed_pictures(maps[0])
+            return self.embed_images(maps[0])
         if maps is None or QUERY not in self.description.graphs:
             return self._answer(WORDS, ids=tokens.ids, mask=tokens.mask)
         return self._answer(QUERY, pixels=maps[0], ids=tokens.ids, mask=tokens.mask)

@@ -82,7 +82,7 @@ def open_exported(
         state = "are of other weights than the checkpoint has now" if is_export(folder) else "were not made yet"
         raise RunError(
             f"the int8 graphs of {str(run)!r} {state}; make them with images like those to be searched: "
-            f"itma quantise {run} PICTURES"
+            f"itma quantise {run} IMAGES"
         )
     return export_run(run, which=which, progress=progress)
 

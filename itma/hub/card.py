@@ -17,7 +17,7 @@ from itma.errors import RunError
 from itma.io import file_sum, write_text
 from itma.models.checkpoint import CHECKPOINTS, WEIGHTS, checkpoint_folder, weights_sum
 from itma.models.composers import composer_named
-from itma.models.image_encoders.trunk import KNOWN
+from itma.models.image_encoders.hub import KNOWN
 from itma.models.provenance import Provenance, read_provenance, shown
 from itma.models.retriever import Retriever
 from itma.models.shipped import located
@@ -216,18 +216,20 @@ def _metadata(model: Retriever, provenance: Provenance, repo_id: str | None, lic
 
 def _model(model: Retriever, weights: str, provenance: Provenance) -> str:
     config, about = model.config, composer_named(model.name).__doc__ or ""
-    trunk = f"{shown(config.trunk.name)}, maps of the stages {', '.join(map(str, config.trunk.levels))}"
-    if config.trunk.weights is not None:
-        trunk += f", trained from the weights {shown(config.trunk.weights)}"
-    elif config.trunk.name in KNOWN and _from_scratch(provenance):
-        trunk += ", trained from scratch"
-    options, language = to_plain(config.options), to_plain(config.language)
+    image_encoder = (
+        f"{shown(config.image_encoder.name)}, maps of the stages {', '.join(map(str, config.image_encoder.levels))}"
+    )
+    if config.image_encoder.weights is not None:
+        image_encoder += f", trained from the weights {shown(config.image_encoder.weights)}"
+    elif config.image_encoder.name in KNOWN and _from_scratch(provenance):
+        image_encoder += ", trained from scratch"
+    options, text_encoder = to_plain(config.options), to_plain(config.text_encoder)
     rows: dict[str, str | None] = {
         "composer": f"`{model.name}`: {about.strip().splitlines()[0].partition(';')[0]}",
         "its options": _listed(options) if options else None,
-        "trunk": trunk,
-        "language network": _listed(language) if model.language is not None else None,
-        "words": f"{len(model.tokenizer):,} token ids" if model.language is not None else None,
+        "image encoder": image_encoder,
+        "text encoder": _listed(text_encoder) if model.text_encoder is not None else None,
+        "words": f"{len(model.tokenizer):,} token ids" if model.text_encoder is not None else None,
         "embedding": f"{model.features} features, of length 1; the score is the cosine",
         "images": f"{config.preprocess.width}×{config.preprocess.height} pixels (width × height), fitted by "
         f"`{config.preprocess.fit}`; any size is taken",
@@ -239,8 +241,8 @@ def _model(model: Retriever, weights: str, provenance: Provenance) -> str:
 
 def _from_scratch(provenance: Provenance) -> bool:
     """Whether training is known to have begun here, with weights drawn at random where none are named."""
-    return provenance.settings is not None and not {"imported from", "started from"} & set(
-        provenance.settings.get("made with", {})
+    return provenance.settings is not None and not {"imported_from", "started_from"} & set(
+        provenance.settings.get("made_with", {})
     )
 
 
@@ -252,9 +254,9 @@ def _training(provenance: Provenance) -> str:
 
 
 def _trained(provenance: Provenance) -> str:
-    made = (provenance.settings or {}).get("made with", {})
-    if "started from" in made and "data" not in (provenance.settings or {}):
-        start = made["started from"]
+    made = (provenance.settings or {}).get("made_with", {})
+    if "started_from" in made and "data" not in (provenance.settings or {}):
+        start = made["started_from"]
         return (
             f"Not trained by itma: `{start['name']}` as others trained it (weights with the sha256 "
             f"`{start['sha256']}`); see there what it was trained on and what its licence allows."
@@ -266,12 +268,12 @@ def _trained(provenance: Provenance) -> str:
     rows: dict[str, str | None] = {}
     rows["data"] = _data_name(data) + (f", size `{data['size']}`, seed {data['seed']}" if generated else "")
     rows["about the data"] = data.get("about") or None
-    if "imported from" in made:
-        rows |= _imported(made["imported from"], provenance.step)
+    if "imported_from" in made:
+        rows |= _imported(made["imported_from"], provenance.step)
         after = "It was trained by that code, not by `itma`; the options that the checkpoint names are in `run.json`."
     else:
         rows |= _recipe(provenance.settings["train"], provenance)
-        rows["began with"] = _began(made.get("started from"))
+        rows["began with"] = _began(made.get("started_from"))
         rows["made with"] = (
             _listed({name: value for name, value in made.items() if not isinstance(value, Mapping)}) or None
         )
@@ -288,11 +290,11 @@ def _began(start: Mapping[str, Any] | None) -> str | None:
 
 def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str | None]:
     checkpoint = provenance.chosen or None
-    rate = f"learning rate {train['learning_rate']:g} (the trunk's times {train['trunk_rate']:g})"
+    rate = f"learning rate {train['learning_rate']:g} (the image encoder's times {train['image_encoder_rate']:g})"
     changes = {name: train[name] for name in ("augment", "crop", "flip", "noise", "grounds") if train.get(name)}
     frozen = [*train["frozen"]]
     if train.get("frozen_levels"):
-        frozen.append(f"the trunk's first {train['frozen_levels']} levels")
+        frozen.append(f"the image encoder's first {train['frozen_levels']} levels")
     return {
         "checkpoint": checkpoint,
         "planned": f"{train['steps']:,} steps" if checkpoint is None else None,
@@ -394,7 +396,9 @@ def _result(place: str, report: Report) -> str:
 
 
 def _usage(model: Retriever, data: Mapping[str, Any] | None, repo_id: str | None) -> str:
-    sentence = SENTENCES.get(data["name"] if data else "", "the same in blue") if model.language is not None else None
+    sentence = (
+        SENTENCES.get(data["name"] if data else "", "the same in blue") if model.text_encoder is not None else None
+    )
     opened = (
         f'Retriever.from_pretrained("{repo_id}")' if repo_id else 'Retriever.load("model")  # the folder of this card'
     )
@@ -409,7 +413,7 @@ model = {opened}
 reference = torch.stack([model.preprocess.read("reference.jpg")])
 query = model.embed_queries(reference, {feedback})
 images = torch.stack([model.preprocess.read(name) for name in ("a.jpg", "b.jpg")])
-scores = query @ model.embed_pictures(images).T  # (1, 2); the larger, the nearer
+scores = query @ model.embed_images(images).T  # (1, 2); the larger, the nearer
 ```
 
 A folder of images, from the shell:
@@ -421,7 +425,7 @@ itma search catalogue --image reference.jpg{text} -k 5
 
 
 def _limits(model: Retriever, provenance: Provenance) -> str:
-    data, language = _data(provenance), to_plain(model.config.language)
+    data, text_encoder = _data(provenance), to_plain(model.config.text_encoder)
     lines = []
     if data and data.get("external"):
         lines.append(
@@ -439,11 +443,11 @@ def _limits(model: Retriever, provenance: Provenance) -> str:
         )
     elif data:
         lines.append(f"Trained on {data['name']}: other images and other ways to say things were never tried.")
-    if model.language is None:
+    if model.text_encoder is None:
         lines.append("It does not read words: feedback has no effect.")
-    elif language["kind"] != "pretrained" and language.get("unknown", "skip") == "skip":
+    elif text_encoder["kind"] != "pretrained" and text_encoder.get("unknown", "skip") == "skip":
         lines.append("Words that its training sentences did not hold are left out.")
-    elif language["kind"] != "pretrained" and language.get("unknown") == "nearest":
+    elif text_encoder["kind"] != "pretrained" and text_encoder.get("unknown") == "nearest":
         lines.append(
             "English words that its training sentences did not hold are read as the nearest word that they held, or "
             "left out."

@@ -18,9 +18,9 @@ import torch
 
 from itma.api import measured_split, read_run
 from itma.config import to_plain
-from itma.data.images import Preprocess, find_pictures
+from itma.data.images import Preprocess, find_images
 from itma.data.sources import sentences
-from itma.errors import ConfigError, DataError, ItmaError, PictureError
+from itma.errors import ConfigError, DataError, ImageError, ItmaError
 from itma.evaluation.agreement import mean_cosine, nearest_kept
 from itma.evaluation.evaluate import evaluate as measure
 from itma.export.int8 import quantise as write_int8
@@ -66,7 +66,7 @@ class RecallLost:
 class Agreement:
     """How alike float32 and int8 embed the same images, and queries of an image and a sentence each."""
 
-    pictures: int
+    images: int
     cosine: float
     """Mean cosine of an image's two embeddings."""
     kept: float
@@ -77,7 +77,7 @@ class Agreement:
     """Share of each query's nearest images that int8 finds among its own."""
 
     def __str__(self) -> str:
-        lines = [f"{self.pictures:,} pictures: cosine {self.cosine:.4f}, {self.kept:.1%} of the {NEAREST} nearest kept"]
+        lines = [f"{self.images:,} images: cosine {self.cosine:.4f}, {self.kept:.1%} of the {NEAREST} nearest kept"]
         if self.query_cosine is not None and self.query_kept is not None:
             lines.append(
                 f"with a sentence each: cosine {self.query_cosine:.4f}, {self.query_kept:.1%} of the {NEAREST} nearest "
@@ -143,7 +143,7 @@ def export(
 
 def quantise(
     run: str | Path,
-    pictures: str | Path,
+    images: str | Path,
     *,
     samples: int = 300,
     text: str | Path | None = None,
@@ -159,7 +159,7 @@ def quantise(
 
     Args:
         run: a run folder, or a checkpoint folder.
-        pictures: a folder of pictures, or a catalogue, whose pictures are taken.
+        images: a folder of images, or a catalogue, whose images are taken.
         samples: images for the calibration, drawn at random; all where there are fewer.
         text: a file with one sentence on each line, like those that will be asked; None: the training sentences of
             the run's own data, or random words that the model knows where those are not to be had.
@@ -182,7 +182,7 @@ def quantise(
         raise ConfigError(f"samples={samples} must be at least 1")
     exact = open_exported(run, "float32", which=which, progress=progress)
     draw = random.Random(seed)
-    paths = _pictures_of(Path(pictures))
+    paths = _images_of(Path(images))
     draw.shuffle(paths)
     asked, origin = _sentences(run, exact, text) if exact.reads_words else ([""], "")
     calibrating = torch.cat(list(_read(paths[:samples], exact.preprocess)))
@@ -206,10 +206,10 @@ def quantise(
     return result
 
 
-def _pictures_of(place: Path) -> list[Path]:
+def _images_of(place: Path) -> list[Path]:
     if manifest.exists(store_at(place)):
-        return Catalogue.open(place, without_model=True).picture_paths()
-    return find_pictures(place)
+        return Catalogue.open(place, without_model=True).image_paths()
+    return find_images(place)
 
 
 def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -> tuple[Sequence[str], str]:
@@ -241,7 +241,7 @@ def _read(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[torch.Tenso
     waiting: list[torch.Tensor] = []
     found = 0
     for pixels in _decoded(paths, preprocess, 2 * _BATCH):
-        if isinstance(pixels, PictureError):
+        if isinstance(pixels, ImageError):
             log.warning("left out: %s", pixels)
             continue
         waiting.append(pixels)
@@ -255,18 +255,18 @@ def _read(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[torch.Tenso
         raise DataError(f"{found} of {len(paths):,} images could be read; at least 2 are needed, better hundreds")
 
 
-def _decoded(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Iterator[torch.Tensor | PictureError]:
+def _decoded(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Iterator[torch.Tensor | ImageError]:
     """Every image's pixels, or why there are none, in order; at most `ahead` are decoded before they are needed."""
 
-    def read(path: Path) -> torch.Tensor | PictureError:
+    def read(path: Path) -> torch.Tensor | ImageError:
         try:
             return preprocess.read(path)
-        except PictureError as error:
+        except ImageError as error:
             return error
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         upcoming = iter(paths)
-        running: deque[Future[torch.Tensor | PictureError]] = deque(
+        running: deque[Future[torch.Tensor | ImageError]] = deque(
             pool.submit(read, path) for path in islice(upcoming, ahead)
         )
         try:
@@ -281,25 +281,25 @@ def _decoded(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Itera
 def _agreement(
     exact: OnnxRetriever, rough: OnnxRetriever, paths: Sequence[Path], asked: Sequence[str], progress: bool
 ) -> Agreement:
-    pictures: dict[OnnxRetriever, list[torch.Tensor]] = {exact: [], rough: []}
+    images: dict[OnnxRetriever, list[torch.Tensor]] = {exact: [], rough: []}
     queries: dict[OnnxRetriever, list[torch.Tensor]] = {exact: [], rough: []}
     done = 0
     with bar("comparing", show=progress, total=len(paths), unit="image") as meter:
         for pixels in _read(paths, exact.preprocess):
             for model in (exact, rough):
-                pictures[model].append(model.embed_pictures(pixels))
+                images[model].append(model.embed_images(pixels))
                 if exact.reads_words:
                     queries[model].append(model.embed_queries(pixels, asked[done : done + len(pixels)]))
             done += len(pixels)
             meter.update(len(pixels))
-    ours, theirs = (torch.cat(pictures[model]) for model in (exact, rough))
+    ours, theirs = (torch.cat(images[model]) for model in (exact, rough))
     query_cosine = query_kept = None
     if exact.reads_words:
         asking = [torch.cat(queries[model]) for model in (exact, rough)]
         query_cosine = mean_cosine(*asking)
         query_kept = nearest_kept((asking[0], ours), (asking[1], theirs), NEAREST, without_self=True)
     return Agreement(
-        pictures=len(ours),
+        images=len(ours),
         cosine=mean_cosine(ours, theirs),
         kept=nearest_kept((ours, ours), (theirs, theirs), NEAREST, without_self=True),
         query_cosine=query_cosine,

@@ -95,7 +95,7 @@ def import_published(
     config = shape(found, size)
     named = data or _DATA.get(str(found.options.get("dataset")), str(found.options.get("dataset")))
     vocabulary = _words(
-        found, None if words is None else Path(words), named, order, reads=config.composer != "picture-only"
+        found, None if words is None else Path(words), named, order, reads=config.composer != "image-only"
     )
     model, left_out = rebuild(found, vocabulary)
     source = DataConfig(
@@ -130,7 +130,7 @@ def recipe(checkpoint: Checkpoint) -> TrainConfig:
         return float(value)
 
     css = option.get("dataset", "css3d") == "css3d"
-    frozen = [("freeze_img_model", "trunk"), ("freeze_text_model", "language")]
+    frozen = [("freeze_img_model", "image_encoder"), ("freeze_text_model", "text_encoder")]
     loss = _LOSSES.get(option.get("loss", "soft_triplet"), "classification")
     worst = number("drop_worst_rate", 0.2) if option.get("drop_worst_flag") is True else 0.0
     return TrainConfig(
@@ -141,7 +141,7 @@ def recipe(checkpoint: Checkpoint) -> TrainConfig:
         loss_options=ClassificationOptions(worst) if loss == "classification" else None,
         optimizer="sgd",
         learning_rate=number("learning_rate", 0.01),
-        trunk_rate=1.0 if css else number("pretrained_weight_lr_factor_image", 0.1),
+        image_encoder_rate=1.0 if css else number("pretrained_weight_lr_factor_image", 0.1),
         weight_decay=number("weight_decay", 1e-6),
         schedule="step",
         decay_every=int(number("learning_rate_decay_frequency", 9_999_999)),
@@ -199,18 +199,18 @@ def _write(out: Path, model: Retriever, settings: Settings, imported: Imported, 
     name = f"step-{imported.steps:06d}"
     made_with: Mapping[str, Any] = {
         "itma": installed_version(),
-        "imported from": {
+        "imported_from": {
             "file": checkpoint.path.name,
             "sha256": file_sum(checkpoint.path),
             "code": checkpoint.code,
             "model": checkpoint.model,
-            "left out": {each.why: list(each.names) for each in imported.left_out},
+            "left_out": {each.why: list(each.names) for each in imported.left_out},
             "options": {key: _plain(value) for key, value in checkpoint.options.items()},
         },
     }
     with new_folder(out) as draft:
         model.save(draft / name)
-        run = {**to_plain(settings), "made with": made_with}
+        run = {**to_plain(settings), "made_with": made_with}
         (draft / RUN).write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
         (draft / POINTER).write_text(json.dumps({"last": name, "best": name}, indent=2) + "\n", encoding="utf-8")
 

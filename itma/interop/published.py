@@ -17,15 +17,15 @@ from itma.data.images import Preprocess
 from itma.data.tokenizer import Tokenizer
 from itma.errors import ConfigError, DataError
 from itma.models.composers.itma import ItmaOptions
-from itma.models.image_encoders.base import TrunkConfig
+from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.image_encoders.torchvision_names import stage_of, torchvision_name
 from itma.models.pickles import WRAPPERS, load_allowed, why_not_opened, without_prefixes
 from itma.models.retriever import Retriever, RetrieverConfig
-from itma.models.text_encoders.base import LanguageConfig
+from itma.models.text_encoders.base import TextEncoderConfig
 from itma.models.transformer import sequence_sinusoids
 
 COMPOSERS = {
-    "imgonly": "picture-only",
+    "imgonly": "image-only",
     "textonly": "words-only",
     "add": "add",
     "concat": "concat",
@@ -42,7 +42,7 @@ _REFUSED = {
         "import a sequence_concat_attention model"
     ),
 }
-_TRUNKS = {"resnet18": "resnet-18", "resnet50": "resnet-50"}
+_IMAGE_ENCODERS = {"resnet18": "resnet-18", "resnet50": "resnet-50"}
 _LONGEST = 500
 """Words of a sentence, as many as the published Transformer has positions for; its LSTM has no limit."""
 _BLOCK = {
@@ -118,7 +118,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         holds = ", ".join(map(str, list(found)[:5])) if isinstance(found, dict) else type(found).__name__
         raise DataError(
             f"{str(path)!r} is no checkpoint of TIRG's, MAAF's or ITMA's code: expected it, opt and model_state_dict, "
-            f"found {holds or 'nothing'}. Weights of an image network alone go into model.trunk.weights"
+            f"found {holds or 'nothing'}. Weights of an image network alone go into model.image_encoder.weights"
         )
     options, tensors = found["opt"], found[wrapper]
     if isinstance(options, argparse.Namespace):
@@ -155,18 +155,18 @@ def shape(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Retrie
     if kind == "BERT":
         raise ConfigError(
             f"{option.where('text_model_arch')}: the published code does not save how its BERT was read; train with "
-            "model.language.kind=pretrained instead"
+            "model.text_encoder.kind=pretrained instead"
         )
     if kind not in ("embeddings", "transformer"):
         kind = "lstm"  # as the published code does
-    elif composer not in ("itma", "picture-only"):
+    elif composer not in ("itma", "image-only"):
         raise ConfigError(
-            f"{option.where('text_model_arch')} with model={checkpoint.model}: that language network gives a feature "
+            f"{option.where('text_model_arch')} with model={checkpoint.model}: that text encoder gives a feature "
             "for each word, and the published model needs one for the sentence; the published code does not run it"
         )
     arch = option("image_model_arch", "resnet18") or "resnet18"
-    if arch not in _TRUNKS:
-        raise ConfigError(f"{option.where('image_model_arch')}: expected {' or '.join(_TRUNKS)}")
+    if arch not in _IMAGE_ENCODERS:
+        raise ConfigError(f"{option.where('image_model_arch')}: expected {' or '.join(_IMAGE_ENCODERS)}")
     levels: tuple[int, ...] = (4,)
     if composer == "itma":
         levels = tuple(level for level in (2, 3, 4) if str(level) in str(option("att_layer_spec", "3_4")))
@@ -177,8 +177,8 @@ def shape(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Retrie
     return RetrieverConfig(
         composer=composer,
         dim=dim,
-        trunk=TrunkConfig(_TRUNKS[arch], levels),
-        language=LanguageConfig(
+        image_encoder=ImageEncoderConfig(_IMAGE_ENCODERS[arch], levels),
+        text_encoder=TextEncoderConfig(
             kind=kind,
             width=dim,
             layers=option("text_model_layers", 1) if kind != "embeddings" else 1,
@@ -256,7 +256,7 @@ def rebuild(checkpoint: Checkpoint, words: Sequence[str]) -> tuple[Retriever, li
         DataError: a tensor is lacking, has another shape, contradicts another, or is not known.
     """
     config = shape(checkpoint)
-    tokenizer = Tokenizer.published(words, **config.language.reading())
+    tokenizer = Tokenizer.published(words, **config.text_encoder.reading())
     model = Retriever.assemble(config, tokenizer)
     own = model.state_dict()
     remaining = dict(checkpoint.tensors)
@@ -290,13 +290,13 @@ def their_name(name: str, config: RetrieverConfig, code: str) -> str:
     part, _, rest = name.partition(".")
     if part == "scale":
         return "normalization_layer.norm_s"
-    if part == "trunk":
-        trunk = "img_model.model." if code == "maaf" else "img_model."
-        return trunk + torchvision_name(rest.removeprefix("backbone."))
-    if part == "language":
-        return "text_model." + _their_language(rest, config.language.kind)
-    if rest.startswith("picture.output."):
-        return rest.replace("picture.output.", "img_model.fc.0.")
+    if part == "image_encoder":
+        image_encoder = "img_model.model." if code == "maaf" else "img_model."
+        return image_encoder + torchvision_name(rest.removeprefix("backbone."))
+    if part == "text_encoder":
+        return "text_model." + _their_language(rest, config.text_encoder.kind)
+    if rest.startswith("image.output."):
+        return rest.replace("image.output.", "img_model.fc.0.")
     return _THEIR_COMPOSER[config.composer](rest, config)
 
 
@@ -325,7 +325,7 @@ def _their_itma(name: str, config: RetrieverConfig) -> str:
     if name.startswith("projections."):
         _, number, inner, tensor = name.split(".")
         kind = "conv" if inner == "0" else "bn"
-        return f"img_model.l{config.trunk.levels[int(number)]}_conv_proj.{kind}.{tensor}"
+        return f"img_model.l{config.image_encoder.levels[int(number)]}_conv_proj.{kind}.{tensor}"
     if name.startswith("blocks."):
         return "composer.encoder.layers." + _their_block(name.removeprefix("blocks."))
     return "composer.encoder." + _their_norm(name)
@@ -415,7 +415,7 @@ def _reason(name: str, tensor: torch.Tensor, config: RetrieverConfig) -> str | N
     """Why a tensor has no part in the answers; nothing where it is not known."""
     if name.endswith(".pe"):
         wanted = config.options is not None and getattr(config.options, "positions", None) == "sequence"
-        known = {"text_model.position_encoder.pe"} if config.language.kind == "transformer" else set()
+        known = {"text_model.position_encoder.pe"} if config.text_encoder.kind == "transformer" else set()
         if wanted:
             known |= {"composer.position.pe", "composer.m.pos_embed.pe"}
         if name not in known or tensor.dim() != 3 or len(tensor) != 1:
@@ -426,11 +426,11 @@ def _reason(name: str, tensor: torch.Tensor, config: RetrieverConfig) -> str | N
         return "a fixed table of positions, computed anew here" if same else None
     if name.startswith(("img_model.fc.0.", "img_model.model.fc.0.")) and config.composer == "itma":
         return "the layer after the last map, which this model does not reach"
-    trunk = name.removeprefix("img_model.model.").removeprefix("img_model.")
-    if name.startswith("img_model.") and stage_of(trunk) > max(config.trunk.levels):
+    image_encoder = name.removeprefix("img_model.model.").removeprefix("img_model.")
+    if name.startswith("img_model.") and stage_of(image_encoder) > max(config.image_encoder.levels):
         return "stages of the image network beyond the last one that this model looks at"
-    if name.startswith("text_model.") and config.composer == "picture-only":
-        return "the language network, which this model does not ask"
+    if name.startswith("text_model.") and config.composer == "image-only":
+        return "the text encoder, which this model does not ask"
     if name.startswith("composer.ff.") and config.composer == "itma":
         return "a layer that one revision of the published code registers and never uses"
     return None

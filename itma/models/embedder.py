@@ -14,7 +14,7 @@ from itma.errors import FeedbackError
 class Embedder(ABC):
     """Embeds images and queries into one space, where near means alike.
 
-    A runtime says how trunk maps, images and queries are computed; what may be asked is the same for all.
+    A runtime says how image encoder maps, images and queries are computed; what may be asked is the same for all.
     """
 
     tokenizer: Tokenizer
@@ -39,7 +39,7 @@ class Embedder(ABC):
 
     @property
     def reads_earlier(self) -> bool:
-        """Whether training spoke in conversations, see `itma.models.text_encoders.base.LanguageConfig.earlier`."""
+        """Whether training spoke in conversations, see `itma.models.text_encoders.base.TextEncoderConfig.earlier`."""
         return False
 
     @abstractmethod
@@ -47,11 +47,11 @@ class Embedder(ABC):
         """sha256 over all that decides an answer: models that answer alike share it."""
 
     @abstractmethod
-    def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+    def feature_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """uint8 images (images, 3, h, w) → what `embed_queries_from` takes: tensors of one row for each image."""
 
     @abstractmethod
-    def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
+    def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 images (images, 3, h, w) of any one size → (images, dim) of length 1; no gradient."""
 
     def embed_queries(self, pixels: torch.Tensor | None, feedback: Sequence[str] | None) -> torch.Tensor:
@@ -65,10 +65,10 @@ class Embedder(ABC):
             FeedbackError: both are absent, or one of the sentences has no words where no reference is given, or
                 their numbers differ.
         """
-        return self.embed_queries_from(None if pixels is None else self.trunk_maps(pixels), feedback)
+        return self.embed_queries_from(None if pixels is None else self.feature_maps(pixels), feedback)
 
     def embed_queries_from(self, maps: Sequence[torch.Tensor] | None, feedback: Sequence[str] | None) -> torch.Tensor:
-        """As `embed_queries`, from what `trunk_maps` made of the references."""
+        """As `embed_queries`, from what `feature_maps` made of the references."""
         if maps is None and feedback is None:
             raise FeedbackError("a query needs a reference image, a feedback sentence, or both; both are absent")
         if maps is not None and feedback is not None and len(maps[0]) != len(feedback):
@@ -86,7 +86,7 @@ class Embedder(ABC):
 
     @abstractmethod
     def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
-        """(queries, dim) of length 1 from what `trunk_maps` made and from token ids; one may be absent, not both."""
+        """(queries, dim) of length 1 from what `feature_maps` made and from token ids; one may be absent, not both."""
 
 
 def unit(rows: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Towers that others trained: opened by folder or hub name, and built again from their configuration alone.
 
-The only module besides the trunk that knows `transformers`, which it imports late because that takes seconds. A tower
+Only this module and image_encoders/hub.py know `transformers`, imported late because that takes seconds. A tower
 whose file lacks a tensor is refused, never filled with noise.
 """
 
@@ -47,7 +47,7 @@ def installed(name: str) -> str:
     package, folder, extra = _PACKAGES[name]
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise MissingExtraError(f"the language network {name!r}", extra)
+        raise MissingExtraError(f"the text encoder {name!r}", extra)
     return str(Path(next(iter(found.submodule_search_locations))) / folder)
 
 
@@ -161,7 +161,7 @@ def clip_vision(config: "PretrainedConfig | Mapping[str, Any]", name: str | None
         tower = _tower_of(config, "vision_config")
     if name is None:
         return CLIPVisionModelWithProjection(tower)
-    return load_weights(CLIPVisionModelWithProjection, name, tower, "trunk")
+    return load_weights(CLIPVisionModelWithProjection, name, tower, "image_encoder")
 
 
 def is_siglip_vision(config: "PretrainedConfig | Mapping[str, Any]") -> bool:
@@ -179,7 +179,7 @@ def siglip_vision(config: "PretrainedConfig | Mapping[str, Any]", name: str | No
         tower = SiglipVisionConfig(**{key: value for key, value in config.items() if key != "model_type"})
     elif config.model_type == SIGLIP:
         tower = config.vision_config
-    return SiglipVisionModel(tower) if name is None else load_weights(SiglipVisionModel, name, tower, "trunk")
+    return SiglipVisionModel(tower) if name is None else load_weights(SiglipVisionModel, name, tower, "image_encoder")
 
 
 def _tower_of(clip: Any, tower: str) -> Any:
@@ -215,18 +215,18 @@ def load_text_tower(name: str) -> Any:
     """
     from transformers import MODEL_MAPPING, CLIPTextModelWithProjection, SiglipTextModel
 
-    config = open_config(name, "language network")
+    config = open_config(name, "text encoder")
     if config.model_type in (CLIP, "clip_text_model"):
         tower = _tower_of(config, "text_config") if config.model_type == CLIP else config
-        return load_weights(CLIPTextModelWithProjection, name, tower, "language network")
+        return load_weights(CLIPTextModelWithProjection, name, tower, "text encoder")
     if config.model_type in (SIGLIP, "siglip_text_model"):
         tower = config.text_config if config.model_type == SIGLIP else config
         tower.pad_token_id = _padding_id(name, tower.pad_token_id)
-        return load_weights(SiglipTextModel, name, tower, "language network")
+        return load_weights(SiglipTextModel, name, tower, "text encoder")
     kind: type[Any] = MODEL_MAPPING[type(config)]  # type: ignore[assignment]
     # files of pre-training may come without the pooler, which is taken away below in any case
     options: dict[str, Any] = {"add_pooling_layer": False} if "add_pooling_layer" in signature(kind).parameters else {}
-    return _without_pooler(load_weights(kind, name, config, "language network", **options))
+    return _without_pooler(load_weights(kind, name, config, "text encoder", **options))
 
 
 def described(tower: nn.Module) -> dict[str, Any]:
@@ -269,7 +269,7 @@ def open_tokenizer(name: str) -> tokenizers.Tokenizer:
         else:
             path = _file_of(name, "vocab.txt")
             if path is None:
-                raise ConfigError(f"the language network {name!r} {_lacking(name)}")
+                raise ConfigError(f"the text encoder {name!r} {_lacking(name)}")
             settings = _file_of(name, "tokenizer_config.json")
             lower = settings is None or json.loads(settings.read_text(encoding="utf-8")).get("do_lower_case", True)
             core = tokenizers.BertWordPieceTokenizer(str(path), lowercase=lower)._tokenizer

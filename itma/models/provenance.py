@@ -77,7 +77,7 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
     """
     name, run = run, located(run)
     if run.is_dir() and holds_towers(run) and towers_sum(run) == weights:
-        return Provenance({"made with": {"started from": {"name": shown(str(name)), "sha256": weights}}})
+        return Provenance({"made_with": {"started_from": {"name": shown(str(name)), "sha256": weights}}})
     if not run.is_dir():
         raise RunError(f"the run folder {str(run)!r} does not exist; a model card is written from one, or without run")
     manifests = {place: read_json(place / MANIFEST) for place in (run, *sorted(run.glob("step-*")))}
@@ -105,7 +105,7 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
         )
     if "seconds" not in told:
         told["seconds"] = _seconds(run / METRICS, told.get("step"))
-        before = ((settings or {}).get("made with") or {}).get("started from", {}).get("seconds")
+        before = ((settings or {}).get("made_with") or {}).get("started_from", {}).get("seconds")
         if told["seconds"] is not None and before is not None:
             told["seconds"] += before
     chosen = how_chosen(settings or {}, told.get("step"), best=bool(told.get("best")))
@@ -143,10 +143,10 @@ def how_chosen(settings: Mapping[str, Any], step: int | None, *, best: bool) -> 
         step: of the checkpoint. None: not known.
         best: whether it was chosen by the run's metric; otherwise it is the last one.
     """
-    train, made = settings.get("train"), settings.get("made with") or {}
+    train, made = settings.get("train"), settings.get("made_with") or {}
     if not isinstance(train, Mapping) or step is None:
         return ""
-    if "imported from" in made:
+    if "imported_from" in made:
         return f"step {step:,}, as the imported file had it; how it was chosen is not known"
     head = f"step {step:,} of {train['steps']:,}"
     if not best:

@@ -1,4 +1,4 @@
-"""Trunk + language + composer: from pixels and sentences to embeddings, and to and from a folder on disk."""
+"""Image encoder + language + composer: from pixels and sentences to embeddings, and to and from a folder on disk."""
 
 import hashlib
 import json
@@ -24,16 +24,16 @@ from itma.models.checkpoint import CONFIG, FILES, FORMAT, MANIFEST, TOKENIZER, W
 from itma.models.composers import Place, composer_named
 from itma.models.embedder import Embedder, unit
 from itma.models.feedback import readable
-from itma.models.image_encoders.base import ImageEncoder, TrunkConfig
-from itma.models.image_encoders.trunk import Trunk
-from itma.models.text_encoders.base import Language, LanguageConfig, Words
+from itma.models.image_encoders.base import ImageEncoder, ImageEncoderConfig
+from itma.models.image_encoders.hub import HubImageEncoder
+from itma.models.text_encoders.base import TextEncoder, TextEncoderConfig, Words
 from itma.models.towers import UNTRAINED, Towers, holds_towers, read_towers
 from itma.registry import needs, require
 
 START_SCALE = 4.0
 """Length that embeddings are scaled to for the loss, before training (published value)."""
-PARTS = ("trunk", "language", "language.network", "composer", "scale")
-"""What can be frozen; `language.network` is the language network without its last linear map."""
+PARTS = ("image_encoder", "text_encoder", "text_encoder.network", "composer", "scale")
+"""What can be frozen; `text_encoder.network` is the text encoder without its last linear map."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class RetrieverConfig:
     """A name in the registry of composers."""
     dim: int = 128
     """Features of an embedding, of a word and of an image token."""
-    trunk: TrunkConfig = field(default_factory=TrunkConfig)
-    language: LanguageConfig = field(
-        default_factory=LanguageConfig,
+    image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
+    text_encoder: TextEncoderConfig = field(
+        default_factory=TextEncoderConfig,
         metadata={APPLIES: lambda model: composer_named(model.composer).reads_words},
     )
     preprocess: Preprocess = field(default_factory=Preprocess)
@@ -73,7 +73,11 @@ class RetrieverConfig:
     @property
     def parts(self) -> dict[str, str]:
         """Kind of part → its name, for `itma.registry.needs`."""
-        return {"composer": self.composer, "image encoder": self.trunk.name, "text encoder": self.language.kind}
+        return {
+            "composer": self.composer,
+            "image encoder": self.image_encoder.name,
+            "text encoder": self.text_encoder.kind,
+        }
 
 
 class Retriever(Embedder, nn.Module):
@@ -84,19 +88,23 @@ class Retriever(Embedder, nn.Module):
     Args:
         config: its shape.
         tokenizer: knows the words.
-        trunk: the image network.
+        image encoder: the image network.
         language: the text network; absent where the composer reads no words.
     """
 
     def __init__(
-        self, config: RetrieverConfig, tokenizer: Tokenizer, trunk: ImageEncoder, language: Language | None
+        self,
+        config: RetrieverConfig,
+        tokenizer: Tokenizer,
+        image_encoder: ImageEncoder,
+        text_encoder: TextEncoder | None,
     ) -> None:
         super().__init__()
         self.config, self.tokenizer, self.preprocess = config, tokenizer, config.preprocess
         composer = composer_named(config.composer)
-        self.trunk, self.language = trunk, language
-        grids = trunk.grids(config.preprocess.height, config.preprocess.width)
-        self.composer = composer(config.options, Place(trunk.channels, grids, config.dim, trunk.embeds))
+        self.image_encoder, self.text_encoder = image_encoder, text_encoder
+        grids = image_encoder.grids(config.preprocess.height, config.preprocess.width)
+        self.composer = composer(config.options, Place(image_encoder.channels, grids, config.dim, image_encoder.embeds))
         self.scale = nn.Parameter(torch.tensor(START_SCALE))
         self._frozen: tuple[str, ...] = ()
         self._frozen_levels, self._fixed_norms = 0, False
@@ -108,9 +116,9 @@ class Retriever(Embedder, nn.Module):
         Of folders and files that pretrained parts came from, the model's own configuration keeps the last part only.
 
         Raises:
-            ConfigError, UnknownNameError, DataError: see `TrunkConfig`, `LanguageConfig`, `Tokenizer.fit`.
+            ConfigError, UnknownNameError, DataError: see `ImageEncoderConfig`, `TextEncoderConfig`, `Tokenizer.fit`.
         """
-        return cls.assemble(config, config.language.tokenizer(sentences), seed=seed)
+        return cls.assemble(config, config.text_encoder.tokenizer(sentences), seed=seed)
 
     @classmethod
     def assemble(cls, config: RetrieverConfig, tokenizer: Tokenizer, *, seed: int = 0) -> "Retriever":
@@ -121,10 +129,10 @@ class Retriever(Embedder, nn.Module):
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            trunk = Trunk.build(config.trunk)
+            image_encoder = HubImageEncoder.build(config.image_encoder)
             reads = composer_named(config.composer).reads_words
-            language = Language.build(config.language, len(tokenizer), config.dim) if reads else None
-            return cls(_without_folders(config), tokenizer, trunk, language).eval()
+            text_encoder = TextEncoder.build(config.text_encoder, len(tokenizer), config.dim) if reads else None
+            return cls(_without_folders(config), tokenizer, image_encoder, text_encoder).eval()
 
     @classmethod
     def over(cls, towers: Towers, config: RetrieverConfig | None = None, *, seed: int = 0) -> "Retriever":
@@ -142,12 +150,12 @@ class Retriever(Embedder, nn.Module):
         folder = str(towers.folder)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            tokenizer = replace(config.language, name=folder).tokenizer([])
-            trunk = Trunk.build(replace(config.trunk, name=folder))
+            tokenizer = replace(config.text_encoder, name=folder).tokenizer([])
+            image_encoder = HubImageEncoder.build(replace(config.image_encoder, name=folder))
             reads = composer_named(config.composer).reads_words
-            language = replace(config.language, name=folder)
-            network = Language.build(language, len(tokenizer), config.dim) if reads else None
-            return cls(config, tokenizer, trunk, network).eval()
+            text_encoder = replace(config.text_encoder, name=folder)
+            network = TextEncoder.build(text_encoder, len(tokenizer), config.dim) if reads else None
+            return cls(config, tokenizer, image_encoder, network).eval()
 
     @property
     def name(self) -> str:
@@ -167,12 +175,12 @@ class Retriever(Embedder, nn.Module):
     @property
     def reads_words(self) -> bool:
         """Whether a query's embedding depends on the feedback."""
-        return self.language is not None
+        return self.text_encoder is not None
 
     @property
     def reads_earlier(self) -> bool:
         """Whether training spoke in conversations."""
-        return self.reads_words and self.config.language.earlier
+        return self.reads_words and self.config.text_encoder.earlier
 
     @property
     def device(self) -> torch.device:
@@ -182,21 +190,21 @@ class Retriever(Embedder, nn.Module):
     # -- learning -----------------------------------------------------------------------------------------------------
 
     def freeze(self, parts: Sequence[str], *, levels: int = 0, fixed_norms: bool = False) -> None:
-        """Keep these parts (`trunk`, `language`, `composer`, `scale`) as they are, batch-norm statistics included.
+        """Keep these parts (`image_encoder`, `text_encoder`, `composer`, `scale`) as they are, batch norms too.
 
         Args:
             parts: names in `PARTS`.
-            levels: of the trunk, from the first, that stay as they are too.
-            fixed_norms: whether all of the trunk's batch norms keep their statistics.
+            levels: of the image encoder, from the first, that stay as they are too.
+            fixed_norms: whether all of the image encoder's batch norms keep their statistics.
 
         Raises:
             UnknownNameError: no such part.
-            ConfigError: the trunk cannot be parted after that level.
+            ConfigError: the image encoder cannot be parted after that level.
         """
         for part in parts:
             if part not in PARTS:
                 raise UnknownNameError("part to freeze", part, PARTS)
-        still = self.trunk.first_levels(levels)
+        still = self.image_encoder.first_levels(levels)
         self._frozen, self._frozen_levels, self._fixed_norms = tuple(parts), levels, fixed_norms
         for parameter in self.parameters():
             parameter.requires_grad_(True)
@@ -215,9 +223,9 @@ class Retriever(Embedder, nn.Module):
             seed: decides the features.
 
         Returns:
-            The new words; of a model with a pretrained language network, which has all words, none.
+            The new words; of a model with a pretrained text encoder, which has all words, none.
         """
-        table = getattr(self.language, "embedding", None)
+        table = getattr(self.text_encoder, "embedding", None)
         if not isinstance(table, nn.Embedding):
             return []
         words = self.tokenizer.learn(sentences)
@@ -246,9 +254,11 @@ class Retriever(Embedder, nn.Module):
             held = self._part(part)
             if isinstance(held, nn.Module):
                 held.eval()
-        still = self.trunk.first_levels(self._frozen_levels)
+        still = self.image_encoder.first_levels(self._frozen_levels)
         if self._fixed_norms:
-            still += [module for module in self.trunk.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+            still += [
+                module for module in self.image_encoder.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
+            ]
         for module in still:
             module.eval()
         return self
@@ -262,10 +272,10 @@ class Retriever(Embedder, nn.Module):
         *,
         references_too: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One training batch, in which an image goes through the trunk once however many rows use it.
+        """One training batch, in which an image goes through the image encoder once however many rows use it.
 
         Args:
-            pixels: normalised images (images, 3, height, width), or what the trunk's frozen levels made of them.
+            pixels: normalised images (images, 3, height, width), or what its frozen levels made of them.
             references: (rows,) int64, which image is each row's reference; −1 where it has words only.
             targets: (rows,) int64, which image is each row's target.
             tokens: the feedback, (rows, words).
@@ -276,14 +286,14 @@ class Retriever(Embedder, nn.Module):
             followed by the references, (2 · rows, dim).
         """
         if isinstance(pixels, torch.Tensor):
-            maps = self.trunk(pixels)
+            maps = self.image_encoder(pixels)
         else:
-            maps = self.trunk.finish(pixels, self._frozen_levels)
-        words = None if self.language is None else self.language(tokens)
-        pictured = torch.cat([targets, torch.where(references < 0, targets, references)]) if references_too else targets
-        wanted, places = pictured.unique(return_inverse=True)
-        pictures = self.composer.embed_pictures([level[wanted] for level in maps])
-        return unit(self._trained_queries(maps, references, words)), unit(pictures)[places]
+            maps = self.image_encoder.finish(pixels, self._frozen_levels)
+        words = None if self.text_encoder is None else self.text_encoder(tokens)
+        imaged = torch.cat([targets, torch.where(references < 0, targets, references)]) if references_too else targets
+        wanted, places = imaged.unique(return_inverse=True)
+        images = self.composer.embed_images([level[wanted] for level in maps])
+        return unit(self._trained_queries(maps, references, words)), unit(images)[places]
 
     def _trained_queries(
         self, maps: Sequence[torch.Tensor], references: torch.Tensor, words: Words | None
@@ -300,30 +310,30 @@ class Retriever(Embedder, nn.Module):
         parts.append(self.composer.embed_queries(None, Words(*(part[alone] for part in words))))
         return torch.cat(parts)[torch.cat([both, alone]).argsort()]
 
-    def logits(self, queries: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+    def logits(self, queries: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Scores for the loss: scale² · cosine, (queries, images)."""
-        return self.scale**2 * queries @ pictures.T
+        return self.scale**2 * queries @ images.T
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
-    def trunk_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+    def feature_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """uint8 images (images, 3, h, w) of any one size → one feature map for each level; no gradient.
 
         Images as `itma.data.images.as_pixels` takes them will do: also arrays, Pillow images, floats from 0 to 1.
         """
         with self._answering():
-            maps: list[torch.Tensor] = self.trunk(self.preprocess.normalise(as_pixels(pixels).to(self.device)))
+            maps: list[torch.Tensor] = self.image_encoder(self.preprocess.normalise(as_pixels(pixels).to(self.device)))
             return maps
 
-    def embed_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
+    def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 images (images, 3, h, w) of any one size → (images, dim) of length 1; no gradient."""
-        maps = self.trunk_maps(pixels)
+        maps = self.feature_maps(pixels)
         with self._answering():
-            return unit(self.composer.embed_pictures(maps))
+            return unit(self.composer.embed_images(maps))
 
     def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
         with self._answering():
-            words = None if tokens is None or self.language is None else self.language(tokens.to(self.device))
+            words = None if tokens is None or self.text_encoder is None else self.text_encoder(tokens.to(self.device))
             seen = None if maps is None else [level.to(self.device) for level in maps]
             return unit(self.composer.embed_queries(seen, words))
 
@@ -361,7 +371,7 @@ class Retriever(Embedder, nn.Module):
 
         Raises:
             FeedbackError: a sentence without any word that the model knows, as in a search; or their numbers differ.
-            DataError, PictureError: an image that cannot be read.
+            DataError, ImageError: an image that cannot be read.
         """
         several = isinstance(images, list | tuple) or isinstance(sentences, list | tuple)
         several |= isinstance(images, np.ndarray | torch.Tensor) and images.ndim == 4
@@ -391,7 +401,7 @@ class Retriever(Embedder, nn.Module):
                 pixels = torch.stack([self._fitted(shown[row]) for row in part]) if seen and shown is not None else None
                 feedback = [str(texts[row]) for row in part] if spoken else None
                 if said is None and pixels is not None:
-                    found = self.embed_pictures(pixels)
+                    found = self.embed_images(pixels)
                 else:
                     found = self.embed_queries(pixels, feedback)
                 rows[part] = found.cpu().numpy()
@@ -409,7 +419,7 @@ class Retriever(Embedder, nn.Module):
         """sha256 over weights, shape, preprocessing and words: models that answer alike share it."""
         digest = hashlib.sha256()
         shape = self._shape()
-        shape["model"]["language"].pop("earlier")  # what it was taught is in its weights
+        shape["model"]["text_encoder"].pop("earlier")  # what it was taught is in its weights
         digest.update(json.dumps([FORMAT, shape], sort_keys=True, default=str).encode())
         digest.update(self.tokenizer.to_json().encode())
         for name, tensor in sorted(self.state_dict().items()):
@@ -421,8 +431,8 @@ class Retriever(Embedder, nn.Module):
         """What rebuilds the networks, without their weights."""
         return {
             "model": to_plain(self.config),
-            "backbone": self.trunk.description,
-            "text tower": None if self.language is None else self.language.description,
+            "image_network": self.image_encoder.description,
+            "text_network": None if self.text_encoder is None else self.text_encoder.description,
         }
 
     def save(self, folder: str | Path, *, half: bool = False) -> None:
@@ -471,15 +481,17 @@ class Retriever(Embedder, nn.Module):
                     "upgrade with: pip install -U itma"
                 )
             config = from_plain(RetrieverConfig, plain["model"])
-            tokenizer = Tokenizer.load(folder / TOKENIZER, **config.language.reading())
-            trunk = Trunk.rebuilt(plain["backbone"], config.trunk.levels, config.trunk.name)
+            tokenizer = Tokenizer.load(folder / TOKENIZER, **config.text_encoder.reading())
+            image_encoder = HubImageEncoder.rebuilt(
+                plain["image_network"], config.image_encoder.levels, config.image_encoder.name
+            )
             reads = composer_named(config.composer).reads_words
-            language = (
-                Language.rebuilt(config.language, len(tokenizer), config.dim, plain.get("text tower"))
+            text_encoder = (
+                TextEncoder.rebuilt(config.text_encoder, len(tokenizer), config.dim, plain.get("text_network"))
                 if reads
                 else None
             )
-            model = cls(config, tokenizer, trunk, language)
+            model = cls(config, tokenizer, image_encoder, text_encoder)
             model.load_state_dict(load_file(folder / WEIGHTS))
             for name, weights in model.named_parameters():
                 if not torch.isfinite(weights).all():
@@ -558,5 +570,13 @@ def _without_folders(config: RetrieverConfig) -> RetrieverConfig:
     def last(name: str | None) -> str | None:
         return Path(name).name if name is not None and Path(name).exists() else name
 
-    trunk = replace(config.trunk, name=last(config.trunk.name) or config.trunk.name, weights=last(config.trunk.weights))
-    return replace(config, trunk=trunk, language=replace(config.language, name=last(config.language.name)))
+    image_encoder = replace(
+        config.image_encoder,
+        name=last(config.image_encoder.name) or config.image_encoder.name,
+        weights=last(config.image_encoder.weights),
+    )
+    return replace(
+        config,
+        image_encoder=image_encoder,
+        text_encoder=replace(config.text_encoder, name=last(config.text_encoder.name)),
+    )

@@ -16,9 +16,9 @@ from itma.errors import ConfigError, DataError, RunError
 from itma.io import file_sum
 from itma.models import pretrained
 from itma.models.hub_names import weights_files
-from itma.models.image_encoders.base import TrunkConfig
+from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.pretrained import CLIP, SIGLIP
-from itma.models.text_encoders.base import LanguageConfig
+from itma.models.text_encoders.base import TextEncoderConfig
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +38,20 @@ class Towers:
     """`clip` or `siglip`; stands for their name in a model's own configuration, so that a folder can be renamed."""
     dim: int
     """Features of both embeddings."""
-    trunk: TrunkConfig
+    image_encoder: ImageEncoderConfig
     """The image network; its one level is the image's embedding."""
-    language: LanguageConfig
+    text_encoder: TextEncoderConfig
     preprocess: Preprocess
 
     @property
     def shape(self) -> dict[str, Any]:
         """The parts of a `RetrieverConfig` over these towers."""
-        return {"dim": self.dim, "trunk": self.trunk, "language": self.language, "preprocess": self.preprocess}
+        return {
+            "dim": self.dim,
+            "image_encoder": self.image_encoder,
+            "text_encoder": self.text_encoder,
+            "preprocess": self.preprocess,
+        }
 
 
 def holds_towers(folder: Path) -> bool:
@@ -99,8 +104,8 @@ def read_towers(folder: Path) -> Towers:
         folder=folder,
         kind=kind,
         dim=dim,
-        trunk=TrunkConfig(kind, levels=(vision.num_hidden_layers + 1,)),
-        language=LanguageConfig(kind="pretrained", name=kind, max_words=text.max_position_embeddings),
+        image_encoder=ImageEncoderConfig(kind, levels=(vision.num_hidden_layers + 1,)),
+        text_encoder=TextEncoderConfig(kind="pretrained", name=kind, max_words=text.max_position_embeddings),
         preprocess=_preprocess(folder, kind, vision.image_size),
     )
 
@@ -109,7 +114,7 @@ def _what(kind: str) -> str:
     if kind in ("clip_vision_model", "siglip_vision_model"):
         return (
             "an image network alone, which cannot read sentences; give the folder of the whole model, or train with it "
-            "as the trunk: itma train … --set model.trunk.name=FOLDER"
+            "as the image encoder: itma train … --set model.image_encoder.name=FOLDER"
         )
     if kind in ("clip_text_model", "siglip_text_model"):
         return "a text network alone, which cannot see images; give the folder of the whole model"
@@ -120,13 +125,13 @@ def _what(kind: str) -> str:
         )
     return (
         f"a network of the kind {kind!r}, which is neither CLIP nor SigLIP nor a run of itma; it can be a part of a "
-        "model that is trained: --set model.trunk.name=FOLDER or --set model.language.name=FOLDER"
+        "model that is trained: --set model.image_encoder.name=FOLDER or --set model.text_encoder.name=FOLDER"
     )
 
 
 def _preprocess(folder: Path, kind: str, side: Any) -> Preprocess:
     """How the folder says that images are prepared; what it does not say is as published."""
-    plain = _picture_settings(folder)
+    plain = _image_settings(folder)
     crop = bool(plain.get("do_center_crop", kind == CLIP))
     size = _sides(plain.get("size")) or _sides(side)
     height, width = (_sides(plain.get("crop_size")) or size) if crop else size or (0, 0)  # type: ignore[misc]
@@ -147,7 +152,7 @@ def _preprocess(folder: Path, kind: str, side: Any) -> Preprocess:
     return Preprocess(int(height), int(width), "crop" if crop else "stretch", mean, std)
 
 
-def _picture_settings(folder: Path) -> Mapping[str, Any]:
+def _image_settings(folder: Path) -> Mapping[str, Any]:
     for name, inner in (("preprocessor_config.json", None), ("processor_config.json", "image_processor")):
         path = folder / name
         if path.is_file():

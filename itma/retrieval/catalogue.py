@@ -31,7 +31,7 @@ from itma.retrieval.ingest.embedding import Here, Workers
 from itma.retrieval.ingest.indexing import Outcome, Skipped, read_skipped
 from itma.retrieval.ingest.listing import listing
 from itma.retrieval.ingest.rows import Item, Page
-from itma.retrieval.ingest.writing import Writer, picture_name
+from itma.retrieval.ingest.writing import Writer, image_name
 from itma.retrieval.manifest import About
 from itma.retrieval.request import IndexOptions, SearchRequest, takes
 from itma.retrieval.snapshot import Snapshot
@@ -68,7 +68,7 @@ class Catalogue:
         model: Model | None = None,
         runtime: str | None = None,
         device: torch.device | None = None,
-        pictures: Path | None = None,
+        images: Path | None = None,
         outcome: Outcome | None = None,
     ) -> None:
         if isinstance(store, str | Path):
@@ -81,15 +81,15 @@ class Catalogue:
         self.outcome = outcome
         """What the indexing that this object comes from did."""
         self._lock = threading.Lock()
-        self._snapshot = self._look(pictures=pictures)
+        self._snapshot = self._look(images=images)
 
-    def _look(self, before: Snapshot | None = None, pictures: Path | None = None) -> Snapshot:
+    def _look(self, before: Snapshot | None = None, images: Path | None = None) -> Snapshot:
         """The newest state; the one before where nobody has written since."""
         while True:
             document = self._store.stamp(manifest.NAME)
             try:
                 if before is None or document != before.document:
-                    return self._read(before, document, pictures)
+                    return self._read(before, document, images)
                 items = before.items.newest()
             except CatalogueError:
                 if document == self._store.stamp(manifest.NAME):
@@ -98,19 +98,19 @@ class Catalogue:
             if items is before.items:
                 return before
             return Snapshot(
-                items, before.about, document, before.pictures, before.encoder, before.place, self._exact_items, before
+                items, before.about, document, before.images, before.encoder, before.place, self._exact_items, before
             )
 
     def _read(
-        self, before: Snapshot | None, document: object, pictures: Path | None, model: Embedder | None = None
+        self, before: Snapshot | None, document: object, images: Path | None, model: Embedder | None = None
     ) -> Snapshot:
         """The state that the catalogue's document tells of, with its model where one was open before."""
         about, place = manifest.read(self._store), self._store.place
         items = self._store.open(about.table, self._version)
-        if pictures is None and before is not None and about.pictures == before.about.pictures:
-            pictures = before.pictures
-        if pictures is None and about.pictures is not None:
-            pictures = manifest.found(about.pictures, place)
+        if images is None and before is not None and about.images == before.about.images:
+            images = before.images
+        if images is None and about.images is not None:
+            images = manifest.found(about.images, place)
         if before is not None and before.about.fingerprint == about.fingerprint:
             encoder = before.encoder
         else:
@@ -119,7 +119,7 @@ class Catalogue:
             if before is not None and before.encoder.is_open:
                 encoder()
                 self._given = None
-        return Snapshot(items, about, document, pictures, encoder, place, self._exact_items, before)
+        return Snapshot(items, about, document, images, encoder, place, self._exact_items, before)
 
     # -- making and opening -------------------------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ class Catalogue:
                 )
             else:
                 outcome = building.make(store, wanted, retriever(), run, options, workers=workers, progress=progress)
-        return cls(store, model=next(iter(opened), model), device=device, pictures=wanted.root, outcome=outcome)
+        return cls(store, model=next(iter(opened), model), device=device, images=wanted.root, outcome=outcome)
 
     @classmethod
     def open(
@@ -233,7 +233,7 @@ class Catalogue:
         path: str | Path,
         *,
         model: Model | None = None,
-        pictures: str | Path | None = None,
+        images: str | Path | None = None,
         replace: bool = False,
         durable: bool = False,
         recall: float = 0.98,
@@ -251,7 +251,7 @@ class Catalogue:
             path: the catalogue's own folder.
             model: what made them, taken at your word; None: the catalogue can be searched by embeddings and by its
                 own items alone.
-            pictures: the folder in which pictures are named; None: that of the file.
+            images: the folder in which images are named; None: that of the file.
             replace: put it in the place of an existing catalogue.
             durable: see `build`.
             recall: see `build`.
@@ -269,7 +269,7 @@ class Catalogue:
         run = None if model is None or isinstance(model, Embedder) else Path(model)
         with store.writing("importing embeddings"):
             moving.import_embeddings(
-                store, source, retriever, run, pictures=pictures, durable=durable, recall=recall, progress=progress
+                store, source, retriever, run, images=images, durable=durable, recall=recall, progress=progress
             )
         return cls(store, model=retriever, device=device)
 
@@ -281,7 +281,7 @@ class Catalogue:
     def __repr__(self) -> str:
         shown = self.snapshot
         by = "made elsewhere" if shown.about.model is None else f"embedded by {shown.about.model!r}"
-        return f"<Catalogue of {len(shown):,} images from {str(shown.pictures)!r}, {by}>"
+        return f"<Catalogue of {len(shown):,} images from {str(shown.images)!r}, {by}>"
 
     @property
     def snapshot(self) -> Snapshot:
@@ -294,9 +294,9 @@ class Catalogue:
         return self._ask(Snapshot.ids)
 
     @property
-    def pictures(self) -> Path | None:
+    def images(self) -> Path | None:
         """The folder that images are named in. None: each has its whole path."""
-        return self.snapshot.pictures
+        return self.snapshot.images
 
     @property
     def run(self) -> Path | None:
@@ -340,7 +340,7 @@ class Catalogue:
 
     def info_of(self, snapshot: Snapshot) -> Info:
         """The same of one state."""
-        return Info.of(self._store, snapshot.items, snapshot.about, snapshot.pictures, self._exact_items)
+        return Info.of(self._store, snapshot.items, snapshot.about, snapshot.images, self._exact_items)
 
     def refresh(self) -> bool:
         """Show the newest state, as every search does by itself; whether that is another one.
@@ -408,7 +408,7 @@ class Catalogue:
             emphasis: from −1, the reference alone, over 0, as the model joins the two, to 1, the feedback alone.
             earlier: what was said before in a conversation, first to last, if that is still to count now that one of
                 its hits is the reference. A model reads it well that was trained on conversations, see
-                `itma.models.text_encoders.base.LanguageConfig.earlier`.
+                `itma.models.text_encoders.base.TextEncoderConfig.earlier`.
             keep_same: keep items that show the same image as the reference, which are left out otherwise.
 
         Returns:
@@ -417,7 +417,7 @@ class Catalogue:
 
         Raises:
             DataError: neither an image nor a sentence is given, or the embedding makes no sense.
-            PictureError: the reference cannot be read.
+            ImageError: the reference cannot be read.
             FeedbackError: no word of the sentence is known, or the model does not read words and there is no image.
             FilterError, UnknownNameError: the condition makes no sense, or names a column that is not there.
             UnknownItemError: there is no item of that id.
@@ -525,17 +525,17 @@ class Catalogue:
         """
         return self._ask(lambda snapshot: snapshot.facets(look_at))
 
-    def ids_of(self, picture: str | Path) -> list[str]:
+    def ids_of(self, image: str | Path) -> list[str]:
         """The items whose image is this file."""
-        return self._ask(lambda snapshot: snapshot.ids_of(picture))
+        return self._ask(lambda snapshot: snapshot.ids_of(image))
 
-    def picture_paths(self) -> list[Path]:
+    def image_paths(self) -> list[Path]:
         """Where the items' images were when they were indexed; those without an image are passed over."""
-        return self._ask(Snapshot.picture_paths)
+        return self._ask(Snapshot.image_paths)
 
-    def name_of(self, picture: str | Path) -> str:
+    def name_of(self, image: str | Path) -> str:
         """What the item of an image is called where nothing else is said: its path below the catalogue's folder."""
-        name = picture_name(picture, self.pictures)
+        name = image_name(image, self.images)
         assert name is not None
         return name
 
@@ -546,7 +546,7 @@ class Catalogue:
             ItemExistsError: an id is there already; nothing is added then.
             DataError: an id is given twice, an embedding makes no sense, or a value does not fit its
                 column; nothing is added then.
-            PictureError: an image cannot be read; nothing is added then.
+            ImageError: an image cannot be read; nothing is added then.
             BusyError: somebody else is writing.
             CatalogueError: the state that is shown is an earlier one.
             StorageError: the disk is full or the place cannot be written to.
@@ -638,7 +638,7 @@ class Catalogue:
                 about,
                 retriever,
                 run,
-                self.pictures,
+                self.images,
                 leave_out=leave_out,
                 batch=batch,
                 progress=progress,
@@ -646,7 +646,7 @@ class Catalogue:
         with self._lock:
             self._given, self._runtime, self._device = retriever if run is None else run, runtime, device
             before = self._snapshot
-            self._snapshot = self._read(None, self._store.stamp(manifest.NAME), before.pictures, retriever)
+            self._snapshot = self._read(None, self._store.stamp(manifest.NAME), before.images, retriever)
         return outcome
 
     @contextmanager
@@ -662,7 +662,7 @@ class Catalogue:
             StorageError: the place cannot be written to.
         """
         with self._alone(what) as (items, about):
-            before, writer = items.version, Writer(items, about, lambda: self.model, self.pictures)
+            before, writer = items.version, Writer(items, about, lambda: self.model, self.images)
             try:
                 yield writer
             finally:
@@ -701,7 +701,7 @@ class Catalogue:
         """
         target = store_at(place)
         _refuse_existing(target, replace=False, update=False)
-        self._ask(lambda shown: moving.copy(self._store, shown.items, shown.about, shown.pictures, target))
+        self._ask(lambda shown: moving.copy(self._store, shown.items, shown.about, shown.images, target))
 
     @staticmethod
     def restore(backup: str | Path, path: str | Path, *, replace: bool = False) -> None:
@@ -716,7 +716,7 @@ class Catalogue:
         _refuse_existing(target, replace=replace, update=False)
         copied = Catalogue.open(backup, without_model=True)
         shown = copied.snapshot
-        moving.copy(copied._store, shown.items, shown.about, shown.pictures, target)
+        moving.copy(copied._store, shown.items, shown.about, shown.images, target)
 
     def export(self, file: str | Path) -> int:
         """Write all items to a file: `.parquet` (ids, embeddings, images, metadata) or `.npz` (ids, embeddings).

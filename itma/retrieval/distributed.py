@@ -20,7 +20,7 @@ import torch
 
 from itma.errors import ConfigError, DataError, ItmaError, MissingExtraError
 from itma.models.embedder import Embedder
-from itma.retrieval.ingest.embedding import MISSING, Here, Looked, Picture
+from itma.retrieval.ingest.embedding import MISSING, Here, Image, Looked
 from itma.retrieval.stores.base import Items
 
 _PARCEL = 4
@@ -64,7 +64,7 @@ class RayWorkers:
             self._ray.shutdown()
         self._started = False
 
-    def embed(self, pictures: Iterator[Picture], *, batch: int, tokens: bool) -> Iterator[Looked]:
+    def embed(self, images: Iterator[Image], *, batch: int, tokens: bool) -> Iterator[Looked]:
         """See `Workers.embed`.
 
         Raises:
@@ -73,7 +73,7 @@ class RayWorkers:
         """
         from ray.exceptions import RayError
 
-        parcels = _parcels(pictures, _PARCEL * batch)
+        parcels = _parcels(images, _PARCEL * batch)
         first = next(parcels, None)
         if first is None:
             return
@@ -85,7 +85,7 @@ class RayWorkers:
         while True:
             while free and (parcel := again.pop() if again else next(parcels, None)):
                 actor = free.pop(0)
-                running[actor.embed.remote(parcel.pictures, batch, tokens)] = actor, parcel
+                running[actor.embed.remote(parcel.images, batch, tokens)] = actor, parcel
             if free and not running:
                 return
             (done,), _ = self._ray.wait([*running, *starting], num_returns=1)
@@ -168,13 +168,13 @@ class RayWorkers:
 class _Parcel:
     """Images that go to a worker together, and how often workers have died over them."""
 
-    pictures: list[Picture]
+    images: list[Image]
     deaths: int = 0
 
     def after_death(self, error: Exception) -> "_Parcel":
         """The same parcel for another worker."""
         if self.deaths == _DEATHS:
-            ends = (self.pictures[0].id, self.pictures[-1].id) if self.pictures else None
+            ends = (self.images[0].id, self.images[-1].id) if self.images else None
             over = f"over the images {ends[0]!r} to {ends[1]!r}; look into these" if ends else "opening the model"
             raise DataError(
                 f"{_DEATHS + 1} workers died {over}; see whether the machines have memory enough "
@@ -183,14 +183,14 @@ class _Parcel:
         return replace(self, deaths=self.deaths + 1)
 
 
-def _parcels(pictures: Iterator[Picture], size: int) -> Iterator[_Parcel]:
-    while parcel := list(map(_found, islice(pictures, size))):
+def _parcels(images: Iterator[Image], size: int) -> Iterator[_Parcel]:
+    while parcel := list(map(_found, islice(images, size))):
         yield _Parcel(parcel)
 
 
-def _found(picture: Picture) -> Picture:
+def _found(image: Image) -> Image:
     """The same file, whatever folder a worker is in."""
-    return picture if picture.path is None else replace(picture, path=picture.path.absolute())
+    return image if image.path is None else replace(image, path=image.path.absolute())
 
 
 def _reached(address: str) -> None:
@@ -211,7 +211,7 @@ def _raise_own(error: Exception) -> None:
 
 
 def _checked(result: list[Looked], parcel: _Parcel) -> list[Looked]:
-    paths = {picture.id: picture.path for picture in parcel.pictures}
+    paths = {image.id: image.path for image in parcel.images}
     for looked in result:
         path = paths[looked.id]
         if looked.problem == MISSING and path is not None and path.exists():
@@ -240,9 +240,9 @@ class _Worker:
         """Open the model."""
         self._model()
 
-    def embed(self, pictures: list[Picture], batch: int, tokens: bool) -> list[Looked]:
+    def embed(self, images: list[Image], batch: int, tokens: bool) -> list[Looked]:
         """Look into some images."""
-        return list(self._here.embed(iter(pictures), batch=batch, tokens=tokens))
+        return list(self._here.embed(iter(images), batch=batch, tokens=tokens))
 
 
 def _ray() -> Any:

@@ -47,7 +47,7 @@ class Matrix:
         self._masks: dict[Filter, np.ndarray] = {}
         self._dead: np.ndarray | None = None
         self.ids: list[str] = []
-        self.pictures: list[str | None] = []
+        self.images: list[str | None] = []
         self._stamps: list[int] = []
         if earlier is None or not self._follow(earlier):
             self._load()
@@ -66,11 +66,11 @@ class Matrix:
         dim = self._items.schema.field("embedding").type.list_size
         self._buffer = _Buffer(count + count // 16 + 64, dim)
         self._buffer.claim(count)
-        for batch in self._items.scan(["id", "_picture", "_stamp", "embedding"]):
+        for batch in self._items.scan(["id", "_image", "_stamp", "embedding"]):
             first = len(self.ids)
             self._buffer.space[first : first + len(batch)] = embeddings_of(batch.column("embedding"))
             self.ids += batch.column("id").to_pylist()
-            self.pictures += batch.column("_picture").to_pylist()
+            self.images += batch.column("_image").to_pylist()
             self._stamps += batch.column("_stamp").to_pylist()
 
     def _follow(self, earlier: "Matrix") -> bool:
@@ -94,30 +94,30 @@ class Matrix:
         first = earlier._buffer.claim(len(changed))
         if first is None:
             return False
-        rows = self._items.get(changed, ["id", "_picture", "_stamp", "embedding"])
+        rows = self._items.get(changed, ["id", "_image", "_stamp", "embedding"])
         self._buffer = earlier._buffer
         others = first - len(earlier.ids)  # rows that belong to another matrix which followed the same one
         self.ids = [*earlier.ids, *[""] * others, *rows["id"].to_pylist()]
-        self.pictures = [*earlier.pictures, *[None] * others, *rows["_picture"].to_pylist()]
+        self.images = [*earlier.images, *[None] * others, *rows["_image"].to_pylist()]
         self._stamps = [*earlier._stamps, *[0] * others, *rows["_stamp"].to_pylist()]
         for row in gone:
-            self.ids[row], self.pictures[row] = "", None
+            self.ids[row], self.images[row] = "", None
         self._buffer.space[first : first + len(rows)] = embeddings_of(rows["embedding"])
         if dead or others:
             self._dead = np.array([not name for name in self.ids], dtype=bool)
         return True
 
     @cached_property
-    def _by_picture(self) -> dict[str, list[str]]:
+    def _by_image(self) -> dict[str, list[str]]:
         names: dict[str, list[str]] = {}
-        for name, picture in zip(self.ids, self.pictures, strict=True):
-            if picture is not None:
-                names.setdefault(picture, []).append(name)
+        for name, image in zip(self.ids, self.images, strict=True):
+            if image is not None:
+                names.setdefault(image, []).append(name)
         return names
 
-    def ids_with_picture(self, pictures: Sequence[str]) -> list[str]:
+    def ids_with_image(self, images: Sequence[str]) -> list[str]:
         """The items whose image is named by one of these."""
-        return [name for picture in pictures for name in self._by_picture.get(picture, [])]
+        return [name for image in images for name in self._by_image.get(image, [])]
 
     def mask(self, where: Filter) -> np.ndarray:
         """(items,) bool: which rows match."""

@@ -20,7 +20,7 @@ class Info:
     version: int
     model: str | None
     fingerprint: str | None
-    pictures: str | None
+    images: str | None
     """The folder that images are named in."""
     columns: Mapping[str, str]
     """Metadata, with what they hold."""
@@ -38,7 +38,7 @@ class Info:
     """How the index is searched, and the recall that was measured for that."""
 
     @classmethod
-    def of(cls, store: Store, items: Items, about: About, pictures: Path | None, exact_items: int) -> "Info":
+    def of(cls, store: Store, items: Items, about: About, images: Path | None, exact_items: int) -> "Info":
         """Gather it."""
         count = items.count()
         return cls(
@@ -48,7 +48,7 @@ class Info:
             version=items.version,
             model=about.model,
             fingerprint=about.fingerprint,
-            pictures=None if pictures is None else str(pictures),
+            images=None if images is None else str(images),
             columns={name: SHOWN[kind_of(kind)] for name, kind in metadata_of(items.schema).items()},
             durable=about.durable,
             complete=about.complete,
@@ -63,7 +63,7 @@ class Info:
         lines = [
             f"{self.place}: {self.items:,} items of {self.dim} numbers, version {self.version}",
             f"model: {self.model or 'none'}" + (f" ({self.fingerprint[:12]}…)" if self.fingerprint else ""),
-            f"images: {self.pictures or 'each has its whole path'}",
+            f"images: {self.images or 'each has its whole path'}",
             "metadata: " + (", ".join(f"{name} ({kind})" for name, kind in self.columns.items()) or "none"),
             f"search: {self._search()}",
             "writes: "

@@ -17,7 +17,7 @@ NAME = "catalogue.json"
 """The document that makes a place a catalogue."""
 
 Place = Mapping[str, str]
-"""Where a folder is: `path`, and `from here` as seen from the catalogue, so that both can be moved together."""
+"""Where a folder is: `path`, and `from_here` as seen from the catalogue, so that both can be moved together."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class About:
     """Sum over the files of the model's checkpoint, which tells without opening it that it is the same."""
     run: Place | None
     """The run folder; None: the model was given in memory."""
-    pictures: Place | None
+    images: Place | None
     """The folder that images are named in; None: every image has its whole path."""
     tokens: Kept | None = None
     durable: bool = False
@@ -131,7 +131,7 @@ def _parsed(plain: dict[str, Any]) -> About:
     for each in fields(About):
         if each.name not in plain:
             raise KeyError(each.name)
-    tokens, ann, run, pictures = plain["tokens"], plain["ann"], plain["run"], plain["pictures"]
+    tokens, ann, run, images = plain["tokens"], plain["ann"], plain["run"], plain["images"]
     if not isinstance(plain["table"], str) or not isinstance(plain["dim"], int):
         raise TypeError("table and dim")
     return About(
@@ -141,8 +141,8 @@ def _parsed(plain: dict[str, Any]) -> About:
         fingerprint=plain["fingerprint"],
         runtime=plain["runtime"],
         checkpoint=plain["checkpoint"],
-        run=None if run is None else {"path": run["path"], "from here": run["from here"]},
-        pictures=None if pictures is None else {"path": pictures["path"], "from here": pictures["from here"]},
+        run=None if run is None else {"path": run["path"], "from_here": run["from_here"]},
+        images=None if images is None else {"path": images["path"], "from_here": images["from_here"]},
         tokens=None if tokens is None else Kept(tuple((c, h, w) for c, h, w in tokens["shapes"])),
         durable=bool(plain["durable"]),
         complete=bool(plain["complete"]),
@@ -157,21 +157,21 @@ def place_of(folder: Path, catalogue: str) -> Place:
     A folder that is no model's is given as a whole path, so that it is never taken for such a name.
     """
     if is_shipped(folder) or hub_name(folder) is not None:
-        return {"path": str(folder), "from here": ""}
+        return {"path": str(folder), "from_here": ""}
     there = folder.resolve()
     if "://" in catalogue:
-        return {"path": str(there), "from here": ""}
+        return {"path": str(there), "from_here": ""}
     try:
         seen = Path(os.path.relpath(there, Path(catalogue).resolve())).as_posix()
     except ValueError:  # another drive
         seen = ""
-    return {"path": str(there), "from here": seen}
+    return {"path": str(there), "from_here": seen}
 
 
 def found(place: Place, catalogue: str) -> Path:
     """Where a folder is now: where it was, or else where it is seen from the catalogue."""
     far = Path(place["path"])
-    if not place["from here"] or far.is_dir():
+    if not place["from_here"] or far.is_dir():
         return located(far)
-    near = Path(os.path.normpath(Path(catalogue).resolve() / place["from here"]))
+    near = Path(os.path.normpath(Path(catalogue).resolve() / place["from_here"]))
     return near if near.is_dir() else far

@@ -59,9 +59,9 @@ def embedded(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | Exce
     answers: list[np.ndarray | Exception] = [np.zeros(0)] * len(needs)
     jobs = [(row, *part) for row, need in enumerate(needs) for part in need.parts(model)]
     sums: dict[int, np.ndarray] = {}
-    for pictured in (True, False):
+    for imaged in (True, False):
         for worded in (True, False):
-            group = [job for job in jobs if (job[2] is not None) == pictured and (job[3] is not None) == worded]
+            group = [job for job in jobs if (job[2] is not None) == imaged and (job[3] is not None) == worded]
             for first in range(0, len(group), _AT_ONCE):
                 part = group[first : first + _AT_ONCE]
                 for (row, weight, _, _), found in zip(part, _together([job[2:] for job in part], model), strict=True):

@@ -23,7 +23,7 @@ from itma.retrieval.stores.conditions import Test
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 32
-"""Images that go through the trunk together."""
+"""Images that go through the image encoder together."""
 _CACHED = 64 * 2**20
 """Bytes of feature maps that are kept of items that were asked from."""
 
@@ -37,14 +37,14 @@ class ReferenceMaps:
         self._lock = threading.Lock()
 
     def of(
-        self, names: Sequence[str], items: Items, about: About, model: Embedder, pictures: Path | None
+        self, names: Sequence[str], items: Items, about: About, model: Embedder, images: Path | None
     ) -> "dict[str, list[torch.Tensor] | ItmaError]":
         """The maps of items, each (1, channels, rows, columns); or why there are none.
 
         The errors: `UnknownItemError` where there is no such item, `UnanswerableError` where neither its maps nor its
-        picture are there, `PictureError` where the image cannot be read.
+        image are there, `ImageError` where the image cannot be read.
         """
-        columns = ["id", "_stamp", "_picture", *(["_tokens"] if about.tokens else [])]
+        columns = ["id", "_stamp", "_image", *(["_tokens"] if about.tokens else [])]
         found: dict[str, list[torch.Tensor] | ItmaError] = {}
         wanted: dict[str, str] = {}
         for name in dict.fromkeys(names):
@@ -60,13 +60,13 @@ class ReferenceMaps:
                 found[name] = kept
             elif about.tokens is not None and row["_tokens"] is not None:
                 found[name] = maps_from_bytes(row["_tokens"], about.tokens.shapes)
-            elif row["_picture"] is None:
+            elif row["_image"] is None:
                 found[name] = UnanswerableError(
                     f"the item {name!r} has no image that a sentence could change; search by the sentence alone, or "
                     "give an image"
                 )
             else:
-                missing[name] = key, (pictures or Path()) / shown(row["_picture"])
+                missing[name] = key, (images or Path()) / shown(row["_image"])
         found |= {name: unknown_item(name) for name in wanted.values()}
         return found | self._made(missing, model)
 
@@ -87,7 +87,7 @@ class ReferenceMaps:
                         read[name] = pixels
             if not read:
                 continue
-            levels = model.trunk_maps(torch.stack(list(read.values())))
+            levels = model.feature_maps(torch.stack(list(read.values())))
             for place, name in enumerate(read):
                 maps = [level[place : place + 1].clone() for level in levels]
                 made[name] = maps
@@ -151,7 +151,7 @@ def embedding_of_item(items: Items, name: str) -> np.ndarray:
     return found
 
 
-def ids_with_picture(items: Items, pictures: Sequence[str]) -> list[str]:
+def ids_with_image(items: Items, images: Sequence[str]) -> list[str]:
     """The items whose image is named by one of these, as a store holds names."""
-    where = Test("_picture", "in", tuple(pictures), "text")
+    where = Test("_image", "in", tuple(images), "text")
     return [name for batch in items.scan(["id"], where=where) for name in batch.column("id").to_pylist()]

@@ -122,7 +122,7 @@ class IndexOptions:
     id_column: str | None = option(
         None, "Of a table: the column of the ids; without it, id, or else the images' names.", short="id"
     )
-    picture_column: str | None = option(
+    image_column: str | None = option(
         None, "Of a table: the column of the images; without it, image, file or picture.", short="image"
     )
     types: Mapping[str, str] | None = option(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from itma.data.images import Source, open_picture
-from itma.errors import ConfigError, PictureError
+from itma.data.images import Source, open_image
+from itma.errors import ConfigError, ImageError
 from itma.io import explained
 from itma.records import Hit
 from itma.retrieval.request import SearchRequest
@@ -72,8 +72,8 @@ def _paste(sheet: Image.Image, source: Source | None, corner: tuple[int, int]) -
     box = (*corner, corner[0] + _SIDE - 1, corner[1] + _SIDE - 1)
     draw = ImageDraw.Draw(sheet)
     try:
-        image = None if source is None else open_picture(source)
-    except PictureError:
+        image = None if source is None else open_image(source)
+    except ImageError:
         image = None
     if image is None:
         draw.rectangle(box, _PALE)

@@ -63,7 +63,7 @@ class Snapshot:
         items: the table as of one version; nobody writes by this object.
         about: of the catalogue.
         document: a sign of the document that `about` was read from.
-        pictures: the folder that pictures are named in. None: each picture has its whole path.
+        images: the folder that images are named in. None: each image has its whole path.
         encoder: opens the model when it is needed.
         place: where the catalogue is.
         exact_items: up to so many items all are compared.
@@ -75,13 +75,13 @@ class Snapshot:
         items: Items,
         about: About,
         document: object,
-        pictures: Path | None,
+        images: Path | None,
         encoder: EncoderOnDemand,
         place: str,
         exact_items: int,
         earlier: "Snapshot | None" = None,
     ) -> None:
-        self.items, self.about, self.document, self.pictures = items, about, document, pictures
+        self.items, self.about, self.document, self.images = items, about, document, images
         self.encoder, self.place, self.exact_items = encoder, place, exact_items
         self._loading = threading.Lock()
         self._matrix: Matrix | None = None
@@ -172,9 +172,9 @@ class Snapshot:
     def get(self, id: str) -> Item:
         """See `Catalogue.get`."""
         columns = list(metadata_of(self.items.schema))
-        row = query_encoder.only(self.items, id, ["_picture", "embedding", *columns])
+        row = query_encoder.only(self.items, id, ["_image", "embedding", *columns])
         fields = {name: row[name] for name in columns if row[name] is not None}
-        path = None if row["_picture"] is None else self.path(row["_picture"])
+        path = None if row["_image"] is None else self.path(row["_image"])
         return Item(id, path, np.array(row["embedding"], dtype=np.float32), fields)
 
     def page(
@@ -184,11 +184,11 @@ class Snapshot:
         if rows < 1:
             raise ConfigError(f"a page of {rows} items is none; ask for at least 1")
         columns = self.columns(fields)
-        found, following = self.items.page(["id", "_picture", *columns], rows, after=after, where=self.condition(where))
+        found, following = self.items.page(["id", "_image", *columns], rows, after=after, where=self.condition(where))
         items = [
             Item(
                 shown(row["id"]),
-                None if row["_picture"] is None else self.path(row["_picture"]),
+                None if row["_image"] is None else self.path(row["_image"]),
                 fields={name: row[name] for name in columns if row[name] is not None},
             )
             for row in found.to_pylist()
@@ -199,14 +199,14 @@ class Snapshot:
         """See `Catalogue.facets`."""
         return facets(self.items, look_at)
 
-    def ids_of(self, picture: str | Path) -> list[str]:
+    def ids_of(self, image: str | Path) -> list[str]:
         """The items whose image is this file."""
-        return sorted(map(shown, self.items_of(picture)))
+        return sorted(map(shown, self.items_of(image)))
 
-    def picture_paths(self) -> list[Path]:
-        """See `Catalogue.picture_paths`."""
-        parts = self.items.scan(["_picture"])
-        names = [name for part in parts for name in part.column("_picture").to_pylist() if name]
+    def image_paths(self) -> list[Path]:
+        """See `Catalogue.image_paths`."""
+        parts = self.items.scan(["_image"])
+        names = [name for part in parts for name in part.column("_image").to_pylist() if name]
         return [Path(self.path(name)) for name in sorted(names)]
 
     def near_duplicates(self, threshold: float | None, *, progress: bool = False) -> Groups:
@@ -301,18 +301,18 @@ class Snapshot:
         rows: dict[str, dict[str, object]] = {}
         matrix = self._matrix
         if columns or matrix is None:
-            rows = {row["id"]: row for row in self.items.get(names, ["id", "_picture", *columns]).to_pylist()}
+            rows = {row["id"]: row for row in self.items.get(names, ["id", "_image", *columns]).to_pylist()}
             found = [hit for hit in found if hit[0] in rows]  # an engine without versions may have lost it by now
         hits = []
         for rank, (name, score) in enumerate(found, start=1):
-            picture = matrix.pictures[matrix.row[name]] if matrix is not None else rows[name]["_picture"]
+            image = matrix.images[matrix.row[name]] if matrix is not None else rows[name]["_image"]
             told = {column: rows[name][column] for column in columns}
-            hits.append(Hit(rank, shown(name), score, self.path(picture), told))
+            hits.append(Hit(rank, shown(name), score, self.path(image), told))
         return hits
 
-    def path(self, picture: object) -> str:
+    def path(self, image: object) -> str:
         """Where an image's file is; empty where there is none."""
-        return "" if picture is None else str((self.pictures or Path()) / shown(str(picture)))
+        return "" if image is None else str((self.images or Path()) / shown(str(image)))
 
     def items_of(self, image: Source | None) -> list[str]:
         """The items whose image the reference is, going by its path."""
@@ -322,11 +322,11 @@ class Snapshot:
         for follow in (False, True):  # a link may be the item itself, or lead to it
             file = _plain(Path(image), follow)
             names.append(file.as_posix())
-            if self.pictures is not None and file.is_relative_to(folder := _plain(self.pictures, follow)):
+            if self.images is not None and file.is_relative_to(folder := _plain(self.images, follow)):
                 names.append(file.relative_to(folder).as_posix())
         wanted = [stored(name) for name in dict.fromkeys(names)]
         matrix = self._matrix  # not loaded for this alone
-        return query_encoder.ids_with_picture(self.items, wanted) if matrix is None else matrix.ids_with_picture(wanted)
+        return query_encoder.ids_with_image(self.items, wanted) if matrix is None else matrix.ids_with_image(wanted)
 
     def leave_out_same(self, asked: Asked, query: Query) -> None:
         """Leave out items that show the image of the reference, and say so."""
@@ -335,9 +335,9 @@ class Snapshot:
         near = self.nearest(query.alone[None], _LOOKED_AT, None)[0]
         ids = [name for name, score in near if score >= _ALIKE and name not in asked.out]
         same = []
-        for row in self.items.get(ids, ["id", "_picture"]).to_pylist():
+        for row in self.items.get(ids, ["id", "_image"]).to_pylist():
             try:
-                shows = self.model.preprocess.read(self.path(row["_picture"])) if row["_picture"] else None
+                shows = self.model.preprocess.read(self.path(row["_image"])) if row["_image"] else None
             except ItmaError:
                 shows = None  # what cannot be seen is not taken for the same
             if shows is not None and _same_image(shows, query.pixels):
@@ -358,7 +358,7 @@ def answered(questions: Sequence[SearchRequest], snapshot: Snapshot) -> list[Hit
         except Exception as error:
             answers[row] = error
     queries = encoded(
-        {row: questions[row] for row in asked}, snapshot.items, snapshot.about, snapshot.pictures, snapshot.encoder
+        {row: questions[row] for row in asked}, snapshot.items, snapshot.about, snapshot.images, snapshot.encoder
     )
     for row, query in queries.items():
         try:

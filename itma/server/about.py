@@ -47,7 +47,7 @@ async def catalogue(service: ServiceOf) -> Response:
         "facets": [facet.__dict__ for facet in summary.facets],
         "suggestions": list(summary.suggestions),
         "can": {
-            "picture": model is not None,
+            "image": model is not None,
             "text": model is not None and model.reads_words,
             "emphasis": model is not None and model.reads_words,
             "earlier": model is not None and model.reads_earlier,

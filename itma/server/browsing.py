@@ -58,13 +58,13 @@ class Browser:
     def page(self, rows: int, after: str | None, where: Any) -> Page:
         """See `Catalogue.page`."""
         found = self._catalogue.page(rows, after=after, where=where)
-        self.remember([(item.id, str(item.picture or "")) for item in found.items])
+        self.remember([(item.id, str(item.image or "")) for item in found.items])
         return found
 
     def get(self, id: str) -> Item:
         """See `Catalogue.get`."""
         found = self._catalogue.get(id)
-        self.remember([(id, str(found.picture or ""))])
+        self.remember([(id, str(found.image or ""))])
         return found
 
     def remember(self, paths: Sequence[tuple[str, str]]) -> None:
@@ -78,7 +78,7 @@ class Browser:
             while len(self._paths) > _PATHS:
                 self._paths.popitem(last=False)
 
-    def picture(self, id: str) -> str:
+    def image(self, id: str) -> str:
         """Where an item's image is; empty where it has none.
 
         Raises:
@@ -87,7 +87,7 @@ class Browser:
         with self._lock:
             if self._paths_stamp == self.stamp and id in self._paths:
                 return self._paths[id]
-        return str(self.get(id).picture or "")
+        return str(self.get(id).image or "")
 
     def summary(self) -> Summary:
         """What is to be known of the catalogue; looked at anew only after a change."""

@@ -35,7 +35,7 @@ class Given:
     """An item as somebody sent it."""
 
     id: str
-    picture: bytes | None = None
+    image: bytes | None = None
     embedding: Sequence[float] | None = None
     fields: Mapping[str, Any] | None = None
 
@@ -62,17 +62,17 @@ class Changer:
         Raises:
             BusyError: others were writing all the time.
             UnknownItemError: an item that is to have other metadata is not there.
-            ItemExistsError, DataError, PictureError, StorageError: see `Catalogue.add`.
+            ItemExistsError, DataError, ImageError, StorageError: see `Catalogue.add`.
         """
         # the name is ours alone: no name of a request becomes a path
         files = {
-            one.id: self._folder / f"{secrets.token_hex(16)}.{self._decoder.ending(one.picture)}"
+            one.id: self._folder / f"{secrets.token_hex(16)}.{self._decoder.ending(one.image)}"
             for one in given
-            if one.picture is not None
+            if one.image is not None
         }
         with self._writing("adding items" if new else "replacing items") as writer:
             kinds = {name: SHOWN[kind_of(kind)] for name, kind in metadata_of(writer.table.schema).items()}
-            before = [] if new else writer.pictures_of([one.id for one in given if one.id in files or one.embedding])
+            before = [] if new else writer.images_of([one.id for one in given if one.id in files or one.embedding])
             items = [
                 Item(
                     one.id,
@@ -84,8 +84,8 @@ class Changer:
             ]
             try:
                 for one in given:
-                    if one.picture is not None:
-                        write_bytes(files[one.id], one.picture)
+                    if one.image is not None:
+                        write_bytes(files[one.id], one.image)
                 writer.put(items, new=new, keep=not new)
             finally:
                 self._tidy(writer, [*files.values(), *before])
@@ -93,7 +93,7 @@ class Changer:
     def delete(self, ids: Sequence[str]) -> int:
         """Remove items, and their images where the server keeps them; how many there were."""
         with self._writing("deleting items") as writer:
-            before = writer.pictures_of(ids)
+            before = writer.images_of(ids)
             removed = writer.delete(ids)
             self._tidy(writer, before)
             return removed

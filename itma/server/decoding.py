@@ -24,8 +24,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from itma.data.images import Preprocess, open_picture, open_upload, upload_format
-from itma.errors import ItmaError, PictureError
+from itma.data.images import Preprocess, open_image, open_upload, upload_format
+from itma.errors import ImageError, ItmaError
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Decoder:
         """An upload as a model takes it: uint8 (3, height, width).
 
         Raises:
-            PictureError: see `open_upload`; or it takes too long or too much memory.
+            ImageError: see `open_upload`; or it takes too long or too much memory.
         """
         answer, made = self._run({"do": "pixels", "preprocess": asdict(preprocess)}, data)
         return torch.frombuffer(bytearray(made), dtype=torch.uint8).reshape(answer["shape"])
@@ -85,7 +85,7 @@ class Decoder:
         """A JPEG of an image whose longest side is at most `size`; nothing of the file's metadata is in it.
 
         Raises:
-            PictureError: it cannot be read, or takes too long or too much memory.
+            ImageError: it cannot be read, or takes too long or too much memory.
         """
         _, made = self._run({"do": "thumbnail", "path": path, "size": size}, b"")
         return made
@@ -97,7 +97,7 @@ class Decoder:
         else:
             answer, made = _PROGRAM.ask(whole, data, self._seconds)
         if "reason" in answer:
-            raise PictureError(job.get("path", "<upload>"), answer["reason"])
+            raise ImageError(job.get("path", "<upload>"), answer["reason"])
         return answer, made
 
 
@@ -116,17 +116,17 @@ def work(job: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
             return {"width": image.width, "height": image.height}, image.tobytes()
         pixels = preprocess.read(image)
         return {"shape": list(pixels.shape)}, pixels.numpy().tobytes()
-    except (PictureError, MemoryError) as error:
+    except (ImageError, MemoryError) as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, MemoryError):
             cause = cause.__cause__
-        if cause is not None or not isinstance(error, PictureError):
+        if cause is not None or not isinstance(error, ImageError):
             return {"reason": "it takes too much memory to decode; scale it down first"}, b""
         return {"reason": error.reason}, b""
 
 
 def _thumbnail(path: str, size: int) -> bytes:
-    image = open_picture(path, at_least=(size, size))
+    image = open_image(path, at_least=(size, size))
     image.thumbnail((size, size), Image.Resampling.BILINEAR if size <= 240 else Image.Resampling.LANCZOS)
     held = io.BytesIO()
     image.save(held, "JPEG", quality=85, optimize=False, exif=b"", icc_profile=None)

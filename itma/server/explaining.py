@@ -43,14 +43,14 @@ async def explain(request: Request, service: ServiceOf, asked: ExplainFrom) -> R
 async def explain_upload(
     request: Request,
     service: ServiceOf,
-    picture: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, TIFF or BMP.")],
+    image: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, TIFF or BMP.")],
     query: Annotated[str, Form(max_length=200_000, description="As the body of `/explain`, as JSON.")],
 ) -> Response:
     """As `/explain`, from an image, which is not kept."""
     snapshot = _explainable(service)
-    await known_parts(request, "picture", "query")
+    await known_parts(request, "image", "query")
     asked = told_in_form(Explain, query)
-    return await _answered(request, service, snapshot, asked, await picture.read())
+    return await _answered(request, service, snapshot, asked, await image.read())
 
 
 def _explainable(service: Service) -> Snapshot:
@@ -82,9 +82,9 @@ async def _answered(
         raise ProblemError(
             422, "out_of_range", f"the sentence has {words} words; at most {WORDS} are explained, so shorten it"
         )
-    picture = None if data is None else hashlib.sha256(data).hexdigest()
+    digest = None if data is None else hashlib.sha256(data).hexdigest()
     said = asked.model_dump(exclude={"url"})
-    key = ("explain", snapshot.stamp, json.dumps([said, picture], sort_keys=True))
+    key = ("explain", snapshot.stamp, json.dumps([said, digest], sort_keys=True))
     kept = service.answers.get(key)
     if kept is not None:
         service.metrics.cached.inc()
@@ -121,7 +121,7 @@ def _explained(
     found = explained(case, asked.methods or usual(case))
     for method, seconds in found.seconds.items():
         service.metrics.explained.labels(method).observe(seconds)
-    answer = plain(found, pictures=asked.pictures) | {"stamp": snapshot.stamp}
+    answer = plain(found, images=asked.images) | {"stamp": snapshot.stamp}
     if asked.where:
         out = [asked.target, *filter(None, [getattr(asked, "id", None)])]
         score = np.array([found.score], dtype=np.float32)
@@ -144,11 +144,11 @@ def usual(case: Case) -> list[str]:
     return [method for method, there in has.items() if there]
 
 
-def plain(found: Explanation, *, pictures: bool) -> dict[str, Any]:
+def plain(found: Explanation, *, images: bool) -> dict[str, Any]:
     """An explanation as it goes out: as `Explanation.to_plain`, with gradients summed over squares."""
     if found.gradients is not None:
         found = replace(found, gradients=_summed(found.gradients))
-    return found.to_plain(pictures=pictures)
+    return found.to_plain(images=images)
 
 
 def _summed(gradients: Gradients) -> Gradients:

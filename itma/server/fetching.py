@@ -114,7 +114,7 @@ def _checked(url: str, ports: frozenset[int]) -> SplitResult:
 
 
 def _refused(why: str) -> ProblemError:
-    return ProblemError(422, "unreachable_picture", f"the image's address cannot be used: {why}")
+    return ProblemError(422, "unreachable_image", f"the image's address cannot be used: {why}")
 
 
 class _Pinned(http.client.HTTPConnection):

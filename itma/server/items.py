@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from itma.errors import PictureError
+from itma.errors import ImageError
 from itma.retrieval.ingest.rows import Item
 from itma.server.access import ServiceOf, item_id, may_read, may_write
 from itma.server.changing import Given
@@ -43,35 +43,35 @@ async def item(service: ServiceOf, id: Id) -> Response:
     return Response(as_json(_shape(found)), media_type=_JSON)
 
 
-_PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, 304: {"description": "As before."}}
+_IMAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, 304: {"description": "As before."}}
 
 
-@router.get("/item/thumbnail", dependencies=[Depends(may_read)], summary="An item's image, small", responses=_PICTURE)
+@router.get("/item/thumbnail", dependencies=[Depends(may_read)], summary="An item's image, small", responses=_IMAGE)
 async def thumbnail(
     request: Request, service: ServiceOf, id: Id, size: Annotated[Literal["96", "240", "480"], Query()] = "240"
 ) -> Response:
     """A JPEG whose longest side has at most `size` pixels, made anew without the metadata of the file."""
-    return await _picture(request, service, id, int(size))
+    return await _image(request, service, id, int(size))
 
 
-@router.get("/item/picture", dependencies=[Depends(may_read)], summary="An item's image", responses=_PICTURE)
-async def picture(request: Request, service: ServiceOf, id: Id) -> Response:
+@router.get("/item/image", dependencies=[Depends(may_read)], summary="An item's image", responses=_IMAGE)
+async def image(request: Request, service: ServiceOf, id: Id) -> Response:
     """A JPEG whose longest side has at most 1,600 pixels, made anew without the metadata of the file."""
-    return await _picture(request, service, id, 1600)
+    return await _image(request, service, id, 1600)
 
 
-async def _picture(request: Request, service: Service, id: str, size: int) -> Response:
-    path = await _reading(service, service.browser.picture, id)
+async def _image(request: Request, service: Service, id: str, size: int) -> Response:
+    path = await _reading(service, service.browser.image, id)
     if not path:
-        raise ProblemError(404, "no_picture", f"the item {id[:60]!r} has no image")
+        raise ProblemError(404, "no_image", f"the item {id[:60]!r} has no image")
     headers = {"Cache-Control": "private, max-age=60", "Content-Disposition": "inline"}
     try:
         tag = service.thumbnails.tag(path, size)
         if request.headers.get("if-none-match") == f'"{tag}"':
             return Response(status_code=304, headers={**headers, "ETag": f'"{tag}"'})
         tag, data = await service.decoding.run(service.thumbnails.of, path, size)
-    except PictureError as error:
-        raise ProblemError(404, "picture_lost", f"the image of {id[:60]!r} cannot be read any more") from error
+    except ImageError as error:
+        raise ProblemError(404, "image_lost", f"the image of {id[:60]!r} cannot be read any more") from error
     return Response(data, media_type="image/jpeg", headers={**headers, "ETag": f'"{tag}"'})
 
 
@@ -82,13 +82,13 @@ async def add(
     request: Request,
     service: ServiceOf,
     id: Annotated[FormName, Form()],
-    picture: Annotated[UploadFile | None, File()] = None,
+    image: Annotated[UploadFile | None, File()] = None,
     fields: Annotated[str, Form(max_length=100_000, description="Metadata, as a JSON object.")] = "{}",
     embedding: Annotated[str | None, Form(max_length=500_000, description="In place of an image, as JSON.")] = None,
 ) -> Response:
     """Add one item, with its image or a ready-made embedding. Every search sees it within a second."""
-    await known_parts(request, "id", "picture", "fields", "embedding")
-    given = await _given(id, picture, fields, embedding)
+    await known_parts(request, "id", "image", "fields", "embedding")
+    given = await _given(id, image, fields, embedding)
     return await _put(service, [given], new=True)
 
 
@@ -97,13 +97,13 @@ async def replace(
     request: Request,
     service: ServiceOf,
     id: Id,
-    picture: Annotated[UploadFile | None, File()] = None,
+    image: Annotated[UploadFile | None, File()] = None,
     fields: Annotated[str, Form(max_length=100_000, description="Metadata, as a JSON object.")] = "{}",
     embedding: Annotated[str | None, Form(max_length=500_000, description="In place of an image, as JSON.")] = None,
 ) -> Response:
     """Put an item in the place of the one of that id, or add it. Without image and embedding, those stay."""
-    await known_parts(request, "picture", "fields", "embedding")
-    given = await _given(id, picture, fields, embedding)
+    await known_parts(request, "image", "fields", "embedding")
+    given = await _given(id, image, fields, embedding)
     return await _put(service, [given], new=False)
 
 
@@ -112,22 +112,22 @@ async def bulk(
     request: Request,
     service: ServiceOf,
     items: Annotated[str, Form(max_length=5_000_000, description="A JSON list of items.")],
-    pictures: Annotated[list[UploadFile] | None, File(max_length=MANY)] = None,
+    images: Annotated[list[UploadFile] | None, File(max_length=MANY)] = None,
     replace: Annotated[bool, Form(description="In the place of items of the same ids.")] = False,
 ) -> Response:
     """Add up to 100 items in one commit: all, or none. Each names its image by the file name of a part."""
-    await known_parts(request, "items", "pictures", "replace")
+    await known_parts(request, "items", "images", "replace")
     new = _parsed(_NEW, items, "items")
     if not 1 <= len(new) <= MANY:
         raise ProblemError(422, "out_of_range", f"{len(new)} items were sent; send 1 to {MANY} at once")
-    files = {part.filename: part for part in pictures or []}
+    files = {part.filename: part for part in images or []}
     given = []
     for one in new:
-        if one.picture is not None and one.picture not in files:
-            raise ProblemError(422, "bad_data", f"the image {one.picture[:60]!r} of {one.id[:60]!r} was not sent")
-        data = None if one.picture is None else await files[one.picture].read()
-        if one.picture is not None:
-            await files[one.picture].seek(0)
+        if one.image is not None and one.image not in files:
+            raise ProblemError(422, "bad_data", f"the image {one.image[:60]!r} of {one.id[:60]!r} was not sent")
+        data = None if one.image is None else await files[one.image].read()
+        if one.image is not None:
+            await files[one.image].seek(0)
         given.append(Given(one.id, data, one.embedding, one.fields))
     return await _put(service, given, new=not replace)
 
@@ -150,10 +150,10 @@ async def delete_many(service: ServiceOf, asked: Ids) -> Response:
 _JSON = "application/json"
 
 
-async def _given(id: str, picture: UploadFile | None, fields: str, embedding: str | None) -> Given:
+async def _given(id: str, image: UploadFile | None, fields: str, embedding: str | None) -> Given:
     return Given(
         id,
-        None if picture is None else await picture.read(),
+        None if image is None else await image.read(),
         None if embedding is None else _parsed(_EMBEDDING, embedding, "embedding"),
         _parsed(_FIELDS, fields, "fields"),
     )
@@ -227,4 +227,4 @@ async def _reading(service: Service, work: Any, *arguments: Any) -> Any:
 
 
 def _shape(item: Item) -> dict[str, Any]:
-    return {"id": item.id, "picture": item.picture is not None, "fields": dict(item.fields)}
+    return {"id": item.id, "image": item.image is not None, "fields": dict(item.fields)}

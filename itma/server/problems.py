@@ -15,9 +15,9 @@ from itma.errors import (
     ExplanationError,
     FeedbackError,
     FilterError,
+    ImageError,
     ItemExistsError,
     ItmaError,
-    PictureError,
     StorageError,
     UnanswerableError,
     UnknownItemError,
@@ -66,7 +66,7 @@ _KINDS: tuple[tuple[type[ItmaError], int, str], ...] = (
     (ItemExistsError, 409, "item_exists"),
     (UnanswerableError, 409, "unanswerable"),
     (ExplanationError, 409, "unexplainable"),
-    (PictureError, 422, "unreadable_picture"),
+    (ImageError, 422, "unreadable_image"),
     (FeedbackError, 422, "unusable_feedback"),
     (FilterError, 422, "bad_filter"),
     (UnknownNameError, 422, "unknown_name"),
@@ -86,10 +86,10 @@ def problem_of(error: BaseException, item: str | None = None) -> ProblemError:
         return error
     if isinstance(error, BusyError):
         return ProblemError(503, "busy", "somebody else is writing; try again in a moment", {"Retry-After": "2"})
-    if isinstance(error, PictureError) and not error.path.startswith("<"):  # a file of the catalogue, not an upload
+    if isinstance(error, ImageError) and not error.path.startswith("<"):  # a file of the catalogue, not an upload
         log.warning("%s", error)
         name = "" if item is None else f" of the item {item[:60]!r}"
-        return ProblemError(409, "picture_lost", f"the image{name} cannot be read any more")
+        return ProblemError(409, "image_lost", f"the image{name} cannot be read any more")
     if isinstance(error, ItmaError):
         for kind, status, code in _KINDS:
             if isinstance(error, kind):

@@ -42,15 +42,15 @@ async def search(request: Request, service: ServiceOf, asked: Search) -> Respons
 async def search_upload(
     request: Request,
     service: ServiceOf,
-    picture: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, TIFF or BMP.")],
+    image: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, TIFF or BMP.")],
     query: Annotated[str, Form(max_length=200_000, description="As the body of `/search`, as JSON.")] = "{}",
 ) -> Response:
     """Search from an image, with a sentence where wanted. The image is not kept."""
     with service.engine.coming():
-        await known_parts(request, "picture", "query")
+        await known_parts(request, "image", "query")
         asked = told_in_form(Asked, query)
         _check(service, asked)
-        data = await picture.read()
+        data = await image.read()
         return await _answered(request, service, asked, data)
 
 
@@ -137,8 +137,8 @@ async def _answered_by(
     snapshot: Snapshot, request: Request, service: Service, asked: Asked, data: bytes | None
 ) -> Response:
     """The answer of one state: its model sees the image, and its items are searched."""
-    picture = None if data is None else hashlib.sha256(data).hexdigest()
-    key = (snapshot.stamp, json.dumps([asked.model_dump(exclude={"url"}), picture], sort_keys=True, default=str))
+    image = None if data is None else hashlib.sha256(data).hexdigest()
+    key = (snapshot.stamp, json.dumps([asked.model_dump(exclude={"url"}), image], sort_keys=True, default=str))
     kept = service.answers.get(key)
     if kept is not None:
         service.metrics.cached.inc()
@@ -189,7 +189,7 @@ def _hit(hit: Hit) -> dict[str, Any]:
         "rank": hit.rank,
         "id": hit.id,
         "score": hit.score,
-        "picture": bool(hit.path),
+        "image": bool(hit.path),
         "fields": {name: value for name, value in hit.fields.items() if value is not None},
     }
 

@@ -15,9 +15,9 @@ from itma.server.changing import Changer
 from itma.server.config import Keys, ServeConfig, check
 from itma.server.decoding import Decoder
 from itma.server.engine import Engine
+from itma.server.images import Thumbnails
 from itma.server.memory import Memory
 from itma.server.metrics import Metrics
-from itma.server.pictures import Thumbnails
 from itma.server.pool import Pool
 
 log = logging.getLogger(__name__)

@@ -107,7 +107,7 @@ class Explain(BaseModel):
     methods: list[Literal["attention", "words", "regions", "target", "gradients"]] = Field(
         [], max_length=5, description="Empty: all but `gradients`, as far as the model and the search have them."
     )
-    pictures: bool = Field(False, description="Whether both images, as the model sees them, are sent along.")
+    images: bool = Field(False, description="Whether both images, as the model sees them, are sent along.")
 
 
 class ExplainFrom(Explain):
@@ -125,7 +125,7 @@ class HitShape(BaseModel):
     rank: int
     id: str
     score: float = Field(description="Cosine; larger is nearer.")
-    picture: bool = Field(description="Whether it has an image.")
+    image: bool = Field(description="Whether it has an image.")
     fields: dict[str, Any]
 
 
@@ -147,7 +147,7 @@ class ItemShape(BaseModel):
     """One item."""
 
     id: str
-    picture: bool
+    image: bool
     fields: dict[str, Any]
 
 
@@ -220,7 +220,7 @@ class New(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     id: Name
-    picture: str | None = Field(None, description="The file name of its part in the request.")
+    image: str | None = Field(None, description="The file name of its part in the request.")
     embedding: list[float] | None = Field(None, max_length=16_384)
     fields: dict[str, Any] = Field({}, max_length=MANY)
 

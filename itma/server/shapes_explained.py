@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 Kind = Literal["shares", "signed"]
 Value = float | None
@@ -74,8 +74,6 @@ class WordShape(BaseModel):
 class Explained(BaseModel):
     """Why an item is where it is among the answers to a search; what was not asked for is empty or null."""
 
-    model_config = ConfigDict(populate_by_name=True)
-
     format: int
     model: str
     text: str | None
@@ -88,17 +86,15 @@ class Explained(BaseModel):
     items_within: int | None = Field(None, description="With `where`: how many items match.")
     words: list[WordShape]
     maps: dict[str, KindMap] = Field(
-        description="`regions`, `attention of the words`, `attention of the embedding`: over the reference."
+        description="`regions`, `attention_of_words`, `attention_of_embedding`: over the reference."
     )
-    word_maps: WordMaps | None = Field(alias="word maps")
+    word_maps: WordMaps | None
     regions: RegionsShape | None
-    target_regions: RegionsShape | None = Field(alias="target regions")
+    target_regions: RegionsShape | None
     gradients: GradientsShape | None
     checks: list[dict[str, object]] = Field(description="Always empty here.")
     notes: list[str] = Field(description="What could not be had, and what is doubtful.")
     seconds: dict[str, float] = Field(description="By method.")
-    reference_picture: str | None = Field(
-        None, alias="reference picture", description="With `pictures`: as the model sees it, a data URL of a PNG."
-    )
-    target_picture: str | None = Field(None, alias="target picture", description="Likewise.")
+    reference_image: str | None = Field(None, description="With `images`: as the model sees it, a data URL of a PNG.")
+    target_image: str | None = Field(None, description="Likewise.")
     stamp: str = Field(description="The state of the catalogue.")

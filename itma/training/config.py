@@ -43,8 +43,8 @@ class TrainConfig:
     """What turns gradients into updates."""
     learning_rate: float = 4e-3
     """Size of the updates at its highest, above 0."""
-    trunk_rate: float = 1.0
-    """The trunk's rate as a multiple of `learning_rate`."""
+    image_encoder_rate: float = 1.0
+    """The image encoder's rate as a multiple of `learning_rate`."""
     weight_decay: float = 0.05
     """How strongly weights are drawn to 0, from 0 on; not those of biases, norms and tables."""
     momentum: float = field(default=0.9, metadata={APPLIES: lambda train: train.optimizer == "sgd"})
@@ -64,7 +64,7 @@ class TrainConfig:
     precision: Literal["float32", "bf16"] = "bf16"
     """Arithmetic of the forward pass; weights and updates stay float32. A CPU that does not know bf16 takes float32."""
     frozen: tuple[str, ...] = ()
-    """Parts that stay as they are: trunk, language, composer, scale."""
+    """Parts that stay as they are: image encoder, language, composer, scale."""
     augment: float = 0.0
     """Strength of random moves and recolouring of images; 0 switches it off."""
     crop: float = 0.0
@@ -77,9 +77,9 @@ class TrainConfig:
     """Share of the images whose white ground is painted over, so that a model taught by a shop's photographs knows
     what it sees before other grounds too."""
     frozen_levels: int = 0
-    """Levels of the trunk, from the first, that stay as they are; the deeper ones learn, at `trunk_rate`."""
+    """Levels of the image encoder, from the first, that stay as they are; deeper ones learn at `image_encoder_rate`."""
     fixed_norms: bool = False
-    """Whether the trunk's batch norms keep the statistics that they came with, as a pretrained trunk wants it."""
+    """Whether the image encoder's batch norms keep the statistics that they came with, as pretrained ones want it."""
     views: int = field(default=0, metadata={APPLIES: lambda train: train.frozen_levels > 0})
     """With frozen levels: how many augmented views of each image go through them once, before the training, instead
     of in every step. 0 computes them anew in every step."""
@@ -124,9 +124,10 @@ class TrainConfig:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must not be negative")
         if self.start_scale <= 0:
             raise ConfigError(f"train.start_scale={self.start_scale} must be above 0")
-        if self.learning_rate <= 0 or self.trunk_rate < 0:
+        if self.learning_rate <= 0 or self.image_encoder_rate < 0:
             raise ConfigError(
-                f"train.learning_rate={self.learning_rate} must be above 0, train.trunk_rate={self.trunk_rate} ≥ 0"
+                f"train.learning_rate={self.learning_rate} must be above 0, "
+                f"train.image_encoder_rate={self.image_encoder_rate} at least 0"
             )
         kind = loss_named(self.loss).Options
         if self.loss_options is None:

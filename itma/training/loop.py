@@ -45,7 +45,7 @@ class Seen:
     """What a look at the model found: numbers for the log, images for TensorBoard."""
 
     numbers: Mapping[str, float]
-    pictures: Mapping[str, torch.Tensor]
+    images: Mapping[str, torch.Tensor]
     """Name → uint8 (3, height, width)."""
 
 
@@ -123,7 +123,7 @@ def train(
             used = np.arange(len(triplets.labels))
             if triplets.present is not None:
                 used = used[triplets.present]
-            views = Views(model, triplets.pictures, used, config, progress=progress and ours.first)
+            views = Views(model, triplets.images, used, config, progress=progress and ours.first)
         with (
             bar(
                 f"training {model.name}", show=progress and ours.first, total=config.steps, unit="step", done=now.step
@@ -206,7 +206,7 @@ def batch_loss(
         pixels = model.preprocess.normalise(batch.pixels.to(device))
     tokens = model.tokenizer(batch.feedback).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16" and knows_bf16(device)):
-        queries, pictures = network(
+        queries, images = network(
             pixels,
             batch.references.to(device),
             batch.targets.to(device),
@@ -215,15 +215,15 @@ def batch_loss(
         )
     if ours.count > 1:
         queries = gathered(queries)
-        pictures = torch.cat([gathered(part) for part in pictures.split(len(batch.targets))])
+        images = torch.cat([gathered(part) for part in images.split(len(batch.targets))])
     (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0].to(device), labels[..., 1:].to(device)
     N = len(labels)
     given = LossBatch(
         queries,
-        pictures[:N],
+        images[:N],
         labels,
         model.scale,
-        references=pictures[N:] if loss.reads_references else None,
+        references=images[N:] if loss.reads_references else None,
         # the gallery holds the target once more where a row has no reference: it must not count as a wrong answer
         reference_labels=torch.where(reference_labels == _NOTHING, labels, reference_labels),
         aspects=aspects if loss.reads_aspects else None,
@@ -275,19 +275,19 @@ def knows_bf16(device: torch.device) -> bool:
 
 
 def make_optimizer(model: Retriever, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD over what is not frozen; the trunk at its own rate, no weight decay on biases, norms and tables."""
+    """AdamW or SGD over what is not frozen; the image encoder at its own rate, no decay on biases, norms and tables."""
     groups = []
-    for trunk in (True, False):
+    for image_encoder in (True, False):
         for decays in (True, False):
             parameters = [
                 parameter
                 for name, parameter in model.named_parameters()
                 if parameter.requires_grad
-                and name.startswith("trunk.") == trunk
+                and name.startswith("image_encoder.") == image_encoder
                 and (parameter.dim() >= 2 and "positions" not in name and "embedding" not in name) == decays
             ]
             if parameters:
-                factor = config.trunk_rate if trunk else 1.0
+                factor = config.image_encoder_rate if image_encoder else 1.0
                 decay = config.weight_decay if decays else 0.0
                 groups.append({"params": parameters, "factor": factor, "weight_decay": decay})
     if not groups:
@@ -398,25 +398,25 @@ class _Record:
         earlier = read_metrics(folder)
         self._seconds = earlier[-1].get("seconds", 0.0) if earlier else 0.0
         self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
-        self._pictures, self._since = 0, time.perf_counter()
+        self._images, self._since = 0, time.perf_counter()
 
-    def step(self, step: int, numbers: Mapping[str, float], pictures: int) -> None:
-        self._pictures += pictures
+    def step(self, step: int, numbers: Mapping[str, float], images: int) -> None:
+        self._images += images
         if step % self._every:
             return
         passed = time.perf_counter() - self._since
         self._seconds += passed
-        self._write(step, {**numbers, "images per second": self._pictures / passed})
-        self._pictures, self._since = 0, time.perf_counter()
+        self._write(step, {**numbers, "images per second": self._images / passed})
+        self._images, self._since = 0, time.perf_counter()
 
     def look(self, step: int, seen: Seen) -> None:
         self._seconds += time.perf_counter() - self._since
         if seen.numbers:
             self._write(step, seen.numbers)
-        for name, picture in seen.pictures.items():
-            self._writer.add_image(name, picture.numpy(), step)
+        for name, image in seen.images.items():
+            self._writer.add_image(name, image.numpy(), step)
         self._writer.flush()
-        self._pictures, self._since = 0, time.perf_counter()
+        self._images, self._since = 0, time.perf_counter()
 
     def _write(self, step: int, numbers: Mapping[str, float]) -> None:
         line = {"step": step, "seconds": round(self._seconds, 3), **numbers}

@@ -226,7 +226,7 @@ def graded_rest(
     """How well the images that are not the answer are ordered: those that have more of what it has come first.
 
     Each query's scores of these images are compared by cross-entropy with a distribution in which an aspect that a
-    picture has not in common with the target divides its share by e (`ListNet`, Cao et al. 2007); by e to the power of
+    image has not in common with the target divides its share by e (`ListNet`, Cao et al. 2007); by e to the power of
     `changed` where the feedback changed that aspect, and for the first aspect, which says what kind of thing it is. An
     aspect that is not known of one of them, −1, does not count.
 

@@ -7,9 +7,9 @@ from itma.data.images import Preprocess
 from itma.errors import UnknownNameError
 from itma.models.composers.itma import ItmaOptions
 from itma.models.image_encoders import efficientnet_lite
-from itma.models.image_encoders.base import TrunkConfig
+from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.retriever import RetrieverConfig
-from itma.models.text_encoders.base import LanguageConfig
+from itma.models.text_encoders.base import TextEncoderConfig
 from itma.training.config import TrainConfig
 
 
@@ -27,13 +27,13 @@ class Preset:
 
 _CLIP = "openai/clip-vit-base-patch32"
 
-_PUBLISHED_PICTURES = Preprocess(height=224, width=224, fit="crop")
+_PUBLISHED_IMAGES = Preprocess(height=224, width=224, fit="crop")
 
 _PUBLISHED = RetrieverConfig(
     dim=512,
-    trunk=TrunkConfig("resnet-18", levels=(4,)),
-    language=LanguageConfig(width=512),
-    preprocess=_PUBLISHED_PICTURES,
+    image_encoder=ImageEncoderConfig("resnet-18", levels=(4,)),
+    text_encoder=TextEncoderConfig(width=512),
+    preprocess=_PUBLISHED_IMAGES,
 )
 _PUBLISHED_TRAINING = TrainConfig(
     steps=160_000,
@@ -41,7 +41,7 @@ _PUBLISHED_TRAINING = TrainConfig(
     per_reference=1,
     optimizer="sgd",
     learning_rate=0.01,
-    trunk_rate=0.1,
+    image_encoder_rate=0.1,
     weight_decay=1e-6,
     schedule="step",
     warmup=0,
@@ -66,21 +66,21 @@ PRESETS: dict[str, Preset] = {
     ),
     "hour": Preset(
         "small images, more scenes, about an hour of training on two CPU cores",
-        RetrieverConfig(trunk=TrunkConfig(levels=(2, 3))),
+        RetrieverConfig(image_encoder=ImageEncoderConfig(levels=(2, 3))),
         TrainConfig(steps=4_000, learning_rate=2e-3, evaluate_every=500, log_every=20, warmup=100),
         "hour",
     ),
     "wardrobe": Preset(
         "the wardrobe world: images of 96×96, some minutes of training on two CPU cores",
-        RetrieverConfig(language=LanguageConfig(earlier=True), preprocess=Preprocess(height=96, width=96)),
+        RetrieverConfig(text_encoder=TextEncoderConfig(earlier=True), preprocess=Preprocess(height=96, width=96)),
         TrainConfig(steps=700, learning_rate=3e-3, evaluate_every=100, loss="graded"),
         "demo",
     ),
     "wardrobe-hour": Preset(
         "the wardrobe world, more products, about an hour of training on two CPU cores",
         RetrieverConfig(
-            trunk=TrunkConfig(levels=(3, 4)),
-            language=LanguageConfig(earlier=True),
+            image_encoder=ImageEncoderConfig(levels=(3, 4)),
+            text_encoder=TextEncoderConfig(earlier=True),
             preprocess=Preprocess(height=96, width=96),
         ),
         TrainConfig(
@@ -97,21 +97,23 @@ PRESETS: dict[str, Preset] = {
         "look-alikes",
     ),
     "photos": Preset(
-        "photographs of one's own: ResNet-18, stages 3 and 4; give pretrained weights with model.trunk.weights",
+        "photographs of one's own: ResNet-18, stages 3 and 4; give pretrained weights with model.image_encoder.weights",
         RetrieverConfig(
             dim=256,
-            trunk=TrunkConfig("resnet-18", levels=(3, 4)),
-            language=LanguageConfig(width=256),
+            image_encoder=ImageEncoderConfig("resnet-18", levels=(3, 4)),
+            text_encoder=TextEncoderConfig(width=256),
             preprocess=Preprocess(height=224, width=224, fit="pad"),
         ),
-        TrainConfig(steps=4_000, batch=32, trunk_rate=0.2, learning_rate=1e-3, evaluate_every=400, flip=True, crop=0.8),
+        TrainConfig(
+            steps=4_000, batch=32, image_encoder_rate=0.2, learning_rate=1e-3, evaluate_every=400, flip=True, crop=0.8
+        ),
     ),
     "products": Preset(
         "a shop's table of products: EfficientNet-Lite0, whose first stages stay; about an hour on two CPU cores",
         RetrieverConfig(
             dim=192,
-            trunk=TrunkConfig("efficientnet-lite0", levels=(5, 7), weights="imagenet"),
-            language=LanguageConfig(width=192, earlier=True),
+            image_encoder=ImageEncoderConfig("efficientnet-lite0", levels=(5, 7), weights="imagenet"),
+            text_encoder=TextEncoderConfig(width=192, earlier=True),
             options=ItmaOptions(width=384, look=0.5),
             preprocess=Preprocess(height=128, width=96, mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD),
         ),
@@ -120,7 +122,7 @@ PRESETS: dict[str, Preset] = {
             batch=192,
             per_reference=1,
             learning_rate=1.5e-3,
-            trunk_rate=0.15,
+            image_encoder_rate=0.15,
             warmup=60,
             start_scale=8.0,
             loss="graded",
@@ -142,8 +144,8 @@ PRESETS: dict[str, Preset] = {
         RetrieverConfig(
             composer="tirg",
             dim=512,
-            trunk=TrunkConfig(_CLIP, levels=(13,)),
-            language=LanguageConfig(kind="pretrained", name=_CLIP),
+            image_encoder=ImageEncoderConfig(_CLIP, levels=(13,)),
+            text_encoder=TextEncoderConfig(kind="pretrained", name=_CLIP),
             preprocess=Preprocess(
                 height=224,
                 width=224,
@@ -153,12 +155,17 @@ PRESETS: dict[str, Preset] = {
             ),
         ),
         TrainConfig(
-            steps=4_000, batch=128, per_reference=1, learning_rate=1e-3, frozen=("trunk", "language"), flip=True
+            steps=4_000,
+            batch=128,
+            per_reference=1,
+            learning_rate=1e-3,
+            frozen=("image_encoder", "text_encoder"),
+            flip=True,
         ),
     ),
     "tiny": Preset(
         "for tests: a few steps on a handful of images",
-        RetrieverConfig(dim=32, language=LanguageConfig(width=32), options=None),
+        RetrieverConfig(dim=32, text_encoder=TextEncoderConfig(width=32), options=None),
         TrainConfig(steps=8, batch=8, warmup=2, evaluate_every=4, log_every=2, hold_out=0.25, precision="float32"),
         "tiny",
     ),
@@ -168,13 +175,13 @@ PRESETS: dict[str, Preset] = {
             _PUBLISHED,
             options=ItmaOptions(blocks=1, width=256, attention="identity", positions="none", dropout=0.1),
         ),
-        replace(_PUBLISHED_TRAINING, steps=60_000, per_reference=2, trunk_rate=1.0, evaluate_every=3_000),
+        replace(_PUBLISHED_TRAINING, steps=60_000, per_reference=2, image_encoder_rate=1.0, evaluate_every=3_000),
     ),
     "itma-fashioniq": Preset(
         "ITMA as published for FashionIQ: ResNet-18, stages 3 and 4, two blocks, softmax",
         replace(
             _PUBLISHED,
-            trunk=TrunkConfig("resnet-18", levels=(3, 4)),
+            image_encoder=ImageEncoderConfig("resnet-18", levels=(3, 4)),
             options=ItmaOptions(blocks=2, width=128, attention="softmax", positions="none", dropout=0.1),
         ),
         replace(_PUBLISHED_TRAINING, steps=150_000, crop=0.8, flip=True, noise=0.01),
@@ -182,7 +189,7 @@ PRESETS: dict[str, Preset] = {
     "tirg-css": Preset(
         "TIRG as published for CSS",
         replace(_PUBLISHED, composer="tirg", options=None),
-        replace(_PUBLISHED_TRAINING, per_reference=2, trunk_rate=1.0, loss="soft-triplet", loss_options=None),
+        replace(_PUBLISHED_TRAINING, per_reference=2, image_encoder_rate=1.0, loss="soft-triplet", loss_options=None),
     ),
     "tirg-mitstates": Preset(
         "TIRG as published for MIT-States",

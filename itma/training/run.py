@@ -155,7 +155,7 @@ def refuse_imported(folder: str | Path) -> None:
     Raises:
         RunError: it was imported from a published checkpoint, or is no run.
     """
-    if "imported from" in read_settings(folder).get("made with", {}):
+    if "imported_from" in read_settings(folder).get("made_with", {}):
         raise RunError(
             f"{str(folder)!r} was imported from a checkpoint that does not say where its optimizer stood; begin a new "
             f"run from its weights: itma train DATA --start {folder}"

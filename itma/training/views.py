@@ -1,4 +1,4 @@
-"""What the frozen levels of a trunk make of the training images, computed once instead of in every step.
+"""What the frozen levels of an image encoder make of the training images, computed once instead of in every step.
 
 Each image is seen in several views: decoded once, then cropped, mirrored, recoloured and set before another ground in
 as many ways as there are views. A step takes one of them.
@@ -16,7 +16,7 @@ import torch
 
 from itma.data.batching import augmented, hash_seed, regrounded, varied
 from itma.data.image_cache import default_folder
-from itma.data.images import Pictures
+from itma.data.images import Images
 from itma.errors import StorageError
 from itma.models.retriever import Retriever
 from itma.progress import bar
@@ -28,26 +28,26 @@ _AT_ONCE = 64
 
 
 class Views:
-    """The maps that `Trunk.begin` makes of every view of some images, as float16 in a file without a name.
+    """The maps that `HubImageEncoder.begin` makes of every view of some images, as float16 in a file without a name.
 
     The file lies in the cache folder and is gone when the process ends.
 
     Args:
-        model: its trunk's levels up to `config.frozen_levels` are frozen.
-        pictures: all images.
+        model: its image encoder's levels up to `config.frozen_levels` are frozen.
+        images: all images.
         wanted: (n,) indices of the images that training uses.
         config: how many views, and how they differ.
         progress: show a progress bar.
 
     Raises:
-        PictureError: an image that cannot be read, by name.
+        ImageError: an image that cannot be read, by name.
         StorageError: there is no room for the maps.
     """
 
     def __init__(
-        self, model: Retriever, pictures: Pictures, wanted: np.ndarray, config: TrainConfig, *, progress: bool = False
+        self, model: Retriever, images: Images, wanted: np.ndarray, config: TrainConfig, *, progress: bool = False
     ) -> None:
-        self._places = np.full(len(pictures.names), -1, dtype=np.int64)
+        self._places = np.full(len(images.names), -1, dtype=np.int64)
         self._places[wanted] = np.arange(len(wanted))
         self._config = config
         self._parts: list[np.ndarray] = []
@@ -55,7 +55,7 @@ class Views:
         with bar(
             f"looking at {len(wanted):,} images in {config.views} views", show=progress, total=total, unit="view"
         ) as meter:
-            for start, view, pixels in self._pixels(model, pictures, wanted):
+            for start, view, pixels in self._pixels(model, images, wanted):
                 maps = self._begun(model, pixels)
                 if not self._parts:
                     self._parts = [_room((config.views, len(wanted), *level.shape[1:])) for level in maps]
@@ -71,7 +71,7 @@ class Views:
             step: decides the views.
 
         Returns:
-            What `Trunk.finish` takes: float32 tensors of n rows each.
+            What `HubImageEncoder.finish` takes: float32 tensors of n rows each.
         """
         random = np.random.Generator(np.random.PCG64(hash_seed(self._config.seed, step, "views")))
         views = random.integers(0, self._config.views, len(images))
@@ -79,13 +79,11 @@ class Views:
         assert places.min(initial=0) >= 0, "an image that is not among the wanted ones"
         return tuple(torch.from_numpy(part[views, places].astype(np.float32)) for part in self._parts)
 
-    def _pixels(
-        self, model: Retriever, pictures: Pictures, wanted: np.ndarray
-    ) -> Iterator[tuple[int, int, torch.Tensor]]:
+    def _pixels(self, model: Retriever, images: Images, wanted: np.ndarray) -> Iterator[tuple[int, int, torch.Tensor]]:
         """Batches of views: the place of the first image, the number of the view, the pixels; the first is plain."""
 
         def decode(start: int) -> torch.Tensor:
-            return pictures.load(wanted[start : start + _AT_ONCE], model.preprocess)
+            return images.load(wanted[start : start + _AT_ONCE], model.preprocess)
 
         starts = list(range(0, len(wanted), _AT_ONCE))
         with ThreadPoolExecutor(max_workers=1) as pool:
@@ -98,14 +96,14 @@ class Views:
                     yield start, view, plain if view == 0 else changed(plain, self._config, step=view, part=start)
 
     def _begun(self, model: Retriever, pixels: torch.Tensor) -> Sequence[np.ndarray]:
-        training = model.trunk.training
-        model.trunk.eval()
+        training = model.image_encoder.training
+        model.image_encoder.eval()
         try:
             with torch.inference_mode():
                 images = model.preprocess.normalise(pixels.to(model.device))
-                maps = model.trunk.begin(images, self._config.frozen_levels)
+                maps = model.image_encoder.begin(images, self._config.frozen_levels)
         finally:
-            model.trunk.train(training)
+            model.image_encoder.train(training)
         return [level.cpu().half().contiguous().numpy() for level in maps]
 
 

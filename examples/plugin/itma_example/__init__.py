@@ -30,7 +30,7 @@ class Gate(itma.Composer):
         self.image = nn.Linear(place.channels[-1], place.dim)
         self.gate = nn.Parameter(torch.full((place.dim,), options.start))
 
-    def embed_pictures(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    def embed_images(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
         """Feature maps → (images, dim)."""
         embedded: torch.Tensor = self.image(maps[-1].mean((2, 3)))
         return embedded
@@ -38,9 +38,9 @@ class Gate(itma.Composer):
     def embed_queries(self, maps: Sequence[torch.Tensor] | None, words: itma.Words | None) -> torch.Tensor:
         """Feature maps, words or both → (queries, dim)."""
         if maps is None or words is None:
-            return words.sentence_BD if words is not None else self.embed_pictures(maps or [])
+            return words.sentence_BD if words is not None else self.embed_images(maps or [])
         open_D = self.gate.sigmoid()
-        return open_D * self.embed_pictures(maps) + (1 - open_D) * words.sentence_BD
+        return open_D * self.embed_images(maps) + (1 - open_D) * words.sentence_BD
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Squares(itma.Dataset):
         pairs = [(one, other) for one in range(len(COLOURS)) for other in range(len(COLOURS)) if one != other]
         triplets = itma.Triplets(
             f"squares/{split}",
-            itma.MemoryPictures([f"{name}.png" for name in COLOURS], pixels),
+            itma.MemoryImages([f"{name}.png" for name in COLOURS], pixels),
             labels=np.arange(len(COLOURS)),
             references=np.array([one for one, _ in pairs]),
             targets=np.array([other for _, other in pairs]),

@@ -28,7 +28,7 @@ from itma.io import file_sum, write_text
 
 log = logging.getLogger(__name__)
 
-PICTURE_COLUMNS = ("file", "picture", "image", "path", "filename")
+IMAGE_COLUMNS = ("file", "picture", "image", "path", "filename")
 TRIPLETS, TEMPLATES, MADE = own.FILES[0], "templates.toml", "made.json"
 MOST_ATTRIBUTES = 60
 
@@ -208,17 +208,17 @@ def _check_replaceable(out: Path) -> None:
 
 def _items(table: Table) -> _Items:
     """The rows of a table; those that repeat another are left out."""
-    picture, identity = _column_named(table, PICTURE_COLUMNS), _column_named(table, ("id",))
-    if picture is None:
+    image, identity = _column_named(table, IMAGE_COLUMNS), _column_named(table, ("id",))
+    if image is None:
         raise DataError(
             f"{str(table.path)!r} has no column that names images; expected one called "
-            f"{', '.join(PICTURE_COLUMNS[:3])}; found: {', '.join(map(repr, table.columns))}"
+            f"{', '.join(IMAGE_COLUMNS[:3])}; found: {', '.join(map(repr, table.columns))}"
         )
     first: dict[str, Row] = {}
     for row in table.rows:
-        name = _cell(row, picture)
+        name = _cell(row, image)
         if not name:
-            raise table.error(row, f"{picture} is empty; expected the name of an image")
+            raise table.error(row, f"{image} is empty; expected the name of an image")
         earlier = first.setdefault(name, row)
         if earlier.cells != row.cells:
             raise table.error(
@@ -228,7 +228,7 @@ def _items(table: Table) -> _Items:
         log.warning("%s: %d rows repeat another and are left out", table.path, len(table.rows) - len(first))
     rows, names = list(first.values()), list(first)
     owners = [_cell(row, identity) or name if identity else name for row, name in zip(rows, names, strict=True)]
-    return _Items(table, rows, names, owners, [name for name in table.columns if name not in (picture, identity)])
+    return _Items(table, rows, names, owners, [name for name in table.columns if name not in (image, identity)])
 
 
 def _column_named(table: Table, names: Sequence[str]) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root, find_images, read_lines, row_error, short
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.errors import UnknownNameError
 
@@ -71,7 +71,7 @@ def load(root: Path, split: str) -> Split:
     names = [_name(link) for link in links]
     triplets = Triplets(
         f"birds_to_words/{split}",
-        FilePictures(names, _paths(root, links)),
+        FileImages(names, _paths(root, links)),
         np.arange(len(links)),
         np.array([number[query.reference] for query in queries], dtype=np.int64),
         np.array([number[query.target] for query in queries], dtype=np.int64),

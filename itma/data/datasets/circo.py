@@ -15,7 +15,7 @@ import numpy as np
 
 from itma.data.datasets.base import Dataset, Submission, register
 from itma.data.datasets.reading import JsonRow, check_root, read_json_object, read_rows
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.triplets import UNKNOWN_TARGET, Protocol, Split, Task, Track, Triplets, padded
 from itma.errors import DataError, UnknownNameError
 from itma.io import write_text
@@ -84,7 +84,7 @@ def load(root: Path, split: str) -> Split:
     names = [_file_name(image) for image in images]
     triplets = Triplets(
         f"circo/{split}",
-        FilePictures(names, [root / IMAGES / name for name in names]),
+        FileImages(names, [root / IMAGES / name for name in names]),
         np.arange(len(images)),
         np.array([number[query.reference] for query in queries], dtype=np.int64),
         np.array([number[query.targets[0]] if query.targets else UNKNOWN_TARGET for query in queries], dtype=np.int64),

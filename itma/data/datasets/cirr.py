@@ -14,7 +14,7 @@ import numpy as np
 
 from itma.data.datasets.base import Dataset, Submission, register
 from itma.data.datasets.reading import JsonRow, check_root, is_inside, read_json_object, read_rows, short, stem
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.triplets import UNKNOWN_TARGET, Protocol, Split, Task, Track, Triplets, padded
 from itma.errors import DataError, UnknownNameError
 from itma.io import write_text
@@ -68,7 +68,7 @@ def load(root: Path, split: str) -> Split:
     queries = _queries(root, split, list(images))
     triplets = Triplets(
         f"cirr/{split}",
-        FilePictures(list(images), _paths(root, list(images.values()))),
+        FileImages(list(images), _paths(root, list(images.values()))),
         np.arange(len(images)),
         np.array([query.reference for query in queries], dtype=np.int64),
         np.array([query.target for query in queries], dtype=np.int64),
@@ -204,7 +204,7 @@ class Cirr(Dataset):
             paths = []
             for metric, ranked in zip(("recall", "recall_subset"), answers, strict=True):
                 named = {
-                    str(query.pair): [triplets.pictures.names[image] for image in images.tolist()]
+                    str(query.pair): [triplets.images.names[image] for image in images.tolist()]
                     for query, images in zip(queries, ranked, strict=True)
                 }
                 paths.append(folder / f"{metric}.json")

@@ -18,7 +18,7 @@ import torch
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.pickled import PickledArray, read_pickled_npy
 from itma.data.datasets.reading import check_root
-from itma.data.images import FilePictures, Preprocess
+from itma.data.images import FileImages, Preprocess
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.errors import DataError, UnknownNameError
 
@@ -27,8 +27,8 @@ KS = (1, 5, 10, 50)
 ANNOTATION, IMAGES = "css_toy_dataset_novel2_small.dup.npy", "images"
 
 PUBLISHED: Mapping[str, Mapping[str, int]] = {
-    "train": {"pictures": 19_012, "queries": 18_012, "modifications": 6_004},
-    "test": {"pictures": 19_057, "queries": 18_057, "modifications": 6_019},
+    "train": {"images": 19_012, "queries": 18_012, "modifications": 6_004},
+    "test": {"images": 19_057, "queries": 18_057, "modifications": 6_019},
 }
 """Split → what is counted → how many the published file holds."""
 
@@ -78,7 +78,7 @@ class _Annotation(NamedTuple):
     modifications: list[Modification]
 
 
-class ScenePictures:
+class SceneImages:
     """Rendered images from their files, followed by a drawing of each scene, made when it is asked for.
 
     Args:
@@ -86,7 +86,7 @@ class ScenePictures:
         scenes: what they show.
     """
 
-    def __init__(self, rendered: FilePictures, scenes: Sequence[Scene]) -> None:
+    def __init__(self, rendered: FileImages, scenes: Sequence[Scene]) -> None:
         self.rendered, self.scenes = rendered, scenes
         drawings = [f"{name.removesuffix('.png')}.2d" for name in rendered.names]
         self.names: Sequence[str] = [*rendered.names, *drawings]
@@ -96,10 +96,10 @@ class ScenePictures:
         return np.concatenate([self.rendered.missing(), np.zeros(len(self.scenes), dtype=bool)])
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
-        """See `itma.data.images.Pictures.load`.
+        """See `itma.data.images.Images.load`.
 
         Raises:
-            PictureError: the first image that cannot be read, by name.
+            ImageError: the first image that cannot be read, by name.
         """
         wanted = np.asarray(indices, dtype=np.int64)
         drawn = wanted >= len(self.scenes)
@@ -135,7 +135,7 @@ def load(root: Path, split: str) -> Split:
     """
     annotation = _annotation(root, split)
     names = [f"css_{split}_{index:06d}.png" for index in range(len(annotation.scenes))]
-    rendered = FilePictures(names, [root / IMAGES / name for name in names])
+    rendered = FileImages(names, [root / IMAGES / name for name in names])
     pairs = [
         (source, target, modification["to_str"])
         for modification in annotation.modifications
@@ -147,13 +147,13 @@ def load(root: Path, split: str) -> Split:
     kinds = [sentence.split()[0] for sentence in feedback]
     if split == "train":
         return Split(Triplets("css/train", rendered, annotation.labels, references, targets, feedback, kinds), {})
-    pictures, rows = len(names), len(pairs)
+    images, rows = len(names), len(pairs)
     triplets = Triplets(
         "css/test",
-        ScenePictures(rendered, annotation.scenes),
+        SceneImages(rendered, annotation.scenes),
         np.tile(annotation.labels, 2),
-        np.concatenate([references, references + pictures, references, references + pictures]),
-        np.concatenate([targets, targets, targets + pictures, targets + pictures]),
+        np.concatenate([references, references + images, references, references + images]),
+        np.concatenate([targets, targets, targets + images, targets + images]),
         feedback * 4,
         kinds * 4,
     )
@@ -167,8 +167,8 @@ def load(root: Path, split: str) -> Split:
     protocols = {}
     for number, (name, (asked, ranked, removed)) in enumerate(ways.items()):
         about = f"{asked} is asked; gallery = all {ranked}; any with the target's label counts; {removed}"
-        first = pictures if ranked == "drawings" else 0  # of the gallery
-        task = Task("", np.arange(rows) + number * rows, np.arange(pictures) + first, references + first)
+        first = images if ranked == "drawings" else 0  # of the gallery
+        task = Task("", np.arange(rows) + number * rows, np.arange(images) + first, references + first)
         protocols[name] = Protocol(name, about, (task,), KS)
     return Split(triplets, protocols)
 
@@ -181,7 +181,7 @@ def counts(root: Path, split: str) -> dict[str, int]:
     """
     annotation = _annotation(root, split)
     return {
-        "pictures": len(annotation.scenes),
+        "images": len(annotation.scenes),
         "queries": sum(len(modification["from"]) for modification in annotation.modifications),
         "modifications": len(annotation.modifications),
     }
@@ -195,7 +195,7 @@ def draw(scene: Scene) -> np.ndarray:
     >>> draw((Thing("rectangle", "red", "small", 0.5, 0.5),))[:, 32, 32].tolist()
     [244, 35, 35]
     """
-    picture = np.full((3, DRAWING, DRAWING), 255, dtype=np.uint8)
+    image = np.full((3, DRAWING, DRAWING), 255, dtype=np.uint8)
     line, column = np.mgrid[:DRAWING, :DRAWING]
     for thing in scene:
         half, y, x = SIZES[thing.size], thing.row * DRAWING, thing.column * DRAWING
@@ -212,8 +212,8 @@ def draw(scene: Scene) -> np.ndarray:
         last = int(y + half) - (thing.shape != "circle")
         inside = (line >= int(y - half)) & (line <= last)
         inside &= (column >= np.trunc(left)) & (column < np.trunc(right))
-        picture[:, inside] = np.array(COLOURS[thing.colour], dtype=np.uint8)[:, None]
-    return picture
+        image[:, inside] = np.array(COLOURS[thing.colour], dtype=np.uint8)[:, None]
+    return image
 
 
 def _annotation(root: Path, split: str) -> _Annotation:
@@ -270,15 +270,15 @@ def _thing(plain: Any, where: str) -> Thing:
     return Thing(plain["shape"], plain["color"], plain["size"], float(place[0]), float(place[1]))
 
 
-def _modification(plain: Any, pictures: int, where: str) -> Modification:
+def _modification(plain: Any, images: int, where: str) -> Modification:
     if not isinstance(plain, dict) or not isinstance(plain.get("to_str"), str) or not plain["to_str"].strip():
         raise DataError(f"{where} is {_short(plain)}; expected {{from, to, to_str}} with a sentence; {_WAY_OUT}")
     ends = {key: _list(plain.get(key), f"{where}, {key}") for key in ("from", "to")}
     for key, numbers in ends.items():
         for number in numbers:
-            if type(number) is not int or not 0 <= number < pictures:
+            if type(number) is not int or not 0 <= number < images:
                 raise DataError(
-                    f"{where}, {key}: {_short(number)} is no image; expected numbers below {pictures:,}; {_WAY_OUT}"
+                    f"{where}, {key}: {_short(number)} is no image; expected numbers below {images:,}; {_WAY_OUT}"
                 )
     if len(ends["from"]) != len(ends["to"]):
         raise DataError(
@@ -287,10 +287,10 @@ def _modification(plain: Any, pictures: int, where: str) -> Modification:
     return {"from": ends["from"], "to": ends["to"], "to_str": plain["to_str"]}
 
 
-def _labels(plain: Any, pictures: int, where: str) -> np.ndarray:
+def _labels(plain: Any, images: int, where: str) -> np.ndarray:
     labels = _list(plain, where)
-    if len(labels) != pictures:
-        raise DataError(f"{where}: {len(labels):,} for {pictures:,} images; expected one each; {_WAY_OUT}")
+    if len(labels) != images:
+        raise DataError(f"{where}: {len(labels):,} for {images:,} images; expected one each; {_WAY_OUT}")
     if labels and all(type(label) is str for label in labels):
         return np.unique(labels, return_inverse=True)[1].astype(np.int64)
     for label in labels:

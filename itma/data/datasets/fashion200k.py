@@ -18,7 +18,7 @@ import numpy as np
 
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root, read_lines, row_error
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.triplets import Rows, Split, Triplets, by_label
 from itma.errors import DataError, UnknownNameError
 
@@ -30,7 +30,7 @@ LABELS, QUERIES = "labels", "test_queries.txt"
 
 PUBLISHED: Mapping[str, Mapping[str, int]] = {
     "train": {},
-    "test": {"pictures": 29_789, "queries": 33_480},
+    "test": {"images": 29_789, "queries": 33_480},
 }
 """Split → what is counted → how many there are in the published data; of train only about 172,000 images is known."""
 
@@ -89,7 +89,7 @@ class DrawSiblings:
     """Label → its parents with two or more captions."""
     children: Groups
     """Such a parent → labels."""
-    pictures: Groups
+    images: Groups
     """Label → images."""
 
     def __call__(self, triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
@@ -103,7 +103,7 @@ class DrawSiblings:
             feedback(self.captions[source], self.captions[target])
             for source, target in zip(own.tolist(), drawn.tolist(), strict=True)
         ]
-        return Rows(references, self.pictures.pick(drawn, random), said)
+        return Rows(references, self.images.pick(drawn, random), said)
 
 
 def load(root: Path, split: str) -> Split:
@@ -130,15 +130,15 @@ def load(root: Path, split: str) -> Split:
     numbers: dict[str, int] = {}
     labels = np.array([numbers.setdefault(line.caption, len(numbers)) for line in lines], dtype=np.int64)
     captions = list(numbers)
-    pictures = FilePictures([line.path for line in lines], [root / line.path for line in lines])
+    images = FileImages([line.path for line in lines], [root / line.path for line in lines])
     if split == "train":
-        return Split(_training(root, pictures, labels, captions), {})
-    references, targets = _queries(root / QUERIES, pictures.names)
+        return Split(_training(root, images, labels, captions), {})
+    references, targets = _queries(root / QUERIES, images.names)
     said = [
         feedback(captions[source], captions[target])
         for source, target in zip(labels[references].tolist(), labels[targets].tolist(), strict=True)
     ]
-    triplets = Triplets("fashion200k/test", pictures, labels, references, targets, said)
+    triplets = Triplets("fashion200k/test", images, labels, references, targets, said)
     protocol = by_label(triplets, name="fashion200k", ks=KS)
     return Split(triplets, {protocol.name: protocol})
 
@@ -150,7 +150,7 @@ def counts(root: Path, split: str) -> dict[str, int]:
         UnknownNameError, DataError: see `load`.
     """
     triplets = load(root, split).triplets
-    found = {"pictures": len(triplets.labels)}
+    found = {"images": len(triplets.labels)}
     return found if split == "train" else found | {"queries": len(triplets)}
 
 
@@ -228,7 +228,7 @@ def siblings(captions: Sequence[str]) -> tuple[Groups, Groups]:
     return Groups.of(parents_of), Groups.of(shared)
 
 
-def _training(root: Path, pictures: FilePictures, labels: np.ndarray, captions: Sequence[str]) -> Triplets:
+def _training(root: Path, images: FileImages, labels: np.ndarray, captions: Sequence[str]) -> Triplets:
     parents_of, children = siblings(captions)
     order = np.argsort(labels, kind="stable")
     same = Groups(np.searchsorted(labels[order], np.arange(len(captions) + 1)), order)
@@ -239,9 +239,9 @@ def _training(root: Path, pictures: FilePictures, labels: np.ndarray, captions: 
             f"no two of the {len(captions):,} captions in {str(root / LABELS)!r} differ in one word, so there is "
             f"nothing to learn from; {_WAY_OUT}"
         )
-    blank = Triplets("fashion200k/train", pictures, labels, references, references, [""] * len(references))
+    blank = Triplets("fashion200k/train", images, labels, references, references, [""] * len(references))
     samples = draw(blank, np.arange(len(references)), np.random.Generator(np.random.PCG64(0)))
-    return Triplets(blank.name, pictures, labels, *samples, draw=draw, draws_targets=True)
+    return Triplets(blank.name, images, labels, *samples, draw=draw, draws_targets=True)
 
 
 def _lines(root: Path, split: str, *, as_listed: bool = False) -> list[_Line]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from itma.data.datasets.base import Dataset, Submission, register
 from itma.data.datasets.reading import check_root, read_json_rows, row_error, short
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.triplets import UNKNOWN_TARGET, Draw, Protocol, Rows, Split, Task, Track, Triplets
 from itma.errors import DataError, UnknownNameError
 from itma.io import write_text
@@ -119,13 +119,13 @@ def load(root: Path, split: str, categories: Sequence[str] = CATEGORIES) -> Spli
     names = _names(entries)
     number = {name: index for index, name in enumerate(names)}
     queries = [query for category, own in entries.items() for query in _queries(root, category, split, own, number)]
-    pictures = FilePictures(names, image_files(root, names))
+    images = FileImages(names, image_files(root, names))
     asked = [(query, joined(*query.captions)) for query in queries]
     if split != "val":
-        return Split(_table(split, pictures, asked, draw_order if split == "train" else None), {})
+        return Split(_table(split, images, asked, draw_order if split == "train" else None), {})
     asked += [(query, joined(*query.captions[::-1])) for query in queries]
     asked += [(query, caption) for query in queries for caption in query.captions if _has_words(caption)]
-    triplets = _table(split, pictures, asked)
+    triplets = _table(split, images, asked)
     return Split(triplets, _protocols(queries, triplets, _galleries(entries, names), _leaking(root, names)))
 
 
@@ -224,7 +224,7 @@ def submission(
             f"{triplets.name} has {len(triplets):,} rows of {len(set(triplets.kinds))} categories, but there are "
             f"{len(ranked):,} rankings; one for each row is needed"
         )
-    names = triplets.pictures.names
+    names = triplets.images.names
     within = {category: set(indices.tolist()) for category, indices in galleries.items()}
     files: dict[str, list[Prediction]] = {category: [] for category in galleries}
     for row, (category, reference, order) in enumerate(
@@ -232,16 +232,16 @@ def submission(
     ):
         if category not in within:
             raise UnknownNameError("category of a gallery", category, within)
-        pictures = np.asarray(order).tolist()
+        images = np.asarray(order).tolist()
         possible = min(SUBMITTED, len(within[category] - {reference}))
-        if reference in pictures:
+        if reference in images:
             problem = f"its ranking holds its own reference {names[reference]!r}; leave it out"
-        elif not within[category].issuperset(pictures) or len(set(pictures)) < len(pictures):
+        elif not within[category].issuperset(images) or len(set(images)) < len(images):
             problem = f"its ranking holds an image twice, or one that is not among the {category} images"
-        elif len(pictures) < possible:
-            problem = f"its ranking holds {len(pictures)} images; {possible} are needed"
+        elif len(images) < possible:
+            problem = f"its ranking holds {len(images)} images; {possible} are needed"
         else:
-            ranking = [names[index] for index in pictures[:SUBMITTED]]
+            ranking = [names[index] for index in images[:SUBMITTED]]
             captions = list(parted(triplets.feedback[row]))
             files[category].append({"candidate": names[reference], "captions": captions, "ranking": ranking})
             continue
@@ -291,27 +291,27 @@ def _names(entries: Mapping[str, Sequence[str]]) -> list[str]:
 def _queries(root: Path, category: str, split: str, entries: Sequence[str], number: Mapping[str, int]) -> list[_Query]:
     """The rows of one captions file."""
     path, source = root / "captions" / f"cap.{category}.{split}.json", _split_path(root, category, split)
-    pictures = ("candidate",) if split == "test" else ("candidate", "target")
+    images = ("candidate",) if split == "test" else ("candidate", "target")
     known, queries = set(entries), []
     rows: list[Any] = read_json_rows(path, _WAY_OUT)
     for index, row in enumerate(rows):
-        if problem := _problem(row, pictures, known, source):
+        if problem := _problem(row, images, known, source):
             raise row_error(path, index, f"{problem}; {_WAY_OUT}")
-        asins, captions = [row[key] for key in pictures], row["captions"]
+        asins, captions = [row[key] for key in images], row["captions"]
         target = UNKNOWN_TARGET if split == "test" else number[asins[1]]
         queries.append(_Query(category, number[asins[0]], target, (captions[0], captions[1])))
     return queries
 
 
-def _problem(row: object, pictures: Sequence[str], known: Collection[str], source: Path) -> str | None:
+def _problem(row: object, images: Sequence[str], known: Collection[str], source: Path) -> str | None:
     """What is wrong with a row of a captions file."""
-    keys = (*pictures, "captions")
+    keys = (*images, "captions")
     if not isinstance(row, dict):
         return f"{short(row)} is not an object with {', '.join(keys)}"
     if absent := [key for key in keys if key not in row]:
         return f"{' and '.join(absent)} missing, found {', '.join(row) or 'nothing'}"
-    asins = [row[key] for key in pictures]
-    for key, asin in zip(pictures, asins, strict=True):
+    asins = [row[key] for key in images]
+    for key, asin in zip(images, asins, strict=True):
         if not isinstance(asin, str) or asin not in known:
             return (
                 f"the {key} {short(asin)} is not among the {len(known):,} ASINs of {str(source)!r}; use captions and "
@@ -367,13 +367,11 @@ def _has_words(caption: str) -> bool:
     return any(letter.isalnum() for letter in caption)
 
 
-def _table(
-    split: str, pictures: FilePictures, asked: Sequence[tuple[_Query, str]], draw: Draw | None = None
-) -> Triplets:
+def _table(split: str, images: FileImages, asked: Sequence[tuple[_Query, str]], draw: Draw | None = None) -> Triplets:
     return Triplets(
         f"fashioniq/{split}",
-        pictures,
-        np.arange(len(pictures.names)),
+        images,
+        np.arange(len(images.names)),
         np.array([query.reference for query, _ in asked], dtype=np.int64),
         np.array([query.target for query, _ in asked], dtype=np.int64),
         [feedback for _, feedback in asked],
@@ -435,11 +433,11 @@ def _protocols(
     again = f"; {repeated} rows that stand in the files more than once count each time" if repeated else ""
     only = f"; of {' and '.join(original)} alone" if len(original) < len(CATEGORIES) else ""
     protocols = {}
-    for gallery, (what, pictures) in ranked.items():
+    for gallery, (what, images) in ranked.items():
         for way, (how, rows) in ways.items():
             name = "/".join(part for part in ("fashioniq", gallery, way) if part)
             about = f"{what}; {how}; the reference is removed; only the target counts{again}{only}"
-            tasks = tuple(Task(category, rows[kinds[rows] == category], pictures[category]) for category in original)
+            tasks = tuple(Task(category, rows[kinds[rows] == category], images[category]) for category in original)
             protocols[name] = Protocol(name, about, tasks, KS)
             if leaking is not None:
                 protocols[f"{name}/leak-free"] = _leak_free(protocols[name], triplets, leaking)

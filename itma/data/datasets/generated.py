@@ -81,8 +81,8 @@ class Wardrobe(Generated):
             raise UnknownNameError("split", split, wardrobe.SPLITS)
         if self.config.root is not None:
             written = wardrobe.read_config(self.config.root)
-            part, pictures = wardrobe.read(self.config.root, split)
-            triplets, seed = wardrobe.table(part, pictures, written), written.seed
+            part, images = wardrobe.read(self.config.root, split)
+            triplets, seed = wardrobe.table(part, images, written), written.seed
         else:
             world = wardrobe.World(wardrobe_config(self.config))
             part, triplets, seed = world.split(split), world.triplets(split, progress=progress), self.config.seed

@@ -12,7 +12,7 @@ import numpy as np
 
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import JsonRow, check_root, is_inside, read_rows, short
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.errors import UnknownNameError
 
@@ -58,7 +58,7 @@ def load(root: Path, split: str) -> Split:
     }
     triplets = Triplets(
         f"lasco/{split}",
-        FilePictures(images, [homes[image.partition("/")[0]] / image for image in images]),
+        FileImages(images, [homes[image.partition("/")[0]] / image for image in images]),
         np.arange(len(images)),
         np.array([number[query.reference] for query in queries], dtype=np.int64),
         np.array([number[query.target] for query in queries], dtype=np.int64),

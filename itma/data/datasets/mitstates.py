@@ -16,7 +16,7 @@ import numpy as np
 
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root, read_lines, row_error
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Rows, Split, Task, Triplets
 from itma.errors import DataError, UnknownNameError
 
@@ -36,8 +36,8 @@ TEST_NOUNS = frozenset(
 """The nouns whose images are for testing, as published with TIRG; all others are for training."""
 
 PUBLISHED: Mapping[str, Mapping[str, int]] = {
-    "train": {"pictures": 43_207, "nouns": 196},
-    "test": {"pictures": 10_546, "nouns": 49, "queries": 82_732},
+    "train": {"images": 43_207, "nouns": 196},
+    "test": {"images": 10_546, "nouns": 49, "queries": 82_732},
 }
 """Split → what is counted → how many there are in the published data."""
 
@@ -48,7 +48,7 @@ _WAY_OUT = "get the data again from http://web.mit.edu/phillipi/Public/states_an
 _TRIES = 100
 
 
-class _Picture(NamedTuple):
+class _Image(NamedTuple):
     adjective: str
     noun: str
     folder: str
@@ -125,22 +125,22 @@ def load(root: Path, split: str) -> Split:
         UnknownNameError: another split.
         DataError: the root is another folder, cannot be read, or holds no image of the split.
     """
-    pictures = _pictures(root, split)
-    labels = sorted({picture[:2] for picture in pictures}, key=" ".join)
+    images = _images(root, split)
+    labels = sorted({image[:2] for image in images}, key=" ".join)
     number = {label: index for index, label in enumerate(labels)}
     states: dict[str, list[int]] = defaultdict(list)  # the labels of each noun
     for index, (_, noun) in enumerate(labels):
         states[noun].append(index)
-    label_of = np.array([number[picture[:2]] for picture in pictures], dtype=np.int64)
+    label_of = np.array([number[image[:2]] for image in images], dtype=np.int64)
     draw = DrawAdjectives(
         [adjective for adjective, _ in labels],
         np.searchsorted(label_of, np.arange(len(labels) + 1)).tolist(),
         [states[noun] for _, noun in labels],
         [states[noun].index(index) for index, (_, noun) in enumerate(labels)],
     )
-    askable = np.array([len(states[picture.noun]) > 1 for picture in pictures])
+    askable = np.array([len(states[image.noun]) > 1 for image in images])
     if not askable.all():
-        left_out = [picture.noun for picture, asked in zip(pictures, askable.tolist(), strict=True) if not asked]
+        left_out = [image.noun for image, asked in zip(images, askable.tolist(), strict=True) if not asked]
         log.warning(
             "%s: %d images of %s are no references, since their nouns have one adjective only (%s)",
             root,
@@ -148,8 +148,8 @@ def load(root: Path, split: str) -> Split:
             split,
             ", ".join(sorted(set(left_out))),
         )
-    paths = [root / IMAGES / picture.folder / picture.file for picture in pictures]
-    files = FilePictures([f"{picture.folder}/{picture.file}" for picture in pictures], paths)
+    paths = [root / IMAGES / image.folder / image.file for image in images]
+    files = FileImages([f"{image.folder}/{image.file}" for image in images], paths)
     if split == "train":
         references = np.repeat(np.flatnonzero(askable), 2)
         blank = Triplets("mitstates/train", files, label_of, references, references, [""] * len(references))
@@ -169,8 +169,8 @@ def load(root: Path, split: str) -> Split:
         np.array([draw.first[target] for _, target in asked], dtype=np.int64),
         [draw.adjectives[target] for _, target in asked],
         aspects={
-            "adjective": _numbers([picture.adjective for picture in pictures]),
-            "noun": _numbers([picture.noun for picture in pictures]),
+            "adjective": _numbers([image.adjective for image in images]),
+            "noun": _numbers([image.noun for image in images]),
         },
     )
     return Split(triplets, {"mitstates": protocol(triplets)})
@@ -182,7 +182,7 @@ def protocol(triplets: Triplets, nouns: Sequence[str] | None = None) -> Protocol
     Raises:
         UnknownNameError: a noun that no image has.
     """
-    noun_of = np.array([_noun(name) for name in triplets.pictures.names])
+    noun_of = np.array([_noun(name) for name in triplets.images.names])
     for noun in nouns or ():
         if noun not in noun_of:
             raise UnknownNameError("noun", noun, set(noun_of.tolist()))
@@ -204,7 +204,7 @@ def counts(root: Path, split: str) -> dict[str, int]:
         UnknownNameError, DataError: see `load`.
     """
     triplets = load(root, split).triplets
-    found = {"pictures": len(triplets.labels), "nouns": len(set(map(_noun, triplets.pictures.names)))}
+    found = {"images": len(triplets.labels), "nouns": len(set(map(_noun, triplets.images.names)))}
     return found if split == "train" else found | {"queries": len(triplets)}
 
 
@@ -214,7 +214,7 @@ def texts(root: Path) -> list[str]:
     Raises:
         DataError: see `load`.
     """
-    return [f"{picture.adjective} {picture.noun}" for picture in _found(root, "train")]
+    return [f"{image.adjective} {image.noun}" for image in _found(root, "train")]
 
 
 def _noun(name: str) -> str:
@@ -222,13 +222,13 @@ def _noun(name: str) -> str:
     return name.partition("/")[0].split()[1]
 
 
-def _pictures(root: Path, split: str) -> list[_Picture]:
+def _images(root: Path, split: str) -> list[_Image]:
     """The split's images, sorted by label, folder and file."""
     found = _found(root, split)
-    return sorted(found, key=lambda picture: (f"{picture.adjective} {picture.noun}", picture.folder, picture.file))
+    return sorted(found, key=lambda image: (f"{image.adjective} {image.noun}", image.folder, image.file))
 
 
-def _found(root: Path, split: str) -> list[_Picture]:
+def _found(root: Path, split: str) -> list[_Image]:
     """The split's images as the disk, or the listing, has them."""
     if split not in SPLITS:
         raise UnknownNameError("split of MIT-States", split, SPLITS)
@@ -237,16 +237,16 @@ def _found(root: Path, split: str) -> list[_Picture]:
     else:
         check_root(root, "MIT-States", (IMAGES,))
         source, found = root / IMAGES, _on_disk(root / IMAGES)
-    pictures = [picture for picture in found if (picture.noun in TEST_NOUNS) == (split == "test")]
-    if not pictures:
+    images = [image for image in found if (image.noun in TEST_NOUNS) == (split == "test")]
+    if not images:
         raise DataError(
             f"{str(source)!r} holds no images of MIT-States' {split} split; expected "
             f"'{'ancient clock' if split == 'test' else 'ancient building'}/<file>.jpg' and others like it; {_WAY_OUT}"
         )
-    return pictures
+    return images
 
 
-def _listed(path: Path) -> Iterator[_Picture]:
+def _listed(path: Path) -> Iterator[_Image]:
     seen: dict[str, int] = {}
     for row, line in enumerate(read_lines(path, _WAY_OUT)):
         if not line.strip():
@@ -260,7 +260,7 @@ def _listed(path: Path) -> Iterator[_Picture]:
         yield from _of(folder, [file])
 
 
-def _on_disk(images: Path) -> Iterator[_Picture]:
+def _on_disk(images: Path) -> Iterator[_Image]:
     others = []
     try:
         with os.scandir(images) as entries:
@@ -276,9 +276,9 @@ def _on_disk(images: Path) -> Iterator[_Picture]:
                 )
             with os.scandir(images / folder) as entries:
                 files = [entry.name for entry in entries if not entry.name.startswith(".")]
-            pictures = [name for name in files if name.lower().endswith(_ENDINGS)]
+            inside_folder = [name for name in files if name.lower().endswith(_ENDINGS)]
             others += [f"{folder}/{name}" for name in files if not name.lower().endswith(_ENDINGS)]
-            yield from _of(folder, pictures)
+            yield from _of(folder, inside_folder)
     except OSError as error:
         raise DataError(
             f"the folder {error.filename!r} cannot be read: {error.strerror}; change its permissions"
@@ -287,11 +287,11 @@ def _on_disk(images: Path) -> Iterator[_Picture]:
         log.warning("%s: %d files do not end in .jpg and are left out, e.g. %s", images, len(others), min(others))
 
 
-def _of(folder: str, files: Iterable[str]) -> Iterator[_Picture]:
+def _of(folder: str, files: Iterable[str]) -> Iterator[_Image]:
     """The images of one folder; none where it names no adjective and noun."""
     words = folder.split()
     if len(words) == 2 and words[0] != _NO_ADJECTIVE:
-        yield from (_Picture(words[0], words[1], folder, file) for file in files)
+        yield from (_Image(words[0], words[1], folder, file) for file in files)
 
 
 def _numbers(words: Sequence[str]) -> np.ndarray:

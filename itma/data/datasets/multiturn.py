@@ -15,7 +15,7 @@ import numpy as np
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.fashioniq import CATEGORIES, IMAGE_FOLDERS, KS, MARKER, image_files
 from itma.data.datasets.reading import JsonRow, check_root, read_rows, short
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.tokenizer import EARLIER
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.data.validation.diagnosis import Finding
@@ -78,7 +78,7 @@ def load(root: Path, split: str, categories: Sequence[str] = ()) -> Split:
     number = {name: index for index, name in enumerate(names)}
     triplets = Triplets(
         f"multiturn/{split}",
-        FilePictures(names, image_files(root, names)),
+        FileImages(names, image_files(root, names)),
         np.arange(len(names)),
         np.array([number[turn.reference] for turn in turns], dtype=np.int64),
         np.array([number[turn.target] for turn in turns], dtype=np.int64),

@@ -5,7 +5,7 @@ Expected under the root:
 triplets.jsonl or triplets.csv   columns reference, feedback, target and, where wanted, split (train, val or test) and
                                  kind
 images/                          the images; they may also stand in the root itself, or anywhere else that is named
-labels.csv                       optional: columns picture, label and, where wanted, split. Pictures of one label count
+labels.csv                       optional: columns image, label and, where wanted, split. Images of one label count
                                  as the same, for example several photographs of one dress.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root
 from itma.data.datasets.tables import Row, Table, read_table, short
-from itma.data.images import FilePictures, find_pictures, image_endings
+from itma.data.images import FileImages, find_images, image_endings
 from itma.data.triplets import Protocol, Split, Task, Triplets, coded
 from itma.errors import DataError, UnknownNameError
 
@@ -42,7 +42,7 @@ _NOTHING = frozenset({"nan", "n/a", "null"})
 """What programs write where there is no sentence."""
 FILES = ("triplets.jsonl", "triplets.csv")
 LABELS, IMAGES = "labels.csv", "images"
-LABEL_COLUMNS = ("picture", "label", "split")
+LABEL_COLUMNS = ("image", "label", "split")
 """Of `labels.csv`; whatever further columns it has say what is true of an image."""
 NEEDED, OPTIONAL = ("reference", "feedback", "target"), ("split", "kind")
 
@@ -110,36 +110,36 @@ def load(root: Path, split: str) -> Split:
         )
     if repeated := len(rows) - len({triplet.said for triplet in rows}):
         log.warning("%s: %d of %d %s rows repeat an earlier one; they are kept", path, repeated, len(rows), split)
-    pictures = _Numbered(Finder(path.parent))
-    references = np.array([pictures.add(triplet.reference) for triplet in rows], dtype=np.int64)
-    targets = np.array([pictures.add(triplet.target) for triplet in rows], dtype=np.int64)
+    images = _Numbered(Finder(path.parent))
+    references = np.array([images.add(triplet.reference) for triplet in rows], dtype=np.int64)
+    targets = np.array([images.add(triplet.target) for triplet in rows], dtype=np.int64)
     for row in np.flatnonzero(references == targets)[:1].tolist():
         raise table.error(rows[row].row, f"reference and target are the same image, {rows[row].target!r}; expected two")
-    mentioned = len(pictures.paths)
-    listed, columns = _labels(path.parent / LABELS, pictures.finder)
+    mentioned = len(images.paths)
+    listed, columns = _labels(path.parent / LABELS, images.finder)
     trained = {name for triplet in triplets if triplet.split == "train" for name in (triplet.reference, triplet.target)}
-    elsewhere = {pictures.finder.path(name) for name in trained}
+    elsewhere = {images.finder.path(name) for name in trained}
     if split == "test":
         training = elsewhere | {place for place, said in listed.items() if said.split == "train"}
         for name in [*(said.name for said in listed.values() if said.split == "test"), *_images(path.parent)]:
-            if pictures.finder.path(name) not in training:
-                pictures.add(name)
+            if images.finder.path(name) not in training:
+                images.add(name)
     found = Triplets(
         f"own/{split}",
-        FilePictures(pictures.names, pictures.paths),
-        _numbers([listed[place].label if place in listed else "" for place in pictures.paths]),
+        FileImages(images.names, images.paths),
+        _numbers([listed[place].label if place in listed else "" for place in images.paths]),
         references,
         targets,
         [triplet.feedback for triplet in rows],
         [triplet.kind or "other" for triplet in rows] if any(triplet.kind for triplet in rows) else [],
         aspects={
-            column: coded([listed[place].truths[number] if place in listed else "" for place in pictures.paths])
+            column: coded([listed[place].truths[number] if place in listed else "" for place in images.paths])
             for number, column in enumerate(columns)
         },
     )
     if split == "train":
         return Split(found, {})
-    shared = sum(place in elsewhere for place in pictures.paths)
+    shared = sum(place in elsewhere for place in images.paths)
     protocol = _protocol(found, mentioned, shared, f"{path.name}, {_division(table)}")
     return Split(found, {protocol.name: protocol})
 
@@ -152,19 +152,19 @@ def _division(table: Table) -> str:
 
 def _protocol(triplets: Triplets, mentioned: int, shared: int, source: str) -> Protocol:
     """All images of the test split are ranked for each of its rows."""
-    rows, pictures = len(triplets), len(triplets.labels)
+    rows, images = len(triplets), len(triplets.labels)
     about = [
         source,
         f"gallery = the {mentioned:,} images that test rows mention"
-        + (f" and {pictures - mentioned:,} more that training does not mention" if pictures > mentioned else ""),
+        + (f" and {images - mentioned:,} more that training does not mention" if images > mentioned else ""),
         "the reference is removed",
         f"any image with the target's label in {LABELS} counts"
-        if len(np.unique(triplets.labels)) < pictures
+        if len(np.unique(triplets.labels)) < images
         else "only the target counts",
     ]
     if shared:
         about.append(f"{shared:,} images of the gallery also stand in training rows")
-    return Protocol("own", "; ".join(about), (Task("", np.arange(rows), np.arange(pictures)),))
+    return Protocol("own", "; ".join(about), (Task("", np.arange(rows), np.arange(images)),))
 
 
 def written(root: Path, split: str, found: Split) -> Iterator[tuple[int, str, tuple[str]]]:
@@ -320,7 +320,7 @@ def _triplets(table: Table) -> list[_Triplet]:
             raise table.error(
                 row,
                 f"target is {short(target)}; expected one image. Where several are right, give them one "
-                f"label in {LABELS} (columns picture, label) and name any of them here",
+                f"label in {LABELS} (columns image, label) and name any of them here",
             )
         cells["feedback"] = _joined(cells.get("feedback"))
         reference, feedback, name = (_text(table, row, cells, column) for column in NEEDED)
@@ -400,12 +400,14 @@ def _labels(path: Path, finder: Finder) -> tuple[dict[Path, _Listed], list[str]]
     if not path.is_file():
         return {}, []
     table = read_table(path)
-    _known(table, LABEL_COLUMNS[:1], LABEL_COLUMNS[1:], more=True)
-    columns = [column for column in table.columns if column.strip().lower() not in LABEL_COLUMNS]
+    headings = [column.strip().lower() for column in table.columns]
+    named = "picture" if "picture" in headings and "image" not in headings else "image"
+    _known(table, (named,), LABEL_COLUMNS[1:], more=True)
+    columns = [column for column in table.columns if column.strip().lower() not in (named, *LABEL_COLUMNS)]
     listed: dict[Path, _Listed] = {}
     for row in table.rows:
         cells = {column.strip().lower(): value for column, value in row.cells.items()}
-        name = _text(table, row, cells, "picture")
+        name = _text(table, row, cells, named)
         truths = tuple(str(row.cells.get(column, "")).strip() for column in columns)
         written = str(cells.get("split") or "").lower()
         if written not in ("", *_SPELT):
@@ -434,7 +436,7 @@ def _images(folder: Path) -> list[str]:
     if not images.is_dir():
         return []
     try:
-        return [path.relative_to(folder).as_posix() for path in find_pictures(images)]
+        return [path.relative_to(folder).as_posix() for path in find_images(images)]
     except DataError as error:
         log.warning("%s; the gallery holds only what the tables name", error)
         return []

@@ -3,7 +3,7 @@
 Expected: a CSV or JSON Lines file (also `.jsonl.gz`) with a row for each product, or a folder that holds one.
 
 id, sku                  the product's id; without it, the image's name
-image, file, image     its image, relative to the table or to `images` beside it; without such a column, files named
+image, file, picture   its image, relative to the table or to `images` beside it; without such a column, files named
                          after the id in the table's folder or in folders below it, of every size there is
 name, title, description texts that people may search by
 family, style            what products of one design share; they are kept on one side of the split
@@ -29,7 +29,7 @@ from itma.data.datasets import shop_sentences
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.own import IMAGES, Finder, for_testing
 from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Row, Table, read_table, short
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.synthetic.generated import Dice
 from itma.data.tokenizer import EARLIER
 from itma.data.triplets import Protocol, Rows, Split, Task, Triplets, coded
@@ -217,7 +217,7 @@ def read_shop(path: Path, split: str) -> Shop:
 def counts(root: Path, split: str) -> dict[str, int]:
     """What there is of a split, for `itma doctor`."""
     shop = read_shop(find_table(root), split)
-    return {"products": len(shop.attributes), "pictures": len(shop.names)}
+    return {"products": len(shop.attributes), "images": len(shop.names)}
 
 
 def notes(root: Path, split: str) -> list[Finding]:
@@ -679,7 +679,7 @@ def _training(path: Path, shop: Shop, sampler: Sampler) -> Triplets:
         )
     return Triplets(
         "products/train",
-        FilePictures(shop.names, shop.paths),
+        FileImages(shop.names, shop.paths),
         labels_of(shop.codes, list(shop.codes)),
         np.array(references, dtype=np.int64),
         np.array(targets, dtype=np.int64),
@@ -744,7 +744,7 @@ def _testing(path: Path, shop: Shop, sampler: Sampler) -> Split:
     folders = np.array(shop.folders)
     triplets = Triplets(
         "products/test",
-        FilePictures(shop.names, shop.paths),
+        FileImages(shop.names, shop.paths),
         labels_of(shop.codes, main),
         np.array([query.reference for query in queries], dtype=np.int64),
         np.array([query.target for query in queries], dtype=np.int64),

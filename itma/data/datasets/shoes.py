@@ -12,7 +12,7 @@ import numpy as np
 
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root, find_images, read_lines, read_rows, row_error, stem
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.errors import UnknownNameError
 
@@ -58,7 +58,7 @@ def load(root: Path, split: str) -> Split:
     found = find_images(root)
     triplets = Triplets(
         f"shoes/{split}",
-        FilePictures(names, [found.get(name, root / f"{name}.jpg") for name in names]),
+        FileImages(names, [found.get(name, root / f"{name}.jpg") for name in names]),
         np.arange(len(names)),
         np.array([number[query.reference] for query in queries], dtype=np.int64),
         np.array([number[query.target] for query in queries], dtype=np.int64),

@@ -11,7 +11,7 @@ import numpy as np
 
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root, read_rows
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.errors import UnknownNameError
 
@@ -51,7 +51,7 @@ def load(root: Path, split: str) -> Split:
     references = np.array([image for image, _ in asked], dtype=np.int64)
     triplets = Triplets(
         f"spot_the_diff/{split}",
-        FilePictures(names, [root / IMAGES / name for name in names]),
+        FileImages(names, [root / IMAGES / name for name in names]),
         np.arange(len(names)),
         references,
         references + 1,

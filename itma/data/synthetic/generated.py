@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 import torch
 
-from itma.data.images import FilePictures
+from itma.data.images import FileImages
 from itma.errors import DataError
 from itma.progress import bar
 
@@ -57,9 +57,9 @@ class GeneratedWorld(ABC, Generic[ConfigT, PartT]):
         """Make a split; raises UnknownNameError where there is none of that name."""
 
     def _checked(self, split: str, index: int) -> int:
-        pictures = len(self.split(split).names)
-        if not 0 <= index < pictures:
-            raise DataError(f"there is no image {index} in {split}; its {pictures:,} images count from 0")
+        images = len(self.split(split).names)
+        if not 0 <= index < images:
+            raise DataError(f"there is no image {index} in {split}; its {images:,} images count from 0")
         return int(index)
 
 
@@ -82,7 +82,7 @@ def gathered(
     return pixels
 
 
-def written_pictures(folder: Path, names: Sequence[str], files: Sequence[str]) -> FilePictures:
+def written_images(folder: Path, names: Sequence[str], files: Sequence[str]) -> FileImages:
     """The images of a written world.
 
     Args:
@@ -93,14 +93,14 @@ def written_pictures(folder: Path, names: Sequence[str], files: Sequence[str]) -
     Raises:
         DataError: some are not there.
     """
-    pictures = FilePictures(names, [folder / file for file in files])
-    missing = pictures.missing().nonzero()[0]
+    images = FileImages(names, [folder / file for file in files])
+    missing = images.missing().nonzero()[0]
     if len(missing):
         raise DataError(
             f"{len(missing):,} of {len(files):,} images are missing from {str(folder)!r}, for example "
             f"{files[missing[0]]}; write the world again"
         )
-    return pictures
+    return images
 
 
 class Dice:

@@ -64,13 +64,13 @@ class _Examined:
     """Index of an image → its file; empty where none was opened."""
 
 
-def examine(name: str, root: str | Path, *, pictures: bool = True, progress: bool = False) -> Diagnosis:
+def examine(name: str, root: str | Path, *, images: bool = True, progress: bool = False) -> Diagnosis:
     """Look through a data set: its annotations, its images, and what its splits have in common.
 
     Args:
         name: of a data set on disk.
         root: the folder that holds it.
-        pictures: open every picture; otherwise only see which are missing, which takes seconds.
+        images: open every image; otherwise only see which are missing, which takes seconds.
         progress: show a progress bar while images are opened.
 
     Raises:
@@ -91,7 +91,7 @@ def examine(name: str, root: str | Path, *, pictures: bool = True, progress: boo
             findings.append(Finding("problem", split, "annotations that cannot be read", 1, examples=(str(error),)))
     if not found:
         raise errors[0]
-    looked = _looked(found.values(), progress) if pictures else {}
+    looked = _looked(found.values(), progress) if images else {}
     every = [_examined(module, Path(root), split, annotated, looked) for split, annotated in found.items()]
     for one in every:
         known = published.get(one.name, {})
@@ -100,7 +100,7 @@ def examine(name: str, root: str | Path, *, pictures: bool = True, progress: boo
         findings += [_all(one.name, what, count, known.get(what)) for what, count in counts.items()]
         findings += module.notes(Path(root), one.name) if hasattr(module, "notes") else ()
         findings += _captions(one)
-        findings += _pictures(one)
+        findings += _images(one)
         if one.missing.all() and (folders := dataset.image_folders):
             findings.append(Finding("problem", one.name, "folders that were looked in", len(folders), examples=folders))
         findings += _coverage(one)
@@ -109,20 +109,20 @@ def examine(name: str, root: str | Path, *, pictures: bool = True, progress: boo
     said = [
         left_out.get(split, f"{split}: all of it, since its annotations cannot be read.") for split in dataset.splits
     ]
-    return Diagnosis(name, str(root), pictures, tuple(findings), tuple(said))
+    return Diagnosis(name, str(root), images, tuple(findings), tuple(said))
 
 
 def _looked(splits: Iterable[Split], progress: bool) -> Mapping[Path, Inspected]:
     """Every image that is there, opened once however many splits it is in."""
     present: dict[Path, None] = {}
     for split in splits:
-        there = zip(image_paths(split.triplets.pictures), split.triplets.pictures.missing().tolist(), strict=True)
+        there = zip(image_paths(split.triplets.images), split.triplets.images.missing().tolist(), strict=True)
         present |= dict.fromkeys(path for path, missing in there if path is not None and not missing)
     return inspect(list(present), progress=progress)
 
 
 def _examined(module: Any, root: Path, name: str, split: Split, looked: Mapping[Path, Inspected]) -> _Examined:
-    paths, names = image_paths(split.triplets.pictures), split.triplets.pictures.names
+    paths, names = image_paths(split.triplets.images), split.triplets.images.names
     rows: Iterable[Written] = module.written(root, name, split) if hasattr(module, "written") else _written(split)
     rows = list(rows)
     if hasattr(module, "captions"):
@@ -131,12 +131,12 @@ def _examined(module: Any, root: Path, name: str, split: Split, looked: Mapping[
         captions = [(where, caption) for _, where, own in rows for caption in own]
     categories: Mapping[str, np.ndarray] = module.galleries(root, name) if hasattr(module, "galleries") else {}
     seen = {index: looked[path] for index, path in enumerate(paths) if path is not None and path in looked}
-    return _Examined(name, split, rows, captions, categories, names, paths, split.triplets.pictures.missing(), seen)
+    return _Examined(name, split, rows, captions, categories, names, paths, split.triplets.images.missing(), seen)
 
 
 def _written(split: Split) -> Iterator[Written]:
     """The rows of the first protocol, or all, for data sets whose module says nothing else."""
-    triplets, names = split.triplets, split.triplets.pictures.names
+    triplets, names = split.triplets, split.triplets.images.names
     rows = np.arange(len(triplets))
     if split.protocols:
         rows = np.sort(np.concatenate([task.rows for task in split.protocol().tasks]))
@@ -161,7 +161,7 @@ def _counts(module: Any, root: Path, one: _Examined) -> Mapping[str, int]:
     if hasattr(module, "counts"):
         counts: Mapping[str, int] = module.counts(root, one.name)
         return counts
-    return {"pictures": len(one.names), "rows": len(one.rows)}
+    return {"images": len(one.names), "rows": len(one.rows)}
 
 
 def _captions(one: _Examined) -> Iterator[Finding]:
@@ -203,7 +203,7 @@ def _repeated(one: _Examined) -> list[str]:
 # Images
 
 
-def _pictures(one: _Examined) -> Iterator[Finding]:
+def _images(one: _Examined) -> Iterator[Finding]:
     absent = [one.names[index] for index in np.flatnonzero(one.missing).tolist()]
     yield _none("problem", one.name, "missing images", absent, sum(path is not None for path in one.paths))
     if not one.seen:
@@ -278,8 +278,7 @@ def _between_categories(one: _Examined, other: _Examined, pairs: Iterable[tuple[
 
     def named(split: _Examined) -> dict[str, set[str]]:
         return {
-            category: {split.names[index] for index in pictures.tolist()}
-            for category, pictures in split.categories.items()
+            category: {split.names[index] for index in images.tolist()} for category, images in split.categories.items()
         }
 
     ours, theirs = named(one), named(other)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from itma.data.images import open_picture, picture_size
-from itma.errors import PictureError
+from itma.data.images import image_size, open_image
+from itma.errors import ImageError
 from itma.io import file_sum
 from itma.progress import bar
 
@@ -43,7 +43,7 @@ def inspect(paths: Sequence[Path], *, progress: bool = False) -> Mapping[Path, I
         common = Counter(lengths)
         look = partial(_inspected, twins=frozenset(length for length, files in common.items() if files > 1))
         found = {}
-        with bar("pictures", show=progress and bool(paths), total=len(paths), unit=" images") as shown:
+        with bar("images", show=progress and bool(paths), total=len(paths), unit=" images") as shown:
             for path, one in zip(paths, pool.map(look, paths, lengths), strict=True):
                 found[path] = one
                 shown.update()
@@ -67,10 +67,10 @@ def _inspected(path: Path, length: int, *, twins: frozenset[int]) -> Inspected:
     if length == -2:
         return Inspected(length, "this is not a file")  # a pipe would keep its reader waiting forever
     try:
-        open_picture(path, at_least=(1, 1))  # a JPEG is read to its end even so, but unfolded into few pixels
-        width, height = picture_size(path)
+        open_image(path, at_least=(1, 1))  # a JPEG is read to its end even so, but unfolded into few pixels
+        width, height = image_size(path)
         sum_ = file_sum(path) if length in twins else None
-    except PictureError as error:
+    except ImageError as error:
         return Inspected(length, error.reason)
     except OSError as error:
         return Inspected(length, str(error.strerror))

@@ -35,14 +35,14 @@ class Artemis(PooledComposer):
         self.transform = nn.Linear(place.dim, place.dim)
         self.explicit, self.implicit = (_attention(place.dim) for _ in range(2))
 
-    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""
         sentence_BD = F.normalize(sentence_BD, dim=1)
         explicit_BD, implicit_BD = (
             F.normalize(attention(sentence_BD), dim=1) for attention in (self.explicit, self.implicit)
         )
         wanted_BD = F.normalize(self.transform(sentence_BD), dim=1)
-        return explicit_BD * wanted_BD + implicit_BD * F.normalize(implicit_BD * picture_BD, dim=1)
+        return explicit_BD * wanted_BD + implicit_BD * F.normalize(implicit_BD * image_BD, dim=1)
 
 
 def _attention(dim: int) -> nn.Sequential:

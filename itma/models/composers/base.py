@@ -25,7 +25,7 @@ class Place:
     dim: int
     """Features of a word, and of an embedding."""
     embedded: bool = False
-    """Whether the last level is the trunk's own embedding of the image, a map of one cell."""
+    """Whether the last level is the image encoder's own embedding of the image, a map of one cell."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Composer(nn.Module):
 
     Options: ClassVar[type] = NoOptions
     """The frozen dataclass of this composer's own options."""
-    reads_pictures: ClassVar[bool] = True
+    reads_images: ClassVar[bool] = True
     """Whether a query's embedding depends on the reference."""
     reads_words: ClassVar[bool] = True
-    """Whether a query's embedding depends on the feedback; if not, no language network is built."""
+    """Whether a query's embedding depends on the feedback; if not, no text encoder is built."""
     features: int | None = None
     """Of an embedding. None: `Place.dim`."""
 
-    def embed_pictures(self, maps: Maps) -> torch.Tensor:
+    def embed_images(self, maps: Maps) -> torch.Tensor:
         """Feature maps of gallery images → (images, dim)."""
         raise NotImplementedError
 
@@ -68,7 +68,7 @@ REGISTRY: Registry[type[Composer]] = Registry(
         "film": f"{__package__}.film",
         "itma": f"{__package__}.itma",
         "mrn": f"{__package__}.mrn",
-        "picture-only": f"{__package__}.simple",
+        "image-only": f"{__package__}.simple",
         "words-only": f"{__package__}.simple",
         "add": f"{__package__}.simple",
         "concat": f"{__package__}.simple",
@@ -85,7 +85,7 @@ register = REGISTRY.register
 composer_named = REGISTRY.find
 
 
-class PooledPicture(nn.Module):
+class PooledImage(nn.Module):
     """The last level's map, averaged over its cells, then a linear map to `dim`: TIRG's image feature.
 
     An embedding that has `dim` features already is taken as it is, so that it stays in the space of its words.

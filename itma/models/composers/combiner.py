@@ -49,11 +49,11 @@ class Combiner(PooledComposer):
         self.residual = nn.Sequential(_layer(2 * projected, hidden, options.dropout), nn.Linear(hidden, place.dim))
         self.gate = nn.Sequential(_layer(2 * projected, hidden, options.dropout), nn.Linear(hidden, 1), nn.Sigmoid())
 
-    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""
-        both = torch.cat([self.text_projection(sentence_BD), self.image_projection(picture_BD)], 1)
+        both = torch.cat([self.text_projection(sentence_BD), self.image_projection(image_BD)], 1)
         gate_B1 = self.gate(both)
-        composed: torch.Tensor = self.residual(both) + gate_B1 * sentence_BD + (1 - gate_B1) * picture_BD
+        composed: torch.Tensor = self.residual(both) + gate_B1 * sentence_BD + (1 - gate_B1) * image_BD
         return composed
 
 

@@ -53,12 +53,12 @@ class ComposeAe(PooledComposer):
         self.convolution = nn.Conv1d(5, CHANNELS, 3, padding=1)
         self.local_mapping = _mapping(CHANNELS * CELLS, place.dim)
 
-    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""
-        _, _, real_BD, imaginary_BD = self.turn(picture_BD, sentence_BD)
+        _, _, real_BD, imaginary_BD = self.turn(image_BD, sentence_BD)
         whole_BD = self.mapping(torch.cat([real_BD, imaginary_BD], 1))
-        lengths_BD, angles_BD, real_BD, imaginary_BD = self.turn_locally(picture_BD, sentence_BD)
-        rows_B5D = torch.stack([lengths_BD, angles_BD, picture_BD, real_BD, imaginary_BD], 1)
+        lengths_BD, angles_BD, real_BD, imaginary_BD = self.turn_locally(image_BD, sentence_BD)
+        rows_B5D = torch.stack([lengths_BD, angles_BD, image_BD, real_BD, imaginary_BD], 1)
         maxima = F.adaptive_max_pool1d(self.convolution(rows_B5D), CELLS).flatten(1)
         composed: torch.Tensor = self.weights[0] * self.local_mapping(maxima) + self.weights[1] * whole_BD
         return composed

@@ -59,9 +59,9 @@ class Cosmo(PooledComposer):
         content_BCHW = (map_BCHW - mean_BC11) / (variance_BC11 + 1e-5).sqrt()
         for weight, attention in zip(self.weights, self.content, strict=True):
             content_BCHW = content_BCHW + weight * attention(content_BCHW, sentence_BD)
-        # as in the published code, the trunk does not learn by way of the style that is kept
+        # as in the published code, the image encoder does not learn by way of the style that is kept
         style = self.style(mean_BC11.detach(), variance_BC11.detach().sqrt(), sentence_BD)
-        return self.embed_pictures([style[0] + style[1] * content_BCHW])
+        return self.embed_images([style[0] + style[1] * content_BCHW])
 
 
 class ContentAttention(nn.Module):

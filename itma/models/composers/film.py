@@ -52,7 +52,7 @@ class Film(PooledComposer):
         modulations = self.modulation(words.sentence_BD)[:, :, None, None].chunk(2 * len(self.blocks), 1)
         for block, gain, shift in zip(self.blocks, modulations[::2], modulations[1::2], strict=True):
             map_BCHW = block(map_BCHW, gain, shift)
-        return self.embed_pictures([map_BCHW])
+        return self.embed_images([map_BCHW])
 
 
 class ModulatedBlock(nn.Module):

@@ -92,7 +92,7 @@ class Itma(Composer):
             self.features = place.dim + place.channels[-1]
             self.standardise = nn.BatchNorm1d(place.channels[-1], eps=1e-3, affine=False)
 
-    def embed_pictures(self, maps: Maps) -> torch.Tensor:
+    def embed_images(self, maps: Maps) -> torch.Tensor:
         """See `Composer`."""
         return self._with_look(self._image(maps), maps, None)
 
@@ -102,7 +102,7 @@ class Itma(Composer):
     def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
         """See `Composer`. Without words this is what the same image is in the gallery."""
         if words is None and maps is not None:
-            return self.embed_pictures(maps)
+            return self.embed_images(maps)
         return self._with_look(self._query(maps, words), maps, words)
 
     def _with_look(self, rows_BD: torch.Tensor, maps: Maps | None, words: Words | None) -> torch.Tensor:
@@ -133,8 +133,8 @@ class Itma(Composer):
         mask_BN = None
         if words is not None:
             B, P = tokens_BND.shape[0], sum(level.shape[1] for level in cells)
-            pictures_BP = torch.ones(B, P, dtype=torch.bool, device=tokens_BND.device)
-            mask_BN = torch.cat([pictures_BP, words.mask_BT], 1)
+            images_BP = torch.ones(B, P, dtype=torch.bool, device=tokens_BND.device)
+            mask_BN = torch.cat([images_BP, words.mask_BT], 1)
             mask_BN = mask_BN | ~mask_BN.any(1, keepdim=True)  # attention over nothing would be no number
         if transform:
             if self.options.positions == "sequence":
@@ -157,20 +157,20 @@ class Itma(Composer):
         if self.options.pool == "cells" and sizes:
             sizes = [sum(sizes)]
         parts = tokens_BND.split([*sizes, tokens_BND.shape[1] - sum(sizes)], 1)
-        pictures_BD: torch.Tensor | None = None
+        images_BD: torch.Tensor | None = None
         if sizes and self.options.pool == "weighted":
             cells_BPD = torch.cat(parts[:-1], 1)
-            pictures_BD = (self.weigh(cells_BPD).softmax(1) * cells_BPD).sum(1)
+            images_BD = (self.weigh(cells_BPD).softmax(1) * cells_BPD).sum(1)
         elif sizes:
-            pictures_BD = torch.stack([part.mean(1) for part in parts[:-1]]).mean(0)
-        if words is None or (pictures_BD is not None and not self.options.pool_words):
-            assert pictures_BD is not None
-            return pictures_BD
+            images_BD = torch.stack([part.mean(1) for part in parts[:-1]]).mean(0)
+        if words is None or (images_BD is not None and not self.options.pool_words):
+            assert images_BD is not None
+            return images_BD
         count_B1 = words.mask_BT.sum(1, keepdim=True)
         words_BD: torch.Tensor = (parts[-1] * words.mask_BT[:, :, None]).sum(1) / count_B1.clamp(min=1)
-        if pictures_BD is None:
+        if images_BD is None:
             return words_BD
-        return torch.where(count_B1 > 0, (pictures_BD + words_BD) / 2, pictures_BD)
+        return torch.where(count_B1 > 0, (images_BD + words_BD) / 2, images_BD)
 
 
 class Positions(nn.Module):

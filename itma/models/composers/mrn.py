@@ -45,10 +45,10 @@ class Mrn(PooledComposer):
         super().__init__(options, place)
         self.blocks = nn.ModuleList(_Block(place.dim, options.dropout) for _ in range(options.blocks))
 
-    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""
         for block in self.blocks:
-            sentence_BD = block(picture_BD, sentence_BD)
+            sentence_BD = block(image_BD, sentence_BD)
         return sentence_BD
 
 

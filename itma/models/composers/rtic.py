@@ -46,13 +46,13 @@ class Rtic(PooledComposer):
             nn.Sequential(*_layer(dim, half), *_layer(half, half), nn.Linear(half, dim)) for _ in range(options.blocks)
         )
 
-    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""
-        error_BD = self.fusion(torch.cat([picture_BD, sentence_BD], 1))
+        error_BD = self.fusion(torch.cat([image_BD, sentence_BD], 1))
         gate_BD = self.gate(error_BD)
         for block in self.errors:
             error_BD = error_BD + block(error_BD)
-        composed: torch.Tensor = gate_BD * picture_BD + (1 - gate_BD) * error_BD
+        composed: torch.Tensor = gate_BD * image_BD + (1 - gate_BD) * error_BD
         return composed
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from itma.models.composers.base import Composer, Maps, Place, PooledPicture, register
+from itma.models.composers.base import Composer, Maps, Place, PooledImage, register
 from itma.models.text_encoders.base import Words
 
 
@@ -12,12 +12,12 @@ class PooledComposer(Composer):
 
     def __init__(self, options: object, place: Place) -> None:
         super().__init__()
-        self.picture = PooledPicture(place)
+        self.image = PooledImage(place)
 
-    def embed_pictures(self, maps: Maps) -> torch.Tensor:
+    def embed_images(self, maps: Maps) -> torch.Tensor:
         """See `Composer`."""
-        pictures: torch.Tensor = self.picture(maps)
-        return pictures
+        images: torch.Tensor = self.image(maps)
+        return images
 
     def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
         """See `Composer`."""
@@ -25,36 +25,36 @@ class PooledComposer(Composer):
             assert words is not None
             return words.sentence_BD
         if words is None:
-            return self.embed_pictures(maps)
+            return self.embed_images(maps)
         return self.join(maps, words)
 
     def join(self, maps: Maps, words: Words) -> torch.Tensor:
         """References' feature maps and feedbacks' words, both given → (queries, dim)."""
-        return self.compose(self.embed_pictures(maps), words.sentence_BD)
+        return self.compose(self.embed_images(maps), words.sentence_BD)
 
-    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """One image row and one sentence row each → (queries, dim)."""
         raise NotImplementedError
 
 
-@register("picture-only")
-class PictureOnly(PooledComposer):
+@register("image-only")
+class ImageOnly(PooledComposer):
     """The query is the reference: what does feedback add at all?"""
 
     reads_words = False
 
-    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""
-        return picture_BD
+        return image_BD
 
 
 @register("words-only")
 class WordsOnly(PooledComposer):
     """The query is the feedback: what does the reference add at all?"""
 
-    reads_pictures = False
+    reads_images = False
 
-    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""
         return sentence_BD
 
@@ -63,9 +63,9 @@ class WordsOnly(PooledComposer):
 class Addition(PooledComposer):
     """The sum of the two."""
 
-    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""
-        return picture_BD + sentence_BD
+        return image_BD + sentence_BD
 
 
 @register("concat")
@@ -85,7 +85,7 @@ class Concatenation(PooledComposer):
             nn.Linear(both, place.dim),
         )
 
-    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""
-        composed: torch.Tensor = self.network(torch.cat([picture_BD, sentence_BD], 1))
+        composed: torch.Tensor = self.network(torch.cat([image_BD, sentence_BD], 1))
         return composed

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from itma.models.composers.base import Composer, Maps, Place, PooledPicture, register
+from itma.models.composers.base import Composer, Maps, Place, PooledImage, register
 from itma.models.composers.simple import PooledComposer
 from itma.models.text_encoders.base import Words
 
@@ -24,10 +24,10 @@ class Tirg(PooledComposer):
             nn.BatchNorm1d(both), nn.ReLU(), nn.Linear(both, both), nn.ReLU(), nn.Linear(both, place.dim)
         )
 
-    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""
-        both = torch.cat([picture_BD, sentence_BD], 1)
-        kept = torch.sigmoid(self.gate(both)) * picture_BD
+        both = torch.cat([image_BD, sentence_BD], 1)
+        kept = torch.sigmoid(self.gate(both)) * image_BD
         composed: torch.Tensor = self.weights[0] * kept + self.weights[1] * self.residual(both)
         return composed
 
@@ -54,12 +54,12 @@ class TirgLastMap(Composer):
             )
             for _ in range(2)
         )
-        self.picture = PooledPicture(place)
+        self.image = PooledImage(place)
 
-    def embed_pictures(self, maps: Maps) -> torch.Tensor:
+    def embed_images(self, maps: Maps) -> torch.Tensor:
         """See `Composer`."""
-        pictures: torch.Tensor = self.picture(maps)
-        return pictures
+        images: torch.Tensor = self.image(maps)
+        return images
 
     def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
         """See `Composer`."""
@@ -67,9 +67,9 @@ class TirgLastMap(Composer):
             assert words is not None
             return words.sentence_BD
         if words is None:
-            return self.embed_pictures(maps)
+            return self.embed_images(maps)
         map_BCHW = maps[-1]
         B, _, H, W = map_BCHW.shape
         both = torch.cat([map_BCHW, words.sentence_BD[:, :, None, None].expand(B, -1, H, W)], 1)
         kept = torch.sigmoid(self.gate(both)) * map_BCHW
-        return self.embed_pictures([self.weights[0] * kept + self.weights[1] * self.residual(both)])
+        return self.embed_images([self.weights[0] * kept + self.weights[1] * self.residual(both)])

@@ -66,7 +66,7 @@ class Val(Composer):
         )
         self.features = place.dim * len(place.channels)
 
-    def embed_pictures(self, maps: Maps) -> torch.Tensor:
+    def embed_images(self, maps: Maps) -> torch.Tensor:
         """See `Composer`: (images, L · D)."""
         levels = [
             F.normalize(output(map_BCHW.mean((2, 3))), dim=1)
@@ -80,8 +80,8 @@ class Val(Composer):
             assert words is not None
             return words.sentence_BD.repeat(1, len(self.outputs))
         if words is None:
-            return self.embed_pictures(maps)
-        return self.embed_pictures(
+            return self.embed_images(maps)
+        return self.embed_images(
             [composite(level, words.sentence_BD) for composite, level in zip(self.composites, maps, strict=True)]
         )
 

@@ -42,7 +42,7 @@ class Sum(PooledComposer):
         super().__init__(options, place)
         self.options = options
 
-    def compose(self, picture_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`. A sentence without words is 0 and adds nothing."""
-        image_BD, text_BD = F.normalize(picture_BD, dim=1), F.normalize(sentence_BD, dim=1)
-        return self.options.image_weight * image_BD + self.options.text_weight * text_BD
+        unit_image_BD, unit_text_BD = F.normalize(image_BD, dim=1), F.normalize(sentence_BD, dim=1)
+        return self.options.image_weight * unit_image_BD + self.options.text_weight * unit_text_BD

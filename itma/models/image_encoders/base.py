@@ -12,10 +12,10 @@ from itma.registry import Registry
 
 
 @dataclass(frozen=True)
-class TrunkConfig:
+class ImageEncoderConfig:
     """Which image encoder, and where its feature maps are taken.
 
-    >>> TrunkConfig("resnet-18", levels=(3, 4)).levels
+    >>> ImageEncoderConfig("resnet-18", levels=(3, 4)).levels
     (3, 4)
     """
 
@@ -35,7 +35,7 @@ class TrunkConfig:
     def __post_init__(self) -> None:
         if not self.levels or list(self.levels) != sorted(set(self.levels)) or min(self.levels) < 1:
             raise ConfigError(
-                f"trunk.levels={self.levels} must name one or more stages in ascending order, each once, e.g. 3,4"
+                f"image_encoder.levels={self.levels} must name stages in ascending order, once each, e.g. 3,4"
             )
 
 
@@ -61,7 +61,7 @@ class ImageEncoder(nn.Module):
         self.levels = tuple(levels)
 
     @classmethod
-    def opened(cls, config: TrunkConfig) -> "ImageEncoder":
+    def opened(cls, config: ImageEncoderConfig) -> "ImageEncoder":
         """A new one, with the weights that `config` names.
 
         Raises:
@@ -69,7 +69,9 @@ class ImageEncoder(nn.Module):
             DataError: the weights cannot be read or do not fit.
         """
         if config.weights is not None:
-            raise ConfigError(f"trunk.weights={config.weights!r}: {config.name!r} takes no weights; leave it out")
+            raise ConfigError(
+                f"image_encoder.weights={config.weights!r}: {config.name!r} takes no weights; leave it out"
+            )
         return cls(config.levels)
 
     @classmethod
@@ -94,9 +96,9 @@ class ImageEncoder(nn.Module):
             with torch.no_grad():
                 maps = self.eval()(torch.zeros(1, 3, height, width, device=first.device, dtype=first.dtype))
         except (RuntimeError, ValueError) as error:
-            own = getattr(getattr(getattr(self, "backbone", None), "config", None), "image_size", None)
+            own = getattr(getattr(getattr(self, "image_network", None), "config", None), "image_size", None)
             raise ConfigError(
-                f"this trunk takes no images of {height}×{width} pixels ({error}); choose other "
+                f"this image encoder takes no images of {height}×{width} pixels ({error}); choose other "
                 f"model.preprocess.height and width{f': it was made for {own}' if own else ''}"
             ) from error
         finally:
@@ -116,7 +118,7 @@ class ImageEncoder(nn.Module):
         """
         if 0 < count < self.depth:
             raise ConfigError(
-                f"train.frozen_levels={count}: this trunk can only be frozen whole, with its {self.depth} levels; an "
+                f"train.frozen_levels={count}: this image encoder can only be frozen whole ({self.depth} levels); an "
                 "EfficientNet-Lite can be parted after every stage"
             )
         return [self] if count else []
@@ -147,7 +149,7 @@ _OWN = ("resnet-small", "resnet-18", "resnet-50", "efficientnet-lite0", "efficie
 REGISTRY: Registry[type[ImageEncoder]] = Registry(
     "image encoder",
     ImageEncoder,
-    dict.fromkeys(_OWN, f"{_HERE}.trunk"),
+    dict.fromkeys(_OWN, f"{_HERE}.hub"),
 )
 """Image encoder by name."""
 register = REGISTRY.register

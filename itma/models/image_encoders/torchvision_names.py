@@ -3,7 +3,7 @@
 import re
 
 CLASSIFIER = ("fc.weight", "fc.bias")
-"""Of torchvision's ResNets: the layer that names ImageNet's classes, which a trunk has no use for."""
+"""Of torchvision's ResNets: the layer that names ImageNet's classes, which an image encoder has no use for."""
 
 _STEM = {"convolution": "conv1", "normalization": "bn1"}
 _STEM_NAME = re.compile(r"embedder\.embedder\.(convolution|normalization)\.(\w+)")

@@ -19,12 +19,12 @@ from itma.registry import Registry
 
 
 @dataclass(frozen=True)
-class LanguageConfig:
+class TextEncoderConfig:
     """Which text network.
 
-    >>> LanguageConfig(kind="lstm", layers=2).layers
+    >>> TextEncoderConfig(kind="lstm", layers=2).layers
     2
-    >>> LanguageConfig(kind="pretrained", name="bert-base-uncased").max_words
+    >>> TextEncoderConfig(kind="pretrained", name="bert-base-uncased").max_words
     64
     """
 
@@ -37,16 +37,16 @@ class LanguageConfig:
     """Layers of the LSTM or the Transformer, at least 1."""
     dropout: float = 0.1
     """Share of features dropped before the last linear map, and within a Transformer, while training."""
-    heads: int = field(default=4, metadata={APPLIES: lambda language: language.kind == "transformer"})
+    heads: int = field(default=4, metadata={APPLIES: lambda text_encoder: text_encoder.kind == "transformer"})
     """Attention heads of the Transformer."""
-    name: str | None = field(default=None, metadata={APPLIES: lambda language: language.brings_words})
+    name: str | None = field(default=None, metadata={APPLIES: lambda text_encoder: text_encoder.brings_words})
     """Of a pretrained network: a local folder as `transformers` writes it, or a name on its hub, of BERT or another
     text encoder, or of CLIP or SigLIP, whose text tower is taken; or `all-minilm-l6-v2`, the sentence encoder that the
     extra `minilm` installs. It brings its tokenizer."""
-    special_tokens: bool = field(default=True, metadata={APPLIES: lambda language: language.brings_words})
+    special_tokens: bool = field(default=True, metadata={APPLIES: lambda text_encoder: text_encoder.brings_words})
     """Whether a pretrained network's own marks, such as [CLS] and [SEP], stand around the sentence."""
     unknown: Literal["nearest", "skip", "keep"] = field(
-        default="nearest", metadata={APPLIES: lambda language: not language.brings_words}
+        default="nearest", metadata={APPLIES: lambda text_encoder: not text_encoder.brings_words}
     )
     """Words that training never saw are read as the nearest word that it saw, if one is near ("crimson" as "red"; in
     English), or left out, or all read as one unknown word (as published)."""
@@ -87,7 +87,7 @@ class LanguageConfig:
 
 
 class Words(NamedTuple):
-    """What the language network makes of a batch of sentences."""
+    """What the text encoder makes of a batch of sentences."""
 
     features_BTD: torch.Tensor
     mask_BT: torch.Tensor
@@ -96,7 +96,7 @@ class Words(NamedTuple):
     """One feature row for the whole sentence: the last word's (LSTM, CLIP, SigLIP) or the mean; 0 without words."""
 
 
-class Language(nn.Module):
+class TextEncoder(nn.Module):
     """A text network and a linear map to `dim` features, which is left out where the network has as many already.
 
     Make one with `Language.build` or, from a saved model, with `Language.rebuilt`. One of your own sets `embedding` and
@@ -108,7 +108,7 @@ class Language(nn.Module):
         vocabulary: number of token ids.
     """
 
-    def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
+    def __init__(self, config: TextEncoderConfig, dim: int, vocabulary: int) -> None:
         super().__init__()
 
     output: nn.Module
@@ -119,7 +119,7 @@ class Language(nn.Module):
     """Whether the last word's feature stands for the sentence, because it has seen all others."""
 
     @classmethod
-    def build(cls, config: LanguageConfig, vocabulary: int, dim: int) -> "Language":
+    def build(cls, config: TextEncoderConfig, vocabulary: int, dim: int) -> "TextEncoder":
         """A new network, with the weights that `config` names where it is pretrained.
 
         Args:
@@ -134,20 +134,20 @@ class Language(nn.Module):
 
     @classmethod
     def rebuilt(
-        cls, config: LanguageConfig, vocabulary: int, dim: int, description: Mapping[str, Any] | None
-    ) -> "Language":
+        cls, config: TextEncoderConfig, vocabulary: int, dim: int, description: Mapping[str, Any] | None
+    ) -> "TextEncoder":
         """As `build`, but a pretrained network comes from its `description`, to be filled by `load_state_dict`."""
         return REGISTRY.find(config.kind).opened(config, dim, vocabulary, description)
 
     @classmethod
     def opened(
-        cls, config: LanguageConfig, dim: int, vocabulary: int, description: Mapping[str, Any] | None = None
-    ) -> "Language":
+        cls, config: TextEncoderConfig, dim: int, vocabulary: int, description: Mapping[str, Any] | None = None
+    ) -> "TextEncoder":
         """A new network, or the one that a `description` describes, to be filled by `load_state_dict`."""
         return cls(config, dim, vocabulary)
 
     @classmethod
-    def check(cls, config: LanguageConfig) -> None:
+    def check(cls, config: TextEncoderConfig) -> None:
         """Refuse settings that this network cannot have.
 
         Raises:
@@ -155,7 +155,7 @@ class Language(nn.Module):
         """
         if cls.brings_words != (config.name is not None):
             raise ConfigError(
-                f"language.kind={config.kind!r} with language.name={config.name!r}: a pretrained network needs a "
+                f"text_encoder.kind={config.kind!r}, text_encoder.name={config.name!r}: a pretrained network needs a "
                 "folder or a name on the hub, and only it has one"
             )
 
@@ -188,20 +188,20 @@ class Language(nn.Module):
         return Words(words_BTD, mask_BT, sentence_BD)
 
 
-REGISTRY: Registry[type[Language]] = Registry(
-    "text encoder", Language, dict.fromkeys(("lstm", "embeddings", "transformer", "pretrained"), __name__)
+REGISTRY: Registry[type[TextEncoder]] = Registry(
+    "text encoder", TextEncoder, dict.fromkeys(("lstm", "embeddings", "transformer", "pretrained"), __name__)
 )
 """Text encoder by name."""
 register = REGISTRY.register
 
 
 @register("lstm")
-class _Lstm(Language):
-    """The published language network: embeddings, an LSTM, dropout, a linear map (Vo et al. 2019)."""
+class _Lstm(TextEncoder):
+    """The published text encoder: embeddings, an LSTM, dropout, a linear map (Vo et al. 2019)."""
 
     reads_last = True
 
-    def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
+    def __init__(self, config: TextEncoderConfig, dim: int, vocabulary: int) -> None:
         super().__init__(config, dim, vocabulary)
         self.embedding = nn.Embedding(vocabulary, config.width)
         self.network = nn.LSTM(config.width, config.width, config.layers, batch_first=True)
@@ -214,10 +214,10 @@ class _Lstm(Language):
 
 
 @register("embeddings")
-class _Embeddings(Language):
+class _Embeddings(TextEncoder):
     """The words' embeddings, as MAAF's code has them."""
 
-    def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
+    def __init__(self, config: TextEncoderConfig, dim: int, vocabulary: int) -> None:
         super().__init__(config, dim, vocabulary)
         self.embedding = nn.Embedding(vocabulary, config.width)
         self.output = _to_dim(config, config.width, dim)
@@ -229,17 +229,19 @@ class _Embeddings(Language):
 
 
 @register("transformer")
-class _Transformer(Language):
+class _Transformer(TextEncoder):
     """Embeddings with fixed positions, pre-norm encoder layers as wide as they are, a layer norm: as in MAAF's code."""
 
     @classmethod
-    def check(cls, config: LanguageConfig) -> None:
+    def check(cls, config: TextEncoderConfig) -> None:
         """See `Language`."""
         super().check(config)
         if config.width % config.heads:
-            raise ConfigError(f"language.width={config.width} must be a multiple of language.heads={config.heads}")
+            raise ConfigError(
+                f"text_encoder.width={config.width} must be a multiple of text_encoder.heads={config.heads}"
+            )
 
-    def __init__(self, config: LanguageConfig, dim: int, vocabulary: int) -> None:
+    def __init__(self, config: TextEncoderConfig, dim: int, vocabulary: int) -> None:
         super().__init__(config, dim, vocabulary)
         self.embedding = nn.Embedding(vocabulary, config.width)
         self.dropout = nn.Dropout(config.dropout)
@@ -262,7 +264,7 @@ class _Transformer(Language):
 
 
 @register("pretrained")
-class _Pretrained(Language):
+class _Pretrained(TextEncoder):
     """A text encoder of `transformers`; of CLIP, each token's feature goes through the text projection.
 
     CLIP's sentence is then its own text embedding: the projection of the end mark, which is the last token.
@@ -270,20 +272,22 @@ class _Pretrained(Language):
 
     brings_words = True
 
-    def __init__(self, config: LanguageConfig, dim: int, tower: Any) -> None:
+    def __init__(self, config: TextEncoderConfig, dim: int, tower: Any) -> None:
         super().__init__(config, dim, 0)
         self.reads_last = hasattr(tower, "text_projection")
         longest = getattr(tower.config, "max_position_embeddings", config.max_words)
         if config.max_words > longest:
-            raise ConfigError(f"language.max_words={config.max_words}: {config.name!r} reads at most {longest} tokens")
+            raise ConfigError(
+                f"text_encoder.max_words={config.max_words}: {config.name!r} reads at most {longest} tokens"
+            )
         self.network = tower
         width = tower.config.projection_dim if self.reads_last else tower.config.hidden_size
         self.output = _to_dim(config, width, dim)
 
     @classmethod
     def opened(
-        cls, config: LanguageConfig, dim: int, vocabulary: int, description: Mapping[str, Any] | None = None
-    ) -> Language:
+        cls, config: TextEncoderConfig, dim: int, vocabulary: int, description: Mapping[str, Any] | None = None
+    ) -> TextEncoder:
         """See `Language`."""
         if description is not None:
             tower = pretrained.text_tower(description)
@@ -320,7 +324,7 @@ class _Siglip(_Pretrained):
     map, as the last place's does.
     """
 
-    def __init__(self, config: LanguageConfig, dim: int, tower: Any) -> None:
+    def __init__(self, config: TextEncoderConfig, dim: int, tower: Any) -> None:
         super().__init__(config, dim, tower)
         self.output = _to_dim(config, tower.config.projection_size, dim)
 
@@ -343,7 +347,7 @@ class _Siglip(_Pretrained):
         return Words(words_BTD, mask_BT, words_BLD[:, -1] * mask_BT.any(1, keepdim=True))
 
 
-def _to_dim(config: LanguageConfig, width: int, dim: int) -> nn.Module:
+def _to_dim(config: TextEncoderConfig, width: int, dim: int) -> nn.Module:
     if width == dim:
         return nn.Identity()
     return nn.Sequential(nn.Dropout(config.dropout), nn.Linear(width, dim))

@@ -65,7 +65,7 @@ def make(
             runtime=model.runtime,
             checkpoint=checkpoint_sum(run, model.runtime),
             run=place_of_run(run, store),
-            pictures=manifest.place_of(listing.root.absolute(), store.place),
+            images=manifest.place_of(listing.root.absolute(), store.place),
             tokens=kept_of(model) if options.tokens else None,
             durable=options.durable,
             complete=False,
@@ -124,7 +124,7 @@ def update(
     """Bring a catalogue to what a listing says; arguments as for `make` and `indexing.index`.
 
     The model is opened only where it is needed: not where its files are those that the catalogue was made with and no
-    picture is new.
+    image is new.
 
     Raises:
         CatalogueError: it was made by another model, or from another folder, or keeps no feature maps and is to.
@@ -143,15 +143,15 @@ def update(
             f"({model().name!r}); move it to this model with: itma reindex {store.place} RUN, or make it anew with "
             "--replace"
         )
-    pictures = None if about.pictures is None else manifest.found(about.pictures, store.place)
-    if pictures is not None and pictures.resolve() != listing.root.resolve() and pictures.exists():
+    images = None if about.images is None else manifest.found(about.images, store.place)
+    if images is not None and images.resolve() != listing.root.resolve() and images.exists():
         raise CatalogueError(
-            f"the catalogue {store.place!r} was made from {str(pictures)!r}, not from {str(listing.root)!r}; index "
+            f"the catalogue {store.place!r} was made from {str(images)!r}, not from {str(listing.root)!r}; index "
             "that folder into a catalogue of its own, or put this one in its place with --replace"
         )
     about = replace(
         about,
-        pictures=manifest.place_of(listing.root.absolute(), store.place),
+        images=manifest.place_of(listing.root.absolute(), store.place),
         checkpoint=checkpoint or about.checkpoint,
         run=place_of_run(run, store) or about.run,
         durable=about.durable or options.durable,
@@ -241,12 +241,12 @@ def place_of_run(run: Path | None, store: Store) -> Place | None:
 
 def dim_of(model: Embedder) -> int:
     """How many numbers the model's embeddings have."""
-    return int(model.embed_pictures(_blank(model)).shape[1])
+    return int(model.embed_images(_blank(model)).shape[1])
 
 
 def kept_of(model: Embedder) -> Kept:
     """The shapes of one image's feature maps."""
-    maps = model.trunk_maps(_blank(model))
+    maps = model.feature_maps(_blank(model))
     return Kept(tuple((int(c), int(h), int(w)) for _, c, h, w in (level.shape for level in maps)))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from itma.data.images import NOT_REGULAR, Preprocess
-from itma.errors import PictureError
+from itma.errors import ImageError
 from itma.io import file_sum
 from itma.models.embedder import Embedder
 from itma.retrieval.stores.base import Items
@@ -23,7 +23,7 @@ MISSING = "the file does not exist"
 
 
 @dataclass(frozen=True)
-class Picture:
+class Image:
     """A file to be looked into, and what the catalogue has of it, if anything."""
 
     id: str
@@ -51,11 +51,11 @@ class Looked:
 class Workers(Protocol):
     """Those who do the heavy work of an indexing; the plan and the writing are not theirs."""
 
-    def embed(self, pictures: Iterator[Picture], *, batch: int, tokens: bool) -> Iterator[Looked]:
+    def embed(self, images: Iterator[Image], *, batch: int, tokens: bool) -> Iterator[Looked]:
         """Look into every image once, in any order; take new ones only as the work gets done.
 
         Args:
-            pictures: what to look into.
+            images: what to look into.
             batch: images that are embedded at once.
             tokens: hand back the feature maps as well.
         """
@@ -77,12 +77,12 @@ class Here:
     def __init__(self, model: Callable[[], Embedder], threads: int | None = None) -> None:
         self._model, self._threads = model, threads or os.cpu_count() or 1
 
-    def embed(self, pictures: Iterator[Picture], *, batch: int, tokens: bool) -> Iterator[Looked]:
+    def embed(self, images: Iterator[Image], *, batch: int, tokens: bool) -> Iterator[Looked]:
         """See `Workers.embed`; the order is kept."""
         waiting: list[tuple[Looked, torch.Tensor | None]] = []
         pending = 0
         with ThreadPoolExecutor(max_workers=self._threads) as pool:
-            for looked, pixels in self._read_ahead(pool, pictures, 2 * batch):
+            for looked, pixels in self._read_ahead(pool, images, 2 * batch):
                 waiting.append((looked, pixels))
                 pending += pixels is not None
                 if not pending or pending == batch or len(waiting) == 8 * batch:
@@ -95,13 +95,13 @@ class Here:
         items.build_index()
 
     def _read_ahead(
-        self, pool: ThreadPoolExecutor, pictures: Iterator[Picture], ahead: int
+        self, pool: ThreadPoolExecutor, images: Iterator[Image], ahead: int
     ) -> Iterator[tuple[Looked, torch.Tensor | None]]:
         """Every file, in order; at most `ahead` are decoded before they are needed."""
 
         def begin(number: int) -> Iterator[Future[tuple[Looked, torch.Tensor | None]]]:
-            for picture in islice(pictures, number):
-                yield pool.submit(_look, picture, self._model().preprocess)
+            for image in islice(images, number):
+                yield pool.submit(_look, image, self._model().preprocess)
 
         running = deque(begin(ahead))
         try:
@@ -119,7 +119,7 @@ class Here:
         kept: Iterator[bytes | None] = iter(())
         if new:
             pixels = torch.stack(new)
-            embeddings = iter(self._model().embed_pictures(pixels).cpu().numpy())
+            embeddings = iter(self._model().embed_images(pixels).cpu().numpy())
             kept = iter(maps_as_bytes(self._model(), pixels) if tokens else [None] * len(new))
         for looked, pixels_or_none in waiting:
             if pixels_or_none is None:
@@ -128,8 +128,8 @@ class Here:
                 yield replace(looked, embedding=next(embeddings), tokens=next(kept))
 
 
-def _look(picture: Picture, preprocess: Preprocess) -> tuple[Looked, torch.Tensor | None]:
-    name, path = picture.id, picture.path
+def _look(image: Image, preprocess: Preprocess) -> tuple[Looked, torch.Tensor | None]:
+    name, path = image.id, image.path
     if path is None:
         return Looked(name, problem="no image is named"), None
     try:
@@ -137,13 +137,13 @@ def _look(picture: Picture, preprocess: Preprocess) -> tuple[Looked, torch.Tenso
         if not stat.S_ISREG(seen.st_mode) and not stat.S_ISDIR(seen.st_mode):
             return Looked(name, problem=NOT_REGULAR), None
         size, modified = seen.st_size, seen.st_mtime_ns
-        if picture.sum and (size, modified) == (picture.size, picture.modified):
-            return Looked(name, picture.sum, size, modified), None
+        if image.sum and (size, modified) == (image.size, image.modified):
+            return Looked(name, image.sum, size, modified), None
         looked = Looked(name, file_sum(path), size, modified)
-        return looked, None if looked.sum == picture.sum else preprocess.read(path)
+        return looked, None if looked.sum == image.sum else preprocess.read(path)
     except FileNotFoundError:
         return Looked(name, problem=MISSING), None
-    except PictureError as error:
+    except ImageError as error:
         return Looked(name, problem=error.reason), None
     except (OSError, ValueError) as error:
         return Looked(name, problem=getattr(error, "strerror", None) or str(error)), None
@@ -151,7 +151,7 @@ def _look(picture: Picture, preprocess: Preprocess) -> tuple[Looked, torch.Tenso
 
 def maps_as_bytes(model: Embedder, pixels: torch.Tensor) -> list[bytes]:
     """Each image's feature maps, all levels one after the other, as float16."""
-    maps = [level.to(torch.float16).cpu().contiguous().numpy() for level in model.trunk_maps(pixels)]
+    maps = [level.to(torch.float16).cpu().contiguous().numpy() for level in model.feature_maps(pixels)]
     return [b"".join(level[row].tobytes() for level in maps) for row in range(len(pixels))]
 
 

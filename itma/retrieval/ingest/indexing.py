@@ -12,7 +12,7 @@ import numpy as np
 
 from itma.errors import CatalogueError, DataError
 from itma.progress import bar
-from itma.retrieval.ingest.embedding import MISSING, Looked, Picture, Workers
+from itma.retrieval.ingest.embedding import MISSING, Image, Looked, Workers
 from itma.retrieval.ingest.listing import Entry, Listing
 from itma.retrieval.ingest.rows import Row, facts_of, same_kind, shown, stored, table_of
 from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of
@@ -75,7 +75,7 @@ class Outcome:
 class _Known:
     """What the store has of an item."""
 
-    picture: str | None
+    image: str | None
     sum: str | None
     size: int | None
     modified: int | None
@@ -125,7 +125,7 @@ def index(
     retouched: list[tuple[Entry, Looked]] = []
     with bar("indexing", show=progress, total=len(listing.ids), unit="image") as meter:
 
-        def pictures() -> Iterator[Picture]:
+        def images() -> Iterator[Image]:
             empty = items.count() == 0
             entries = listing.entries()
             while chunk := list(islice(entries, _CHUNK)):
@@ -140,10 +140,10 @@ def index(
                         continue
                     have = known.get(entry.id)
                     asked[entry.id] = entry, have
-                    path = listing.file(entry) if entry.picture else None
-                    yield Picture(entry.id, path, *((have.sum, have.size, have.modified) if have else ()))
+                    path = listing.file(entry) if entry.image else None
+                    yield Image(entry.id, path, *((have.sum, have.size, have.modified) if have else ()))
 
-        for looked in workers.embed(pictures(), batch=batch, tokens=tokens):
+        for looked in workers.embed(images(), batch=batch, tokens=tokens):
             entry, have = asked.pop(looked.id)
             if looked.problem is not None:
                 outcome.skipped.append(Skipped(entry.id, _reason(entry, looked.problem)))
@@ -178,7 +178,7 @@ def _reason(entry: Entry, problem: str) -> str:
     """Why an image cannot be read; of a table with its row and the name that stands there."""
     if not entry.row:
         return problem
-    return f"{entry.row}: " + (f"{entry.picture[:200]!r}: " if entry.picture else "") + problem
+    return f"{entry.row}: " + (f"{entry.image[:200]!r}: " if entry.image else "") + problem
 
 
 def write_skipped(store: Store, skipped: Sequence[Skipped]) -> None:
@@ -213,7 +213,7 @@ def _fit_columns(items: Items, listing: Listing) -> None:
 
 
 def _known(items: Items, ids: Sequence[str]) -> dict[str, _Known]:
-    columns = ["id", "_picture", "_sum", "_size", "_modified", "_facts"]
+    columns = ["id", "_image", "_sum", "_size", "_modified", "_facts"]
     rows = items.get([stored(name) for name in ids], columns)
     names, *rest = (rows[name].to_pylist() for name in columns)
     return {shown(name): _Known(*each) for name, each in zip(names, zip(*rest, strict=True), strict=True)}
@@ -224,7 +224,7 @@ def _sorted_out(listing: Listing, entries: Sequence[Entry], known: dict[str, _Kn
     rest = []
     for entry in entries:
         have = known.get(entry.id)
-        if have is None or have.picture != _picture(entry) or have.facts != facts_of(entry.fields):
+        if have is None or have.image != _image(entry) or have.facts != facts_of(entry.fields):
             rest.append(entry)
             continue
         try:
@@ -238,15 +238,15 @@ def _sorted_out(listing: Listing, entries: Sequence[Entry], known: dict[str, _Kn
 
 
 def _differs(entry: Entry, looked: Looked, have: _Known) -> bool:
-    return (looked.sum, _picture(entry), facts_of(entry.fields)) != (have.sum, have.picture, have.facts)
+    return (looked.sum, _image(entry), facts_of(entry.fields)) != (have.sum, have.image, have.facts)
 
 
-def _picture(entry: Entry) -> str | None:
-    return stored(entry.picture) if entry.picture else None
+def _image(entry: Entry) -> str | None:
+    return stored(entry.image) if entry.image else None
 
 
 def _row(entry: Entry, looked: Looked, embedding: np.ndarray, tokens: bytes | None) -> Row:
-    return Row(entry.id, embedding, entry.picture, looked.sum, looked.size, looked.modified, entry.fields, tokens)
+    return Row(entry.id, embedding, entry.image, looked.sum, looked.size, looked.modified, entry.fields, tokens)
 
 
 class _Writer:

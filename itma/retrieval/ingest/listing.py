@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PARQUET_ENDINGS = (".parquet", ".pq")
-PICTURE_COLUMNS = ("image", "file", "picture")
+IMAGE_COLUMNS = ("image", "file", "picture")
 """Columns that images are looked for in where none is named."""
 
 
@@ -40,7 +40,7 @@ class Entry:
     """One item to be indexed."""
 
     id: str
-    picture: str
+    image: str
     """The file as the catalogue names it: below the listing's root, with `/`, or its whole path; may be empty."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     row: str = ""
@@ -73,7 +73,7 @@ class Listing:
 
     def file(self, entry: Entry) -> Path:
         """Where an entry's image is."""
-        return self.root / entry.picture
+        return self.root / entry.image
 
     def __str__(self) -> str:
         what = f"{len(self.ids):,} items in {str(self.place)!r}"
@@ -101,9 +101,9 @@ def listing(place: Path, *, options: IndexOptions, keep: Path | None = None) -> 
         make = _parquet if place.suffix.lower() in PARQUET_ENDINGS else _table
         words = frozenset(word.strip().lower() for word in options.missing)
         finder = _Finder(place.parent, options.allow_outside, keep)
-        columns = (options.id_column, options.picture_column, options.types or {}, options.leave_out)
+        columns = (options.id_column, options.image_column, options.types or {}, options.leave_out)
         return make(place, *columns, words, finder)
-    if options.id_column or options.picture_column or options.types or options.leave_out or options.missing:
+    if options.id_column or options.image_column or options.types or options.leave_out or options.missing:
         raise ConfigError(
             f"{str(place)!r} is no table, so it has no columns; give a file ending in "
             f"{', '.join((*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS))}"
@@ -119,7 +119,7 @@ def listing(place: Path, *, options: IndexOptions, keep: Path | None = None) -> 
 def _table(
     place: Path,
     id_column: str | None,
-    picture_column: str | None,
+    image_column: str | None,
     types: Mapping[str, str],
     leave_out: Collection[str],
     words: frozenset[str],
@@ -128,10 +128,10 @@ def _table(
     table = read_table(place, fill=True)
     if not table.rows:
         raise DataError(f"{str(place)!r} holds no rows below its header; there is nothing to index")
-    named, pictured = _chosen(table.columns, id_column, picture_column)
+    named, imaged = _chosen(table.columns, id_column, image_column)
     _known((*types, *leave_out), table.columns)
     _known_kinds(types)
-    names = [name for name in table.columns if name not in (named, pictured)]
+    names = [name for name in table.columns if name not in (named, imaged)]
     names, columns_left_out = _usable(place, names, leave_out)
     kinds: dict[str, Any] = {}
     readers: dict[str, Reader] = {}
@@ -147,9 +147,9 @@ def _table(
         name: words | (MISSING_WORDS if kind_of(kind) not in ("text", "texts") else frozenset())
         for name, kind in kinds.items()
     }
-    pictures = [row.cells.get(pictured) for row in table.rows]
+    images = [row.cells.get(imaged) for row in table.rows]
     raw = (
-        [_picture_id(value, number) for number, value in enumerate(pictures)]
+        [_image_id(value, number) for number, value in enumerate(images)]
         if named is None
         else [row.cells.get(named) for row in table.rows]
     )
@@ -157,13 +157,13 @@ def _table(
     _refuse_doubles(place, ids, [row.line for row in table.rows])
 
     def entries() -> Iterator[Entry]:
-        for name, picture, row in zip(ids, pictures, table.rows, strict=True):
+        for name, image, row in zip(ids, images, table.rows, strict=True):
             fields = {
                 column: readers[column](value)
                 for column in kinds
                 if not is_missing(value := row.cells.get(column), none[column])
             }
-            yield finder.entry(name, picture, fields, f"line {row.line:,}")
+            yield finder.entry(name, image, fields, f"line {row.line:,}")
 
     return Listing(place, place.parent, ids, kinds, entries, {}, columns_left_out, +counts, table.filled)
 
@@ -229,7 +229,7 @@ def _common(table: Table, column: str, filled: Sequence[Any]) -> "pa.DataType":
 def _parquet(
     place: Path,
     id_column: str | None,
-    picture_column: str | None,
+    image_column: str | None,
     types: Mapping[str, str],
     leave_out: Collection[str],
     words: frozenset[str],
@@ -243,10 +243,10 @@ def _parquet(
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{str(place)!r} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     schema = file.schema_arrow
-    named, pictured = _chosen(schema.names, id_column, picture_column)
+    named, imaged = _chosen(schema.names, id_column, image_column)
     _known((*types, *leave_out), schema.names)
     _known_kinds(types)
-    names = [name for name in schema.names if name not in (named, pictured)]
+    names = [name for name in schema.names if name not in (named, imaged)]
     names, columns_left_out = _usable(place, names, leave_out)
     kinds: dict[str, Any] = {}
     for name in names:
@@ -257,13 +257,13 @@ def _parquet(
             columns_left_out[name] = kind
     ids: list[str] = []
     counts: Counter[str] = Counter()
-    wanted = list(dict.fromkeys([named or pictured, *kinds]))
+    wanted = list(dict.fromkeys([named or imaged, *kinds]))
     texts: dict[str, list[str]] = {name: [] for name in types}
     for batch in file.iter_batches(batch_size=8_192, columns=wanted):
-        column = batch.column(wanted.index(named or pictured)).to_pylist()
+        column = batch.column(wanted.index(named or imaged)).to_pylist()
         first = len(ids)
         if named is None:
-            column = [_picture_id(value, first + number) for number, value in enumerate(column)]
+            column = [_image_id(value, first + number) for number, value in enumerate(column)]
         ids += [_id(place, first + row + 1, value) for row, value in enumerate(column)]
         for name in list(kinds):
             values = batch.column(wanted.index(name)).to_pylist()
@@ -283,7 +283,7 @@ def _parquet(
 
     def entries() -> Iterator[Entry]:
         done = 0
-        columns = list(dict.fromkeys([pictured, *kinds]))
+        columns = list(dict.fromkeys([imaged, *kinds]))
         for batch in pq.ParquetFile(place).iter_batches(batch_size=1_024, columns=columns):
             for row in batch.to_pylist():
                 fields = {}
@@ -297,7 +297,7 @@ def _parquet(
                         raise line_error(
                             place, done + 1, f"the column {name!r} holds {short(row[name])}, which is no {types[name]}"
                         ) from error
-                yield finder.entry(ids[done], row[pictured], fields, f"row {done + 1:,}")
+                yield finder.entry(ids[done], row[imaged], fields, f"row {done + 1:,}")
                 done += 1
 
     return Listing(place, place.parent, ids, kinds, entries, {}, columns_left_out, +counts)
@@ -336,18 +336,18 @@ def plain_value(value: Any) -> Any:
 # -- both -------------------------------------------------------------------------------------------------------------
 
 
-def _chosen(columns: Sequence[str], id_column: str | None, picture_column: str | None) -> tuple[str | None, str]:
+def _chosen(columns: Sequence[str], id_column: str | None, image_column: str | None) -> tuple[str | None, str]:
     """The column of the ids (None: the images' names), and that of the images."""
-    for column in (id_column, picture_column):
+    for column in (id_column, image_column):
         if column is not None and column not in columns:
             raise UnknownNameError("column", column, columns)
-    pictured = picture_column or next((name for name in PICTURE_COLUMNS if name in columns), None)
-    if pictured is None:
+    imaged = image_column or next((name for name in IMAGE_COLUMNS if name in columns), None)
+    if imaged is None:
         raise DataError(
-            f"none of the columns ({', '.join(columns)}) is called {', '.join(PICTURE_COLUMNS)}; say which one "
+            f"none of the columns ({', '.join(columns)}) is called {', '.join(IMAGE_COLUMNS)}; say which one "
             "names the images: --image COLUMN"
         )
-    return id_column or ("id" if "id" in columns else None), pictured
+    return id_column or ("id" if "id" in columns else None), imaged
 
 
 def _usable(place: Path, names: Sequence[str], leave_out: Collection[str]) -> tuple[list[str], dict[str, str]]:
@@ -401,7 +401,7 @@ def _refuse_doubles(place: Path, ids: Sequence[str], lines: Sequence[int]) -> No
         first[name] = line
 
 
-def _picture_id(value: Any, number: int) -> Any:
+def _image_id(value: Any, number: int) -> Any:
     """The id of an item that has no other: its image's name, or else its place in the table, from 0."""
     if isinstance(value, Mapping):
         return value.get("path") or f"row-{number}"

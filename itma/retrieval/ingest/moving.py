@@ -44,14 +44,14 @@ IMAGE_COLUMNS = ("picture", "image", "file", "image_path")
 _FORMS = "a .parquet, .npz or .npy file of embeddings, or a folder as clip-retrieval writes it"
 
 
-def copy(source: Store, items: Items, about: About, pictures: Path | None, target: Store) -> None:
+def copy(source: Store, items: Items, about: About, images: Path | None, target: Store) -> None:
     """Copy one version of a catalogue to another place, of whatever engine; it becomes one when all is there.
 
     Args:
         source: where its documents are.
         items: its table, as of the version that is copied.
         about: of the catalogue.
-        pictures: where its pictures are now.
+        images: where its images are now.
         target: the other place; the catalogue there, if there is one, is searched until the copy is whole.
     """
     found = source.verify()
@@ -65,16 +65,16 @@ def copy(source: Store, items: Items, about: About, pictures: Path | None, targe
             made = target.create(name, items.schema)
             table_images.copy(source.place, items, target.place)
             for batch in items.scan(items.schema.names, rows=_ROWS):
-                part, column = arrow().Table.from_batches([batch]), batch.schema.get_field_index("_picture")
-                pictures_there = table_images.moved(batch.column(column), source.place, target.place)
-                made.insert(part.set_column(column, items.schema.field("_picture"), pictures_there))
+                part, column = arrow().Table.from_batches([batch]), batch.schema.get_field_index("_image")
+                images_there = table_images.moved(batch.column(column), source.place, target.place)
+                made.insert(part.set_column(column, items.schema.field("_image"), images_there))
             if made.count() != items.count():
                 raise DataError(f"{items.count():,} items were to be copied, but {made.count():,} arrived; try again")
             table_images.sweep(target.place, made)
             building.tidy(made)
             run = about.run and manifest.place_of(manifest.found(about.run, source.place), target.place)
-            folder = None if pictures is None else manifest.place_of(pictures.absolute(), target.place)
-            new = replace(about, table=name, run=run, pictures=folder, ann=None)
+            folder = None if images is None else manifest.place_of(images.absolute(), target.place)
+            new = replace(about, table=name, run=run, images=folder, ann=None)
             new = building.indexed(made, new, recall=0.98 if about.ann is None else about.ann.wanted)
             skipped = source.read(SKIPPED)
             if skipped is not None:
@@ -89,7 +89,7 @@ def reindex(
     about: About,
     model: Embedder,
     run: Path | None,
-    pictures: Path | None,
+    images: Path | None,
     *,
     leave_out: bool = False,
     batch: int = 64,
@@ -104,12 +104,12 @@ def reindex(
     ids = [shown(name) for part in items.scan(["id"], rows=65_536) for name in part.column("id").to_pylist()]
 
     def entries() -> Iterator[Entry]:
-        for part in items.scan(["id", "_picture", *columns], rows=_ROWS):
+        for part in items.scan(["id", "_image", *columns], rows=_ROWS):
             for row in part.to_pylist():
                 told = {name: row[name] for name in columns if row[name] is not None}
-                yield Entry(shown(row["id"]), shown(row["_picture"] or ""), told)
+                yield Entry(shown(row["id"]), shown(row["_image"] or ""), told)
 
-    listing = Listing(Path(store.place), pictures or Path(), ids, columns, entries)
+    listing = Listing(Path(store.place), images or Path(), ids, columns, entries)
     with building.new_table(store) as name:
         new = replace(
             about,
@@ -163,8 +163,8 @@ def export(items: Items, file: Path) -> int:
 def _to_parquet(items: Items, file: Path) -> None:
     import pyarrow.parquet as pq
 
-    pa, columns = arrow(), ["id", "embedding", "_picture", *metadata_of(items.schema)]
-    names = ["picture" if name == "_picture" else name for name in columns]
+    pa, columns = arrow(), ["id", "embedding", "_image", *metadata_of(items.schema)]
+    names = ["image" if name == "_image" else name for name in columns]
     schema = pa.schema([items.schema.field(old).with_name(new) for old, new in zip(columns, names, strict=True)])
     with pq.ParquetWriter(file, schema) as writer:
         for batch in items.scan(columns, rows=_ROWS):
@@ -190,20 +190,20 @@ def import_embeddings(
     model: Embedder | None,
     run: Path | None,
     *,
-    pictures: str | Path | None = None,
+    images: str | Path | None = None,
     durable: bool = False,
     recall: float = 0.98,
     progress: bool = False,
 ) -> None:
     """Make a catalogue of ready-made embeddings; see `Catalogue.from_embeddings`."""
     what = f"{len(source):,} items" if not isinstance(source, str | Path) else str(source)
-    folder = Path(source).parent if pictures is None and isinstance(source, str | Path) else pictures
+    folder = Path(source).parent if images is None and isinstance(source, str | Path) else images
     with building.new_table(store) as name:
         parts, metadata, total = _given(source)
         first = next(parts, None)
         if first is None:
             raise DataError(f"{what!r} holds no items; there is nothing to import")
-        _warn_of_pictures(first, folder)
+        _warn_of_images(first, folder)
         about = About(
             table=name,
             dim=first[0].embedding.shape[0],
@@ -212,7 +212,7 @@ def import_embeddings(
             runtime="torch" if model is None else model.runtime,
             checkpoint=None if model is None else building.checkpoint_sum(run, model.runtime),
             run=building.place_of_run(run, store),
-            pictures=None if folder is None else manifest.place_of(Path(folder).absolute(), store.place),
+            images=None if folder is None else manifest.place_of(Path(folder).absolute(), store.place),
             durable=durable,
             sources=(what,),
         )
@@ -231,13 +231,13 @@ def import_embeddings(
         building.finished(store, items, about, Outcome(new=len(seen)), recall=recall)
 
 
-def _warn_of_pictures(rows: Sequence[Row], folder: str | Path | None) -> None:
+def _warn_of_images(rows: Sequence[Row], folder: str | Path | None) -> None:
     """Say so where the images of the first items are not where they are looked for."""
-    names = [row.picture for row in rows[:100] if row.picture]
+    names = [row.image for row in rows[:100] if row.image]
     there = [os.path.exists(Path(folder or "") / name) for name in names]  # noqa: PTH110 - odd names are no error there
     if names and not any(there):
         log.warning(
-            "none of the first %d images is in %r; say which folder they are named in with --pictures",
+            "none of the first %d images is in %r; say which folder they are named in with --images",
             len(names),
             str(folder or "."),
         )
@@ -294,7 +294,7 @@ def _from_items(source: Sequence[Item]) -> tuple[Iterator[list[Row]], "list[pa.F
                 Row(
                     item.id,
                     row,
-                    str(item.picture) if isinstance(item.picture, str | Path) else None,
+                    str(item.image) if isinstance(item.image, str | Path) else None,
                     fields=item.fields,
                 )
                 for item, row in zip(some, rows, strict=True)
@@ -345,7 +345,7 @@ class _Columns:
     id: str | None
     """None: an item is called after its image, or else after its row, from 0."""
     embedding: str | None
-    picture: str | None
+    image: str | None
     fields: "list[pa.Field]"
     """Metadata."""
 
@@ -357,10 +357,10 @@ class _Columns:
         texts = [
             name for name in IMAGE_COLUMNS if name in schema.names and kind_of_column(schema.field(name).type) == "text"
         ]
-        id, embedding, picture = first(["id"]), first(EMBEDDING_COLUMNS), next(iter(texts), None)
+        id, embedding, image = first(["id"]), first(EMBEDDING_COLUMNS), next(iter(texts), None)
         fields = []
         for each in schema:
-            if each.name in (id, embedding, picture):
+            if each.name in (id, embedding, image):
                 continue
             try:
                 check_column(each.name)
@@ -371,19 +371,19 @@ class _Columns:
                 log.warning("%s: the column %r is left out: %s", path, each.name, error)
             else:
                 fields.append(arrow().field(each.name, plain_type(kind)))
-        return cls(id, embedding, picture, fields)
+        return cls(id, embedding, image, fields)
 
     @property
     def told(self) -> list[str]:
         """All columns but that of the embeddings."""
-        return [name for name in (self.id, self.picture, *(each.name for each in self.fields)) if name is not None]
+        return [name for name in (self.id, self.image, *(each.name for each in self.fields)) if name is not None]
 
     def row(self, plain: Mapping[str, Any], number: int, embedding: np.ndarray) -> Row:
         """One item of the values of a row, counted from 0."""
-        picture = None if self.picture is None else plain[self.picture]
-        id = (picture or number) if self.id is None else plain[self.id]
+        image = None if self.image is None else plain[self.image]
+        id = (image or number) if self.id is None else plain[self.id]
         fields = {each.name: plain_value(plain[each.name]) for each in self.fields if not is_missing(plain[each.name])}
-        return Row(str(id), embedding, picture, fields=fields)
+        return Row(str(id), embedding, image, fields=fields)
 
 
 def _even(lists: "pa.Array", what: str) -> np.ndarray:

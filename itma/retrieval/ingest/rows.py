@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 class Item:
     """Something to be found: an image, or a ready-made embedding, with whatever is known about it.
 
-    >>> Item("sku-17", picture="dress.jpg", fields={"colour": "red", "price": 49.9}).id
+    >>> Item("sku-17", image="dress.jpg", fields={"colour": "red", "price": 49.9}).id
     'sku-17'
     """
 
     id: str
     """Any text; unique in its catalogue."""
-    picture: Source | None = None
+    image: Source | None = None
     """A path, the bytes of a file, or a Pillow image; only a path can be found again."""
     embedding: np.ndarray | None = field(default=None, compare=False)
     """(dim,) where it was made already; it is scaled to length 1."""
@@ -40,8 +40,8 @@ class Item:
     """Metadata by column: text, numbers, true or false, dates, times, or lists of texts."""
 
     def __repr__(self) -> str:
-        image = self.picture if isinstance(self.picture, str | Path | None) else f"<{type(self.picture).__name__}>"
-        parts = [repr(self.id), *([] if image is None else [f"picture={str(image)!r}"])]
+        image = self.image if isinstance(self.image, str | Path | None) else f"<{type(self.image).__name__}>"
+        parts = [repr(self.id), *([] if image is None else [f"image={str(image)!r}"])]
         parts += [] if self.embedding is None else [f"embedding=<{len(self.embedding)} numbers>"]
         columns = list(self.fields.items())
         shown = ", ".join(f"{name}={value!r:.40}" for name, value in columns[:4])
@@ -64,7 +64,7 @@ class Row:
 
     id: str
     embedding: np.ndarray
-    picture: str | None = None
+    image: str | None = None
     sum: str | None = None
     size: int | None = None
     modified: int | None = None
@@ -232,7 +232,7 @@ def table_of(rows: Sequence[Row], schema: "pa.Schema") -> "pa.Table":
     columns: dict[str, Any] = {
         "id": [stored(row.id) for row in rows],
         "embedding": embedding_column(np.stack([row.embedding for row in rows])),
-        "_picture": [None if row.picture is None else stored(row.picture) for row in rows],
+        "_image": [None if row.image is None else stored(row.image) for row in rows],
         "_sum": [row.sum for row in rows],
         "_size": [row.size for row in rows],
         "_modified": [row.modified for row in rows],

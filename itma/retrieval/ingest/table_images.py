@@ -65,19 +65,19 @@ def copy(source: str, items: Items, target: str) -> None:
         raise StorageError(f"the images in {str(here)!r} cannot be copied to {str(there)!r}: {error}") from error
 
 
-def moved(pictures: "pa.Array", source: str, target: str) -> "pa.Array":
+def moved(images: "pa.Array", source: str, target: str) -> "pa.Array":
     """The names of items' images as another catalogue has them that was copied from this one."""
     here, there = folder_of(source), folder_of(target)
     if here is None or there is None:
-        return pictures
+        return images
     names = [
         (there / name.rpartition("/")[2]).as_posix() if name is not None and f"/{FOLDER}/" in name else name
-        for name in pictures.to_pylist()
+        for name in images.to_pylist()
     ]
-    return arrow().array(names, pictures.type)
+    return arrow().array(names, images.type)
 
 
 def _used(items: Items) -> Set[str]:
     """The names of the files that are an item's image."""
-    names = (name for part in items.scan(["_picture"]) for name in part.column("_picture").to_pylist())
+    names = (name for part in items.scan(["_image"]) for name in part.column("_image").to_pylist())
     return {name.rpartition("/")[2] for name in names if name is not None and f"/{FOLDER}/" in name}

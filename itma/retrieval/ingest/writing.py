@@ -36,11 +36,11 @@ class Writer:
         table: the newest version; the caller is its only writer.
         about: of the catalogue.
         model: gives what embeds the images of items without an embedding; called where there are any.
-        pictures: the folder that pictures are named in.
+        images: the folder that images are named in.
     """
 
-    def __init__(self, table: Items, about: About, model: Callable[[], Embedder], pictures: Path | None) -> None:
-        self.table, self._about, self._model, self._pictures = table, about, model, pictures
+    def __init__(self, table: Items, about: About, model: Callable[[], Embedder], images: Path | None) -> None:
+        self.table, self._about, self._model, self._images = table, about, model, images
         self.replaced = False
         """Whether items were replaced or removed, whose images may be nobody's now."""
 
@@ -55,7 +55,7 @@ class Writer:
         Raises:
             DataError: an id is there already or given twice, an item has neither image nor embedding, an embedding
                 makes no sense, a value does not fit its column, or there would be too many columns.
-            PictureError: an image cannot be read.
+            ImageError: an image cannot be read.
             UnknownItemError: an item that is to keep its image is not there.
         """
         if not items:
@@ -70,10 +70,10 @@ class Writer:
                 + (f", as are {len(there) - 1:,} more" if len(there) > 1 else "")
                 + "; choose another, or replace the item"
             )
-        bare = [item for item in items if keep and item.picture is None and item.embedding is None]
+        bare = [item for item in items if keep and item.image is None and item.embedding is None]
         rows = self._kept(bare) | {
             row.id: row
-            for row in _rows(self._about, [item for item in items if item not in bare], self._model, self._pictures)
+            for row in _rows(self._about, [item for item in items if item not in bare], self._model, self._images)
         }
         fields = _new_columns(self.table, items)
         schema = arrow().schema([*self.table.schema, *fields])
@@ -91,7 +91,7 @@ class Writer:
         if not items:
             return {}
         have = self.table.schema.names
-        own = [name for name in ("_picture", "_sum", "_size", "_modified", "_tokens") if name in have]
+        own = [name for name in ("_image", "_sum", "_size", "_modified", "_tokens") if name in have]
         found = self.table.get([stored(item.id) for item in items], ["id", "embedding", *own])
         rows = {shown(row["id"]): row for row in found.to_pylist()}
         kept = {}
@@ -99,10 +99,10 @@ class Writer:
             if item.id not in rows:
                 raise unknown_item(item.id)
             row = rows[item.id]
-            picture = None if row["_picture"] is None else shown(row["_picture"])
+            image = None if row["_image"] is None else shown(row["_image"])
             embedding = np.array(row["embedding"], dtype=np.float32)
             rest = row["_sum"], row["_size"], row["_modified"], item.fields, row.get("_tokens")
-            kept[item.id] = Row(item.id, embedding, picture, *rest)
+            kept[item.id] = Row(item.id, embedding, image, *rest)
         return kept
 
     def delete(self, ids: Sequence[str], where: Filter | None = None) -> int:
@@ -114,19 +114,19 @@ class Writer:
         self.table.delete(sorted(names))
         return len(names)
 
-    def pictures_of(self, ids: Sequence[str]) -> list[Path]:
+    def images_of(self, ids: Sequence[str]) -> list[Path]:
         """Where the images of these items are; items that are not there, or have none, are passed over."""
-        names = self.table.get(list(map(stored, ids)), ["_picture"])["_picture"].to_pylist()
-        return [(self._pictures or Path()) / shown(name) for name in names if name is not None]
+        names = self.table.get(list(map(stored, ids)), ["_image"])["_image"].to_pylist()
+        return [(self._images or Path()) / shown(name) for name in names if name is not None]
 
-    def unused(self, pictures: Sequence[Path]) -> list[Path]:
+    def unused(self, images: Sequence[Path]) -> list[Path]:
         """Those of some files that are the image of no item."""
-        names = {stored(str(picture_name(path, self._pictures))): path for path in pictures}
+        names = {stored(str(image_name(path, self._images))): path for path in images}
         unused = dict(names)
         for first in range(0, len(names), _AT_ONCE):
-            where = Test("_picture", "in", tuple(names)[first : first + _AT_ONCE], "text")
-            for batch in self.table.scan(["_picture"], where=where):
-                for name in batch["_picture"].to_pylist():
+            where = Test("_image", "in", tuple(names)[first : first + _AT_ONCE], "text")
+            for batch in self.table.scan(["_image"], where=where):
+                for name in batch["_image"].to_pylist():
                     unused.pop(name, None)
         return list(unused.values())
 
@@ -151,47 +151,47 @@ def _new_columns(table: Items, items: Sequence[Item]) -> "list[pa.Field]":
     return new
 
 
-def _rows(about: About, items: Sequence[Item], model: Callable[[], Embedder], pictures: Path | None) -> list[Row]:
+def _rows(about: About, items: Sequence[Item], model: Callable[[], Embedder], images: Path | None) -> list[Row]:
     rows: dict[str, Row] = {}
     for item in items:
         if item.embedding is not None:
             (embedding,) = unit(np.asarray(item.embedding)[None], about.dim, f"the item {item.id[:60]!r}")
-            named = item.picture if isinstance(item.picture, str | Path) else None
-            rows[item.id] = Row(item.id, embedding, picture_name(named, pictures), fields=item.fields)
-    pictured = [item for item in items if item.embedding is None]
-    for item in pictured:
-        if item.picture is None:
+            named = item.image if isinstance(item.image, str | Path) else None
+            rows[item.id] = Row(item.id, embedding, image_name(named, images), fields=item.fields)
+    imaged = [item for item in items if item.embedding is None]
+    for item in imaged:
+        if item.image is None:
             raise DataError(f"the item {item.id[:60]!r} has neither an image nor an embedding; give one of them")
-    for first in range(0, len(pictured), _BATCH):
-        part = pictured[first : first + _BATCH]
+    for first in range(0, len(imaged), _BATCH):
+        part = imaged[first : first + _BATCH]
         retriever = model()
         pixels = torch.stack([_read(item, retriever) for item in part])
-        embedded = retriever.embed_pictures(pixels).cpu().numpy()
+        embedded = retriever.embed_images(pixels).cpu().numpy()
         tokens: Sequence[bytes | None] = maps_as_bytes(retriever, pixels) if about.tokens else [None] * len(part)
         for item, embedding, maps in zip(part, embedded, tokens, strict=True):
-            rows[item.id] = _row(item, embedding, maps, pictures)
+            rows[item.id] = _row(item, embedding, maps, images)
     return [rows[item.id] for item in items]
 
 
 def _read(item: Item, model: Embedder) -> torch.Tensor:
-    assert item.picture is not None
-    return model.preprocess.read(item.picture)
+    assert item.image is not None
+    return model.preprocess.read(item.image)
 
 
-def _row(item: Item, embedding: np.ndarray, tokens: bytes | None, pictures: Path | None) -> Row:
-    if isinstance(item.picture, str | Path):
-        path = Path(item.picture)
+def _row(item: Item, embedding: np.ndarray, tokens: bytes | None, images: Path | None) -> Row:
+    if isinstance(item.image, str | Path):
+        path = Path(item.image)
         seen = path.stat()
-        name = picture_name(path, pictures)
+        name = image_name(path, images)
         return Row(item.id, embedding, name, file_sum(path), seen.st_size, seen.st_mtime_ns, item.fields, tokens)
     return Row(item.id, embedding, fields=item.fields, tokens=tokens)
 
 
-def picture_name(path: str | Path | None, pictures: Path | None) -> str | None:
+def image_name(path: str | Path | None, images: Path | None) -> str | None:
     """An image as the catalogue names it."""
     if path is None:
         return None
     whole = Path(os.path.normpath(Path(path).absolute()))
-    if pictures is not None and whole.is_relative_to(folder := Path(os.path.normpath(pictures.absolute()))):
+    if images is not None and whole.is_relative_to(folder := Path(os.path.normpath(images.absolute()))):
         return whole.relative_to(folder).as_posix()
     return whole.as_posix()

@@ -9,7 +9,7 @@ The columns of a table of items:
 |---|---|---|
 | `id` | text | the item's name, unique; any text without U+0000 and without lone surrogates |
 | `embedding` | list of `dim` float32 | of length 1 |
-| `_picture` | text | the image's file, below the catalogue's folder of images or a whole path; or null |
+| `_image` | text | the image's file, below the catalogue's folder of images or a whole path; or null |
 | `_sum` | text | sha256 of the image's file; or null |
 | `_size`, `_modified` | int64 | the file's bytes, and its time in nanoseconds; or null |
 | `_facts` | text | sum over the metadata that came with the item |
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Effort = Mapping[str, int]
 """How thoroughly an index is searched, in the engine's own words."""
 
-OWN = ("_picture", "_sum", "_size", "_modified", "_facts", "_stamp", "_tokens")
+OWN = ("_image", "_sum", "_size", "_modified", "_facts", "_stamp", "_tokens")
 """Columns that are neither the id, nor the embedding, nor metadata."""
 
 
@@ -283,7 +283,7 @@ def schema_of(dim: int, metadata: "Sequence[pa.Field]" = (), *, tokens: bool = F
     fields = [
         pa.field("id", pa.string(), nullable=False),
         pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
-        pa.field("_picture", pa.string()),
+        pa.field("_image", pa.string()),
         pa.field("_sum", pa.string()),
         pa.field("_size", pa.int64()),
         pa.field("_modified", pa.int64()),

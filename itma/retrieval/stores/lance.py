@@ -443,7 +443,7 @@ class LanceItems:
         with self._committing(), _quietly():
             if self.count() >= _ID_INDEX_FROM:
                 have = self._indexed_columns()
-                for column in ("id", "_picture"):
+                for column in ("id", "_image"):
                     if column not in have:
                         self._table.create_scalar_index(column, "BTREE")
             self._table.optimize.compact_files()

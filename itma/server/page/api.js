@@ -59,9 +59,9 @@ export function thumbnail(id, size = 240) {
   return new URL(`item/thumbnail?size=${size}&id=${query}`, BASE).href;
 }
 
-export function picture(id) {
+export function imageAddress(id) {
   const query = id.isWellFormed?.() === false ? encoded(id) : encodeURIComponent(id);
-  return new URL(`item/picture?id=${query}`, BASE).href;
+  return new URL(`item/image?id=${query}`, BASE).href;
 }
 
 export const about = (signal) => call("catalogue", { signal });
@@ -77,7 +77,7 @@ function sent(path, { id, upload, ...asked }, signal) {
   if (!upload) return call(path, { method: "POST", json: id === undefined ? asked : { id, ...asked }, signal });
   const form = new FormData();
   form.append("query", JSON.stringify(asked));
-  form.append("picture", upload, "picture");
+  form.append("image", upload, "image");
   return call(`${path}/upload`, { method: "POST", form, signal });
 }
 

@@ -1,6 +1,6 @@
 // The grid of images.
 
-import { picture, thumbnail } from "./api.js";
+import { imageAddress, thumbnail } from "./api.js";
 import { $, ICONS, icon, label, make, shown } from "./dom.js";
 
 const TITLES = ["title", "name", "product", "product_name", "caption", "description"];
@@ -49,7 +49,7 @@ function facts(item) {
 export function card(item, { use, less, why, rank }) {
   const title = titleOf(item);
   const button = make("button", { type: "button", class: "use", "aria-label": `Search from ${title}`, onclick: () => use(item) });
-  if (item.picture) {
+  if (item.image) {
     const image = make("img", { alt: "", loading: "lazy", decoding: "async" });
     image.addEventListener("load", () => {
       const ratio = image.naturalWidth / image.naturalHeight;
@@ -86,9 +86,9 @@ export function blank() {
 
 function details(item, use) {
   const dialog = $("details");
-  const image = $("details-picture");
+  const image = $("details-image");
   image.removeAttribute("src");
-  if (item.picture) image.src = picture(item.id);
+  if (item.image) image.src = imageAddress(item.id);
   image.alt = titleOf(item);
   $("details-title").textContent = titleOf(item);
   const rows = [["id", item.id], ...Object.entries(item.fields)];

@@ -59,7 +59,7 @@ async function useFile(file) {
     tell("bad", "That is not an image", `“${file.name}” is a file of another kind. Give a JPEG, PNG or WebP image.`);
     return;
   }
-  if (!catalogue?.can.picture) {
+  if (!catalogue?.can.image) {
     tell("bad", "This catalogue cannot be searched by an image", "It has no model. Choose one of its own images.");
     return;
   }
@@ -147,9 +147,9 @@ async function answer(signal, k) {
   if (one.unlike.length) asked.unlike = one.unlike;
   if (one.id !== undefined) asked.id = one.id;
   if (one.upload) {
-    const picture = await uploads.find(one.upload);
-    if (!picture) throw new api.Problem("lost", "The image of this step is kept in the browser in which it was given, and this is another one. If you have it too, choose it, and the search goes on with the same words.", 0);
-    asked.upload = picture.blob;
+    const image = await uploads.find(one.upload);
+    if (!image) throw new api.Problem("lost", "The image of this step is kept in the browser in which it was given, and this is another one. If you have it too, choose it, and the search goes on with the same words.", 0);
+    asked.upload = image.blob;
   }
   const found = await api.search(asked, signal);
   return { items: found.hits, ignored: found.ignored, readAs: found.read_as, notes: found.notes, searched: true };
@@ -256,7 +256,7 @@ function failed(error) {
     overloaded: "Many people are searching right now",
     timeout: "That took too long",
     unusable_feedback: "The model does not know these words",
-    unreadable_picture: "This image cannot be read",
+    unreadable_image: "This image cannot be read",
     too_large: "This image is too large",
     unknown_item: "This item is not there any more",
     lost: "The image of this step is not here",
@@ -289,7 +289,7 @@ function tell(kind, title, text, action = null) {
 
 const bare = (one) => one.id === undefined && !one.upload;
 
-async function pictureOf(one, size = 240) {
+async function imageOf(one, size = 240) {
   if (one.id !== undefined) return api.thumbnail(one.id, size);
   return one.upload ? (await uploads.find(one.upload))?.url ?? null : null;
 }
@@ -303,9 +303,9 @@ async function draw() {
   $("heading").textContent = heading(one);
   document.title = one?.text ? `${one.text} – search` : "Search with an image and a sentence";
   $("tune").hidden = true;
-  const source = referenced ? await pictureOf(one) : null;
+  const source = referenced ? await imageOf(one) : null;
   if (drawn !== state) return;
-  const image = $("reference-picture");
+  const image = $("reference-image");
   image.hidden = !source;
   if (source) image.src = source;
   else image.removeAttribute("src");
@@ -334,7 +334,7 @@ function heading(one) {
 
 function spoken() {
   const value = Number($("emphasis").value);
-  $("emphasis").setAttribute("aria-valuetext", value === 0 ? "even" : `${Math.round(Math.abs(value) * 100)} percent towards the ${value < 0 ? "picture" : "sentence"}`);
+  $("emphasis").setAttribute("aria-valuetext", value === 0 ? "even" : `${Math.round(Math.abs(value) * 100)} percent towards the ${value < 0 ? "image" : "sentence"}`);
 }
 
 function drawChips(one) {
@@ -364,10 +364,10 @@ function drawSuggestions(one) {
 
 async function drawTrail(drawn) {
   const entries = await Promise.all(state.steps.map(async (one, place) => {
-    const source = await pictureOf(one, 96);
-    const picture = source ? make("img", { alt: "", src: source }) : make("span", { class: "none" }, icon(ICONS.search));
+    const source = await imageOf(one, 96);
+    const image = source ? make("img", { alt: "", src: source }) : make("span", { class: "none" }, icon(ICONS.search));
     const said = one.text.trim() || (bare(one) ? "…" : "like this");
-    const button = make("button", { type: "button", "aria-label": `Step ${place + 1}: ${said}`, onclick: () => go({ ...state, at: place }) }, picture, make("span", { class: "say" }, said));
+    const button = make("button", { type: "button", "aria-label": `Step ${place + 1}: ${said}`, onclick: () => go({ ...state, at: place }) }, image, make("span", { class: "say" }, said));
     if (place === state.at) button.setAttribute("aria-current", "step");
     return make("li", {}, button);
   }));

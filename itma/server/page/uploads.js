@@ -7,8 +7,8 @@ const held = new Map();
 
 function store() {
   return new Promise((done) => {
-    const asked = indexedDB.open("itma", 1);
-    asked.onupgradeneeded = () => asked.result.createObjectStore("pictures");
+    const asked = indexedDB.open("itma", 2);
+    asked.onupgradeneeded = () => asked.result.createObjectStore("images");
     asked.onsuccess = () => done(asked.result);
     asked.onerror = () => done(null);
   });
@@ -40,20 +40,20 @@ async function smaller(file) {
 }
 
 export async function keep(file) {
-  const picture = await smaller(file);
+  const image = await smaller(file);
   const name = [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  held.set(name, { blob: picture, url: URL.createObjectURL(picture) });
+  held.set(name, { blob: image, url: URL.createObjectURL(image) });
   try {
     const database = await store();
     if (database) {
-      const pictures = database.transaction("pictures", "readwrite").objectStore("pictures");
-      const names = await finished(pictures.getAllKeys());
-      const times = names?.length >= KEPT ? await finished(pictures.getAll()) : [];
+      const images = database.transaction("images", "readwrite").objectStore("images");
+      const names = await finished(images.getAllKeys());
+      const times = names?.length >= KEPT ? await finished(images.getAll()) : [];
       if (times?.length) {
         const oldest = names.map((one, place) => [times[place].time, one]).sort((a, b) => a[0] - b[0]).slice(0, names.length - KEPT + 1);
-        for (const [, one] of oldest) pictures.delete(one);
+        for (const [, one] of oldest) images.delete(one);
       }
-      pictures.put({ blob: picture, time: Date.now() }, name);
+      images.put({ blob: image, time: Date.now() }, name);
     }
   } catch { /* a browser that keeps nothing: it is there until the page is left */ }
   return name;
@@ -63,11 +63,11 @@ export async function find(name) {
   if (held.has(name)) return held.get(name);
   try {
     const database = await store();
-    const found = database && (await finished(database.transaction("pictures").objectStore("pictures").get(name)));
+    const found = database && (await finished(database.transaction("images").objectStore("images").get(name)));
     if (!found) return null;
-    const picture = { blob: found.blob, url: URL.createObjectURL(found.blob) };
-    held.set(name, picture);
-    return picture;
+    const image = { blob: found.blob, url: URL.createObjectURL(found.blob) };
+    held.set(name, image);
+    return image;
   } catch {
     return null;
   }

@@ -26,7 +26,7 @@ async function begin(item, step, where) {
   $("why-body").replaceChildren(make("div", { class: "why-wait" }, make("div", { class: "bar" }), said));
   const slow = setTimeout(() => { said.textContent = "Still at it: it takes some hundred looks at the images …"; }, SLOW);
   try {
-    const found = await ask({ pictures: true });
+    const found = await ask({ images: true });
     if (mine !== asked) return;
     mine.found = found;
     show();
@@ -44,9 +44,9 @@ async function ask(more) {
   if (step.text.trim()) question.text = [...step.earlier, step.text].join(" then ");
   if (step.id !== undefined) question.id = step.id;
   if (step.upload) {
-    const picture = await uploads.find(step.upload);
-    if (!picture) throw new api.Problem("lost", "The image that was searched from is kept in another browser. Close this, and choose it there.", 0);
-    question.upload = picture.blob;
+    const image = await uploads.find(step.upload);
+    if (!image) throw new api.Problem("lost", "The image that was searched from is kept in another browser. Close this, and choose it there.", 0);
+    question.upload = image.blob;
   }
   return api.explain(question, signal);
 }
@@ -62,7 +62,7 @@ function failed(error) {
     overloaded: "Many ask why right now",
     timeout: "That took too long",
     unknown_item: "An image is not there any more",
-    picture_lost: "An image is not there any more",
+    image_lost: "An image is not there any more",
     out_of_range: "This sentence is too long to be explained",
     lost: "The image of this step is not here",
   };
@@ -90,11 +90,11 @@ function show() {
   const parts = [];
   if (found.words.length) parts.push(make("section", { class: "why-said", "aria-labelledby": "why-words-title" }, make("h3", { id: "why-words-title" }, "The words"), make("p", { class: "lead", id: "why-words-lead" }), make("ul", { class: "why-words", id: "why-words" }), make("p", { class: "readout", id: "why-word" })));
   const figures = [];
-  if (found["reference picture"]) figures.push(figure("reference", "The image that was searched from", found["reference picture"], views()));
-  if (found["target picture"] && found["target regions"]) figures.push(figure("target", "The image that was found", found["target picture"], null));
+  if (found["reference_image"]) figures.push(figure("reference", "The image that was searched from", found["reference_image"], views()));
+  if (found["target_image"] && found["target_regions"]) figures.push(figure("target", "The image that was found", found["target_image"], null));
   if (figures.length) parts.push(make("div", { class: figures.length > 1 ? "why-figures" : "why-figures single" }, ...figures));
   const notes = found.notes.map(sentence);
-  if (!found["target picture"]) notes.push("The image that was found is not there any more, so that nothing of it can be covered.");
+  if (!found["target_image"]) notes.push("The image that was found is not there any more, so that nothing of it can be covered.");
   if (step.emphasis || step.unlike.length) notes.push(`The slider and “less like this” take no part in this: it is the search by image and sentence that is explained, so the score is not that of the list (${item.score?.toFixed(2) ?? "–"}).`);
   parts.push(make("div", { class: "why-foot" },
     make("p", {}, make("b", {}, "How to read this. "), "The effect of a part is what the score loses when the part is covered or left out: above 0 it speaks for this image, below 0 against it. ",
@@ -117,7 +117,7 @@ function views() {
     input.addEventListener("change", () => look(name));
     group.append(make("label", { title: about }, input, make("span", {}, label)));
   }
-  const levels = new Set((found["word maps"]?.maps ?? []).map((one) => one.level)).size;
+  const levels = new Set((found["word_maps"]?.maps ?? []).map((one) => one.level)).size;
   if (levels < 2) return group;
   const choose = make("select", { id: "why-level", "aria-label": "Level of the feature maps whose attention is shown" });
   for (let level = 0; level < levels; level += 1) choose.append(make("option", { value: level }, `level ${level + 1}`));
@@ -129,10 +129,10 @@ function views() {
   return group;
 }
 
-function figure(name, title, picture, controls) {
-  const url = URL.createObjectURL(blobOf(picture));
+function figure(name, title, content, controls) {
+  const url = URL.createObjectURL(blobOf(content));
   asked.urls.push(url);
-  const image = make("img", { id: `why-${name}-picture`, alt: title });
+  const image = make("img", { id: `why-${name}-image`, alt: title });
   const canvas = make("canvas", { id: `why-${name}-map`, "aria-hidden": "true" });
   const frame = make("div", { class: "frame" }, image, canvas, make("span", { class: "tag", id: `why-${name}-tag`, "aria-hidden": "true" }));
   image.addEventListener("load", () => {
@@ -232,19 +232,19 @@ function spoken(word, value, added) {
 function readout() {
   const row = asked.word;
   const word = row === null ? null : asked.found.words[row];
-  const hint = asked.found["word maps"] ? "Point at a word, or choose it, to see where it looks." : "Point at a word, or choose it, to see what becomes of the rank.";
+  const hint = asked.found["word_maps"] ? "Point at a word, or choose it, to see where it looks." : "Point at a word, or choose it, to see what becomes of the rank.";
   $("why-word").textContent = word ? `“${word.text}”: ${spoken(word, word.effect, false)}.` : hint;
 }
 
 // -- maps -------------------------------------------------------------------------------------------------------------
 
-const attention = () => asked.found.maps["attention of the words"] ?? asked.found.maps["attention of the embedding"];
+const attention = () => asked.found.maps["attention_of_words"] ?? asked.found.maps["attention_of_embedding"];
 
 // What is to be seen over an image: the map, its name, what its colours stand for, what it means.
 function over(name) {
   const { found, view, word, level } = asked;
-  if (name === "target") return covering(found["target regions"], found);
-  const words = found["word maps"];
+  if (name === "target") return covering(found["target_regions"], found);
+  const words = found["word_maps"];
   if (word !== null && words) {
     const map = words.maps.find((one) => one.word === word && one.level === level);
     if (map) return looking({ ...map, kind: words.kind }, `Where “${found.words[word].text}” looks`);
@@ -258,7 +258,7 @@ function over(name) {
   }
   if (view === "attention") {
     const several = words && level > 0 ? average(words.maps.filter((one) => one.level === level)) : null;
-    const named = found.maps["attention of the words"] ? "Where the words look" : "What the search holds of each part";
+    const named = found.maps["attention_of_words"] ? "Where the words look" : "What the search holds of each part";
     return looking(several ? { ...several, kind: words.kind } : attention(), named);
   }
   return { tag: "", meaning: "The image as the model sees it." };
@@ -301,7 +301,7 @@ function average(maps) {
 }
 
 function paint(name) {
-  const image = $(`why-${name}-picture`);
+  const image = $(`why-${name}-image`);
   if (!image) return;
   const seen = over(name);
   const most = drawMap($(`why-${name}-map`), image, seen);

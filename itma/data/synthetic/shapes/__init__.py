@@ -7,7 +7,7 @@ one to nine solids on a 3×3 grid, drawn by a ray-caster. Train and test hold di
 >>> world = World(SIZES["tiny"])
 >>> world.split("test").feedback[0]
 '...'
->>> world.triplets("test").pictures.names[0]
+>>> world.triplets("test").images.names[0]
 'css_test_000000.png'
 """
 

@@ -36,7 +36,7 @@ COMBINATIONS: dict[str, frozenset[tuple[str, str]]] = {
 class ShapesConfig:
     """How large a shapes world is.
 
-    >>> ShapesConfig(height=64, width=96, train_scenes=300, test_scenes=100, changes=9).pictures("test")
+    >>> ShapesConfig(height=64, width=96, train_scenes=300, test_scenes=100, changes=9).images("test")
     1000
     """
 
@@ -74,7 +74,7 @@ class ShapesConfig:
         check_split(split)
         return self.train_scenes if split == "train" else self.test_scenes
 
-    def pictures(self, split: str) -> int:
+    def images(self, split: str) -> int:
         """How many images a split has: each base scene and all its changes."""
         return self.scenes(split) * (1 + self.changes)
 

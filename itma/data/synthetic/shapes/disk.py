@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from itma.data.synthetic.generated import written_pictures
+from itma.data.synthetic.generated import written_images
 from itma.data.synthetic.shapes.config import SPLITS, THINGS, ShapesConfig
 from itma.data.synthetic.shapes.scenes import PLACES, Change, Scene
 from itma.data.triplets import Triplets
@@ -79,9 +79,9 @@ def writing(
         (draft / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
         (draft / ANNOTATIONS).write_text(json.dumps(annotations, separators=(",", ":")) + "\n", encoding="utf-8")
 
-        def save(names: Sequence[str], pictures: torch.Tensor) -> None:
-            for name, picture in zip(names, pictures, strict=True):
-                Image.fromarray(picture.permute(1, 2, 0).numpy()).save(draft / IMAGES / name, compress_level=3)
+        def save(names: Sequence[str], images: torch.Tensor) -> None:
+            for name, image in zip(names, images, strict=True):
+                Image.fromarray(image.permute(1, 2, 0).numpy()).save(draft / IMAGES / name, compress_level=3)
 
         yield save
 
@@ -151,17 +151,17 @@ def _triplets(folder: Path, split: str, plain: Any, config: ShapesConfig) -> Tri
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError, FeedbackError) as error:
         raise DataError(f"{file!r} is damaged in {split!r}: {error!r}") from error
     for what, found, expected in (
-        ("labels", len(labels), config.pictures(split)),
+        ("labels", len(labels), config.images(split)),
         ("queries", len(rows), config.scenes(split) * config.changes),
     ):
         if found != expected:
             raise DataError(f"{file!r} has {found:,} {what} in {split!r}; {CONFIG} says {expected:,}")
     names = [f"css_{split}_{index:06d}.png" for index in range(len(labels))]
-    pictures = written_pictures(folder / IMAGES, names, names)
+    images = written_images(folder / IMAGES, names, names)
     try:
         return Triplets(
             name=f"shapes/{split}",
-            pictures=pictures,
+            images=images,
             labels=labels,
             references=references,
             targets=targets,

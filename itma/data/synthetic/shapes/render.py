@@ -125,7 +125,7 @@ def _everything(count: int, rays: Rays, device: torch.device) -> torch.Tensor:
     return torch.tensor([[0, rays.rows, 0, rays.columns]], device=device).expand(count, 4)
 
 
-def _cast(solids: Solids, pictures: int, height: int, width: int, cull: bool) -> list[Hits]:
+def _cast(solids: Solids, images: int, height: int, width: int, cull: bool) -> list[Hits]:
     device = solids.x.device
     rays = Rays.of(height, width, SAMPLES, device)
     bounds = rectangles(solids.corners(), rays) if cull else _everything(len(solids), rays, device)
@@ -135,10 +135,10 @@ def _cast(solids: Solids, pictures: int, height: int, width: int, cull: bool) ->
         met, depth = meet(shape, solids, part.start, tests, rays)
         row_R = tests.row_P.index_select(0, met)
         column = tests.column_P.index_select(0, met)
-        first_R = (solids.picture[tests.thing_R + part.start] * rays.rows + tests.row_R) * rays.columns
+        first_R = (solids.image[tests.thing_R + part.start] * rays.rows + tests.row_R) * rays.columns
         sample = first_R.index_select(0, row_R) + column
         found.append((sample, depth, tests.thing_R + part.start, tests.row_R, row_R, column))
-    nearest = torch.full((pictures * rays.rows * rays.columns,), torch.inf, device=device)
+    nearest = torch.full((images * rays.rows * rays.columns,), torch.inf, device=device)
     for sample, depth, *_ in found:
         nearest.scatter_reduce_(0, sample, depth, "amin")
     kept = []
@@ -146,7 +146,7 @@ def _cast(solids: Solids, pictures: int, height: int, width: int, cull: bool) ->
     for sample, depth, thing_R, row_of_R, row_R, column in found:
         front = torch.nonzero(depth <= nearest.index_select(0, sample))[:, 0]
         column, row_R = column.index_select(0, front), row_R.index_select(0, front)
-        first_R = (solids.picture[thing_R] * height + row_of_R // SAMPLES) * width
+        first_R = (solids.image[thing_R] * height + row_of_R // SAMPLES) * width
         kept.append(
             Hits(
                 thing=thing_R.index_select(0, row_R),
@@ -179,7 +179,7 @@ def _shade(
     ambient = (0.62 + 0.38 * normal[2]) * (0.7 * _AMBIENT + _AMBIENT * point[2].clamp(max=0.3))
     device = thing.device
     own = ((torch.tensor([PALETTE[colour] for colour in COLOURS], device=device) / 255) ** 2)[solids.colour]
-    lamp = _lamps(looks, device)[:, solids.picture]
+    lamp = _lamps(looks, device)[:, solids.image]
     return tuple(
         own[:, channel].index_select(0, thing) * ambient
         + (own[:, channel] * lamp[channel] * _DIFFUSE).index_select(0, thing) * direct
@@ -219,7 +219,7 @@ def _through(solids: Solids, thing: torch.Tensor, point: Vectors, couples: torch
 
 def _reaching(solids: Solids, cull: bool) -> torch.Tensor:
     """(T, T) bool: whether the shadow of one thing can reach another, by circles on the floor plan."""
-    same = solids.picture[:, None] == solids.picture
+    same = solids.image[:, None] == solids.image
     same &= ~torch.eye(len(solids), dtype=torch.bool, device=same.device)
     if not cull:
         return same
@@ -254,7 +254,7 @@ def _floor(solids: Solids, looks: Sequence[Look], height: int, width: int, cull:
         thing = thing_R.index_select(0, tests.row_P)
         along = depth[tests.row_R].index_select(0, tests.row_P) * rays.x.index_select(0, tests.column_P)
         point = EYE[0] + along, y_row[tests.row_R].index_select(0, tests.row_P), torch.zeros((), device=device)
-        first_R = (solids.picture[thing_R] * height + tests.row_R) * width
+        first_R = (solids.image[thing_R] * height + tests.row_R) * width
         pixel = first_R.index_select(0, tests.row_P) + tests.column_P
         direct.view(-1).scatter_reduce_(0, pixel, lit(shape, solids, thing, point), "amin")
         x, y = point[0] - solids.x.index_select(0, thing), point[1] - solids.y.index_select(0, thing)

@@ -26,7 +26,7 @@ Vectors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class Solids:
     """Things of several images as columns of numbers, ordered by shape."""
 
-    picture: torch.Tensor
+    image: torch.Tensor
     """(T,) int64: index of the image."""
     thing: torch.Tensor
     """(T,) int64: index of the thing in its scene."""
@@ -49,21 +49,21 @@ class Solids:
     def of(cls, scenes: Sequence[Scene], looks: Sequence[Look], device: torch.device) -> "Solids":
         """The things of scenes, seen with their looks."""
         rows: dict[str, list[tuple[float, ...]]] = {shape: [] for shape in SHAPES}
-        for picture, (scene, look) in enumerate(zip(scenes, looks, strict=True)):
+        for image, (scene, look) in enumerate(zip(scenes, looks, strict=True)):
             for index, thing in enumerate(scene):
                 place = PLACES.index(thing.place)
                 x, y = place % 3 - 1 + look.shifts[place][0], 1 - place // 3 + look.shifts[place][1]
                 radius, height = extent(thing)
                 turn = look.turns[place]
                 where = (x, y, radius, height, math.cos(turn), math.sin(turn))
-                rows[thing.shape].append((picture, index, COLOURS.index(thing.colour), *where, *look.light))
+                rows[thing.shape].append((image, index, COLOURS.index(thing.colour), *where, *look.light))
         flat = [row for shape in SHAPES for row in rows[shape]]
         columns = torch.tensor(flat, dtype=torch.float64).reshape(len(flat), 12).T.contiguous()
         ids, numbers = columns[:3].long().to(device), columns[3:].float().to(device)
         ends = [sum(len(rows[shape]) for shape in SHAPES[: count + 1]) for count in range(len(SHAPES))]
         slices = tuple(slice(start, end) for start, end in zip([0, *ends], ends, strict=False))
         return cls(
-            picture=ids[0],
+            image=ids[0],
             thing=ids[1],
             colour=ids[2],
             x=numbers[0],
@@ -77,7 +77,7 @@ class Solids:
         )
 
     def __len__(self) -> int:
-        return len(self.picture)
+        return len(self.image)
 
     def corners(self, *, along_light: bool = False, margin: float = 0.0) -> torch.Tensor:
         """Points whose hull holds each thing: (T, 16, 3).

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from itma.data.images import MemoryPictures
+from itma.data.images import MemoryImages
 from itma.data.synthetic.generated import GeneratedWorld, gathered
 from itma.data.synthetic.shapes import disk
 from itma.data.synthetic.shapes.config import SPLITS, THINGS, ShapesConfig, check_split
@@ -143,7 +143,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         pixels = gathered(self._batches(split, device or "cpu"), shape, f"rendering {split} images", progress=progress)
         return Triplets(
             name=f"shapes/{split}",
-            pictures=MemoryPictures(part.names, pixels),
+            images=MemoryImages(part.names, pixels),
             labels=part.labels,
             references=part.references,
             targets=part.targets,
@@ -181,9 +181,9 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
     def _batches(self, split: str, device: str | torch.device) -> Iterator[tuple[int, torch.Tensor]]:
         at_once = _PIXELS_AT_ONCE.get(torch.device(device).type, _PIXELS_AT_ONCE["cpu"])
         count = max(1, at_once // (self.config.height * self.config.width))
-        pictures = len(self.split(split).scenes)
-        for start in range(0, pictures, count):
-            yield start, self.render(split, range(start, min(start + count, pictures)), device)
+        images = len(self.split(split).scenes)
+        for start in range(0, images, count):
+            yield start, self.render(split, range(start, min(start + count, images)), device)
 
 
 def _make(config: ShapesConfig, name: str) -> ShapesSplit:

@@ -8,7 +8,7 @@ were never trained on.
 >>> world = World(SIZES["tiny"])
 >>> world.split("test").requests[0]
 '...'
->>> world.triplets("test").pictures.names[0]
+>>> world.triplets("test").images.names[0]
 'test_000000'
 """
 

@@ -33,7 +33,7 @@ def colours(split: str, category: str) -> tuple[str, ...]:
 class WardrobeConfig:
     """How large a wardrobe world is.
 
-    >>> WardrobeConfig(height=96, width=96, train_families=30, test_families=10, shop_families=20).pictures("test")
+    >>> WardrobeConfig(height=96, width=96, train_families=30, test_families=10, shop_families=20).images("test")
     80
     """
 
@@ -78,7 +78,7 @@ class WardrobeConfig:
         """How many families a split has."""
         return {"train": self.train_families, "test": self.test_families, SHOP: self.shop_families}[check_split(split)]
 
-    def pictures(self, split: str) -> int:
+    def images(self, split: str) -> int:
         """How many images a split has: one of each product."""
         return self.families(split) * self.members
 

@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from itma.data.images import FilePictures
-from itma.data.synthetic.generated import written_pictures
+from itma.data.images import FileImages
+from itma.data.synthetic.generated import written_images
 from itma.data.synthetic.wardrobe import shopping
 from itma.data.synthetic.wardrobe.config import SHOP, SPLITS, WardrobeConfig
 from itma.data.synthetic.wardrobe.products import ATTRIBUTES, CATEGORIES, NONE, Product, choices
@@ -98,8 +98,8 @@ def writing(
                 _write_fashioniq(draft, split)
                 file.writelines(json.dumps(row) + "\n" for row in _queries(split))
 
-        def save(split: str, names: Sequence[str], pictures: torch.Tensor) -> None:
-            _save(draft / SHOP / IMAGES if split == SHOP else draft / IMAGES, names, pictures)
+        def save(split: str, names: Sequence[str], images: torch.Tensor) -> None:
+            _save(draft / SHOP / IMAGES if split == SHOP else draft / IMAGES, names, images)
 
         yield save
 
@@ -116,15 +116,15 @@ def writing_shop(
     with new_folder(folder) as draft:
         (draft / IMAGES).mkdir(parents=True)
         _write_products(draft / PRODUCTS, [shop], config)
-        yield lambda names, pictures: _save(draft / IMAGES, names, pictures)
+        yield lambda names, images: _save(draft / IMAGES, names, images)
 
 
-def _save(place: Path, names: Sequence[str], pictures: torch.Tensor) -> None:
-    for name, picture in zip(names, pictures, strict=True):
-        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(place / f"{name}.jpg", quality=_QUALITY, subsampling=0)
+def _save(place: Path, names: Sequence[str], images: torch.Tensor) -> None:
+    for name, image in zip(names, images, strict=True):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(place / f"{name}.jpg", quality=_QUALITY, subsampling=0)
 
 
-def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FilePictures]:
+def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FileImages]:
     """One split of what `World.write` wrote, and its images, which are decoded when they are asked for.
 
     Raises:
@@ -149,7 +149,7 @@ def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FilePictures]:
         )
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"{str(folder / QUERIES)!r} is damaged: {error!r}; write the world again") from error
-    return found, written_pictures(folder / IMAGES, names, [f"{name}.jpg" for name in names])
+    return found, written_images(folder / IMAGES, names, [f"{name}.jpg" for name in names])
 
 
 def read_config(folder: str | Path) -> WardrobeConfig:
@@ -198,8 +198,8 @@ def _write_fashioniq(folder: Path, split: WardrobeSplit) -> None:
             )
     for category, own in rows.items():
         _write_json(folder / "captions" / f"cap.{category}.{name}.json", own)
-        pictures = [one for one, place in zip(split.names, home, strict=True) if place == category]
-        _write_json(folder / "image_splits" / f"split.{category}.{name}.json", pictures)
+        images = [one for one, place in zip(split.names, home, strict=True) if place == category]
+        _write_json(folder / "image_splits" / f"split.{category}.{name}.json", images)
 
 
 def _queries(split: WardrobeSplit) -> Iterator[dict[str, object]]:

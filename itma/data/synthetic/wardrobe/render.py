@@ -44,10 +44,10 @@ def render(products: Sequence[Product], looks: Sequence[Look], height: int, widt
     Returns:
         (products, 3, height, width) uint8.
     """
-    pictures = np.empty((len(products), 3, height, width), dtype=np.uint8)
+    images = np.empty((len(products), 3, height, width), dtype=np.uint8)
     for index, (product, look) in enumerate(zip(products, looks, strict=True)):
-        pictures[index] = _Frame(product, look, height, width).painted().transpose(2, 0, 1)
-    return torch.from_numpy(pictures)
+        images[index] = _Frame(product, look, height, width).painted().transpose(2, 0, 1)
+    return torch.from_numpy(images)
 
 
 class _Frame:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from itma.data.images import MemoryPictures, Pictures
+from itma.data.images import Images, MemoryImages
 from itma.data.synthetic.generated import Dice, GeneratedWorld, gathered
 from itma.data.synthetic.wardrobe import disk, grammar
 from itma.data.synthetic.wardrobe.config import SHOP, SPLITS, WardrobeConfig, check_split
@@ -103,7 +103,7 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
         part, config = self.split(split), self.config
         shape = (len(part.names), 3, config.height, config.width)
         pixels = gathered(self._batches(split), shape, f"drawing {split} images", progress=progress)
-        return table(part, MemoryPictures(part.names, pixels), config)
+        return table(part, MemoryImages(part.names, pixels), config)
 
     def write(self, folder: str | Path, *, progress: bool = False) -> None:
         """Write everything in FashionIQ's own layout, with a list of the products beside it; see `disk`.
@@ -146,9 +146,9 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
                 shown.update(len(batch))
 
     def _batches(self, split: str) -> Iterator[tuple[int, torch.Tensor]]:
-        pictures = len(self.split(split).products)
-        starts = range(0, pictures, _AT_ONCE)
-        batches = [range(start, min(start + _AT_ONCE, pictures)) for start in starts]
+        images = len(self.split(split).products)
+        starts = range(0, images, _AT_ONCE)
+        batches = [range(start, min(start + _AT_ONCE, images)) for start in starts]
         with ThreadPoolExecutor(_THREADS) as pool:
             yield from zip(starts, pool.map(partial(self.render, split), batches), strict=True)
 
@@ -204,7 +204,7 @@ class Writing:
         return grammar.mistaken(text, dice) if dice.random() < self.config.mistakes else text
 
 
-def table(split: WardrobeSplit, pictures: Pictures, config: WardrobeConfig) -> Triplets:
+def table(split: WardrobeSplit, images: Images, config: WardrobeConfig) -> Triplets:
     """A split as triplets over its images.
 
     In training each query is one row, whose sentence is written anew for every sample. Otherwise the rows stand there
@@ -214,16 +214,16 @@ def table(split: WardrobeSplit, pictures: Pictures, config: WardrobeConfig) -> T
     if split.name == "train":
         feedback = [pair[number % 2] for number, pair in enumerate(zip(split.requests, joined, strict=True))]
         writing = Writing(split.products, config)
-        return _table(split, pictures, 1, feedback, writing)
-    return _table(split, pictures, 2, [*split.requests, *joined])
+        return _table(split, images, 1, feedback, writing)
+    return _table(split, images, 2, [*split.requests, *joined])
 
 
 def _table(
-    split: WardrobeSplit, pictures: Pictures, times: int, feedback: Sequence[str], draw: Draw | None = None
+    split: WardrobeSplit, images: Images, times: int, feedback: Sequence[str], draw: Draw | None = None
 ) -> Triplets:
     return Triplets(
         name=f"wardrobe/{split.name}",
-        pictures=pictures,
+        images=images,
         labels=split.labels,
         references=np.concatenate([split.references] * times),
         targets=np.concatenate([split.targets] * times),
@@ -266,7 +266,7 @@ def asked(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
     if known is not None:
         triplets = Triplets(
             name=triplets.name,
-            pictures=triplets.pictures,
+            images=triplets.images,
             labels=triplets.labels,
             references=np.concatenate([triplets.references, triplets.references[:count]]),
             targets=np.concatenate([triplets.targets, triplets.targets[:count]]),

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from itma.errors import ConfigError, DataError
 from itma.models import pretrained
 from itma.models.image_encoders import efficientnet_lite
-from itma.models.image_encoders.base import REGISTRY, ImageEncoder, TrunkConfig, register
+from itma.models.image_encoders.base import REGISTRY, ImageEncoder, ImageEncoderConfig, register
 from itma.models.image_encoders.resnet import ResNet, ResNetShape
 from itma.models.image_encoders.torchvision_names import CLASSIFIER, stage_of, torchvision_name
 from itma.models.pickles import load_allowed, unwrap, why_not_opened, without_prefixes
@@ -34,7 +34,7 @@ KNOWN: dict[str, dict[str, Any]] = {
         "layer_type": "bottleneck",
     },
 }
-"""Trunks known by a short name, as fields of a `ResNetShape`; built from scratch unless weights are
+"""Image encoders known by a short name, as fields of a `ResNetShape`; built from scratch unless weights are
 given. `resnet-small` is meant for images of about 96×64 pixels."""
 
 
@@ -45,37 +45,37 @@ _PROBE = 64
 @register("resnet-small")
 @register("resnet-18")
 @register("resnet-50")
-class Trunk(ImageEncoder):
+class HubImageEncoder(ImageEncoder):
     """A backbone of `transformers` that returns one feature map for each level.
 
     Stages deeper than the deepest level are left out, so that every weight has a part in the answer. Make one with
-    `Trunk.build` or, from a saved model, with `Trunk.rebuilt`.
+    `HubImageEncoder.build` or, from a saved model, with `HubImageEncoder.rebuilt`.
 
     Args:
         backbone: the configuration of the backbone, in the dictionary form of `transformers`.
         levels: stages to return, ascending.
     """
 
-    def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
+    def __init__(self, network: Mapping[str, Any], levels: Sequence[int]) -> None:
         super().__init__(levels)
         from transformers import AutoBackbone, AutoConfig
 
-        settings = dict(backbone)
+        settings = dict(network)
         config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-        self.backbone = AutoBackbone.from_config(_cut(config, self.levels))
-        self.channels = tuple(self.backbone.channels)
-        if self.backbone.config.model_type != "resnet":
+        self.network = AutoBackbone.from_config(_cut(config, self.levels))
+        self.channels = tuple(self.network.channels)
+        if self.network.config.model_type != "resnet":
             self.channels = self._examine()
 
     @staticmethod
-    def build(config: TrunkConfig) -> ImageEncoder:
+    def build(config: ImageEncoderConfig) -> ImageEncoder:
         """The encoder that `config` names, with the weights it names.
 
         Raises:
             ConfigError: the name is neither known nor a folder or hub name, or has no such level.
             DataError: the weights cannot be read or do not fit.
         """
-        return (REGISTRY.lookup(config.name) or Trunk).opened(config)
+        return (REGISTRY.lookup(config.name) or HubImageEncoder).opened(config)
 
     @staticmethod
     def rebuilt(description: Mapping[str, Any], levels: Sequence[int], name: str = "") -> ImageEncoder:
@@ -89,33 +89,37 @@ class Trunk(ImageEncoder):
         if "model_type" not in description:  # only networks of transformers and our own say that
             return REGISTRY.find(name).reopened(description, levels)
         if ResNetShape.read(description) is not None:
-            return ResNetTrunk(description, levels)
-        if description["model_type"] == LiteTrunk.MODEL_TYPE:
-            return LiteTrunk(description, levels)
-        return (_tower_of(description) or Trunk)(description, levels)
+            return ResNetEncoder(description, levels)
+        if description["model_type"] == LiteEncoder.MODEL_TYPE:
+            return LiteEncoder(description, levels)
+        return (_tower_of(description) or HubImageEncoder)(description, levels)
 
     @classmethod
-    def opened(cls, config: TrunkConfig) -> "Trunk":
+    def opened(cls, config: ImageEncoderConfig) -> "HubImageEncoder":
         """See `build`; a name that is not registered is a folder's, or one on the hub."""
         if config.name in KNOWN:
-            trunk: Trunk = ResNetTrunk({"layer_type": "basic", **KNOWN[config.name]}, config.levels)
+            image_encoder: HubImageEncoder = ResNetEncoder({"layer_type": "basic", **KNOWN[config.name]}, config.levels)
         else:
-            hub = pretrained.open_config(config.name, "trunk", ", ".join(sorted(REGISTRY)))
+            hub = pretrained.open_config(config.name, "image_encoder", ", ".join(sorted(REGISTRY)))
             if (tower := _tower_of(hub)) is not None:
                 return tower.taken(hub, config)
             try:
-                trunk = cls(hub.to_dict(), config.levels)
+                image_encoder = cls(hub.to_dict(), config.levels)
             except (ValueError, KeyError, ImportError, ConfigError) as error:
-                raise ConfigError(f"the trunk {config.name!r} cannot be used: {error}") from error
+                raise ConfigError(f"the image encoder {config.name!r} cannot be used: {error}") from error
             if config.weights is None:
                 # a hub's classifier has no norms for the maps between: they begin neutral
-                trunk.backbone = pretrained.load_weights(
-                    type(trunk.backbone), config.name, trunk.backbone.config, "trunk", new="hidden_states_norms."
+                image_encoder.network = pretrained.load_weights(
+                    type(image_encoder.network),
+                    config.name,
+                    image_encoder.network.config,
+                    "image_encoder",
+                    new="hidden_states_norms.",
                 )
-                trunk._examine()
+                image_encoder._examine()
         if config.weights is not None:
-            trunk.load_weights(config.weights)
-        return trunk
+            image_encoder.load_weights(config.weights)
+        return image_encoder
 
     def _examine(self) -> tuple[int, ...]:
         """Each map's channels, measured; parameters that have no part in any map (mask tokens, …) become buffers.
@@ -125,7 +129,7 @@ class Trunk(ImageEncoder):
         Raises:
             ConfigError: the backbone gives no maps.
         """
-        size = getattr(self.backbone.config, "image_size", None) or _PROBE
+        size = getattr(self.network.config, "image_size", None) or _PROBE
         height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
         parameters, training = list(self.parameters()), self.training
         with torch.enable_grad():
@@ -133,7 +137,7 @@ class Trunk(ImageEncoder):
             shapes = [tuple(level.shape) for level in maps]
             if len(shapes) != len(self.levels) or any(len(shape) != 4 for shape in shapes):
                 raise ConfigError(
-                    f"the trunk gives {len(shapes)} outputs of the shapes {shapes} for {len(self.levels)} levels; "
+                    f"the image encoder gives {len(shapes)} outputs of shapes {shapes} for {len(self.levels)} levels; "
                     "expected maps (images, channels, rows, columns)"
                 )
             total = torch.stack([level.sum() for level in maps]).sum()
@@ -159,7 +163,7 @@ class Trunk(ImageEncoder):
         """
         path = Path(path)
         given = _read_state(path)
-        own = self.backbone.state_dict()
+        own = self.network.state_dict()
         first = next(iter(own))
         names = {name: name for name in own}
         prefix = next((p for p in ("", "resnet.", "backbone.", "model.") if p + first in given), None)
@@ -177,88 +181,88 @@ class Trunk(ImageEncoder):
             ]
             if extra:
                 raise DataError(
-                    f"the trunk weights {str(path)!r} hold {len(extra)} tensors that this backbone does not have, e.g. "
+                    f"the weights {str(path)!r} hold {len(extra)} tensors that this image encoder does not have, e.g. "
                     f"{extra[0]!r}; expected those of the same ResNet"
                 )
-        self.backbone.load_state_dict({name: given.get(named[name], own[name]) for name in own})
+        self.network.load_state_dict({name: given.get(named[name], own[name]) for name in own})
 
     @property
     def description(self) -> dict[str, Any]:
-        """The backbone's configuration; with it the trunk can be built again without its name."""
-        return pretrained.described(self.backbone)
+        """The backbone's configuration; with it the image encoder can be built again without its name."""
+        return pretrained.described(self.network)
 
-    def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """(images, 3, height, width) normalised → for each level (images, channels, rows, columns)."""
-        return list(self.backbone(pictures).feature_maps)
+        return list(self.network(images).feature_maps)
 
 
-class ResNetTrunk(Trunk):
+class ResNetEncoder(HubImageEncoder):
     """A plain ResNet, see `itma.models.image_encoders.resnet`; its stages 1 to 4 are the levels."""
 
     MODEL_TYPE = "resnet"
 
-    def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
+    def __init__(self, network: Mapping[str, Any], levels: Sequence[int]) -> None:
         nn.Module.__init__(self)
-        shape = ResNetShape.read({**backbone, "model_type": self.MODEL_TYPE})
+        shape = ResNetShape.read({**network, "model_type": self.MODEL_TYPE})
         assert shape is not None
         stages, deepest = len(shape.depths), max(levels)
         if deepest > stages:
-            raise ConfigError(f"trunk.levels={tuple(levels)}: this trunk has the levels 1 to {stages}")
+            raise ConfigError(f"image_encoder.levels={tuple(levels)}: this image encoder has the levels 1 to {stages}")
         self.levels = tuple(levels)
-        self.backbone = ResNet(replace(shape, hidden_sizes=shape.hidden_sizes[:deepest], depths=shape.depths[:deepest]))
+        self.network = ResNet(replace(shape, hidden_sizes=shape.hidden_sizes[:deepest], depths=shape.depths[:deepest]))
         self.channels = tuple(shape.hidden_sizes[level - 1] for level in levels)
 
     @property
     def description(self) -> dict[str, Any]:
-        """See `Trunk`."""
-        shape = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.backbone.shape).items()}
+        """See `Image encoder`."""
+        shape = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.network.shape).items()}
         return {"model_type": self.MODEL_TYPE, **shape}
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """See `Trunk`."""
-        maps = self.backbone(images)
+        """See `Image encoder`."""
+        maps = self.network(images)
         return [maps[level - 1] for level in self.levels]
 
 
 @register("efficientnet-lite0")
 @register("efficientnet-lite1")
 @register("efficientnet-lite2")
-class LiteTrunk(Trunk):
+class LiteEncoder(HubImageEncoder):
     """EfficientNet-Lite, see `itma.models.image_encoders.efficientnet_lite`; its stages 1 to 7 are the levels."""
 
     MODEL_TYPE = "efficientnet-lite"
     PACKAGED = "imagenet"
 
-    def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
+    def __init__(self, network: Mapping[str, Any], levels: Sequence[int]) -> None:
         nn.Module.__init__(self)
         if max(levels) > efficientnet_lite.STAGES:
             raise ConfigError(
-                f"trunk.levels={tuple(levels)}: this trunk has the levels 1 to {efficientnet_lite.STAGES}"
+                f"image_encoder.levels={tuple(levels)}: this one has the levels 1 to {efficientnet_lite.STAGES}"
             )
         self.levels = tuple(levels)
-        self.backbone = efficientnet_lite.EfficientNetLite(backbone["name"], max(levels))
-        self.channels = tuple(self.backbone.channels[level - 1] for level in levels)
+        self.network = efficientnet_lite.EfficientNetLite(network["name"], max(levels))
+        self.channels = tuple(self.network.channels[level - 1] for level in levels)
 
     @classmethod
-    def opened(cls, config: TrunkConfig) -> "LiteTrunk":
-        """The trunk that `config` names, with new weights or those of the file or package that it names.
+    def opened(cls, config: ImageEncoderConfig) -> "LiteEncoder":
+        """The image encoder that `config` names, with new weights or those of the file or package that it names.
 
         Raises:
             ConfigError: there is no such level.
             MissingPackageError: the package's weights are wanted, but it is not installed.
             DataError: the weights cannot be read or are those of another network.
         """
-        trunk = cls({"name": config.name}, config.levels)
+        image_encoder = cls({"name": config.name}, config.levels)
         if config.weights == cls.PACKAGED:
-            trunk.load_weights(pretrained.packaged_lite(config.name))
+            image_encoder.load_weights(pretrained.packaged_lite(config.name))
         elif config.weights is not None:
-            trunk.load_weights(config.weights)
-        return trunk
+            image_encoder.load_weights(config.weights)
+        return image_encoder
 
     @property
     def description(self) -> dict[str, Any]:
-        """See `Trunk`."""
-        return {"model_type": self.MODEL_TYPE, "name": self.backbone.name}
+        """See `Image encoder`."""
+        return {"model_type": self.MODEL_TYPE, "name": self.network.name}
 
     def load_weights(self, path: str | Path) -> None:
         """Fill the network from a file of its own tensors or of the package's, whose classifier is passed over.
@@ -267,28 +271,28 @@ class LiteTrunk(Trunk):
             DataError: the file cannot be read, or a tensor lacks, is left over or has another shape.
         """
         given = _read_state(Path(path))
-        own = self.backbone.state_dict()
-        names = efficientnet_lite.package_names(self.backbone)
+        own = self.network.state_dict()
+        names = efficientnet_lite.package_names(self.network)
         if not any(name in given for name in names.values()):
             names = {name: name for name in own}
-        expected = f"the state of the same network, {self.backbone.name}"
+        expected = f"the state of the same network, {self.network.name}"
         _check_fit(path, {name: tuple(own[name].shape) for name in own}, given, names, expected)
-        whole = efficientnet_lite.EfficientNetLite(self.backbone.name)
+        whole = efficientnet_lite.EfficientNetLite(self.network.name)
         known = {*efficientnet_lite.package_names(whole).values(), *efficientnet_lite.classifier_names().values()}
         extra = [name for name in given if name not in {*known, *whole.state_dict()}]
         if extra:
             raise DataError(
-                f"the trunk weights {str(path)!r} hold {len(extra)} tensors that {self.backbone.name} does not have, "
+                f"the weights {str(path)!r} hold {len(extra)} tensors that {self.network.name} does not have, "
                 f"e.g. {extra[0]!r}; expected those of the same network"
             )
-        self.backbone.load_state_dict({name: given.get(names[name], own[name]) for name in own})
+        self.network.load_state_dict({name: given.get(names[name], own[name]) for name in own})
 
     def first_levels(self, count: int) -> list[nn.Module]:
-        """See `Trunk`."""
-        return [self.backbone.stem, *self.backbone.stages[:count]] if count else []
+        """See `Image encoder`."""
+        return [self.network.stem, *self.network.stages[:count]] if count else []
 
     def begin(self, images: torch.Tensor, frozen: int) -> list[torch.Tensor]:
-        """See `Trunk`; the maps of the levels up to `frozen`, and that of `frozen` itself where it is no level.
+        """See `Image encoder`; the maps of the levels up to `frozen`, and that of `frozen` itself where it is no level.
 
         With 0 there is nothing to store but the images themselves.
         """
@@ -296,31 +300,31 @@ class LiteTrunk(Trunk):
             raise ConfigError(f"frozen levels: {frozen}: expected a stage from 0 (none) to {efficientnet_lite.STAGES}")
         if frozen == 0:
             return [images]
-        x, kept = self.backbone.stem(images), []
-        for place, stage in enumerate(self.backbone.stages[: min(frozen, self.depth)], start=1):
+        x, kept = self.network.stem(images), []
+        for place, stage in enumerate(self.network.stages[: min(frozen, self.depth)], start=1):
             x = stage(x)
             if place in self.levels or place == frozen:
                 kept.append(x)
         return kept
 
     def finish(self, begun: Sequence[torch.Tensor], frozen: int) -> list[torch.Tensor]:
-        """See `Trunk`."""
+        """See `Image encoder`."""
         maps, x = list(begun[: sum(level <= frozen for level in self.levels)]), begun[-1]
         if frozen == 0:
-            x = self.backbone.stem(x)
-        for place, stage in enumerate(self.backbone.stages[frozen:], start=frozen + 1):
+            x = self.network.stem(x)
+        for place, stage in enumerate(self.network.stages[frozen:], start=frozen + 1):
             x = stage(x)
             if place in self.levels:
                 maps.append(x)
         return maps
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """See `Trunk`."""
-        maps = self.backbone(images)
+        """See `Image encoder`."""
+        maps = self.network(images)
         return [maps[level - 1] for level in self.levels]
 
 
-class ClipTrunk(Trunk):
+class ClipImageEncoder(HubImageEncoder):
     """CLIP's vision tower (Radford et al. 2021, arXiv:2103.00020).
 
     Level n is the n-th layer's output as a map of patches, without the class token; the level after the last layer is
@@ -328,12 +332,12 @@ class ClipTrunk(Trunk):
     Images of another size than the tower's get interpolated positions.
     """
 
-    def __init__(self, backbone: Mapping[str, Any], levels: Sequence[int]) -> None:
+    def __init__(self, network: Mapping[str, Any], levels: Sequence[int]) -> None:
         nn.Module.__init__(self)
-        self._take(self._network(backbone), levels)
+        self._take(self._network(network), levels)
 
     @classmethod
-    def taken(cls, hub: "PretrainedConfig", config: TrunkConfig) -> "ClipTrunk":
+    def taken(cls, hub: "PretrainedConfig", config: ImageEncoderConfig) -> "ClipImageEncoder":
         """The tower of a folder or hub name, with its weights.
 
         Raises:
@@ -341,11 +345,13 @@ class ClipTrunk(Trunk):
             DataError: the weights cannot be read or lack a tensor.
         """
         if config.weights is not None:
-            raise ConfigError(f"trunk.weights={config.weights!r}: {config.name!r} brings its own weights; leave it out")
-        trunk = cls.__new__(cls)
-        nn.Module.__init__(trunk)
-        trunk._take(cls._network(hub, config.name), config.levels)
-        return trunk
+            raise ConfigError(
+                f"image_encoder.weights={config.weights!r}: {config.name!r} brings its own weights; leave it out"
+            )
+        image_encoder = cls.__new__(cls)
+        nn.Module.__init__(image_encoder)
+        image_encoder._take(cls._network(hub, config.name), config.levels)
+        return image_encoder
 
     @staticmethod
     def _network(config: "PretrainedConfig | Mapping[str, Any]", name: str | None = None) -> Any:
@@ -358,10 +364,10 @@ class ClipTrunk(Trunk):
         self._layers: int = getattr(settings, "whole_layers", layers)
         if max(levels) > self._layers + 1:
             raise ConfigError(
-                f"trunk.levels={tuple(levels)}: this tower has the levels 1 to {self._layers}, and "
+                f"image_encoder.levels={tuple(levels)}: this tower has the levels 1 to {self._layers}, and "
                 f"{self._layers + 1} for the image's embedding"
             )
-        self.levels, self.backbone = tuple(levels), tower
+        self.levels, self.network = tuple(levels), tower
         self.embeds = self._layers + 1 in levels
         if not self.embeds:
             settings.whole_layers = self._layers  # so that a smaller tower still knows the number of its embedding
@@ -382,14 +388,14 @@ class ClipTrunk(Trunk):
         """The image's embedding and, for each layer, the features of its patches (images, patches, channels)."""
         return seen.image_embeds, [layer[:, 1:] for layer in seen.hidden_states]
 
-    def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """See `Trunk`."""
-        height, width = pictures.shape[2:]
-        patch = self.backbone.config.patch_size
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """See `Image encoder`."""
+        height, width = images.shape[2:]
+        patch = self.network.config.patch_size
         if min(height, width) < patch:
             height, width = max(height, patch), max(width, patch)
-            pictures = F.interpolate(pictures, (height, width), mode="bilinear", align_corners=False)
-        seen = self.backbone(pictures, output_hidden_states=True, interpolate_pos_encoding=True)
+            images = F.interpolate(images, (height, width), mode="bilinear", align_corners=False)
+        seen = self.network(images, output_hidden_states=True, interpolate_pos_encoding=True)
         embedding, layers = self._maps(seen)
         rows, columns = height // patch, width // patch
         return [
@@ -400,8 +406,8 @@ class ClipTrunk(Trunk):
         ]
 
 
-class SiglipTrunk(ClipTrunk):
-    """SigLIP's vision tower (Zhai et al. 2023, arXiv:2303.15343), with levels as `ClipTrunk`'s.
+class SiglipImageEncoder(ClipImageEncoder):
+    """SigLIP's vision tower (Zhai et al. 2023, arXiv:2303.15343), with levels as `ClipImageEncoder`'s.
 
     It has no class token; the image's embedding is what its attention-pooling head makes of the patches.
     """
@@ -421,11 +427,11 @@ class SiglipTrunk(ClipTrunk):
         return seen.pooler_output, list(seen.hidden_states)
 
 
-def _tower_of(config: "PretrainedConfig | Mapping[str, Any]") -> type[ClipTrunk] | None:
-    """The kind of trunk for CLIP's or SigLIP's configuration, or that of its vision tower; none for a backbone's."""
+def _tower_of(config: "PretrainedConfig | Mapping[str, Any]") -> type[ClipImageEncoder] | None:
+    """The image encoder for CLIP's or SigLIP's configuration, or that of its vision tower; else None."""
     if pretrained.is_clip_vision(config):
-        return ClipTrunk
-    return SiglipTrunk if pretrained.is_siglip_vision(config) else None
+        return ClipImageEncoder
+    return SiglipImageEncoder if pretrained.is_siglip_vision(config) else None
 
 
 def _check_fit(
@@ -448,13 +454,15 @@ def _check_fit(
     lacking = [name for name in needed if names[name] not in given]
     if lacking:
         raise DataError(
-            f"the trunk weights {str(path)!r} lack {len(lacking)} of {len(needed)} tensors, e.g. "
+            f"the image encoder weights {str(path)!r} lack {len(lacking)} of {len(needed)} tensors, e.g. "
             f"{names[lacking[0]]!r}; expected {expected}; found {', '.join(list(given)[:3]) or 'nothing'}"
         )
     for name, shape in wanted.items():
         found = tuple(given[names[name]].shape) if names[name] in given else shape
         if found != shape:
-            raise DataError(f"the trunk weights {str(path)!r} do not fit: {names[name]!r} is {found}, expected {shape}")
+            raise DataError(
+                f"the image encoder weights {str(path)!r} do not fit: {names[name]!r} is {found}, expected {shape}"
+            )
 
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -465,12 +473,16 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
         else:
             given = load_allowed(path)
     except FileNotFoundError as error:
-        raise DataError(f"the trunk weights {str(path)!r} do not exist") from error
+        raise DataError(f"the image encoder weights {str(path)!r} do not exist") from error
     except Exception as error:  # safetensors and torch raise many kinds on damaged files
-        raise DataError(f"the trunk weights {str(path)!r} cannot be read: {why_not_opened(path, error)}") from error
+        raise DataError(
+            f"the image encoder weights {str(path)!r} cannot be read: {why_not_opened(path, error)}"
+        ) from error
     tensors = unwrap(given)
     if tensors is None:
-        raise DataError(f"the trunk weights {str(path)!r} hold no state dict: expected names with one tensor each")
+        raise DataError(
+            f"the image encoder weights {str(path)!r} hold no state dict: expected names with one tensor each"
+        )
     return without_prefixes(tensors)
 
 
@@ -485,7 +497,7 @@ def _cut(config: "PretrainedConfig", levels: Sequence[int]) -> "PretrainedConfig
         raise ConfigError(f"a network of the kind {config.model_type!r} gives no feature maps")
     stages, deepest = len(names), max(levels)
     if deepest > stages:
-        raise ConfigError(f"trunk.levels={tuple(levels)}: this trunk has the levels 1 to {stages}")
+        raise ConfigError(f"image_encoder.levels={tuple(levels)}: this image encoder has the levels 1 to {stages}")
     settings = config.to_dict()
     for name in ("stage_names", "_out_features", "_out_indices", "out_features", "out_indices"):
         settings.pop(name, None)

@@ -1,4 +1,4 @@
-"""Trunks: any backbone of transformers, cut to the levels in use, with weights from scratch, a file or a folder."""
+"""Any backbone of transformers, cut to the levels in use, with weights from scratch, a file or a folder."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from itma.errors import ConfigError, DataError
+from itma.models.image_encoders.hub import KNOWN, HubImageEncoder, ImageEncoderConfig
 from itma.models.image_encoders.torchvision_names import torchvision_name
-from itma.models.image_encoders.trunk import KNOWN, Trunk, TrunkConfig
 from tests import published_checkpoints as published
 
 
@@ -26,55 +26,55 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_each_level_has_its_stride_and_no_deeper_stage_is_kept(name: str) -> None:
-    trunk = Trunk.build(TrunkConfig(name, levels=(2, 3)))
-    maps = trunk(torch.zeros(1, 3, 64, 96))
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig(name, levels=(2, 3)))
+    maps = image_encoder(torch.zeros(1, 3, 64, 96))
     assert [tuple(level.shape[2:]) for level in maps] == [(8, 12), (4, 6)]
-    assert tuple(level.shape[1] for level in maps) == trunk.channels
-    assert len(trunk.backbone.encoder.stages) == 3
+    assert tuple(level.shape[1] for level in maps) == image_encoder.channels
+    assert len(image_encoder.network.encoder.stages) == 3
 
 
-def test_a_trunk_is_built_again_from_its_description() -> None:
-    first = Trunk.build(TrunkConfig(levels=(1, 3)))
-    second = Trunk(first.description, (1, 3))
+def test_an_image_encoder_is_built_again_from_its_description() -> None:
+    first = HubImageEncoder.build(ImageEncoderConfig(levels=(1, 3)))
+    second = HubImageEncoder(first.description, (1, 3))
     second.load_state_dict(first.state_dict())
-    pictures = torch.rand(2, 3, 32, 48)
-    assert all(torch.equal(a, b) for a, b in zip(first.eval()(pictures), second.eval()(pictures), strict=True))
+    images = torch.rand(2, 3, 32, 48)
+    assert all(torch.equal(a, b) for a, b in zip(first.eval()(images), second.eval()(images), strict=True))
 
 
 def test_a_local_folder_brings_its_weights(folder: Path) -> None:
     from transformers import ResNetBackbone
 
-    trunk = Trunk.build(TrunkConfig(str(folder), levels=(2,)))
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig(str(folder), levels=(2,)))
     whole = ResNetBackbone.from_pretrained(folder, out_features=["stage2"])
-    pictures = torch.rand(2, 3, 32, 48)
-    assert torch.equal(trunk.eval()(pictures)[0], whole.eval()(pictures).feature_maps[0])
+    images = torch.rand(2, 3, 32, 48)
+    assert torch.equal(image_encoder.eval()(images)[0], whole.eval()(images).feature_maps[0])
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "pth"])
 def test_weights_come_from_a_file(folder: Path, tmp_path: Path, kind: str) -> None:
-    source = Trunk.build(TrunkConfig(str(folder), levels=(3,)))
-    path, state = tmp_path / f"weights.{kind}", source.backbone.state_dict()
+    source = HubImageEncoder.build(ImageEncoderConfig(str(folder), levels=(3,)))
+    path, state = tmp_path / f"weights.{kind}", source.network.state_dict()
     save_file(state, path) if kind == "safetensors" else torch.save(state, path)
-    other = Trunk(source.description, (3,))
+    other = HubImageEncoder(source.description, (3,))
     other.load_weights(path)
-    assert all(torch.equal(value, other.backbone.state_dict()[name]) for name, value in state.items())
+    assert all(torch.equal(value, other.network.state_dict()[name]) for name, value in state.items())
 
 
 def test_weights_that_do_not_fit_are_refused_by_name(folder: Path, tmp_path: Path) -> None:
-    trunk = Trunk.build(TrunkConfig(str(folder), levels=(2,)))
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig(str(folder), levels=(2,)))
     with pytest.raises(DataError, match="do not exist"):
-        trunk.load_weights(tmp_path / "none.safetensors")
+        image_encoder.load_weights(tmp_path / "none.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors here")
     with pytest.raises(DataError, match=r"bad.safetensors' cannot be read"):
-        trunk.load_weights(tmp_path / "bad.safetensors")
-    state = dict(trunk.backbone.state_dict())
+        image_encoder.load_weights(tmp_path / "bad.safetensors")
+    state = dict(image_encoder.network.state_dict())
     name = next(iter(state))
     save_file({name: state[name]}, tmp_path / "few.safetensors")
     with pytest.raises(DataError, match=r"lack .* tensors"):
-        trunk.load_weights(tmp_path / "few.safetensors")
+        image_encoder.load_weights(tmp_path / "few.safetensors")
     save_file(state | {name: state[name][:1].clone()}, tmp_path / "shape.safetensors")
     with pytest.raises(DataError, match="do not fit"):
-        trunk.load_weights(tmp_path / "shape.safetensors")
+        image_encoder.load_weights(tmp_path / "shape.safetensors")
 
 
 def test_a_pickle_that_runs_code_is_not_opened(folder: Path, tmp_path: Path) -> None:
@@ -84,15 +84,15 @@ def test_a_pickle_that_runs_code_is_not_opened(folder: Path, tmp_path: Path) -> 
 
     torch.save({"weight": Hostile()}, tmp_path / "hostile.pth")
     with pytest.raises(DataError, match="cannot be read"):
-        Trunk.build(TrunkConfig(str(folder), levels=(2,))).load_weights(tmp_path / "hostile.pth")
+        HubImageEncoder.build(ImageEncoderConfig(str(folder), levels=(2,))).load_weights(tmp_path / "hostile.pth")
     assert not (tmp_path / "harm").exists()
 
 
-def test_an_unknown_trunk_or_level_names_the_choices(tmp_path: Path) -> None:
+def test_an_unknown_image_encoder_or_level_names_the_choices(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"efficientnet-lite0, .*resnet-18, .*, or give a local folder"):
-        Trunk.build(TrunkConfig(str(tmp_path / "nothing"), levels=(2,)))
+        HubImageEncoder.build(ImageEncoderConfig(str(tmp_path / "nothing"), levels=(2,)))
     with pytest.raises(ConfigError, match="levels 1 to 4"):
-        Trunk.build(TrunkConfig(levels=(2, 5)))
+        HubImageEncoder.build(ImageEncoderConfig(levels=(2, 5)))
 
 
 def torchvision_state(arch: str = "resnet18") -> dict[str, torch.Tensor]:
@@ -114,8 +114,8 @@ def torchvision_state(arch: str = "resnet18") -> dict[str, torch.Tensor]:
 def test_weights_named_as_in_torchvision_fill_a_resnet(wrap: Any, ending: str, tmp_path: Path) -> None:
     state, path = torchvision_state(), tmp_path / f"resnet.{ending}"
     save_file(wrap(state), path) if ending == "safetensors" else torch.save(wrap(state), path)
-    trunk = Trunk.build(TrunkConfig("resnet-18", levels=(2, 3), weights=str(path)))
-    own = trunk.backbone.state_dict()
+    image_encoder = HubImageEncoder.build(ImageEncoderConfig("resnet-18", levels=(2, 3), weights=str(path)))
+    own = image_encoder.network.state_dict()
     assert torch.equal(own["encoder.stages.2.layers.1.layer.1.convolution.weight"], state["layer3.1.conv2.weight"])
     assert torch.equal(
         own["encoder.stages.1.layers.0.shortcut.normalization.bias"], state["layer2.0.downsample.1.bias"]
@@ -127,10 +127,12 @@ def test_weights_named_as_in_torchvision_fill_a_resnet(wrap: Any, ending: str, t
 def test_every_tensor_of_torchvisions_resnet_has_its_place(arch: str, tmp_path: Path) -> None:
     state = torchvision_state(arch)
     torch.save(state, tmp_path / "resnet.pth")
-    trunk = Trunk.build(TrunkConfig(arch.replace("t", "t-"), levels=(4,), weights=str(tmp_path / "resnet.pth")))
-    names = {torchvision_name(name): name for name in trunk.backbone.state_dict()}
+    image_encoder = HubImageEncoder.build(
+        ImageEncoderConfig(arch.replace("t", "t-"), levels=(4,), weights=str(tmp_path / "resnet.pth"))
+    )
+    names = {torchvision_name(name): name for name in image_encoder.network.state_dict()}
     assert set(names) | {"fc.weight", "fc.bias"} == set(state)
-    assert all(torch.equal(trunk.backbone.state_dict()[own], state[name]) for name, own in names.items())
+    assert all(torch.equal(image_encoder.network.state_dict()[own], state[name]) for name, own in names.items())
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_torchvision_weights_that_are_not_the_same_network_are_refused(
     change(state)
     torch.save(state, tmp_path / "resnet.pth")
     with pytest.raises(DataError, match=problem):
-        Trunk.build(TrunkConfig("resnet-18", levels=(3,), weights=str(tmp_path / "resnet.pth")))
+        HubImageEncoder.build(ImageEncoderConfig("resnet-18", levels=(3,), weights=str(tmp_path / "resnet.pth")))
 
 
 def test_a_name_that_is_no_resnets_has_no_name_in_torchvision() -> None:

@@ -3,12 +3,12 @@
 import hashlib
 from pathlib import Path
 
-from itma.errors import PictureError
+from itma.errors import ImageError
 from itma.server.decoding import Decoder
 from itma.server.memory import Memory
 
 SIZES = (96, 240, 480, 1600)
-"""Longest side of an image that goes out, in pixels; the largest is what `picture` gives."""
+"""Longest side of an image that goes out, in pixels; the largest is what `image` gives."""
 
 
 class Thumbnails:
@@ -26,12 +26,12 @@ class Thumbnails:
         """A sign of an image's content at a size: another one when the file is another.
 
         Raises:
-            PictureError: there is no such file.
+            ImageError: there is no such file.
         """
         try:
             seen = Path(path).stat()
         except OSError as error:
-            raise PictureError(path, "the file does not exist") from error
+            raise ImageError(path, "the file does not exist") from error
         return hashlib.sha256(f"{path} {seen.st_mtime_ns} {seen.st_size} {size}".encode(errors="replace")).hexdigest()[
             :32
         ]
@@ -40,7 +40,7 @@ class Thumbnails:
         """The tag and the JPEG of an image whose longest side is at most `size`; nothing of its metadata is in it.
 
         Raises:
-            PictureError: it cannot be read.
+            ImageError: it cannot be read.
         """
         tag = self.tag(path, size)
         kept = self._kept.get(tag)

@@ -1,6 +1,6 @@
 """Images per second, decoded from their files and read from a cache, in one run.
 
-    python bench/pictures.py [--folder DIR] [--pictures 500] [--sizes 64x96,224x224] [--batch 64] [--turns 3]
+    python bench/images.py [--folder DIR] [--images 500] [--sizes 64x96,224x224] [--batch 64] [--turns 3]
 
 Without `--folder` it takes photographs that it makes up: JPEGs of 640×480 pixels. Every way loads all images in
 random batches, as training does, on all processors; the ways take turns, and a row holds the medians. The files are
@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from itma.data.image_cache import CachedPictures
-from itma.data.images import FilePictures, Pictures, Preprocess, find_pictures
+from itma.data.image_cache import CachedImages
+from itma.data.images import FileImages, Images, Preprocess, find_images
 
 
 def make_photographs(folder: Path, count: int) -> None:
@@ -39,15 +39,15 @@ def seconds(work: Callable[..., object], *given: object) -> float:
     return time.perf_counter() - begin
 
 
-def load_all(pictures: Pictures, preprocess: Preprocess, batches: list[np.ndarray]) -> None:
+def load_all(images: Images, preprocess: Preprocess, batches: list[np.ndarray]) -> None:
     for batch in batches:
-        pictures.load(batch, preprocess)
+        images.load(batch, preprocess)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="photographs of your own")
-    parser.add_argument("--pictures", type=int, default=500, help="how many, at most")
+    parser.add_argument("--images", type=int, default=500, help="how many, at most")
     parser.add_argument("--sizes", default="64x96,224x224", help="HEIGHTxWIDTH in pixels, with commas between")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--turns", type=int, default=3)
@@ -55,9 +55,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = asked.folder or Path(place)
         if not asked.folder:
-            make_photographs(folder, asked.pictures)
-        paths = find_pictures(folder)[: asked.pictures]
-        files = FilePictures([path.name for path in paths], paths)
+            make_photographs(folder, asked.images)
+        paths = find_images(folder)[: asked.images]
+        files = FileImages([path.name for path in paths], paths)
         megabytes = sum(len(path.read_bytes()) for path in paths) / 1e6  # and now they are in memory
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         print(
@@ -71,7 +71,7 @@ def main() -> None:
             print(measured(files, Preprocess(height=height, width=width), asked.batch, asked.turns), flush=True)
 
 
-def measured(files: FilePictures, preprocess: Preprocess, batch: int, turns: int) -> str:
+def measured(files: FileImages, preprocess: Preprocess, batch: int, turns: int) -> str:
     taken: dict[str, list[float]] = {"files": [], "first": [], "second": [], "opening": []}
     count, random = len(files.names), np.random.default_rng(0)
     files.load([0], preprocess)
@@ -80,12 +80,12 @@ def measured(files: FilePictures, preprocess: Preprocess, batch: int, turns: int
         batches = [order[begin : begin + batch] for begin in range(0, count, batch)]
         with tempfile.TemporaryDirectory() as folder:
             taken["files"].append(seconds(load_all, files, preprocess, batches))
-            pictures = CachedPictures(files, preprocess, folder)
-            taken["first"].append(seconds(load_all, pictures, preprocess, batches))
-            taken["second"].append(seconds(load_all, pictures, preprocess, batches))
-            taken["opening"].append(seconds(CachedPictures, files, preprocess, folder))
-            megabytes = pictures.path.stat().st_size / 1e6
-            del pictures  # Windows removes no file that is mapped
+            images = CachedImages(files, preprocess, folder)
+            taken["first"].append(seconds(load_all, images, preprocess, batches))
+            taken["second"].append(seconds(load_all, images, preprocess, batches))
+            taken["opening"].append(seconds(CachedImages, files, preprocess, folder))
+            megabytes = images.path.stat().st_size / 1e6
+            del images  # Windows removes no file that is mapped
     median = {name: statistics.median(values) for name, values in taken.items()}
     cells = (
         f"{preprocess.height} × {preprocess.width}",
