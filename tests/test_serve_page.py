@@ -123,7 +123,7 @@ def steps(page: Page) -> list[str]:
 def test_it_opens_with_the_catalogue(opened: Callable[..., Page], url: str) -> None:
     page = opened(url)
     settled(page)
-    expect(page.locator("#told")).to_have_text("61 images")
+    expect(page.locator("#summary")).to_have_text("61 images")
     expect(page.locator(".card .use img.there").first).to_be_visible()
     expect(cards(page).first).to_contain_text("item-00")
     expect(cards(page).first).to_contain_text("red")
@@ -215,14 +215,14 @@ def test_an_address_can_be_shared(opened: Callable[..., Page], url: str) -> None
 def test_an_address_that_makes_no_sense_opens_the_catalogue(opened: Callable[..., Page], url: str, hash: str) -> None:
     page = opened(f"{url}/{hash}")
     settled(page)
-    expect(page.locator("#told")).to_have_text("61 images")
+    expect(page.locator("#summary")).to_have_text("61 images")
 
 
 def test_a_sentence_alone_is_searched_by(opened: Callable[..., Page], url: str) -> None:
     page = opened(url)
     settled(page)
     say(page, "make red cube")
-    expect(page.locator("#told")).to_have_text("the 24 nearest")
+    expect(page.locator("#summary")).to_have_text("the 24 nearest")
     expect(cards(page).first.locator(".score")).to_be_visible()
     page.get_by_role("button", name="Show more").click()
     expect(cards(page)).to_have_count(61)
@@ -288,7 +288,7 @@ def test_a_shared_link_goes_on_with_the_image_that_its_receiver_chooses(
     with page.expect_file_chooser() as choosing:
         page.get_by_role("button", name="Choose the image").click()
     choosing.value.set_files(tmp_path / "mine.png")
-    expect(page.locator("#told")).to_have_text("the 24 nearest")
+    expect(page.locator("#summary")).to_have_text("the 24 nearest")
     assert steps(page) == ["make red cube"]
 
 
@@ -377,7 +377,7 @@ def test_filters_narrow_and_the_back_button_widens_again(opened: Callable[..., P
     page.get_by_label("at most").first.fill("50")
     page.get_by_label("at most").first.press("Tab")
     page.get_by_role("button", name="Show images").click()
-    expect(page.locator("#told")).to_contain_text("match the filters")
+    expect(page.locator("#summary")).to_contain_text("match the filters")
     settled(page)
     assert page.locator(".card .facts").count() == 7
     assert all("blue" in text for text in page.locator(".card .facts").all_text_contents())
@@ -387,7 +387,7 @@ def test_filters_narrow_and_the_back_button_widens_again(opened: Callable[..., P
     page.go_back()
     expect(page.get_by_role("button", name="Take away the filter price ≤ 50")).to_have_count(0)
     page.go_back()
-    expect(page.locator("#told")).to_have_text("the 24 nearest")
+    expect(page.locator("#summary")).to_have_text("the 24 nearest")
 
 
 def test_filters_that_nothing_matches_say_so(opened: Callable[..., Page], url: str) -> None:
@@ -395,7 +395,7 @@ def test_filters_that_nothing_matches_say_so(opened: Callable[..., Page], url: s
     expect(page.locator("#state")).to_contain_text("Nothing matches these filters")
     shot(page, "6-empty")
     page.get_by_role("button", name="Clear the filters").click()
-    expect(page.locator("#told")).to_have_text("61 images")
+    expect(page.locator("#summary")).to_have_text("61 images")
 
 
 def test_the_slider_and_less_like_this_change_the_order(opened: Callable[..., Page], url: str) -> None:
@@ -630,7 +630,7 @@ def test_the_back_button_closes_an_explanation(opened: Callable[..., Page], url:
     why(page)
     page.go_back()
     expect(page.locator("#why")).not_to_be_visible()
-    expect(page.locator("#told")).to_have_text("61 images")
+    expect(page.locator("#summary")).to_have_text("61 images")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -670,7 +670,7 @@ def test_words_that_the_model_does_not_know_are_explained(opened: Callable[..., 
     expect(page.get_by_role("alert")).to_contain_text("xyzzy")
     shot(page, "8-error")
     page.get_by_role("alert").get_by_role("button", name="make red cube").click()
-    expect(page.locator("#told")).to_have_text("the 24 nearest")
+    expect(page.locator("#summary")).to_have_text("the 24 nearest")
     say(page, "make velvet cube")
     expect(page.locator("#note")).to_contain_text("velvet")
 
@@ -683,7 +683,7 @@ def test_a_server_that_is_away_is_told_and_tried_again(opened: Callable[..., Pag
     expect(page.get_by_role("alert")).to_contain_text("No connection")
     page.unroute("**/api/v1/search")
     page.get_by_role("button", name="Try again").click()
-    expect(page.locator("#told")).to_have_text("the 24 nearest")
+    expect(page.locator("#summary")).to_have_text("the 24 nearest")
 
 
 def test_a_file_that_is_no_image_is_told(opened: Callable[..., Page], url: str, tmp_path: Path) -> None:
@@ -706,10 +706,10 @@ def test_a_slow_answer_shows_that_something_happens(opened: Callable[..., Page],
     page.get_by_role("searchbox").fill("make red cube")
     page.keyboard.press("Enter")
     expect(page.locator(".card.blank").first).to_be_visible()
-    expect(page.locator("#told")).to_have_text("Still looking …")
+    expect(page.locator("#summary")).to_have_text("Still looking …")
     shot(page, "9-slow")
     held[0].continue_()
-    expect(page.locator("#told")).to_have_text("the 24 nearest")
+    expect(page.locator("#summary")).to_have_text("the 24 nearest")
 
 
 def test_html_in_a_catalogue_stays_text(opened: Callable[..., Page], url: str) -> None:
@@ -775,7 +775,7 @@ def test_the_keyboard_alone_is_enough(opened: Callable[..., Page], url: str) -> 
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type("make red cube")
     page.keyboard.press("Enter")
-    expect(page.locator("#told")).to_have_text("the 24 nearest")
+    expect(page.locator("#summary")).to_have_text("the 24 nearest")
     cards(page).first.locator(".use").focus()
     page.keyboard.press("ArrowRight")
     expect(cards(page).nth(1).locator(".use")).to_be_focused()
@@ -841,7 +841,7 @@ def test_a_long_catalogue_never_fills_the_page(opened: Callable[..., Page], tmp_
     with served.running(make_app(ServeConfig(str(tmp_path / "catalogue"), hosts=("*",)), Keys())) as url:
         page = opened(url)
         settled(page)
-        expect(page.locator("#told")).to_have_text("2,000 images")
+        expect(page.locator("#summary")).to_have_text("2,000 images")
         most = 0
         seen: set[str] = set()
         for _ in range(80):

@@ -35,11 +35,11 @@ export async function call(path, { method = "GET", json, form, signal } = {}) {
       if (signal?.aborted) throw new DOMException("", "AbortError");
       continue;
     }
-    let told = {};
+    let problem = {};
     try {
-      told = (await answer.json()).error ?? {};
+      problem = (await answer.json()).error ?? {};
     } catch { /* not ours: a proxy's page, say */ }
-    throw new Problem(told.code ?? "unknown", told.message ?? `The server answered with status ${answer.status}.`, answer.status);
+    throw new Problem(problem.code ?? "unknown", problem.message ?? `The server answered with status ${answer.status}.`, answer.status);
   }
 }
 
@@ -67,22 +67,22 @@ export function imageAddress(id) {
 export const about = (signal) => call("catalogue", { signal });
 
 export function browse({ where, after, limit }, signal) {
-  const asked = new URLSearchParams({ limit });
-  if (after) asked.set("after", after);
-  if (Object.keys(where).length) asked.set("where", JSON.stringify(where));
-  return call(`items?${asked}`, { signal });
+  const query = new URLSearchParams({ limit });
+  if (after) query.set("after", after);
+  if (Object.keys(where).length) query.set("where", JSON.stringify(where));
+  return call(`items?${query}`, { signal });
 }
 
-function sent(path, { id, upload, ...asked }, signal) {
-  if (!upload) return call(path, { method: "POST", json: id === undefined ? asked : { id, ...asked }, signal });
+function sent(path, { id, upload, ...request }, signal) {
+  if (!upload) return call(path, { method: "POST", json: id === undefined ? request : { id, ...request }, signal });
   const form = new FormData();
-  form.append("query", JSON.stringify(asked));
+  form.append("query", JSON.stringify(request));
   form.append("image", upload, "image");
   return call(`${path}/upload`, { method: "POST", form, signal });
 }
 
-export const search = (asked, signal) => sent("search", asked, signal);
+export const search = (request, signal) => sent("search", request, signal);
 
-export const explain = (asked, signal) => sent("explain", asked, signal);
+export const explain = (request, signal) => sent("explain", request, signal);
 
 export const unlock = (key) => call("session", { method: "POST", json: { key } });

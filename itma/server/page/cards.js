@@ -109,10 +109,10 @@ export function keyboard(grid) {
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: null, ArrowDown: null };
     if (!(event.key in steps) || !event.target.classList.contains("use")) return;
     const cards = [...grid.querySelectorAll("button.use")];
-    const place = cards.indexOf(event.target);
+    const index = cards.indexOf(event.target);
     const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
     const by = steps[event.key] ?? (event.key === "ArrowUp" ? -columns : columns);
-    const next = cards[place + by];
+    const next = cards[index + by];
     if (next) {
       event.preventDefault();
       next.focus();

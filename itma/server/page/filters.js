@@ -6,13 +6,13 @@ const FIRST = 8; // choices that are shown before somebody asks for all
 const RANGED = ["number", "whole", "date", "time"];
 
 export function draw(facets, where, changed) {
-  const place = $("facets");
-  place.replaceChildren();
+  const list = $("facets");
+  list.replaceChildren();
   for (const facet of facets) {
     const body = facet.choices.length ? choices(facet, where, changed) : RANGED.includes(facet.kind) && facet.low !== null ? ends(facet, where, changed) : null;
-    if (body) place.append(make("fieldset", {}, make("legend", {}, label(facet.column)), body));
+    if (body) list.append(make("fieldset", {}, make("legend", {}, label(facet.column)), body));
   }
-  if (!place.children.length) place.append(make("p", { class: "state" }, "This catalogue has no columns to filter by."));
+  if (!list.children.length) list.append(make("p", { class: "state" }, "This catalogue has no columns to filter by."));
 }
 
 function choices(facet, where, changed) {
@@ -41,17 +41,17 @@ function choices(facet, where, changed) {
 }
 
 function ends(facet, where, changed) {
-  const asked = typeof where[facet.column] === "object" && !Array.isArray(where[facet.column]) ? { ...where[facet.column] } : {};
+  const bounds = typeof where[facet.column] === "object" && !Array.isArray(where[facet.column]) ? { ...where[facet.column] } : {};
   const dated = facet.kind === "date" || facet.kind === "time";
   const field = (comparison, name, limit) => {
-    const value = asked[comparison] ?? "";
+    const value = bounds[comparison] ?? "";
     const input = make("input", { type: dated ? "date" : "number", value: dated ? String(value).slice(0, 10) : value });
     if (dated) [input.min, input.max] = [String(facet.low).slice(0, 10), String(facet.high).slice(0, 10)];
     else [input.step, input.placeholder, input.inputMode] = [facet.kind === "whole" ? "1" : "any", shown(limit), "decimal"];
     input.addEventListener("change", () => {
-      if (input.value === "" || !input.checkValidity()) delete asked[comparison];
-      else asked[comparison] = dated ? input.value + (facet.kind === "time" && comparison === "<=" ? "T23:59:59" : "") : Number(input.value);
-      changed(facet.column, Object.keys(asked).length ? { ...asked } : undefined);
+      if (input.value === "" || !input.checkValidity()) delete bounds[comparison];
+      else bounds[comparison] = dated ? input.value + (facet.kind === "time" && comparison === "<=" ? "T23:59:59" : "") : Number(input.value);
+      changed(facet.column, Object.keys(bounds).length ? { ...bounds } : undefined);
     });
     return make("label", {}, name, input);
   };
@@ -60,10 +60,10 @@ function ends(facet, where, changed) {
 
 // What is narrowed, in words, one for each column.
 export function words(where) {
-  return Object.entries(where).map(([column, asked]) => {
-    if (Array.isArray(asked)) return [column, `${label(column)}: ${asked.map(shown).join(" or ")}`];
-    if (typeof asked !== "object" || asked === null) return [column, `${label(column)}: ${shown(asked)}`];
-    const parts = Object.entries(asked).map(([comparison, value]) => `${{ ">=": "≥", "<=": "≤" }[comparison] ?? comparison} ${shown(value).replace(/T23:59:59$/, "")}`);
+  return Object.entries(where).map(([column, condition]) => {
+    if (Array.isArray(condition)) return [column, `${label(column)}: ${condition.map(shown).join(" or ")}`];
+    if (typeof condition !== "object" || condition === null) return [column, `${label(column)}: ${shown(condition)}`];
+    const parts = Object.entries(condition).map(([comparison, value]) => `${{ ">=": "≥", "<=": "≤" }[comparison] ?? comparison} ${shown(value).replace(/T23:59:59$/, "")}`);
     return [column, `${label(column)} ${parts.join(", ")}`];
   });
 }

@@ -29,7 +29,7 @@ function go(next, { replace = false, keep = false } = {}) {
 }
 
 function changed(change) {
-  const steps = state.steps.map((one, place) => (place === state.at ? { ...one, ...change } : one));
+  const steps = state.steps.map((one, index) => (index === state.at ? { ...one, ...change } : one));
   return { ...state, steps };
 }
 
@@ -94,10 +94,10 @@ function say(text) {
   } else go(changed({ text, emphasis: 0 }));
 }
 
-function narrow(column, asked) {
+function narrow(column, condition) {
   const where = { ...state.where };
-  if (asked === undefined) delete where[column];
-  else where[column] = asked;
+  if (condition === undefined) delete where[column];
+  else where[column] = condition;
   go({ ...state, where }, { keep: true });
 }
 
@@ -114,15 +114,15 @@ async function run({ keep = false } = {}) {
   $("results").setAttribute("aria-busy", "true");
   if (keep && grid.querySelector(".card:not(.blank)")) grid.classList.add("stale");
   else grid.replaceChildren(...Array.from({ length: 12 }, blank));
-  const slow = setTimeout(() => { $("told").textContent = "Still looking …"; }, SLOW);
+  const slow = setTimeout(() => { $("summary").textContent = "Still looking …"; }, SLOW);
   try {
-    const found = await answer(mine.signal, HITS);
+    const result = await answer(mine.signal, HITS);
     await known;
     if (mine.signal.aborted) return;
-    listed = { next: found.next ?? null, hits: HITS, items: new Map() };
+    listed = { next: result.next ?? null, hits: HITS, items: new Map() };
     grid.replaceChildren();
-    append(found.items);
-    summarise(found);
+    append(result.items);
+    summarise(result);
   } catch (error) {
     if (error.name === "AbortError" || mine.signal.aborted) return;
     failed(error);
@@ -140,19 +140,19 @@ async function run({ keep = false } = {}) {
 async function answer(signal, k) {
   const one = current(state);
   if (!asks(one)) return { ...(await api.browse({ where: state.where, limit: PAGE, after: null }, signal)) };
-  const asked = { k, where: state.where, fields: ["*"] };
-  if (one.text.trim()) asked.text = one.text;
-  if (one.text.trim() && one.earlier.length) asked.earlier = one.earlier;
-  if (one.emphasis) asked.emphasis = one.emphasis;
-  if (one.unlike.length) asked.unlike = one.unlike;
-  if (one.id !== undefined) asked.id = one.id;
+  const request = { k, where: state.where, fields: ["*"] };
+  if (one.text.trim()) request.text = one.text;
+  if (one.text.trim() && one.earlier.length) request.earlier = one.earlier;
+  if (one.emphasis) request.emphasis = one.emphasis;
+  if (one.unlike.length) request.unlike = one.unlike;
+  if (one.id !== undefined) request.id = one.id;
   if (one.upload) {
     const image = await uploads.find(one.upload);
     if (!image) throw new api.Problem("lost", "The image of this step is kept in the browser in which it was given, and this is another one. If you have it too, choose it, and the search goes on with the same words.", 0);
-    asked.upload = image.blob;
+    request.upload = image.blob;
   }
-  const found = await api.search(asked, signal);
-  return { items: found.hits, ignored: found.ignored, readAs: found.read_as, notes: found.notes, searched: true };
+  const result = await api.search(request, signal);
+  return { items: result.hits, ignored: result.ignored, readAs: result.read_as, notes: result.notes, searched: true };
 }
 
 function append(items) {
@@ -173,27 +173,27 @@ function append(items) {
   return cards;
 }
 
-function summarise(found) {
+function summarise(result) {
   const number = listed.items.size;
   const narrowed = Object.keys(state.where).length > 0;
   if (!number) {
     tell("empty", narrowed ? "Nothing matches these filters" : "This catalogue is empty", narrowed ? "Take one away, or look at the whole catalogue." : "Add images with itma index, and they appear here.", narrowed ? ["Clear the filters", () => go({ ...state, where: {} })] : null);
-    $("told").textContent = "0 images";
+    $("summary").textContent = "0 images";
     return;
   }
-  if (found.searched) {
-    $("told").textContent = `the ${count(number)} nearest${narrowed ? " that match the filters" : ""}`;
+  if (result.searched) {
+    $("summary").textContent = `the ${count(number)} nearest${narrowed ? " that match the filters" : ""}`;
     $("more").hidden = number < HITS || listed.hits >= (catalogue?.limits.k ?? HITS);
-    const near = Object.entries(found.readAs ?? {}).map(([word, other]) => `“${word}” was read as “${other}”`);
-    const passed = found.ignored?.length ? [`Words that the model does not know, and passed over: ${found.ignored.join(", ")}`] : [];
-    const notes = [...near, ...passed, ...(found.notes ?? []).map((note) => note[0].toUpperCase() + note.slice(1))];
+    const near = Object.entries(result.readAs ?? {}).map(([word, other]) => `“${word}” was read as “${other}”`);
+    const passed = result.ignored?.length ? [`Words that the model does not know, and passed over: ${result.ignored.join(", ")}`] : [];
+    const notes = [...near, ...passed, ...(result.notes ?? []).map((note) => note[0].toUpperCase() + note.slice(1))];
     if (notes.length) {
       $("note").textContent = notes.join(" · ");
       $("note").hidden = false;
     }
   } else {
     const all = catalogue ? count(catalogue.items) : "";
-    $("told").textContent = narrowed ? `${count(number)}${listed.next ? " and more" : ""} that match the filters` : `${all} images`;
+    $("summary").textContent = narrowed ? `${count(number)}${listed.next ? " and more" : ""} that match the filters` : `${all} images`;
     $("more").hidden = !listed.next;
   }
 }
@@ -206,12 +206,12 @@ async function more() {
   try {
     if (asks(current(state))) {
       const hits = Math.min(listed.hits + 2 * HITS, catalogue?.limits.k ?? HITS);
-      const found = await answer(mine.signal, hits);
+      const result = await answer(mine.signal, hits);
       if (under_way !== mine) return;
       listed.hits = hits;
       const before = listed.items.size;
-      append(found.items);
-      summarise(found);
+      append(result.items);
+      summarise(result);
       if (listed.items.size === before) $("more").hidden = true;
     } else {
       if (listed.items.size >= WINDOW) {
@@ -219,11 +219,11 @@ async function more() {
         $("grid").replaceChildren();
         scrollTo({ top: 0 });
       }
-      const found = await api.browse({ where: state.where, limit: PAGE, after: listed.next }, mine.signal);
+      const result = await api.browse({ where: state.where, limit: PAGE, after: listed.next }, mine.signal);
       if (under_way !== mine) return;
-      listed.next = found.next ?? null;
-      append(found.items);
-      summarise(found);
+      listed.next = result.next ?? null;
+      append(result.items);
+      summarise(result);
     }
   } catch (error) {
     if (error.name !== "AbortError" && under_way === mine) failed(error);
@@ -246,7 +246,7 @@ function watch() { // anew, for it tells of changes only: the end may still be n
 
 function failed(error) {
   $("grid").replaceChildren();
-  $("told").textContent = "";
+  $("summary").textContent = "";
   if (error.status === 401) {
     if (!$("locked").open) $("locked").showModal();
     return;
@@ -276,13 +276,13 @@ function sayings(sentences) {
 }
 
 function tell(kind, title, text, action = null) {
-  const place = $("state");
+  const box = $("state");
   if (kind === "bad" || kind === "empty") $("grid").replaceChildren();
-  place.className = `state ${kind}`;
-  place.replaceChildren(make("span", { class: "mark" }, icon(kind === "bad" ? ICONS.bad : ICONS.search)), make("h2", {}, title), make("p", {}, text));
-  place.setAttribute("role", kind === "bad" ? "alert" : "status");
-  if (action) place.append(make("button", { type: "button", class: "quiet", onclick: action[1] }, action[0]));
-  place.hidden = false;
+  box.className = `state ${kind}`;
+  box.replaceChildren(make("span", { class: "mark" }, icon(kind === "bad" ? ICONS.bad : ICONS.search)), make("h2", {}, title), make("p", {}, text));
+  box.setAttribute("role", kind === "bad" ? "alert" : "status");
+  if (action) box.append(make("button", { type: "button", class: "quiet", onclick: action[1] }, action[0]));
+  box.hidden = false;
 }
 
 // -- drawing ----------------------------------------------------------------------------------------------------------
@@ -340,9 +340,9 @@ function spoken() {
 function drawChips(one) {
   const chips = filters.words(state.where).map(([column, text]) =>
     make("li", {}, make("button", { type: "button", "aria-label": `Take away the filter ${text}`, onclick: () => narrow(column, undefined) }, text)));
-  for (const [place, said] of (one?.earlier ?? []).entries()) {
-    const drop = () => go(changed({ earlier: one.earlier.filter((_, other) => other !== place) }), { keep: true });
-    chips.push(make("li", {}, make("button", { type: "button", class: "said", "aria-label": `Forget what was said: ${said}`, onclick: drop }, `still “${said}”`)));
+  for (const [index, sentence] of (one?.earlier ?? []).entries()) {
+    const drop = () => go(changed({ earlier: one.earlier.filter((_, other) => other !== index) }), { keep: true });
+    chips.push(make("li", {}, make("button", { type: "button", class: "said", "aria-label": `Forget what was said: ${sentence}`, onclick: drop }, `still “${sentence}”`)));
   }
   for (const id of one?.unlike ?? []) {
     const image = make("img", { alt: "", src: api.thumbnail(id, 96) });
@@ -363,12 +363,12 @@ function drawSuggestions(one) {
 }
 
 async function drawTrail(drawn) {
-  const entries = await Promise.all(state.steps.map(async (one, place) => {
+  const entries = await Promise.all(state.steps.map(async (one, index) => {
     const source = await imageOf(one, 96);
     const image = source ? make("img", { alt: "", src: source }) : make("span", { class: "none" }, icon(ICONS.search));
-    const said = one.text.trim() || (bare(one) ? "…" : "like this");
-    const button = make("button", { type: "button", "aria-label": `Step ${place + 1}: ${said}`, onclick: () => go({ ...state, at: place }) }, image, make("span", { class: "say" }, said));
-    if (place === state.at) button.setAttribute("aria-current", "step");
+    const sentence = one.text.trim() || (bare(one) ? "…" : "like this");
+    const button = make("button", { type: "button", "aria-label": `Step ${index + 1}: ${sentence}`, onclick: () => go({ ...state, at: index }) }, image, make("span", { class: "say" }, sentence));
+    if (index === state.at) button.setAttribute("aria-current", "step");
     return make("li", {}, button);
   }));
   if (drawn !== state) return;
@@ -471,7 +471,7 @@ function listen() {
 async function begin() {
   draw();
   const about = api.about();
-  known = about.then((found) => { catalogue = found; setShop(found.shop); }, () => {});
+  known = about.then((info) => { catalogue = info; setShop(info.shop); }, () => {});
   const first = run();
   try {
     await about;

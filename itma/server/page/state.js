@@ -17,14 +17,14 @@ export function toHash(state) {
   const plain = {};
   if (state.steps.length) {
     plain.steps = state.steps.map((one) => {
-      const kept = {};
-      if (one.id !== undefined) kept.id = one.id;
-      if (one.upload) kept.upload = one.upload;
-      if (one.text) kept.text = one.text;
-      if (one.earlier.length) kept.earlier = one.earlier;
-      if (one.emphasis) kept.emphasis = one.emphasis;
-      if (one.unlike.length) kept.unlike = one.unlike;
-      return kept;
+      const plain = {};
+      if (one.id !== undefined) plain.id = one.id;
+      if (one.upload) plain.upload = one.upload;
+      if (one.text) plain.text = one.text;
+      if (one.earlier.length) plain.earlier = one.earlier;
+      if (one.emphasis) plain.emphasis = one.emphasis;
+      if (one.unlike.length) plain.unlike = one.unlike;
+      return plain;
     });
     if (state.at !== state.steps.length - 1) plain.at = state.at;
   }
@@ -44,13 +44,13 @@ export function fromHash(hash) {
   if (typeof plain !== "object" || plain === null) return state;
   for (const one of Array.isArray(plain.steps) ? plain.steps.slice(0, 50) : []) {
     if (typeof one !== "object" || one === null) continue;
-    const kept = step({}, typeof one.text === "string" ? one.text.slice(0, 1000) : "");
-    if (typeof one.id === "string" && one.id) kept.id = one.id;
-    else if (typeof one.upload === "string" && /^[0-9a-f]{8,64}$/.test(one.upload)) kept.upload = one.upload;
-    if (Array.isArray(one.earlier)) kept.earlier = one.earlier.filter((said) => typeof said === "string" && said.trim()).map((said) => said.slice(0, 1000)).slice(-EARLIER);
-    if (typeof one.emphasis === "number" && Math.abs(one.emphasis) <= 1) kept.emphasis = one.emphasis;
-    if (Array.isArray(one.unlike)) kept.unlike = one.unlike.filter((id) => typeof id === "string").slice(0, 50);
-    state.steps.push(kept);
+    const valid = step({}, typeof one.text === "string" ? one.text.slice(0, 1000) : "");
+    if (typeof one.id === "string" && one.id) valid.id = one.id;
+    else if (typeof one.upload === "string" && /^[0-9a-f]{8,64}$/.test(one.upload)) valid.upload = one.upload;
+    if (Array.isArray(one.earlier)) valid.earlier = one.earlier.filter((sentence) => typeof sentence === "string" && sentence.trim()).map((sentence) => sentence.slice(0, 1000)).slice(-EARLIER);
+    if (typeof one.emphasis === "number" && Math.abs(one.emphasis) <= 1) valid.emphasis = one.emphasis;
+    if (Array.isArray(one.unlike)) valid.unlike = one.unlike.filter((id) => typeof id === "string").slice(0, 50);
+    state.steps.push(valid);
   }
   state.at = Number.isInteger(plain.at) && plain.at >= 0 && plain.at < state.steps.length ? plain.at : state.steps.length - 1;
   if (typeof plain.where === "object" && plain.where !== null && !Array.isArray(plain.where)) state.where = plain.where;

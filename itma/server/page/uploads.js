@@ -7,17 +7,17 @@ const held = new Map();
 
 function store() {
   return new Promise((done) => {
-    const asked = indexedDB.open("itma", 2);
-    asked.onupgradeneeded = () => asked.result.createObjectStore("images");
-    asked.onsuccess = () => done(asked.result);
-    asked.onerror = () => done(null);
+    const request = indexedDB.open("itma", 2);
+    request.onupgradeneeded = () => request.result.createObjectStore("images");
+    request.onsuccess = () => done(request.result);
+    request.onerror = () => done(null);
   });
 }
 
-function finished(asked) {
+function finished(request) {
   return new Promise((done) => {
-    asked.onsuccess = () => done(asked.result);
-    asked.onerror = () => done(undefined);
+    request.onsuccess = () => done(request.result);
+    request.onerror = () => done(undefined);
   });
 }
 
@@ -50,7 +50,7 @@ export async function keep(file) {
       const names = await finished(images.getAllKeys());
       const times = names?.length >= KEPT ? await finished(images.getAll()) : [];
       if (times?.length) {
-        const oldest = names.map((one, place) => [times[place].time, one]).sort((a, b) => a[0] - b[0]).slice(0, names.length - KEPT + 1);
+        const oldest = names.map((one, index) => [times[index].time, one]).sort((a, b) => a[0] - b[0]).slice(0, names.length - KEPT + 1);
         for (const [, one] of oldest) images.delete(one);
       }
       images.put({ blob: image, time: Date.now() }, name);
@@ -63,9 +63,9 @@ export async function find(name) {
   if (held.has(name)) return held.get(name);
   try {
     const database = await store();
-    const found = database && (await finished(database.transaction("images").objectStore("images").get(name)));
-    if (!found) return null;
-    const image = { blob: found.blob, url: URL.createObjectURL(found.blob) };
+    const stored = database && (await finished(database.transaction("images").objectStore("images").get(name)));
+    if (!stored) return null;
+    const image = { blob: stored.blob, url: URL.createObjectURL(stored.blob) };
     held.set(name, image);
     return image;
   } catch {

@@ -8,7 +8,7 @@ import * as uploads from "./uploads.js";
 
 const SLOW = 2500; // milliseconds until it is said that it takes longer
 
-let asked = null; // what the dialog is about: { item, step, signal, found, gradients, view, word, pinned, level, urls }
+let dialog = null; // what the dialog is about: { item, step, signal, explanation, gradients, view, word, pinned, level, urls }
 let stop = null;
 
 export function open(item, step, where = {}) {
@@ -20,27 +20,27 @@ export function open(item, step, where = {}) {
 async function begin(item, step, where) {
   stop?.abort();
   stop = new AbortController();
-  const mine = (asked = { item, step, where, signal: stop.signal, found: null, view: "regions", word: null, pinned: null, level: 0, urls: [] });
+  const mine = (dialog = { item, step, where, signal: stop.signal, explanation: null, view: "regions", word: null, pinned: null, level: 0, urls: [] });
   $("why-place").textContent = "";
-  const said = make("p", { role: "status" }, "Parts of the images are covered and words left out, one after the other …");
-  $("why-body").replaceChildren(make("div", { class: "why-wait" }, make("div", { class: "bar" }), said));
-  const slow = setTimeout(() => { said.textContent = "Still at it: it takes some hundred looks at the images …"; }, SLOW);
+  const waiting = make("p", { role: "status" }, "Parts of the images are covered and words left out, one after the other …");
+  $("why-body").replaceChildren(make("div", { class: "why-wait" }, make("div", { class: "bar" }), waiting));
+  const slow = setTimeout(() => { waiting.textContent = "Still at it: it takes some hundred looks at the images …"; }, SLOW);
   try {
-    const found = await ask({ images: true });
-    if (mine !== asked) return;
-    mine.found = found;
+    const explanation = await ask({ images: true });
+    if (mine !== dialog) return;
+    mine.explanation = explanation;
     show();
   } catch (error) {
-    if (mine === asked && error.name !== "AbortError") failed(error);
+    if (mine === dialog && error.name !== "AbortError") failed(error);
   } finally {
     clearTimeout(slow);
   }
 }
 
 async function ask(more) {
-  const { item, step, signal } = asked;
+  const { item, step, signal } = dialog;
   const question = { target: item.id, ...more };
-  if (Object.keys(asked.where ?? {}).length) question.where = asked.where;
+  if (Object.keys(dialog.where ?? {}).length) question.where = dialog.where;
   if (step.text.trim()) question.text = [...step.earlier, step.text].join(" then ");
   if (step.id !== undefined) question.id = step.id;
   if (step.upload) {
@@ -67,10 +67,10 @@ function failed(error) {
     lost: "The image of this step is not here",
   };
   if (!(error instanceof api.Problem)) console.error(error);
-  const told = make("div", { class: "state bad", role: "alert" }, make("span", { class: "mark" }, icon(ICONS.bad)),
+  const failure = make("div", { class: "state bad", role: "alert" }, make("span", { class: "mark" }, icon(ICONS.bad)),
     make("h3", {}, titles[error.code] ?? "This cannot be explained"), make("p", {}, sentence(error.message)));
-  if (api.PASSING.has(error.code)) told.append(make("button", { type: "button", class: "quiet", onclick: () => begin(asked.item, asked.step, asked.where) }, "Try again"));
-  $("why-body").replaceChildren(told);
+  if (api.PASSING.has(error.code)) failure.append(make("button", { type: "button", class: "quiet", onclick: () => begin(dialog.item, dialog.step, dialog.where) }, "Try again"));
+  $("why-body").replaceChildren(failure);
 }
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".");
@@ -83,18 +83,18 @@ function signed(value) {
 }
 
 function show() {
-  const { found, item, step } = asked;
-  const score = `score ${found.score.toFixed(2)}`;
-  const within = found.rank_within ? `, ${count(found.rank_within)} of the ${count(found.items_within)} that your filters leave` : "";
-  $("why-place").textContent = found.rank === null ? score : `Rank ${count(found.rank)} of ${count(found.items)}${within}, ${score}`;
+  const { explanation, item, step } = dialog;
+  const score = `score ${explanation.score.toFixed(2)}`;
+  const within = explanation.rank_within ? `, ${count(explanation.rank_within)} of the ${count(explanation.items_within)} that your filters leave` : "";
+  $("why-place").textContent = explanation.rank === null ? score : `Rank ${count(explanation.rank)} of ${count(explanation.items)}${within}, ${score}`;
   const parts = [];
-  if (found.words.length) parts.push(make("section", { class: "why-said", "aria-labelledby": "why-words-title" }, make("h3", { id: "why-words-title" }, "The words"), make("p", { class: "lead", id: "why-words-lead" }), make("ul", { class: "why-words", id: "why-words" }), make("p", { class: "readout", id: "why-word" })));
+  if (explanation.words.length) parts.push(make("section", { class: "why-said", "aria-labelledby": "why-words-title" }, make("h3", { id: "why-words-title" }, "The words"), make("p", { class: "lead", id: "why-words-lead" }), make("ul", { class: "why-words", id: "why-words" }), make("p", { class: "readout", id: "why-word" })));
   const figures = [];
-  if (found["reference_image"]) figures.push(figure("reference", "The image that was searched from", found["reference_image"], views()));
-  if (found["target_image"] && found["target_regions"]) figures.push(figure("target", "The image that was found", found["target_image"], null));
+  if (explanation.reference_image) figures.push(figure("reference", "The image that was searched from", explanation.reference_image, views()));
+  if (explanation.target_image && explanation.target_regions) figures.push(figure("target", "The image that was found", explanation.target_image, null));
   if (figures.length) parts.push(make("div", { class: figures.length > 1 ? "why-figures" : "why-figures single" }, ...figures));
-  const notes = found.notes.map(sentence);
-  if (!found["target_image"]) notes.push("The image that was found is not there any more, so that nothing of it can be covered.");
+  const notes = explanation.notes.map(sentence);
+  if (!explanation.target_image) notes.push("The image that was found is not there any more, so that nothing of it can be covered.");
   if (step.emphasis || step.unlike.length) notes.push(`The slider and “less like this” take no part in this: it is the search by image and sentence that is explained, so the score is not that of the list (${item.score?.toFixed(2) ?? "–"}).`);
   parts.push(make("div", { class: "why-foot" },
     make("p", {}, make("b", {}, "How to read this. "), "The effect of a part is what the score loses when the part is covered or left out: above 0 it speaks for this image, below 0 against it. ",
@@ -107,22 +107,22 @@ function show() {
 }
 
 function views() {
-  const { found } = asked;
+  const { explanation } = dialog;
   const names = [["regions", "Covering", "what covering each part does"], ["gradients", "Gradients", "what each part adds, by gradients"]];
   if (attention()) names.push(["attention", "Attention", "where the model looks"]);
   names.push(["plain", "None", "the image alone"]);
   const group = make("fieldset", { class: "views" }, make("legend", { class: "sr" }, "What is laid over the image"));
   for (const [name, label, about] of names) {
-    const input = make("input", { type: "radio", name: "why-view", value: name, checked: name === asked.view });
+    const input = make("input", { type: "radio", name: "why-view", value: name, checked: name === dialog.view });
     input.addEventListener("change", () => look(name));
     group.append(make("label", { title: about }, input, make("span", {}, label)));
   }
-  const levels = new Set((found["word_maps"]?.maps ?? []).map((one) => one.level)).size;
+  const levels = new Set((explanation.word_maps?.maps ?? []).map((one) => one.level)).size;
   if (levels < 2) return group;
   const choose = make("select", { id: "why-level", "aria-label": "Level of the feature maps whose attention is shown" });
   for (let level = 0; level < levels; level += 1) choose.append(make("option", { value: level }, `level ${level + 1}`));
   choose.addEventListener("change", () => {
-    asked.level = Number(choose.value);
+    dialog.level = Number(choose.value);
     paint("reference");
   });
   group.append(choose);
@@ -131,7 +131,7 @@ function views() {
 
 function figure(name, title, content, controls) {
   const url = URL.createObjectURL(blobOf(content));
-  asked.urls.push(url);
+  dialog.urls.push(url);
   const image = make("img", { id: `why-${name}-image`, alt: title });
   const canvas = make("canvas", { id: `why-${name}-map`, "aria-hidden": "true" });
   const frame = make("div", { class: "frame" }, image, canvas, make("span", { class: "tag", id: `why-${name}-tag`, "aria-hidden": "true" }));
@@ -154,7 +154,7 @@ function blobOf(url) { // the page's policy allows images from here alone, and n
 }
 
 async function look(view) {
-  const mine = asked;
+  const mine = dialog;
   mine.view = view;
   paintWords();
   paint("reference");
@@ -163,12 +163,12 @@ async function look(view) {
   try {
     mine.gradients = await ask({ methods: ["gradients"] });
   } catch (error) {
-    if (error.name === "AbortError" || mine !== asked) return;
+    if (error.name === "AbortError" || mine !== dialog) return;
     mine.wrong = sentence(error.message);
   } finally {
     mine.waiting = false;
   }
-  if (mine !== asked) return;
+  if (mine !== dialog) return;
   paintWords();
   paint("reference");
   mine.wrong = null;
@@ -179,8 +179,8 @@ async function look(view) {
 function paintWords() {
   const list = $("why-words");
   if (!list) return;
-  const added = asked.view === "gradients" && asked.gradients;
-  const words = added ? asked.gradients.words : asked.found.words;
+  const added = dialog.view === "gradients" && dialog.gradients;
+  const words = added ? dialog.gradients.words : dialog.explanation.words;
   const valueOf = (word) => (added ? word.gradient : word.effect);
   const most = Math.max(FULL, ...words.map((word) => Math.abs(valueOf(word) ?? 0)));
   $("why-words-lead").textContent = added ? "What each adds to the score, by gradients." : "What the score loses without each.";
@@ -194,7 +194,7 @@ function paintWords() {
     const number = !word.read ? "not known" : value === null ? "all there is" : signed(value);
     button.querySelector("small").textContent = number;
     button.setAttribute("aria-label", `${word.text}: ${spoken(word, value, added)}`);
-    button.setAttribute("aria-pressed", asked.pinned === row);
+    button.setAttribute("aria-pressed", dialog.pinned === row);
   });
   readout();
 }
@@ -202,13 +202,13 @@ function paintWords() {
 function wordButton(word, row) {
   const button = make("button", { type: "button" }, make("span", {}, word.text), make("small", {}));
   const on = () => pointed(row);
-  const off = () => pointed(asked.pinned);
+  const off = () => pointed(dialog.pinned);
   button.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && on());
   button.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && off());
   button.addEventListener("focus", on);
   button.addEventListener("blur", off);
   button.addEventListener("click", () => {
-    asked.pinned = asked.pinned === row ? null : row;
+    dialog.pinned = dialog.pinned === row ? null : row;
     paintWords();
     pointed(row);
   });
@@ -216,7 +216,7 @@ function wordButton(word, row) {
 }
 
 function pointed(row) {
-  asked.word = row;
+  dialog.word = row;
   readout();
   paint("reference");
 }
@@ -225,40 +225,40 @@ function spoken(word, value, added) {
   if (!word.read) return "a word that the model does not know";
   if (value === null) return "without it nothing would be left of the search";
   if (added) return `${signed(value)}, by gradients`;
-  const rank = word.rank === null ? "" : word.rank === asked.found.rank ? "; without it the rank is the same" : `; without it the rank is ${count(word.rank)}`;
+  const rank = word.rank === null ? "" : word.rank === dialog.explanation.rank ? "; without it the rank is the same" : `; without it the rank is ${count(word.rank)}`;
   return `${signed(value)}, speaks ${value > 0 ? "for" : "against"} this image${rank}`;
 }
 
 function readout() {
-  const row = asked.word;
-  const word = row === null ? null : asked.found.words[row];
-  const hint = asked.found["word_maps"] ? "Point at a word, or choose it, to see where it looks." : "Point at a word, or choose it, to see what becomes of the rank.";
+  const row = dialog.word;
+  const word = row === null ? null : dialog.explanation.words[row];
+  const hint = dialog.explanation.word_maps ? "Point at a word, or choose it, to see where it looks." : "Point at a word, or choose it, to see what becomes of the rank.";
   $("why-word").textContent = word ? `“${word.text}”: ${spoken(word, word.effect, false)}.` : hint;
 }
 
 // -- maps -------------------------------------------------------------------------------------------------------------
 
-const attention = () => asked.found.maps["attention_of_words"] ?? asked.found.maps["attention_of_embedding"];
+const attention = () => dialog.explanation.maps.attention_of_words ?? dialog.explanation.maps.attention_of_embedding;
 
 // What is to be seen over an image: the map, its name, what its colours stand for, what it means.
 function over(name) {
-  const { found, view, word, level } = asked;
-  if (name === "target") return covering(found["target_regions"], found);
-  const words = found["word_maps"];
+  const { explanation, view, word, level } = dialog;
+  if (name === "target") return covering(explanation.target_regions, explanation);
+  const words = explanation.word_maps;
   if (word !== null && words) {
     const map = words.maps.find((one) => one.word === word && one.level === level);
-    if (map) return looking({ ...map, kind: words.kind }, `Where “${found.words[word].text}” looks`);
+    if (map) return looking({ ...map, kind: words.kind }, `Where “${explanation.words[word].text}” looks`);
   }
-  if (view === "regions") return covering(found.regions, found);
+  if (view === "regions") return covering(explanation.regions, explanation);
   if (view === "gradients") {
-    const gradients = asked.gradients?.gradients;
-    if (asked.wrong) return { tag: "Gradients", wrong: asked.wrong };
+    const gradients = dialog.gradients?.gradients;
+    if (dialog.wrong) return { tag: "Gradients", wrong: dialog.wrong };
     if (!gradients?.values) return { tag: "Gradients", wait: true, meaning: "The gradients are being computed …" };
     return { map: gradients, kind: "signed", tag: "Gradients", meaning: `What each part adds to the score on the way from an empty search (${gradients.begin.toFixed(2)}) to this one (${gradients.end.toFixed(2)}), together with the words: integrated gradients.` };
   }
   if (view === "attention") {
     const several = words && level > 0 ? average(words.maps.filter((one) => one.level === level)) : null;
-    const named = found.maps["attention_of_words"] ? "Where the words look" : "What the search holds of each part";
+    const named = explanation.maps.attention_of_words ? "Where the words look" : "What the search holds of each part";
     return looking(several ? { ...several, kind: words.kind } : attention(), named);
   }
   return { tag: "", meaning: "The image as the model sees it." };
@@ -268,17 +268,17 @@ function looking(map, tag) {
   const shares = map.kind === "shares";
   const largest = map.values.indexOf(Math.max(...map.values));
   const [row, column] = [Math.floor(largest / map.columns), largest % map.columns];
-  const place = where([row, row + 1, column, column + 1], map.columns, map.rows);
+  const position = where([row, row + 1, column, column + 1], map.columns, map.rows);
   const meaning = shares ? "Attention, joined over the model's layers (rollout): a hint, not a cause." : "Raw scores of either sign, as this model uses them: no shares of anything, a hint and not a cause.";
-  return { map, kind: shares ? "shares" : "scores", tag, meaning: `Most: ${place}. ${meaning}` };
+  return { map, kind: shares ? "shares" : "scores", tag, meaning: `Most: ${position}. ${meaning}` };
 }
 
-function covering(regions, found) {
+function covering(regions, explanation) {
   if (!regions) return { tag: "", meaning: "" };
   const { effects, ranks, windows } = regions;
   const best = effects.indexOf(Math.max(...effects));
   const worst = effects.indexOf(Math.min(...effects));
-  const rank = (row) => (ranks === null || found.rank === null ? "" : ranks[row] === found.rank ? " (the rank stays)" : ` (rank ${count(ranks[row])} without it)`);
+  const rank = (row) => (ranks === null || explanation.rank === null ? "" : ranks[row] === explanation.rank ? " (the rank stays)" : ` (rank ${count(ranks[row])} without it)`);
   const right = Math.max(...windows.map((one) => one[3]));
   const lower = Math.max(...windows.map((one) => one[1]));
   const tell = (row) => `${where(windows[row], right, lower)}, ${signed(effects[row])}${rank(row)}`;
@@ -311,7 +311,7 @@ function paint(name) {
   const meaning = $(`why-${name}-meaning`);
   meaning.textContent = seen.wrong ?? seen.meaning;
   meaning.classList.toggle("wrong", Boolean(seen.wrong));
-  image.alt = `${name === "target" ? titleOf(asked.item) : "The image that was searched from"}. ${seen.tag}: ${seen.wrong ?? seen.meaning}`;
+  image.alt = `${name === "target" ? titleOf(dialog.item) : "The image that was searched from"}. ${seen.tag}: ${seen.wrong ?? seen.meaning}`;
   $(`why-${name}-key`).replaceChildren(...(seen.map ? key(seen.kind, most) : []));
 }
 
@@ -323,16 +323,16 @@ function key(kind, most) {
 
 function point(name, frame, event) {
   const { map, tag } = over(name);
-  const place = $(`why-${name}-tag`);
+  const tagLine = $(`why-${name}-tag`);
   if (!event || !map) {
-    place.textContent = tag;
+    tagLine.textContent = tag;
     return;
   }
   const box = frame.getBoundingClientRect();
   const cell = (at, size, cells) => Math.max(0, Math.min(cells - 1, Math.floor((at / size) * cells)));
   const row = cell(event.clientY - box.top, box.height, map.rows);
   const column = cell(event.clientX - box.left, box.width, map.columns);
-  place.textContent = `${tag}, here: ${signed(map.values[row * map.columns + column])}`;
+  tagLine.textContent = `${tag}, here: ${signed(map.values[row * map.columns + column])}`;
 }
 
 // -- events -----------------------------------------------------------------------------------------------------------
@@ -343,8 +343,8 @@ export function listen() {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("close", () => {
     stop?.abort();
-    for (const url of asked?.urls ?? []) URL.revokeObjectURL(url);
-    asked = null;
+    for (const url of dialog?.urls ?? []) URL.revokeObjectURL(url);
+    dialog = null;
     $("why-body").replaceChildren();
   });
   addEventListener("popstate", () => dialog.open && dialog.close());
