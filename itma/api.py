@@ -149,7 +149,14 @@ def _settings_for(data: DataConfig, model: str | None, preset: str | None, chang
 
 
 def generate(
-    world: str, folder: str | Path, *, size: str = "demo", seed: int = 0, device: str = "auto", progress: bool = False
+    world: str,
+    folder: str | Path,
+    *,
+    size: str = "demo",
+    seed: int = 0,
+    layout: str | None = None,
+    device: str = "auto",
+    progress: bool = False,
 ) -> Path:
     """Write a generated world to disk, so that it is rendered only once.
 
@@ -158,14 +165,21 @@ def generate(
         folder: where; must not exist yet.
         size: one of the world's sizes.
         seed: decides scenes, sentences and images.
+        layout: the data set in whose published layout it is written: `css` of shapes, `fashioniq` or `fashion200k` of
+            wardrobe. None: the world's own.
 
     Returns:
         The folder, for `train(…, changes={"data.root": folder})`.
+
+    Raises:
+        UnknownNameError: no such world, size or layout.
+        StorageError: the folder exists or cannot be written to.
     """
     data = dataset_named(world)(DataConfig(world, size=size, seed=seed))
     if not isinstance(data, Generated):
         raise UnknownNameError("generated world", world, WORLDS)
-    data.write(Path(folder), progress=progress, device=device_named(device))
+    chosen = {} if layout is None else {"layout": layout}  # a world from outside may know none
+    data.write(Path(folder), **chosen, progress=progress, device=device_named(device))
     return Path(folder)
 
 
@@ -646,17 +660,18 @@ def evaluate_by(
     device: str = "auto",
     progress: bool = False,
 ) -> Measured:
-    """Measure a trained model by several protocols, from one embedding pass.
+    """Measure a trained model by several protocols, from one embedding pass; or embeddings of any model.
 
     Args:
         protocols: by name; empty: the data set's first.
-        run: a run folder, or a checkpoint folder.
+        run: a run folder, or a checkpoint folder, or an `.npz` file of embeddings, see `itma.evaluation.embeddings`.
         data: name of the data set; None: the one the run was trained on.
         split: None: the one that the data set is measured on (`test`; `val` of FashionIQ).
         which: `best` or `last` checkpoint of the run.
         changes: settings of the data by name, e.g. `{"size": "css"}`, `{"root": "/data/fashioniq"}`.
         out: where `report.json` and `ranks.csv` go. None: `<run>/evaluation-<data>-<split>`, with the runtime
-            before it where that is not torch, and nowhere with a warning where the run cannot be written to; of a model
+            before it where that is not torch, and nowhere with a warning where the run cannot be written to; of a file
+            of embeddings, `<file>-evaluation-<data>-<split>` beside it; of a model
             of itma's own or of the hub, `evaluation-<model>-<data>-<split>` in the present folder, with a number where
             that is taken. Of several protocols each gets a folder of its own in there.
         runtime: what computes the answers: `torch`, `onnx` or `onnx-int8`; see `itma.export.runtimes`.
@@ -675,6 +690,8 @@ def evaluate_by(
 
     if out is not None:
         check_writable(out)
+    if holds_embeddings(run):
+        return _evaluate_embeddings(protocols, Path(run), data, split=split, changes=changes, out=out)
     place = device_for(runtime, device)
     model = open_model(run, which=which, runtime=runtime, device=place, progress=progress)
     found, source, split = measured_split(
@@ -682,12 +699,7 @@ def evaluate_by(
     )
     asked = [found.protocol(name) for name in protocols] or [found.protocol()]
     other = runtime != "torch"
-    folder: Path | None = _evaluation_folder(run, runtime, source, split) if out is None else Path(out)
-    try:
-        check_writable(str(folder))
-    except StorageError as error:
-        log.warning("the results are shown, not kept (%s); to keep them: --out FOLDER", error)
-        folder = None
+    folder = _writable(_evaluation_folder(run, runtime, source, split) if out is None else Path(out))
     weights = model.weights if isinstance(model, OnnxRetriever) else weights_sum(run, which)
     with _advising(source):
         evaluations = measure(
@@ -699,6 +711,49 @@ def evaluate_by(
             chosen="" if weights is None else checkpoint_choice(run, weights),
             progress=progress,
         )
+    return _written(evaluations, folder)
+
+
+def holds_embeddings(run: str | Path) -> bool:
+    """Whether what is to be measured is a file of ready-made embeddings; see `itma.evaluation.embeddings`."""
+    return Path(run).suffix.lower() == ".npz"
+
+
+def _evaluate_embeddings(
+    protocols: Sequence[str],
+    path: Path,
+    data: str | None,
+    *,
+    split: str | None,
+    changes: Mapping[str, Any] | None,
+    out: str | Path | None,
+) -> Measured:
+    """As `evaluate_by`, of embeddings in a file: the data's images need not be there."""
+    from itma.evaluation.embeddings import read_embeddings, score_embeddings
+
+    if data is None:
+        raise DataError(f"{str(path)!r} holds embeddings and does not say of what; name the data to measure them on")
+    embeddings = read_embeddings(path)
+    source = changed(DataConfig(data), changes or {})
+    split = split or source.measured
+    found = dataset_named(data)(source).load(split)
+    asked = [found.protocol(name) for name in protocols] or [found.protocol()]
+    folder = _writable(path.with_name(f"{path.stem}-evaluation-{data}-{split}") if out is None else Path(out))
+    return _written(score_embeddings(embeddings, found, asked), folder)
+
+
+def _writable(folder: Path) -> Path | None:
+    """Where results go. None: that cannot be written to, and the log says so."""
+    try:
+        check_writable(str(folder))
+    except StorageError as error:
+        log.warning("the results are shown, not kept (%s); to keep them: --out FOLDER", error)
+        return None
+    return folder
+
+
+def _written(evaluations: Sequence["Evaluation"], folder: Path | None) -> Measured:
+    """Evaluations, each in a folder of its own where there are several."""
     reports = tuple(evaluation.report for evaluation in evaluations)
     try:
         if folder is not None:

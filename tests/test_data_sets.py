@@ -136,8 +136,8 @@ def test_nothing_left_to_work_on_is_refused(published: Path, tmp_path: Path) -> 
 
 
 def test_names_and_roots_are_checked() -> None:
-    with pytest.raises(UnknownNameError, match="unknown data set 'genecis'"):
-        datasets.load("genecis", "x", "train")
+    with pytest.raises(UnknownNameError, match="unknown data set 'genecist'"):
+        datasets.load("genecist", "x", "train")
     with pytest.raises(DataError, match="say where mitstates is"):
         load(DataConfig("mitstates"), "train")
     with pytest.raises(ConfigError, match=r"coverage=1\.5"):

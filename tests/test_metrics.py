@@ -49,7 +49,7 @@ def test_ranks_in_subsets_count_those_that_score_higher(scores: np.ndarray, subs
     expected = [
         1 + sum(image >= 0 and scores[row, image] > scores[row, row] for image in subsets[row]) for row in range(4)
     ]
-    assert rank_in_subsets(*parts).tolist() == expected
+    assert rank_in_subsets(*parts).rank.tolist() == expected
 
 
 def test_average_precision_divides_by_what_k_images_could_hold() -> None:

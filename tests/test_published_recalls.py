@@ -125,3 +125,58 @@ def captions_of(root: Path, triplets: Triplets) -> list[str]:
                 caption = caption.strip().replace(mark, word)
             by_name[name] = caption
     return [by_name[name] for name in triplets.images.names]
+
+
+def pseudo(reference: ModuleType, triplets: Triplets, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings of queries and images by the images' names, of length 1."""
+    names = triplets.images.names
+    gallery = np.stack([reference.gallery_vector(name, name, 0.5) for name in names])
+    queries = np.stack(
+        [
+            reference.query_vector(names[target], names[source], said, noise, 0.5)
+            for target, source, said in zip(triplets.targets, triplets.references, triplets.feedback, strict=True)
+        ]
+    )
+    return tuple(rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (queries, gallery))  # type: ignore[return-value]
+
+
+def test_cirr_s_recalls_and_subset_recalls(published: tuple[ModuleType, dict[str, Any]], real_data: Real) -> None:
+    """As the published baselines count: all names sorted by score, the reference's taken out, then the others' too."""
+    split = datasets.load("cirr", real_data("cirr"), "val")
+    triplets = split.triplets
+    queries, gallery = pseudo(published[0], triplets, 4.0)
+    evaluation = score(triplets, split.protocol("cirr"), queries, gallery, intervals=False)
+    names = np.array(triplets.images.names)
+    sorted_names = names[np.argsort(-(queries @ gallery.T), axis=1, kind="stable")]
+    rows = len(triplets)
+    others = sorted_names[sorted_names != names[triplets.references][:, None]].reshape(rows, -1)
+    found = others == names[triplets.targets][:, None]
+    assert evaluation.ranks.tolist() == (found.argmax(1) + 1).tolist()
+    for k in (1, 5, 10, 50):
+        assert evaluation.report.recall[k] == found[:, :k].sum() / rows
+    rows_of_file = json.loads((real_data("cirr") / "captions" / "cap.rc2.val.json").read_text())
+    members = [set(row["img_set"]["members"]) - {row["reference"]} for row in rows_of_file]
+    in_subset = np.array([[name in own for name in order] for order, own in zip(others, members, strict=True)])
+    of_subset = found[in_subset].reshape(rows, 5)
+    for k in (1, 2, 3):
+        assert evaluation.measures["recall_subset"][k].tolist() == of_subset[:, :k].sum(1).tolist()
+        assert 0.1 < evaluation.report.metrics["recall_subset"][k] < 0.99
+
+
+def test_circo_s_map_and_recall(published: tuple[ModuleType, dict[str, Any]], real_data: Real) -> None:
+    """As CIRCO's own code: precision at each right image, summed, by the right images that k could hold."""
+    root = real_data("circo")
+    split = datasets.load("circo", root, "val")
+    triplets, protocol = split.triplets, split.protocol()
+    queries, gallery = pseudo(published[0], triplets, 2.0)
+    evaluation = score(triplets, protocol, queries, gallery, intervals=False)
+    numbers = np.array([int(name.partition(".")[0]) for name in triplets.images.names])
+    order = numbers[np.argsort(-(queries @ gallery.T), axis=1, kind="stable")]
+    for row, fields in enumerate(json.loads((root / "val.json").read_text())):
+        right = np.isin(order[row], fields["gt_img_ids"])
+        precision = np.cumsum(right) * right / np.arange(1, len(right) + 1)
+        for k in (5, 10, 25, 50):
+            expected = precision[:k].sum() / min(len(fields["gt_img_ids"]), k)
+            assert evaluation.measures["map"][k][row] == pytest.approx(expected, abs=1e-12)
+            assert (evaluation.ranks[row] <= k) == (fields["target_img_id"] in order[row, :k])
+    assert 0.1 < evaluation.report.metrics["map"][10] < 0.95

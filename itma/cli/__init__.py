@@ -174,17 +174,25 @@ def demo(
     help="shapes: tiny, demo, hour or css; wardrobe: tiny, demo, hour, shop or full.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--layout", help="As a public data set: css of shapes, fashioniq or fashion200k of wardrobe.")
 @device_option
 @click.pass_context
-def generate(context: click.Context, world: str, folder: Path, size: str, seed: int, device: str) -> None:
-    """Write a generated world to FOLDER, so that it is rendered only once.
+def generate(
+    context: click.Context, world: str, folder: Path, size: str, seed: int, layout: str | None, device: str
+) -> None:
+    r"""Write a generated world to FOLDER, so that it is rendered only once.
 
-    WORLD is shapes or wardrobe. Train on it with: itma train WORLD --set data.root=FOLDER
+    WORLD is shapes or wardrobe. Train on it with: itma train WORLD --root FOLDER. With --layout it stands there as
+    that data set was published, annotation file included, so that its loader and other people's code read it.
+
+    \b
+    itma generate shapes scenes --layout css
+    itma train css --root scenes
     """
     from itma import api
 
-    made = api.generate(world, folder, size=size, seed=seed, device=device, progress=bars(context))
-    echo_hint(f"written to {made}; train on it with: itma train {world} --set data.root={made}")
+    made = api.generate(world, folder, size=size, seed=seed, layout=layout, device=device, progress=bars(context))
+    echo_hint(f"written to {made}; train on it with: itma train {layout or world} --root {made}")
 
 
 @cli.command()
@@ -407,7 +415,14 @@ def evaluate(
     runtime: str,
     device: str,
 ) -> None:
-    """Measure the model in RUN on DATA; default: on the data it was trained with.
+    r"""Measure the model in RUN on DATA; default: on the data it was trained with.
+
+    RUN may also be an .npz file of embeddings that any model made: queries (one for each row of DATA's split), images
+    (one for each image) and, where wanted, their names. DATA's images need not be there then; see docs/datasets.md.
+
+    \b
+    itma evaluate runs/mine cirr --root /data/cirr
+    itma evaluate mine.npz circo --root /data/circo
 
     Prints recall@1/5/10/50 with confidence intervals, median rank, mean reciprocal rank and ties, what else the
     protocol asks for (recall within subsets of CIRR, mAP of CIRCO), and the protocol that decides them; writes
@@ -745,8 +760,8 @@ def cache(which: tuple[str, ...], folder: Path | None, remove: bool) -> None:
 def doctor(context: click.Context, name: str, root: Path, no_images: bool, file: Path | None) -> None:
     """Say what is wrong with a data set on disk, and what will be left out and why.
 
-    NAME is birds_to_words, circo, cirr, css, fashion200k, fashioniq, lasco, mitstates, multiturn, own, products,
-    shoes or spot_the_diff; see docs/datasets.md.
+    NAME is birds_to_words, circo, cirr, css, fashion200k, fashioniq, genecis, lasco, mitstates, multiturn, own,
+    products, shoes or spot_the_diff; see docs/datasets.md.
 
     Counts beside the published sizes; missing, damaged, empty and identical images; odd captions; rows and images
     in more than one split; queries that can be asked. The exit status is 0 if there is no problem, 1 if there is one.

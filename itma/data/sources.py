@@ -87,7 +87,9 @@ def _looked_in(dataset: Dataset, split: Split, missing: np.ndarray) -> str:
 
 def image_paths(images: Images) -> list[Path | None]:
     """The file of every image; none of those that are drawn when they are asked for, which follow the others in CSS."""
-    files: Any = images if isinstance(images, FileImages) else getattr(images, "rendered", None)
+    files: Any = images
+    if not isinstance(images, FileImages):  # those of CSS, and those of GeneCIS that are cut out of others
+        files = getattr(images, "rendered", getattr(images, "files", None))
     paths: list[Path] = [] if files is None else list(files.paths)
     return [*paths, *[None] * (len(images.names) - len(paths))]
 

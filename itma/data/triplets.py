@@ -216,6 +216,19 @@ class Task:
     removed: np.ndarray | None = None
     """(queries,) int64: the image that is taken from each query's gallery as its reference, where that is another
     image of the same thing; None: the reference itself."""
+    candidates: np.ndarray | None = None
+    """(queries, size) int64: the few images of the gallery that alone are ranked for each query, its target among them,
+    −1 where there are no more; only the target counts. None: the whole gallery."""
+
+    @property
+    def ranked(self) -> int:
+        """How many images are ranked for a query, at most."""
+        return len(self.gallery) if self.candidates is None else self.candidates.shape[1]
+
+    def gallery_of(self, query: int) -> np.ndarray:
+        """(ranked,) int64: the images that are ranked for one query, by its number in the task."""
+        own = self.gallery if self.candidates is None else self.candidates[query]
+        return own[own >= 0]
 
     def references(self, triplets: "Triplets") -> np.ndarray:
         """(queries,) int64: the images that count as references when these are removed."""
@@ -453,9 +466,12 @@ def _covered(task: Task, triplets: Triplets, usable: np.ndarray) -> Task:
     """
     assert triplets.present is not None
     gallery = task.gallery[triplets.present[task.gallery]]
-    labels, removed = triplets.labels, task.references(triplets)
+    labels, references = triplets.labels, task.references(triplets)
     wanted = labels[triplets.targets[task.rows]]
     there = np.bincount(labels[gallery], minlength=int(labels.max()) + 1)[wanted]
-    there -= np.isin(removed, gallery) & (labels[removed] == wanted)
+    there -= np.isin(references, gallery) & (labels[references] == wanted)
     asked = usable[task.rows] & (there > 0)
-    return Task(task.name, task.rows[asked], gallery, None if task.removed is None else task.removed[asked])
+    if task.candidates is not None:  # with fewer of them a query would be easier
+        asked &= (triplets.present[task.candidates] | (task.candidates < 0)).all(1)
+    removed, candidates = (None if some is None else some[asked] for some in (task.removed, task.candidates))
+    return Task(task.name, task.rows[asked], gallery, removed, candidates)

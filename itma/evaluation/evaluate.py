@@ -83,8 +83,12 @@ class Evaluation:
 
     def task(self, place: int) -> Task:
         """The task that asks a query, by the query's place in `asked`."""
-        bounds = np.cumsum([len(task.rows) for task in self.protocol.tasks])
-        return self.protocol.tasks[int(np.searchsorted(bounds, place, side="right"))]
+        return self.protocol.tasks[int(np.searchsorted(self._bounds, place, side="right"))]
+
+    @property
+    def _bounds(self) -> np.ndarray:
+        """(tasks,) int64: where each task's queries end in `asked`."""
+        return np.cumsum([len(task.rows) for task in self.protocol.tasks])
 
     def others(self, place: int) -> torch.Tensor:
         """(images,) int64: what a query's targets are ranked against, by the query's place in `asked`."""
@@ -92,7 +96,9 @@ class Evaluation:
         return ranked[labels[ranked] != labels[int(self.triplets.targets[int(self.asked[place])])]]
 
     def _ranked(self, place: int) -> torch.Tensor:
-        ranked = torch.as_tensor(self.task(place).gallery)
+        first = int(np.searchsorted(self._bounds, place, side="right"))
+        task = self.protocol.tasks[first]
+        ranked = torch.as_tensor(task.gallery_of(place - int(self._bounds[first]) + len(task.rows)))
         if self.protocol.without_reference:
             references = np.concatenate([task.references(self.triplets) for task in self.protocol.tasks])
             ranked = ranked[ranked != int(references[place])]
@@ -264,7 +270,7 @@ def score(
         model=model_name,
         protocol=f"{triplets.name}, {protocol.name}: {protocol.about}",
         queries=len(asked),
-        gallery=len(np.unique(np.concatenate([task.gallery for task in protocol.tasks]))),
+        gallery=_gallery_size(protocol.tasks),
         recall=_mean([recall_at(ranks, protocol.ks) for ranks in each]),
         interval=_intervals(each, protocol.ks, intervals, seed),
         median_rank=median_rank(ranks),
@@ -282,7 +288,7 @@ def score(
                 task.name,
                 len(task.rows),
                 wanted[task.name],
-                len(task.gallery),
+                task.ranked,
                 recall_at(ranks, protocol.ks),
                 _intervals([ranks], protocol.ks, intervals, seed),
                 median_rank(ranks),
@@ -338,6 +344,13 @@ def _with_queries(protocol: Protocol, name: str) -> Protocol:
     log.warning("%s, %s: %s has no queries and is left out of the mean", name, protocol.name, without)
     tasks = tuple(task for task in protocol.tasks if len(task.rows))
     return replace(protocol, tasks=tasks, about=f"{protocol.about}; without {without}, which has no queries")
+
+
+def _gallery_size(tasks: Sequence[Task]) -> int:
+    """Distinct images that are ranked; where each query has a gallery of its own, those of the largest."""
+    if all(task.candidates is not None for task in tasks):
+        return max(task.ranked for task in tasks)
+    return len(np.unique(np.concatenate([task.gallery for task in tasks])))
 
 
 def _divided(parts: Sequence[str | tuple[str, ...]]) -> dict[str, np.ndarray]:
@@ -403,10 +416,13 @@ def first_of(
             )
         answers: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(triplets)
         for task in track.tasks:
-            ranked = _some(gallery, task.gallery)
-            for row, reference in zip(task.rows.tolist(), task.references(triplets).tolist(), strict=True):
+            ranked, own = _some(gallery, task.gallery), task.gallery
+            for number, (row, reference) in enumerate(zip(task.rows, task.references(triplets), strict=True)):
+                if task.candidates is not None:
+                    own = task.gallery_of(number)
+                    ranked = _some(gallery, own)
                 order = (ranked @ queries[row]).sort(descending=True, stable=True).indices[: track.k + 1].cpu().numpy()
-                best = task.gallery[order]
+                best = own[order]
                 answers[row] = (best[best != reference] if track.without_reference else best)[: track.k]
         found.append(answers)
     return found
@@ -422,6 +438,8 @@ def _rank(
     block: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ranks, ties and best images of one task; an image is right where its label is the target's."""
+    if task.candidates is not None:
+        return _rank_candidates(triplets, protocol, task, queries, gallery)
     excluded = _reference_places(protocol, task, triplets)
     wanted = labels[triplets.targets[task.rows]]
     found = rank_targets(
@@ -429,6 +447,28 @@ def _rank(
         _some(gallery, task.gallery),
         *(torch.as_tensor(part, device=gallery.device) for part in (wanted, labels[task.gallery], excluded)),
         block=block,
+    )
+    ranks, ties, best = (part.cpu().numpy() for part in found)
+    return ranks, ties, task.gallery[best]
+
+
+def _rank_candidates(
+    triplets: Triplets, protocol: Protocol, task: Task, queries: torch.Tensor, gallery: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `_rank`, each query among its own candidates."""
+    assert task.candidates is not None
+    targets, candidates = triplets.targets[task.rows], task.candidates
+    lacking = np.flatnonzero(~(candidates == targets[:, None]).any(1))
+    if len(lacking):
+        row = int(task.rows[lacking[0]])
+        raise DataError(f"{triplets.name}, row {row + 1:,}: its target is not among the images that are ranked for it")
+    place = _places(task, triplets)
+    own = place[candidates]
+    own = np.where(own == _reference_places(protocol, task, triplets)[:, None], -1, own)
+    found = rank_in_subsets(
+        _some(queries, task.rows),
+        _some(gallery, task.gallery),
+        *(torch.as_tensor(part, device=gallery.device) for part in (place[targets], own)),
     )
     ranks, ties, best = (part.cpu().numpy() for part in found)
     return ranks, ties, task.gallery[best]
@@ -455,7 +495,7 @@ def _subset_recalls(
         _some(queries, task.rows),
         _some(gallery, task.gallery),
         *(torch.as_tensor(part, device=gallery.device) for part in (wanted, subsets)),
-    )
+    ).rank
     return {k: (ranks.cpu().numpy() <= k).astype(np.float64) for k in ks}
 
 

@@ -127,11 +127,11 @@ def rank_each_target(
 
 def rank_in_subsets(
     queries: torch.Tensor, gallery: torch.Tensor, targets: torch.Tensor, subsets: torch.Tensor
-) -> torch.Tensor:
+) -> Ranks:
     """The rank of each query's target among a few images of its own.
 
     >>> gallery = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
-    >>> rank_in_subsets(gallery[:1], gallery, torch.tensor([2]), torch.tensor([[1, 2, 3, -1]])).tolist()
+    >>> rank_in_subsets(gallery[:1], gallery, torch.tensor([2]), torch.tensor([[1, 2, 3, -1]])).rank.tolist()
     [2]
 
     Args:
@@ -141,22 +141,27 @@ def rank_in_subsets(
         subsets: (queries, size) int64, places in the gallery; −1 where there is no more.
 
     Returns:
-        (queries,) int64: 1 + the number of other images of the subset that score strictly higher.
+        1 + the number of other images of the subset that score strictly higher, those that score alike, and the best;
+        the target takes part even where its subset lacks it.
 
     Raises:
         DataError: sizes that do not fit together, or an embedding that is not finite.
     """
     _check(queries, gallery, None, 1)
-    parts = [torch.zeros(0, dtype=torch.int64, device=queries.device)]
+    parts = [Ranks(*torch.zeros((3, 0), dtype=torch.int64, device=queries.device))]
     step = max(1, BLOCK // (gallery.shape[1] * max(1, subsets.shape[1])))
     for first in range(0, len(queries), step):
         rows = slice(first, first + step)
-        query, target, members = queries[rows].float(), targets[rows], subsets[rows]
+        query, target = queries[rows].float(), targets[rows]
+        members = torch.cat([target[:, None], subsets[rows]], dim=1)
         scores = (gallery[members.clamp(min=0)].float() * query[:, None]).sum(2)
         wanted = (gallery[target].float() * query).sum(1)
-        others = (members >= 0) & (members != target[:, None])
-        parts.append(1 + ((scores > wanted[:, None]) & others).sum(1))
-    return torch.cat(parts)
+        scores = scores.masked_fill((members < 0) | (members == target[:, None]), -torch.inf)
+        highest, place = scores.max(1)
+        best = torch.where(highest > wanted, members.gather(1, place[:, None])[:, 0], target)
+        above, alike = (scores > wanted[:, None]).sum(1), (scores == wanted[:, None]).sum(1)
+        parts.append(Ranks(1 + above, alike, best))
+    return Ranks(*(torch.cat(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def average_precision(ranks: np.ndarray, targets: np.ndarray, k: int) -> np.ndarray:

@@ -97,7 +97,7 @@ def import_published(
     vocabulary = _words(
         found, None if words is None else Path(words), named, order, reads=config.composer != "image-only"
     )
-    model, left_out = rebuild(found, vocabulary)
+    model, left_out = rebuild(found, vocabulary, size)
     source = DataConfig(
         named if named in NAMES else "own",
         root=str(Path(words).resolve()) if words is not None and Path(words).is_dir() else None,

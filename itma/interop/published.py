@@ -239,7 +239,9 @@ class _Options:
         return f"the checkpoint {str(self._checkpoint.path)!r} has {name}={self._checkpoint.options.get(name)!r}"
 
 
-def rebuild(checkpoint: Checkpoint, words: Sequence[str]) -> tuple[Retriever, list[LeftOut]]:
+def rebuild(
+    checkpoint: Checkpoint, words: Sequence[str], size: tuple[int, int] | None = None
+) -> tuple[Retriever, list[LeftOut]]:
     """The model of a checkpoint, with its weights.
 
     Every tensor of the checkpoint is used, or is known to have no part in the answers of its model, or is an error.
@@ -247,6 +249,7 @@ def rebuild(checkpoint: Checkpoint, words: Sequence[str]) -> tuple[Retriever, li
     Args:
         checkpoint: what `open_checkpoint` read.
         words: the vocabulary in the order of ids, `<UNK>` first; see `itma.data.vocabulary`.
+        size: width and height of the images it was trained on. None: as the published code has them.
 
     Returns:
         The model, in evaluation mode, and what was left out.
@@ -255,7 +258,7 @@ def rebuild(checkpoint: Checkpoint, words: Sequence[str]) -> tuple[Retriever, li
         ConfigError: see `shape`.
         DataError: a tensor is lacking, has another shape, contradicts another, or is not known.
     """
-    config = shape(checkpoint)
+    config = shape(checkpoint, size)
     tokenizer = Tokenizer.published(words, **config.text_encoder.reading())
     model = Retriever.assemble(config, tokenizer)
     own = model.state_dict()

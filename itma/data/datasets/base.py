@@ -177,6 +177,7 @@ REGISTRY: Registry[type[Dataset]] = Registry(
         "css": f"{_HERE}.css",
         "fashion200k": f"{_HERE}.fashion200k",
         "fashioniq": f"{_HERE}.fashioniq",
+        "genecis": f"{_HERE}.genecis",
         "lasco": f"{_HERE}.lasco",
         "mitstates": f"{_HERE}.mitstates",
         "multiturn": f"{_HERE}.multiturn",

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from itma.data.datasets.base import Dataset, register
-from itma.data.datasets.reading import check_root, read_lines, row_error
+from itma.data.datasets.reading import check_root, read_lines, row_error, without_ending
 from itma.data.images import FileImages
 from itma.data.triplets import Rows, Split, Triplets, by_label
 from itma.errors import DataError, UnknownNameError
@@ -288,7 +288,7 @@ def _label_file(path: Path) -> Iterator[_Line]:
 
 def _queries(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """References and targets, as numbers of images; of an image that is listed twice the last, as published."""
-    number = {name: index for index, name in enumerate(names)}
+    number = {spelt: index for index, name in enumerate(names) for spelt in (without_ending(name), name)}
     pairs = []
     for row, line in enumerate(read_lines(path, _QUERIES_WAY_OUT)):
         if not line.strip():
@@ -301,7 +301,7 @@ def _queries(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         if unknown is not None:
             problem = f"the image {unknown[:80]!r} is in none of the test label files"
             raise row_error(path, row, f"{problem}; take label files and queries from one source")
-        if cells[0] == cells[1]:
+        if number[cells[0]] == number[cells[1]]:
             raise row_error(path, row, f"reference and target are one image, {cells[0]!r}; {_QUERIES_WAY_OUT}")
         pairs.append((number[cells[0]], number[cells[1]]))
     if not pairs:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from itma.data.datasets.base import Dataset, Submission, register
-from itma.data.datasets.reading import check_root, read_json_rows, row_error, short
+from itma.data.datasets.reading import check_root, read_json_rows, row_error, short, without_ending
 from itma.data.images import FileImages
 from itma.data.triplets import UNKNOWN_TARGET, Draw, Protocol, Rows, Split, Task, Track, Triplets
 from itma.errors import DataError, UnknownNameError
@@ -280,7 +280,7 @@ def _split_file(root: Path, category: str, split: str) -> list[str]:
     for number, asin in enumerate(read_json_rows(path, _WAY_OUT)):
         if not isinstance(asin, str) or not asin or "/" in asin or "\\" in asin or "\0" in asin:
             raise row_error(path, number, f"{short(asin)} is no image's ASIN, such as 'B005X4PL1G'; {_WAY_OUT}")
-        entries[asin] = None
+        entries[without_ending(asin)] = None
     return list(entries)
 
 
@@ -297,7 +297,7 @@ def _queries(root: Path, category: str, split: str, entries: Sequence[str], numb
     for index, row in enumerate(rows):
         if problem := _problem(row, images, known, source):
             raise row_error(path, index, f"{problem}; {_WAY_OUT}")
-        asins, captions = [row[key] for key in images], row["captions"]
+        asins, captions = [without_ending(row[key]) for key in images], row["captions"]
         target = UNKNOWN_TARGET if split == "test" else number[asins[1]]
         queries.append(_Query(category, number[asins[0]], target, (captions[0], captions[1])))
     return queries
@@ -312,12 +312,12 @@ def _problem(row: object, images: Sequence[str], known: Collection[str], source:
         return f"{' and '.join(absent)} missing, found {', '.join(row) or 'nothing'}"
     asins = [row[key] for key in images]
     for key, asin in zip(images, asins, strict=True):
-        if not isinstance(asin, str) or asin not in known:
+        if not isinstance(asin, str) or without_ending(asin) not in known:
             return (
                 f"the {key} {short(asin)} is not among the {len(known):,} ASINs of {str(source)!r}; use captions and "
                 "split files of one release"
             )
-    if len(set(asins)) < len(asins):
+    if len(set(map(without_ending, asins))) < len(asins):
         return f"candidate and target are the same image, {asins[0]!r}; expected two"
     captions = row["captions"]
     if not (isinstance(captions, list) and len(captions) == 2 and all(isinstance(text, str) for text in captions)):

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -20,9 +20,28 @@ class Generated(Dataset):
     """A world that is drawn by rules, in memory, or read from the folder that `write` wrote."""
 
     generated = True
+    layouts: ClassVar[tuple[str, ...]] = ()
+    """The data sets in whose published layout it can be written, so that their loaders and other people's read it."""
 
-    def write(self, folder: Path, *, progress: bool = False, device: torch.device | None = None) -> None:
-        """Write the world to a new folder, so that it is rendered only once."""
+    def _check_layout(self, layout: str | None) -> None:
+        if layout is not None and layout not in self.layouts:
+            raise UnknownNameError(f"layout of the {self.config.name} world", layout, self.layouts)
+
+    def write(
+        self, folder: Path, *, layout: str | None = None, progress: bool = False, device: torch.device | None = None
+    ) -> None:
+        """Write the world to a new folder, so that it is rendered only once.
+
+        Args:
+            folder: must not exist yet.
+            layout: one of `layouts`. None: the world's own.
+            progress: show a progress bar.
+            device: where it is rendered.
+
+        Raises:
+            UnknownNameError: it is not written in that layout.
+            StorageError: the folder exists, the disk is full, or the place cannot be written to.
+        """
         raise NotImplementedError
 
 
@@ -31,12 +50,16 @@ class Shapes(Generated):
     """Scenes of coloured solids: "make red cube blue"."""
 
     preset = "demo"
+    layouts = ("css",)
 
-    def write(self, folder: Path, *, progress: bool = False, device: torch.device | None = None) -> None:
+    def write(
+        self, folder: Path, *, layout: str | None = None, progress: bool = False, device: torch.device | None = None
+    ) -> None:
         """See `Generated`."""
         from itma.data.synthetic import shapes
 
-        shapes.World(shapes_config(self.config)).write(folder, progress=progress, device=device)
+        self._check_layout(layout)
+        shapes.World(shapes_config(self.config)).write(folder, layout=layout, progress=progress, device=device)
 
     def load(self, split: str, *, progress: bool = False, device: torch.device | None = None) -> Split:
         """See `Dataset`."""
@@ -66,12 +89,16 @@ class Wardrobe(Generated):
     """Drawn clothes with the sentences of a shop: "the same in navy, with long sleeves"."""
 
     preset = "wardrobe"
+    layouts = ("fashioniq", "fashion200k")
 
-    def write(self, folder: Path, *, progress: bool = False, device: torch.device | None = None) -> None:
+    def write(
+        self, folder: Path, *, layout: str | None = None, progress: bool = False, device: torch.device | None = None
+    ) -> None:
         """See `Generated`."""
         from itma.data.synthetic import wardrobe
 
-        wardrobe.World(wardrobe_config(self.config)).write(folder, progress=progress)
+        self._check_layout(layout)
+        wardrobe.World(wardrobe_config(self.config)).write(folder, layout=layout, progress=progress)
 
     def load(self, split: str, *, progress: bool = False, device: torch.device | None = None) -> Split:
         """See `Dataset`."""

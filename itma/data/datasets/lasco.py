@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from itma.data.datasets.base import Dataset, register
-from itma.data.datasets.reading import JsonRow, check_root, is_inside, read_rows, short
+from itma.data.datasets.reading import JsonRow, check_root, is_inside, read_rows, short, without_ending
 from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.errors import UnknownNameError
@@ -100,7 +100,12 @@ def _image(row: JsonRow, name: str) -> str:
     found = row.items(name)
     if len(found) != 2 or not isinstance(found[1], str) or not is_inside(found[1]):
         raise row.error(f"{name!r} is {short(found)}; expected an image's number and its path")
-    return found[1]
+    return _with_ending(found[1])
+
+
+def _with_ending(path: str) -> str:
+    """All of COCO's images end in .jpg."""
+    return f"{without_ending(path)}.jpg"
 
 
 def _images(root: Path, split: str, queries: list[_Query]) -> list[str]:
@@ -108,7 +113,7 @@ def _images(root: Path, split: str, queries: list[_Query]) -> list[str]:
     if split == "train":
         return sorted({image for query in queries for image in (query.reference, query.target)})
     rows = read_rows(_home(root) / CORPUS, _WAY_OUT)
-    listed = list(dict.fromkeys(row.text("path").removeprefix("val/") for row in rows))
+    listed = list(dict.fromkeys(_with_ending(row.text("path").removeprefix("val/")) for row in rows))
     known = set(listed)
     for number, query in enumerate(queries):
         for image in (query.reference, query.target):

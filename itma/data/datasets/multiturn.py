@@ -14,7 +14,7 @@ import numpy as np
 
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.fashioniq import CATEGORIES, IMAGE_FOLDERS, KS, MARKER, image_files
-from itma.data.datasets.reading import JsonRow, check_root, read_rows, short
+from itma.data.datasets.reading import JsonRow, check_root, read_rows, short, without_ending
 from itma.data.images import FileImages
 from itma.data.tokenizer import EARLIER
 from itma.data.triplets import Protocol, Split, Task, Triplets
@@ -128,12 +128,13 @@ def written(root: Path, split: str, found: Split) -> Iterator[tuple[int, str, tu
 
 
 def notes(root: Path, split: str) -> list[Finding]:
-    """Turns that have other than two captions."""
-    odd = [
-        f"{_where(turn, split)}: {short(turn.captions)}" for turn in _turns(root, split, ()) if len(turn.captions) != 2
-    ]
+    """Turns that have other than two captions, and sessions of one turn, which say nothing of what was said before."""
+    turns = _turns(root, split, ())
+    odd = [f"{_where(turn, split)}: {short(turn.captions)}" for turn in turns if len(turn.captions) != 2]
+    single = [_where(turn, split) for turn in turns if turn.turn == 1 and turn.last]
     return [
-        Finding("note" if odd else "ok", split, "turns with other than two captions", len(odd), examples=tuple(odd))
+        Finding("note" if found else "ok", split, what, len(found), examples=tuple(found))
+        for what, found in (("turns with other than two captions", odd), ("sessions of one turn", single))
     ]
 
 
@@ -160,17 +161,17 @@ def _sessions(path: Path, category: str) -> Iterator[_Turn]:
         target = row.items("target")
         if len(target) != 2 or not _is_name(target[1]):
             raise row.error(f"'target' is {short(target)}; expected a link and an ASIN")
-        turns = row.items("reference")
+        asin, turns = without_ending(str(target[1])), row.items("reference")
         if not turns:
             raise row.error("'reference' is empty; expected at least one turn")
         said: list[str] = []
         for number, turn in enumerate(turns, start=1):
             reference, captions = _turn(row, number, turn)
-            if reference == target[1]:
+            if reference == asin:
                 raise row.error(f"turn {number}: its image is the target itself, {reference!r}; expected two")
             said.append(f" {MARKER} ".join(caption.strip() for caption in captions if caption.strip()))
             last = number == len(turns)
-            yield _Turn(category, session, number, last, reference, str(target[1]), captions, EARLIER.join(said))
+            yield _Turn(category, session, number, last, reference, asin, captions, EARLIER.join(said))
 
 
 def _turn(row: JsonRow, number: int, turn: object) -> tuple[str, list[str]]:
@@ -182,7 +183,7 @@ def _turn(row: JsonRow, number: int, turn: object) -> tuple[str, list[str]]:
         raise row.error(f"turn {number}: captions are {short(captions)}; expected a list of texts, two as a rule")
     if any(MARKER in caption for caption in captions):
         raise row.error(f"turn {number}: a caption holds {MARKER!r}, the word that is put between captions")
-    return str(turn[2]), captions
+    return without_ending(str(turn[2])), captions
 
 
 def _is_name(value: object) -> bool:

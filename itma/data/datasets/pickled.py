@@ -72,6 +72,25 @@ def read_pickled_npy(path: Path, way_out: str) -> Any:
         raise DataError(f"{str(path)!r} is damaged or was cut off: {problem}; {way_out}") from error
 
 
+def write_pickled_npy(path: Path, value: Any) -> None:
+    """Leave plain values in an .npy file as CSS's annotation has them, for `read_pickled_npy` and other people's code.
+
+    That code opens it by `numpy.load(path, allow_pickle=True)`, under Python 2 or 3: the array is called as numpy
+    called it when CSS was published, which newer ones know too.
+
+    Args:
+        path: the file.
+        value: lists, dictionaries, texts and numbers.
+    """
+    array = np.empty((), dtype=object)
+    array[()] = value
+    pickled = pickle.dumps(array, protocol=2)
+    named = pickled.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(named)
+
+
 class _Bytes(io.BytesIO):
     """A file whose lines end: what was cut off within a name would else be taken for another name."""
 

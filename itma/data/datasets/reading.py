@@ -191,6 +191,17 @@ class JsonRow:
             raise self._wrong(name, found, "an object")
         return JsonRow(self._path, self._row, found, self._way_out)
 
+    def inners(self, name: str) -> list["JsonRow"]:
+        """A field that holds a list of objects with fields of their own, which is not empty."""
+        found = self._take(name)
+        if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
+            raise self._wrong(name, found, "a list of objects, at least one")
+        return [JsonRow(self._path, self._row, one, self._way_out) for one in found]
+
+    def value(self, name: str) -> object:
+        """A field, whatever it holds."""
+        return self._take(name)
+
     def __contains__(self, name: str) -> bool:
         return name in self._fields
 
@@ -223,9 +234,17 @@ def stem(name: str) -> str:
     >>> stem("./dev/dev-1-0-img0.png"), stem("dev-1-0-img0")
     ('dev-1-0-img0', 'dev-1-0-img0')
     """
-    last = name.replace("\\", "/").rpartition("/")[2]
-    begin, dot, ending = last.rpartition(".")
-    return begin if dot and ending.lower() in _ENDINGS else last
+    return without_ending(name.replace("\\", "/").rpartition("/")[2])
+
+
+def without_ending(name: str) -> str:
+    """An image's name as it is, but for the ending of an image file.
+
+    >>> without_ending("women/a/1.jpeg"), without_ending("css_test_000000.2d")
+    ('women/a/1', 'css_test_000000.2d')
+    """
+    begin, dot, ending = name.rpartition(".")
+    return begin if dot and ending.lower() in _ENDINGS else name
 
 
 def find_images(root: Path) -> dict[str, Path]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from itma.data.datasets.base import Dataset, register
-from itma.data.datasets.reading import check_root, read_rows
+from itma.data.datasets.reading import check_root, read_rows, without_ending
 from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.errors import UnknownNameError
@@ -76,7 +76,7 @@ def _pairs(root: Path, split: str) -> list[_Pair]:
         name = row.text("img_id")
         if not name or {"/", "\\", "\0"} & set(name):
             raise row.error(f"{name!r} is no pair's img_id, such as '5406'")
-        pairs.append(_Pair(name, row.texts("sentences")))
+        pairs.append(_Pair(without_ending(name), row.texts("sentences")))
     return pairs
 
 

@@ -14,6 +14,7 @@ What this module does not know of a data set, its module says where it has these
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -165,7 +166,7 @@ def _counts(module: Any, root: Path, one: _Examined) -> Mapping[str, int]:
 
 
 def _captions(one: _Examined) -> Iterator[Finding]:
-    empty, wordless, long, foreign, twice = list[str](), list[str](), list[str](), list[str](), list[str]()
+    empty, wordless, long, foreign, twice, other = (list[str]() for _ in range(6))
     for where, caption in one.captions:
         said = f"{where}: {short(caption)}"
         if not caption.strip():
@@ -178,11 +179,14 @@ def _captions(one: _Examined) -> Iterator[Finding]:
             foreign.append(said)
             if _TWICE_ENCODED.search(caption):
                 twice.append(said)
+            elif any(letter.isalpha() and not unicodedata.name(letter, "").startswith("LATIN") for letter in caption):
+                other.append(said)
     yield _none("note", one.name, "empty captions", empty)
     yield _none("note", one.name, "captions without a word", wordless)
     yield _none("note", one.name, f"captions that are cut after {MAX_WORDS} words", long)
     yield _none("note", one.name, "captions that are not ASCII", foreign)
     yield _none("note", one.name, "captions that were probably encoded twice", twice)
+    yield _none("note", one.name, "captions in letters other than Latin ones", other)
     if not one.split.triplets.draws_targets:
         yield _none("note", one.name, "rows that repeat an earlier one", _repeated(one))
 
@@ -209,17 +213,19 @@ def _images(one: _Examined) -> Iterator[Finding]:
     if not one.seen:
         return
     empty, unreadable, odd, twins = list[str](), list[str](), list[str](), list[str]()
-    first: dict[str, str] = {}
+    first: dict[str, tuple[str, Path | None]] = {}
     for index, file in one.seen.items():
-        name = one.names[index]
+        name, path = one.names[index], one.paths[index]
         if not file.length:
             empty.append(name)
         elif file.problem:
             unreadable.append(f"{name}: {file.problem}")
         elif min(file.width, file.height) < SIDES[0] or max(file.width, file.height) > SIDES[1]:
             odd.append(f"{name}: {file.width:,}×{file.height:,}")
-        if file.sum and first.setdefault(file.sum, name) != name:
-            twins.append(f"{name} is {first[file.sum]}")
+        if file.sum:
+            other, home = first.setdefault(file.sum, (name, path))
+            if home != path:  # of one file several parts may be images
+                twins.append(f"{name} is {other}")
     yield _none("problem", one.name, "files of zero bytes", empty)
     yield _none("problem", one.name, "images that cannot be read", unreadable)
     yield _none("note", one.name, f"images with a side under {SIDES[0]} or over {SIDES[1]:,} pixels", odd)

@@ -3,6 +3,8 @@
 images/css_train_000000.png …   the images
 annotations.json                {"train": {"objects_img": …, "mods": …, "labels": …}, "test": …}, as in CSS's
                                 annotation, but as JSON: CSS's own file runs code when it is opened
+css_toy_dataset_novel2_small.dup.npy
+                                with the layout `css` also that file, which other people's code trains on
 shapes.json                     the configuration that made it
 """
 
@@ -18,6 +20,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from itma.data.datasets.css import ANNOTATION
+from itma.data.datasets.pickled import write_pickled_npy
 from itma.data.synthetic.generated import written_images
 from itma.data.synthetic.shapes.config import SPLITS, THINGS, ShapesConfig
 from itma.data.synthetic.shapes.scenes import PLACES, Change, Scene
@@ -65,9 +69,15 @@ def css_objects(scene: Scene) -> list[dict[str, Any]]:
 
 @contextmanager
 def writing(
-    folder: str | Path, config: ShapesConfig, annotations: dict[str, Annotation]
+    folder: str | Path, config: ShapesConfig, annotations: dict[str, Annotation], layout: str | None = None
 ) -> Iterator[Callable[[Sequence[str], torch.Tensor], None]]:
     """Make a world's folder; yields a function that saves named images (n, 3, height, width) into it.
+
+    Args:
+        folder: must not exist yet.
+        config: of the world.
+        annotations: split → what is written of it.
+        layout: `css` for CSS's own annotation file beside ours. None: ours alone.
 
     Raises:
         StorageError: the folder exists, the disk is full, or the place cannot be written to.
@@ -78,6 +88,8 @@ def writing(
         (draft / IMAGES).mkdir()
         (draft / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
         (draft / ANNOTATIONS).write_text(json.dumps(annotations, separators=(",", ":")) + "\n", encoding="utf-8")
+        if layout == "css":
+            write_pickled_npy(draft / ANNOTATION, annotations)
 
         def save(names: Sequence[str], images: torch.Tensor) -> None:
             for name, image in zip(names, images, strict=True):

@@ -152,7 +152,14 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
             groups={THINGS: [str(len(part.scenes[index])) for index in part.references.tolist()]},
         )
 
-    def write(self, folder: str | Path, *, progress: bool = False, device: str | torch.device | None = None) -> None:
+    def write(
+        self,
+        folder: str | Path,
+        *,
+        layout: str | None = None,
+        progress: bool = False,
+        device: str | torch.device | None = None,
+    ) -> None:
         """Write both splits in CSS's own layout, for `read`.
 
         The folder gets `images/css_train_000000.png` and so on, `annotations.json` with the keys of CSS's annotation
@@ -160,6 +167,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
 
         Args:
             folder: must not exist yet; it appears in one step when all is written.
+            layout: `css` for CSS's own annotation file too. None: without it.
             progress: show a progress bar.
             device: where to render; None: on the CPU.
 
@@ -170,7 +178,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         total = sum(len(split.scenes) for split in splits)
         annotations = {split.name: _annotation(split) for split in splits}
         with (
-            disk.writing(folder, self.config, annotations) as save,
+            disk.writing(folder, self.config, annotations, layout) as save,
             bar("writing images", show=progress, total=total, unit="image") as shown,
         ):
             for split in splits:

@@ -10,6 +10,12 @@ wardrobe.json                               the configuration that made it
 
 FashionIQ has three categories; here they hold dresses (`dress`), shirts (`shirt`), and T-shirts and jumpers (`toptee`).
 The other categories have files of their own, which FashionIQ's loader passes over.
+
+The layout of Fashion200k instead has every attribute of a product in its caption, a word each:
+
+labels/<category>_<split>_detect_all.txt    path, score and caption of each image, between tabs
+women/<category>/<name>/<name>_0.jpeg       the images of train and test
+test_queries.txt                            the queries of test in whose captions one word changes
 """
 
 import csv
@@ -119,9 +125,91 @@ def writing_shop(
         yield lambda names, images: _save(draft / IMAGES, names, images)
 
 
+@contextmanager
+def writing_fashion200k(
+    folder: str | Path, splits: Sequence[WardrobeSplit]
+) -> Iterator[Callable[[str, Sequence[str], torch.Tensor], None]]:
+    """Make a folder as Fashion200k's; yields a function that saves named images (n, 3, height, width) into it.
+
+    Raises:
+        StorageError: see `writing`.
+    """
+    paths = {
+        name: f"women/{product.category}/{name}/{name}_0.jpeg"
+        for split in splits
+        for name, product in zip(split.names, split.products, strict=True)
+    }
+    with new_folder(folder) as draft:
+        if Path(folder).exists():
+            raise FileExistsError(errno.EEXIST, "it exists", str(folder))
+        (draft / "labels").mkdir()
+        for split in splits:
+            captions = [caption(product) for product in split.products]
+            lines: dict[str, list[str]] = {}
+            for name, product, said in zip(split.names, split.products, captions, strict=True):
+                lines.setdefault(product.category, []).append(f"{paths[name]}\t1.0\t{said}\n")
+            for category, own in lines.items():
+                _write_text(draft / "labels" / f"{category}_{split.name}_detect_all.txt", "".join(own))
+            if split.name == "test":
+                pairs = [
+                    f"{paths[split.names[reference]]} {paths[split.names[target]]}\n"
+                    for reference, target in zip(split.references.tolist(), split.targets.tolist(), strict=True)
+                    if _changed(captions[reference], captions[target]) == 1
+                ]
+                _write_text(draft / "test_queries.txt", "".join(pairs))
+
+        def save(split: str, names: Sequence[str], images: torch.Tensor) -> None:
+            for name, image in zip(names, images, strict=True):
+                path = draft / paths[name]
+                path.parent.mkdir(parents=True)
+                _save_jpeg(path, image)
+
+        yield save
+
+
+def caption(product: Product) -> str:
+    """A product's attributes as Fashion200k's captions have them: a word each, always in one order.
+
+    >>> caption(Product("skirt", "light blue", "dots", length="short", fit="slim", fastening="none", trim="lace"))
+    'light-blue dots short-length slim-fit no-fastening lace-trim skirt'
+    """
+    said = []
+    for attribute, value in product.attributes.items():
+        word = value.replace(" ", "-")
+        if value == NONE:
+            said.append(f"no-{attribute}")
+        elif attribute in _ENDINGS and not word.endswith(_ENDINGS[attribute]):
+            said.append(f"{word}-{_ENDINGS[attribute]}")
+        elif attribute != "category":
+            said.append(word)
+    return " ".join([*said, product.category])
+
+
+_ENDINGS = {
+    "sleeves": "sleeves",
+    "length": "length",
+    "neckline": "neck",
+    "fit": "fit",
+    "trim": "trim",
+    "print": "print",
+}
+
+
+def _changed(one: str, other: str) -> int:
+    """How many words of two captions differ; of captions of other lengths, more than one."""
+    words, others = one.split(), other.split()
+    if len(words) != len(others):
+        return max(len(words), len(others))
+    return sum(word != there for word, there in zip(words, others, strict=True))
+
+
 def _save(place: Path, names: Sequence[str], images: torch.Tensor) -> None:
     for name, image in zip(names, images, strict=True):
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(place / f"{name}.jpg", quality=_QUALITY, subsampling=0)
+        _save_jpeg(place / f"{name}.jpg", image)
+
+
+def _save_jpeg(path: Path, image: torch.Tensor) -> None:
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(path, "JPEG", quality=_QUALITY, subsampling=0)
 
 
 def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FileImages]:
@@ -173,7 +261,11 @@ def read_config(folder: str | Path) -> WardrobeConfig:
 
 
 def _write_json(path: Path, content: Any, indent: int | None = None) -> None:
-    path.write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
+    _write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _write_products(path: Path, splits: Sequence[WardrobeSplit], config: WardrobeConfig) -> None:

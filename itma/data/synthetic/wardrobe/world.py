@@ -105,20 +105,23 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
         pixels = gathered(self._batches(split), shape, f"drawing {split} images", progress=progress)
         return table(part, MemoryImages(part.names, pixels), config)
 
-    def write(self, folder: str | Path, *, progress: bool = False) -> None:
+    def write(self, folder: str | Path, *, layout: str | None = None, progress: bool = False) -> None:
         """Write everything in FashionIQ's own layout, with a list of the products beside it; see `disk`.
 
         Args:
             folder: must not exist yet; it appears in one step when all is written.
+            layout: `fashion200k` for Fashion200k's instead: captions of the products, and the queries that change one
+                attribute. None: FashionIQ's.
             progress: show a progress bar.
 
         Raises:
             StorageError: the folder exists, the disk is full, or the place cannot be written to.
         """
-        splits = [self.split(name) for name in (*SPLITS, SHOP)]
+        other = layout == "fashion200k"
+        splits = [self.split(name) for name in (SPLITS if other else (*SPLITS, SHOP))]
         total = sum(len(split.products) for split in splits)
         with (
-            disk.writing(folder, self.config, splits) as save,
+            disk.writing_fashion200k(folder, splits) if other else disk.writing(folder, self.config, splits) as save,
             bar("writing images", show=progress, total=total, unit="image") as shown,
         ):
             for split in splits:

@@ -1,0 +1,304 @@
+"""GeneCIS (Vaze et al. 2023, arXiv:2306.07969): four notions of likeness, each query with a small gallery of its own.
+
+Expected under the root, as published: `genecis/<task>.json` (or in `annotations`, or in the root itself) of as many of
+the four tasks as there are; for the tasks of objects COCO's `val2017/<12 digits>.jpg`, for those of attributes Visual
+Genome's `VG_100K/<number>.jpg` and `VG_100K_2/<number>.jpg`, or both in `VG_100K_all`. There is no training split.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from itma.data.datasets.base import Dataset, register
+from itma.data.datasets.reading import JsonRow, check_root, read_rows, short, stem
+from itma.data.images import FileImages, Preprocess, open_image, to_pixels
+from itma.data.triplets import Protocol, Split, Task, Triplets, padded
+from itma.errors import DataError, UnknownNameError
+
+log = logging.getLogger(__name__)
+
+TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
+SPLITS = ("test",)
+KS = (1, 2, 3)
+COCO = ("val2017", "coco/val2017", "coco2017/val2017", "images/val2017")
+VISUAL_GENOME = ("VG_100K_all", "VG_100K", "VG_100K_2", "VG_All", "visual_genome", "Visual_Genome")
+IMAGE_FOLDERS = (*COCO, *VISUAL_GENOME)
+MARGIN = 0.7
+"""How much a box is enlarged before its image is cut out, as a share of its sides."""
+
+_HOMES = ("genecis", "annotations", ".")
+_WAY_OUT = "get the published annotations again from https://github.com/facebookresearch/genecis"
+
+Box = tuple[float, float, float, float]
+"""Left, top, width and height in pixels."""
+
+
+class _Image(NamedTuple):
+    """An image of the annotation: a photograph, or a box of one."""
+
+    number: int
+    box: Box | None
+
+    @property
+    def name(self) -> str:
+        """`000000000139.jpg` of COCO; `2317429.jpg[12,40,80,96]`, the box behind it, of Visual Genome."""
+        if self.box is None:
+            return f"{self.number:012d}.jpg"
+        return f"{self.number}.jpg[{','.join(f'{value:g}' for value in self.box)}]"
+
+
+class _Query(NamedTuple):
+    """One row of a task's file."""
+
+    task: str
+    reference: _Image
+    target: _Image
+    gallery: list[_Image]
+    condition: str
+
+
+class CutImages:
+    """Photographs, of some only a box, cut out as the published code does.
+
+    Args:
+        files: one for each image, several of which may be of one file.
+        boxes: of each image its box. None: all of it.
+    """
+
+    def __init__(self, files: FileImages, boxes: Sequence[Box | None]) -> None:
+        self.files, self.boxes = files, boxes
+        self.names: Sequence[str] = files.names
+
+    def missing(self) -> np.ndarray:
+        """(images,) bool: of which the file is not there."""
+        return self.files.missing()
+
+    def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
+        """See `itma.data.images.Images.load`.
+
+        Raises:
+            ImageError: the first image that cannot be read, by name.
+        """
+        if not len(indices):
+            return self.files.load(indices, preprocess)
+
+        def read(index: int) -> torch.Tensor:
+            path, box = self.files.paths[index], self.boxes[index]
+            if box is None:
+                return preprocess.read(path)
+            return preprocess.fitted(to_pixels(cut(open_image(path), box))[None])[0]
+
+        with ThreadPoolExecutor(max_workers=min(len(indices), os.cpu_count() or 1)) as pool:
+            return torch.stack(list(pool.map(read, indices)))
+
+
+def cut(image: Image.Image, box: Box) -> Image.Image:
+    """A box of a photograph, enlarged, on a black square, as the published code has it.
+
+    The enlarged box begins `MARGIN` of its sides further left and up, and is 1 + `MARGIN` times as wide and high: at
+    the right and below it grows only where there was no room at the other side.
+
+    >>> cut(Image.new("RGB", (100, 60), "white"), (40, 20, 10, 20)).size
+    (34, 34)
+
+    Args:
+        image: the photograph.
+        box: some of it; what lies outside of the photograph is cut off.
+    """
+    x, y, width, height = box
+    left, top = max(0.0, x - MARGIN * width), max(0.0, y - MARGIN * height)
+    right, bottom = min(image.width, left + (1 + MARGIN) * width), min(image.height, top + (1 + MARGIN) * height)
+    part = image.crop((round(left), round(top), max(round(right), round(left) + 1), max(round(bottom), round(top) + 1)))
+    side = max(part.size)
+    square = Image.new("RGB", (side, side))
+    square.paste(part, ((side - part.width) // 2, (side - part.height) // 2))
+    return square
+
+
+def load(root: Path, split: str, tasks: Sequence[str] = ()) -> Split:
+    """Read the four tasks, or some; rows stand in the order of their files.
+
+    The protocol `genecis` asks all that were read and takes their mean; `genecis/<task>` asks one. Each query ranks its
+    own target and gallery alone. The kind of a row is its task.
+
+    Args:
+        root: the folder that holds `genecis`.
+        split: test.
+        tasks: those to read. Empty: those whose files are there.
+
+    Raises:
+        UnknownNameError: another split.
+        DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
+    """
+    queries = _queries(root, split, tasks)
+    read = list(dict.fromkeys(query.task for query in queries))
+    if absent := [f"{task}.json" for task in tasks or TASKS if task not in read]:
+        log.warning("%r lacks %s; the other tasks are read", str(root), " and ".join(absent))
+    images = sorted({image for query in queries for image in _images(query)}, key=lambda image: image.name)
+    number = {image: index for index, image in enumerate(images)}
+    files = FileImages([image.name for image in images], _paths(root, images))
+    triplets = Triplets(
+        f"genecis/{split}",
+        CutImages(files, [image.box for image in images]),
+        np.arange(len(images)),
+        np.array([number[query.reference] for query in queries], dtype=np.int64),
+        np.array([number[query.target] for query in queries], dtype=np.int64),
+        [query.condition for query in queries],
+        [query.task for query in queries],
+    )
+    # as published the target comes first; an image that stands there twice counts once
+    candidates = [[number[image] for image in dict.fromkeys((query.target, *query.gallery))] for query in queries]
+    asked = {}
+    for task in read:
+        rows = np.array([row for row, query in enumerate(queries) if query.task == task], dtype=np.int64)
+        own = padded([candidates[row] for row in rows.tolist()])
+        asked[task] = Task(task, rows, np.unique(own[own >= 0]), candidates=own)
+    only = f"; of {' and '.join(read)} alone" if len(read) < len(TASKS) else ""
+    about = "gallery = each query's own target and gallery; the reference is not removed; only the target counts"
+    chosen = {"genecis": tuple(asked.values()), **{f"genecis/{name}": (task,) for name, task in asked.items()}}
+    return Split(
+        triplets,
+        {
+            name: Protocol(
+                name,
+                f"{about}{only if name == 'genecis' else ''}{_sizes(some)}",
+                some,
+                KS,
+                without_reference=False,
+            )
+            for name, some in chosen.items()
+        },
+    )
+
+
+def counts(root: Path, split: str) -> dict[str, int]:
+    """How many queries each task has, and how many images they speak of.
+
+    Raises:
+        UnknownNameError, DataError: see `load`.
+    """
+    queries = _queries(root, split, ())
+    of_task = {f"{task} queries": sum(query.task == task for query in queries) for task in TASKS}
+    return {**of_task, "images": len({image for query in queries for image in _images(query)})}
+
+
+def written(root: Path, split: str, found: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+    """Each row: its number in the table of `load`, where it stands, and its condition."""
+    begin: dict[str, int] = {}
+    for row, task in enumerate(found.triplets.kinds):
+        begin.setdefault(task, row)
+        yield row, f"{task}.json row {row - begin[task] + 1:,}", (found.triplets.feedback[row],)
+
+
+def _sizes(tasks: Sequence[Task]) -> str:
+    """How large the galleries are, in words."""
+    sizes = {int(size) for task in tasks if task.candidates is not None for size in (task.candidates >= 0).sum(1)}
+    least, most = min(sizes), max(sizes)
+    return f"; a gallery has {least} images" if least == most else f"; a gallery has {least} to {most} images"
+
+
+def _images(query: _Query) -> Iterator[_Image]:
+    yield from (query.reference, query.target, *query.gallery)
+
+
+def _queries(root: Path, split: str, tasks: Sequence[str]) -> list[_Query]:
+    """The rows of the tasks' files, task by task."""
+    if split not in SPLITS:
+        raise UnknownNameError("split of GeneCIS", split, SPLITS)
+    homes = [root / name for name in _HOMES]
+    home = next((one for one in homes if any((one / f"{task}.json").is_file() for task in TASKS)), root)
+    chosen = [task for task in TASKS if task in tasks or not tasks]
+    if not tasks:
+        chosen = [task for task in chosen if (home / f"{task}.json").exists()]
+        if not chosen:
+            pickled = next((path for one in homes for task in TASKS if (path := one / f"{task}.pkl").is_file()), None)
+            if pickled is not None:
+                raise DataError(
+                    f"{str(pickled)!r} is of an early release, a pickle that runs code when it is opened; expected "
+                    f"{pickled.stem}.json; {_WAY_OUT}"
+                )
+            check_root(root, "GeneCIS", (f"genecis/{TASKS[0]}.json",))
+    queries = [query for task in chosen for query in _rows(home / f"{task}.json", task)]
+    if not queries:
+        raise DataError(f"{str(home / f'{chosen[0]}.json')!r} holds no rows; {_WAY_OUT}")
+    return queries
+
+
+def _rows(path: Path, task: str) -> Iterator[_Query]:
+    boxed = task.endswith("_attribute")
+    for row in read_rows(path, _WAY_OUT):
+        condition = row.text("condition")
+        if not condition.strip():
+            raise row.error("'condition' is empty; expected a text")
+        reference, target = (_image(row.inner(what), what, boxed) for what in ("reference", "target"))
+        if reference == target:
+            raise row.error(f"reference and target are the same image, {target.name!r}; expected two")
+        gallery = enumerate(row.inners("gallery"), start=1)
+        others = [_image(fields, f"image {number} of the gallery", boxed) for number, fields in gallery]
+        yield _Query(task, reference, target, others, condition)
+
+
+def _image(fields: JsonRow, what: str, boxed: bool) -> _Image:
+    key = "image_id" if boxed else "val_image_id"
+    found = fields.value(key)
+    digits = stem(found) if isinstance(found, str) else str(found)
+    if isinstance(found, bool) or not (digits.isascii() and digits.isdigit()) or len(digits) > 12:
+        raise fields.error(f"{what}: {key!r} is {short(found)}; expected the number of an image")
+    if not boxed:
+        return _Image(int(digits), None)
+    box = fields.value("instance_bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_length, box)) or min(box[2:]) <= 0:
+        raise fields.error(
+            f"{what}: 'instance_bbox' is {short(box)}; expected left, top, width and height in pixels, the last two "
+            "above 0"
+        )
+    left, top, width, height = map(float, box)
+    return _Image(int(digits), (left, top, width, height))
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
+
+
+def _paths(root: Path, images: Sequence[_Image]) -> list[Path]:
+    """Where each image is; where it was not found, where it is expected."""
+    listed: dict[str, Mapping[str, Path]] = {"coco": _listing(root, COCO), "vg": _listing(root, VISUAL_GENOME)}
+    paths = []
+    for image in images:
+        name = f"{image.number:012d}.jpg" if image.box is None else f"{image.number}.jpg"
+        source, first = ("coco", COCO[0]) if image.box is None else ("vg", VISUAL_GENOME[0])
+        paths.append(listed[source].get(name, root / first / name))
+    return paths
+
+
+def _listing(root: Path, folders: Sequence[str]) -> dict[str, Path]:
+    """The files in some folders by name; of several of one name that of the first folder."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        try:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    found.setdefault(entry.name, root / folder / entry.name)
+        except OSError:  # those that are not there are found to be missing afterwards
+            continue
+    return found
+
+
+@register("genecis")
+class Genecis(Dataset):
+    """Photographs and conditions of likeness, each with a small gallery (Vaze et al. 2023); for evaluation only."""
+
+    splits = SPLITS
+    categories = TASKS
+    image_folders = IMAGE_FOLDERS
+
+    def read(self, root: Path, split: str) -> Split:
+        """See `load`."""
+        return load(root, split, self.config.categories)

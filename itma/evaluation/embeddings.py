@@ -1,0 +1,193 @@
+"""Ready-made embeddings from a file → an evaluation: anybody's model, measured without it.
+
+The file is an `.npz` with these arrays:
+
+queries     (queries, dim) floats: one for each row of the split, or for each row that the protocol asks, in their order
+images      (images, dim) floats: one for each image of the split, or for each that the protocol ranks, in their order
+names       (images,) texts, where wanted: which image each of `images` is, with or without ending; then their order is
+            free, others may be among them, and only those that are ranked are needed
+references  (queries,) texts, where wanted: the reference's name of each query, to be compared with the split
+feedback    (queries,) texts, where wanted: the sentence of each query, to be compared likewise
+"""
+
+import logging
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from itma.data.datasets.reading import without_ending
+from itma.data.triplets import Protocol, Split, Triplets
+from itma.errors import DataError
+from itma.evaluation.evaluate import Evaluation, score
+
+log = logging.getLogger(__name__)
+
+ENDING = ".npz"
+_TEXTS = ("names", "references", "feedback")
+_LENGTH = 1e-2
+"""How far from 1 an embedding may be in length before the log says that scores are no cosines."""
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """What such a file holds."""
+
+    path: Path
+    queries: np.ndarray
+    """(queries, dim) float32."""
+    images: np.ndarray
+    """(images, dim) float32."""
+    texts: Mapping[str, Sequence[str]]
+    """Those of names, references and feedback that it has."""
+
+
+def read_embeddings(path: str | Path) -> Embeddings:
+    """Read a file of embeddings; nothing in it is run.
+
+    Raises:
+        DataError: it does not exist, is damaged, or lacks an array; or an array is of another kind or size.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            found = {name: file[name] for name in ("queries", "images", *_TEXTS) if name in file.files}
+            held = list(file.files)
+    except FileNotFoundError as error:
+        raise DataError(f"the file of embeddings {str(path)!r} does not exist") from error
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        way_out = "save plain arrays: np.savez(path, queries=…, images=…, names=np.array(names, dtype=str))"
+        raise DataError(f"{str(path)!r} cannot be read as {ENDING} ({error}); {way_out}") from error
+    for name in ("queries", "images"):
+        if name not in found:
+            raise DataError(f"{str(path)!r} lacks the array {name!r}; it holds {', '.join(held) or 'nothing'}")
+        if found[name].dtype.kind != "f" or found[name].ndim != 2 or not found[name].shape[1]:
+            raise DataError(
+                f"{str(path)!r}: {name!r} is of shape {found[name].shape} and type {found[name].dtype}; expected "
+                f"({name}, dim) floats"
+            )
+    queries, images = (found[name].astype(np.float32) for name in ("queries", "images"))
+    if queries.shape[1] != images.shape[1]:
+        raise DataError(
+            f"{str(path)!r}: queries have {queries.shape[1]} numbers each, images {images.shape[1]}; expected as many"
+        )
+    for name, rows in (("names", images), ("references", queries), ("feedback", queries)):
+        if name in found and (found[name].dtype.kind != "U" or found[name].shape != (len(rows),)):
+            raise DataError(
+                f"{str(path)!r}: {name!r} is of shape {found[name].shape} and type {found[name].dtype}; expected "
+                f"({len(rows):,},) texts"
+            )
+    return Embeddings(path, queries, images, {name: found[name].tolist() for name in _TEXTS if name in found})
+
+
+def score_embeddings(
+    embeddings: Embeddings, split: Split, protocols: Sequence[Protocol], *, intervals: bool = True
+) -> list[Evaluation]:
+    """Measure embeddings from a file by protocols of a split, whose images need not be there.
+
+    Raises:
+        DataError: the embeddings are not those of the split: another number, another order, images that are missing, or
+            an embedding that is asked for and is no number; the message names file and row.
+    """
+    triplets = split.triplets
+    rows = np.unique(np.concatenate([task.rows for protocol in protocols for task in protocol.tasks]))
+    ranked = np.unique(np.concatenate([task.gallery for protocol in protocols for task in protocol.tasks]))
+    asked = " and ".join(protocol.name for protocol in protocols)
+    queries = _queries(embeddings, triplets, rows, asked)
+    gallery = _gallery(embeddings, triplets, ranked, asked)
+    name = f"embeddings ({embeddings.path})"
+    return [score(triplets, protocol, queries, gallery, intervals=intervals, model_name=name) for protocol in protocols]
+
+
+def _queries(embeddings: Embeddings, triplets: Triplets, rows: np.ndarray, asked: str) -> np.ndarray:
+    """(rows of the split, dim); those that are not asked may be no numbers."""
+    count, path = len(embeddings.queries), str(embeddings.path)
+    if count not in (len(triplets), len(rows)):
+        raise DataError(
+            f"{path!r} holds {count:,} queries; {triplets.name} has {len(triplets):,} rows, of which {asked} asks "
+            f"{len(rows):,}: give one embedding for each, in their order"
+        )
+    own = np.arange(count) if count == len(triplets) else rows
+    names = triplets.images.names
+    expected = {
+        "references": [names[index] for index in triplets.references[own].tolist()],
+        "feedback": [triplets.feedback[row] for row in own.tolist()],
+    }
+    for what, texts in expected.items():
+        said = embeddings.texts.get(what, texts)
+        for number, (one, other) in enumerate(zip(said, texts, strict=True)):
+            if one != other and (what == "feedback" or without_ending(one) != without_ending(other)):
+                raise DataError(
+                    f"{path!r}, query {number + 1:,}: {what} says {one!r}, but row {int(own[number]) + 1:,} of "
+                    f"{triplets.name} has {other!r}; bring the queries in the order of the split"
+                )
+    return _spread(embeddings, "queries", embeddings.queries, own, len(triplets), needed=rows, names=None)
+
+
+def _gallery(embeddings: Embeddings, triplets: Triplets, ranked: np.ndarray, asked: str) -> np.ndarray:
+    """(images of the split, dim); those that are not ranked may be no numbers."""
+    path, names, total = str(embeddings.path), triplets.images.names, len(triplets.labels)
+    given = embeddings.texts.get("names")
+    if given is None:
+        count = len(embeddings.images)
+        if count not in (total, len(ranked)):
+            raise DataError(
+                f"{path!r} holds {count:,} images; {triplets.name} has {total:,}, of which {asked} ranks "
+                f"{len(ranked):,}: give one embedding for each, in their order, or say by 'names' which is which"
+            )
+        own = np.arange(count) if count == total else ranked
+        return _spread(embeddings, "images", embeddings.images, own, total, needed=ranked, names=names)
+    place = {name: number for number, name in enumerate(given)}
+    if len(place) < len(given):
+        twice = next(name for number, name in enumerate(given) if place[name] != number)
+        raise DataError(
+            f"{path!r}: 'names' has {twice!r} in rows {list(given).index(twice) + 1:,} and {place[twice] + 1:,}; "
+            "expected each image once"
+        )
+    repeated = Counter(map(without_ending, given))
+    bare = {short: place[name] for name in given if repeated[short := without_ending(name)] == 1}
+    found = [place.get(names[index], bare.get(without_ending(names[index]), -1)) for index in ranked.tolist()]
+    missing = [names[index] for index, number in zip(ranked.tolist(), found, strict=True) if number < 0]
+    if missing:
+        shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
+        raise DataError(
+            f"{path!r}: {len(missing):,} of {len(ranked):,} images that {asked} ranks are not among its "
+            f"{len(given):,} names: {shown}"
+        )
+    return _spread(embeddings, "images", embeddings.images[found], ranked, total, needed=ranked, names=names)
+
+
+def _spread(
+    embeddings: Embeddings,
+    what: str,
+    some: np.ndarray,
+    places: np.ndarray,
+    total: int,
+    *,
+    needed: np.ndarray,
+    names: Sequence[str] | None,
+) -> np.ndarray:
+    """Embeddings at their places among `total`; those that are needed are checked."""
+    spread = np.full((total, some.shape[1]), np.nan, dtype=np.float32)
+    spread[places] = some
+    lengths = np.linalg.norm(spread[needed], axis=1)
+    bad = np.flatnonzero(~np.isfinite(lengths))
+    if len(bad):
+        first = int(needed[bad[0]])
+        which = f"row {first + 1:,} of the split" if names is None else repr(names[first])
+        raise DataError(
+            f"{str(embeddings.path)!r}: {len(bad):,} of {len(needed):,} {what} that are needed hold no finite numbers "
+            f"(first: {which})"
+        )
+    if len(lengths) and abs(lengths - 1).max() > _LENGTH:
+        log.warning(
+            "%s: %s are not of length 1 (%.3g to %.3g); scores are products then, not cosines",
+            embeddings.path,
+            what,
+            lengths.min(),
+            lengths.max(),
+        )
+    return spread
