@@ -321,8 +321,9 @@ def _over(
     frozen = replace(recipe.train, frozen=("image_encoder", "text_encoder.network"))
     rest = dict(changes)
     size = data.size if data.external else (recipe if preset else preset_named(preset_for(data.name))).size
+    composer = rest.pop("model.composer", "") or model or FIRST
     settings = Settings(
-        RetrieverConfig(rest.pop("model.composer", "") or model or FIRST, **towers.shape),
+        RetrieverConfig(composer, **towers.shape_for(composer)),
         recipe.train if preset else frozen,
         replace(data, size=size),
     )

@@ -11,25 +11,27 @@ from typing import Any
 import torch
 
 from itma.api import Settings, evaluate_by, read_run, resume, settings_for, train
+from itma.demo.comparison_page import comparison_page
 from itma.device import device_named
 from itma.errors import ConfigError, ItmaError, RunError, StorageError
 from itma.evaluation.comparison import Comparison, Cost, compare
 from itma.evaluation.runs import summarise
 from itma.io import check_writable, write_text
+from itma.models.composers import REGISTRY as COMPOSERS
 from itma.models.retriever import Retriever
 from itma.training.loop import TrainingInterrupted
 from itma.training.run import RUN, has_checkpoint, read_metrics, read_settings
 
 log = logging.getLogger(__name__)
 
-MARKDOWN, JSON = "comparison.md", "comparison.json"
+MARKDOWN, JSON, PAGE = "comparison.md", "comparison.json", "comparison.html"
 _QUERIES, _WARM = 20, 3
 """Queries that are timed, and those before them that are not."""
 
 
 def benchmark(
     data: str,
-    models: Sequence[str],
+    models: Sequence[str] | None,
     out: str | Path,
     *,
     seeds: int = 3,
@@ -45,8 +47,8 @@ def benchmark(
 
     Args:
         data: name of the data set.
-        models: names of composers.
-        out: gets the runs, `comparison.md` and `comparison.json`.
+        models: names of composers. None: all that are known, those that were imported too.
+        out: gets the runs, `comparison.md`, `comparison.json` and `comparison.html`.
         seeds: how many, from seed 0 on.
         preset: named recipe of all runs. None: the one that is meant for the data set.
         changes: settings of all runs by dotted name; see `itma.settings_for`.
@@ -63,6 +65,7 @@ def benchmark(
         StorageError: `out` cannot be written to.
     """
     out, given = Path(out), dict(changes or {})
+    models = list(COMPOSERS) if models is None else models
     if not models or seeds < 1:
         raise ConfigError(f"models={list(models)} and seeds={seeds}: give at least one model and one seed")
     for name, instead in (("train.seed", "seeds"), ("model.composer", "models")):
@@ -94,8 +97,10 @@ def benchmark(
         raise RunError("no run came to its end. " + " ".join(failures))
     found = compare([folder for folder in wanted if folder in done])
     found = replace(found, notes=(*found.notes, *failures))
-    write_text(out / MARKDOWN, found.markdown(f"{data}: {', '.join(dict.fromkeys(models))}"))
+    title = f"{data}: {', '.join(dict.fromkeys(models))}"
+    write_text(out / MARKDOWN, found.markdown(title))
     write_text(out / JSON, found.to_json())
+    write_text(out / PAGE, comparison_page(found, title))
     return found
 
 

@@ -10,6 +10,8 @@ from itma import benchmark as module
 from itma.benchmark import benchmark, seconds_per_step
 from itma.cli import cli
 from itma.errors import ConfigError, RunError, TrainingError, UnknownNameError
+from itma.models.composers import REGISTRY
+from itma.training.run import read_metrics
 
 CHANGES = {"train.steps": "2", "train.evaluate_every": "2"}
 WORDS = ["--preset", "tiny", "--steps", "2", "--set", "train.evaluate_every=2"]
@@ -38,6 +40,38 @@ def test_each_model_has_a_run_for_each_seed_and_a_row_with_interval_and_cost(mad
         assert set(measurement["recall"][variant["name"]]["1"]["interval"]) == {"low", "high"}
     text = (made / "comparison.md").read_text(encoding="utf-8")
     assert "| add | 2 |" in text and "## Cost" in text
+
+
+def test_the_page_has_the_tables_and_loads_nothing(made: Path) -> None:
+    page = (made / "comparison.html").read_text(encoding="utf-8")
+    assert "<h2>Cost</h2>" in page and '<th scope="row">words-only</th>' in page
+    assert "http://" not in page and "https://" not in page and "<script" not in page
+    assert "<h2>Recall by step</h2>" not in page  # there was one measure only
+
+
+def test_curves_are_the_means_over_seeds_of_what_was_measured_by_step(tmp_path: Path) -> None:
+    changes = {"train.steps": "4", "train.evaluate_every": "2", "train.metric": "train/recall@10"}
+    found = benchmark("shapes", ["add", "words-only"], tmp_path, seeds=2, preset="tiny", changes=changes)
+    for variant in found.variants:
+        assert list(variant.curve) == [2, 4]
+        for step, figure in variant.curve.items():
+            lines = [line for run in variant.runs for line in read_metrics(run) if line["step"] == step]
+            assert list(figure.values) == [line["train/recall@10"] for line in lines if "train/recall@10" in line]
+    text, page = ((tmp_path / f"comparison.{kind}").read_text(encoding="utf-8") for kind in ("md", "html"))
+    assert "## By step: train/recall@10" in text and "| model | 2 | 4 |" in text
+    assert (
+        "<h2>Recall by step</h2>" in page and 'aria-label="train/recall@10: ' in page and "words-only ends at" in page
+    )
+
+
+def test_without_names_all_composers_take_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object, **options: object) -> Path:
+        raise TrainingError(f"no {options['model']}")
+
+    monkeypatch.setattr(module, "train", failing)
+    with pytest.raises(RunError) as refused:
+        benchmark("shapes", None, tmp_path, seeds=1, preset="tiny", changes=CHANGES)
+    assert all(f"no {name}" in str(refused.value) for name in REGISTRY)
 
 
 def test_what_is_finished_is_not_trained_or_measured_again(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

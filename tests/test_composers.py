@@ -244,23 +244,149 @@ def test_artemis_scores_images_of_equally_strong_features_as_published() -> None
             assert float(query @ target) * D**0.5 == pytest.approx(expected)
 
 
-def test_rtic_is_the_published_formula() -> None:
-    composer, weights = random_composer("rtic", blocks=2)
-    maps, words = example()
-    image = composer.embed_images(maps)
+def error_encoding(weights: Weights, name: str, image: torch.Tensor, sentence: torch.Tensor) -> torch.Tensor:
+    """RTIC's composition with two blocks."""
 
     def leaky(rows: torch.Tensor) -> torch.Tensor:
         return torch.maximum(rows, 0.01 * rows)
 
-    both = leaky(norm(weights, "fusion.0", torch.cat([image, words.sentence_BD], 1)))
-    error = linear(weights, "fusion.2", both)
-    gate = linear(weights, "gate.3", leaky(norm(weights, "gate.1", linear(weights, "gate.0", error))))
-    for block in ("errors.0", "errors.1"):
+    both = leaky(norm(weights, f"{name}.fusion.0", torch.cat([image, sentence], 1)))
+    error = linear(weights, f"{name}.fusion.2", both)
+    inner = leaky(norm(weights, f"{name}.gate.1", linear(weights, f"{name}.gate.0", error)))
+    gate = sigmoid(linear(weights, f"{name}.gate.3", inner))
+    for block in (f"{name}.errors.0", f"{name}.errors.1"):
         inner = leaky(norm(weights, f"{block}.1", linear(weights, f"{block}.0", error)))
         inner = leaky(norm(weights, f"{block}.4", linear(weights, f"{block}.3", inner)))
         error = error + linear(weights, f"{block}.6", inner)
-    expected = sigmoid(gate) * image + (1 - sigmoid(gate)) * error
+    return gate * image + (1 - gate) * error
+
+
+def test_rtic_is_the_published_formula() -> None:
+    composer, weights = random_composer("rtic", blocks=2)
+    maps, words = example()
+    expected = error_encoding(weights, "composition", composer.embed_images(maps), words.sentence_BD)
     torch.testing.assert_close(composer.embed_queries(maps, words), expected)
+
+
+def test_rtics_graph_branch_is_the_published_loss_over_the_batchs_graph() -> None:
+    composer, weights = random_composer("rtic", blocks=2, graph=0.5, neighbours=0.5)
+    maps, words = example()
+    queries, image = composer.embed_queries(maps, words), composer.embed_images(maps)
+    targets = torch.randn(B, D, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    nodes = unit(torch.cat([unit(targets), unit(queries)], 1))
+    alike = ((nodes @ nodes.T + 1) / 2).clamp(0, 1).fill_diagonal_(1)
+    bar = next(bar / 100 for bar in range(100, 0, -1) if (alike >= bar / 100).double().mean() >= 0.5)
+    near = (alike >= bar).double()
+    assert B < near.sum() < B * B  # some neighbours, not all
+    weight = near - torch.eye(B)
+    weight = 0.25 * weight / (weight.sum(1, keepdim=True) + 1e-8) + torch.eye(B)
+    degree = torch.diag(weight.sum(1) ** -0.5)
+    adjacency = (weight @ degree).T @ degree
+    rows = error_encoding(weights, "graph.composition", image, words.sentence_BD)
+    for layer in ("graph.first", "graph.second"):
+        rows = adjacency @ rows @ weights[f"{layer}.weight"] + weights[f"{layer}.bias"]
+        rows = relu(rows) if layer == "graph.first" else rows
+    chance = sigmoid(queries @ rows.T)
+    expected = -0.5 * (near * chance.log() + (1 - near) * (1 - chance).log()).mean()
+    found = composer.own_loss(maps, words, queries, targets)
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_rtics_graph_branch_changes_no_answer() -> None:
+    plain, _ = random_composer("rtic", blocks=2)
+    graph, _ = random_composer("rtic", blocks=2, graph=1.0)
+    graph.load_state_dict(plain.state_dict(), strict=False)
+    maps, words = example()
+    assert torch.equal(graph.embed_queries(maps, words), plain.embed_queries(maps, words))
+    assert graph.has_own_loss and not plain.has_own_loss
+
+
+def layer_norm(weights: Weights, name: str, rows: torch.Tensor) -> torch.Tensor:
+    """MAAF's: by the unbiased deviation, to which 1e-6 is added."""
+    return (
+        weights[f"{name}.weight"] * (rows - rows.mean(-1, keepdim=True)) / (rows.std(-1, keepdim=True) + 1e-6)
+        + weights[f"{name}.bias"]
+    )
+
+
+def attended(weights: Weights, name: str, asking: torch.Tensor, seen: torch.Tensor, heads: int = 2) -> torch.Tensor:
+    """Multi-head attention of some tokens over others, one head after another."""
+    q = linear(weights, f"{name}.query", asking)
+    k, v = (linear(weights, f"{name}.{kind}", seen) for kind in ("key", "value"))
+    width = q.shape[1] // heads
+    mixed = []
+    for head in range(heads):
+        part = slice(head * width, (head + 1) * width)
+        mixed.append(softmax(q[:, part] @ k[:, part].T / width**0.5) @ v[:, part])
+    return linear(weights, f"{name}.output", torch.cat(mixed, 1))
+
+
+def forwarded(weights: Weights, name: str, rows: torch.Tensor) -> torch.Tensor:
+    return linear(weights, f"{name}.3", relu(linear(weights, f"{name}.0", rows)))
+
+
+def projected(weights: Weights, map_CHW: torch.Tensor) -> torch.Tensor:
+    """MAAF's image tokens of one level, without positions."""
+    rows = cells(map_CHW) @ weights["cells.projections.0.0.weight"].flatten(1).T
+    name = "cells.projections.0.1"
+    standard = (rows - weights[f"{name}.running_mean"]) / (weights[f"{name}.running_var"] + 1e-3).sqrt()
+    return relu(standard * weights[f"{name}.weight"] + weights[f"{name}.bias"])
+
+
+def sentences() -> Words:
+    """Two words, one word, and none."""
+    features = torch.randn(B, 2, D, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    mask = torch.tensor([[True, True], [True, False], [False, False]])
+    features = features * mask[:, :, None]
+    return Words(features, mask, features.sum(1))
+
+
+@pytest.mark.parametrize("steps", ["xxx_xmm_xff", "xxx_mmm_xmm.mxx_xff_mff"])
+def test_two_streams_of_maaf_take_the_published_steps(steps: str) -> None:
+    composer, weights = random_composer("maaf-two-stream", heads=2, width=5, blocks=2, positions="none", steps=steps)
+    (maps_BCHW,), _ = example()
+    words = sentences()
+    answers = composer.embed_queries([maps_BCHW], words)
+    for query, map_CHW in enumerate(maps_BCHW):
+        x, m = projected(weights, map_CHW), words.features_BTD[query][words.mask_BT[query]]
+        spoken = len(m) > 0
+        m = m if spoken else torch.zeros(1, D, dtype=torch.float64)
+        for block in range(2):
+            for step, name in enumerate(steps.split("_")):
+                x_before, m_before = x, m
+                for one in name.split("."):
+                    part, here = f"blocks.{block}.parts.{one}", x_before if one[0] == "x" else m_before
+                    normed = layer_norm(weights, f"blocks.{block}.norms.{step}", here)
+                    seen = {one[0]: normed}.get(one[1], x_before if one[1] == "x" else m_before)
+                    changed = forwarded(weights, part, normed) if "f" in one else attended(weights, part, normed, seen)
+                    x, m = (here + changed, m) if one[0] == "x" else (x, here + changed)
+        image = layer_norm(weights, "norm_image", x).mean(0)
+        expected = (image + layer_norm(weights, "norm_words", m).mean(0)) / 2 if spoken else image
+        torch.testing.assert_close(answers[query], expected, atol=1e-6, rtol=1e-5)
+
+
+def test_the_output_token_of_maaf_becomes_the_embedding() -> None:
+    composer, weights = random_composer("maaf-output-token", heads=2, width=5, blocks=2, positions="none")
+    (maps_BCHW,), _ = example()
+    words = sentences()
+    answers = composer.embed_queries([maps_BCHW], words)
+    for query, map_CHW in enumerate(maps_BCHW):
+        spoken = words.features_BTD[query][words.mask_BT[query]]
+        tokens = torch.cat([weights["token"][None], projected(weights, map_CHW), spoken])
+        for block in ("blocks.0", "blocks.1"):
+            normed = layer_norm(weights, f"{block}.norm_attention", tokens)
+            tokens = tokens + attended(weights, f"{block}.attention", normed, normed)
+            normed = layer_norm(weights, f"{block}.norm_forward", tokens)
+            tokens = tokens + forwarded(weights, f"{block}.forward_network", normed)
+        torch.testing.assert_close(answers[query], layer_norm(weights, "norm", tokens)[0], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["softmax", "identity"])
+@pytest.mark.parametrize("name", ["maaf-two-stream", "maaf-output-token"])
+def test_an_empty_sentence_leaves_maafs_image_as_the_gallery_has_it(name: str, attention: str) -> None:
+    composer, _ = random_composer(name, heads=2, attention=attention)
+    maps, _ = example()
+    torch.testing.assert_close(composer.embed_queries(maps, sentences())[2], composer.embed_images(maps)[2])
 
 
 @pytest.mark.parametrize(
@@ -273,6 +399,13 @@ def test_rtic_is_the_published_formula() -> None:
         ("cosmo", {"heads": 3}, "8 channels, which 3 heads cannot share"),
         ("val", {"heads": 3}, "8 channels, which 3 heads cannot share"),
         ("rtic", {"blocks": 0}, "blocks=0 must be at least 1"),
+        ("rtic", {"graph": -1.0}, r"graph=-1\.0 .* must not be negative"),
+        ("pic2word", {"layers": 0}, "hidden and layers must be"),
+        ("pic2word", {}, "needs to know the text encoder"),
+        ("maaf-two-stream", {"heads": 4}, "dim=6 must be a multiple of options.heads=4"),
+        ("maaf-two-stream", {"heads": 2, "steps": "xxx_xmn"}, "'xmn' is no step"),
+        ("maaf-two-stream", {"heads": 2, "steps": "xxx_xff"}, "never look at the words"),
+        ("maaf-output-token", {"blocks": 0}, "blocks, heads and width must be"),
     ],
 )
 def test_options_that_a_composer_cannot_have_are_refused(name: str, options: dict[str, object], message: str) -> None:

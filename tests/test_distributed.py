@@ -13,15 +13,17 @@ from itma.data.batching import Plan
 from itma.errors import ConfigError
 from itma.training.config import TrainConfig
 from itma.training.distributed import processes
-from itma.training.loop import _batches, _distributed, batch_loss, train
+from itma.training.loop import _batches, _distributed, train
 from itma.training.losses import Classification, loss_named
+from itma.training.step import add_gradients
 from tests.made_up import TRAIN, model, triplets
+from tests.test_chunks import combiner
 
 ALONE = replace(TRAIN, per_reference=1)
 
 
 def gradients_of_one_step(config: TrainConfig) -> dict[str, torch.Tensor]:
-    data, retriever = triplets(), model()
+    data, retriever = triplets(), combiner() if config.chunk else model()
     for module in retriever.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -32,14 +34,14 @@ def gradients_of_one_step(config: TrainConfig) -> dict[str, torch.Tensor]:
         loss = loss_named(config.loss)()
         with _batches(data, plan, config, retriever, ours, loss, [0]) as batches:
             for _, parts, labels in batches:
-                amount, right = batch_loss(network, retriever, parts[0], labels[0], loss, config, ours)
-                amount.backward()
+                amount, right = add_gradients(network, retriever, parts[0], labels[0], loss, config, ours)
         found = {name: parameter.grad for name, parameter in retriever.named_parameters() if parameter.grad is not None}
         buffers = {f"buffer {name}": buffer.clone() for name, buffer in retriever.named_buffers()}
-        return {**found, **buffers, "loss": amount.detach(), "right": torch.tensor(right)}
+        return {**found, **buffers, "loss": torch.tensor(amount), "right": torch.tensor(right)}
 
 
 LOSSES = "classification", "soft-triplet", "hard-negatives", "memory-bank"
+CHUNKS = replace(ALONE, chunk=1)
 
 
 def in_process(rank: int, port: int, folder: str) -> None:
@@ -50,6 +52,7 @@ def in_process(rank: int, port: int, folder: str) -> None:
         torch.save(
             gradients_of_one_step(replace(ALONE, loss=loss, loss_options=None)), Path(folder) / f"{loss}-{rank}.pt"
         )
+    torch.save(gradients_of_one_step(CHUNKS), Path(folder) / f"chunks-{rank}.pt")
     train(model(), triplets(), ALONE, Path(folder) / "run")
     train(model(), triplets(), replace(ALONE, loss="hard-negatives", loss_options=None), Path(folder) / "unscaled")
     torch.distributed.destroy_process_group()
@@ -66,15 +69,15 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_two_processes_have_the_loss_and_gradients_of_one(two_processes: Path, loss: str) -> None:
-    one = gradients_of_one_step(replace(ALONE, loss=loss, loss_options=None))
+@pytest.mark.parametrize("name", [*LOSSES, "chunks"])
+def test_two_processes_have_the_loss_and_gradients_of_one(two_processes: Path, name: str) -> None:
+    one = gradients_of_one_step(CHUNKS if name == "chunks" else replace(ALONE, loss=name, loss_options=None))
     for rank in range(2):
-        two = torch.load(two_processes / f"{loss}-{rank}.pt", weights_only=True)
+        two = torch.load(two_processes / f"{name}-{rank}.pt", weights_only=True)
         assert two.keys() == one.keys()
-        for name, values in one.items():
+        for key, values in one.items():
             torch.testing.assert_close(
-                two[name], values, atol=1e-5, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
+                two[key], values, atol=1e-5, rtol=1e-3, msg=lambda text, key=key: f"{key}: {text}"
             )
 
 

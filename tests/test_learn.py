@@ -20,10 +20,11 @@ from itma.models.retriever import Retriever
 from itma.training import run as run_folder
 from itma.training.config import TrainConfig
 from itma.training.distributed import Processes
-from itma.training.loop import Seen, TrainingInterrupted, _batches, batch_loss, make_optimizer, train
+from itma.training.loop import Seen, TrainingInterrupted, _batches, make_optimizer, train
 from itma.training.losses import Classification, ClassificationOptions, Graded, GradedOptions, graded_rest
 from itma.training.memory_bank import MemoryBankOptions
 from itma.training.run import METRICS, read_metrics
+from itma.training.step import batch_loss
 from tests.made_up import TRAIN, model, triplets
 
 

@@ -8,8 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itma.errors import ConfigError
+from itma.training.distillation import DistillationOptions, distillation
 from itma.training.hard_negatives import HardNegatives, HardNegativesOptions, hardest_hinge
-from itma.training.losses import LossBatch, batch_classification, graded_rest, soft_triplet
+from itma.training.losses import (
+    Classification,
+    ClassificationOptions,
+    LossBatch,
+    batch_classification,
+    graded_rest,
+    soft_triplet,
+)
 from itma.training.memory_bank import MemoryBank, MemoryBankOptions
 
 LABELS = st.lists(st.integers(0, 4), min_size=2, max_size=7)
@@ -173,3 +181,36 @@ def test_a_margin_that_no_cosine_has_is_refused(margin: float) -> None:
 def test_a_bank_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="size=0 must be at least 1"):
         MemoryBankOptions(0)
+
+
+def test_both_ways_average_the_loss_of_queries_and_of_targets() -> None:
+    batch = batch_of([0, 1, 2, 0], 0)
+    there = batch_classification(batch.scores(batch.targets), batch.labels)
+    back = batch_classification(batch.scores(batch.targets).T, batch.labels)
+    assert there != back
+    assert Classification(ClassificationOptions(both_ways=True))(batch) == (there + back) / 2
+
+
+@given(LABELS, st.integers(0, 99), st.sampled_from([0.5, 1.0, 4.0]))
+def test_distillation_is_the_divergence_from_the_teachers_shares(
+    labels: list[int], seed: int, temperature: float
+) -> None:
+    N = len(labels)
+    scores, teacher = (rows(N, seed + one) @ rows(N, seed + one + 1).T for one in (0, 2))
+    slow = 0.0
+    for i in range(N):
+        against = [j for j in range(N) if j == i or labels[j] != labels[i]]
+        each = [[math.exp(table[i, j] / temperature) for j in against] for table in (teacher, scores)]
+        wanted, found = ([one / sum(part) for one in part] for part in each)
+        slow += sum(p * math.log(p / q) for p, q in zip(wanted, found, strict=True)) / N
+    amount = distillation(scores, teacher, torch.tensor(labels), temperature=temperature)
+    assert amount.item() == pytest.approx(slow * temperature**2, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"temperature": 0.0}, r"temperature=0\.0 must be above 0"), ({"weight": 1.5}, r"weight=1\.5 must be a share")],
+)
+def test_distillation_that_cannot_be_is_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DistillationOptions("runs/teacher", **options)

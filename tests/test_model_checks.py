@@ -12,6 +12,9 @@ import torch
 from itma.data.images import Preprocess
 from itma.models.composers import REGISTRY
 from itma.models.composers.itma import ItmaOptions
+from itma.models.composers.maaf import MaafOptions, TwoStreamOptions
+from itma.models.composers.pic2word import Pic2WordOptions
+from itma.models.composers.rtic import RticOptions
 from itma.models.composers.val import ValOptions
 from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.retriever import Retriever, RetrieverConfig
@@ -31,9 +34,34 @@ BERT, CLIP, SIGLIP = tiny_hub.bert(HUB / "bert"), tiny_hub.clip(HUB / "clip"), t
 FROM_CLIP = TextEncoderConfig(kind="pretrained", name=str(CLIP))
 FROM_SIGLIP = TextEncoderConfig(kind="pretrained", name=str(SIGLIP), max_words=16)
 SMALL_ITMA = ItmaOptions(blocks=1, heads=2, width=16)
+FROM_SIGLIP_WITH_ROOM = replace(FROM_SIGLIP, max_words=11)
 CONFIGS = {name: replace(TINY, composer=name, options=None) for name in REGISTRY if name != "itma"} | {
+    "pic2word": replace(TINY, composer="pic2word", options=Pic2WordOptions(hidden=8, learns="triplets")),
+    "pic2word-clip": replace(
+        TINY,
+        composer="pic2word",
+        options=None,
+        dim=12,
+        image_encoder=ImageEncoderConfig(str(CLIP), levels=(4,)),
+        text_encoder=FROM_CLIP,
+    ),
+    "pic2word-siglip": replace(
+        TINY,
+        composer="pic2word",
+        options=Pic2WordOptions(learns="triplets"),
+        dim=12,
+        image_encoder=ImageEncoderConfig(str(SIGLIP), levels=(4,)),
+        text_encoder=FROM_SIGLIP_WITH_ROOM,
+    ),
+    "rtic-graph": replace(TINY, composer="rtic", options=RticOptions(graph=1.0)),
     # from the published weight 0 on, the self-attention has no gradient in the first step
     "val": replace(TINY, composer="val", options=ValOptions(attention_weight=0.5)),
+    "maaf-two-streams-both": replace(
+        TINY, composer="maaf-two-stream", options=TwoStreamOptions(heads=2, steps="xxx_mmm_xmm.mxx_xff_mff")
+    ),
+    "maaf-output-token-identity": replace(
+        TINY, composer="maaf-output-token", options=MaafOptions(heads=2, attention="identity")
+    ),
     "itma": replace(TINY, options=SMALL_ITMA),
     "itma-identity": replace(TINY, options=replace(SMALL_ITMA, attention="identity", positions="none")),
     "itma-sinusoidal": replace(TINY, options=replace(SMALL_ITMA, positions="sinusoidal", pool_words=False)),
@@ -74,7 +102,11 @@ CONFIGS = {name: replace(TINY, composer=name, options=None) for name in REGISTRY
 
 
 def built(name: str, seed: int = 0) -> Retriever:
-    return Retriever.build(CONFIGS[name], SENTENCES, seed=seed)
+    model = Retriever.build(CONFIGS[name], SENTENCES, seed=seed)
+    if name == "rtic-graph":  # whose published start is so near 0 that rounding hides what it does
+        for layer in (model.composer.graph.first, model.composer.graph.second):
+            torch.nn.init.xavier_normal_(layer.weight)
+    return model
 
 
 def images(count: int, height: int = 32, width: int = 48, seed: int = 0) -> torch.Tensor:
@@ -100,8 +132,8 @@ def test_every_parameter_gets_a_gradient_and_moving_it_moves_an_output(name: str
     tokens = model.tokenizer(SENTENCES)
 
     def outputs() -> torch.Tensor:
-        queries, targets = model(pixels, torch.arange(3), torch.arange(3, 6), tokens)
-        return torch.cat([queries.flatten(), targets.flatten(), model.logits(queries, targets).flatten()])
+        queries, targets, own = model(pixels, torch.arange(3), torch.arange(3, 6), tokens, own_loss=True)
+        return torch.cat([queries.flatten(), targets.flatten(), model.logits(queries, targets).flatten(), own[None]])
 
     start = outputs()
     random = torch.Generator().manual_seed(0)
@@ -121,7 +153,7 @@ def test_every_parameter_gets_a_gradient_and_moving_it_moves_an_output(name: str
 
 def _cannot_matter(parameter: str, model: str) -> bool:
     """A key's bias adds the same to all scores of a row, which softmax takes out again."""
-    return parameter.endswith(("attention.key.bias", "self.key.bias", "k_proj.bias")) and model != "itma-identity"
+    return parameter.endswith(("key.bias", "k_proj.bias")) and "identity" not in model
 
 
 @pytest.mark.parametrize("name", CONFIGS)

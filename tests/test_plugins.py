@@ -142,6 +142,17 @@ def test_a_file_that_is_named_adds_its_parts_and_is_named_where_it_lacks(tmp_pat
     assert "itma --import my_composer.py COMMAND" in refused.stderr
 
 
+def test_a_composer_of_ones_own_is_a_further_row_of_a_benchmark(tmp_path: Path) -> None:
+    shutil.copy(PLUGIN / "itma_example" / "__init__.py", tmp_path / "my_composer.py")
+    words = ["--models", "gate,add", "--seeds", 1, "--steps", 2, "--set", "train.batch=4", "--out", tmp_path / "out"]
+    begin = ["-m", "itma", "--quiet", "--import", tmp_path / "my_composer.py"]
+    made = python(*begin, "benchmark", "squares", *words)
+    assert made.returncode == 0, made.stderr
+    (table,) = json.loads((tmp_path / "out" / "comparison.json").read_text())["measurements"]
+    assert list(table["recall"]) == ["gate", "add"]
+    assert "| gate | 1 |" in (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
+
+
 # -- the registry ------------------------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from itma.config import flat, to_plain
 from itma.data.datasets.generated import shapes_config
 from itma.data.synthetic.shapes import World
 from itma.errors import DataError, ExplanationError
+from itma.evaluation.comparison import differing
 from itma.evaluation.evaluate import evaluate
 from itma.evaluation.seeds import spread
 from itma.explanations.attention import has_attention
@@ -306,11 +307,10 @@ def _variants(settings: Mapping[str, Any]) -> dict[str, list[str]]:
     flats = {run: flat(plain) for run, plain in settings.items()}
     for plain in flats.values():
         plain.pop("train.seed", None)
-    names = sorted({name for plain in flats.values() for name in plain})
-    differing = [name for name in names if len({repr(plain.get(name)) for plain in flats.values()}) > 1]
+    apart = sorted(differing(flats).items())
     found: dict[str, list[str]] = {}
-    for run, plain in flats.items():
-        told = [f"{name.rpartition('.')[2]}={plain.get(name)}" for name in differing]
+    for run in flats:
+        told = [f"{name.rpartition('.')[2]}={values[run]}" for name, values in apart]
         found.setdefault(", ".join(told) or "the model", []).append(run)
     return found
 

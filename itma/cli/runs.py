@@ -70,9 +70,14 @@ def compare(runs: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
 
 @click.command()
 @click.argument("data", default="shapes")
-@click.option("--models", multiple=True, required=True, metavar="NAME[,NAME]", help="Composers; repeatable.")
+@click.option(
+    "--models",
+    multiple=True,
+    metavar="NAME[,NAME]",
+    help="Composers; repeatable. Without it, all that there are.",
+)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs of each model: seeds 0, 1, …")
-@click.option("--out", type=_PATH, required=True, help="Gets a run folder for each, comparison.md and comparison.json.")
+@click.option("--out", type=_PATH, required=True, help="Gets a folder for each run, comparison.md, .json, .html.")
 @click.option("--root", type=_PATH, help="The folder of DATA; generated worlds need none.")
 @skip_unreadable
 @click.option("--preset", help="The recipe of all. Without it, the one meant for DATA.")
@@ -97,7 +102,7 @@ def benchmark(
     as_json: bool,
     device: str,
 ) -> None:
-    r"""Train several models on DATA at equal budget, measure them, and write one table with intervals and cost.
+    r"""Train several models on DATA at equal budget, measure them, and write one table with intervals, curves and cost.
 
     All runs have one recipe, and differ in the composer and the seed alone. What is finished in the folder is not
     trained again, so the command can be stopped and given again, also with more models or seeds.
@@ -105,6 +110,7 @@ def benchmark(
     \b
     itma benchmark shapes --models itma,tirg,add --seeds 3 --out runs/shapes-models
     itma benchmark own --root shop --models tirg --models add --steps 2000 --out runs/shop-models
+    itma --import my_parts.py benchmark shapes --models mine,tirg --out runs/mine
     """
     from itma.benchmark import benchmark as compare_models
 
@@ -112,7 +118,7 @@ def benchmark(
     changes = join_settings(config, changes, skip_unreadable, short)
     result = compare_models(
         data,
-        [name.strip() for names in models for name in names.split(",") if name.strip()],
+        [name.strip() for names in models for name in names.split(",") if name.strip()] or None,
         out,
         seeds=seeds,
         preset=preset,

@@ -276,6 +276,23 @@ class Tokenizer:
         lengths_B = torch.tensor([len(row) for row in rows], dtype=torch.int64)
         return Tokens(ids_BT.view(len(rows), length), torch.arange(length)[None, :] < lengths_B[:, None])
 
+    def marks(self) -> tuple[list[int], list[int]]:
+        """Ids of the special tokens that open and that close every sentence."""
+        row = self._core.encode("a", add_special_tokens=self.special_tokens)
+        inner = [place for place, mark in enumerate(row.special_tokens_mask) if not mark] or [len(row.ids)]
+        return row.ids[: inner[0]], row.ids[inner[-1] + 1 :]
+
+    def content(self, sentence: str) -> list[int]:
+        """Ids of the tokens that are read of a sentence, without its marks.
+
+        >>> len(Tokenizer.fit(["make it red"]).content("it red"))
+        2
+        """
+        ids, mask = self([sentence])
+        opening, closing = self.marks()
+        read: list[int] = ids[0][mask[0]].tolist()
+        return read[len(opening) : len(read) - len(closing)]
+
     def pieces(self, sentence: str) -> list[Piece]:
         """The tokens that are read of a sentence, in the order of their ids in a batch.
 

@@ -39,16 +39,6 @@ _FEW_WORDS = 7
 
 def page(story: DemoStory) -> str:
     """The story as the text of one HTML file, without a reference to anything outside it."""
-    environment = Environment(
-        loader=PackageLoader("itma.demo"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"percent": percent, "data_url": _data_url}
-    environment.globals |= {"dashes": DASHES, "marks": MARKS}
     folder = resources.files("itma.demo") / "templates"
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     # a query that was answered rightly at once, in few words if there is one; failing that, the first one as it is
@@ -57,7 +47,8 @@ def page(story: DemoStory) -> str:
     short = [example for example in right if len(example.feedback.split()) <= _FEW_WORDS]
     hero = next(iter([*short, *right, *examples]), None)
     return (
-        environment.get_template("report.html")
+        templates()
+        .get_template("report.html")
         .render(
             story=story,
             first=story.models[0],
@@ -68,13 +59,28 @@ def page(story: DemoStory) -> str:
             curves=curves(story.models),
             style=Markup(style),
             script=Markup(script),
-            policy=(f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'"),
+            policy=(f"default-src 'none'; img-src data:; style-src '{digest(style)}'; script-src '{digest(script)}'"),
         )
         .lstrip()
     )
 
 
-def _digest(text: str) -> str:
+def templates() -> Environment:
+    """What fills in the templates beside this file; it escapes every text."""
+    environment = Environment(
+        loader=PackageLoader("itma.demo"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"percent": percent, "data_url": _data_url}
+    environment.globals |= {"dashes": DASHES, "marks": MARKS}
+    return environment
+
+
+def digest(text: str) -> str:
     """What the policy names a style or script by, so that no other one runs."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 

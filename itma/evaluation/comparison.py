@@ -14,11 +14,14 @@ from itma.evaluation.tables import Table
 from itma.io import write_text
 from itma.models.provenance import read_json
 from itma.records import Interval, Report
+from itma.training.run import read_metrics
 
 FORMAT = 1
 SEED = "train.seed"
 COST = "cost.json"
 """What a run took, in its folder; `itma benchmark` writes it."""
+_COLUMNS = 8
+"""Steps at most that the table of curves has room for."""
 _SAME = frozenset({SEED, "train.log_every", "data.about", "data.cache"})
 """Settings that make no other model."""
 
@@ -97,6 +100,8 @@ class Variant:
     """The metric that chose the checkpoints → what the chosen ones have of it; empty where a run has none."""
     cost: Mapping[str, float] = field(default_factory=dict)
     """Field of `Cost` → its mean; empty where a run does not say it."""
+    curve: Mapping[int, Figure] = field(default_factory=dict)
+    """Step → what was measured there of the metric that chooses the checkpoint, at steps where every run measured."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,18 @@ class Comparison:
         chosen = [(each.name, metric, f.percent()) for each in self.variants for metric, f in each.chosen_by.items()]
         if chosen:
             found.append(("What chose the checkpoints", "", Table(("model", "metric", "best"), chosen)))
+        steps = sorted({step for each in self.variants for step in each.curve})
+        if len(steps) > 1:
+            steps = [steps[round(place * (len(steps) - 1) / (_COLUMNS - 1))] for place in range(_COLUMNS)]
+            steps = list(dict.fromkeys(steps))
+            rows = [
+                (each.name, *(f"{100 * each.curve[step].mean:.1f} %" if step in each.curve else "" for step in steps))
+                for each in self.variants
+                if each.curve
+            ]
+            names = dict.fromkeys(metric for each in self.variants for metric in each.chosen_by)
+            heading = f"By step: {', '.join(names)}" if names else "By step"
+            found.append((heading, "", Table(("model", *(f"{step:,}" for step in steps)), rows)))
         costs = [
             (
                 each.name,
@@ -151,9 +168,9 @@ class Comparison:
         if costs:
             found.append(("Cost", "", Table(("model", "parameters", "seconds per step", "ms per query"), costs)))
         if self.settings:
-            names = [each.name for each in self.variants]
-            rows = [(name, *(_shown(values[variant]) for variant in names)) for name, values in self.settings.items()]
-            found.append(("Settings that differ", "", Table(("setting", *names), rows)))
+            variants = [each.name for each in self.variants]
+            told = [(name, *(_shown(values[each]) for each in variants)) for name, values in self.settings.items()]
+            found.append(("Settings that differ", "", Table(("setting", *variants), told)))
         return found
 
     def _recall(self, measured: Measurement) -> tuple[str, str, Table]:
@@ -200,7 +217,7 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
     return Comparison(
         tuple(_variant(name, group) for name, group in named.items()),
         tuple(_measurements(named)),
-        _differing({name: _telling(group[0]) for name, group in named.items()}),
+        differing({name: _telling(group[0]) for name, group in named.items()}),
         tuple(_notes(named)),
     )
 
@@ -215,14 +232,18 @@ def _names(runs: Sequence[RunSummary]) -> list[str]:
     found = []
     for run in runs:
         alike = {str(other.folder): _telling(other) for other in runs if other.composer == run.composer}
-        apart = _differing(alike)
+        apart = differing(alike)
         told = [f"{name}={_shown(values[str(run.folder)])}" for name, values in apart.items()]
         found.append(", ".join([run.composer or str(run.folder), *told]))
     return found
 
 
-def _differing(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Setting → who → value, of those that are not the same for all."""
+def differing(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Setting → who → value, of those that are not the same for all.
+
+    >>> differing({"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}})
+    {'y': {'a': 2, 'b': 3}}
+    """
     names = dict.fromkeys(name for each in settings.values() for name in each)
     table = {name: {who: each.get(name) for who, each in settings.items()} for name in names}
     return {name: values for name, values in table.items() if len({repr(value) for value in values.values()}) > 1}
@@ -240,7 +261,19 @@ def _variant(name: str, group: Sequence[RunSummary]) -> Variant:
         tuple(run.steps for run in group),
         {metric: Figure.of(values)} if len(values) == len(group) else {},
         means if len(costs) == len(group) else {},
+        _curve([run.folder for run in group], metric),
     )
+
+
+def _curve(folders: Sequence[Path], metric: str) -> dict[int, Figure]:
+    measured = [
+        {int(line["step"]): line[metric] for line in read_metrics(folder) if metric in line} for folder in folders
+    ]
+    return {
+        step: Figure.of([each[step] for each in measured])
+        for step in sorted(measured[0])
+        if all(step in each for each in measured)
+    }
 
 
 def _measurements(named: Mapping[str, Sequence[RunSummary]]) -> list[Measurement]:

@@ -85,7 +85,7 @@ def gradients_of(case: Case, *, steps: int = STEPS) -> Gradients:
             """The score at some points of the path, and the inputs there."""
             count = len(shares)
             inputs = []
-            maps = words = None
+            maps = None
             if pixels is not None:
                 inputs.append((shares[:, None, None, None] * pixels).requires_grad_())
                 maps = model.image_encoder(inputs[-1])
@@ -94,8 +94,8 @@ def gradients_of(case: Case, *, steps: int = STEPS) -> Gradients:
                 repeated = type(tokens)(tokens.ids.expand(count, -1), tokens.mask.expand(count, -1))
                 # cuDNN's recurrent networks have no backward pass in evaluation mode
                 with beginning_with(model.text_encoder.table, inputs[-1]), torch.backends.cudnn.flags(enabled=False):
-                    words = model.text_encoder(repeated)
-            return unit(model.composer.embed_queries(maps, words)) @ target, inputs
+                    return unit(model.compose(maps, repeated)) @ target, inputs
+            return unit(model.compose(maps, None)) @ target, inputs
 
         places, weights = np.polynomial.legendre.leggauss(steps)
         shares = torch.tensor((places + 1) / 2, dtype=torch.float32, device=device)

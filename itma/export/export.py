@@ -126,9 +126,8 @@ class _Queries(nn.Module):
         self.model = _with_onnx_lstm(model)
 
     def forward(self, pixels: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        assert self.model.text_encoder is not None
         maps = self.model.image_encoder(self.model.preprocess.normalise(pixels))
-        return unit(self.model.composer.embed_queries(maps, self.model.text_encoder(Tokens(ids, mask))))
+        return unit(self.model.compose(maps, Tokens(ids, mask)))
 
 
 class _Words(nn.Module):
@@ -139,8 +138,7 @@ class _Words(nn.Module):
         self.model = _with_onnx_lstm(model)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        assert self.model.text_encoder is not None
-        return unit(self.model.composer.embed_queries(None, self.model.text_encoder(Tokens(ids, mask))))
+        return unit(self.model.compose(None, Tokens(ids, mask)))
 
 
 def _with_onnx_lstm(model: Retriever) -> Retriever:

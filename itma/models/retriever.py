@@ -104,7 +104,8 @@ class Retriever(Embedder, nn.Module):
         composer = composer_named(config.composer)
         self.image_encoder, self.text_encoder = image_encoder, text_encoder
         grids = image_encoder.grids(config.preprocess.height, config.preprocess.width)
-        self.composer = composer(config.options, Place(image_encoder.channels, grids, config.dim, image_encoder.embeds))
+        place = Place(image_encoder.channels, grids, config.dim, image_encoder.embeds, text_encoder, tokenizer)
+        self.composer = composer(config.options, place)
         self.scale = nn.Parameter(torch.tensor(START_SCALE))
         self._frozen: tuple[str, ...] = ()
         self._frozen_levels, self._fixed_norms = 0, False
@@ -256,9 +257,8 @@ class Retriever(Embedder, nn.Module):
                 held.eval()
         still = self.image_encoder.first_levels(self._frozen_levels)
         if self._fixed_norms:
-            still += [
-                module for module in self.image_encoder.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
-            ]
+            # also those that several processes share, which are of another class
+            still += [module for module in self.image_encoder.modules() if hasattr(module, "running_mean")]
         for module in still:
             module.eval()
         return self
@@ -271,7 +271,8 @@ class Retriever(Embedder, nn.Module):
         tokens: Tokens,
         *,
         references_too: bool = False,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        own_loss: bool = False,
+    ) -> tuple[torch.Tensor, ...]:
         """One training batch, in which an image goes through the image encoder once however many rows use it.
 
         Args:
@@ -280,35 +281,47 @@ class Retriever(Embedder, nn.Module):
             targets: (rows,) int64, which image is each row's target.
             tokens: the feedback, (rows, words).
             references_too: whether the references are wanted as images of the gallery as well.
+            own_loss: whether the composer's own loss is wanted.
 
         Returns:
             Queries (rows, dim) and targets (rows, dim) float32 of length 1; with `references_too`, the targets are
-            followed by the references, (2 · rows, dim).
+            followed by the references, (2 · rows, dim). With `own_loss` a scalar as well: the composer's own loss over
+            the rows that have a reference, 0 where it has none.
         """
         if isinstance(pixels, torch.Tensor):
             maps = self.image_encoder(pixels)
         else:
             maps = self.image_encoder.finish(pixels, self._frozen_levels)
-        words = None if self.text_encoder is None else self.text_encoder(tokens)
         imaged = torch.cat([targets, torch.where(references < 0, targets, references)]) if references_too else targets
         wanted, places = imaged.unique(return_inverse=True)
         images = self.composer.embed_images([level[wanted] for level in maps])
-        return unit(self._trained_queries(maps, references, words)), unit(images)[places]
-
-    def _trained_queries(
-        self, maps: Sequence[torch.Tensor], references: torch.Tensor, words: Words | None
-    ) -> torch.Tensor:
-        """Queries (rows, dim), of which some may have words only."""
-        seen = references >= 0
-        if words is None or bool(seen.all()):
-            return self.composer.embed_queries([level[references.clamp(min=0)] for level in maps], words)
+        if self.composer.learns_alone:
+            references, tokens = targets, Tokens(tokens.ids[:, :1], torch.zeros_like(tokens.mask[:, :1]))
+        # of words alone, a model that reads none can make nothing
+        seen = references >= 0 if self.text_encoder is not None else torch.ones_like(references, dtype=torch.bool)
         both, alone = seen.nonzero()[:, 0], (~seen).nonzero()[:, 0]
-        parts = []
+        parts, further = [], self.scale * 0
         if len(both):
-            shown = [level[references[both]] for level in maps]
-            parts.append(self.composer.embed_queries(shown, Words(*(part[both] for part in words))))
-        parts.append(self.composer.embed_queries(None, Words(*(part[alone] for part in words))))
-        return torch.cat(parts)[torch.cat([both, alone]).argsort()]
+            shown = [level[references[both].clamp(min=0)] for level in maps]
+            words = self._words(shown, Tokens(*(part[both] for part in tokens)))
+            parts.append(self.composer.embed_queries(shown, words))
+            if own_loss and self.composer.has_own_loss:
+                of_rows = images[places[: len(targets)][both]]
+                further = further + self.composer.own_loss(shown, words, parts[0], of_rows)
+        if len(alone):
+            parts.append(self.compose(None, Tokens(*(part[alone] for part in tokens))))
+        queries = torch.cat(parts)[torch.cat([both, alone]).argsort()]
+        embedded = unit(queries), unit(images)[places]
+        return (*embedded, further) if own_loss else embedded
+
+    def compose(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
+        """The references' feature maps and the feedback's tokens → (queries, dim), not of length 1; one may be None."""
+        return self.composer.embed_queries(maps, self._words(maps, tokens))
+
+    def _words(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> Words | None:
+        if tokens is None or self.text_encoder is None:
+            return None
+        return self.composer.read(self.text_encoder, tokens, maps)
 
     def logits(self, queries: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Scores for the loss: scale² · cosine, (queries, images)."""
@@ -333,9 +346,8 @@ class Retriever(Embedder, nn.Module):
 
     def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
         with self._answering():
-            words = None if tokens is None or self.text_encoder is None else self.text_encoder(tokens.to(self.device))
             seen = None if maps is None else [level.to(self.device) for level in maps]
-            return unit(self.composer.embed_queries(seen, words))
+            return unit(self.compose(seen, None if tokens is None else tokens.to(self.device)))
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from itma.data.images import Preprocess
 from itma.errors import ConfigError, DataError, RunError
 from itma.io import file_sum
 from itma.models import pretrained
+from itma.models.composers import composer_named
 from itma.models.hub_names import weights_files
 from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.pretrained import CLIP, SIGLIP
@@ -52,6 +53,11 @@ class Towers:
             "text_encoder": self.text_encoder,
             "preprocess": self.preprocess,
         }
+
+    def shape_for(self, composer: str) -> dict[str, Any]:
+        """As `shape`, with room for the tokens that a composer puts beside those of a feedback."""
+        room = self.text_encoder.max_words - composer_named(composer).adds_words
+        return {**self.shape, "text_encoder": replace(self.text_encoder, max_words=room)}
 
 
 def holds_towers(folder: Path) -> bool:

@@ -44,7 +44,7 @@ class LayerNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with softmax, or with the raw scaled scores (`identity`, masked entries 0)."""
+    """Multi-head attention with softmax, or with the raw scaled scores (`identity`, masked entries 0)."""
 
     def __init__(self, dim: int, heads: int, *, kind: AttentionKind = "softmax", dropout: float = 0.0) -> None:
         super().__init__()
@@ -52,12 +52,15 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.output = (nn.Linear(dim, dim) for _ in range(4))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens_BND: torch.Tensor, mask_BN: torch.Tensor | None) -> torch.Tensor:
-        """(B, N, D) → (B, N, D)."""
+    def forward(
+        self, tokens_BND: torch.Tensor, mask_BN: torch.Tensor | None, memory_BMD: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(B, N, D) → (B, N, D); the tokens look at themselves, or at a memory of M tokens, which the mask is of."""
         B, N, D = tokens_BND.shape
+        memory_BMD = tokens_BND if memory_BMD is None else memory_BMD
         q_BHNd, k_BHNd, v_BHNd = (
-            linear(tokens_BND).view(B, N, self.heads, D // self.heads).transpose(1, 2)
-            for linear in (self.query, self.key, self.value)
+            linear(rows).view(B, rows.shape[1], self.heads, D // self.heads).transpose(1, 2)
+            for linear, rows in ((self.query, tokens_BND), (self.key, memory_BMD), (self.value, memory_BMD))
         )
         # written out, because the fused attention's backward pass is several times slower on CPUs at these sizes
         scores_BHNN = q_BHNd @ k_BHNd.transpose(-2, -1) / (D // self.heads) ** 0.5

@@ -31,9 +31,9 @@ class TrainConfig:
     the near misses that a gallery holds. Up to `per_reference` it changes nothing."""
     loss: str = "classification"
     """A name in the registry of losses: `classification` (batch-based), `memory-bank` (that, also against targets of
-    earlier batches), `graded` (for data that say what is true of an image: of all that is not the answer, what has more
-    in common with it comes first), `soft-triplet` (TIRG's), `hard-negatives` (a hinge on the hardest), or one of your
-    own."""
+    earlier batches), `distillation` (that, and to score as a teacher does), `graded` (for data that say what is true of
+    an image: of all that is not the answer, what has more in common with it comes first), `soft-triplet` (TIRG's),
+    `hard-negatives` (a hinge on the hardest), or one of your own."""
     loss_options: Any = field(default=None, metadata={BELONGS: "loss"})
     """The loss's own options (its `Options` dataclass); None: their defaults."""
     start_scale: float = 4.0
@@ -61,6 +61,9 @@ class TrainConfig:
     """Largest length of the gradient; longer ones are shortened. 0 switches it off."""
     accumulate: int = 1
     """Parts a batch is worked through in, to save memory; each part is its own set of negatives."""
+    chunk: int = 0
+    """Rows whose activations are held in memory at a time: a batch is embedded in chunks of so many rows, twice, and
+    the gradients are those of the whole batch, to rounding (GradCache). 0 takes the batch at once."""
     precision: Literal["float32", "bf16"] = "bf16"
     """Arithmetic of the forward pass; weights and updates stay float32. A CPU that does not know bf16 takes float32."""
     frozen: tuple[str, ...] = ()
@@ -112,6 +115,7 @@ class TrainConfig:
         not_negative = (
             "warmup",
             "clip",
+            "chunk",
             "augment",
             "noise",
             "weight_decay",

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from itma.errors import ConfigError, ItmaError, TrainingError
 from itma.models.retriever import PARTS, Retriever
 from itma.progress import bar
 from itma.training.config import TrainConfig
-from itma.training.distributed import Processes, gathered, processes, share_batch_norms
-from itma.training.losses import Loss, LossBatch, loss_named
+from itma.training.distributed import Processes, processes, share_batch_norms
+from itma.training.losses import Loss, loss_named
 from itma.training.run import (
     METRICS,
     Progress,
@@ -35,6 +35,7 @@ from itma.training.run import (
     read_metrics,
     save_checkpoint,
 )
+from itma.training.step import NO_REFERENCE, add_gradients, check_chunks, knows_bf16
 from itma.training.views import Views, changed
 
 log = logging.getLogger(__name__)
@@ -50,8 +51,6 @@ class Seen:
 
 
 _NO_PIXELS = torch.zeros(0, 3, 1, 1, dtype=torch.uint8)
-_NOTHING = -2
-"""Stands for what is true of the reference of a row that has none: it agrees with nothing."""
 
 Look = Callable[[Retriever], Seen]
 """Measures a model during training."""
@@ -102,6 +101,7 @@ def train(
         loss = checked(loss or make_loss(config), triplets)
         if config.precision == "bf16" and not knows_bf16(model.device):
             log.info("this CPU does not compute in bf16; train.precision=float32 is taken instead")
+        check_chunks(model, config)
         optimizer = make_optimizer(model, config)
         now = Progress(0, None, None)
         if resume and has_checkpoint(folder):
@@ -140,10 +140,10 @@ def train(
                 numbers = {"loss": 0.0, "train/batch recall@1": 0.0}
                 for index, batch in enumerate(parts):
                     last = index == len(parts) - 1
-                    with nullcontext() if last or ours.count == 1 else network.no_sync():
-                        amount, right = batch_loss(network, model, batch, labels[index], loss, config, ours)
-                        (amount / len(parts)).backward()
-                    numbers["loss"] += amount.item() / len(parts)
+                    amount, right = add_gradients(
+                        network, model, batch, labels[index], loss, config, ours, share=1 / len(parts), last=last
+                    )
+                    numbers["loss"] += amount / len(parts)
                     numbers["train/batch recall@1"] += right / len(parts)
                 length = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf).item()
                 if not math.isfinite(numbers["loss"]) or not math.isfinite(length):
@@ -181,60 +181,6 @@ def train(
     return now
 
 
-def batch_loss(
-    network: torch.nn.Module,
-    model: Retriever,
-    batch: Batch,
-    labels: torch.Tensor,
-    loss: Loss,
-    config: TrainConfig,
-    ours: Processes,
-) -> tuple[torch.Tensor, float]:
-    """The loss of the whole batch, from this process's share of it, and the share of rows whose target scores best.
-
-    Args:
-        network: `model`, or `model` inside `DistributedDataParallel`.
-        labels: (2, rows of all processes, 1 + aspects) int64, the labels of each row's target and of its reference,
-            and what is true of them where the loss looks at that.
-    """
-    device = model.device
-    if batch.begun:
-        pixels: torch.Tensor | tuple[torch.Tensor, ...] = tuple(
-            level.to(device, memory_format=torch.channels_last) for level in batch.begun
-        )
-    else:
-        pixels = model.preprocess.normalise(batch.pixels.to(device))
-    tokens = model.tokenizer(batch.feedback).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16" and knows_bf16(device)):
-        queries, images = network(
-            pixels,
-            batch.references.to(device),
-            batch.targets.to(device),
-            tokens,
-            references_too=loss.reads_references,
-        )
-    if ours.count > 1:
-        queries = gathered(queries)
-        images = torch.cat([gathered(part) for part in images.split(len(batch.targets))])
-    (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0].to(device), labels[..., 1:].to(device)
-    N = len(labels)
-    given = LossBatch(
-        queries,
-        images[:N],
-        labels,
-        model.scale,
-        references=images[N:] if loss.reads_references else None,
-        # the gallery holds the target once more where a row has no reference: it must not count as a wrong answer
-        reference_labels=torch.where(reference_labels == _NOTHING, labels, reference_labels),
-        aspects=aspects if loss.reads_aspects else None,
-        reference_aspects=reference_aspects if loss.reads_aspects else None,
-    )
-    right = given.scores(given.targets).argmax(1)
-    # a loss may leave the scale out, but several processes wait for the gradient of every parameter
-    amount = loss(given) + 0 * model.scale
-    return amount, (labels[right] == labels).float().mean().item()
-
-
 def make_loss(config: TrainConfig) -> Loss:
     """The loss that `config.loss` names, with its options."""
     return loss_named(config.loss)(config.loss_options)
@@ -267,11 +213,6 @@ def checked(loss: Loss, triplets: Triplets) -> Loss:
             f"the loss {type(loss).__name__} has weights, which nothing would learn; put them in a composer"
         )
     return loss
-
-
-def knows_bf16(device: torch.device) -> bool:
-    """Whether a device computes in bf16; a CPU that does not would be many times slower, and fails at an LSTM."""
-    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def make_optimizer(model: Retriever, config: TrainConfig) -> torch.optim.Optimizer:
@@ -344,7 +285,7 @@ def _batches(
                 batches.append(Batch(pixels, plain.references, plain.targets, plain.feedback))
             part = samples.part(first, first + size)
             shown = truths[np.stack([part.targets, part.references])]
-            shown[1, torch.from_numpy(part.references < 0)] = _NOTHING
+            shown[1, torch.from_numpy(part.references < 0)] = NO_REFERENCE
             labels.append(shown)
         return batches, labels
 

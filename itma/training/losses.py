@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from itma.data.batching import Batch
 from itma.errors import ConfigError
 from itma.registry import Registry
 
@@ -35,6 +36,8 @@ class LossBatch:
     """(N, A) int64: what is true of the targets, −1 where it is not known; None where the loss does not read it."""
     reference_aspects: torch.Tensor | None = None
     """(N, A) int64: what is true of the references; -2 where a row has none."""
+    extras: tuple[torch.Tensor, ...] = ()
+    """What `Loss.extras` made of the batch."""
 
     def scores(self, images: torch.Tensor) -> torch.Tensor:
         """scale² · cosine of each query with each of some (M, D) embeddings: (N, M)."""
@@ -73,6 +76,15 @@ class Loss(nn.Module):
         """Whether it looks at `LossBatch.aspects`, which only some data have."""
         return False
 
+    def extras(self, batch: Batch, device: torch.device) -> tuple[torch.Tensor, ...]:
+        """What it makes of the images and sentences themselves, before they are embedded; without gradient.
+
+        Returns:
+            Tensors of one row for each row of the batch, which come back in `LossBatch.extras`; none, where it looks at
+            embeddings alone.
+        """
+        return ()
+
     def forward(self, batch: LossBatch) -> torch.Tensor:
         """The loss of a batch, a scalar."""
         raise NotImplementedError
@@ -83,6 +95,7 @@ REGISTRY: Registry[type[Loss]] = Registry(
     Loss,
     {
         "classification": __name__,
+        "distillation": f"{__package__}.distillation",
         "graded": __name__,
         "hard-negatives": f"{__package__}.hard_negatives",
         "memory-bank": f"{__package__}.memory_bank",
@@ -102,6 +115,9 @@ class ClassificationOptions:
     """Share of a batch's rows, those of the largest loss, that it leaves out (an option of MAAF's code)."""
     reference_negatives: bool = False
     """Whether the references of a batch are compared with too: an answer that ignores the feedback then costs."""
+    both_ways: bool = False
+    """Whether each target is compared with every query as well, and both losses are averaged: CLIP's loss (Radford et
+    al. 2021, arXiv:2103.00020, figure 3) and Pic2Word's."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.drop_worst < 1:
@@ -137,12 +153,13 @@ class Classification(Loss):
     def forward(self, batch: LossBatch) -> torch.Tensor:
         """See `Loss`."""
         images = batch.targets if batch.references is None else torch.cat([batch.targets, batch.references])
-        return batch_classification(
-            batch.scores(images),
-            batch.labels,
-            others=None if batch.references is None else batch.reference_labels,
-            drop_worst=self.options.drop_worst,
-        )
+        scores, drop_worst = batch.scores(images), self.options.drop_worst
+        others = None if batch.references is None else batch.reference_labels
+        loss = batch_classification(scores, batch.labels, others=others, drop_worst=drop_worst)
+        if not self.options.both_ways:
+            return loss
+        back = batch_classification(scores[:, : len(batch.labels)].T, batch.labels, drop_worst=drop_worst)
+        return (loss + back) / 2
 
 
 @register("graded")

@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from itma.models.text_encoders.base import Words
+from itma.data.tokenizer import Tokenizer, Tokens
+from itma.models.text_encoders.base import TextEncoder, Words
 from itma.registry import Registry
 
 Maps = Sequence[torch.Tensor]
@@ -26,6 +27,10 @@ class Place:
     """Features of a word, and of an embedding."""
     embedded: bool = False
     """Whether the last level is the image encoder's own embedding of the image, a map of one cell."""
+    text_encoder: TextEncoder | None = None
+    """The text encoder, which the composer may ask for sizes but does not keep; None: it reads no words."""
+    tokenizer: Tokenizer | None = None
+    """What turns sentences into tokens."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,30 @@ class Composer(nn.Module):
     """Whether a query's embedding depends on the reference."""
     reads_words: ClassVar[bool] = True
     """Whether a query's embedding depends on the feedback; if not, no text encoder is built."""
+    adds_words: ClassVar[int] = 0
+    """How many tokens it may put beside those of a feedback, which a pretrained text encoder has to have room for."""
     features: int | None = None
     """Of an embedding. None: `Place.dim`."""
+    learns_alone: bool = False
+    """Whether training asks for each target by that image itself, not by reference and feedback."""
+    has_own_loss: bool = False
+    """Whether `own_loss` is added to the loss of a batch."""
+
+    def read(self, text_encoder: TextEncoder, tokens: Tokens, maps: Maps | None) -> Words:
+        """What the text encoder makes of the feedback, with the references' feature maps where there are any."""
+        words: Words = text_encoder(tokens)
+        return words
+
+    def own_loss(self, maps: Maps, words: Words | None, queries: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """A further loss of a training batch, a scalar, which a catalogue knows nothing of.
+
+        Args:
+            maps: the references' feature maps.
+            words: the feedbacks' words.
+            queries: (rows, dim), what `embed_queries` made of the two.
+            targets: (rows, dim), what `embed_images` made of the targets.
+        """
+        raise NotImplementedError
 
     def embed_images(self, maps: Maps) -> torch.Tensor:
         """Feature maps of gallery images → (images, dim)."""
@@ -67,7 +94,10 @@ REGISTRY: Registry[type[Composer]] = Registry(
         "cosmo": f"{__package__}.cosmo",
         "film": f"{__package__}.film",
         "itma": f"{__package__}.itma",
+        "maaf-output-token": f"{__package__}.maaf",
+        "maaf-two-stream": f"{__package__}.maaf",
         "mrn": f"{__package__}.mrn",
+        "pic2word": f"{__package__}.pic2word",
         "image-only": f"{__package__}.simple",
         "words-only": f"{__package__}.simple",
         "add": f"{__package__}.simple",

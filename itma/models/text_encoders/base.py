@@ -100,7 +100,7 @@ class TextEncoder(nn.Module):
     """A text network and a linear map to `dim` features, which is left out where the network has as many already.
 
     Make one with `Language.build` or, from a saved model, with `Language.rebuilt`. One of your own sets `embedding` and
-    `output` and has `encode`.
+    `output` and has `read`, or `encode` where it does not begin with vectors.
 
     Args:
         config: the settings of text encoders, of which it uses those that it has a use for.
@@ -117,6 +117,8 @@ class TextEncoder(nn.Module):
     """Whether it is a network that others trained, which brings its own tokenizer."""
     reads_last: bool = False
     """Whether the last word's feature stands for the sentence, because it has seen all others."""
+    longest: int | None = None
+    """Tokens that it reads at most; None: any number."""
 
     @classmethod
     def build(cls, config: TextEncoderConfig, vocabulary: int, dim: int) -> "TextEncoder":
@@ -171,18 +173,37 @@ class TextEncoder(nn.Module):
         assert isinstance(table, nn.Module)
         return table
 
+    @property
+    def width(self) -> int:
+        """Features of the vectors that `table` gives."""
+        return int(self.table.embedding_dim)  # type: ignore[arg-type]
+
     def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """Token ids and mask → the network's features, (B, T, C); those of padding may be anything finite."""
-        raise NotImplementedError
+        return self.read(self.table(ids_BT), mask_BT)
+
+    def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """As `encode`, from the vectors that `table` gives, or others in their place.
+
+        Raises:
+            ConfigError: the network is one of the person's own, and reads token ids only.
+        """
+        raise ConfigError(f"the text encoder {type(self).__name__} reads token ids only; give it the method read")
 
     def forward(self, tokens: Tokens) -> Words:
         """Token ids and mask, each (B, T) → `Words`."""
-        ids_BT, mask_BT = tokens
-        words_BTD = self.output(self.encode(ids_BT, mask_BT)) * mask_BT[:, :, None]
+        return self._words(self.encode(*tokens), tokens.mask)
+
+    def read_vectors(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> Words:
+        """As `forward`, from vectors in place of token ids, see `read`."""
+        return self._words(self.read(vectors_BTC, mask_BT), mask_BT)
+
+    def _words(self, features_BTC: torch.Tensor, mask_BT: torch.Tensor) -> Words:
+        words_BTD = self.output(features_BTC) * mask_BT[:, :, None]
         count_B = mask_BT.sum(1)
         if self.reads_last:
             last_B = (count_B - 1).clamp(min=0)
-            sentence_BD = words_BTD[torch.arange(ids_BT.shape[0], device=ids_BT.device), last_B]
+            sentence_BD = words_BTD[torch.arange(mask_BT.shape[0], device=mask_BT.device), last_B]
         else:
             sentence_BD = words_BTD.sum(1) / count_B.clamp(min=1)[:, None]
         return Words(words_BTD, mask_BT, sentence_BD)
@@ -207,9 +228,9 @@ class _Lstm(TextEncoder):
         self.network = nn.LSTM(config.width, config.width, config.layers, batch_first=True)
         self.output = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.width, dim))
 
-    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+    def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """See `Language`. Padding stands last, so no word sees it."""
-        words_BTC: torch.Tensor = self.network(self.embedding(ids_BT))[0]
+        words_BTC: torch.Tensor = self.network(vectors_BTC)[0]
         return words_BTC
 
 
@@ -222,10 +243,9 @@ class _Embeddings(TextEncoder):
         self.embedding = nn.Embedding(vocabulary, config.width)
         self.output = _to_dim(config, config.width, dim)
 
-    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+    def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """See `Language`."""
-        words_BTC: torch.Tensor = self.embedding(ids_BT)
-        return words_BTC
+        return vectors_BTC
 
 
 @register("transformer")
@@ -251,11 +271,10 @@ class _Transformer(TextEncoder):
         self.norm = LayerNorm(config.width)
         self.output = _to_dim(config, config.width, dim)
 
-    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+    def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """See `Language`."""
-        words_BTC = self.embedding(ids_BT)
-        places_TC = sequence_sinusoids(words_BTC.shape[1], words_BTC.shape[2], words_BTC.device)
-        words_BTC = self.dropout(words_BTC + places_TC.to(words_BTC.dtype))
+        places_TC = sequence_sinusoids(vectors_BTC.shape[1], vectors_BTC.shape[2], vectors_BTC.device)
+        words_BTC = self.dropout(vectors_BTC + places_TC.to(vectors_BTC.dtype))
         seen_BT = _somewhere(mask_BT)
         for block in self.network:
             words_BTC = block(words_BTC, seen_BT)
@@ -275,10 +294,10 @@ class _Pretrained(TextEncoder):
     def __init__(self, config: TextEncoderConfig, dim: int, tower: Any) -> None:
         super().__init__(config, dim, 0)
         self.reads_last = hasattr(tower, "text_projection")
-        longest = getattr(tower.config, "max_position_embeddings", config.max_words)
-        if config.max_words > longest:
+        self.longest = getattr(tower.config, "max_position_embeddings", None)
+        if self.longest is not None and config.max_words > self.longest:
             raise ConfigError(
-                f"text_encoder.max_words={config.max_words}: {config.name!r} reads at most {longest} tokens"
+                f"text_encoder.max_words={config.max_words}: {config.name!r} reads at most {self.longest} tokens"
             )
         self.network = tower
         width = tower.config.projection_dim if self.reads_last else tower.config.hidden_size
@@ -307,14 +326,22 @@ class _Pretrained(TextEncoder):
         table: nn.Module = self.network.get_input_embeddings()
         return table
 
-    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        """See `Language`."""
-        words_BTC: torch.Tensor = self.network(
-            input_ids=ids_BT, attention_mask=_somewhere(mask_BT).long()
+    def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """See `Language`. CLIP's tower takes no vectors as a whole, its layers do."""
+        seen_BT = _somewhere(mask_BT)
+        if not self.reads_last:
+            encoded: torch.Tensor = self.network(
+                inputs_embeds=vectors_BTC, attention_mask=seen_BT.long()
+            ).last_hidden_state
+            return encoded
+        tower = self.network.text_model
+        earlier_TT = torch.ones(mask_BT.shape[1], mask_BT.shape[1], dtype=torch.bool, device=mask_BT.device).tril()
+        words_BTC = tower.encoder(
+            inputs_embeds=tower.embeddings(inputs_embeds=vectors_BTC),
+            attention_mask=earlier_TT & seen_BT[:, None, None, :],
         ).last_hidden_state
-        if self.reads_last:
-            words_BTC = self.network.text_projection(words_BTC)
-        return words_BTC
+        projected: torch.Tensor = self.network.text_projection(tower.final_layer_norm(words_BTC))
+        return projected
 
 
 class _Siglip(_Pretrained):
@@ -328,21 +355,23 @@ class _Siglip(_Pretrained):
         super().__init__(config, dim, tower)
         self.output = _to_dim(config, tower.config.projection_size, dim)
 
-    def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+    def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """See `Language`. The answer has as many tokens as the tower reads, of which T are the sentence's."""
         settings = self.network.config
-        ids_BT = torch.where(mask_BT, ids_BT, settings.pad_token_id)
+        padding_C = self.network.get_input_embeddings().weight[settings.pad_token_id]
+        vectors_BTC = torch.where(mask_BT[:, :, None], vectors_BTC, padding_C)
         length = settings.max_position_embeddings
-        padding_BL = ids_BT.new_full((ids_BT.shape[0], length), settings.pad_token_id)
-        ids_BL = torch.cat([ids_BT, padding_BL], 1)[:, :length]
-        words_BLC: torch.Tensor = self.network.head(self.network(input_ids=ids_BL).last_hidden_state)
-        return words_BLC
+        padding_BLC = padding_C.expand(mask_BT.shape[0], length, -1)
+        vectors_BLC = torch.cat([vectors_BTC, padding_BLC], 1)[:, :length]
+        words_BLC = self.network.encoder(
+            inputs_embeds=self.network.embeddings(inputs_embeds=vectors_BLC)
+        ).last_hidden_state
+        headed: torch.Tensor = self.network.head(self.network.final_layer_norm(words_BLC))
+        return headed
 
-    def forward(self, tokens: Tokens) -> Words:
-        """See `Language`."""
-        ids_BT, mask_BT = tokens
-        words_BLD = self.output(self.encode(ids_BT, mask_BT))
-        places_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)  # a slice cannot be exported for every T
+    def _words(self, features_BTC: torch.Tensor, mask_BT: torch.Tensor) -> Words:
+        words_BLD = self.output(features_BTC)
+        places_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)  # a slice cannot be exported for every T
         words_BTD = words_BLD.index_select(1, places_T) * mask_BT[:, :, None]
         return Words(words_BTD, mask_BT, words_BLD[:, -1] * mask_BT.any(1, keepdim=True))
 

@@ -1,0 +1,51 @@
+"""A comparison of runs as one HTML file that needs nothing beside itself, in the style of the demo's report."""
+
+from importlib import resources
+
+from markupsafe import Markup
+
+from itma.demo.charts import SERIES, Chart, Line, line_chart
+from itma.demo.numbers import percent
+from itma.demo.page import digest, templates
+from itma.evaluation.comparison import Comparison, Variant
+
+
+def comparison_page(comparison: Comparison, title: str) -> str:
+    """The tables and curves of a comparison as the text of one HTML file."""
+    style = (resources.files("itma.demo") / "templates" / "report.css").read_text(encoding="utf-8")
+    return (
+        templates()
+        .get_template("comparison.html")
+        .render(
+            title=title,
+            tables=comparison.tables(),
+            charts_of=_charts(comparison),
+            notes=comparison.notes,
+            style=Markup(style),
+            policy=f"default-src 'none'; style-src '{digest(style)}'",
+        )
+        .lstrip()
+    )
+
+
+def _charts(comparison: Comparison) -> list[Chart]:
+    """Recall by step, as many models in a chart as differ in colour; the best ones stand together."""
+
+    def last(variant: Variant) -> float:
+        return list(variant.curve.values())[-1].mean
+
+    drawn = sorted((each for each in comparison.variants if len(each.curve) > 1), key=last, reverse=True)
+    return [
+        line_chart(
+            [
+                Line(each.name, [(step, figure.mean) for step, figure in each.curve.items()], place)
+                for place, each in enumerate(drawn[first : first + SERIES])
+            ],
+            name=", ".join(dict.fromkeys(metric for each in drawn for metric in each.chosen_by)) or "recall",
+            x_name="steps",
+            show=percent,
+            top=1.0,
+            markers=True,
+        )
+        for first in range(0, len(drawn), SERIES)
+    ]

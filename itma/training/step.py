@@ -1,0 +1,224 @@
+"""What one step does with a batch: embeddings, the loss of all processes' rows, gradients; at once or in chunks."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from itma.data.batching import Batch
+from itma.errors import ConfigError
+from itma.models.retriever import Retriever
+from itma.training.config import TrainConfig
+from itma.training.distributed import Processes, SharedBatchNorm, gathered
+from itma.training.losses import Loss, LossBatch
+
+NO_REFERENCE = -2
+"""Stands for what is true of the reference of a row that has none: it agrees with nothing."""
+
+
+def add_gradients(
+    network: Any,
+    model: Retriever,
+    batch: Batch,
+    labels: torch.Tensor,
+    loss: Loss,
+    config: TrainConfig,
+    ours: Processes,
+    *,
+    share: float = 1.0,
+    last: bool = True,
+) -> tuple[float, float]:
+    """Add to the parameters' gradients those of a batch's loss, `config.chunk` rows at a time where it says so.
+
+    Args:
+        network, model, batch, labels, loss, config, ours: see `batch_loss`.
+        share: what the loss counts.
+        last: whether several processes exchange gradients now, of this batch and of those before it.
+
+    Returns:
+        The loss, and the share of rows whose target scores best.
+    """
+    if config.chunk and config.chunk < len(batch.targets):
+        return _add_in_chunks(network, model, batch, labels, loss, config, ours, share, last)
+    with _silent(network, ours, not last):
+        amount, right = batch_loss(network, model, batch, labels, loss, config, ours)
+        (share * amount).backward()
+    return amount.item(), right
+
+
+def _add_in_chunks(
+    network: Any,
+    model: Retriever,
+    batch: Batch,
+    labels: torch.Tensor,
+    loss: Loss,
+    config: TrainConfig,
+    ours: Processes,
+    share: float,
+    last: bool,
+) -> tuple[float, float]:
+    """As `add_gradients`, with the activations of one chunk at a time in memory.
+
+    Gao, Zhang, Han and Callan, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", 2021
+    (arXiv:2101.06983), section 3.2: embed all chunks without gradient; the loss's gradient by the embeddings; embed
+    each chunk again, with the random numbers of the first time, and pass its part of that gradient on.
+    """
+    rows = range(0, len(batch.targets), config.chunk)
+    chunks = [batch.part(first, first + config.chunk) for first in rows]
+    states, parts = [], []
+    with torch.no_grad():
+        for chunk in chunks:
+            states.append(_random_state(model.device))
+            parts.append(_embed(model, model, chunk, loss, config))
+    queries = torch.cat([part[0] for part in parts]).requires_grad_()
+    # of each chunk come its targets and, where the loss wants them, its references
+    kinds = 1 + loss.reads_references
+    images = torch.cat([part[1].unflatten(0, (kinds, -1)) for part in parts], 1).requires_grad_()
+    extras = [loss.extras(chunk, model.device) for chunk in chunks]
+    joined = tuple(torch.cat(each) for each in zip(*extras, strict=True))
+    amount, right = _loss_of(queries, images.flatten(0, 1), joined, model, labels, loss, ours)
+    with _silent(network, ours, True):
+        (share * amount).backward()
+    assert queries.grad is not None and images.grad is not None
+    for first, chunk, state in zip(rows, chunks, states, strict=True):
+        _restore_random_state(model.device, state)
+        end = first + config.chunk
+        with _silent(network, ours, not (last and end >= len(batch.targets))):
+            again = _embed(network, model, chunk, loss, config)
+            passed = (again[0] * queries.grad[first:end]).sum()
+            passed = passed + (again[1] * images.grad[:, first:end].flatten(0, 1)).sum()
+            # several processes wait for the gradient of every parameter
+            (passed + 0 * model.scale).backward()
+    return amount.item(), right
+
+
+def check_chunks(model: Retriever, config: TrainConfig) -> None:
+    """Refuse chunks where their gradients would not be those of the whole batch.
+
+    Raises:
+        ConfigError: a batch norm takes its statistics from the rows that are there, or the composer's own loss does.
+    """
+    if not config.chunk:
+        return
+    if model.composer.has_own_loss:
+        raise ConfigError(
+            f"train.chunk={config.chunk}: the composer {model.name!r} has a loss of its own over the whole batch, "
+            "which chunks would part; switch it off, or leave train.chunk out"
+        )
+    training = model.training
+    model.train()
+    learning = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm | SharedBatchNorm) and module.training
+    ]
+    model.train(training)
+    if learning:
+        raise ConfigError(
+            f"train.chunk={config.chunk}: the gradients are those of the whole batch only where batch norms keep their "
+            f"statistics, and {len(learning)} take them from the rows that are there, e.g. {learning[0]}. For the "
+            "image encoder's, set train.fixed_norms=true or freeze it (train.frozen); for a composer's, choose one "
+            "without (combiner, val, sum, pic2word …); or take train.accumulate, whose parts are sets of negatives of "
+            "their own"
+        )
+
+
+def batch_loss(
+    network: nn.Module,
+    model: Retriever,
+    batch: Batch,
+    labels: torch.Tensor,
+    loss: Loss,
+    config: TrainConfig,
+    ours: Processes,
+) -> tuple[torch.Tensor, float]:
+    """The loss of the whole batch, from this process's share of it, and the share of rows whose target scores best.
+
+    Args:
+        network: `model`, or `model` inside `DistributedDataParallel`.
+        labels: (2, rows of all processes, 1 + aspects) int64, the labels of each row's target and of its reference,
+            and what is true of them where the loss looks at that.
+    """
+    queries, images, own = _embed(network, model, batch, loss, config)
+    amount, right = _loss_of(queries, images, loss.extras(batch, model.device), model, labels, loss, ours)
+    return amount + own, right
+
+
+def _embed(
+    network: nn.Module, model: Retriever, batch: Batch, loss: Loss, config: TrainConfig
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Queries, images and the composer's own loss, see `Retriever.forward`."""
+    device = model.device
+    if batch.begun:
+        pixels: torch.Tensor | tuple[torch.Tensor, ...] = tuple(
+            level.to(device, memory_format=torch.channels_last) for level in batch.begun
+        )
+    else:
+        pixels = model.preprocess.normalise(batch.pixels.to(device))
+    tokens = model.tokenizer(batch.feedback).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16" and knows_bf16(device)):
+        queries, images, own = network(
+            pixels,
+            batch.references.to(device),
+            batch.targets.to(device),
+            tokens,
+            references_too=loss.reads_references,
+            own_loss=True,
+        )
+    return queries, images, own
+
+
+def _loss_of(
+    queries: torch.Tensor,
+    images: torch.Tensor,
+    extras: tuple[torch.Tensor, ...],
+    model: Retriever,
+    labels: torch.Tensor,
+    loss: Loss,
+    ours: Processes,
+) -> tuple[torch.Tensor, float]:
+    """The loss of all processes' rows, of which this one's are given, and the share whose target scores best."""
+    device, rows = model.device, len(queries)
+    if ours.count > 1:
+        queries, extras = gathered(queries), tuple(gathered(each) for each in extras)
+        images = torch.cat([gathered(part) for part in images.split(rows)])
+    (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0].to(device), labels[..., 1:].to(device)
+    N = len(labels)
+    given = LossBatch(
+        queries,
+        images[:N],
+        labels,
+        model.scale,
+        references=images[N:] if loss.reads_references else None,
+        # the gallery holds the target once more where a row has no reference: it must not count as a wrong answer
+        reference_labels=torch.where(reference_labels == NO_REFERENCE, labels, reference_labels),
+        aspects=aspects if loss.reads_aspects else None,
+        reference_aspects=reference_aspects if loss.reads_aspects else None,
+        extras=extras,
+    )
+    right = given.scores(given.targets).argmax(1)
+    # a loss may leave the scale out, but several processes wait for the gradient of every parameter
+    amount = loss(given) + 0 * model.scale
+    return amount, (labels[right] == labels).float().mean().item()
+
+
+def knows_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bf16; a CPU that does not would be many times slower, and fails at an LSTM."""
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _silent(network: Any, ours: Processes, silent: bool) -> AbstractContextManager[Any]:
+    """Without an exchange of gradients, where there are several processes."""
+    return network.no_sync() if silent and ours.count > 1 else nullcontext()
+
+
+def _random_state(device: torch.device) -> tuple[torch.Tensor, ...]:
+    states = (torch.get_rng_state(),)
+    return (*states, torch.cuda.get_rng_state(device)) if device.type == "cuda" else states
+
+
+def _restore_random_state(device: torch.device, states: tuple[torch.Tensor, ...]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
