@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from itma.config import Explained, changed, explained, from_plain, to_plain
+from itma.config import Explained, changed, checked, explained, from_plain, to_plain
 from itma.data.datasets import REGISTRY as DATASETS
 from itma.data.datasets import WORLDS, DataConfig, dataset_named
 from itma.data.datasets.generated import Generated
@@ -140,7 +140,7 @@ def explain_settings(
 
 def _settings_for(data: DataConfig, model: str | None, preset: str | None, changes: Mapping[str, Any]) -> Settings:
     recipe = preset_named(preset or preset_for("shapes" if data.external else data.name))
-    rest = dict(changes)
+    rest = dict(checked(changes))
     composer = rest.pop("model.composer", None) or model or recipe.model.composer
     settings = Settings(
         with_composer(recipe.model, composer), recipe.train, data if data.external else replace(data, size=recipe.size)
@@ -319,7 +319,7 @@ def _over(
     """The settings of a model that is trained over towers, which stay as they are unless the settings say otherwise."""
     recipe = preset_named(preset or OVER_TOWERS)
     frozen = replace(recipe.train, frozen=("image_encoder", "text_encoder.network"))
-    rest = dict(changes)
+    rest = dict(checked(changes))
     size = data.size if data.external else (recipe if preset else preset_named(preset_for(data.name))).size
     composer = rest.pop("model.composer", "") or model or FIRST
     settings = Settings(

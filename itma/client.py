@@ -364,6 +364,8 @@ def _bytes_of(image: "Source") -> bytes:
             raise ImageError(image, error.strerror or str(error)) from error
     import io
 
+    from itma.data.images import open_image
+
     held = io.BytesIO()
-    image.save(held, "PNG")
+    open_image(image).save(held, "PNG")
     return held.getvalue()

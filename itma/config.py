@@ -143,9 +143,20 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
     Raises:
         UnknownNameError: a name that is no setting; the message lists the ones there are.
-        ConfigError: a value of the wrong type or range.
+        ConfigError: a value of the wrong type or range, or no names at all.
     """
-    return _changed(settings, "", changes) if changes else settings
+    return _changed(settings, "", checked(changes)) if changes else settings
+
+
+def checked(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Changes, if they are values by name.
+
+    Raises:
+        ConfigError: they are something else.
+    """
+    if not isinstance(changes, Mapping):
+        raise ConfigError(f"changes={changes!r:.60}: expected values by name, e.g. changes={{'train.steps': 100}}")
+    return changes
 
 
 def _changed(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:

@@ -64,7 +64,7 @@ def test_the_catalogue_s_model_is_trained_and_measured_before_and_after(made: Pa
 def test_without_a_terminal_the_command_says_how_to_go_on(made: Path, tmp_path: Path) -> None:
     result = call(made, "--out", str(tmp_path / "adapted"))
     assert result.exit_code == 0, result.output
-    assert f"move the catalogue to it with: itma reindex {made / 'catalogue'} {tmp_path / 'adapted'}" in result.output
+    assert f"itma reindex {made / 'catalogue'} {tmp_path / 'adapted'}" in result.output
     assert "recall@1" in result.output and "before" in result.output
     assert searched_by(made) == made / "run"
 

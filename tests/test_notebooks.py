@@ -88,6 +88,59 @@ def test_a_sentence_of_unknown_words_is_refused_by_encode_as_by_a_search(tmp_pat
     assert str(searched.value) == str(encoded.value)
 
 
+@pytest.mark.parametrize("sentences", [["xyzzy plugh"], ["blue", "xyzzy"], "blue", [3]])
+def test_a_sentence_that_cannot_be_read_is_refused_by_embed_queries_too(sentences: object) -> None:
+    with pytest.raises(itma.FeedbackError, match=r"knows none of the words|one text|is a int"):
+        made_up.model().embed_queries(None, sentences)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("image", [IMAGE, AS_TENSOR, AS_TENSOR[0] / 255, IMAGE / 255, Image.fromarray(IMAGE)])
+def test_a_search_and_an_explanation_take_an_image_in_any_form(image: object, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    made_up.photos(tmp_path / "photos", ["a.png", "b.png"])
+    Image.fromarray(IMAGE).save(tmp_path / "reference.png")
+    catalogue = itma.Catalogue.build(made_up.model(), tmp_path / "photos", tmp_path / "catalogue")
+    expected = [(hit.id, hit.score) for hit in catalogue.search(tmp_path / "reference.png")]
+    assert [(hit.id, hit.score) for hit in catalogue.search(image)] == expected  # type: ignore[arg-type]
+    assert itma.explain(catalogue, image, "blue").text == "blue"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("image", [3, ["a.png"], np.zeros((8, 8)), np.full((8, 8, 3), np.nan), np.stack([IMAGE] * 2)])
+def test_a_search_says_in_short_what_is_no_image(image: object, tmp_path: Path) -> None:
+    made_up.photos(tmp_path, ["a.png"])
+    catalogue = itma.Catalogue.build(made_up.model(), tmp_path, tmp_path / "catalogue")
+    with pytest.raises(itma.DataError) as caught:
+        catalogue.search(image)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 300
+
+
+def test_an_array_that_cannot_be_written_to_is_an_image_without_a_warning() -> None:
+    image = IMAGE.copy()
+    image.setflags(write=False)
+    assert torch.equal(as_pixels(image), AS_TENSOR)
+
+
+@pytest.mark.parametrize("items", ["photos/a.png", ["photos/a.png"], itma.Item("a"), [None]])
+def test_what_is_no_list_of_items_is_not_added(items: object, tmp_path: Path) -> None:
+    made_up.photos(tmp_path, ["a.png"])
+    catalogue = itma.Catalogue.build(made_up.model(), tmp_path, tmp_path / "catalogue")
+    with pytest.raises(itma.DataError, match="a list of items is expected"):
+        catalogue.add(items)  # type: ignore[arg-type]
+
+
+def test_an_id_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    made_up.photos(tmp_path, ["a.png"])
+    catalogue = itma.Catalogue.build(made_up.model(), tmp_path, tmp_path / "catalogue")
+    with pytest.raises(itma.DataError, match="the id 3 is a int; ids are texts"):
+        catalogue.get(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("changes", ["train.steps=3", ["train.steps=3"], 3])
+def test_settings_that_are_no_mapping_are_refused(changes: object) -> None:
+    with pytest.raises(itma.ConfigError, match="expected values by name"):
+        itma.train("shapes", preset="tiny", changes=changes)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("images", "sentences", "batch", "message"),
     [

@@ -102,8 +102,11 @@ def test_images_are_embedded_as_by_torch_in_batches_of_any_size(exported: Export
 @pytest.mark.parametrize("name", EVERY)
 def test_queries_are_embedded_as_by_torch_whatever_their_number_and_length(exported: Exported, name: str) -> None:
     for feedback in (["red"], SENTENCES, [*SENTENCES, "", "blue " * 64]):
-        pixels = images(len(feedback))
-        close(exported(name).embed_queries(pixels, feedback), built(name).embed_queries(pixels, feedback))
+        answers = [
+            model.embed_queries_from(model.feature_maps(images(len(feedback))), feedback)
+            for model in (exported(name), built(name))
+        ]
+        close(*answers)
 
 
 def test_a_word_that_training_never_saw_is_read_as_by_torch(exported: Exported) -> None:
@@ -115,8 +118,11 @@ def test_a_word_that_training_never_saw_is_read_as_by_torch(exported: Exported) 
 @pytest.mark.parametrize("name", EVERY)
 def test_sentences_without_words_beside_an_image_answer_as_by_torch(exported: Exported, name: str) -> None:
     for feedback in ([""], ["", "unheard-of", ""]):
-        pixels = images(len(feedback))
-        close(exported(name).embed_queries(pixels, feedback), built(name).embed_queries(pixels, feedback))
+        answers = [
+            model.embed_queries_from(model.feature_maps(images(len(feedback))), feedback)
+            for model in (exported(name), built(name))
+        ]
+        close(*answers)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -410,6 +416,23 @@ def test_what_was_lost_is_printed_and_written_beside_the_graphs(walked: Path) ->
     assert set(loss["recall"][0]["float32"]) == set(loss["recall"][0]["int8"]) >= {"1", "10"}
     assert "calibrated on 20 images" in result.output and "of the 10 nearest kept" in result.output
     assert "recall@1 " in result.output and "points)" in result.output
+
+
+def test_int8_graphs_go_to_a_folder_of_their_own_where_one_is_named(walked: Path, tmp_path: Path) -> None:
+    words = ["--samples", "2", "--no-recall", "--out", tmp_path / "small"]
+    result = call("quantise", walked / "run", walked / "world" / "images", *words)
+    assert result.exit_code == 0 and f"int8 graphs in {tmp_path / 'small'}" in result.output
+    assert open_model(tmp_path / "small", runtime="onnx-int8").runtime == "onnx-int8"
+    again = call("quantise", walked / "run", walked / "world" / "images", *words)
+    assert again.exit_code == 1 and "is there already" in again.output
+
+
+def test_a_model_that_comes_with_itma_is_quantised_into_a_folder_of_ones_own(tmp_path: Path) -> None:
+    noise(tmp_path / "photos", 3)
+    made = exchange.quantise("shapes", tmp_path / "photos", tmp_path / "small", samples=2, recall=False)
+    assert made.folder == str(tmp_path / "small")
+    with pytest.raises(RunError, match="--out FOLDER"):
+        exchange.quantise("shapes", tmp_path / "photos", samples=2, recall=False)
 
 
 def test_recall_before_and_after_is_that_of_an_evaluation(walked: Path) -> None:

@@ -94,6 +94,13 @@ def test_a_field_of_a_training_can_be_set_by_name(name: str) -> None:
         ({"distinct": 2.0}, ConfigError, "distinct=2.0"),
         ({"fields": "colour"}, DataError, "fields='colour' is one text where a list"),
         ({"id": "a", "image": "b.png"}, DataError, "one reference"),
+        ({"text": 3}, DataError, "text=3 is a int; expected one text"),
+        ({"text": ["red"]}, DataError, "text=.'red'. is a list; expected one text"),
+        ({"id": 3}, DataError, "id=3 is a int"),
+        ({"text": "red", "where": 3}, DataError, "where=3 is a int; expected a condition"),
+        ({"text": "red", "exclude": [3]}, DataError, "exclude=.3. is a list; expected a list of texts"),
+        ({"text": "red", "unlike": 3}, DataError, "unlike=3 is a int"),
+        ({"text": "red", "distinct": []}, DataError, "distinct=.. is a list; expected a column or a cosine"),
         ({"embedding": [1.0], "text": "red"}, DataError, "cannot be changed by a sentence"),
     ],
 )

@@ -49,6 +49,29 @@ def test_latin_words_within_japanese_stay_whole() -> None:
     assert Tokenizer.fit(["赤いdress"]).words("赤いdress") == ["赤", "い", "dress"]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "read", "unknown"),
+    [
+        ("red-white", ["red", "white"], []),
+        ("Red\u2013white dress", ["red", "white"], ["dress"]),
+        ("long-sleeves, blue", ["long", "sleeves", "blue"], []),
+        ("middle-left", ["middleleft"], []),
+        ("red-dress", [], ["reddress"]),
+        ("red'white", [], ["redwhite"]),
+    ],
+)
+def test_known_words_that_a_hyphen_joins_are_read_where_the_whole_is_no_word(
+    sentence: str, read: list[str], unknown: list[str]
+) -> None:
+    tokenizer = Tokenizer.fit(TRAINED)
+    assert [piece.text for piece in tokenizer.pieces(sentence)] == read
+    assert tokenizer.unknown(sentence) == unknown
+
+
+def test_words_of_a_published_vocabulary_stay_joined_by_a_hyphen() -> None:
+    assert Tokenizer.published(["<UNK>", "red", "white"]).pieces("red-white") == []
+
+
 def test_a_published_vocabulary_is_split_as_its_own_code_did() -> None:
     assert Tokenizer.published(["<UNK>", "red"], keep_unknown=True).words("red,with V\u2011neck") == [
         "redwith",

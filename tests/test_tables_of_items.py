@@ -66,7 +66,8 @@ def only(made: Listing) -> Entry:
         (["2026-01-31", "", "n/a"], [date(2026, 1, 31), None, None]),
         (["2026-01-31T10:20:30Z"], [datetime(2026, 1, 31, 10, 20, 30, tzinfo=UTC)]),
         (["2026-02-31", "2026-01-01"], ["2026-02-31", "2026-01-01"]),
-        (["01.01.2026"], ["01.01.2026"]),
+        (["31.01.2026", "1.2.2026"], [date(2026, 1, 31), date(2026, 2, 1)]),
+        (["01/02/2026"], ["01/02/2026"]),
         (["red", "-", "NA"], ["red", "-", "NA"]),
     ],
 )
@@ -246,7 +247,7 @@ def test_images_that_stand_in_the_table_become_files(tmp_path: Path, form: str) 
         form, "data:image/jpeg;base64," + base64.b64encode(data).decode()
     )
     pq.write_table(pa.table({"image": [cell]}), tmp_path / "t.parquet")
-    made = listing(tmp_path / "t.parquet", keep=tmp_path / "c/images")
+    made = listing(tmp_path / "t.parquet", own=tmp_path / "c")
     entry = only(made)
     assert made.file(entry).read_bytes() == data and made.ids == [{"struct": "p.jpg"}.get(form, "row-0")]
     assert "bucket" not in only(listing(tmp_path / "t.parquet")).problem
@@ -318,3 +319,77 @@ def test_a_backup_holds_its_embedded_images_and_gives_them_back(tmp_path: Path) 
     for place in (tmp_path / "backup", tmp_path / "back"):
         found = Catalogue.open(place, without_model=True)
         assert {Path(str(found.get(name).image)) for name in ("0.png", "1.png")} == kept(place)
+
+
+def test_a_catalogue_that_was_moved_has_its_embedded_images(tmp_path: Path) -> None:
+    Catalogue.build(made_up.model(), with_images(tmp_path), tmp_path / "c")
+    (tmp_path / "c").rename(tmp_path / "moved")
+    found = Catalogue.open(tmp_path / "moved", without_model=True)
+    assert {Path(str(found.get(f"{number}.png").image)) for number in range(3)} == kept(tmp_path / "moved")
+
+
+def test_an_indexing_into_a_moved_catalogue_embeds_nothing_again(tmp_path: Path) -> None:
+    Catalogue.build(made_up.model(), with_images(tmp_path), tmp_path / "c")
+    (tmp_path / "c").rename(tmp_path / "moved")
+    again = Catalogue.build(made_up.model(), tmp_path / "t.parquet", tmp_path / "moved", update=True)
+    assert again.outcome is not None and (again.outcome.embedded, again.outcome.unchanged) == (0, 3)
+
+
+def test_a_moved_catalogue_is_moved_to_another_model(tmp_path: Path) -> None:
+    Catalogue.build(made_up.model(), with_images(tmp_path), tmp_path / "c")
+    (tmp_path / "c").rename(tmp_path / "moved")
+    outcome = Catalogue.open(tmp_path / "moved", without_model=True).reindex(made_up.model())
+    assert outcome.embedded == 3
+
+
+def test_a_moved_catalogue_keeps_the_images_that_were_added_in_its_folder(tmp_path: Path) -> None:
+    model = made_up.model()
+    made = Catalogue.build(model, with_images(tmp_path), tmp_path / "c")
+    draw(tmp_path / "c/uploads/up.png")
+    made.add([Item("up", tmp_path / "c/uploads/up.png")])
+    made.backup(tmp_path / "copy")
+    (tmp_path / "c").rename(tmp_path / "moved")
+    for place in (tmp_path / "moved", tmp_path / "copy"):
+        found = Catalogue.open(place, without_model=True)
+        assert found.get("up").image == str(place / "uploads/up.png")
+        assert found.ids_of(place / "uploads/up.png") == ["up"]
+        with found.writing("a look") as writer:
+            assert writer.unused([place / "uploads/up.png", place / "uploads/orphan.png"]) == [
+                place / "uploads/orphan.png"
+            ]
+
+
+def test_an_export_names_embedded_images_by_their_whole_paths(tmp_path: Path) -> None:
+    made = Catalogue.build(made_up.model(), with_images(tmp_path), tmp_path / "c")
+    made.export(tmp_path / "out.parquet")
+    assert {*map(Path, pq.read_table(tmp_path / "out.parquet")["image"].to_pylist())} == kept(tmp_path / "c")
+
+
+def test_a_name_given_from_outside_is_not_taken_for_an_image_of_the_catalogues_own(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    made = Catalogue.from_embeddings([Item("a", "./a.png", np.ones(2))], tmp_path / "c", images=tmp_path)
+    assert made.get("a").image == str(tmp_path / "a.png")
+
+
+def test_an_embedded_image_that_is_none_is_not_named_by_a_file_that_nobody_knows(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [{"bytes": b"no image", "path": "0.png"}]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError) as refusal:
+        Catalogue.build(made_up.model(), tmp_path / "t.parquet", tmp_path / "c")
+    assert "not an image" in str(refusal.value) and "embedded-images" not in str(refusal.value)
+
+
+def test_dates_with_dots_are_dates(tmp_path: Path) -> None:
+    assert column(tmp_path, "31.12.2025", "1.3.2026", "")[:2] == (
+        "date32[day]",
+        [date(2025, 12, 31), date(2026, 3, 1), None],
+    )
+    assert column(tmp_path, "31.12.2025", "01/02/2026")[0] == "string"  # which may be January or February
+    assert column(tmp_path, "1.2.2026", "31.31.2026")[0] == "string"
+
+
+@pytest.mark.parametrize("name", ["t.xlsx", "t.json", "gone.parquet", "gone"])
+def test_a_source_that_is_neither_folder_nor_table_is_told_what_would_be_one(tmp_path: Path, name: str) -> None:
+    if not name.startswith("gone"):
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=r"(does not exist|neither a folder nor a table).*folder of images.*\.csv"):
+        listing(tmp_path / name, id_column="sku")

@@ -699,6 +699,9 @@ def export(context: click.Context, run: Path, out: Path | None, which: str) -> N
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="A new folder; default: the run's own, for --runtime onnx-int8."
+)
 @click.option("--samples", type=int, default=300, show_default=True, help="Images for the calibration.")
 @click.option("--text", type=click.Path(path_type=Path), help="Sentences, one on each line; default: the training's.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
@@ -709,6 +712,7 @@ def quantise(
     context: click.Context,
     run: Path,
     images: Path,
+    out: Path | None,
     samples: int,
     text: Path | None,
     which: str,
@@ -718,12 +722,12 @@ def quantise(
     """Write the model in RUN as int8 graphs, calibrated on IMAGES, and print what is lost.
 
     IMAGES is a folder of images like those to be searched, or a catalogue, whose images are taken. Search with
-    the graphs after indexing with them: --runtime onnx-int8.
+    the graphs after indexing with them: --runtime onnx-int8. A folder written with --out can be given as RUN then.
     """
     from itma.interop import exchange
 
     result = exchange.quantise(
-        run, images, samples=samples, text=text, which=which, recall=recall, seed=seed, progress=bars(context)
+        run, images, out, samples=samples, text=text, which=which, recall=recall, seed=seed, progress=bars(context)
     )
     click.echo(str(result))
 

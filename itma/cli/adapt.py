@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from itma.cli.catalogue import PLACE
-from itma.cli.options import bars, device, join_settings, setting_changes, setting_file, skip_unreadable
+from itma.cli.options import bars, device, echo_hint, join_settings, setting_changes, setting_file, skip_unreadable
 
 _PATH = click.Path(path_type=Path)
 
@@ -73,7 +73,7 @@ def adapt(
         )
         click.echo(f"embedded {outcome.embedded:,} images; {catalogue} is now searched by the model in {result.run}")
         return
-    click.echo(f"move the catalogue to it with: itma reindex {catalogue} {result.run}")
+    echo_hint(f"move the catalogue to it with: itma reindex {catalogue} {result.run}")
 
 
 def at_a_terminal() -> bool:

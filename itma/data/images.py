@@ -31,7 +31,7 @@ from itma.errors import ConfigError, DataError, ImageError
 
 log = logging.getLogger(__name__)
 
-Source = str | Path | bytes | Image.Image
+Source = str | Path | bytes | Image.Image | np.ndarray | torch.Tensor
 """What an image may be given as: a path, the bytes of a file, or a Pillow image."""
 
 NOT_REGULAR = "it is a pipe, a socket or a device, not a file"
@@ -214,13 +214,23 @@ def open_image(source: Source, *, at_least: tuple[int, int] | None = None) -> Im
     is left as it is.
 
     Args:
-        source: a path, the bytes of a file, or a Pillow image.
+        source: a path, the bytes of a file, a Pillow image, or one image as `as_pixels` takes it.
         at_least: (height, width) in pixels that are needed; a JPEG is then decoded at a reduced size that is no
             smaller than this, which is several times faster.
 
     Raises:
         ImageError: the image is missing, empty, truncated, not an image, or larger than `MAX_PIXELS`.
+        DataError: numbers that are no image, or more than one.
     """
+    if isinstance(source, np.ndarray | torch.Tensor):
+        pixels = as_pixels(source)
+        if len(pixels) != 1:
+            raise DataError(f"{len(pixels)} images were given where one is expected; give them one by one")
+        source = Image.fromarray(pixels[0].permute(1, 2, 0).cpu().numpy())
+    elif not isinstance(source, str | Path | bytes | Image.Image):
+        raise DataError(
+            f"{source!r:.60} is no image; expected a path, the bytes of a file, a Pillow image, or an array or tensor"
+        )
     with (
         _named_errors(_name(source), MAX_PIXELS),
         # A Pillow image belongs to the caller: it is neither closed nor decoded at a reduced size.
@@ -312,6 +322,8 @@ def _name(source: Source) -> str:
         return f"<{len(source):,} bytes>"
     if isinstance(source, Image.Image):
         return str(getattr(source, "filename", "")) or f"<image of {source.width:,}×{source.height:,} pixels>"
+    if isinstance(source, np.ndarray | torch.Tensor):
+        return f"<array of the shape {tuple(source.shape)}>"
     return str(source)
 
 
@@ -421,7 +433,7 @@ def as_pixels(images: object) -> torch.Tensor:
             )
         return torch.cat(rows)
     if isinstance(images, np.ndarray) and images.dtype.kind in "uif":
-        images = torch.from_numpy(np.ascontiguousarray(images))
+        images = torch.from_numpy(np.array(images))  # a copy: torch wants to be able to write
     if not isinstance(images, torch.Tensor):
         raise DataError(
             f"{type(images).__name__} is no image; expected a Pillow image, an array of numpy or a tensor of torch"

@@ -1,6 +1,7 @@
 """Sentences → word ids and a mask. The tokenizer is saved with the model, so a run folder alone reads sentences."""
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import tokenizers
 import torch
 
 from itma.data.word_vectors import NearWords
-from itma.errors import ConfigError, DataError, RunError
+from itma.errors import ConfigError, DataError, FeedbackError, RunError
 from itma.io import write_text
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class Piece(NamedTuple):
 _JOINED = r"(?<=\p{N})[.,](?=\p{N})|['\u2019\u2018\u02bc\u00ad\u200d\-\u2010-\u2013\u2212]|[\u0640\u064b-\u0652]"
 """What vanishes within a word: "middle-left" is one word, as in the published code, and "V-neck" with any hyphen;
 of Arabic, signs that are written or not as one likes."""
+_HYPHENS = re.compile("[\\-\u2010-\u2013\u2212]")
+"""What joins two words to one, which may have been meant as two."""
 _APART = r"[^\p{L}\p{M}\p{N}\p{So}]+"
 """What else is neither letter, digit nor emoji stands between words."""
 _WITHOUT_BLANKS = r"[\p{Han}\p{Hiragana}\p{Katakana}\u30fc\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{So}]\p{M}*"
@@ -240,11 +243,36 @@ class Tokenizer:
         ]
         return {word: " ".join(near) for word in unknown if (near := self._near_words(word))}
 
+    def check(self, sentence: str) -> None:
+        """Refuse a sentence of which nothing would be read, though it has words.
+
+        Raises:
+            FeedbackError: it is no text, or no word of it is known.
+        """
+        if not isinstance(sentence, str):
+            raise FeedbackError(f"{sentence!r:.60} is a {type(sentence).__name__}; a sentence is a text")
+        words = self.words(sentence)
+        unknown = list(dict.fromkeys(self.unknown(sentence)))
+        if words and len(unknown) == len(set(words)):
+            listed = ", ".join(map(repr, unknown[:8])) + (" …" if len(unknown) > 8 else "")
+            raise FeedbackError(
+                f"the model knows none of the words {listed}; it was trained on sentences with words like: "
+                f"{', '.join(list(self.vocabulary)[2:14])}"
+            )
+
     @property
     def _reads_near(self) -> bool:
-        return self.nearest and isinstance(self._core.model, tokenizers.models.WordLevel)
+        return self._splits_ours or (self.nearest and isinstance(self._core.model, tokenizers.models.WordLevel))
+
+    @property
+    def _splits_ours(self) -> bool:
+        """Whether the words are ours, in which hyphens vanish; not those of a published vocabulary."""
+        return self._core.token_to_id(PADDING) == 0 and self._core.token_to_id(UNKNOWN) == 1
 
     def _near_words(self, word: str) -> tuple[str, ...]:
+        if not self.nearest:  # red-white: the words that a hyphen joins, if all of them are known
+            parts = self.words(re.sub(_HYPHENS, " ", word))
+            return tuple(parts) if len(parts) > 1 and not any(map(self.unknown, parts)) else ()
         if self._near is None:
             marks = {PADDING, self._core.model.unk_token}
             self._near = NearWords(known for known in self.vocabulary if known not in marks)

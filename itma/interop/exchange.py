@@ -7,9 +7,11 @@ import json
 import logging
 import os
 import random
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,6 +30,7 @@ from itma.export.runtime import OnnxRetriever
 from itma.export.runtimes import FOLDERS, export_run, open_exported
 from itma.io import new_folder
 from itma.models.checkpoint import checkpoint_folder
+from itma.models.shipped import is_shipped
 from itma.progress import bar
 from itma.retrieval import manifest
 from itma.retrieval.catalogue import Catalogue
@@ -144,6 +147,7 @@ def export(
 def quantise(
     run: str | Path,
     images: str | Path,
+    out: str | Path | None = None,
     *,
     samples: int = 300,
     text: str | Path | None = None,
@@ -154,12 +158,13 @@ def quantise(
 ) -> Quantised:
     """Write a trained model as int8 graphs, calibrated on the images it is to search, and measure what is lost.
 
-    The graphs go to `onnx-int8` in the checkpoint's folder, where `--runtime onnx-int8` finds them; older ones there
-    are replaced. What was lost is written beside them as `loss.json`.
+    What was lost is written beside the graphs as `loss.json`.
 
     Args:
         run: a run folder, or a checkpoint folder.
         images: a folder of images, or a catalogue, whose images are taken.
+        out: a new folder; None: `onnx-int8` in the checkpoint's folder, where `--runtime onnx-int8` finds it, in the
+            place of older graphs.
         samples: images for the calibration, drawn at random; all where there are fewer.
         text: a file with one sentence on each line, like those that will be asked; None: the training sentences of
             the run's own data, or random words that the model knows where those are not to be had.
@@ -180,30 +185,40 @@ def quantise(
     """
     if samples < 1:
         raise ConfigError(f"samples={samples} must be at least 1")
-    exact = open_exported(run, "float32", which=which, progress=progress)
     draw = random.Random(seed)
-    paths = _images_of(Path(images))
-    draw.shuffle(paths)
-    asked, origin = _sentences(run, exact, text) if exact.reads_words else ([""], "")
-    calibrating = torch.cat(list(_read(paths[:samples], exact.preprocess)))
-    with new_folder(checkpoint_folder(run, which) / FOLDERS["int8"], replace=True) as draft:
-        write_int8(exact, draft, calibrating, draw.choices(asked, k=len(calibrating)), progress=progress)
-        rough = OnnxRetriever(draft)
-        compared = paths[-_COMPARED:]  # others than those of the calibration, where there are enough
-        agreement = _agreement(exact, rough, compared, draw.choices(asked, k=len(compared)), progress)
-        lost, unmeasured = _recall(run, exact, rough, progress) if recall else ((), "it was not asked for")
-        result = Quantised(
-            folder=str(checkpoint_folder(run, which) / FOLDERS["int8"]),
-            model=f"{exact.name} ({run})",
-            calibrated=len(calibrating),
-            sentences=origin,
-            megabytes={model.description.precision: _megabytes(model) for model in (exact, rough)},
-            agreement=agreement,
-            recall=lost,
-            unmeasured=unmeasured,
-        )
-        (draft / LOSS).write_text(json.dumps(to_plain(result), indent=2) + "\n", encoding="utf-8")
+    with ExitStack() as stack:
+        exact = _exported(run, out, which, progress, stack)
+        paths = _images_of(Path(images))
+        draw.shuffle(paths)
+        asked, origin = _sentences(run, exact, text) if exact.reads_words else ([""], "")
+        calibrating = torch.cat(list(_read(paths[:samples], exact.preprocess)))
+        target = checkpoint_folder(run, which) / FOLDERS["int8"] if out is None else Path(out)
+        with new_folder(target, replace=out is None) as draft:
+            write_int8(exact, draft, calibrating, draw.choices(asked, k=len(calibrating)), progress=progress)
+            rough = OnnxRetriever(draft)
+            compared = paths[-_COMPARED:]  # others than those of the calibration, where there are enough
+            agreement = _agreement(exact, rough, compared, draw.choices(asked, k=len(compared)), progress)
+            lost, unmeasured = _recall(run, exact, rough, progress) if recall else ((), "it was not asked for")
+            result = Quantised(
+                folder=str(target),
+                model=f"{exact.name} ({run})",
+                calibrated=len(calibrating),
+                sentences=origin,
+                megabytes={model.description.precision: _megabytes(model) for model in (exact, rough)},
+                agreement=agreement,
+                recall=lost,
+                unmeasured=unmeasured,
+            )
+            (draft / LOSS).write_text(json.dumps(to_plain(result), indent=2) + "\n", encoding="utf-8")
     return result
+
+
+def _exported(run: str | Path, out: str | Path | None, which: str, progress: bool, stack: ExitStack) -> OnnxRetriever:
+    """The model's float32 graphs: the run's own, or for a while in a folder of their own."""
+    if out is None or not is_shipped(run):
+        return open_exported(run, "float32", which=which, progress=progress)
+    draft = stack.enter_context(tempfile.TemporaryDirectory())
+    return export_run(run, Path(draft) / FOLDERS["float32"], which=which, progress=progress)
 
 
 def _images_of(place: Path) -> list[Path]:

@@ -63,8 +63,13 @@ class Embedder(ABC):
 
         Raises:
             FeedbackError: both are absent, or one of the sentences has no words where no reference is given, or
-                their numbers differ.
+                none that the model knows; or their numbers differ.
         """
+        if isinstance(feedback, str):
+            raise FeedbackError(f"{feedback!r:.60} is one text where a list is expected; write [...] around it")
+        if self.reads_words:
+            for sentence in feedback or ():
+                self.tokenizer.check(sentence)
         return self.embed_queries_from(None if pixels is None else self.feature_maps(pixels), feedback)
 
     def embed_queries_from(self, maps: Sequence[torch.Tensor] | None, feedback: Sequence[str] | None) -> torch.Tensor:

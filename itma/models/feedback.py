@@ -15,6 +15,8 @@ def readable(model: Embedder, text: str | None, *, alone: bool) -> str | None:
     Raises:
         FeedbackError: no word of it is known, or it has none and stands alone.
     """
+    if text is not None and not isinstance(text, str):
+        raise FeedbackError(f"{text!r:.60} is a {type(text).__name__}; a sentence is a text")
     words = model.tokenizer.words(text or "")
     if not words:
         if alone:
@@ -25,15 +27,9 @@ def readable(model: Embedder, text: str | None, *, alone: bool) -> str | None:
             log.warning("the model %r does not read words: %r has no effect", model.name, text)
         return text
     unknown = list(dict.fromkeys(model.tokenizer.unknown(text or "")))
-    nothing_known = len(unknown) == len(set(words))
+    model.tokenizer.check(text or "")
     unknown = [word for word in unknown if word != EARLIER.strip()]  # which may be ours
     listed = ", ".join(map(repr, unknown[:8])) + (" …" if len(unknown) > 8 else "")
-    if nothing_known:
-        known = list(model.tokenizer.vocabulary)[2:14]
-        raise FeedbackError(
-            f"the model knows none of the words {listed}; it was trained on sentences with words like: "
-            f"{', '.join(known)}"
-        )
     if unknown:
         effect = "reads as one unknown word" if model.tokenizer.keep_unknown else "ignores"
         log.warning("words that the model never saw in training and %s: %s", effect, listed)

@@ -28,10 +28,11 @@ from itma.retrieval.info import Info
 from itma.retrieval.ingest import building, moving, table_images
 from itma.retrieval.ingest.building import EXACT_ITEMS, KEEP
 from itma.retrieval.ingest.embedding import Here, Workers
+from itma.retrieval.ingest.image_names import ImageNames, own_folder
 from itma.retrieval.ingest.indexing import Outcome, Skipped, read_skipped
 from itma.retrieval.ingest.listing import listing
 from itma.retrieval.ingest.rows import Item, Page
-from itma.retrieval.ingest.writing import Writer, image_name
+from itma.retrieval.ingest.writing import Writer
 from itma.retrieval.manifest import About
 from itma.retrieval.request import IndexOptions, SearchRequest, takes
 from itma.retrieval.snapshot import Snapshot
@@ -163,7 +164,7 @@ class Catalogue:
         """
         store = store_at(path)
         _refuse_existing(store, replace=options.replace, update=update)
-        wanted = listing(Path(source), options=options, keep=table_images.folder_of(str(path)))
+        wanted = listing(Path(source), options=options, own=own_folder(str(path)))
         updating = update and manifest.exists(store)
         opened: list[Embedder] = []
         runtime = options.runtime
@@ -535,9 +536,7 @@ class Catalogue:
 
     def name_of(self, image: str | Path) -> str:
         """What the item of an image is called where nothing else is said: its path below the catalogue's folder."""
-        name = image_name(image, self.images)
-        assert name is not None
-        return name
+        return ImageNames(self.images, None).name(image)
 
     def add(self, items: Sequence[Item]) -> None:
         """Add items, all in one commit.
@@ -662,7 +661,7 @@ class Catalogue:
             StorageError: the place cannot be written to.
         """
         with self._alone(what) as (items, about):
-            before, writer = items.version, Writer(items, about, lambda: self.model, self.images)
+            before, writer = items.version, Writer(items, about, lambda: self.model, self.snapshot.image_names)
             try:
                 yield writer
             finally:
@@ -728,7 +727,7 @@ class Catalogue:
             DataError: the name ends in something else.
             StorageError: the disk is full or the file cannot be written.
         """
-        return self._ask(lambda snapshot: moving.export(snapshot.items, Path(file)))
+        return self._ask(lambda snapshot: moving.export(snapshot.items, Path(file), snapshot.image_names))
 
     def near_duplicates(self, threshold: float | None = None, *, progress: bool = False) -> Groups:
         """Groups of items whose images have the same content, and groups that the model sees as nearly the same.

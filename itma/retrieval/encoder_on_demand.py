@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ import torch
 from itma.data.images import Source
 from itma.errors import ItmaError
 from itma.models.embedder import Embedder
+from itma.retrieval.ingest.image_names import ImageNames
 from itma.retrieval.ingest.rows import unit
 from itma.retrieval.manifest import About
 from itma.retrieval.queries import Needed, away, embedded
@@ -49,7 +49,7 @@ class QueryEncoder:
         self._maps = ReferenceMaps()
 
     def queries(
-        self, questions: Mapping[int, SearchRequest], items: Items, about: About, images: Path | None
+        self, questions: Mapping[int, SearchRequest], items: Items, about: About, names: ImageNames
     ) -> dict[int, Query | Exception]:
         """The query of each question, all of which need the model; or why there is none."""
         maps: dict[int, Maps | Exception | None] = {}
@@ -65,7 +65,7 @@ class QueryEncoder:
                     pixels[row] = self._pixels(question)
                 except Exception as error:
                     maps[row] = error
-        maps |= self._of_items(ids, items, about, images) | self._of_pixels(pixels)
+        maps |= self._of_items(ids, items, about, names) | self._of_pixels(pixels)
         answers: dict[int, Query | Exception] = {}
         needs: dict[int, Needed] = {}
         for row, found in maps.items():
@@ -97,12 +97,12 @@ class QueryEncoder:
         return self.model.preprocess.read(image)
 
     def _of_items(
-        self, ids: Mapping[int, str], items: Items, about: About, images: Path | None
+        self, ids: Mapping[int, str], items: Items, about: About, names: ImageNames
     ) -> dict[int, Maps | Exception | None]:
         if not ids:
             return {}
         try:
-            found = self._maps.of(list(ids.values()), items, about, self.model, images)
+            found = self._maps.of(list(ids.values()), items, about, self.model, names)
         except Exception as error:
             return dict.fromkeys(ids, error)
         return {row: found[name] for row, name in ids.items()}
@@ -152,7 +152,7 @@ def encoded(
     questions: Mapping[int, SearchRequest],
     items: Items,
     about: About,
-    images: Path | None,
+    names: ImageNames,
     encoder: Callable[[], QueryEncoder],
 ) -> dict[int, Query | Exception]:
     """The query of each question; or why there is none.
@@ -161,7 +161,7 @@ def encoded(
         questions: by any number.
         items: the table that is searched.
         about: of the catalogue.
-        images: the folder that images are named in.
+        names: where the items' images are.
         encoder: gives the model; called where a question needs it.
     """
     found: dict[int, Query | Exception] = {}
@@ -178,7 +178,7 @@ def encoded(
             found[row] = error
     if rest:
         try:
-            found |= encoder().queries(rest, items, about, images)
+            found |= encoder().queries(rest, items, about, names)
         except ItmaError as error:  # there is no model
             found |= dict.fromkeys(rest, error)
     for row, question in questions.items():

@@ -15,7 +15,8 @@ import torch
 from itma.errors import DataError, ItmaError, UnanswerableError, UnknownItemError
 from itma.models.embedder import Embedder
 from itma.retrieval.ingest.embedding import maps_from_bytes
-from itma.retrieval.ingest.rows import shown, stored
+from itma.retrieval.ingest.image_names import ImageNames
+from itma.retrieval.ingest.rows import stored
 from itma.retrieval.manifest import About
 from itma.retrieval.stores.base import Items, embeddings_of
 from itma.retrieval.stores.conditions import Test
@@ -37,7 +38,7 @@ class ReferenceMaps:
         self._lock = threading.Lock()
 
     def of(
-        self, names: Sequence[str], items: Items, about: About, model: Embedder, images: Path | None
+        self, names: Sequence[str], items: Items, about: About, model: Embedder, files: ImageNames
     ) -> "dict[str, list[torch.Tensor] | ItmaError]":
         """The maps of items, each (1, channels, rows, columns); or why there are none.
 
@@ -66,7 +67,7 @@ class ReferenceMaps:
                     "give an image"
                 )
             else:
-                missing[name] = key, (images or Path()) / shown(row["_image"])
+                missing[name] = key, files.file(row["_image"])
         found |= {name: unknown_item(name) for name in wanted.values()}
         return found | self._made(missing, model)
 

@@ -4,7 +4,7 @@ The command line, Python and HTTP take their options from the fields here; the s
 """
 # ruff: noqa: RUF009 - `option` is `field` with its sentence
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from functools import wraps
 from inspect import Parameter, signature
@@ -46,7 +46,7 @@ class SearchRequest:
         DataError: there is more than one reference, an embedding with a sentence, or one name where a list is expected.
     """
 
-    image: "Source | None" = option(None, "The reference: a path, the bytes of a file, or a Pillow image.")
+    image: "Source | None" = option(None, "The reference: a path, the bytes of a file, a Pillow image, or an array.")
     text: str | None = option(None, 'The feedback, e.g. "make red cube blue".')
     k: int = option(10, "How many hits.")
     id: str | None = option(None, "An item of the catalogue as the reference.")
@@ -82,6 +82,14 @@ class SearchRequest:
                 raise DataError(
                     f"{name}={getattr(self, name)!r} is one text where a list is expected; write [...] around it"
                 )
+            given = getattr(self, name)
+            texts = isinstance(given, Iterable) and all(isinstance(each, str) for each in given)
+            _check(name, given, texts, "a list of texts")
+        for name in ("text", "id"):
+            _check(name, getattr(self, name), isinstance(getattr(self, name), str | None), "one text")
+        _check("where", self.where, isinstance(self.where, str | Mapping | None), "a condition or a mapping")
+        is_distinct = isinstance(self.distinct, str | None) or _is(self.distinct, Real)
+        _check("distinct", self.distinct, is_distinct, "a column or a cosine")
         if _is(self.distinct, Real) and not -1 <= float(self.distinct or 0) <= 1:
             raise ConfigError(f"distinct={self.distinct} is neither a column nor a cosine from -1 to 1")
         if sum(given is not None for given in (self.image, self.id, self.embedding, self.pixels)) > 1:
@@ -101,6 +109,11 @@ class SearchRequest:
 
         said = [one for one in (*self.earlier, self.text or "") if one.strip()]
         return EARLIER.join(said) if self.earlier else self.text
+
+
+def _check(name: str, value: Any, fits: bool, wanted: str) -> None:
+    if not fits:
+        raise DataError(f"{name}={value!r:.60} is a {type(value).__name__}; expected {wanted}")
 
 
 def _is(value: Any, kind: type) -> bool:

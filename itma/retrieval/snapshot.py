@@ -1,7 +1,6 @@
 """One state of a catalogue: its model, its items, and how they are searched. It never changes."""
 
 import logging
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from itma.retrieval.encoder_on_demand import EncoderOnDemand, Query, encoded
 from itma.retrieval.exact import DECIMALS, Matrix
 from itma.retrieval.facets import Facet, facets
 from itma.retrieval.filters import Filter, Where, filter_of
+from itma.retrieval.ingest.image_names import ImageNames, own_folder
 from itma.retrieval.ingest.rows import Item, Page, shown, stored, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.nothing import nothing_found
@@ -83,6 +83,7 @@ class Snapshot:
     ) -> None:
         self.items, self.about, self.document, self.images = items, about, document, images
         self.encoder, self.place, self.exact_items = encoder, place, exact_items
+        self.image_names = ImageNames(images, own_folder(place))
         self._loading = threading.Lock()
         self._matrix: Matrix | None = None
         self._earlier: Matrix | None = None
@@ -312,18 +313,14 @@ class Snapshot:
 
     def path(self, image: object) -> str:
         """Where an image's file is; empty where there is none."""
-        return "" if image is None else str((self.images or Path()) / shown(str(image)))
+        return "" if image is None else str(self.image_names.file(str(image)))
 
     def items_of(self, image: Source | None) -> list[str]:
         """The items whose image the reference is, going by its path."""
         if not isinstance(image, str | Path):
             return []
-        names = []
-        for follow in (False, True):  # a link may be the item itself, or lead to it
-            file = _plain(Path(image), follow)
-            names.append(file.as_posix())
-            if self.images is not None and file.is_relative_to(folder := _plain(self.images, follow)):
-                names.append(file.relative_to(folder).as_posix())
+        # a link may be the item itself, or lead to it
+        names = [name for follow in (False, True) for name in self.image_names.all_names(image, follow=follow)]
         wanted = [stored(name) for name in dict.fromkeys(names)]
         matrix = self._matrix  # not loaded for this alone
         return query_encoder.ids_with_image(self.items, wanted) if matrix is None else matrix.ids_with_image(wanted)
@@ -358,7 +355,7 @@ def answered(questions: Sequence[SearchRequest], snapshot: Snapshot) -> list[Hit
         except Exception as error:
             answers[row] = error
     queries = encoded(
-        {row: questions[row] for row in asked}, snapshot.items, snapshot.about, snapshot.images, snapshot.encoder
+        {row: questions[row] for row in asked}, snapshot.items, snapshot.about, snapshot.image_names, snapshot.encoder
     )
     for row, query in queries.items():
         try:
@@ -413,7 +410,3 @@ def _same_image(one: torch.Tensor, other: torch.Tensor) -> bool:
     apart = (one.float() - other.float()).abs().mean(0, keepdim=True)
     patch = torch.nn.functional.avg_pool2d(apart, min(8, *apart.shape[1:]))
     return float(apart.mean()) <= _DIFFERENT and float(patch.max()) <= _PATCH
-
-
-def _plain(path: Path, follow: bool) -> Path:
-    return path.resolve() if follow else Path(os.path.normpath(path.absolute()))

@@ -63,6 +63,8 @@ def kind_of_texts(texts: Sequence[str], *, numbers: bool) -> tuple[str, Reader]:
         notation = _notation(texts)
         if notation:
             return "number", notation
+    if all(each and each[2] == "." for each in map(_OTHER_DATE.fullmatch, texts)) and _reads(_any_date(texts), texts):
+        return "date", _any_date(texts)  # with dots, the day stands first everywhere
     for kind, pattern, reader in (("date", _DATE, date.fromisoformat), ("time", _TIME, datetime.fromisoformat)):
         if all(map(pattern.fullmatch, texts)) and _reads(reader, texts):
             return kind, reader

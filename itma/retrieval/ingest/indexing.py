@@ -13,6 +13,7 @@ import numpy as np
 from itma.errors import CatalogueError, DataError
 from itma.progress import bar
 from itma.retrieval.ingest.embedding import MISSING, Image, Looked, Workers
+from itma.retrieval.ingest.image_names import inside_own
 from itma.retrieval.ingest.listing import Entry, Listing
 from itma.retrieval.ingest.rows import Row, facts_of, same_kind, shown, stored, table_of
 from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of
@@ -178,7 +179,8 @@ def _reason(entry: Entry, problem: str) -> str:
     """Why an image cannot be read; of a table with its row and the name that stands there."""
     if not entry.row:
         return problem
-    return f"{entry.row}: " + (f"{entry.image[:200]!r}: " if entry.image else "") + problem
+    named = entry.image and not inside_own(entry.image)
+    return f"{entry.row}: " + (f"{entry.image[:200]!r}: " if named else "") + problem
 
 
 def write_skipped(store: Store, skipped: Sequence[Skipped]) -> None:

@@ -18,7 +18,8 @@ from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Table, line_err
 from itma.data.images import is_inside, list_folder
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.io import write_bytes
-from itma.retrieval.ingest.rows import check_column, plain_type, type_of
+from itma.retrieval.ingest.image_names import FOLDER, ImageNames, own_name
+from itma.retrieval.ingest.rows import check_column, plain_type, stored, type_of
 from itma.retrieval.request import IndexOptions, takes
 from itma.retrieval.stores.base import arrow
 from itma.retrieval.stores.conditions import SHOWN, kind_of
@@ -70,10 +71,12 @@ class Listing:
     """By column, how many cells held a word or a number that stands for a missing value."""
     filled: int = 0
     """Rows that were shorter than the header."""
+    own: Path | None = None
+    """The folder of the catalogue, which images that stood in a table are in."""
 
     def file(self, entry: Entry) -> Path:
         """Where an entry's image is."""
-        return self.root / entry.image
+        return ImageNames(self.root, self.own).file(stored(entry.image))
 
     def __str__(self) -> str:
         what = f"{len(self.ids):,} items in {str(self.place)!r}"
@@ -84,14 +87,14 @@ class Listing:
 
 
 @takes(IndexOptions)
-def listing(place: Path, *, options: IndexOptions, keep: Path | None = None) -> Listing:
+def listing(place: Path, *, options: IndexOptions, own: Path | None = None) -> Listing:
     """What a folder or a table names.
 
     Args:
         place: a folder of images, or a CSV, JSON Lines or Parquet file. Of a table, images are named relative to its
             folder or to `images` in it, or with their whole path.
         options: which columns and files are taken; the fields can be given one by one in its place.
-        keep: where images go that stand in the table themselves; None: their rows are left out.
+        own: the catalogue's folder, where images go that stand in the table themselves; None: their rows are left out.
 
     Raises:
         DataError: there is nothing to be read, an id stands there twice, or a column is of several kinds.
@@ -100,14 +103,15 @@ def listing(place: Path, *, options: IndexOptions, keep: Path | None = None) -> 
     if place.is_file() and place.suffix.lower() in (*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS):
         make = _parquet if place.suffix.lower() in PARQUET_ENDINGS else _table
         words = frozenset(word.strip().lower() for word in options.missing)
-        finder = _Finder(place.parent, options.allow_outside, keep)
+        finder = _Finder(place.parent, options.allow_outside, own)
         columns = (options.id_column, options.image_column, options.types or {}, options.leave_out)
         return make(place, *columns, words, finder)
+    tables = f"a table ending in {', '.join((*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS))}"
+    if not place.is_dir():
+        what = "is neither a folder nor a table that is read" if place.exists() else "does not exist"
+        raise DataError(f"{str(place)!r} {what}; give a folder of images, or {tables}")
     if options.id_column or options.image_column or options.types or options.leave_out or options.missing:
-        raise ConfigError(
-            f"{str(place)!r} is no table, so it has no columns; give a file ending in "
-            f"{', '.join((*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS))}"
-        )
+        raise ConfigError(f"{str(place)!r} is no table, so it has no columns; give {tables}")
     contents = list_folder(place, allow_outside=options.allow_outside)
     names = [path.relative_to(place).as_posix() for path in contents.images]
     return Listing(place, place, names, {}, lambda: (Entry(name, name) for name in names), contents.left_out)
@@ -165,7 +169,7 @@ def _table(
             }
             yield finder.entry(name, image, fields, f"line {row.line:,}")
 
-    return Listing(place, place.parent, ids, kinds, entries, {}, columns_left_out, +counts, table.filled)
+    return Listing(place, place.parent, ids, kinds, entries, {}, columns_left_out, +counts, table.filled, finder.own)
 
 
 def _column_of(
@@ -300,7 +304,7 @@ def _parquet(
                 yield finder.entry(ids[done], row[imaged], fields, f"row {done + 1:,}")
                 done += 1
 
-    return Listing(place, place.parent, ids, kinds, entries, {}, columns_left_out, +counts)
+    return Listing(place, place.parent, ids, kinds, entries, {}, columns_left_out, +counts, own=finder.own)
 
 
 def kind_of_column(kind: Any) -> str:
@@ -415,11 +419,11 @@ class _Finder:
     Args:
         folder: of the table.
         allow_outside: take images outside it.
-        keep: where images go that stand in the table themselves.
+        own: the catalogue's folder, where images go that stand in the table themselves.
     """
 
-    def __init__(self, folder: Path, allow_outside: bool, keep: Path | None) -> None:
-        self._folder, self._outside, self._keep = folder, allow_outside, keep
+    def __init__(self, folder: Path, allow_outside: bool, own: Path | None) -> None:
+        self._folder, self._outside, self.own = folder, allow_outside, own
         self._real = os.path.realpath(folder)
 
     def entry(self, name: str, cell: Any, fields: Mapping[str, Any], row: str) -> Entry:
@@ -503,14 +507,14 @@ class _Finder:
 
     def _kept(self, data: bytes) -> str:
         """An image that stands in the table becomes a file, named after its content."""
-        if self._keep is None:
+        if self.own is None:
             raise _NoImageError("the table holds the image itself, which only a catalogue in a folder can keep")
         if not data:
             raise _NoImageError("the cell holds an image of no bytes")
-        path = (self._keep / f"{hashlib.sha256(data).hexdigest()[:40]}.img").absolute()
-        if not path.exists():
-            write_bytes(path, data)
-        return path.as_posix()
+        name = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:40]}.img"
+        if not (self.own / name).exists():
+            write_bytes(self.own / name, data)
+        return own_name(name)
 
 
 class _NoImageError(DataError):

@@ -18,6 +18,7 @@ from itma.progress import bar
 from itma.retrieval import manifest
 from itma.retrieval.ingest import building, table_images
 from itma.retrieval.ingest.embedding import Here
+from itma.retrieval.ingest.image_names import ImageNames, given_name, own_folder
 from itma.retrieval.ingest.indexing import SKIPPED, Outcome, index
 from itma.retrieval.ingest.listing import (
     PARQUET_ENDINGS,
@@ -64,10 +65,13 @@ def copy(source: Store, items: Items, about: About, images: Path | None, target:
         with building.new_table(target) as name:
             made = target.create(name, items.schema)
             table_images.copy(source.place, items, target.place)
+            names = ImageNames(images, own_folder(source.place))
             for batch in items.scan(items.schema.names, rows=_ROWS):
-                part, column = arrow().Table.from_batches([batch]), batch.schema.get_field_index("_image")
-                images_there = table_images.moved(batch.column(column), source.place, target.place)
-                made.insert(part.set_column(column, items.schema.field("_image"), images_there))
+                made.insert(
+                    arrow().Table.from_batches(
+                        [batch if own_folder(target.place) else table_images.with_whole_names(batch, names)]
+                    )
+                )
             if made.count() != items.count():
                 raise DataError(f"{items.count():,} items were to be copied, but {made.count():,} arrived; try again")
             table_images.sweep(target.place, made)
@@ -109,7 +113,7 @@ def reindex(
                 told = {name: row[name] for name in columns if row[name] is not None}
                 yield Entry(shown(row["id"]), shown(row["_image"] or ""), told)
 
-    listing = Listing(Path(store.place), images or Path(), ids, columns, entries)
+    listing = Listing(Path(store.place), images or Path(), ids, columns, entries, own=own_folder(store.place))
     with building.new_table(store) as name:
         new = replace(
             about,
@@ -143,8 +147,10 @@ def reindex(
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
-def export(items: Items, file: Path) -> int:
+def export(items: Items, file: Path, names: ImageNames) -> int:
     """Write all items to `.parquet` or `.npz`, whole or not at all; how many they are.
+
+    Images in the catalogue's own folder are named by their whole paths.
 
     Raises:
         DataError: the name ends in something else.
@@ -152,7 +158,7 @@ def export(items: Items, file: Path) -> int:
     """
     ending = file.suffix.lower()
     if ending == ".parquet":
-        write_with(file, lambda draft: _to_parquet(items, draft))
+        write_with(file, lambda draft: _to_parquet(items, draft, names))
     elif ending == ".npz":
         write_with(file, lambda draft: _to_npz(items, draft))
     else:
@@ -160,7 +166,7 @@ def export(items: Items, file: Path) -> int:
     return items.count()
 
 
-def _to_parquet(items: Items, file: Path) -> None:
+def _to_parquet(items: Items, file: Path, images: ImageNames) -> None:
     import pyarrow.parquet as pq
 
     pa, columns = arrow(), ["id", "embedding", "_image", *metadata_of(items.schema)]
@@ -168,6 +174,7 @@ def _to_parquet(items: Items, file: Path) -> None:
     schema = pa.schema([items.schema.field(old).with_name(new) for old, new in zip(columns, names, strict=True)])
     with pq.ParquetWriter(file, schema) as writer:
         for batch in items.scan(columns, rows=_ROWS):
+            batch = table_images.with_whole_names(batch, images)
             writer.write_batch(pa.RecordBatch.from_arrays([batch.column(name) for name in columns], schema=schema))
 
 
@@ -226,6 +233,7 @@ def import_embeddings(
         with bar("importing", show=progress, total=total, unit="item") as meter:
             for part in _one_and(first, parts):
                 _check(part, about.dim, seen, what)
+                part = [replace(row, image=given_name(row.image)) for row in part]
                 items.insert(table_of(part, items.schema))
                 meter.update(len(part))
         building.finished(store, items, about, Outcome(new=len(seen)), recall=recall)

@@ -87,6 +87,8 @@ def stored(name: str) -> str:
     Raises:
         DataError: the name is empty, holds a zero character, or is no valid text.
     """
+    if not isinstance(name, str):
+        raise DataError(f"the id {name!r:.60} is a {type(name).__name__}; ids are texts")
     if not name or "\0" in name:
         raise DataError(f"the id {name[:60]!r} is {'empty' if not name else 'not usable: it holds a zero character'}")
     name = _ODD.sub(lambda odd: f"\0{ord(odd[0]) - 0xDC00:02x}", name)

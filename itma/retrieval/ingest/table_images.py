@@ -1,13 +1,14 @@
-"""Images that stood in a table itself: files in the catalogue's own folder, each named after its content."""
+"""Images in the catalogue's own folder: those that stood in a table, each named after its content, and uploads."""
 
 import logging
 import re
 import shutil
-from collections.abc import Set
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from itma.errors import StorageError
+from itma.retrieval.ingest.image_names import FOLDER, ImageNames, inside_own, own_folder
+from itma.retrieval.ingest.rows import shown, stored
 from itma.retrieval.stores.base import Items, arrow
 
 if TYPE_CHECKING:
@@ -15,33 +16,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDER = "embedded-images"
 _OURS = re.compile(r"[0-9a-f]{40}\.img")
-"""The names of such files; others in the folder are left alone."""
-
-
-def folder_of(place: str) -> Path | None:
-    """Where the catalogue at a place keeps them. None: it is no folder, and keeps none."""
-    return None if "://" in place else Path(place).absolute() / FOLDER
+"""The names of files of images that stood in a table; others in the folder are left alone."""
 
 
 def sweep(place: str, items: Items) -> None:
-    """Remove files that are the image of no item; where that fails, the log says so.
+    """Remove files of images that stood in a table and are no item's now; where that fails, the log says so.
 
     Args:
         place: of the catalogue, which nobody else writes meanwhile.
         items: its table.
     """
-    folder = folder_of(place)
-    if folder is None or not folder.is_dir():
+    own = own_folder(place)
+    if own is None or not (own / FOLDER).is_dir():
         return
     try:
-        used = _used(items)
-        for path in folder.iterdir():
-            if _OURS.fullmatch(path.name) and path.name not in used:
+        used = set(_inside(items))
+        for path in (own / FOLDER).iterdir():
+            if _OURS.fullmatch(path.name) and f"{FOLDER}/{path.name}" not in used:
                 path.unlink()
     except OSError as error:
-        log.warning("images without an item could not be removed from %r: %s", str(folder), error)
+        log.warning("images without an item could not be removed from %r: %s", str(own / FOLDER), error)
 
 
 def copy(source: str, items: Items, target: str) -> None:
@@ -50,34 +45,33 @@ def copy(source: str, items: Items, target: str) -> None:
     Raises:
         StorageError: the disk is full, or a file cannot be read.
     """
-    here, there = folder_of(source), folder_of(target)
-    if here is None or not here.is_dir():
+    here, there = own_folder(source), own_folder(target)
+    names = sorted({*_inside(items)})
+    if here is None or not names:
         return
     if there is None:
-        log.warning("the images that stood in a table stay in %r, where the copy looks for them", str(here))
+        log.warning("the images that are in %r stay there, where the copy looks for them", str(here))
         return
     try:
-        for name in sorted(_used(items)):
+        for name in map(shown, names):
             if (here / name).is_file():
-                there.mkdir(parents=True, exist_ok=True)
+                (there / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(here / name, there / name)
     except OSError as error:
         raise StorageError(f"the images in {str(here)!r} cannot be copied to {str(there)!r}: {error}") from error
 
 
-def moved(images: "pa.Array", source: str, target: str) -> "pa.Array":
-    """The names of items' images as another catalogue has them that was copied from this one."""
-    here, there = folder_of(source), folder_of(target)
-    if here is None or there is None:
-        return images
-    names = [
-        (there / name.rpartition("/")[2]).as_posix() if name is not None and f"/{FOLDER}/" in name else name
-        for name in images.to_pylist()
+def with_whole_names(items: "pa.RecordBatch", names: ImageNames) -> "pa.RecordBatch":
+    """Items as others get them: images in the catalogue's own folder are named by their whole paths."""
+    column = items.schema.get_field_index("_image")
+    whole = [
+        name if inside_own(name) is None else stored(names.file(name).as_posix())
+        for name in items.column(column).to_pylist()
     ]
-    return arrow().array(names, images.type)
+    return items.set_column(column, items.schema.field(column), arrow().array(whole, items.schema.field(column).type))
 
 
-def _used(items: Items) -> Set[str]:
-    """The names of the files that are an item's image."""
-    names = (name for part in items.scan(["_image"]) for name in part.column("_image").to_pylist())
-    return {name.rpartition("/")[2] for name in names if name is not None and f"/{FOLDER}/" in name}
+def _inside(items: Items) -> Iterator[str]:
+    """Where images are in the catalogue's own folder."""
+    for part in items.scan(["_image"]):
+        yield from filter(None, map(inside_own, part.column("_image").to_pylist()))

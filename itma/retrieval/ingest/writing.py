@@ -1,6 +1,5 @@
 """Items given one by one → rows of a table, in one commit or not at all."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from itma.io import file_sum
 from itma.models.embedder import Embedder
 from itma.retrieval.filters import Filter
 from itma.retrieval.ingest.embedding import maps_as_bytes
+from itma.retrieval.ingest.image_names import ImageNames
 from itma.retrieval.ingest.rows import Item, Row, check_column, same_kind, shown, stored, table_of, type_of, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.query_encoder import unknown_item
@@ -36,11 +36,11 @@ class Writer:
         table: the newest version; the caller is its only writer.
         about: of the catalogue.
         model: gives what embeds the images of items without an embedding; called where there are any.
-        images: the folder that images are named in.
+        names: what images are called.
     """
 
-    def __init__(self, table: Items, about: About, model: Callable[[], Embedder], images: Path | None) -> None:
-        self.table, self._about, self._model, self._images = table, about, model, images
+    def __init__(self, table: Items, about: About, model: Callable[[], Embedder], names: ImageNames) -> None:
+        self.table, self._about, self._model, self._names = table, about, model, names
         self.replaced = False
         """Whether items were replaced or removed, whose images may be nobody's now."""
 
@@ -58,6 +58,8 @@ class Writer:
             ImageError: an image cannot be read.
             UnknownItemError: an item that is to keep its image is not there.
         """
+        if isinstance(items, Item) or not all(isinstance(item, Item) for item in items):
+            raise DataError(f"a list of items is expected, e.g. [Item('sku-17', 'dress.jpg')]; {items!r:.60} is none")
         if not items:
             return
         names = [stored(item.id) for item in items]
@@ -73,7 +75,7 @@ class Writer:
         bare = [item for item in items if keep and item.image is None and item.embedding is None]
         rows = self._kept(bare) | {
             row.id: row
-            for row in _rows(self._about, [item for item in items if item not in bare], self._model, self._images)
+            for row in _rows(self._about, [item for item in items if item not in bare], self._model, self._names)
         }
         fields = _new_columns(self.table, items)
         schema = arrow().schema([*self.table.schema, *fields])
@@ -117,18 +119,17 @@ class Writer:
     def images_of(self, ids: Sequence[str]) -> list[Path]:
         """Where the images of these items are; items that are not there, or have none, are passed over."""
         names = self.table.get(list(map(stored, ids)), ["_image"])["_image"].to_pylist()
-        return [(self._images or Path()) / shown(name) for name in names if name is not None]
+        return [self._names.file(name) for name in names if name is not None]
 
     def unused(self, images: Sequence[Path]) -> list[Path]:
         """Those of some files that are the image of no item."""
-        names = {stored(str(image_name(path, self._images))): path for path in images}
-        unused = dict(names)
+        names = {stored(name): path for path in images for name in self._names.all_names(path)}
+        used = set()
         for first in range(0, len(names), _AT_ONCE):
             where = Test("_image", "in", tuple(names)[first : first + _AT_ONCE], "text")
             for batch in self.table.scan(["_image"], where=where):
-                for name in batch["_image"].to_pylist():
-                    unused.pop(name, None)
-        return list(unused.values())
+                used |= {names[name] for name in batch["_image"].to_pylist() if name in names}
+        return [path for path in images if path not in used]
 
 
 def _new_columns(table: Items, items: Sequence[Item]) -> "list[pa.Field]":
@@ -151,13 +152,13 @@ def _new_columns(table: Items, items: Sequence[Item]) -> "list[pa.Field]":
     return new
 
 
-def _rows(about: About, items: Sequence[Item], model: Callable[[], Embedder], images: Path | None) -> list[Row]:
+def _rows(about: About, items: Sequence[Item], model: Callable[[], Embedder], names: ImageNames) -> list[Row]:
     rows: dict[str, Row] = {}
     for item in items:
         if item.embedding is not None:
             (embedding,) = unit(np.asarray(item.embedding)[None], about.dim, f"the item {item.id[:60]!r}")
-            named = item.image if isinstance(item.image, str | Path) else None
-            rows[item.id] = Row(item.id, embedding, image_name(named, images), fields=item.fields)
+            named = names.name(item.image) if isinstance(item.image, str | Path) else None
+            rows[item.id] = Row(item.id, embedding, named, fields=item.fields)
     imaged = [item for item in items if item.embedding is None]
     for item in imaged:
         if item.image is None:
@@ -169,7 +170,7 @@ def _rows(about: About, items: Sequence[Item], model: Callable[[], Embedder], im
         embedded = retriever.embed_images(pixels).cpu().numpy()
         tokens: Sequence[bytes | None] = maps_as_bytes(retriever, pixels) if about.tokens else [None] * len(part)
         for item, embedding, maps in zip(part, embedded, tokens, strict=True):
-            rows[item.id] = _row(item, embedding, maps, images)
+            rows[item.id] = _row(item, embedding, maps, names)
     return [rows[item.id] for item in items]
 
 
@@ -178,20 +179,11 @@ def _read(item: Item, model: Embedder) -> torch.Tensor:
     return model.preprocess.read(item.image)
 
 
-def _row(item: Item, embedding: np.ndarray, tokens: bytes | None, images: Path | None) -> Row:
+def _row(item: Item, embedding: np.ndarray, tokens: bytes | None, names: ImageNames) -> Row:
     if isinstance(item.image, str | Path):
         path = Path(item.image)
         seen = path.stat()
-        name = image_name(path, images)
-        return Row(item.id, embedding, name, file_sum(path), seen.st_size, seen.st_mtime_ns, item.fields, tokens)
+        return Row(
+            item.id, embedding, names.name(path), file_sum(path), seen.st_size, seen.st_mtime_ns, item.fields, tokens
+        )
     return Row(item.id, embedding, fields=item.fields, tokens=tokens)
-
-
-def image_name(path: str | Path | None, images: Path | None) -> str | None:
-    """An image as the catalogue names it."""
-    if path is None:
-        return None
-    whole = Path(os.path.normpath(Path(path).absolute()))
-    if images is not None and whole.is_relative_to(folder := Path(os.path.normpath(images.absolute()))):
-        return whole.relative_to(folder).as_posix()
-    return whole.as_posix()
