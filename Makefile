@@ -13,10 +13,10 @@ TEST_ENV := OMP_NUM_THREADS=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=80000000
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser lint format docs clean
+.PHONY: help demo test browser lint format docs bench-quick clean
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## draw a shop of clothes, index and search it with the model that comes with itma; leaves a report
 	@$(VENV)/bin/itma demo
@@ -46,6 +46,9 @@ docs: $(READY) ## write the generated pages anew and build the site in .artefact
 	$(VENV)/bin/python docs/make_cli.py
 	$(RUN) mkdocs build --strict --quiet
 	@echo "open .artefacts/site/index.html in a browser"
+
+bench-quick: $(READY) ## measure speed beside plain programs (minutes); fails where a ratio fell below half of the stored one
+	$(RUN) bench.performance --quick --check bench/quick.json
 
 clean: ## remove the virtual environment and all caches; runs and demos stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .artefacts build dist *.egg-info

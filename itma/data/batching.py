@@ -175,7 +175,7 @@ def augmented(pixels: torch.Tensor, *, seed: int, step: int, strength: float) ->
     by a common and a separate factor of up to 1 ± `strength`, 1 ± `strength` / 4.
 
     Args:
-        pixels: (images, 3, height, width) uint8.
+        pixels: (images, 3, height, width) uint8, on any device, where they stay.
         seed, step: decide the changes.
         strength: 0 changes nothing.
 
@@ -194,7 +194,7 @@ def augmented(pixels: torch.Tensor, *, seed: int, step: int, strength: float) ->
     factors = factors * (1 + strength / 4 * (2 * torch.rand(B, 3, generator=random) - 1))
     index = torch.arange(B)[:, None, None]
     moved = pixels[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    return (moved * factors[:, :, None, None]).clamp_(0, 255).to(torch.uint8)
+    return (moved * factors[:, :, None, None].to(pixels.device)).clamp_(0, 255).to(torch.uint8)
 
 
 def varied(pixels: torch.Tensor, *, seed: int, step: int, crop: float, flip: bool, noise: float) -> torch.Tensor:
@@ -228,13 +228,15 @@ def varied(pixels: torch.Tensor, *, seed: int, step: int, crop: float, flip: boo
         for image, h, w, (down, right) in zip(pixels, heights, widths, places, strict=True):
             top, left = round(down * (H - h)), round(right * (W - w))
             part = image[None, :, top : top + h, left : left + w]
+            if pixels.is_cuda:  # where whole numbers cannot be resized
+                part = part.float()
             parts.append(torch.nn.functional.interpolate(part, (H, W), mode="bilinear", antialias=True))
-        pixels = torch.cat(parts)
+        pixels = torch.cat(parts).round().clamp(0, 255).to(torch.uint8) if pixels.is_cuda else torch.cat(parts)
     if flip:
-        mirrored = torch.rand(B, generator=random) < 0.5
+        mirrored = (torch.rand(B, generator=random) < 0.5).to(pixels.device)
         pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
     if noise:
-        grain = torch.randn(pixels.shape, generator=random) * (255 * noise)
+        grain = torch.randn(pixels.shape, generator=random).to(pixels.device) * (255 * noise)
         pixels = (pixels + grain).round_().clamp_(0, 255).to(torch.uint8)
     return pixels
 

@@ -510,9 +510,10 @@ class Preprocess:
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 (images, 3, h, w) → float32 of the same shape, minus `mean`, divided by `std`, channels last."""
-        scale = torch.tensor([1 / (255 * s) for s in self.std], device=pixels.device)
-        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=pixels.device)
-        batch = pixels.to(torch.float32).mul_(scale[:, None, None]).add_(shift[:, None, None])
+        scale = torch.tensor([1 / (255 * s) for s in self.std])
+        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)])
+        scale, shift = (each.to(pixels.device, non_blocking=True)[:, None, None] for each in (scale, shift))
+        batch = pixels.to(torch.float32).mul_(scale).add_(shift)
         return batch.contiguous(memory_format=torch.channels_last)
 
     def read(self, source: Source) -> torch.Tensor:

@@ -32,8 +32,9 @@ class Tokens(NamedTuple):
     """(sentences, words) bool; true where there is a word."""
 
     def to(self, device: torch.device) -> "Tokens":
-        """The same on another device."""
-        return Tokens(self.ids.to(device), self.mask.to(device))
+        """The same on another device; a GPU is not waited for."""
+        later = device.type == "cuda"
+        return Tokens(self.ids.to(device, non_blocking=later), self.mask.to(device, non_blocking=later))
 
 
 def typical(sentences: Sequence[str], count: int = 24, *, longest: int = 60) -> list[str]:

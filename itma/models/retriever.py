@@ -277,8 +277,9 @@ class Retriever(Embedder, nn.Module):
 
         Args:
             pixels: normalised images (images, 3, height, width), or what its frozen levels made of them.
-            references: (rows,) int64, which image is each row's reference; −1 where it has words only.
-            targets: (rows,) int64, which image is each row's target.
+            references: (rows,) int64, which image is each row's reference; −1 where it has words only. They may stay on
+                the CPU, where looking at them makes no device wait.
+            targets: (rows,) int64, which image is each row's target; likewise.
             tokens: the feedback, (rows, words).
             references_too: whether the references are wanted as images of the gallery as well.
             own_loss: whether the composer's own loss is wanted.
@@ -293,15 +294,47 @@ class Retriever(Embedder, nn.Module):
         else:
             maps = self.image_encoder.finish(pixels, self._frozen_levels)
         imaged = torch.cat([targets, torch.where(references < 0, targets, references)]) if references_too else targets
-        wanted, places = imaged.unique(return_inverse=True)
+        wanted, places = (self._sent(each) for each in imaged.unique(return_inverse=True))
         images = self.composer.embed_images([level[wanted] for level in maps])
+<<<<<<< rn
         if self.composer.learns_alone:
             references, tokens = targets, Tokens(tokens.ids[:, :1], torch.zeros_like(tokens.mask[:, :1]))
         # of words alone, a model that reads none can make nothing
         seen = references >= 0 if self.text_encoder is not None else torch.ones_like(references, dtype=torch.bool)
+||||||| base
+        return unit(self._trained_queries(maps, references, words)), unit(images)[places]
+
+    def _trained_queries(
+        self, maps: Sequence[torch.Tensor], references: torch.Tensor, words: Words | None
+    ) -> torch.Tensor:
+        """Queries (rows, dim), of which some may have words only."""
+        seen = references >= 0
+        if words is None or bool(seen.all()):
+            return self.composer.embed_queries([level[references.clamp(min=0)] for level in maps], words)
+=======
+        return unit(self._trained_queries(maps, references, words)), unit(images)[places]
+
+    def _trained_queries(
+        self, maps: Sequence[torch.Tensor], references: torch.Tensor, words: Words | None
+    ) -> torch.Tensor:
+        """Queries (rows, dim), of which some may have words only."""
+        seen = references >= 0
+        if words is None or bool(seen.all()):
+            referred = self._sent(references.clamp(min=0))
+            return self.composer.embed_queries([level[referred] for level in maps], words)
+>>>>>>> perf
         both, alone = seen.nonzero()[:, 0], (~seen).nonzero()[:, 0]
+<<<<<<< rn
         parts, further = [], self.scale * 0
+||||||| base
+        parts = []
+=======
+        order = self._sent(torch.cat([both, alone]).argsort())
+        referred, both, alone = self._sent(references[both]), self._sent(both), self._sent(alone)
+        parts = []
+>>>>>>> perf
         if len(both):
+<<<<<<< rn
             shown = [level[references[both].clamp(min=0)] for level in maps]
             words = self._words(shown, Tokens(*(part[both] for part in tokens)))
             parts.append(self.composer.embed_queries(shown, words))
@@ -322,6 +355,21 @@ class Retriever(Embedder, nn.Module):
         if tokens is None or self.text_encoder is None:
             return None
         return self.composer.read(self.text_encoder, tokens, maps)
+||||||| base
+            shown = [level[references[both]] for level in maps]
+            parts.append(self.composer.embed_queries(shown, Words(*(part[both] for part in words))))
+        parts.append(self.composer.embed_queries(None, Words(*(part[alone] for part in words))))
+        return torch.cat(parts)[torch.cat([both, alone]).argsort()]
+=======
+            shown = [level[referred] for level in maps]
+            parts.append(self.composer.embed_queries(shown, Words(*(part[both] for part in words))))
+        parts.append(self.composer.embed_queries(None, Words(*(part[alone] for part in words))))
+        return torch.cat(parts)[order]
+
+    def _sent(self, indices: torch.Tensor) -> torch.Tensor:
+        """Indices on the model's device, which nothing waits for."""
+        return indices.to(self.device, non_blocking=True)
+>>>>>>> perf
 
     def logits(self, queries: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Scores for the loss: scale² · cosine, (queries, images)."""

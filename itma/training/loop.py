@@ -35,7 +35,12 @@ from itma.training.run import (
     read_metrics,
     save_checkpoint,
 )
+<<<<<<< rn
 from itma.training.step import NO_REFERENCE, add_gradients, check_chunks, knows_bf16
+||||||| base
+=======
+from itma.training.speed import counted_products, kept_on_device, peak, sent
+>>>>>>> perf
 from itma.training.views import Views, changed
 
 log = logging.getLogger(__name__)
@@ -115,15 +120,25 @@ def train(
             targets=triplets.targets,
             per_family=config.per_family,
         )
-        record = _Record(folder, now.step, config.log_every) if ours.first else None
+        low = config.precision == "bf16" and knows_bf16(model.device)
+        record = (
+            _Record(folder, now.step, peak(model.device, torch.bfloat16 if low else torch.float32))
+            if ours.first
+            else None
+        )
         if record and not now.measured:  # the run was ended between the checkpoint and its measures
             now = _measure(model, look, now, config, record, folder)
+        if model.device.type == "cuda" and not config.views and not config.grounds:
+            triplets = kept_on_device(triplets, model.preprocess, model.device, progress=progress and ours.first)
         views = None
         if config.views and now.step < config.steps:
             used = np.arange(len(triplets.labels))
             if triplets.present is not None:
                 used = used[triplets.present]
             views = Views(model, triplets.images, used, config, progress=progress and ours.first)
+        unread: list[torch.Tensor] = []
+        """(loss, recall, gradient length) of steps, which the device may still be working on."""
+        numbers: dict[str, float] = {}
         with (
             bar(
                 f"training {model.name}", show=progress and ours.first, total=config.steps, unit="step", done=now.step
@@ -137,6 +152,7 @@ def train(
                 torch.manual_seed(dropout_seed(config.seed, step, ours.rank))
                 model.train()
                 optimizer.zero_grad(set_to_none=True)
+<<<<<<< rn
                 numbers = {"loss": 0.0, "train/batch recall@1": 0.0}
                 for index, batch in enumerate(parts):
                     last = index == len(parts) - 1
@@ -153,16 +169,56 @@ def train(
                         f"Try a lower train.learning_rate (now {config.learning_rate}), a smaller train.clip (now "
                         f"{config.clip}) or train.precision=float32"
                     )
+||||||| base
+                numbers = {"loss": 0.0, "train/batch recall@1": 0.0}
+                for index, batch in enumerate(parts):
+                    last = index == len(parts) - 1
+                    with nullcontext() if last or ours.count == 1 else network.no_sync():
+                        amount, right = batch_loss(network, model, batch, labels[index], loss, config, ours)
+                        (amount / len(parts)).backward()
+                    numbers["loss"] += amount.item() / len(parts)
+                    numbers["train/batch recall@1"] += right / len(parts)
+                length = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf).item()
+                if not math.isfinite(numbers["loss"]) or not math.isfinite(length):
+                    kept = f"the checkpoint of step {now.step} in {str(folder)!r} is kept" if now.step else "none saved"
+                    raise TrainingError(
+                        f"at step {step + 1} the loss is {numbers['loss']} and the gradient's length {length}; {kept}. "
+                        f"Try a lower train.learning_rate (now {config.learning_rate}), a smaller train.clip (now "
+                        f"{config.clip}) or train.precision=float32"
+                    )
+=======
+                mean, right = torch.zeros((), device=model.device), torch.zeros((), device=model.device)
+                first = record is not None and record.operations is None
+                with counted_products(model) if first else nullcontext(None) as operations:
+                    for index, batch in enumerate(parts):
+                        last = index == len(parts) - 1
+                        with nullcontext() if last or ours.count == 1 else network.no_sync():
+                            amount, share = batch_loss(network, model, batch, labels[index], loss, config, ours)
+                            (amount / len(parts)).backward()
+                        mean, right = mean + amount.detach() / len(parts), right + share / len(parts)
+                if record and operations:
+                    record.operations = operations()
+                length = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf)
+                unread.append(torch.stack([mean, right, length]))
+                done = step + 1
+                due = done % config.evaluate_every == 0 or done == config.steps
+                stopping = asked_to_stop.is_set() or done == stop_after
+                if answers_at_once(model.device) or due or stopping or done % config.log_every == 0:
+                    values = torch.stack(unread).tolist()
+                    unread.clear()
+                    for number, (value, _, size) in enumerate(values, start=done + 1 - len(values)):
+                        if not math.isfinite(value) or not math.isfinite(size):
+                            raise _diverged(number, value, size, config, now, folder)
+                    numbers = dict(zip(("loss", "train/batch recall@1", "gradient length"), values[-1], strict=True))
+                    meter.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
+>>>>>>> perf
                 optimizer.step()
                 meter.update()
-                meter.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
-                done = step + 1
-                numbers |= {"learning rate": rate, "scale": model.scale.item(), "gradient length": length}
                 if record:
-                    record.step(done, numbers, sum(batch.count for batch in parts) * ours.count)
-                stopping = asked_to_stop.is_set() or done == stop_after
-                if stopping or done % config.evaluate_every == 0 or done == config.steps:
-                    due = done % config.evaluate_every == 0 or done == config.steps
+                    record.count(sum(batch.count for batch in parts) * ours.count)
+                    if done % config.log_every == 0:
+                        record.step(done, numbers | {"learning rate": rate, "scale": model.scale.item()})
+                if stopping or due:
                     if ours.first:
                         assert record
                         now = replace(now, step=done, measured=not (look and due))
@@ -181,6 +237,131 @@ def train(
     return now
 
 
+<<<<<<< rn
+||||||| base
+def batch_loss(
+    network: torch.nn.Module,
+    model: Retriever,
+    batch: Batch,
+    labels: torch.Tensor,
+    loss: Loss,
+    config: TrainConfig,
+    ours: Processes,
+) -> tuple[torch.Tensor, float]:
+    """The loss of the whole batch, from this process's share of it, and the share of rows whose target scores best.
+
+    Args:
+        network: `model`, or `model` inside `DistributedDataParallel`.
+        labels: (2, rows of all processes, 1 + aspects) int64, the labels of each row's target and of its reference,
+            and what is true of them where the loss looks at that.
+    """
+    device = model.device
+    if batch.begun:
+        pixels: torch.Tensor | tuple[torch.Tensor, ...] = tuple(
+            level.to(device, memory_format=torch.channels_last) for level in batch.begun
+        )
+    else:
+        pixels = model.preprocess.normalise(batch.pixels.to(device))
+    tokens = model.tokenizer(batch.feedback).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16" and knows_bf16(device)):
+        queries, images = network(
+            pixels,
+            batch.references.to(device),
+            batch.targets.to(device),
+            tokens,
+            references_too=loss.reads_references,
+        )
+    if ours.count > 1:
+        queries = gathered(queries)
+        images = torch.cat([gathered(part) for part in images.split(len(batch.targets))])
+    (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0].to(device), labels[..., 1:].to(device)
+    N = len(labels)
+    given = LossBatch(
+        queries,
+        images[:N],
+        labels,
+        model.scale,
+        references=images[N:] if loss.reads_references else None,
+        # the gallery holds the target once more where a row has no reference: it must not count as a wrong answer
+        reference_labels=torch.where(reference_labels == _NOTHING, labels, reference_labels),
+        aspects=aspects if loss.reads_aspects else None,
+        reference_aspects=reference_aspects if loss.reads_aspects else None,
+    )
+    right = given.scores(given.targets).argmax(1)
+    # a loss may leave the scale out, but several processes wait for the gradient of every parameter
+    amount = loss(given) + 0 * model.scale
+    return amount, (labels[right] == labels).float().mean().item()
+
+
+=======
+def batch_loss(
+    network: torch.nn.Module,
+    model: Retriever,
+    batch: Batch,
+    labels: torch.Tensor,
+    loss: Loss,
+    config: TrainConfig,
+    ours: Processes,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss of the whole batch, from this process's share of it, and the share of rows whose target scores best.
+
+    Args:
+        network: `model`, or `model` inside `DistributedDataParallel`.
+        labels: (2, rows of all processes, 1 + aspects) int64, the labels of each row's target and of its reference,
+            and what is true of them where the loss looks at that.
+    """
+    device = model.device
+    if batch.begun:
+        pixels: torch.Tensor | tuple[torch.Tensor, ...] = tuple(
+            sent(level, device).to(memory_format=torch.channels_last) for level in batch.begun
+        )
+    else:
+        pixels = model.preprocess.normalise(sent(batch.pixels, device))
+    tokens = model.tokenizer(batch.feedback).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16" and knows_bf16(device)):
+        queries, images = network(
+            pixels,
+            batch.references,
+            batch.targets,
+            tokens,
+            references_too=loss.reads_references,
+        )
+    if ours.count > 1:
+        queries = gathered(queries)
+        images = torch.cat([gathered(part) for part in images.split(len(batch.targets))])
+    labels = sent(labels, device)
+    (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0], labels[..., 1:]
+    N = len(labels)
+    given = LossBatch(
+        queries,
+        images[:N],
+        labels,
+        model.scale,
+        references=images[N:] if loss.reads_references else None,
+        # the gallery holds the target once more where a row has no reference: it must not count as a wrong answer
+        reference_labels=torch.where(reference_labels == _NOTHING, labels, reference_labels),
+        aspects=aspects if loss.reads_aspects else None,
+        reference_aspects=reference_aspects if loss.reads_aspects else None,
+    )
+    right = given.scores(given.targets).argmax(1)
+    # a loss may leave the scale out, but several processes wait for the gradient of every parameter
+    amount = loss(given) + 0 * model.scale
+    return amount, (labels[right] == labels).float().mean()
+
+
+def _diverged(
+    step: int, value: float, length: float, config: TrainConfig, now: Progress, folder: Path
+) -> TrainingError:
+    """What is said of a step whose loss or gradient is no number."""
+    kept = f"the checkpoint of step {now.step} in {str(folder)!r} is kept" if now.step else "none saved"
+    return TrainingError(
+        f"at step {step} the loss is {value} and the gradient's length {length}; {kept}. Try a lower "
+        f"train.learning_rate (now {config.learning_rate}), a smaller train.clip (now {config.clip}) or "
+        "train.precision=float32"
+    )
+
+
+>>>>>>> perf
 def make_loss(config: TrainConfig) -> Loss:
     """The loss that `config.loss` names, with its options."""
     return loss_named(config.loss)(config.loss_options)
@@ -215,6 +396,25 @@ def checked(loss: Loss, triplets: Triplets) -> Loss:
     return loss
 
 
+<<<<<<< rn
+||||||| base
+def knows_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bf16; a CPU that does not would be many times slower, and fails at an LSTM."""
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+=======
+def answers_at_once(device: torch.device) -> bool:
+    """Whether a number can be read without waiting for work that goes on beside this thread."""
+    return device.type == "cpu"
+
+
+def knows_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bf16; a CPU that does not would be many times slower, and fails at an LSTM."""
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+>>>>>>> perf
 def make_optimizer(model: Retriever, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW or SGD over what is not frozen; the image encoder at its own rate, no decay on biases, norms and tables."""
     groups = []
@@ -330,25 +530,34 @@ def _measure(
 class _Record:
     """Writes the run's numbers: a line of metrics.jsonl and TensorBoard's events."""
 
-    def __init__(self, folder: Path, step: int, every: int) -> None:
+    def __init__(self, folder: Path, step: int, peak: float) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         folder.mkdir(parents=True, exist_ok=True)
         forget_metrics_after(folder, step)
-        self._path, self._every = folder / METRICS, every
+        self._path, self._peak = folder / METRICS, peak
+        self.operations: float | None = None
+        """Floating-point operations of a step of this process, once they are known."""
         earlier = read_metrics(folder)
         self._seconds = earlier[-1].get("seconds", 0.0) if earlier else 0.0
         self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
-        self._images, self._since = 0, time.perf_counter()
+        self._begin()
 
-    def step(self, step: int, numbers: Mapping[str, float], images: int) -> None:
-        self._images += images
-        if step % self._every:
-            return
+    def _begin(self) -> None:
+        self._images, self._steps, self._since = 0, 0, time.perf_counter()
+
+    def count(self, images: int) -> None:
+        """One more step is done."""
+        self._images, self._steps = self._images + images, self._steps + 1
+
+    def step(self, step: int, numbers: Mapping[str, float]) -> None:
         passed = time.perf_counter() - self._since
         self._seconds += passed
-        self._write(step, {**numbers, "images per second": self._images / passed})
-        self._images, self._since = 0, time.perf_counter()
+        speed = {"images per second": self._images / passed}
+        if self.operations:
+            speed["share of peak"] = self.operations * self._steps / passed / self._peak
+        self._write(step, {**numbers, **speed})
+        self._begin()
 
     def look(self, step: int, seen: Seen) -> None:
         self._seconds += time.perf_counter() - self._since
@@ -357,7 +566,7 @@ class _Record:
         for name, image in seen.images.items():
             self._writer.add_image(name, image.numpy(), step)
         self._writer.flush()
-        self._images, self._since = 0, time.perf_counter()
+        self._begin()
 
     def _write(self, step: int, numbers: Mapping[str, float]) -> None:
         line = {"step": step, "seconds": round(self._seconds, 3), **numbers}

@@ -160,6 +160,8 @@ PRESETS: dict[str, Preset] = {
             per_reference=1,
             learning_rate=1e-3,
             frozen=("image_encoder", "text_encoder"),
+            frozen_levels=13,  # all there are: with views, images go through CLIP once and not in every step
+            views=2,
             flip=True,
         ),
     ),

@@ -1,0 +1,232 @@
+"""Catalogues: indexing, searching, a server under load, and how long a command takes to start."""
+
+import asyncio
+import json
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+import itma
+from bench import serve
+from bench.images import make_photographs
+from bench.performance.limits import bytes_a_second, decode_seconds, products_a_second
+from bench.performance.rows import seconds_of
+from bench.startup import _timed
+from itma.allocation import reuse_memory
+from itma.data.images import Preprocess, find_images, to_pixels
+from itma.export.runtimes import export_run
+from itma.models.image_encoders.base import ImageEncoderConfig
+from itma.models.retriever import Retriever, RetrieverConfig
+from itma.models.text_encoders.base import TextEncoderConfig
+from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.ingest.rows import Item
+
+WORDS = "is red longer darker blue with a collar short sleeves less formal and more like green shirt".split()
+_PHOTOGRAPHS = {"full": 200, "quick": 40, "tiny": 6}
+_ITEMS = {"full": 100_000, "quick": 20_000, "tiny": 60}
+_DIM = {"full": 512, "quick": 512, "tiny": 32}
+_QUERIES = {"full": 60, "quick": 20, "tiny": 3}
+_RUNTIMES = {"full": ("torch", "onnx"), "quick": ("torch",), "tiny": ("torch",)}
+_WARM = 20
+"""Items that are asked from, whose feature maps the catalogue then holds."""
+
+
+def model_of(size: str) -> Retriever:
+    """ResNet-18 at 224×224, stages 3 and 4, ITMA's head, with weights as they are drawn."""
+    if size == "tiny":
+        config = RetrieverConfig(
+            dim=_DIM[size], text_encoder=TextEncoderConfig(width=16), preprocess=Preprocess(32, 32)
+        )
+    else:
+        config = RetrieverConfig(
+            dim=_DIM[size],
+            image_encoder=ImageEncoderConfig("resnet-18", levels=(3, 4)),
+            text_encoder=TextEncoderConfig(width=512),
+            preprocess=Preprocess(height=224, width=224, fit="stretch"),
+        )
+    return Retriever.build(config, [" ".join(WORDS)], seed=0)
+
+
+def prepare_photographs(folder: Path, size: str) -> None:
+    (folder / "photographs").mkdir()
+    make_photographs(folder / "photographs", _PHOTOGRAPHS[size])
+    model_of(size).save(folder / "run")
+    if "onnx" in _RUNTIMES[size]:
+        export_run(folder / "run")
+
+
+def our_indexing(folder: Path, size: str) -> dict[str, Any]:
+    reuse_memory()
+    paths = find_images(folder / "photographs")
+    taken = {}
+    for runtime in _RUNTIMES[size]:
+        begun = time.process_time()
+        Catalogue.build(folder / "run", folder / "photographs", folder / f"catalogue by {runtime}", runtime=runtime)
+        taken[runtime] = time.process_time() - begun
+    model = Retriever.load(folder / "run").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    some = torch.zeros(min(32, len(paths)), 3, model.preprocess.height, model.preprocess.width, dtype=torch.uint8)
+    encoder = seconds_of(lambda: model.feature_maps(some), turns=1) / len(some)
+    decoding = decode_seconds(paths)
+    fastest = min(taken, key=taken.__getitem__)
+    return {
+        "seconds": taken[fastest],
+        "count": len(paths),
+        "ideal": decoding + encoder * len(paths),
+        "limit": f"JPEG decoding {len(paths) / decoding:.0f} images/s, then the image encoder in torch "
+        f"{1 / encoder:.0f} images/s; matrix product {products_a_second() / 1e9:.0f} GFLOP/s",
+        "runtime": fastest,
+        **{f"seconds by {name}": value for name, value in taken.items()},
+    }
+
+
+def published_indexing(folder: Path, size: str) -> dict[str, Any]:
+    model = Retriever.load(folder / "run")
+    paths = find_images(folder / "photographs")[: 40 if size == "full" else None]
+
+    def call() -> None:
+        rows = []
+        for path in paths:
+            with Image.open(path) as image:
+                small = image.convert("RGB").resize((model.preprocess.width, model.preprocess.height))
+            rows.append(model.embed_images(to_pixels(small)[None]).numpy())
+        np.save(folder / "rows.npy", np.concatenate(rows))
+
+    return {"seconds": seconds_of(call, turns=1, warm=False), "count": len(paths)}
+
+
+def prepare_items(folder: Path, size: str) -> None:
+    prepare_photographs(folder, size)
+    paths = find_images(folder / "photographs")
+    drawn = np.random.default_rng(0).standard_normal((_ITEMS[size], _DIM[size]), dtype=np.float32)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    items = [Item(f"item-{n:06d}", paths[n % len(paths)], row) for n, row in enumerate(drawn)]
+    Catalogue.from_embeddings(items, folder / "catalogue", model=folder / "run")
+
+
+def sentence(chance: random.Random) -> str:
+    return " ".join(chance.sample(WORDS, 4))
+
+
+def _asked(size: str) -> list[tuple[str, str]]:
+    chance = random.Random(0)
+    return [(f"item-{n % min(_WARM, _ITEMS[size]):06d}", sentence(chance)) for n in range(_QUERIES[size])]
+
+
+def our_search(folder: Path, size: str) -> dict[str, Any]:
+    reuse_memory()
+    fastest: dict[str, Any] = {}
+    for runtime in _RUNTIMES[size]:
+        catalogue = Catalogue.open(folder / "catalogue", folder / "run", runtime=runtime)
+        for name, said in _asked(size)[:_WARM]:
+            catalogue.search(id=name, text=said, k=24)
+        taken = []
+        for name, said in _asked(size):
+            begun = time.process_time()
+            catalogue.search(id=name, text=said, k=24)
+            taken.append(time.process_time() - begun)
+        middle = float(np.median(taken))
+        if not fastest or middle < fastest["seconds"]:
+            fastest = {"seconds": middle, "runtime": runtime}
+        fastest[f"p50 ms by {runtime}"] = 1000 * middle
+    bandwidth = bytes_a_second()
+    return {
+        **fastest,
+        "count": 1,
+        "p50 ms": 1000 * fastest["seconds"],
+        "ideal": 4 * _ITEMS[size] * _DIM[size] / bandwidth,
+        "limit": f"reading all embeddings once, {bandwidth / 1e9:.1f} GB/s",
+    }
+
+
+def published_search(folder: Path, size: str) -> dict[str, Any]:
+    model = Retriever.load(folder / "run")
+    paths = find_images(folder / "photographs")
+    gallery = np.random.default_rng(0).standard_normal((_ITEMS[size], _DIM[size]), dtype=np.float32)
+    taken = []
+    for number, (_, said) in enumerate(_asked(size)[:20]):
+        begun = time.process_time()
+        with Image.open(paths[number % len(paths)]) as image:
+            small = image.convert("RGB").resize((model.preprocess.width, model.preprocess.height))
+        query = model.embed_queries(to_pixels(small)[None], [said]).numpy()[0]
+        np.argsort(-(gallery @ query))[:24].tolist()
+        taken.append(time.process_time() - begun)
+    return {"seconds": float(np.median(taken)), "count": 1}
+
+
+_CLIENTS = {"full": 64, "quick": 64, "tiny": 4}
+_SECONDS = {"full": 8.0, "quick": 3.0, "tiny": 0.3}
+
+
+def _request(size: str) -> serve.Request:
+    def request(chance: random.Random) -> bytes:
+        name = f"item-{chance.randrange(min(_WARM, _ITEMS[size])):06d}"
+        body = json.dumps({"id": name, "text": sentence(chance), "k": 24})
+        return serve.post("/api/v1/search", body.encode())
+
+    return request
+
+
+def processor_seconds(pid: int) -> float:
+    """What another process has used of the processor, where the system has /proc."""
+    used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _load(folder: Path, size: str, clients: int) -> dict[str, Any]:
+    """What a server of its own answers: its `seconds` for `count` requests, and the latencies by the clock."""
+    with serve.server(folder / "catalogue", "--cache-mb", "0") as (pid, port):
+        asyncio.run(serve.load(port, _request(size), min(clients, 8), requests=2 * _WARM))
+        before = processor_seconds(pid)
+        taken, _ = asyncio.run(serve.load(port, _request(size), clients, seconds=_SECONDS[size]))
+        seconds = processor_seconds(pid) - before
+    middle, slow = (1000 * float(np.quantile(taken, share)) for share in (0.5, 0.99))
+    return {"seconds": seconds, "count": len(taken), "p50 ms": middle, "p99 ms": slow, "p99 / p50": slow / middle}
+
+
+def our_clients(folder: Path, size: str) -> dict[str, Any]:
+    found = _load(folder, size, _CLIENTS[size])
+    model = Retriever.load(folder / "run")
+    chance = random.Random(0)
+    pixels = torch.zeros(1, 3, model.preprocess.height, model.preprocess.width, dtype=torch.uint8)
+    maps = [level.expand(32, -1, -1, -1) for level in model.feature_maps(pixels)]
+    said = [sentence(chance) for _ in range(32)]
+    each = seconds_of(lambda: model.embed_queries_from(maps, said)) / 32
+    read = 4 * _ITEMS[size] * _DIM[size] / bytes_a_second() / 32
+    limit = f"the head and one reading of all embeddings, 32 queries at once, {1 / (each + read):.0f} a second"
+    return {**found, "ideal": (each + read) * found["count"], "limit": limit}
+
+
+def one_client(folder: Path, size: str) -> dict[str, Any]:
+    return _load(folder, size, 1)
+
+
+def prepare_start(folder: Path, size: str) -> None:
+    itma.generate("wardrobe", folder / "shop", size="tiny")
+    itma.index("wardrobe", folder / "shop" / "images", folder / "catalogue")
+
+
+def _start(program: str, size: str) -> float:
+    """Seconds of the processor, the least of a few new processes."""
+    return min(_timed(program)[1] for _ in range({"full": 5, "quick": 2, "tiny": 1}[size]))
+
+
+def start_of_search(folder: Path, size: str) -> dict[str, Any]:
+    words = ["search", str(folder / "catalogue"), "--text", "in red", "-k", "3"]
+    took = _start(f"from itma.cli import cli; cli({words!r}, standalone_mode=False)", size)
+    least = _start("import torch, lance", size)
+    return {"seconds": took, "count": 1, "ideal": least, "limit": f"import of torch and lance, {least:.2f} s"}
+
+
+def start_of_import(folder: Path, size: str) -> dict[str, Any]:
+    took, least = _start("import itma", size), _start("pass", size)
+    return {"seconds": took, "count": 1, "ideal": least, "limit": f"Python alone, {least:.2f} s"}
+
+
+def start_of_torch(folder: Path, size: str) -> dict[str, Any]:
+    return {"seconds": _start("import torch, transformers", size), "count": 1}
