@@ -9,7 +9,8 @@ READY := $(VENV)/.ready
 TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
 CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 # Tests run beside each other, each computing with one thread; freed memory is kept, for page faults cost more than sums.
-TEST_ENV := OMP_NUM_THREADS=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=300000000
+# Python keeps what it compiled of the tests, which takes ten seconds a process, even where it is told not to in general.
+TEST_ENV := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=300000000
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
@@ -22,7 +23,8 @@ demo: $(READY) ## draw a shop of clothes, index and search it with the model tha
 	@$(VENV)/bin/itma demo
 
 test: lint browser ## check everything: format, lint, types, import layers, tests (ARGS=--slow adds the slow ones)
-	$(TEST_ENV) ITMA_SCREENSHOTS=$${ITMA_SCREENSHOTS-.artefacts/page} $(RUN) pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(TEST_ENV) ITMA_SCREENSHOTS=$${ITMA_SCREENSHOTS-$(if $(findstring --slow,$(ARGS)),.artefacts/page)} \
+	  $(RUN) pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The search page is tested in Chromium. Root on Debian gets it here; others install it or have those tests skipped.
 browser:

@@ -15,19 +15,44 @@ import torch
 
 REAL_DATA = Path(os.environ.get("ITMA_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
-hypothesis.settings.register_profile("itma", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("itma")
+LONGEST = (
+    "test_serve_page",
+    "test_store",
+    "test_onnx",
+    "test_imports",
+    "test_plugins",
+    "test_explain",
+    "test_milvus",
+    "test_model_checks",
+    "test_hub",
+    "test_catalogue_processes",
+    "test_wardrobe",
+    "test_docs",
+    "test_towers",
+    "test_doctor",
+    "test_distributed",
+    "test_examples",
+    "test_demo",
+    "test_bucket",
+)
+"""Files that begin first, so that no process is left alone with a long one at the end."""
+
+hypothesis.settings.register_profile("itma", deadline=None, derandomize=True, max_examples=30)
+hypothesis.settings.register_profile("slow", deadline=None, derandomize=True, max_examples=100)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.load_profile("slow" if config.getoption("--slow") else "itma")
     torch.set_num_threads(min(torch.get_num_threads(), _cores()))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    first = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path.stem, len(first)))
     for item in items:
         if item.get_closest_marker("slow") and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="slow; runs with --slow"))

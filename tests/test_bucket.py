@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from itma.cli import cli
 from itma.errors import BusyError, CatalogueError, ConfigError
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.rows import Item
@@ -74,8 +76,9 @@ def test_a_folder_is_backed_up_into_a_bucket(place: str, run: Path, photos: Path
 
 def test_the_command_line_takes_an_address(place: str, run: Path, photos: Path) -> None:
     def told(*words: object) -> str:
-        command = [sys.executable, "-m", "itma", "--quiet", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        done = CliRunner().invoke(cli, ["--quiet", *map(str, words)])
+        assert done.exit_code == 0, done.output
+        return done.stdout
 
     assert told("index", run, photos, place).startswith(f"indexed {IMAGES} images into {place}")
     found = told("search", place, "--image", photos / "07.png", "-k", "5")

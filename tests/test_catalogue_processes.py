@@ -158,12 +158,12 @@ def check_indexing(imaged: Path, said: list[list[str]]) -> None:
     assert rest.outcome.unchanged >= len(committed)
 
 
-@pytest.mark.parametrize("lines", [0, 2, 7])
+@pytest.mark.parametrize("lines", [0, pytest.param(2, marks=pytest.mark.slow), 7])
 def test_a_writer_that_is_killed_loses_nothing_and_doubles_nothing(folder: Path, lines: int) -> None:
     check_changes(folder, killed_after(started(CHANGES, folder), lines, seconds=0.003 * lines))
 
 
-@pytest.mark.parametrize("lines", [0, 1, 4])
+@pytest.mark.parametrize("lines", [pytest.param(0, marks=pytest.mark.slow), 1, 4])
 def test_an_indexing_that_is_killed_is_finished_by_the_same_call(imaged: Path, tmp_path: Path, lines: int) -> None:
     for name in ("run", "photos"):
         (tmp_path / name).symlink_to(imaged / name)
@@ -193,7 +193,7 @@ def test_an_indexing_killed_at_twenty_random_moments_is_finished_every_time(imag
 def test_readers_in_other_processes_see_each_commit_at_their_next_search(folder: Path) -> None:
     readers = [started(READING, folder) for _ in range(2)]
     writer = Catalogue.open(folder / "c")
-    values = np.random.Generator(np.random.PCG64(0)).standard_normal((40, DIM))
+    values = np.random.Generator(np.random.PCG64(0)).standard_normal((20, DIM))
     for number, row in enumerate(values):
         writer.add([Item(f"{number}", embedding=row)])
         if number % 10 == 9:

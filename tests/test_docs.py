@@ -100,6 +100,7 @@ def test_the_python_reference_names_everything_public() -> None:
     assert named == {*itma.__all__} - {"__version__"} - of_errors | {"ItmaError", "errors"}
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     for extra in ("mkdocs", "material", "mkdocstrings"):
         pytest.importorskip(extra, reason="the extra is not installed: pip install 'itma[docs]'")

@@ -361,6 +361,7 @@ def test_the_page_on_data_sets_states_the_published_sizes() -> None:
 # -- published annotations --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_the_published_fashioniq_is_as_published_but_for_its_images(real_data: Callable[[str], Path]) -> None:
     diagnosis = examine("fashioniq", real_data("fashioniq"))
@@ -402,6 +403,7 @@ def test_images_that_are_drawn_from_scenes_are_not_looked_for(real_data: Callabl
     }
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_the_listing_of_mit_states_is_as_published(real_data: Callable[[str], Path]) -> None:
     diagnosis = examine("mitstates", real_data("mitstates"))

@@ -33,6 +33,7 @@ from itma.explanations.case import Case
 from itma.explanations.checks import checked, curves, randomised, rank_correlation
 from itma.explanations.gradients import beginning_with, gradients_of
 from itma.explanations.occlusion import Cells, covered, region_effects, word_effects
+from itma.models.composers import REGISTRY
 from itma.models.composers.itma import ItmaOptions
 from itma.models.embedder import Embedder
 from itma.models.image_encoders.base import ImageEncoderConfig
@@ -359,10 +360,16 @@ def test_rank_correlation_is_that_of_ranks_and_of_ties_by_their_mean() -> None:
 # -- the whole --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+QUICK = (*REGISTRY, "itma-bert", "itma-clip", "itma-lite")
+"""Every composer, and every kind of encoder; other variants with --slow."""
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS]
+)
 def test_every_composer_can_be_explained(name: str, tmp_path: Path) -> None:
     model = built(name)
-    found = explain(model, noise(), "make red", target=noise(1), methods=["all"])
+    found = explain(model, noise(), "make red", target=noise(1), methods=["all"], steps=8)
     assert found.word_effects is not None and found.regions is not None and found.gradients is not None
     assert (found.attention is not None) == name.startswith("itma")
     assert {check.map for check in found.checks} >= {"regions", "gradients"}

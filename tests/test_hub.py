@@ -54,6 +54,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
         huggingface_hub.close_session()
 
 
+def push(run: Path, name: str, **more: str) -> str:
+    return push_to_hub(Retriever.load(run), name, run=run, **more)  # type: ignore[arg-type]
+
+
 def _move(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     template = "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
@@ -87,18 +91,18 @@ def test_what_is_pushed_is_fetched_and_answers_bit_for_bit_alike(run: Path, hub:
 
 
 def test_only_the_model_its_card_and_what_it_is_written_from_go_up(run: Path, hub: LocalHub) -> None:
-    sharing.push(run, "shop/shapes")
+    push(run, "shop/shapes")
     assert set(hub.files("shop/shapes")) == PUSHED
 
 
 def test_only_what_rebuilds_the_model_is_fetched(run: Path, hub: LocalHub) -> None:
-    sharing.push(run, "shop/shapes")
+    push(run, "shop/shapes")
     Retriever.from_pretrained("shop/shapes")
     assert hub.fetched() == set(FILES)
 
 
 def test_no_folder_of_this_machine_goes_up(run: Path, hub: LocalHub) -> None:
-    sharing.push(run, "shop/shapes")
+    push(run, "shop/shapes")
     files = hub.files("shop/shapes")
     assert [name for name, data in files.items() if str(run.parent.parent).encode() in data] == []
     assert json.loads(files["run.json"])["data"]["root"] == "world"
@@ -107,7 +111,7 @@ def test_no_folder_of_this_machine_goes_up(run: Path, hub: LocalHub) -> None:
 
 def test_a_pulled_model_is_a_run_for_the_commands_that_take_one(run: Path, hub: LocalHub, tmp_path: Path) -> None:
     world = str(run.parent / "world")
-    sharing.push(run, "shop/shapes")
+    push(run, "shop/shapes")
     pulled = sharing.pull("shop/shapes", tmp_path / "pulled")
     assert {path.relative_to(pulled).as_posix() for path in pulled.rglob("*") if path.is_file()} == PUSHED
     assert torch.equal(answers(Retriever.load(pulled)), answers(Retriever.load(run)))
@@ -118,13 +122,13 @@ def test_a_pulled_model_is_a_run_for_the_commands_that_take_one(run: Path, hub: 
 
 
 def test_the_card_of_a_pulled_model_is_the_one_that_was_pushed(run: Path, hub: LocalHub, tmp_path: Path) -> None:
-    sharing.push(run, "shop/shapes", license="mit")
+    push(run, "shop/shapes", license="mit")
     pulled = sharing.pull("shop/shapes", tmp_path / "pulled")
     assert sharing.card(pulled, repo_id="shop/shapes", license="mit") == (pulled / "README.md").read_text()
 
 
 def test_a_second_push_takes_away_reports_of_earlier_weights(run: Path, hub: LocalHub) -> None:
-    sharing.push(run, "shop/shapes")
+    push(run, "shop/shapes")
     push_to_hub(made_up.model(), "shop/shapes")
     assert set(hub.files("shop/shapes")) == {*FILES, "README.md", "run.json"}
     assert "was not measured" in hub.files("shop/shapes")["README.md"].decode()
@@ -132,7 +136,7 @@ def test_a_second_push_takes_away_reports_of_earlier_weights(run: Path, hub: Loc
 
 def test_the_catalogue_of_a_run_is_also_that_of_the_pulled_model(run: Path, hub: LocalHub, tmp_path: Path) -> None:
     api.index(run, run.parent / "world" / "images", tmp_path / "catalogue")
-    sharing.push(run, "shop/shapes")
+    push(run, "shop/shapes")
     pulled = sharing.pull("shop/shapes", tmp_path / "pulled")
     assert len(api.search(tmp_path / "catalogue", text="remove red cube", k=2, run=pulled)) == 2
 
@@ -141,7 +145,7 @@ def test_the_catalogue_of_a_run_is_also_that_of_the_pulled_model(run: Path, hub:
 
 
 def test_a_name_without_an_organisation_is_the_person_s_own(run: Path, hub: LocalHub) -> None:
-    sharing.push(run, "shapes")
+    push(run, "shapes")
     assert "me/shapes" in hub.repositories
     assert 'from_pretrained("me/shapes")' in hub.files("me/shapes")["README.md"].decode()
 
@@ -461,7 +465,7 @@ def test_a_run_that_starts_from_a_name_on_the_hub_tells_it(clip: str, tmp_path: 
 
 
 def test_a_pushed_model_is_a_run_by_its_name(run: Path, hub: LocalHub) -> None:
-    sharing.push(run, "shop/shapes")
+    push(run, "shop/shapes")
     assert torch.equal(answers(Retriever.load("shop/shapes")), answers(Retriever.load(run)))
 
 

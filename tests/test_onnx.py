@@ -132,10 +132,16 @@ def test_an_image_alone_and_words_alone_answer_as_by_torch(exported: Exported, n
         close(exported(name).embed_queries(None, SENTENCES), built(name).embed_queries(None, SENTENCES))
 
 
-def test_only_graphs_that_a_model_needs_are_written(exported: Exported) -> None:
-    assert set(exported("itma").description.graphs) == {"image.onnx", "query.onnx", "words.onnx"}
-    assert set(exported("words-only").description.graphs) == {"image.onnx", "words.onnx"}
-    assert set(exported("image-only").description.graphs) == {"image.onnx"}
+@pytest.mark.parametrize(
+    ("name", "graphs"),
+    [
+        ("itma", {"image.onnx", "query.onnx", "words.onnx"}),
+        pytest.param("words-only", {"image.onnx", "words.onnx"}, marks=pytest.mark.slow),
+        ("image-only", {"image.onnx"}),
+    ],
+)
+def test_only_graphs_that_a_model_needs_are_written(exported: Exported, name: str, graphs: set[str]) -> None:
+    assert set(exported(name).description.graphs) == graphs
 
 
 def test_pixels_go_in_as_bytes_and_all_arithmetic_is_float32(exported: Exported) -> None:
@@ -289,7 +295,7 @@ def test_the_first_use_exports_and_the_next_takes_what_is_there(checkpoint: Path
     assert Retriever.load(checkpoint).fingerprint() == first.fingerprint()
 
 
-@pytest.mark.parametrize("reason", ["weights", "version"])
+@pytest.mark.parametrize("reason", ["weights", pytest.param("version", marks=pytest.mark.slow)])
 def test_an_export_of_other_weights_or_of_another_version_is_made_anew(checkpoint: Path, reason: str) -> None:
     if reason == "weights":
         built("image-only", seed=1).save(checkpoint)

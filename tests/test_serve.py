@@ -301,34 +301,3 @@ def test_a_write_waits_for_another_one_and_gives_up_after_a_while(tmp_path: Path
         assert problem(answer) == (503, "busy")
         assert answer.headers["retry-after"] == "2"
         assert add(client, "a", served.as_bytes(served.noise(5))).status_code == 201
-
-
-# -- on a server ------------------------------------------------------------------------------------------------------
-
-
-def test_a_catalogue_on_a_milvus_server_is_served_the_same(tmp_path: Path, milvus_server: str) -> None:
-    from itma.server.app import make_app
-    from itma.server.config import ServeConfig
-
-    here = Catalogue.open(served.build(tmp_path, 12), made_up.model())
-    place = f"{milvus_server}/serve"
-    here.backup(place)
-    config = ServeConfig(place, hosts=("*",), write=True, uploads=str(tmp_path / "uploads"))
-    with TestClient(make_app(config, Keys(write=(served.WRITE,)), made_up.model())) as client:
-        assert client.get(f"{API}/catalogue").json()["items"] == 12
-        seen: list[str] = []
-        after = None
-        while True:
-            page = client.get(f"{API}/items", params={"limit": 5, **({"after": after} if after else {})}).json()
-            seen += [item["id"] for item in page["items"]]
-            after = page["next"]
-            if after is None:
-                break
-        assert sorted(seen) == here.ids
-        asked: dict[str, Any] = {"id": "item-03", "text": "make red cube", "where": {"colour": "blue"}}
-        found = search(client, **asked)["hits"]
-        assert [hit["id"] for hit in found] == [hit.id for hit in here.search(**asked)]
-        assert client.get(f"{API}/item/thumbnail", params={"id": "item-03"}).status_code == 200
-        assert add(client, "new", served.as_bytes(served.noise(5)), colour="blue").status_code == 201
-        assert "new" in [hit["id"] for hit in search(client, **asked)["hits"]]
-        assert client.delete(f"{API}/item", params={"id": "new"}, headers=WRITES).json() == {"removed": 1}

@@ -48,14 +48,21 @@ class Engine:
     Args:
         place: makes a store at the place of this number.
         ahead: so many tables are made before they are asked for.
+        remote: whether it is a server, with which loops over many changes are slow.
         locks: whether the engine keeps a second writer out.
         keeps_versions: whether earlier states can be opened, and a handle shows the state it was opened at.
     """
 
     def __init__(
-        self, place: Callable[[int], Store], *, ahead: int = 0, locks: bool = False, keeps_versions: bool = True
+        self,
+        place: Callable[[int], Store],
+        *,
+        ahead: int = 0,
+        remote: bool = True,
+        locks: bool = False,
+        keeps_versions: bool = True,
     ) -> None:
-        self._place, self._numbers, self._ahead = place, itertools.count(), ahead
+        self._place, self._numbers, self._ahead, self.remote = place, itertools.count(), ahead, remote
         self.locks, self.keeps_versions = locks, keeps_versions
         self._ready: deque[tuple[Store, Items]] = deque()
 
@@ -73,7 +80,9 @@ class Engine:
 @pytest.fixture(scope="module", params=["lance", "s3", "milvus"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     if request.param == "lance":
-        return Engine(lambda number: LanceStore(tmp_path_factory.mktemp("lance") / "catalogue"), locks=True)
+        return Engine(
+            lambda number: LanceStore(tmp_path_factory.mktemp("lance") / "catalogue"), remote=False, locks=True
+        )
     if request.param == "s3":
         bucket = request.getfixturevalue("bucket")
         return Engine(lambda number: BucketStore(f"{bucket}/contract{number}"))
@@ -84,6 +93,20 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def store(engine: Engine) -> Store:
     return engine.store()
+
+
+@pytest.fixture
+def share(engine: Engine, request: pytest.FixtureRequest) -> Callable[[int], int]:
+    """How many tries of so many: a fifth with a server, where each takes a tenth of a second; all with --slow."""
+    few = engine.remote and not request.config.getoption("--slow")
+    return lambda tries: tries // 5 if few else tries
+
+
+@pytest.fixture
+def without_server(engine: Engine, request: pytest.FixtureRequest) -> None:
+    """For what takes more than ten seconds with a server."""
+    if engine.remote and not request.config.getoption("--slow"):
+        pytest.skip("slow with a server; runs with --slow")
 
 
 @pytest.fixture
@@ -410,11 +433,11 @@ def test_an_unknown_comparison_is_named_with_those_that_are_known(shop: Items) -
 HOSTILE = st.text(alphabet=st.sampled_from("'\"`\\;-*/%_ \n\tOR1=()ax🔥é"), max_size=12) | st.text(max_size=8)
 
 
-def test_no_text_leaves_its_quotes(items: Items) -> None:
+def test_no_text_leaves_its_quotes(items: Items, share: Callable[[int], int]) -> None:
     items.insert(table(["a", "b"], colour=["plain", "other"]))
 
     @hypothesis.given(HOSTILE, HOSTILE)
-    @hypothesis.settings(max_examples=60)
+    @hypothesis.settings(max_examples=share(60))
     def holds(value: str, other: str) -> None:
         hypothesis.assume(value not in ("plain", "other"))
         assert matching(items, {"colour": value}) == []
@@ -429,18 +452,18 @@ def test_no_text_leaves_its_quotes(items: Items) -> None:
     holds()
 
 
-def test_numbers_are_compared_as_in_python(items: Items) -> None:
+def test_numbers_are_compared_as_in_python(items: Items, share: Callable[[int], int]) -> None:
     values = [-(2**63), -1, 0, 7, 2**53 + 1, 2**63 - 1]
     items.insert(table([f"{value}" for value in values], price=values, weight=[float(value) for value in values]))
 
     @hypothesis.given(st.sampled_from(values) | st.integers(-(2**63), 2**63 - 1))
-    @hypothesis.settings(max_examples=30)
+    @hypothesis.settings(max_examples=share(30))
     def whole(value: int) -> None:
         assert matching(items, {"price": {"<": value}}) == sorted(f"{each}" for each in values if each < value)
         assert matching(items, {"price": value}) == sorted(f"{each}" for each in values if each == value)
 
     @hypothesis.given(st.floats(allow_nan=False, allow_infinity=False))
-    @hypothesis.settings(max_examples=30)
+    @hypothesis.settings(max_examples=share(30))
     def real(value: float) -> None:
         assert matching(items, {"weight": {">=": value}}) == sorted(
             f"{each}" for each in values if float(each) >= value
@@ -506,6 +529,7 @@ def clustered(count: int) -> tuple[np.ndarray, list[str], Any]:
     return rows, names, plain.set_column(1, "embedding", embedding_column(rows))
 
 
+@pytest.mark.usefixtures("without_server")
 def test_what_an_effort_finds_is_found_after_changes_and_compacting_too(items: Items) -> None:
     rows, names, whole = clustered(14_000)
     items.insert(whole.slice(0, 9_000))
@@ -569,11 +593,11 @@ def test_the_best_rows_are_those_of_a_full_sort() -> None:
     assert list(nearest(queries, embeddings, names, 20)) == whole
 
 
-def test_the_matrix_follows_every_change_of_its_table(items: Items) -> None:
+def test_the_matrix_follows_every_change_of_its_table(items: Items, share: Callable[[int], int]) -> None:
     random = np.random.Generator(np.random.PCG64(3))
     items.insert(table([f"{number}" for number in range(40)], price=list(range(40))))
     matrix = Matrix(items)
-    for step in range(1, 40):
+    for step in range(1, share(40)):
         names = sorted({f"{number}" for number in random.integers(0, 60, size=random.integers(1, 6))})
         if step % 3:
             items.upsert(table(names, seed=step, price=[step] * len(names)))

@@ -170,7 +170,7 @@ def test_pixels_in_another_range_are_refused(hub: Path, tmp_path: Path) -> None:
 # -- the stages -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", ["clip", pytest.param("siglip", marks=pytest.mark.slow)])
 def test_a_catalogue_answers_by_image_by_text_and_by_the_sum_in_another_process(
     kind: str, hub: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -45,6 +45,7 @@ from itma.data.triplets import Rows, Triplets
 from itma.errors import ConfigError, DataError, StorageError, UnknownNameError
 
 WORLD = World(SIZES["tiny"])
+DEMO = World(SIZES["demo"])
 DRESS = Product("dress", "red", "plain", "long", "short", "V", "regular", "none", "none")
 
 
@@ -87,7 +88,7 @@ def test_equal_products_share_a_label_and_no_others_do() -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_target_differs_from_its_reference_in_one_to_three_attributes(split: str) -> None:
-    part = World(SIZES["demo"]).split(split)
+    part = DEMO.split(split)
     for reference, target in zip(part.references.tolist(), part.targets.tolist(), strict=True):
         assert 1 <= len(differences(part.products[reference], part.products[target])) <= 3
 
@@ -96,8 +97,7 @@ def test_a_target_differs_from_its_reference_in_one_to_three_attributes(split: s
 
 
 def test_train_and_test_share_no_combination_of_category_and_colour() -> None:
-    world = World(SIZES["demo"])
-    seen, asked = ({(one.category, one.colour) for one in world.split(name).products} for name in SPLITS)
+    seen, asked = ({(one.category, one.colour) for one in DEMO.split(name).products} for name in SPLITS)
     assert not seen & asked
     assert {colour for _, colour in asked} <= {colour for _, colour in seen}
 
@@ -113,8 +113,7 @@ def test_every_word_of_the_test_is_a_word_of_the_training() -> None:
 
 
 def test_no_sentence_of_the_test_is_one_of_the_training() -> None:
-    world = World(SIZES["demo"])
-    train, test = world.split("train"), world.split("test")
+    train, test = DEMO.split("train"), DEMO.split("test")
     assert not set(train.requests) & set(test.requests)
     assert not set(train.captions) & set(test.captions)
 
@@ -139,7 +138,7 @@ def test_two_captions_together_say_every_change(split: str) -> None:
 
 def test_no_brace_is_left_in_any_sentence() -> None:
     for split in SPLITS:
-        part = World(SIZES["demo"]).split(split)
+        part = DEMO.split(split)
         assert not [text for text in (*part.requests, *sum(part.captions, ())) if "{" in text or "none" in text]
 
 

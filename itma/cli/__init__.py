@@ -641,11 +641,12 @@ def push(
     itma push runs/2026-01-31_12-00-00_itma ORG/NAME --private --license apache-2.0
     """
     from itma.hub import sharing
+    from itma.models.retriever import Retriever
 
-    address = sharing.push(
-        run,
+    address = sharing.push_to_hub(
+        Retriever.load(run, which=which),
         name,
-        which=which,
+        run=run,
         private=private,
         revision=revision,
         commit_message=message,
@@ -688,9 +689,9 @@ def export(context: click.Context, run: Path, out: Path | None, which: str) -> N
     image.onnx embeds images, query.onnx an image with a sentence, words.onnx a sentence alone. A folder written
     with --out can be given as RUN to index, search and evaluate, with --runtime onnx.
     """
-    from itma.interop import exchange
+    from itma.export.runtimes import export_run
 
-    made = exchange.export(run, out, which=which, progress=bars(context))
+    made = export_run(run, out, which=which, progress=bars(context))
     largest = made.description.difference
     click.echo(f"exported to {made.folder}: {', '.join(made.description.graphs)}")
     click.echo(f"embeddings differ from torch's by {largest:.1g} at most; use them with: --runtime onnx")

@@ -90,13 +90,22 @@ def open_exported(
 def export_run(
     run: str | Path, folder: str | Path | None = None, *, which: str = "best", progress: bool = False
 ) -> OnnxRetriever:
-    """Export a run's model to float32 graphs.
+    """Write a run's model as float32 graphs, checked against torch; see `itma.export.export.export`.
 
     Args:
         run: a run folder or a checkpoint folder.
-        folder: a new folder; None: `onnx` in the checkpoint's, where it takes the place of an older export.
+        folder: a new folder; None: `onnx` in the checkpoint's, where it takes the place of an older export and
+            `--runtime onnx` finds it.
         which: `best` or `last` checkpoint of a run.
         progress: show a progress bar.
+
+    Returns:
+        The model as it answers from the graphs; its `folder` says where they are.
+
+    Raises:
+        MissingExtraError: the packages for ONNX are not installed.
+        RunError: the model cannot be opened or exported, or it comes with itma.
+        StorageError: the folder exists already, or cannot be written to.
     """
     from itma.export.export import export
 

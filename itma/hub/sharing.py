@@ -98,46 +98,6 @@ def _weighted(run: str | Path, changes: Mapping[str, str]) -> Retriever:
     return Retriever.over(towers, changed(start, options))
 
 
-def push(
-    run: str | Path,
-    repo_id: str,
-    *,
-    which: str = "best",
-    private: bool | None = None,
-    revision: str | None = None,
-    commit_message: str | None = None,
-    create_pr: bool = False,
-    license: str | None = None,
-    progress: bool = False,
-) -> str:
-    """Upload a run's model, its card and the reports it is written from to the Hugging Face Hub.
-
-    Args:
-        run: a run folder, or one that `pull` made.
-        repo_id: `ORG/NAME`, or `NAME` for a repository of one's own.
-        which: `best` or `last` checkpoint.
-        private, revision, commit_message, create_pr, license, progress: see `push_to_hub`.
-
-    Returns:
-        The address of the commit or of the pull request.
-
-    Raises:
-        RunError: the run is missing or damaged.
-        HubError: the hub cannot be reached or does not take it.
-    """
-    return push_to_hub(
-        Retriever.load(run, which=which),
-        repo_id,
-        run=run,
-        private=private,
-        revision=revision,
-        commit_message=commit_message,
-        create_pr=create_pr,
-        license=license,
-        progress=progress,
-    )
-
-
 def pull(
     repo_id: str,
     folder: str | Path,

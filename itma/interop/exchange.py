@@ -27,7 +27,7 @@ from itma.evaluation.agreement import mean_cosine, nearest_kept
 from itma.evaluation.evaluate import evaluate as measure
 from itma.export.int8 import quantise as write_int8
 from itma.export.runtime import OnnxRetriever
-from itma.export.runtimes import FOLDERS, export_run, open_exported
+from itma.export.runtimes import FOLDERS, open_exported
 from itma.io import new_folder
 from itma.models.checkpoint import checkpoint_folder
 from itma.models.shipped import is_shipped
@@ -120,28 +120,6 @@ class Quantised:
         if self.unmeasured:
             lines.append(f"  recall was not measured: {self.unmeasured}")
         return "\n".join(lines)
-
-
-def export(
-    run: str | Path, out: str | Path | None = None, *, which: str = "best", progress: bool = False
-) -> OnnxRetriever:
-    """Write a trained model as ONNX graphs, checked against torch; see `itma.export.export.export`.
-
-    Args:
-        run: a run folder, or a checkpoint folder.
-        out: a new folder; None: `onnx` in the checkpoint's folder, where `--runtime onnx` finds it.
-        which: `best` or `last` checkpoint of the run.
-        progress: show a progress bar.
-
-    Returns:
-        The model as it answers from the graphs; its `folder` says where they are.
-
-    Raises:
-        MissingExtraError: the packages for ONNX are not installed.
-        RunError: the model cannot be opened or exported.
-        StorageError: the folder exists already, or cannot be written to.
-    """
-    return export_run(run, out, which=which, progress=progress)
 
 
 def quantise(

@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +102,7 @@ def listing(place: Path, *, options: IndexOptions, own: Path | None = None) -> L
     """
     if place.is_file() and place.suffix.lower() in (*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS):
         make = _parquet if place.suffix.lower() in PARQUET_ENDINGS else _table
+<<<<<<< rn
         words = frozenset(word.strip().lower() for word in options.missing)
         finder = _Finder(place.parent, options.allow_outside, own)
         columns = (options.id_column, options.image_column, options.types or {}, options.leave_out)
@@ -110,6 +111,14 @@ def listing(place: Path, *, options: IndexOptions, own: Path | None = None) -> L
     if not place.is_dir():
         what = "is neither a folder nor a table that is read" if place.exists() else "does not exist"
         raise DataError(f"{str(place)!r} {what}; give a folder of images, or {tables}")
+||||||| base
+        words = frozenset(word.strip().lower() for word in options.missing)
+        finder = _Finder(place.parent, options.allow_outside, keep)
+        columns = (options.id_column, options.image_column, options.types or {}, options.leave_out)
+        return make(place, *columns, words, finder)
+=======
+        return make(place, options, _Finder(place.parent, options.allow_outside, keep))
+>>>>>>> tests
     if options.id_column or options.image_column or options.types or options.leave_out or options.missing:
         raise ConfigError(f"{str(place)!r} is no table, so it has no columns; give {tables}")
     contents = list_folder(place, allow_outside=options.allow_outside)
@@ -120,23 +129,13 @@ def listing(place: Path, *, options: IndexOptions, own: Path | None = None) -> L
 # -- CSV and JSON Lines -----------------------------------------------------------------------------------------------
 
 
-def _table(
-    place: Path,
-    id_column: str | None,
-    image_column: str | None,
-    types: Mapping[str, str],
-    leave_out: Collection[str],
-    words: frozenset[str],
-    finder: "_Finder",
-) -> Listing:
+def _table(place: Path, options: IndexOptions, finder: "_Finder") -> Listing:
     table = read_table(place, fill=True)
     if not table.rows:
         raise DataError(f"{str(place)!r} holds no rows below its header; there is nothing to index")
-    named, imaged = _chosen(table.columns, id_column, image_column)
-    _known((*types, *leave_out), table.columns)
-    _known_kinds(types)
-    names = [name for name in table.columns if name not in (named, imaged)]
-    names, columns_left_out = _usable(place, names, leave_out)
+    types, words = options.types or {}, _missing_words(options)
+    named, imaged = _chosen(table.columns, options)
+    names, columns_left_out = _usable(place, [name for name in table.columns if name not in (named, imaged)], options)
     kinds: dict[str, Any] = {}
     readers: dict[str, Reader] = {}
     counts: Counter[str] = Counter()
@@ -147,10 +146,7 @@ def _table(
         else:
             kinds[name], readers[name], number = column
             counts[name] += number
-    none = {
-        name: words | (MISSING_WORDS if kind_of(kind) not in ("text", "texts") else frozenset())
-        for name, kind in kinds.items()
-    }
+    none = {name: _missing_of(kind, words) for name, kind in kinds.items()}
     images = [row.cells.get(imaged) for row in table.rows]
     raw = (
         [_image_id(value, number) for number, value in enumerate(images)]
@@ -230,15 +226,7 @@ def _common(table: Table, column: str, filled: Sequence[Any]) -> "pa.DataType":
 # -- Parquet ----------------------------------------------------------------------------------------------------------
 
 
-def _parquet(
-    place: Path,
-    id_column: str | None,
-    image_column: str | None,
-    types: Mapping[str, str],
-    leave_out: Collection[str],
-    words: frozenset[str],
-    finder: "_Finder",
-) -> Listing:
+def _parquet(place: Path, options: IndexOptions, finder: "_Finder") -> Listing:
     pa = arrow()
     import pyarrow.parquet as pq
 
@@ -247,11 +235,9 @@ def _parquet(
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{str(place)!r} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     schema = file.schema_arrow
-    named, imaged = _chosen(schema.names, id_column, image_column)
-    _known((*types, *leave_out), schema.names)
-    _known_kinds(types)
-    names = [name for name in schema.names if name not in (named, imaged)]
-    names, columns_left_out = _usable(place, names, leave_out)
+    types, words = options.types or {}, _missing_words(options)
+    named, imaged = _chosen(schema.names, options)
+    names, columns_left_out = _usable(place, [name for name in schema.names if name not in (named, imaged)], options)
     kinds: dict[str, Any] = {}
     for name in names:
         kind = KINDS[types[name]] if name in types else kind_of_column(schema.field(name).type)
@@ -271,7 +257,7 @@ def _parquet(
         ids += [_id(place, first + row + 1, value) for row, value in enumerate(column)]
         for name in list(kinds):
             values = batch.column(wanted.index(name)).to_pylist()
-            none = words | (MISSING_WORDS if kind_of(kinds[name]) not in ("text", "texts") else frozenset())
+            none = _missing_of(kinds[name], words)
             counts[name] += sum(value is not None and is_missing(value, none) for value in values)
             if name in texts:
                 texts[name] += [value for value in values if isinstance(value, str) and not is_missing(value, none)]
@@ -292,8 +278,7 @@ def _parquet(
             for row in batch.to_pylist():
                 fields = {}
                 for name, kind in kinds.items():
-                    none = words | (MISSING_WORDS if kind_of(kind) not in ("text", "texts") else frozenset())
-                    if is_missing(row[name], none):
+                    if is_missing(row[name], _missing_of(kind, words)):
                         continue
                     try:
                         fields[name] = readers[name](row[name])
@@ -340,21 +325,25 @@ def plain_value(value: Any) -> Any:
 # -- both -------------------------------------------------------------------------------------------------------------
 
 
-def _chosen(columns: Sequence[str], id_column: str | None, image_column: str | None) -> tuple[str | None, str]:
-    """The column of the ids (None: the images' names), and that of the images."""
-    for column in (id_column, image_column):
+def _chosen(columns: Sequence[str], options: IndexOptions) -> tuple[str | None, str]:
+    """The column of the ids (None: the images' names), and that of the images; every name in the options is known."""
+    types = options.types or {}
+    for column in (options.id_column, options.image_column, *types, *options.leave_out):
         if column is not None and column not in columns:
             raise UnknownNameError("column", column, columns)
-    imaged = image_column or next((name for name in IMAGE_COLUMNS if name in columns), None)
+    for kind in types.values():
+        if kind not in KINDS:
+            raise UnknownNameError("kind of column", kind, KINDS)
+    imaged = options.image_column or next((name for name in IMAGE_COLUMNS if name in columns), None)
     if imaged is None:
         raise DataError(
             f"none of the columns ({', '.join(columns)}) is called {', '.join(IMAGE_COLUMNS)}; say which one "
             "names the images: --image COLUMN"
         )
-    return id_column or ("id" if "id" in columns else None), imaged
+    return options.id_column or ("id" if "id" in columns else None), imaged
 
 
-def _usable(place: Path, names: Sequence[str], leave_out: Collection[str]) -> tuple[list[str], dict[str, str]]:
+def _usable(place: Path, names: Sequence[str], options: IndexOptions) -> tuple[list[str], dict[str, str]]:
     """Columns that can be metadata by their names, and the others with the reason."""
     usable, others = [], {}
     for name in names:
@@ -363,7 +352,7 @@ def _usable(place: Path, names: Sequence[str], leave_out: Collection[str]) -> tu
         except DataError as error:
             others[name] = str(error)
             continue
-        if name in leave_out:
+        if name in options.leave_out:
             others[name] = "as it was asked"
         else:
             usable.append(name)
@@ -375,16 +364,13 @@ def _usable(place: Path, names: Sequence[str], leave_out: Collection[str]) -> tu
     return usable, others
 
 
-def _known_kinds(types: Mapping[str, str]) -> None:
-    for kind in types.values():
-        if kind not in KINDS:
-            raise UnknownNameError("kind of column", kind, KINDS)
+def _missing_words(options: IndexOptions) -> frozenset[str]:
+    return frozenset(word.strip().lower() for word in options.missing)
 
 
-def _known(types: Collection[str], columns: Sequence[str]) -> None:
-    for name in types:
-        if name not in columns:
-            raise UnknownNameError("column", name, columns)
+def _missing_of(kind: "pa.DataType", words: frozenset[str]) -> frozenset[str]:
+    """What stands for a missing value in a column of this type: in texts the usual words stand for themselves."""
+    return words if kind_of(kind) in ("text", "texts") else words | MISSING_WORDS
 
 
 def _id(place: Path, line: int, value: Any) -> str:
