@@ -37,13 +37,7 @@ def gradients_of_one_step(config: TrainConfig) -> dict[str, torch.Tensor]:
                 amount, right = add_gradients(network, retriever, parts[0], labels[0], loss, config, ours)
         found = {name: parameter.grad for name, parameter in retriever.named_parameters() if parameter.grad is not None}
         buffers = {f"buffer {name}": buffer.clone() for name, buffer in retriever.named_buffers()}
-<<<<<<< rn
-        return {**found, **buffers, "loss": torch.tensor(amount), "right": torch.tensor(right)}
-||||||| base
-        return {**found, **buffers, "loss": amount.detach(), "right": torch.tensor(right)}
-=======
         return {**found, **buffers, "loss": amount.detach(), "right": right.detach()}
->>>>>>> perf
 
 
 LOSSES = "classification", "soft-triplet", "hard-negatives", "memory-bank"

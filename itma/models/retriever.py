@@ -293,58 +293,28 @@ class Retriever(Embedder, nn.Module):
             maps = self.image_encoder(pixels)
         else:
             maps = self.image_encoder.finish(pixels, self._frozen_levels)
-        imaged = torch.cat([targets, torch.where(references < 0, targets, references)]) if references_too else targets
-        wanted, places = (self._sent(each) for each in imaged.unique(return_inverse=True))
+        needed = torch.cat([targets, torch.where(references < 0, targets, references)]) if references_too else targets
+        wanted, rows = (self._sent(each) for each in needed.unique(return_inverse=True))
         images = self.composer.embed_images([level[wanted] for level in maps])
-<<<<<<< rn
         if self.composer.learns_alone:
             references, tokens = targets, Tokens(tokens.ids[:, :1], torch.zeros_like(tokens.mask[:, :1]))
         # of words alone, a model that reads none can make nothing
-        seen = references >= 0 if self.text_encoder is not None else torch.ones_like(references, dtype=torch.bool)
-||||||| base
-        return unit(self._trained_queries(maps, references, words)), unit(images)[places]
-
-    def _trained_queries(
-        self, maps: Sequence[torch.Tensor], references: torch.Tensor, words: Words | None
-    ) -> torch.Tensor:
-        """Queries (rows, dim), of which some may have words only."""
-        seen = references >= 0
-        if words is None or bool(seen.all()):
-            return self.composer.embed_queries([level[references.clamp(min=0)] for level in maps], words)
-=======
-        return unit(self._trained_queries(maps, references, words)), unit(images)[places]
-
-    def _trained_queries(
-        self, maps: Sequence[torch.Tensor], references: torch.Tensor, words: Words | None
-    ) -> torch.Tensor:
-        """Queries (rows, dim), of which some may have words only."""
-        seen = references >= 0
-        if words is None or bool(seen.all()):
-            referred = self._sent(references.clamp(min=0))
-            return self.composer.embed_queries([level[referred] for level in maps], words)
->>>>>>> perf
-        both, alone = seen.nonzero()[:, 0], (~seen).nonzero()[:, 0]
-<<<<<<< rn
+        shown = references >= 0 if self.text_encoder is not None else torch.ones_like(references, dtype=torch.bool)
+        with_reference, alone = shown.nonzero()[:, 0], (~shown).nonzero()[:, 0]
+        order = self._sent(torch.cat([with_reference, alone]).argsort())
+        referred = self._sent(references[with_reference].clamp(min=0))
+        with_reference, alone = self._sent(with_reference), self._sent(alone)
         parts, further = [], self.scale * 0
-||||||| base
-        parts = []
-=======
-        order = self._sent(torch.cat([both, alone]).argsort())
-        referred, both, alone = self._sent(references[both]), self._sent(both), self._sent(alone)
-        parts = []
->>>>>>> perf
-        if len(both):
-<<<<<<< rn
-            shown = [level[references[both].clamp(min=0)] for level in maps]
-            words = self._words(shown, Tokens(*(part[both] for part in tokens)))
-            parts.append(self.composer.embed_queries(shown, words))
+        if len(with_reference):
+            reference_maps = [level[referred] for level in maps]
+            words = self._words(reference_maps, Tokens(*(part[with_reference] for part in tokens)))
+            parts.append(self.composer.embed_queries(reference_maps, words))
             if own_loss and self.composer.has_own_loss:
-                of_rows = images[places[: len(targets)][both]]
-                further = further + self.composer.own_loss(shown, words, parts[0], of_rows)
+                of_rows = images[rows[: len(targets)][with_reference]]
+                further = further + self.composer.own_loss(reference_maps, words, parts[0], of_rows)
         if len(alone):
             parts.append(self.compose(None, Tokens(*(part[alone] for part in tokens))))
-        queries = torch.cat(parts)[torch.cat([both, alone]).argsort()]
-        embedded = unit(queries), unit(images)[places]
+        embedded = unit(torch.cat(parts)[order]), unit(images)[rows]
         return (*embedded, further) if own_loss else embedded
 
     def compose(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
@@ -355,21 +325,10 @@ class Retriever(Embedder, nn.Module):
         if tokens is None or self.text_encoder is None:
             return None
         return self.composer.read(self.text_encoder, tokens, maps)
-||||||| base
-            shown = [level[references[both]] for level in maps]
-            parts.append(self.composer.embed_queries(shown, Words(*(part[both] for part in words))))
-        parts.append(self.composer.embed_queries(None, Words(*(part[alone] for part in words))))
-        return torch.cat(parts)[torch.cat([both, alone]).argsort()]
-=======
-            shown = [level[referred] for level in maps]
-            parts.append(self.composer.embed_queries(shown, Words(*(part[both] for part in words))))
-        parts.append(self.composer.embed_queries(None, Words(*(part[alone] for part in words))))
-        return torch.cat(parts)[order]
 
     def _sent(self, indices: torch.Tensor) -> torch.Tensor:
         """Indices on the model's device, which nothing waits for."""
         return indices.to(self.device, non_blocking=True)
->>>>>>> perf
 
     def logits(self, queries: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Scores for the loss: scale² · cosine, (queries, images)."""

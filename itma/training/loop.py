@@ -35,12 +35,8 @@ from itma.training.run import (
     read_metrics,
     save_checkpoint,
 )
-<<<<<<< rn
+from itma.training.speed import counted_products, kept_on_device, peak
 from itma.training.step import NO_REFERENCE, add_gradients, check_chunks, knows_bf16
-||||||| base
-=======
-from itma.training.speed import counted_products, kept_on_device, peak, sent
->>>>>>> perf
 from itma.training.views import Views, changed
 
 log = logging.getLogger(__name__)
@@ -152,50 +148,15 @@ def train(
                 torch.manual_seed(dropout_seed(config.seed, step, ours.rank))
                 model.train()
                 optimizer.zero_grad(set_to_none=True)
-<<<<<<< rn
-                numbers = {"loss": 0.0, "train/batch recall@1": 0.0}
-                for index, batch in enumerate(parts):
-                    last = index == len(parts) - 1
-                    amount, right = add_gradients(
-                        network, model, batch, labels[index], loss, config, ours, share=1 / len(parts), last=last
-                    )
-                    numbers["loss"] += amount / len(parts)
-                    numbers["train/batch recall@1"] += right / len(parts)
-                length = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf).item()
-                if not math.isfinite(numbers["loss"]) or not math.isfinite(length):
-                    kept = f"the checkpoint of step {now.step} in {str(folder)!r} is kept" if now.step else "none saved"
-                    raise TrainingError(
-                        f"at step {step + 1} the loss is {numbers['loss']} and the gradient's length {length}; {kept}. "
-                        f"Try a lower train.learning_rate (now {config.learning_rate}), a smaller train.clip (now "
-                        f"{config.clip}) or train.precision=float32"
-                    )
-||||||| base
-                numbers = {"loss": 0.0, "train/batch recall@1": 0.0}
-                for index, batch in enumerate(parts):
-                    last = index == len(parts) - 1
-                    with nullcontext() if last or ours.count == 1 else network.no_sync():
-                        amount, right = batch_loss(network, model, batch, labels[index], loss, config, ours)
-                        (amount / len(parts)).backward()
-                    numbers["loss"] += amount.item() / len(parts)
-                    numbers["train/batch recall@1"] += right / len(parts)
-                length = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf).item()
-                if not math.isfinite(numbers["loss"]) or not math.isfinite(length):
-                    kept = f"the checkpoint of step {now.step} in {str(folder)!r} is kept" if now.step else "none saved"
-                    raise TrainingError(
-                        f"at step {step + 1} the loss is {numbers['loss']} and the gradient's length {length}; {kept}. "
-                        f"Try a lower train.learning_rate (now {config.learning_rate}), a smaller train.clip (now "
-                        f"{config.clip}) or train.precision=float32"
-                    )
-=======
                 mean, right = torch.zeros((), device=model.device), torch.zeros((), device=model.device)
                 first = record is not None and record.operations is None
                 with counted_products(model) if first else nullcontext(None) as operations:
                     for index, batch in enumerate(parts):
-                        last = index == len(parts) - 1
-                        with nullcontext() if last or ours.count == 1 else network.no_sync():
-                            amount, share = batch_loss(network, model, batch, labels[index], loss, config, ours)
-                            (amount / len(parts)).backward()
-                        mean, right = mean + amount.detach() / len(parts), right + share / len(parts)
+                        last, share = index == len(parts) - 1, 1 / len(parts)
+                        amount, recall = add_gradients(
+                            network, model, batch, labels[index], loss, config, ours, share=share, last=last
+                        )
+                        mean, right = mean + share * amount, right + share * recall
                 if record and operations:
                     record.operations = operations()
                 length = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf)
@@ -211,7 +172,6 @@ def train(
                             raise _diverged(number, value, size, config, now, folder)
                     numbers = dict(zip(("loss", "train/batch recall@1", "gradient length"), values[-1], strict=True))
                     meter.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
->>>>>>> perf
                 optimizer.step()
                 meter.update()
                 if record:
@@ -237,118 +197,6 @@ def train(
     return now
 
 
-<<<<<<< rn
-||||||| base
-def batch_loss(
-    network: torch.nn.Module,
-    model: Retriever,
-    batch: Batch,
-    labels: torch.Tensor,
-    loss: Loss,
-    config: TrainConfig,
-    ours: Processes,
-) -> tuple[torch.Tensor, float]:
-    """The loss of the whole batch, from this process's share of it, and the share of rows whose target scores best.
-
-    Args:
-        network: `model`, or `model` inside `DistributedDataParallel`.
-        labels: (2, rows of all processes, 1 + aspects) int64, the labels of each row's target and of its reference,
-            and what is true of them where the loss looks at that.
-    """
-    device = model.device
-    if batch.begun:
-        pixels: torch.Tensor | tuple[torch.Tensor, ...] = tuple(
-            level.to(device, memory_format=torch.channels_last) for level in batch.begun
-        )
-    else:
-        pixels = model.preprocess.normalise(batch.pixels.to(device))
-    tokens = model.tokenizer(batch.feedback).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16" and knows_bf16(device)):
-        queries, images = network(
-            pixels,
-            batch.references.to(device),
-            batch.targets.to(device),
-            tokens,
-            references_too=loss.reads_references,
-        )
-    if ours.count > 1:
-        queries = gathered(queries)
-        images = torch.cat([gathered(part) for part in images.split(len(batch.targets))])
-    (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0].to(device), labels[..., 1:].to(device)
-    N = len(labels)
-    given = LossBatch(
-        queries,
-        images[:N],
-        labels,
-        model.scale,
-        references=images[N:] if loss.reads_references else None,
-        # the gallery holds the target once more where a row has no reference: it must not count as a wrong answer
-        reference_labels=torch.where(reference_labels == _NOTHING, labels, reference_labels),
-        aspects=aspects if loss.reads_aspects else None,
-        reference_aspects=reference_aspects if loss.reads_aspects else None,
-    )
-    right = given.scores(given.targets).argmax(1)
-    # a loss may leave the scale out, but several processes wait for the gradient of every parameter
-    amount = loss(given) + 0 * model.scale
-    return amount, (labels[right] == labels).float().mean().item()
-
-
-=======
-def batch_loss(
-    network: torch.nn.Module,
-    model: Retriever,
-    batch: Batch,
-    labels: torch.Tensor,
-    loss: Loss,
-    config: TrainConfig,
-    ours: Processes,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss of the whole batch, from this process's share of it, and the share of rows whose target scores best.
-
-    Args:
-        network: `model`, or `model` inside `DistributedDataParallel`.
-        labels: (2, rows of all processes, 1 + aspects) int64, the labels of each row's target and of its reference,
-            and what is true of them where the loss looks at that.
-    """
-    device = model.device
-    if batch.begun:
-        pixels: torch.Tensor | tuple[torch.Tensor, ...] = tuple(
-            sent(level, device).to(memory_format=torch.channels_last) for level in batch.begun
-        )
-    else:
-        pixels = model.preprocess.normalise(sent(batch.pixels, device))
-    tokens = model.tokenizer(batch.feedback).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16" and knows_bf16(device)):
-        queries, images = network(
-            pixels,
-            batch.references,
-            batch.targets,
-            tokens,
-            references_too=loss.reads_references,
-        )
-    if ours.count > 1:
-        queries = gathered(queries)
-        images = torch.cat([gathered(part) for part in images.split(len(batch.targets))])
-    labels = sent(labels, device)
-    (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0], labels[..., 1:]
-    N = len(labels)
-    given = LossBatch(
-        queries,
-        images[:N],
-        labels,
-        model.scale,
-        references=images[N:] if loss.reads_references else None,
-        # the gallery holds the target once more where a row has no reference: it must not count as a wrong answer
-        reference_labels=torch.where(reference_labels == _NOTHING, labels, reference_labels),
-        aspects=aspects if loss.reads_aspects else None,
-        reference_aspects=reference_aspects if loss.reads_aspects else None,
-    )
-    right = given.scores(given.targets).argmax(1)
-    # a loss may leave the scale out, but several processes wait for the gradient of every parameter
-    amount = loss(given) + 0 * model.scale
-    return amount, (labels[right] == labels).float().mean()
-
-
 def _diverged(
     step: int, value: float, length: float, config: TrainConfig, now: Progress, folder: Path
 ) -> TrainingError:
@@ -361,7 +209,6 @@ def _diverged(
     )
 
 
->>>>>>> perf
 def make_loss(config: TrainConfig) -> Loss:
     """The loss that `config.loss` names, with its options."""
     return loss_named(config.loss)(config.loss_options)
@@ -396,25 +243,11 @@ def checked(loss: Loss, triplets: Triplets) -> Loss:
     return loss
 
 
-<<<<<<< rn
-||||||| base
-def knows_bf16(device: torch.device) -> bool:
-    """Whether a device computes in bf16; a CPU that does not would be many times slower, and fails at an LSTM."""
-    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-=======
 def answers_at_once(device: torch.device) -> bool:
     """Whether a number can be read without waiting for work that goes on beside this thread."""
     return device.type == "cpu"
 
 
-def knows_bf16(device: torch.device) -> bool:
-    """Whether a device computes in bf16; a CPU that does not would be many times slower, and fails at an LSTM."""
-    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
->>>>>>> perf
 def make_optimizer(model: Retriever, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW or SGD over what is not frozen; the image encoder at its own rate, no decay on biases, norms and tables."""
     groups = []

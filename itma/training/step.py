@@ -12,6 +12,7 @@ from itma.models.retriever import Retriever
 from itma.training.config import TrainConfig
 from itma.training.distributed import Processes, SharedBatchNorm, gathered
 from itma.training.losses import Loss, LossBatch
+from itma.training.speed import sent
 
 NO_REFERENCE = -2
 """Stands for what is true of the reference of a row that has none: it agrees with nothing."""
@@ -28,7 +29,7 @@ def add_gradients(
     *,
     share: float = 1.0,
     last: bool = True,
-) -> tuple[float, float]:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Add to the parameters' gradients those of a batch's loss, `config.chunk` rows at a time where it says so.
 
     Args:
@@ -37,14 +38,14 @@ def add_gradients(
         last: whether several processes exchange gradients now, of this batch and of those before it.
 
     Returns:
-        The loss, and the share of rows whose target scores best.
+        The loss, and the share of rows whose target scores best, which the device may still be working on.
     """
     if config.chunk and config.chunk < len(batch.targets):
         return _add_in_chunks(network, model, batch, labels, loss, config, ours, share, last)
     with _silent(network, ours, not last):
         amount, right = batch_loss(network, model, batch, labels, loss, config, ours)
         (share * amount).backward()
-    return amount.item(), right
+    return amount.detach(), right
 
 
 def _add_in_chunks(
@@ -57,7 +58,7 @@ def _add_in_chunks(
     ours: Processes,
     share: float,
     last: bool,
-) -> tuple[float, float]:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """As `add_gradients`, with the activations of one chunk at a time in memory.
 
     Gao, Zhang, Han and Callan, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", 2021
@@ -90,7 +91,7 @@ def _add_in_chunks(
             passed = passed + (again[1] * images.grad[:, first:end].flatten(0, 1)).sum()
             # several processes wait for the gradient of every parameter
             (passed + 0 * model.scale).backward()
-    return amount.item(), right
+    return amount.detach(), right
 
 
 def check_chunks(model: Retriever, config: TrainConfig) -> None:
@@ -132,7 +133,7 @@ def batch_loss(
     loss: Loss,
     config: TrainConfig,
     ours: Processes,
-) -> tuple[torch.Tensor, float]:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of the whole batch, from this process's share of it, and the share of rows whose target scores best.
 
     Args:
@@ -152,16 +153,16 @@ def _embed(
     device = model.device
     if batch.begun:
         pixels: torch.Tensor | tuple[torch.Tensor, ...] = tuple(
-            level.to(device, memory_format=torch.channels_last) for level in batch.begun
+            sent(level, device).to(memory_format=torch.channels_last) for level in batch.begun
         )
     else:
-        pixels = model.preprocess.normalise(batch.pixels.to(device))
+        pixels = model.preprocess.normalise(sent(batch.pixels, device))
     tokens = model.tokenizer(batch.feedback).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16" and knows_bf16(device)):
         queries, images, own = network(
             pixels,
-            batch.references.to(device),
-            batch.targets.to(device),
+            batch.references,
+            batch.targets,
             tokens,
             references_too=loss.reads_references,
             own_loss=True,
@@ -177,13 +178,14 @@ def _loss_of(
     labels: torch.Tensor,
     loss: Loss,
     ours: Processes,
-) -> tuple[torch.Tensor, float]:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of all processes' rows, of which this one's are given, and the share whose target scores best."""
-    device, rows = model.device, len(queries)
+    rows = len(queries)
     if ours.count > 1:
         queries, extras = gathered(queries), tuple(gathered(each) for each in extras)
         images = torch.cat([gathered(part) for part in images.split(rows)])
-    (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0].to(device), labels[..., 1:].to(device)
+    labels = sent(labels, model.device)
+    (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0], labels[..., 1:]
     N = len(labels)
     given = LossBatch(
         queries,
@@ -200,7 +202,7 @@ def _loss_of(
     right = given.scores(given.targets).argmax(1)
     # a loss may leave the scale out, but several processes wait for the gradient of every parameter
     amount = loss(given) + 0 * model.scale
-    return amount, (labels[right] == labels).float().mean().item()
+    return amount, (labels[right] == labels).float().mean()
 
 
 def knows_bf16(device: torch.device) -> bool:

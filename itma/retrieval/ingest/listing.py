@@ -102,23 +102,11 @@ def listing(place: Path, *, options: IndexOptions, own: Path | None = None) -> L
     """
     if place.is_file() and place.suffix.lower() in (*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS):
         make = _parquet if place.suffix.lower() in PARQUET_ENDINGS else _table
-<<<<<<< rn
-        words = frozenset(word.strip().lower() for word in options.missing)
-        finder = _Finder(place.parent, options.allow_outside, own)
-        columns = (options.id_column, options.image_column, options.types or {}, options.leave_out)
-        return make(place, *columns, words, finder)
+        return make(place, options, _Finder(place.parent, options.allow_outside, own))
     tables = f"a table ending in {', '.join((*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS))}"
     if not place.is_dir():
         what = "is neither a folder nor a table that is read" if place.exists() else "does not exist"
         raise DataError(f"{str(place)!r} {what}; give a folder of images, or {tables}")
-||||||| base
-        words = frozenset(word.strip().lower() for word in options.missing)
-        finder = _Finder(place.parent, options.allow_outside, keep)
-        columns = (options.id_column, options.image_column, options.types or {}, options.leave_out)
-        return make(place, *columns, words, finder)
-=======
-        return make(place, options, _Finder(place.parent, options.allow_outside, keep))
->>>>>>> tests
     if options.id_column or options.image_column or options.types or options.leave_out or options.missing:
         raise ConfigError(f"{str(place)!r} is no table, so it has no columns; give {tables}")
     contents = list_folder(place, allow_outside=options.allow_outside)
