@@ -27,7 +27,7 @@ from itma.evaluation.agreement import mean_cosine, nearest_kept
 from itma.evaluation.evaluate import evaluate as measure
 from itma.export.int8 import quantise as write_int8
 from itma.export.runtime import OnnxRetriever
-from itma.export.runtimes import FOLDERS, open_exported
+from itma.export.runtimes import FOLDERS, export_run, open_exported
 from itma.io import new_folder
 from itma.models.checkpoint import checkpoint_folder
 from itma.models.shipped import is_shipped
