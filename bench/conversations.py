@@ -6,6 +6,8 @@ the next reference, what was said before still counts (`--forgetful`: it does no
 left out of later answers. After the last sentence the hit has to have every attribute that was asked for, and to be of
 the same category.
 
+`itma study conversation` measures what a simulated user comes to, who sees the hits and says what is still wrong.
+
     itma generate wardrobe world --size shop
     itma index RUN world/shop/images CATALOGUE
     python bench/conversations.py --shop world/shop --catalogue CATALOGUE --report failures.html
@@ -15,7 +17,6 @@ the same category.
 
 import argparse
 import csv
-import html
 import itertools
 import json
 import os
@@ -28,6 +29,7 @@ from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.wardrobe import grammar
 from itma.data.synthetic.wardrobe.disk import read_product
 from itma.data.synthetic.wardrobe.products import Product, choices
+from itma.evaluation.conversations import ShownTurn, page
 from itma.io import write_text
 
 CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
@@ -159,35 +161,25 @@ def by_model(catalogue: Path, run: Path | None, same: str | None, *, forgetful: 
 
 def report(path: Path, plays: Sequence[Sequence[Step]], products: Mapping[str, Product], images: Path) -> None:
     """An HTML page of the conversations that failed: every step, its first hits, what was wanted."""
-    rows, home = [], Path(os.path.relpath(images, path.parent)).as_posix()
+    home = Path(os.path.relpath(images, path.parent)).as_posix()
+
+    def shown(identity: str, kind: str) -> tuple[str, str, str]:
+        return f"{home}/{identity}.jpg", str(products[identity]), kind
+
+    failed = []
     for number, steps in enumerate(plays, 1):
         if steps[-1].fitting[0]:
             continue
-        rows.append(f"<h2>{number}{' – right in the first five' if any(steps[-1].fitting) else ''}</h2>")
+        turns = []
         for step in steps:
             wanted = ", ".join(f"{name} {value}" for name, value in step.wanted.items())
-            cells = [_cell(step.reference, products, home, "start")]
-            cells += [
-                _cell(hit, products, home, "right" if right else "wrong")
-                for hit, right in zip(step.hits, step.fitting, strict=True)
+            images = [shown(step.reference, "start")]
+            images += [
+                shown(hit, "right" if right else "wrong") for hit, right in zip(step.hits, step.fitting, strict=True)
             ]
-            rows.append(f"<p>“{html.escape(step.say)}” – wanted: {wanted} ({step.possible} in the shop)</p>")
-            rows.append(f"<div>{''.join(cells)}</div>")
-    style = (
-        "body{font:15px system-ui;margin:2em}div{display:flex;gap:8px}figure{margin:0;width:150px}img{width:144px;"
-        "border:3px solid #bbb;border-radius:6px}.right img{border-color:#2a8}.wrong img{border-color:#d55}"
-        "figcaption{font-size:11px;color:#555}"
-    )
-    page = f"<!doctype html><meta charset=utf-8><title>Conversations</title><style>{style}</style>"
-    write_text(path, f"{page}<h1>Conversations that did not end at a fitting product</h1>{''.join(rows)}\n")
-
-
-def _cell(identity: str, products: Mapping[str, Product], images: str, kind: str) -> str:
-    where = f"{images}/{identity}.jpg"
-    return (
-        f"<figure class={kind}><img src='{html.escape(where)}' alt=''>"
-        f"<figcaption>{html.escape(str(products[identity]))}</figcaption></figure>"
-    )
+            turns.append(ShownTurn(f"“{step.say}” – wanted: {wanted} ({step.possible} in the shop)", images))
+        failed.append((f"{number}{' – right in the first five' if any(steps[-1].fitting) else ''}", turns))
+    write_text(path, page("Conversations that did not end at a fitting product", told(plays), failed))
 
 
 def told(plays: Sequence[Sequence[Step]]) -> str:

@@ -21,7 +21,7 @@ from itma.data.datasets import WORLDS, DataConfig, dataset_named
 from itma.data.datasets.generated import Generated
 from itma.data.images import Preprocess, Source, to_pixels
 from itma.data.sources import kept, load, other_size
-from itma.data.tokenizer import typical
+from itma.data.tokenizer import EARLIER, typical
 from itma.data.triplets import Split, Triplets, by_label, hold_out
 from itma.device import device_named
 from itma.errors import (
@@ -145,7 +145,11 @@ def _settings_for(data: DataConfig, model: str | None, preset: str | None, chang
     settings = Settings(
         with_composer(recipe.model, composer), recipe.train, data if data.external else replace(data, size=recipe.size)
     )
-    return changed(settings, rest)
+    settings = changed(settings, rest)
+    if settings.data.conversations:
+        text_encoder = replace(settings.model.text_encoder, earlier=True)
+        settings = replace(settings, model=replace(settings.model, text_encoder=text_encoder))
+    return settings
 
 
 def generate(
@@ -485,10 +489,11 @@ def _learn(
         log.warning("no rows are held out (train.hold_out), so the best checkpoint is chosen by %s", metric)
         settings = replace(settings, train=replace(settings.train, metric=metric))
     model = beginning
+    said = [*rows.feedback, EARLIER] if settings.data.conversations else rows.feedback
     if model is None:
-        model = Retriever.build(settings.model, rows.feedback, seed=settings.train.seed)
+        model = Retriever.build(settings.model, said, seed=settings.train.seed)
         torch.nn.init.constant_(model.scale, settings.train.start_scale)
-    elif not resume and (fresh := model.learn_words(rows.feedback, seed=settings.train.seed)):
+    elif not resume and (fresh := model.learn_words(said, seed=settings.train.seed)):
         log.info("%d words are new to the model: %s", len(fresh), ", ".join(fresh[:8]) + (" …" if fresh[8:] else ""))
     model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not resume and int(os.environ.get("RANK", 0)) == 0:

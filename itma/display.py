@@ -34,7 +34,7 @@ def report(heads: Sequence[str], rows: Sequence[Mapping[str, Any]], whole: str) 
 
 def figure(image: Any, text: str) -> str:
     """A Pillow image with a text below it."""
-    return f'<img src="{_data_url(image)}" style="max-width:100%"><pre>{escape(text)}</pre>'
+    return f'<img src="{data_url(image)}" style="max-width:100%"><pre>{escape(text)}</pre>'
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -69,10 +69,11 @@ def _thumbnail(path: str) -> str:
             small.thumbnail((_SIDE, _SIDE))
     except Exception:  # a thumbnail is a convenience: whatever is wrong with the file, the hit is shown without it
         return ""
-    return f'<img src="{_data_url(small)}"><br>'
+    return f'<img src="{data_url(small)}"><br>'
 
 
-def _data_url(image: Any) -> str:
+def data_url(image: Any) -> str:
+    """A Pillow image as the address of an HTML image that needs no file."""
     data = io.BytesIO()
     image.save(data, "PNG")
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

@@ -32,7 +32,7 @@ def test_a_loop_by_hand_takes_the_course_of_the_package_s_own(tmp_path: Path) ->
 def test_each_part_of_the_page_about_extending_trains_and_opens_again(tmp_path: Path) -> None:
     page = (EXAMPLES.parent / "docs" / "extending.md").read_text(encoding="utf-8")
     codes = re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
-    assert len(codes) == 5 and all(len(code.splitlines()) < 30 for code in codes)
+    assert len(codes) == 6 and all(len(code.splitlines()) < 30 for code in codes)
     for number, code in enumerate(codes):
         (tmp_path / f"extending_{number}.py").write_text(code, encoding="utf-8")
         registry.import_file(str(tmp_path / f"extending_{number}.py"))
@@ -43,8 +43,9 @@ def test_each_part_of_the_page_about_extending_trains_and_opens_again(tmp_path: 
     for split in ("train", "test"):
         (root / f"{split}.csv").write_text("\n".join(lines), encoding="utf-8")
     parts = {"train.loss": "hinge", "model.image_encoder.name": "small-patches", "model.image_encoder.levels": (1,)}
+    parts |= {"model.tracker": "mean-of-turns"}
     changes = {**parts, "model.text_encoder.kind": "gru", "data.root": root, "data.cache": False, "train.steps": 2}
     run = itma.train("pairs", preset="tiny", model="blend", changes=changes, out=tmp_path / "run", device="cpu")
     assert itma.evaluate(run, device="cpu").queries == 12
     needs = json.loads((run / "run.json").read_text())["needs"]
-    assert [one["file"] for one in needs] == [f"extending_{number}.py" for number in (0, 3, 4, 1, 2)]
+    assert [one["file"] for one in needs] == [f"extending_{number}.py" for number in (0, 3, 4, 5, 1, 2)]

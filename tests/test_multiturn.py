@@ -79,6 +79,35 @@ def test_recall_is_reported_by_turn(root: Path) -> None:
     assert [report.recall_by_group["turn"][turn][1] for turn in "123"] == [0.0, 1.0, 0.0]
 
 
+def test_success_and_rank_are_measured_at_each_turn_by_itself(root: Path) -> None:
+    split = datasets.load("multiturn", root, "val", categories=("dress", "shirt"))
+    gallery = np.eye(8)
+    right = np.array(split.triplets.groups["turn"]) == "2"
+    queries = np.where(right[:, None], gallery[split.triplets.targets], gallery[split.triplets.references])
+    report = score(split.triplets, split.protocol("multiturn/by-turn"), queries, gallery).report
+    parts = {part.name: (part.queries, part.recall[1], part.median_rank) for part in report.parts}
+    assert parts == {
+        "dress, turn 1": (3, 0.0, 2.0),
+        "shirt, turn 1": (3, 0.0, 2.0),
+        "dress, turn 2": (2, 1.0, 1.0),
+        "shirt, turn 2": (2, 1.0, 1.0),
+        "dress, turn 3": (1, 0.0, 2.0),
+        "shirt, turn 3": (1, 0.0, 2.0),
+    }
+
+
+def test_the_doctor_names_sessions_of_one_turn_and_of_another_script(root: Path) -> None:
+    mixed = session("T", ("A", ["is red", "is long"]), ("B", ["更长一些", "has dots"]))
+    accents = session("T", ("A", ["is décolleté", "is long"]), ("B", ["is 100% new!", "has dots"]))
+    write(root, [accents, session("T", ("A", ["is red", "is long"])), mixed])
+    found = {one.what: one for one in examine("multiturn", root).findings if one.split == "val"}
+    one_turn = found["sessions of one turn, which are no conversations"]
+    other_script = found["sessions with letters of another script than most"]
+    assert one_turn.examples[0] == "dress.val.json row 2" and one_turn.severity == "note"
+    assert [other_script.count, other_script.severity] == [1, "note"]
+    assert other_script.examples[0].startswith('dress.val.json row 3: Cjk and Latin: [["is red"')
+
+
 def test_categories_whose_files_are_not_there_are_left_out_and_said(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

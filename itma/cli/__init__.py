@@ -31,6 +31,7 @@ from itma.cli.options import device as device_option
 from itma.cli.options import skip_unreadable as skip_unreadable_option
 from itma.cli.runs import benchmark, compare, runs
 from itma.cli.serve import serve
+from itma.cli.study import study
 from itma.errors import ItmaError
 from itma.program import runnable
 from itma.registry import import_file
@@ -455,6 +456,7 @@ def evaluate(
 cli.add_command(runs)
 cli.add_command(compare)
 cli.add_command(benchmark)
+cli.add_command(study)
 
 
 @cli.command()

@@ -124,7 +124,7 @@ def attention_of(case: Case) -> AttentionMaps:
     """The attention of a query.
 
     Raises:
-        ExplanationError: the model has none, or the query has no reference.
+        ExplanationError: the model has none, or the query has no reference, or several turns that are read one by one.
     """
     composer = case.model.composer
     if not isinstance(composer, Itma):
@@ -134,6 +134,7 @@ def attention_of(case: Case) -> AttentionMaps:
         )
     if case.reference is None:
         raise ExplanationError("attention is shown on the cells of a reference, and this query has none")
+    case.check_one_turn("attention is")
     maps = case.maps or []
     with recorded(composer) as seen:
         case.model.embed_queries_from(maps, None if case.text is None else [case.text])

@@ -67,6 +67,21 @@ class Case:
             return ()
         return words_of(self.model.tokenizer, self.text)
 
+    def check_one_turn(self, what: str) -> None:
+        """Refuse a conversation whose turns the model reads one by one.
+
+        Args:
+            what: is looked at, for the message.
+
+        Raises:
+            ExplanationError: there are several turns.
+        """
+        if self.text is not None and self.model.by_turn and len(self.model.turns([self.text])[0]) > 1:
+            raise ExplanationError(
+                f"the model {self.model.name!r} reads a conversation turn by turn, and {what} that of one sentence; "
+                "leave out what was said earlier, or ask for words or regions"
+            )
+
     def embedded(self, references: torch.Tensor | None, texts: Sequence[str] | None) -> torch.Tensor:
         """(n, dim) on the CPU: variants of the query, with n references, n sentences, or both."""
         count = len(references if references is not None else texts or ())

@@ -63,7 +63,7 @@ def gradients_of(case: Case, *, steps: int = STEPS) -> Gradients:
 
     Raises:
         ConfigError: there is no step.
-        ExplanationError: the model reads nothing of the query.
+        ExplanationError: the model reads nothing of the query, or several turns of it one by one.
     """
     if steps < 1:
         raise ConfigError(f"steps={steps} must be at least 1")
@@ -71,6 +71,7 @@ def gradients_of(case: Case, *, steps: int = STEPS) -> Gradients:
     reads = case.text is not None and model.text_encoder is not None
     if case.reference is None and not reads:
         raise ExplanationError(f"the model {model.name!r} reads nothing of this query")
+    case.check_one_turn("a gradient is")
     with answering(model):
         pixels = None if case.reference is None else model.preprocess.normalise(case.reference[None].to(device))
         tokens = None
@@ -94,7 +95,7 @@ def gradients_of(case: Case, *, steps: int = STEPS) -> Gradients:
                 repeated = type(tokens)(tokens.ids.expand(count, -1), tokens.mask.expand(count, -1))
                 # cuDNN's recurrent networks have no backward pass in evaluation mode
                 with beginning_with(model.text_encoder.table, inputs[-1]), torch.backends.cudnn.flags(enabled=False):
-                    return unit(model.compose(maps, repeated)) @ target, inputs
+                    return model.follow(unit(model.compose(maps, repeated))) @ target, inputs
             return unit(model.compose(maps, None)) @ target, inputs
 
         places, weights = np.polynomial.legendre.leggauss(steps)

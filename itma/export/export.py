@@ -67,6 +67,11 @@ def export(
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise missing_extra() from error
+    if model.by_turn:
+        raise RunError(
+            f"the model {model.name!r} follows conversations by the tracker {model.config.tracker!r}, which no graph "
+            "of ONNX holds yet; let it answer by torch (--runtime torch)"
+        )
     if not replace and os.path.lexists(folder):  # said before the work, not after it
         raise StorageError(f"{str(folder)!r} exists already; choose another name or remove it first")
     plain, words = copy.deepcopy(model).cpu().eval(), model.tokenizer

@@ -1,4 +1,4 @@
-"""Image encoder + language + composer: from pixels and sentences to embeddings, and to and from a folder on disk."""
+"""Image encoder, text encoder, composer, tracker: from pixels and sentences to embeddings; to and from a folder."""
 
 import hashlib
 import json
@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from itma.config import APPLIES, BELONGS, from_plain, to_plain
+from itma.data.conversations import parted
 from itma.data.images import Preprocess, Source, as_pixels
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.errors import ConfigError, FeedbackError, ItmaError, PluginError, RunError, UnknownNameError
@@ -28,11 +29,12 @@ from itma.models.image_encoders.base import ImageEncoder, ImageEncoderConfig
 from itma.models.image_encoders.hub import HubImageEncoder
 from itma.models.text_encoders.base import TextEncoder, TextEncoderConfig, Words
 from itma.models.towers import UNTRAINED, Towers, holds_towers, read_towers
+from itma.models.trackers import tracker_named
 from itma.registry import needs, require
 
 START_SCALE = 4.0
 """Length that embeddings are scaled to for the loss, before training (published value)."""
-PARTS = ("image_encoder", "text_encoder", "text_encoder.network", "composer", "scale")
+PARTS = ("image_encoder", "text_encoder", "text_encoder.network", "composer", "tracker", "scale")
 """What can be frozen; `text_encoder.network` is the text encoder without its last linear map."""
 
 
@@ -56,19 +58,27 @@ class RetrieverConfig:
     preprocess: Preprocess = field(default_factory=Preprocess)
     options: Any = field(default=None, metadata={BELONGS: "composer"})
     """The composer's own options (its `Options` dataclass); None: their defaults."""
+    tracker: str = field(default="joined", metadata={APPLIES: lambda model: composer_named(model.composer).reads_words})
+    """What earlier turns of a conversation become: all that was said is one text (`joined`), each turn's query moves a
+    `recurrent` state, or one of your own."""
+    tracker_options: Any = field(default=None, metadata={BELONGS: "tracker"})
+    """The tracker's own options (its `Options` dataclass); None: their defaults."""
 
     def __post_init__(self) -> None:
         if self.dim < 1:
             raise ConfigError(f"model.dim={self.dim} must be at least 1")
-        kind = composer_named(self.composer).Options
-        if self.options is None:
-            object.__setattr__(self, "options", kind())
-        elif isinstance(self.options, dict):
-            object.__setattr__(self, "options", from_plain(kind, self.options))
-        elif not isinstance(self.options, kind):
-            raise ConfigError(
-                f"options of {self.composer!r} must be {kind.__name__}, not {type(self.options).__name__}"
-            )
+        self._make("options", self.composer, composer_named(self.composer).Options)
+        self._make("tracker_options", self.tracker, tracker_named(self.tracker).Options)
+
+    def _make(self, name: str, part: str, kind: type) -> None:
+        """Options of a part as they were given, ready."""
+        given = getattr(self, name)
+        if given is None:
+            object.__setattr__(self, name, kind())
+        elif isinstance(given, dict):
+            object.__setattr__(self, name, from_plain(kind, given))
+        elif not isinstance(given, kind):
+            raise ConfigError(f"{name} of {part!r} must be {kind.__name__}, not {type(given).__name__}")
 
     @property
     def parts(self) -> dict[str, str]:
@@ -77,6 +87,7 @@ class RetrieverConfig:
             "composer": self.composer,
             "image encoder": self.image_encoder.name,
             "text encoder": self.text_encoder.kind,
+            "tracker": self.tracker,
         }
 
 
@@ -106,6 +117,7 @@ class Retriever(Embedder, nn.Module):
         grids = image_encoder.grids(config.preprocess.height, config.preprocess.width)
         place = Place(image_encoder.channels, grids, config.dim, image_encoder.embeds, text_encoder, tokenizer)
         self.composer = composer(config.options, place)
+        self.tracker = tracker_named(config.tracker)(config.tracker_options, self.features)
         self.scale = nn.Parameter(torch.tensor(START_SCALE))
         self._frozen: tuple[str, ...] = ()
         self._frozen_levels, self._fixed_norms = 0, False
@@ -181,7 +193,12 @@ class Retriever(Embedder, nn.Module):
     @property
     def reads_earlier(self) -> bool:
         """Whether training spoke in conversations."""
-        return self.reads_words and self.config.text_encoder.earlier
+        return self.reads_words and (self.config.text_encoder.earlier or self.by_turn)
+
+    @property
+    def by_turn(self) -> bool:
+        """Whether each turn of a conversation is composed by itself, see `itma.models.trackers.Tracker`."""
+        return self.reads_words and self.tracker.by_turn
 
     @property
     def device(self) -> torch.device:
@@ -191,7 +208,7 @@ class Retriever(Embedder, nn.Module):
     # -- learning -----------------------------------------------------------------------------------------------------
 
     def freeze(self, parts: Sequence[str], *, levels: int = 0, fixed_norms: bool = False) -> None:
-        """Keep these parts (`image_encoder`, `text_encoder`, `composer`, `scale`) as they are, batch norms too.
+        """Keep these parts (names in `PARTS`) as they are, batch-norm statistics included.
 
         Args:
             parts: names in `PARTS`.
@@ -269,6 +286,7 @@ class Retriever(Embedder, nn.Module):
         references: torch.Tensor,
         targets: torch.Tensor,
         tokens: Tokens,
+        turns: torch.Tensor | None = None,
         *,
         references_too: bool = False,
         own_loss: bool = False,
@@ -280,7 +298,8 @@ class Retriever(Embedder, nn.Module):
             references: (rows,) int64, which image is each row's reference; −1 where it has words only. They may stay on
                 the CPU, where looking at them makes no device wait.
             targets: (rows,) int64, which image is each row's target; likewise.
-            tokens: the feedback, (rows, words).
+            tokens: the feedback, (rows, words); of a model that reads by turn, (turns, words), row by row.
+            turns: (rows,) int64, how many turns each row has; None: one. See `read`.
             references_too: whether the references are wanted as images of the gallery as well.
             own_loss: whether the composer's own loss is wanted.
 
@@ -297,7 +316,12 @@ class Retriever(Embedder, nn.Module):
         wanted, rows = (self._sent(each) for each in needed.unique(return_inverse=True))
         images = self.composer.embed_images([level[wanted] for level in maps])
         if self.composer.learns_alone:
-            references, tokens = targets, Tokens(tokens.ids[:, :1], torch.zeros_like(tokens.mask[:, :1]))
+            references, turns, rest = targets, None, Tokens(*(part[: len(targets), :1] for part in tokens))
+            tokens = Tokens(rest.ids, torch.zeros_like(rest.mask))
+        row_of = torch.arange(len(targets), device=references.device)
+        if turns is not None:
+            row_of = row_of.repeat_interleave(turns)
+            references = references[row_of]
         # of words alone, a model that reads none can make nothing
         shown = references >= 0 if self.text_encoder is not None else torch.ones_like(references, dtype=torch.bool)
         with_reference, alone = shown.nonzero()[:, 0], (~shown).nonzero()[:, 0]
@@ -310,11 +334,12 @@ class Retriever(Embedder, nn.Module):
             words = self._words(reference_maps, Tokens(*(part[with_reference] for part in tokens)))
             parts.append(self.composer.embed_queries(reference_maps, words))
             if own_loss and self.composer.has_own_loss:
-                of_rows = images[rows[: len(targets)][with_reference]]
+                of_rows = images[rows[: len(targets)][self._sent(row_of)[with_reference]]]
                 further = further + self.composer.own_loss(reference_maps, words, parts[0], of_rows)
         if len(alone):
             parts.append(self.compose(None, Tokens(*(part[alone] for part in tokens))))
-        embedded = unit(torch.cat(parts)[order]), unit(images)[rows]
+        queries = self.follow(unit(torch.cat(parts)[order]), turns)
+        embedded = queries, unit(images)[rows]
         return (*embedded, further) if own_loss else embedded
 
     def compose(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
@@ -329,6 +354,33 @@ class Retriever(Embedder, nn.Module):
     def _sent(self, indices: torch.Tensor) -> torch.Tensor:
         """Indices on the model's device, which nothing waits for."""
         return indices.to(self.device, non_blocking=True)
+
+    def read(self, feedback: Sequence[str]) -> tuple[Tokens, torch.Tensor | None]:
+        """Feedbacks as `forward` takes them: token ids, and how many turns each has; None where it is read as one."""
+        if not self.by_turn:
+            return self.tokenizer(feedback), None
+        sentences, turns = self.turns(feedback)
+        return self.tokenizer(sentences), turns
+
+    def turns(self, feedback: Sequence[str]) -> tuple[list[str], torch.Tensor]:
+        """The sentences of some conversations, one after the other, and (rows,) int64 how many of them each has.
+
+        What holds no word that the model knows is passed over; of a conversation without any, one sentence stays.
+        """
+        known = [[one for one in parted(text) if bool(self.tokenizer([one]).mask.any())] or [text] for text in feedback]
+        return [one for each in known for one in each], torch.tensor([len(each) for each in known])
+
+    def follow(self, queries: torch.Tensor, turns: torch.Tensor | None = None) -> torch.Tensor:
+        """Embeddings of turns, (turns, dim) of length 1 → those of conversations, (rows, dim) of length 1.
+
+        Args:
+            queries: one for each turn, conversation by conversation.
+            turns: (rows,) int64, how many turns each has; None: one.
+        """
+        if not self.by_turn:
+            return queries
+        counts = torch.ones(len(queries), dtype=torch.int64) if turns is None else turns
+        return unit(self.tracker(queries, counts.to(queries.device)))
 
     def logits(self, queries: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Scores for the loss: scale² · cosine, (queries, images)."""
@@ -350,6 +402,16 @@ class Retriever(Embedder, nn.Module):
         maps = self.feature_maps(pixels)
         with self._answering():
             return unit(self.composer.embed_images(maps))
+
+    def embed_queries_from(self, maps: Sequence[torch.Tensor] | None, feedback: Sequence[str] | None) -> torch.Tensor:
+        """See `Embedder`."""
+        if not self.by_turn or feedback is None or (maps is not None and len(maps[0]) != len(feedback)):
+            return super().embed_queries_from(maps, feedback)
+        sentences, turns = self.turns(feedback)
+        shown = None if maps is None else [level.repeat_interleave(turns.to(level.device), 0) for level in maps]
+        queries = super().embed_queries_from(shown, sentences)
+        with self._answering():
+            return self.follow(queries, turns)
 
     def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
         with self._answering():
@@ -439,6 +501,9 @@ class Retriever(Embedder, nn.Module):
         digest = hashlib.sha256()
         shape = self._shape()
         shape["model"]["text_encoder"].pop("earlier")  # what it was taught is in its weights
+        if not self.by_turn:  # models from before there were trackers answer alike
+            for name in ("tracker", "tracker_options"):
+                shape["model"].pop(name, None)
         digest.update(json.dumps([FORMAT, shape], sort_keys=True, default=str).encode())
         digest.update(self.tokenizer.to_json().encode())
         for name, tensor in sorted(self.state_dict().items()):

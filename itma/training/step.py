@@ -157,13 +157,14 @@ def _embed(
         )
     else:
         pixels = model.preprocess.normalise(sent(batch.pixels, device))
-    tokens = model.tokenizer(batch.feedback).to(device)
+    tokens, turns = model.read(batch.feedback)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16" and knows_bf16(device)):
         queries, images, own = network(
             pixels,
             batch.references,
             batch.targets,
-            tokens,
+            tokens.to(device),
+            turns,
             references_too=loss.reads_references,
             own_loss=True,
         )

@@ -3,15 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 
 from itma.config import APPLIES
+from itma.data.conversations import check_turns
 from itma.data.triplets import Split, Track, Triplets
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.registry import Registry
+
+if TYPE_CHECKING:
+    from itma.data.synthetic.user import User
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class DataConfig:
     """Of a generated world: one of its sizes."""
     seed: int = field(default=0, metadata={APPLIES: lambda data: data.generated})
     """Of a generated world: decides its scenes, sentences and images."""
+    conversations: float = field(default=0.0, metadata={APPLIES: lambda data: data.generated})
+    """Of a generated world: share of the training samples that are conversations with a simulated user; the loss is
+    taken at every turn."""
+    turns: int = field(default=3, metadata={APPLIES: lambda data: data.generated and data.conversations > 0})
+    """Turns of each such conversation."""
     root: str | None = None
     """The folder that holds the data. Without it, a generated world is made in memory."""
     categories: tuple[str, ...] = field(default=(), metadata={APPLIES: lambda data: bool(data.known_categories)})
@@ -51,6 +60,14 @@ class DataConfig:
             self._check_categories(dataset_named(self.name).categories)
         if not 0 <= self.coverage <= 1:
             raise ConfigError(f"data.coverage={self.coverage} must be from 0 to 1")
+        if not 0 <= self.conversations <= 1:
+            raise ConfigError(f"data.conversations={self.conversations} must be a share from 0 to 1")
+        if self.conversations and not self.generated:
+            raise ConfigError(
+                f"data.conversations={self.conversations} wants a user who knows what is true of each image, which "
+                f"only generated worlds know; leave it out for {self.name}, whose rows speak for themselves"
+            )
+        check_turns(self.turns, "data.turns")
 
     @property
     def generated(self) -> bool:
@@ -157,6 +174,18 @@ class Dataset:
             DataError: they take nothing, or too little is there for what they take.
         """
         raise DataError(f"nobody takes answers to {self.config.name}; its targets are published: itma evaluate")
+
+    def user(self, split: str) -> "User[Any]":
+        """A simulated user who knows what is true of each image of a split.
+
+        Raises:
+            DataError: nobody knows that of these data.
+        """
+        raise DataError(
+            f"a simulated user has to know what is true of each image, and of {self.config.name} that is not known; "
+            "take a run on shapes or wardrobe, or measure annotated sessions: itma evaluate RUN multiturn --protocol "
+            "multiturn/by-turn"
+        )
 
     def sentences(self, split: str) -> Sequence[str]:
         """The feedback of one split alone: no image is rendered, and none has to be there."""

@@ -3,16 +3,17 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from itma.data.datasets.base import DataConfig, Dataset, register
-from itma.data.triplets import Split, by_label
+from itma.data.triplets import Split, Triplets, by_label
 from itma.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
     from itma.data.synthetic.shapes import ShapesConfig
+    from itma.data.synthetic.user import User
     from itma.data.synthetic.wardrobe import WardrobeConfig
 
 
@@ -44,6 +45,15 @@ class Generated(Dataset):
         """
         raise NotImplementedError
 
+    def _spoken(self, triplets: Triplets) -> Triplets:
+        """The training set, of whose samples a share are conversations as the settings have it."""
+        if not self.config.conversations:
+            return triplets
+        from itma.data.synthetic.user import Conversations
+
+        draw = Conversations(self.user("train"), self.config.conversations, self.config.turns, triplets.draw)
+        return replace(triplets, draw=draw)
+
 
 @register("shapes")
 class Shapes(Generated):
@@ -72,8 +82,20 @@ class Shapes(Generated):
             triplets = folder[split]
         else:
             triplets = shapes.World(shapes_config(self.config)).triplets(split, progress=progress, device=device)
+        if split == "train":
+            triplets = self._spoken(triplets)
         protocol = by_label(triplets)
         return Split(triplets, {protocol.name: protocol})
+
+    def user(self, split: str) -> "User[Any]":
+        """See `Dataset`."""
+        from itma.data.synthetic import shapes
+        from itma.data.synthetic.shapes.user import ShapesUser
+
+        root = self.config.root
+        config = shapes_config(self.config) if root is None else shapes.read_config(root)
+        part = shapes.World(config).split(split)
+        return ShapesUser(part.scenes, part.labels, family=1 + config.changes, wording=split)
 
     def sentences(self, split: str) -> Sequence[str]:
         """See `Dataset`."""
@@ -114,8 +136,20 @@ class Wardrobe(Generated):
             world = wardrobe.World(wardrobe_config(self.config))
             part, triplets, seed = world.split(split), world.triplets(split, progress=progress), self.config.seed
         if split == "train":
-            return Split(triplets, {})
+            return Split(self._spoken(triplets), {})
         return wardrobe.asked(triplets, known=wardrobe.known_requests(part, seed))
+
+    def user(self, split: str) -> "User[Any]":
+        """See `Dataset`."""
+        from itma.data.synthetic import wardrobe
+        from itma.data.synthetic.wardrobe.user import WardrobeUser
+
+        if self.config.root is not None:
+            part, config = wardrobe.read(self.config.root, split)[0], wardrobe.read_config(self.config.root)
+        else:
+            config = wardrobe_config(self.config)
+            part = wardrobe.World(config).split(split)
+        return WardrobeUser(part.products, part.labels, family=config.members, wording=split)
 
     def sentences(self, split: str) -> Sequence[str]:
         """See `Dataset`."""

@@ -5,21 +5,23 @@ many of the three categories as there are; images where FashionIQ's are looked f
 """
 
 import logging
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from itma.data.conversations import Conversation, Turn
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.fashioniq import CATEGORIES, IMAGE_FOLDERS, KS, MARKER, image_files
 from itma.data.datasets.reading import JsonRow, check_root, read_rows, short, without_ending
 from itma.data.images import FileImages
-from itma.data.tokenizer import EARLIER
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.data.validation.diagnosis import Finding
-from itma.errors import UnknownNameError
+from itma.errors import DataError, UnknownNameError
 
 log = logging.getLogger(__name__)
 
@@ -31,21 +33,19 @@ PUBLISHED: Mapping[str, Mapping[str, int]] = {"train": {"dress sessions": 3_338}
 _WAY_OUT = "get the published sessions again from https://github.com/yfyuan01/MultiturnFashionRetrieval"
 
 
-class _Turn(NamedTuple):
-    """One turn of a session, with what was said before."""
+_BY_TURN = (1, 5, 10, 50)
+"""Success at a turn is recall@1."""
+
+
+class _Session(NamedTuple):
+    """One row of a file."""
 
     category: str
-    session: int
-    """Counted from 0 in its file."""
-    turn: int
-    """From 1."""
-    last: bool
-    reference: str
-    target: str
-    captions: list[str]
-    """Of this turn alone."""
-    feedback: str
-    """All that was said up to now."""
+    number: int
+    """From 1, in its file."""
+    captions: list[list[str]]
+    """Of each turn."""
+    talk: Conversation[str]
 
 
 def load(root: Path, split: str, categories: Sequence[str] = ()) -> Split:
@@ -56,8 +56,9 @@ def load(root: Path, split: str, categories: Sequence[str] = ()) -> Split:
     FashionIQ's. The kind of a row is its category, and rows are also divided by turn.
 
     - train: the rows.
-    - val: the protocols `multiturn` (the last turn of each session) and `multiturn/every-turn`. The gallery of each
-      category holds the images that its sessions speak of: the lists that the published code ranks were not published.
+    - val: the protocols `multiturn` (the last turn of each session), `multiturn/every-turn`, and `multiturn/by-turn`,
+      where each turn of each category is a task of its own: success and rank at turn 1, 2 and so on. The gallery of
+      each category holds the images that its sessions speak of: the published code's lists were not published.
 
     Args:
         root: the folder that holds the sessions' files.
@@ -68,46 +69,73 @@ def load(root: Path, split: str, categories: Sequence[str] = ()) -> Split:
         UnknownNameError: another split.
         DataError: the root is another folder, or a file is missing or damaged; the message names file, row and turn.
     """
-    turns = _turns(root, split, categories)
-    absent = [
-        f"{name}.{split}.json" for name in categories or CATEGORIES if name not in {turn.category for turn in turns}
-    ]
+    sessions = _sessions(root, split, categories)
+    read = list(dict.fromkeys(session.category for session in sessions))
+    absent = [f"{name}.{split}.json" for name in categories or CATEGORIES if name not in read]
     if absent:
         log.warning("%r lacks %s; the other categories are read", str(root), " and ".join(absent))
-    names = sorted({name for turn in turns for name in (turn.reference, turn.target)})
+    rows = [row for session in sessions for row in session.talk.rows()]
+    names = sorted({name for reference, _, target in rows for name in (reference, target)})
     number = {name: index for index, name in enumerate(names)}
+    turn = np.array([turn for session in sessions for turn in range(1, len(session.captions) + 1)])
+    last = np.append(turn[1:] == 1, True)
+    kinds = np.array([session.category for session in sessions for _ in session.captions], dtype=object)
     triplets = Triplets(
         f"multiturn/{split}",
         FileImages(names, image_files(root, names)),
         np.arange(len(names)),
-        np.array([number[turn.reference] for turn in turns], dtype=np.int64),
-        np.array([number[turn.target] for turn in turns], dtype=np.int64),
-        [turn.feedback for turn in turns],
-        [turn.category for turn in turns],
-        groups={"turn": [str(turn.turn) for turn in turns]},
+        np.array([number[reference] for reference, _, _ in rows], dtype=np.int64),
+        np.array([number[target] for _, _, target in rows], dtype=np.int64),
+        [feedback for _, feedback, _ in rows],
+        kinds.tolist(),
+        groups={"turn": list(map(str, turn.tolist()))},
     )
     if split == "train":
         return Split(triplets, {})
-    kinds, last = np.array(triplets.kinds, dtype=object), np.array([turn.last for turn in turns])
-    read = list(dict.fromkeys(triplets.kinds))
     own = {category: np.flatnonzero(kinds == category) for category in read}
     gallery = {
         category: np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
         for category, rows in own.items()
     }
-    protocols = {}
-    for name, what, chosen in (
-        ("multiturn", "the last turn of each session is asked", last),
-        ("multiturn/every-turn", "every turn is asked", np.ones(len(turns), dtype=bool)),
-    ):
-        only = f"; of {' and '.join(read)} alone" if len(read) < len(CATEGORIES) else ""
-        about = (
-            f"gallery = the images that the category's val sessions speak of; {what}, with all that was said before; "
-            f"the reference is not removed; only the target counts{only}"
-        )
-        tasks = tuple(Task(category, rows[chosen[rows]], gallery[category]) for category, rows in own.items())
-        protocols[name] = Protocol(name, about, tasks, KS, without_reference=False)
-    return Split(triplets, protocols)
+    whole = [Task(category, rows, gallery[category]) for category, rows in own.items()]
+    only = f"; of {' and '.join(read)} alone" if len(read) < len(CATEGORIES) else ""
+    ways = {
+        "multiturn": ("the last turn of each session is asked", KS, _some(whole, last)),
+        "multiturn/every-turn": ("every turn is asked", KS, whole),
+        "multiturn/by-turn": (
+            "every turn is asked, by itself; success at a turn is its recall@1",
+            _BY_TURN,
+            [
+                replace(task, name=f"{task.name}, turn {one}")
+                for one in range(1, turn.max() + 1)
+                for task in _some(whole, turn == one)
+            ],
+        ),
+    }
+    return Split(
+        triplets,
+        {
+            name: Protocol(
+                name,
+                f"gallery = the images that the category's val sessions speak of; {what}, with all that was said "
+                f"before; the reference is not removed; only the target counts{only}",
+                tuple(tasks),
+                ks,
+                without_reference=False,
+            )
+            for name, (what, ks, tasks) in ways.items()
+        },
+    )
+
+
+def _some(tasks: Sequence[Task], asked: np.ndarray) -> list[Task]:
+    """Tasks with some of their rows; without those that then have none.
+
+    Args:
+        asked: (rows,) bool.
+    """
+    found = [replace(task, rows=task.rows[asked[task.rows]]) for task in tasks]
+    return [task for task in found if len(task.rows)]
 
 
 def counts(root: Path, split: str) -> dict[str, int]:
@@ -116,34 +144,62 @@ def counts(root: Path, split: str) -> dict[str, int]:
     Raises:
         UnknownNameError, DataError: see `load`.
     """
-    turns = _turns(root, split, ())
-    sessions = Counter(turn.category for turn in turns if turn.last)
-    return {**{f"{category} sessions": sessions[category] for category in CATEGORIES}, "turns": len(turns)}
+    sessions = _sessions(root, split, ())
+    found = Counter(session.category for session in sessions)
+    turns = sum(len(session.captions) for session in sessions)
+    return {**{f"{category} sessions": found[category] for category in CATEGORIES}, "turns": turns}
 
 
 def written(root: Path, split: str, found: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """Each turn: its number in the table of `load`, where it stands, and all that was said up to it."""
-    for row, turn in enumerate(_turns(root, split, ())):
-        yield row, _where(turn, split), (found.triplets.feedback[row],)
+    places = [
+        f"{_where(session, split)}, turn {turn}"
+        for session in _sessions(root, split, ())
+        for turn in range(1, len(session.captions) + 1)
+    ]
+    for row, where in enumerate(places):
+        yield row, where, (found.triplets.feedback[row],)
 
 
 def notes(root: Path, split: str) -> list[Finding]:
-    """Turns that have other than two captions, and sessions of one turn, which say nothing of what was said before."""
-    turns = _turns(root, split, ())
-    odd = [f"{_where(turn, split)}: {short(turn.captions)}" for turn in turns if len(turn.captions) != 2]
-    single = [_where(turn, split) for turn in turns if turn.turn == 1 and turn.last]
+    """What is unusual: turns that have other than two captions, sessions of one turn, and those in another script."""
+    sessions = _sessions(root, split, ())
+    odd = [
+        f"{_where(session, split)}, turn {turn}: {short(captions)}"
+        for session in sessions
+        for turn, captions in enumerate(session.captions, start=1)
+        if len(captions) != 2
+    ]
+    single = [_where(session, split) for session in sessions if len(session.captions) == 1]
+    scripts = [_scripts(session) for session in sessions]
+    usual = Counter(script for some in scripts for script in some).most_common(1)
+    mixed = [
+        f"{_where(session, split)}: {' and '.join(sorted(some))}: {short(session.captions)}"
+        for session, some in zip(sessions, scripts, strict=True)
+        if some - {script for script, _ in usual}
+    ]
     return [
         Finding("note" if found else "ok", split, what, len(found), examples=tuple(found))
-        for what, found in (("turns with other than two captions", odd), ("sessions of one turn", single))
+        for what, found in (
+            ("turns with other than two captions", odd),
+            ("sessions of one turn, which are no conversations", single),
+            ("sessions with letters of another script than most", mixed),
+        )
     ]
 
 
-def _where(turn: _Turn, split: str) -> str:
-    return f"{turn.category}.{split}.json row {turn.session + 1:,}, turn {turn.turn}"
+def _scripts(session: _Session) -> set[str]:
+    """The scripts of a session's letters, by the first words of their names, e.g. Latin and Cjk."""
+    letters = {letter for captions in session.captions for text in captions for letter in text if letter.isalpha()}
+    return {unicodedata.name(letter, "unknown").partition(" ")[0].capitalize() for letter in letters}
 
 
-def _turns(root: Path, split: str, categories: Sequence[str]) -> list[_Turn]:
-    """The turns of the categories' files, session by session."""
+def _where(session: _Session, split: str) -> str:
+    return f"{session.category}.{split}.json row {session.number:,}"
+
+
+def _sessions(root: Path, split: str, categories: Sequence[str]) -> list[_Session]:
+    """The sessions of the categories' files."""
     if split not in SPLITS:
         raise UnknownNameError("split of MultiturnFashionRetrieval", split, SPLITS)
     home = root / "data" if (root / "data").is_dir() else root
@@ -153,25 +209,29 @@ def _turns(root: Path, split: str, categories: Sequence[str]) -> list[_Turn]:
         chosen = [category for category in chosen if paths[category].exists()]
         if not chosen:
             check_root(home, "MultiturnFashionRetrieval", (paths[CATEGORIES[0]].name,))
-    return [turn for category in chosen for turn in _sessions(paths[category], category)]
+    return [
+        _session(row, category, number)
+        for category in chosen
+        for number, row in enumerate(read_rows(paths[category], _WAY_OUT), start=1)
+    ]
 
 
-def _sessions(path: Path, category: str) -> Iterator[_Turn]:
-    for session, row in enumerate(read_rows(path, _WAY_OUT)):
-        target = row.items("target")
-        if len(target) != 2 or not _is_name(target[1]):
-            raise row.error(f"'target' is {short(target)}; expected a link and an ASIN")
-        asin, turns = without_ending(str(target[1])), row.items("reference")
-        if not turns:
-            raise row.error("'reference' is empty; expected at least one turn")
-        said: list[str] = []
-        for number, turn in enumerate(turns, start=1):
-            reference, captions = _turn(row, number, turn)
-            if reference == asin:
-                raise row.error(f"turn {number}: its image is the target itself, {reference!r}; expected two")
-            said.append(f" {MARKER} ".join(caption.strip() for caption in captions if caption.strip()))
-            last = number == len(turns)
-            yield _Turn(category, session, number, last, reference, asin, captions, EARLIER.join(said))
+def _session(row: JsonRow, category: str, number: int) -> _Session:
+    target = row.items("target")
+    if len(target) != 2 or not _is_name(target[1]):
+        raise row.error(f"'target' is {short(target)}; expected a link and an ASIN")
+    turns = [_turn(row, turn, given) for turn, given in enumerate(row.items("reference"), start=1)]
+    if not turns:
+        raise row.error("'reference' is empty; expected at least one turn")
+    said = [
+        Turn(reference, f" {MARKER} ".join(caption.strip() for caption in captions if caption.strip()))
+        for reference, captions in turns
+    ]
+    try:
+        talk = Conversation(tuple(said), without_ending(str(target[1])))
+    except DataError as error:
+        raise row.error(str(error)) from error
+    return _Session(category, number, [captions for _, captions in turns], talk)
 
 
 def _turn(row: JsonRow, number: int, turn: object) -> tuple[str, list[str]]:

@@ -1,0 +1,64 @@
+"""Commands that look at a trained model more closely: `itma study`."""
+
+from pathlib import Path
+
+import click
+
+from itma.cli.options import as_json, bars
+from itma.cli.options import device as device_option
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def study() -> None:
+    """Look at a trained model beyond its recall."""
+
+
+@study.command()
+@click.argument("run", type=_PATH)
+@click.option("--conversations", type=click.IntRange(1), default=200, show_default=True, help="How many.")
+@click.option("--turns", type=int, default=4, show_default=True, help="Of each conversation, at most; from 2 on.")
+@click.option("--root", type=_PATH, help="The folder of the written world, if it was moved.")
+@click.option("--split", help="Whose images are searched. Without it, the test's, which training never saw.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides all that is random.")
+@click.option("--forgetful", is_flag=True, help="Tell the model the last sentence alone.")
+@click.option("--out", type=_PATH, help="Gets the results. Without it, a folder conversations-SPLIT in RUN.")
+@as_json
+@device_option
+@click.pass_context
+def conversation(
+    context: click.Context,
+    run: Path,
+    conversations: int,
+    turns: int,
+    root: Path | None,
+    split: str | None,
+    seed: int,
+    forgetful: bool,
+    out: Path | None,
+    as_json: bool,
+    device: str,
+) -> None:
+    """Let a simulated user talk to the model in RUN: success and rank, turn by turn.
+
+    The user wants one image of the test, sees another, and says one thing that is still wrong, in the sentences of the
+    world; the best hit is what it sees next. RUN has to be one on shapes or wardrobe, whose truth is known. Writes
+    conversations.md, conversations.json, and conversations.html, which shows the conversations that failed.
+    """
+    from itma.study import study_conversation
+
+    found = study_conversation(
+        run,
+        conversations=conversations,
+        turns=turns,
+        root=root,
+        split=split,
+        seed=seed,
+        forgetful=forgetful,
+        out=out,
+        device=device,
+        progress=bars(context),
+    )
+    click.echo(found.study.to_json() if as_json else str(found), nl=not as_json)
+    click.echo(f"written to {found.folder}", err=as_json)

@@ -1,0 +1,44 @@
+"""The simulated user of the shapes world: one difference between two scenes at a time, as a sentence of the world."""
+
+from collections.abc import Mapping
+
+from itma.data.synthetic.generated import Dice
+from itma.data.synthetic.shapes.scenes import Change, Description, Kind, Scene, unique_descriptions
+from itma.data.synthetic.user import User, Wish
+
+_MADE: tuple[tuple[str, Kind], ...] = (("colour", "make colour"), ("shape", "make shape"), ("size", "make size"))
+
+
+class ShapesUser(User[Scene]):
+    """Speaks of scenes; a fact is the thing at a place, or one of its attributes."""
+
+    def facts(self, image: int) -> Mapping[str, str]:
+        """See `User`."""
+        things = self.truths[image]
+        whole = {f"{thing.place}": str(thing) for thing in things}
+        return whole | {
+            f"{thing.place} {attribute}": getattr(thing, attribute) for thing in things for attribute, _ in _MADE
+        }
+
+    def wishes(self, shown: int, target: int, dice: Dice) -> list[Wish]:
+        """See `User`. What stands there and should not is removed, what is missing added, what differs made right."""
+        scene = self.truths[shown]
+        here, there = ({thing.place: thing for thing in self.truths[image]} for image in (shown, target))
+        named: dict[int, list[Description]] = {}
+        for description, index in unique_descriptions(scene).items():
+            named.setdefault(index, []).append(description)
+        found = []
+        for place, thing in there.items():
+            if place not in here:
+                change = Change("add", Description(place, thing.size, thing.colour, thing.shape))
+                found.append(Wish("add", place, change.sentence))
+        for index, thing in enumerate(scene):
+            name = dice.choose(named[index])
+            if thing.place not in there:
+                found.append(Wish("remove", thing.place, Change("remove", name).sentence))
+                continue
+            for attribute, kind in _MADE:
+                value = getattr(there[thing.place], attribute)
+                if getattr(thing, attribute) != value:
+                    found.append(Wish(kind, f"{thing.place} {attribute}", Change(kind, name, value).sentence))
+        return dice.shuffled(found)
