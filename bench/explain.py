@@ -15,7 +15,7 @@ import torch
 from examples.attention_study.attention import look_at
 from itma.data.images import Preprocess
 from itma.evaluation.ranking import bootstrap_interval
-from itma.explanations import METHODS, Case, explained
+from itma.explanations import METHODS, Case, explain_case
 from itma.models.retriever import Retriever
 from itma.training.presets import preset_named
 
@@ -49,7 +49,7 @@ def seconds(threads: Sequence[int]) -> None:
                     cells.append("–")
                     continue
                 wanted = [method] if method != "checks" else ["regions", "checks"]
-                turns = [explained(one, wanted).seconds[method] for _ in range(_TURNS)]
+                turns = [explain_case(one, wanted).seconds[method] for _ in range(_TURNS)]
                 cells.append(f"{statistics.median(turns):.3f}")
             print(f"| {name} | {count} | {' | '.join(cells)} |", flush=True)
 

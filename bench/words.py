@@ -189,7 +189,7 @@ def main() -> None:
     reader = Tokenizer.fit(sentences, max_words=10**6, nearest=True)
     print(f"{len(reader) - 2} known words; near from a cosine of {told.at_least}")
     print(f"\n{'group':22} {'pairs':>6} {'right':>6} {'other':>6} {'dropped':>8}")
-    with safe_open(word_vectors.PLACE, "np") as file:
+    with safe_open(word_vectors.PATH, "np") as file:
         explained = set(file.metadata()["explained"].split())
     total: Counter[str] = Counter()
     for group, text in {**PAIRS, "further words": UNLISTED}.items():

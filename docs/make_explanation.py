@@ -9,7 +9,7 @@ from itma import Retriever
 from itma.api import read_run
 from itma.data.sources import load
 from itma.evaluation.evaluate import evaluate
-from itma.explanations import case_in, explained
+from itma.explanations import case_in, explain_case
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     (evaluation,) = evaluate(model, load(data, "test", progress=True).triplets, progress=True)
     kinds = np.array(evaluation.triplets.kinds)
     place = int(rows[0]) if rows else int(np.flatnonzero((kinds == "make colour") & (evaluation.ranks == 1))[0])
-    explanation = explained(case_in(model, evaluation, place), ["all"])
+    explanation = explain_case(case_in(model, evaluation, place), ["all"])
     print(explanation)
     explanation.draw().save(Path(__file__).with_name("explanation.jpg"), quality=88, optimize=True)
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from itma.data.word_vectors import PLACE, key
+from itma.data.word_vectors import PATH, key
 from itma.models.pretrained import load_text_tower, open_tokenizer
 
 DIMENSIONS = 64
@@ -411,8 +411,8 @@ def main() -> None:
     scale = 127 / np.abs(vectors).max()
     stored = {"vectors": np.round(vectors * scale).astype(np.int8), "scale": np.array([1 / scale], np.float32)}
     told = {"words": " ".join(words), "explained": " ".join(named), "source": "all-MiniLM-L6-v2 (Apache-2.0)"}
-    save_file(stored, PLACE, told)
-    print(f"{len(words):,} words, {Path(PLACE).stat().st_size / 2**20:.2f} MiB")
+    save_file(stored, PATH, told)
+    print(f"{len(words):,} words, {Path(PATH).stat().st_size / 2**20:.2f} MiB")
 
 
 if __name__ == "__main__":

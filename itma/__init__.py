@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         UnknownNameError,
     )
     from itma.explanations.explanation import Explanation
-    from itma.models.composers.base import Composer, Place
+    from itma.models.composers.base import Composer, FeatureShapes
     from itma.models.composers.base import register as register_composer
     from itma.models.image_encoders.base import ImageEncoder, ImageEncoderConfig
     from itma.models.image_encoders.base import register as register_image_encoder
@@ -75,6 +75,7 @@ __all__ = [
     "Dataset",
     "Explanation",
     "ExplanationError",
+    "FeatureShapes",
     "FeedbackError",
     "FileImages",
     "FilterError",
@@ -94,7 +95,6 @@ __all__ = [
     "MissingExtraError",
     "MissingPackageError",
     "MissingPartError",
-    "Place",
     "Plan",
     "PluginError",
     "Preprocess",
@@ -177,7 +177,7 @@ _HOMES = {
     "MissingPackageError": "itma.errors:MissingPackageError",
     "MissingPartError": "itma.errors:MissingPartError",
     "ImageError": "itma.errors:ImageError",
-    "Place": "itma.models.composers.base:Place",
+    "FeatureShapes": "itma.models.composers.base:FeatureShapes",
     "Plan": "itma.data.batching:Plan",
     "PluginError": "itma.errors:PluginError",
     "Preprocess": "itma.data.images:Preprocess",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """glibc's numbers for `mallopt` (malloc.h)."""
-_OWN_MAPPING, _KEPT = 1 << 30, 2**31 - 1
+_OWN_MAPPING, _TRIM_FROM = 1 << 30, 2**31 - 1
 """Bytes from which a block is a mapping of its own, and of free memory that is kept."""
 
 
@@ -28,7 +28,7 @@ def reuse_memory() -> bool:
         change = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library
         return False
-    return bool(change(_MMAP_THRESHOLD, _OWN_MAPPING)) and bool(change(_TRIM_THRESHOLD, _KEPT))
+    return bool(change(_MMAP_THRESHOLD, _OWN_MAPPING)) and bool(change(_TRIM_THRESHOLD, _TRIM_FROM))
 
 
 def cores() -> int:

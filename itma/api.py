@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from itma.config import Explained, changed, checked, explained, from_plain, to_plain
+from itma.config import Setting, changed, checked, describe_settings, from_plain, to_plain
 from itma.data.datasets import REGISTRY as DATASETS
 from itma.data.datasets import WORLDS, DataConfig, dataset_named
 from itma.data.datasets.generated import Generated
 from itma.data.images import Preprocess, Source, to_pixels
-from itma.data.sources import kept, load, other_size
+from itma.data.sources import cache_images, load, other_size
 from itma.data.tokenizer import EARLIER, typical
 from itma.data.triplets import Split, Triplets, by_label, hold_out
 from itma.device import device_named
@@ -64,7 +64,7 @@ if TYPE_CHECKING:  # what one verb alone needs is imported in it: a search waits
     from itma.data.datasets.attributes import Made
     from itma.evaluation.evaluate import Evaluation
     from itma.explanations import Explanation
-    from itma.training.loop import Look, Seen
+    from itma.training.loop import Look, Measures
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def explain_settings(
     model: str | None = None,
     preset: str | None = None,
     changes: Mapping[str, Any] | None = None,
-) -> list[Explained]:
+) -> list[Setting]:
     """What settings there are, with value, meaning, choices and default; only those that apply beside the others.
 
     >>> [setting.name for setting in explain_settings("loss_options")]
@@ -128,13 +128,13 @@ def explain_settings(
     Raises:
         UnknownNameError: no setting of that name applies.
     """
-    found = explained(settings_for(data, model=model, preset=preset, changes=changes))
+    settings = describe_settings(settings_for(data, model=model, preset=preset, changes=changes))
     if name is None:
-        return found
-    chosen = [setting for setting in found if f".{name}." in f".{setting.name}."]
+        return settings
+    chosen = [setting for setting in settings if f".{name}." in f".{setting.name}."]
     if not chosen:
         advice = f"For the settings of that data set: itma settings --data {name}." if name in DATASETS else ""
-        raise UnknownNameError("setting", name, [setting.name for setting in found], advice=advice)
+        raise UnknownNameError("setting", name, [setting.name for setting in settings], advice=advice)
     return chosen
 
 
@@ -265,15 +265,15 @@ def train(
         ItmaError: see `settings_for`, `itma.training.loop.train`.
     """
     source = _source(data, triplets)
-    place = None if start is None else checkpoint_folder(start)
-    towers = read_towers(place) if place is not None and holds_towers(place) else None
+    checkpoint = None if start is None else checkpoint_folder(start)
+    towers = read_towers(checkpoint) if checkpoint is not None and holds_towers(checkpoint) else None
     beginning: Retriever | None = None
     if towers is not None:
         settings = _over(towers, source, model, preset, changes or {})
         beginning = _over_towers(towers, settings)
     else:
         settings = _settings_for(source, model, preset, changes or {})
-        beginning = None if place is None else Retriever.load(place)
+        beginning = None if checkpoint is None else Retriever.load(checkpoint)
     if beginning is not None and towers is None:
         own = [name for name in changes or {} if name.startswith("model.")]
         if model is not None or own:
@@ -377,8 +377,10 @@ def resume(
         model = Retriever.load(folder, which="last")  # what pretrained parts came from may be gone
         step = last_step(folder)
     elif (start := plain.get("made_with", {}).get("started_from", {}).get("path")) is not None:
-        place = checkpoint_folder(start)
-        model = _over_towers(read_towers(place), settings) if holds_towers(place) else Retriever.load(place)
+        checkpoint = checkpoint_folder(start)
+        model = (
+            _over_towers(read_towers(checkpoint), settings) if holds_towers(checkpoint) else Retriever.load(checkpoint)
+        )
     if changes:
         fixed = [name for name in changes if name not in RESUMABLE]
         if fixed:
@@ -469,7 +471,7 @@ def _learn(
 ) -> Path:
     from itma.training.loop import train as learn
 
-    place = device_named(device)
+    torch_device = device_named(device)
     bars = progress and int(os.environ.get("RANK", 0)) == 0
     if triplets is None and settings.data.external:
         raise DataError(
@@ -478,7 +480,9 @@ def _learn(
         )
     if triplets is None:
         learning, test = (
-            kept(load(settings.data, split, progress=bars, device=place), settings.data, settings.model.preprocess)
+            cache_images(
+                load(settings.data, split, progress=bars, device=torch_device), settings.data, settings.model.preprocess
+            )
             for split in ("train", settings.data.measured)
         )
     else:
@@ -495,10 +499,10 @@ def _learn(
         torch.nn.init.constant_(model.scale, settings.train.start_scale)
     elif not resume and (fresh := model.learn_words(said, seed=settings.train.seed)):
         log.info("%d words are new to the model: %s", len(fresh), ", ".join(fresh[:8]) + (" …" if fresh[8:] else ""))
-    model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not resume and int(os.environ.get("RANK", 0)) == 0:
         origin = {} if started is None else {"started_from": dict(started)}
-        made_with = {**environment(place), **origin}
+        made_with = {**environment(torch_device), **origin}
         forget(folder)
         write_settings(
             folder,
@@ -550,7 +554,7 @@ def installed_version() -> str:
         return "unknown"
 
 
-_EXPLAINED = 2
+_EXPLANATIONS = 2
 """Queries that are explained in TensorBoard at every look."""
 _PROBE_ROWS = 400
 """Rows of the training set that are looked at during training, to compare with the test set."""
@@ -560,14 +564,14 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split, config: 
     """Recall on held-out, training and test rows, example queries as images, and two of them explained."""
     from itma.evaluation.evaluate import evaluate as measure
     from itma.evaluation.strips import query_strip
-    from itma.explanations import case_in, explained
-    from itma.training.loop import Seen
+    from itma.explanations import case_in, explain_case
+    from itma.training.loop import Measures
 
     probe: Triplets | None = learning
     if len(learning) > _PROBE_ROWS:
         _, probe = hold_out(learning, _PROBE_ROWS / len(learning), seed=config.seed + 1)
 
-    def look(model: Retriever) -> "Seen":
+    def look(model: Retriever) -> "Measures":
         numbers: dict[str, float] = {}
         shown: Evaluation | None = None
         for name, triplets in (("validation", validation), ("train", probe), ("test", test.triplets)):
@@ -582,13 +586,13 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split, config: 
             else:
                 numbers |= {f"{name}/recall@{k}": shown.report.recall[k] for k in (1, 10)}
         if shown is None:
-            return Seen(numbers, {})
-        places = range(0, len(shown.asked), max(1, len(shown.asked) // 8))
-        images = {f"queries/{place}": query_strip(model.preprocess, shown, place) for place in places}
-        for place in places[:: max(1, len(places) // _EXPLAINED)][:_EXPLAINED]:
-            explanation = explained(case_in(model, shown, place))
-            images[f"explanations/{place}"] = to_pixels(explanation.draw())
-        return Seen(numbers, images)
+            return Measures(numbers, {})
+        queries = range(0, len(shown.rows), max(1, len(shown.rows) // 8))
+        images = {f"queries/{query}": query_strip(model.preprocess, shown, query) for query in queries}
+        for query in queries[:: max(1, len(queries) // _EXPLANATIONS)][:_EXPLANATIONS]:
+            explanation = explain_case(case_in(model, shown, query))
+            images[f"explanations/{query}"] = to_pixels(explanation.draw())
+        return Measures(numbers, images)
 
     return look
 
@@ -608,8 +612,8 @@ class Measured:
     def __len__(self) -> int:
         return len(self.reports)
 
-    def __getitem__(self, place: int) -> Report:
-        return self.reports[place]
+    def __getitem__(self, position: int) -> Report:
+        return self.reports[position]
 
     def __str__(self) -> str:
         return "\n\n".join(map(str, self.reports))
@@ -698,20 +702,20 @@ def evaluate_by(
         check_writable(out)
     if holds_embeddings(run):
         return _evaluate_embeddings(protocols, Path(run), data, split=split, changes=changes, out=out)
-    place = device_for(runtime, device)
-    model = open_model(run, which=which, runtime=runtime, device=place, progress=progress)
-    found, source, split = measured_split(
-        run, model.preprocess, data, split=split, changes=changes, device=place, progress=progress
+    torch_device = device_for(runtime, device)
+    model = open_model(run, which=which, runtime=runtime, device=torch_device, progress=progress)
+    data_split, source, split = measured_split(
+        run, model.preprocess, data, split=split, changes=changes, device=torch_device, progress=progress
     )
-    asked = [found.protocol(name) for name in protocols] or [found.protocol()]
+    selection = [data_split.protocol(name) for name in protocols] or [data_split.protocol()]
     other = runtime != "torch"
     folder = _writable(_evaluation_folder(run, runtime, source, split) if out is None else Path(out))
     weights = model.weights if isinstance(model, OnnxRetriever) else weights_sum(run, which)
     with _advising(source):
         evaluations = measure(
             model,
-            found.triplets,
-            protocols=asked,
+            data_split.triplets,
+            protocols=selection,
             model_name=f"{model.name} ({run}{f', {runtime}' if other else ''})",
             weights=weights,
             chosen="" if weights is None else checkpoint_choice(run, weights),
@@ -818,16 +822,16 @@ def measured_split(
         source = DataConfig(data)
     source = changed(source, changes or {})
     split = split or source.measured
-    found = load(source, split, progress=progress, device=device)
-    _warn_of_size(run, found, source, preprocess)
-    return kept(found, source, preprocess), source, split
+    data_split = load(source, split, progress=progress, device=device)
+    _warn_of_size(run, data_split, source, preprocess)
+    return cache_images(data_split, source, preprocess), source, split
 
 
-def _warn_of_size(run: str | Path, found: Split, source: DataConfig, preprocess: Preprocess) -> None:
+def _warn_of_size(run: str | Path, split: Split, source: DataConfig, preprocess: Preprocess) -> None:
     """Say so where an imported model, whose file lacks its images' size, meets others than it is taken to have seen."""
     path = located(run) / RUN
     imported = path.is_file() and "imported_from" in (read_settings(run).get("made_with") or {})
-    if imported and (size := other_size(found.triplets.images, preprocess)) is not None:
+    if imported and (size := other_size(split.triplets.images, preprocess)) is not None:
         width, height = size
         log.warning(
             "the images of %s are %d×%d pixels, but the imported model %s is taken to have been trained on %d×%d. If "
@@ -881,7 +885,7 @@ def submit(
     """
     from itma.evaluation.evaluate import embed, first_of
 
-    place = device_named(device)
+    torch_device = device_named(device)
     source = _submitted_data(run, data, root)
     dataset = dataset_named(source.name)(source)
     if not dataset.submitted:
@@ -890,9 +894,9 @@ def submit(
             f"nobody takes answers to {source.name}, whose targets are published: measure it with itma evaluate; "
             f"answers are taken to {takers}"
         )
-    triplets = load(source, dataset.submitted, device=place).triplets
+    triplets = load(source, dataset.submitted, device=torch_device).triplets
     submission = dataset.submission(dataset.root, dataset.submitted, triplets)
-    model = open_model(run, which=which, device=place, progress=progress)
+    model = open_model(run, which=which, device=torch_device, progress=progress)
     tasks = [task for track in submission.tracks for task in track.tasks]
     answers = first_of(triplets, submission.tracks, *embed(model, triplets, tasks, progress=progress))
     return submission.write(Path(out), answers)
@@ -936,9 +940,9 @@ def index(
     Returns:
         The catalogue; `outcome` says what was new, and `skipped` names the images that could not be read.
     """
-    place = device_for(options.runtime or "torch", device)
+    torch_device = device_for(options.runtime or "torch", device)
     return Catalogue.build(
-        run, source, catalogue, options=options, update=not options.replace, device=place, progress=progress
+        run, source, catalogue, options=options, update=not options.replace, device=torch_device, progress=progress
     )
 
 
@@ -965,8 +969,8 @@ def search(
     Raises:
         CatalogueError, ImageError, FeedbackError, DataError: see `Catalogue.open` and `Catalogue.search`.
     """
-    place = device_for(runtime or "torch", device)
-    opened = Catalogue.open(catalogue, run, version=version, runtime=runtime, device=place)
+    torch_device = device_for(runtime or "torch", device)
+    opened = Catalogue.open(catalogue, run, version=version, runtime=runtime, device=torch_device)
     (answer,) = opened.answer([request])
     if isinstance(answer, Exception):
         raise answer
@@ -974,7 +978,7 @@ def search(
 
 
 def explain(
-    place: Catalogue | Retriever | str | Path,
+    catalogue_or_model: Catalogue | Retriever | str | Path,
     image: Source | None = None,
     text: str | None = None,
     *,
@@ -989,7 +993,8 @@ def explain(
     """Say why an image is where it is among the answers to a query: which words, which regions, what attention.
 
     Args:
-        place: a catalogue or its folder; or a model or a run folder, where the target is an image and has no rank.
+        catalogue_or_model: a catalogue or its folder; or a model or a run folder, where the target is an image and has
+            no rank.
         image: the reference: a path, the bytes of a file, or a Pillow image.
         text: the feedback.
         id, target, methods, fill, steps, run: see `itma.explanations.explain`.
@@ -1004,7 +1009,7 @@ def explain(
     from itma.explanations import explain as explain_query
 
     return explain_query(
-        place,
+        catalogue_or_model,
         image,
         text,
         id=id,

@@ -95,13 +95,13 @@ def benchmark(
             done.append(folder)
     if not done:
         raise RunError("no run came to its end. " + " ".join(failures))
-    found = compare([folder for folder in wanted if folder in done])
-    found = replace(found, notes=(*found.notes, *failures))
+    comparison = compare([folder for folder in wanted if folder in done])
+    comparison = replace(comparison, notes=(*comparison.notes, *failures))
     title = f"{data}: {', '.join(dict.fromkeys(models))}"
-    write_text(out / MARKDOWN, found.markdown(title))
-    write_text(out / JSON, found.to_json())
-    write_text(out / PAGE, comparison_page(found, title))
-    return found
+    write_text(out / MARKDOWN, comparison.markdown(title))
+    write_text(out / JSON, comparison.to_json())
+    write_text(out / PAGE, comparison_page(comparison, title))
+    return comparison
 
 
 def measure_cost(run: str | Path, *, device: str = "auto") -> Cost:
@@ -110,14 +110,14 @@ def measure_cost(run: str | Path, *, device: str = "auto") -> Cost:
     Raises:
         RunError: the run cannot be opened.
     """
-    place = device_named(device)
-    model = Retriever.load(run).to(place)
+    torch_device = device_named(device)
+    model = Retriever.load(run).to(torch_device)
     sentences = read_settings(run).get("sentences") or ["in red"]
     pixels = torch.zeros(1, 3, model.preprocess.height, model.preprocess.width, dtype=torch.uint8)
     times = []
     for number in range(_WARM + _QUERIES):
         begun = time.perf_counter()
-        model.embed_queries(pixels.to(place), [sentences[number % len(sentences)]]).cpu()
+        model.embed_queries(pixels.to(torch_device), [sentences[number % len(sentences)]]).cpu()
         times.append(time.perf_counter() - begun)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return Cost(parameters, seconds_per_step(read_metrics(run)), 1000 * statistics.median(times[_WARM:]))

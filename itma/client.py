@@ -111,13 +111,13 @@ class Client:
     @property
     def ids(self) -> list[str]:
         """The items' ids, sorted; all pages are fetched."""
-        found, after = [], None
+        ids, after = [], None
         while True:
             page = self.page(500, after=after)
-            found += [item.id for item in page.items]
+            ids += [item.id for item in page.items]
             after = page.next
             if after is None:
-                return sorted(found)
+                return sorted(ids)
 
     @property
     def stamp(self) -> str:
@@ -126,8 +126,8 @@ class Client:
 
     def info(self) -> dict[str, Any]:
         """What is to be known of the catalogue and of what the server does."""
-        found: dict[str, Any] = self._json("GET", "catalogue")
-        return found
+        answer: dict[str, Any] = self._json("GET", "catalogue")
+        return answer
 
     def search(
         self,
@@ -170,23 +170,23 @@ class Client:
             earlier=earlier,
             keep_same=keep_same,
         )
-        asked: dict[str, Any] = {
+        query: dict[str, Any] = {
             name: list(value) if isinstance(value := getattr(request, name), list | tuple) else value
             for name in options_of(SearchRequest)
             if name not in ("image", "id", "embedding")
         }
         if image is not None:
             files = [("image", ("image", _bytes_of(image)))]
-            found = self._multipart("search/upload", {"query": json.dumps(asked, default=str)}, files)
+            answer = self._multipart("search/upload", {"query": json.dumps(query, default=str)}, files)
         else:
-            asked |= {"id": id, "url": url}
-            asked["embedding"] = None if embedding is None else [float(value) for value in embedding]
-            found = self._json("POST", "search", asked)
+            query |= {"id": id, "url": url}
+            query["embedding"] = None if embedding is None else [float(value) for value in embedding]
+            answer = self._json("POST", "search", query)
         hits = [
             Hit(hit["rank"], hit["id"], hit["score"], self._image(hit["id"]) if hit["image"] else "", hit["fields"])
-            for hit in found["hits"]
+            for hit in answer["hits"]
         ]
-        return Hits(hits, found["notes"])
+        return Hits(hits, answer["notes"])
 
     def explain(
         self,
@@ -221,25 +221,25 @@ class Client:
         """
         if sum(given is not None for given in (image, id, url)) > 1:
             raise DataError("a query has one reference: give an image, an id, or a url")
-        asked: dict[str, Any] = {"text": text, "target": target, "methods": list(methods), "images": images}
+        query: dict[str, Any] = {"text": text, "target": target, "methods": list(methods), "images": images}
         if image is not None:
             files = [("image", ("image", _bytes_of(image)))]
-            found: dict[str, Any] = self._multipart("explain/upload", {"query": json.dumps(asked)}, files)
+            answer: dict[str, Any] = self._multipart("explain/upload", {"query": json.dumps(query)}, files)
         else:
-            found = self._json("POST", "explain", asked | {"id": id, "url": url})
-        return found
+            answer = self._json("POST", "explain", query | {"id": id, "url": url})
+        return answer
 
     def page(self, rows: int = 100, *, after: str | None = None, where: Mapping[str, Any] | None = None) -> "Page":
         """Some of the items; see `Catalogue.page`. An item's image is its address on the server."""
         from itma.retrieval.ingest.rows import Page
 
-        asked = {"limit": str(rows)}
+        parameters = {"limit": str(rows)}
         if after is not None:
-            asked["after"] = after
+            parameters["after"] = after
         if where is not None:
-            asked["where"] = json.dumps(dict(where), default=str)
-        found = self._json("GET", f"items?{urlencode(asked)}")
-        return Page([self._item(item) for item in found["items"]], found["next"])
+            parameters["where"] = json.dumps(dict(where), default=str)
+        answer = self._json("GET", f"items?{urlencode(parameters)}")
+        return Page([self._item(item) for item in answer["items"]], answer["next"])
 
     def get(self, id: str) -> "Item":
         """One item with its metadata; see `Catalogue.get`. The embedding stays on the server.
@@ -340,8 +340,8 @@ class Client:
 
 def _error(status: int, body: bytes) -> ItmaError:
     try:
-        told = json.loads(body)["error"]
-        code, message = str(told["code"]), str(told["message"])
+        error = json.loads(body)["error"]
+        code, message = str(error["code"]), str(error["message"])
     except (ValueError, KeyError, TypeError):
         return ServerError(f"the server answered with status {status} and not as one of ours", status, "unknown")
     if code in ("unreadable_image", "image_lost"):

@@ -21,7 +21,7 @@ APPLIES = "applies"
 
 
 @dataclasses.dataclass(frozen=True)
-class Explained:
+class Setting:
     """One setting, as `itma settings` shows it."""
 
     name: str
@@ -35,10 +35,10 @@ class Explained:
     meaning: str
 
     def __str__(self) -> str:
-        told = self.meaning
-        told += f" One of: {', '.join(self.choices)}." if self.choices else ""
-        told += f" Default: {json.dumps(self.default)}." if self.default != self.value else ""
-        shown = textwrap.fill(" ".join(told.split()), 100, initial_indent="    ", subsequent_indent="    ")
+        text = self.meaning
+        text += f" One of: {', '.join(self.choices)}." if self.choices else ""
+        text += f" Default: {json.dumps(self.default)}." if self.default != self.value else ""
+        shown = textwrap.fill(" ".join(text.split()), 100, initial_indent="    ", subsequent_indent="    ")
         return f"{self.name}={json.dumps(self.value)}\n{shown}"
 
 
@@ -54,32 +54,32 @@ def flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     >>> flat({"train": {"steps": 3}, "note": None})
     {'train.steps': 3, 'note': None}
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in plain.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
+        values |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return values
 
 
-def explained(settings: Any, prefix: str = "") -> list[Explained]:
+def describe_settings(settings: Any, prefix: str = "") -> list[Setting]:
     """All settings in a dataclass and in those within it, of those that apply, in their order.
 
     A setting's meaning is the text that stands under its field in the source.
     """
-    found: list[Explained] = []
-    told, hints = meanings(type(settings)), get_type_hints(type(settings))
+    entries: list[Setting] = []
+    texts, hints = meanings(type(settings)), get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
         value, applies = getattr(settings, field.name), field.metadata.get(APPLIES)
         if applies is not None and not applies(settings):
             continue
         if dataclasses.is_dataclass(value):
-            found += explained(value, f"{prefix}{field.name}.")
+            entries += describe_settings(value, f"{prefix}{field.name}.")
             continue
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         choices = get_args(hints[field.name]) if get_origin(hints[field.name]) is Literal else ()
         shown, usual = json.loads(json.dumps([value, None if default is dataclasses.MISSING else default]))
-        meaning = told.get(field.name, "")
-        found.append(Explained(f"{prefix}{field.name}", shown, usual, tuple(map(str, choices)), meaning))
-    return found
+        meaning = texts.get(field.name, "")
+        entries.append(Setting(f"{prefix}{field.name}", shown, usual, tuple(map(str, choices)), meaning))
+    return entries
 
 
 def meanings(kind: type) -> dict[str, str]:
@@ -87,7 +87,7 @@ def meanings(kind: type) -> dict[str, str]:
     import ast
     import inspect
 
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for owner in reversed(kind.__mro__[:-1]):
         try:
             (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
@@ -98,8 +98,8 @@ def meanings(kind: type) -> dict[str, str]:
             if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(below, ast.Expr):
                 text = getattr(below.value, "value", None)
                 if isinstance(text, str):
-                    found[line.target.id] = inspect.cleandoc(text)
-    return found
+                    texts[line.target.id] = inspect.cleandoc(text)
+    return texts
 
 
 def read_changes(path: str | Path) -> dict[str, Any]:

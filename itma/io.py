@@ -28,7 +28,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         draft.replace(path)
     except OSError as error:
         _discard(draft)
-        raise explained(path, error) from error
+        raise to_storage_error(path, error) from error
     except BaseException:
         _discard(draft)
         raise
@@ -63,7 +63,7 @@ def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
             draft.rename(path)
     except OSError as error:
         _discard(draft)
-        raise explained(path, error) from error
+        raise to_storage_error(path, error) from error
     except BaseException:
         _discard(draft)
         raise
@@ -76,11 +76,11 @@ def check_writable(folder: str | Path) -> None:
         StorageError: it cannot be written to, or it is a file.
     """
     folder = Path(folder).absolute()
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir():
-        raise explained(folder, OSError(errno.EEXIST, "a file is in its place"))
+        raise to_storage_error(folder, OSError(errno.EEXIST, "a file is in its place"))
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise explained(folder, OSError(errno.EACCES, "no permission"))
+        raise to_storage_error(folder, OSError(errno.EACCES, "no permission"))
 
 
 def is_lfs_pointer(path: Path) -> bool:
@@ -121,7 +121,7 @@ def _discard(draft: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
-def explained(path: Path, error: OSError) -> StorageError:
+def to_storage_error(path: Path, error: OSError) -> StorageError:
     """An error of the operating system while writing to `path`, as a person can use it."""
     if isinstance(error, StorageError):
         return error

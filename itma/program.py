@@ -10,8 +10,8 @@ from pathlib import Path
 def program() -> str:
     """How the command line is called here: `itma`, or its path where its environment is not active."""
     own = Path(sys.executable).with_name("itma")
-    found = shutil.which("itma")
-    if found is not None and (Path(found) == own or not own.exists()):
+    path = shutil.which("itma")
+    if path is not None and (Path(path) == own or not own.exists()):
         return "itma"
     if not own.exists():
         return f"{sys.executable} -m itma"

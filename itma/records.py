@@ -41,8 +41,8 @@ class Hit:
     """The metadata that was asked for."""
 
     def __str__(self) -> str:
-        told = "".join(f"  {name}={value}" for name, value in self.fields.items())
-        return f"{self.rank:4d}  {self.score:+.4f}  {self.id}{told}"
+        fields = "".join(f"  {name}={value}" for name, value in self.fields.items())
+        return f"{self.rank:4d}  {self.score:+.4f}  {self.id}{fields}"
 
     def _repr_html_(self) -> str:
         return Hits([self])._repr_html_()
@@ -201,8 +201,8 @@ class Report:
             for value, recall in divided.items():
                 further = self.metrics_by_group.get(name, {}).get(value, {})
                 shown = [f"  {metric} {_at(values)}" for metric, values in further.items()]
-                asked = self.queries_by_group[name][value]
-                lines.append(f"    {value:<10s} {recall[first]:.1%} of {asked:,}{''.join(shown)}")
+                queries = self.queries_by_group[name][value]
+                lines.append(f"    {value:<10s} {recall[first]:.1%} of {queries:,}{''.join(shown)}")
         return "\n".join(lines)
 
 

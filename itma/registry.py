@@ -181,8 +181,8 @@ _HOW_TO_ADD = (
 
 def installed(name: str | None = None) -> list[EntryPoint]:
     """What installed packages say that they have, of one name or of all; none of it is imported."""
-    found = entry_points(group=GROUP) if name is None else entry_points(group=GROUP, name=name)
-    return sorted(found, key=lambda entry: (entry.name, entry.value))
+    points = entry_points(group=GROUP) if name is None else entry_points(group=GROUP, name=name)
+    return sorted(points, key=lambda entry: (entry.name, entry.value))
 
 
 def import_file(source: str) -> None:
@@ -294,8 +294,8 @@ def _package_of(module: str) -> str | None:
     for entry in installed():
         if entry.dist is not None and (module + ".").startswith(entry.module.partition(".")[0] + "."):
             return str(entry.dist.name)
-    found = packages_distributions().get(module.partition(".")[0])
-    return found[0] if found else None
+    packages = packages_distributions().get(module.partition(".")[0])
+    return packages[0] if packages else None
 
 
 def _address(part: type) -> tuple[str, str]:

@@ -171,7 +171,7 @@ def test_a_missing_image_leaves_its_queries_and_its_subsets(whole: Path) -> None
     annotated = datasets.load("cirr", whole, "val")
     missing = np.arange(12) == 3  # of row 1 the target, of row 3 the reference, of rows 0 and 2 in the subset
     split, coverage = covered(annotated, missing)
-    assert coverage.kept == 4
+    assert coverage.usable == 4
     queries, gallery = embeddings(split)
     gallery[3] = np.nan
     report = score(split.triplets, split.protocol(), queries, gallery).report

@@ -10,19 +10,19 @@ import pytest
 import torch
 
 from itma.errors import ConfigError
-from itma.models.composers import Composer, Place, composer_named
+from itma.models.composers import Composer, FeatureShapes, composer_named
 from itma.models.text_encoders.base import Words
 
 B, C, H, W, D = 3, 8, 3, 4, 6
-PLACE = Place((C,), ((H, W),), dim=D)
+SHAPES = FeatureShapes((C,), ((H, W),), dim=D)
 Weights = Mapping[str, torch.Tensor]
 
 
-def random_composer(name: str, place: Place = PLACE, **options: object) -> tuple[Composer, Weights]:
+def random_composer(name: str, shapes: FeatureShapes = SHAPES, **options: object) -> tuple[Composer, Weights]:
     """A composer in evaluation mode whose weights and statistics are random, and those in float64."""
     kind = composer_named(name)
     torch.manual_seed(0)
-    composer = kind(kind.Options(**options), place).double().eval().requires_grad_(False)
+    composer = kind(kind.Options(**options), shapes).double().eval().requires_grad_(False)
     for key, tensor in composer.state_dict().items():
         if tensor.is_floating_point():
             tensor.copy_(torch.rand_like(tensor) + 0.5 if key.endswith("var") else torch.randn_like(tensor) / 2)
@@ -188,8 +188,8 @@ def test_cosmo_answers_about_a_map_of_one_cell() -> None:
 
 def test_val_gates_and_changes_every_level() -> None:
     grids = ((4, H, W), (C, 2, 3))
-    place = Place(tuple(grid[0] for grid in grids), tuple(grid[1:] for grid in grids), dim=D)
-    composer, weights = random_composer("val", place, heads=2)
+    shapes = FeatureShapes(tuple(grid[0] for grid in grids), tuple(grid[1:] for grid in grids), dim=D)
+    composer, weights = random_composer("val", shapes, heads=2)
     maps, words = example(*grids)
     answers = composer.embed_queries(maps, words)
     for query, sentence in enumerate(words.sentence_BD):
@@ -214,8 +214,8 @@ def test_val_gates_and_changes_every_level() -> None:
 
 
 def test_a_score_of_val_is_the_mean_of_the_levels_cosines() -> None:
-    place = Place((4, C), ((H, W), (2, 3)), dim=D)
-    composer, _ = random_composer("val", place, heads=2)
+    shapes = FeatureShapes((4, C), ((H, W), (2, 3)), dim=D)
+    composer, _ = random_composer("val", shapes, heads=2)
     maps, words = example((4, H, W), (C, 2, 3))
     queries, images = unit(composer.embed_queries(maps, words)), unit(composer.embed_images(maps))
     by_level = [unit(queries[:, part]) @ unit(images[:, part]).T for part in (slice(0, D), slice(D, 2 * D))]

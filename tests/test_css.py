@@ -158,7 +158,7 @@ def test_only_rendered_images_can_be_missing(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"css_test_000001\.png"):
         images.load([7, 1], Preprocess())
     left, coverage = covered(split, images.missing())
-    assert coverage.kept == 4
+    assert coverage.usable == 4
     assert [len(protocol.tasks[0].rows) for protocol in left.protocols.values()] == [0, 0, 0, 4]
 
 
@@ -184,7 +184,7 @@ def drawn_slowly(scene: list[Thing]) -> np.ndarray:
     return image.transpose(2, 0, 1)
 
 
-PLACES = st.one_of(st.sampled_from([1 / 6, 0.5, 5 / 6]), st.floats(0.15, 0.85))
+POSITIONS = st.one_of(st.sampled_from([1 / 6, 0.5, 5 / 6]), st.floats(0.15, 0.85))
 THINGS = st.builds(Thing, st.sampled_from(SHAPES), st.sampled_from(sorted(COLOURS)), st.sampled_from(sorted(SIZES)))
 
 
@@ -195,7 +195,7 @@ def test_drawings_on_the_grid_are_the_published_ones(kinds: list[tuple[str, str,
     assert (draw(tuple(scene)) == drawn_slowly(scene)).all()
 
 
-@given(st.sampled_from(SHAPES), st.sampled_from(sorted(SIZES)), PLACES, PLACES)
+@given(st.sampled_from(SHAPES), st.sampled_from(sorted(SIZES)), POSITIONS, POSITIONS)
 def test_a_drawing_at_any_place_is_the_published_one(shape: str, size: str, row: float, column: float) -> None:
     scene = [Thing(shape, "green", size, row, column)]
     assert (draw(tuple(scene)) == drawn_slowly(scene)).all()

@@ -207,7 +207,7 @@ def test_a_reference_without_any_present_target_is_named() -> None:
 def test_rows_whose_targets_are_drawn_need_only_their_reference() -> None:
     missing = np.array([False, False, True, False, False, True])
     kept, coverage = covered(Split(table(), {}), missing)
-    assert coverage.kept == 4 and kept.triplets.references.tolist() == [0, 1, 3, 4]
+    assert coverage.usable == 4 and kept.triplets.references.tolist() == [0, 1, 3, 4]
     assert kept.triplets.present is not None and kept.triplets.present.tolist() == (~missing).tolist()
 
 
@@ -219,7 +219,7 @@ def test_rows_that_could_never_be_drawn_are_left_out_before_training() -> None:
     missing = np.array([False, False, True, False, False, False])
     kept, coverage = covered(Split(replace(table(), draw=only_the_next), {}), missing)
     assert kept.triplets.references.tolist() == [0, 3, 4, 5]  # 1 leads to 2 alone, 2 is not there
-    assert coverage.kept == 4
+    assert coverage.usable == 4
     samples = kept.triplets.drawn(np.arange(4), np.random.default_rng(0))
     assert not missing[samples.targets].any()
 
@@ -245,7 +245,7 @@ def test_a_query_stays_where_another_image_of_the_target_is_there() -> None:
     kept, coverage = covered(Split(whole, {"by label": by_label(whole)}), np.array([0, 1, 0, 0, 1, 0], dtype=bool))
     (task,) = kept.protocol().tasks
     assert [kept.triplets.references[row] for row in task.rows] == [0, 0]  # the third leads to itself alone
-    assert kept.protocol().wanted == {"": 3} and coverage.kept == 2
+    assert kept.protocol().wanted == {"": 3} and coverage.usable == 2
     rows = np.eye(6, dtype=np.float32)
     report = score(kept.triplets, kept.protocol(), rows[kept.triplets.references], rows).report
     assert report.queries == 2 and report.gallery == 4 and "2 of 3 queries" in str(report)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from itma.demo.charts import Line, line_chart, smoothed, spread, ticks
-from itma.demo.page import Asked, DemoStory, Example, ModelResult, Shown, page, write_page
+from itma.demo.page import DemoStory, Example, ModelResult, Question, Shown, page, write_page
 from itma.errors import DataError, StorageError
 from itma.records import Interval, Report
 
@@ -108,10 +108,10 @@ def story() -> DemoStory:
         models=[model(), model("tirg", "TIRG", 0.45), model("words-only", "words only", 0.05)],
         successes=[example(), example("remove small object")],
         failures=[example("add large sphere", rank=1042)],
-        asked=[
-            Asked("Both", image(), "make it green", hits(None)),
-            Asked("The image alone", image(), None, hits(None)),
-            Asked("The words alone", None, "large sphere", hits(None)),
+        questions=[
+            Question("Both", image(), "make it green", hits(None)),
+            Question("The image alone", image(), None, hits(None)),
+            Question("The words alone", None, "large sphere", hits(None)),
         ],
         world="Scenes of cubes.",
         commands=[("itma search demo/catalogue --text 'a b' && echo <done>", "Ask it yourself.")],
@@ -150,7 +150,7 @@ def test_every_image_is_in_the_page_as_it_was() -> None:
     told = story()
     embedded = {tuple(pixels.flatten().tolist()) for pixels in Reader(page(told)).images}
     given: list[torch.Tensor] = []
-    rows: list[Example | Asked] = [*told.successes, *told.failures, *told.asked]
+    rows: list[Example | Question] = [*told.successes, *told.failures, *told.questions]
     for shown in rows:
         given += [shown.reference] if shown.reference is not None else []
         given += [hit.pixels for hit in shown.hits]
@@ -163,7 +163,7 @@ def test_every_image_says_what_it_is() -> None:
 
 
 def test_right_hits_are_framed_and_said_to_be_right() -> None:
-    told = replace(story(), successes=[example()], failures=[], asked=[])
+    told = replace(story(), successes=[example()], failures=[], questions=[])
     reader = Reader(page(told))
     framed = [attributes for attributes in reader.all("figure") if attributes.get("class") == "image right"]
     spoken = [str(attributes["alt"]) for attributes in reader.all("img") if str(attributes["alt"]).endswith(", right")]
@@ -183,7 +183,7 @@ def test_text_of_any_kind_stays_text(text: str) -> None:
         story(),
         models=[replace(model(), title=text, name=text, report=replace(model().report, protocol=text, model=text))],
         successes=[replace(example(text), kind=text)],
-        asked=[Asked(text, None, text, hits())],
+        questions=[Question(text, None, text, hits())],
         world=text,
         commands=[(text, text)],
         made_with=text,
@@ -276,7 +276,7 @@ def test_a_failure_shows_the_right_image_and_its_rank() -> None:
 
 
 def test_a_story_without_examples_still_makes_a_page() -> None:
-    bare = replace(story(), successes=[], failures=[], asked=[], commands=[])
+    bare = replace(story(), successes=[], failures=[], questions=[], commands=[])
     assert Reader(page(bare)).faults == []
 
 
@@ -336,7 +336,7 @@ def test_a_running_mean_leaves_a_straight_line_as_it_is() -> None:
 
 
 def test_images_of_any_size_are_shown_with_their_own_sides() -> None:
-    told = replace(story(), asked=[Asked("Tall", image(30, 7), "x", [])])
+    told = replace(story(), questions=[Question("Tall", image(30, 7), "x", [])])
     assert any((a["width"], a["height"]) == ("7", "30") for a in Reader(page(told)).all("img"))
 
 

@@ -209,12 +209,12 @@ def test_no_cluster_at_the_address_is_said(run: Path, photos: Path, tmp_path: Pa
 
 
 def test_a_worker_that_does_not_see_the_images_stops_the_indexing(photos: Path) -> None:
-    from itma.retrieval.distributed import _checked, _Parcel
+    from itma.retrieval.distributed import _check_paths, _Parcel
 
     there, gone = Image("a", photos / "0000.png"), Image("b", photos / "none.png")
-    _checked([Looked("b", problem=MISSING)], _Parcel([there, gone]))
+    _check_paths([Looked("b", problem=MISSING)], _Parcel([there, gone]))
     with pytest.raises(DataError, match=r"does not see the image '.*0000\.png', which is there"):
-        _checked([Looked("a", problem=MISSING)], _Parcel([there, gone]))
+        _check_paths([Looked("a", problem=MISSING)], _Parcel([there, gone]))
 
 
 def test_images_that_kill_worker_after_worker_are_named(photos: Path) -> None:

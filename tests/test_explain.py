@@ -27,10 +27,10 @@ from itma.errors import (
     UnknownNameError,
 )
 from itma.evaluation.evaluate import evaluate
-from itma.explanations import METHODS, Explanation, case_in, case_of, explain, explained
+from itma.explanations import METHODS, Explanation, case_in, case_of, explain, explain_case
 from itma.explanations.attention import attention_of, pooling, recorded, rollout, shares_of_cells
 from itma.explanations.case import Case
-from itma.explanations.checks import checked, curves, randomised, rank_correlation
+from itma.explanations.checks import check_maps, curves, randomised, rank_correlation
 from itma.explanations.gradients import beginning_with, gradients_of
 from itma.explanations.occlusion import Cells, covered, region_effects, word_effects
 from itma.models.composers import REGISTRY
@@ -245,8 +245,8 @@ def test_words_that_the_model_does_not_read_are_told_apart() -> None:
 
 
 def test_a_word_that_is_read_as_another_has_an_effect_and_is_told() -> None:
-    found = explained(case(text="make crimson cube"), ["words"])
-    expected = explained(case(text="make red cube"), ["words"])
+    found = explain_case(case(text="make crimson cube"), ["words"])
+    expected = explain_case(case(text="make red cube"), ["words"])
     assert found.word_effects is not None and expected.word_effects is not None
     assert found.word_effects.effects.tolist() == expected.word_effects.effects.tolist()
     assert found.notes == ("'crimson', which training never saw, is read as 'red'",)
@@ -330,7 +330,7 @@ def test_a_map_that_is_the_same_for_random_weights_fails() -> None:
     one = case()
     assert one.reference is not None
     same = np.arange(96.0).reshape(Cells(16, 24).grid)
-    (found,) = checked(one, {"edges": same}, lambda other: {"edges": same})
+    (found,) = check_maps(one, {"edges": same}, lambda other: {"edges": same})
     assert found.random_model == pytest.approx(1)
     assert "random weights" in found.fails and "FAILS random weights" in str(found)
 
@@ -436,7 +436,7 @@ def test_a_query_of_an_evaluation_has_the_rank_that_was_measured() -> None:
     model, triplets = made_up.model(), made_up.triplets()
     (evaluation,) = evaluate(model, triplets, intervals=False)
     for place in (0, 7):
-        assert explained(case_in(model, evaluation, place), ["words"]).rank == evaluation.ranks[place]
+        assert explain_case(case_in(model, evaluation, place), ["words"]).rank == evaluation.ranks[place]
 
 
 def test_it_is_part_of_the_public_face(catalogue: Catalogue) -> None:

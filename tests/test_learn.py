@@ -20,7 +20,7 @@ from itma.models.retriever import Retriever
 from itma.training import run as run_folder
 from itma.training.config import TrainConfig
 from itma.training.distributed import Processes
-from itma.training.loop import Seen, TrainingInterrupted, _batches, make_optimizer, train
+from itma.training.loop import Measures, TrainingInterrupted, _batches, make_optimizer, train
 from itma.training.losses import Classification, ClassificationOptions, Graded, GradedOptions, graded_rest
 from itma.training.memory_bank import MemoryBankOptions
 from itma.training.run import METRICS, read_metrics
@@ -28,8 +28,8 @@ from itma.training.step import batch_loss
 from tests.made_up import TRAIN, model, triplets
 
 
-def look(retriever: Retriever) -> Seen:
-    return Seen({"validation/recall@1": 0.5}, {"queries/0": torch.zeros(3, 4, 4, dtype=torch.uint8)})
+def look(retriever: Retriever) -> Measures:
+    return Measures({"validation/recall@1": 0.5}, {"queries/0": torch.zeros(3, 4, 4, dtype=torch.uint8)})
 
 
 def trained(folder: Path, config: TrainConfig = TRAIN, **options: object) -> Retriever:
@@ -77,7 +77,7 @@ def interruptible() -> Iterator[None]:
 
 @pytest.mark.usefixtures("interruptible")
 def test_a_control_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
-    def press(retriever: Retriever) -> Seen:
+    def press(retriever: Retriever) -> Measures:
         os.kill(os.getpid(), signal.SIGINT)
         return look(retriever)
 
@@ -104,7 +104,7 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
 
 def test_the_best_checkpoint_is_kept_beside_the_last(tmp_path: Path) -> None:
     values = iter([0.2, 0.9, 0.4])
-    trained(tmp_path, look=lambda retriever: Seen({"validation/recall@1": next(values)}, {}))
+    trained(tmp_path, look=lambda retriever: Measures({"validation/recall@1": next(values)}, {}))
     pointer = json.loads((tmp_path / "checkpoints.json").read_text())
     assert (pointer["last"], pointer["best"], pointer["best_value"]) == ("step-000006", "step-000004", 0.9)
     assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-000004", "step-000006"]
@@ -119,10 +119,10 @@ def test_the_folder_alone_reopens_the_model(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_with_the_step_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
-    def poison(retriever: Retriever) -> Seen:
+    def poison(retriever: Retriever) -> Measures:
         with torch.no_grad():
             retriever.scale.fill_(float("nan"))
-        return Seen({}, {})
+        return Measures({}, {})
 
     clean = model()
     train(clean, triplets(), replace(TRAIN, steps=2), tmp_path / "clean", look=look)
@@ -216,7 +216,7 @@ def test_duplicates_of_a_target_are_no_negatives_in_training(tmp_path: Path) -> 
 
 
 def test_a_look_that_raises_loses_nothing(tmp_path: Path) -> None:
-    def broken(retriever: Retriever) -> Seen:
+    def broken(retriever: Retriever) -> Measures:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -230,7 +230,7 @@ def test_a_look_that_raises_loses_nothing(tmp_path: Path) -> None:
 def test_a_measure_that_cannot_be_had_is_a_warning_and_training_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails(retriever: Retriever) -> Seen:
+    def fails(retriever: Retriever) -> Measures:
         raise DataError("no queries for toptee")
 
     trained(tmp_path, look=fails)

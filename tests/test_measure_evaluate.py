@@ -211,7 +211,7 @@ PARTS = Protocol(
 
 def test_each_task_ranks_its_own_gallery_and_the_recall_is_the_mean_over_tasks() -> None:
     evaluation = measured(ASKED, protocols=[PARTS])
-    assert evaluation.asked.tolist() == [1, 0, 3]
+    assert evaluation.rows.tolist() == [1, 0, 3]
     assert evaluation.ranks.tolist() == [3, 1, 1]  # 16 and 17 before 15
     assert evaluation.best.tolist() == [16, 5, 31]
     report = evaluation.report

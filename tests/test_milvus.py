@@ -54,7 +54,7 @@ _READY: deque[tuple[MilvusStore, MilvusItems]] = deque()
 
 
 @pytest.fixture
-def place(milvus_server: str) -> str:
+def address(milvus_server: str) -> str:
     """The place of a catalogue that is not there yet."""
     return f"{milvus_server}/own{next(_NUMBERS)}"
 
@@ -82,13 +82,13 @@ def items(made: tuple[MilvusStore, MilvusItems]) -> MilvusItems:
 
 
 @pytest.mark.parametrize(
-    "place",
+    "address",
     ["milvus://", "milvus://host", "milvus://host/", "milvus://host/a b", "milvus://host/a__b", "milvus://host:0/a",
      "milvus://host:99999/a", "milvus:/host/a", "milvus://host/1/2/3", "milvus://user:word@host/a"],
 )  # fmt: skip
-def test_a_place_that_names_no_catalogue_is_refused_with_the_form(place: str) -> None:
+def test_a_place_that_names_no_catalogue_is_refused_with_the_form(address: str) -> None:
     with pytest.raises(CatalogueError, match=r"write milvus://HOST:PORT/NAME"):
-        MilvusStore(place)
+        MilvusStore(address)
 
 
 def test_without_the_extra_its_install_line_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,12 +102,12 @@ def test_a_server_that_is_not_there_is_named() -> None:
         Catalogue.open("milvus://127.0.0.1:1/shop")
 
 
-def test_an_older_server_is_refused(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_server_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import pymilvus
 
     monkeypatch.setattr(pymilvus.MilvusClient, "get_server_version", lambda *_, **__: "v2.2.16")
     with pytest.raises(CatalogueError, match=r"is of version v2\.2\.16; itma needs 2\.3 or newer"):
-        MilvusStore(place).tables()
+        MilvusStore(address).tables()
 
 
 def test_a_database_that_is_not_there_is_named_with_those_that_are(milvus_server: str) -> None:
@@ -115,16 +115,16 @@ def test_a_database_that_is_not_there_is_named_with_those_that_are(milvus_server
         MilvusStore(f"{milvus_server}/nobody/shop").tables()
 
 
-def test_a_catalogue_that_is_not_there_is_named(place: str) -> None:
-    with pytest.raises(CatalogueError, match=f"the catalogue '{place}' does not exist; make it with"):
-        Catalogue.open(place)
+def test_a_catalogue_that_is_not_there_is_named(address: str) -> None:
+    with pytest.raises(CatalogueError, match=f"the catalogue '{address}' does not exist; make it with"):
+        Catalogue.open(address)
 
 
 # -- documents --------------------------------------------------------------------------------------------------------
 
 
-def test_a_long_document_with_bytes_that_are_no_text_is_kept(place: str) -> None:
-    store = MilvusStore(place)
+def test_a_long_document_with_bytes_that_are_no_text_is_kept(address: str) -> None:
+    store = MilvusStore(address)
     text = base64.b64encode(random.Random(0).randbytes(300_000)).decode() + "\udcff"
     store.write("skipped.csv", text)
     assert store.read("skipped.csv") == text
@@ -132,8 +132,8 @@ def test_a_long_document_with_bytes_that_are_no_text_is_kept(place: str) -> None
     assert store.read("skipped.csv") == "a\udcff.png"
 
 
-def test_a_document_that_the_server_s_register_cannot_hold_is_refused_and_the_earlier_one_stays(place: str) -> None:
-    store = MilvusStore(place)
+def test_a_document_that_the_server_s_register_cannot_hold_is_refused_and_the_earlier_one_stays(address: str) -> None:
+    store = MilvusStore(address)
     store.write("skipped.csv", "a.png")
     with pytest.raises(DataError, match=r"skipped.csv .* takes [\d,]+ bytes, compressed; .* keeps at most 524,288"):
         store.write("skipped.csv", base64.b64encode(random.Random(0).randbytes(700_000)).decode())
@@ -225,7 +225,7 @@ def _break_off() -> None:
 
 def test_two_writers_at_once_lose_nothing_and_the_later_row_of_one_id_wins(store: MilvusStore) -> None:
     def write(number: int) -> None:
-        items = MilvusStore(store.place).open("items-1")
+        items = MilvusStore(store.address).open("items-1")
         for step in range(5):
             items.upsert(table([f"{number}-{step}", "both"], unit(2, step), price=[step, 10 * number + step]))
 
@@ -282,7 +282,7 @@ def test_a_writer_that_is_killed_loses_nothing_acknowledged_and_keeps_nobody_out
     store: MilvusStore, items: MilvusItems
 ) -> None:
     items.insert(table(["first"], unit(1)))  # loads the table
-    command = [sys.executable, "-c", _WRITER, store.place]
+    command = [sys.executable, "-c", _WRITER, store.address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as writer:
         assert writer.stdout is not None
         lines = [writer.stdout.readline() for _ in range(8)]
@@ -299,7 +299,7 @@ def test_a_writer_that_is_killed_loses_nothing_acknowledged_and_keeps_nobody_out
 # -- the command line -------------------------------------------------------------------------------------------------
 
 
-def test_the_command_line_takes_a_server_wherever_it_takes_a_folder(place: str, tmp_path: Path) -> None:
+def test_the_command_line_takes_a_server_wherever_it_takes_a_folder(address: str, tmp_path: Path) -> None:
     made_up.model().save(tmp_path / "run")
     (tmp_path / "photos").mkdir()
     for number in range(3):
@@ -310,11 +310,11 @@ def test_the_command_line_takes_a_server_wherever_it_takes_a_folder(place: str, 
         assert done.exit_code == 0, done.output
         return done.output
 
-    assert "indexed 3" in call("index", tmp_path / "run", tmp_path / "photos", place)
-    call("index", tmp_path / "run", tmp_path / "photos", place)
-    assert "1.png" in call("search", place, "--image", tmp_path / "photos" / "0.png", "-k", "2")
-    call("catalogue", "delete", place, "1.png")
-    assert f"{place}: 2 items" in call("catalogue", "info", place)
+    assert "indexed 3" in call("index", tmp_path / "run", tmp_path / "photos", address)
+    call("index", tmp_path / "run", tmp_path / "photos", address)
+    assert "1.png" in call("search", address, "--image", tmp_path / "photos" / "0.png", "-k", "2")
+    call("catalogue", "delete", address, "1.png")
+    assert f"{address}: 2 items" in call("catalogue", "info", address)
 
 
 def test_an_address_of_no_engine_is_refused() -> None:
@@ -331,7 +331,7 @@ def rows_of(catalogue: Catalogue) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: str(row["id"]))
 
 
-def test_a_catalogue_moves_to_a_server_and_back_and_keeps_everything(place: str, tmp_path: Path) -> None:
+def test_a_catalogue_moves_to_a_server_and_back_and_keeps_everything(address: str, tmp_path: Path) -> None:
     fields: list[dict[str, Any]] = [
         {"colour": "d'or\n", "price": -(2**63), "weight": 1e-300, "sold": True, "tags": ["x", ""]},
         {"colour": "", "price": 2**63 - 1, "weight": -1e300, "sold": False, "tags": []},
@@ -347,22 +347,22 @@ def test_a_catalogue_moves_to_a_server_and_back_and_keeps_everything(place: str,
     first = Catalogue.open(tmp_path / "shop")
     first.add([Item("later", None, unit(1, 5)[0], {"number": 7})])
     write_skipped(first._store, [Skipped("b\udcff.png", "damaged")])
-    first.backup(place)
-    there = Catalogue.open(place)
+    first.backup(address)
+    there = Catalogue.open(address)
     assert there.snapshot.items.schema == first.snapshot.items.schema and rows_of(there) == rows_of(first)
-    Catalogue.restore(place, tmp_path / "back")
+    Catalogue.restore(address, tmp_path / "back")
     back = Catalogue.open(tmp_path / "back")
     assert back.snapshot.items.schema == first.snapshot.items.schema and rows_of(back) == rows_of(first)
     assert back.info().skipped == there.info().skipped == 1
     assert [hit.id for hit in back.search(id="later", k=5)] == [hit.id for hit in there.search(id="later", k=5)]
 
 
-def test_a_catalogue_on_a_server_lives_as_one_in_a_folder_does(place: str, tmp_path: Path) -> None:
+def test_a_catalogue_on_a_server_lives_as_one_in_a_folder_does(address: str, tmp_path: Path) -> None:
     def made() -> list[Item]:
         rows = unit(30)
         return [Item(f"s{number:02d}", embedding=rows[number], fields={"price": number}) for number in range(30)]
 
-    pair = [Catalogue.from_embeddings(made(), where, images=tmp_path) for where in (tmp_path / "shop", place)]
+    pair = [Catalogue.from_embeddings(made(), where, images=tmp_path) for where in (tmp_path / "shop", address)]
     for catalogue in pair:
         catalogue.add([Item("new", embedding=unit(1, 3)[0], fields={"price": 99, "brand": "x"})])
         catalogue.replace([Item("s03", embedding=unit(1, 4)[0], fields={"price": 3})])
@@ -376,24 +376,24 @@ def test_a_catalogue_on_a_server_lives_as_one_in_a_folder_does(place: str, tmp_p
     ]
     for some in asked:
         for ann in (10**9, 0):  # all in memory, and by the engine
-            reader = Catalogue(MilvusStore(place), exact_items=ann)
+            reader = Catalogue(MilvusStore(address), exact_items=ann)
             hits = reader.search(embedding=unit(1, 9)[0], k=12, fields=["*"], **some)  # type: ignore[arg-type]
             assert hits == folder.search(embedding=unit(1, 9)[0], k=12, fields=["*"], **some)  # type: ignore[arg-type]
     assert len(server) == 27 and server.get("new").fields == {"price": 99, "brand": "x"}
     with pytest.raises(CatalogueError, match="keeps no earlier versions"):
         server.versions()
     with pytest.raises(CatalogueError, match="keeps no earlier versions"):
-        Catalogue.open(place, version=1)
+        Catalogue.open(address, version=1)
     assert "27 items of 8 numbers" in str(server.info())
     server.compact(keep=timedelta(0))
-    assert len(Catalogue.open(place)) == 27
+    assert len(Catalogue.open(address)) == 27
 
 
 @pytest.mark.slow
-def test_an_index_on_a_server_is_tuned_and_new_items_are_found(place: str, tmp_path: Path) -> None:
+def test_an_index_on_a_server_is_tuned_and_new_items_are_found(address: str, tmp_path: Path) -> None:
     rows = unit(1_500)
     items = [Item(f"{number:04d}", embedding=row) for number, row in enumerate(rows)]
-    catalogue = Catalogue.from_embeddings(items, place, images=tmp_path)
+    catalogue = Catalogue.from_embeddings(items, address, images=tmp_path)
     large = Catalogue(catalogue._store, exact_items=100)
     large.compact()
     large.add([Item("new", embedding=unit(1, 5)[0])])
@@ -419,9 +419,9 @@ def test_a_catalogue_on_a_milvus_server_is_served_the_same(tmp_path: Path, milvu
     from tests.test_serve import API, WRITES, add, search
 
     here = Catalogue.open(served.build(tmp_path, 12), made_up.model())
-    place = f"{milvus_server}/serve"
-    here.backup(place)
-    config = ServeConfig(place, hosts=("*",), write=True, uploads=str(tmp_path / "uploads"))
+    address = f"{milvus_server}/serve"
+    here.backup(address)
+    config = ServeConfig(address, hosts=("*",), write=True, uploads=str(tmp_path / "uploads"))
     with TestClient(make_app(config, Keys(write=(served.WRITE,)), made_up.model())) as client:
         assert client.get(f"{API}/catalogue").json()["items"] == 12
         seen: list[str] = []

@@ -50,7 +50,7 @@ def catalogue(place: Path) -> Catalogue:
 
 def test_an_explanation_takes_what_that_of_a_catalogue_takes() -> None:
     ours = set(inspect.signature(Client.explain).parameters)
-    assert set(inspect.signature(explain).parameters) - ours == {"place", "fill", "steps", "run", "device"}
+    assert set(inspect.signature(explain).parameters) - ours == {"catalogue_or_model", "fill", "steps", "run", "device"}
 
 
 @pytest.mark.parametrize("name", ["search", "get", "add", "replace", "delete", "page", "info"])

@@ -16,7 +16,7 @@ from PIL import Image
 from itma.data import sources
 from itma.data.datasets import DataConfig
 from itma.data.images import MemoryImages, Preprocess
-from itma.data.synthetic.shapes import PLACES, SIZES, SPLITS, Scene, Thing, World, read, read_config, scene_of, world
+from itma.data.synthetic.shapes import POSITIONS, SIZES, SPLITS, Scene, Thing, World, read, read_config, scene_of, world
 from itma.data.triplets import Triplets
 from itma.errors import DataError, ImageError, StorageError, UnknownNameError
 
@@ -65,7 +65,7 @@ def scene_from(objects: list[dict[str, Any]]) -> Scene:
     things = []
     for one in objects:
         row, column = (int(part * 3) for part in one["pos"])
-        things.append(Thing(shapes[one["shape"]], one["color"], one["size"], PLACES[3 * row + column]))
+        things.append(Thing(shapes[one["shape"]], one["color"], one["size"], POSITIONS[3 * row + column]))
     return scene_of(*things)
 
 

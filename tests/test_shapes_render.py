@@ -12,7 +12,7 @@ import torch
 
 from itma.data.synthetic.shapes import (
     COLOURS,
-    PLACES,
+    POSITIONS,
     SHAPES,
     SIZES,
     SPLITS,
@@ -35,15 +35,15 @@ from itma.errors import DataError, UnknownNameError
 WORLD = World(ShapesConfig(height=64, width=96, train_scenes=12, test_scenes=12, changes=5, seed=3))
 LOOK = WORLD.look("train", 0)
 PLAIN = replace(LOOK, shifts=((0.0, 0.0),) * 9)
-"""A look in which every thing stands in the middle of its place."""
+"""A look in which every thing stands in the middle of its position."""
 CROWD = tuple(
-    Thing(SHAPES[index * 2 % 3], COLOURS[index % 8], THING_SIZES[index % 2], place)
-    for index, place in enumerate(PLACES)
+    Thing(SHAPES[index * 2 % 3], COLOURS[index % 8], THING_SIZES[index % 2], position)
+    for index, position in enumerate(POSITIONS)
 )
 """Nine things: every shape, colour and size."""
 EVENING = replace(LOOK, light=(-0.3, -0.85, 0.433))
 """Light so low that shadows reach the next thing."""
-LARGE = tuple(Thing(SHAPES[index * 2 % 3], "gray", "large", place) for index, place in enumerate(PLACES))
+LARGE = tuple(Thing(SHAPES[index * 2 % 3], "gray", "large", position) for index, position in enumerate(POSITIONS))
 """Nine large things that cast shadows on one another."""
 FORMATS = [(64, 96), (120, 180), (23, 37), (37, 23), (8, 8), (8, 120), (120, 8)]
 
@@ -69,18 +69,18 @@ def differing(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return (one != other).any(0)
 
 
-def single(shape: str, size: str = "large", place: str = "middle-center", colour: str = "red") -> Scene:
-    return (Thing(shape, colour, size, place),)
+def single(shape: str, size: str = "large", position: str = "middle-center", colour: str = "red") -> Scene:
+    return (Thing(shape, colour, size, position),)
 
 
 def inside(scene: Scene, look: Look, points: torch.Tensor) -> torch.Tensor:
     """Which thing holds which of the points (…, 3), from what the shapes are: (things, …)."""
     found = []
     for thing in scene:
-        place = PLACES.index(thing.place)
+        position = POSITIONS.index(thing.position)
         radius, height = extent(thing)
-        x = points[..., 0] - (place % 3 - 1 + look.shifts[place][0])
-        y = points[..., 1] - (1 - place // 3 + look.shifts[place][1])
+        x = points[..., 0] - (position % 3 - 1 + look.shifts[position][0])
+        y = points[..., 1] - (1 - position // 3 + look.shifts[position][1])
         z = points[..., 2]
         upright = (z > 0) & (z < height)
         if thing.shape == "sphere":
@@ -88,7 +88,7 @@ def inside(scene: Scene, look: Look, points: torch.Tensor) -> torch.Tensor:
         elif thing.shape == "cylinder":
             found.append((x**2 + y**2 < radius**2) & upright)
         else:
-            cos, sin = math.cos(look.turns[place]), math.sin(look.turns[place])
+            cos, sin = math.cos(look.turns[position]), math.sin(look.turns[position])
             found.append(((cos * x + sin * y).abs() < radius) & ((cos * y - sin * x).abs() < radius) & upright)
     return torch.stack(found)
 
@@ -325,7 +325,7 @@ def test_two_images_of_one_scene_differ() -> None:
 
 def test_things_lie_inside_the_frame_wherever_they_stand() -> None:
     for shape, (right, away), turn in product(SHAPES, product((-SHIFT, SHIFT), repeat=2), (0.0, math.pi / 4)):
-        scene = tuple(Thing(shape, "red", "large", place) for place in PLACES)
+        scene = tuple(Thing(shape, "red", "large", position) for position in POSITIONS)
         look = replace(LOOK, shifts=((right, away),) * 9, turns=(turn,) * 9)
         seen = visible(scene, look, 160, 180).any(0)  # as in 120×180, and 20 rows more above and below
         outside = seen[:20].sum() + seen[140:].sum()
@@ -350,15 +350,15 @@ def test_the_average_colour_of_a_thing_is_nearest_to_its_named_colour() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_large_thing_covers_twice_the_pixels_of_a_small_one(shape: str) -> None:
-    for place in PLACES:
-        small, large = (visible(single(shape, size, place), LOOK, 64, 96).sum() for size in THING_SIZES)
+    for position in POSITIONS:
+        small, large = (visible(single(shape, size, position), LOOK, 64, 96).sum() for size in THING_SIZES)
         assert large > 2 * small
 
 
 @pytest.mark.parametrize(("one", "other"), [("cube", "sphere"), ("cube", "cylinder"), ("sphere", "cylinder")])
 def test_shapes_differ_in_outline(one: str, other: str) -> None:
-    for size, place in product(THING_SIZES, PLACES):
-        masks = [visible(single(shape, size, place), LOOK, 64, 96)[0] for shape in (one, other)]
+    for size, position in product(THING_SIZES, POSITIONS):
+        masks = [visible(single(shape, size, position), LOOK, 64, 96)[0] for shape in (one, other)]
         assert (masks[0] & masks[1]).sum() < 0.93 * (masks[0] | masks[1]).sum()
 
 
@@ -427,7 +427,7 @@ def test_a_thing_taken_away_changes_its_pixels_and_lifts_its_shadow() -> None:
 
 
 def test_a_thing_in_front_hides_what_is_behind_it() -> None:
-    behind, front = single("cube", place="middle-center"), single("cube", place="bottom-center")
+    behind, front = single("cube", position="middle-center"), single("cube", position="bottom-center")
     close = replace(PLAIN, shifts=((0.0, -SHIFT),) * 3 + ((0.0, -SHIFT),) * 3 + ((0.0, SHIFT),) * 3)
     together = visible(scene_of(*behind, *front), close, 120, 180)
     alone = [visible(scene, close, 120, 180)[0] for scene in (behind, front)]

@@ -13,7 +13,7 @@ from itma.data.synthetic.shapes import (
     COMBINATIONS,
     HELD_OUT,
     KINDS,
-    PLACES,
+    POSITIONS,
     SHAPES,
     SIZES,
     SPLITS,
@@ -44,7 +44,7 @@ CONFIGS = st.builds(
     seed=st.integers(0, 1000),
 )
 
-WORDS = {"place": PLACES, "size": THING_SIZES, "colour": COLOURS, "shape": SHAPES}
+WORDS = {"position": POSITIONS, "size": THING_SIZES, "colour": COLOURS, "shape": SHAPES}
 
 
 def attributes(words: list[str]) -> dict[str, str]:
@@ -73,13 +73,13 @@ def changed_the_slow_way(scene: Scene, sentence: str) -> list[dict[str, str]]:
     return things
 
 
-def by_place(things: list[dict[str, str]]) -> list[dict[str, str]]:
-    return sorted(things, key=lambda thing: PLACES.index(thing["place"]))
+def by_position(things: list[dict[str, str]]) -> list[dict[str, str]]:
+    return sorted(things, key=lambda thing: POSITIONS.index(thing["position"]))
 
 
 def follows(split: ShapesSplit, row: int) -> bool:
     reference, target = split.scenes[split.references[row]], split.scenes[split.targets[row]]
-    return by_place(changed_the_slow_way(reference, split.feedback[row])) == as_sets(target)
+    return by_position(changed_the_slow_way(reference, split.feedback[row])) == as_sets(target)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from itma.export.runtimes import open_model
 from itma.hub import sharing
 from itma.hub.card import model_card
 from itma.models.checkpoint import weights_sum
-from itma.models.composers import Place, composer_named
+from itma.models.composers import FeatureShapes, composer_named
 from itma.models.composers.combiner import CombinerOptions
 from itma.models.provenance import read_provenance
 from itma.models.retriever import Retriever
@@ -348,8 +348,8 @@ def test_a_start_from_towers_has_their_networks(hub: Path, tmp_path: Path) -> No
 
 def test_the_combiner_is_the_published_formula() -> None:
     """Section 3.2 of the paper, from its text: both embeddings projected, joined, and mixed by a gate."""
-    place = Place((12,), ((1, 1),), dim=12, embedded=True)
-    combiner = composer_named("combiner")(CombinerOptions(projection=2, hidden=3), place).eval()
+    feature_shapes = FeatureShapes((12,), ((1, 1),), dim=12, embedded=True)
+    combiner = composer_named("combiner")(CombinerOptions(projection=2, hidden=3), feature_shapes).eval()
     image, text = torch.randn(5, 12), torch.randn(5, 12)
     words = Words(text[:, None], torch.ones(5, 1, dtype=torch.bool), text)
     weight = {name: tensor.double() for name, tensor in combiner.state_dict().items()}
@@ -370,9 +370,9 @@ def test_the_combiner_is_the_published_formula() -> None:
 
 
 def test_the_combiner_has_the_published_sizes() -> None:
-    place = Place((640,), ((1, 1),), dim=640, embedded=True)
+    feature_shapes = FeatureShapes((640,), ((1, 1),), dim=640, embedded=True)
     with torch.device("meta"):
-        combiner = composer_named("combiner")(CombinerOptions(), place)
+        combiner = composer_named("combiner")(CombinerOptions(), feature_shapes)
     shapes = {name: tuple(tensor.shape) for name, tensor in combiner.named_parameters() if name.endswith("weight")}
     assert shapes == {
         "text_projection.0.weight": (2560, 640),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from itma.data.tokenizer import Tokenizer
-from itma.data.word_vectors import PLACE, NearWords, WordVectors, load_word_vectors
+from itma.data.word_vectors import PATH, NearWords, WordVectors, load_word_vectors
 from itma.errors import RunError
 from itma.models.text_encoders.base import TextEncoderConfig
 
@@ -164,8 +164,8 @@ def test_two_thousand_unknown_words_do_not_hold_up_an_answer() -> None:
 def test_the_table_is_small_and_says_where_it_comes_from() -> None:
     from safetensors import safe_open
 
-    assert PLACE.stat().st_size < 2**21
-    with safe_open(PLACE, "np") as file:
+    assert PATH.stat().st_size < 2**21
+    with safe_open(PATH, "np") as file:
         assert file.metadata()["source"] == "all-MiniLM-L6-v2 (Apache-2.0)"
 
 
@@ -180,7 +180,7 @@ def test_a_table_that_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     path = tmp_path / "words.safetensors"
     with pytest.raises(RunError, match=r"words\.safetensors' are missing; install itma again"):
         load_word_vectors(path)
-    path.write_bytes(PLACE.read_bytes()[:100_000])
+    path.write_bytes(PATH.read_bytes()[:100_000])
     with pytest.raises(RunError, match=r"words\.safetensors' are damaged .*; install itma again"):
         load_word_vectors(path)
     save_file({"vectors": np.zeros((3, 2), np.int8), "scale": np.ones(1, np.float32)}, path, {"words": "red blue"})

@@ -13,7 +13,7 @@ import click
 
 from itma.allocation import choose_threads, reuse_memory
 from itma.cli.adapt import adapt
-from itma.cli.catalogue import PLACE, RUNTIMES, catalogue, reindex
+from itma.cli.catalogue import CATALOGUE_PATH, RUNTIMES, catalogue, reindex
 from itma.cli.explain import explain
 from itma.cli.options import (
     as_json,
@@ -487,7 +487,7 @@ def submit(
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("source", type=click.Path(path_type=Path))
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @options_from(IndexOptions)
 @as_json
 @device_option
@@ -529,7 +529,7 @@ def index(
 
 
 @cli.command()
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @options_from(SearchRequest)
 @click.option("--version", type=int, help="An earlier state; see: itma catalogue versions.")
 @click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
@@ -750,12 +750,12 @@ def cache(which: tuple[str, ...], folder: Path | None, remove: bool) -> None:
     """
     from itma.data import image_cache as images
 
-    found = images.caches(folder, which)
+    caches = images.caches(folder, which)
     if remove:
-        found = images.remove(folder, names=[each.name for each in found])
-    for each in found:
+        caches = images.remove(folder, names=[each.name for each in caches])
+    for each in caches:
         click.echo(str(each))
-    click.echo(f"{'removed' if remove else 'in all'}: {images.listed(found)} in {folder or images.default_folder()}")
+    click.echo(f"{'removed' if remove else 'in all'}: {images.listed(caches)} in {folder or images.default_folder()}")
 
 
 @cli.command()
@@ -850,11 +850,11 @@ def settings(
 
     if model is not None:
         config.pop("model.composer", None)
-    found = api.explain_settings(name, data, model=model, preset=preset, changes=config | changes)
+    entries = api.explain_settings(name, data, model=model, preset=preset, changes=config | changes)
     if as_json:
-        echo_json([asdict(setting) for setting in found])
+        echo_json([asdict(setting) for setting in entries])
         return
-    click.echo("\n".join(map(str, found)))
+    click.echo("\n".join(map(str, entries)))
 
 
 def main() -> None:

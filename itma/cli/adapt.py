@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from itma.cli.catalogue import PLACE
+from itma.cli.catalogue import CATALOGUE_PATH
 from itma.cli.options import bars, device, echo_hint, join_settings, setting_changes, setting_file, skip_unreadable
 
 _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @click.argument("table", type=_PATH)
 @click.option("--steps", type=click.IntRange(1), help="Of the training. Without it, the preset's (products: 1,000).")
 @click.option("--out", type=_PATH, help="The run folder. Without it, runs/<time>_<model>_adapted.")

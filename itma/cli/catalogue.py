@@ -14,10 +14,10 @@ from itma.errors import CatalogueError
 _PATH = click.Path(path_type=Path)
 
 
-class Place(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic in newer ones
+class CataloguePath(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic in newer ones
     """Where a catalogue is: a path, or an address such as `s3://bucket/name`, whose slashes stay as they are."""
 
-    name = "place"
+    name = "path"
 
     def convert(
         self, value: str | Path, parameter: click.Parameter | None, context: click.Context | None
@@ -26,14 +26,14 @@ class Place(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generi
         return value if "://" in str(value) else Path(value)
 
 
-PLACE = Place()
+CATALOGUE_PATH = CataloguePath()
 
 
 RUNTIMES = click.Choice(["torch", "onnx", "onnx-int8"])
 
 
 @click.command()
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @click.argument("run", type=_PATH)
 @click.option("--leave-out", is_flag=True, help="Drop items whose image cannot be read, instead of stopping.")
 @click.option(
@@ -73,26 +73,26 @@ def catalogue() -> None:
 
 
 @catalogue.command()
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @as_json
 def info(catalogue: str | Path, as_json: bool) -> None:
     """Show how many items there are, their metadata, the model, and how exactly searches go."""
-    found = _opened(catalogue).info()
-    echo_json(asdict(found)) if as_json else click.echo(str(found))
+    summary = _opened(catalogue).info()
+    echo_json(asdict(summary)) if as_json else click.echo(str(summary))
 
 
 @catalogue.command()
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 def verify(catalogue: str | Path) -> None:
     """Read all files and compare them with the sums that were kept when they were written."""
-    found = _opened(catalogue).verify()
-    click.echo(str(found))
-    if not found.sound:
+    report = _opened(catalogue).verify()
+    click.echo(str(report))
+    if not report.sound:
         raise CatalogueError(f"the catalogue {str(catalogue)!r} is damaged; restore a backup, or index again")
 
 
 @catalogue.command()
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @click.argument("id")
 @as_json
 def get(catalogue: str | Path, id: str, as_json: bool) -> None:
@@ -107,7 +107,7 @@ def get(catalogue: str | Path, id: str, as_json: bool) -> None:
 
 
 @catalogue.command()
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @click.argument("image", type=_PATH)
 @click.option("--id", help="Absent: the image's name below the catalogue's folder of images, or its whole path.")
 @click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", callback=pairs, help="Metadata; repeatable.")
@@ -133,7 +133,7 @@ def add(
 
 
 @catalogue.command()
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @click.argument("ids", nargs=-1)
 @where
 def delete(catalogue: str | Path, ids: tuple[str, ...], where: Any) -> None:
@@ -149,20 +149,20 @@ def delete(catalogue: str | Path, ids: tuple[str, ...], where: Any) -> None:
 
 
 @catalogue.command()
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @as_json
 def versions(catalogue: str | Path, as_json: bool) -> None:
     """List the states that can still be searched: itma search --version N. All times are this machine's."""
-    found = _opened(catalogue).versions()
+    history = _opened(catalogue).versions()
     if as_json:
-        echo_json([asdict(version) for version in found])
+        echo_json([asdict(version) for version in history])
         return
-    for version in found:
+    for version in history:
         click.echo(str(version))
 
 
 @catalogue.command()
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @click.option("--keep-hours", type=click.FloatRange(0), default=1.0, show_default=True, help="Younger versions stay.")
 @click.option(
     "--recall", type=click.FloatRange(0, 1, min_open=True), help="What an index must reach; default: as before."
@@ -180,7 +180,7 @@ def compact(catalogue: str | Path, keep_hours: float, recall: float | None) -> N
 
 
 @catalogue.command()
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @click.option(
     "--threshold",
     type=click.FloatRange(-1, 1),
@@ -193,32 +193,32 @@ def duplicates(context: click.Context, catalogue: str | Path, threshold: float |
 
     Every member of a near group is near to the first that is named.
     """
-    found = _opened(catalogue).near_duplicates(threshold, progress=bars(context))
+    groups = _opened(catalogue).near_duplicates(threshold, progress=bars(context))
     if as_json:
-        echo_json({"threshold": found.threshold, "groups": [asdict(group) for group in found]})
+        echo_json({"threshold": groups.threshold, "groups": [asdict(group) for group in groups]})
         return
-    for group in found:
+    for group in groups:
         click.echo(str(group))
-    same = sum(group.same_content for group in found)
+    same = sum(group.same_content for group in groups)
     click.echo(
-        f"in all: {same:,} groups of the same content, {len(found) - same:,} of near images (cosine from "
-        f"{found.threshold:.4f})",
+        f"in all: {same:,} groups of the same content, {len(groups) - same:,} of near images (cosine from "
+        f"{groups.threshold:.4f})",
         err=True,
     )
 
 
 @catalogue.command()
-@click.argument("catalogue", type=PLACE)
-@click.argument("place", type=PLACE)
-def backup(catalogue: str | Path, place: str | Path) -> None:
-    """Copy CATALOGUE, as it is now, to PLACE, as a catalogue of its own. Others may go on writing."""
-    _opened(catalogue).backup(place)
-    echo_hint(f"copied to {place}; bring it back with: itma catalogue restore {place} {catalogue}")
+@click.argument("catalogue", type=CATALOGUE_PATH)
+@click.argument("target", type=CATALOGUE_PATH)
+def backup(catalogue: str | Path, target: str | Path) -> None:
+    """Copy CATALOGUE, as it is now, to TARGET, as a catalogue of its own. Others may go on writing."""
+    _opened(catalogue).backup(target)
+    echo_hint(f"copied to {target}; bring it back with: itma catalogue restore {target} {catalogue}")
 
 
 @catalogue.command()
-@click.argument("backup", type=PLACE)
-@click.argument("catalogue", type=PLACE)
+@click.argument("backup", type=CATALOGUE_PATH)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @click.option("--replace", is_flag=True, help="In the place of what is there.")
 def restore(backup: str | Path, catalogue: str | Path, replace: bool) -> None:
     """Copy a BACKUP to CATALOGUE. The backup stays."""
@@ -229,7 +229,7 @@ def restore(backup: str | Path, catalogue: str | Path, replace: bool) -> None:
 
 
 @catalogue.command()
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @click.argument("file", type=_PATH)
 def export(catalogue: str | Path, file: Path) -> None:
     """Write all items to FILE: .parquet (ids, embeddings, images, metadata) or .npz (ids, embeddings)."""
@@ -238,7 +238,7 @@ def export(catalogue: str | Path, file: Path) -> None:
 
 @catalogue.command("import")
 @click.argument("file", type=_PATH)
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @click.option("--run", type=_PATH, help="The model that made them; default: searched by embeddings and items alone.")
 @click.option("--images", type=_PATH, help="The folder that images are named in; default: that of FILE.")
 @click.option("--replace", is_flag=True, help="In the place of an existing catalogue.")
@@ -272,10 +272,10 @@ def import_(
     click.echo(f"imported {len(made):,} items into {catalogue}")
 
 
-def _opened(place: str | Path) -> Any:
+def _opened(path: str | Path) -> Any:
     from itma.retrieval.catalogue import Catalogue
 
-    return Catalogue.open(place, without_model=True)
+    return Catalogue.open(path, without_model=True)
 
 
 def _value(text: str) -> Any:

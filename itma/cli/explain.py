@@ -5,14 +5,14 @@ from typing import Literal
 
 import click
 
-from itma.cli.catalogue import PLACE
+from itma.cli.catalogue import CATALOGUE_PATH
 from itma.cli.options import device as device_option
 
 _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "all")
 
 
 @click.command()
-@click.argument("place", type=PLACE, metavar="CATALOGUE|RUN")
+@click.argument("catalogue_or_model", type=CATALOGUE_PATH, metavar="CATALOGUE|RUN")
 @click.option("--image", type=click.Path(path_type=Path), help="The reference image.")
 @click.option("--id", help="An item of the catalogue as the reference.")
 @click.option("--text", help="The feedback.")
@@ -38,7 +38,7 @@ _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "a
 @click.option("--run", type=click.Path(path_type=Path), help="Where the run that made CATALOGUE is, if it was moved.")
 @device_option
 def explain(
-    place: str | Path,
+    catalogue_or_model: str | Path,
     image: Path | None,
     id: str | None,
     text: str | None,
@@ -74,7 +74,7 @@ def explain(
     if out is not None:
         ending_of(out)  # refused before anything is computed
     made = api.explain(
-        place,
+        catalogue_or_model,
         image,
         text,
         id=id,

@@ -35,13 +35,13 @@ def pairs(
     context: click.Context, parameter: click.Parameter, given: tuple[str, ...], example: str = ""
 ) -> dict[str, str]:
     """NAME=VALUE, repeatable."""
-    found = {}
+    values = {}
     for pair in given:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"{pair!r} is not of the form name=value{example}")
-        found[name.strip()] = value.strip()
-    return found
+        values[name.strip()] = value.strip()
+    return values
 
 
 def distinct(context: click.Context, parameter: click.Parameter, text: str | None) -> str | float | None:

@@ -34,11 +34,11 @@ def runs(folder: Path, as_json: bool) -> None:
     """
     from itma.evaluation.runs import summarise_below, table_of
 
-    found = summarise_below(folder)
+    summaries = summarise_below(folder)
     if as_json:
-        echo_json([run.row() for run in found])
-    elif found:
-        click.echo(str(table_of(found)))
+        echo_json([run.row() for run in summaries])
+    elif summaries:
+        click.echo(str(table_of(summaries)))
     else:
         click.echo(f"no runs in {folder}; itma train makes one", err=True)
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from itma.cli.catalogue import PLACE, RUNTIMES
+from itma.cli.catalogue import CATALOGUE_PATH, RUNTIMES
 
 
 @click.command()
-@click.argument("catalogue", type=PLACE)
+@click.argument("catalogue", type=CATALOGUE_PATH)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; 0.0.0.0: everywhere.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any that is free.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, each with the model.")

@@ -93,9 +93,9 @@ class Plan:
         first, total = step * self._batch, len(self._references)
         parts: list[np.ndarray] = []
         while len(parts) == 0 or sum(map(len, parts)) < self._batch:
-            place = first + sum(map(len, parts))
+            position = first + sum(map(len, parts))
             wanted = self._batch - sum(map(len, parts))
-            parts.append(self._pass(place // total)[place % total :][:wanted])
+            parts.append(self._pass(position // total)[position % total :][:wanted])
         return np.concatenate(parts)
 
     def _shuffled(self, number: int) -> np.ndarray:
@@ -121,8 +121,8 @@ class Plan:
 
 def _split(order: np.ndarray, grouped: np.ndarray, most: int) -> list[np.ndarray]:
     """`order` cut where its group, ascending, changes, and after every `most` of one group."""
-    place = np.arange(len(order)) - np.searchsorted(grouped, grouped)  # within its group
-    starts = np.flatnonzero(np.r_[True, (np.diff(grouped) != 0) | (np.diff(place // most) != 0)])
+    position = np.arange(len(order)) - np.searchsorted(grouped, grouped)  # within its group
+    starts = np.flatnonzero(np.r_[True, (np.diff(grouped) != 0) | (np.diff(position // most) != 0)])
     return np.split(order, starts[1:])
 
 
@@ -140,8 +140,8 @@ def families(references: np.ndarray, targets: np.ndarray) -> np.ndarray:
         np.minimum.at(lowest, targets, least)
         lowest = lowest[lowest]  # halves the way that is left
         if (lowest == before).all():
-            found: np.ndarray = lowest[references]
-            return found
+            groups: np.ndarray = lowest[references]
+            return groups
 
 
 def load_batch(triplets: Triplets, samples: Rows, preprocess: Preprocess) -> Batch:
@@ -163,8 +163,8 @@ def numbered(samples: Rows) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
     """
     wanted = np.concatenate([samples.references, samples.targets])
     images = np.unique(wanted[wanted >= 0])
-    places = np.where(wanted >= 0, np.searchsorted(images, wanted), -1)
-    references, targets = torch.from_numpy(places.astype(np.int64)).chunk(2)
+    positions = np.where(wanted >= 0, np.searchsorted(images, wanted), -1)
+    references, targets = torch.from_numpy(positions.astype(np.int64)).chunk(2)
     return images, references, targets
 
 
@@ -223,9 +223,9 @@ def varied(pixels: torch.Tensor, *, seed: int, step: int, crop: float, flip: boo
         ratio = torch.exp(torch.empty(B).uniform_(math.log(0.75), math.log(1.3), generator=random))
         heights = (H * (area / ratio).sqrt()).round().clamp(1, H).long().tolist()
         widths = (W * (area * ratio).sqrt()).round().clamp(1, W).long().tolist()
-        places = torch.rand(B, 2, generator=random).tolist()
+        corners = torch.rand(B, 2, generator=random).tolist()
         parts = []
-        for image, h, w, (down, right) in zip(pixels, heights, widths, places, strict=True):
+        for image, h, w, (down, right) in zip(pixels, heights, widths, corners, strict=True):
             top, left = round(down * (H - h)), round(right * (W - w))
             part = image[None, :, top : top + h, left : left + w]
             if pixels.is_cuda:  # where whole numbers cannot be resized

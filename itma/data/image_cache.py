@@ -72,21 +72,21 @@ def cached(
     if not isinstance(images, FileImages):
         return images
     try:
-        place = default_folder() if folder is None else Path(folder)
+        root = default_folder() if folder is None else Path(folder)
         layout = _Layout.of(images, preprocess)
-        existing = _bytes_on_disk(place / layout.file_name)
-        free = shutil.disk_usage(next(at for at in (place.absolute(), *place.absolute().parents) if at.exists())).free
+        existing = _bytes_on_disk(root / layout.file_name)
+        free = shutil.disk_usage(next(at for at in (root.absolute(), *root.absolute().parents) if at.exists())).free
         allowed = min(limit_bytes, int(FREE_SHARE * (free + existing)))
         if layout.total_bytes > allowed:
             log.info(
                 "%d images are not cached: they would take %s in %s, and %s are allowed",
                 layout.images,
                 _readable(layout.total_bytes),
-                place,
+                root,
                 _readable(allowed),
             )
             return images
-        return CachedImages(images, preprocess, place)
+        return CachedImages(images, preprocess, root)
     except OSError as error:
         log.warning("images are not cached but decoded each time (%s); ITMA_CACHE may name another folder", error)
         return images
@@ -142,13 +142,13 @@ class CachedImages:
             return self._files.load(indices, preprocess)
         wanted = np.asarray(indices, dtype=np.int64)
         records = self._records[wanted]  # copied before the pixels: an image rewritten in between fails its sum
-        found = self._agrees(records, wanted)
+        valid = self._agrees(records, wanted)
         pixels = np.empty((len(wanted), *self._pixels.shape[1:]), dtype=np.uint8)
-        for place in np.flatnonzero(found).tolist():
-            pixels[place] = self._pixels[wanted[place]]
-            found[place] = _sum(records[place], pixels[place]) == records[place]["sum"]
-        if not found.all():
-            pixels[~found] = self._decoded(wanted[~found])
+        for index in np.flatnonzero(valid).tolist():
+            pixels[index] = self._pixels[wanted[index]]
+            valid[index] = _sum(records[index], pixels[index]) == records[index]["sum"]
+        if not valid.all():
+            pixels[~valid] = self._decoded(wanted[~valid])
         return torch.from_numpy(pixels)
 
     def fill(self, *, progress: bool = False) -> None:
@@ -178,8 +178,8 @@ class CachedImages:
     def _looked_at(self, indices: np.ndarray) -> np.ndarray:
         """Records, without sums, of the image files as they are now; a size of -1 where there is none."""
         recipe = _recipe()
-        seen = [(*_size_and_time(self._files.paths[index]), recipe, 0) for index in indices.tolist()]
-        return np.array(seen, dtype=_RECORD)
+        records = [(*_size_and_time(self._files.paths[index]), recipe, 0) for index in indices.tolist()]
+        return np.array(records, dtype=_RECORD)
 
     def _agrees(self, records: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Whether each record is of the image file as it is now, decoded as it would be now."""
@@ -190,12 +190,12 @@ class CachedImages:
 
     def _decoded(self, indices: np.ndarray) -> np.ndarray:
         """Images from their files, which are then cached: (images, 3, height, width) uint8."""
-        distinct, places = np.unique(indices % len(self.names), return_inverse=True)
+        distinct, inverse = np.unique(indices % len(self.names), return_inverse=True)
         before = self._looked_at(distinct)
         pixels: np.ndarray = self._files.load(distinct, self._preprocess).numpy()
         steady = before == self._looked_at(distinct)  # a file that changed meanwhile may have been read half
         self._write(distinct[steady], before[steady], pixels[steady])
-        return pixels[places]
+        return pixels[inverse]
 
     def _write(self, indices: np.ndarray, records: np.ndarray, pixels: np.ndarray) -> None:
         if not self._writable:
@@ -282,29 +282,29 @@ def caches(folder: str | Path | None = None, which: Sequence[str | Path] = ()) -
         DataError: one of `which` has no cache.
         StorageError: the folder cannot be read.
     """
-    place = default_folder() if folder is None else Path(folder)
-    found = []
+    root = default_folder() if folder is None else Path(folder)
+    entries = []
     try:
-        for path in place.iterdir() if place.exists() else ():
+        for path in root.iterdir() if root.exists() else ():
             with suppress(FileNotFoundError):  # removed by somebody else meanwhile
                 if _NAME.fullmatch(path.name):
-                    found.append(_described(path))
+                    entries.append(_described(path))
     except OSError as error:
-        raise StorageError(f"the caches in {str(place)!r} cannot be listed: {error.strerror or error}") from error
+        raise StorageError(f"the caches in {str(root)!r} cannot be listed: {error.strerror or error}") from error
     for each in which:
-        if not any(one.is_of(each) for one in found):
-            folders = sorted({one.folder for one in found if one.folder})
+        if not any(one.is_of(each) for one in entries):
+            folders = sorted({one.folder for one in entries if one.folder})
             raise DataError(
-                f"there is no cache of {str(each)!r} in {str(place)!r}; expected the name of a cache, or a folder that "
+                f"there is no cache of {str(each)!r} in {str(root)!r}; expected the name of a cache, or a folder that "
                 f"its images are in, as: {', '.join(folders[:5]) or '(none)'}"
             )
-    found = [one for one in found if not which or any(one.is_of(each) for each in which)]
-    return sorted(found, key=lambda one: one.used, reverse=True)
+    entries = [one for one in entries if not which or any(one.is_of(each) for each in which)]
+    return sorted(entries, key=lambda one: one.used, reverse=True)
 
 
-def listed(found: Sequence[Cache]) -> str:
+def listed(entries: Sequence[Cache]) -> str:
     """How many caches, and what they take together."""
-    return f"{len(found):,} caches, {_readable(sum(one.bytes_on_disk for one in found))}"
+    return f"{len(entries):,} caches, {_readable(sum(one.bytes_on_disk for one in entries))}"
 
 
 def remove(folder: str | Path | None = None, *, names: Collection[str] | None = None) -> list[Cache]:
@@ -323,11 +323,11 @@ def remove(folder: str | Path | None = None, *, names: Collection[str] | None = 
         UnknownNameError: there is no cache of that name; none was removed.
         StorageError: a cache cannot be removed, for example because Windows keeps files that are in use.
     """
-    found = {one.name: one for one in caches(folder)}
+    by_name = {one.name: one for one in caches(folder)}
     for name in names or ():
-        if name not in found:
-            raise UnknownNameError("cache", name, found)
-    chosen = [one for one in found.values() if names is None or one.name in names]
+        if name not in by_name:
+            raise UnknownNameError("cache", name, by_name)
+    chosen = [one for one in by_name.values() if names is None or one.name in names]
     for one in chosen:
         try:
             one.path.unlink(missing_ok=True)
@@ -440,10 +440,10 @@ def _put(file: io.RawIOBase, at: int, data: bytes) -> None:
 
 def _size_and_time(path: Path) -> tuple[int, int]:
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError):  # not there, or not a path at all
         return -1, -1
-    return found.st_size, found.st_mtime_ns % 2**63  # file systems hand out stranger times than 64 bits hold
+    return status.st_size, status.st_mtime_ns % 2**63  # file systems hand out stranger times than 64 bits hold
 
 
 def _sum(record: np.void, pixels: np.ndarray) -> int:

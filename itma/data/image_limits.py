@@ -137,8 +137,8 @@ def _check_jpeg(file: BinaryIO, pixels: int) -> None:
 def _scans(data: bytes, most: int) -> int:
     """How many scans there are in what follows the first one's header, that one included; no more than needed."""
     scans, at, pieces = 1, 0, 0
-    while scans <= most and (found := _MARKER.search(data, at)):
-        marker, at = data[found.start() + 1], found.end()
+    while scans <= most and (match := _MARKER.search(data, at)):
+        marker, at = data[match.start() + 1], match.end()
         pieces += 1
         if marker == 0xD9:
             break

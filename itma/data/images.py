@@ -100,19 +100,19 @@ def list_folder(folder: str | Path, *, allow_outside: bool = False) -> FolderCon
         raise DataError(f"the folder {str(folder)!r} does not exist; give a folder that holds images")
     if not folder.is_dir():
         raise DataError(f"{str(folder)!r} is a file; give the folder that holds the images")
-    found: list[Path] = []
+    paths: list[Path] = []
     left_out: Counter[str] = Counter()
     endings, inside = image_endings(), os.path.realpath(folder)
     waiting = [folder]
     while waiting:
-        place = waiting.pop()
+        current = waiting.pop()
         try:
-            with os.scandir(place) as listed:
+            with os.scandir(current) as listed:
                 entries = list(listed)
         except OSError as error:
-            if place == folder:
+            if current == folder:
                 raise DataError(f"the folder {str(folder)!r} cannot be read: {error.strerror}") from error
-            log.warning("%r cannot be read (%s); images in it are left out", str(place), error.strerror)
+            log.warning("%r cannot be read (%s); images in it are left out", str(current), error.strerror)
             left_out["folders that cannot be read"] += 1
             continue
         for entry in entries:
@@ -120,16 +120,16 @@ def list_folder(folder: str | Path, *, allow_outside: bool = False) -> FolderCon
             if reason:
                 left_out[reason] += 1
             elif entry.is_dir():
-                waiting.append(place / entry.name)
+                waiting.append(current / entry.name)
             else:
-                found.append(place / entry.name)
-    if not found:
+                paths.append(current / entry.name)
+    if not paths:
         counted = f"; left out: {listed_counts(left_out)}" if left_out else ""
         raise DataError(
             f"the folder {str(folder)!r} holds no images; expected files ending in .jpg, .png, .webp or another of "
             f"{formats_shown()}, in it or in its sub-folders{counted}"
         )
-    return FolderContents(sorted(found, key=lambda path: path.relative_to(folder).as_posix()), dict(left_out))
+    return FolderContents(sorted(paths, key=lambda path: path.relative_to(folder).as_posix()), dict(left_out))
 
 
 def listed_counts(counts: Mapping[str, int]) -> str:
@@ -584,7 +584,7 @@ class FileImages:
     def missing(self) -> np.ndarray:
         """See `Images.missing`: those whose files are not there."""
         listed: dict[Path, frozenset[str]] = {}
-        absent = np.zeros(len(self.paths), dtype=bool)
+        missing = np.zeros(len(self.paths), dtype=bool)
         for index, path in enumerate(self.paths):
             if path.parent not in listed:  # one look into each folder instead of one for each image
                 try:
@@ -592,8 +592,8 @@ class FileImages:
                         listed[path.parent] = frozenset(entry.name for entry in entries)
                 except (OSError, ValueError):  # the latter where a name holds a zero byte
                     listed[path.parent] = frozenset()
-            absent[index] = path.name not in listed[path.parent]
-        return absent
+            missing[index] = path.name not in listed[path.parent]
+        return missing
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
         """See `Images.load`.

@@ -58,20 +58,20 @@ def load(config: DataConfig, split: str, *, progress: bool = False, device: torc
             ", ".join(names[:3]),
             " …" if len(names) > 3 else "",
         )
-    found, coverage = covered(annotated, missing | unreadable)
-    if not coverage.kept:
+    usable, coverage = covered(annotated, missing | unreadable)
+    if not coverage.usable:
         raise DataError(
-            f"{found.triplets.name}: {coverage}; there is nothing to work on{_looked_in(dataset, annotated, missing)}"
+            f"{usable.triplets.name}: {coverage}; there is nothing to work on{_looked_in(dataset, annotated, missing)}"
         )
     if coverage.missing:
-        log.warning("%s: %s; itma doctor says more", found.triplets.name, coverage)
+        log.warning("%s: %s; itma doctor says more", usable.triplets.name, coverage)
     if split == "train" and coverage.share < config.coverage:
         raise DataError(
-            f"{found.triplets.name}: {coverage}; that is {coverage.share:.1%}, and training wants at least "
+            f"{usable.triplets.name}: {coverage}; that is {coverage.share:.1%}, and training wants at least "
             f"{config.coverage:.0%}{_looked_in(dataset, annotated, missing)}. Get the images that are missing, or "
             f"train on what there is: --set data.coverage={max(0, int(100 * coverage.share)) / 100:g}"
         )
-    return found
+    return usable
 
 
 def _looked_in(dataset: Dataset, split: Split, missing: np.ndarray) -> str:
@@ -122,8 +122,8 @@ def _unreadable(images: Images, present: np.ndarray, *, progress: bool) -> np.nd
     """(images,) bool: of those that are present, which cannot be read."""
     paths = image_paths(images)
     there = [path for path, is_there in zip(paths, present.tolist(), strict=True) if is_there and path is not None]
-    found = inspect(list(dict.fromkeys(there)), progress=progress)
-    return np.array([path is not None and path in found and found[path].problem is not None for path in paths])
+    files = inspect(list(dict.fromkeys(there)), progress=progress)
+    return np.array([path is not None and path in files and files[path].problem is not None for path in paths])
 
 
 def sentences(config: DataConfig, split: str) -> Sequence[str]:
@@ -135,7 +135,7 @@ def sentences(config: DataConfig, split: str) -> Sequence[str]:
     return dataset_named(config.name)(config).sentences(split)
 
 
-def kept(split: Split, config: DataConfig, preprocess: Preprocess) -> Split:
+def cache_images(split: Split, config: DataConfig, preprocess: Preprocess) -> Split:
     """A split whose images, where they are files, are decoded once and then read from the cache."""
     if not config.cache:
         return split

@@ -83,7 +83,7 @@ _WITHOUT_BLANKS = r"[\p{Han}\p{Hiragana}\p{Katakana}\u30fc\p{Hangul}\p{Thai}\p{L
 """Scripts that put no blanks between words, and Korean, which glues particles to them: each sign is a word."""
 
 
-def _split_ours(core: tokenizers.Tokenizer) -> None:
+def _split_words(core: tokenizers.Tokenizer) -> None:
     """Split sentences into words as our own vocabularies want it."""
     normalizers, splitters, regex = tokenizers.normalizers, tokenizers.pre_tokenizers, tokenizers.Regex
     core.normalizer = normalizers.Sequence(
@@ -146,7 +146,7 @@ class Tokenizer:
             DataError: there is no word in any of the sentences.
         """
         core = tokenizers.Tokenizer(tokenizers.models.WordLevel({PADDING: 0, UNKNOWN: 1}, unk_token=UNKNOWN))
-        _split_ours(core)
+        _split_words(core)
         blank = cls(core, **reading)
         if not blank.learn(sentences):
             raise DataError("there is no word in any of the training sentences; check the column of the feedback")
@@ -167,7 +167,7 @@ class Tokenizer:
         known = self.vocabulary
         counts = Counter(word for sentence in sentences for word in self.words(sentence) if word not in known)
         fresh = sorted(counts, key=lambda word: (-counts[word], word))
-        every = {**known, **{word: len(known) + place for place, word in enumerate(fresh)}}
+        every = {**known, **{word: len(known) + number for number, word in enumerate(fresh)}}
         self._core.model = tokenizers.models.WordLevel(every, unk_token=self._core.model.unk_token)
         self._near = None
         return fresh
@@ -343,7 +343,7 @@ class Tokenizer:
             tokens = [token for token in tokens if token[0] != unknown]
         if len(tokens) <= self.max_words:
             return tokens, True
-        closing = next((place for place, mark in enumerate(reversed(marks)) if not mark), 0)
+        closing = next((count for count, mark in enumerate(reversed(marks)) if not mark), 0)
         return tokens[: self.max_words - closing] + tokens[len(tokens) - closing :], False
 
     def _nearest(self, sentence: str, token: tuple[int, tuple[int, int]]) -> list[tuple[int, tuple[int, int]]]:
@@ -375,7 +375,7 @@ class Tokenizer:
         try:
             core = tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
             if core.token_to_id(PADDING) == 0 and core.token_to_id(UNKNOWN) == 1:  # a vocabulary of ours
-                _split_ours(core)  # files of earlier versions joined the words on both sides of a comma or slash
+                _split_words(core)  # files of earlier versions joined the words on both sides of a comma or slash
             return cls(core, **reading)
         except FileNotFoundError as error:
             raise RunError(f"the tokenizer {str(path)!r} is missing") from error

@@ -147,18 +147,18 @@ class Triplets:
                 break
             fresh = self.draw(self, rows[pending], random)
             targets[pending] = fresh.targets
-            for place, sentence in zip(pending.tolist(), fresh.feedback, strict=True):
-                feedback[place] = sentence
+            for index, sentence in zip(pending.tolist(), fresh.feedback, strict=True):
+                feedback[index] = sentence
             assert self.present is not None
             pending = pending[~self.present[fresh.targets]]
         return Rows(samples.references, targets, feedback), pending
 
     def askable(self) -> np.ndarray:
         """(rows,) bool: for which rows a few draws find a target that is there."""
-        found = np.ones(len(self), dtype=bool)
+        usable = np.ones(len(self), dtype=bool)
         if self.draws_targets and len(self):
-            found[self._draws(np.arange(len(self)), np.random.Generator(np.random.PCG64(0)), _TRIES)[1]] = False
-        return found
+            usable[self._draws(np.arange(len(self)), np.random.Generator(np.random.PCG64(0)), _TRIES)[1]] = False
+        return usable
 
     def only(self, rows: np.ndarray) -> "Triplets":
         """Some of the rows, over the same images.
@@ -199,7 +199,7 @@ def coded(values: Sequence[str | None]) -> np.ndarray:
     >>> coded(["red", None, "blue", "red", ""]).tolist()
     [1, -1, 0, 1, -1]
     """
-    known = {value: place for place, value in enumerate(sorted({value for value in values if value}))}
+    known = {value: code for code, value in enumerate(sorted({value for value in values if value}))}
     return np.array([known[value] if value else -1 for value in values], dtype=np.int64)
 
 
@@ -322,17 +322,17 @@ class Split:
             )
         if not self.protocols:
             raise DataError(f"{self.triplets.name} cannot be evaluated: it is for training")
-        plain = next(iter(self.protocols)) if name is None else name.removesuffix(_KEPT)
+        plain = next(iter(self.protocols)) if name is None else name.removesuffix(_WITH_REFERENCE)
         if plain not in self.protocols:
             raise UnknownNameError("protocol", name, self.protocols)
-        found = self.protocols[plain]
-        if name is None or not name.endswith(_KEPT):
-            return found
-        about = f"{found.about}; but the reference is not removed"
-        return replace(found, name=name, about=about, without_reference=False)
+        protocol = self.protocols[plain]
+        if name is None or not name.endswith(_WITH_REFERENCE):
+            return protocol
+        about = f"{protocol.about}; but the reference is not removed"
+        return replace(protocol, name=name, about=about, without_reference=False)
 
 
-_KEPT = "/reference-kept"
+_WITH_REFERENCE = "/reference-kept"
 
 
 @dataclass(frozen=True)
@@ -343,20 +343,20 @@ class Coverage:
     missing: tuple[str, ...]
     """Names of the images that are not there."""
     rows: int
-    kept: int
+    usable: int
     """Rows whose reference and target are both there."""
 
     @property
     def share(self) -> float:
         """Of the rows, from 0 to 1."""
-        return self.kept / self.rows if self.rows else 0.0
+        return self.usable / self.rows if self.rows else 0.0
 
     def __str__(self) -> str:
         shown = ", ".join(self.missing[:3]) + (" …" if len(self.missing) > 3 else "")
-        absent = f"; missing: {shown}" if self.missing else ""
+        missing = f"; missing: {shown}" if self.missing else ""
         return (
-            f"{self.images - len(self.missing):,} of {self.images:,} images are there, {self.kept:,} of "
-            f"{self.rows:,} rows can be used{absent}"
+            f"{self.images - len(self.missing):,} of {self.images:,} images are there, {self.usable:,} of "
+            f"{self.rows:,} rows can be used{missing}"
         )
 
 
@@ -377,15 +377,13 @@ def covered(split: Split, missing: np.ndarray) -> tuple[Split, Coverage]:
         usable[usable] = triplets.only(np.flatnonzero(usable)).askable()
     elif not split.protocols:
         usable &= (triplets.targets == UNKNOWN_TARGET) | ~missing[triplets.targets]
-    tasks = {
-        name: [_covered(task, triplets, usable) for task in found.tasks] for name, found in split.protocols.items()
-    }
+    tasks = {name: [_covered(task, triplets, usable) for task in each.tasks] for name, each in split.protocols.items()}
     if tasks:
-        asked = np.concatenate([task.rows for some in tasks.values() for task in some])
-        usable = np.isin(np.arange(len(triplets)), asked)
+        rows = np.concatenate([task.rows for some in tasks.values() for task in some])
+        usable = np.isin(np.arange(len(triplets)), rows)
     coverage = Coverage(len(missing), names, len(triplets), int(usable.sum()))
     number = np.cumsum(usable) - 1  # of each row that stays
-    kept = triplets.only(np.flatnonzero(usable))
+    remaining = triplets.only(np.flatnonzero(usable))
     protocols = {
         name: replace(
             protocol,
@@ -394,7 +392,7 @@ def covered(split: Split, missing: np.ndarray) -> tuple[Split, Coverage]:
         )
         for name, protocol in split.protocols.items()
     }
-    return Split(kept, protocols), coverage
+    return Split(remaining, protocols), coverage
 
 
 def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, Triplets | None]:
@@ -430,7 +428,7 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
     if not len(rows):
         return rest, None
     images = np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
-    kept = Triplets(
+    validation = Triplets(
         f"{triplets.name} (held out)",
         SomeImages(triplets.images, images),
         triplets.labels[images],
@@ -439,7 +437,7 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
         [triplets.feedback[row] for row in rows.tolist()],
         [triplets.kinds[row] for row in rows.tolist()] if triplets.kinds else (),
     )
-    return rest, kept
+    return rest, validation
 
 
 class SomeImages:
@@ -470,8 +468,8 @@ def _covered(task: Task, triplets: Triplets, usable: np.ndarray) -> Task:
     wanted = labels[triplets.targets[task.rows]]
     there = np.bincount(labels[gallery], minlength=int(labels.max()) + 1)[wanted]
     there -= np.isin(references, gallery) & (labels[references] == wanted)
-    asked = usable[task.rows] & (there > 0)
+    answerable = usable[task.rows] & (there > 0)
     if task.candidates is not None:  # with fewer of them a query would be easier
-        asked &= (triplets.present[task.candidates] | (task.candidates < 0)).all(1)
-    removed, candidates = (None if some is None else some[asked] for some in (task.removed, task.candidates))
-    return Task(task.name, task.rows[asked], gallery, removed, candidates)
+        answerable &= (triplets.present[task.candidates] | (task.candidates < 0)).all(1)
+    removed, candidates = (None if some is None else some[answerable] for some in (task.removed, task.candidates))
+    return Task(task.name, task.rows[answerable], gallery, removed, candidates)

@@ -59,16 +59,16 @@ def read_words(path: Path, size: int) -> list[str]:
     """
     lines = [line.strip() for line in read_lines(path, "give a list of words, one a line, in the order of their ids")]
     words = [UNKNOWN, *lines[lines[:1] == [UNKNOWN] :]]
-    seen: dict[str, int] = {}
+    line_of: dict[str, int] = {}
     for number, word in enumerate(lines, start=1):
         if (number > 1 or word != UNKNOWN) and published_words(word) != [word]:
             raise DataError(
                 f"{str(path)!r}, line {number}: {word[:80]!r} is no word as the published code sees them: small "
                 "letters and digits of ASCII, without punctuation, one a line"
             )
-        if word in seen:
-            raise DataError(f"{str(path)!r}, line {number}: {word!r} stands in line {seen[word]} already")
-        seen[word] = number
+        if word in line_of:
+            raise DataError(f"{str(path)!r}, line {number}: {word!r} stands in line {line_of[word]} already")
+        line_of[word] = number
     if len(words) != size:
         raise DataError(
             f"{str(path)!r} holds {len(words) - 1:,} words besides {UNKNOWN}, and the checkpoint has embeddings for "
@@ -134,8 +134,8 @@ def dataset_texts(name: str, root: Path) -> list[Texts]:
     readings = [Texts("all captions", _captions(triplets.feedback))]
     there = ~(missing[triplets.references] | missing[triplets.targets])
     if 0 < there.sum() < len(there):  # the published code leaves rows out whose images it does not find
-        kept = [triplets.feedback[row] for row in there.nonzero()[0].tolist()]
-        readings.insert(0, Texts(f"captions of the {len(kept):,} rows whose images are there", _captions(kept)))
+        feedback = [triplets.feedback[row] for row in there.nonzero()[0].tolist()]
+        readings.insert(0, Texts(f"captions of the {len(feedback):,} rows whose images are there", _captions(feedback)))
     return readings
 
 

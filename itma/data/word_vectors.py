@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from itma.errors import RunError
 
-PLACE = Path(__file__).parent.parent / "weights" / "words.safetensors"
+PATH = Path(__file__).parent.parent / "weights" / "words.safetensors"
 AT_LEAST = 0.5
 """Cosine from which a word is near enough to stand for another; measured with bench/words.py."""
 _SAME_STEM = 0.3
@@ -53,7 +53,7 @@ class WordVectors:
 
 
 @cache
-def load_word_vectors(path: Path = PLACE) -> WordVectors:
+def load_word_vectors(path: Path = PATH) -> WordVectors:
     """The table in a file, which is read once.
 
     Raises:
@@ -101,18 +101,18 @@ class NearWords:
         self._vectors = vectors[[rows[plain] for plain in self._words]]
         self._filled = set(self._words)
         self._spelt: dict[str, list[tuple[int, str]]] = {}
-        for place, plain in enumerate(self._known):
+        for number, plain in enumerate(self._known):
             if len(plain) >= 5:
-                self._spelt.setdefault(plain[0], []).append((place, plain))
-        self._found: dict[str, tuple[str, ...]] = {}
+                self._spelt.setdefault(plain[0], []).append((number, plain))
+        self._cache: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, word: str) -> tuple[str, ...]:
         """The known words that stand for a word as it was written; several for a compound one, none if all are far."""
-        if word not in self._found:
-            if len(self._found) >= _REMEMBERED:
-                self._found.clear()
-            self._found[word] = tuple(self._known[plain] for plain in self._compound(word))
-        return self._found[word]
+        if word not in self._cache:
+            if len(self._cache) >= _REMEMBERED:
+                self._cache.clear()
+            self._cache[word] = tuple(self._known[plain] for plain in self._compound(word))
+        return self._cache[word]
 
     def _compound(self, word: str) -> list[str]:
         """The known words, as `key` gives them, of a word that may have hyphens."""
@@ -122,9 +122,9 @@ class NearWords:
             forms = [form for part in parts if (form := part if part in self._known else self._form(part))]
             if len(forms) == len(parts):
                 return forms
-        found = self._single(whole)
-        if found is not None:
-            return [found]
+        match = self._single(whole)
+        if match is not None:
+            return [match]
         if len(parts) > 1:
             each = [part if part in self._known else self._single(part) for part in parts]
             return [part for part in each if part is not None]
@@ -135,8 +135,8 @@ class NearWords:
         for end in range(shortest, len(whole) - shortest + 1):
             if whole[:end] in self._filled and whole[end:] in self._filled:
                 return [whole[:end], whole[end:]]
-        found = self._misspelt(whole) if row is None else None
-        return [] if found is None else [found]
+        match = self._misspelt(whole) if row is None else None
+        return [] if match is None else [match]
 
     def _single(self, plain: str) -> str | None:
         """Another form of the word, or the nearest word where that is much nearer: "tights" are no "tight"."""
@@ -184,8 +184,8 @@ class NearWords:
         allowed = 0 if len(plain) < 5 else 1 if len(plain) < 7 else 2
         spellings, letters = {plain, plain.removesuffix("s") + "s"}, frozenset(plain)
         near = [
-            (changes, place, word)
-            for place, word in self._spelt.get(plain[:1], ())
+            (changes, number, word)
+            for number, word in self._spelt.get(plain[:1], ())
             if abs(len(word) - len(plain)) <= allowed + 1 and len(letters.symmetric_difference(word)) <= 2 * allowed + 1
             if (changes := min(_changes(one, word) for one in spellings)) <= allowed
         ]

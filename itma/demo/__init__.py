@@ -49,7 +49,7 @@ class DemoResult:
 
     def __str__(self) -> str:
         (image, sentence), itma = self.example, program()
-        lines = [f"\nDone in {_told(self.seconds)}. recall@1 on combinations never seen in training:"]
+        lines = [f"\nDone in {_format_seconds(self.seconds)}. recall@1 on combinations never seen in training:"]
         for name, report in self.reports.items():
             inside = report.interval[1]
             lines.append(
@@ -113,14 +113,14 @@ def demo(
     out = _free_folder() if out is None else Path(out)
     if out.exists():
         raise DataError(f"{str(out)!r} exists already; remove it or choose another folder with --out")
-    place = device_named(device)
+    torch_device = device_named(device)
     data = DataConfig(world, size=size, seed=seed)
-    test = load(data, "test", progress=progress, device=place)
+    test = load(data, "test", progress=progress, device=torch_device)
     results, evaluations = [], {}
     for name, folder in (
         {"itma": ready}.items() if ready else _trained(out, data, test, steps, preset, device, progress)
     ):
-        model = Retriever.load(folder).to(place)
+        model = Retriever.load(folder).to(torch_device)
         title = MODELS[name]
         (evaluation,) = evaluate(
             model,
@@ -138,24 +138,25 @@ def demo(
         seconds = curve[-1]["seconds"] if curve else read_provenance(folder, weights_sum(folder)).seconds or 0.0
         results.append(ModelResult(name, title, evaluation.report, curve, parameters, seconds))
     run: str | Path = world if ready else out / "runs" / "itma"
-    ours = Retriever.load(run).to(place)
+    retriever = Retriever.load(run).to(torch_device)
     right, wrong = _chosen_rows(evaluations["itma"], seed)
     if world == "shapes":
-        gallery = galleries.of_shapes(test.triplets, ours.preprocess, out / "gallery", right, progress=progress)
+        gallery = galleries.of_shapes(test.triplets, retriever.preprocess, out / "gallery", right, progress=progress)
     else:
         gallery = galleries.of_wardrobe(size, seed, out / "gallery", progress=progress)
-    catalogue = Catalogue.build(run, gallery.source, out / "catalogue", device=place, progress=progress)
-    asked = gallery.ask(catalogue)
+    catalogue = Catalogue.build(run, gallery.source, out / "catalogue", device=torch_device, progress=progress)
+    questions = gallery.ask(catalogue)
     seconds = time.perf_counter() - begun
     story = DemoStory(
         models=results,
-        successes=_examples(ours.preprocess, evaluations["itma"], right),
-        failures=_examples(ours.preprocess, evaluations["itma"], wrong),
-        asked=asked,
+        successes=_examples(retriever.preprocess, evaluations["itma"], right),
+        failures=_examples(retriever.preprocess, evaluations["itma"], wrong),
+        questions=questions,
         world=_about(world, evaluations["itma"]),
         commands=_commands(out, run, world, gallery.example, train),
         made_with=f"itma {api.installed_version()}, torch {torch.__version__}, {platform.system()} "
-        f"{platform.machine()} ({place.type}, {os.cpu_count()} cores), seed {seed}, {seconds:.0f} seconds in all",
+        f"{platform.machine()} ({torch_device.type}, "
+        f"{os.cpu_count()} cores), seed {seed}, {seconds:.0f} seconds in all",
     )
     write_page(story, out / "report.html")
     reports = {name: evaluation.report for name, evaluation in evaluations.items()}
@@ -186,7 +187,7 @@ def _trained(
         )
 
 
-def _told(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.1f} minutes"
 
 
@@ -233,19 +234,19 @@ def _examples(size: Preprocess, evaluation: Evaluation, rows: Sequence[int]) -> 
 
 
 def _about(world: str, evaluation: Evaluation) -> str:
-    asked = (
+    counts = (
         f"Test: {evaluation.report.gallery:,} images, {evaluation.report.queries:,} queries; every query has near "
         "misses in the gallery: the same with other changes."
     )
     if world == "shapes":
         return (
             "Generated scenes of cubes, spheres and cylinders in eight colours and two sizes on a grid of nine places; "
-            f"no combination of shape and colour in the test was ever seen in training. {asked}"
+            f"no combination of shape and colour in the test was ever seen in training. {counts}"
         )
     return (
         "Generated clothes in eight categories, sixteen colours and six patterns, with sleeves, lengths, necklines and "
         "prints, and requests as people type them; no combination of category and colour in the test was ever seen in "
-        f"training, nor any of its sentences. {asked}"
+        f"training, nor any of its sentences. {counts}"
     )
 
 

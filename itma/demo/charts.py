@@ -102,13 +102,13 @@ def line_chart(
     up_ticks = ticks(0, max(y for points in drawn for _, y in points), most=top)
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
-    def place(point: Point) -> Point:
+    def project(point: Point) -> Point:
         return _LEFT + wide * point[0] / x_end, _TOP + high * (1 - min(1.0, max(0.0, point[1] / up_ticks[-1])))
 
-    places = [[place(point) for point in thinned(points)] for points in drawn]
-    heights = spread([each[-1][1] for each in places], gap=_LABEL_GAP, low=_TOP + 6, high=_TOP + high)
+    polylines = [[project(point) for point in thinned(points)] for points in drawn]
+    heights = spread([each[-1][1] for each in polylines], gap=_LABEL_GAP, low=_TOP + 6, high=_TOP + high)
     curves = []
-    for line, at, height in zip(lines, places, heights, strict=True):
+    for line, at, height in zip(lines, polylines, heights, strict=True):
         (x, y), label_x = at[-1], _LEFT + wide + 15
         bent = abs(height - y) > 3
         curves.append(
@@ -118,7 +118,7 @@ def line_chart(
                 height + 5,
                 (x + 7, y, label_x if bent else max(x + 7, label_x), height if bent else y),
                 _points(at),
-                _points([place(point) for point in thinned(line.points)]) if smooth else "",
+                _points([project(point) for point in thinned(line.points)]) if smooth else "",
                 at if markers else at[-1:],
             )
         )
@@ -126,14 +126,14 @@ def line_chart(
     return Chart(
         f"{name}: {ends}",
         x_name,
-        [(place((0, value))[1], show(value)) for value in up_ticks],
-        [(place((value, 0))[0], f"{value:,.0f}") for value in ticks(0, x_end) if value <= x_end],
+        [(project((0, value))[1], show(value)) for value in up_ticks],
+        [(project((value, 0))[0], f"{value:,.0f}") for value in ticks(0, x_end) if value <= x_end],
         curves,
     )
 
 
-def _points(places: Sequence[Point]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places) if len(places) > 1 else ""
+def _points(points: Sequence[Point]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points) if len(points) > 1 else ""
 
 
 def ticks(low: float, high: float, *, count: int = 5, most: float | None = None) -> list[float]:
@@ -150,8 +150,8 @@ def ticks(low: float, high: float, *, count: int = 5, most: float | None = None)
     ideal = span / (count - 1)
     power = 10.0 ** math.floor(math.log10(ideal))
     step = min((power * factor for factor in (1, 2, 2.5, 5, 10)), key=lambda size: abs(math.log(size / ideal)))
-    found = [round(low + step * index, 12) for index in range(math.ceil(span / step - 1e-9) + 1)]
-    return [value for value in found if most is None or value <= most]
+    values = [round(low + step * index, 12) for index in range(math.ceil(span / step - 1e-9) + 1)]
+    return [value for value in values if most is None or value <= most]
 
 
 def smoothed(points: Sequence[Point]) -> list[Point]:
@@ -172,8 +172,8 @@ def thinned(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
     [(0, 0), (2, 3), (3, 4)]
     """
     every = max(1, math.ceil(len(points) / most))
-    kept = list(points[::every])
-    return kept if kept[-1] == points[-1] else [*kept, points[-1]]
+    sample = list(points[::every])
+    return sample if sample[-1] == points[-1] else [*sample, points[-1]]
 
 
 def spread(heights: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
@@ -183,17 +183,17 @@ def spread(heights: Sequence[float], *, gap: float, low: float, high: float) -> 
     [7.0, 15.0, 50.0]
     """
     order = sorted(range(len(heights)), key=lambda index: heights[index])
-    pools: list[tuple[float, int]] = []  # (mean of height - gap × place, how many): must not fall from pool to pool
-    for place, index in enumerate(order):
-        pools.append((heights[index] - gap * place, 1))
+    pools: list[tuple[float, int]] = []  # (mean of height - gap × position, how many): must not fall from pool to pool
+    for position, index in enumerate(order):
+        pools.append((heights[index] - gap * position, 1))
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
             (above, many), (below, few) = pools[-2:]
             pools[-2:] = [((above * many + below * few) / (many + few), many + few)]
     last = max(low, high - gap * (len(heights) - 1))
     levels = [min(max(level, low), last) for level, many in pools for _ in range(many)]
     result = [0.0] * len(heights)
-    for place, index in enumerate(order):
-        result[index] = levels[place] + gap * place
+    for position, index in enumerate(order):
+        result[index] = levels[position] + gap * position
     return result
 
 

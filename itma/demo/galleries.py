@@ -15,7 +15,7 @@ from itma.data.images import Preprocess, open_image, to_pixels
 from itma.data.synthetic import wardrobe
 from itma.data.synthetic.wardrobe.products import Product
 from itma.data.triplets import Triplets
-from itma.demo.story import Asked, Shown
+from itma.demo.story import Question, Shown
 from itma.io import new_folder
 from itma.progress import bar
 from itma.records import Hit
@@ -35,7 +35,7 @@ class Gallery:
     """A folder of images, or a table of items; see `itma.index`."""
     example: tuple[Path, str]
     """An image and a sentence to begin with."""
-    ask: Callable[[Catalogue], list[Asked]]
+    ask: Callable[[Catalogue], list[Question]]
 
 
 def of_shapes(
@@ -59,10 +59,10 @@ def of_shapes(
         f"{Path(triplets.images.names[index]).stem}.png" for index in np.flatnonzero(triplets.labels == label).tolist()
     }
 
-    def ask(catalogue: Catalogue) -> list[Asked]:
+    def ask(catalogue: Catalogue) -> list[Question]:
         reference = to_pixels(open_image(path))
 
-        def asked(title: str, image: Path | None, text: str | None) -> Asked:
+        def make_question(title: str, image: Path | None, text: str | None) -> Question:
             hits = catalogue.search(image=image, text=text, k=SHOWN)
             answers = [
                 Shown(
@@ -72,12 +72,12 @@ def of_shapes(
                 )
                 for hit in hits
             ]
-            return Asked(title, None if image is None else reference, text, answers)
+            return Question(title, None if image is None else reference, text, answers)
 
         return [
-            asked("An image and a sentence", path, sentence),
-            asked("The image alone: what is like it?", path, None),
-            asked("The sentence alone: what does it speak of?", None, sentence),
+            make_question("An image and a sentence", path, sentence),
+            make_question("The image alone: what is like it?", path, None),
+            make_question("The sentence alone: what does it speak of?", None, sentence),
         ]
 
     return Gallery(folder, (path, "remove red object"), ask)
@@ -153,22 +153,22 @@ def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -
         count = sum(product.fits(wanted) for product in products.values())
         return f"{count or 'none'} of the shop's {len(products):,} products {'fits' if count == 1 else 'fit'}"
 
-    def ask(catalogue: Catalogue) -> list[Asked]:
-        asked: list[Asked] = []
-        reference, seen, said = start, list[str](), list[str]()
+    def ask(catalogue: Catalogue) -> list[Question]:
+        questions: list[Question] = []
+        reference, references, said = start, list[str](), list[str]()
         category = first["category"]
         for number, (text, needed) in enumerate(steps, 1):
-            seen.append(reference)
+            references.append(reference)
             # the category is a condition: a model alone does not keep it in a shop that lacks the very thing
             hits = catalogue.search(
-                id=reference, text=text, earlier=said, k=SHOWN, exclude=seen, where={"category": category}
+                id=reference, text=text, earlier=said, k=SHOWN, exclude=references, where={"category": category}
             )
             said.append(text)
             title = f"Step {number} of a conversation, among what is a {category}: {fitting(needed)}"
-            asked.append(Asked(title, _image(folder, reference), text, shown(hits, needed)))
+            questions.append(Question(title, _image(folder, reference), text, shown(hits, needed)))
             reference = hits[0].id if hits else reference
         alone = catalogue.search(text=sentence, k=SHOWN)
-        return [*asked, Asked(f"A sentence alone: {fitting(wanted)}", None, sentence, shown(alone, wanted))]
+        return [*questions, Question(f"A sentence alone: {fitting(wanted)}", None, sentence, shown(alone, wanted))]
 
     return Gallery(folder / "products.csv", (folder / "images" / f"{start}.jpg", steps[0][0]), ask)
 

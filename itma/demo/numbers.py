@@ -60,19 +60,19 @@ def verdict(models: Sequence[ModelResult]) -> str:
     first, others = models[0], [model for model in models[1:] if 1 in model.report.recall]
     if 1 not in first.report.recall:
         return "Each model was asked the same queries; higher recall is better."
-    found = f"{first.title} puts a right image first in {percent(first.report.recall[1])} of the queries"
+    sentence = f"{first.title} puts a right image first in {percent(first.report.recall[1])} of the queries"
     if not others:
-        return f"{found}."
+        return f"{sentence}."
     rival = max(others, key=lambda model: model.report.recall[1])
-    ours, theirs = first.report.interval.get(1), rival.report.interval.get(1)
+    first_interval, rival_interval = first.report.interval.get(1), rival.report.interval.get(1)
     compared = f"{rival.title}, the best of the others, in {percent(rival.report.recall[1])}"
-    if ours and theirs and ours.low > theirs.high:
+    if first_interval and rival_interval and first_interval.low > rival_interval.high:
         settled = "Their 95% intervals do not touch."
-    elif ours and theirs and theirs.low > ours.high:
+    elif first_interval and rival_interval and rival_interval.low > first_interval.high:
         settled = f"Here {rival.title} is ahead, and their 95% intervals do not touch."
     else:
         settled = "Their 95% intervals overlap, so they alone do not settle which of the two is better."
-    return f"{found}; {compared}. {settled}"
+    return f"{sentence}; {compared}. {settled}"
 
 
 def recall_by_kind(models: Sequence[ModelResult]) -> list[tuple[str, int | None, list[float | None]]]:

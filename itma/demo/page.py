@@ -19,9 +19,9 @@ from PIL import Image
 from itma import io
 from itma.demo.charts import DASHES, MARKS
 from itma.demo.numbers import comparison, curves, percent, recall_by_kind, verdict
-from itma.demo.story import Asked, DemoStory, Example, ModelResult, Shown
+from itma.demo.story import DemoStory, Example, ModelResult, Question, Shown
 
-__all__ = ["Asked", "DemoStory", "Example", "ModelResult", "Shown", "page", "write_page"]
+__all__ = ["DemoStory", "Example", "ModelResult", "Question", "Shown", "page", "write_page"]
 
 
 def write_page(story: DemoStory, path: str | Path) -> None:

@@ -61,7 +61,7 @@ class Example:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Question:
     """One question asked of the catalogue; the reference or the feedback may be absent."""
 
     title: str
@@ -83,7 +83,7 @@ class DemoStory:
     """In the order of the page; the first is the one whose answers are shown."""
     successes: Sequence[Example]
     failures: Sequence[Example]
-    asked: Sequence[Asked]
+    questions: Sequence[Question]
     world: str
     """A sentence about the data."""
     commands: Sequence[tuple[str, str]]

@@ -19,7 +19,7 @@ def mean_cosine(exact: torch.Tensor, approximate: torch.Tensor) -> float:
     return float((exact * approximate).sum(1).mean())
 
 
-def nearest_kept(
+def neighbour_overlap(
     exact: tuple[torch.Tensor, torch.Tensor],
     approximate: tuple[torch.Tensor, torch.Tensor],
     k: int,
@@ -29,7 +29,7 @@ def nearest_kept(
     """The share of each query's k nearest images that are among its k nearest by the other model too.
 
     >>> images, turned = torch.eye(4), torch.eye(4)[[1, 0, 2, 3]]
-    >>> nearest_kept((images, images), (images, turned), k=1)
+    >>> neighbour_overlap((images, images), (images, turned), k=1)
     0.5
 
     Args:
@@ -46,13 +46,13 @@ def nearest_kept(
     k = min(k, len(exact[1]) - without_self)
     if k < 1:
         raise DataError(f"{len(exact[1])} images have no neighbours to compare")
-    found = []
+    nearest = []
     for queries, gallery in (exact, approximate):
         scores = queries @ gallery.T
         if without_self:
             scores.fill_diagonal_(-torch.inf)
-        found.append(scores.sort(dim=1, descending=True, stable=True).indices[:, :k])
-    shared = (found[0][:, :, None] == found[1][:, None, :]).any(2)
+        nearest.append(scores.sort(dim=1, descending=True, stable=True).indices[:, :k])
+    shared = (nearest[0][:, :, None] == nearest[1][:, None, :]).any(2)
     return float(shared.float().mean())
 
 

@@ -139,10 +139,10 @@ class Comparison:
 
     def tables(self) -> list[tuple[str, str, Table]]:
         """Heading, what has to be known of the numbers, and the table."""
-        found = [self._recall(each) for each in self.measurements]
+        tables = [self._recall(each) for each in self.measurements]
         chosen = [(each.name, metric, f.percent()) for each in self.variants for metric, f in each.chosen_by.items()]
         if chosen:
-            found.append(("What chose the checkpoints", "", Table(("model", "metric", "best"), chosen)))
+            tables.append(("What chose the checkpoints", "", Table(("model", "metric", "best"), chosen)))
         steps = sorted({step for each in self.variants for step in each.curve})
         if len(steps) > 1:
             steps = [steps[round(place * (len(steps) - 1) / (_COLUMNS - 1))] for place in range(_COLUMNS)]
@@ -154,7 +154,7 @@ class Comparison:
             ]
             names = dict.fromkeys(metric for each in self.variants for metric in each.chosen_by)
             heading = f"By step: {', '.join(names)}" if names else "By step"
-            found.append((heading, "", Table(("model", *(f"{step:,}" for step in steps)), rows)))
+            tables.append((heading, "", Table(("model", *(f"{step:,}" for step in steps)), rows)))
         costs = [
             (
                 each.name,
@@ -166,12 +166,12 @@ class Comparison:
             if each.cost
         ]
         if costs:
-            found.append(("Cost", "", Table(("model", "parameters", "seconds per step", "ms per query"), costs)))
+            tables.append(("Cost", "", Table(("model", "parameters", "seconds per step", "ms per query"), costs)))
         if self.settings:
             variants = [each.name for each in self.variants]
             told = [(name, *(_shown(values[each]) for each in variants)) for name, values in self.settings.items()]
-            found.append(("Settings that differ", "", Table(("setting", *variants), told)))
-        return found
+            tables.append(("Settings that differ", "", Table(("setting", *variants), told)))
+        return tables
 
     def _recall(self, measured: Measurement) -> tuple[str, str, Table]:
         ks = sorted({k for recall in measured.recall.values() for k in recall})
@@ -229,13 +229,13 @@ def _telling(run: RunSummary) -> dict[str, Any]:
 
 def _names(runs: Sequence[RunSummary]) -> list[str]:
     """A name for each variant: its composer, and the settings that tell it from others of that composer."""
-    found = []
+    names = []
     for run in runs:
         alike = {str(other.folder): _telling(other) for other in runs if other.composer == run.composer}
         apart = differing(alike)
-        told = [f"{name}={_shown(values[str(run.folder)])}" for name, values in apart.items()]
-        found.append(", ".join([run.composer or str(run.folder), *told]))
-    return found
+        differences = [f"{name}={_shown(values[str(run.folder)])}" for name, values in apart.items()]
+        names.append(", ".join([run.composer or str(run.folder), *differences]))
+    return names
 
 
 def differing(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -288,10 +288,10 @@ def _measurements(named: Mapping[str, Sequence[RunSummary]]) -> list[Measurement
             *protocol,
             {
                 name: {k: Figure.of([report.recall[k] for report in reports]) for k in reports[0].recall}
-                for name, reports in found.items()
+                for name, reports in by_name.items()
             },
         )
-        for protocol, found in by_protocol.items()
+        for protocol, by_name in by_protocol.items()
     ]
 
 

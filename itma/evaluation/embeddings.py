@@ -140,16 +140,16 @@ def _gallery(embeddings: Embeddings, triplets: Triplets, ranked: np.ndarray, ask
             )
         own = np.arange(count) if count == total else ranked
         return _spread(embeddings, "images", embeddings.images, own, total, needed=ranked, names=names)
-    place = {name: number for number, name in enumerate(given)}
-    if len(place) < len(given):
-        twice = next(name for number, name in enumerate(given) if place[name] != number)
+    number_of = {name: number for number, name in enumerate(given)}
+    if len(number_of) < len(given):
+        twice = next(name for number, name in enumerate(given) if number_of[name] != number)
         raise DataError(
-            f"{path!r}: 'names' has {twice!r} in rows {list(given).index(twice) + 1:,} and {place[twice] + 1:,}; "
+            f"{path!r}: 'names' has {twice!r} in rows {list(given).index(twice) + 1:,} and {number_of[twice] + 1:,}; "
             "expected each image once"
         )
     repeated = Counter(map(without_ending, given))
-    bare = {short: place[name] for name in given if repeated[short := without_ending(name)] == 1}
-    found = [place.get(names[index], bare.get(without_ending(names[index]), -1)) for index in ranked.tolist()]
+    bare = {short: number_of[name] for name in given if repeated[short := without_ending(name)] == 1}
+    found = [number_of.get(names[index], bare.get(without_ending(names[index]), -1)) for index in ranked.tolist()]
     missing = [names[index] for index, number in zip(ranked.tolist(), found, strict=True) if number < 0]
     if missing:
         shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")

@@ -41,7 +41,7 @@ class Evaluation:
     """What was found on one table of triplets by one protocol: the report, and the arrays it was made from."""
 
     report: Report
-    asked: np.ndarray
+    rows: np.ndarray
     """(queries,) int64: the row of the triplets that each query is, task by task."""
     ranks: np.ndarray
     """(queries,) int64: the rank of each query's best target, from 1."""
@@ -61,47 +61,47 @@ class Evaluation:
     def __str__(self) -> str:
         return str(self.report)
 
-    def top(self, places: Sequence[int], *, k: int = 10) -> list[tuple[list[int], list[float]]]:
+    def top(self, indices: Sequence[int], *, k: int = 10) -> list[tuple[list[int], list[float]]]:
         """The k best-scoring images of some queries, best first.
 
         Args:
-            places: which queries, by their place in `asked`.
+            indices: which queries, by their index in `rows`.
             k: how many images; fewer come back where the gallery holds no more.
 
         Returns:
-            For each of `places`, indices of images and their scores; equal scores in the gallery's order.
+            For each of `indices`, indices of images and their scores; equal scores in the gallery's order.
         """
         if k < 1:
             raise ConfigError(f"k={k} must be at least 1")
-        found = []
-        for place in places:
-            ranked = self._ranked(place)
-            scores = (self.gallery @ self.queries[int(self.asked[place])])[ranked.to(self.gallery.device)]
+        hits = []
+        for index in indices:
+            ranked = self._ranked(index)
+            scores = (self.gallery @ self.queries[int(self.rows[index])])[ranked.to(self.gallery.device)]
             order = scores.sort(descending=True, stable=True)
-            found.append((ranked[order.indices[:k].cpu()].tolist(), order.values[:k].tolist()))
-        return found
+            hits.append((ranked[order.indices[:k].cpu()].tolist(), order.values[:k].tolist()))
+        return hits
 
-    def task(self, place: int) -> Task:
-        """The task that asks a query, by the query's place in `asked`."""
-        return self.protocol.tasks[int(np.searchsorted(self._bounds, place, side="right"))]
+    def task(self, index: int) -> Task:
+        """The task that asks a query, by the query's index in `rows`."""
+        return self.protocol.tasks[int(np.searchsorted(self._bounds, index, side="right"))]
 
     @property
     def _bounds(self) -> np.ndarray:
         """(tasks,) int64: where each task's queries end in `asked`."""
         return np.cumsum([len(task.rows) for task in self.protocol.tasks])
 
-    def others(self, place: int) -> torch.Tensor:
-        """(images,) int64: what a query's targets are ranked against, by the query's place in `asked`."""
-        ranked, labels = self._ranked(place), torch.as_tensor(self.triplets.labels)
-        return ranked[labels[ranked] != labels[int(self.triplets.targets[int(self.asked[place])])]]
+    def others(self, index: int) -> torch.Tensor:
+        """(images,) int64: what a query's targets are ranked against, by the query's index in `rows`."""
+        ranked, labels = self._ranked(index), torch.as_tensor(self.triplets.labels)
+        return ranked[labels[ranked] != labels[int(self.triplets.targets[int(self.rows[index])])]]
 
-    def _ranked(self, place: int) -> torch.Tensor:
-        first = int(np.searchsorted(self._bounds, place, side="right"))
+    def _ranked(self, index: int) -> torch.Tensor:
+        first = int(np.searchsorted(self._bounds, index, side="right"))
         task = self.protocol.tasks[first]
-        ranked = torch.as_tensor(task.gallery_of(place - int(self._bounds[first]) + len(task.rows)))
+        ranked = torch.as_tensor(task.gallery_of(index - int(self._bounds[first]) + len(task.rows)))
         if self.protocol.without_reference:
             references = np.concatenate([task.references(self.triplets) for task in self.protocol.tasks])
-            ranked = ranked[ranked != int(references[place])]
+            ranked = ranked[ranked != int(references[index])]
         return ranked
 
     def write(self, folder: str | Path) -> None:
@@ -116,7 +116,7 @@ class Evaluation:
         further = {f"{metric}@{k}": some for metric, by_k in self.measures.items() for k, some in by_k.items()}
         lines.writerow(["row", "task", "reference", "feedback", "kind", "target", "rank", "ties", "best", *further])
         tasks = [task.name for task in self.protocol.tasks for _ in task.rows]
-        numbers = zip(self.asked, tasks, self.ranks, self.ties, self.best, *further.values(), strict=True)
+        numbers = zip(self.rows, tasks, self.ranks, self.ties, self.best, *further.values(), strict=True)
         for row, task, rank, ties, best, *values in numbers:
             reference, target = names[triplets.references[row]], names[triplets.targets[row]]
             kind = triplets.kinds[row] if triplets.kinds else ""
@@ -248,16 +248,16 @@ def score(
     for task in protocol.tasks:
         if (triplets.targets[task.rows] == UNKNOWN_TARGET).any():
             raise DataError(f"{triplets.name}: targets of some queries were never published; they cannot be measured")
-    found = [_rank(triplets, protocol, task, triplets.labels, queries, gallery, block) for task in protocol.tasks]
-    asked = np.concatenate([task.rows for task in protocol.tasks])
-    ranks, ties, best = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    kinds = np.array([triplets.kinds[row] for row in asked.tolist()] if triplets.kinds else [], dtype=object)
+    by_task = [_rank(triplets, protocol, task, triplets.labels, queries, gallery, block) for task in protocol.tasks]
+    rows = np.concatenate([task.rows for task in protocol.tasks])
+    ranks, ties, best = (np.concatenate(parts) for parts in zip(*by_task, strict=True))
+    kinds = np.array([triplets.kinds[row] for row in rows.tolist()] if triplets.kinds else [], dtype=object)
     by_kind = {kind: ranks[kinds == kind] for kind in sorted(set(kinds))}
-    by_group = {name: _divided([parts[row] for row in asked.tolist()]) for name, parts in triplets.groups.items()}
+    by_group = {name: _divided([parts[row] for row in rows.tolist()]) for name, parts in triplets.groups.items()}
     several = len(protocol.tasks) > 1
     if several and set(by_kind) <= {task.name for task in protocol.tasks}:
         by_kind = {}  # the tasks say the same
-    each = [ranks for ranks, _, _ in found]
+    each = [ranks for ranks, _, _ in by_task]
     measured = {
         metric: [_MEASURES[metric](triplets, protocol, task, queries, gallery, ks, block) for task in protocol.tasks]
         for metric, ks in protocol.metrics.items()
@@ -269,7 +269,7 @@ def score(
     report = Report(
         model=model_name,
         protocol=f"{triplets.name}, {protocol.name}: {protocol.about}",
-        queries=len(asked),
+        queries=len(rows),
         gallery=_gallery_size(protocol.tasks),
         recall=_mean([recall_at(ranks, protocol.ks) for ranks in each]),
         interval=_intervals(each, protocol.ks, intervals, seed),
@@ -326,7 +326,7 @@ def score(
             if measures
         },
     )
-    return Evaluation(report, asked, ranks, ties, best, queries, gallery, triplets, protocol, measures)
+    return Evaluation(report, rows, ranks, ties, best, queries, gallery, triplets, protocol, measures)
 
 
 def _with_queries(protocol: Protocol, name: str) -> Protocol:
@@ -355,11 +355,11 @@ def _gallery_size(tasks: Sequence[Task]) -> int:
 
 def _divided(parts: Sequence[str | tuple[str, ...]]) -> dict[str, np.ndarray]:
     """The places of each part's queries; parts that are numbers stand in their order."""
-    places: dict[str, list[int]] = {}
-    for place, own in enumerate(parts):
+    queries: dict[str, list[int]] = {}
+    for query, own in enumerate(parts):
         for part in (own,) if isinstance(own, str) else own:
-            places.setdefault(part, []).append(place)
-    return {part: np.array(places[part]) for part in sorted(places, key=lambda part: (len(part), part))}
+            queries.setdefault(part, []).append(query)
+    return {part: np.array(queries[part]) for part in sorted(queries, key=lambda part: (len(part), part))}
 
 
 def answers(
@@ -407,10 +407,10 @@ def first_of(
         ConfigError: a k below 1, or a row that is not asked once.
     """
     queries, gallery = torch.as_tensor(queries), torch.as_tensor(gallery)
-    found = []
+    by_track = []
     for track in tracks:
-        asked = np.concatenate([task.rows for task in track.tasks])
-        if sorted(asked.tolist()) != list(range(len(triplets))) or track.k < 1:
+        rows = np.concatenate([task.rows for task in track.tasks])
+        if sorted(rows.tolist()) != list(range(len(triplets))) or track.k < 1:
             raise ConfigError(
                 f"k={track.k} must be at least 1, and the tasks must ask each of {len(triplets)} rows once"
             )
@@ -424,8 +424,8 @@ def first_of(
                 order = (ranked @ queries[row]).sort(descending=True, stable=True).indices[: track.k + 1].cpu().numpy()
                 best = own[order]
                 answers[row] = (best[best != reference] if track.without_reference else best)[: track.k]
-        found.append(answers)
-    return found
+        by_track.append(answers)
+    return by_track
 
 
 def _rank(
@@ -440,15 +440,15 @@ def _rank(
     """Ranks, ties and best images of one task; an image is right where its label is the target's."""
     if task.candidates is not None:
         return _rank_candidates(triplets, protocol, task, queries, gallery)
-    excluded = _reference_places(protocol, task, triplets)
+    excluded = _find_reference_columns(protocol, task, triplets)
     wanted = labels[triplets.targets[task.rows]]
-    found = rank_targets(
+    result = rank_targets(
         _some(queries, task.rows),
         _some(gallery, task.gallery),
         *(torch.as_tensor(part, device=gallery.device) for part in (wanted, labels[task.gallery], excluded)),
         block=block,
     )
-    ranks, ties, best = (part.cpu().numpy() for part in found)
+    ranks, ties, best = (part.cpu().numpy() for part in result)
     return ranks, ties, task.gallery[best]
 
 
@@ -462,9 +462,9 @@ def _rank_candidates(
     if len(lacking):
         row = int(task.rows[lacking[0]])
         raise DataError(f"{triplets.name}, row {row + 1:,}: its target is not among the images that are ranked for it")
-    place = _places(task, triplets)
+    place = _find_columns(task, triplets)
     own = place[candidates]
-    own = np.where(own == _reference_places(protocol, task, triplets)[:, None], -1, own)
+    own = np.where(own == _find_reference_columns(protocol, task, triplets)[:, None], -1, own)
     found = rank_in_subsets(
         _some(queries, task.rows),
         _some(gallery, task.gallery),
@@ -487,10 +487,10 @@ def _subset_recalls(
     if triplets.subsets is None:
         raise DataError(f"{triplets.name} has no subsets, within which {protocol.name!r} wants to measure recall")
     del block
-    place = _places(task, triplets)
-    subsets = place[triplets.subsets[task.rows]]
-    subsets = np.where(subsets == _reference_places(protocol, task, triplets)[:, None], -1, subsets)
-    wanted = place[triplets.targets[task.rows]]
+    column_of = _find_columns(task, triplets)
+    subsets = column_of[triplets.subsets[task.rows]]
+    subsets = np.where(subsets == _find_reference_columns(protocol, task, triplets)[:, None], -1, subsets)
+    wanted = column_of[triplets.targets[task.rows]]
     ranks = rank_in_subsets(
         _some(queries, task.rows),
         _some(gallery, task.gallery),
@@ -509,12 +509,12 @@ def _average_precisions(
     block: int,
 ) -> dict[int, np.ndarray]:
     """(queries,) at each k: the average precision over all of a query's targets that the gallery holds."""
-    place = _places(task, triplets)
+    column_of = _find_columns(task, triplets)
     targets = triplets.targets[task.rows][:, None]
     if triplets.further_targets is not None:
         targets = np.concatenate([targets, triplets.further_targets[task.rows]], axis=1)
-    wanted = place[targets]
-    excluded = _reference_places(protocol, task, triplets)
+    wanted = column_of[targets]
+    excluded = _find_reference_columns(protocol, task, triplets)
     wanted = np.where(wanted == excluded[:, None], -1, wanted)
     ranks = rank_each_target(
         _some(queries, task.rows),
@@ -532,17 +532,17 @@ _MEASURES: Mapping[str, Callable[..., dict[int, np.ndarray]]] = {
 """Metric → its value for each query of a task; `itma.data.triplets.METRICS` lists them."""
 
 
-def _places(task: Task, triplets: Triplets) -> np.ndarray:
+def _find_columns(task: Task, triplets: Triplets) -> np.ndarray:
     """(images + 1,) of each image its place in a task's gallery; −1 of others, and of the −1 at the end of a list."""
-    place = np.full(len(triplets.labels) + 1, -1)
-    place[task.gallery] = np.arange(len(task.gallery))
-    return place
+    column_of = np.full(len(triplets.labels) + 1, -1)
+    column_of[task.gallery] = np.arange(len(task.gallery))
+    return column_of
 
 
-def _reference_places(protocol: Protocol, task: Task, triplets: Triplets) -> np.ndarray:
+def _find_reference_columns(protocol: Protocol, task: Task, triplets: Triplets) -> np.ndarray:
     """(queries,) where in the task's gallery each query's reference is, which is removed; −1 where none is."""
     references = task.references(triplets)
-    return _places(task, triplets)[references] if protocol.without_reference else np.full(len(references), -1)
+    return _find_columns(task, triplets)[references] if protocol.without_reference else np.full(len(references), -1)
 
 
 def _some(embeddings: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
@@ -589,15 +589,15 @@ def _embed_queries(
     retriever: Embedder, triplets: Triplets, rows: np.ndarray, batch: int, progress: bool
 ) -> torch.Tensor:
     """The queries `rows` as (rows, dim); the image encoder sees each distinct reference once."""
-    distinct, places = np.unique(triplets.references[rows], return_inverse=True)
-    order = np.argsort(places, kind="stable")  # queries of one reference side by side
-    bounds = np.searchsorted(places[order], np.arange(len(distinct) + 1))
+    distinct, inverse = np.unique(triplets.references[rows], return_inverse=True)
+    order = np.argsort(inverse, kind="stable")  # queries of one reference side by side
+    bounds = np.searchsorted(inverse[order], np.arange(len(distinct) + 1))
     parts = []
     with bar("embedding the queries", show=progress, total=len(rows), unit="queries") as meter:
         for run in _runs(np.arange(len(distinct)), batch):
             maps = retriever.feature_maps(triplets.images.load(distinct[run], retriever.preprocess))
             for part in _runs(order[bounds[run[0]] : bounds[run[-1] + 1]], batch):
-                own = torch.as_tensor(places[part] - run[0], device=maps[0].device)
+                own = torch.as_tensor(inverse[part] - run[0], device=maps[0].device)
                 feedback = [triplets.feedback[row] for row in rows[part].tolist()]
                 parts.append(retriever.embed_queries_from([level[own] for level in maps], feedback))
                 meter.update(len(part))

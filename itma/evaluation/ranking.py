@@ -109,7 +109,7 @@ def rank_each_target(
     """
     _check(queries, gallery, excluded, block)
     queries, gallery = queries.float(), gallery.float()
-    places = torch.arange(1, targets.shape[1] + 1, device=queries.device)
+    positions = torch.arange(1, targets.shape[1] + 1, device=queries.device)
     parts = [torch.zeros((0, targets.shape[1]), dtype=torch.int64, device=queries.device)]
     step = max(1, block // len(gallery))
     for first in range(0, len(queries), step):
@@ -121,7 +121,7 @@ def rank_each_target(
         query, column = torch.nonzero(wanted >= 0, as_tuple=True)
         scores[query, wanted[query, column]] = -torch.inf  # targets do not lower one another's rank twice
         above = torch.stack([(scores > own[:, one, None]).sum(1) for one in range(own.shape[1])], dim=1)
-        parts.append((above + places).masked_fill(own == -torch.inf, 0))
+        parts.append((above + positions).masked_fill(own == -torch.inf, 0))
     return torch.cat(parts)
 
 
@@ -191,8 +191,8 @@ def average_precision(ranks: np.ndarray, targets: np.ndarray, k: int) -> np.ndar
         raise DataError(f"query {query} of {len(targets)} has no targets, so that it has no average precision")
     ordered = np.sort(np.where(ranks > 0, ranks, np.iinfo(np.int64).max), axis=1)
     precision = np.arange(1, ranks.shape[1] + 1) / ordered
-    found: np.ndarray = np.where(ordered <= k, precision, 0.0).sum(1) / np.minimum(targets, k)
-    return found
+    values: np.ndarray = np.where(ordered <= k, precision, 0.0).sum(1) / np.minimum(targets, k)
+    return values
 
 
 def _ranked(
@@ -239,8 +239,8 @@ def _rank_rows(
     for part in columns:
         scores = _scores(queries, gallery, excluded, rows, part)
         wanted = torch.maximum(wanted, scores.masked_fill(~is_target(rows, part), -torch.inf).amax(1))
-        highest, place = scores.max(1)
-        best = torch.where(highest > top, place + part.start, best)
+        highest, column = scores.max(1)
+        best = torch.where(highest > top, column + part.start, best)
         top = torch.maximum(top, highest)
     for part in columns:
         if len(columns) > 1:  # made a second time, by the same product and so to the same last bit
@@ -256,9 +256,9 @@ def _scores(
     """The products of some rows and columns; the excluded image scores −∞."""
     scores = queries[rows] @ gallery[columns].T
     if excluded is not None:
-        places = excluded[rows] - columns.start
-        inside = torch.nonzero((places >= 0) & (places < scores.shape[1]))[:, 0]
-        scores[inside, places[inside]] = -torch.inf
+        positions = excluded[rows] - columns.start
+        inside = torch.nonzero((positions >= 0) & (positions < scores.shape[1]))[:, 0]
+        scores[inside, positions[inside]] = -torch.inf
     return scores
 
 

@@ -84,13 +84,13 @@ def find_runs(folder: str | Path = "runs") -> list[Path]:
         raise RunError(
             f"the folder {str(folder)!r} does not exist; give one that holds runs (itma train makes them in runs)"
         )
-    found = []
-    for place, inner, files in os.walk(folder):
+    runs = []
+    for path, inner, files in os.walk(folder):
         if RUN in files:
-            found.append(Path(place))
+            runs.append(Path(path))
             inner.clear()
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-    return sorted(found)
+    return sorted(runs)
 
 
 def summarise(folder: str | Path) -> RunSummary:
@@ -127,13 +127,13 @@ def summarise_below(folder: str | Path = "runs") -> list[RunSummary]:
     Raises:
         RunError: there is no such folder.
     """
-    found = []
+    summaries = []
     for run in find_runs(folder):
         try:
-            found.append(summarise(run))
+            summaries.append(summarise(run))
         except ItmaError as error:
-            found.append(RunSummary(run, problem=str(error)))
-    return found
+            summaries.append(RunSummary(run, problem=str(error)))
+    return summaries
 
 
 def table_of(runs: Sequence[RunSummary]) -> Table:
@@ -149,9 +149,9 @@ def _cells(run: RunSummary) -> tuple[str, ...]:
     steps = f"{run.steps:,}" if wanted in (None, run.steps) else f"{run.steps:,} of {wanted:,}"
     chosen = "none yet" if not run.steps else f"step {run.best_step or run.steps:,}"
     value = "" if run.best_value is None else f"{run.settings.get('train.metric', '')} {run.best_value:.1%}"
-    told = [f"{name.removeprefix('evaluation-')}: {_recalls(report)}" for name, report in run.reports.items()]
-    told += [f"{len(run.outdated)} of other weights"] if run.outdated else []
-    return str(run.folder), run.composer, run.data, steps, chosen, value, "; ".join(told)
+    results = [f"{name.removeprefix('evaluation-')}: {_recalls(report)}" for name, report in run.reports.items()]
+    results += [f"{len(run.outdated)} of other weights"] if run.outdated else []
+    return str(run.folder), run.composer, run.data, steps, chosen, value, "; ".join(results)
 
 
 def _recalls(report: Report) -> str:

@@ -41,5 +41,5 @@ def student(freedom: int, steps: int = 20_000) -> float:
     """
     angles = (np.arange(steps) + 0.5) * (math.pi / 2 / steps)
     mass = np.cumsum(np.cos(angles) ** (freedom - 1))
-    place = np.interp(0.95 * mass[-1], mass, angles + math.pi / 4 / steps)
-    return math.sqrt(freedom) * math.tan(place)
+    angle = np.interp(0.95 * mass[-1], mass, angles + math.pi / 4 / steps)
+    return math.sqrt(freedom) * math.tan(angle)

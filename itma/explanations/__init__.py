@@ -3,7 +3,7 @@
 from itma.explanations.attention import AttentionMaps
 from itma.explanations.case import Case, Word
 from itma.explanations.checks import Check
-from itma.explanations.explaining import METHODS, USUAL, case_in, case_of, explain, explained, opened
+from itma.explanations.explaining import METHODS, USUAL, case_in, case_of, explain, explain_case, opened
 from itma.explanations.explanation import Explanation
 from itma.explanations.gradients import Gradients
 from itma.explanations.occlusion import RegionEffects, WordEffects
@@ -22,6 +22,6 @@ __all__ = [
     "case_in",
     "case_of",
     "explain",
-    "explained",
+    "explain_case",
     "opened",
 ]

@@ -86,8 +86,8 @@ class AttentionMaps:
             raise ConfigError(f"head={head} is that of a block; say of which")
         if block is None:
             joined = self.rollout
-            found: np.ndarray = self.weights.mean((0, 1)) if joined is None else joined
-            return found
+            matrix: np.ndarray = self.weights.mean((0, 1)) if joined is None else joined
+            return matrix
         chosen: np.ndarray = self.weights[block].mean(0) if head is None else self.weights[block, head]
         return chosen
 
@@ -136,9 +136,9 @@ def attention_of(case: Case) -> AttentionMaps:
         raise ExplanationError("attention is shown on the cells of a reference, and this query has none")
     case.check_one_turn("attention is")
     maps = case.maps or []
-    with recorded(composer) as seen:
+    with recorded(composer) as record:
         case.model.embed_queries_from(maps, None if case.text is None else [case.text])
-    blocks = seen.weights[: len(composer.blocks)]  # with words; a composer may ask for the reference alone afterwards
+    blocks = record.weights[: len(composer.blocks)]  # with words; a composer may ask for the reference alone afterwards
     grids = tuple((int(level.shape[2]), int(level.shape[3])) for level in maps)
     pieces = [] if case.text is None or not case.model.reads_words else case.model.tokenizer.pieces(case.text)
     options = composer.options
@@ -147,7 +147,7 @@ def attention_of(case: Case) -> AttentionMaps:
         options.attention,
         weights,
         pooling(
-            shares_of_cells(grids, options.pool == "cells", seen.cells[0][0] if seen.cells else None),
+            shares_of_cells(grids, options.pool == "cells", record.cells[0][0] if record.cells else None),
             len(pieces),
             words_count=options.pool_words,
         ),
@@ -176,25 +176,25 @@ def recorded(composer: Itma) -> Iterator[Recorded]:
 
     The weights are what goes into the dropout behind them, so that a hook there sees them and the model stays as it is.
     """
-    seen = Recorded()
+    record = Recorded()
     mine = threading.get_ident()
 
-    def keep(found: list[torch.Tensor], tensor: torch.Tensor) -> None:
+    def keep(tensors: list[torch.Tensor], tensor: torch.Tensor) -> None:
         if threading.get_ident() == mine:  # others may be searching with the same model
-            found.append(tensor.detach())
+            tensors.append(tensor.detach())
 
     hooks = []
     for attention in attentions(composer):
-        hooks.append(attention.dropout.register_forward_pre_hook(lambda module, given: keep(seen.weights, given[0])))
-        hooks.append(attention.value.register_forward_hook(lambda module, given, found: keep(seen.values, found)))
+        hooks.append(attention.dropout.register_forward_pre_hook(lambda module, given: keep(record.weights, given[0])))
+        hooks.append(attention.value.register_forward_hook(lambda module, given, output: keep(record.values, output)))
     if composer.options.pool == "weighted":
         hooks.append(
             composer.weigh.register_forward_hook(
-                lambda module, given, found: keep(seen.cells, found[:, :, 0].softmax(1))
+                lambda module, given, output: keep(record.cells, output[:, :, 0].softmax(1))
             )
         )
     try:
-        yield seen
+        yield record
     finally:
         for hook in hooks:
             hook.remove()

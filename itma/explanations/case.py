@@ -113,8 +113,8 @@ class Case:
 
     def scores(self, queries: torch.Tensor) -> np.ndarray:
         """(n, dim) → (n,) float32: the target's scores."""
-        found: np.ndarray = (queries @ self.target).numpy()
-        return found
+        scores: np.ndarray = (queries @ self.target).numpy()
+        return scores
 
     def ranks(self, queries: torch.Tensor, scores: np.ndarray) -> np.ndarray | None:
         """(n,) int64: the target's ranks, where they are counted."""
@@ -129,11 +129,11 @@ def words_of(tokenizer: Tokenizer, text: str) -> tuple[Word, ...]:
     pieces = tokenizer.pieces(text)
     return tuple(
         Word(
-            found.group(),
-            *found.span(),
+            match.group(),
+            *match.span(),
             tuple(
-                place for place, piece in enumerate(pieces) if piece.begin < found.end() and found.start() < piece.end
+                index for index, piece in enumerate(pieces) if piece.begin < match.end() and match.start() < piece.end
             ),
         )
-        for found in re.finditer(r"\S+", text)
+        for match in re.finditer(r"\S+", text)
     )

@@ -73,7 +73,9 @@ class Check:
         )
 
 
-def checked(case: Case, maps: Maps, again: Callable[[Case], Maps], fill: Fill = "mean", seed: int = 0) -> list[Check]:
+def check_maps(
+    case: Case, maps: Maps, again: Callable[[Case], Maps], fill: Fill = "mean", seed: int = 0
+) -> list[Check]:
     """Check maps of the reference.
 
     Args:
@@ -99,13 +101,13 @@ def checked(case: Case, maps: Maps, again: Callable[[Case], Maps], fill: Fill = 
     shape = Cells(*case.reference.shape[1:]).grid
     chance = [curves(case, random.random(shape), fill) for _ in range(RANDOM_ORDERS)]
     random_deletion, random_insertion = (float(np.mean([_area(pair[side]) for pair in chance])) for side in (0, 1))
-    found = []
+    checks = []
     for name, values in maps.items():
         shuffled = values + 1e-9 * np.abs(values).max() * random.random(values.shape)  # equal ones in no order
         deletion, insertion = curves(case, shuffled, fill)
         alike = float(np.mean([rank_correlation(values, other[name]) for other in others]))
-        found.append(Check(name, alike, deletion, insertion, random_deletion, random_insertion))
-    return found
+        checks.append(Check(name, alike, deletion, insertion, random_deletion, random_insertion))
+    return checks
 
 
 def curves(case: Case, values: np.ndarray, fill: Fill = "mean") -> tuple[np.ndarray, np.ndarray]:

@@ -119,8 +119,8 @@ def _grid(panels: Sequence[_Panel]) -> Image.Image:
     rows = -(-len(panels) // columns)
     canvas = Image.new("RGB", (min(columns, len(panels)) * (wide + _GAP) - _GAP, rows * (high + _GAP) - _GAP), "white")
     draw = ImageDraw.Draw(canvas)
-    for place, panel in enumerate(panels):
-        left, top = place % columns * (wide + _GAP), place // columns * (high + _GAP)
+    for index, panel in enumerate(panels):
+        left, top = index % columns * (wide + _GAP), index // columns * (high + _GAP)
         draw.text((left, top), _cut(panel.title, wide), _INK, _font(13))
         canvas.paste(panel.image, (left, top + _LINE))
         draw.text((left, top + _LINE + panel.image.height + 2), _cut(panel.under, wide, 11), _PALE, _font(11))

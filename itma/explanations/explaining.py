@@ -25,7 +25,7 @@ from itma.errors import (
 from itma.evaluation.evaluate import Evaluation
 from itma.explanations.attention import attention_of, has_attention
 from itma.explanations.case import Case
-from itma.explanations.checks import Maps, checked
+from itma.explanations.checks import Maps, check_maps
 from itma.explanations.explanation import Explanation, attention_maps
 from itma.explanations.gradients import gradients_of
 from itma.explanations.occlusion import Cells, filling, region_effects, target_effects, word_effects
@@ -52,7 +52,7 @@ USUAL = ("attention", "words", "regions", "target")
 
 
 def explain(
-    place: Catalogue | Retriever | str | Path,
+    catalogue_or_model: Catalogue | Retriever | str | Path,
     image: Source | None = None,
     text: str | None = None,
     *,
@@ -70,7 +70,8 @@ def explain(
     the score and of the rank, which is evidence.
 
     Args:
-        place: a catalogue or its folder; or a model or a run folder, where the target is an image and has no rank.
+        catalogue_or_model: a catalogue or its folder; or a model or a run folder, where the target is an image and has
+            no rank.
         image: the reference: a path, the bytes of a file, or a Pillow image.
         text: the feedback.
         id: an item of the catalogue as the reference, in the place of `image`.
@@ -95,37 +96,39 @@ def explain(
     for method in methods:
         if method not in (*METHODS, ALL):
             raise UnknownNameError("method", method, (*METHODS, ALL))
-    case = case_of(opened(place, run, device), image, text, id=id, target=target)
-    return explained(case, methods, fill=fill, steps=steps)
+    case = case_of(opened(catalogue_or_model, run, device), image, text, id=id, target=target)
+    return explain_case(case, methods, fill=fill, steps=steps)
 
 
 def opened(
-    place: Catalogue | Retriever | str | Path, run: str | Path | None = None, device: torch.device | None = None
+    catalogue_or_model: Catalogue | Retriever | str | Path,
+    run: str | Path | None = None,
+    device: torch.device | None = None,
 ) -> Catalogue | Retriever:
     """The catalogue or the model that a place holds.
 
     Raises:
         CatalogueError, RunError: the place holds neither, or what it holds cannot be opened.
     """
-    if not isinstance(place, str | Path):
-        return place
+    if not isinstance(catalogue_or_model, str | Path):
+        return catalogue_or_model
     try:
-        checkpoint_folder(place)
+        checkpoint_folder(catalogue_or_model)
     except RunError as error:
-        if hub_name(place) is not None:
-            raise RunError(f"{str(place)!r} is neither a run nor a catalogue: {error}") from error
-        if "://" not in str(place) and not Path(place).is_dir():
+        if hub_name(catalogue_or_model) is not None:
+            raise RunError(f"{str(catalogue_or_model)!r} is neither a run nor a catalogue: {error}") from error
+        if "://" not in str(catalogue_or_model) and not Path(catalogue_or_model).is_dir():
             raise RunError(
-                f"{str(place)!r} is neither a run nor a catalogue: it does not exist; itma train makes the one, itma "
-                "index the other"
+                f"{str(catalogue_or_model)!r} is neither a run nor a catalogue: it does not exist; itma train makes "
+                "the one, itma index the other"
             ) from error
-        return Catalogue.open(place, run, runtime="torch", device=device)
-    model = Retriever.load(place)
+        return Catalogue.open(catalogue_or_model, run, runtime="torch", device=device)
+    model = Retriever.load(catalogue_or_model)
     return model if device is None else model.to(device)
 
 
 def case_of(
-    place: Catalogue | Snapshot | Retriever,
+    catalogue_or_model: Catalogue | Snapshot | Retriever,
     image: Source | None = None,
     text: str | None = None,
     *,
@@ -137,11 +140,11 @@ def case_of(
 
     With `target_is_item`, a text that is no item's id is never taken for the path of a file.
     """
-    if isinstance(place, Catalogue):
-        place.refresh()
-        place = place.snapshot
-    catalogue = place if isinstance(place, Snapshot) else None
-    model = retriever_of(place.model if isinstance(place, Snapshot) else place)
+    if isinstance(catalogue_or_model, Catalogue):
+        catalogue_or_model.refresh()
+        catalogue_or_model = catalogue_or_model.snapshot
+    catalogue = catalogue_or_model if isinstance(catalogue_or_model, Snapshot) else None
+    model = retriever_of(catalogue_or_model.model if isinstance(catalogue_or_model, Snapshot) else catalogue_or_model)
     if image is not None and id is not None:
         raise DataError("a query has one reference: give an image or an id")
     if image is None and id is None and not (text or "").strip():
@@ -173,35 +176,35 @@ def case_of(
         assert item.embedding is not None
         embedding, out = torch.tensor(item.embedding), [*out, wanted]
         try:
-            found: torch.Tensor | None = _item_pixels(catalogue, model, wanted)
+            target_pixels: torch.Tensor | None = _item_pixels(catalogue, model, wanted)
         except ItmaError as error:
             log.warning("the target cannot be shown: %s", error)
-            found = None
+            target_pixels = None
         target_name = wanted
     else:
-        found = model.preprocess.read(wanted[0])
-        embedding, target_name = _embedding(model, found), _name(wanted[0])
+        target_pixels = model.preprocess.read(wanted[0])
+        embedding, target_name = _embedding(model, target_pixels), _name(wanted[0])
     ranks: Callable[..., np.ndarray | None] = partial(catalogue.ranks, exclude=out)
-    return Case(model, embedding, reference, said, found, ranks, len(catalogue), name, target_name)
+    return Case(model, embedding, reference, said, target_pixels, ranks, len(catalogue), name, target_name)
 
 
-def case_in(model: Retriever, evaluation: Evaluation, place: int) -> Case:
+def case_in(model: Retriever, evaluation: Evaluation, index: int) -> Case:
     """One query of an evaluation with its target, ranked as the evaluation ranks it.
 
     Args:
         model: what was measured.
         evaluation: the result.
-        place: which query, by its place in `evaluation.asked`.
+        index: which query, by its index in `evaluation.rows`.
     """
-    triplets, row = evaluation.triplets, int(evaluation.asked[place])
+    triplets, row = evaluation.triplets, int(evaluation.rows[index])
     target, reference = int(triplets.targets[row]), int(triplets.references[row])
-    others = evaluation.others(place)
+    others = evaluation.others(index)
     gallery, device = evaluation.gallery[others.to(evaluation.gallery.device)], evaluation.gallery.device
 
     def ranks(queries: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        asked, wanted = torch.tensor(queries, device=device), torch.tensor(scores, device=device)
-        found: np.ndarray = 1 + (asked @ gallery.T > wanted[:, None] + 10.0**-DECIMALS).sum(1).cpu().numpy()
-        return found
+        embeddings, wanted = torch.tensor(queries, device=device), torch.tensor(scores, device=device)
+        values: np.ndarray = 1 + (embeddings @ gallery.T > wanted[:, None] + 10.0**-DECIMALS).sum(1).cpu().numpy()
+        return values
 
     pixels = triplets.images.load([reference, target], model.preprocess)
     said = triplets.feedback[row]
@@ -212,17 +215,17 @@ def case_in(model: Retriever, evaluation: Evaluation, place: int) -> Case:
         said if model.tokenizer.pieces(said) else None,
         pixels[1],
         ranks,
-        len(evaluation.task(place).gallery),
+        len(evaluation.task(index).gallery),
         triplets.images.names[reference],
         triplets.images.names[target],
     )
 
 
-def explained(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean", steps: int = STEPS) -> Explanation:
+def explain_case(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean", steps: int = STEPS) -> Explanation:
     """Explain a case by some methods; see `explain`, whose errors these are."""
     if case.reference is not None:
         filling(case.reference, fill)  # a fill that does not exist is refused whatever is asked for
-    found: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     notes: list[str] = []
     seconds: dict[str, float] = {}
     queries = case.query
@@ -238,21 +241,21 @@ def explained(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean", s
         "regions": ("regions", lambda: region_effects(case, fill)),
         "target": ("target_regions", lambda: target_effects(case, fill)),
         "gradients": ("gradients", lambda: gradients_of(case, steps=steps)),
-        "checks": ("checks", lambda: tuple(checked(case, make(case, known=found), make, fill))),
+        "checks": ("checks", lambda: tuple(check_maps(case, make(case, known=parts), make, fill))),
     }
     for method, (name, do) in ways.items():
         if method not in (METHODS if ALL in methods else methods or USUAL):
             continue
         since = time.perf_counter()
         try:
-            found[name] = do()
+            parts[name] = do()
             seconds[method] = time.perf_counter() - since
         except ExplanationError as error:
             if method in methods:
                 raise
             if method != "attention" or has_attention(case.model):
                 notes.append(str(error))
-    if (gradients := found.get("gradients")) is not None and gradients.rough:
+    if (gradients := parts.get("gradients")) is not None and gradients.rough:
         notes.append(
             f"the gradients leave {gradients.gap:+.3f} of the score unexplained: it jumps along the path; try more "
             f"steps than {gradients.steps}, and trust the interventions"
@@ -275,7 +278,7 @@ def explained(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean", s
         words=case.words(),
         notes=tuple(notes),
         seconds=seconds,
-        **found,
+        **parts,
     )
 
 
@@ -299,19 +302,19 @@ def cell_maps(
     known = known or {}
     if case.reference is None:
         return {}
-    found: dict[str, np.ndarray] = {}
+    maps: dict[str, np.ndarray] = {}
     if "regions" in methods:
-        found["regions"] = (known.get("regions") or region_effects(case, fill)).map
+        maps["regions"] = (known.get("regions") or region_effects(case, fill)).map
     if "attention" in methods:
-        found |= attention_maps(known.get("attention") or attention_of(case))
+        maps |= attention_maps(known.get("attention") or attention_of(case))
     if "gradients" in methods:
         pixels = (known.get("gradients") or gradients_of(case, steps=steps)).pixels
         assert pixels is not None
-        found["gradients"] = pixels
+        maps["gradients"] = pixels
     grid = Cells(*case.reference.shape[1:]).grid
     return {
         name: F.adaptive_avg_pool2d(torch.tensor(values, dtype=torch.float32)[None], grid)[0].numpy()
-        for name, values in found.items()
+        for name, values in maps.items()
     }
 
 

@@ -62,9 +62,9 @@ class Explanation:
     """How long each method took."""
 
     def __str__(self) -> str:
-        place = "" if self.rank is None else f", rank {self.rank:,}" + (f" of {self.items:,}" if self.items else "")
+        rank = "" if self.rank is None else f", rank {self.rank:,}" + (f" of {self.items:,}" if self.items else "")
         query = f"{self.reference_name or 'no reference'} + {self.text or '(no feedback)'!r}"
-        lines = [f"{self.model}: {query} → {self.target_name}: score {self.score:+.4f}{place}"]
+        lines = [f"{self.model}: {query} → {self.target_name}: score {self.score:+.4f}{rank}"]
         if self.word_effects is not None:
             lines.append("words (what the score loses without each; the rank without it):")
             for row, word in enumerate(self.words):
@@ -100,14 +100,14 @@ class Explanation:
         `regions` and `gradients` are signed. `attention_of_words` and `attention_of_embedding` are shares with
         softmax (see `AttentionMaps`); with identity attention the first are signed scores and the second is absent.
         """
-        found: dict[str, np.ndarray] = {}
+        maps: dict[str, np.ndarray] = {}
         if self.regions is not None:
-            found["regions"] = self.regions.map
+            maps["regions"] = self.regions.map
         if self.attention is not None:
-            found |= attention_maps(self.attention)
+            maps |= attention_maps(self.attention)
         if self.gradients is not None and self.gradients.pixels is not None:
-            found["gradients"] = self.gradients.pixels
-        return found
+            maps["gradients"] = self.gradients.pixels
+        return maps
 
     def to_plain(self, *, images: bool = False) -> dict[str, Any]:
         """All of it in lists, texts and numbers, as JSON takes them; numbers rounded to five digits.
@@ -188,10 +188,10 @@ class Explanation:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array by name, as `save` writes them to an `.npz` file."""
-        found: dict[str, np.ndarray | None] = {"reference": self.reference, "target": self.target}
-        found["words"] = np.array([word.text for word in self.words])
+        arrays: dict[str, np.ndarray | None] = {"reference": self.reference, "target": self.target}
+        arrays["words"] = np.array([word.text for word in self.words])
         if self.attention is not None:
-            found |= {
+            arrays |= {
                 "attention.weights": self.attention.weights,
                 "attention.pool": self.attention.pool,
                 "attention.grids": np.array(self.attention.grids),
@@ -203,14 +203,14 @@ class Explanation:
             ("target_regions", self.target_regions),
         ):
             if effects is not None:
-                found |= {f"{name}.effects": effects.effects, f"{name}.ranks": effects.ranks}
+                arrays |= {f"{name}.effects": effects.effects, f"{name}.ranks": effects.ranks}
             if isinstance(effects, RegionEffects):
-                found |= {f"{name}.windows": effects.windows, f"{name}.map": effects.map}
+                arrays |= {f"{name}.windows": effects.windows, f"{name}.map": effects.map}
         if self.gradients is not None:
-            found |= {"gradients.pixels": self.gradients.pixels, "gradients.words": self.gradients.words}
+            arrays |= {"gradients.pixels": self.gradients.pixels, "gradients.words": self.gradients.words}
         for check in self.checks:
-            found |= {f"check.{check.map}.deletion": check.deletion, f"check.{check.map}.insertion": check.insertion}
-        return {name: values for name, values in found.items() if values is not None}
+            arrays |= {f"check.{check.map}.deletion": check.deletion, f"check.{check.map}.insertion": check.insertion}
+        return {name: values for name, values in arrays.items() if values is not None}
 
     def draw(self) -> Image.Image:
         """The explanation as one image."""
@@ -252,13 +252,13 @@ def ending_of(path: str | Path) -> str:
 
 def attention_maps(attention: AttentionMaps) -> dict[str, np.ndarray]:
     """The maps of a query's attention, by name; see `Explanation.maps`."""
-    found = {}
+    maps = {}
     if any(word.tokens for word in attention.words):
-        found["attention_of_words"] = attention.of_word()
+        maps["attention_of_words"] = attention.of_word()
     embedding = attention.of_embedding()
     if embedding is not None:
-        found["attention_of_embedding"] = embedding
-    return found
+        maps["attention_of_embedding"] = embedding
+    return maps
 
 
 def _effect(effects: WordEffects | RegionEffects, row: int) -> str:

@@ -98,14 +98,14 @@ def gradients_of(case: Case, *, steps: int = STEPS) -> Gradients:
                     return model.follow(unit(model.compose(maps, repeated))) @ target, inputs
             return unit(model.compose(maps, None)) @ target, inputs
 
-        places, weights = np.polynomial.legendre.leggauss(steps)
-        shares = torch.tensor((places + 1) / 2, dtype=torch.float32, device=device)
+        nodes, weights = np.polynomial.legendre.leggauss(steps)
+        shares = torch.tensor((nodes + 1) / 2, dtype=torch.float32, device=device)
         weight = torch.tensor(weights / 2, dtype=torch.float32, device=device)
         sums: list[torch.Tensor] = []
         for first in range(0, steps, _AT_ONCE):
             part = slice(first, first + _AT_ONCE)
-            found, inputs = scores(shares[part])
-            slopes = torch.autograd.grad(found.sum(), inputs, allow_unused=True)
+            values, inputs = scores(shares[part])
+            slopes = torch.autograd.grad(values.sum(), inputs, allow_unused=True)
             # a model may not read one of its inputs
             held = [torch.zeros_like(x) if slope is None else slope for x, slope in zip(inputs, slopes, strict=True)]
             added = [torch.tensordot(weight[part], slope, 1) for slope in held]
@@ -138,11 +138,11 @@ def beginning_with(table: nn.Module, vectors: torch.Tensor) -> Iterator[None]:
     """In this thread, let a table answer with other vectors than those of the tokens it is asked for."""
     mine = threading.get_ident()
 
-    def instead(module: nn.Module, given: object, found: torch.Tensor) -> torch.Tensor:
+    def instead(module: nn.Module, given: object, output: torch.Tensor) -> torch.Tensor:
         if threading.get_ident() != mine:  # others may be searching with the same model
-            return found
+            return output
         # SigLIP reads a sentence filled up to its full length: what fills it stays as it is
-        return torch.cat([vectors, found[:, vectors.shape[1] :]], 1)
+        return torch.cat([vectors, output[:, vectors.shape[1] :]], 1)
 
     hook = table.register_forward_hook(instead)
     try:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 TOLERANCE = 1e-4
 """How much a feature of an embedding may differ from torch's; float32 rounding makes about 1e-6."""
 OPSET = 20
-_CHECKED = ((1, 1), (2, 3), (5, None))
+_TRIAL_SIZES = ((1, 1), (2, 3), (5, None))
 """Numbers of images and of words that the graphs are tried with; None: as many words as a sentence may have."""
 
 
@@ -257,16 +257,18 @@ def _difference(model: Retriever, exported: OnnxRetriever) -> float:
     """
     noise, largest = torch.Generator().manual_seed(0), 0.0
     height, width = model.preprocess.height, model.preprocess.width
-    for count, words in _CHECKED:
+    for count, words in _TRIAL_SIZES:
         pixels = torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=noise)
         sentences = _sentences(model, count, words)
-        asked: dict[str, tuple[torch.Tensor | None, list[str] | None]] = {"an image alone": (pixels, None)}
+        inputs: dict[str, tuple[torch.Tensor | None, list[str] | None]] = {"an image alone": (pixels, None)}
         if model.reads_words:
-            asked |= {"image and words": (pixels, sentences), "words alone": (None, [s for s in sentences if s])}
-        answers = {what: (model.embed_queries(*query), exported.embed_queries(*query)) for what, query in asked.items()}
+            inputs |= {"image and words": (pixels, sentences), "words alone": (None, [s for s in sentences if s])}
+        answers = {
+            what: (model.embed_queries(*query), exported.embed_queries(*query)) for what, query in inputs.items()
+        }
         answers["images"] = (model.embed_images(pixels), exported.embed_images(pixels))
-        for what, (ours, theirs) in answers.items():
-            apart = float((ours - theirs).abs().max())
+        for what, (expected, actual) in answers.items():
+            apart = float((expected - actual).abs().max())
             if not apart <= TOLERANCE:  # also where it is no number
                 raise RunError(
                     f"the ONNX graphs of the model {model.name!r} answer otherwise than torch: {what}, {count} rows, "

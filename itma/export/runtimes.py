@@ -69,8 +69,8 @@ def open_exported(
     run: str | Path, precision: Precision, *, which: str = "best", progress: bool = False
 ) -> OnnxRetriever:
     """The export in a run's checkpoint; float32 is exported where it is absent or of other weights."""
-    place = checkpoint_folder(run, which)
-    folder, sums = place / FOLDERS[precision], checkpoint_sums(place)
+    checkpoint = checkpoint_folder(run, which)
+    folder, sums = checkpoint / FOLDERS[precision], checkpoint_sums(checkpoint)
     if is_export(folder):
         exported = OnnxRetriever(folder)
         made_from, version = exported.description.made_from, exported.description.made_with.get("itma")
@@ -114,11 +114,11 @@ def export_run(
             f"the model {str(run)!r} comes with itma, whose own folder is left alone; export it with itma export {run} "
             "--out FOLDER, and give FOLDER as the run from then on"
         )
-    place = checkpoint_folder(run, which)
-    target = place / FOLDERS["float32"] if folder is None else Path(folder)
-    model = Retriever.load(place)
+    checkpoint = checkpoint_folder(run, which)
+    target = checkpoint / FOLDERS["float32"] if folder is None else Path(folder)
+    model = Retriever.load(checkpoint)
     try:
-        export(model, target, replace=folder is None, made_from=checkpoint_sums(place), progress=progress)
+        export(model, target, replace=folder is None, made_from=checkpoint_sums(checkpoint), progress=progress)
     except StorageError as error:
         if folder is not None:
             raise
@@ -129,21 +129,21 @@ def export_run(
     return OnnxRetriever(target)
 
 
-def checkpoint_sums(place: Path) -> dict[str, str]:
+def checkpoint_sums(checkpoint: Path) -> dict[str, str]:
     """Sums of a checkpoint's files that decide its answers, as they were saved.
 
     Raises:
         RunError: they are missing or damaged.
     """
-    if holds_towers(place):
+    if holds_towers(checkpoint):
         raise RunError(
-            f"the model in {str(place)!r} is in the hub's form, which torch alone answers; make a folder that can be "
-            "exported with: itma pack NAME FOLDER"
+            f"the model in {str(checkpoint)!r} is in the hub's form, which torch alone answers; make a folder that can "
+            "be exported with: itma pack NAME FOLDER"
         )
-    verify(place, ())
+    verify(checkpoint, ())
     names = (WEIGHTS, CONFIG, TOKENIZER)
     try:
-        sums = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        sums = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
         return {name: str(sums[name]) for name in names}
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{str(place / MANIFEST)!r} is damaged: {error}") from error
+        raise RunError(f"{str(checkpoint / MANIFEST)!r} is damaged: {error}") from error

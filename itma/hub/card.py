@@ -137,12 +137,12 @@ def _sum_in(run: str | Path, model: Retriever, weights: str, *, rounded: bool) -
     if weights in sums.values():
         return weights
     state = model.state_dict()
-    for which, found in sums.items():
-        kept = load_file(checkpoint_folder(run, which) / WEIGHTS)
-        if kept.keys() == state.keys() and all(
-            torch.equal(tensor.to(state[name].dtype), state[name].cpu()) for name, tensor in kept.items()
+    for which, digest in sums.items():
+        tensors = load_file(checkpoint_folder(run, which) / WEIGHTS)
+        if tensors.keys() == state.keys() and all(
+            torch.equal(tensor.to(state[name].dtype), state[name].cpu()) for name, tensor in tensors.items()
         ):
-            return found
+            return digest
     return sums["best"] if rounded else weights
 
 
@@ -326,10 +326,10 @@ def _results(reports: Mapping[str, Report]) -> str:
             "```sh\nitma evaluate RUN\nitma card RUN --out README.md\n```"
         )
     head = "In brackets: the 95 % bootstrap interval over queries. A number holds for its protocol alone."
-    return "\n\n".join([head, *(_result(place, report) for place, report in reports.items())])
+    return "\n\n".join([head, *(_result(folder, report) for folder, report in reports.items())])
 
 
-def _result(place: str, report: Report) -> str:
+def _result(folder: str, report: Report) -> str:
     table, protocol, about = _protocol(report)
     ks = list(report.recall)
     further = [(metric, k) for metric, values in report.metrics.items() for k in values]
@@ -337,14 +337,14 @@ def _result(place: str, report: Report) -> str:
     rows = [
         [
             part.name,
-            _asked(part.queries, part.wanted),
+            _format_queries(part.queries, part.wanted),
             f"{part.gallery:,}",
             *_shares(ks, part.recall, part.interval),
             *(_percent(share) for values in part.metrics.values() for share in values.values()),
         ]
         for part in report.parts
     ]
-    whole = _asked(report.queries, report.wanted)
+    whole = _format_queries(report.queries, report.wanted)
     rows.append(
         [
             "**mean**" if several else "all",
@@ -362,7 +362,7 @@ def _result(place: str, report: Report) -> str:
     summary = (
         f"Median rank {report.median_rank:g}, mean reciprocal rank {report.mean_reciprocal_rank:.3f}. Ties: "
         f"{report.tied_queries:,} of {report.queries:,} queries, in which the best target shares its score with an "
-        f"image that is no target. From `{place}/report.json`."
+        f"image that is no target. From `{folder}/report.json`."
     )
     lines = [
         f"### {table}, {protocol}",
@@ -488,7 +488,7 @@ def _protocol(report: Report) -> tuple[str, str, str]:
     return table, protocol, about
 
 
-def _asked(queries: int, wanted: int | None) -> str:
+def _format_queries(queries: int, wanted: int | None) -> str:
     return f"{queries:,}" if wanted in (None, queries) else f"{queries:,} of {wanted:,}"
 
 
@@ -504,8 +504,10 @@ def _percent(share: float, unit: str = " %") -> str:
 
 def _listed(plain: Mapping[str, Any]) -> str:
     """Settings as text: `kind lstm, width 128`."""
-    told = {name: shown(value) if isinstance(value, str) else value for name, value in plain.items()}
-    return ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in told.items() if value is not None)
+    settings = {name: shown(value) if isinstance(value, str) else value for name, value in plain.items()}
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_value(value)}" for name, value in settings.items() if value is not None
+    )
 
 
 def _value(value: Any) -> str:

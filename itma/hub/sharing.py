@@ -85,14 +85,14 @@ def pack(
 
 def _weighted(run: str | Path, changes: Mapping[str, str]) -> Retriever:
     """CLIP or SigLIP as it answers untrained, with other options of the sum."""
-    place = checkpoint_folder(run)
+    folder = checkpoint_folder(run)
     other = [name for name in changes if not name.startswith("model.options.")]
-    if other or not holds_towers(place):
+    if other or not holds_towers(folder):
         raise ConfigError(
             f"{(other or list(changes))[0]!r} cannot be changed in {str(run)!r}: only CLIP and SigLIP as they "
             "came have settings that need no training, model.options.image_weight and model.options.text_weight"
         )
-    towers = read_towers(place)
+    towers = read_towers(folder)
     start = RetrieverConfig(UNTRAINED, **towers.shape)
     options = {name.removeprefix("model."): value for name, value in changes.items()}
     return Retriever.over(towers, changed(start, options))
@@ -123,7 +123,7 @@ def pull(
         RunError: a file is damaged or of a newer format.
         StorageError: the folder exists or cannot be written to.
     """
-    found = hub.download(
+    source = hub.download(
         repo_id,
         FILES,
         (CARD, RUN, REPORTS),
@@ -137,13 +137,13 @@ def pull(
         *FILES,
         CARD,
         RUN,
-        *(path.relative_to(found) for path in found.glob(REPORTS.replace("/", "/**/"))),
+        *(path.relative_to(source) for path in source.glob(REPORTS.replace("/", "/**/"))),
     ]
     with new_folder(folder) as draft:
         for name in names:
-            if (found / name).is_file():
+            if (source / name).is_file():
                 (draft / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(found / name, draft / name)
+                shutil.copyfile(source / name, draft / name)
         Retriever.load(draft)
     return Path(folder)
 

@@ -23,7 +23,7 @@ from itma.config import to_plain
 from itma.data.images import Preprocess, find_images
 from itma.data.sources import sentences
 from itma.errors import ConfigError, DataError, ImageError, ItmaError
-from itma.evaluation.agreement import mean_cosine, nearest_kept
+from itma.evaluation.agreement import mean_cosine, neighbour_overlap
 from itma.evaluation.evaluate import evaluate as measure
 from itma.export.int8 import quantise as write_int8
 from itma.export.runtime import OnnxRetriever
@@ -168,14 +168,14 @@ def quantise(
         exact = _exported(run, out, which, progress, stack)
         paths = _images_of(Path(images))
         draw.shuffle(paths)
-        asked, origin = _sentences(run, exact, text) if exact.reads_words else ([""], "")
+        feedback, origin = _sentences(run, exact, text) if exact.reads_words else ([""], "")
         calibrating = torch.cat(list(_read(paths[:samples], exact.preprocess)))
         target = checkpoint_folder(run, which) / FOLDERS["int8"] if out is None else Path(out)
         with new_folder(target, replace=out is None) as draft:
-            write_int8(exact, draft, calibrating, draw.choices(asked, k=len(calibrating)), progress=progress)
+            write_int8(exact, draft, calibrating, draw.choices(feedback, k=len(calibrating)), progress=progress)
             rough = OnnxRetriever(draft)
             compared = paths[-_COMPARED:]  # others than those of the calibration, where there are enough
-            agreement = _agreement(exact, rough, compared, draw.choices(asked, k=len(compared)), progress)
+            agreement = _agreement(exact, rough, compared, draw.choices(feedback, k=len(compared)), progress)
             lost, unmeasured = _recall(run, exact, rough, progress) if recall else ((), "it was not asked for")
             result = Quantised(
                 folder=str(target),
@@ -199,10 +199,10 @@ def _exported(run: str | Path, out: str | Path | None, which: str, progress: boo
     return export_run(run, Path(draft) / FOLDERS["float32"], which=which, progress=progress)
 
 
-def _images_of(place: Path) -> list[Path]:
-    if manifest.exists(store_at(place)):
-        return Catalogue.open(place, without_model=True).image_paths()
-    return find_images(place)
+def _images_of(folder: Path) -> list[Path]:
+    if manifest.exists(store_at(folder)):
+        return Catalogue.open(folder, without_model=True).image_paths()
+    return find_images(folder)
 
 
 def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -> tuple[Sequence[str], str]:
@@ -212,14 +212,14 @@ def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -
             lines = Path(text).read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
             raise DataError(f"the sentences in {str(text)!r} cannot be read: {error}") from error
-        found: Sequence[str] = [line for line in lines if model.tokenizer.words(line)]
-        if not found:
+        feedback: Sequence[str] = [line for line in lines if model.tokenizer.words(line)]
+        if not feedback:
             raise DataError(f"there is no sentence in {str(text)!r}; expected one on each line")
-        return found, f"{len(found):,} sentences of {text}"
+        return feedback, f"{len(feedback):,} sentences of {text}"
     try:
         data = read_run(run).data
-        found = sentences(data, "train")
-        return found, f"the training sentences of {data.name}"
+        feedback = sentences(data, "train")
+        return feedback, f"the training sentences of {data.name}"
     except ItmaError as error:
         log.info("no training sentences: %s", error)
         draw, known = (
@@ -232,20 +232,20 @@ def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -
 def _read(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[torch.Tensor]:
     """Images in batches, without those that cannot be read, which are named in the log."""
     waiting: list[torch.Tensor] = []
-    found = 0
+    count = 0
     for pixels in _decoded(paths, preprocess, 2 * _BATCH):
         if isinstance(pixels, ImageError):
             log.warning("left out: %s", pixels)
             continue
         waiting.append(pixels)
-        found += 1
+        count += 1
         if len(waiting) == _BATCH:
             yield torch.stack(waiting)
             waiting.clear()
     if waiting:
         yield torch.stack(waiting)
-    if found < 2:
-        raise DataError(f"{found} of {len(paths):,} images could be read; at least 2 are needed, better hundreds")
+    if count < 2:
+        raise DataError(f"{count} of {len(paths):,} images could be read; at least 2 are needed, better hundreds")
 
 
 def _decoded(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Iterator[torch.Tensor | ImageError]:
@@ -272,7 +272,7 @@ def _decoded(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Itera
 
 
 def _agreement(
-    exact: OnnxRetriever, rough: OnnxRetriever, paths: Sequence[Path], asked: Sequence[str], progress: bool
+    exact: OnnxRetriever, rough: OnnxRetriever, paths: Sequence[Path], feedback: Sequence[str], progress: bool
 ) -> Agreement:
     images: dict[OnnxRetriever, list[torch.Tensor]] = {exact: [], rough: []}
     queries: dict[OnnxRetriever, list[torch.Tensor]] = {exact: [], rough: []}
@@ -282,19 +282,19 @@ def _agreement(
             for model in (exact, rough):
                 images[model].append(model.embed_images(pixels))
                 if exact.reads_words:
-                    queries[model].append(model.embed_queries(pixels, asked[done : done + len(pixels)]))
+                    queries[model].append(model.embed_queries(pixels, feedback[done : done + len(pixels)]))
             done += len(pixels)
             meter.update(len(pixels))
-    ours, theirs = (torch.cat(images[model]) for model in (exact, rough))
+    exact_images, rough_images = (torch.cat(images[model]) for model in (exact, rough))
     query_cosine = query_kept = None
     if exact.reads_words:
         asking = [torch.cat(queries[model]) for model in (exact, rough)]
         query_cosine = mean_cosine(*asking)
-        query_kept = nearest_kept((asking[0], ours), (asking[1], theirs), NEAREST, without_self=True)
+        query_kept = neighbour_overlap((asking[0], exact_images), (asking[1], rough_images), NEAREST, without_self=True)
     return Agreement(
-        images=len(ours),
-        cosine=mean_cosine(ours, theirs),
-        kept=nearest_kept((ours, ours), (theirs, theirs), NEAREST, without_self=True),
+        images=len(exact_images),
+        cosine=mean_cosine(exact_images, rough_images),
+        kept=neighbour_overlap((exact_images, exact_images), (rough_images, rough_images), NEAREST, without_self=True),
         query_cosine=query_cosine,
         query_kept=query_kept,
     )
@@ -305,9 +305,9 @@ def _recall(
 ) -> tuple[tuple[RecallLost, ...], str]:
     """Recall on what the run is measured on, or why there is none."""
     try:
-        found, _, _ = measured_split(run, exact.preprocess, progress=progress)
+        data, _, _ = measured_split(run, exact.preprocess, progress=progress)
         reports = [
-            measure(model, found.triplets, protocols=[found.protocol()], intervals=False, progress=progress)[0].report
+            measure(model, data.triplets, protocols=[data.protocol()], intervals=False, progress=progress)[0].report
             for model in (exact, rough)
         ]
     except ItmaError as error:

@@ -91,31 +91,31 @@ def import_published(
     out = Path(out)
     if out.exists():
         raise RunError(f"{str(out)!r} exists already; choose a new folder for the imported run")
-    found = open_checkpoint(checkpoint)
-    config = shape(found, size)
-    named = data or _DATA.get(str(found.options.get("dataset")), str(found.options.get("dataset")))
+    original = open_checkpoint(checkpoint)
+    config = shape(original, size)
+    named = data or _DATA.get(str(original.options.get("dataset")), str(original.options.get("dataset")))
     vocabulary = _words(
-        found, None if words is None else Path(words), named, order, reads=config.composer != "image-only"
+        original, None if words is None else Path(words), named, order, reads=config.composer != "image-only"
     )
-    model, left_out = rebuild(found, vocabulary, size)
+    model, left_out = rebuild(original, vocabulary, size)
     source = DataConfig(
         named if named in NAMES else "own",
         root=str(Path(words).resolve()) if words is not None and Path(words).is_dir() else None,
     )
-    settings = Settings(model.config, recipe(found), source)
+    settings = Settings(model.config, recipe(original), source)
     skipped = sum(len(each.names) for each in left_out if each.names != ("a[2:]",))
     imported = Imported(
         out,
-        found.model,
+        original.model,
         config.composer,
-        found.code,
-        found.steps,
+        original.code,
+        original.steps,
         len(vocabulary) - 1,
-        len(found.tensors) - skipped,
+        len(original.tensors) - skipped,
         tuple(left_out),
-        tuple(_notes(found, config, size)),
+        tuple(_notes(original, config, size)),
     )
-    _write(out, model, settings, imported, found)
+    _write(out, model, settings, imported, original)
     return imported
 
 

@@ -105,7 +105,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     try:
-        found = load_allowed(path)
+        content = load_allowed(path)
     except FileNotFoundError as error:
         raise DataError(f"the checkpoint {str(path)!r} does not exist") from error
     except Exception as error:  # torch raises many kinds on damaged files; nothing of the file has run
@@ -113,14 +113,14 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             f"the checkpoint {str(path)!r} was not opened: {why_not_opened(path, error)}; expected a file as TIRG's, "
             "MAAF's or ITMA's code saves it"
         ) from error
-    wrapper = next((key for key in WRAPPERS if isinstance(found, dict) and key in found), "model_state_dict")
-    if not isinstance(found, dict) or not {"opt", wrapper} <= set(found):
-        holds = ", ".join(map(str, list(found)[:5])) if isinstance(found, dict) else type(found).__name__
+    wrapper = next((key for key in WRAPPERS if isinstance(content, dict) and key in content), "model_state_dict")
+    if not isinstance(content, dict) or not {"opt", wrapper} <= set(content):
+        holds = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
         raise DataError(
             f"{str(path)!r} is no checkpoint of TIRG's, MAAF's or ITMA's code: expected it, opt and model_state_dict, "
             f"found {holds or 'nothing'}. Weights of an image network alone go into model.image_encoder.weights"
         )
-    options, tensors = found["opt"], found[wrapper]
+    options, tensors = content["opt"], content[wrapper]
     if isinstance(options, argparse.Namespace):
         options = vars(options)
     if not isinstance(options, dict) or not isinstance(tensors, dict):
@@ -130,7 +130,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         raise DataError(f"{str(path)!r} is damaged: {strange!r} in model_state_dict is no tensor")
     tensors = without_prefixes({str(name): tensor for name, tensor in tensors.items()}, known="img_model.")
     code: Literal["tirg", "maaf"] = "maaf" if any(name.startswith("img_model.model.") for name in tensors) else "tirg"
-    steps = found.get("it", 0)
+    steps = content.get("it", 0)
     return Checkpoint(path, code, options, tensors, steps if isinstance(steps, int) else 0)
 
 
@@ -272,13 +272,13 @@ def rebuild(
                 f"(model={checkpoint.model})"
             )
         remaining.pop(theirs, None)
-        found = _converted(name, checkpoint.tensors[theirs], config, checkpoint.code)
-        if found.shape != tensor.shape:
+        value = _converted(name, checkpoint.tensors[theirs], config, checkpoint.code)
+        if value.shape != tensor.shape:
             raise DataError(
-                f"the tensor {theirs!r} of the checkpoint {str(checkpoint.path)!r} has the shape {tuple(found.shape)}; "
+                f"the tensor {theirs!r} of the checkpoint {str(checkpoint.path)!r} has the shape {tuple(value.shape)}; "
                 f"by its options it should be {tuple(tensor.shape)}"
             )
-        state[name] = found
+        state[name] = value
     left_out = _account(remaining, checkpoint, config)
     model.load_state_dict(state)
     return model.eval(), left_out
@@ -316,8 +316,8 @@ def _their_language(name: str, kind: str) -> str:
 def _their_block(name: str) -> str:
     """`<number>.<name within the layer>`, ours → theirs."""
     number, _, inner = name.partition(".")
-    ours = next(ours for ours in _BLOCK if inner.startswith(ours))
-    return f"{number}.{_BLOCK[ours]}{inner.removeprefix(ours)}"
+    prefix = next(prefix for prefix in _BLOCK if inner.startswith(prefix))
+    return f"{number}.{_BLOCK[prefix]}{inner.removeprefix(prefix)}"
 
 
 def _their_norm(name: str) -> str:

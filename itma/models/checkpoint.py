@@ -52,8 +52,8 @@ def weights_sum(folder: str | Path, which: str = "best") -> str:
         RunError: there are none, see `checkpoint_folder`.
         DataError: a folder of CLIP or SigLIP lacks them.
     """
-    place = checkpoint_folder(folder, which)
-    return towers_sum(place) if holds_towers(place) else file_sum(place / WEIGHTS)
+    checkpoint = checkpoint_folder(folder, which)
+    return towers_sum(checkpoint) if holds_towers(checkpoint) else file_sum(checkpoint / WEIGHTS)
 
 
 def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:

@@ -35,6 +35,6 @@ def readable(model: Embedder, text: str | None, *, alone: bool) -> str | None:
         log.warning("words that the model never saw in training and %s: %s", effect, listed)
     near = model.tokenizer.read_as(text or "")
     if near:
-        told = ", ".join(f"{word!r} as {other!r}" for word, other in list(near.items())[:8])
-        log.warning("words that the model never saw in training and reads as others: %s", told)
+        pairs = ", ".join(f"{word!r} as {other!r}" for word, other in list(near.items())[:8])
+        log.warning("words that the model never saw in training and reads as others: %s", pairs)
     return text

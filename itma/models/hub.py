@@ -29,7 +29,7 @@ def create(repo_id: str, *, private: bool | None, token: str | bool | None) -> s
     Raises:
         HubError: it cannot be made, for example because this person may not.
     """
-    with _explained(repo_id, writing=True):
+    with _translate_errors(repo_id, writing=True):
         from huggingface_hub import HfApi
 
         return str(HfApi(token=token).create_repo(repo_id, private=private, exist_ok=True).repo_id)
@@ -61,7 +61,7 @@ def upload(
     Raises:
         HubError: it cannot be uploaded.
     """
-    with _explained(repo_id, revision, writing=True), _bars(progress):
+    with _translate_errors(repo_id, revision, writing=True), _bars(progress):
         from huggingface_hub import HfApi
 
         api = HfApi(token=token)
@@ -105,7 +105,7 @@ def download(
         HubError: there is no such repository or revision, it lacks a file or is not open to this person, or the hub
             cannot be reached and the files are not in the cache.
     """
-    with _explained(repo_id, revision, local=local_files_only), _bars(progress):
+    with _translate_errors(repo_id, revision, local=local_files_only), _bars(progress):
         from huggingface_hub import snapshot_download
 
         folder = Path(
@@ -154,7 +154,7 @@ def fetch(name: str) -> Path:
 
 
 @contextmanager
-def _explained(
+def _translate_errors(
     repo_id: str, revision: str | None = None, *, writing: bool = False, local: bool = False
 ) -> Iterator[None]:
     """Turn what `huggingface_hub` raises into a `HubError` that names the repository and says what to do."""

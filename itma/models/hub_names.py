@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-_OURS = "runs"
+_RUNS_FOLDER = "runs"
 """The folder that training makes by itself: a name that begins with it is a path."""
 
 
@@ -22,7 +22,7 @@ def hub_name(run: str | Path) -> str | None:
     if len(path.parts) != 2 or not all(_NAME.fullmatch(part) for part in path.parts):
         return None
     parent = path.parent
-    return None if parent.name == _OURS or parent.exists() or path.exists() else path.as_posix()
+    return None if parent.name == _RUNS_FOLDER or parent.exists() or path.exists() else path.as_posix()
 
 
 def cached_folder(name: str) -> Path | None:
@@ -30,10 +30,10 @@ def cached_folder(name: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        found = try_to_load_from_cache(name, "config.json")
+        config = try_to_load_from_cache(name, "config.json")
     except (OSError, ValueError):
         return None
-    folder = Path(found).parent if isinstance(found, str) else None
+    folder = Path(config).parent if isinstance(config, str) else None
     return folder if folder is not None and weights_files(folder) else None
 
 

@@ -45,10 +45,10 @@ def installed(name: str) -> str:
     if name not in _PACKAGES or Path(name).exists():
         return name
     package, folder, extra = _PACKAGES[name]
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
         raise MissingExtraError(f"the text encoder {name!r}", extra)
-    return str(Path(next(iter(found.submodule_search_locations))) / folder)
+    return str(Path(next(iter(spec.submodule_search_locations))) / folder)
 
 
 def open_config(name: str, what: str, known: str = "") -> "PretrainedConfig":
@@ -109,19 +109,19 @@ def load_weights(
     _refuse_pointers(name, what)
     try:
         with _quiet():
-            model, found = kind.from_pretrained(
+            model, info = kind.from_pretrained(
                 name, config=config, output_loading_info=True, dtype=torch.float32, **options
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise DataError(f"the weights of the {what} {name!r} cannot be read: {error}") from error
     except UnpicklingError as error:
-        asked = re.search(r"global:? (?:GLOBAL )?(\S+)", str(error))  # the rest is advice to switch the safety off
+        match = re.search(r"global:? (?:GLOBAL )?(\S+)", str(error))  # the rest is advice to switch the safety off
         raise DataError(
-            f"the weights of the {what} {name!r} are refused: the file asks for {asked[1] if asked else 'code'}, and "
+            f"the weights of the {what} {name!r} are refused: the file asks for {match[1] if match else 'code'}, and "
             "only plain tensors are read; expected model.safetensors, or a pytorch_model.bin of tensors alone"
         ) from error
-    lacking = sorted(key for key in found["missing_keys"] if new is None or not key.startswith(new)) + sorted(
-        str(key) for key in found.get("mismatched_keys", ())
+    lacking = sorted(key for key in info["missing_keys"] if new is None or not key.startswith(new)) + sorted(
+        str(key) for key in info.get("mismatched_keys", ())
     )
     if lacking:
         raise DataError(
@@ -249,8 +249,8 @@ def _padding_id(name: str, otherwise: int) -> int:
     settings = _file_of(name, "tokenizer_config.json")
     mark = None if settings is None else json.loads(settings.read_text(encoding="utf-8")).get("pad_token")
     text = mark.get("content") if isinstance(mark, dict) else mark
-    found = None if text is None else open_tokenizer(name).token_to_id(text)
-    return otherwise if found is None else int(found)
+    token_id = None if text is None else open_tokenizer(name).token_to_id(text)
+    return otherwise if token_id is None else int(token_id)
 
 
 def open_tokenizer(name: str) -> tokenizers.Tokenizer:
@@ -323,8 +323,8 @@ def _file_of(name: str, file: str) -> Path | None:
         return path if path.is_file() else None
     from transformers.utils.hub import cached_file
 
-    found = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
-    return None if found is None else Path(found)
+    cache_path = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+    return None if cache_path is None else Path(cache_path)
 
 
 @contextmanager

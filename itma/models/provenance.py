@@ -25,7 +25,7 @@ RUN, STATE, REPORT, METRICS = "run.json", "state.json", "report.json", "metrics.
 REPORT_FORMAT = 1
 REPORTS = f"evaluation-*/{REPORT}"
 """Where reports stand in a folder, as a pattern whose star also covers deeper folders."""
-_PLACES = ("root", "weights", "path")
+_PATH_SETTINGS = ("root", "weights", "path")
 """Settings that hold a path of the machine on which training ran."""
 
 
@@ -53,11 +53,11 @@ class Provenance:
             StorageError: the disk is full or the folder cannot be written to.
         """
         if self.settings is not None:
-            kept = {
-                **_without_places(self.settings),
+            settings = {
+                **_cut_paths(self.settings),
                 "checkpoint": {"step": self.step, "best": self.best, "seconds": self.seconds},
             }
-            write_text(folder / RUN, json.dumps(kept, indent=2) + "\n")
+            write_text(folder / RUN, json.dumps(settings, indent=2) + "\n")
         for name, report in self.reports.items():
             plain = {"format": REPORT_FORMAT, **to_plain(report), "model": report.model.partition(" (")[0]}
             write_text(folder / name / REPORT, json.dumps(plain, indent=2) + "\n")
@@ -80,15 +80,15 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
         return Provenance({"made_with": {"started_from": {"name": shown(str(name)), "sha256": weights}}})
     if not run.is_dir():
         raise RunError(f"the run folder {str(run)!r} does not exist; a model card is written from one, or without run")
-    manifests = {place: read_json(place / MANIFEST) for place in (run, *sorted(run.glob("step-*")))}
-    place = next((place for place, sums in manifests.items() if sums and sums.get(WEIGHTS) == weights), None)
-    if place is None:
+    manifests = {folder: read_json(folder / MANIFEST) for folder in (run, *sorted(run.glob("step-*")))}
+    folder = next((folder for folder, sums in manifests.items() if sums and sums.get(WEIGHTS) == weights), None)
+    if folder is None:
         raise RunError(
             f"{str(run)!r} holds no checkpoint with the weights of this model, so what it tells is of another one; "
             "give the run that the model was loaded from"
         )
     settings = read_json(run / RUN)
-    told = _checkpoint(run, place, settings)
+    record = _checkpoint(run, folder, settings)
     (settings or {}).pop("checkpoint", None)
     reports, others = {}, []
     for path in sorted(run.glob(REPORTS.replace("/", "/**/"))):
@@ -103,35 +103,35 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
             ", ".join(others),
             run,
         )
-    if "seconds" not in told:
-        told["seconds"] = _seconds(run / METRICS, told.get("step"))
+    if "seconds" not in record:
+        record["seconds"] = _seconds(run / METRICS, record.get("step"))
         before = ((settings or {}).get("made_with") or {}).get("started_from", {}).get("seconds")
-        if told["seconds"] is not None and before is not None:
-            told["seconds"] += before
-    chosen = how_chosen(settings or {}, told.get("step"), best=bool(told.get("best")))
-    return Provenance(settings, told.get("step"), bool(told.get("best")), chosen, reports, told["seconds"])
+        if record["seconds"] is not None and before is not None:
+            record["seconds"] += before
+    chosen = how_chosen(settings or {}, record.get("step"), best=bool(record.get("best")))
+    return Provenance(settings, record.get("step"), bool(record.get("best")), chosen, reports, record["seconds"])
 
 
-def _checkpoint(run: Path, place: Path, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+def _checkpoint(run: Path, folder: Path, settings: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the files of a run say of one of its checkpoints: its step, and whether it was chosen as the best."""
-    saved, pointer = read_json(place / STATE), read_json(run / POINTER) or {}
+    saved, pointer = read_json(folder / STATE), read_json(run / POINTER) or {}
     if saved is not None:
-        chosen = pointer.get("best") == place.name and pointer.get("best_value") is not None
+        chosen = pointer.get("best") == folder.name and pointer.get("best_value") is not None
         return {"step": saved.get("step"), "best": chosen}
-    if place != run:  # an imported checkpoint, which was chosen elsewhere
-        return {"step": int(place.name.removeprefix("step-")), "best": False}
+    if folder != run:  # an imported checkpoint, which was chosen elsewhere
+        return {"step": int(folder.name.removeprefix("step-")), "best": False}
     return dict((settings or {}).get("checkpoint") or {})  # left by `Provenance.write`
 
 
 def checkpoint_choice(run: str | Path, weights: str) -> str:
     """How the checkpoint with these weights was chosen among those of its run; empty where the files do not say it."""
     run = located(run)
-    for place in (run, *sorted(run.glob("step-*"))):
-        sums = read_json(place / MANIFEST)
+    for folder in (run, *sorted(run.glob("step-*"))):
+        sums = read_json(folder / MANIFEST)
         if sums and sums.get(WEIGHTS) == weights:
-            settings = read_json((place.parent if place.name.startswith("step-") else run) / RUN)
-            told = _checkpoint(run, place, settings)
-            return how_chosen(settings or {}, told.get("step"), best=bool(told.get("best")))
+            settings = read_json((folder.parent if folder.name.startswith("step-") else run) / RUN)
+            record = _checkpoint(run, folder, settings)
+            return how_chosen(settings or {}, record.get("step"), best=bool(record.get("best")))
     return ""
 
 
@@ -205,17 +205,17 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return plain
 
 
-def _without_places(plain: Any, name: str = "") -> Any:
+def _cut_paths(plain: Any, name: str = "") -> Any:
     """Plain settings in which a path is cut to its last part: what folders a machine has is nobody's business."""
     if isinstance(plain, Mapping):
-        return {key: _without_places(value, key) for key, value in plain.items()}
-    return without_place(plain) if isinstance(plain, str) and (name in _PLACES or _is_place(plain)) else plain
+        return {key: _cut_paths(value, key) for key, value in plain.items()}
+    return cut_path(plain) if isinstance(plain, str) and (name in _PATH_SETTINGS or _is_path(plain)) else plain
 
 
-def without_place(path: str) -> str:
+def cut_path(path: str) -> str:
     """The last part of a path, of any system.
 
-    >>> without_place("/home/someone/weights.pth"), without_place("C:/data/fashioniq/")
+    >>> cut_path("/home/someone/weights.pth"), cut_path("C:/data/fashioniq/")
     ('weights.pth', 'fashioniq')
     """
     return PureWindowsPath(path).name
@@ -227,8 +227,8 @@ def shown(name: str) -> str:
     >>> shown("resnet-18"), shown("microsoft/resnet-50"), shown("/home/someone/resnet")
     ('resnet-18', 'microsoft/resnet-50', 'resnet')
     """
-    return without_place(name) if _is_place(name) or Path(name).exists() else name
+    return cut_path(name) if _is_path(name) or Path(name).exists() else name
 
 
-def _is_place(text: str) -> bool:
+def _is_path(text: str) -> bool:
     return Path(text).is_absolute() or PureWindowsPath(text).is_absolute() or text.startswith(("~", "./", "../"))

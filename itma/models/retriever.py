@@ -22,7 +22,7 @@ from itma.errors import ConfigError, FeedbackError, ItmaError, PluginError, RunE
 from itma.io import file_sum, write_text, write_with
 from itma.models import hub
 from itma.models.checkpoint import CONFIG, FILES, FORMAT, MANIFEST, TOKENIZER, WEIGHTS, checkpoint_folder, verify
-from itma.models.composers import Place, composer_named
+from itma.models.composers import FeatureShapes, composer_named
 from itma.models.embedder import Embedder, unit
 from itma.models.feedback import readable
 from itma.models.image_encoders.base import ImageEncoder, ImageEncoderConfig
@@ -115,8 +115,8 @@ class Retriever(Embedder, nn.Module):
         composer = composer_named(config.composer)
         self.image_encoder, self.text_encoder = image_encoder, text_encoder
         grids = image_encoder.grids(config.preprocess.height, config.preprocess.width)
-        place = Place(image_encoder.channels, grids, config.dim, image_encoder.embeds, text_encoder, tokenizer)
-        self.composer = composer(config.options, place)
+        shapes = FeatureShapes(image_encoder.channels, grids, config.dim, image_encoder.embeds, text_encoder, tokenizer)
+        self.composer = composer(config.options, shapes)
         self.tracker = tracker_named(config.tracker)(config.tracker_options, self.features)
         self.scale = nn.Parameter(torch.tensor(START_SCALE))
         self._frozen: tuple[str, ...] = ()
@@ -415,8 +415,8 @@ class Retriever(Embedder, nn.Module):
 
     def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
         with self._answering():
-            seen = None if maps is None else [level.to(self.device) for level in maps]
-            return unit(self.compose(seen, None if tokens is None else tokens.to(self.device)))
+            reference_maps = None if maps is None else [level.to(self.device) for level in maps]
+            return unit(self.compose(reference_maps, None if tokens is None else tokens.to(self.device)))
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -476,16 +476,18 @@ class Retriever(Embedder, nn.Module):
         kinds: dict[tuple[bool, bool], list[int]] = {}
         for row, text in enumerate(texts):
             kinds.setdefault((shown is not None and shown[row] is not None, text is not None), []).append(row)
-        for (seen, spoken), members in kinds.items():
+        for (has_image, has_text), members in kinds.items():
             for begin in range(0, len(members), batch):
                 part = members[begin : begin + batch]
-                pixels = torch.stack([self._fitted(shown[row]) for row in part]) if seen and shown is not None else None
-                feedback = [str(texts[row]) for row in part] if spoken else None
+                pixels = (
+                    torch.stack([self._fitted(shown[row]) for row in part]) if has_image and shown is not None else None
+                )
+                feedback = [str(texts[row]) for row in part] if has_text else None
                 if said is None and pixels is not None:
-                    found = self.embed_images(pixels)
+                    embeddings = self.embed_images(pixels)
                 else:
-                    found = self.embed_queries(pixels, feedback)
-                rows[part] = found.cpu().numpy()
+                    embeddings = self.embed_queries(pixels, feedback)
+                rows[part] = embeddings.cpu().numpy()
         return rows if several else rows[0]
 
     def _fitted(self, image: Any) -> torch.Tensor:

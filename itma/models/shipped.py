@@ -11,12 +11,12 @@ from itma.models.hub_names import cached_folder, hub_name
 
 _OF_MODELS = ("checkpoints.json", "config.json", "run.json", "model.safetensors", "onnx.json")
 """Files by which a folder is a run or a model, whole or not."""
-_PLACE = Path(__file__).parent.parent / "weights"
+_FOLDER = Path(__file__).parent.parent / "weights"
 
 
 def shipped() -> dict[str, Path]:
     """Name → folder, of the models in this installation; each holds what `itma.hub.sharing.save_pretrained` leaves."""
-    return {path.parent.name: path.parent for path in sorted(_PLACE.glob("*/config.json"))}
+    return {path.parent.name: path.parent for path in sorted(_FOLDER.glob("*/config.json"))}
 
 
 def shipped_folder(name: str) -> Path:

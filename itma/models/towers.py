@@ -164,9 +164,9 @@ def _image_settings(folder: Path) -> Mapping[str, Any]:
         if path.is_file():
             try:
                 plain = json.loads(path.read_text(encoding="utf-8"))
-                found = plain.get(inner, {}) if inner else plain
-                if isinstance(found, dict):
-                    return {key: value for key, value in found.items() if value is not None}
+                settings = plain.get(inner, {}) if inner else plain
+                if isinstance(settings, dict):
+                    return {key: value for key, value in settings.items() if value is not None}
             except (ValueError, AttributeError) as error:
                 raise DataError(f"{str(path)!r} is damaged: {error}") from error
     return {}

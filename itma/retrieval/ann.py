@@ -41,12 +41,12 @@ def tune(items: Items, *, wanted: float = 0.98, queries: int = 100, seed: int = 
     """
     state = items.index_state()
     assert state is not None, "tuning needs an index"
-    asked, own = _queries(items, queries, seed)
-    truth = [_without(hits, name) for hits, name in zip(exact(items, asked, K + 1), own, strict=True)]
+    sample, own = _queries(items, queries, seed)
+    truth = [_without(hits, name) for hits, name in zip(exact(items, sample, K + 1), own, strict=True)]
 
     def recall(effort: Effort, some: slice) -> tuple[float, float]:
         shares, seconds = [], []
-        for query, right, name in zip(asked[some], truth[some], own[some], strict=True):
+        for query, right, name in zip(sample[some], truth[some], own[some], strict=True):
             started = time.perf_counter()
             (hits,) = items.nearest(query[None], K + 1, effort=effort)
             seconds.append(time.perf_counter() - started)
@@ -59,8 +59,8 @@ def tune(items: Items, *, wanted: float = 0.98, queries: int = 100, seed: int = 
             continue
         best = recall(effort, slice(None))
         if best[0] >= wanted:
-            return Ann(state.kind, dict(effort), best[0], wanted, len(asked), items.count(), best[1])
-    return Ann(state.kind, None, best[0], wanted, len(asked), items.count(), best[1])
+            return Ann(state.kind, dict(effort), best[0], wanted, len(sample), items.count(), best[1])
+    return Ann(state.kind, None, best[0], wanted, len(sample), items.count(), best[1])
 
 
 def centres(sample: np.ndarray, count: int, *, rounds: int = 8, seed: int = 0) -> np.ndarray:
@@ -77,14 +77,14 @@ def centres(sample: np.ndarray, count: int, *, rounds: int = 8, seed: int = 0) -
     """
     random = torch.Generator().manual_seed(seed)
     rows = torch.from_numpy(np.ascontiguousarray(sample))
-    found = rows[torch.randperm(len(rows), generator=random)[torch.arange(count) % len(rows)]]
+    centroids = rows[torch.randperm(len(rows), generator=random)[torch.arange(count) % len(rows)]]
     for _ in range(rounds):
-        nearest = torch.cat([(part @ found.T).argmax(1) for part in rows.split(_AT_ONCE)])
-        sums = torch.zeros_like(found).index_add_(0, nearest, rows)
+        nearest = torch.cat([(part @ centroids.T).argmax(1) for part in rows.split(_AT_ONCE)])
+        sums = torch.zeros_like(centroids).index_add_(0, nearest, rows)
         empty = torch.bincount(nearest, minlength=count) == 0
         sums[empty] = rows[torch.randint(len(rows), (int(empty.sum()),), generator=random)]
-        found = torch.nn.functional.normalize(sums, dim=1)
-    moved: np.ndarray = found.numpy()
+        centroids = torch.nn.functional.normalize(sums, dim=1)
+    moved: np.ndarray = centroids.numpy()
     return moved
 
 
@@ -92,17 +92,17 @@ def _queries(items: Items, count: int, seed: int) -> tuple[np.ndarray, list[str 
     """Queries, and the item that each of them is."""
     random = np.random.default_rng(seed)
     ids = [name for batch in items.scan(["id"], rows=65_536) for name in batch.column("id").to_pylist()]
-    chosen = sorted({ids[place] for place in random.integers(0, len(ids), size=count)})
+    chosen = sorted({ids[index] for index in random.integers(0, len(ids), size=count)})
     rows = items.get(chosen, ["id", "embedding"])
     names, embeddings = rows["id"].to_pylist(), embeddings_of(rows["embedding"])
     between = unit(embeddings + np.roll(embeddings, 1, axis=0) * _LEAN, None, "queries")
     items_too = np.arange(len(names)) % 2 == 0
-    asked = np.where(items_too[:, None], embeddings, between)
-    return asked, [name if same else None for name, same in zip(names, items_too, strict=True)]
+    queries = np.where(items_too[:, None], embeddings, between)
+    return queries, [name if same else None for name, same in zip(names, items_too, strict=True)]
 
 
 def exact(
-    items: Items, queries: np.ndarray, k: int, seen: Callable[[int], None] = lambda rows: None
+    items: Items, queries: np.ndarray, k: int, advance: Callable[[int], None] = lambda rows: None
 ) -> list[list[str]]:
     """For each query the ids of the k nearest, by comparing all; memory holds one batch of items."""
     ids = np.empty((len(queries), 0), dtype=object)
@@ -113,9 +113,9 @@ def exact(
         scores = np.concatenate([scores, more], axis=1)
         ids = np.concatenate([ids, np.broadcast_to(names, more.shape)], axis=1)
         if scores.shape[1] > k:
-            kept = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-            scores, ids = np.take_along_axis(scores, kept, 1), np.take_along_axis(ids, kept, 1)
-        seen(len(batch))
+            top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+            scores, ids = np.take_along_axis(scores, top, 1), np.take_along_axis(ids, top, 1)
+        advance(len(batch))
     order = np.argsort(-scores, axis=1, kind="stable")
     return [list(row) for row in np.take_along_axis(ids, order, 1)]
 

@@ -99,28 +99,28 @@ class Catalogue:
             if items is before.items:
                 return before
             return Snapshot(
-                items, before.about, document, before.images, before.encoder, before.place, self._exact_items, before
+                items, before.about, document, before.images, before.encoder, before.address, self._exact_items, before
             )
 
     def _read(
         self, before: Snapshot | None, document: object, images: Path | None, model: Embedder | None = None
     ) -> Snapshot:
         """The state that the catalogue's document tells of, with its model where one was open before."""
-        about, place = manifest.read(self._store), self._store.place
+        about, address = manifest.read(self._store), self._store.address
         items = self._store.open(about.table, self._version)
         if images is None and before is not None and about.images == before.about.images:
             images = before.images
         if images is None and about.images is not None:
-            images = manifest.found(about.images, place)
+            images = manifest.find_folder(about.images, address)
         if before is not None and before.about.fingerprint == about.fingerprint:
             encoder = before.encoder
         else:
             given = model or (self._given if before is None else None)
-            encoder = EncoderOnDemand(lambda: _model_of(about, place, given, self._runtime, self._device))
+            encoder = EncoderOnDemand(lambda: _model_of(about, address, given, self._runtime, self._device))
             if before is not None and before.encoder.is_open:
                 encoder()
                 self._given = None
-        return Snapshot(items, about, document, images, encoder, place, self._exact_items, before)
+        return Snapshot(items, about, document, images, encoder, address, self._exact_items, before)
 
     # -- making and opening -------------------------------------------------------------------------------------------
 
@@ -667,7 +667,7 @@ class Catalogue:
             finally:
                 if items.version != before:  # also where the writer was left by an error after its commit
                     if writer.replaced:
-                        table_images.sweep(self._store.place, items)
+                        table_images.sweep(self._store.address, items)
                     if before // _TIDY_EVERY != items.version // _TIDY_EVERY:
                         building.tidy(items)
                     building.syncing(self._store, about)()
@@ -681,7 +681,7 @@ class Catalogue:
         """The newest table, for its only writer."""
         if self._version is not None:
             raise CatalogueError(
-                f"version {self._version} of the catalogue {self._store.place!r} can only be searched; open the "
+                f"version {self._version} of the catalogue {self._store.address!r} can only be searched; open the "
                 "catalogue without a version to change it"
             )
         with self._store.writing(what):
@@ -691,14 +691,14 @@ class Catalogue:
 
     # -- copies -------------------------------------------------------------------------------------------------------
 
-    def backup(self, place: str | Path) -> None:
+    def backup(self, destination: str | Path) -> None:
         """Copy the state that is shown to another place, as a catalogue of its own.
 
         Raises:
             CatalogueError: something stands there already.
             StorageError: the disk is full or the place cannot be written to.
         """
-        target = store_at(place)
+        target = store_at(destination)
         _refuse_existing(target, replace=False, update=False)
         self._ask(lambda shown: moving.copy(self._store, shown.items, shown.about, shown.images, target))
 
@@ -749,7 +749,7 @@ def is_lost(answer: object) -> bool:
 
 
 def _model_of(
-    about: About, place: str, given: Model | None, runtime: str | None, device: torch.device | None
+    about: About, address: str, given: Model | None, runtime: str | None, device: torch.device | None
 ) -> Embedder:
     """The model that made a catalogue.
 
@@ -759,7 +759,7 @@ def _model_of(
     """
     if about.fingerprint is None:
         raise UnanswerableError(
-            f"the catalogue {place!r} was made of ready-made embeddings and has no model; search it by an "
+            f"the catalogue {address!r} was made of ready-made embeddings and has no model; search it by an "
             "embedding or by the id of an item",
             public="this catalogue has no model; search by an embedding or from one of its items",
         )
@@ -767,13 +767,13 @@ def _model_of(
     if model is None:
         if about.run is None:
             raise CatalogueError(
-                f"the catalogue {place!r} was made by a model in memory and does not know its folder; give the "
+                f"the catalogue {address!r} was made by a model in memory and does not know its folder; give the "
                 "model when opening it"
             )
-        model = manifest.found(about.run, place)
+        model = manifest.find_folder(about.run, address)
         if not model.is_dir() and hub_name(model) is None:
             raise CatalogueError(
-                f"the run {str(model)!r} that made the catalogue {place!r} is not there any more; say where it "
+                f"the run {str(model)!r} that made the catalogue {address!r} is not there any more; say where it "
                 "is now (--run RUN on the command line, Catalogue.open(path, model) in Python), or index again"
             )
     retriever = _opened(model, device, runtime or about.runtime)
@@ -781,12 +781,12 @@ def _model_of(
     if mine != about.fingerprint:
         if (retriever.runtime, about.runtime).count("onnx-int8") == 1:
             raise CatalogueError(
-                f"the catalogue {place!r} was made with the runtime {about.runtime!r} and cannot be searched with "
+                f"the catalogue {address!r} was made with the runtime {about.runtime!r} and cannot be searched with "
                 f"{retriever.runtime!r}: int8 embeddings differ from the others. Use --runtime {about.runtime}, or "
                 "index the images again"
             )
         raise CatalogueError(
-            f"the catalogue {place!r} was made by another model ({about.model!r}, {about.fingerprint[:12]}…) than "
+            f"the catalogue {address!r} was made by another model ({about.model!r}, {about.fingerprint[:12]}…) than "
             f"this one ({retriever.name!r}, {mine[:12]}…); their embeddings cannot be compared. Open it with its "
             "own model, or move it to this one with itma reindex (a run that was trained further is another model "
             "too)"
@@ -824,9 +824,9 @@ def _refuse_existing(store: Store, *, replace: bool, update: bool) -> None:
     if replace and update:
         raise ConfigError("replace and update contradict each other; choose one")
     if store.strange():
-        raise CatalogueError(f"{store.place!r} exists and is no catalogue; choose another place for the catalogue")
+        raise CatalogueError(f"{store.address!r} exists and is no catalogue; choose another place for the catalogue")
     if manifest.exists(store) and not replace and not update:
         raise CatalogueError(
-            f"the catalogue {store.place!r} exists already; choose another place, replace it (--replace on the command "
-            "line, replace=True in Python), or bring it up to date (itma index, or update=True in Python)"
+            f"the catalogue {store.address!r} exists already; choose another place, replace it (--replace on the "
+            "command line, replace=True in Python), or bring it up to date (itma index, or update=True in Python)"
         )

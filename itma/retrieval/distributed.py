@@ -109,7 +109,7 @@ class RayWorkers:
                 continue
             if actor in self._actors:
                 free.append(actor)
-            yield from _checked(result, held)
+            yield from _check_paths(result, held)
 
     def build_index(self, items: Items) -> None:
         """See `Items.build_index`."""
@@ -184,11 +184,11 @@ class _Parcel:
 
 
 def _parcels(images: Iterator[Image], size: int) -> Iterator[_Parcel]:
-    while parcel := list(map(_found, islice(images, size))):
+    while parcel := list(map(_resolve, islice(images, size))):
         yield _Parcel(parcel)
 
 
-def _found(image: Image) -> Image:
+def _resolve(image: Image) -> Image:
     """The same file, whatever folder a worker is in."""
     return image if image.path is None else replace(image, path=image.path.absolute())
 
@@ -210,7 +210,7 @@ def _raise_own(error: Exception) -> None:
         raise error
 
 
-def _checked(result: list[Looked], parcel: _Parcel) -> list[Looked]:
+def _check_paths(result: list[Looked], parcel: _Parcel) -> list[Looked]:
     paths = {image.id: image.path for image in parcel.images}
     for looked in result:
         path = paths[looked.id]

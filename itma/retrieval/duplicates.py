@@ -74,8 +74,8 @@ def groups(items: Items, threshold: float | None, nearest: Nearest, *, progress:
     near: dict[str, set[str]] = {}
     with bar("comparing", show=progress, total=items.count(), unit="item") as meter:
         for batch in items.scan(["id", "embedding"], rows=1_024):
-            found = nearest(embeddings_of(batch.column("embedding")), _NEIGHBOURS, None)
-            for name, hits in zip(batch.column("id").to_pylist(), found, strict=True):
+            neighbours = nearest(embeddings_of(batch.column("embedding")), _NEIGHBOURS, None)
+            for name, hits in zip(batch.column("id").to_pylist(), neighbours, strict=True):
                 for other, score in hits:
                     if score >= threshold and other != name and not copies & {name, other}:
                         near.setdefault(name, set()).add(other)
@@ -132,14 +132,14 @@ def one_of_each(items: Items, hits: Sequence[tuple[str, float]], distinct: str |
         rows = items.get(names, ["id", distinct])
         values = dict(zip(rows["id"].to_pylist(), rows[distinct].to_pylist(), strict=True))
         seen: set[object] = set()
-        kept = []
+        result = []
         for hit in hits:
             value = values[hit[0]]
             value = tuple(value) if isinstance(value, list) else value
             if value is None or value not in seen:
-                kept.append(hit)
+                result.append(hit)
                 seen.add(value)
-        return kept
+        return result
     rows = items.get(names, ["id", "embedding"])
     embeddings = dict(zip(rows["id"].to_pylist(), embeddings_of(rows["embedding"]), strict=True))
     chosen: list[tuple[str, float]] = []

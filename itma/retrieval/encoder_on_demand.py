@@ -68,16 +68,16 @@ class QueryEncoder:
         maps |= self._of_items(ids, items, about, names) | self._of_pixels(pixels)
         answers: dict[int, Query | Exception] = {}
         needs: dict[int, Needed] = {}
-        for row, found in maps.items():
+        for row, levels in maps.items():
             try:
-                if isinstance(found, Exception):
-                    raise found
-                needs[row] = Needed.of(questions[row], self.model, found)
+                if isinstance(levels, Exception):
+                    raise levels
+                needs[row] = Needed.of(questions[row], self.model, levels)
             except Exception as error:
                 answers[row] = error
-        seen = {row: need for row, need in needs.items() if row in pixels and not need.question.keep_same}
+        uploads = {row: need for row, need in needs.items() if row in pixels and not need.question.keep_same}
         alone = dict(
-            zip(seen, embedded([replace(need, sentence=None) for need in seen.values()], self.model), strict=True)
+            zip(uploads, embedded([replace(need, sentence=None) for need in uploads.values()], self.model), strict=True)
         )
         for row, query in zip(needs, embedded(list(needs.values()), self.model), strict=True):
             reference = alone.get(row)
@@ -102,10 +102,10 @@ class QueryEncoder:
         if not ids:
             return {}
         try:
-            found = self._maps.of(list(ids.values()), items, about, self.model, names)
+            maps = self._maps.of(list(ids.values()), items, about, self.model, names)
         except Exception as error:
             return dict.fromkeys(ids, error)
-        return {row: found[name] for row, name in ids.items()}
+        return {row: maps[name] for row, name in ids.items()}
 
     def _of_pixels(self, pixels: Mapping[int, torch.Tensor]) -> dict[int, Maps | Exception | None]:
         if not pixels:
@@ -116,8 +116,8 @@ class QueryEncoder:
             if len(pixels) == 1:
                 return dict.fromkeys(pixels, error)
             alone = [self._of_pixels({row: one}) for row, one in pixels.items()]  # it is not everybody's fault
-            return {row: found for one in alone for row, found in one.items()}
-        return {row: [level[place : place + 1] for level in levels] for place, row in enumerate(pixels)}
+            return {row: maps for one in alone for row, maps in one.items()}
+        return {row: [level[index : index + 1] for level in levels] for index, row in enumerate(pixels)}
 
 
 class EncoderOnDemand:
@@ -164,29 +164,29 @@ def encoded(
         names: where the items' images are.
         encoder: gives the model; called where a question needs it.
     """
-    found: dict[int, Query | Exception] = {}
+    queries: dict[int, Query | Exception] = {}
     rest: dict[int, SearchRequest] = {}
     for row, question in questions.items():
         try:
             if question.embedding is not None:
-                found[row] = Query(unit(np.asarray(question.embedding)[None], about.dim, "the query")[0])
+                queries[row] = Query(unit(np.asarray(question.embedding)[None], about.dim, "the query")[0])
             elif question.id is not None and not question.said:
-                found[row] = Query(embedding_of_item(items, question.id))
+                queries[row] = Query(embedding_of_item(items, question.id))
             else:
                 rest[row] = question
         except ItmaError as error:
-            found[row] = error
+            queries[row] = error
     if rest:
         try:
-            found |= encoder().queries(rest, items, about, names)
+            queries |= encoder().queries(rest, items, about, names)
         except ItmaError as error:  # there is no model
-            found |= dict.fromkeys(rest, error)
+            queries |= dict.fromkeys(rest, error)
     for row, question in questions.items():
-        query = found[row]
+        query = queries[row]
         if question.unlike and not isinstance(query, Exception):
             try:
                 unlike = [embedding_of_item(items, id) for id in question.unlike]
-                found[row] = replace(query, embedding=away(query.embedding, unlike))
+                queries[row] = replace(query, embedding=away(query.embedding, unlike))
             except ItmaError as error:
-                found[row] = error
-    return found
+                queries[row] = error
+    return queries

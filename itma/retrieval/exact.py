@@ -176,5 +176,5 @@ def _best(scores: np.ndarray, k: int, ids: Sequence[str], rows: np.ndarray | Non
     rounded = np.round(scores[near].astype(np.float64), DECIMALS)
     if rows is not None:
         near = rows[near]
-    order = sorted(zip((-rounded).tolist(), (ids[place] for place in near.tolist()), strict=True))[:k]
+    order = sorted(zip((-rounded).tolist(), (ids[row] for row in near.tolist()), strict=True))[:k]
     return [(name, -score) for score, name in order]

@@ -45,10 +45,10 @@ def facets(items: Items, look_at: int) -> list[Facet]:
         name: Counter() for name, kind in kinds.items() if kind in ("text", "texts", "truth", "whole")
     }
     ranges: dict[str, tuple[Any, Any]] = {}
-    seen, after = 0, None
-    while kinds and seen < look_at:
-        part, after = items.page(list(kinds), min(8192, look_at - seen), after=after)
-        seen += len(part)
+    count, after = 0, None
+    while kinds and count < look_at:
+        part, after = items.page(list(kinds), min(8192, look_at - count), after=after)
+        count += len(part)
         for name, kind in kinds.items():
             column = part[name].drop_null()
             if kind in ("whole", "number", "date", "time") and len(column):
@@ -65,12 +65,12 @@ def facets(items: Items, look_at: int) -> list[Facet]:
                 counts[name] = None
         if after is None:
             break
-    return [_facet(name, kind, counts.get(name), ranges.get(name), seen) for name, kind in kinds.items()]
+    return [_facet(name, kind, counts.get(name), ranges.get(name), count) for name, kind in kinds.items()]
 
 
-def _facet(name: str, kind: str, counted: Counter[Any] | None, ends: tuple[Any, Any] | None, seen: int) -> Facet:
+def _facet(name: str, kind: str, counted: Counter[Any] | None, ends: tuple[Any, Any] | None, count: int) -> Facet:
     low, high = ends or (None, None)
     choices = [] if counted is None else sorted(counted.items(), key=lambda choice: (-choice[1], str(choice[0])))
     if kind == "whole" and len(choices) > 8:
         choices = []  # a range serves better
-    return Facet(name, kind, choices, low, high, seen)
+    return Facet(name, kind, choices, low, high, count)

@@ -24,8 +24,8 @@ from itma.retrieval.stores.conditions import (
     Not,
     Some,
     Test,
-    checked,
     kind_of,
+    make_test,
     several,
 )
 
@@ -76,14 +76,14 @@ def filter_of(where: Where | None, columns: "Mapping[str, pa.DataType]") -> Filt
 def _of_mapping(column: str, comparison: str, value: Any, kind: str) -> Condition:
     """One comparison of a mapping, in which an item without a value matches `!=` and `not in`."""
     if comparison not in ("=", "!=", "in", "not in"):
-        return checked(column, comparison, value, kind)
-    test = checked(column, "in" if "in" in comparison else "=", value, kind)
+        return make_test(column, comparison, value, kind)
+    test = make_test(column, "in" if "in" in comparison else "=", value, kind)
     values = test.value if isinstance(test.value, tuple) else (test.value,)
     missing, held = Test(column, "=", None, kind), [each for each in values if each is not None]
-    found = _one_of(column, held, kind)
+    condition = _one_of(column, held, kind)
     if comparison in ("=", "in"):
-        return Some((found, missing)) if None in values else found
-    return Every((Not(found), Not(missing))) if None in values else Some((missing, Not(found)))
+        return Some((condition, missing)) if None in values else condition
+    return Every((Not(condition), Not(missing))) if None in values else Some((missing, Not(condition)))
 
 
 def _one_of(column: str, values: Sequence[Any], kind: str) -> Condition:
@@ -161,9 +161,9 @@ class _Reader:
     def _wrong(self, why: str, at: int | None = None) -> FilterError:
         at = self._here.at if at is None else at
         rest = self._text[at:].strip()
-        place = f"at character {at + 1}, {rest[:24]!r}" if rest else "at its end"
+        position = f"at character {at + 1}, {rest[:24]!r}" if rest else "at its end"
         return FilterError(
-            f"the condition {self._text!r} cannot be understood {place}: {why}; write it as in \"colour = 'red' and "
+            f"the condition {self._text!r} cannot be understood {position}: {why}; write it as in \"colour = 'red' and "
             f'price < 50"; the columns are: {", ".join(self._kinds)}'
         )
 
@@ -233,24 +233,24 @@ class _Reader:
             return Not(missing) if turned else missing
         turned = self._take("not")
         if self._take("in"):
-            found = _one_of(
+            condition = _one_of(
                 column, [self._test(column, "=", value).value for value in self._list()], self._kinds[column]
             )
         elif self._take("like"):
-            found = self._like(column)
+            condition = self._like(column)
         elif self._take("between"):
             least = self._compared(column, ">=", self._value())
             self._expect("and")
-            found = Every((least, self._compared(column, "<=", self._value())))
+            condition = Every((least, self._compared(column, "<=", self._value())))
         elif turned:
             raise self._wrong("IN, LIKE or BETWEEN is expected after NOT")
         elif sign := self._take(*_FLIPPED):
-            found = self._compared(column, sign, self._value())
+            condition = self._compared(column, sign, self._value())
         elif self._kinds[column] == "truth":
-            found = Test(column, "=", True, "truth")
+            condition = Test(column, "=", True, "truth")
         else:
             raise self._wrong(f"a comparison of {column!r} is expected")
-        return Not(found) if turned else found
+        return Not(condition) if turned else condition
 
     def _compared(self, column: str, sign: str, value: _Value) -> Condition:
         if sign in ("!=", "<>"):
@@ -274,7 +274,7 @@ class _Reader:
     def _test(self, column: str, comparison: str, value: _Value) -> Test:
         begin = self._tokens[self._next - 1].at
         try:
-            return checked(column, comparison, value.value, self._kinds[column])
+            return make_test(column, comparison, value.value, self._kinds[column])
         except FilterError as error:
             raise self._wrong(str(error), begin) from error
 

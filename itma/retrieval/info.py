@@ -14,7 +14,7 @@ from itma.retrieval.stores.conditions import SHOWN, kind_of
 class Info:
     """What is to be known of a catalogue."""
 
-    place: str
+    address: str
     items: int
     dim: int
     version: int
@@ -42,7 +42,7 @@ class Info:
         """Gather it."""
         count = items.count()
         return cls(
-            place=store.place,
+            address=store.address,
             items=count,
             dim=about.dim,
             version=items.version,
@@ -61,7 +61,7 @@ class Info:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.place}: {self.items:,} items of {self.dim} numbers, version {self.version}",
+            f"{self.address}: {self.items:,} items of {self.dim} numbers, version {self.version}",
             f"model: {self.model or 'none'}" + (f" ({self.fingerprint[:12]}…)" if self.fingerprint else ""),
             f"images: {self.images or 'each has its whole path'}",
             "metadata: " + (", ".join(f"{name} ({kind})" for name, kind in self.columns.items()) or "none"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from itma.errors import BusyError
-from itma.io import explained
+from itma.io import to_storage_error
 
 NAME = "writer.lock"
 
@@ -79,7 +79,7 @@ def _locked(folder: Path) -> Held:
         try:
             held = Held(folder / NAME, (folder / NAME).open("a+", encoding="utf-8"))
         except OSError as error:
-            raise explained(folder, error) from error
+            raise to_storage_error(folder, error) from error
         try:
             if not _taken(held.file):
                 raise BusyError(f"the catalogue {str(folder)!r} is being written by {_holder(held.file)}")

@@ -16,12 +16,12 @@ FORMAT = 2
 NAME = "catalogue.json"
 """The document that makes a place a catalogue."""
 
-Place = Mapping[str, str]
+FolderRecord = Mapping[str, str]
 """Where a folder is: `path`, and `from_here` as seen from the catalogue, so that both can be moved together."""
 
 
 @dataclass(frozen=True)
-class Kept:
+class MapShapes:
     """Which feature maps are kept with each item, so that a reference needs no image."""
 
     shapes: tuple[tuple[int, int, int], ...]
@@ -63,11 +63,11 @@ class About:
     """What computed the embeddings: a name in `itma.export.runtimes.RUNTIMES`."""
     checkpoint: str | None
     """Sum over the files of the model's checkpoint, which tells without opening it that it is the same."""
-    run: Place | None
+    run: FolderRecord | None
     """The run folder; None: the model was given in memory."""
-    images: Place | None
+    images: FolderRecord | None
     """The folder that images are named in; None: every image has its whole path."""
-    tokens: Kept | None = None
+    tokens: MapShapes | None = None
     durable: bool = False
     """Whether a write returns only once it would survive a loss of power."""
     complete: bool = True
@@ -95,29 +95,29 @@ def read(store: Store) -> About:
     text = store.read(NAME)
     if text is None:
         if store.strange():
-            raise CatalogueError(f"{store.place!r} is no catalogue: {NAME} is missing; make one with: itma index")
+            raise CatalogueError(f"{store.address!r} is no catalogue: {NAME} is missing; make one with: itma index")
         raise CatalogueError(
-            f"the catalogue {store.place!r} does not exist; make it with: itma index RUN FOLDER {store.place}"
+            f"the catalogue {store.address!r} does not exist; make it with: itma index RUN FOLDER {store.address}"
         )
     try:
         plain = json.loads(text)
         number = plain.pop("format")
         if number > FORMAT:
             raise CatalogueError(
-                f"the catalogue {store.place!r} was written by a newer itma (format {number}, this one reads "
+                f"the catalogue {store.address!r} was written by a newer itma (format {number}, this one reads "
                 f"{FORMAT}); upgrade with: pip install -U itma"
             )
         if number < FORMAT:
             raise CatalogueError(
-                f"the catalogue {store.place!r} was written by an older itma (format {number}, this one reads "
-                f"{FORMAT}); index the images again: itma index RUN FOLDER {store.place} --replace"
+                f"the catalogue {store.address!r} was written by an older itma (format {number}, this one reads "
+                f"{FORMAT}); index the images again: itma index RUN FOLDER {store.address} --replace"
             )
         return _parsed(plain)
     except CatalogueError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CatalogueError(
-            f"the catalogue {store.place!r} is damaged ({NAME}: {error!r}); restore a backup, or index the images "
+            f"the catalogue {store.address!r} is damaged ({NAME}: {error!r}); restore a backup, or index the images "
             "again with --replace"
         ) from error
 
@@ -143,7 +143,7 @@ def _parsed(plain: dict[str, Any]) -> About:
         checkpoint=plain["checkpoint"],
         run=None if run is None else {"path": run["path"], "from_here": run["from_here"]},
         images=None if images is None else {"path": images["path"], "from_here": images["from_here"]},
-        tokens=None if tokens is None else Kept(tuple((c, h, w) for c, h, w in tokens["shapes"])),
+        tokens=None if tokens is None else MapShapes(tuple((c, h, w) for c, h, w in tokens["shapes"])),
         durable=bool(plain["durable"]),
         complete=bool(plain["complete"]),
         ann=None if ann is None else Ann(**ann),
@@ -151,7 +151,7 @@ def _parsed(plain: dict[str, Any]) -> About:
     )
 
 
-def place_of(folder: Path, catalogue: str) -> Place:
+def record_folder(folder: Path, catalogue: str) -> FolderRecord:
     """Where a folder is, as the catalogue keeps it; a model of itma's own or of the hub is kept by its name.
 
     A folder that is no model's is given as a whole path, so that it is never taken for such a name.
@@ -162,16 +162,16 @@ def place_of(folder: Path, catalogue: str) -> Place:
     if "://" in catalogue:
         return {"path": str(there), "from_here": ""}
     try:
-        seen = Path(os.path.relpath(there, Path(catalogue).resolve())).as_posix()
+        relative = Path(os.path.relpath(there, Path(catalogue).resolve())).as_posix()
     except ValueError:  # another drive
-        seen = ""
-    return {"path": str(there), "from_here": seen}
+        relative = ""
+    return {"path": str(there), "from_here": relative}
 
 
-def found(place: Place, catalogue: str) -> Path:
+def find_folder(record: FolderRecord, catalogue: str) -> Path:
     """Where a folder is now: where it was, or else where it is seen from the catalogue."""
-    far = Path(place["path"])
-    if not place["from_here"] or far.is_dir():
+    far = Path(record["path"])
+    if not record["from_here"] or far.is_dir():
         return located(far)
-    near = Path(os.path.normpath(Path(catalogue).resolve() / place["from_here"]))
+    near = Path(os.path.normpath(Path(catalogue).resolve() / record["from_here"]))
     return near if near.is_dir() else far

@@ -13,7 +13,7 @@ _LOOK_AT = 20_000
 _NEAR = 4
 
 
-def nothing_found(items: Items, where: Filter | None) -> list[str]:
+def explain_no_hits(items: Items, where: Filter | None) -> list[str]:
     """What to tell a person whose search found nothing; each sentence stands by itself."""
     if not items.count():
         return ["the catalogue is empty"]
@@ -21,12 +21,12 @@ def nothing_found(items: Items, where: Filter | None) -> list[str]:
         return ["nothing is left: all items of the catalogue were left out"]
     if items.count(where):
         return ["nothing is left: all items that match the condition were left out"]
-    told = []
+    reasons = []
     for test in dict.fromkeys(tests_of(where)):
         if not items.count(test):
             written = _written(test)
-            told.append(f"{written} matches nothing" + _near(items, test))
-    return told or ["no item matches all of the condition, though some match each part of it"]
+            reasons.append(f"{written} matches nothing" + _near(items, test))
+    return reasons or ["no item matches all of the condition, though some match each part of it"]
 
 
 def _written(test: Test) -> str:

@@ -64,11 +64,13 @@ def embedded(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | Exce
             group = [job for job in jobs if (job[2] is not None) == imaged and (job[3] is not None) == worded]
             for first in range(0, len(group), _AT_ONCE):
                 part = group[first : first + _AT_ONCE]
-                for (row, weight, _, _), found in zip(part, _together([job[2:] for job in part], model), strict=True):
-                    if isinstance(found, Exception):
-                        answers[row] = found
+                for (row, weight, _, _), answer in zip(part, _together([job[2:] for job in part], model), strict=True):
+                    if isinstance(answer, Exception):
+                        answers[row] = answer
                     else:
-                        sums[row] = found if weight == 1 else sums.get(row, np.float32(0)) + np.float32(weight) * found
+                        sums[row] = (
+                            answer if weight == 1 else sums.get(row, np.float32(0)) + np.float32(weight) * answer
+                        )
     for row, total in sums.items():
         if not isinstance(answers[row], Exception):
             answers[row] = total if needs[row].question.emphasis == 0 else unit(total[None], None, "the query")[0]
@@ -85,8 +87,8 @@ def _together(
             rows = [one for one, _ in part if one is not None]
             maps = first_maps if len(rows) == 1 else [torch.cat(level) for level in zip(*rows, strict=True)]
         sentences = None if first_sentence is None else [str(sentence) for _, sentence in part]
-        found: np.ndarray = model.embed_queries_from(maps, sentences).cpu().numpy()
-        return list(found)
+        embeddings: np.ndarray = model.embed_queries_from(maps, sentences).cpu().numpy()
+        return list(embeddings)
     except Exception as error:
         if len(part) == 1:
             return [error]
@@ -100,5 +102,5 @@ def away(query: np.ndarray, unlike: Sequence[np.ndarray]) -> np.ndarray:
     step = np.mean(np.stack(unlike), axis=0)
     length = float(np.linalg.norm(step))
     moved = query - (UNLIKE / length) * step if length else query
-    found: np.ndarray = unit(moved[None], None, "the query")[0]
-    return found
+    embedding: np.ndarray = unit(moved[None], None, "the query")[0]
+    return embedding

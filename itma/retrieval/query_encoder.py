@@ -33,7 +33,7 @@ class ReferenceMaps:
     """Feature maps of items, from the catalogue or else from their images; the latest are kept, for all threads."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, int], list[torch.Tensor]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int], list[torch.Tensor]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -46,30 +46,30 @@ class ReferenceMaps:
         image are there, `ImageError` where the image cannot be read.
         """
         columns = ["id", "_stamp", "_image", *(["_tokens"] if about.tokens else [])]
-        found: dict[str, list[torch.Tensor] | ItmaError] = {}
+        answers: dict[str, list[torch.Tensor] | ItmaError] = {}
         wanted: dict[str, str] = {}
         for name in dict.fromkeys(names):
             try:
                 wanted[stored(name)] = name
             except DataError as error:
-                found[name] = error
+                answers[name] = error
         missing: dict[str, tuple[tuple[str, int], Path]] = {}
         for row in items.get(list(wanted), columns).to_pylist():
             name = wanted.pop(row["id"])
             key = (name, row["_stamp"])
-            if (kept := self._look_up(key)) is not None:
-                found[name] = kept
+            if (maps := self._look_up(key)) is not None:
+                answers[name] = maps
             elif about.tokens is not None and row["_tokens"] is not None:
-                found[name] = maps_from_bytes(row["_tokens"], about.tokens.shapes)
+                answers[name] = maps_from_bytes(row["_tokens"], about.tokens.shapes)
             elif row["_image"] is None:
-                found[name] = UnanswerableError(
+                answers[name] = UnanswerableError(
                     f"the item {name!r} has no image that a sentence could change; search by the sentence alone, or "
                     "give an image"
                 )
             else:
                 missing[name] = key, files.file(row["_image"])
-        found |= {name: unknown_item(name) for name in wanted.values()}
-        return found | self._made(missing, model)
+        answers |= {name: unknown_item(name) for name in wanted.values()}
+        return answers | self._made(missing, model)
 
     def _made(
         self, missing: Mapping[str, tuple[tuple[str, int], Path]], model: Embedder
@@ -89,27 +89,27 @@ class ReferenceMaps:
             if not read:
                 continue
             levels = model.feature_maps(torch.stack(list(read.values())))
-            for place, name in enumerate(read):
-                maps = [level[place : place + 1].clone() for level in levels]
+            for index, name in enumerate(read):
+                maps = [level[index : index + 1].clone() for level in levels]
                 made[name] = maps
                 self._keep(missing[name][0], maps)
         return made
 
     def _look_up(self, key: tuple[str, int]) -> list[torch.Tensor] | None:
         with self._lock:
-            maps = self._kept.get(key)
+            maps = self._cache.get(key)
             if maps is not None:
-                self._kept.move_to_end(key)
+                self._cache.move_to_end(key)
             return maps
 
     def _keep(self, key: tuple[str, int], maps: list[torch.Tensor]) -> None:
         with self._lock:
-            if key in self._kept:  # another thread was quicker
+            if key in self._cache:  # another thread was quicker
                 return
-            self._kept[key] = maps
+            self._cache[key] = maps
             self._bytes += _size(maps)
-            while self._bytes > _CACHED and len(self._kept) > 1:
-                self._bytes -= _size(self._kept.popitem(last=False)[1])
+            while self._bytes > _CACHED and len(self._cache) > 1:
+                self._bytes -= _size(self._cache.popitem(last=False)[1])
 
 
 def _read(model: Embedder, path: Path) -> torch.Tensor | ItmaError:
@@ -148,8 +148,8 @@ def embedding_of_item(items: Items, name: str) -> np.ndarray:
     rows = items.get([stored(name)], ["embedding"])
     if not len(rows):
         raise unknown_item(name)
-    found: np.ndarray = embeddings_of(rows["embedding"])[0]
-    return found
+    embedding: np.ndarray = embeddings_of(rows["embedding"])[0]
+    return embedding
 
 
 def ids_with_image(items: Items, images: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from itma.data.images import Source, open_image
 from itma.errors import ConfigError, ImageError
-from itma.io import explained
+from itma.io import to_storage_error
 from itma.records import Hit
 from itma.retrieval.request import SearchRequest
 
@@ -25,20 +25,20 @@ def draw_sheet(reference: Source | None, sentence: str | None, hits: Sequence[Hi
     if reference is not None:
         _paste(sheet, reference, (_GAP, _GAP))
         left += step
-    for place, line in enumerate(_wrapped(sentence or "(no sentence)", width - left - _GAP)[:8]):
-        draw.text((left, _GAP + place * 24), line, "black" if sentence else _GREY, ImageFont.load_default(18))
+    for index, line in enumerate(_wrapped(sentence or "(no sentence)", width - left - _GAP)[:8]):
+        draw.text((left, _GAP + index * 24), line, "black" if sentence else _GREY, ImageFont.load_default(18))
     if not hits:
         draw.text((_GAP, top), "nothing found", _GREY, ImageFont.load_default(18))
-    for place, hit in enumerate(hits):
-        corner = _GAP + place % _IN_A_ROW * step, top + place // _IN_A_ROW * (step + 2 * _LINE)
+    for index, hit in enumerate(hits):
+        corner = _GAP + index % _IN_A_ROW * step, top + index // _IN_A_ROW * (step + 2 * _LINE)
         _paste(sheet, hit.path or None, corner)
-        told = ", ".join(str(value) for value in hit.fields.values() if value is not None)
+        caption = ", ".join(str(value) for value in hit.fields.values() if value is not None)
         draw.text(
             (corner[0], corner[1] + _SIDE + 2), f"{hit.rank}   {hit.score:.3f}", "black", ImageFont.load_default(13)
         )
-        name = told or hit.id
+        name = caption or hit.id
         while name and draw.textlength(name, ImageFont.load_default(12)) > _SIDE:
-            name = name[1:] if not told else name[:-1]
+            name = name[1:] if not caption else name[:-1]
         draw.text((corner[0], corner[1] + _SIDE + _LINE), name, _GREY, ImageFont.load_default(12))
     return sheet
 
@@ -64,7 +64,7 @@ def save_sheet(path: Path, request: SearchRequest, hits: Sequence[Hit], referenc
     try:
         draw_sheet(reference, request.sentence, hits).save(path)
     except OSError as error:
-        raise explained(path, error) from error
+        raise to_storage_error(path, error) from error
     return path
 
 

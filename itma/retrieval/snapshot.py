@@ -23,7 +23,7 @@ from itma.retrieval.filters import Filter, Where, filter_of
 from itma.retrieval.ingest.image_names import ImageNames, own_folder
 from itma.retrieval.ingest.rows import Item, Page, shown, stored, unit
 from itma.retrieval.manifest import About
-from itma.retrieval.nothing import nothing_found
+from itma.retrieval.nothing import explain_no_hits
 from itma.retrieval.request import SearchRequest
 from itma.retrieval.stores.base import Items, embeddings_of, metadata_of
 
@@ -41,7 +41,7 @@ _MANY = 256
 
 
 @dataclass
-class Asked:
+class SearchPlan:
     """What a question asks of the table."""
 
     where: Filter | None
@@ -65,7 +65,7 @@ class Snapshot:
         document: a sign of the document that `about` was read from.
         images: the folder that images are named in. None: each image has its whole path.
         encoder: opens the model when it is needed.
-        place: where the catalogue is.
+        address: where the catalogue is.
         exact_items: up to so many items all are compared.
         earlier: the state before, whose embeddings in memory are used again where it has some.
     """
@@ -77,13 +77,13 @@ class Snapshot:
         document: object,
         images: Path | None,
         encoder: EncoderOnDemand,
-        place: str,
+        address: str,
         exact_items: int,
         earlier: "Snapshot | None" = None,
     ) -> None:
         self.items, self.about, self.document, self.images = items, about, document, images
-        self.encoder, self.place, self.exact_items = encoder, place, exact_items
-        self.image_names = ImageNames(images, own_folder(place))
+        self.encoder, self.address, self.exact_items = encoder, address, exact_items
+        self.image_names = ImageNames(images, own_folder(address))
         self._loading = threading.Lock()
         self._matrix: Matrix | None = None
         self._earlier: Matrix | None = None
@@ -120,7 +120,7 @@ class Snapshot:
     @cached_property
     def run(self) -> Path | None:
         """The run folder that the catalogue names, where it is there."""
-        there = None if self.about.run is None else manifest.found(self.about.run, self.place)
+        there = None if self.about.run is None else manifest.find_folder(self.about.run, self.address)
         return there if there is not None and there.is_dir() else None
 
     # -- searching ----------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class Snapshot:
             raise ConfigError(f"k={k} images cannot be found; k must be at least 1")
         condition, columns = self.condition(where), self.columns(fields)
         queries = unit(embeddings, self.about.dim, "the queries")
-        return [self.hits(found, columns) for found in self.nearest(queries, k, condition)]
+        return [self.hits(hits, columns) for hits in self.nearest(queries, k, condition)]
 
     def ranks(
         self, queries: np.ndarray, scores: np.ndarray, *, exclude: Sequence[str] = (), where: Where | None = None
@@ -185,14 +185,14 @@ class Snapshot:
         if rows < 1:
             raise ConfigError(f"a page of {rows} items is none; ask for at least 1")
         columns = self.columns(fields)
-        found, following = self.items.page(["id", "_image", *columns], rows, after=after, where=self.condition(where))
+        table, following = self.items.page(["id", "_image", *columns], rows, after=after, where=self.condition(where))
         items = [
             Item(
                 shown(row["id"]),
                 None if row["_image"] is None else self.path(row["_image"]),
                 fields={name: row[name] for name in columns if row[name] is not None},
             )
-            for row in found.to_pylist()
+            for row in table.to_pylist()
         ]
         return Page(items, following)
 
@@ -216,14 +216,14 @@ class Snapshot:
 
     # -- parts of a search; ids are as a store holds them -------------------------------------------------------------
 
-    def asked(self, question: SearchRequest) -> "Asked":
+    def plan(self, question: SearchRequest) -> "SearchPlan":
         """What a question asks of the table, checked.
 
         Raises:
             DataError, FilterError, UnknownNameError: see `Catalogue.search`.
         """
         named = [*question.exclude, *question.unlike, *([] if question.id is None else [question.id])]
-        return Asked(
+        return SearchPlan(
             self.condition(question.where),
             self.columns(question.fields),
             {*map(stored, named), *self.items_of(question.image)},
@@ -286,29 +286,29 @@ class Snapshot:
         if isinstance(distinct, str):
             self.columns([distinct])
         count = self.count
-        asked = k + len(out) if distinct is None else 4 * k + len(out)
+        limit = k + len(out) if distinct is None else 4 * k + len(out)
         while True:
-            (found,) = self.nearest(query[None], min(asked, max(1, count)), where)
-            hits = [hit for hit in found if hit[0] not in out]
+            (nearest,) = self.nearest(query[None], min(limit, max(1, count)), where)
+            hits = [hit for hit in nearest if hit[0] not in out]
             if distinct is not None:
                 hits = duplicates.one_of_each(self.items, hits, distinct)
-            if len(hits) >= k or len(found) < min(asked, count) or asked >= count:
+            if len(hits) >= k or len(nearest) < min(limit, count) or limit >= count:
                 return hits[:k]
-            asked *= 4
+            limit *= 4
 
-    def hits(self, found: Sequence[tuple[str, float]], columns: Sequence[str]) -> list[Hit]:
+    def hits(self, nearest: Sequence[tuple[str, float]], columns: Sequence[str]) -> list[Hit]:
         """What was found, as a person gets it, with these columns of metadata."""
-        names = [name for name, _ in found]
+        names = [name for name, _ in nearest]
         rows: dict[str, dict[str, object]] = {}
         matrix = self._matrix
         if columns or matrix is None:
             rows = {row["id"]: row for row in self.items.get(names, ["id", "_image", *columns]).to_pylist()}
-            found = [hit for hit in found if hit[0] in rows]  # an engine without versions may have lost it by now
+            nearest = [hit for hit in nearest if hit[0] in rows]  # an engine without versions may have lost it by now
         hits = []
-        for rank, (name, score) in enumerate(found, start=1):
+        for rank, (name, score) in enumerate(nearest, start=1):
             image = matrix.images[matrix.row[name]] if matrix is not None else rows[name]["_image"]
-            told = {column: rows[name][column] for column in columns}
-            hits.append(Hit(rank, shown(name), score, self.path(image), told))
+            fields = {column: rows[name][column] for column in columns}
+            hits.append(Hit(rank, shown(name), score, self.path(image), fields))
         return hits
 
     def path(self, image: object) -> str:
@@ -325,12 +325,12 @@ class Snapshot:
         matrix = self._matrix  # not loaded for this alone
         return query_encoder.ids_with_image(self.items, wanted) if matrix is None else matrix.ids_with_image(wanted)
 
-    def leave_out_same(self, asked: Asked, query: Query) -> None:
+    def leave_out_same(self, plan: SearchPlan, query: Query) -> None:
         """Leave out items that show the image of the reference, and say so."""
         if query.alone is None or query.pixels is None:
             return
         near = self.nearest(query.alone[None], _LOOKED_AT, None)[0]
-        ids = [name for name, score in near if score >= _ALIKE and name not in asked.out]
+        ids = [name for name, score in near if score >= _ALIKE and name not in plan.out]
         same = []
         for row in self.items.get(ids, ["id", "_image"]).to_pylist():
             try:
@@ -339,45 +339,45 @@ class Snapshot:
                 shows = None  # what cannot be seen is not taken for the same
             if shows is not None and _same_image(shows, query.pixels):
                 same.append(row["id"])
-        asked.out |= set(same)
+        plan.out |= set(same)
         if same:
             names = ", ".join(map(repr, sorted(map(shown, same))))
-            asked.notes.append(f"left out, as they show the image of the reference: {names}")
+            plan.notes.append(f"left out, as they show the image of the reference: {names}")
 
 
 def answered(questions: Sequence[SearchRequest], snapshot: Snapshot) -> list[Hits | Exception]:
     """For each question its hits, or the error that a person gets; one that fails fails alone."""
     answers: list[Hits | Exception] = [Hits() for _ in questions]
-    asked: dict[int, Asked] = {}
+    plans: dict[int, SearchPlan] = {}
     for row, question in enumerate(questions):
         try:
-            asked[row] = snapshot.asked(question)
+            plans[row] = snapshot.plan(question)
         except Exception as error:
             answers[row] = error
     queries = encoded(
-        {row: questions[row] for row in asked}, snapshot.items, snapshot.about, snapshot.image_names, snapshot.encoder
+        {row: questions[row] for row in plans}, snapshot.items, snapshot.about, snapshot.image_names, snapshot.encoder
     )
     for row, query in queries.items():
         try:
             if isinstance(query, Exception):
                 raise query
-            snapshot.leave_out_same(asked[row], query)
-            asked[row].query = query.embedding
+            snapshot.leave_out_same(plans[row], query)
+            plans[row].query = query.embedding
         except Exception as error:
             answers[row] = error
-            del asked[row]
+            del plans[row]
     together: dict[Filter | None, list[int]] = {}
-    for row, one in asked.items():
+    for row, one in plans.items():
         together.setdefault(one.where, []).append(row)
     for where, rows in together.items():
-        first = _first_hits({row: (questions[row], asked[row]) for row in rows}, where, snapshot)
+        first = _first_hits({row: (questions[row], plans[row]) for row in rows}, where, snapshot)
         for row in rows:
-            question, one = questions[row], asked[row]
+            question, one = questions[row], plans[row]
             try:
                 hits = first.get(row)
                 if hits is None:
                     hits = snapshot.best(one.query, question.k, one.where, one.out, question.distinct)
-                notes = [*one.notes, *([] if hits else nothing_found(snapshot.items, one.where))]
+                notes = [*one.notes, *([] if hits else explain_no_hits(snapshot.items, one.where))]
                 for note in notes:
                     log.warning("%s", note)
                 answers[row] = Hits(snapshot.hits(hits, one.columns), notes)
@@ -387,21 +387,21 @@ def answered(questions: Sequence[SearchRequest], snapshot: Snapshot) -> list[Hit
 
 
 def _first_hits(
-    asked: Mapping[int, tuple[SearchRequest, Asked]], where: Filter | None, snapshot: Snapshot
+    plans: Mapping[int, tuple[SearchRequest, SearchPlan]], where: Filter | None, snapshot: Snapshot
 ) -> dict[int, list[tuple[str, float]]]:
     """The hits of all questions that can be compared with the items at once."""
-    alike = [row for row, (question, _) in asked.items() if question.distinct is None]
-    most = max((question.k + len(one.out) for question, one in asked.values()), default=0)
+    alike = [row for row, (question, _) in plans.items() if question.distinct is None]
+    most = max((question.k + len(one.out) for question, one in plans.values()), default=0)
     if len(alike) < 2 or most > _TOGETHER:
         return {}
-    queries = np.stack([asked[row][1].query for row in alike])
+    queries = np.stack([plans[row][1].query for row in alike])
     try:
-        found = snapshot.nearest(queries, min(most, max(1, snapshot.count)), where)
+        nearest = snapshot.nearest(queries, min(most, max(1, snapshot.count)), where)
     except Exception:  # each question says so by itself
         return {}
     return {
-        row: [hit for hit in hits if hit[0] not in asked[row][1].out][: asked[row][0].k]
-        for row, hits in zip(alike, found, strict=True)
+        row: [hit for hit in hits if hit[0] not in plans[row][1].out][: plans[row][0].k]
+        for row, hits in zip(alike, nearest, strict=True)
     }
 
 

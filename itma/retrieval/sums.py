@@ -103,8 +103,8 @@ def _known(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path, table: str) -> Iterator[str]:
-    for place, _, names in os.walk(folder / table):
+    for parent, _, names in os.walk(folder / table):
         for name in names:
             if name == _HINT:
                 continue
-            yield (Path(place) / name).relative_to(folder).as_posix()
+            yield (Path(parent) / name).relative_to(folder).as_posix()

@@ -119,13 +119,13 @@ def _whole(value: Any) -> int:
 
 def _amount(text: str) -> str:
     """A number without the currency before or after it."""
-    found = _CURRENCY.fullmatch(text.strip())
-    return found[2] if found and not (found[1] and found[3]) else text.strip()
+    match = _CURRENCY.fullmatch(text.strip())
+    return match[2] if match and not (match[1] and match[3]) else text.strip()
 
 
 def _currencies(texts: Iterable[str]) -> set[str]:
-    found = (_CURRENCY.fullmatch(text.strip()) for text in texts)
-    return {(each[1] or each[3] or "") if each else "?" for each in found}
+    matches = (_CURRENCY.fullmatch(text.strip()) for text in texts)
+    return {(each[1] or each[3] or "") if each else "?" for each in matches}
 
 
 def _with_comma(text: str) -> float:
@@ -174,11 +174,11 @@ def _any_number(texts: Sequence[str]) -> Reader:
 
 
 def _any_date(texts: Sequence[str]) -> Reader:
-    found = [_OTHER_DATE.fullmatch(text) for text in texts]
-    months = any(each and each[2] == "/" and int(each[3]) > 12 for each in found)
-    days = any(each and each[2] == "/" and int(each[1]) > 12 for each in found)
-    if any(each and each[2] == "/" for each in found) and months == days:
-        odd = next(each[0] for each in found if each and each[2] == "/")
+    matches = [_OTHER_DATE.fullmatch(text) for text in texts]
+    months = any(each and each[2] == "/" and int(each[3]) > 12 for each in matches)
+    days = any(each and each[2] == "/" and int(each[1]) > 12 for each in matches)
+    if any(each and each[2] == "/" for each in matches) and months == days:
+        odd = next(each[0] for each in matches if each and each[2] == "/")
         raise DataError(f"{odd!r} can be day/month or month/day; write dates as 2026-01-31 or 31.01.2026")
 
     def read(value: Any) -> date:

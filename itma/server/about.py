@@ -33,7 +33,7 @@ async def catalogue(service: ServiceOf) -> Response:
         raise problem_of(error) from error
     info, snapshot, config = summary.info, summary.snapshot, service.config
     model = snapshot.model if snapshot.has_model else None
-    told: dict[str, Any] = {
+    body: dict[str, Any] = {
         "items": info.items,
         "dim": info.dim,
         "model": info.model,
@@ -66,7 +66,7 @@ async def catalogue(service: ServiceOf) -> Response:
             "bulk": MANY,
         },
     }
-    return Response(as_json(told), media_type="application/json")
+    return Response(as_json(body), media_type="application/json")
 
 
 @router.post("/session", status_code=204, summary="Show a key, once, for a browser")
@@ -115,13 +115,13 @@ async def metrics(service: ServiceOf) -> Response:
 
 def page_files() -> dict[str, tuple[bytes, str, str]]:
     """The page's files: name → content, type, tag."""
-    found = {}
+    files = {}
     for file in resources.files("itma.server").joinpath("page").iterdir():
         ending = file.name.rpartition(".")[2]
         if ending in _TYPES:
             data = file.read_bytes()
-            found[file.name] = data, _TYPES[ending], f'"{hashlib.sha256(data).hexdigest()[:32]}"'
-    return found
+            files[file.name] = data, _TYPES[ending], f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+    return files
 
 
 def page_routes() -> APIRouter:

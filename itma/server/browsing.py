@@ -57,15 +57,15 @@ class Browser:
 
     def page(self, rows: int, after: str | None, where: Any) -> Page:
         """See `Catalogue.page`."""
-        found = self._catalogue.page(rows, after=after, where=where)
-        self.remember([(item.id, str(item.image or "")) for item in found.items])
-        return found
+        page = self._catalogue.page(rows, after=after, where=where)
+        self.remember([(item.id, str(item.image or "")) for item in page.items])
+        return page
 
     def get(self, id: str) -> Item:
         """See `Catalogue.get`."""
-        found = self._catalogue.get(id)
-        self.remember([(id, str(found.image or ""))])
-        return found
+        item = self._catalogue.get(id)
+        self.remember([(id, str(item.image or ""))])
+        return item
 
     def remember(self, paths: Sequence[tuple[str, str]]) -> None:
         """Where these items' images are, as long as nobody writes."""

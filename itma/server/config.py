@@ -165,7 +165,7 @@ class Keys:
         Raises:
             ConfigError: a key is too short to be one, or holds what a header cannot.
         """
-        found = []
+        groups = []
         for name in (READ_KEYS, WRITE_KEYS):
             keys = tuple(re.split(r"[,\s]+", environment.get(name, "").strip(", \t\n")))
             keys = tuple(key for key in keys if key)
@@ -175,8 +175,8 @@ class Keys:
                         f"a key in {name} is shorter than {_SHORTEST} characters or holds others than ASCII's; make "
                         'one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
                     )
-            found.append(keys)
-        return cls(*found)
+            groups.append(keys)
+        return cls(*groups)
 
     def reads(self, key: str) -> bool:
         """Whether this is a key that may read."""

@@ -48,11 +48,11 @@ class _Job:
     def tell(self, answer: Answer | BaseException) -> None:
         """From the model's thread."""
         try:
-            self.loop.call_soon_threadsafe(self._told, answer)
+            self.loop.call_soon_threadsafe(self._resolve, answer)
         except RuntimeError:  # the loop is closed: nobody listens any more
             log.debug("an answer came after the server had stopped")
 
-    def _told(self, answer: Answer | BaseException) -> None:
+    def _resolve(self, answer: Answer | BaseException) -> None:
         if self.answer.done():
             return
         if isinstance(answer, BaseException):
@@ -165,10 +165,10 @@ class Engine:
 
     def _answer_by(self, snapshot: Snapshot, jobs: Sequence[_Job]) -> None:
         try:
-            found = snapshot.answer([job.question for job in jobs])
+            answers = snapshot.answer([job.question for job in jobs])
         except Exception as error:  # one fault shall not end the thread that all depend on
-            found = [error] * len(jobs)
-        for job, answer in zip(jobs, found, strict=True):
+            answers = [error] * len(jobs)
+        for job, answer in zip(jobs, answers, strict=True):
             try:
                 if isinstance(answer, Exception):
                     raise answer

@@ -12,15 +12,15 @@ from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from PIL import Image
 from starlette.responses import Response
 
-from itma.explanations import Case, Explanation, Gradients, case_of, explained
+from itma.explanations import Case, Explanation, Gradients, case_of, explain_case
 from itma.explanations.attention import has_attention
 from itma.retrieval.snapshot import Snapshot
 from itma.server.access import ServiceOf, may_read
 from itma.server.problems import ProblemError, problem_of
-from itma.server.searching import as_json, fetched, known_parts, told_in_form, unless_gone
+from itma.server.searching import as_json, fetched, known_parts, read_form, unless_gone
 from itma.server.service import Service
 from itma.server.shapes import WORDS, Explain, ExplainFrom
-from itma.server.shapes_explained import Explained
+from itma.server.shapes_explained import ExplanationAnswer
 
 router = APIRouter(tags=["explain"], dependencies=[Depends(may_read)])
 
@@ -28,18 +28,18 @@ _SIDE = 32
 """Squares along the longer side of a map of gradients; of single pixels they would be megabytes."""
 
 
-@router.post("/explain", response_model=Explained, summary="Why an item is where it is among the answers")
-async def explain(request: Request, service: ServiceOf, asked: ExplainFrom) -> Response:
+@router.post("/explain", response_model=ExplanationAnswer, summary="Why an item is where it is among the answers")
+async def explain(request: Request, service: ServiceOf, question: ExplainFrom) -> Response:
     """What of a search speaks for an item, and what against it: words, regions, gradients; and where attention looks.
 
     One explanation is made at a time, beside the searches. Slider, "less like this" and filters take no part in it.
     """
     snapshot = _explainable(service)
-    data = None if asked.url is None else await fetched(service, asked.url)
-    return await _answered(request, service, snapshot, asked, data)
+    data = None if question.url is None else await fetched(service, question.url)
+    return await _answered(request, service, snapshot, question, data)
 
 
-@router.post("/explain/upload", response_model=Explained, summary="The same for an image that is sent along")
+@router.post("/explain/upload", response_model=ExplanationAnswer, summary="The same for an image that is sent along")
 async def explain_upload(
     request: Request,
     service: ServiceOf,
@@ -49,8 +49,8 @@ async def explain_upload(
     """As `/explain`, from an image, which is not kept."""
     snapshot = _explainable(service)
     await known_parts(request, "image", "query")
-    asked = told_in_form(Explain, query)
-    return await _answered(request, service, snapshot, asked, await image.read())
+    question = read_form(Explain, query)
+    return await _answered(request, service, snapshot, question, await image.read())
 
 
 def _explainable(service: Service) -> Snapshot:
@@ -75,59 +75,61 @@ def _explainable(service: Service) -> Snapshot:
 
 
 async def _answered(
-    request: Request, service: Service, snapshot: Snapshot, asked: Explain, data: bytes | None
+    request: Request, service: Service, snapshot: Snapshot, question: Explain, data: bytes | None
 ) -> Response:
-    words = len((asked.text or "").split())
+    words = len((question.text or "").split())
     if words > WORDS:
         raise ProblemError(
             422, "out_of_range", f"the sentence has {words} words; at most {WORDS} are explained, so shorten it"
         )
     digest = None if data is None else hashlib.sha256(data).hexdigest()
-    said = asked.model_dump(exclude={"url"})
+    said = question.model_dump(exclude={"url"})
     key = ("explain", snapshot.stamp, json.dumps([said, digest], sort_keys=True))
-    kept = service.answers.get(key)
-    if kept is not None:
+    cache_hit = service.answers.get(key)
+    if cache_hit is not None:
         service.metrics.cached.inc()
-        return Response(kept, media_type="application/json")
+        return Response(cache_hit, media_type="application/json")
     gone = threading.Event()
     try:
         preprocess = snapshot.model.preprocess
         image = None if data is None else await service.decoding.run(service.decoder.image, data, preprocess)
-        work = service.reckoning.run(_explained, service, snapshot, asked, image, key, gone)
+        work = service.reckoning.run(_make_answer, service, snapshot, question, image, key, gone)
         return Response(await unless_gone(request, work), media_type="application/json")
     except ProblemError:
         raise
     except Exception as error:
-        raise problem_of(error, getattr(asked, "id", None)) from error
+        raise problem_of(error, getattr(question, "id", None)) from error
     finally:
         gone.set()
 
 
-def _explained(
+def _make_answer(
     service: Service,
     snapshot: Snapshot,
-    asked: Explain,
+    question: Explain,
     image: Image.Image | None,
     key: tuple[str, str, str],
     gone: threading.Event,
 ) -> bytes:
     """In a thread of its own: the answer, which is kept even where nobody waits for it any more by then."""
-    kept = service.answers.get(key)  # the same may have been asked by somebody who gave up while it was made
-    if kept is not None:
-        return kept
+    cache_hit = service.answers.get(key)  # the same may have been asked by somebody who gave up while it was made
+    if cache_hit is not None:
+        return cache_hit
     if gone.is_set():  # nothing was begun yet, and nobody would read it
         raise ProblemError(499, "hung_up", "nobody waits for the answer any more")
-    case = case_of(snapshot, image, asked.text, id=getattr(asked, "id", None), target=asked.target, target_is_item=True)
-    found = explained(case, asked.methods or usual(case))
-    for method, seconds in found.seconds.items():
-        service.metrics.explained.labels(method).observe(seconds)
-    answer = plain(found, images=asked.images) | {"stamp": snapshot.stamp}
-    if asked.where:
-        out = [asked.target, *filter(None, [getattr(asked, "id", None)])]
-        score = np.array([found.score], dtype=np.float32)
-        ranks = snapshot.ranks(case.query.numpy(), score, exclude=out, where=asked.where)
+    case = case_of(
+        snapshot, image, question.text, id=getattr(question, "id", None), target=question.target, target_is_item=True
+    )
+    explanation = explain_case(case, question.methods or usual(case))
+    for method, seconds in explanation.seconds.items():
+        service.metrics.explanation_seconds.labels(method).observe(seconds)
+    answer = plain(explanation, images=question.images) | {"stamp": snapshot.stamp}
+    if question.where:
+        out = [question.target, *filter(None, [getattr(question, "id", None)])]
+        score = np.array([explanation.score], dtype=np.float32)
+        ranks = snapshot.ranks(case.query.numpy(), score, exclude=out, where=question.where)
         answer["rank_within"] = None if ranks is None else int(ranks[0])
-        answer["items_within"] = snapshot.items.count(snapshot.condition(asked.where))
+        answer["items_within"] = snapshot.items.count(snapshot.condition(question.where))
     body = as_json(answer)
     service.answers.put(key, body)
     return body
@@ -144,11 +146,11 @@ def usual(case: Case) -> list[str]:
     return [method for method, there in has.items() if there]
 
 
-def plain(found: Explanation, *, images: bool) -> dict[str, Any]:
+def plain(explanation: Explanation, *, images: bool) -> dict[str, Any]:
     """An explanation as it goes out: as `Explanation.to_plain`, with gradients summed over squares."""
-    if found.gradients is not None:
-        found = replace(found, gradients=_summed(found.gradients))
-    return found.to_plain(images=images)
+    if explanation.gradients is not None:
+        explanation = replace(explanation, gradients=_summed(explanation.gradients))
+    return explanation.to_plain(images=images)
 
 
 def _summed(gradients: Gradients) -> Gradients:

@@ -28,14 +28,14 @@ def is_public(address: str) -> bool:
     >>> is_public("93.184.215.14"), is_public("10.0.0.1"), is_public("::ffff:127.0.0.1"), is_public("169.254.169.254")
     (True, False, False, False)
     """
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour
         if inner is None:
             # only what is given out as global unicast: every form that hides another address lies outside, but Teredo
-            return found in _UNICAST and found.is_global and found.teredo is None and not found.is_multicast
-        found = inner
-    return found.is_global and not found.is_multicast and not any(found in network for network in _RESERVED)
+            return ip in _UNICAST and ip.is_global and ip.teredo is None and not ip.is_multicast
+        ip = inner
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _RESERVED)
 
 
 def fetch(
@@ -58,14 +58,14 @@ def fetch(
     Raises:
         ProblemError: the address is none that may be fetched, or what is there cannot be had.
     """
-    parts = _checked(url, ports)
+    parts = _check_url(url, ports)
     host, port = str(parts.hostname), parts.port or _PORTS[parts.scheme]
     end = time.monotonic() + seconds
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise _refused("its machine is not known") from error
-    addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+    addresses = list(dict.fromkeys(str(one[4][0]) for one in infos))
     if not addresses or not all(map(allowed, addresses)):
         raise _refused("it does not lead to a public machine")
     connection = _Pinned(host, port, addresses[0], parts.scheme == "https", max(0.001, end - time.monotonic()))
@@ -96,7 +96,7 @@ def fetch(
         connection.close()
 
 
-def _checked(url: str, ports: frozenset[int]) -> SplitResult:
+def _check_url(url: str, ports: frozenset[int]) -> SplitResult:
     try:
         parts = urlsplit(url)
         port = parts.port or _PORTS.get(parts.scheme, 0)

@@ -109,7 +109,7 @@ class Gate:
             self._in_flight -= 1
             passage.arrived()
             self._metrics.in_flight.dec()
-            self._told(scope, passage.status, time.perf_counter() - began)
+            self._record(scope, passage.status, time.perf_counter() - began)
 
     async def _passed(self, scope: Scope, passage: "_Passage") -> None:
         try:
@@ -151,7 +151,7 @@ class Gate:
             return _too_large(most)
         return None
 
-    def _told(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.requests.labels(route, method, str(status)).inc()

@@ -20,7 +20,7 @@ class Thumbnails:
     """
 
     def __init__(self, size: int, decoder: Decoder) -> None:
-        self._kept, self._decoder = Memory(size), decoder
+        self._cache, self._decoder = Memory(size), decoder
 
     def tag(self, path: str, size: int) -> str:
         """A sign of an image's content at a size: another one when the file is another.
@@ -29,12 +29,12 @@ class Thumbnails:
             ImageError: there is no such file.
         """
         try:
-            seen = Path(path).stat()
+            status = Path(path).stat()
         except OSError as error:
             raise ImageError(path, "the file does not exist") from error
-        return hashlib.sha256(f"{path} {seen.st_mtime_ns} {seen.st_size} {size}".encode(errors="replace")).hexdigest()[
-            :32
-        ]
+        return hashlib.sha256(
+            f"{path} {status.st_mtime_ns} {status.st_size} {size}".encode(errors="replace")
+        ).hexdigest()[:32]
 
     def of(self, path: str, size: int) -> tuple[str, bytes]:
         """The tag and the JPEG of an image whose longest side is at most `size`; nothing of its metadata is in it.
@@ -43,8 +43,8 @@ class Thumbnails:
             ImageError: it cannot be read.
         """
         tag = self.tag(path, size)
-        kept = self._kept.get(tag)
-        if kept is None:
-            kept = self._decoder.thumbnail(path, size)
-            self._kept.put(tag, kept)
-        return tag, kept
+        jpeg = self._cache.get(tag)
+        if jpeg is None:
+            jpeg = self._decoder.thumbnail(path, size)
+            self._cache.put(tag, jpeg)
+        return tag, jpeg

@@ -39,8 +39,8 @@ async def items(
 @router.get("/item", response_model=ItemShape, dependencies=[Depends(may_read)], summary="One item")
 async def item(service: ServiceOf, id: Id) -> Response:
     """One item with its metadata."""
-    found = await _reading(service, service.browser.get, id)
-    return Response(as_json(_shape(found)), media_type=_JSON)
+    item = await _reading(service, service.browser.get, id)
+    return Response(as_json(_shape(item)), media_type=_JSON)
 
 
 _IMAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, 304: {"description": "As before."}}
@@ -142,9 +142,9 @@ async def delete(service: ServiceOf, id: Id) -> Response:
 
 
 @router.post("/items/delete", response_model=Removed, dependencies=[Depends(may_write)], summary="Delete many items")
-async def delete_many(service: ServiceOf, asked: Ids) -> Response:
+async def delete_many(service: ServiceOf, body: Ids) -> Response:
     """Remove items in one commit; ids that are not there are passed over."""
-    return Response(as_json({"removed": await _delete(service, asked.ids)}), media_type=_JSON)
+    return Response(as_json({"removed": await _delete(service, body.ids)}), media_type=_JSON)
 
 
 _JSON = "application/json"

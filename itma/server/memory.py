@@ -20,23 +20,23 @@ class Memory:
 
     def __init__(self, size: int) -> None:
         self._size, self._used = size, 0
-        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._values: OrderedDict[Hashable, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> bytes | None:
         """What is kept under this key."""
         with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
-                self._kept.move_to_end(key)
-            return found
+            value = self._values.get(key)
+            if value is not None:
+                self._values.move_to_end(key)
+            return value
 
     def put(self, key: Hashable, value: bytes) -> None:
         """Keep this, and forget what is too much."""
         if len(value) > max(self._size // 4, min(self._size, 1_000_000)):
             return
         with self._lock:
-            self._used += len(value) - len(self._kept.pop(key, b""))
-            self._kept[key] = value
+            self._used += len(value) - len(self._values.pop(key, b""))
+            self._values[key] = value
             while self._used > self._size:
-                self._used -= len(self._kept.popitem(last=False)[1])
+                self._used -= len(self._values.popitem(last=False)[1])

@@ -29,7 +29,7 @@ class Metrics:
             "itma_queries_waiting", "Queries that wait for the model.", registry=registry, multiprocess_mode="livesum"
         )
         self.cached = Counter("itma_cache_hits", "Searches answered from memory.", registry=registry)
-        self.explained = Histogram(
+        self.explanation_seconds = Histogram(
             "itma_explain_seconds", "What a method of explaining took.", ["method"], buckets=_SECONDS, registry=registry
         )
         self.items = Gauge("itma_items", "Items in the catalogue.", registry=registry, multiprocess_mode="max")

@@ -20,7 +20,7 @@ from itma.server.access import ServiceOf, may_read
 from itma.server.fetching import fetch
 from itma.server.problems import ProblemError, problem_of
 from itma.server.service import Service
-from itma.server.shapes import Asked, Found, Search
+from itma.server.shapes import Search, SearchAnswer, SearchOptions
 
 router = APIRouter(tags=["search"], dependencies=[Depends(may_read)])
 
@@ -29,16 +29,16 @@ Shape = TypeVar("Shape", bound=BaseModel)
 _URL_SECONDS = 10.0
 
 
-@router.post("/search", response_model=Found, summary="Search from an item, a sentence, or both")
-async def search(request: Request, service: ServiceOf, asked: Search) -> Response:
+@router.post("/search", response_model=SearchAnswer, summary="Search from an item, a sentence, or both")
+async def search(request: Request, service: ServiceOf, question: Search) -> Response:
     """Search from an item of the catalogue, by a sentence, or both; from an address or an embedding where wanted."""
     with service.engine.coming():
-        _check(service, asked)
-        data = None if asked.url is None else await fetched(service, asked.url)
-        return await _answered(request, service, asked, data)
+        _check(service, question)
+        data = None if question.url is None else await fetched(service, question.url)
+        return await _answered(request, service, question, data)
 
 
-@router.post("/search/upload", response_model=Found, summary="Search from an image that is sent along")
+@router.post("/search/upload", response_model=SearchAnswer, summary="Search from an image that is sent along")
 async def search_upload(
     request: Request,
     service: ServiceOf,
@@ -48,10 +48,10 @@ async def search_upload(
     """Search from an image, with a sentence where wanted. The image is not kept."""
     with service.engine.coming():
         await known_parts(request, "image", "query")
-        asked = told_in_form(Asked, query)
-        _check(service, asked)
+        question = read_form(SearchOptions, query)
+        _check(service, question)
         data = await image.read()
-        return await _answered(request, service, asked, data)
+        return await _answered(request, service, question, data)
 
 
 async def fetched(service: Service, url: str) -> bytes:
@@ -79,7 +79,7 @@ async def known_parts(request: Request, *names: str) -> None:
             )
 
 
-def told_in_form(shape: type[Shape], query: str) -> Shape:
+def read_form(shape: type[Shape], query: str) -> Shape:
     """What a form asks beside its image.
 
     Raises:
@@ -106,44 +106,46 @@ def described(errors: Any) -> str:
     """What is wrong with a request, in one line; values that were sent are not repeated."""
     parts = []
     for error in errors[:3]:
-        place = ".".join(str(step) for step in error.get("loc", ()) if step != "body")[:200]
+        field = ".".join(str(step) for step in error.get("loc", ()) if step != "body")[:200]
         message = _SAID.get(error.get("type"), str(error.get("msg", "not valid")).removeprefix("Value error, "))
-        parts.append(f"{place}: {message}" if place else message)
+        parts.append(f"{field}: {message}" if field else message)
     return "; ".join(parts) + (" …" if len(errors) > 3 else "")
 
 
-def _check(service: Service, asked: Asked) -> None:
+def _check(service: Service, question: SearchOptions) -> None:
     most = service.config.most_hits
-    if asked.k > most:
-        raise ProblemError(422, "out_of_range", f"k={asked.k} is more than this server gives; ask for at most {most}")
+    if question.k > most:
+        raise ProblemError(
+            422, "out_of_range", f"k={question.k} is more than this server gives; ask for at most {most}"
+        )
 
 
-async def _answered(request: Request, service: Service, asked: Asked, data: bytes | None) -> Response:
+async def _answered(request: Request, service: Service, question: SearchOptions, data: bytes | None) -> Response:
     snapshot = service.snapshot
     try:
-        return await _answered_by(snapshot, request, service, asked, data)
+        return await _answered_by(snapshot, request, service, question, data)
     except Exception as error:
         if is_lost(error):  # the table was replaced or compacted while it was searched
             await service.look()
         if not is_lost(error) or service.snapshot is snapshot:
-            raise problem_of(error, getattr(asked, "id", None)) from error
+            raise problem_of(error, getattr(question, "id", None)) from error
     try:
-        return await _answered_by(service.snapshot, request, service, asked, data)
+        return await _answered_by(service.snapshot, request, service, question, data)
     except Exception as error:
-        raise problem_of(error, getattr(asked, "id", None)) from error
+        raise problem_of(error, getattr(question, "id", None)) from error
 
 
 async def _answered_by(
-    snapshot: Snapshot, request: Request, service: Service, asked: Asked, data: bytes | None
+    snapshot: Snapshot, request: Request, service: Service, question: SearchOptions, data: bytes | None
 ) -> Response:
     """The answer of one state: its model sees the image, and its items are searched."""
     image = None if data is None else hashlib.sha256(data).hexdigest()
-    key = (snapshot.stamp, json.dumps([asked.model_dump(exclude={"url"}), image], sort_keys=True, default=str))
-    kept = service.answers.get(key)
-    if kept is not None:
+    key = (snapshot.stamp, json.dumps([question.model_dump(exclude={"url"}), image], sort_keys=True, default=str))
+    cache_hit = service.answers.get(key)
+    if cache_hit is not None:
         service.metrics.cached.inc()
-        return Response(kept, media_type="application/json")
-    given = {name: value for name, value in asked if name != "url"} | {"where": asked.where or None}
+        return Response(cache_hit, media_type="application/json")
+    given = {name: value for name, value in question if name != "url"} | {"where": question.where or None}
     if data is not None:
         if not snapshot.has_model:
             raise ProblemError(409, "unanswerable", "this catalogue has no model; search from one of its items")

@@ -63,7 +63,7 @@ def _option(name: str, **limits: Any) -> Any:
     return Field([] if default == () else default, description=_OPTIONS[name].metadata["sentence"], **limits)
 
 
-class Asked(BaseModel):
+class SearchOptions(BaseModel):
     """What is asked beside the reference image; see `itma.retrieval.request.SearchRequest`."""
 
     model_config = ConfigDict(extra="forbid")
@@ -82,7 +82,7 @@ class Asked(BaseModel):
     keep_same: bool = _option("keep_same")
 
 
-class Search(Asked):
+class Search(SearchOptions):
     """A search from an item, an address, a sentence, or an embedding."""
 
     id: Name | None = _option("id")
@@ -129,7 +129,7 @@ class HitShape(BaseModel):
     fields: dict[str, Any]
 
 
-class Found(BaseModel):
+class SearchAnswer(BaseModel):
     """The answer to a search."""
 
     hits: list[HitShape]

@@ -71,7 +71,7 @@ class WordShape(BaseModel):
     gradient: Value = Field(description="What it adds to the score, by gradients.")
 
 
-class Explained(BaseModel):
+class ExplanationAnswer(BaseModel):
     """Why an item is where it is among the answers to a search; what was not asked for is empty or null."""
 
     format: int

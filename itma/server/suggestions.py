@@ -24,13 +24,13 @@ def suggestions(snapshot: Snapshot, run: Path | None) -> Sequence[str]:
     if run is None or not snapshot.has_model:
         return []
     try:
-        told = read_settings(run)
+        settings = read_settings(run)
         tokenizer = snapshot.model.tokenizer
     except ItmaError:
         return []
-    data = told.get("data", {})
+    data = settings.get("data", {})
     name = data.get("name", "") if isinstance(data, dict) else ""
-    kept = told.get("sentences") or [SENTENCES[name]] * (name in SENTENCES)
-    sentences = [sentence for sentence in kept if isinstance(sentence, str)] if isinstance(kept, list) else []
+    examples = settings.get("sentences") or [SENTENCES[name]] * (name in SENTENCES)
+    sentences = [sentence for sentence in examples if isinstance(sentence, str)] if isinstance(examples, list) else []
     known = [sentence for sentence in sentences if not tokenizer.unknown(sentence)]
     return typical(known, _SHOWN)

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Seen:
+class Measures:
     """What a look at the model found: numbers for the log, images for TensorBoard."""
 
     numbers: Mapping[str, float]
@@ -53,7 +53,7 @@ class Seen:
 
 _NO_PIXELS = torch.zeros(0, 3, 1, 1, dtype=torch.uint8)
 
-Look = Callable[[Retriever], Seen]
+Look = Callable[[Retriever], Measures]
 """Measures a model during training."""
 
 
@@ -97,9 +97,9 @@ def train(
         StorageError: a checkpoint could not be written; the earlier ones are untouched.
     """
     folder = Path(folder)
-    with processes(model.device) as ours, _polite_stop() as asked_to_stop:
+    with processes(model.device) as world, _polite_stop() as stop:
         model.freeze(config.frozen, levels=config.frozen_levels, fixed_norms=config.fixed_norms)
-        loss = checked(loss or make_loss(config), triplets)
+        loss = check_loss(loss or make_loss(config), triplets)
         if config.precision == "bf16" and not knows_bf16(model.device):
             log.info("this CPU does not compute in bf16; train.precision=float32 is taken instead")
         check_chunks(model, config)
@@ -107,7 +107,7 @@ def train(
         now = Progress(0, None, None)
         if resume and has_checkpoint(folder):
             now = load_checkpoint(folder, model, optimizer, loss)
-        network = _distributed(model, ours)
+        network = _distributed(model, world)
         plan = Plan(
             triplets.references,
             batch=config.batch,
@@ -119,33 +119,33 @@ def train(
         low = config.precision == "bf16" and knows_bf16(model.device)
         record = (
             _Record(folder, now.step, peak(model.device, torch.bfloat16 if low else torch.float32))
-            if ours.first
+            if world.first
             else None
         )
         if record and not now.measured:  # the run was ended between the checkpoint and its measures
             now = _measure(model, look, now, config, record, folder)
         if model.device.type == "cuda" and not config.views and not config.grounds:
-            triplets = kept_on_device(triplets, model.preprocess, model.device, progress=progress and ours.first)
+            triplets = kept_on_device(triplets, model.preprocess, model.device, progress=progress and world.first)
         views = None
         if config.views and now.step < config.steps:
             used = np.arange(len(triplets.labels))
             if triplets.present is not None:
                 used = used[triplets.present]
-            views = Views(model, triplets.images, used, config, progress=progress and ours.first)
+            views = Views(model, triplets.images, used, config, progress=progress and world.first)
         unread: list[torch.Tensor] = []
         """(loss, recall, gradient length) of steps, which the device may still be working on."""
         numbers: dict[str, float] = {}
         with (
             bar(
-                f"training {model.name}", show=progress and ours.first, total=config.steps, unit="step", done=now.step
+                f"training {model.name}", show=progress and world.first, total=config.steps, unit="step", done=now.step
             ) as meter,
-            _batches(triplets, plan, config, model, ours, loss, range(now.step, config.steps), views) as batches,
+            _batches(triplets, plan, config, model, world, loss, range(now.step, config.steps), views) as batches,
         ):
             for step, parts, labels in batches:
                 rate = config.rate(step)
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["factor"]
-                torch.manual_seed(dropout_seed(config.seed, step, ours.rank))
+                torch.manual_seed(dropout_seed(config.seed, step, world.rank))
                 model.train()
                 optimizer.zero_grad(set_to_none=True)
                 mean, right = torch.zeros((), device=model.device), torch.zeros((), device=model.device)
@@ -154,7 +154,7 @@ def train(
                     for index, batch in enumerate(parts):
                         last, share = index == len(parts) - 1, 1 / len(parts)
                         amount, recall = add_gradients(
-                            network, model, batch, labels[index], loss, config, ours, share=share, last=last
+                            network, model, batch, labels[index], loss, config, world, share=share, last=last
                         )
                         mean, right = mean + share * amount, right + share * recall
                 if record and operations:
@@ -163,7 +163,7 @@ def train(
                 unread.append(torch.stack([mean, right, length]))
                 done = step + 1
                 due = done % config.evaluate_every == 0 or done == config.steps
-                stopping = asked_to_stop.is_set() or done == stop_after
+                stopping = stop.is_set() or done == stop_after
                 if answers_at_once(model.device) or due or stopping or done % config.log_every == 0:
                     values = torch.stack(unread).tolist()
                     unread.clear()
@@ -175,16 +175,16 @@ def train(
                 optimizer.step()
                 meter.update()
                 if record:
-                    record.count(sum(batch.count for batch in parts) * ours.count)
+                    record.count(sum(batch.count for batch in parts) * world.count)
                     if done % config.log_every == 0:
                         record.step(done, numbers | {"learning rate": rate, "scale": model.scale.item()})
                 if stopping or due:
-                    if ours.first:
+                    if world.first:
                         assert record
                         now = replace(now, step=done, measured=not (look and due))
                         save_checkpoint(folder, model, optimizer, loss, now)
                         now = _measure(model, look if due else None, now, config, record, folder)
-                    if ours.count > 1:
+                    if world.count > 1:
                         torch.distributed.barrier()
                 if stopping and done < config.steps:
                     raise TrainingInterrupted(
@@ -225,7 +225,7 @@ def dropout_seed(seed: int, step: int, rank: int = 0) -> int:
     return hash_seed(seed, step, rank, "dropout")
 
 
-def checked(loss: Loss, triplets: Triplets) -> Loss:
+def check_loss(loss: Loss, triplets: Triplets) -> Loss:
     """`loss`, where it can be used with these data.
 
     Raises:
@@ -271,8 +271,8 @@ def make_optimizer(model: Retriever, config: TrainConfig) -> torch.optim.Optimiz
     return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
-def _distributed(model: Retriever, ours: Processes) -> Any:
-    if ours.count == 1:
+def _distributed(model: Retriever, world: Processes) -> Any:
+    if world.count == 1:
         return model
     share_batch_norms(model)
     return DistributedDataParallel(model, broadcast_buffers=False)
@@ -284,7 +284,7 @@ def _batches(
     plan: Plan,
     config: TrainConfig,
     model: Retriever,
-    ours: Processes,
+    world: Processes,
     loss: Loss,
     steps: range,
     views: Views | None = None,
@@ -294,9 +294,9 @@ def _batches(
     The next step's images are loaded while the present one is worked on.
     """
     size = config.batch // config.accumulate
-    if size % ours.count:
-        raise ConfigError(f"train.batch / train.accumulate = {size} must split evenly over {ours.count} processes")
-    share = size // ours.count
+    if size % world.count:
+        raise ConfigError(f"train.batch / train.accumulate = {size} must split evenly over {world.count} processes")
+    share = size // world.count
     known = [triplets.labels, *(triplets.aspects.values() if loss.reads_aspects else ())]
     truths = torch.from_numpy(np.stack(known, axis=1).astype(np.int64))
 
@@ -306,15 +306,15 @@ def _batches(
         random = np.random.Generator(np.random.PCG64(hash_seed(config.seed, step, "samples")))
         samples = triplets.drawn(rows, random)
         for first in range(0, config.batch, size):
-            begin = first + ours.rank * share
+            begin = first + world.rank * share
             mine = samples.part(begin, begin + share)
             if views is not None:
                 images, references, targets = numbered(mine)
-                begun = views.load(images, step=hash_seed(step, ours.rank, first))
+                begun = views.load(images, step=hash_seed(step, world.rank, first))
                 batches.append(Batch(_NO_PIXELS, references, targets, tuple(mine.feedback), begun))
             else:
                 plain = load_batch(triplets, mine, model.preprocess)
-                pixels = changed(plain.pixels, config, step=step, part=hash_seed(ours.rank, first))
+                pixels = changed(plain.pixels, config, step=step, part=hash_seed(world.rank, first))
                 batches.append(Batch(pixels, plain.references, plain.targets, plain.feedback))
             part = samples.part(first, first + size)
             shown = truths[np.stack([part.targets, part.references])]
@@ -337,16 +337,16 @@ def _measure(
     model: Retriever, look: Look | None, now: Progress, config: TrainConfig, record: "_Record", folder: Path
 ) -> Progress:
     """Look at a model whose checkpoint is saved, and choose the best: the highest of the metric, else the latest."""
-    seen = Seen({}, {})
+    measures = Measures({}, {})
     if look is not None:
         try:
-            seen = look(model)
+            measures = look(model)
         except ItmaError as error:
             log.warning("the model of step %d is saved but was not measured: %s", now.step, error)
-    record.look(now.step, seen)
-    value = seen.numbers.get(config.metric)
+    record.look(now.step, measures)
+    value = measures.numbers.get(config.metric)
     if look is not None and value is None:
-        measured = ", ".join(seen.numbers) or "nothing"
+        measured = ", ".join(measures.numbers) or "nothing"
         log.warning(
             "step %d: train.metric=%s was not measured (%s was), so it cannot become the best checkpoint",
             now.step,
@@ -392,11 +392,11 @@ class _Record:
         self._write(step, {**numbers, **speed})
         self._begin()
 
-    def look(self, step: int, seen: Seen) -> None:
+    def look(self, step: int, measures: Measures) -> None:
         self._seconds += time.perf_counter() - self._since
-        if seen.numbers:
-            self._write(step, seen.numbers)
-        for name, image in seen.images.items():
+        if measures.numbers:
+            self._write(step, measures.numbers)
+        for name, image in measures.images.items():
             self._writer.add_image(name, image.numpy(), step)
         self._writer.flush()
         self._begin()
@@ -415,20 +415,20 @@ class _Record:
 @contextmanager
 def _polite_stop() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C (or SIGTERM) into a wish to stop after the present step; a second one stops at once."""
-    asked = threading.Event()
+    stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield stop
         return
 
     def ask(number: int, frame: object) -> None:
-        if asked.is_set():
+        if stop.is_set():
             raise KeyboardInterrupt
-        asked.set()
+        stop.set()
         log.warning("stopping after this step and saving; press Ctrl-C again to stop at once without saving")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from itma.errors import RunError
-from itma.io import explained, file_sum, new_folder, write_text
+from itma.io import file_sum, new_folder, to_storage_error, write_text
 from itma.models.checkpoint import MANIFEST, checkpoint_folder, verify
 from itma.models.retriever import Retriever
 from itma.models.shipped import located
@@ -141,7 +141,7 @@ def forget(folder: Path) -> None:
         for path in (folder / RUN, folder / METRICS, *folder.glob("events.out.tfevents.*")):
             path.unlink(missing_ok=True)
     except OSError as error:
-        raise explained(folder, error) from error
+        raise to_storage_error(folder, error) from error
 
 
 def has_checkpoint(folder: str | Path) -> bool:
@@ -168,24 +168,24 @@ def load_checkpoint(folder: Path, model: Retriever, optimizer: torch.optim.Optim
     Raises:
         RunError: something is missing, damaged, or belongs to another model.
     """
-    place = checkpoint_folder(folder, "last")
+    checkpoint = checkpoint_folder(folder, "last")
     remembers = bool(loss.state_dict())
-    verify(place, (OPTIMIZER, STATE, *([LOSS] if remembers else [])))
-    saved = Retriever.load(place)
+    verify(checkpoint, (OPTIMIZER, STATE, *([LOSS] if remembers else [])))
+    saved = Retriever.load(checkpoint)
     if saved.config != model.config or saved.tokenizer.to_json() != model.tokenizer.to_json():
         raise RunError(
             f"{str(folder)!r} holds another model than the one to go on with; resume with the settings in its {RUN}"
         )
     model.load_state_dict(saved.state_dict())
     try:
-        _restore_optimizer(optimizer, load_file(place / OPTIMIZER))
+        _restore_optimizer(optimizer, load_file(checkpoint / OPTIMIZER))
         if remembers:
-            loss.load_state_dict(load_file(place / LOSS))
-        state = json.loads((place / STATE).read_text(encoding="utf-8"))
+            loss.load_state_dict(load_file(checkpoint / LOSS))
+        state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
         pointer = json.loads((folder / POINTER).read_text(encoding="utf-8"))
         return Progress(state["step"], pointer["best_value"], pointer["best_step"], pointer["measured"])
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise RunError(f"the checkpoint {str(place)!r} cannot be resumed: {error}") from error
+        raise RunError(f"the checkpoint {str(checkpoint)!r} cannot be resumed: {error}") from error
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -238,5 +238,5 @@ def read_metrics(folder: str | Path) -> list[dict[str, float]]:
 
 def forget_metrics_after(folder: Path, step: int) -> None:
     """Drop the lines of metrics.jsonl that lie beyond `step`, which is where a resumed run goes on from."""
-    kept = [line for line in read_metrics(folder) if line["step"] <= step]
-    write_text(folder / METRICS, "".join(json.dumps(line) + "\n" for line in kept))
+    lines = [line for line in read_metrics(folder) if line["step"] <= step]
+    write_text(folder / METRICS, "".join(json.dumps(line) + "\n" for line in lines))

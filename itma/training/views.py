@@ -47,8 +47,8 @@ class Views:
     def __init__(
         self, model: Retriever, images: Images, wanted: np.ndarray, config: TrainConfig, *, progress: bool = False
     ) -> None:
-        self._places = np.full(len(images.names), -1, dtype=np.int64)
-        self._places[wanted] = np.arange(len(wanted))
+        self._rows = np.full(len(images.names), -1, dtype=np.int64)
+        self._rows[wanted] = np.arange(len(wanted))
         self._config = config
         self._parts: list[np.ndarray] = []
         total = config.views * len(wanted)
@@ -75,9 +75,9 @@ class Views:
         """
         random = np.random.Generator(np.random.PCG64(hash_seed(self._config.seed, step, "views")))
         views = random.integers(0, self._config.views, len(images))
-        places = self._places[images]
-        assert places.min(initial=0) >= 0, "an image that is not among the wanted ones"
-        return tuple(torch.from_numpy(part[views, places].astype(np.float32)) for part in self._parts)
+        rows = self._rows[images]
+        assert rows.min(initial=0) >= 0, "an image that is not among the wanted ones"
+        return tuple(torch.from_numpy(part[views, rows].astype(np.float32)) for part in self._parts)
 
     def _pixels(self, model: Retriever, images: Images, wanted: np.ndarray) -> Iterator[tuple[int, int, torch.Tensor]]:
         """Batches of views: the place of the first image, the number of the view, the pixels; the first is plain."""

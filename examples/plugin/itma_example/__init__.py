@@ -25,10 +25,10 @@ class Gate(itma.Composer):
 
     Options = GateOptions
 
-    def __init__(self, options: GateOptions, place: itma.Place) -> None:
+    def __init__(self, options: GateOptions, shapes: itma.FeatureShapes) -> None:
         super().__init__()
-        self.image = nn.Linear(place.channels[-1], place.dim)
-        self.gate = nn.Parameter(torch.full((place.dim,), options.start))
+        self.image = nn.Linear(shapes.channels[-1], shapes.dim)
+        self.gate = nn.Parameter(torch.full((shapes.dim,), options.start))
 
     def embed_images(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
         """Feature maps → (images, dim)."""

@@ -172,7 +172,7 @@ def make(
         write_text(file, default_text(texts))
     sentences = _sentences(pairs, columns, read_templates(file, texts), seed)
     finder = Finder(items.table.path.parent)
-    names = [_seen_from(out.resolve(), finder, name) for name in items.names]
+    names = [_make_relative(out.resolve(), finder, name) for name in items.names]
     lines = _lines(pairs, list(columns), names, testing, sentences)
     _write(out, lines, _labels(names, testing, {**({within: home} if within and home else {}), **columns}))
     tests = int(testing[pairs.references].sum())
@@ -273,8 +273,8 @@ def _column(rows: Sequence[Row], name: str) -> _Column:
     for pair in _YES_OR_NO:
         if set(values) == set(pair):
             values = pair
-    places = {key: place for place, key in enumerate(values)}
-    codes = np.array([places.get(cell.casefold(), -1) for cell in cells], dtype=np.int64)
+    code_of = {key: code for code, key in enumerate(values)}
+    codes = np.array([code_of.get(cell.casefold(), -1) for cell in cells], dtype=np.int64)
     return _Column(list(values.values()), codes)
 
 
@@ -341,14 +341,14 @@ def _sentences(pairs: Pairs, columns: Mapping[str, _Column], templates: Template
     sentences = []
     for reference, target, changed, choice in zip(*(part.tolist() for part in pairs[:3]), choices, strict=True):
         parts = []
-        for (name, column), number in zip([named[place] for place in pairs.sets[changed]], choice[:2], strict=False):
+        for (name, column), number in zip([named[index] for index in pairs.sets[changed]], choice[:2], strict=False):
             old, new = column.values[column.codes[reference]], column.values[column.codes[target]]
             parts.append(templates.sentence(name, old, new, number))
         sentences.append(templates.joined(parts[0], parts[1], choice[2]) if len(parts) == 2 else parts[0])
     return sentences
 
 
-def _seen_from(out: Path, finder: Finder, name: str) -> str:
+def _make_relative(out: Path, finder: Finder, name: str) -> str:
     """The name of an image relative to the folder where the triplets will be."""
     if finder.folder == out or Path(name).is_absolute():
         return name
@@ -363,7 +363,7 @@ def _seen_from(out: Path, finder: Finder, name: str) -> str:
 def _lines(
     pairs: Pairs, attributes: Sequence[str], names: Sequence[str], testing: np.ndarray, sentences: Sequence[str]
 ) -> list[dict[str, str]]:
-    kinds = [", ".join(attributes[place] for place in changed) for changed in pairs.sets]
+    kinds = [", ".join(attributes[index] for index in changed) for changed in pairs.sets]
     return [
         {
             "reference": names[reference],

@@ -92,7 +92,7 @@ def exchanged(description: str) -> str:
     >>> exchanged("animal1 is smaller than Animal 2 .")
     'animal2 is smaller than Animal 1 .'
     """
-    return _ANIMAL.sub(lambda found: found[1] + {"1": "2", "2": "1"}[found[2]], description)
+    return _ANIMAL.sub(lambda match: match[1] + {"1": "2", "2": "1"}[match[2]], description)
 
 
 def _queries(root: Path, split: str) -> Iterator[_Query]:
@@ -123,12 +123,12 @@ def _name(link: str) -> str:
 
 
 def _paths(root: Path, links: list[str]) -> list[Path]:
-    found = find_images(root)
+    files = find_images(root)
     paths = []
     for link in links:
         last = link.rpartition("/")[2]
         other = next((path for folder in ("images", ".") if (path := root / folder / last).is_file()), None)
-        paths.append(found.get(_name(link)) or other or root / "images" / f"{_name(link)}.jpg")
+        paths.append(files.get(_name(link)) or other or root / "images" / f"{_name(link)}.jpg")
     return paths
 
 

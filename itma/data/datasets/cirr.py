@@ -109,10 +109,10 @@ def _images(root: Path, split: str) -> dict[str, str]:
     """Image → its path, as the split file has them."""
     path = _home(root, split) / "image_splits" / f"split.{RELEASE}.{split}.json"
     images: dict[str, str] = {}
-    for number, (name, place) in enumerate(read_json_object(path, _WAY_OUT).items()):
-        if not isinstance(place, str) or not is_inside(place) or not stem(name):
+    for number, (name, relative) in enumerate(read_json_object(path, _WAY_OUT).items()):
+        if not isinstance(relative, str) or not is_inside(relative) or not stem(name):
             raise DataError(
-                f"{str(path)!r}, entry {number + 1:,}: {short(name)} is at {short(place)}; expected an image's name "
+                f"{str(path)!r}, entry {number + 1:,}: {short(name)} is at {short(relative)}; expected an image's name "
                 f"and its path below the root; {_WAY_OUT}"
             )
         if stem(name) in images:
@@ -120,7 +120,7 @@ def _images(root: Path, split: str) -> dict[str, str]:
                 f"{str(path)!r}, entry {number + 1:,}: {name!r} stands there twice, with and without ending perhaps; "
                 f"{_WAY_OUT}"
             )
-        images[stem(name)] = place
+        images[stem(name)] = relative
     return images
 
 
@@ -158,18 +158,18 @@ def _known(row: JsonRow, what: str, name: str, number: Mapping[str, int], split:
     return number[stem(name)]
 
 
-def _paths(root: Path, places: Sequence[str]) -> list[Path]:
+def _paths(root: Path, relative_paths: Sequence[str]) -> list[Path]:
     """Where each image is: in the first of `IMAGE_FOLDERS` that holds the folder its path begins with."""
     homes: dict[str, Path] = {}
-    found = []
-    for place in places:
-        inner = Path(place)
+    paths = []
+    for relative in relative_paths:
+        inner = Path(relative)
         first = inner.parts[0] if len(inner.parts) > 1 else ""
         if first not in homes:
             holding = (root / folder for folder in IMAGE_FOLDERS if (root / folder / first).is_dir())
             homes[first] = next(holding, root)
-        found.append(homes[first] / inner)
-    return found
+        paths.append(homes[first] / inner)
+    return paths
 
 
 @register("cirr")

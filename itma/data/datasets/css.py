@@ -103,13 +103,13 @@ class SceneImages:
         """
         wanted = np.asarray(indices, dtype=np.int64)
         drawn = wanted >= len(self.scenes)
-        found = torch.empty((len(wanted), 3, preprocess.height, preprocess.width), dtype=torch.uint8)
+        pixels = torch.empty((len(wanted), 3, preprocess.height, preprocess.width), dtype=torch.uint8)
         if not drawn.all():
-            found[torch.from_numpy(~drawn)] = self.rendered.load(wanted[~drawn], preprocess)
+            pixels[torch.from_numpy(~drawn)] = self.rendered.load(wanted[~drawn], preprocess)
         if drawn.any():
             drawings = [draw(self.scenes[index - len(self.scenes)]) for index in wanted[drawn].tolist()]
-            found[torch.from_numpy(drawn)] = preprocess.fitted(torch.from_numpy(np.stack(drawings)))
-        return found
+            pixels[torch.from_numpy(drawn)] = preprocess.fitted(torch.from_numpy(np.stack(drawings)))
+        return pixels
 
 
 def load(root: Path, split: str) -> Split:
@@ -165,9 +165,9 @@ def load(root: Path, split: str) -> Split:
         "css/2d-to-2d": ("a drawing", "drawings", itself),
     }
     protocols = {}
-    for number, (name, (asked, ranked, removed)) in enumerate(ways.items()):
-        about = f"{asked} is asked; gallery = all {ranked}; any with the target's label counts; {removed}"
-        first = images if ranked == "drawings" else 0  # of the gallery
+    for number, (name, (reference, gallery, removed)) in enumerate(ways.items()):
+        about = f"{reference} is asked; gallery = all {gallery}; any with the target's label counts; {removed}"
+        first = images if gallery == "drawings" else 0  # of the gallery
         task = Task("", np.arange(rows) + number * rows, np.arange(images) + first, references + first)
         protocols[name] = Protocol(name, about, (task,), KS)
     return Split(triplets, protocols)
@@ -228,8 +228,8 @@ def _annotation(root: Path, split: str) -> _Annotation:
     path = root / ANNOTATION
     splits = read_pickled_npy(path, _WAY_OUT)
     if not isinstance(splits, dict) or not isinstance(splits.get(split), dict):
-        found = ", ".join(map(_short, list(splits)[:6])) if isinstance(splits, dict) else type(splits).__name__
-        raise DataError(f"{str(path)!r}: expected {split!r} in it, found {found or 'nothing'}; {_WAY_OUT}")
+        names = ", ".join(map(_short, list(splits)[:6])) if isinstance(splits, dict) else type(splits).__name__
+        raise DataError(f"{str(path)!r}: expected {split!r} in it, found {names or 'nothing'}; {_WAY_OUT}")
     plain = splits[split]
     scenes = [
         _scene(scene, f"{str(path)!r}, {split} image {number:,}")
@@ -261,13 +261,13 @@ def _thing(plain: Any, where: str) -> Thing:
             raise DataError(
                 f"{where}: the {key} of a thing is {_short(value)}; expected one of {', '.join(choices)}; {_WAY_OUT}"
             )
-    place = _list(plain.get("pos"), f"{where}, pos")
-    if len(place) != 2 or not all(type(value) in (int, float) and 0 <= value <= 1 for value in place):
+    position = _list(plain.get("pos"), f"{where}, pos")
+    if len(position) != 2 or not all(type(value) in (int, float) and 0 <= value <= 1 for value in position):
         raise DataError(
             f"{where}: the pos of a thing is {_short(plain['pos'])}; expected row and column, from 0 to 1 each; "
             f"{_WAY_OUT}"
         )
-    return Thing(plain["shape"], plain["color"], plain["size"], float(place[0]), float(place[1]))
+    return Thing(plain["shape"], plain["color"], plain["size"], float(position[0]), float(position[1]))
 
 
 def _modification(plain: Any, images: int, where: str) -> Modification:

@@ -150,8 +150,8 @@ def counts(root: Path, split: str) -> dict[str, int]:
         UnknownNameError, DataError: see `load`.
     """
     triplets = load(root, split).triplets
-    found = {"images": len(triplets.labels)}
-    return found if split == "train" else found | {"queries": len(triplets)}
+    totals = {"images": len(triplets.labels)}
+    return totals if split == "train" else totals | {"queries": len(triplets)}
 
 
 def captions(root: Path, split: str) -> dict[str, str]:
@@ -258,8 +258,10 @@ def _lines(root: Path, split: str, *, as_listed: bool = False) -> list[_Line]:
         inside.sort()
     files = [name for name in inside if name.endswith(ending) and not name.startswith(".")]
     if not files:
-        found = ", ".join(inside[:6]) + (" …" if len(inside) > 6 else "") or "nothing"
-        raise DataError(f"{str(root / LABELS)!r} holds no files named '<category>{ending}'; found: {found}; {_WAY_OUT}")
+        examples = ", ".join(inside[:6]) + (" …" if len(inside) > 6 else "") or "nothing"
+        raise DataError(
+            f"{str(root / LABELS)!r} holds no files named '<category>{ending}'; found: {examples}; {_WAY_OUT}"
+        )
     lines = [line for name in files for line in _label_file(root / LABELS / name)]
     if not lines:
         raise DataError(f"the label files of {split} in {str(root / LABELS)!r} are empty; {_WAY_OUT}")

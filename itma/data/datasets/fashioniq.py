@@ -120,12 +120,12 @@ def load(root: Path, split: str, categories: Sequence[str] = CATEGORIES) -> Spli
     number = {name: index for index, name in enumerate(names)}
     queries = [query for category, own in entries.items() for query in _queries(root, category, split, own, number)]
     images = FileImages(names, image_files(root, names))
-    asked = [(query, joined(*query.captions)) for query in queries]
+    samples = [(query, joined(*query.captions)) for query in queries]
     if split != "val":
-        return Split(_table(split, images, asked, draw_order if split == "train" else None), {})
-    asked += [(query, joined(*query.captions[::-1])) for query in queries]
-    asked += [(query, caption) for query in queries for caption in query.captions if _has_words(caption)]
-    triplets = _table(split, images, asked)
+        return Split(_table(split, images, samples, draw_order if split == "train" else None), {})
+    samples += [(query, joined(*query.captions[::-1])) for query in queries]
+    samples += [(query, caption) for query in queries for caption in query.captions if _has_words(caption)]
+    triplets = _table(split, images, samples)
     return Split(triplets, _protocols(queries, triplets, _galleries(entries, names), _leaking(root, names)))
 
 
@@ -140,17 +140,17 @@ def galleries(root: Path, split: str) -> dict[str, np.ndarray]:
     return _galleries(entries, _names(entries))
 
 
-def written(root: Path, split: str, found: Split) -> Iterator[tuple[int, str, tuple[str, str]]]:
+def written(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, str]]]:
     """Each row of the captions files once: its number in the table of `load`, where it stands, and its captions."""
-    triplets = found.triplets
+    triplets = data_split.triplets
     rows = range(len(triplets))
-    if found.protocols:  # the table holds further ways to ask
-        rows = range(sum(len(task.rows) for task in found.protocol().tasks))
-    places = Counter[str]()
+    if data_split.protocols:  # the table holds further ways to ask
+        rows = range(sum(len(task.rows) for task in data_split.protocol().tasks))
+    counts = Counter[str]()
     for row in rows:
         category = triplets.kinds[row]
-        places[category] += 1
-        yield row, f"cap.{category}.{split}.json row {places[category]:,}", parted(triplets.feedback[row])
+        counts[category] += 1
+        yield row, f"cap.{category}.{split}.json row {counts[category]:,}", parted(triplets.feedback[row])
 
 
 def counts(root: Path, split: str) -> dict[str, int]:
@@ -308,8 +308,8 @@ def _problem(row: object, images: Sequence[str], known: Collection[str], source:
     keys = (*images, "captions")
     if not isinstance(row, dict):
         return f"{short(row)} is not an object with {', '.join(keys)}"
-    if absent := [key for key in keys if key not in row]:
-        return f"{' and '.join(absent)} missing, found {', '.join(row) or 'nothing'}"
+    if missing := [key for key in keys if key not in row]:
+        return f"{' and '.join(missing)} missing, found {', '.join(row) or 'nothing'}"
     asins = [row[key] for key in images]
     for key, asin in zip(images, asins, strict=True):
         if not isinstance(asin, str) or without_ending(asin) not in known:
@@ -329,7 +329,7 @@ def _problem(row: object, images: Sequence[str], known: Collection[str], source:
 
 def image_files(root: Path, names: Sequence[str]) -> list[Path]:
     """Where each image is; where it was not found, where it is expected."""
-    wanted, found = set(names), dict[str, Path]()
+    wanted, paths = set(names), dict[str, Path]()
     for folder in _image_folders(root):
         best: dict[str, tuple[int, str]] = {}  # of several endings the first of _ENDINGS
         for name in _listing(folder):
@@ -339,15 +339,15 @@ def image_files(root: Path, names: Sequence[str]) -> list[Path]:
                 key = (_ENDINGS.index(ending), name)
                 best[stem] = min(best.get(stem, key), key)
         for stem, (_, name) in best.items():
-            found.setdefault(stem, folder / name)
-    return [found.get(name) or root / "images" / f"{name}.jpg" for name in names]
+            paths.setdefault(stem, folder / name)
+    return [paths.get(name) or root / "images" / f"{name}.jpg" for name in names]
 
 
 def _image_folders(root: Path) -> list[Path]:
     """In the root, then in the folders that stand in it, as archives unpack into one of their own."""
     known = {"captions", "image_splits", *_HOMES}
     others = [root / name for name in sorted(_listing(root)) if name not in known and (root / name).is_dir()]
-    return [place / home / inner for place in (root, *others) for home in _HOMES for inner in ("", *CATEGORIES)]
+    return [folder / home / inner for folder in (root, *others) for home in _HOMES for inner in ("", *CATEGORIES)]
 
 
 def _listing(folder: Path) -> list[str]:
@@ -367,15 +367,15 @@ def _has_words(caption: str) -> bool:
     return any(letter.isalnum() for letter in caption)
 
 
-def _table(split: str, images: FileImages, asked: Sequence[tuple[_Query, str]], draw: Draw | None = None) -> Triplets:
+def _table(split: str, images: FileImages, samples: Sequence[tuple[_Query, str]], draw: Draw | None = None) -> Triplets:
     return Triplets(
         f"fashioniq/{split}",
         images,
         np.arange(len(images.names)),
-        np.array([query.reference for query, _ in asked], dtype=np.int64),
-        np.array([query.target for query, _ in asked], dtype=np.int64),
-        [feedback for _, feedback in asked],
-        [query.category for query, _ in asked],
+        np.array([query.reference for query, _ in samples], dtype=np.int64),
+        np.array([query.target for query, _ in samples], dtype=np.int64),
+        [feedback for _, feedback in samples],
+        [query.category for query, _ in samples],
         draw,
     )
 
@@ -390,11 +390,11 @@ def _galleries(entries: Mapping[str, Sequence[str]], names: Sequence[str]) -> di
 def _leaking(root: Path, names: Sequence[str]) -> np.ndarray | None:
     """(images,) whether each stands in the train or val split file of more than one category; None: not known."""
     known = [(category, split) for category in CATEGORIES for split in ("val", "train")]
-    absent = [path for category, split in known if not (path := _split_path(root, category, split)).exists()]
-    if absent:
+    missing = [path for category, split in known if not (path := _split_path(root, category, split)).exists()]
+    if missing:
         log.warning(
             "%r does not exist, so that it is not known which images leak: there are no leak-free protocols",
-            str(absent[0]),
+            str(missing[0]),
         )
         return None
     homes = Counter[str]()

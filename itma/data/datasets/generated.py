@@ -137,7 +137,7 @@ class Wardrobe(Generated):
             part, triplets, seed = world.split(split), world.triplets(split, progress=progress), self.config.seed
         if split == "train":
             return Split(self._spoken(triplets), {})
-        return wardrobe.asked(triplets, known=wardrobe.known_requests(part, seed))
+        return wardrobe.add_protocols(triplets, known=wardrobe.known_requests(part, seed))
 
     def user(self, split: str) -> "User[Any]":
         """See `Dataset`."""

@@ -97,10 +97,10 @@ def _queries(root: Path, split: str) -> Iterator[_Query]:
 
 
 def _image(row: JsonRow, name: str) -> str:
-    found = row.items(name)
-    if len(found) != 2 or not isinstance(found[1], str) or not is_inside(found[1]):
-        raise row.error(f"{name!r} is {short(found)}; expected an image's number and its path")
-    return _with_ending(found[1])
+    values = row.items(name)
+    if len(values) != 2 or not isinstance(values[1], str) or not is_inside(values[1]):
+        raise row.error(f"{name!r} is {short(values)}; expected an image's number and its path")
+    return _with_ending(values[1])
 
 
 def _with_ending(path: str) -> str:

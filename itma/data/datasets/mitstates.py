@@ -72,7 +72,7 @@ class DrawAdjectives:
     """(labels + 1): where each label's images begin."""
     states: Sequence[Sequence[int]]
     """(labels): all labels of the same noun, in order."""
-    place: Sequence[int]
+    position: Sequence[int]
     """(labels): where each label stands among them."""
 
     def __call__(self, triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
@@ -81,26 +81,26 @@ class DrawAdjectives:
         chances = random.random((len(rows), 2)).tolist()
         targets = np.zeros(len(rows), dtype=np.int64)
         feedback: list[str] = []
-        last_reference = last_place = -1
+        last_reference = last_index = -1
         for row, (reference, own) in enumerate(
             zip(references.tolist(), triplets.labels[references].tolist(), strict=True)
         ):
             states = self.states[own]
-            barred = {self.place[own]}
+            barred = {self.position[own]}
             if reference == last_reference and len(states) > 2:
-                barred.add(last_place)
+                barred.add(last_index)
             chance = chances[row]
             for _ in range(_TRIES):
-                place = int(chance[0] * (len(states) - len(barred)))
+                index = int(chance[0] * (len(states) - len(barred)))
                 for taken in sorted(barred):
-                    place += place >= taken
-                begin, end = self.first[states[place]], self.first[states[place] + 1]
+                    index += index >= taken
+                begin, end = self.first[states[index]], self.first[states[index] + 1]
                 targets[row] = begin + int(chance[1] * (end - begin))
                 if triplets.present is None or triplets.present[targets[row]]:
                     break
                 chance = random.random(2).tolist()
-            feedback.append(self.adjectives[states[place]])
-            last_reference, last_place = reference, place
+            feedback.append(self.adjectives[states[index]])
+            last_reference, last_index = reference, index
         return Rows(references, targets, feedback)
 
 
@@ -140,7 +140,7 @@ def load(root: Path, split: str) -> Split:
     )
     askable = np.array([len(states[image.noun]) > 1 for image in images])
     if not askable.all():
-        left_out = [image.noun for image, asked in zip(images, askable.tolist(), strict=True) if not asked]
+        left_out = [image.noun for image, usable in zip(images, askable.tolist(), strict=True) if not usable]
         log.warning(
             "%s: %d images of %s are no references, since their nouns have one adjective only (%s)",
             root,
@@ -155,7 +155,7 @@ def load(root: Path, split: str) -> Split:
         blank = Triplets("mitstates/train", files, label_of, references, references, [""] * len(references))
         samples = draw(blank, np.arange(len(references)), np.random.Generator(np.random.PCG64(0)))
         return Split(Triplets(blank.name, files, label_of, *samples, draw=draw, draws_targets=True), {})
-    asked = [
+    pairs = [
         (reference, target)
         for reference, label in enumerate(label_of.tolist())
         for target in draw.states[label]
@@ -165,9 +165,9 @@ def load(root: Path, split: str) -> Split:
         "mitstates/test",
         files,
         label_of,
-        np.array([reference for reference, _ in asked], dtype=np.int64),
-        np.array([draw.first[target] for _, target in asked], dtype=np.int64),
-        [draw.adjectives[target] for _, target in asked],
+        np.array([reference for reference, _ in pairs], dtype=np.int64),
+        np.array([draw.first[target] for _, target in pairs], dtype=np.int64),
+        [draw.adjectives[target] for _, target in pairs],
         aspects={
             "adjective": _numbers([image.adjective for image in images]),
             "noun": _numbers([image.noun for image in images]),
@@ -186,13 +186,13 @@ def protocol(triplets: Triplets, nouns: Sequence[str] | None = None) -> Protocol
     for noun in nouns or ():
         if noun not in noun_of:
             raise UnknownNameError("noun", noun, set(noun_of.tolist()))
-    kept = np.ones(len(noun_of), dtype=bool) if nouns is None else np.isin(noun_of, list(nouns))
+    in_gallery = np.ones(len(noun_of), dtype=bool) if nouns is None else np.isin(noun_of, list(nouns))
     which = "the test nouns" if nouns is None else ", ".join(nouns)
     return Protocol(
         "mitstates",
         f"gallery = all images of {which}; any image with the target's adjective and noun counts (for adjective or "
         "noun alone, any with that); the reference is removed",
-        (Task("", np.flatnonzero(kept[triplets.references]), np.flatnonzero(kept)),),
+        (Task("", np.flatnonzero(in_gallery[triplets.references]), np.flatnonzero(in_gallery)),),
         KS,
     )
 
@@ -204,8 +204,8 @@ def counts(root: Path, split: str) -> dict[str, int]:
         UnknownNameError, DataError: see `load`.
     """
     triplets = load(root, split).triplets
-    found = {"images": len(triplets.labels), "nouns": len(set(map(_noun, triplets.images.names)))}
-    return found if split == "train" else found | {"queries": len(triplets)}
+    totals = {"images": len(triplets.labels), "nouns": len(set(map(_noun, triplets.images.names)))}
+    return totals if split == "train" else totals | {"queries": len(triplets)}
 
 
 def texts(root: Path) -> list[str]:
@@ -214,7 +214,7 @@ def texts(root: Path) -> list[str]:
     Raises:
         DataError: see `load`.
     """
-    return [f"{image.adjective} {image.noun}" for image in _found(root, "train")]
+    return [f"{image.adjective} {image.noun}" for image in _list_images(root, "train")]
 
 
 def _noun(name: str) -> str:
@@ -224,20 +224,20 @@ def _noun(name: str) -> str:
 
 def _images(root: Path, split: str) -> list[_Image]:
     """The split's images, sorted by label, folder and file."""
-    found = _found(root, split)
-    return sorted(found, key=lambda image: (f"{image.adjective} {image.noun}", image.folder, image.file))
+    images = _list_images(root, split)
+    return sorted(images, key=lambda image: (f"{image.adjective} {image.noun}", image.folder, image.file))
 
 
-def _found(root: Path, split: str) -> list[_Image]:
+def _list_images(root: Path, split: str) -> list[_Image]:
     """The split's images as the disk, or the listing, has them."""
     if split not in SPLITS:
         raise UnknownNameError("split of MIT-States", split, SPLITS)
     if (root / LISTING).is_file() and not (root / IMAGES).exists():
-        source, found = root / LISTING, _listed(root / LISTING)
+        source, entries = root / LISTING, _listed(root / LISTING)
     else:
         check_root(root, "MIT-States", (IMAGES,))
-        source, found = root / IMAGES, _on_disk(root / IMAGES)
-    images = [image for image in found if (image.noun in TEST_NOUNS) == (split == "test")]
+        source, entries = root / IMAGES, _on_disk(root / IMAGES)
+    images = [image for image in entries if (image.noun in TEST_NOUNS) == (split == "test")]
     if not images:
         raise DataError(
             f"{str(source)!r} holds no images of MIT-States' {split} split; expected "
@@ -247,16 +247,16 @@ def _found(root: Path, split: str) -> list[_Image]:
 
 
 def _listed(path: Path) -> Iterator[_Image]:
-    seen: dict[str, int] = {}
+    row_of: dict[str, int] = {}
     for row, line in enumerate(read_lines(path, _WAY_OUT)):
         if not line.strip():
             continue
         folder, slash, file = line.partition("/")
         if not slash or not file or "/" in file or "\0" in line or file == ".." or len(folder.split()) > 2:
             raise row_error(path, row, f"{line[:80]!r} is not of the form '<adjective> <noun>/<file>'; {_WAY_OUT}")
-        if line in seen:
-            raise row_error(path, row, f"{line[:80]!r} already stands in row {seen[line] + 1:,}; list each file once")
-        seen[line] = row
+        if line in row_of:
+            raise row_error(path, row, f"{line[:80]!r} already stands in row {row_of[line] + 1:,}; list each file once")
+        row_of[line] = row
         yield from _of(folder, [file])
 
 
@@ -267,8 +267,10 @@ def _on_disk(images: Path) -> Iterator[_Image]:
             inside = {entry.name: entry.is_dir() for entry in entries}
         named = [name for name, is_folder in inside.items() if is_folder and " " in name]
         if not named:
-            found = ", ".join(sorted(inside)[:3]) or "nothing"
-            raise DataError(f"{str(images)!r} holds no folders named '<adjective> <noun>'; found: {found}; {_WAY_OUT}")
+            examples = ", ".join(sorted(inside)[:3]) or "nothing"
+            raise DataError(
+                f"{str(images)!r} holds no folders named '<adjective> <noun>'; found: {examples}; {_WAY_OUT}"
+            )
         for folder in named:
             if len(folder.split()) > 2:
                 raise DataError(

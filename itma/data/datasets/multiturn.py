@@ -71,9 +71,9 @@ def load(root: Path, split: str, categories: Sequence[str] = ()) -> Split:
     """
     sessions = _sessions(root, split, categories)
     read = list(dict.fromkeys(session.category for session in sessions))
-    absent = [f"{name}.{split}.json" for name in categories or CATEGORIES if name not in read]
-    if absent:
-        log.warning("%r lacks %s; the other categories are read", str(root), " and ".join(absent))
+    missing = [f"{name}.{split}.json" for name in categories or CATEGORIES if name not in read]
+    if missing:
+        log.warning("%r lacks %s; the other categories are read", str(root), " and ".join(missing))
     rows = [row for session in sessions for row in session.talk.rows()]
     names = sorted({name for reference, _, target in rows for name in (reference, target)})
     number = {name: index for index, name in enumerate(names)}
@@ -150,7 +150,7 @@ def counts(root: Path, split: str) -> dict[str, int]:
     return {**{f"{category} sessions": found[category] for category in CATEGORIES}, "turns": turns}
 
 
-def written(root: Path, split: str, found: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+def written(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """Each turn: its number in the table of `load`, where it stands, and all that was said up to it."""
     places = [
         f"{_where(session, split)}, turn {turn}"
@@ -158,7 +158,7 @@ def written(root: Path, split: str, found: Split) -> Iterator[tuple[int, str, tu
         for turn in range(1, len(session.captions) + 1)
     ]
     for row, where in enumerate(places):
-        yield row, where, (found.triplets.feedback[row],)
+        yield row, where, (data_split.triplets.feedback[row],)
 
 
 def notes(root: Path, split: str) -> list[Finding]:

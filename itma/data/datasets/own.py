@@ -120,28 +120,30 @@ def load(root: Path, split: str) -> Split:
     trained = {name for triplet in triplets if triplet.split == "train" for name in (triplet.reference, triplet.target)}
     elsewhere = {images.finder.path(name) for name in trained}
     if split == "test":
-        training = elsewhere | {place for place, said in listed.items() if said.split == "train"}
+        training = elsewhere | {image_path for image_path, said in listed.items() if said.split == "train"}
         for name in [*(said.name for said in listed.values() if said.split == "test"), *_images(path.parent)]:
             if images.finder.path(name) not in training:
                 images.add(name)
-    found = Triplets(
+    split_triplets = Triplets(
         f"own/{split}",
         FileImages(images.names, images.paths),
-        _numbers([listed[place].label if place in listed else "" for place in images.paths]),
+        _numbers([listed[image_path].label if image_path in listed else "" for image_path in images.paths]),
         references,
         targets,
         [triplet.feedback for triplet in rows],
         [triplet.kind or "other" for triplet in rows] if any(triplet.kind for triplet in rows) else [],
         aspects={
-            column: coded([listed[place].truths[number] if place in listed else "" for place in images.paths])
+            column: coded(
+                [listed[image_path].truths[number] if image_path in listed else "" for image_path in images.paths]
+            )
             for number, column in enumerate(columns)
         },
     )
     if split == "train":
-        return Split(found, {})
-    shared = sum(place in elsewhere for place in images.paths)
-    protocol = _protocol(found, mentioned, shared, f"{path.name}, {_division(table)}")
-    return Split(found, {protocol.name: protocol})
+        return Split(split_triplets, {})
+    shared = sum(image_path in elsewhere for image_path in images.paths)
+    protocol = _protocol(split_triplets, mentioned, shared, f"{path.name}, {_division(table)}")
+    return Split(split_triplets, {protocol.name: protocol})
 
 
 def _division(table: Table) -> str:
@@ -167,7 +169,7 @@ def _protocol(triplets: Triplets, mentioned: int, shared: int, source: str) -> P
     return Protocol("own", "; ".join(about), (Task("", np.arange(rows), np.arange(images)),))
 
 
-def written(root: Path, split: str, found: Split) -> Iterator[tuple[int, str, tuple[str]]]:
+def written(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str]]]:
     """Each row of one split: its number in the table of `load`, the line where it stands, and its sentence."""
     path = _file(root)
     rows = (triplet for triplet in _triplets(read_table(path)) if triplet.split == split)
@@ -238,8 +240,8 @@ class Finder:
                 small = Path(name.casefold())
                 for key in (small.name, *([small.stem] if small.suffix in image_endings() else [])):
                     alike.setdefault(key, set()).add(name)
-        found = self._alike[path.parent].get(path.name.casefold(), set())
-        return next(iter(found)) if len(found) == 1 else None
+        names = self._alike[path.parent].get(path.name.casefold(), set())
+        return next(iter(names)) if len(names) == 1 else None
 
 
 def _spellings(name: str) -> list[str]:
@@ -273,13 +275,13 @@ def _file(root: Path) -> Path:
     """The table of triplets."""
     if root.is_file():
         return root
-    found = [root / name for name in FILES if (root / name).is_file()]
-    if len(found) > 1:
+    files = [root / name for name in FILES if (root / name).is_file()]
+    if len(files) > 1:
         raise DataError(
             f"{str(root)!r} holds both {' and '.join(FILES)}; give one of the two files instead of the folder"
         )
-    if found:
-        return found[0]
+    if files:
+        return files[0]
     if root.is_dir():
         near = [*root.glob("*/triplets.*"), *root.resolve().parent.glob("triplets.*")]
         right = sorted(path.parent for path in near if path.name in FILES)
@@ -311,7 +313,7 @@ def _triplets(table: Table) -> list[_Triplet]:
     """The rows, checked; where there are no test rows, those for validation are the test rows."""
     _known(table, NEEDED, OPTIONAL)
     by_column = "split" in _folded(table.columns)
-    found = []
+    triplets = []
     rows = [(row, {column.strip().lower(): value for column, value in row.cells.items()}) for row in table.rows]
     _refuse_empty(table, rows)
     for row, cells in rows:
@@ -333,10 +335,10 @@ def _triplets(table: Table) -> list[_Triplet]:
             split = _SPELT[written.lower()]
         else:
             split = "test" if for_testing(reference) else "train"
-        found.append(_Triplet(row, reference, feedback, name, split, kind))
-    if any(triplet.split == "test" for triplet in found):
-        return found
-    return [triplet._replace(split="test") if triplet.split == VALIDATION else triplet for triplet in found]
+        triplets.append(_Triplet(row, reference, feedback, name, split, kind))
+    if any(triplet.split == "test" for triplet in triplets):
+        return triplets
+    return [triplet._replace(split="test") if triplet.split == VALIDATION else triplet for triplet in triplets]
 
 
 def _warn_of_validation(table: Table, triplets: Sequence[_Triplet]) -> None:

@@ -49,8 +49,8 @@ def find_pairs(
     there are very many patterns of what is unknown, some pairs are not found.
 
     >>> table = np.array([[0, 0], [1, 0], [0, 1], [2, -1]])
-    >>> found = find_pairs(table, np.zeros(4, int), np.arange(4), differing=(1, 1))
-    >>> sorted(zip(found.references.tolist(), found.targets.tolist()))
+    >>> pairs = find_pairs(table, np.zeros(4, int), np.arange(4), differing=(1, 1))
+    >>> sorted(zip(pairs.references.tolist(), pairs.targets.tolist()))
     [(0, 1), (0, 2), (0, 3), (1, 0), (1, 3), (2, 0), (2, 3), (3, 0), (3, 1), (3, 2)]
 
     Args:
@@ -82,7 +82,7 @@ def find_pairs(
         unknown -= held
     sets = _sets(attributes, differing, random)
     draws = max(1, _TRIES * per_reference // max(1, len(sets)))
-    found = _Best(per_reference)
+    best = _Best(per_reference)
     for number, changed in enumerate(sets):
         some = np.flatnonzero(_holds(common, changed))
         if len(some) < 2:
@@ -98,8 +98,8 @@ def find_pairs(
         # As many pairs with one change as with two, though there are more ways to choose two attributes than one.
         share = sum(len(other) == len(changed) for other in sets) / len(sets)
         priority = unknown[references[fits]] + share * random.random(int(fits.sum()))
-        found.add(one[fits], other[fits], number, priority)
-    return found.pairs(sets)
+        best.add(one[fits], other[fits], number, priority)
+    return best.pairs(sets)
 
 
 def _holds(masks: np.ndarray, attributes: Sequence[int]) -> np.ndarray:
@@ -133,8 +133,8 @@ def _entries(masks: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarr
     frequent = np.argsort(-counts, kind="stable")[:_FREQUENT]
     parts = [np.zeros(0, np.uint64)]
     for mask in patterns:
-        shared, place = np.unique(patterns[frequent] & mask, return_inverse=True)
-        met = np.bincount(place, weights=counts[frequent], minlength=len(shared)).astype(np.int64)
+        shared, inverse = np.unique(patterns[frequent] & mask, return_inverse=True)
+        met = np.bincount(inverse, weights=counts[frequent], minlength=len(shared)).astype(np.int64)
         size = np.array([int(part).bit_count() for part in shared])
         best = shared[np.lexsort((-met, -size))][:_PARTS]
         parts.append(np.union1d(best, mask[None])[::-1])
@@ -155,15 +155,15 @@ def _partners(
     key_begin, key_length = _stretches(new_key)
     run_begin, run_length = _stretches(new_run)
     others = key_length - run_length
-    place = np.flatnonzero(others)
-    key_begin, run_begin, run_length, others = (part[place] for part in (key_begin, run_begin, run_length, others))
+    indices = np.flatnonzero(others)
+    key_begin, run_begin, run_length, others = (part[indices] for part in (key_begin, run_begin, run_length, others))
     first, stride = random.integers(0, others), np.maximum(1, others // draws)
     references, targets = [], []
     for draw in range(draws):
         more = np.flatnonzero(draw < others)
         chosen = key_begin[more] + (first[more] + draw * stride[more]) % others[more]
         chosen += np.where(chosen >= run_begin[more], run_length[more], 0)  # over those of the same value
-        references.append(order[place[more]])
+        references.append(order[indices[more]])
         targets.append(order[chosen])
     return np.concatenate(references), np.concatenate(targets)
 

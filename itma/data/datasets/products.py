@@ -139,15 +139,15 @@ def find_table(root: Path) -> Path:
     if not root.is_dir():
         raise DataError(f"{str(root)!r} does not exist; give a table of products, or the folder that holds it")
     endings = tuple(ending + packed for ending in (*JSON_ENDINGS, *CSV_ENDINGS) for packed in ("", ".gz"))
-    found = [root / f"{name}{ending}" for name in TABLES for ending in endings if (root / f"{name}{ending}").is_file()]
-    found = found or sorted(path for path in root.iterdir() if path.name.lower().endswith(endings))
-    if len(found) != 1:
-        what = f"holds {', '.join(path.name for path in found[:4])}; name one" if found else "holds no table"
+    tables = [root / f"{name}{ending}" for name in TABLES for ending in endings if (root / f"{name}{ending}").is_file()]
+    tables = tables or sorted(path for path in root.iterdir() if path.name.lower().endswith(endings))
+    if len(tables) != 1:
+        what = f"holds {', '.join(path.name for path in tables[:4])}; name one" if tables else "holds no table"
         raise DataError(
             f"{str(root)!r} {what}: give a CSV or JSON Lines file with a row for each product (columns id or image, "
             "and attributes such as colour and kind)"
         )
-    return found[0]
+    return tables[0]
 
 
 def read_shop(path: Path, split: str) -> Shop:
@@ -188,27 +188,27 @@ def read_shop(path: Path, split: str) -> Shop:
     brand = column(BRAND_COLUMNS)
     texts = [named[name] for name in TEXT_COLUMNS if name in named]
     brands = Counter(_text(row, brand).lower() for row in rows) if brand else Counter()
-    found = {place: images for place in chosen if (images := files.find(rows[place], identity, image))}
-    if not found:
+    images_of = {index: images for index in chosen if (images := files.find(rows[index], identity, image))}
+    if not images_of:
         raise DataError(
             f"{str(path)!r}: no image of its {len(chosen):,} {split} products was found. "
             + files.advice(identity, image)
         )
-    if missing := len(chosen) - len(found):
+    if missing := len(chosen) - len(images_of):
         log.warning("%s: %d of %d %s products have no image and are left out", path, missing, len(chosen), split)
-    pairs = [pair for images in found.values() for pair in images]
-    products = np.repeat(np.arange(len(found)), [len(images) for images in found.values()])
-    words = [_text(rows[place], brand).lower() for place in found]
+    pairs = [pair for images in images_of.values() for pair in images]
+    products = np.repeat(np.arange(len(images_of)), [len(images) for images in images_of.values()])
+    words = [_text(rows[index], brand).lower() for index in images_of]
     return Shop(
         names=[name for name, _ in pairs],
         paths=[file for _, file in pairs],
         folders=[file.parent.name for _, file in pairs],
         products=products,
-        attributes=[{name: value[place] for name, value in values.items() if value[place]} for place in found],
-        families=coded([families[place] for place in found]),
-        texts=[tuple(_plain(_text(rows[place], name)) for name in texts) for place in found],
+        attributes=[{name: value[index] for name, value in values.items() if value[index]} for index in images_of],
+        families=coded([families[index] for index in images_of]),
+        texts=[tuple(_plain(_text(rows[index], name)) for name in texts) for index in images_of],
         brands=[word if brands[word] >= 4 * FEWEST and word not in _UNKNOWN else None for word in words],
-        codes={name: _codes(value, list(found))[products] for name, value in values.items()},
+        codes={name: _codes(value, list(images_of))[products] for name, value in values.items()},
         groups=groups,
         left_out=left_out,
     )
@@ -224,11 +224,11 @@ def notes(root: Path, split: str) -> list[Finding]:
     """Which columns are attributes, with the number of their values, and why others are not; for `itma doctor`."""
     shop = read_shop(find_table(root), split)
     used = ", ".join(f"{name} ({len(set(codes.tolist()) - {-1}):,} values)" for name, codes in shop.codes.items())
-    found = [Finding("ok", split, "attributes", len(shop.codes), examples=(used,))]
+    findings = [Finding("ok", split, "attributes", len(shop.codes), examples=(used,))]
     if shop.left_out:
         why = (_listed(shop.left_out),)
-        found.append(Finding("note", split, "columns that are not used", len(shop.left_out), examples=why))
-    return found
+        findings.append(Finding("note", split, "columns that are not used", len(shop.left_out), examples=why))
+    return findings
 
 
 def attributes_of(
@@ -346,8 +346,8 @@ def _plain(text: str) -> str:
 
 def _codes(column: Sequence[str], chosen: Sequence[int]) -> np.ndarray:
     """(chosen,) int64: each value's place among all of the column's, −1 where nothing is said."""
-    places = {value: place for place, value in enumerate(sorted(set(column) - {""}))}
-    return np.array([places.get(column[row], -1) for row in chosen], dtype=np.int64)
+    code_of = {value: code for code, value in enumerate(sorted(set(column) - {""}))}
+    return np.array([code_of.get(column[row], -1) for row in chosen], dtype=np.int64)
 
 
 def _split_of(
@@ -361,7 +361,7 @@ def _split_of(
         if column is not None and said not in SPLITS:
             raise table.error(row, f"the split is {short(said)}; expected train or test")
         splits.append(said or ("test" if for_testing(name) else "train"))
-    chosen = [place for place, split in enumerate(splits) if split == wanted]
+    chosen = [index for index, split in enumerate(splits) if split == wanted]
     if not chosen:
         advice = "Say which are, in a column 'split' with train or test"
         if column is None:
@@ -401,21 +401,21 @@ class _Files:
 
     def _listed(self) -> dict[str, list[tuple[str, Path]]]:
         """Name without its ending → the files of that name in the folder and below it, by folder."""
-        found: dict[str, list[tuple[str, Path]]] = defaultdict(list)
+        paths: dict[str, list[tuple[str, Path]]] = defaultdict(list)
         seen: set[str] = set()
-        for place, folders, files in os.walk(self._folder, followlinks=True):
-            real = os.path.realpath(place)
+        for folder, folders, files in os.walk(self._folder, followlinks=True):
+            real = os.path.realpath(folder)
             if real in seen:  # a link that leads back
                 folders.clear()
                 continue
             seen.add(real)
             folders.sort()
-            above = Path(place).relative_to(self._folder).as_posix()
+            above = Path(folder).relative_to(self._folder).as_posix()
             for file in sorted(files):
                 stem, _, ending = file.rpartition(".")
                 if ending.lower() in _ENDINGS:
-                    found[stem].append((file if above == "." else f"{above}/{file}", Path(place, file)))
-        return found
+                    paths[stem].append((file if above == "." else f"{above}/{file}", Path(folder, file)))
+        return paths
 
 
 class Sampler:
@@ -471,7 +471,7 @@ class Sampler:
         for _ in range(_TRIES):
             count = min(1 + int(np.searchsorted(_RUNNING, random.random(), side="right")), len(known))
             order = np.argsort(-(random.random(len(known)) ** (1 / weights)))  # without replacement, by weight
-            changed = [known[place] for place in order[:count]]
+            changed = [known[index] for index in order[:count]]
             candidates = self._candidates(reference, changed, random)
             if candidates is None:
                 continue
@@ -507,7 +507,7 @@ class Sampler:
     def _candidates(self, reference: int, changed: Sequence[str], random: np.random.Generator) -> np.ndarray | None:
         """Images of the wanted kind and gender."""
         key = list(self._block[reference].tolist())
-        moving = tuple(place for place, name in enumerate(self._keys) if name in changed)
+        moving = tuple(index for index, name in enumerate(self._keys) if name in changed)
         if not moving:
             return self._blocks[tuple(key)]
         others, sums = self._elsewhere(tuple(key), moving)
@@ -522,7 +522,7 @@ class Sampler:
         others = [
             other
             for other in self._blocks
-            if all((other[place] != key[place]) == (place in moving) for place in range(len(key))) and min(other) >= 0
+            if all((other[index] != key[index]) == (index in moving) for index in range(len(key))) and min(other) >= 0
         ]
         wanted = [len(self._blocks[other]) ** 0.5 * self._near(key, other) for other in others]
         return others, np.cumsum(wanted)
@@ -531,8 +531,8 @@ class Sampler:
         """How often a kind is asked for instead of another: mostly within the coarser kind."""
         if "kind" not in self._keys or not self.shop.groups:
             return 1.0
-        place = self._keys.index("kind")
-        return 1.0 if self._groups.get(key[place]) == self._groups.get(other[place]) else 0.1
+        index = self._keys.index("kind")
+        return 1.0 if self._groups.get(key[index]) == self._groups.get(other[index]) else 0.1
 
     def _fitting(self, reference: int, candidates: np.ndarray, changed: Sequence[str]) -> np.ndarray:
         """The candidates, all of a wanted block, that differ in what is changed and in nothing else that is known."""
@@ -628,9 +628,9 @@ class Sampler:
         """Words that ask for what an image shows: of its attributes, or its own name or description."""
         product = int(self.shop.products[image])
         texts = [
-            kept
+            plain
             for text in self.shop.texts[product]
-            if len((kept := " ".join(word for word in text.split() if word in self._common)).split()) > 1
+            if len((plain := " ".join(word for word in text.split() if word in self._common)).split()) > 1
         ]
         if split == "train" and texts and dice.random() < 0.25:
             return dice.choose(texts)
@@ -648,8 +648,8 @@ def _grouped(keys: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
 
 def labels_of(codes: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
     """(images,) int64: images that agree in some attributes, known or not, share a number."""
-    kept = np.stack([codes[name] for name in names], 1)
-    labels: np.ndarray = np.unique(kept, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+    columns = np.stack([codes[name] for name in names], 1)
+    labels: np.ndarray = np.unique(columns, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
     return labels
 
 
@@ -709,7 +709,7 @@ class Query:
 def draw_queries(shop: Shop, sampler: Sampler, *, seed: int = 0, per_reference: int = _PER_REFERENCE) -> list[Query]:
     """Queries of a test split, in wording that training does not use; at most `per_reference` of each image."""
     random = np.random.Generator(np.random.PCG64(seed))
-    found = []
+    queries = []
     for image in range(len(shop.names)):
         for number in range(per_reference):
             edit = sampler.edit(image, random)
@@ -717,8 +717,8 @@ def draw_queries(shop: Shop, sampler: Sampler, *, seed: int = 0, per_reference: 
                 continue
             dice = Dice(f"products/test/{seed}/{shop.names[image]}/{number}")
             sentence = sampler.write_request(image, edit[0], edit[1], dice, random, "test")
-            found.append(Query(image, edit[0], sentence, tuple(edit[1])))
-    return found
+            queries.append(Query(image, edit[0], sentence, tuple(edit[1])))
+    return queries
 
 
 def right_answers(shop: Shop, query: Query, images: np.ndarray) -> np.ndarray:
@@ -754,11 +754,11 @@ def _testing(path: Path, shop: Shop, sampler: Sampler) -> Split:
     )
     sizes = [folder for folder, _ in Counter(shop.folders).most_common()]
     protocols = {}
-    for place, folder in enumerate(sizes):
+    for number, folder in enumerate(sizes):
         rows = np.flatnonzero(folders[triplets.references] == folder)
         if not len(rows):
             continue
-        name = "products" if place == 0 else f"products/{folder}"
+        name = "products" if number == 0 else f"products/{folder}"
         about = (
             f"{path.name}; gallery = the test images" + (f" in {folder!r}" if len(sizes) > 1 else "") + "; an image "
             f"counts if {', '.join(main)} are right; the reference is removed; wording that training does not use"

@@ -34,10 +34,10 @@ def check_root(root: Path, data_set: str, expected: Sequence[str]) -> None:
         right = next((path for path in near if _holds(path, expected)), None)
     except OSError as error:
         raise DataError(f"the folder {str(root)!r} cannot be read: {error.strerror}") from error
-    found = _listed([path.name for path in inside]) if inside else "nothing"
+    contents = _listed([path.name for path in inside]) if inside else "nothing"
     advice = f"give {str(right)!r} instead" if right else f"give the folder that holds {_listed(expected)}"
     raise DataError(
-        f"{str(root)!r} is not the folder of {data_set}: expected {_listed(expected)} in it, found {found}; {advice}"
+        f"{str(root)!r} is not the folder of {data_set}: expected {_listed(expected)} in it, found {contents}; {advice}"
     )
 
 
@@ -118,12 +118,12 @@ def read_json_object(path: Path, way_out: str) -> dict[str, object]:
 def _read_json(path: Path, way_out: str) -> object:
     text = read_text(path, way_out)
     try:
-        found: object = json.loads(text)
+        value: object = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{str(path)!r} is damaged or was cut off: {error} (it begins with {text[:30]!r}); {way_out}"
         ) from error
-    return found
+    return value
 
 
 class JsonRow:
@@ -151,45 +151,45 @@ class JsonRow:
         Raises:
             DataError: it is missing, or holds something else; so below.
         """
-        found = self._take(name)
-        if not isinstance(found, str):
-            raise self._wrong(name, found, "a text")
-        return found
+        value = self._take(name)
+        if not isinstance(value, str):
+            raise self._wrong(name, value, "a text")
+        return value
 
     def number(self, name: str) -> int:
         """A field that holds a whole number."""
-        found = self._take(name)
-        if type(found) is not int:
-            raise self._wrong(name, found, "a whole number")
-        return found
+        value = self._take(name)
+        if type(value) is not int:
+            raise self._wrong(name, value, "a whole number")
+        return value
 
     def numbers(self, name: str) -> list[int]:
         """A field that holds a list of whole numbers, which is not empty."""
-        found = self._take(name)
-        if not isinstance(found, list) or not found or any(type(one) is not int for one in found):
-            raise self._wrong(name, found, "a list of whole numbers, at least one")
-        return found
+        value = self._take(name)
+        if not isinstance(value, list) or not value or any(type(one) is not int for one in value):
+            raise self._wrong(name, value, "a list of whole numbers, at least one")
+        return value
 
     def texts(self, name: str) -> list[str]:
         """A field that holds a list of texts, which is not empty."""
-        found = self._take(name)
-        if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
-            raise self._wrong(name, found, "a list of texts, at least one")
-        return found
+        value = self._take(name)
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+            raise self._wrong(name, value, "a list of texts, at least one")
+        return value
 
     def items(self, name: str) -> list[object]:
         """A field that holds a list."""
-        found = self._take(name)
-        if not isinstance(found, list):
-            raise self._wrong(name, found, "a list")
-        return found
+        value = self._take(name)
+        if not isinstance(value, list):
+            raise self._wrong(name, value, "a list")
+        return value
 
     def inner(self, name: str) -> "JsonRow":
         """A field that holds an object with fields of its own."""
-        found = self._take(name)
-        if not isinstance(found, dict):
-            raise self._wrong(name, found, "an object")
-        return JsonRow(self._path, self._row, found, self._way_out)
+        value = self._take(name)
+        if not isinstance(value, dict):
+            raise self._wrong(name, value, "an object")
+        return JsonRow(self._path, self._row, value, self._way_out)
 
     def inners(self, name: str) -> list["JsonRow"]:
         """A field that holds a list of objects with fields of their own, which is not empty."""
@@ -214,8 +214,8 @@ class JsonRow:
             raise self.error(f"{name!r} is missing, found {_listed(list(self._fields)) or 'nothing'}")
         return self._fields[name]
 
-    def _wrong(self, name: str, found: object, expected: str) -> DataError:
-        return self.error(f"{name!r} is {short(found)}; expected {expected}")
+    def _wrong(self, name: str, value: object, expected: str) -> DataError:
+        return self.error(f"{name!r} is {short(value)}; expected {expected}")
 
 
 def read_rows(path: Path, way_out: str) -> Iterator[JsonRow]:
@@ -249,13 +249,13 @@ def without_ending(name: str) -> str:
 
 def find_images(root: Path) -> dict[str, Path]:
     """Every image file below a folder, by its stem; of several with one stem, the first by path."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for folder, inner, names in os.walk(root):
         inner.sort()
         for name in sorted(names):
             if name.rpartition(".")[2].lower() in _ENDINGS:
-                found.setdefault(stem(name), Path(folder) / name)
-    return found
+                paths.setdefault(stem(name), Path(folder) / name)
+    return paths
 
 
 def is_inside(path: str) -> bool:

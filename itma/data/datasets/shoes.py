@@ -55,10 +55,10 @@ def load(root: Path, split: str) -> Split:
     names = _lists(root, split)[split]
     queries = _queries(root, split)
     number = {name: index for index, name in enumerate(names)}
-    found = find_images(root)
+    paths = find_images(root)
     triplets = Triplets(
         f"shoes/{split}",
-        FileImages(names, [found.get(name, root / f"{name}.jpg") for name in names]),
+        FileImages(names, [paths.get(name, root / f"{name}.jpg") for name in names]),
         np.arange(len(names)),
         np.array([number[query.reference] for query in queries], dtype=np.int64),
         np.array([number[query.target] for query in queries], dtype=np.int64),
@@ -67,7 +67,7 @@ def load(root: Path, split: str) -> Split:
     if split == "train":
         return Split(triplets, {})
     rows = np.flatnonzero(triplets.references != triplets.targets)
-    asked = np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
+    in_queries = np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
     left_out = len(triplets) - len(rows)
     same = f"; captions whose target is their reference are not asked ({left_out})" if left_out else ""
     protocols = {
@@ -79,7 +79,7 @@ def load(root: Path, split: str) -> Split:
         )
         for name, what, gallery in (
             ("shoes", f"the {len(names):,} images of eval_im_names.txt", np.arange(len(names))),
-            ("shoes/asked", f"the {len(asked):,} images that captions of the split speak of", asked),
+            ("shoes/asked", f"the {len(in_queries):,} images that captions of the split speak of", in_queries),
         )
     }
     return Split(triplets, protocols)

@@ -160,12 +160,12 @@ Phrases = Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
 
 def _phrases(with_: str, make: str, is_: str) -> Phrases:
     """Phrases stand between semicolons; those after a bar are for the test."""
-    found = {}
+    phrases = {}
     for way, text in zip(WAYS, (with_, make, is_), strict=True):
         train, _, test = text.partition("|")
         parts = [tuple(one.strip() for one in part.split(";") if one.strip()) for part in (train, test)]
-        found[way] = (parts[0], parts[1] or parts[0])
-    return found
+        phrases[way] = (parts[0], parts[1] or parts[0])
+    return phrases
 
 
 _COLOUR = _phrases(
@@ -452,8 +452,8 @@ def request(one: Mapping[str, str], other: Mapping[str, str], changed: Sequence[
     way = next(way for way in WAYS if f"{{{way}}}" in form)
     said = [_phrase(attribute, way, one, other, dice, split) for attribute in dice.shuffled(list(changed))]
     noun = _noun(one.get("kind", "one"), dice)
-    kept = [name for name in ("colour", "pattern", "sleeves", "neck") if name in one and name not in changed]
-    text = form.format(**{way: _joined(said, dice), "noun": noun, "kept": dice.choose([*kept, "style", "design"])})
+    unchanged = [name for name in ("colour", "pattern", "sleeves", "neck") if name in one and name not in changed]
+    text = form.format(**{way: _joined(said, dice), "noun": noun, "kept": dice.choose([*unchanged, "style", "design"])})
     text = text.replace("but but", "but").replace("but, but", "but")
     if is_pair(noun):
         text = plural(text)

@@ -47,15 +47,15 @@ def load(root: Path, split: str) -> Split:
     pairs = _pairs(root, split)
     first = {pair: 2 * number for number, pair in enumerate(dict.fromkeys(pair.id for pair in pairs))}
     names = [name for pair in first for name in (f"{pair}.png", f"{pair}_2.png")]
-    asked = [(first[pair.id], said) for pair in pairs for said in pair.sentences if said.strip()]
-    references = np.array([image for image, _ in asked], dtype=np.int64)
+    samples = [(first[pair.id], said) for pair in pairs for said in pair.sentences if said.strip()]
+    references = np.array([image for image, _ in samples], dtype=np.int64)
     triplets = Triplets(
         f"spot_the_diff/{split}",
         FileImages(names, [root / IMAGES / name for name in names]),
         np.arange(len(names)),
         references,
         references + 1,
-        [said for _, said in asked],
+        [said for _, said in samples],
     )
     if split == "train":
         return Split(triplets, {})

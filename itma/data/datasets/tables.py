@@ -90,13 +90,13 @@ def _csv(path: Path, fill: bool) -> Table:
     rows: list[Row] = []
     filled = 0
     first, _, rest = text.partition("\n")
-    told = re.fullmatch(r'"?sep=(.)"?', first.strip(" \r"), re.IGNORECASE) or re.fullmatch(r'"?sep=(\t)"?', first)
-    text = rest if told else text
-    separator = told[1] if told else _separator(text)
+    directive = re.fullmatch(r'"?sep=(.)"?', first.strip(" \r"), re.IGNORECASE) or re.fullmatch(r'"?sep=(\t)"?', first)
+    text = rest if directive else text
+    separator = directive[1] if directive else _separator(text)
     # Strictly: a quote that is never closed would otherwise swallow the rest of the file as one cell.
     reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     while True:
-        line = reader.line_num + 1 + (told is not None)
+        line = reader.line_num + 1 + (directive is not None)
         try:
             cells = [cell.strip() for cell in next(reader)]
         except StopIteration:
@@ -141,7 +141,7 @@ def _separator(text: str) -> str:
 
 
 def _named(path: Path, line: int, header: Sequence[str]) -> list[str]:
-    names = [name or f"column {place}" for place, name in enumerate(header, start=1)]
+    names = [name or f"column {number}" for number, name in enumerate(header, start=1)]
     repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise line_error(path, line, f"more than one column is called {repeated[0]!r}; give each its own name")

@@ -150,18 +150,18 @@ def read_templates(path: Path, attributes: Mapping[str, Sequence[str]]) -> Templ
             log.warning("%s: [%s] is not used: no attribute has that name (%s)", path, name, ", ".join(attributes))
             continue
         values = {value.lower() for value in attributes.get(name, ())} if name != GENERAL else set()
-        found: dict[str, tuple[str, ...]] = {}
+        entries: dict[str, tuple[str, ...]] = {}
         for key, templates in section.items():
             if name == GENERAL and key not in _FIELDS:
                 raise DataError(f"{str(path)!r}, [{name}]: {key!r} is not known; choose from: {', '.join(_FIELDS)}")
-            found[key if key == CHANGE else key.lower()] = _checked(path, name, key, templates)
+            entries[key if key == CHANGE else key.lower()] = _check_templates(path, name, key, templates)
             if name != GENERAL and key != CHANGE and key.lower() not in values:
                 log.warning("%s, [%s]: %s is not used: it is neither %r nor a value", path, name, key, CHANGE)
-        sections[name] = found
+        sections[name] = entries
     return Templates(sections)
 
 
-def _checked(path: Path, name: str, key: str, templates: object) -> tuple[str, ...]:
+def _check_templates(path: Path, name: str, key: str, templates: object) -> tuple[str, ...]:
     """The templates of one key, each of which can be filled in."""
     where = f"{str(path)!r}, [{name}] {key}"
     listed = [templates] if isinstance(templates, str) else templates

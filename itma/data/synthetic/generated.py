@@ -56,7 +56,7 @@ class GeneratedWorld(ABC, Generic[ConfigT, PartT]):
     def _make(self, name: str) -> PartT:
         """Make a split; raises UnknownNameError where there is none of that name."""
 
-    def _checked(self, split: str, index: int) -> int:
+    def _check_index(self, split: str, index: int) -> int:
         images = len(self.split(split).names)
         if not 0 <= index < images:
             raise DataError(f"there is no image {index} in {split}; its {images:,} images count from 0")

@@ -131,11 +131,11 @@ class Conversations:
             samples = Rows(triplets.references[rows], triplets.targets[rows], [triplets.feedback[row] for row in rows])
         references, targets, feedback = samples.references.copy(), samples.targets.copy(), list(samples.feedback)
         count = int(self.share * len(rows)) // self.turns
-        places = random.permutation(len(rows))[: count * self.turns].reshape(count, self.turns)
+        chosen = random.permutation(len(rows))[: count * self.turns].reshape(count, self.turns)
         seeds = random.integers(2**62, size=count).tolist()
-        for own, seed in zip(places.tolist(), seeds, strict=True):
+        for own, seed in zip(chosen.tolist(), seeds, strict=True):
             talk = self.user.talk(int(triplets.targets[rows[own[0]]]), self.turns, Dice(str(seed)))
             if talk is not None:
-                for place, row in zip(own, talk.rows(), strict=True):
-                    references[place], feedback[place], targets[place] = row
+                for index, row in zip(own, talk.rows(), strict=True):
+                    references[index], feedback[index], targets[index] = row
         return Rows(references, targets, feedback)

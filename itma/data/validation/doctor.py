@@ -61,7 +61,7 @@ class _Examined:
     paths: Sequence[Path | None]
     missing: np.ndarray
     """(images,) bool."""
-    seen: Mapping[int, Inspected]
+    files: Mapping[int, Inspected]
     """Index of an image → its file; empty where none was opened."""
 
 
@@ -83,17 +83,17 @@ def examine(name: str, root: str | Path, *, images: bool = True, progress: bool 
         raise UnknownNameError("data set on disk", name, datasets.NAMES)
     module = import_module(dataset.__module__)
     published: Mapping[str, Mapping[str, int]] = getattr(module, "PUBLISHED", {})
-    found, errors, findings = dict[str, Split](), list[DataError](), list[Finding]()
+    splits, errors, findings = dict[str, Split](), list[DataError](), list[Finding]()
     for split in dataset.splits:
         try:
-            found[split] = datasets.load(name, root, split)
+            splits[split] = datasets.load(name, root, split)
         except DataError as error:
             errors.append(error)
             findings.append(Finding("problem", split, "annotations that cannot be read", 1, examples=(str(error),)))
-    if not found:
+    if not splits:
         raise errors[0]
-    looked = _looked(found.values(), progress) if images else {}
-    every = [_examined(module, Path(root), split, annotated, looked) for split, annotated in found.items()]
+    looked = _looked(splits.values(), progress) if images else {}
+    every = [_examined(module, Path(root), split, annotated, looked) for split, annotated in splits.items()]
     for one in every:
         known = published.get(one.name, {})
         counts = _counts(module, Path(root), one)
@@ -131,8 +131,8 @@ def _examined(module: Any, root: Path, name: str, split: Split, looked: Mapping[
     else:
         captions = [(where, caption) for _, where, own in rows for caption in own]
     categories: Mapping[str, np.ndarray] = module.galleries(root, name) if hasattr(module, "galleries") else {}
-    seen = {index: looked[path] for index, path in enumerate(paths) if path is not None and path in looked}
-    return _Examined(name, split, rows, captions, categories, names, paths, split.triplets.images.missing(), seen)
+    files = {index: looked[path] for index, path in enumerate(paths) if path is not None and path in looked}
+    return _Examined(name, split, rows, captions, categories, names, paths, split.triplets.images.missing(), files)
 
 
 def _written(split: Split) -> Iterator[Written]:
@@ -145,9 +145,9 @@ def _written(split: Split) -> Iterator[Written]:
         yield row, f"row {row + 1:,} with {names[reference]}", (triplets.feedback[row],)
 
 
-def _none(bad: Severity, split: str, what: str, found: Sequence[str], of: int | None = None) -> Finding:
+def _none(bad: Severity, split: str, what: str, examples: Sequence[str], of: int | None = None) -> Finding:
     """What there had better be none of; else of the severity `bad`."""
-    return Finding(bad if found else "ok", split, what, len(found), None, of, tuple(found))
+    return Finding(bad if examples else "ok", split, what, len(examples), None, of, tuple(examples))
 
 
 def _all(split: str, what: str, count: int, expected: int | None, parts: Sequence[str] = ()) -> Finding:
@@ -208,13 +208,13 @@ def _repeated(one: _Examined) -> list[str]:
 
 
 def _images(one: _Examined) -> Iterator[Finding]:
-    absent = [one.names[index] for index in np.flatnonzero(one.missing).tolist()]
-    yield _none("problem", one.name, "missing images", absent, sum(path is not None for path in one.paths))
-    if not one.seen:
+    missing = [one.names[index] for index in np.flatnonzero(one.missing).tolist()]
+    yield _none("problem", one.name, "missing images", missing, sum(path is not None for path in one.paths))
+    if not one.files:
         return
     empty, unreadable, odd, twins = list[str](), list[str](), list[str](), list[str]()
     first: dict[str, tuple[str, Path | None]] = {}
-    for index, file in one.seen.items():
+    for index, file in one.files.items():
         name, path = one.names[index], one.paths[index]
         if not file.length:
             empty.append(name)
@@ -236,16 +236,16 @@ def _coverage(one: _Examined) -> Iterator[Finding]:
     """How many of the queries, by protocol and task, or of the rows have their images."""
     left, coverage = covered(one.split, one.missing)
     if not one.split.protocols:
-        yield _all(one.name, "rows that can be used", coverage.kept, coverage.rows)
+        yield _all(one.name, "rows that can be used", coverage.usable, coverage.rows)
     alike: dict[tuple[tuple[str, int, int], ...], list[str]] = {}  # protocols with as many queries as one another
     for name, protocol in one.split.protocols.items():
         pairs = zip(protocol.tasks, left.protocols[name].tasks, strict=True)
-        tasks = tuple((task.name, len(kept.rows), len(task.rows)) for task, kept in pairs)
+        tasks = tuple((task.name, len(rest.rows), len(task.rows)) for task, rest in pairs)
         alike.setdefault(tasks, []).append(name)
     for tasks, names in alike.items():
-        parts = [f"{task}: {kept:,} of {wanted:,}" for task, kept, wanted in tasks if task and kept < wanted]
-        kept, wanted = sum(kept for _, kept, _ in tasks), sum(wanted for _, _, wanted in tasks)
-        yield _all(one.name, f"queries of {', '.join(names)}", kept, wanted, parts)
+        parts = [f"{task}: {usable:,} of {wanted:,}" for task, usable, wanted in tasks if task and usable < wanted]
+        usable, wanted = sum(usable for _, usable, _ in tasks), sum(wanted for _, _, wanted in tasks)
+        yield _all(one.name, f"queries of {', '.join(names)}", usable, wanted, parts)
 
 
 # Splits beside one another
@@ -262,11 +262,11 @@ def _leaks(every: Sequence[_Examined], published: bool) -> Iterator[Finding]:
         shared = dict.fromkeys(name for name, path in zip(other.names, other.paths, strict=True) if path in paths)
         where = _between_categories(one, other, product(one.categories, other.categories)) or list(shared)
         yield _noted("", f"images in both {names}", len(shared), where)
-        if one.seen and other.seen:
-            contents = {file.sum: one.names[index] for index, file in one.seen.items() if file.sum}
+        if one.files and other.files:
+            contents = {file.sum: one.names[index] for index, file in one.files.items() if file.sum}
             alike = [
                 f"{other.names[index]} is {contents[file.sum]}"
-                for index, file in other.seen.items()
+                for index, file in other.files.items()
                 if file.sum in contents and other.paths[index] not in paths
             ]
             yield _none("note", "", f"images of one content under two names in {names}", alike)
@@ -287,8 +287,8 @@ def _between_categories(one: _Examined, other: _Examined, pairs: Iterable[tuple[
             category: {split.names[index] for index in images.tolist()} for category, images in split.categories.items()
         }
 
-    ours, theirs = named(one), named(other)
-    counts = {(mine, yours): len(ours[mine] & theirs[yours]) for mine, yours in pairs}
+    own, others = named(one), named(other)
+    counts = {(mine, yours): len(own[mine] & others[yours]) for mine, yours in pairs}
     return [
         f"{one.name} {mine} and {other.name} {yours}: {count:,}"
         for (mine, yours), count in sorted(counts.items(), key=lambda pair: -pair[1])
@@ -316,13 +316,13 @@ def _left_out(one: _Examined) -> str:
     left, coverage = covered(one.split, one.missing)
     said = [f"{one.name}: nothing." if not coverage.missing else f"{one.name}: {_lost(one, left, coverage)}."]
     if one.name == "train" and coverage.share < DataConfig.coverage:
-        told = f": --set data.coverage={int(100 * coverage.share) / 100:g}" if coverage.kept else ""
+        hint = f": --set data.coverage={int(100 * coverage.share) / 100:g}" if coverage.usable else ""
         said.append(
-            f"{coverage.share:.1%} are left, and training wants {DataConfig.coverage:.0%} unless told otherwise{told}."
+            f"{coverage.share:.1%} are left, and training wants {DataConfig.coverage:.0%} unless told otherwise{hint}."
         )
-    stops = np.isin(np.arange(len(one.names)), [index for index, file in one.seen.items() if file.problem])
+    stops = np.isin(np.arange(len(one.names)), [index for index, file in one.files.items() if file.problem])
     if stops.any():
-        lost = coverage.kept - covered(one.split, one.missing | stops)[1].kept
+        lost = coverage.usable - covered(one.split, one.missing | stops)[1].usable
         said.append(
             f"Training and evaluation stop at each of the {many(int(stops.sum()), 'image')} that cannot be read (all "
             "of them: --json FILE): get them again, or let them count as missing (--skip-unreadable), which leaves "
@@ -340,11 +340,11 @@ def _left_out(one: _Examined) -> str:
 
 def _lost(one: _Examined, left: Split, coverage: Coverage) -> str:
     if not one.split.protocols:
-        return f"{coverage.rows - coverage.kept:,} of {coverage.rows:,} rows, for want of an image"
-    whole, kept = one.split.protocol(), left.protocol()
-    queries, asked = (sum(len(task.rows) for task in protocol.tasks) for protocol in (whole, kept))
-    gallery, ranked = (len(set().union(*(task.gallery.tolist() for task in p.tasks))) for p in (whole, kept))
+        return f"{coverage.rows - coverage.usable:,} of {coverage.rows:,} rows, for want of an image"
+    whole, rest = one.split.protocol(), left.protocol()
+    queries, usable = (sum(len(task.rows) for task in protocol.tasks) for protocol in (whole, rest))
+    gallery, ranked = (len(set().union(*(task.gallery.tolist() for task in p.tasks))) for p in (whole, rest))
     return (
-        f"of {whole.name}, {queries - asked:,} of {queries:,} queries and {gallery - ranked:,} of {gallery:,} images "
+        f"of {whole.name}, {queries - usable:,} of {queries:,} queries and {gallery - ranked:,} of {gallery:,} images "
         "of the gallery, for want of an image"
     )

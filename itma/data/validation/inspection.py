@@ -42,12 +42,12 @@ def inspect(paths: Sequence[Path], *, progress: bool = False) -> Mapping[Path, I
         lengths = list(pool.map(_length, paths))
         common = Counter(lengths)
         look = partial(_inspected, twins=frozenset(length for length, files in common.items() if files > 1))
-        found = {}
+        by_path = {}
         with bar("images", show=progress and bool(paths), total=len(paths), unit=" images") as shown:
             for path, one in zip(paths, pool.map(look, paths, lengths), strict=True):
-                found[path] = one
+                by_path[path] = one
                 shown.update()
-        return found
+        return by_path
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C the images that wait would still be opened
 

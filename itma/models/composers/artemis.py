@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from itma.models.composers.base import Place, register
+from itma.models.composers.base import FeatureShapes, register
 from itma.models.composers.simple import PooledComposer
 
 
@@ -30,10 +30,10 @@ from itma.models.composers.simple import PooledComposer
 class Artemis(PooledComposer):
     """a/‖a‖ · T(t) + b/‖b‖ · unit(b · x) with attention a, b of the sentence t: ARTEMIS as one embedding."""
 
-    def __init__(self, options: object, place: Place) -> None:
-        super().__init__(options, place)
-        self.transform = nn.Linear(place.dim, place.dim)
-        self.explicit, self.implicit = (_attention(place.dim) for _ in range(2))
+    def __init__(self, options: object, shapes: FeatureShapes) -> None:
+        super().__init__(options, shapes)
+        self.transform = nn.Linear(shapes.dim, shapes.dim)
+        self.explicit, self.implicit = (_attention(shapes.dim) for _ in range(2))
 
     def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""

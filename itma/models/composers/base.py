@@ -16,7 +16,7 @@ Maps = Sequence[torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Place:
+class FeatureShapes:
     """What a composer is told about the parts around it."""
 
     channels: tuple[int, ...]
@@ -41,7 +41,7 @@ class NoOptions:
 class Composer(nn.Module):
     """Joins a reference's feature maps and a sentence's words into one embedding (not yet of unit length).
 
-    A composer is made from its options and its `Place`, and answers for whole batches.
+    A composer is made from its options and its `FeatureShapes`, and answers for whole batches.
     """
 
     Options: ClassVar[type] = NoOptions
@@ -53,7 +53,7 @@ class Composer(nn.Module):
     adds_words: ClassVar[int] = 0
     """How many tokens it may put beside those of a feedback, which a pretrained text encoder has to have room for."""
     features: int | None = None
-    """Of an embedding. None: `Place.dim`."""
+    """Of an embedding. None: `FeatureShapes.dim`."""
     learns_alone: bool = False
     """Whether training asks for each target by that image itself, not by reference and feedback."""
     has_own_loss: bool = False
@@ -121,10 +121,10 @@ class PooledImage(nn.Module):
     An embedding that has `dim` features already is taken as it is, so that it stays in the space of its words.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, shapes: FeatureShapes) -> None:
         super().__init__()
-        fits = place.embedded and place.channels[-1] == place.dim
-        self.output = nn.Identity() if fits else nn.Linear(place.channels[-1], place.dim)
+        fits = shapes.embedded and shapes.channels[-1] == shapes.dim
+        self.output = nn.Identity() if fits else nn.Linear(shapes.channels[-1], shapes.dim)
 
     def forward(self, maps: Maps) -> torch.Tensor:
         """Feature maps → (images, dim)."""

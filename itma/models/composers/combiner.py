@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from itma.errors import ConfigError
-from itma.models.composers.base import Place, register
+from itma.models.composers.base import FeatureShapes, register
 from itma.models.composers.simple import PooledComposer
 
 
@@ -41,12 +41,12 @@ class Combiner(PooledComposer):
 
     Options = CombinerOptions
 
-    def __init__(self, options: CombinerOptions, place: Place) -> None:
-        super().__init__(options, place)
-        projected, hidden = options.projection * place.dim, options.hidden * place.dim
-        self.image_projection = _layer(place.dim, projected, options.dropout)
-        self.text_projection = _layer(place.dim, projected, options.dropout)
-        self.residual = nn.Sequential(_layer(2 * projected, hidden, options.dropout), nn.Linear(hidden, place.dim))
+    def __init__(self, options: CombinerOptions, shapes: FeatureShapes) -> None:
+        super().__init__(options, shapes)
+        projected, hidden = options.projection * shapes.dim, options.hidden * shapes.dim
+        self.image_projection = _layer(shapes.dim, projected, options.dropout)
+        self.text_projection = _layer(shapes.dim, projected, options.dropout)
+        self.residual = nn.Sequential(_layer(2 * projected, hidden, options.dropout), nn.Linear(hidden, shapes.dim))
         self.gate = nn.Sequential(_layer(2 * projected, hidden, options.dropout), nn.Linear(hidden, 1), nn.Sigmoid())
 
     def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:

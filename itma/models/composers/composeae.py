@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from itma.errors import ConfigError
-from itma.models.composers.base import Place, register
+from itma.models.composers.base import FeatureShapes, register
 from itma.models.composers.simple import PooledComposer
 
 CHANNELS, CELLS = 64, 16
@@ -45,13 +45,13 @@ class ComposeAe(PooledComposer):
 
     Options = ComposeAeOptions
 
-    def __init__(self, options: ComposeAeOptions, place: Place) -> None:
-        super().__init__(options, place)
+    def __init__(self, options: ComposeAeOptions, shapes: FeatureShapes) -> None:
+        super().__init__(options, shapes)
         self.weights = nn.Parameter(torch.tensor(START))
-        self.turn, self.turn_locally = (_Turn(place.dim, options.dropout) for _ in range(2))
-        self.mapping = _mapping(2 * place.dim, place.dim)
+        self.turn, self.turn_locally = (_Turn(shapes.dim, options.dropout) for _ in range(2))
+        self.mapping = _mapping(2 * shapes.dim, shapes.dim)
         self.convolution = nn.Conv1d(5, CHANNELS, 3, padding=1)
-        self.local_mapping = _mapping(CHANNELS * CELLS, place.dim)
+        self.local_mapping = _mapping(CHANNELS * CELLS, shapes.dim)
 
     def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""

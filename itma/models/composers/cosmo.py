@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from itma.errors import ConfigError
-from itma.models.composers.base import Maps, Place, register
+from itma.models.composers.base import FeatureShapes, Maps, register
 from itma.models.composers.simple import PooledComposer
 from itma.models.text_encoders.base import Words
 
@@ -40,17 +40,17 @@ class Cosmo(PooledComposer):
 
     Options = CosmoOptions
 
-    def __init__(self, options: CosmoOptions, place: Place) -> None:
-        super().__init__(options, place)
-        channels = place.channels[-1]
+    def __init__(self, options: CosmoOptions, shapes: FeatureShapes) -> None:
+        super().__init__(options, shapes)
+        channels = shapes.channels[-1]
         if channels % options.heads:
             raise ConfigError(
                 f"the last feature map has {channels} channels, which {options.heads} heads cannot share evenly; give "
                 "model.options.heads that divide them"
             )
-        self.content = nn.ModuleList(ContentAttention(channels, place.dim, options.heads) for _ in range(2))
+        self.content = nn.ModuleList(ContentAttention(channels, shapes.dim, options.heads) for _ in range(2))
         self.weights = nn.Parameter(torch.ones(2))
-        self.style = StyleModulator(channels, place.dim)
+        self.style = StyleModulator(channels, shapes.dim)
 
     def join(self, maps: Maps, words: Words) -> torch.Tensor:
         """See `PooledComposer`."""

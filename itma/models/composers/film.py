@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from itma.errors import ConfigError
-from itma.models.composers.base import Maps, Place, register
+from itma.models.composers.base import FeatureShapes, Maps, register
 from itma.models.composers.simple import PooledComposer
 from itma.models.text_encoders.base import Words
 
@@ -40,11 +40,11 @@ class Film(PooledComposer):
 
     Options = FilmOptions
 
-    def __init__(self, options: FilmOptions, place: Place) -> None:
-        super().__init__(options, place)
-        channels = place.channels[-1]
+    def __init__(self, options: FilmOptions, shapes: FeatureShapes) -> None:
+        super().__init__(options, shapes)
+        channels = shapes.channels[-1]
         self.blocks = nn.ModuleList(ModulatedBlock(channels) for _ in range(options.blocks))
-        self.modulation = nn.Linear(place.dim, options.blocks * 2 * channels)
+        self.modulation = nn.Linear(shapes.dim, options.blocks * 2 * channels)
 
     def join(self, maps: Maps, words: Words) -> torch.Tensor:
         """See `PooledComposer`."""

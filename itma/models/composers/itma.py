@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from itma.errors import ConfigError
-from itma.models.composers.base import Composer, Maps, Place, register
+from itma.models.composers.base import Composer, FeatureShapes, Maps, register
 from itma.models.embedder import unit
 from itma.models.text_encoders.base import Words
 from itma.models.transformer import AttentionKind, Block, LayerNorm, sequence_sinusoids
@@ -67,30 +67,32 @@ class Itma(Composer):
 
     Options = ItmaOptions
 
-    def __init__(self, options: ItmaOptions, place: Place) -> None:
+    def __init__(self, options: ItmaOptions, shapes: FeatureShapes) -> None:
         super().__init__()
-        if place.dim % options.heads:
-            raise ConfigError(f"model.dim={place.dim} must be a multiple of options.heads={options.heads}")
+        if shapes.dim % options.heads:
+            raise ConfigError(f"model.dim={shapes.dim} must be a multiple of options.heads={options.heads}")
         self.options = options
         self.projections = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, place.dim, 1, bias=False), nn.BatchNorm2d(place.dim, eps=1e-3), nn.ReLU())
-            for channels in place.channels
+            nn.Sequential(
+                nn.Conv2d(channels, shapes.dim, 1, bias=False), nn.BatchNorm2d(shapes.dim, eps=1e-3), nn.ReLU()
+            )
+            for channels in shapes.channels
         )
-        self.positions = nn.ModuleList(Positions(options.positions, place.dim, grid) for grid in place.grids)
+        self.positions = nn.ModuleList(Positions(options.positions, shapes.dim, grid) for grid in shapes.grids)
         self.blocks = nn.ModuleList(
-            Block(place.dim, options.heads, options.width, kind=options.attention, dropout=options.dropout)
+            Block(shapes.dim, options.heads, options.width, kind=options.attention, dropout=options.dropout)
             for _ in range(options.blocks)
         )
-        self.norm = LayerNorm(place.dim)
+        self.norm = LayerNorm(shapes.dim)
         self.dropout = nn.Dropout(options.dropout)
         if options.pool == "weighted":
-            self.weigh = nn.Linear(place.dim, 1, bias=False)
+            self.weigh = nn.Linear(shapes.dim, 1, bias=False)
             nn.init.zeros_(self.weigh.weight)
         if options.query == "gated":
-            self.gate = nn.Linear(place.dim, place.dim)
+            self.gate = nn.Linear(shapes.dim, shapes.dim)
         if options.look:
-            self.features = place.dim + place.channels[-1]
-            self.standardise = nn.BatchNorm1d(place.channels[-1], eps=1e-3, affine=False)
+            self.features = shapes.dim + shapes.channels[-1]
+            self.standardise = nn.BatchNorm1d(shapes.channels[-1], eps=1e-3, affine=False)
 
     def embed_images(self, maps: Maps) -> torch.Tensor:
         """See `Composer`."""
@@ -138,8 +140,8 @@ class Itma(Composer):
             mask_BN = mask_BN | ~mask_BN.any(1, keepdim=True)  # attention over nothing would be no number
         if transform:
             if self.options.positions == "sequence":
-                places_ND = sequence_sinusoids(tokens_BND.shape[1], tokens_BND.shape[2], tokens_BND.device)
-                tokens_BND = self.dropout(tokens_BND + places_ND.to(tokens_BND.dtype))
+                positions_ND = sequence_sinusoids(tokens_BND.shape[1], tokens_BND.shape[2], tokens_BND.device)
+                tokens_BND = self.dropout(tokens_BND + positions_ND.to(tokens_BND.dtype))
             for block in self.blocks:
                 tokens_BND = block(tokens_BND, mask_BN)
             tokens_BND = self.norm(tokens_BND)

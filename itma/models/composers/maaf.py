@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from itma.errors import ConfigError
-from itma.models.composers.base import Composer, Maps, Place, register
+from itma.models.composers.base import Composer, FeatureShapes, Maps, register
 from itma.models.composers.itma import Positions
 from itma.models.text_encoders.base import Words
 from itma.models.transformer import Attention, AttentionKind, Block, LayerNorm
@@ -80,15 +80,17 @@ class TwoStreamOptions(MaafOptions):
 class Cells(nn.Module):
     """The cells of all levels as tokens: a 1×1 convolution, batch norm and ReLU for each level, and their positions."""
 
-    def __init__(self, options: MaafOptions, place: Place) -> None:
+    def __init__(self, options: MaafOptions, shapes: FeatureShapes) -> None:
         super().__init__()
-        if place.dim % options.heads:
-            raise ConfigError(f"model.dim={place.dim} must be a multiple of options.heads={options.heads}")
+        if shapes.dim % options.heads:
+            raise ConfigError(f"model.dim={shapes.dim} must be a multiple of options.heads={options.heads}")
         self.projections = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, place.dim, 1, bias=False), nn.BatchNorm2d(place.dim, eps=1e-3), nn.ReLU())
-            for channels in place.channels
+            nn.Sequential(
+                nn.Conv2d(channels, shapes.dim, 1, bias=False), nn.BatchNorm2d(shapes.dim, eps=1e-3), nn.ReLU()
+            )
+            for channels in shapes.channels
         )
-        self.positions = nn.ModuleList(Positions(options.positions, place.dim, grid) for grid in place.grids)
+        self.positions = nn.ModuleList(Positions(options.positions, shapes.dim, grid) for grid in shapes.grids)
 
     def forward(self, maps: Maps) -> list[torch.Tensor]:
         """Feature maps → for each level (B, cells, D)."""
@@ -104,17 +106,17 @@ class TwoStream(Composer):
 
     Options = TwoStreamOptions
 
-    def __init__(self, options: TwoStreamOptions, place: Place) -> None:
+    def __init__(self, options: TwoStreamOptions, shapes: FeatureShapes) -> None:
         super().__init__()
         self.options = options
-        self.cells = Cells(options, place)
-        self.blocks = nn.ModuleList(TwoStreamBlock(options, place.dim) for _ in range(options.blocks))
-        self.norm_image = LayerNorm(place.dim)
+        self.cells = Cells(options, shapes)
+        self.blocks = nn.ModuleList(TwoStreamBlock(options, shapes.dim) for _ in range(options.blocks))
+        self.norm_image = LayerNorm(shapes.dim)
         if options.pool_words:
-            self.norm_words = LayerNorm(place.dim)
+            self.norm_words = LayerNorm(shapes.dim)
 
     def embed_images(self, maps: Maps) -> torch.Tensor:
-        """See `Composer`. In place of the words stands one token of zeros, as in the published code."""
+        """See `Composer`. In shapes of the words stands one token of zeros, as in the published code."""
         levels = self.cells(maps)
         nothing_B1D = torch.zeros_like(levels[0][:, :1])
         image_BPD, _ = self._through(torch.cat(levels, 1), nothing_B1D, nothing_B1D[:, :, 0].bool())
@@ -197,15 +199,15 @@ class OutputToken(Composer):
 
     Options = MaafOptions
 
-    def __init__(self, options: MaafOptions, place: Place) -> None:
+    def __init__(self, options: MaafOptions, shapes: FeatureShapes) -> None:
         super().__init__()
-        self.cells = Cells(options, place)
-        self.token = nn.Parameter(torch.randn(place.dim))
+        self.cells = Cells(options, shapes)
+        self.token = nn.Parameter(torch.randn(shapes.dim))
         self.blocks = nn.ModuleList(
-            Block(place.dim, options.heads, options.width, kind=options.attention, dropout=options.dropout)
+            Block(shapes.dim, options.heads, options.width, kind=options.attention, dropout=options.dropout)
             for _ in range(options.blocks)
         )
-        self.norm = LayerNorm(place.dim)
+        self.norm = LayerNorm(shapes.dim)
 
     def embed_images(self, maps: Maps) -> torch.Tensor:
         """See `Composer`."""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from itma.errors import ConfigError
-from itma.models.composers.base import Place, register
+from itma.models.composers.base import FeatureShapes, register
 from itma.models.composers.simple import PooledComposer
 
 
@@ -41,9 +41,9 @@ class Mrn(PooledComposer):
 
     Options = MrnOptions
 
-    def __init__(self, options: MrnOptions, place: Place) -> None:
-        super().__init__(options, place)
-        self.blocks = nn.ModuleList(_Block(place.dim, options.dropout) for _ in range(options.blocks))
+    def __init__(self, options: MrnOptions, shapes: FeatureShapes) -> None:
+        super().__init__(options, shapes)
+        self.blocks = nn.ModuleList(_Block(shapes.dim, options.dropout) for _ in range(options.blocks))
 
     def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""

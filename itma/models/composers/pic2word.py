@@ -21,7 +21,7 @@ from torch import nn
 
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.errors import ConfigError
-from itma.models.composers.base import Composer, Maps, Place, PooledImage, register
+from itma.models.composers.base import Composer, FeatureShapes, Maps, PooledImage, register
 from itma.models.text_encoders.base import TextEncoder, Words
 
 BEFORE, AFTER = "a photo of", ","
@@ -58,20 +58,20 @@ class Pic2Word(Composer):
     Options = Pic2WordOptions
     adds_words = 10
 
-    def __init__(self, options: Pic2WordOptions, place: Place) -> None:
+    def __init__(self, options: Pic2WordOptions, shapes: FeatureShapes) -> None:
         super().__init__()
-        if place.text_encoder is None or place.tokenizer is None:
+        if shapes.text_encoder is None or shapes.tokenizer is None:
             raise ConfigError("the composer pic2word needs to know the text encoder and its tokenizer")
         self.learns_alone = options.learns == "images"
-        self.tokenizer: Tokenizer = place.tokenizer
-        self._check_room(place.text_encoder.longest)
-        self.image = PooledImage(place)
-        widths = [place.dim, *[options.hidden] * options.layers]
+        self.tokenizer: Tokenizer = shapes.tokenizer
+        self._check_room(shapes.text_encoder.longest)
+        self.image = PooledImage(shapes)
+        widths = [shapes.dim, *[options.hidden] * options.layers]
         hidden = (
             nn.Sequential(nn.Linear(width, options.hidden), nn.Dropout(options.dropout), nn.ReLU())
             for width in widths[:-1]
         )
-        self.mapping = nn.Sequential(*hidden, nn.Linear(options.hidden, place.text_encoder.width))
+        self.mapping = nn.Sequential(*hidden, nn.Linear(options.hidden, shapes.text_encoder.width))
 
     def _check_room(self, longest: int | None) -> None:
         added = 1 + sum(len(self.tokenizer.content(text)) for text in (BEFORE, AFTER))

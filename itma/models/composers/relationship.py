@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from itma.errors import ConfigError
-from itma.models.composers.base import Maps, Place, register
+from itma.models.composers.base import FeatureShapes, Maps, register
 from itma.models.composers.simple import PooledComposer
 from itma.models.text_encoders.base import Words
 
@@ -47,12 +47,12 @@ class Relationship(PooledComposer):
 
     Options = RelationshipOptions
 
-    def __init__(self, options: RelationshipOptions, place: Place) -> None:
-        super().__init__(options, place)
-        channels, width = place.channels[-1], options.width
+    def __init__(self, options: RelationshipOptions, shapes: FeatureShapes) -> None:
+        super().__init__(options, shapes)
+        channels, width = shapes.channels[-1], options.width
         # f's first linear map in three parts, so that it is computed once for a cell instead of once for a pair
         self.one, self.other = nn.Linear(channels, width), nn.Linear(channels, width, bias=False)
-        self.text = nn.Linear(place.dim, width, bias=False)
+        self.text = nn.Linear(shapes.dim, width, bias=False)
         pair: list[nn.Module] = [nn.ReLU()]
         for _ in range(options.pair_layers - 1):
             pair += [nn.Linear(width, width), nn.ReLU()]
@@ -60,7 +60,7 @@ class Relationship(PooledComposer):
         whole: list[nn.Module] = []
         for _ in range(options.layers - 1):
             whole += [nn.Linear(width, width), nn.ReLU()]
-        self.whole = nn.Sequential(*whole, nn.Dropout(options.dropout), nn.Linear(width, place.dim))
+        self.whole = nn.Sequential(*whole, nn.Dropout(options.dropout), nn.Linear(width, shapes.dim))
 
     def join(self, maps: Maps, words: Words) -> torch.Tensor:
         """See `PooledComposer`."""

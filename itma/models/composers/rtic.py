@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from itma.errors import ConfigError
-from itma.models.composers.base import Maps, Place, register
+from itma.models.composers.base import FeatureShapes, Maps, register
 from itma.models.composers.simple import PooledComposer
 from itma.models.text_encoders.base import Words
 
@@ -80,13 +80,13 @@ class Rtic(PooledComposer):
 
     Options = RticOptions
 
-    def __init__(self, options: RticOptions, place: Place) -> None:
-        super().__init__(options, place)
+    def __init__(self, options: RticOptions, shapes: FeatureShapes) -> None:
+        super().__init__(options, shapes)
         self.options = options
-        self.composition = ErrorEncoding(place.dim, options.blocks)
+        self.composition = ErrorEncoding(shapes.dim, options.blocks)
         self.has_own_loss = options.graph > 0
         if self.has_own_loss:
-            self.graph = GraphBranch(place.dim, options)
+            self.graph = GraphBranch(shapes.dim, options)
 
     def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""

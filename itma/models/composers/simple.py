@@ -3,16 +3,16 @@
 import torch
 from torch import nn
 
-from itma.models.composers.base import Composer, Maps, Place, PooledImage, register
+from itma.models.composers.base import Composer, FeatureShapes, Maps, PooledImage, register
 from itma.models.text_encoders.base import Words
 
 
 class PooledComposer(Composer):
     """A composer whose images are one pooled feature row each, in the gallery and as references."""
 
-    def __init__(self, options: object, place: Place) -> None:
+    def __init__(self, options: object, shapes: FeatureShapes) -> None:
         super().__init__()
-        self.image = PooledImage(place)
+        self.image = PooledImage(shapes)
 
     def embed_images(self, maps: Maps) -> torch.Tensor:
         """See `Composer`."""
@@ -72,9 +72,9 @@ class Addition(PooledComposer):
 class Concatenation(PooledComposer):
     """Both side by side, then a network of two layers with batch norms, as in TIRG's code."""
 
-    def __init__(self, options: object, place: Place) -> None:
-        super().__init__(options, place)
-        both = 2 * place.dim
+    def __init__(self, options: object, shapes: FeatureShapes) -> None:
+        super().__init__(options, shapes)
+        both = 2 * shapes.dim
         self.network = nn.Sequential(
             nn.BatchNorm1d(both),
             nn.ReLU(),
@@ -82,7 +82,7 @@ class Concatenation(PooledComposer):
             nn.BatchNorm1d(both),
             nn.ReLU(),
             nn.Dropout(0.1),
-            nn.Linear(both, place.dim),
+            nn.Linear(both, shapes.dim),
         )
 
     def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from itma.models.composers.base import Composer, Maps, Place, PooledImage, register
+from itma.models.composers.base import Composer, FeatureShapes, Maps, PooledImage, register
 from itma.models.composers.simple import PooledComposer
 from itma.models.text_encoders.base import Words
 
@@ -15,20 +15,20 @@ START = (1.0, 10.0)
 class Tirg(PooledComposer):
     """weight₀ · sigmoid(gate(x, t)) · x + weight₁ · residual(x, t), on the pooled image feature x."""
 
-    def __init__(self, options: object, place: Place) -> None:
-        super().__init__(options, place)
-        both = 2 * place.dim
+    def __init__(self, options: object, shapes: FeatureShapes) -> None:
+        super().__init__(options, shapes)
+        both = 2 * shapes.dim
         self.weights = nn.Parameter(torch.tensor(START))
-        self.gate = nn.Sequential(nn.BatchNorm1d(both), nn.ReLU(), nn.Linear(both, place.dim))
+        self.gate = nn.Sequential(nn.BatchNorm1d(both), nn.ReLU(), nn.Linear(both, shapes.dim))
         self.residual = nn.Sequential(
-            nn.BatchNorm1d(both), nn.ReLU(), nn.Linear(both, both), nn.ReLU(), nn.Linear(both, place.dim)
+            nn.BatchNorm1d(both), nn.ReLU(), nn.Linear(both, both), nn.ReLU(), nn.Linear(both, shapes.dim)
         )
 
     def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""
         both = torch.cat([image_BD, sentence_BD], 1)
-        kept = torch.sigmoid(self.gate(both)) * image_BD
-        composed: torch.Tensor = self.weights[0] * kept + self.weights[1] * self.residual(both)
+        gated_BD = torch.sigmoid(self.gate(both)) * image_BD
+        composed: torch.Tensor = self.weights[0] * gated_BD + self.weights[1] * self.residual(both)
         return composed
 
 
@@ -40,10 +40,10 @@ class TirgLastMap(Composer):
     built alike, as in TIRG's code.
     """
 
-    def __init__(self, options: object, place: Place) -> None:
+    def __init__(self, options: object, shapes: FeatureShapes) -> None:
         super().__init__()
-        channels = place.channels[-1]
-        both = channels + place.dim
+        channels = shapes.channels[-1]
+        both = channels + shapes.dim
         self.weights = nn.Parameter(torch.tensor(START))
         self.gate, self.residual = (
             nn.Sequential(
@@ -54,7 +54,7 @@ class TirgLastMap(Composer):
             )
             for _ in range(2)
         )
-        self.image = PooledImage(place)
+        self.image = PooledImage(shapes)
 
     def embed_images(self, maps: Maps) -> torch.Tensor:
         """See `Composer`."""
@@ -71,5 +71,5 @@ class TirgLastMap(Composer):
         map_BCHW = maps[-1]
         B, _, H, W = map_BCHW.shape
         both = torch.cat([map_BCHW, words.sentence_BD[:, :, None, None].expand(B, -1, H, W)], 1)
-        kept = torch.sigmoid(self.gate(both)) * map_BCHW
-        return self.embed_images([self.weights[0] * kept + self.weights[1] * self.residual(both)])
+        gated_BCHW = torch.sigmoid(self.gate(both)) * map_BCHW
+        return self.embed_images([self.weights[0] * gated_BCHW + self.weights[1] * self.residual(both)])

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from itma.errors import ConfigError
-from itma.models.composers.base import Composer, Maps, Place, register
+from itma.models.composers.base import Composer, FeatureShapes, Maps, register
 from itma.models.text_encoders.base import Words
 
 
@@ -51,20 +51,20 @@ class Val(Composer):
 
     Options = ValOptions
 
-    def __init__(self, options: ValOptions, place: Place) -> None:
+    def __init__(self, options: ValOptions, shapes: FeatureShapes) -> None:
         super().__init__()
-        for channels in place.channels:
+        for channels in shapes.channels:
             if channels % options.heads:
                 raise ConfigError(
                     f"a level's feature map has {channels} channels, which {options.heads} heads cannot share evenly; "
                     "give model.options.heads that divide them"
                 )
-        self.outputs = nn.ModuleList(nn.Linear(channels, place.dim) for channels in place.channels)
+        self.outputs = nn.ModuleList(nn.Linear(channels, shapes.dim) for channels in shapes.channels)
         self.composites = nn.ModuleList(
-            CompositeTransformer(channels, place.dim, grid, options)
-            for channels, grid in zip(place.channels, place.grids, strict=True)
+            CompositeTransformer(channels, shapes.dim, grid, options)
+            for channels, grid in zip(shapes.channels, shapes.grids, strict=True)
         )
-        self.features = place.dim * len(place.channels)
+        self.features = shapes.dim * len(shapes.channels)
 
     def embed_images(self, maps: Maps) -> torch.Tensor:
         """See `Composer`: (images, L · D)."""
@@ -119,6 +119,6 @@ class CompositeTransformer(nn.Module):
         weights_BhNN = (q_BhdN.transpose(2, 3) @ k_BhdN / (C // self.heads) ** 0.5).softmax(3)
         mixed_BhdN = v_BhdN @ self.dropout(weights_BhNN).transpose(2, 3)
         changed_BCHW = self.output(mixed_BhdN.reshape(B, C, H, W))
-        kept_BCHW = channels_BC11 * cells_B1HW * map_BCHW
-        composed: torch.Tensor = self.weights[0] * kept_BCHW + self.weights[1] * changed_BCHW
+        gated_BCHW = channels_BC11 * cells_B1HW * map_BCHW
+        composed: torch.Tensor = self.weights[0] * gated_BCHW + self.weights[1] * changed_BCHW
         return composed

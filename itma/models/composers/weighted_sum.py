@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from itma.errors import ConfigError
-from itma.models.composers.base import Place, register
+from itma.models.composers.base import FeatureShapes, register
 from itma.models.composers.simple import PooledComposer
 
 
@@ -38,8 +38,8 @@ class Sum(PooledComposer):
 
     Options = SumOptions
 
-    def __init__(self, options: SumOptions, place: Place) -> None:
-        super().__init__(options, place)
+    def __init__(self, options: SumOptions, shapes: FeatureShapes) -> None:
+        super().__init__(options, shapes)
         self.options = options
 
     def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:

@@ -49,8 +49,8 @@ class EfficientNetLite(nn.Module):
         self.name = name
         self.stem = _Unit(3, _STEM, kernel=3, stride=2)
         self.stages, channels = nn.ModuleList(), _STEM
-        for place, (expansion, wanted, repeats, stride, kernel) in enumerate(_STAGES[:stages]):
-            outer = place in (0, STAGES - 1)  # the first and the last stage keep their depth
+        for stage, (expansion, wanted, repeats, stride, kernel) in enumerate(_STAGES[:stages]):
+            outer = stage in (0, STAGES - 1)  # the first and the last stage keep their depth
             count, out = repeats if outer else math.ceil(depth * repeats), _rounded(width * wanted)
             blocks = []
             for index in range(count):
@@ -177,19 +177,19 @@ def package_names(network: EfficientNetLite) -> dict[str, str]:
     number = 0
     norms = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
-    def unit(ours: str, conv: str, norm: str) -> Mapping[str, str]:
-        return {f"{ours}.conv.weight": f"{conv}.weight", **{f"{ours}.norm.{n}": f"{norm}.{n}" for n in norms}}
+    def unit(prefix: str, conv: str, norm: str) -> Mapping[str, str]:
+        return {f"{prefix}.conv.weight": f"{conv}.weight", **{f"{prefix}.norm.{n}": f"{norm}.{n}" for n in norms}}
 
     names.update(unit("stem", "_conv_stem", "_bn0"))
     for stage, blocks in enumerate(network.stages):
         assert isinstance(blocks, nn.Sequential)
         for index, block in enumerate(blocks.children()):
             assert isinstance(block, _Block)
-            ours, theirs = f"stages.{stage}.{index}", f"_blocks.{number}"
+            prefix, theirs = f"stages.{stage}.{index}", f"_blocks.{number}"
             if isinstance(block.expand, _Unit):
-                names.update(unit(f"{ours}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0"))
-            names.update(unit(f"{ours}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1"))
-            names.update(unit(f"{ours}.project", f"{theirs}._project_conv", f"{theirs}._bn2"))
+                names.update(unit(f"{prefix}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0"))
+            names.update(unit(f"{prefix}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1"))
+            names.update(unit(f"{prefix}.project", f"{theirs}._project_conv", f"{theirs}._bn2"))
             number += 1
     return names
 

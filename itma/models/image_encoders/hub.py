@@ -300,21 +300,21 @@ class LiteEncoder(HubImageEncoder):
             raise ConfigError(f"frozen levels: {frozen}: expected a stage from 0 (none) to {efficientnet_lite.STAGES}")
         if frozen == 0:
             return [images]
-        x, kept = self.network.stem(images), []
-        for place, stage in enumerate(self.network.stages[: min(frozen, self.depth)], start=1):
+        x, maps = self.network.stem(images), []
+        for number, stage in enumerate(self.network.stages[: min(frozen, self.depth)], start=1):
             x = stage(x)
-            if place in self.levels or place == frozen:
-                kept.append(x)
-        return kept
+            if number in self.levels or number == frozen:
+                maps.append(x)
+        return maps
 
     def finish(self, begun: Sequence[torch.Tensor], frozen: int) -> list[torch.Tensor]:
         """See `Image encoder`."""
         maps, x = list(begun[: sum(level <= frozen for level in self.levels)]), begun[-1]
         if frozen == 0:
             x = self.network.stem(x)
-        for place, stage in enumerate(self.network.stages[frozen:], start=frozen + 1):
+        for number, stage in enumerate(self.network.stages[frozen:], start=frozen + 1):
             x = stage(x)
-            if place in self.levels:
+            if number in self.levels:
                 maps.append(x)
         return maps
 
@@ -384,9 +384,9 @@ class ClipImageEncoder(HubImageEncoder):
         tower.visual_projection = nn.Identity()
 
     @staticmethod
-    def _maps(seen: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def _maps(outputs: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The image's embedding and, for each layer, the features of its patches (images, patches, channels)."""
-        return seen.image_embeds, [layer[:, 1:] for layer in seen.hidden_states]
+        return outputs.image_embeds, [layer[:, 1:] for layer in outputs.hidden_states]
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """See `Image encoder`."""
@@ -395,8 +395,8 @@ class ClipImageEncoder(HubImageEncoder):
         if min(height, width) < patch:
             height, width = max(height, patch), max(width, patch)
             images = F.interpolate(images, (height, width), mode="bilinear", align_corners=False)
-        seen = self.network(images, output_hidden_states=True, interpolate_pos_encoding=True)
-        embedding, layers = self._maps(seen)
+        outputs = self.network(images, output_hidden_states=True, interpolate_pos_encoding=True)
+        embedding, layers = self._maps(outputs)
         rows, columns = height // patch, width // patch
         return [
             embedding[:, :, None, None]
@@ -423,8 +423,8 @@ class SiglipImageEncoder(ClipImageEncoder):
         inner.head = None  # there is none yet where a smaller tower is built again
 
     @staticmethod
-    def _maps(seen: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        return seen.pooler_output, list(seen.hidden_states)
+    def _maps(outputs: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        return outputs.pooler_output, list(outputs.hidden_states)
 
 
 def _tower_of(config: "PretrainedConfig | Mapping[str, Any]") -> type[ClipImageEncoder] | None:
@@ -458,10 +458,10 @@ def _check_fit(
             f"{names[lacking[0]]!r}; expected {expected}; found {', '.join(list(given)[:3]) or 'nothing'}"
         )
     for name, shape in wanted.items():
-        found = tuple(given[names[name]].shape) if names[name] in given else shape
-        if found != shape:
+        actual = tuple(given[names[name]].shape) if names[name] in given else shape
+        if actual != shape:
             raise DataError(
-                f"the image encoder weights {str(path)!r} do not fit: {names[name]!r} is {found}, expected {shape}"
+                f"the image encoder weights {str(path)!r} do not fit: {names[name]!r} is {actual}, expected {shape}"
             )
 
 

@@ -41,5 +41,5 @@ def stage_of(name: str) -> int:
     >>> stage_of("layer4.0.conv1.weight"), stage_of("bn1.weight")
     (4, 0)
     """
-    found = re.match(r"layer(\d+)\.", name)
-    return int(found[1]) if found else 0
+    match = re.match(r"layer(\d+)\.", name)
+    return int(match[1]) if match else 0

@@ -19,7 +19,7 @@ from itma.retrieval.ingest import table_images
 from itma.retrieval.ingest.embedding import Here, Workers
 from itma.retrieval.ingest.indexing import Outcome, index, write_skipped
 from itma.retrieval.ingest.listing import Listing
-from itma.retrieval.manifest import About, Kept, Place
+from itma.retrieval.manifest import About, FolderRecord, MapShapes
 from itma.retrieval.request import IndexOptions
 from itma.retrieval.stores.base import Items, Store, arrow, schema_of
 
@@ -64,12 +64,12 @@ def make(
             fingerprint=model.fingerprint(),
             runtime=model.runtime,
             checkpoint=checkpoint_sum(run, model.runtime),
-            run=place_of_run(run, store),
-            images=manifest.place_of(listing.root.absolute(), store.place),
-            tokens=kept_of(model) if options.tokens else None,
+            run=record_run(run, store),
+            images=manifest.record_folder(listing.root.absolute(), store.address),
+            tokens=map_shapes_of(model) if options.tokens else None,
             durable=options.durable,
             complete=False,
-            sources=(str(listing.place),),
+            sources=(str(listing.source),),
         )
         metadata = [arrow().field(column, kind) for column, kind in listing.columns.items()]
         items = store.create(name, schema_of(about.dim, metadata, tokens=options.tokens))
@@ -81,7 +81,7 @@ def make(
         )
         if not outcome.new:
             raise DataError(
-                f"none of the {len(listing.ids):,} images of {str(listing.place)!r} can be read; the first is "
+                f"none of the {len(listing.ids):,} images of {str(listing.source)!r} can be read; the first is "
                 f"{outcome.skipped[0]}"
             )
         finished(store, items, about, outcome, recall=options.recall, workers=workers)
@@ -133,30 +133,30 @@ def update(
     about = manifest.read(store)
     if options.tokens and about.tokens is None:
         raise CatalogueError(
-            f"the catalogue {store.place!r} keeps no feature maps, which is decided when it is made; leave out "
+            f"the catalogue {store.address!r} keeps no feature maps, which is decided when it is made; leave out "
             "--tokens, or make it anew with --replace"
         )
     checkpoint = checkpoint_sum(run, runtime)
     if (checkpoint is None or checkpoint != about.checkpoint) and about.fingerprint != model().fingerprint():
         raise CatalogueError(
-            f"the catalogue {store.place!r} was made by another model ({about.model!r}) than this one "
-            f"({model().name!r}); move it to this model with: itma reindex {store.place} RUN, or make it anew with "
+            f"the catalogue {store.address!r} was made by another model ({about.model!r}) than this one "
+            f"({model().name!r}); move it to this model with: itma reindex {store.address} RUN, or make it anew with "
             "--replace"
         )
-    images = None if about.images is None else manifest.found(about.images, store.place)
+    images = None if about.images is None else manifest.find_folder(about.images, store.address)
     if images is not None and images.resolve() != listing.root.resolve() and images.exists():
         raise CatalogueError(
-            f"the catalogue {store.place!r} was made from {str(images)!r}, not from {str(listing.root)!r}; index "
+            f"the catalogue {store.address!r} was made from {str(images)!r}, not from {str(listing.root)!r}; index "
             "that folder into a catalogue of its own, or put this one in its place with --replace"
         )
     about = replace(
         about,
-        images=manifest.place_of(listing.root.absolute(), store.place),
+        images=manifest.record_folder(listing.root.absolute(), store.address),
         checkpoint=checkpoint or about.checkpoint,
-        run=place_of_run(run, store) or about.run,
+        run=record_run(run, store) or about.run,
         durable=about.durable or options.durable,
         complete=False,
-        sources=(str(listing.place),),
+        sources=(str(listing.source),),
     )
     manifest.write(store, about)
     items = store.open(about.table)
@@ -182,7 +182,7 @@ def finished(
     if outcome.new or outcome.changed or outcome.removed:
         tidy(items)
         about = indexed(items, about, recall=recall, workers=workers)
-    table_images.sweep(store.place, items)
+    table_images.sweep(store.address, items)
     about = replace(about, complete=True)
     manifest.write(store, about)
     syncing(store, about)()
@@ -234,9 +234,9 @@ def checkpoint_sum(run: Path | None, runtime: str) -> str | None:
         return None
 
 
-def place_of_run(run: Path | None, store: Store) -> Place | None:
+def record_run(run: Path | None, store: Store) -> FolderRecord | None:
     """Where a run is, as the catalogue keeps it."""
-    return None if run is None else manifest.place_of(run, store.place)
+    return None if run is None else manifest.record_folder(run, store.address)
 
 
 def dim_of(model: Embedder) -> int:
@@ -244,10 +244,10 @@ def dim_of(model: Embedder) -> int:
     return int(model.embed_images(_blank(model)).shape[1])
 
 
-def kept_of(model: Embedder) -> Kept:
+def map_shapes_of(model: Embedder) -> MapShapes:
     """The shapes of one image's feature maps."""
     maps = model.feature_maps(_blank(model))
-    return Kept(tuple((int(c), int(h), int(w)) for _, c, h, w in (level.shape for level in maps)))
+    return MapShapes(tuple((int(c), int(h), int(w)) for _, c, h, w in (level.shape for level in maps)))
 
 
 def _blank(model: Embedder) -> torch.Tensor:

@@ -116,16 +116,16 @@ class Here:
     def _embedded(self, waiting: Sequence[tuple[Looked, torch.Tensor | None]], tokens: bool) -> Iterator[Looked]:
         new = [pixels for _, pixels in waiting if pixels is not None]
         embeddings: Iterator[np.ndarray] = iter(())
-        kept: Iterator[bytes | None] = iter(())
+        map_bytes: Iterator[bytes | None] = iter(())
         if new:
             pixels = torch.stack(new)
             embeddings = iter(self._model().embed_images(pixels).cpu().numpy())
-            kept = iter(maps_as_bytes(self._model(), pixels) if tokens else [None] * len(new))
+            map_bytes = iter(maps_as_bytes(self._model(), pixels) if tokens else [None] * len(new))
         for looked, pixels_or_none in waiting:
             if pixels_or_none is None:
                 yield looked
             else:
-                yield replace(looked, embedding=next(embeddings), tokens=next(kept))
+                yield replace(looked, embedding=next(embeddings), tokens=next(map_bytes))
 
 
 def _look(image: Image, preprocess: Preprocess) -> tuple[Looked, torch.Tensor | None]:
@@ -133,10 +133,10 @@ def _look(image: Image, preprocess: Preprocess) -> tuple[Looked, torch.Tensor | 
     if path is None:
         return Looked(name, problem="no image is named"), None
     try:
-        seen = path.stat()
-        if not stat.S_ISREG(seen.st_mode) and not stat.S_ISDIR(seen.st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             return Looked(name, problem=NOT_REGULAR), None
-        size, modified = seen.st_size, seen.st_mtime_ns
+        size, modified = status.st_size, status.st_mtime_ns
         if image.sum and (size, modified) == (image.size, image.modified):
             return Looked(name, image.sum, size, modified), None
         looked = Looked(name, file_sum(path), size, modified)
@@ -155,9 +155,9 @@ def maps_as_bytes(model: Embedder, pixels: torch.Tensor) -> list[bytes]:
     return [b"".join(level[row].tobytes() for level in maps) for row in range(len(pixels))]
 
 
-def maps_from_bytes(kept: bytes, shapes: Sequence[tuple[int, int, int]]) -> list[torch.Tensor]:
+def maps_from_bytes(data: bytes, shapes: Sequence[tuple[int, int, int]]) -> list[torch.Tensor]:
     """What `maps_as_bytes` made of one image, as maps (1, channels, rows, columns)."""
-    values, maps, first = np.frombuffer(kept, dtype=np.float16), [], 0
+    values, maps, first = np.frombuffer(data, dtype=np.float16), [], 0
     for shape in shapes:
         size = int(np.prod(shape))
         maps.append(torch.from_numpy(values[first : first + size].astype(np.float32)).reshape(1, *shape))

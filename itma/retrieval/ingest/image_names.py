@@ -12,9 +12,9 @@ _OWN = "./"
 """Before the name of an image that lies in the catalogue's own folder; no other name begins so."""
 
 
-def own_folder(place: str) -> Path | None:
-    """The folder of the catalogue at a place. None: it is no folder."""
-    return None if "://" in place else Path(place).absolute()
+def own_folder(address: str) -> Path | None:
+    """The folder of the catalogue at an address. None: it is no folder."""
+    return None if "://" in address else Path(address).absolute()
 
 
 @dataclass(frozen=True)

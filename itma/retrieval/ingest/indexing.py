@@ -122,7 +122,7 @@ def index(
     )
     gone: list[str] = []
     writer = _Writer(items, committed)
-    asked: dict[str, tuple[Entry, _Known | None]] = {}
+    pending: dict[str, tuple[Entry, _Known | None]] = {}
     retouched: list[tuple[Entry, Looked]] = []
     with bar("indexing", show=progress, total=len(listing.ids), unit="image") as meter:
 
@@ -140,12 +140,12 @@ def index(
                         meter.update()
                         continue
                     have = known.get(entry.id)
-                    asked[entry.id] = entry, have
+                    pending[entry.id] = entry, have
                     path = listing.file(entry) if entry.image else None
                     yield Image(entry.id, path, *((have.sum, have.size, have.modified) if have else ()))
 
         for looked in workers.embed(images(), batch=batch, tokens=tokens):
-            entry, have = asked.pop(looked.id)
+            entry, have = pending.pop(looked.id)
             if looked.problem is not None:
                 outcome.skipped.append(Skipped(entry.id, _reason(entry, looked.problem)))
                 if looked.problem == MISSING:
@@ -196,7 +196,9 @@ def read_skipped(store: Store) -> list[Skipped]:
     try:
         return [Skipped(line["id"], line["reason"]) for line in csv.DictReader(io.StringIO(text or ""))]
     except (csv.Error, KeyError) as error:
-        raise CatalogueError(f"{SKIPPED!r} of the catalogue {store.place!r} is damaged ({error}); remove it") from error
+        raise CatalogueError(
+            f"{SKIPPED!r} of the catalogue {store.address!r} is damaged ({error}); remove it"
+        ) from error
 
 
 def _fit_columns(items: Items, listing: Listing) -> None:
@@ -207,7 +209,7 @@ def _fit_columns(items: Items, listing: Listing) -> None:
             new.append(arrow().field(name, kind))
         elif not same_kind(have[name], kind):
             raise DataError(
-                f"the column {name!r} is {kind} in {str(listing.place)!r}, but {have[name]} in the catalogue; give it "
+                f"the column {name!r} is {kind} in {str(listing.source)!r}, but {have[name]} in the catalogue; give it "
                 f"the same kind (--type {name}=KIND), rename it, or begin anew with --replace"
             )
     if new:
@@ -230,11 +232,11 @@ def _sorted_out(listing: Listing, entries: Sequence[Entry], known: dict[str, _Kn
             rest.append(entry)
             continue
         try:
-            seen = listing.file(entry).stat()
+            status = listing.file(entry).stat()
         except (OSError, ValueError):
             rest.append(entry)
             continue
-        if (seen.st_size, seen.st_mtime_ns) != (have.size, have.modified):
+        if (status.st_size, status.st_mtime_ns) != (have.size, have.modified):
             rest.append(entry)
     return len(entries) - len(rest), rest
 
@@ -275,15 +277,15 @@ class _Writer:
         self._since = time.monotonic()
 
 
-def _retouch(items: Items, seen: Sequence[tuple[Entry, Looked]], writer: _Writer, tokens: bool) -> None:
+def _retouch(items: Items, pairs: Sequence[tuple[Entry, Looked]], writer: _Writer, tokens: bool) -> None:
     """Write rows anew whose image is the same but whose metadata, time or place are not."""
-    if not seen:
+    if not pairs:
         return
     columns = ["id", "embedding", *(["_tokens"] if tokens else [])]
-    by_id = {entry.id: (entry, looked) for entry, looked in seen}
+    by_id = {entry.id: (entry, looked) for entry, looked in pairs}
     have = items.get([stored(name) for name in by_id], columns)
-    kept: list[Any] = have["_tokens"].to_pylist() if tokens else [None] * len(have)
-    rows = zip(have["id"].to_pylist(), embeddings_of(have["embedding"]), kept, strict=True)
+    map_bytes: list[Any] = have["_tokens"].to_pylist() if tokens else [None] * len(have)
+    rows = zip(have["id"].to_pylist(), embeddings_of(have["embedding"]), map_bytes, strict=True)
     for name, embedding, maps in rows:
         entry, looked = by_id[shown(name)]
         writer.add(_row(entry, looked, embedding, maps), new=False)

@@ -54,7 +54,7 @@ class Entry:
 class Listing:
     """Items to be indexed; the entries are made one by one as they are asked for."""
 
-    place: Path
+    source: Path
     root: Path
     """The folder that images are named in."""
     ids: Sequence[str]
@@ -79,7 +79,7 @@ class Listing:
         return ImageNames(self.root, self.own).file(stored(entry.image))
 
     def __str__(self) -> str:
-        what = f"{len(self.ids):,} items in {str(self.place)!r}"
+        what = f"{len(self.ids):,} items in {str(self.source)!r}"
         if not self.columns:
             return what
         shown = ", ".join(f"{name} ({SHOWN[kind_of(kind)]})" for name, kind in self.columns.items())
@@ -87,11 +87,11 @@ class Listing:
 
 
 @takes(IndexOptions)
-def listing(place: Path, *, options: IndexOptions, own: Path | None = None) -> Listing:
+def listing(source: Path, *, options: IndexOptions, own: Path | None = None) -> Listing:
     """What a folder or a table names.
 
     Args:
-        place: a folder of images, or a CSV, JSON Lines or Parquet file. Of a table, images are named relative to its
+        source: a folder of images, or a CSV, JSON Lines or Parquet file. Of a table, images are named relative to its
             folder or to `images` in it, or with their whole path.
         options: which columns and files are taken; the fields can be given one by one in its place.
         own: the catalogue's folder, where images go that stand in the table themselves; None: their rows are left out.
@@ -100,30 +100,30 @@ def listing(place: Path, *, options: IndexOptions, own: Path | None = None) -> L
         DataError: there is nothing to be read, an id stands there twice, or a column is of several kinds.
         UnknownNameError: a column that is not there.
     """
-    if place.is_file() and place.suffix.lower() in (*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS):
-        make = _parquet if place.suffix.lower() in PARQUET_ENDINGS else _table
-        return make(place, options, _Finder(place.parent, options.allow_outside, own))
+    if source.is_file() and source.suffix.lower() in (*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS):
+        make = _parquet if source.suffix.lower() in PARQUET_ENDINGS else _table
+        return make(source, options, _Finder(source.parent, options.allow_outside, own))
     tables = f"a table ending in {', '.join((*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS))}"
-    if not place.is_dir():
-        what = "is neither a folder nor a table that is read" if place.exists() else "does not exist"
-        raise DataError(f"{str(place)!r} {what}; give a folder of images, or {tables}")
+    if not source.is_dir():
+        what = "is neither a folder nor a table that is read" if source.exists() else "does not exist"
+        raise DataError(f"{str(source)!r} {what}; give a folder of images, or {tables}")
     if options.id_column or options.image_column or options.types or options.leave_out or options.missing:
-        raise ConfigError(f"{str(place)!r} is no table, so it has no columns; give {tables}")
-    contents = list_folder(place, allow_outside=options.allow_outside)
-    names = [path.relative_to(place).as_posix() for path in contents.images]
-    return Listing(place, place, names, {}, lambda: (Entry(name, name) for name in names), contents.left_out)
+        raise ConfigError(f"{str(source)!r} is no table, so it has no columns; give {tables}")
+    contents = list_folder(source, allow_outside=options.allow_outside)
+    names = [path.relative_to(source).as_posix() for path in contents.images]
+    return Listing(source, source, names, {}, lambda: (Entry(name, name) for name in names), contents.left_out)
 
 
 # -- CSV and JSON Lines -----------------------------------------------------------------------------------------------
 
 
-def _table(place: Path, options: IndexOptions, finder: "_Finder") -> Listing:
-    table = read_table(place, fill=True)
+def _table(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
+    table = read_table(source, fill=True)
     if not table.rows:
-        raise DataError(f"{str(place)!r} holds no rows below its header; there is nothing to index")
+        raise DataError(f"{str(source)!r} holds no rows below its header; there is nothing to index")
     types, words = options.types or {}, _missing_words(options)
     named, imaged = _chosen(table.columns, options)
-    names, columns_left_out = _usable(place, [name for name in table.columns if name not in (named, imaged)], options)
+    names, columns_left_out = _usable(source, [name for name in table.columns if name not in (named, imaged)], options)
     kinds: dict[str, Any] = {}
     readers: dict[str, Reader] = {}
     counts: Counter[str] = Counter()
@@ -141,8 +141,8 @@ def _table(place: Path, options: IndexOptions, finder: "_Finder") -> Listing:
         if named is None
         else [row.cells.get(named) for row in table.rows]
     )
-    ids = [_id(place, row.line, value) for row, value in zip(table.rows, raw, strict=True)]
-    _refuse_doubles(place, ids, [row.line for row in table.rows])
+    ids = [_id(source, row.line, value) for row, value in zip(table.rows, raw, strict=True)]
+    _refuse_doubles(source, ids, [row.line for row in table.rows])
 
     def entries() -> Iterator[Entry]:
         for name, image, row in zip(ids, images, table.rows, strict=True):
@@ -153,7 +153,7 @@ def _table(place: Path, options: IndexOptions, finder: "_Finder") -> Listing:
             }
             yield finder.entry(name, image, fields, f"line {row.line:,}")
 
-    return Listing(place, place.parent, ids, kinds, entries, {}, columns_left_out, +counts, table.filled, finder.own)
+    return Listing(source, source.parent, ids, kinds, entries, {}, columns_left_out, +counts, table.filled, finder.own)
 
 
 def _column_of(
@@ -214,18 +214,18 @@ def _common(table: Table, column: str, filled: Sequence[Any]) -> "pa.DataType":
 # -- Parquet ----------------------------------------------------------------------------------------------------------
 
 
-def _parquet(place: Path, options: IndexOptions, finder: "_Finder") -> Listing:
+def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
     pa = arrow()
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(place)
+        file = pq.ParquetFile(source)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{str(place)!r} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{str(source)!r} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     schema = file.schema_arrow
     types, words = options.types or {}, _missing_words(options)
     named, imaged = _chosen(schema.names, options)
-    names, columns_left_out = _usable(place, [name for name in schema.names if name not in (named, imaged)], options)
+    names, columns_left_out = _usable(source, [name for name in schema.names if name not in (named, imaged)], options)
     kinds: dict[str, Any] = {}
     for name in names:
         kind = KINDS[types[name]] if name in types else kind_of_column(schema.field(name).type)
@@ -242,7 +242,7 @@ def _parquet(place: Path, options: IndexOptions, finder: "_Finder") -> Listing:
         first = len(ids)
         if named is None:
             column = [_image_id(value, first + number) for number, value in enumerate(column)]
-        ids += [_id(place, first + row + 1, value) for row, value in enumerate(column)]
+        ids += [_id(source, first + row + 1, value) for row, value in enumerate(column)]
         for name in list(kinds):
             values = batch.column(wanted.index(name)).to_pylist()
             none = _missing_of(kinds[name], words)
@@ -255,14 +255,14 @@ def _parquet(place: Path, options: IndexOptions, finder: "_Finder") -> Listing:
                     "it holds numbers of 2**63 and more; keep them as text: --type " + name + "=text"
                 )
     if not ids:
-        raise DataError(f"{str(place)!r} holds no rows; there is nothing to index")
-    _refuse_doubles(place, ids, range(1, len(ids) + 1))
+        raise DataError(f"{str(source)!r} holds no rows; there is nothing to index")
+    _refuse_doubles(source, ids, range(1, len(ids) + 1))
     readers = {name: reader_for(types[name], texts[name]) if name in types else plain_value for name in kinds}
 
     def entries() -> Iterator[Entry]:
         done = 0
         columns = list(dict.fromkeys([imaged, *kinds]))
-        for batch in pq.ParquetFile(place).iter_batches(batch_size=1_024, columns=columns):
+        for batch in pq.ParquetFile(source).iter_batches(batch_size=1_024, columns=columns):
             for row in batch.to_pylist():
                 fields = {}
                 for name, kind in kinds.items():
@@ -272,12 +272,12 @@ def _parquet(place: Path, options: IndexOptions, finder: "_Finder") -> Listing:
                         fields[name] = readers[name](row[name])
                     except (ValueError, TypeError, OverflowError) as error:
                         raise line_error(
-                            place, done + 1, f"the column {name!r} holds {short(row[name])}, which is no {types[name]}"
+                            source, done + 1, f"the column {name!r} holds {short(row[name])}, which is no {types[name]}"
                         ) from error
                 yield finder.entry(ids[done], row[imaged], fields, f"row {done + 1:,}")
                 done += 1
 
-    return Listing(place, place.parent, ids, kinds, entries, {}, columns_left_out, +counts, own=finder.own)
+    return Listing(source, source.parent, ids, kinds, entries, {}, columns_left_out, +counts, own=finder.own)
 
 
 def kind_of_column(kind: Any) -> str:
@@ -331,7 +331,7 @@ def _chosen(columns: Sequence[str], options: IndexOptions) -> tuple[str | None, 
     return options.id_column or ("id" if "id" in columns else None), imaged
 
 
-def _usable(place: Path, names: Sequence[str], options: IndexOptions) -> tuple[list[str], dict[str, str]]:
+def _usable(source: Path, names: Sequence[str], options: IndexOptions) -> tuple[list[str], dict[str, str]]:
     """Columns that can be metadata by their names, and the others with the reason."""
     usable, others = [], {}
     for name in names:
@@ -346,8 +346,8 @@ def _usable(place: Path, names: Sequence[str], options: IndexOptions) -> tuple[l
             usable.append(name)
     if len(usable) > MAX_COLUMNS:
         raise DataError(
-            f"{str(place)!r} has {len(usable):,} columns beside ids and images; {MAX_COLUMNS:,} are the limit. Write a "
-            "table of those that will be asked for, or leave columns out with --leave-out"
+            f"{str(source)!r} has {len(usable):,} columns beside ids and images; {MAX_COLUMNS:,} are the limit. Write "
+            "a table of those that will be asked for, or leave columns out with --leave-out"
         )
     return usable, others
 
@@ -361,20 +361,20 @@ def _missing_of(kind: "pa.DataType", words: frozenset[str]) -> frozenset[str]:
     return words if kind_of(kind) in ("text", "texts") else words | MISSING_WORDS
 
 
-def _id(place: Path, line: int, value: Any) -> str:
+def _id(source: Path, line: int, value: Any) -> str:
     if value is None or value == "" or isinstance(value, float | bool | list | dict):
-        raise line_error(place, line, f"{value!r} cannot be an id; give every item its own name, as text")
+        raise line_error(source, line, f"{value!r} cannot be an id; give every item its own name, as text")
     return str(value)
 
 
-def _refuse_doubles(place: Path, ids: Sequence[str], lines: Sequence[int]) -> None:
+def _refuse_doubles(source: Path, ids: Sequence[str], lines: Sequence[int]) -> None:
     if len(set(ids)) == len(ids):
         return
     first: dict[str, int] = {}
     for name, line in zip(ids, lines, strict=True):
         if name in first:
             raise line_error(
-                place, line, f"the id {name[:60]!r} stands on line {first[name]:,} as well; give every item its own"
+                source, line, f"the id {name[:60]!r} stands on line {first[name]:,} as well; give every item its own"
             )
         first[name] = line
 
@@ -413,7 +413,7 @@ class _Finder:
         elif isinstance(cell, Mapping) and "path" in cell:
             cell = cell["path"]
         if isinstance(cell, bytes):
-            return self._kept(cell)
+            return self._write_image(cell)
         if cell is None or cell == "":
             return ""
         if isinstance(cell, list | tuple) and len(cell) == 1:
@@ -439,9 +439,9 @@ class _Finder:
             or any(len(os.fsencode(part)) > 255 for part in Path(text).parts)
         ):
             raise _NoImageError(f"the name {text[:40]!r}… is too long for a file, or holds a zero character")
-        return self._found(text)
+        return self._find(text)
 
-    def _found(self, text: str) -> str:
+    def _find(self, text: str) -> str:
         """The file of a name: as it is written, or as other systems write it; where there is none, as it is written."""
         spelt = [text, text.replace("\\", "/"), unquote(text)]
         spelt += [unicodedata.normalize(form, each) for each in spelt[1:] for form in ("NFC", "NFD")]
@@ -475,11 +475,11 @@ class _Finder:
         try:
             if not comma or not head.lower().startswith("data:image/") or not head.lower().endswith(";base64"):
                 raise ValueError("expected data:image/…;base64,…")
-            return self._kept(base64.b64decode("".join(body.split()), validate=True))
+            return self._write_image(base64.b64decode("".join(body.split()), validate=True))
         except (ValueError, binascii.Error) as error:
             raise _NoImageError(f"the data: address holds no image ({str(error)[:80]})") from error
 
-    def _kept(self, data: bytes) -> str:
+    def _write_image(self, data: bytes) -> str:
         """An image that stands in the table becomes a file, named after its content."""
         if self.own is None:
             raise _NoImageError("the table holds the image itself, which only a catalogue in a folder can keep")

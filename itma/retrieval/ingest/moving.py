@@ -55,29 +55,29 @@ def copy(source: Store, items: Items, about: About, images: Path | None, target:
         images: where its images are now.
         target: the other place; the catalogue there, if there is one, is searched until the copy is whole.
     """
-    found = source.verify()
-    if not found.sound:
+    report = source.verify()
+    if not report.sound:
         raise CatalogueError(
-            f"the catalogue {source.place!r} is damaged ({len(found.damaged):,} files, the first is "
-            f"{found.damaged[0]!r}), so it is not copied; restore an earlier backup, or index again"
+            f"the catalogue {source.address!r} is damaged ({len(report.damaged):,} files, the first is "
+            f"{report.damaged[0]!r}), so it is not copied; restore an earlier backup, or index again"
         )
-    with target.writing(f"copying {source.place}"):
+    with target.writing(f"copying {source.address}"):
         with building.new_table(target) as name:
             made = target.create(name, items.schema)
-            table_images.copy(source.place, items, target.place)
-            names = ImageNames(images, own_folder(source.place))
+            table_images.copy(source.address, items, target.address)
+            names = ImageNames(images, own_folder(source.address))
             for batch in items.scan(items.schema.names, rows=_ROWS):
                 made.insert(
                     arrow().Table.from_batches(
-                        [batch if own_folder(target.place) else table_images.with_whole_names(batch, names)]
+                        [batch if own_folder(target.address) else table_images.with_whole_names(batch, names)]
                     )
                 )
             if made.count() != items.count():
                 raise DataError(f"{items.count():,} items were to be copied, but {made.count():,} arrived; try again")
-            table_images.sweep(target.place, made)
+            table_images.sweep(target.address, made)
             building.tidy(made)
-            run = about.run and manifest.place_of(manifest.found(about.run, source.place), target.place)
-            folder = None if images is None else manifest.place_of(images.absolute(), target.place)
+            run = about.run and manifest.record_folder(manifest.find_folder(about.run, source.address), target.address)
+            folder = None if images is None else manifest.record_folder(images.absolute(), target.address)
             new = replace(about, table=name, run=run, images=folder, ann=None)
             new = building.indexed(made, new, recall=0.98 if about.ann is None else about.ann.wanted)
             skipped = source.read(SKIPPED)
@@ -110,10 +110,10 @@ def reindex(
     def entries() -> Iterator[Entry]:
         for part in items.scan(["id", "_image", *columns], rows=_ROWS):
             for row in part.to_pylist():
-                told = {name: row[name] for name in columns if row[name] is not None}
-                yield Entry(shown(row["id"]), shown(row["_image"] or ""), told)
+                fields = {name: row[name] for name in columns if row[name] is not None}
+                yield Entry(shown(row["id"]), shown(row["_image"] or ""), fields)
 
-    listing = Listing(Path(store.place), images or Path(), ids, columns, entries, own=own_folder(store.place))
+    listing = Listing(Path(store.address), images or Path(), ids, columns, entries, own=own_folder(store.address))
     with building.new_table(store) as name:
         new = replace(
             about,
@@ -123,8 +123,8 @@ def reindex(
             fingerprint=model.fingerprint(),
             runtime=model.runtime,
             checkpoint=building.checkpoint_sum(run, model.runtime),
-            run=building.place_of_run(run, store),
-            tokens=building.kept_of(model) if about.tokens else None,
+            run=building.record_run(run, store),
+            tokens=building.map_shapes_of(model) if about.tokens else None,
             ann=None,
             complete=False,
         )
@@ -218,8 +218,8 @@ def import_embeddings(
             fingerprint=None if model is None else model.fingerprint(),
             runtime="torch" if model is None else model.runtime,
             checkpoint=None if model is None else building.checkpoint_sum(run, model.runtime),
-            run=building.place_of_run(run, store),
-            images=None if folder is None else manifest.place_of(Path(folder).absolute(), store.place),
+            run=building.record_run(run, store),
+            images=None if folder is None else manifest.record_folder(Path(folder).absolute(), store.address),
             durable=durable,
             sources=(what,),
         )
@@ -323,14 +323,14 @@ def _from_parquet(path: Path) -> tuple[Iterator[list[Row]], "list[pa.Field]", in
 
     def parts() -> Iterator[list[Row]]:
         done = 0
-        for batch in file.iter_batches(batch_size=_ROWS, columns=[embedding, *columns.told]):
+        for batch in file.iter_batches(batch_size=_ROWS, columns=[embedding, *columns.names]):
             lists = batch.column(embedding)
             what = f"{str(path)!r}, rows {done + 1:,} to {done + len(lists):,}"
             rows = unit(_even(lists, what), None, what)
-            told = batch.select(columns.told).to_pylist() if columns.told else [{}] * len(lists)
+            fields = batch.select(columns.names).to_pylist() if columns.names else [{}] * len(lists)
             yield [
                 columns.row(plain, done + number, row)
-                for number, (plain, row) in enumerate(zip(told, rows, strict=True))
+                for number, (plain, row) in enumerate(zip(fields, rows, strict=True))
             ]
             done += len(lists)
 
@@ -382,7 +382,7 @@ class _Columns:
         return cls(id, embedding, image, fields)
 
     @property
-    def told(self) -> list[str]:
+    def names(self) -> list[str]:
         """All columns but that of the embeddings."""
         return [name for name in (self.id, self.image, *(each.name for each in self.fields)) if name is not None]
 
@@ -424,10 +424,10 @@ def _from_npz(path: Path) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
 
 def _numbered(folder: Path) -> list[Path]:
     """The arrays of a folder as clip-retrieval writes it (`img_emb/img_emb_0.npy` …), or of any, in order."""
-    found = list(folder.glob("img_emb/*.npy")) or list(folder.glob("*.npy"))
-    if not found:
+    paths = list(folder.glob("img_emb/*.npy")) or list(folder.glob("*.npy"))
+    if not paths:
         raise DataError(f"the folder {str(folder)!r} holds no .npy files, nor does img_emb in it; give {_FORMS}")
-    return sorted(found, key=lambda path: (_number(path), path.name))
+    return sorted(paths, key=lambda path: (_number(path), path.name))
 
 
 def _number(path: Path) -> int:
@@ -450,13 +450,13 @@ def _from_arrays(files: Sequence[Path]) -> tuple[Iterator[list[Row]], "list[pa.F
             )
     columns = _Columns.of(beside[0], tables[0].schema_arrow) if tables else _Columns(None, None, None, [])
 
-    def told() -> Iterator[Mapping[str, Any]]:
+    def read_rows() -> Iterator[Mapping[str, Any]]:
         for table in tables:
-            for batch in table.iter_batches(columns=columns.told):
+            for batch in table.iter_batches(columns=columns.names):
                 yield from batch.to_pylist()
 
     def parts() -> Iterator[list[Row]]:
-        plain, done = told() if tables and columns.told else repeat({}), 0
+        plain, done = read_rows() if tables and columns.names else repeat({}), 0
         for file, array in zip(files, arrays, strict=True):
             for first in range(0, len(array), _ROWS):
                 rows = unit(array[first : first + _ROWS], None, f"{str(file)!r} from row {first:,}")

@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_OURS = re.compile(r"[0-9a-f]{40}\.img")
+_FILE_NAME = re.compile(r"[0-9a-f]{40}\.img")
 """The names of files of images that stood in a table; others in the folder are left alone."""
 
 
-def sweep(place: str, items: Items) -> None:
+def sweep(address: str, items: Items) -> None:
     """Remove files of images that stood in a table and are no item's now; where that fails, the log says so.
 
     Args:
-        place: of the catalogue, which nobody else writes meanwhile.
+        address: of the catalogue, which nobody else writes meanwhile.
         items: its table.
     """
-    own = own_folder(place)
+    own = own_folder(address)
     if own is None or not (own / FOLDER).is_dir():
         return
     try:
         used = set(_inside(items))
         for path in (own / FOLDER).iterdir():
-            if _OURS.fullmatch(path.name) and f"{FOLDER}/{path.name}" not in used:
+            if _FILE_NAME.fullmatch(path.name) and f"{FOLDER}/{path.name}" not in used:
                 path.unlink()
     except OSError as error:
         log.warning("images without an item could not be removed from %r: %s", str(own / FOLDER), error)

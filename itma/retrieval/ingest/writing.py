@@ -64,7 +64,7 @@ class Writer:
             return
         names = [stored(item.id) for item in items]
         if len(set(names)) < len(names):
-            twice = next(name for place, name in enumerate(names) if name in names[:place])
+            twice = next(name for index, name in enumerate(names) if name in names[:index])
             raise DataError(f"the id {shown(twice)[:60]!r} is given twice; give every item its own")
         if new and (there := self.table.get(names, ["id"])["id"].to_pylist()):
             raise ItemExistsError(
@@ -73,7 +73,7 @@ class Writer:
                 + "; choose another, or replace the item"
             )
         bare = [item for item in items if keep and item.image is None and item.embedding is None]
-        rows = self._kept(bare) | {
+        rows = self._keep_rows(bare) | {
             row.id: row
             for row in _rows(self._about, [item for item in items if item not in bare], self._model, self._names)
         }
@@ -88,15 +88,15 @@ class Writer:
             self.replaced = True
             self.table.upsert(written)
 
-    def _kept(self, items: Sequence[Item]) -> dict[str, Row]:
+    def _keep_rows(self, items: Sequence[Item]) -> dict[str, Row]:
         """The rows of items that are there, with other metadata."""
         if not items:
             return {}
         have = self.table.schema.names
         own = [name for name in ("_image", "_sum", "_size", "_modified", "_tokens") if name in have]
-        found = self.table.get([stored(item.id) for item in items], ["id", "embedding", *own])
-        rows = {shown(row["id"]): row for row in found.to_pylist()}
-        kept = {}
+        table = self.table.get([stored(item.id) for item in items], ["id", "embedding", *own])
+        rows = {shown(row["id"]): row for row in table.to_pylist()}
+        updates = {}
         for item in items:
             if item.id not in rows:
                 raise unknown_item(item.id)
@@ -104,8 +104,8 @@ class Writer:
             image = None if row["_image"] is None else shown(row["_image"])
             embedding = np.array(row["embedding"], dtype=np.float32)
             rest = row["_sum"], row["_size"], row["_modified"], item.fields, row.get("_tokens")
-            kept[item.id] = Row(item.id, embedding, image, *rest)
-        return kept
+            updates[item.id] = Row(item.id, embedding, image, *rest)
+        return updates
 
     def delete(self, ids: Sequence[str], where: Filter | None = None) -> int:
         """Remove items by id and by a condition; those that are not there are passed over. How many there were."""
@@ -182,8 +182,15 @@ def _read(item: Item, model: Embedder) -> torch.Tensor:
 def _row(item: Item, embedding: np.ndarray, tokens: bytes | None, names: ImageNames) -> Row:
     if isinstance(item.image, str | Path):
         path = Path(item.image)
-        seen = path.stat()
+        status = path.stat()
         return Row(
-            item.id, embedding, names.name(path), file_sum(path), seen.st_size, seen.st_mtime_ns, item.fields, tokens
+            item.id,
+            embedding,
+            names.name(path),
+            file_sum(path),
+            status.st_size,
+            status.st_mtime_ns,
+            item.fields,
+            tokens,
         )
     return Row(item.id, embedding, fields=item.fields, tokens=tokens)

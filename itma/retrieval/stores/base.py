@@ -182,7 +182,7 @@ class Store(Protocol):
     """The place of one catalogue: small documents, tables of items, and a lock for who writes."""
 
     @property
-    def place(self) -> str:
+    def address(self) -> str:
         """Where it is, as a person would name it."""
         ...
 

@@ -33,22 +33,22 @@ class BucketStore(LanceStore):
     """A prefix in a bucket with Lance tables and documents; see `itma.retrieval.stores.base.Store`.
 
     Args:
-        place: `s3://bucket/name`, or deeper.
+        address: `s3://bucket/name`, or deeper.
 
     Raises:
         ConfigError: the address is none.
     """
 
-    def __init__(self, place: str) -> None:
-        match = _ADDRESS.fullmatch(place)
+    def __init__(self, address: str) -> None:
+        match = _ADDRESS.fullmatch(address)
         if match is None:
-            raise ConfigError(f"{place!r} is no place in a bucket; write s3://BUCKET/NAME")
+            raise ConfigError(f"{address!r} is no place in a bucket; write s3://BUCKET/NAME")
         self._path = f"{match['bucket']}/{match['key']}"
         super().__init__(Path(match["key"]))
 
     @property
-    def place(self) -> str:
-        """See `Store.place`."""
+    def address(self) -> str:
+        """See `Store.address`."""
         return f"s3://{self._path}"
 
     @cached_property
@@ -73,7 +73,7 @@ class BucketStore(LanceStore):
                 raise
             text = " ".join(str(error).split())[:300]
             raise CatalogueError(
-                f"the catalogue {self.place!r} cannot be reached ({text}); see whether the bucket is there, and "
+                f"the catalogue {self.address!r} cannot be reached ({text}); see whether the bucket is there, and "
                 "AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             ) from error
 

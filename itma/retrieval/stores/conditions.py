@@ -104,7 +104,7 @@ SHOWN = {
 """Kinds of columns as messages call them."""
 
 
-def checked(column: str, comparison: str, value: Any, kind: str) -> Test:
+def make_test(column: str, comparison: str, value: Any, kind: str) -> Test:
     """A comparison whose value fits its column.
 
     Raises:

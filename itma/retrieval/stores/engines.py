@@ -20,32 +20,32 @@ register = REGISTRY.register
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def is_url(place: str | Path) -> bool:
+def is_url(address: str | Path) -> bool:
     """Whether a place is written as an address rather than as a folder.
 
     >>> is_url("milvus://host/dresses"), is_url("catalogue/dresses")
     (True, False)
     """
-    return isinstance(place, str) and _URL.match(place) is not None
+    return isinstance(address, str) and _URL.match(address) is not None
 
 
-def store_at(place: str | Path) -> Store:
+def store_at(address: str | Path) -> Store:
     """The store of a catalogue, whether the catalogue is there yet or not.
 
     Args:
-        place: a folder, `milvus://host:port/name`, or `s3://bucket/name`.
+        address: a folder, `milvus://host:port/name`, or `s3://bucket/name`.
 
     Raises:
         CatalogueError: the name on the server is none.
         ConfigError: it is an address that no engine knows.
         MissingExtraError, MissingPackageError: the engine is not installed.
     """
-    if not is_url(place):
-        return LanceStore(Path(place))
-    kind = REGISTRY.lookup(str(place).partition("://")[0])
+    if not is_url(address):
+        return LanceStore(Path(address))
+    kind = REGISTRY.lookup(str(address).partition("://")[0])
     if kind is None:
         raise ConfigError(
-            f"{place!r} is no place for a catalogue; give a folder, milvus://HOST:PORT/NAME or s3://BUCKET/NAME"
+            f"{address!r} is no place for a catalogue; give a folder, milvus://HOST:PORT/NAME or s3://BUCKET/NAME"
         )
-    store: Store = kind(str(place))
+    store: Store = kind(str(address))
     return store

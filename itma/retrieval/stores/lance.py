@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itma.errors import BusyError, CatalogueError, MissingPackageError, StorageError, UnknownNameError
-from itma.io import explained, write_bytes
+from itma.io import to_storage_error, write_bytes
 from itma.retrieval import lock, sums
 from itma.retrieval.ann import centres
 from itma.retrieval.exact import nearest
@@ -70,8 +70,8 @@ class LanceStore:
         """Locks that somebody who uses this object holds."""
 
     @property
-    def place(self) -> str:
-        """See `Store.place`."""
+    def address(self) -> str:
+        """See `Store.address`."""
         return str(self.folder)
 
     def read(self, name: str) -> str | None:
@@ -92,10 +92,10 @@ class LanceStore:
     def stamp(self, name: str) -> object:
         """See `Store.stamp`."""
         try:
-            seen = (self.folder / name).stat()
+            status = (self.folder / name).stat()
         except OSError:
             return None
-        return seen.st_ino, seen.st_mtime_ns, seen.st_size
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
     def strange(self) -> bool:
         """See `Store.strange`."""
@@ -133,12 +133,12 @@ class LanceStore:
         """See `Store.open`."""
         if name not in self.tables():
             raise CatalogueError(
-                f"the catalogue {self.place!r} is damaged: {name}.lance is missing; restore a backup, or index again"
+                f"the catalogue {self.address!r} is damaged: {name}.lance is missing; restore a backup, or index again"
             )
-        with self._explained():
+        with self._translate_errors():
             table = _lance().dataset(self._table(name), storage_options=self._options())
             if version is not None:
-                known = [seen["version"] for seen in table.versions()]
+                known = [entry["version"] for entry in table.versions()]
                 if version not in known:
                     raise UnknownNameError("version", version, [str(number) for number in known])
                 table = table.checkout_version(version)
@@ -152,10 +152,10 @@ class LanceStore:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise explained(Path(self._table(name)), error) from error
+            raise to_storage_error(Path(self._table(name)), error) from error
 
     def _table(self, name: str) -> str:
-        return f"{self.place}/{name}.lance"
+        return f"{self.address}/{name}.lance"
 
     def _options(self) -> dict[str, str] | None:
         """What Lance has to know to get there."""
@@ -166,7 +166,7 @@ class LanceStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise explained(self.folder, error) from error
+            raise to_storage_error(self.folder, error) from error
         return self._locked(what)
 
     @contextmanager
@@ -186,7 +186,7 @@ class LanceStore:
     def committing(self) -> Iterator[None]:
         """Around every change of a table: only who still holds the lock makes it."""
         self._check_lock()
-        with self._explained():
+        with self._translate_errors():
             yield
 
     def _check_lock(self) -> None:
@@ -198,21 +198,21 @@ class LanceStore:
         try:
             sums.record(self.folder, name)
         except OSError as error:  # what was committed stands all the same
-            log.warning("the sums of %s in %r could not be kept (%s)", name, self.place, error)
+            log.warning("the sums of %s in %r could not be kept (%s)", name, self.address, error)
 
     def verify(self) -> Verification:
         """See `Store.verify`."""
         return sums.verify(self.folder)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Turns the engine's errors into ours."""
         try:
             yield
         except (OSError, RuntimeError, ValueError) as error:
             if isinstance(error, StorageError | CatalogueError | UnknownNameError | MissingPackageError):
                 raise
-            raise _in_our_words(error, self.place) from error
+            raise _in_our_words(error, self.address) from error
 
 
 def _lance() -> Any:
@@ -224,7 +224,7 @@ def _lance() -> Any:
     return lance
 
 
-def _in_our_words(error: Exception, place: str) -> Exception:
+def _in_our_words(error: Exception, address: str) -> Exception:
     text = str(error)
     for mark, number in (
         ("(os error 28)", errno.ENOSPC),
@@ -232,15 +232,15 @@ def _in_our_words(error: Exception, place: str) -> Exception:
         ("(os error 30)", errno.EROFS),
     ):
         if mark in text or (isinstance(error, OSError) and error.errno == number):
-            return explained(Path(place), OSError(number, os.strerror(number)))
+            return to_storage_error(Path(address), OSError(number, os.strerror(number)))
     if "commit conflict" in text.lower():
-        return BusyError(f"the catalogue {place!r} was changed by another process at the same moment; try again")
+        return BusyError(f"the catalogue {address!r} was changed by another process at the same moment; try again")
     if "No space left" in text:
-        return explained(Path(place), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        return to_storage_error(Path(address), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     # the engine names the line of its own source after its words
     short = re.split(r", /\S+\.rs:\d+", text)[0].splitlines()[0][:300] if text else type(error).__name__
     return CatalogueError(
-        f"the catalogue {place!r} cannot be read or written ({short}); if this stays so, restore a backup or "
+        f"the catalogue {address!r} cannot be read or written ({short}); if this stays so, restore a backup or "
         "index again"
     )
 
@@ -253,7 +253,7 @@ class LanceItems:
         self._name = str(table.uri).rstrip("/").rpartition("/")[2]
         self._schema: pa.Schema = table.schema
         self._counted: tuple[int, dict[Filter, int]] = (-1, {})
-        self._found: tuple[int, dict[str, dict[str, Any]]] = (-1, {})
+        self._recent: tuple[int, dict[str, dict[str, Any]]] = (-1, {})
 
     @property
     def schema(self) -> "pa.Schema":
@@ -274,28 +274,28 @@ class LanceItems:
         """See `Items.newest`; what the engine keeps in memory is taken along."""
         if self._fixed:
             return self
-        with self._store._explained():
+        with self._store._translate_errors():
             latest = self._table.latest_version
             return self if latest == self.version else LanceItems(self._store, self._table.checkout_version(latest))
 
     def versions(self) -> list[Version]:
         """See `Items.versions`."""
-        with self._store._explained():
+        with self._store._translate_errors():
             return [
-                Version(int(seen["version"]), seen["timestamp"], int(seen["metadata"].get("total_rows", 0)))
-                for seen in self._table.versions()
+                Version(int(entry["version"]), entry["timestamp"], int(entry["metadata"].get("total_rows", 0)))
+                for entry in self._table.versions()
             ]
 
     def count(self, where: Filter | None = None) -> int:
         """See `Items.count`."""
-        with self._store._explained():
+        with self._store._translate_errors():
             return int(self._table.count_rows(None if where is None else to_sql(where)))
 
     def scan(
         self, columns: Sequence[str], *, where: Filter | None = None, rows: int = 8192
     ) -> Iterator["pa.RecordBatch"]:
         """See `Items.scan`."""
-        with self._store._explained():
+        with self._store._translate_errors():
             condition = None if where is None else to_sql(where)
             yield from self._table.scanner(columns=list(columns), filter=condition, batch_size=rows).to_batches()
 
@@ -304,18 +304,18 @@ class LanceItems:
     ) -> "tuple[pa.Table, str | None]":
         """See `Items.page`; the mark counts the items before."""
         (first,) = numbers_of(after, 1) or (0,)
-        with self._store._explained():
+        with self._store._translate_errors():
             condition = None if where is None else to_sql(where)
-            found = self._table.to_table(columns=list(columns), filter=condition, limit=rows + 1, offset=first)
-        return found.slice(0, rows), str(first + rows) if len(found) > rows else None
+            table = self._table.to_table(columns=list(columns), filter=condition, limit=rows + 1, offset=first)
+        return table.slice(0, rows), str(first + rows) if len(table) > rows else None
 
     def get(self, ids: Sequence[str], columns: Sequence[str]) -> "pa.Table":
         """See `Items.get`."""
         pa = arrow()
         schema = pa.schema([self._schema.field(name) for name in columns])
-        version, found = self._found
-        if version == self.version and _LARGE.isdisjoint(columns) and all(name in found for name in ids):
-            return pa.Table.from_pylist([found[name] for name in dict.fromkeys(ids)], schema)
+        version, rows = self._recent
+        if version == self.version and _LARGE.isdisjoint(columns) and all(name in rows for name in ids):
+            return pa.Table.from_pylist([rows[name] for name in dict.fromkeys(ids)], schema)
         batches = [
             batch
             for first in range(0, len(ids), _AT_ONCE)
@@ -360,7 +360,7 @@ class LanceItems:
 
     def _remembered(self, hits: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
         """The same; who is found is asked for next, so that all small columns are read with it and kept for `get`."""
-        self._found = (self.version, {row["id"]: row for rows in hits for row in rows})
+        self._recent = (self.version, {row["id"]: row for rows in hits for row in rows})
         return hits
 
     def _matching(self, where: Filter) -> int:
@@ -382,19 +382,19 @@ class LanceItems:
         return list(nearest(queries, np.concatenate(parts), ids, k))
 
     def _nearest(self, query: np.ndarray, k: int, where: Filter | None, effort: Effort | None) -> list[dict[str, Any]]:
-        asked: dict[str, Any] = {"column": "embedding", "q": query, "k": k, "metric": "dot"}
+        options: dict[str, Any] = {"column": "embedding", "q": query, "k": k, "metric": "dot"}
         if effort is None:
-            asked["use_index"] = False
+            options["use_index"] = False
         else:
-            asked |= {"minimum_nprobes": effort["probes"], "refine_factor": effort["refine"]}
+            options |= {"minimum_nprobes": effort["probes"], "refine_factor": effort["refine"]}
             if where is None:  # with a condition more partitions are searched until k are found: a fixed number
-                asked["maximum_nprobes"] = effort["probes"]  # returns too few
-        with self._store._explained():
+                options["maximum_nprobes"] = effort["probes"]  # returns too few
+        with self._store._translate_errors():
             condition = None if where is None else to_sql(where)
             columns = [*(name for name in self._schema.names if name not in _LARGE), "_distance"]
-            found = self._table.scanner(columns=columns, nearest=asked, filter=condition, prefilter=True).to_table()
-        scores = np.round(1 - found["_distance"].to_numpy().astype(np.float64), 6).tolist()
-        rows = [{**row, "_score": score} for row, score in zip(found.to_pylist(), scores, strict=True)]
+            table = self._table.scanner(columns=columns, nearest=options, filter=condition, prefilter=True).to_table()
+        scores = np.round(1 - table["_distance"].to_numpy().astype(np.float64), 6).tolist()
+        rows = [{**row, "_score": score} for row, score in zip(table.to_pylist(), scores, strict=True)]
         return sorted(rows, key=lambda row: (-row["_score"], row["id"]))
 
     def build_index(self) -> None:
@@ -420,7 +420,7 @@ class LanceItems:
 
     def index_state(self) -> IndexState | None:
         """See `Items.index_state`."""
-        with self._store._explained():
+        with self._store._translate_errors():
             for index in self._table.describe_indices():
                 if index.field_names == ["embedding"]:
                     indexed = int(index.num_rows_indexed)

@@ -79,26 +79,26 @@ class MilvusStore:
     """Some collections of a Milvus server; see `Store` in `itma.retrieval.stores.base`, and this module for its limits.
 
     Args:
-        place: `milvus://host:port/name`, or `milvus://host:port/database/name`. The port is 19530 where none is given.
+        address: `milvus://host:port/name`, or `milvus://host:port/database/name`. Port 19530 where none is given.
 
     Raises:
         CatalogueError: the address is written in another way.
         MissingExtraError: pymilvus is not installed.
     """
 
-    def __init__(self, place: str) -> None:
-        match = _ADDRESS.fullmatch(place)
+    def __init__(self, address: str) -> None:
+        match = _ADDRESS.fullmatch(address)
         if match is None or len(match[4]) > 100 or not 0 < int(match[2] or 19530) < 65536:
             raise CatalogueError(
-                f"{place!r} names no catalogue on a Milvus server; write milvus://HOST:PORT/NAME, with letters, digits "
-                "and single underscores in the name"
+                f"{address!r} names no catalogue on a Milvus server; write milvus://HOST:PORT/NAME, with letters, "
+                "digits and single underscores in the name"
             )
         try:
             import pymilvus
         except ImportError as error:
             raise MissingExtraError("a catalogue on a Milvus server", "milvus") from error
         self.package: Any = pymilvus
-        self.place, self.name = place.rstrip("/"), match[4]
+        self.address, self.name = address.rstrip("/"), match[4]
         self._server, self._database = f"{match[1]}:{match[2] or 19530}", match[3] or ""
         self._client: Any = None
 
@@ -113,7 +113,7 @@ class MilvusStore:
             text: str = json.loads(zlib.decompress(base64.b64decode(properties["text"])))
         except (KeyError, ValueError, zlib.error) as error:
             raise CatalogueError(
-                f"the catalogue {self.place!r} is damaged: {name} cannot be read; restore a backup, or index again"
+                f"the catalogue {self.address!r} is damaged: {name} cannot be read; restore a backup, or index again"
             ) from error
         return text
 
@@ -126,7 +126,7 @@ class MilvusStore:
         packed = base64.b64encode(zlib.compress(json.dumps(text).encode())).decode()  # JSON keeps lone surrogates
         if len(packed) > _DOCUMENT_BYTES:
             raise DataError(
-                f"{name} of the catalogue {self.place!r} takes {len(packed):,} bytes, compressed; a Milvus server "
+                f"{name} of the catalogue {self.address!r} takes {len(packed):,} bytes, compressed; a Milvus server "
                 f"keeps at most {_DOCUMENT_BYTES:,}: keep the catalogue in a folder"
             )
         self.set_properties(self._document(name), {"text": packed, "stamp": secrets.token_hex(8)})
@@ -166,7 +166,7 @@ class MilvusStore:
             )
         self.drop(name)
         types, collection = self.package.DataType, self._table(name)
-        with self.explained():
+        with self.translate_errors():
             client = self.client()
             made = client.create_schema(auto_id=False, enable_dynamic_field=False)
             made.add_field("key", types.VARCHAR, max_length=32, is_primary=True)
@@ -184,7 +184,7 @@ class MilvusStore:
     def open(self, name: str, version: int | None = None) -> "MilvusItems":
         """See `Store.open`; there are no versions."""
         if version is not None:
-            refuse_versions(self.place)
+            refuse_versions(self.address)
         return MilvusItems(self, self._table(name))
 
     def drop(self, name: str) -> None:
@@ -202,7 +202,7 @@ class MilvusStore:
     def sync(self) -> None:
         """See `Store.sync`: all rows are written to the server's storage, beyond its log."""
         for name in self.tables():
-            with self.explained():
+            with self.translate_errors():
                 self.client().flush(self._table(name), timeout=_SECONDS)
 
     def _table(self, name: str) -> str:
@@ -218,7 +218,7 @@ class MilvusStore:
         """
         if self._client is None:
             logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it prints a trace of what it raises as well
-            with self.explained():
+            with self.translate_errors():
                 client = self.package.MilvusClient(
                     f"http://{self._server}",
                     token=os.environ.get(TOKEN, ""),
@@ -244,7 +244,7 @@ class MilvusStore:
     def properties(self, collection: str) -> dict[str, str] | None:
         """What the server's register holds of a collection, as of now. None: there is no such collection."""
         try:
-            with self.explained():
+            with self.translate_errors():
                 return dict(self.client().describe_collection(collection, timeout=_SECONDS)["properties"])
         except CatalogueError as error:
             if getattr(error.__cause__, "code", None) == _NO_COLLECTION:
@@ -253,7 +253,7 @@ class MilvusStore:
 
     def set_properties(self, collection: str, properties: Mapping[str, str]) -> None:
         """Change properties of a collection in one step; a small collection is made for them where there is none."""
-        with self.explained():
+        with self.translate_errors():
             client, types = self.client(), self.package.DataType
             if not client.has_collection(collection, timeout=_SECONDS):
                 schema = client.create_schema(auto_id=False)
@@ -263,16 +263,16 @@ class MilvusStore:
             client.alter_collection_properties(collection, dict(properties), timeout=_SECONDS)
 
     def _collections(self, prefix: str = "") -> list[str]:
-        with self.explained():
+        with self.translate_errors():
             names = self.client().list_collections(timeout=_SECONDS)
         return [name for name in names if name.startswith(prefix or f"{self.name}__")]
 
     def _drop(self, collection: str) -> None:
-        with self.explained():
+        with self.translate_errors():
             self.client().drop_collection(collection, timeout=_SECONDS)
 
     @contextmanager
-    def explained(self, condition: Filter | None = None) -> Iterator[None]:
+    def translate_errors(self, condition: Filter | None = None) -> Iterator[None]:
         """Turns what pymilvus raises into our errors."""
         try:
             yield
@@ -288,7 +288,7 @@ class MilvusStore:
             return FilterError(f"the condition {condition} is not understood by Milvus ({said})")
         for signs, kind, message in (
             (("fail connecting", "unavailable"), CatalogueError,
-             f"{server} cannot be reached ({said}); start it, or check the address in {self.place!r}"),
+             f"{server} cannot be reached ({said}); start it, or check the address in {self.address!r}"),
             (("deadline", "timeout", "retry run out"), CatalogueError,
              f"{server} did not answer in time ({said}); see whether it is overloaded, and try again"),
             (("auth", "permission"), CatalogueError,
@@ -298,15 +298,15 @@ class MilvusStore:
             if any(sign in low for sign in signs):
                 return kind(message)
         return CatalogueError(
-            f"the catalogue {self.place!r} cannot be read or written ({said}); if this stays so, restore a backup or "
+            f"the catalogue {self.address!r} cannot be read or written ({said}); if this stays so, restore a backup or "
             "index again"
         )
 
 
-def refuse_versions(place: str) -> NoReturn:
+def refuse_versions(address: str) -> NoReturn:
     """Raise the error for who asks for a version."""
     raise CatalogueError(
-        f"the catalogue {place!r} is on a Milvus server, which keeps no earlier versions; open it without a version, "
+        f"the catalogue {address!r} is on a Milvus server, which keeps no earlier versions; open it without a version, "
         "and keep copies with: itma catalogue backup"
     )
 
@@ -354,7 +354,7 @@ class MilvusItems:
         properties = self._store.properties(self._collection)
         if properties is None:
             raise CatalogueError(
-                f"the catalogue {self._store.place!r} is damaged: its table {self._name} is missing; restore "
+                f"the catalogue {self._store.address!r} is damaged: its table {self._name} is missing; restore "
                 "a backup, or index again"
             )
         if properties != self._state:
@@ -373,7 +373,7 @@ class MilvusItems:
 
     def versions(self) -> list[Version]:
         """See `Items.versions`; there are none."""
-        refuse_versions(self._store.place)
+        refuse_versions(self._store.address)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -395,15 +395,15 @@ class MilvusItems:
         ranged = f'key >= "{low}"' + (f' and key < "{high}"' if part + 1 < parts else "")
         expression = f"({ranged}) and {self._expression(where)}"
         try:
-            found = self._query(expression, _fields_of(columns), where)
+            rows = self._query(expression, _fields_of(columns), where)
         except CatalogueError as error:
             if not any(sign in str(error).lower() for sign in ("larger than max", "exceed", "resourceexhausted")):
                 raise
             for half in (2 * part, 2 * part + 1):  # texts that are longer than we thought
                 yield from self._part(half, 2 * parts, columns, where)
             return
-        if found:
-            yield self._batch(found, columns)
+        if rows:
+            yield self._batch(rows, columns)
 
     def page(
         self, columns: Sequence[str], rows: int, *, after: str | None = None, where: Filter | None = None
@@ -441,12 +441,12 @@ class MilvusItems:
         """A read by the client's `query` or `search`, at the level of consistency that is needed."""
         level = self._level
         self._load()
-        with self._store.explained(where):
+        with self._store.translate_errors(where):
             read = getattr(self._store.client(), method)
-            found = read(self._collection, timeout=_SECONDS, consistency_level=level, **options)
+            answer = read(self._collection, timeout=_SECONDS, consistency_level=level, **options)
         if level == self._level:
             self._level = "Eventually"
-        return found
+        return answer
 
     def _load(self) -> None:
         """Wait until the rows are in the servers' memory."""
@@ -455,11 +455,11 @@ class MilvusItems:
         client = self._store.client()
 
         def state() -> str:
-            with self._store.explained():
+            with self._store.translate_errors():
                 return str(client.get_load_state(self._collection, timeout=_SECONDS)["state"])
 
         if state() == "NotLoad":  # somebody released it
-            with self._store.explained():
+            with self._store.translate_errors():
                 client.load_collection(self._collection, _async=True, timeout=_SECONDS)
         _wait_until(lambda: state() == "Loaded", "loading the catalogue")
         self._loaded = True
@@ -500,7 +500,7 @@ class MilvusItems:
         """Around every change: other processes see by a property that there was one, also where it broke off."""
         self._load()
         try:
-            with self._store.explained():
+            with self._store.translate_errors():
                 yield self._store.client()
         finally:
             changed = max(self.version + 1, time.time_ns() // 10**6)
@@ -518,7 +518,7 @@ class MilvusItems:
         """
         if k > _HITS:
             raise DataError(f"{k:,} hits were asked for; a Milvus server gives at most {_HITS:,}: ask for fewer")
-        found: list[list[tuple[str, float]]] = [[] for _ in queries]
+        hits_by_query: list[list[tuple[str, float]]] = [[] for _ in queries]
         left, limit = list(range(len(queries))) if k > 0 else [], k + 16
         while left:  # of equal scores the first ids count, so that all of equal score must be there
             limit, again = min(limit, _HITS), []
@@ -536,11 +536,11 @@ class MilvusItems:
                 )
                 for row, answer in zip(rows, answers, strict=True):
                     hits = [(hit["entity"]["id"], round(float(hit["distance"]), exact.DECIMALS)) for hit in answer]
-                    found[row] = sorted(hits, key=lambda hit: (-hit[1], hit[0]))[:k]
-                    if len(hits) == limit < _HITS and hits[-1][1] >= found[row][-1][1]:
+                    hits_by_query[row] = sorted(hits, key=lambda hit: (-hit[1], hit[0]))[:k]
+                    if len(hits) == limit < _HITS and hits[-1][1] >= hits_by_query[row][-1][1]:
                         again.append(row)
             left, limit = again, limit * 4
-        return found
+        return hits_by_query
 
     # -- the index ----------------------------------------------------------------------------------------------------
 
@@ -571,13 +571,13 @@ class MilvusItems:
         client, count = self._store.client(), self.count()
 
         def is_done() -> bool:
-            with self._store.explained():
+            with self._store.translate_errors():
                 segments = client.list_loaded_segments(self._collection, timeout=_SECONDS)
                 index = client.describe_index(self._collection, "embedding", timeout=_SECONDS)
             sealed = [int(each.num_rows) for each in segments if str(each.state).endswith("Sealed")]
             return len(sealed) == len(segments) and sum(sealed) >= count and not int(index.get("pending_index_rows", 0))
 
-        with self._store.explained():
+        with self._store.translate_errors():
             client.flush(self._collection, timeout=600)
         _wait_until(is_done, "the index")
         self._set_state(waiting="0", **state)
@@ -614,18 +614,18 @@ class MilvusItems:
         schema = arrow().schema([self._schema.field(name) for name in columns])
         return arrow().Table.from_batches(batches, schema)
 
-    def _batch(self, found: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> "pa.RecordBatch":
+    def _batch(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> "pa.RecordBatch":
         """What a query found, as these columns."""
         pa = arrow()
         schema = pa.schema([self._schema.field(name) for name in columns])
-        held = [json.loads(each) if isinstance(each := row.get("columns", {}), str | bytes) else each for row in found]
+        held = [json.loads(each) if isinstance(each := row.get("columns", {}), str | bytes) else each for row in rows]
         arrays = []
         for field in schema:
             if field.name == "embedding":
-                flat = np.array([row["embedding"] for row in found], dtype=np.float32).reshape(-1)
+                flat = np.array([row["embedding"] for row in rows], dtype=np.float32).reshape(-1)
                 arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), field.type.list_size))
             elif field.name == "id":
-                arrays.append(pa.array([row["id"] for row in found], field.type))
+                arrays.append(pa.array([row["id"] for row in rows], field.type))
             else:
                 name = f"c{self._schema.get_field_index(field.name)}"
                 values = [row.get(name) for row in held]

@@ -18,7 +18,7 @@ from itma.data.synthetic.shapes.render import render, visible
 from itma.data.synthetic.shapes.scenes import (
     COLOURS,
     KINDS,
-    PLACES,
+    POSITIONS,
     SHAPES,
     THING_SIZES,
     Change,
@@ -34,7 +34,7 @@ __all__ = [
     "COMBINATIONS",
     "HELD_OUT",
     "KINDS",
-    "PLACES",
+    "POSITIONS",
     "SHAPES",
     "SIZES",
     "SPLITS",

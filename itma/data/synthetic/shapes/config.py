@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from itma.data.synthetic.shapes.scenes import COLOURS, PLACES, SHAPES
+from itma.data.synthetic.shapes.scenes import COLOURS, POSITIONS, SHAPES
 from itma.errors import ConfigError, UnknownNameError
 
 SPLITS = ("train", "test")
@@ -52,7 +52,7 @@ class ShapesConfig:
     """Changes of each base scene; each makes one query and one more image."""
     repeats: int = 3
     """Base scenes that share one sentence, where there are as many that it applies to."""
-    objects: tuple[int, int] = (1, len(PLACES))
+    objects: tuple[int, int] = (1, len(POSITIONS))
     """The fewest and the most things in a scene."""
     seed: int = 0
     """Decides scenes, sentences and images."""
@@ -64,8 +64,10 @@ class ShapesConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
         fewest, most = self.objects
-        if not 1 <= fewest <= most <= len(PLACES):
-            raise ConfigError(f"objects={self.objects} must be (fewest, most) with 1 ≤ fewest ≤ most ≤ {len(PLACES)}")
+        if not 1 <= fewest <= most <= len(POSITIONS):
+            raise ConfigError(
+                f"objects={self.objects} must be (fewest, most) with 1 ≤ fewest ≤ most ≤ {len(POSITIONS)}"
+            )
         if self.seed < 0:
             raise ConfigError(f"seed={self.seed} must not be negative")
 

@@ -24,7 +24,7 @@ from itma.data.datasets.css import ANNOTATION
 from itma.data.datasets.pickled import write_pickled_npy
 from itma.data.synthetic.generated import written_images
 from itma.data.synthetic.shapes.config import SPLITS, THINGS, ShapesConfig
-from itma.data.synthetic.shapes.scenes import PLACES, Change, Scene
+from itma.data.synthetic.shapes.scenes import POSITIONS, Change, Scene
 from itma.data.triplets import Triplets
 from itma.errors import DataError, FeedbackError, ItmaError
 from itma.io import new_folder
@@ -53,10 +53,10 @@ def css_objects(scene: Scene) -> list[dict[str, Any]]:
     [{'shape': 'rectangle', 'color': 'red', 'size': 'small', 'pos': [0.5, 0.16666666666666666]}]
     """
     middles = (1 / 6, 3 / 6, 5 / 6)
-    found = []
+    objects = []
     for thing in scene:
-        row, column = divmod(PLACES.index(thing.place), 3)
-        found.append(
+        row, column = divmod(POSITIONS.index(thing.position), 3)
+        objects.append(
             {
                 "shape": _CSS_SHAPE[thing.shape],
                 "color": thing.colour,
@@ -64,7 +64,7 @@ def css_objects(scene: Scene) -> list[dict[str, Any]]:
                 "pos": [middles[row], middles[column]],
             }
         )
-    return found
+    return objects
 
 
 @contextmanager
@@ -162,12 +162,12 @@ def _triplets(folder: Path, split: str, plain: Any, config: ShapesConfig) -> Tri
         things = [str(len(annotation["objects_img"][source])) for source in references.tolist()]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError, FeedbackError) as error:
         raise DataError(f"{file!r} is damaged in {split!r}: {error!r}") from error
-    for what, found, expected in (
+    for what, count, expected in (
         ("labels", len(labels), config.images(split)),
         ("queries", len(rows), config.scenes(split) * config.changes),
     ):
-        if found != expected:
-            raise DataError(f"{file!r} has {found:,} {what} in {split!r}; {CONFIG} says {expected:,}")
+        if count != expected:
+            raise DataError(f"{file!r} has {count:,} {what} in {split!r}; {CONFIG} says {expected:,}")
     names = [f"css_{split}_{index:06d}.png" for index in range(len(labels))]
     images = written_images(folder / IMAGES, names, names)
     try:

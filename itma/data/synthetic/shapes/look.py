@@ -4,17 +4,17 @@ import math
 import random
 from dataclasses import dataclass
 
-from itma.data.synthetic.shapes.scenes import PLACES, Thing
+from itma.data.synthetic.shapes.scenes import POSITIONS, Thing
 
 SHIFT = 0.1
-"""The farthest a thing stands from the middle of its place, along either side; places are 1 apart."""
+"""The farthest a thing stands from the middle of its position, along either side; positions are 1 apart."""
 
 _LARGE = {"cube": (0.28, 0.56), "sphere": (0.35, 0.7), "cylinder": (0.32, 0.62)}
 _SMALL_RATIO = 0.56
 
 
 def extent(thing: Thing) -> tuple[float, float]:
-    """A thing's radius (of a cube: half its side) and height; places are 1 apart."""
+    """A thing's radius (of a cube: half its side) and height; positions are 1 apart."""
     radius, height = _LARGE[thing.shape]
     ratio = 1.0 if thing.size == "large" else _SMALL_RATIO
     return radius * ratio, height * ratio
@@ -25,9 +25,9 @@ class Look:
     """The accidents of one image."""
 
     shifts: tuple[tuple[float, float], ...]
-    """For each of `PLACES`, how far (to the right, away from the camera) its thing stands from the middle."""
+    """For each of `POSITIONS`, how far (to the right, away from the camera) its thing stands from the middle."""
     turns: tuple[float, ...]
-    """For each of `PLACES`, how far its thing is turned about the vertical, in radians."""
+    """For each of `POSITIONS`, how far its thing is turned about the vertical, in radians."""
     light: tuple[float, float, float]
     """Unit vector towards the light: right, away, up."""
     strength: float
@@ -43,7 +43,7 @@ class Look:
     def drawn(cls, seed: str) -> "Look":
         """The look that belongs to a text; the same on every machine.
 
-        A place's draws do not depend on what stands there, so a thing can be taken away and all else stays.
+        A position's draws do not depend on what stands there, so a thing can be taken away and all else stays.
         """
         draw = random.Random(seed).random
 
@@ -61,6 +61,6 @@ class Look:
             warmth=between(-1, 1),
             floor=between(0.92, 1.08),
             centre=(between(-0.6, 0.6), between(-1.4, -0.2)),
-            shifts=tuple((between(-SHIFT, SHIFT), between(-SHIFT, SHIFT)) for _ in PLACES),
-            turns=tuple(between(0, math.pi / 2) for _ in PLACES),
+            shifts=tuple((between(-SHIFT, SHIFT), between(-SHIFT, SHIFT)) for _ in POSITIONS),
+            turns=tuple(between(0, math.pi / 2) for _ in POSITIONS),
         )

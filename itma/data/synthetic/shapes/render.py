@@ -87,11 +87,11 @@ def render(
     couples = _reaching(solids, cull)
     light = torch.zeros(3, len(scenes) * height * width, device=device)
     free = torch.full_like(light[0], SAMPLES**2)
-    for shape, seen in zip(SHAPES, hits, strict=True):
-        colours = _shade(shape, solids, seen, looks, couples)
+    for shape, part in zip(SHAPES, hits, strict=True):
+        colours = _shade(shape, solids, part, looks, couples)
         for channel, colour in zip(light, colours, strict=True):
-            channel.index_add_(0, seen.pixel, colour)
-        free.index_add_(0, seen.pixel, seen.pixel.new_full((), -1, dtype=torch.float32).expand(len(seen.pixel)))
+            channel.index_add_(0, part.pixel, colour)
+        free.index_add_(0, part.pixel, part.pixel.new_full((), -1, dtype=torch.float32).expand(len(part.pixel)))
     each = (len(scenes), height, width)
     floor *= free.view(each)[:, None]
     return _to_bytes((floor + light.view(3, *each).transpose(0, 1)) / SAMPLES**2)
@@ -109,7 +109,7 @@ def visible(scene: Scene, look: Look, height: int, width: int) -> torch.Tensor:
         return torch.zeros(0, height, width, dtype=torch.bool)
     solids = Solids.of([scene], [look], torch.device("cpu"))
     hits = _cast(solids, 1, height, width, cull=True)
-    cell = torch.cat([solids.thing[seen.thing] * (height * width) + seen.pixel for seen in hits])
+    cell = torch.cat([solids.thing[part.thing] * (height * width) + part.pixel for part in hits])
     filled = torch.bincount(cell, minlength=len(scene) * height * width).view(len(scene), height, width)
     floor = SAMPLES**2 - filled.sum(0)
     most, winner = filled.max(0)
@@ -129,7 +129,7 @@ def _cast(solids: Solids, images: int, height: int, width: int, cull: bool) -> l
     device = solids.x.device
     rays = Rays.of(height, width, SAMPLES, device)
     bounds = rectangles(solids.corners(), rays) if cull else _everything(len(solids), rays, device)
-    found = []
+    candidates = []
     for shape, part in zip(SHAPES, solids.of_shape, strict=True):
         tests = pairs(bounds[part])
         met, depth = meet(shape, solids, part.start, tests, rays)
@@ -137,17 +137,17 @@ def _cast(solids: Solids, images: int, height: int, width: int, cull: bool) -> l
         column = tests.column_P.index_select(0, met)
         first_R = (solids.image[tests.thing_R + part.start] * rays.rows + tests.row_R) * rays.columns
         sample = first_R.index_select(0, row_R) + column
-        found.append((sample, depth, tests.thing_R + part.start, tests.row_R, row_R, column))
+        candidates.append((sample, depth, tests.thing_R + part.start, tests.row_R, row_R, column))
     nearest = torch.full((images * rays.rows * rays.columns,), torch.inf, device=device)
-    for sample, depth, *_ in found:
+    for sample, depth, *_ in candidates:
         nearest.scatter_reduce_(0, sample, depth, "amin")
-    kept = []
+    hits = []
     pixel_of_column = torch.arange(rays.columns, device=device) // SAMPLES
-    for sample, depth, thing_R, row_of_R, row_R, column in found:
+    for sample, depth, thing_R, row_of_R, row_R, column in candidates:
         front = torch.nonzero(depth <= nearest.index_select(0, sample))[:, 0]
         column, row_R = column.index_select(0, front), row_R.index_select(0, front)
         first_R = (solids.image[thing_R] * height + row_of_R // SAMPLES) * width
-        kept.append(
+        hits.append(
             Hits(
                 thing=thing_R.index_select(0, row_R),
                 pixel=first_R.index_select(0, row_R) + pixel_of_column.index_select(0, column),
@@ -157,7 +157,7 @@ def _cast(solids: Solids, images: int, height: int, width: int, cull: bool) -> l
                 up=rays.z[row_of_R].index_select(0, row_R),
             )
         )
-    return kept
+    return hits
 
 
 def _shade(

@@ -9,7 +9,7 @@ from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.shapes.config import COMBINATIONS, ShapesConfig
 from itma.data.synthetic.shapes.scenes import (
     COLOURS,
-    PLACES,
+    POSITIONS,
     SHAPES,
     THING_SIZES,
     Change,
@@ -52,8 +52,10 @@ def base_scenes(config: ShapesConfig, split: str) -> list[Scene]:
     result = []
     for size in wanted:
         for _ in range(20):  # small scenes can run out: then two references look the same, and share a label
-            places = dice.shuffled(PLACES)[:size]
-            scene = scene_of(*(Thing(*dice.choose(allowed), dice.choose(THING_SIZES), place) for place in places))
+            positions = dice.shuffled(POSITIONS)[:size]
+            scene = scene_of(
+                *(Thing(*dice.choose(allowed), dice.choose(THING_SIZES), position) for position in positions)
+            )
             if scene not in scenes:
                 break
         scenes[scene] = 1
@@ -105,15 +107,15 @@ class _Deck:
         self.made: list[set[Scene]] = [{scene} for scene in bases]
         self.named = [unique_descriptions(scene) for scene in bases]
         self.with_thing: dict[Description, list[int]] = {}
-        self.with_room: dict[str, list[int]] = {place: [] for place in PLACES}
+        self.with_room: dict[str, list[int]] = {position: [] for position in POSITIONS}
         for base, scene in enumerate(bases):
             for description in self.named[base]:
                 self.with_thing.setdefault(description, []).append(base)
             if len(scene) < self.most:
-                taken = {thing.place for thing in scene}
-                for place in PLACES:
-                    if place not in taken:
-                        self.with_room[place].append(base)
+                taken = {thing.position for thing in scene}
+                for position in POSITIONS:
+                    if position not in taken:
+                        self.with_room[position].append(base)
 
     def kind(self) -> Kind:
         """A random kind of change."""
@@ -139,20 +141,20 @@ class _Deck:
     def others(self, change: Change, base: int, wanted: Sequence[int]) -> list[int]:
         """Further bases, as many as share a change, that still want one and that this one leads to a new scene."""
         if change.kind == "add":
-            place = change.thing.place
-            assert place is not None
-            candidates = self.with_room[place]
+            position = change.thing.position
+            assert position is not None
+            candidates = self.with_room[position]
         else:
             candidates = self.with_thing[change.thing]
-        found: list[int] = []
+        bases: list[int] = []
         start = self.dice.below(len(candidates))
         for offset in range(len(candidates)):
-            if len(found) == self.repeats - 1:
+            if len(bases) == self.repeats - 1:
                 break
             other = candidates[(start + offset) % len(candidates)]
             if other != base and wanted[other] and self._leads_on(change, other):
-                found.append(other)
-        return found
+                bases.append(other)
+        return bases
 
     def _leads_on(self, change: Change, base: int) -> bool:
         scene = self.bases[base]
@@ -170,10 +172,10 @@ class _Deck:
         if kind == "add":
             if len(scene) >= self.most:
                 return None
-            taken = {thing.place for thing in scene}
-            place = dice.choose([place for place in PLACES if place not in taken])
+            taken = {thing.position for thing in scene}
+            position = dice.choose([position for position in POSITIONS if position not in taken])
             shape, colour = dice.choose(self.order)
-            return Change("add", Description(place, dice.choose(THING_SIZES), colour, shape))
+            return Change("add", Description(position, dice.choose(THING_SIZES), colour, shape))
         value = None
         if kind == "remove":
             if len(scene) <= self.fewest:

@@ -1,7 +1,8 @@
 """Scenes of coloured solids on a 3×3 grid, and the sentences that change them.
 
-As in CSS ("Colour, Shape, Size"; Vo et al., arXiv:1812.07119, section 4): a sentence adds a thing to a place, removes a
-thing, or makes a thing another colour, shape or size. Things are named by any description that only one of them fits.
+As in CSS ("Colour, Shape, Size"; Vo et al., arXiv:1812.07119, section 4): a sentence adds a thing at a position,
+removes a thing, or makes a thing another colour, shape or size. Things are named by any description that only one of
+them fits.
 """
 
 from collections.abc import Iterator
@@ -15,13 +16,13 @@ from itma.errors import DataError, FeedbackError, UnknownNameError
 SHAPES = ("cube", "sphere", "cylinder")
 COLOURS = ("gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow")
 THING_SIZES = ("small", "large")
-PLACES = tuple(f"{row}-{column}" for row in ("top", "middle", "bottom") for column in ("left", "center", "right"))
-"""Nine places by row; `top` is farthest from the camera."""
+POSITIONS = tuple(f"{row}-{column}" for row in ("top", "middle", "bottom") for column in ("left", "center", "right"))
+"""Nine positions by row; `top` is farthest from the camera."""
 
 Kind = Literal["add", "remove", "make colour", "make shape", "make size"]
 KINDS: tuple[Kind, ...] = ("add", "remove", "make colour", "make shape", "make size")
 
-_ATTRIBUTES = {"place": PLACES, "size": THING_SIZES, "colour": COLOURS, "shape": SHAPES}
+_ATTRIBUTES = {"position": POSITIONS, "size": THING_SIZES, "colour": COLOURS, "shape": SHAPES}
 _ATTRIBUTE_OF = {word: attribute for attribute, words in _ATTRIBUTES.items() for word in words}
 
 
@@ -39,8 +40,8 @@ class Thing:
     """One of `COLOURS`."""
     size: str
     """One of `THING_SIZES`."""
-    place: str
-    """One of `PLACES`."""
+    position: str
+    """One of `POSITIONS`."""
 
     def __post_init__(self) -> None:
         for attribute, choices in _ATTRIBUTES.items():
@@ -48,23 +49,23 @@ class Thing:
                 raise UnknownNameError(attribute, getattr(self, attribute), choices)
 
     def __str__(self) -> str:
-        return f"{self.place} {self.size} {self.colour} {self.shape}"
+        return f"{self.position} {self.size} {self.colour} {self.shape}"
 
 
 Scene = tuple[Thing, ...]
-"""Things in the order of `PLACES`, at most one to a place: scenes of equal content are equal."""
+"""Things in the order of `POSITIONS`, at most one at each position: scenes of equal content are equal."""
 
 
 def scene_of(*things: Thing) -> Scene:
     """A scene of these things, whichever order they come in.
 
     Raises:
-        DataError: two things share a place.
+        DataError: two things share a position.
     """
-    scene = tuple(sorted(things, key=lambda thing: PLACES.index(thing.place)))
+    scene = tuple(sorted(things, key=lambda thing: POSITIONS.index(thing.position)))
     for one, other in pairwise(scene):
-        if one.place == other.place:
-            raise DataError(f"two things stand at {one.place}: {one}, {other}; a place holds one")
+        if one.position == other.position:
+            raise DataError(f"two things stand at {one.position}: {one}, {other}; a position holds one")
     return scene
 
 
@@ -76,7 +77,7 @@ class Description:
     'small red object'
     """
 
-    place: str | None = None
+    position: str | None = None
     size: str | None = None
     colour: str | None = None
     shape: str | None = None
@@ -84,7 +85,7 @@ class Description:
     def fits(self, thing: Thing) -> bool:
         """Whether the thing has every attribute that is stated."""
         return (
-            (self.place is None or self.place == thing.place)
+            (self.position is None or self.position == thing.position)
             and (self.size is None or self.size == thing.size)
             and (self.colour is None or self.colour == thing.colour)
             and (self.shape is None or self.shape == thing.shape)
@@ -98,10 +99,10 @@ class Description:
     @property
     def length(self) -> int:
         """How many attributes are stated."""
-        return sum(value is not None for value in (self.place, self.size, self.colour, self.shape))
+        return sum(value is not None for value in (self.position, self.size, self.colour, self.shape))
 
     def __str__(self) -> str:
-        return " ".join(word for word in (self.place, self.size, self.colour, self.shape or "object") if word)
+        return " ".join(word for word in (self.position, self.size, self.colour, self.shape or "object") if word)
 
 
 _SUBSETS = [subset for length in range(1, 5) for subset in combinations(_ATTRIBUTES, length)]
@@ -124,14 +125,14 @@ def unique_descriptions(scene: Scene) -> dict[Description, int]:
     >>> [str(description) for description, index in unique_descriptions(pair).items() if index == 0][:4]
     ['top-left object', 'red object', 'top-left small object', 'top-left red object']
     """
-    found: dict[Description, int] = {}
+    index_of: dict[Description, int] = {}
     several: set[Description] = set()
     for index, thing in enumerate(scene):
         for description in descriptions(thing):
-            if description in found:
+            if description in index_of:
                 several.add(description)
-            found.setdefault(description, index)
-    return {description: index for description, index in found.items() if description not in several}
+            index_of.setdefault(description, index)
+    return {description: index for description, index in index_of.items() if description not in several}
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Change:
     >>> change.kind, change.value, change.sentence
     ('make colour', 'blue', 'make middle-left small red object blue')
     >>> change.apply(scene_of(Thing("cube", "red", "small", "middle-left")))
-    (Thing(shape='cube', colour='blue', size='small', place='middle-left'),)
+    (Thing(shape='cube', colour='blue', size='small', position='middle-left'),)
     """
 
     kind: Kind
@@ -155,7 +156,7 @@ class Change:
         if self.kind not in KINDS:
             raise UnknownNameError("kind of change", self.kind, KINDS)
         if self.kind == "add" and self.thing.length < 4:
-            raise FeedbackError(f"to add {str(self.thing)!r}, its place, size, colour and shape must all be stated")
+            raise FeedbackError(f"to add {str(self.thing)!r}, its position, size, colour and shape must all be stated")
         makes = self.kind.removeprefix("make ") if self.kind.startswith("make ") else None
         if makes != (_ATTRIBUTE_OF.get(self.value) if self.value else None):
             raise FeedbackError(f"a change of kind {self.kind!r} cannot have the value {self.value!r}")
@@ -164,7 +165,7 @@ class Change:
     def sentence(self) -> str:
         """The feedback."""
         if self.kind == "add":
-            return f"add {replace(self.thing, place=None)} to {self.thing.place}"
+            return f"add {replace(self.thing, position=None)} to {self.thing.position}"
         if self.kind == "remove":
             return f"remove {self.thing}"
         return f"make {self.thing} {self.value}"
@@ -196,7 +197,7 @@ class Change:
         """The scene afterwards.
 
         Raises:
-            DataError: the place is taken, no single thing fits the description, or nothing would change.
+            DataError: the position is taken, no single thing fits the description, or nothing would change.
         """
         if self.kind == "add":
             return scene_of(*scene, Thing(**vars(self.thing)))
@@ -219,7 +220,7 @@ def _described(words: list[str], sentence: str) -> Description:
         attribute = "shape" if word == "object" else _ATTRIBUTE_OF.get(word)
         if attribute is None or attribute not in order:
             raise _unreadable(sentence)
-        order = order[order.index(attribute) + 1 :]  # place, size, colour, shape, in this order
+        order = order[order.index(attribute) + 1 :]  # position, size, colour, shape, in this order
         if word != "object":
             stated[attribute] = word
     if "shape" in order:

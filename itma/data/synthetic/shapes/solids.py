@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from itma.data.synthetic.shapes.look import Look, extent
-from itma.data.synthetic.shapes.scenes import COLOURS, PLACES, SHAPES, Scene
+from itma.data.synthetic.shapes.scenes import COLOURS, POSITIONS, SHAPES, Scene
 from itma.data.synthetic.shapes.view import EYE, Pairs, Rays
 
 PENUMBRA = (0.012, 0.1)
@@ -51,10 +51,10 @@ class Solids:
         rows: dict[str, list[tuple[float, ...]]] = {shape: [] for shape in SHAPES}
         for image, (scene, look) in enumerate(zip(scenes, looks, strict=True)):
             for index, thing in enumerate(scene):
-                place = PLACES.index(thing.place)
-                x, y = place % 3 - 1 + look.shifts[place][0], 1 - place // 3 + look.shifts[place][1]
+                position = POSITIONS.index(thing.position)
+                x, y = position % 3 - 1 + look.shifts[position][0], 1 - position // 3 + look.shifts[position][1]
                 radius, height = extent(thing)
-                turn = look.turns[place]
+                turn = look.turns[position]
                 where = (x, y, radius, height, math.cos(turn), math.sin(turn))
                 rows[thing.shape].append((image, index, COLOURS.index(thing.colour), *where, *look.light))
         flat = [row for shape in SHAPES for row in rows[shape]]

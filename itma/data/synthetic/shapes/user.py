@@ -10,35 +10,35 @@ _MADE: tuple[tuple[str, Kind], ...] = (("colour", "make colour"), ("shape", "mak
 
 
 class ShapesUser(User[Scene]):
-    """Speaks of scenes; a fact is the thing at a place, or one of its attributes."""
+    """Speaks of scenes; a fact is the thing at a position, or one of its attributes."""
 
     def facts(self, image: int) -> Mapping[str, str]:
         """See `User`."""
         things = self.truths[image]
-        whole = {f"{thing.place}": str(thing) for thing in things}
+        whole = {f"{thing.position}": str(thing) for thing in things}
         return whole | {
-            f"{thing.place} {attribute}": getattr(thing, attribute) for thing in things for attribute, _ in _MADE
+            f"{thing.position} {attribute}": getattr(thing, attribute) for thing in things for attribute, _ in _MADE
         }
 
     def wishes(self, shown: int, target: int, dice: Dice) -> list[Wish]:
         """See `User`. What stands there and should not is removed, what is missing added, what differs made right."""
         scene = self.truths[shown]
-        here, there = ({thing.place: thing for thing in self.truths[image]} for image in (shown, target))
+        here, there = ({thing.position: thing for thing in self.truths[image]} for image in (shown, target))
         named: dict[int, list[Description]] = {}
         for description, index in unique_descriptions(scene).items():
             named.setdefault(index, []).append(description)
         found = []
-        for place, thing in there.items():
-            if place not in here:
-                change = Change("add", Description(place, thing.size, thing.colour, thing.shape))
-                found.append(Wish("add", place, change.sentence))
+        for position, thing in there.items():
+            if position not in here:
+                change = Change("add", Description(position, thing.size, thing.colour, thing.shape))
+                found.append(Wish("add", position, change.sentence))
         for index, thing in enumerate(scene):
             name = dice.choose(named[index])
-            if thing.place not in there:
-                found.append(Wish("remove", thing.place, Change("remove", name).sentence))
+            if thing.position not in there:
+                found.append(Wish("remove", thing.position, Change("remove", name).sentence))
                 continue
             for attribute, kind in _MADE:
-                value = getattr(there[thing.place], attribute)
+                value = getattr(there[thing.position], attribute)
                 if getattr(thing, attribute) != value:
-                    found.append(Wish(kind, f"{thing.place} {attribute}", Change(kind, name, value).sentence))
+                    found.append(Wish(kind, f"{thing.position} {attribute}", Change(kind, name, value).sentence))
         return dice.shuffled(found)

@@ -107,7 +107,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
             UnknownNameError: there is no such split.
             DataError: there is no such image.
         """
-        chosen = [self._checked(split, index) for index in indices]
+        chosen = [self._check_index(split, index) for index in indices]
         scenes, config = self.split(split).scenes, self.config
         looks = [self.look(split, index) for index in chosen]
         shown = [scenes[index] for index in chosen]
@@ -123,7 +123,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         Raises:
             UnknownNameError, DataError: see `render`.
         """
-        index = self._checked(split, index)
+        index = self._check_index(split, index)
         scene, config = self.split(split).scenes[index], self.config
         return visible(scene, self.look(split, index), config.height, config.width)
 
@@ -208,7 +208,7 @@ def _make(config: ShapesConfig, name: str) -> ShapesSplit:
             scenes[target] = change.apply(bases[base])
             index = change.concerns(bases[base])
             if index is None:
-                index = next(i for i, thing in enumerate(scenes[target]) if thing.place == change.thing.place)
+                index = next(i for i, thing in enumerate(scenes[target]) if thing.position == change.thing.position)
             rows.append((reference, target, change.sentence, change.kind, index, number))
     label_of: dict[Scene, int] = {}
     labels = [label_of.setdefault(scene, len(label_of)) for scene in scenes]

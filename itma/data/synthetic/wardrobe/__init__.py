@@ -27,7 +27,7 @@ from itma.data.synthetic.wardrobe.products import (
     differences,
 )
 from itma.data.synthetic.wardrobe.render import render
-from itma.data.synthetic.wardrobe.world import World, asked, known_requests, table
+from itma.data.synthetic.wardrobe.world import World, add_protocols, known_requests, table
 
 __all__ = [
     "ATTRIBUTES",
@@ -45,7 +45,7 @@ __all__ = [
     "WardrobeConfig",
     "WardrobeSplit",
     "World",
-    "asked",
+    "add_protocols",
     "captions",
     "differences",
     "known_requests",

@@ -70,8 +70,8 @@ def legs(product: Product, look: Look) -> list[Part]:
             ((outer, length), (outer - 0.05, length + 0.015), (inner + 0.05, length + 0.02), (inner, length + 0.01)),
             ((inner, length + 0.01), (0.5 * inner, knee + 0.1), (0.03 + 0.3 * inner, knee - 0.2), (0.0, crotch)),
         )
-        place = polygon(shape)
-        parts.append(Part([place if sign > 0 else flipped(place)], folds=0.7, relief=1.3, origin=(sign * 0.2, 0.0)))
+        leg = polygon(shape)
+        parts.append(Part([leg if sign > 0 else flipped(leg)], folds=0.7, relief=1.3, origin=(sign * 0.2, 0.0)))
         hem = polygon([(inner, length - 0.05), (outer, length - 0.06)])
         parts.append(seam([hem if sign > 0 else flipped(hem)]))
         if product.trim == "side stripe":

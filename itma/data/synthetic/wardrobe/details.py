@@ -16,11 +16,11 @@ def buttons(begin: float, end: float, *, large: bool = False, x: float = 0.0) ->
     gap = 0.2 if large else 0.15
     count = max(2, round((end - begin) / gap) + 1)
     radius = 0.034 if large else 0.026
-    places = np.linspace(begin, end, count)
+    heights = np.linspace(begin, end, count)
     return [
-        Part([disc(x + 0.006, y + 0.008, radius) for y in places], cloth="seam", relief=0),
-        Part([disc(x, y, radius) for y in places], cloth="button", relief=0),
-        Part([disc(x, y, 0.28 * radius) for y in places], cloth="seam", relief=0),
+        Part([disc(x + 0.006, y + 0.008, radius) for y in heights], cloth="seam", relief=0),
+        Part([disc(x, y, radius) for y in heights], cloth="button", relief=0),
+        Part([disc(x, y, 0.28 * radius) for y in heights], cloth="seam", relief=0),
     ]
 
 

@@ -203,9 +203,9 @@ def _changed(one: str, other: str) -> int:
     return sum(word != there for word, there in zip(words, others, strict=True))
 
 
-def _save(place: Path, names: Sequence[str], images: torch.Tensor) -> None:
+def _save(folder: Path, names: Sequence[str], images: torch.Tensor) -> None:
     for name, image in zip(names, images, strict=True):
-        _save_jpeg(place / f"{name}.jpg", image)
+        _save_jpeg(folder / f"{name}.jpg", image)
 
 
 def _save_jpeg(path: Path, image: torch.Tensor) -> None:
@@ -224,7 +224,7 @@ def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FileImages]:
     number = {name: index for index, name in enumerate(names)}
     rows = _read_queries(folder, split)
     try:
-        found = WardrobeSplit(
+        data_split = WardrobeSplit(
             name=split,
             products=tuple(products),
             names=tuple(names),
@@ -237,7 +237,7 @@ def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FileImages]:
         )
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"{str(folder / QUERIES)!r} is damaged: {error!r}; write the world again") from error
-    return found, written_images(folder / IMAGES, names, [f"{name}.jpg" for name in names])
+    return data_split, written_images(folder / IMAGES, names, [f"{name}.jpg" for name in names])
 
 
 def read_config(folder: str | Path) -> WardrobeConfig:
@@ -290,7 +290,7 @@ def _write_fashioniq(folder: Path, split: WardrobeSplit) -> None:
             )
     for category, own in rows.items():
         _write_json(folder / "captions" / f"cap.{category}.{name}.json", own)
-        images = [one for one, place in zip(split.names, home, strict=True) if place == category]
+        images = [one for one, other in zip(split.names, home, strict=True) if other == category]
         _write_json(folder / "image_splits" / f"split.{category}.{name}.json", images)
 
 

@@ -67,8 +67,8 @@ ASIDES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Split → what people say before and after that asks for nothing; a model has to learn to pass over it."""
 _ASIDE = 0.25
 
-_NOTHING_KEPT = "style"
-_KEPT = ("colour", "pattern", "sleeves", "length", "neckline", "fit")
+_ANYTHING_ELSE = "style"
+_UNCHANGED = ("colour", "pattern", "sleeves", "length", "neckline", "fit")
 _VAGUE = 0.18
 """How often a caption ends with an impression."""
 _LITTLE = {
@@ -130,14 +130,14 @@ def mistaken(sentence: str, dice: Dice) -> str:
         return sentence
     index = dice.choose(long)
     word = words[index]
-    place = 1 + dice.below(len(word) - 2)
+    position = 1 + dice.below(len(word) - 2)
     kind = dice.below(3)
     if kind == 0:
-        word = word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+        word = word[:position] + word[position + 1] + word[position] + word[position + 2 :]
     elif kind == 1:
-        word = word[:place] + word[place + 1 :]
+        word = word[:position] + word[position + 1 :]
     else:
-        word = word[:place] + word[place] + word[place:]
+        word = word[:position] + word[position] + word[position:]
     words[index] = word
     return " ".join(words)
 
@@ -149,8 +149,8 @@ def hurried(sentence: str, dice: Dice) -> str:
     'make dress with v neck'
     """
     words = sentence.split(" ")
-    kept = [word for word in words if word.strip(",?") not in _LITTLE or dice.random() < 0.4]
-    return " ".join(kept or words)
+    remaining = [word for word in words if word.strip(",?") not in _LITTLE or dice.random() < 0.4]
+    return " ".join(remaining or words)
 
 
 def kind(one: Product, other: Product) -> str:
@@ -165,12 +165,14 @@ def _phrase(attribute: str, way: str, one: Product, other: Product, dice: Dice, 
 
 
 def _filled(form: str, said: Sequence[str], way: str, one: Product, dice: Dice) -> str:
-    kept = [name for name in _KEPT if getattr(one, name) is not None and not any(name in phrase for phrase in said)]
+    unchanged = [
+        name for name in _UNCHANGED if getattr(one, name) is not None and not any(name in phrase for phrase in said)
+    ]
     text = form.format(
         **{
             way: _listed(said, way, dice),
             "noun": lexicon.name_of(one.category, dice),
-            "kept": dice.choose([*kept, _NOTHING_KEPT]),
+            "kept": dice.choose([*unchanged, _ANYTHING_ELSE]),
         }
     )
     text = re.sub(r"\bbut,? but\b", "but", text)

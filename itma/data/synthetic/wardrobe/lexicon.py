@@ -35,11 +35,11 @@ Ways = Mapping[str, Phrases]
 
 def _ways(are: str, with_: str, make: str) -> dict[str, Phrases]:
     """Phrases are separated by commas; those after a bar are for the test."""
-    found = {}
+    phrases = {}
     for name, text in (("is", are), ("with", with_), ("make", make)):
         train, _, test = text.partition("|")
-        found[name] = Phrases(*(tuple(one.strip() for one in part.split(",")) for part in (train, test)))
-    return found
+        phrases[name] = Phrases(*(tuple(one.strip() for one in part.split(",")) for part in (train, test)))
+    return phrases
 
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -454,13 +454,13 @@ def ways(attribute: str, one: Product, other: Product) -> list[Ways]:
         return [_COLOUR]
     if attribute == "category":
         return [_CATEGORY]
-    found: list[Ways] = [_VALUES[attribute, new]]
+    options: list[Ways] = [_VALUES[attribute, new]]
     if attribute in ORDERED and one.category == other.category:
         order = CHOICES[one.category][attribute]
         up = order.index(new) > order.index(getattr(one, attribute))
         if attribute != "sleeves" or "sleeveless" not in (new, getattr(one, attribute)):
-            found.append(_VALUES[attribute, "+" if up else "-"])
-    return found
+            options.append(_VALUES[attribute, "+" if up else "-"])
+    return options
 
 
 def name_of(value: str, dice: Dice) -> str:
@@ -487,32 +487,32 @@ def fillers(attribute: str, one: Product, other: Product, dice: Dice) -> dict[st
 
 def impressions(one: Product, other: Product) -> list[Phrases]:
     """Vague words for what differs as a whole: darker, busier, less formal."""
-    found = []
+    names = []
     light = _brightness(other.colour) - _brightness(one.colour)
     if abs(light) > 0.2:
-        found.append("lighter" if light > 0 else "darker")
+        names.append("lighter" if light > 0 else "darker")
     if one.pattern != other.pattern and "plain" in (one.pattern, other.pattern):
-        found.append("busier" if one.pattern == "plain" else "simpler")
+        names.append("busier" if one.pattern == "plain" else "simpler")
     if one.print != other.print and None not in (one.print, other.print) and NONE in (one.print, other.print):
-        found.append("casual" if one.print == NONE else "formal")
+        names.append("casual" if one.print == NONE else "formal")
     if one.trim != other.trim and {"ruffles", "lace"} & {other.trim}:
-        found.append("feminine")
+        names.append("feminine")
     if one.neckline != other.neckline and "collar" in (one.neckline, other.neckline):
-        found.append("formal" if other.neckline == "collar" else "casual")
+        names.append("formal" if other.neckline == "collar" else "casual")
     if one.sleeves and other.sleeves and one.sleeves != other.sleeves:
         order = ("sleeveless", "short", "long")
-        found.append("warmer" if order.index(other.sleeves) > order.index(one.sleeves) else "summery")
+        names.append("warmer" if order.index(other.sleeves) > order.index(one.sleeves) else "summery")
     if one.length != other.length and one.category == other.category == "dress":
         lengths = CHOICES["dress"]["length"]
-        found.append("formal" if lengths.index(str(other.length)) > lengths.index(str(one.length)) else "casual")
-    return [_MORE[name] for name in dict.fromkeys(found)]
+        names.append("formal" if lengths.index(str(other.length)) > lengths.index(str(one.length)) else "casual")
+    return [_MORE[name] for name in dict.fromkeys(names)]
 
 
 def every_phrase(split: str) -> list[str]:
     """All phrases of a split, with braces where values stand."""
     tables = [_COLOUR, _CATEGORY, *_VALUES.values()]
-    found = [phrase for table in tables for phrases in table.values() for phrase in phrases.of(split)]
-    return [*found, *(phrase for phrases in _MORE.values() for phrase in phrases.of(split))]
+    words = [phrase for table in tables for phrases in table.values() for phrase in phrases.of(split)]
+    return [*words, *(phrase for phrases in _MORE.values() for phrase in phrases.of(split))]
 
 
 def _brightness(colour: str) -> float:

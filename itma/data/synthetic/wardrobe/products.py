@@ -170,8 +170,10 @@ def as_category(product: Product, category: str) -> Product:
     """A product of another category that keeps what it can, and takes the first value where it cannot."""
     values = {"colour": product.colour, "pattern": product.pattern}
     for attribute, allowed in CHOICES[category].items():
-        kept = getattr(product, attribute)
-        values[attribute] = kept if kept in allowed else allowed[min(1, len(allowed) - 1) if attribute == "fit" else 0]
+        value = getattr(product, attribute)
+        values[attribute] = (
+            value if value in allowed else allowed[min(1, len(allowed) - 1) if attribute == "fit" else 0]
+        )
     return Product(category, **values)
 
 
@@ -182,12 +184,12 @@ def differences(one: Product, other: Product) -> tuple[str, ...]:
     >>> differences(red, red.with_values(colour="navy", length="long"))
     ('colour', 'length')
     """
-    found = []
+    names = []
     for attribute in ATTRIBUTES:
         mine, theirs = getattr(one, attribute), getattr(other, attribute)
         if mine != theirs and mine is not None and theirs is not None:
-            found.append(attribute)
-    return tuple(found)
+            names.append(attribute)
+    return tuple(names)
 
 
 def plain_name(product: Product) -> str:

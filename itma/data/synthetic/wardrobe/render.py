@@ -56,7 +56,7 @@ class _Frame:
     def __init__(self, product: Product, look: Look, height: int, width: int) -> None:
         self.product, self.look, self.height, self.width = product, look, height, width
         self.parts = parts_of(product, look)
-        self._place()
+        self._fit()
         self.pixel = 1 / self.scale
         rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
         x, y = columns + 0.5 - self.middle[0], rows + 0.5 - self.middle[1]
@@ -64,7 +64,7 @@ class _Frame:
         self.y = (-sin * x + cos * y) / self.scale + self.centre[1]
         self.x = ((cos * x + sin * y) / self.scale - self._swing(self.y)) / look.width + self.centre[0]
 
-    def _place(self) -> None:
+    def _fit(self) -> None:
         """Where the garment lies: its middle in the frame's, as large as fits, though short ones stay short."""
         points = np.concatenate([shape for part in self.parts for shape in (*part.outlines, *part.lines)])
         low, high = points.min(0), points.max(0)
@@ -135,12 +135,12 @@ class _Frame:
         return painted
 
     def _paint(self, image: np.ndarray, part: Part, mask: Image.Image) -> None:
-        found = mask.getbbox()
-        if found is None:
+        box = mask.getbbox()
+        if box is None:
             return
         margin = math.ceil(0.05 * min(self.height, self.width))
-        left, upper = max(0, found[0] - margin), max(0, found[1] - margin)
-        right, lower = min(self.width, found[2] + margin), min(self.height, found[3] + margin)
+        left, upper = max(0, box[0] - margin), max(0, box[1] - margin)
+        right, lower = min(self.width, box[2] + margin), min(self.height, box[3] + margin)
         there = (slice(upper, lower), slice(left, right))
         small = mask.crop((left, upper, right, lower))
         covered = np.asarray(small, dtype=np.float32) / 255

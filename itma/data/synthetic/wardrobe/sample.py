@@ -48,7 +48,7 @@ def families(config: WardrobeConfig, split: str) -> list[Product]:
 def pairs(config: WardrobeConfig, split: str, products: list[Product]) -> list[tuple[int, int]]:
     """(reference, target) of each query, both of one family; those of one reference stand together."""
     dice = Dice(f"wardrobe/{config.seed}/{split}/pairs")
-    found = []
+    result = []
     for reference, product in enumerate(products):
         first = reference - reference % config.members
         near = [
@@ -57,8 +57,8 @@ def pairs(config: WardrobeConfig, split: str, products: list[Product]) -> list[t
             if other != reference and answerable(product, products[other])
         ]
         near.sort(key=lambda other: len(differences(product, products[other])) * dice.random())
-        found += [(reference, other) for other in near[: config.queries]]
-    return found
+        result += [(reference, other) for other in near[: config.queries]]
+    return result
 
 
 def possible(product: Product) -> bool:
@@ -101,13 +101,13 @@ def _family(dice: Dice, config: WardrobeConfig, split: str, category: str, sprea
         return draw() if spread is None else spread.best([draw() for _ in range(_CANDIDATES)])
 
     base = chosen(lambda: _drawn(dice, split, category))
-    found = {base: None}
+    members = {base: None}
     for _ in range(_TRIES * config.members):
-        if len(found) == config.members:
+        if len(members) == config.members:
             break
-        found.setdefault(chosen(lambda: _varied(dice, split, base, config.other_categories)))
-    missing = config.members - len(found)
-    return [*found, *([base] * missing)]
+        members.setdefault(chosen(lambda: _varied(dice, split, base, config.other_categories)))
+    missing = config.members - len(members)
+    return [*members, *([base] * missing)]
 
 
 def _drawn(dice: Dice, split: str, category: str) -> Product:

@@ -34,7 +34,7 @@ _HURRIED = 0.1
 KS = (1, 5, 10, 50)
 CHANGES = "changes that are asked for"
 """How recalls are divided beside the kinds."""
-_KEPT = "that were kept from the training"
+_HELD_OUT = "that were kept from the training"
 
 
 class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
@@ -90,7 +90,7 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
             DataError: there is no such image.
         """
         products, config = self.split(split).products, self.config
-        chosen = [self._checked(split, index) for index in indices]
+        chosen = [self._check_index(split, index) for index in indices]
         looks = [self.look(split, index) for index in chosen]
         return render([products[index] for index in chosen], looks, config.height, config.width)
 
@@ -178,17 +178,17 @@ class Writing:
         first, end = (np.searchsorted(triplets.references, references, side) for side in ("left", "right"))
         seeds = random.integers(2**62, size=len(rows)).tolist()
         feedback = []
-        for place, seed in enumerate(seeds):
+        for index, seed in enumerate(seeds):
             dice = Dice(str(seed))
-            path = [int(references[place]), int(targets[place])]
+            path = [int(references[index]), int(targets[index])]
             if dice.random() < self.config.conversations:
-                siblings = [one for one in triplets.targets[first[place] : end[place]].tolist() if one not in path]
+                siblings = [one for one in triplets.targets[first[index] : end[index]].tolist() if one not in path]
                 steps = 1 + (dice.random() < 0.3)
                 for one in dice.shuffled(siblings)[:steps]:
                     if answerable(self.products[one], self.products[path[0]]):
                         path.insert(0, one)
                 if dice.random() < 0.5:
-                    references[place] = path[0]
+                    references[index] = path[0]
             said = [
                 self.sentence(self.products[one], self.products[other], dice, request=len(path) > 2)
                 for one, other in itertools.pairwise(path)
@@ -249,7 +249,7 @@ def _changes(split: WardrobeSplit) -> list[str]:
     return [str(len(differences(products[one], products[other]))) for one, other in pairs]
 
 
-def asked(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
+def add_protocols(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
     """A split with its protocols: `wardrobe/requests` first, then `wardrobe/captions`.
 
     Args:
@@ -263,8 +263,8 @@ def asked(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
         "gallery = all images of the split; any image of a product equal to the target counts; the reference is removed"
     )
     ways = {
-        "requests": ("one request each", _KEPT, rows[:count]),
-        "captions": ("two captions each, joined by 'and'", _KEPT, rows[count:]),
+        "requests": ("one request each", _HELD_OUT, rows[:count]),
+        "captions": ("two captions each, joined by 'and'", _HELD_OUT, rows[count:]),
     }
     if known is not None:
         triplets = Triplets(
