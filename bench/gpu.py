@@ -36,7 +36,7 @@ from itma.models.retriever import Retriever
 from itma.training.loop import train
 from itma.training.presets import preset_named
 from itma.training.run import read_metrics
-from itma.training.speed import kept_on_device, peak
+from itma.training.speed import peak, to_device
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def sync(setting: Setting) -> dict[str, Any]:
 def resident(setting: Setting) -> dict[str, Any]:
     """Images kept on the device are those that are sent, and augmentation there is that of the CPU."""
     model, rows = setting.model(), np.arange(8)
-    there = kept_on_device(setting.triplets, model.preprocess, setting.device, free_bytes=2**36)
+    there = to_device(setting.triplets, model.preprocess, setting.device, free_bytes=2**36)
     sent, kept = (each.images.load(rows, model.preprocess).cpu() for each in (setting.triplets, there))
     assert torch.equal(sent, kept)
     pixels = kept.to(setting.device)

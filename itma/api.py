@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from itma.config import Setting, changed, checked, describe_settings, from_plain, to_plain
+from itma.config import Setting, changed, check_changes, describe_settings, from_plain, to_plain
 from itma.data.datasets import REGISTRY as DATASETS
 from itma.data.datasets import WORLDS, DataConfig, dataset_named
 from itma.data.datasets.generated import Generated
@@ -140,7 +140,7 @@ def explain_settings(
 
 def _settings_for(data: DataConfig, model: str | None, preset: str | None, changes: Mapping[str, Any]) -> Settings:
     recipe = preset_named(preset or preset_for("shapes" if data.external else data.name))
-    rest = dict(checked(changes))
+    rest = dict(check_changes(changes))
     composer = rest.pop("model.composer", None) or model or recipe.model.composer
     settings = Settings(
         with_composer(recipe.model, composer), recipe.train, data if data.external else replace(data, size=recipe.size)
@@ -323,7 +323,7 @@ def _over(
     """The settings of a model that is trained over towers, which stay as they are unless the settings say otherwise."""
     recipe = preset_named(preset or OVER_TOWERS)
     frozen = replace(recipe.train, frozen=("image_encoder", "text_encoder.network"))
-    rest = dict(checked(changes))
+    rest = dict(check_changes(changes))
     size = data.size if data.external else (recipe if preset else preset_named(preset_for(data.name))).size
     composer = rest.pop("model.composer", "") or model or FIRST
     settings = Settings(
@@ -746,10 +746,10 @@ def _evaluate_embeddings(
     embeddings = read_embeddings(path)
     source = changed(DataConfig(data), changes or {})
     split = split or source.measured
-    found = dataset_named(data)(source).load(split)
-    asked = [found.protocol(name) for name in protocols] or [found.protocol()]
+    split_data = dataset_named(data)(source).load(split)
+    measured = [split_data.protocol(name) for name in protocols] or [split_data.protocol()]
     folder = _writable(path.with_name(f"{path.stem}-evaluation-{data}-{split}") if out is None else Path(out))
-    return _written(score_embeddings(embeddings, found, asked), folder)
+    return _written(score_embeddings(embeddings, split_data, measured), folder)
 
 
 def _writable(folder: Path) -> Path | None:

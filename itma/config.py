@@ -145,11 +145,11 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
         UnknownNameError: a name that is no setting; the message lists the ones there are.
         ConfigError: a value of the wrong type or range, or no names at all.
     """
-    return _changed(settings, "", checked(changes)) if changes else settings
+    return _changed(settings, "", check_changes(changes)) if changes else settings
 
 
-def checked(changes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Changes, if they are values by name.
+def check_changes(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The changes themselves, which must be values by name.
 
     Raises:
         ConfigError: they are something else.

@@ -91,11 +91,11 @@ def study_conversation(
     user = dataset_named(source.name)(source).user(split)
     folder = _folder(run, f"{split}{'-forgetful' * forgetful}") if out is None else Path(out)
     check_writable(str(folder))
-    place = device_named(device)
-    model = Retriever.load(run).to(place)
-    triplets = measured_split(run, model.preprocess, split=split, changes=changes, device=place, progress=progress)[
-        0
-    ].triplets
+    torch_device = device_named(device)
+    model = Retriever.load(run).to(torch_device)
+    triplets = measured_split(
+        run, model.preprocess, split=split, changes=changes, device=torch_device, progress=progress
+    )[0].triplets
     played = play(
         model, triplets, user, count=conversations, turns=turns, seed=seed, forgetful=forgetful, progress=progress
     )

@@ -418,7 +418,7 @@ def test_what_was_lost_is_printed_and_written_beside_the_graphs(walked: Path) ->
     assert result.exit_code == 0
     loss = json.loads((best / "onnx-int8" / "loss.json").read_text())
     assert loss["calibrated"] == 20 and loss["sentences"] == "the training sentences of shapes"
-    assert 0.9 < loss["agreement"]["cosine"] <= 1.0001 and 0 < loss["agreement"]["kept"] <= 1
+    assert 0.9 < loss["agreement"]["cosine"] <= 1.0001 and 0 < loss["agreement"]["overlap"] <= 1
     assert set(loss["recall"][0]["float32"]) == set(loss["recall"][0]["int8"]) >= {"1", "10"}
     assert "calibrated on 20 images" in result.output and "of the 10 nearest kept" in result.output
     assert "recall@1 " in result.output and "points)" in result.output

@@ -12,7 +12,7 @@ from torch import nn
 from itma.data.images import Preprocess
 from itma.training import loop
 from itma.training.run import read_metrics
-from itma.training.speed import counted_products, kept_on_device, peak
+from itma.training.speed import counted_products, peak, to_device
 from tests.made_up import TRAIN, model, triplets
 
 pytest.importorskip("bench.performance.table", reason="bench/ is not part of this copy")
@@ -134,8 +134,8 @@ def test_a_run_says_what_share_of_the_peak_it_reaches(tmp_path: Path) -> None:
 def test_images_are_kept_on_the_device_where_they_fit() -> None:
     preprocess, data, cpu = Preprocess(height=8, width=12), triplets(), torch.device("cpu")
     size = len(data.labels) * 3 * 8 * 12
-    assert kept_on_device(data, preprocess, cpu, free_bytes=2 * size - 2) is data
-    kept = kept_on_device(data, preprocess, cpu, free_bytes=2 * size)
+    assert to_device(data, preprocess, cpu, free_bytes=2 * size - 2) is data
+    kept = to_device(data, preprocess, cpu, free_bytes=2 * size)
     assert kept.images.pixels.shape == (len(data.labels), 3, 8, 12)  # type: ignore[attr-defined]
     assert torch.equal(kept.images.load([3, 1], preprocess), data.images.load([3, 1], preprocess))
 

@@ -48,7 +48,7 @@ def conversation(
     """
     from itma.study import study_conversation
 
-    found = study_conversation(
+    result = study_conversation(
         run,
         conversations=conversations,
         turns=turns,
@@ -60,5 +60,5 @@ def conversation(
         device=device,
         progress=bars(context),
     )
-    click.echo(found.study.to_json() if as_json else str(found), nl=not as_json)
-    click.echo(f"written to {found.folder}", err=as_json)
+    click.echo(result.study.to_json() if as_json else str(result), nl=not as_json)
+    click.echo(f"written to {result.folder}", err=as_json)

@@ -36,10 +36,10 @@ class Batch:
         """Some of the rows, with the images that they speak of."""
         references, targets = self.references[begin:end], self.targets[begin:end]
         wanted = torch.cat([references[references >= 0], targets]).unique()
-        places = torch.searchsorted(wanted, references.clamp(min=0))
+        rows = torch.searchsorted(wanted, references.clamp(min=0))
         return Batch(
             self.pixels if self.begun else self.pixels[wanted],
-            torch.where(references < 0, -1, places),
+            torch.where(references < 0, -1, rows),
             torch.searchsorted(wanted, targets),
             self.feedback[begin:end],
             tuple(level[wanted] for level in self.begun),

@@ -263,10 +263,10 @@ class Tokenizer:
 
     @property
     def _reads_near(self) -> bool:
-        return self._splits_ours or (self.nearest and isinstance(self._core.model, tokenizers.models.WordLevel))
+        return self._splits_locally or (self.nearest and isinstance(self._core.model, tokenizers.models.WordLevel))
 
     @property
-    def _splits_ours(self) -> bool:
+    def _splits_locally(self) -> bool:
         """Whether the words are ours, in which hyphens vanish; not those of a published vocabulary."""
         return self._core.token_to_id(PADDING) == 0 and self._core.token_to_id(UNKNOWN) == 1
 
@@ -308,7 +308,7 @@ class Tokenizer:
     def marks(self) -> tuple[list[int], list[int]]:
         """Ids of the special tokens that open and that close every sentence."""
         row = self._core.encode("a", add_special_tokens=self.special_tokens)
-        inner = [place for place, mark in enumerate(row.special_tokens_mask) if not mark] or [len(row.ids)]
+        inner = [index for index, mark in enumerate(row.special_tokens_mask) if not mark] or [len(row.ids)]
         return row.ids[: inner[0]], row.ids[inner[-1] + 1 :]
 
     def content(self, sentence: str) -> list[int]:

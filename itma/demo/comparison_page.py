@@ -38,8 +38,8 @@ def _charts(comparison: Comparison) -> list[Chart]:
     return [
         line_chart(
             [
-                Line(each.name, [(step, figure.mean) for step, figure in each.curve.items()], place)
-                for place, each in enumerate(drawn[first : first + SERIES])
+                Line(each.name, [(step, figure.mean) for step, figure in each.curve.items()], index)
+                for index, each in enumerate(drawn[first : first + SERIES])
             ],
             name=", ".join(dict.fromkeys(metric for each in drawn for metric in each.chosen_by)) or "recall",
             x_name="steps",

@@ -145,7 +145,7 @@ class Comparison:
             tables.append(("What chose the checkpoints", "", Table(("model", "metric", "best"), chosen)))
         steps = sorted({step for each in self.variants for step in each.curve})
         if len(steps) > 1:
-            steps = [steps[round(place * (len(steps) - 1) / (_COLUMNS - 1))] for place in range(_COLUMNS)]
+            steps = [steps[round(number * (len(steps) - 1) / (_COLUMNS - 1))] for number in range(_COLUMNS)]
             steps = list(dict.fromkeys(steps))
             rows = [
                 (each.name, *(f"{100 * each.curve[step].mean:.1f} %" if step in each.curve else "" for step in steps))
@@ -169,8 +169,10 @@ class Comparison:
             tables.append(("Cost", "", Table(("model", "parameters", "seconds per step", "ms per query"), costs)))
         if self.settings:
             variants = [each.name for each in self.variants]
-            told = [(name, *(_shown(values[each]) for each in variants)) for name, values in self.settings.items()]
-            tables.append(("Settings that differ", "", Table(("setting", *variants), told)))
+            settings_rows = [
+                (name, *(_shown(values[each]) for each in variants)) for name, values in self.settings.items()
+            ]
+            tables.append(("Settings that differ", "", Table(("setting", *variants), settings_rows)))
         return tables
 
     def _recall(self, measured: Measurement) -> tuple[str, str, Table]:

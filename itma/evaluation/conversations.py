@@ -231,10 +231,10 @@ class ConversationStudy:
     @property
     def head(self) -> str:
         """What was done, in a sentence or two."""
-        told = "the last sentence alone" if self.forgetful else "all that was said"
+        reads = "the last sentence alone" if self.forgetful else "all that was said"
         return (
             f"{self.model}: {self.conversations:,} conversations with a simulated user on {self.data}, "
-            f"{self.gallery:,} images, seed {self.seed}. The model is told {told}; its best hit is the next reference, "
+            f"{self.gallery:,} images, seed {self.seed}. The model is told {reads}; its best hit is the next reference, "
             "and what was shown is left out."
         )
 

@@ -54,7 +54,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
     path = Path(path)
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            found = {name: file[name] for name in ("queries", "images", *_TEXTS) if name in file.files}
+            arrays = {name: file[name] for name in ("queries", "images", *_TEXTS) if name in file.files}
             held = list(file.files)
     except FileNotFoundError as error:
         raise DataError(f"the file of embeddings {str(path)!r} does not exist") from error
@@ -62,25 +62,25 @@ def read_embeddings(path: str | Path) -> Embeddings:
         way_out = "save plain arrays: np.savez(path, queries=…, images=…, names=np.array(names, dtype=str))"
         raise DataError(f"{str(path)!r} cannot be read as {ENDING} ({error}); {way_out}") from error
     for name in ("queries", "images"):
-        if name not in found:
+        if name not in arrays:
             raise DataError(f"{str(path)!r} lacks the array {name!r}; it holds {', '.join(held) or 'nothing'}")
-        if found[name].dtype.kind != "f" or found[name].ndim != 2 or not found[name].shape[1]:
+        if arrays[name].dtype.kind != "f" or arrays[name].ndim != 2 or not arrays[name].shape[1]:
             raise DataError(
-                f"{str(path)!r}: {name!r} is of shape {found[name].shape} and type {found[name].dtype}; expected "
+                f"{str(path)!r}: {name!r} is of shape {arrays[name].shape} and type {arrays[name].dtype}; expected "
                 f"({name}, dim) floats"
             )
-    queries, images = (found[name].astype(np.float32) for name in ("queries", "images"))
+    queries, images = (arrays[name].astype(np.float32) for name in ("queries", "images"))
     if queries.shape[1] != images.shape[1]:
         raise DataError(
             f"{str(path)!r}: queries have {queries.shape[1]} numbers each, images {images.shape[1]}; expected as many"
         )
     for name, rows in (("names", images), ("references", queries), ("feedback", queries)):
-        if name in found and (found[name].dtype.kind != "U" or found[name].shape != (len(rows),)):
+        if name in arrays and (arrays[name].dtype.kind != "U" or arrays[name].shape != (len(rows),)):
             raise DataError(
-                f"{str(path)!r}: {name!r} is of shape {found[name].shape} and type {found[name].dtype}; expected "
+                f"{str(path)!r}: {name!r} is of shape {arrays[name].shape} and type {arrays[name].dtype}; expected "
                 f"({len(rows):,},) texts"
             )
-    return Embeddings(path, queries, images, {name: found[name].tolist() for name in _TEXTS if name in found})
+    return Embeddings(path, queries, images, {name: arrays[name].tolist() for name in _TEXTS if name in arrays})
 
 
 def score_embeddings(
@@ -95,19 +95,19 @@ def score_embeddings(
     triplets = split.triplets
     rows = np.unique(np.concatenate([task.rows for protocol in protocols for task in protocol.tasks]))
     ranked = np.unique(np.concatenate([task.gallery for protocol in protocols for task in protocol.tasks]))
-    asked = " and ".join(protocol.name for protocol in protocols)
-    queries = _queries(embeddings, triplets, rows, asked)
-    gallery = _gallery(embeddings, triplets, ranked, asked)
+    names = " and ".join(protocol.name for protocol in protocols)
+    queries = _queries(embeddings, triplets, rows, names)
+    gallery = _gallery(embeddings, triplets, ranked, names)
     name = f"embeddings ({embeddings.path})"
     return [score(triplets, protocol, queries, gallery, intervals=intervals, model_name=name) for protocol in protocols]
 
 
-def _queries(embeddings: Embeddings, triplets: Triplets, rows: np.ndarray, asked: str) -> np.ndarray:
+def _queries(embeddings: Embeddings, triplets: Triplets, rows: np.ndarray, protocols: str) -> np.ndarray:
     """(rows of the split, dim); those that are not asked may be no numbers."""
     count, path = len(embeddings.queries), str(embeddings.path)
     if count not in (len(triplets), len(rows)):
         raise DataError(
-            f"{path!r} holds {count:,} queries; {triplets.name} has {len(triplets):,} rows, of which {asked} asks "
+            f"{path!r} holds {count:,} queries; {triplets.name} has {len(triplets):,} rows, of which {protocols} asks "
             f"{len(rows):,}: give one embedding for each, in their order"
         )
     own = np.arange(count) if count == len(triplets) else rows
@@ -127,7 +127,7 @@ def _queries(embeddings: Embeddings, triplets: Triplets, rows: np.ndarray, asked
     return _spread(embeddings, "queries", embeddings.queries, own, len(triplets), needed=rows, names=None)
 
 
-def _gallery(embeddings: Embeddings, triplets: Triplets, ranked: np.ndarray, asked: str) -> np.ndarray:
+def _gallery(embeddings: Embeddings, triplets: Triplets, ranked: np.ndarray, protocols: str) -> np.ndarray:
     """(images of the split, dim); those that are not ranked may be no numbers."""
     path, names, total = str(embeddings.path), triplets.images.names, len(triplets.labels)
     given = embeddings.texts.get("names")
@@ -135,7 +135,7 @@ def _gallery(embeddings: Embeddings, triplets: Triplets, ranked: np.ndarray, ask
         count = len(embeddings.images)
         if count not in (total, len(ranked)):
             raise DataError(
-                f"{path!r} holds {count:,} images; {triplets.name} has {total:,}, of which {asked} ranks "
+                f"{path!r} holds {count:,} images; {triplets.name} has {total:,}, of which {protocols} ranks "
                 f"{len(ranked):,}: give one embedding for each, in their order, or say by 'names' which is which"
             )
         own = np.arange(count) if count == total else ranked
@@ -149,22 +149,22 @@ def _gallery(embeddings: Embeddings, triplets: Triplets, ranked: np.ndarray, ask
         )
     repeated = Counter(map(without_ending, given))
     bare = {short: number_of[name] for name in given if repeated[short := without_ending(name)] == 1}
-    found = [number_of.get(names[index], bare.get(without_ending(names[index]), -1)) for index in ranked.tolist()]
-    missing = [names[index] for index, number in zip(ranked.tolist(), found, strict=True) if number < 0]
+    numbers = [number_of.get(names[index], bare.get(without_ending(names[index]), -1)) for index in ranked.tolist()]
+    missing = [names[index] for index, number in zip(ranked.tolist(), numbers, strict=True) if number < 0]
     if missing:
         shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
         raise DataError(
-            f"{path!r}: {len(missing):,} of {len(ranked):,} images that {asked} ranks are not among its "
+            f"{path!r}: {len(missing):,} of {len(ranked):,} images that {protocols} ranks are not among its "
             f"{len(given):,} names: {shown}"
         )
-    return _spread(embeddings, "images", embeddings.images[found], ranked, total, needed=ranked, names=names)
+    return _spread(embeddings, "images", embeddings.images[numbers], ranked, total, needed=ranked, names=names)
 
 
 def _spread(
     embeddings: Embeddings,
     what: str,
     some: np.ndarray,
-    places: np.ndarray,
+    rows: np.ndarray,
     total: int,
     *,
     needed: np.ndarray,
@@ -172,7 +172,7 @@ def _spread(
 ) -> np.ndarray:
     """Embeddings at their places among `total`; those that are needed are checked."""
     spread = np.full((total, some.shape[1]), np.nan, dtype=np.float32)
-    spread[places] = some
+    spread[rows] = some
     lengths = np.linalg.norm(spread[needed], axis=1)
     bad = np.flatnonzero(~np.isfinite(lengths))
     if len(bad):

@@ -462,15 +462,15 @@ def _rank_candidates(
     if len(lacking):
         row = int(task.rows[lacking[0]])
         raise DataError(f"{triplets.name}, row {row + 1:,}: its target is not among the images that are ranked for it")
-    place = _find_columns(task, triplets)
-    own = place[candidates]
+    columns = _find_columns(task, triplets)
+    own = columns[candidates]
     own = np.where(own == _find_reference_columns(protocol, task, triplets)[:, None], -1, own)
-    found = rank_in_subsets(
+    subset_ranks = rank_in_subsets(
         _some(queries, task.rows),
         _some(gallery, task.gallery),
-        *(torch.as_tensor(part, device=gallery.device) for part in (place[targets], own)),
+        *(torch.as_tensor(part, device=gallery.device) for part in (columns[targets], own)),
     )
-    ranks, ties, best = (part.cpu().numpy() for part in found)
+    ranks, ties, best = (part.cpu().numpy() for part in subset_ranks)
     return ranks, ties, task.gallery[best]
 
 

@@ -72,18 +72,18 @@ class Agreement:
     images: int
     cosine: float
     """Mean cosine of an image's two embeddings."""
-    kept: float
+    overlap: float
     """Share of each image's nearest neighbours that int8 finds among its own."""
     query_cosine: float | None
     """Mean cosine of a query's two embeddings; absent where the model does not read words."""
-    query_kept: float | None
+    query_overlap: float | None
     """Share of each query's nearest images that int8 finds among its own."""
 
     def __str__(self) -> str:
-        lines = [f"{self.images:,} images: cosine {self.cosine:.4f}, {self.kept:.1%} of the {NEAREST} nearest kept"]
-        if self.query_cosine is not None and self.query_kept is not None:
+        lines = [f"{self.images:,} images: cosine {self.cosine:.4f}, {self.overlap:.1%} of the {NEAREST} nearest kept"]
+        if self.query_cosine is not None and self.query_overlap is not None:
             lines.append(
-                f"with a sentence each: cosine {self.query_cosine:.4f}, {self.query_kept:.1%} of the {NEAREST} nearest "
+                f"with a sentence each: cosine {self.query_cosine:.4f}, {self.query_overlap:.1%} of the {NEAREST} nearest "
                 "kept"
             )
         return "\n".join(lines)
@@ -286,17 +286,21 @@ def _agreement(
             done += len(pixels)
             meter.update(len(pixels))
     exact_images, rough_images = (torch.cat(images[model]) for model in (exact, rough))
-    query_cosine = query_kept = None
+    query_cosine = query_overlap = None
     if exact.reads_words:
         asking = [torch.cat(queries[model]) for model in (exact, rough)]
         query_cosine = mean_cosine(*asking)
-        query_kept = neighbour_overlap((asking[0], exact_images), (asking[1], rough_images), NEAREST, without_self=True)
+        query_overlap = neighbour_overlap(
+            (asking[0], exact_images), (asking[1], rough_images), NEAREST, without_self=True
+        )
     return Agreement(
         images=len(exact_images),
         cosine=mean_cosine(exact_images, rough_images),
-        kept=neighbour_overlap((exact_images, exact_images), (rough_images, rough_images), NEAREST, without_self=True),
+        overlap=neighbour_overlap(
+            (exact_images, exact_images), (rough_images, rough_images), NEAREST, without_self=True
+        ),
         query_cosine=query_cosine,
-        query_kept=query_kept,
+        query_overlap=query_overlap,
     )
 
 

@@ -69,12 +69,14 @@ class Distillation(Loss):
         pixels = teacher.preprocess.fitted(batch.pixels).to(device)
         maps = teacher.feature_maps(pixels)
         queries = torch.zeros(len(batch.targets), teacher.features, device=device)
-        seen = batch.references >= 0
-        for chosen, shown in ((seen, True), (~seen, False)):
+        has_reference = batch.references >= 0
+        for chosen, shown in ((has_reference, True), (~has_reference, False)):
             rows = chosen.nonzero()[:, 0]
             if len(rows):
-                found = [level[batch.references[rows].to(device)] for level in maps] if shown else None
-                queries[rows.to(device)] = teacher.embed_queries_from(found, [batch.feedback[row] for row in rows])
+                reference_maps = [level[batch.references[rows].to(device)] for level in maps] if shown else None
+                queries[rows.to(device)] = teacher.embed_queries_from(
+                    reference_maps, [batch.feedback[row] for row in rows]
+                )
         targets = teacher.embed_images(pixels)[batch.targets.to(device)]
         return teacher.scale.detach() ** 2 * queries, targets
 

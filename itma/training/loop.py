@@ -35,7 +35,7 @@ from itma.training.run import (
     read_metrics,
     save_checkpoint,
 )
-from itma.training.speed import counted_products, kept_on_device, peak
+from itma.training.speed import counted_products, peak, to_device
 from itma.training.step import NO_REFERENCE, add_gradients, check_chunks, knows_bf16
 from itma.training.views import Views, changed
 
@@ -125,7 +125,7 @@ def train(
         if record and not now.measured:  # the run was ended between the checkpoint and its measures
             now = _measure(model, look, now, config, record, folder)
         if model.device.type == "cuda" and not config.views and not config.grounds:
-            triplets = kept_on_device(triplets, model.preprocess, model.device, progress=progress and world.first)
+            triplets = to_device(triplets, model.preprocess, model.device, progress=progress and world.first)
         views = None
         if config.views and now.step < config.steps:
             used = np.arange(len(triplets.labels))
@@ -201,9 +201,9 @@ def _diverged(
     step: int, value: float, length: float, config: TrainConfig, now: Progress, folder: Path
 ) -> TrainingError:
     """What is said of a step whose loss or gradient is no number."""
-    kept = f"the checkpoint of step {now.step} in {str(folder)!r} is kept" if now.step else "none saved"
+    note = f"the checkpoint of step {now.step} in {str(folder)!r} is kept" if now.step else "none saved"
     return TrainingError(
-        f"at step {step} the loss is {value} and the gradient's length {length}; {kept}. Try a lower "
+        f"at step {step} the loss is {value} and the gradient's length {length}; {note}. Try a lower "
         f"train.learning_rate (now {config.learning_rate}), a smaller train.clip (now {config.clip}) or "
         "train.precision=float32"
     )

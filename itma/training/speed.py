@@ -73,7 +73,7 @@ def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def kept_on_device(
+def to_device(
     triplets: Triplets,
     preprocess: Preprocess,
     device: torch.device,

@@ -25,7 +25,7 @@ def add_gradients(
     labels: torch.Tensor,
     loss: Loss,
     config: TrainConfig,
-    ours: Processes,
+    world: Processes,
     *,
     share: float = 1.0,
     last: bool = True,
@@ -41,9 +41,9 @@ def add_gradients(
         The loss, and the share of rows whose target scores best, which the device may still be working on.
     """
     if config.chunk and config.chunk < len(batch.targets):
-        return _add_in_chunks(network, model, batch, labels, loss, config, ours, share, last)
-    with _silent(network, ours, not last):
-        amount, right = batch_loss(network, model, batch, labels, loss, config, ours)
+        return _add_in_chunks(network, model, batch, labels, loss, config, world, share, last)
+    with _silent(network, world, not last):
+        amount, right = batch_loss(network, model, batch, labels, loss, config, world)
         (share * amount).backward()
     return amount.detach(), right
 
@@ -55,7 +55,7 @@ def _add_in_chunks(
     labels: torch.Tensor,
     loss: Loss,
     config: TrainConfig,
-    ours: Processes,
+    world: Processes,
     share: float,
     last: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,14 +78,14 @@ def _add_in_chunks(
     images = torch.cat([part[1].unflatten(0, (kinds, -1)) for part in parts], 1).requires_grad_()
     extras = [loss.extras(chunk, model.device) for chunk in chunks]
     joined = tuple(torch.cat(each) for each in zip(*extras, strict=True))
-    amount, right = _loss_of(queries, images.flatten(0, 1), joined, model, labels, loss, ours)
-    with _silent(network, ours, True):
+    amount, right = _loss_of(queries, images.flatten(0, 1), joined, model, labels, loss, world)
+    with _silent(network, world, True):
         (share * amount).backward()
     assert queries.grad is not None and images.grad is not None
     for first, chunk, state in zip(rows, chunks, states, strict=True):
         _restore_random_state(model.device, state)
         end = first + config.chunk
-        with _silent(network, ours, not (last and end >= len(batch.targets))):
+        with _silent(network, world, not (last and end >= len(batch.targets))):
             again = _embed(network, model, chunk, loss, config)
             passed = (again[0] * queries.grad[first:end]).sum()
             passed = passed + (again[1] * images.grad[:, first:end].flatten(0, 1)).sum()
@@ -132,7 +132,7 @@ def batch_loss(
     labels: torch.Tensor,
     loss: Loss,
     config: TrainConfig,
-    ours: Processes,
+    world: Processes,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of the whole batch, from this process's share of it, and the share of rows whose target scores best.
 
@@ -142,7 +142,7 @@ def batch_loss(
             and what is true of them where the loss looks at that.
     """
     queries, images, own = _embed(network, model, batch, loss, config)
-    amount, right = _loss_of(queries, images, loss.extras(batch, model.device), model, labels, loss, ours)
+    amount, right = _loss_of(queries, images, loss.extras(batch, model.device), model, labels, loss, world)
     return amount + own, right
 
 
@@ -178,11 +178,11 @@ def _loss_of(
     model: Retriever,
     labels: torch.Tensor,
     loss: Loss,
-    ours: Processes,
+    world: Processes,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of all processes' rows, of which this one's are given, and the share whose target scores best."""
     rows = len(queries)
-    if ours.count > 1:
+    if world.count > 1:
         queries, extras = gathered(queries), tuple(gathered(each) for each in extras)
         images = torch.cat([gathered(part) for part in images.split(rows)])
     labels = sent(labels, model.device)
@@ -211,9 +211,9 @@ def knows_bf16(device: torch.device) -> bool:
     return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _silent(network: Any, ours: Processes, silent: bool) -> AbstractContextManager[Any]:
+def _silent(network: Any, world: Processes, silent: bool) -> AbstractContextManager[Any]:
     """Without an exchange of gradients, where there are several processes."""
-    return network.no_sync() if silent and ours.count > 1 else nullcontext()
+    return network.no_sync() if silent and world.count > 1 else nullcontext()
 
 
 def _random_state(device: torch.device) -> tuple[torch.Tensor, ...]:

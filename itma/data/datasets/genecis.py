@@ -139,8 +139,8 @@ def load(root: Path, split: str, tasks: Sequence[str] = ()) -> Split:
     """
     queries = _queries(root, split, tasks)
     read = list(dict.fromkeys(query.task for query in queries))
-    if absent := [f"{task}.json" for task in tasks or TASKS if task not in read]:
-        log.warning("%r lacks %s; the other tasks are read", str(root), " and ".join(absent))
+    if missing := [f"{task}.json" for task in tasks or TASKS if task not in read]:
+        log.warning("%r lacks %s; the other tasks are read", str(root), " and ".join(missing))
     images = sorted({image for query in queries for image in _images(query)}, key=lambda image: image.name)
     number = {image: index for index, image in enumerate(images)}
     files = FileImages([image.name for image in images], _paths(root, images))
@@ -155,14 +155,14 @@ def load(root: Path, split: str, tasks: Sequence[str] = ()) -> Split:
     )
     # as published the target comes first; an image that stands there twice counts once
     candidates = [[number[image] for image in dict.fromkeys((query.target, *query.gallery))] for query in queries]
-    asked = {}
+    galleries = {}
     for task in read:
         rows = np.array([row for row, query in enumerate(queries) if query.task == task], dtype=np.int64)
         own = padded([candidates[row] for row in rows.tolist()])
-        asked[task] = Task(task, rows, np.unique(own[own >= 0]), candidates=own)
+        galleries[task] = Task(task, rows, np.unique(own[own >= 0]), candidates=own)
     only = f"; of {' and '.join(read)} alone" if len(read) < len(TASKS) else ""
     about = "gallery = each query's own target and gallery; the reference is not removed; only the target counts"
-    chosen = {"genecis": tuple(asked.values()), **{f"genecis/{name}": (task,) for name, task in asked.items()}}
+    chosen = {"genecis": tuple(galleries.values()), **{f"genecis/{name}": (task,) for name, task in galleries.items()}}
     return Split(
         triplets,
         {
@@ -189,12 +189,12 @@ def counts(root: Path, split: str) -> dict[str, int]:
     return {**of_task, "images": len({image for query in queries for image in _images(query)})}
 
 
-def written(root: Path, split: str, found: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+def written(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """Each row: its number in the table of `load`, where it stands, and its condition."""
     begin: dict[str, int] = {}
-    for row, task in enumerate(found.triplets.kinds):
+    for row, task in enumerate(data_split.triplets.kinds):
         begin.setdefault(task, row)
-        yield row, f"{task}.json row {row - begin[task] + 1:,}", (found.triplets.feedback[row],)
+        yield row, f"{task}.json row {row - begin[task] + 1:,}", (data_split.triplets.feedback[row],)
 
 
 def _sizes(tasks: Sequence[Task]) -> str:
@@ -247,10 +247,10 @@ def _rows(path: Path, task: str) -> Iterator[_Query]:
 
 def _image(fields: JsonRow, what: str, boxed: bool) -> _Image:
     key = "image_id" if boxed else "val_image_id"
-    found = fields.value(key)
-    digits = stem(found) if isinstance(found, str) else str(found)
-    if isinstance(found, bool) or not (digits.isascii() and digits.isdigit()) or len(digits) > 12:
-        raise fields.error(f"{what}: {key!r} is {short(found)}; expected the number of an image")
+    value = fields.value(key)
+    digits = stem(value) if isinstance(value, str) else str(value)
+    if isinstance(value, bool) or not (digits.isascii() and digits.isdigit()) or len(digits) > 12:
+        raise fields.error(f"{what}: {key!r} is {short(value)}; expected the number of an image")
     if not boxed:
         return _Image(int(digits), None)
     box = fields.value("instance_bbox")
@@ -280,15 +280,15 @@ def _paths(root: Path, images: Sequence[_Image]) -> list[Path]:
 
 def _listing(root: Path, folders: Sequence[str]) -> dict[str, Path]:
     """The files in some folders by name; of several of one name that of the first folder."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for folder in folders:
         try:
             with os.scandir(root / folder) as entries:
                 for entry in entries:
-                    found.setdefault(entry.name, root / folder / entry.name)
+                    paths.setdefault(entry.name, root / folder / entry.name)
         except OSError:  # those that are not there are found to be missing afterwards
             continue
-    return found
+    return paths
 
 
 @register("genecis")

@@ -128,14 +128,14 @@ def load(root: Path, split: str, categories: Sequence[str] = ()) -> Split:
     )
 
 
-def _some(tasks: Sequence[Task], asked: np.ndarray) -> list[Task]:
+def _some(tasks: Sequence[Task], wanted: np.ndarray) -> list[Task]:
     """Tasks with some of their rows; without those that then have none.
 
     Args:
         asked: (rows,) bool.
     """
-    found = [replace(task, rows=task.rows[asked[task.rows]]) for task in tasks]
-    return [task for task in found if len(task.rows)]
+    parts = [replace(task, rows=task.rows[wanted[task.rows]]) for task in tasks]
+    return [task for task in parts if len(task.rows)]
 
 
 def counts(root: Path, split: str) -> dict[str, int]:
@@ -145,19 +145,19 @@ def counts(root: Path, split: str) -> dict[str, int]:
         UnknownNameError, DataError: see `load`.
     """
     sessions = _sessions(root, split, ())
-    found = Counter(session.category for session in sessions)
+    sessions_of = Counter(session.category for session in sessions)
     turns = sum(len(session.captions) for session in sessions)
-    return {**{f"{category} sessions": found[category] for category in CATEGORIES}, "turns": turns}
+    return {**{f"{category} sessions": sessions_of[category] for category in CATEGORIES}, "turns": turns}
 
 
 def written(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """Each turn: its number in the table of `load`, where it stands, and all that was said up to it."""
-    places = [
+    where_each = [
         f"{_where(session, split)}, turn {turn}"
         for session in _sessions(root, split, ())
         for turn in range(1, len(session.captions) + 1)
     ]
-    for row, where in enumerate(places):
+    for row, where in enumerate(where_each):
         yield row, where, (data_split.triplets.feedback[row],)
 
 
@@ -179,8 +179,8 @@ def notes(root: Path, split: str) -> list[Finding]:
         if some - {script for script, _ in usual}
     ]
     return [
-        Finding("note" if found else "ok", split, what, len(found), examples=tuple(found))
-        for what, found in (
+        Finding("note" if examples else "ok", split, what, len(examples), examples=tuple(examples))
+        for what, examples in (
             ("turns with other than two captions", odd),
             ("sessions of one turn, which are no conversations", single),
             ("sessions with letters of another script than most", mixed),

@@ -193,10 +193,10 @@ class JsonRow:
 
     def inners(self, name: str) -> list["JsonRow"]:
         """A field that holds a list of objects with fields of their own, which is not empty."""
-        found = self._take(name)
-        if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
-            raise self._wrong(name, found, "a list of objects, at least one")
-        return [JsonRow(self._path, self._row, one, self._way_out) for one in found]
+        value = self._take(name)
+        if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
+            raise self._wrong(name, value, "a list of objects, at least one")
+        return [JsonRow(self._path, self._row, one, self._way_out) for one in value]
 
     def value(self, name: str) -> object:
         """A field, whatever it holds."""

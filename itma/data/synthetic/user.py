@@ -81,17 +81,17 @@ class User(ABC, Generic[Truth]):
             DataError: the split has no such pairs.
         """
         dice = Dice(f"conversations/{seed}")
-        found: list[tuple[int, int]] = []
+        pairs: list[tuple[int, int]] = []
         for _ in range(count * _TRIES):
-            if len(found) == count:
+            if len(pairs) == count:
                 break
             target = dice.below(len(self.labels))
             starts = [one for one in self.near(target) if len(self.wishes(one, target, dice)) >= 2]
             if starts:
-                found.append((dice.choose(starts), target))
-        if len(found) < count:
+                pairs.append((dice.choose(starts), target))
+        if len(pairs) < count:
             raise DataError("no image of the split differs from another of its family in two ways; take a larger size")
-        return found
+        return pairs
 
     def talk(self, target: int, turns: int, dice: Dice) -> Conversation[int] | None:
         """A conversation to learn from, whose images come at random from the target's family; None: it has no family.

@@ -179,13 +179,13 @@ class TwoStreamBlock(nn.Module):
         for step, norm in zip(self.steps, self.norms, strict=True):
             before = dict(streams)
             for name in step.split("."):
-                whose, seen = name[0], name[1]
+                whose, source = name[0], name[1]
                 normed = norm(before[whose])
-                if seen == "f":
+                if source == "f":
                     changed = self.parts[name](normed)
                 else:
-                    memory = normed if seen == whose else before[seen]
-                    changed = self.parts[name](normed, masks[seen], memory)
+                    memory = normed if source == whose else before[source]
+                    changed = self.parts[name](normed, masks[source], memory)
                 streams[whose] = before[whose] + self.dropout(changed)
         return streams["x"], streams["m"]
 

@@ -111,7 +111,7 @@ class Pic2Word(Composer):
         silence = torch.cat([closed, torch.zeros_like(torch.cat([after, own[:, len(opening) :]], 1))], 1)
         rest = torch.where(spoken_B1[:, :, None], feedback, silence)
         # without feedback, the closing marks alone are read of what follows the word
-        places = torch.arange(rest.shape[1], device=ids_BT.device) < len(closing)
+        at_end = torch.arange(rest.shape[1], device=ids_BT.device) < len(closing)
         said = torch.cat(
             [spoken_B1.expand(B, after.shape[1]), mask_BT[:, len(opening) :], torch.zeros_like(closed[:, :, 0]).bool()],
             1,
@@ -119,7 +119,7 @@ class Pic2Word(Composer):
         mask = torch.cat(
             [
                 torch.ones(B, len(opening) + before.shape[1] + 1, dtype=torch.bool, device=ids_BT.device),
-                torch.where(spoken_B1, said, places),
+                torch.where(spoken_B1, said, at_end),
             ],
             1,
         )

@@ -273,11 +273,11 @@ class _Transformer(TextEncoder):
 
     def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """See `Language`."""
-        places_TC = sequence_sinusoids(vectors_BTC.shape[1], vectors_BTC.shape[2], vectors_BTC.device)
-        words_BTC = self.dropout(vectors_BTC + places_TC.to(vectors_BTC.dtype))
-        seen_BT = _somewhere(mask_BT)
+        positions_TC = sequence_sinusoids(vectors_BTC.shape[1], vectors_BTC.shape[2], vectors_BTC.device)
+        words_BTC = self.dropout(vectors_BTC + positions_TC.to(vectors_BTC.dtype))
+        attention_mask_BT = _somewhere(mask_BT)
         for block in self.network:
-            words_BTC = block(words_BTC, seen_BT)
+            words_BTC = block(words_BTC, attention_mask_BT)
         normed: torch.Tensor = self.norm(words_BTC)
         return normed
 
@@ -328,17 +328,17 @@ class _Pretrained(TextEncoder):
 
     def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """See `Language`. CLIP's tower takes no vectors as a whole, its layers do."""
-        seen_BT = _somewhere(mask_BT)
+        attention_mask_BT = _somewhere(mask_BT)
         if not self.reads_last:
             encoded: torch.Tensor = self.network(
-                inputs_embeds=vectors_BTC, attention_mask=seen_BT.long()
+                inputs_embeds=vectors_BTC, attention_mask=attention_mask_BT.long()
             ).last_hidden_state
             return encoded
         tower = self.network.text_model
         earlier_TT = torch.ones(mask_BT.shape[1], mask_BT.shape[1], dtype=torch.bool, device=mask_BT.device).tril()
         words_BTC = tower.encoder(
             inputs_embeds=tower.embeddings(inputs_embeds=vectors_BTC),
-            attention_mask=earlier_TT & seen_BT[:, None, None, :],
+            attention_mask=earlier_TT & attention_mask_BT[:, None, None, :],
         ).last_hidden_state
         projected: torch.Tensor = self.network.text_projection(tower.final_layer_norm(words_BTC))
         return projected
@@ -371,8 +371,8 @@ class _Siglip(_Pretrained):
 
     def _words(self, features_BTC: torch.Tensor, mask_BT: torch.Tensor) -> Words:
         words_BLD = self.output(features_BTC)
-        places_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)  # a slice cannot be exported for every T
-        words_BTD = words_BLD.index_select(1, places_T) * mask_BT[:, :, None]
+        positions_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)  # a slice cannot be exported for every T
+        words_BTD = words_BLD.index_select(1, positions_T) * mask_BT[:, :, None]
         return Words(words_BTD, mask_BT, words_BLD[:, -1] * mask_BT.any(1, keepdim=True))
 
 

@@ -27,18 +27,18 @@ class ShapesUser(User[Scene]):
         named: dict[int, list[Description]] = {}
         for description, index in unique_descriptions(scene).items():
             named.setdefault(index, []).append(description)
-        found = []
+        wishes = []
         for position, thing in there.items():
             if position not in here:
                 change = Change("add", Description(position, thing.size, thing.colour, thing.shape))
-                found.append(Wish("add", position, change.sentence))
+                wishes.append(Wish("add", position, change.sentence))
         for index, thing in enumerate(scene):
             name = dice.choose(named[index])
             if thing.position not in there:
-                found.append(Wish("remove", thing.position, Change("remove", name).sentence))
+                wishes.append(Wish("remove", thing.position, Change("remove", name).sentence))
                 continue
             for attribute, kind in _MADE:
                 value = getattr(there[thing.position], attribute)
                 if getattr(thing, attribute) != value:
-                    found.append(Wish(kind, f"{thing.position} {attribute}", Change(kind, name, value).sentence))
-        return dice.shuffled(found)
+                    wishes.append(Wish(kind, f"{thing.position} {attribute}", Change(kind, name, value).sentence))
+        return dice.shuffled(wishes)
