@@ -234,7 +234,7 @@ class ConversationStudy:
         reads = "the last sentence alone" if self.forgetful else "all that was said"
         return (
             f"{self.model}: {self.conversations:,} conversations with a simulated user on {self.data}, "
-            f"{self.gallery:,} images, seed {self.seed}. The model is told {reads}; its best hit is the next reference, "
+            f"{self.gallery:,} images, seed {self.seed}. The model reads {reads}; its best hit is the next reference, "
             "and what was shown is left out."
         )
 

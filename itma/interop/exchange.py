@@ -83,8 +83,8 @@ class Agreement:
         lines = [f"{self.images:,} images: cosine {self.cosine:.4f}, {self.overlap:.1%} of the {NEAREST} nearest kept"]
         if self.query_cosine is not None and self.query_overlap is not None:
             lines.append(
-                f"with a sentence each: cosine {self.query_cosine:.4f}, {self.query_overlap:.1%} of the {NEAREST} nearest "
-                "kept"
+                f"with a sentence each: cosine {self.query_cosine:.4f}, {self.query_overlap:.1%} of the {NEAREST} "
+                "nearest kept"
             )
         return "\n".join(lines)
 
