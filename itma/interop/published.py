@@ -295,7 +295,7 @@ def their_name(name: str, config: RetrieverConfig, code: str) -> str:
         return "normalization_layer.norm_s"
     if part == "image_encoder":
         image_encoder = "img_model.model." if code == "maaf" else "img_model."
-        return image_encoder + torchvision_name(rest.removeprefix("backbone."))
+        return image_encoder + torchvision_name(rest.removeprefix("network."))
     if part == "text_encoder":
         return "text_model." + _their_language(rest, config.text_encoder.kind)
     if rest.startswith("image.output."):
