@@ -119,7 +119,7 @@ def explain_settings(
     """What settings there are, with value, meaning, choices and default; only those that apply beside the others.
 
     >>> [setting.name for setting in explain_settings("loss_options")]
-    ['train.loss_options.drop_worst', 'train.loss_options.reference_negatives']
+    ['train.loss_options.drop_worst', 'train.loss_options.reference_negatives', 'train.loss_options.both_ways']
 
     Args:
         name: one setting, a group of them, or the last part of a name. None: all.

@@ -303,9 +303,11 @@ def test_a_test_split_without_targets_is_read_and_not_measured(name: str, split:
 def test_sessions_of_one_turn_are_read_and_the_doctor_names_them(tmp_path: Path) -> None:
     root = made_up_data.write("multiturn", tmp_path / "multiturn")
     (note,) = [
-        one for one in examine("multiturn", root).findings if (one.split, one.what) == ("val", "sessions of one turn")
+        one
+        for one in examine("multiturn", root).findings
+        if (one.split, one.what) == ("val", "sessions of one turn, which are no conversations")
     ]
-    assert (note.severity, note.count, note.examples[0]) == ("note", 3, "dress.val.json row 1, turn 1")
+    assert (note.severity, note.count, note.examples[0]) == ("note", 3, "dress.val.json row 1")
 
 
 FOREIGN = "есть собака"

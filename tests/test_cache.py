@@ -538,7 +538,7 @@ def test_a_part_that_is_written_is_followed_by_the_rest() -> None:
 
     file = Slow(bytes(12))
     image_cache._put(file, 2, b"images")  # type: ignore[arg-type]
-    assert file.getvalue() == b"\0\0images\0\0"
+    assert file.getvalue() == b"\0\0images\0\0\0\0"
 
 
 def test_a_cache_that_is_removed_while_in_use_is_one_warning(

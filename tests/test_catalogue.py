@@ -347,7 +347,8 @@ def test_an_interruption_leaves_what_was_committed_and_nothing_else(
 
 
 @pytest.mark.parametrize(
-    ("folder", "message"), [("none", "does not exist"), ("empty", "holds no images"), ("file", "is a file")]
+    ("folder", "message"),
+    [("none", "does not exist"), ("empty", "holds no images"), ("file", "is neither a folder nor a table")],
 )
 def test_a_folder_without_images_is_refused(run: Path, tmp_path: Path, folder: str, message: str) -> None:
     (tmp_path / "empty").mkdir()

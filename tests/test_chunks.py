@@ -50,7 +50,7 @@ def gradients(config: TrainConfig, loss: Loss, model: Retriever, rows: int = 8) 
     torch.manual_seed(5)
     amount, right = add_gradients(model, model, batch, labels, loss, config, ALONE, share=0.5)
     found = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
-    return {**found, "loss": torch.tensor(amount), "right": torch.tensor(right)}
+    return {**found, "loss": amount, "right": right}
 
 
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
@@ -139,7 +139,7 @@ def test_batch_norms_that_learn_from_the_rows_are_refused_by_name() -> None:
     model = combiner()
     check_chunks(model, CHUNKED)
     model.freeze(())
-    with pytest.raises(ConfigError, match=r"train\.chunk=3: .* e\.g\. image encoder\..*train\.fixed_norms=true"):
+    with pytest.raises(ConfigError, match=r"train\.chunk=3: .* e\.g\. image_encoder\..*train\.fixed_norms=true"):
         check_chunks(model, CHUNKED)
     model.freeze(["image_encoder"])
     check_chunks(model, CHUNKED)

@@ -237,11 +237,11 @@ def test_scores_that_rank_as_the_predictions_give_the_published_figures(
             if image not in predictions[str(row["id"])]:
                 queries[row["id"], number[image]] = -1
     read = datasets.load("circo", real_data("circo"), "val").triplets
-    gallery = made_up.triplets(2 * ((len(images) + 3) // 4)).images
+    stand_ins = made_up.triplets(2 * ((len(images) + 3) // 4)).images
     triplets = Triplets(
         "circo/val",
-        gallery,
-        np.arange(len(gallery.names)),
+        stand_ins,
+        np.arange(len(stand_ins.names)),
         np.zeros(len(rows), dtype=np.int64),
         np.array([number[row["target_img_id"]] for row in rows]),
         read.feedback,
@@ -250,7 +250,7 @@ def test_scores_that_rank_as_the_predictions_give_the_published_figures(
     )
     task = Task("", np.arange(len(rows)), np.arange(len(images)))
     protocol = Protocol("circo", "", (task,), (5, 10, 25, 50), False, metrics={"map": (5, 10, 25, 50)})
-    gallery = np.eye(len(images.names), len(images), dtype=np.float32)
+    gallery = np.eye(len(stand_ins.names), len(images), dtype=np.float32)
     report = score(triplets, protocol, queries, gallery, intervals=False).report
     assert report.metrics["map"] == pytest.approx({int(k): value for k, value in expected["mAP"].items()}, abs=1e-9)
     assert report.recall == pytest.approx({int(k): value for k, value in expected["recall"].items()}, abs=1e-9)

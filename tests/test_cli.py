@@ -196,7 +196,7 @@ def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path)
         (["catalogue", "restore", walked / "world", tmp_path / "c"], "is no catalogue"),
         (["catalogue", "export", walked / "catalogue", tmp_path / "c.txt"], "ends in .parquet or .npz"),
         (["reindex", walked / "catalogue", tmp_path / "none"], "does not exist"),
-        (["search", walked / "catalogue"], "reference_image"),
+        (["search", walked / "catalogue"], "reference image"),
         (["search", walked / "catalogue", "--image", tmp_path / "text.jpg"], "not an image in a format"),
         (["search", walked / "catalogue", "--image", tmp_path / "none.jpg"], "the file does not exist"),
         (["search", walked / "catalogue", "--image", image, "--text", "🔥 quux"], "quux"),

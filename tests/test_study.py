@@ -130,7 +130,7 @@ def test_attention_of_a_query_is_that_of_its_explanation() -> None:
     cells = attention.of_word(block=0)
     parts = torch.nn.functional.adaptive_avg_pool2d(query.parts, cells.shape).numpy()
     expected = (parts * cells).sum((1, 2)) / cells.sum()
-    np.testing.assert_allclose(found.shares["all_words"][row], expected, rtol=1e-4)
+    np.testing.assert_allclose(found.shares["all words"][row], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("attention", ["softmax", "identity"])
@@ -148,7 +148,7 @@ def test_evenly_spread_attention_has_the_share_of_the_area() -> None:
             block.attention.query.weight.zero_()
             block.attention.query.bias.zero_()
     found = look(retriever)
-    for name in ("naming_words", "all_words", "embedding", "rollout"):
+    for name in ("naming words", "all words", "embedding", "rollout"):
         np.testing.assert_allclose(found.shares[name], found.area, rtol=1e-4)
         named = found.named[name]
         both = np.isfinite(named).all(1)
@@ -211,7 +211,7 @@ def test_numbers_are_ratios_of_means() -> None:
     rows = found.groups == "change"
     told = numbers(found, "change")
     assert told["all words: per area"] == pytest.approx(
-        found.shares["all_words"][rows, 0].mean() / found.area[rows, 0].mean()
+        found.shares["all words"][rows, 0].mean() / found.area[rows, 0].mean()
     )
     of_a_thing = {name for name in MEASURES if "named" in name} | {"need of it / of others", "need of it / unasked"}
     assert of_a_thing & set(told) and not of_a_thing & set(numbers(found, "add"))  # it is not in the reference

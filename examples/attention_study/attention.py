@@ -41,8 +41,8 @@ MEASURES: dict[str, str] = {
     "need of it / of others": "how far the query moves without the thing concerned / without another thing",
     "need of it / unasked": "how far the query moves without the thing concerned / how far the bare image moves",
     "need of others / unasked": "the same for the other things",
-    "most_effective_window": "share of the queries whose most effective window shows the thing concerned",
-    "any_window": "share of all windows that show it: chance",
+    "most effective window": "share of the queries whose most effective window shows the thing concerned",
+    "any window": "share of all windows that show it: chance",
 }
 """What the study tells, by name, and in words. All are for the thing concerned."""
 
@@ -273,8 +273,8 @@ def numbers(measures: Measures, group: str) -> dict[str, float]:
     found["need of it / unasked"] = _ratio(measures.needed[both, 0], measures.needed_alone[both, 0])
     others = rows & np.isfinite(measures.needed[:, 1])
     found["need of others / unasked"] = _ratio(measures.needed[others, 1], measures.needed_alone[others, 1])
-    found["most_effective_window"] = float(measures.hit[rows].mean())
-    found["any_window"] = float(measures.chance[rows].mean())
+    found["most effective window"] = float(measures.hit[rows].mean())
+    found["any window"] = float(measures.chance[rows].mean())
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 

@@ -20,10 +20,10 @@ from itma.models.composers.itma import Itma
 from itma.models.retriever import Retriever
 from itma.progress import bar
 
-ATTENTION = ("naming_words", "all_words", "words, moved", "embedding", "embedding, moved", "rollout")
+ATTENTION = ("naming words", "all words", "words, moved", "embedding", "embedding, moved", "rollout")
 """What is looked at, by name.
 
-`naming_words`: what the words that name the thing take from each cell, the mean over blocks and heads; `all_words`: all
+`naming words`: what the words that name the thing take from each cell, the mean over blocks and heads; `all words`: all
 words likewise; `embedding`: what all outgoing tokens take, each by its share in the pooled embedding. Weights count as
 they are with softmax, by their size with identity attention, where they are no shares. `moved` counts the length of
 what is handed over in their place. `rollout` joins the blocks with their residual connections; softmax alone has it.
@@ -202,8 +202,8 @@ def _attention(model: Retriever, queries: Sequence[Scene], image: torch.Tensor) 
         cells = shares_of_cells(grids, composer.options.pool == "cells", seen.cells[0][place] if seen.cells else None)
         pool = pooling(cells, T, words_count=composer.options.pool_words)
         mean, handed = mean_BNN[place, :N, :N], handed_BNN[place, :N, :N]
-        found["naming_words"].append(mean[of_naming, :P].mean(0))
-        found["all_words"].append(mean[of_all, :P].mean(0))
+        found["naming words"].append(mean[of_naming, :P].mean(0))
+        found["all words"].append(mean[of_all, :P].mean(0))
         found["words, moved"].append(handed[of_all, :P].mean(0))
         found["embedding"].append((pool @ mean)[:P])
         found["embedding, moved"].append((pool @ handed)[:P])

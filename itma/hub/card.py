@@ -292,7 +292,7 @@ def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str |
     checkpoint = provenance.chosen or None
     rate = f"learning rate {train['learning_rate']:g} (the image encoder's times {train['image_encoder_rate']:g})"
     changes = {name: train[name] for name in ("augment", "crop", "flip", "noise", "grounds") if train.get(name)}
-    frozen = [*train["frozen"]]
+    frozen = [name.replace("_", " ") for name in train["frozen"]]
     if train.get("frozen_levels"):
         frozen.append(f"the image encoder's first {train['frozen_levels']} levels")
     return {

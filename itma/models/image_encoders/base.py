@@ -96,7 +96,7 @@ class ImageEncoder(nn.Module):
             with torch.no_grad():
                 maps = self.eval()(torch.zeros(1, 3, height, width, device=first.device, dtype=first.dtype))
         except (RuntimeError, ValueError) as error:
-            own = getattr(getattr(getattr(self, "image_network", None), "config", None), "image_size", None)
+            own = getattr(getattr(getattr(self, "network", None), "config", None), "image_size", None)
             raise ConfigError(
                 f"this image encoder takes no images of {height}×{width} pixels ({error}); choose other "
                 f"model.preprocess.height and width{f': it was made for {own}' if own else ''}"
