@@ -56,7 +56,7 @@ class _Formatter(logging.Formatter):
 
 
 class _Commands(click.Group):
-    """Turns our own errors into a line on standard error and exit status 1; anything else is a fault of ours."""
+    """Turns itma's own errors into a line on standard error and exit status 1; anything else is a bug of itma."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -132,7 +132,7 @@ _runtime = click.option(
 
 @cli.command()
 @click.option("--out", type=click.Path(path_type=Path), help="A new folder; default: demo, or demo-2, … if taken.")
-@click.option("--world", type=click.Choice(["wardrobe", "shapes"]), help="Absent: wardrobe; with --train, shapes.")
+@click.option("--world", type=click.Choice(["wardrobe", "shapes"]), help="Without it, wardrobe; with --train, shapes.")
 @click.option("--train", is_flag=True, help="Train four models first, in some minutes, instead of opening one.")
 @click.option("--size", default="demo", show_default=True, help="Size of the world.")
 @click.option("--steps", type=click.IntRange(1), help="With --train: steps of each model; default: the preset's.")
@@ -172,7 +172,7 @@ def demo(
     "--size",
     default="demo",
     show_default=True,
-    help="shapes: tiny, demo, hour or css; wardrobe: tiny, demo, hour, shop or full.",
+    help="shapes: tiny, demo, hour or css; wardrobe: tiny, demo, hour, look-alikes, shop or full.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--layout", help="As a public data set: css of shapes, fashioniq or fashion200k of wardrobe.")
@@ -394,7 +394,7 @@ def import_(
 @click.argument("data", required=False)
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA, if it was moved.")
 @skip_unreadable_option
-@click.option("--split", help="Absent: the one that DATA is measured on (test; val of FashionIQ).")
+@click.option("--split", help="Without it, the one that DATA is measured on (test; val of FashionIQ).")
 @click.option("--protocol", "protocols", multiple=True, help="Repeatable: all from one embedding pass. See docs.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for report.json and ranks.csv.")
@@ -737,7 +737,7 @@ def quantise(
 
 @cli.command()
 @click.argument("which", nargs=-1)
-@click.option("--folder", type=click.Path(path_type=Path), help="Absent: $ITMA_CACHE, or the user's cache folder.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Without it, $ITMA_CACHE, or the user's cache folder.")
 @click.option("--remove", is_flag=True, help="Remove them; they are made again when they are needed.")
 def cache(which: tuple[str, ...], folder: Path | None, remove: bool) -> None:
     r"""List the caches of resized images that training and evaluation keep, with their sizes, or remove them.

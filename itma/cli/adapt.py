@@ -19,7 +19,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--out", type=_PATH, help="The run folder. Without it, runs/<time>_<model>_adapted.")
 @click.option("--preset", help="The recipe. Without it, products.")
 @click.option("--run", type=_PATH, help="Where the catalogue's run is now, if it was moved.")
-@click.option("--yes", is_flag=True, help="Reindex without asking, unless the model found fewer answers than before.")
+@click.option("--yes", is_flag=True, help="Reindex without asking, unless the recall has fallen.")
 @skip_unreadable
 @setting_file
 @setting_changes
@@ -66,7 +66,7 @@ def adapt(
     )
     click.echo(f"{result}\ntrained: {result.run}")
     if yes and result.gain < 0:
-        click.echo("the catalogue stays as it is: the new model found fewer answers first than the old one", err=True)
+        click.echo("the catalogue stays as it is: the new model is right less often than the old one", err=True)
     elif yes or (at_a_terminal() and click.confirm(f"move {catalogue} to the new model?")):
         outcome = Catalogue.open(catalogue, without_model=True).reindex(
             result.run, device=device_for("torch", device), progress=bars(context)

@@ -109,7 +109,7 @@ def get(catalogue: str | Path, id: str, as_json: bool) -> None:
 @catalogue.command()
 @click.argument("catalogue", type=CATALOGUE_PATH)
 @click.argument("image", type=_PATH)
-@click.option("--id", help="Absent: the image's name below the catalogue's folder of images, or its whole path.")
+@click.option("--id", help="Without it, the image's name below the catalogue's folder of images, or its whole path.")
 @click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", callback=pairs, help="Metadata; repeatable.")
 @click.option("--replace", is_flag=True, help="In the place of an item of the same id.")
 @click.option("--run", type=_PATH, help="Where the run is now, if it was moved.")

@@ -153,7 +153,7 @@ def bars(context: click.Context) -> bool:
 def join_settings(
     config: dict[str, Any], changes: dict[str, Any], skip_unreadable: bool, short: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a command is told of settings: the file's, over them those of `--set`, over them the short options.
+    """The settings that a command is given: the file's, over them those of `--set`, over them the short options.
 
     Args:
         config, changes, skip_unreadable: see the options of these names.

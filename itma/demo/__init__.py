@@ -87,7 +87,7 @@ def demo(
 
     Args:
         out: a folder that does not exist yet; gets `gallery/`, `catalogue/`, `report.html` and, where models are
-            trained, `runs/`. Absent: the first of `demo`, `demo-2`, … that is free.
+            trained, `runs/`. None: the first of `demo`, `demo-2`, … that is free.
         world: `wardrobe` or `shapes`; None: wardrobe, or shapes where models are trained.
         train: train ITMA and three models to compare it with, instead of opening the model that comes with itma.
         size: size of the world.

@@ -48,9 +48,9 @@ class Case:
     """(dim,) float32 of length 1: the embedding of the image that is asked about."""
     reference: torch.Tensor | None = None
     text: str | None = None
-    """The feedback; absent where it has no word that the model reads."""
+    """The feedback; None where it has no word that the model reads."""
     target_pixels: torch.Tensor | None = None
-    """Absent where the image is not there any more."""
+    """None where the image is not there any more."""
     rank_of: RankOf | None = None
     items: int | None = None
     """How many images a rank is counted among."""

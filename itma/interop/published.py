@@ -118,7 +118,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         holds = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
         raise DataError(
             f"{str(path)!r} is no checkpoint of TIRG's, MAAF's or ITMA's code: expected it, opt and model_state_dict, "
-            f"found {holds or 'nothing'}. Weights of an image network alone go into model.image_encoder.weights"
+            f"found {holds or 'nothing'}. Weights of an image encoder alone go into model.image_encoder.weights"
         )
     options, tensors = content["opt"], content[wrapper]
     if isinstance(options, argparse.Namespace):
@@ -431,7 +431,7 @@ def _reason(name: str, tensor: torch.Tensor, config: RetrieverConfig) -> str | N
         return "the layer after the last map, which this model does not reach"
     image_encoder = name.removeprefix("img_model.model.").removeprefix("img_model.")
     if name.startswith("img_model.") and stage_of(image_encoder) > max(config.image_encoder.levels):
-        return "stages of the image network beyond the last one that this model looks at"
+        return "stages of the image encoder beyond the last one that this model looks at"
     if name.startswith("text_model.") and config.composer == "image-only":
         return "the text encoder, which this model does not ask"
     if name.startswith("composer.ff.") and config.composer == "itma":

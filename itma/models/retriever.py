@@ -99,8 +99,8 @@ class Retriever(Embedder, nn.Module):
     Args:
         config: its shape.
         tokenizer: knows the words.
-        image encoder: the image network.
-        language: the text network; absent where the composer reads no words.
+        image_encoder: see `ImageEncoder`.
+        text_encoder: see `TextEncoder`; None where the composer reads no words.
     """
 
     def __init__(

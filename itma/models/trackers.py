@@ -17,7 +17,7 @@ from itma.registry import Registry
 class Tracker(nn.Module):
     """Makes one query of a conversation: what is said now, with what was said before.
 
-    All sentences of a conversation are composed with the reference of now: a search sends earlier sentences, not the
+    All sentences of a conversation are composed with the current reference: a search sends earlier sentences, not the
     images that they spoke of.
 
     Args:
@@ -78,7 +78,7 @@ class RecurrentOptions:
 class Recurrent(Tracker):
     """A GRU over the turns' queries and a linear map: the state tracker of Guo et al. 2018 (arXiv:1805.00145, §3.2).
 
-    Unlike there, what the state says is added to the query of the last turn, and the reference of now stands for those
+    Unlike there, what the state says is added to the query of the last turn, and the current reference stands for those
     of earlier turns, which a search does not know.
     """
 

@@ -67,7 +67,7 @@ class TrainConfig:
     precision: Literal["float32", "bf16"] = "bf16"
     """Arithmetic of the forward pass; weights and updates stay float32. A CPU that does not know bf16 takes float32."""
     frozen: tuple[str, ...] = ()
-    """Parts that stay as they are: image encoder, language, composer, tracker, scale."""
+    """Parts that stay as they are: image_encoder, text_encoder, text_encoder.network, composer, tracker, scale."""
     augment: float = 0.0
     """Strength of random moves and recolouring of images; 0 switches it off."""
     crop: float = 0.0

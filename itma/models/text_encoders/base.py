@@ -20,7 +20,7 @@ from itma.registry import Registry
 
 @dataclass(frozen=True)
 class TextEncoderConfig:
-    """Which text network.
+    """Which text encoder.
 
     >>> TextEncoderConfig(kind="lstm", layers=2).layers
     2
@@ -99,8 +99,8 @@ class Words(NamedTuple):
 class TextEncoder(nn.Module):
     """A text network and a linear map to `dim` features, which is left out where the network has as many already.
 
-    Make one with `Language.build` or, from a saved model, with `Language.rebuilt`. One of your own sets `embedding` and
-    `output` and has `read`, or `encode` where it does not begin with vectors.
+    Make one with `TextEncoder.build` or, from a saved model, with `TextEncoder.rebuilt`. One of your own sets
+    `embedding` and `output` and has `read`, or `encode` where it does not begin with vectors.
 
     Args:
         config: the settings of text encoders, of which it uses those that it has a use for.
@@ -229,7 +229,7 @@ class _Lstm(TextEncoder):
         self.output = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.width, dim))
 
     def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        """See `Language`. Padding stands last, so no word sees it."""
+        """See `TextEncoder`. Padding stands last, so no word sees it."""
         words_BTC: torch.Tensor = self.network(vectors_BTC)[0]
         return words_BTC
 
@@ -244,7 +244,7 @@ class _Embeddings(TextEncoder):
         self.output = _to_dim(config, config.width, dim)
 
     def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        """See `Language`."""
+        """See `TextEncoder`."""
         return vectors_BTC
 
 
@@ -254,7 +254,7 @@ class _Transformer(TextEncoder):
 
     @classmethod
     def check(cls, config: TextEncoderConfig) -> None:
-        """See `Language`."""
+        """See `TextEncoder`."""
         super().check(config)
         if config.width % config.heads:
             raise ConfigError(
@@ -272,7 +272,7 @@ class _Transformer(TextEncoder):
         self.output = _to_dim(config, config.width, dim)
 
     def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        """See `Language`."""
+        """See `TextEncoder`."""
         positions_TC = sequence_sinusoids(vectors_BTC.shape[1], vectors_BTC.shape[2], vectors_BTC.device)
         words_BTC = self.dropout(vectors_BTC + positions_TC.to(vectors_BTC.dtype))
         attention_mask_BT = _somewhere(mask_BT)
@@ -307,7 +307,7 @@ class _Pretrained(TextEncoder):
     def opened(
         cls, config: TextEncoderConfig, dim: int, vocabulary: int, description: Mapping[str, Any] | None = None
     ) -> TextEncoder:
-        """See `Language`."""
+        """See `TextEncoder`."""
         if description is not None:
             tower = pretrained.text_tower(description)
         else:
@@ -317,17 +317,17 @@ class _Pretrained(TextEncoder):
 
     @property
     def description(self) -> dict[str, Any]:
-        """See `Language`."""
+        """See `TextEncoder`."""
         return pretrained.described(self.network)
 
     @property
     def table(self) -> nn.Module:
-        """See `Language`."""
+        """See `TextEncoder`."""
         table: nn.Module = self.network.get_input_embeddings()
         return table
 
     def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        """See `Language`. CLIP's tower takes no vectors as a whole, its layers do."""
+        """See `TextEncoder`. CLIP's tower takes no vectors as a whole, its layers do."""
         attention_mask_BT = _somewhere(mask_BT)
         if not self.reads_last:
             encoded: torch.Tensor = self.network(
@@ -356,7 +356,7 @@ class _Siglip(_Pretrained):
         self.output = _to_dim(config, tower.config.projection_size, dim)
 
     def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        """See `Language`. The answer has as many tokens as the tower reads, of which T are the sentence's."""
+        """See `TextEncoder`. The answer has as many tokens as the tower reads, of which T are the sentence's."""
         settings = self.network.config
         padding_C = self.network.get_input_embeddings().weight[settings.pad_token_id]
         vectors_BTC = torch.where(mask_BT[:, :, None], vectors_BTC, padding_C)

@@ -28,7 +28,7 @@ class Image:
 
     id: str
     path: Path | None
-    """Absent: the item names no image."""
+    """None: the item names no image."""
     sum: str | None = None
     size: int | None = None
     modified: int | None = None

@@ -42,7 +42,7 @@ class BucketStore(LanceStore):
     def __init__(self, address: str) -> None:
         match = _ADDRESS.fullmatch(address)
         if match is None:
-            raise ConfigError(f"{address!r} is no place in a bucket; write s3://BUCKET/NAME")
+            raise ConfigError(f"{address!r} is no address of a bucket; write s3://BUCKET/NAME")
         self._path = f"{match['bucket']}/{match['key']}"
         super().__init__(Path(match["key"]))
 

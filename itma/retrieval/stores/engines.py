@@ -1,4 +1,4 @@
-"""Which engine keeps a catalogue: told by how its place is written."""
+"""Which engine keeps a catalogue: told by how its address is written."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def is_url(address: str | Path) -> bool:
-    """Whether a place is written as an address rather than as a folder.
+    """Whether a catalogue is named by an address rather than by a folder.
 
     >>> is_url("milvus://host/dresses"), is_url("catalogue/dresses")
     (True, False)
@@ -45,7 +45,7 @@ def store_at(address: str | Path) -> Store:
     kind = REGISTRY.lookup(str(address).partition("://")[0])
     if kind is None:
         raise ConfigError(
-            f"{address!r} is no place for a catalogue; give a folder, milvus://HOST:PORT/NAME or s3://BUCKET/NAME"
+            f"{address!r} is no address of a catalogue; give a folder, milvus://HOST:PORT/NAME or s3://BUCKET/NAME"
         )
     store: Store = kind(str(address))
     return store
