@@ -1,8 +1,7 @@
 """How fast the generated worlds are drawn: `python bench/render.py [--device cuda]`.
 
 Every row of the shapes world draws the same images, with culling and without, in turns, and takes the median of the
-turns; the wardrobe world is drawn on one core. Run it on a
-machine that does nothing else.
+turns; the wardrobe world is drawn on one core. Run it on a machine that does nothing else.
 """
 
 import argparse
