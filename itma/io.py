@@ -128,7 +128,7 @@ def to_storage_error(path: Path, error: OSError) -> StorageError:
     if error.errno == errno.ENOSPC:
         advice = "the disk is full; free some space and try again"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        advice = "the folder cannot be written to; choose another place or change its permissions"
+        advice = "the folder cannot be written to; choose another folder or change its permissions"
     elif error.errno in (errno.EEXIST, errno.ENOTEMPTY):
         advice = "something of that name is there already; choose another name or remove it first"
     else:

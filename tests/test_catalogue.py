@@ -279,7 +279,7 @@ def test_an_existing_catalogue_is_replaced_only_when_asked(
     catalogue: Catalogue, run: Path, photos: Path, tmp_path: Path
 ) -> None:
     before = everything(tmp_path / "catalogue")
-    with pytest.raises(CatalogueError, match="exists already; choose another place, replace it"):
+    with pytest.raises(CatalogueError, match="exists already; choose another path, replace it"):
         Catalogue.build(run, photos, tmp_path / "catalogue")
     assert everything(tmp_path / "catalogue") == before
     assert len(Catalogue.build(run, photos / "shelf", tmp_path / "catalogue", replace=True)) == 6

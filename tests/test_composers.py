@@ -402,7 +402,7 @@ def test_an_empty_sentence_leaves_maafs_image_as_the_gallery_has_it(name: str, a
         ("rtic", {"graph": -1.0}, r"graph=-1\.0 .* must not be negative"),
         ("pic2word", {"layers": 0}, "hidden and layers must be"),
         ("pic2word", {}, "needs to know the text encoder"),
-        ("maaf-two-stream", {"heads": 4}, "dim=6 must be a multiple of options.heads=4"),
+        ("maaf-two-stream", {"heads": 4}, "dim=6 must be a multiple of model.options.heads=4"),
         ("maaf-two-stream", {"heads": 2, "steps": "xxx_xmn"}, "'xmn' is no step"),
         ("maaf-two-stream", {"heads": 2, "steps": "xxx_xff"}, "never look at the words"),
         ("maaf-output-token", {"blocks": 0}, "blocks, heads and width must be"),

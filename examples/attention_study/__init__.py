@@ -1,1 +1,1 @@
-"""Studies of trained models on generated worlds, where it is known what is where."""
+"""A study of trained models on the shapes world, where it is known what is where."""

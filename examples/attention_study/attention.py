@@ -1,4 +1,4 @@
-"""`python -m examples.attention_study`: does attention ignore what the feedback wants removed or changed?"""
+"""The study itself: runs are measured, and the measures become tables, charts and files."""
 
 import csv
 import io

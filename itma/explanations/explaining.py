@@ -105,10 +105,10 @@ def opened(
     run: str | Path | None = None,
     device: torch.device | None = None,
 ) -> Catalogue | Retriever:
-    """The catalogue or the model that a place holds.
+    """The catalogue or the model at a path or an address.
 
     Raises:
-        CatalogueError, RunError: the place holds neither, or what it holds cannot be opened.
+        CatalogueError, RunError: there is neither, or what is there cannot be opened.
     """
     if not isinstance(catalogue_or_model, str | Path):
         return catalogue_or_model

@@ -692,7 +692,7 @@ class Catalogue:
     # -- copies -------------------------------------------------------------------------------------------------------
 
     def backup(self, destination: str | Path) -> None:
-        """Copy the state that is shown to another place, as a catalogue of its own.
+        """Copy the state that is shown to another path or address, as a catalogue of its own.
 
         Raises:
             CatalogueError: something stands there already.
@@ -824,9 +824,9 @@ def _refuse_existing(store: Store, *, replace: bool, update: bool) -> None:
     if replace and update:
         raise ConfigError("replace and update contradict each other; choose one")
     if store.strange():
-        raise CatalogueError(f"{store.address!r} exists and is no catalogue; choose another place for the catalogue")
+        raise CatalogueError(f"{store.address!r} exists and is no catalogue; choose another path for the catalogue")
     if manifest.exists(store) and not replace and not update:
         raise CatalogueError(
-            f"the catalogue {store.address!r} exists already; choose another place, replace it (--replace on the "
+            f"the catalogue {store.address!r} exists already; choose another path, replace it (--replace on the "
             "command line, replace=True in Python), or bring it up to date (itma index, or update=True in Python)"
         )

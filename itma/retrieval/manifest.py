@@ -14,7 +14,7 @@ from itma.retrieval.stores.base import Store
 
 FORMAT = 2
 NAME = "catalogue.json"
-"""The document that makes a place a catalogue."""
+"""The document that makes a folder, or what stands at an address, a catalogue."""
 
 FolderRecord = Mapping[str, str]
 """Where a folder is: `path`, and `from_here` as seen from the catalogue, so that both can be moved together."""

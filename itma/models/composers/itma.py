@@ -70,7 +70,7 @@ class Itma(Composer):
     def __init__(self, options: ItmaOptions, shapes: FeatureShapes) -> None:
         super().__init__()
         if shapes.dim % options.heads:
-            raise ConfigError(f"model.dim={shapes.dim} must be a multiple of options.heads={options.heads}")
+            raise ConfigError(f"model.dim={shapes.dim} must be a multiple of model.options.heads={options.heads}")
         self.options = options
         self.projections = nn.ModuleList(
             nn.Sequential(

@@ -83,7 +83,7 @@ class Cells(nn.Module):
     def __init__(self, options: MaafOptions, shapes: FeatureShapes) -> None:
         super().__init__()
         if shapes.dim % options.heads:
-            raise ConfigError(f"model.dim={shapes.dim} must be a multiple of options.heads={options.heads}")
+            raise ConfigError(f"model.dim={shapes.dim} must be a multiple of model.options.heads={options.heads}")
         self.projections = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(channels, shapes.dim, 1, bias=False), nn.BatchNorm2d(shapes.dim, eps=1e-3), nn.ReLU()

@@ -27,8 +27,8 @@ class SumOptions:
         both = (self.image_weight, self.text_weight)
         if not all(0 <= weight < float("inf") for weight in both) or not sum(both):
             raise ConfigError(
-                f"options.image_weight={self.image_weight} and options.text_weight={self.text_weight} must be finite "
-                "numbers from 0 on, and not both 0"
+                f"model.options.image_weight={self.image_weight} and model.options.text_weight={self.text_weight} "
+                "must be finite numbers from 0 on, and not both 0"
             )
 
 

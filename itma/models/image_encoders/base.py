@@ -28,14 +28,14 @@ class ImageEncoderConfig:
     EfficientNet-Lite's stage 1…7 has 2, 4, 8, 16, 16, 32, 32. Of such a tower: the layers whose cells are used; the
     number after its last layer is its image embedding, a map of one cell."""
     weights: str | None = None
-    """A `.safetensors` or `.pth` file of the backbone's weights, with `transformers`' names or, of a ResNet, with
+    """A `.safetensors` or `.pth` file of weights, with `transformers`' names or, of a ResNet, with
     torchvision's; of EfficientNet-Lite also `imagenet`, the installed package's weights. Without it the weights are
     new, or those that `name` brings."""
 
     def __post_init__(self) -> None:
         if not self.levels or list(self.levels) != sorted(set(self.levels)) or min(self.levels) < 1:
             raise ConfigError(
-                f"image_encoder.levels={self.levels} must name stages in ascending order, once each, e.g. 3,4"
+                f"model.image_encoder.levels={self.levels} must name stages in ascending order, once each, e.g. 3,4"
             )
 
 
@@ -70,7 +70,7 @@ class ImageEncoder(nn.Module):
         """
         if config.weights is not None:
             raise ConfigError(
-                f"image_encoder.weights={config.weights!r}: {config.name!r} takes no weights; leave it out"
+                f"model.image_encoder.weights={config.weights!r}: {config.name!r} takes no weights; leave it out"
             )
         return cls(config.levels)
 

@@ -207,7 +207,9 @@ class ResNetEncoder(HubImageEncoder):
         assert shape is not None
         stages, deepest = len(shape.depths), max(levels)
         if deepest > stages:
-            raise ConfigError(f"image_encoder.levels={tuple(levels)}: this image encoder has the levels 1 to {stages}")
+            raise ConfigError(
+                f"model.image_encoder.levels={tuple(levels)}: this image encoder has the levels 1 to {stages}"
+            )
         self.levels = tuple(levels)
         self.network = ResNet(replace(shape, hidden_sizes=shape.hidden_sizes[:deepest], depths=shape.depths[:deepest]))
         self.channels = tuple(shape.hidden_sizes[level - 1] for level in levels)
@@ -237,7 +239,7 @@ class LiteEncoder(HubImageEncoder):
         nn.Module.__init__(self)
         if max(levels) > efficientnet_lite.STAGES:
             raise ConfigError(
-                f"image_encoder.levels={tuple(levels)}: this one has the levels 1 to {efficientnet_lite.STAGES}"
+                f"model.image_encoder.levels={tuple(levels)}: this one has the levels 1 to {efficientnet_lite.STAGES}"
             )
         self.levels = tuple(levels)
         self.network = efficientnet_lite.EfficientNetLite(network["name"], max(levels))
@@ -346,7 +348,7 @@ class ClipImageEncoder(HubImageEncoder):
         """
         if config.weights is not None:
             raise ConfigError(
-                f"image_encoder.weights={config.weights!r}: {config.name!r} brings its own weights; leave it out"
+                f"model.image_encoder.weights={config.weights!r}: {config.name!r} brings its own weights; leave it out"
             )
         image_encoder = cls.__new__(cls)
         nn.Module.__init__(image_encoder)
@@ -364,7 +366,7 @@ class ClipImageEncoder(HubImageEncoder):
         self._layers: int = getattr(settings, "whole_layers", layers)
         if max(levels) > self._layers + 1:
             raise ConfigError(
-                f"image_encoder.levels={tuple(levels)}: this tower has the levels 1 to {self._layers}, and "
+                f"model.image_encoder.levels={tuple(levels)}: this tower has the levels 1 to {self._layers}, and "
                 f"{self._layers + 1} for the image's embedding"
             )
         self.levels, self.network = tuple(levels), tower
@@ -497,7 +499,9 @@ def _cut(config: "PretrainedConfig", levels: Sequence[int]) -> "PretrainedConfig
         raise ConfigError(f"a network of the kind {config.model_type!r} gives no feature maps")
     stages, deepest = len(names), max(levels)
     if deepest > stages:
-        raise ConfigError(f"image_encoder.levels={tuple(levels)}: this image encoder has the levels 1 to {stages}")
+        raise ConfigError(
+            f"model.image_encoder.levels={tuple(levels)}: this image encoder has the levels 1 to {stages}"
+        )
     settings = config.to_dict()
     for name in ("stage_names", "_out_features", "_out_indices", "out_features", "out_indices"):
         settings.pop(name, None)

@@ -157,8 +157,8 @@ class TextEncoder(nn.Module):
         """
         if cls.brings_words != (config.name is not None):
             raise ConfigError(
-                f"text_encoder.kind={config.kind!r}, text_encoder.name={config.name!r}: a pretrained network needs a "
-                "folder or a name on the hub, and only it has one"
+                f"model.text_encoder.kind={config.kind!r}, model.text_encoder.name={config.name!r}: a pretrained "
+                "network needs a folder or a name on the hub, and only it has one"
             )
 
     @property
@@ -258,7 +258,7 @@ class _Transformer(TextEncoder):
         super().check(config)
         if config.width % config.heads:
             raise ConfigError(
-                f"text_encoder.width={config.width} must be a multiple of text_encoder.heads={config.heads}"
+                f"model.text_encoder.width={config.width} must be a multiple of model.text_encoder.heads={config.heads}"
             )
 
     def __init__(self, config: TextEncoderConfig, dim: int, vocabulary: int) -> None:
@@ -297,7 +297,7 @@ class _Pretrained(TextEncoder):
         self.longest = getattr(tower.config, "max_position_embeddings", None)
         if self.longest is not None and config.max_words > self.longest:
             raise ConfigError(
-                f"text_encoder.max_words={config.max_words}: {config.name!r} reads at most {self.longest} tokens"
+                f"model.text_encoder.max_words={config.max_words}: {config.name!r} reads at most {self.longest} tokens"
             )
         self.network = tower
         width = tower.config.projection_dim if self.reads_last else tower.config.hidden_size

@@ -46,14 +46,14 @@ _FORMS = "a .parquet, .npz or .npy file of embeddings, or a folder as clip-retri
 
 
 def copy(source: Store, items: Items, about: About, images: Path | None, target: Store) -> None:
-    """Copy one version of a catalogue to another place, of whatever engine; it becomes one when all is there.
+    """Copy one version of a catalogue to another address, of whatever engine; it becomes one when all is there.
 
     Args:
         source: where its documents are.
         items: its table, as of the version that is copied.
         about: of the catalogue.
         images: where its images are now.
-        target: the other place; the catalogue there, if there is one, is searched until the copy is whole.
+        target: the other address; the catalogue there, if there is one, is searched until the copy is whole.
     """
     report = source.verify()
     if not report.sound:

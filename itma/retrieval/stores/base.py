@@ -179,7 +179,7 @@ class Items(Protocol):
 
 
 class Store(Protocol):
-    """The place of one catalogue: small documents, tables of items, and a lock for who writes."""
+    """Where one catalogue is: small documents, tables of items, and a lock for who writes."""
 
     @property
     def address(self) -> str:
@@ -199,7 +199,7 @@ class Store(Protocol):
         ...
 
     def strange(self) -> bool:
-        """Whether something stands at the place that no catalogue has put there."""
+        """Whether something stands at the address that no catalogue has put there."""
         ...
 
     def discard(self) -> None:
@@ -235,7 +235,7 @@ class Store(Protocol):
 
         Raises:
             CatalogueError: somebody else is writing; the message says who.
-            StorageError: the place cannot be written to.
+            StorageError: the address cannot be written to.
         """
         ...
 

@@ -96,7 +96,7 @@ class BucketStore(LanceStore):
         return self.read(name)
 
     def names(self) -> list[str]:
-        """What lies directly at the place."""
+        """What lies directly at the address."""
         from pyarrow.fs import FileSelector
 
         with self.reached():
