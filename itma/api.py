@@ -995,7 +995,7 @@ def explain(
     Args:
         catalogue_or_model: a catalogue or its folder; or a model or a run folder, where the target is an image and has
             no rank.
-        image: the reference: a path, the bytes of a file, or a Pillow image.
+        image: the reference: a path, the bytes of a file, a Pillow image, or an array.
         text: the feedback.
         id, target, methods, fill, steps, run: see `itma.explanations.explain`.
         device: where a model that is opened here is to work: `auto`, `cpu`, `cuda`, …

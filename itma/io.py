@@ -18,7 +18,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     On any failure the temporary file is removed and what stood at `path` stays as it was.
 
     Raises:
-        StorageError: the disk is full, or the place cannot be written to.
+        StorageError: the disk is full, or nothing can be written there.
     """
     path = Path(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -43,7 +43,7 @@ def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         replace: put the new folder in the place of an old one, which is removed once the new one is complete.
 
     Raises:
-        StorageError: `path` exists, the disk is full, or the place cannot be written to.
+        StorageError: `path` exists, the disk is full, or nothing can be written there.
     """
     path = Path(path)
     draft, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))

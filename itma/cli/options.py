@@ -77,7 +77,7 @@ _SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "id_column": {"metavar": "COLUMN"},
     "image_column": {"metavar": "COLUMN"},
 }
-"""What the default alone does not tell."""
+"""What the default alone does not say."""
 
 
 def options_from(shape: type, *names: str) -> Callable[[Callable[..., Made]], Callable[..., Made]]:

@@ -83,7 +83,7 @@ def demo(
     device: str = "auto",
     progress: bool = False,
 ) -> DemoResult:
-    """Go from nothing to a searched catalogue and a page that tells of it.
+    """Go from nothing to a searched catalogue and a page about it.
 
     Args:
         out: a folder that does not exist yet; gets `gallery/`, `catalogue/`, `report.html` and, where models are

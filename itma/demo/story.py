@@ -1,4 +1,4 @@
-"""What the demo has to tell: values that know nothing of the page that tells it."""
+"""What the demo has to show: values that know nothing of the page that shows them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class DemoStory:
-    """Everything that the page tells."""
+    """Everything that the page shows."""
 
     models: Sequence[ModelResult]
     """In the order of the page; the first is the one whose answers are shown."""

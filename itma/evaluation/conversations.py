@@ -206,7 +206,7 @@ class ConversationStudy:
     """Images that are searched."""
     seed: int
     forgetful: bool
-    """Whether the model was told the last sentence alone."""
+    """Whether the model was given the last sentence alone."""
     turns: tuple[AtTurn, ...]
     kinds: tuple[OfKind, ...]
 

@@ -72,7 +72,7 @@ def explain(
     Args:
         catalogue_or_model: a catalogue or its folder; or a model or a run folder, where the target is an image and has
             no rank.
-        image: the reference: a path, the bytes of a file, or a Pillow image.
+        image: the reference: a path, the bytes of a file, a Pillow image, or an array.
         text: the feedback.
         id: an item of the catalogue as the reference, in the place of `image`.
         target: the image that is asked about: an item's id, or an image; None: the catalogue's best hit.

@@ -223,7 +223,7 @@ class Explanation:
 
         Raises:
             DataError: the name ends in something else.
-            StorageError: the disk is full or the place cannot be written to.
+            StorageError: the disk is full or nothing can be written there.
         """
         path, ending = Path(path), ending_of(path)
         if ending == ".json":

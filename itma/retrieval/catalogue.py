@@ -247,8 +247,8 @@ class Catalogue:
             source: items with embeddings; or a Parquet file with a column `embedding` or `vector`, where wanted `id`,
                 `picture` (or `image`, `file`, `image_path`) and metadata; or an `.npz` file with arrays `ids` and
                 `embeddings`; or a `.npy` file of shape (items, dim), or a folder of such files (in it or in `img_emb`),
-                whose items are told in `metadata/metadata_N.parquet` beside that folder, as clip-retrieval writes them.
-                Where nothing says an item's id, it is its image's name, or else its place, from 0.
+                whose items are described in `metadata/metadata_N.parquet` beside that folder, as clip-retrieval writes
+                them. Where nothing says an item's id, it is its image's name, or else its number, from 0.
             path: the catalogue's own folder.
             model: what made them, taken at your word; None: the catalogue can be searched by embeddings and by its
                 own items alone.
@@ -392,17 +392,18 @@ class Catalogue:
         """The k items that fit a reference, a feedback, or both; best first.
 
         An item that is itself the reference (by its id, its path, or by what it shows) is left out. An empty
-        sentence counts as none. Words that training never saw are ignored, with a warning in the log.
+        sentence counts as none. Words that training never saw are read as the nearest known ones, or ignored, as the
+        model has it; the log says which.
 
         Args:
-            image: the reference: a path, the bytes of a file, or a Pillow image.
+            image: the reference: a path, the bytes of a file, a Pillow image, or an array.
             text: the feedback.
             k: how many.
             id: an item of the catalogue as the reference, in the place of `image`.
             embedding: (dim,) a ready-made query, in the place of all of them.
             where: which items may be found, see `itma.retrieval.filters.Where`; k are found wherever k match.
             exclude: ids that are left out.
-            fields: columns of metadata that the hits are to tell; `"*"` stands for all.
+            fields: columns of metadata that the hits show; `"*"` stands for all.
             distinct: a column: one hit for each of its values; or a cosine, e.g. 0.99: no two hits that are nearer to
                 each other than that.
             unlike: ids of items that the hits are to be less like; none of them is a hit.
@@ -548,7 +549,7 @@ class Catalogue:
             ImageError: an image cannot be read; nothing is added then.
             BusyError: somebody else is writing.
             CatalogueError: the state that is shown is an earlier one.
-            StorageError: the disk is full or the place cannot be written to.
+            StorageError: the disk is full or nothing can be written there.
         """
         self._put(items, new=True)
 
@@ -573,7 +574,7 @@ class Catalogue:
         Raises:
             BusyError: somebody else is writing.
             CatalogueError: the state that is shown is an earlier one.
-            StorageError: the place cannot be written to.
+            StorageError: nothing can be written there.
         """
         if isinstance(ids, str):
             ids = [ids]
@@ -658,7 +659,7 @@ class Catalogue:
         Raises:
             BusyError: somebody else is writing.
             CatalogueError: the state that is shown is an earlier one.
-            StorageError: the place cannot be written to.
+            StorageError: nothing can be written there.
         """
         with self._alone(what) as (items, about):
             before, writer = items.version, Writer(items, about, lambda: self.model, self.snapshot.image_names)
@@ -696,7 +697,7 @@ class Catalogue:
 
         Raises:
             CatalogueError: something stands there already.
-            StorageError: the disk is full or the place cannot be written to.
+            StorageError: the disk is full or nothing can be written there.
         """
         target = store_at(destination)
         _refuse_existing(target, replace=False, update=False)

@@ -27,7 +27,7 @@ class Facet:
     high: Any = None
     """The range of numbers, dates and times."""
     looked_at: int = 0
-    """Items that this is told from."""
+    """Items that were looked at."""
 
 
 def facets(items: Items, look_at: int) -> list[Facet]:

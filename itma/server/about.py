@@ -1,4 +1,4 @@
-"""Routes that tell of the server: the catalogue, health, metrics, a browser's session, and the page itself."""
+"""Routes about the server: the catalogue, health, metrics, a browser's session, and the page itself."""
 
 import hashlib
 from importlib import resources

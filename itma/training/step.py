@@ -33,7 +33,7 @@ def add_gradients(
     """Add to the parameters' gradients those of a batch's loss, `config.chunk` rows at a time where it says so.
 
     Args:
-        network, model, batch, labels, loss, config, ours: see `batch_loss`.
+        network, model, batch, labels, loss, config, world: see `batch_loss`.
         share: what the loss counts.
         last: whether several processes exchange gradients now, of this batch and of those before it.
 

@@ -41,7 +41,7 @@ class Generated(Dataset):
 
         Raises:
             UnknownNameError: it is not written in that layout.
-            StorageError: the folder exists, the disk is full, or the place cannot be written to.
+            StorageError: the folder exists, the disk is full, or nothing can be written there.
         """
         raise NotImplementedError
 

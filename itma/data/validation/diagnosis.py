@@ -29,7 +29,7 @@ class Finding:
     expected: int | None = None
     """What `count` is in complete data; None: nothing is expected."""
     of: int | None = None
-    """Out of how many `count` is a part; None: not told."""
+    """Out of how many `count` is a part; None: not known."""
     examples: tuple[str, ...] = ()
     """All that was counted, or what the count is made of; in words only the first few are shown."""
 

@@ -52,7 +52,7 @@ class HubImageEncoder(ImageEncoder):
     `HubImageEncoder.build` or, from a saved model, with `HubImageEncoder.rebuilt`.
 
     Args:
-        backbone: the configuration of the backbone, in the dictionary form of `transformers`.
+        network: the configuration of the backbone, in the dictionary form of `transformers`.
         levels: stages to return, ascending.
     """
 
@@ -216,12 +216,12 @@ class ResNetEncoder(HubImageEncoder):
 
     @property
     def description(self) -> dict[str, Any]:
-        """See `Image encoder`."""
+        """See `ImageEncoder`."""
         shape = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.network.shape).items()}
         return {"model_type": self.MODEL_TYPE, **shape}
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """See `Image encoder`."""
+        """See `ImageEncoder`."""
         maps = self.network(images)
         return [maps[level - 1] for level in self.levels]
 
@@ -263,7 +263,7 @@ class LiteEncoder(HubImageEncoder):
 
     @property
     def description(self) -> dict[str, Any]:
-        """See `Image encoder`."""
+        """See `ImageEncoder`."""
         return {"model_type": self.MODEL_TYPE, "name": self.network.name}
 
     def load_weights(self, path: str | Path) -> None:
@@ -290,11 +290,11 @@ class LiteEncoder(HubImageEncoder):
         self.network.load_state_dict({name: given.get(names[name], own[name]) for name in own})
 
     def first_levels(self, count: int) -> list[nn.Module]:
-        """See `Image encoder`."""
+        """See `ImageEncoder`."""
         return [self.network.stem, *self.network.stages[:count]] if count else []
 
     def begin(self, images: torch.Tensor, frozen: int) -> list[torch.Tensor]:
-        """See `Image encoder`; the maps of the levels up to `frozen`, and that of `frozen` itself where it is no level.
+        """See `ImageEncoder`; the maps of the levels up to `frozen`, and that of `frozen` itself where it is no level.
 
         With 0 there is nothing to store but the images themselves.
         """
@@ -310,7 +310,7 @@ class LiteEncoder(HubImageEncoder):
         return maps
 
     def finish(self, begun: Sequence[torch.Tensor], frozen: int) -> list[torch.Tensor]:
-        """See `Image encoder`."""
+        """See `ImageEncoder`."""
         maps, x = list(begun[: sum(level <= frozen for level in self.levels)]), begun[-1]
         if frozen == 0:
             x = self.network.stem(x)
@@ -321,7 +321,7 @@ class LiteEncoder(HubImageEncoder):
         return maps
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """See `Image encoder`."""
+        """See `ImageEncoder`."""
         maps = self.network(images)
         return [maps[level - 1] for level in self.levels]
 
@@ -391,7 +391,7 @@ class ClipImageEncoder(HubImageEncoder):
         return outputs.image_embeds, [layer[:, 1:] for layer in outputs.hidden_states]
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """See `Image encoder`."""
+        """See `ImageEncoder`."""
         height, width = images.shape[2:]
         patch = self.network.config.patch_size
         if min(height, width) < patch:

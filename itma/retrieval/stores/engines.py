@@ -1,4 +1,4 @@
-"""Which engine keeps a catalogue: told by how its address is written."""
+"""Which engine keeps a catalogue, by how its address is written."""
 
 import re
 from pathlib import Path

@@ -80,7 +80,7 @@ def writing(
         layout: `css` for CSS's own annotation file beside ours. None: ours alone.
 
     Raises:
-        StorageError: the folder exists, the disk is full, or the place cannot be written to.
+        StorageError: the folder exists, the disk is full, or nothing can be written there.
     """
     with new_folder(folder) as draft:
         if Path(folder).exists():  # before any image is drawn; a rename would replace an empty folder

@@ -172,7 +172,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
             device: where to render; None: on the CPU.
 
         Raises:
-            StorageError: the folder exists, the disk is full, or the place cannot be written to.
+            StorageError: the folder exists, the disk is full, or nothing can be written there.
         """
         splits = [self.split(name) for name in SPLITS]
         total = sum(len(split.scenes) for split in splits)

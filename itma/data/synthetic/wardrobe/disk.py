@@ -88,7 +88,7 @@ def writing(
     """Make a world's folder; yields a function that saves named images (n, 3, height, width) of a split into it.
 
     Raises:
-        StorageError: the folder exists, the disk is full, or the place cannot be written to.
+        StorageError: the folder exists, the disk is full, or nothing can be written there.
     """
     with new_folder(folder) as draft:
         if Path(folder).exists():  # before any image is drawn; a rename would replace an empty folder

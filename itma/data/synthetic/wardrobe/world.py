@@ -115,7 +115,7 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
             progress: show a progress bar.
 
         Raises:
-            StorageError: the folder exists, the disk is full, or the place cannot be written to.
+            StorageError: the folder exists, the disk is full, or nothing can be written there.
         """
         other = layout == "fashion200k"
         splits = [self.split(name) for name in (SPLITS if other else (*SPLITS, SHOP))]
@@ -137,7 +137,7 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
             progress: show a progress bar.
 
         Raises:
-            StorageError: the folder exists, the disk is full, or the place cannot be written to.
+            StorageError: the folder exists, the disk is full, or nothing can be written there.
         """
         shop = self.split(SHOP)
         with (
