@@ -14,7 +14,7 @@ from itma.errors import FeedbackError
 class Embedder(ABC):
     """Embeds images and queries into one space, where near means alike.
 
-    A runtime says how image encoder maps, images and queries are computed; what may be asked is the same for all.
+    A runtime says how feature maps, images and queries are computed; what may be asked is the same for all.
     """
 
     tokenizer: Tokenizer
