@@ -786,10 +786,11 @@ def doctor(context: click.Context, name: str, root: Path, no_images: bool, file:
 @cli.command()
 def models() -> None:
     """List the composers that a model can be trained with."""
+    from itma.evaluation.tables import columns
     from itma.models.composers import REGISTRY
 
-    for name, composer in REGISTRY.items():
-        click.echo(f"{name:<15s} {(composer.__doc__ or '').strip().splitlines()[0]}")
+    summaries = {name: (composer.__doc__ or "").strip().splitlines()[0] for name, composer in REGISTRY.items()}
+    click.echo("\n".join(columns([*summaries.items()])))
 
 
 @cli.command()
@@ -812,10 +813,10 @@ def plugins() -> None:
 @cli.command()
 def presets() -> None:
     """List the named recipes."""
+    from itma.evaluation.tables import columns
     from itma.training.presets import PRESETS
 
-    for name, preset in PRESETS.items():
-        click.echo(f"{name:<15s} {preset.about}")
+    click.echo("\n".join(columns([(name, preset.about) for name, preset in PRESETS.items()])))
 
 
 @cli.command()
