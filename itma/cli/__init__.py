@@ -789,7 +789,7 @@ def models() -> None:
     from itma.evaluation.tables import columns
     from itma.models.composers import REGISTRY
 
-    summaries = {name: (composer.__doc__ or "").strip().splitlines()[0] for name, composer in REGISTRY.items()}
+    summaries = {name: (part.__doc__ or "").strip().splitlines()[0] for name, part in sorted(REGISTRY.items())}
     click.echo("\n".join(columns([*summaries.items()])))
 
 

@@ -76,7 +76,10 @@ class ErrorEncoding(nn.Module):
 
 @register("rtic")
 class Rtic(PooledComposer):
-    """See `ErrorEncoding`; while training, with the graph branch beside it where its loss has a weight."""
+    """g · x + (1 - g) · error(f), f = fusion([x, t]), g = gate(f); a graph branch beside it while training, if wanted.
+
+    See `ErrorEncoding`.
+    """
 
     Options = RticOptions
 

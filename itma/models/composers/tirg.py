@@ -34,7 +34,7 @@ class Tirg(PooledComposer):
 
 @register("tirg-last-map")
 class TirgLastMap(Composer):
-    """The same on the cells of the last feature map, with 3×3 convolutions; pooled afterwards.
+    """TIRG on the cells of the last feature map, with 3×3 convolutions; pooled afterwards.
 
     The paper changes the last convolution's features for CSS, where place matters (section 3.2). Gate and residual are
     built alike, as in TIRG's code.
