@@ -422,12 +422,14 @@ class Retriever(Embedder, nn.Module):
     def _answering(self) -> Iterator[None]:
         """Evaluation mode without gradients, and back to what it was."""
         training = self.training
-        self.eval()
+        if training:  # a walk through hundreds of modules, which a search has no time for
+            self.eval()
         try:
             with torch.inference_mode():
                 yield
         finally:
-            self.train(training)
+            if training:
+                self.train()
 
     def encode(
         self,
