@@ -1,6 +1,7 @@
 """The HTTP API: it answers as the catalogue does, to whoever may ask, and says what is wrong in one shape."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.rows import Item
+from itma.server.about import page_files
 from itma.server.config import Keys
 from tests import made_up, served
 
@@ -301,3 +303,14 @@ def test_a_write_waits_for_another_one_and_gives_up_after_a_while(tmp_path: Path
         assert problem(answer) == (503, "busy")
         assert answer.headers["retry-after"] == "2"
         assert add(client, "a", served.as_bytes(served.noise(5))).status_code == 201
+
+
+def test_no_module_of_the_page_hides_a_variable_that_it_writes() -> None:
+    """A name of a module that a function declares anew and then writes is an error that only a browser would show."""
+    for name, (data, _, _) in page_files().items():
+        if not name.endswith(".js"):
+            continue
+        for function in re.split(r"^(?=\S)", data.decode(), flags=re.MULTILINE):
+            fixed = re.findall(r"^ +const (\w+) =", function, flags=re.MULTILINE)
+            written = [one for one in fixed if re.search(rf"^ +{one} = ", function, flags=re.MULTILINE)]
+            assert written == [], f"{name}: {written} in {function.splitlines()[0]}"

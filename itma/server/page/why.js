@@ -338,14 +338,14 @@ function point(name, frame, event) {
 // -- events -----------------------------------------------------------------------------------------------------------
 
 export function listen() {
-  const dialog = $("why");
+  const box = $("why");
   document.addEventListener("itma:why", (event) => open(event.detail.item, event.detail.step, event.detail.where));
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  dialog.addEventListener("close", () => {
+  box.addEventListener("click", (event) => event.target === box && box.close());
+  box.addEventListener("close", () => {
     stop?.abort();
     for (const url of dialog?.urls ?? []) URL.revokeObjectURL(url);
     dialog = null;
     $("why-body").replaceChildren();
   });
-  addEventListener("popstate", () => dialog.open && dialog.close());
+  addEventListener("popstate", () => box.open && box.close());
 }
