@@ -15,13 +15,13 @@ from itma.allocation import reuse_memory
 from itma.models.image_encoders.hub import LiteEncoder
 if sys.argv[1] == "kept":
     assert reuse_memory()
-image encoder = LiteEncoder({"name": "efficientnet-lite0"}, (5, 7)).eval().to(memory_format=torch.channels_last)
+image_encoder = LiteEncoder({"name": "efficientnet-lite0"}, (5, 7)).eval().to(memory_format=torch.channels_last)
 images = torch.randn(64, 3, 128, 96).contiguous(memory_format=torch.channels_last)
 def forward():
     with torch.inference_mode():
-        image encoder(images)
+        image_encoder(images)
 def step():
-    sum(level.mean() for level in image encoder(images)).backward()
+    sum(level.mean() for level in image_encoder(images)).backward()
 for work in (forward, step):
     work()
     before = resource.getrusage(resource.RUSAGE_SELF)

@@ -49,6 +49,8 @@ def train_by_hand(settings: itma.Settings) -> tuple[itma.Retriever, list[float]]
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("which folder is to hold the model? python examples/train_by_hand.py FOLDER")
     trained, course = train_by_hand(itma.settings_for("shapes", preset="tiny"))
     trained.save(Path(sys.argv[1]))
     sys.stdout.write(f"loss {course[0]:.3f} → {course[-1]:.3f}; written to {sys.argv[1]}\n")

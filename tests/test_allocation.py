@@ -2,8 +2,10 @@
 
 import os
 import platform
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +27,8 @@ def test_glibc_keeps_freed_memory() -> None:
 
 def test_whoever_sets_the_allocator_s_variables_is_left_alone() -> None:
     assert told(MALLOC_ARENA_MAX="2") == "False"
+
+
+def test_the_measurement_s_program_can_be_read() -> None:
+    benchmark = Path(__file__).resolve().parents[1] / "bench" / "allocation.py"
+    compile(runpy.run_path(str(benchmark))["CODE"], str(benchmark), "exec")

@@ -29,6 +29,12 @@ def test_a_loop_by_hand_takes_the_course_of_the_package_s_own(tmp_path: Path) ->
     assert all(tensor.allclose(last[name], atol=1e-4) for name, tensor in floats.items())
 
 
+def test_the_loop_by_hand_without_a_folder_says_how_to_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["train_by_hand.py"])
+    with pytest.raises(SystemExit, match="train_by_hand.py FOLDER"):
+        runpy.run_path(str(EXAMPLES / "train_by_hand.py"), run_name="__main__")
+
+
 def test_each_part_of_the_page_about_extending_trains_and_opens_again(tmp_path: Path) -> None:
     page = (EXAMPLES.parent / "docs" / "extending.md").read_text(encoding="utf-8")
     codes = re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
