@@ -173,11 +173,11 @@ def report(path: Path, plays: Sequence[Sequence[Step]], products: Mapping[str, P
         turns = []
         for step in steps:
             wanted = ", ".join(f"{name} {value}" for name, value in step.wanted.items())
-            images = [shown(step.reference, "start")]
-            images += [
+            strip = [shown(step.reference, "start")]
+            strip += [
                 shown(hit, "right" if right else "wrong") for hit, right in zip(step.hits, step.fitting, strict=True)
             ]
-            turns.append(ShownTurn(f"“{step.say}” – wanted: {wanted} ({step.possible} in the shop)", images))
+            turns.append(ShownTurn(f"“{step.say}” – wanted: {wanted} ({step.possible} in the shop)", strip))
         failed.append((f"{number}{' – right in the first five' if any(steps[-1].fitting) else ''}", turns))
     write_text(path, page("Conversations that did not end at a fitting product", told(plays), failed))
 

@@ -219,11 +219,11 @@ def test_models_presets_and_settings_are_listed() -> None:
 
 
 def test_examples_in_the_help_stand_on_lines_of_their_own() -> None:
-    for name in cli.commands:
-        shown = call(name, "--help").output
-        assert "\\b" not in shown and not re.search(r"^.*\bitma .*\bitma ", shown.partition("\n")[2], re.MULTILINE), (
-            name
-        )
+    below = [(name, one) for name, group in cli.commands.items() for one in getattr(group, "commands", ())]
+    for names in [*((name,) for name in cli.commands), *below]:
+        shown = call(*names, "--help").output
+        assert "\\b" not in shown, names
+        assert not re.search(r"^.*\bitma .*\bitma ", shown.partition("\n")[2], re.MULTILINE), names
 
 
 def test_help_teaches() -> None:

@@ -31,7 +31,7 @@ def test_a_loop_by_hand_takes_the_course_of_the_package_s_own(tmp_path: Path) ->
 
 def test_the_loop_by_hand_without_a_folder_says_how_to_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["train_by_hand.py"])
-    with pytest.raises(SystemExit, match="train_by_hand.py FOLDER"):
+    with pytest.raises(SystemExit, match=r"train_by_hand\.py FOLDER"):
         runpy.run_path(str(EXAMPLES / "train_by_hand.py"), run_name="__main__")
 
 

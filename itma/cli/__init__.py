@@ -71,9 +71,9 @@ class _Commands(click.Group):
             raise SystemExit(130) from None
 
     def add_command(self, command: click.Command, name: str | None = None) -> None:
-        command.help = (command.help or "").replace(
-            r"\b", "\b"
-        )  # click's mark for lines to leave alone; docstrings are raw
+        for one in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+            # click's mark for lines to leave alone; docstrings are raw
+            one.help = (one.help or "").replace(r"\b", "\b")
         super().add_command(command, name)
 
     def list_commands(self, context: click.Context) -> list[str]:
