@@ -13,6 +13,7 @@ from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.user import User, Wish
 from itma.data.triplets import Triplets
 from itma.errors import ConfigError, DataError
+from itma.evaluation.evaluate import embed_gallery
 from itma.evaluation.ranking import bootstrap_interval
 from itma.evaluation.tables import Table
 from itma.models.embedder import Embedder
@@ -99,14 +100,8 @@ def play(
         )
     pairs = user.pairs(count, seed)
     dice = [Dice(f"conversations/{seed}/{number}") for number in range(count)]
-    total = len(triplets.labels)
-    with bar("embedding the gallery", show=progress, total=total, unit="images") as meter:
-        parts = []
-        for first in range(0, total, batch):
-            indices = np.arange(first, min(first + batch, total))
-            parts.append(model.embed_images(triplets.images.load(indices, model.preprocess)).cpu())
-            meter.update(len(indices))
-    gallery, labels = torch.cat(parts), torch.from_numpy(triplets.labels)
+    gallery = embed_gallery(model, triplets, np.arange(len(triplets.labels)), batch, progress).cpu()
+    labels = torch.from_numpy(triplets.labels)
     shown = [[start] for start, _ in pairs]
     said: list[list[str]] = [[] for _ in pairs]
     played: list[list[PlayedTurn]] = [[] for _ in pairs]

@@ -201,7 +201,7 @@ def embed(
     images = np.unique(np.concatenate([task.gallery for task in tasks]))
     if not len(rows) or not len(images):
         raise DataError(f"{triplets.name} holds no queries or no images, so there is nothing to measure")
-    gallery = _spread(_embed_gallery(retriever, triplets, images, batch, progress), images, len(triplets.labels))
+    gallery = _spread(embed_gallery(retriever, triplets, images, batch, progress), images, len(triplets.labels))
     return _spread(_embed_queries(retriever, triplets, rows, batch, progress), rows, len(triplets)), gallery
 
 
@@ -573,7 +573,7 @@ def _spread(some: torch.Tensor, indices: np.ndarray, length: int) -> torch.Tenso
     return spread
 
 
-def _embed_gallery(
+def embed_gallery(
     retriever: Embedder, triplets: Triplets, images: np.ndarray, batch: int, progress: bool
 ) -> torch.Tensor:
     """Some images as (images, dim)."""

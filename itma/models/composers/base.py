@@ -80,7 +80,19 @@ class Composer(nn.Module):
         raise NotImplementedError
 
     def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
-        """References' feature maps and feedbacks' words → (queries, dim); one of them may be absent, not both."""
+        """References' feature maps and feedbacks' words → (queries, dim); one of them may be absent, not both.
+
+        Words alone are the sentence's feature, a reference alone is what it is in the gallery.
+        """
+        if maps is None:
+            assert words is not None
+            return words.sentence_BD
+        if words is None:
+            return self.embed_images(maps)
+        return self.join(maps, words)
+
+    def join(self, maps: Maps, words: Words) -> torch.Tensor:
+        """References' feature maps and feedbacks' words, both given → (queries, dim)."""
         raise NotImplementedError
 
 

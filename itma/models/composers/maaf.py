@@ -116,19 +116,14 @@ class TwoStream(Composer):
             self.norm_words = LayerNorm(shapes.dim)
 
     def embed_images(self, maps: Maps) -> torch.Tensor:
-        """See `Composer`. In shapes of the words stands one token of zeros, as in the published code."""
+        """See `Composer`. In place of the words stands one token of zeros, as in the published code."""
         levels = self.cells(maps)
         nothing_B1D = torch.zeros_like(levels[0][:, :1])
         image_BPD, _ = self._through(torch.cat(levels, 1), nothing_B1D, nothing_B1D[:, :, 0].bool())
         return self._mean_of_levels(image_BPD, levels)
 
-    def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
+    def join(self, maps: Maps, words: Words) -> torch.Tensor:
         """See `Composer`. A sentence without words is what the image is in the gallery."""
-        if maps is None:
-            assert words is not None
-            return words.sentence_BD
-        if words is None:
-            return self.embed_images(maps)
         levels = self.cells(maps)
         image_BPD, words_BTD = self._through(torch.cat(levels, 1), words.features_BTD, words.mask_BT)
         image_BD = self._mean_of_levels(image_BPD, levels)

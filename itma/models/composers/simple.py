@@ -19,17 +19,8 @@ class PooledComposer(Composer):
         images: torch.Tensor = self.image(maps)
         return images
 
-    def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
-        """See `Composer`."""
-        if maps is None:
-            assert words is not None
-            return words.sentence_BD
-        if words is None:
-            return self.embed_images(maps)
-        return self.join(maps, words)
-
     def join(self, maps: Maps, words: Words) -> torch.Tensor:
-        """References' feature maps and feedbacks' words, both given → (queries, dim)."""
+        """See `Composer`."""
         return self.compose(self.embed_images(maps), words.sentence_BD)
 
     def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:

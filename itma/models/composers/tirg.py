@@ -61,13 +61,8 @@ class TirgLastMap(Composer):
         images: torch.Tensor = self.image(maps)
         return images
 
-    def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
+    def join(self, maps: Maps, words: Words) -> torch.Tensor:
         """See `Composer`."""
-        if maps is None:
-            assert words is not None
-            return words.sentence_BD
-        if words is None:
-            return self.embed_images(maps)
         map_BCHW = maps[-1]
         B, _, H, W = map_BCHW.shape
         both = torch.cat([map_BCHW, words.sentence_BD[:, :, None, None].expand(B, -1, H, W)], 1)
