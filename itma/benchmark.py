@@ -19,6 +19,7 @@ from itma.evaluation.runs import summarise
 from itma.io import check_writable, write_text
 from itma.models.composers import REGISTRY as COMPOSERS
 from itma.models.retriever import Retriever
+from itma.sharing import share_results
 from itma.training.loop import TrainingInterrupted
 from itma.training.run import RUN, has_checkpoint, read_metrics, read_settings
 
@@ -82,17 +83,18 @@ def benchmark(
     for folder, settings in wanted.items():
         _check_same(folder, settings)
     done, failures = [], []
-    for number, (folder, settings) in enumerate(wanted.items(), start=1):
-        log.info("run %d of %d: %s", number, len(wanted), folder)
-        try:
-            _finish(folder, data, settings, preset, given, device, progress)
-        except (TrainingInterrupted, StorageError):
-            raise
-        except ItmaError as error:
-            log.warning("%s failed, the others go on: %s", folder, error)
-            failures.append(f"{folder} failed: {error}")
-        else:
-            done.append(folder)
+    with share_results():
+        for number, (folder, settings) in enumerate(wanted.items(), start=1):
+            log.info("run %d of %d: %s", number, len(wanted), folder)
+            try:
+                _finish(folder, data, settings, preset, given, device, progress)
+            except (TrainingInterrupted, StorageError):
+                raise
+            except ItmaError as error:
+                log.warning("%s failed, the others go on: %s", folder, error)
+                failures.append(f"{folder} failed: {error}")
+            else:
+                done.append(folder)
     if not done:
         raise RunError("no run came to its end. " + " ".join(failures))
     comparison = compare([folder for folder in wanted if folder in done])

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from itma import benchmark as module
 from itma.benchmark import benchmark, seconds_per_step
 from itma.cli import cli
+from itma.data import sources
 from itma.errors import ConfigError, RunError, TrainingError, UnknownNameError
 from itma.models.composers import REGISTRY
 from itma.training.run import read_metrics
@@ -144,3 +145,21 @@ def test_the_time_of_a_step_leaves_evaluations_out() -> None:
         {"step": 30, "seconds": 100.0, "loss": 1.0},
     ]
     assert seconds_per_step(lines) == 1.0
+
+
+def test_all_runs_of_a_benchmark_load_the_data_once_and_learn_what_a_run_alone_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+    load = sources._load
+    monkeypatch.setattr(
+        sources, "_load", lambda config, split, **rest: (loads.append(split), load(config, split, **rest))[1]
+    )
+    benchmark("shapes", ["add", "words-only"], tmp_path / "both", seeds=1, preset="tiny", changes=CHANGES)
+    assert sorted(loads) == ["test", "train"]
+    benchmark("shapes", ["words-only"], tmp_path / "one", seeds=1, preset="tiny", changes=CHANGES)
+    assert len(loads) == 4
+    lines = [read_metrics(tmp_path / folder / "words-only-0") for folder in ("both", "one")]
+    assert [line["loss"] for line in lines[0] if "loss" in line] == [
+        line["loss"] for line in lines[1] if "loss" in line
+    ]

@@ -12,10 +12,11 @@ import torch
 from itma.errors import ConfigError, StorageError, UnknownNameError
 from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.retriever import Retriever
+from itma.sharing import share_results
 from itma.training.config import TrainConfig
 from itma.training.loop import TrainingInterrupted, train
 from itma.training.run import read_metrics
-from itma.training.views import Views, changed
+from itma.training.views import Views, changed, make_views
 from tests.made_up import CONFIG, TRAIN, triplets
 
 LITE = replace(CONFIG, image_encoder=ImageEncoderConfig("efficientnet-lite0", levels=(2, 3)))
@@ -145,3 +146,19 @@ def test_rows_of_words_alone_have_the_query_that_words_alone_have() -> None:
             pixels, references[[0, 2]], torch.tensor([1, 0]), retriever.tokenizer(["make red cube", "red cube"])
         )
     assert torch.allclose(queries[[0, 2]], shown, atol=1e-5)
+
+
+def test_runs_that_share_results_share_the_views_of_the_same_image_encoder_alone() -> None:
+    retriever, data, wanted = model(), triplets(4), np.arange(8)
+    plain = replace(VIEWS, views=1)
+    other = model()
+    with torch.no_grad():
+        next(other.image_encoder.parameters()).add_(1.0)
+    with share_results():
+        first = make_views(retriever, data.images, wanted, plain)
+        assert make_views(model(), data.images, wanted, replace(plain, seed=5)) is first
+        assert make_views(other, data.images, wanted, plain) is not first
+    assert make_views(retriever, data.images, wanted, plain) is not make_views(retriever, data.images, wanted, plain)
+    with share_results():
+        first = make_views(retriever, data.images, wanted, VIEWS)
+        assert make_views(retriever, data.images, wanted, replace(VIEWS, seed=5)) is not first

@@ -16,6 +16,7 @@ from itma.data.images import FileImages, Images, Preprocess, image_size
 from itma.data.triplets import Split, covered
 from itma.data.validation.inspection import inspect
 from itma.errors import DataError, ImageError
+from itma.sharing import shared
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,14 @@ def load(config: DataConfig, split: str, *, progress: bool = False, device: torc
         UnknownNameError: no such split or size.
         DataError: the data under `config.root` cannot be read, or is a training split that lacks too many images.
     """
+    return shared(
+        f"data {split}",
+        lambda: config,
+        lambda: _load(config, split, progress=progress, device=device),
+    )
+
+
+def _load(config: DataConfig, split: str, *, progress: bool, device: torch.device | None) -> Split:
     if config.external:
         raise DataError(
             f"the data {config.name!r} were handed over in Python and cannot be loaded by their name; hand them over "

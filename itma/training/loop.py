@@ -37,7 +37,7 @@ from itma.training.run import (
 )
 from itma.training.speed import counted_products, peak, to_device
 from itma.training.step import NO_REFERENCE, add_gradients, check_chunks, knows_bf16
-from itma.training.views import Views, changed
+from itma.training.views import Views, changed, make_views
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def train(
             used = np.arange(len(triplets.labels))
             if triplets.present is not None:
                 used = used[triplets.present]
-            views = Views(model, triplets.images, used, config, progress=progress and world.first)
+            views = make_views(model, triplets.images, used, config, progress=progress and world.first)
         unread: list[torch.Tensor] = []
         """(loss, recall, gradient length) of steps, which the device may still be working on."""
         numbers: dict[str, float] = {}

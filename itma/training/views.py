@@ -4,6 +4,7 @@ Each image is seen in several views: decoded once, then cropped, mirrored, recol
 as many ways as there are views. A step takes one of them.
 """
 
+import hashlib
 import logging
 import os
 import tempfile
@@ -20,11 +21,35 @@ from itma.data.images import Images
 from itma.errors import StorageError
 from itma.models.retriever import Retriever
 from itma.progress import bar
+from itma.sharing import shared
 from itma.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 64
+
+
+def make_views(
+    model: Retriever, images: Images, wanted: np.ndarray, config: TrainConfig, *, progress: bool = False
+) -> "Views":
+    """`Views` of the same arguments; the last ones again where several runs share the data and the image encoder."""
+
+    def key() -> tuple[object, ...]:
+        weights = hashlib.sha256()
+        for tensor in model.image_encoder.state_dict().values():
+            weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        changes = (config.seed, config.augment, config.crop, config.flip, config.noise, config.grounds)
+        return (
+            weights.digest(),
+            model.preprocess,
+            tuple(images.names),
+            wanted.tobytes(),
+            config.frozen_levels,
+            config.views,
+            changes if config.views > 1 else (),
+        )
+
+    return shared("views", key, lambda: Views(model, images, wanted, config, progress=progress))
 
 
 class Views:
