@@ -135,9 +135,9 @@ def test_an_image_alone_and_words_alone_answer_as_by_torch(exported: Exported, n
 @pytest.mark.parametrize(
     ("name", "graphs"),
     [
-        ("itma", {"image.onnx", "query.onnx", "words.onnx"}),
-        pytest.param("words-only", {"image.onnx", "words.onnx"}, marks=pytest.mark.slow),
-        ("image-only", {"image.onnx"}),
+        ("itma", {"maps.onnx", "image.onnx", "query.onnx", "words.onnx"}),
+        pytest.param("words-only", {"maps.onnx", "image.onnx", "words.onnx"}, marks=pytest.mark.slow),
+        ("image-only", {"maps.onnx", "image.onnx"}),
     ],
 )
 def test_only_graphs_that_a_model_needs_are_written(exported: Exported, name: str, graphs: set[str]) -> None:
@@ -145,14 +145,18 @@ def test_only_graphs_that_a_model_needs_are_written(exported: Exported, name: st
 
 
 def test_pixels_go_in_as_bytes_and_all_arithmetic_is_float32(exported: Exported) -> None:
-    graph = onnx.load(exported("itma").folder / "query.onnx").graph
-    assert [(part.name, part.type.tensor_type.elem_type) for part in graph.input] == [
+    maps, query = (onnx.load(exported("itma").folder / name).graph for name in ("maps.onnx", "query.onnx"))
+    given = [(part.name, part.type.tensor_type.elem_type) for graph in (maps, query) for part in graph.input]
+    assert [part for part in given if not part[0].startswith("map_")] == [
         ("pixels", onnx.TensorProto.UINT8),
         ("ids", onnx.TensorProto.INT64),
         ("mask", onnx.TensorProto.BOOL),
     ]
-    kinds = {part.data_type for part in graph.initializer} | {
-        attribute.i for node in graph.node if node.op_type == "Cast" for attribute in node.attribute
+    levels = [part.name for part in maps.output]
+    assert levels == [name for name, _ in given if name.startswith("map_")] == [f"map_{n}" for n in range(len(levels))]
+    parts = [part for graph in (maps, query) for part in (*graph.initializer, *graph.node)]
+    kinds = {part.data_type for part in parts if isinstance(part, onnx.TensorProto)} | {
+        attribute.i for part in parts if getattr(part, "op_type", "") == "Cast" for attribute in part.attribute
     }
     assert not kinds & {onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
 
@@ -173,8 +177,8 @@ def test_exporting_leaves_the_model_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_graph_that_answers_otherwise_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    truth = OnnxRetriever.embed_images
-    monkeypatch.setattr(OnnxRetriever, "embed_images", lambda self, pixels: -truth(self, pixels))
+    truth = OnnxRetriever._queries
+    monkeypatch.setattr(OnnxRetriever, "_queries", lambda self, maps, tokens: -truth(self, maps, tokens))
     with pytest.raises(RunError, match=r"answer otherwise than torch: an image alone, 1 rows, features up to \d"):
         export(built("image-only"), tmp_path / "export")
     assert list(tmp_path.iterdir()) == []
@@ -265,6 +269,9 @@ def test_what_is_no_export_or_a_newer_one_is_refused(damaged: Path, tmp_path: Pa
     plain = json.loads((damaged / "onnx.json").read_text())
     (damaged / "onnx.json").write_text(json.dumps(plain | {"format": 99}))
     with pytest.raises(RunError, match="exported by a newer itma"):
+        OnnxRetriever(damaged)
+    (damaged / "onnx.json").write_text(json.dumps(plain | {"format": 1}))
+    with pytest.raises(RunError, match=r"exported by an older itma.*itma export RUN"):
         OnnxRetriever(damaged)
     with pytest.raises(RunError, match=r"onnx\.json is missing"):
         OnnxRetriever(tmp_path)
@@ -405,9 +412,9 @@ def test_int8_answers_nearly_as_float32(exported: Exported, name: str, tmp_path:
 def test_weights_of_convolutions_are_int8_and_the_file_is_smaller(walked: Path) -> None:
     exact, small = (open_model(walked / "run", runtime=name) for name in ("onnx", "onnx-int8"))
     assert isinstance(exact, OnnxRetriever) and isinstance(small, OnnxRetriever)
-    kinds = {part.data_type for part in onnx.load(small.folder / "image.onnx").graph.initializer}
+    kinds = {part.data_type for part in onnx.load(small.folder / "maps.onnx").graph.initializer}
     assert onnx.TensorProto.INT8 in kinds
-    sizes = [(model.folder / "image.onnx").stat().st_size for model in (exact, small)]
+    sizes = [(model.folder / "maps.onnx").stat().st_size for model in (exact, small)]
     assert sizes[1] < 0.5 * sizes[0]
 
 

@@ -688,8 +688,8 @@ def pull(context: click.Context, name: str, folder: Path, revision: str | None, 
 def export(context: click.Context, run: Path, out: Path | None, which: str) -> None:
     """Write the model in RUN as ONNX graphs, for any number of images and words, checked against torch.
 
-    image.onnx embeds images, query.onnx an image with a sentence, words.onnx a sentence alone. A folder written
-    with --out can be given as RUN to index, search and evaluate, with --runtime onnx.
+    maps.onnx makes feature maps of images; image.onnx embeds those, query.onnx those with a sentence, words.onnx a
+    sentence alone. A folder written with --out can be given as RUN to index, search and evaluate, with --runtime onnx.
     """
     from itma.export.runtimes import export_run
 

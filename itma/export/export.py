@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,8 +18,8 @@ from torch import nn
 from itma import __version__
 from itma.data.tokenizer import Tokens
 from itma.errors import RunError, StorageError
-from itma.export.folder import IMAGE, QUERY, TOKENIZER, WORDS, Description, Graph, Reading, missing_extra
-from itma.export.runtime import OnnxRetriever
+from itma.export.folder import IMAGE, MAPS, QUERY, TOKENIZER, WORDS, Description, Graph, Reading, missing_extra
+from itma.export.runtime import OnnxRetriever, by_level
 from itma.io import new_folder
 from itma.models.embedder import unit
 from itma.models.retriever import Retriever
@@ -43,8 +44,9 @@ def export(
 ) -> Description:
     """Write the functions that serving needs as ONNX graphs: float32, for any number of images and of words.
 
-    `image.onnx` embeds images, `query.onnx` images with sentences, `words.onnx` sentences alone; each is written
-    where the model has such a function. Images are uint8 of the model's own size: the normalisation is in the graph.
+    `maps.onnx` makes feature maps of images, `image.onnx` embeds them, `query.onnx` with a sentence, `words.onnx`
+    sentences alone; each is written where the model has such a function. Images are uint8 of the model's own size: the
+    normalisation is in the graph.
 
     Args:
         model: the model; it stays as it is.
@@ -75,7 +77,7 @@ def export(
     if not replace and os.path.lexists(folder):  # said before the work, not after it
         raise StorageError(f"{str(folder)!r} exists already; choose another name or remove it first")
     plain, words = copy.deepcopy(model).cpu().eval(), model.tokenizer
-    graphs: dict[Graph, nn.Module] = {IMAGE: _Images(plain)}
+    graphs: dict[Graph, nn.Module] = {MAPS: _Maps(plain), IMAGE: _Images(plain)}
     if model.reads_words:
         graphs[WORDS] = _Words(plain)
         if model.composer.reads_images:
@@ -112,26 +114,36 @@ def export(
     return description
 
 
-class _Images(nn.Module):
-    """Pixels → embeddings of gallery images."""
+class _Maps(nn.Module):
+    """Pixels → feature maps."""
 
     def __init__(self, model: Retriever) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return unit(self.model.composer.embed_images(self.model.image_encoder(self.model.preprocess.normalise(pixels))))
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(self.model.image_encoder(self.model.preprocess.normalise(pixels)))
+
+
+class _Images(nn.Module):
+    """Feature maps → embeddings of gallery images."""
+
+    def __init__(self, model: Retriever) -> None:
+        super().__init__()
+        self.composer = model.composer
+
+    def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        return unit(self.composer.embed_images(maps))
 
 
 class _Queries(nn.Module):
-    """Pixels and words → embeddings of queries."""
+    """Feature maps and words → embeddings of queries."""
 
     def __init__(self, model: Retriever) -> None:
         super().__init__()
         self.model = _with_onnx_lstm(model)
 
-    def forward(self, pixels: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        maps = self.model.image_encoder(self.model.preprocess.normalise(pixels))
+    def forward(self, maps: list[torch.Tensor], ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return unit(self.model.compose(maps, Tokens(ids, mask)))
 
 
@@ -196,13 +208,16 @@ def _write(graph: nn.Module, path: Path, model: Retriever) -> None:
     """Write one graph; torch looks at its inputs' sizes as at variables, and refuses what would fix them."""
     batch, words = torch.export.Dim("batch"), torch.export.Dim("words", max=model.tokenizer.max_words)
     tokens = model.tokenizer(_sentences(model, 3, 4))
-    given = {
-        "pixels": (torch.zeros(3, 3, model.preprocess.height, model.preprocess.width, dtype=torch.uint8), {0: batch}),
+    pixels = torch.zeros(3, 3, model.preprocess.height, model.preprocess.width, dtype=torch.uint8)
+    maps = model.feature_maps(pixels)
+    given: dict[str, tuple[Any, Any]] = {
+        "pixels": (pixels, {0: batch}),
+        "maps": (maps, [{0: batch} for _ in maps]),
         "ids": (tokens.ids, {0: batch, 1: words}),
         "mask": (tokens.mask, {0: batch, 1: words}),
     }
     names = list(inspect.signature(graph.forward).parameters)
-    axes = {name: {axis: size.__name__ for axis, size in given[name][1].items()} for name in names}
+    inputs = [each for name in names for each in (by_level(maps) if name == "maps" else [name])]
     try:
         with _quiet(), torch.no_grad(), torch.autocast("cpu", enabled=False):
             program = torch.export.export(
@@ -214,15 +229,22 @@ def _write(graph: nn.Module, path: Path, model: Retriever) -> None:
                 program,
                 (),
                 path,
-                input_names=names,
-                output_names=["embeddings"],
-                dynamic_shapes=axes,
+                input_names=inputs,
+                output_names=list(by_level(maps)) if path.name == MAPS else ["embeddings"],
+                dynamic_shapes={name: _names_of(given[name][1]) for name in names},
                 opset_version=OPSET,
                 external_data=False,
                 verbose=False,
             )
     except Exception as error:  # tracing runs all of the model's code, and raises what it likes
         raise RunError(f"the model {model.name!r} cannot be written as {path.name}: {error}") from error
+
+
+def _names_of(sizes: Any) -> Any:
+    """Axis → size as axis → name."""
+    if isinstance(sizes, list):
+        return [_names_of(each) for each in sizes]
+    return {axis: size.__name__ for axis, size in sizes.items()}
 
 
 @contextmanager

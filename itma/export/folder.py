@@ -1,9 +1,10 @@
 """The folder of an export: graphs, the tokenizer, and a description that tells which model they are.
 
 <checkpoint>/onnx/          or wherever `itma export --out` was told
-  image.onnx              pixels → embedding
-  query.onnx                pixels, ids, mask → embedding; absent where a query depends on one of the two only
-  words.onnx                ids, mask → embedding; absent where the model does not read words
+  maps.onnx                 pixels → feature maps, one for each level
+  image.onnx                feature maps → embedding
+  query.onnx                feature maps, ids, mask → embedding; only where a query depends on both
+  words.onnx                ids, mask → embedding; only where the model reads words
   tokenizer.json            sentence → ids
   onnx.json                 what is needed beside the graphs, and the sums of all files
 <checkpoint>/onnx-int8/     the same, and loss.json: what was lost
@@ -19,12 +20,13 @@ from itma.data.images import Preprocess
 from itma.errors import ItmaError, MissingExtraError, RunError
 from itma.io import file_sum
 
-FORMAT = 1
+FORMAT = 2
+MAPS: Final = "maps.onnx"
 IMAGE: Final = "image.onnx"
 QUERY: Final = "query.onnx"
 WORDS: Final = "words.onnx"
 TOKENIZER, DESCRIPTION = "tokenizer.json", "onnx.json"
-Graph = Literal["image.onnx", "query.onnx", "words.onnx"]
+Graph = Literal["maps.onnx", "image.onnx", "query.onnx", "words.onnx"]
 Precision = Literal["float32", "int8"]
 
 
@@ -85,10 +87,12 @@ def read(folder: Path) -> Description:
         raise RunError(f"{str(folder)!r} is no ONNX export: {DESCRIPTION} is missing; make one with: itma export RUN")
     try:
         plain: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        if plain.pop("format") > FORMAT:
+        if (written := plain.pop("format")) > FORMAT:
             raise RunError(
                 f"{str(folder)!r} was exported by a newer itma than this one; upgrade with: pip install -U itma"
             )
+        if written < FORMAT:
+            raise RunError(f"{str(folder)!r} was exported by an older itma than this one; {_AGAIN}")
         sums = plain.pop("sums")
         description = from_plain(Description, plain)
         wanted = {name: str(sums[name]) for name in (*description.graphs, TOKENIZER)}

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from itma.data.tokenizer import Tokenizer
-from itma.export.folder import QUERY, TOKENIZER, Description, missing_extra
-from itma.export.runtime import OnnxRetriever
+from itma.export.folder import MAPS, QUERY, TOKENIZER, Description, Graph, missing_extra
+from itma.export.runtime import OnnxRetriever, by_level
 from itma.io import file_sum
 from itma.progress import bar
 
@@ -55,7 +54,7 @@ def quantise(
     with bar("calibrating", show=progress, total=len(convolving) * len(pixels), unit="image") as meter:
         for name in known.graphs:
             if name in convolving:
-                inputs = _Inputs(pixels, sentences if name == QUERY else None, source.tokenizer, meter)
+                inputs = _Inputs(source, name, pixels, sentences, meter)
                 _write(source.folder / name, folder / name, inputs)
             else:
                 shutil.copyfile(source.folder / name, folder / name)
@@ -89,27 +88,23 @@ def _write(source: Path, target: Path, inputs: "_Inputs") -> None:
 
 
 class _Inputs:
-    """Batches of images (and sentences) in the form that onnxruntime's calibration asks for."""
+    """Batches of what a graph takes, in the form that onnxruntime's calibration asks for."""
 
     def __init__(
-        self, pixels: torch.Tensor, sentences: Sequence[str] | None, tokenizer: Tokenizer, meter: "tqdm[Any]"
+        self, source: OnnxRetriever, graph: Graph, pixels: torch.Tensor, sentences: Sequence[str], meter: "tqdm[Any]"
     ) -> None:
-        self._batches, self._sentences, self._tokenizer, self._meter = (
-            iter(pixels.split(BATCH)),
-            sentences,
-            tokenizer,
-            meter,
-        )
+        self._source, self._graph, self._meter = source, graph, meter
+        self._batches, self._sentences = iter(pixels.split(BATCH)), sentences
         self._done = 0
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next batch; absent after the last."""
+        """The next batch. None: there are no more."""
         pixels = next(self._batches, None)
         if pixels is None:
             return None
-        inputs = {"pixels": pixels}
-        if self._sentences is not None:
-            tokens = self._tokenizer(self._sentences[self._done : self._done + len(pixels)])
+        inputs = {"pixels": pixels} if self._graph == MAPS else by_level(self._source.feature_maps(pixels))
+        if self._graph == QUERY:
+            tokens = self._source.tokenizer(self._sentences[self._done : self._done + len(pixels)])
             inputs |= {"ids": tokens.ids, "mask": tokens.mask}
         self._done += len(pixels)
         self._meter.update(len(pixels))

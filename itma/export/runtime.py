@@ -9,7 +9,7 @@ import torch
 
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.errors import DataError, RunError
-from itma.export.folder import IMAGE, QUERY, TOKENIZER, WORDS, Description, missing_extra, read
+from itma.export.folder import IMAGE, MAPS, QUERY, TOKENIZER, WORDS, Description, missing_extra, read
 from itma.models.checkpoint import WEIGHTS
 from itma.models.embedder import Embedder
 
@@ -72,7 +72,7 @@ class OnnxRetriever(Embedder):
         return self.description.fingerprint
 
     def feature_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """uint8 images of the model's own size → the same: the graphs begin at the pixels.
+        """uint8 images of the model's own size → one feature map for each level.
 
         Raises:
             DataError: images of another size, to which the graphs cannot be put.
@@ -83,25 +83,34 @@ class OnnxRetriever(Embedder):
                 f"images of shape {tuple(pixels.shape)} and type {pixels.dtype} were given; exported graphs take "
                 f"uint8 images of {wanted}, as preprocess.read and preprocess.fitted make them"
             )
-        return [pixels]
+        return self._run(MAPS, pixels=pixels)
 
     def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 images (images, 3, h, w) of the model's own size → (images, dim) of length 1."""
-        return self._answer(IMAGE, pixels=self.feature_maps(pixels)[0])
+        return self._run(IMAGE, **by_level(self.feature_maps(pixels)))[0]
 
     def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
         if tokens is None:
             assert maps is not None
-            return self.embed_images(maps[0])
+            return self._run(IMAGE, **by_level(maps))[0]
         if maps is None or QUERY not in self.description.graphs:
-            return self._answer(WORDS, ids=tokens.ids, mask=tokens.mask)
-        return self._answer(QUERY, pixels=maps[0], ids=tokens.ids, mask=tokens.mask)
+            return self._run(WORDS, ids=tokens.ids, mask=tokens.mask)[0]
+        return self._run(QUERY, **by_level(maps), ids=tokens.ids, mask=tokens.mask)[0]
 
-    def _answer(self, graph: str, **inputs: torch.Tensor) -> torch.Tensor:
+    def _run(self, graph: str, **inputs: torch.Tensor) -> list[torch.Tensor]:
+        """The outputs of a graph, which passes over what it does not need."""
         if graph not in self._sessions:
             self._sessions[graph] = session(self.folder / graph)
-        (embeddings,) = self._sessions[graph].run(None, {name: part.cpu().numpy() for name, part in inputs.items()})
-        return torch.from_numpy(embeddings)
+        running = self._sessions[graph]
+        wanted = [one.name for one in running.get_inputs()]
+        return [
+            torch.from_numpy(one) for one in running.run(None, {name: inputs[name].cpu().numpy() for name in wanted})
+        ]
+
+
+def by_level(maps: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Feature maps by the names that they have as inputs and outputs of graphs."""
+    return {f"map_{level}": one for level, one in enumerate(maps)}
 
 
 def session(path: Path) -> "InferenceSession":
