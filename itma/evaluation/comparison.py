@@ -41,13 +41,15 @@ class Figure:
     def of(cls, values: Sequence[float]) -> "Figure":
         """Of the values that the runs have."""
         mean, interval, each = spread(values)
+        if interval is not None:  # a share lies between 0 and 1, and so does its mean
+            interval = Interval(max(0.0, interval.low), min(1.0, interval.high))
         return cls(mean, deviation_of(each), interval, each)
 
     def percent(self) -> str:
         """As percent: mean ± standard deviation, and the interval.
 
         >>> Figure.of([0.4, 0.5]).percent(), Figure.of([0.4]).percent()
-        ('45.0 ± 7.1 % (-18.5 to 108.5)', '40.0 %')
+        ('45.0 ± 7.1 % (0.0 to 100.0)', '40.0 %')
         """
         if self.deviation is None or self.interval is None:
             return f"{100 * self.mean:.1f} %"
