@@ -44,11 +44,7 @@ for module in ("onnxruntime", "onnxscript"):
 Exported = Callable[[str], OnnxRetriever]
 QUICK = ("itma",)
 """Exporting takes seconds a model; this one has all three graphs, the others are tried with --slow."""
-EVERY = [
-    pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
-    for name in CONFIGS
-    if not name.startswith("pic2word")  # whose sentence, with a word put in, is not exported yet; see docs/model.md
-]
+EVERY = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in CONFIGS]
 
 
 @pytest.fixture(scope="module")

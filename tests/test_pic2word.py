@@ -103,6 +103,16 @@ def test_a_sentence_that_leaves_no_room_for_the_image_is_refused(hub: Path) -> N
     Retriever.over(towers, replace(config, text_encoder=replace(config.text_encoder, max_words=11)))
 
 
+@pytest.mark.parametrize(("kind", "room"), [("clip", 10), ("siglip", 5)])
+def test_a_sentence_as_long_as_there_is_room_for_is_read(kind: str, room: int, hub: Path) -> None:
+    towers = read_towers(hub / kind)
+    config = RetrieverConfig("pic2word", **towers.shape_for("pic2word"))
+    longest = Retriever.over(towers, config).text_encoder.longest
+    config = replace(config, text_encoder=replace(config.text_encoder, max_words=longest - room))
+    answers = Retriever.over(towers, config).embed_queries(pixels()[:2], ["red " * 100, ""])
+    assert answers.isfinite().all()
+
+
 def test_a_text_encoder_that_reads_token_ids_only_is_refused() -> None:
     class OfIds(TextEncoder):
         def encode(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:

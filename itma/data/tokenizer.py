@@ -317,9 +317,9 @@ class Tokenizer:
         >>> len(Tokenizer.fit(["make it red"]).content("it red"))
         2
         """
-        ids, mask = self([sentence])
         opening, closing = self.marks()
-        read: list[int] = ids[0][mask[0]].tolist()
+        row = self._core.encode(sentence, add_special_tokens=self.special_tokens)
+        read = [id_ for id_, _ in self._read(sentence, row)[0]]
         return read[len(opening) : len(read) - len(closing)]
 
     def pieces(self, sentence: str) -> list[Piece]:

@@ -107,20 +107,17 @@ class Pic2Word(Composer):
         own, opened, before, after, closed = vectors.split([T, *map(len, parts)], 1)
         word = self.mapping(self.embed_images(maps))[:, None].to(own.dtype)
         spoken_B1 = mask_BT.any(1, keepdim=True)
-        feedback = torch.cat([after, own[:, len(opening) :], torch.zeros_like(closed)], 1)
-        silence = torch.cat([closed, torch.zeros_like(torch.cat([after, own[:, len(opening) :]], 1))], 1)
-        rest = torch.where(spoken_B1[:, :, None], feedback, silence)
+        # moved, not cut, to where the opening marks were: so ONNX has one graph for every T
+        places_T = torch.arange(T, device=ids_BT.device) + len(opening)
+        own, own_mask = (part.index_select(1, places_T.clamp(max=T - 1)) for part in (own, mask_BT))
+        feedback = torch.cat([after, own], 1)
+        said = torch.cat([spoken_B1.expand(B, after.shape[1]), own_mask & (places_T < T)], 1)
         # without feedback, the closing marks alone are read of what follows the word
-        at_end = torch.arange(rest.shape[1], device=ids_BT.device) < len(closing)
-        said = torch.cat(
-            [spoken_B1.expand(B, after.shape[1]), mask_BT[:, len(opening) :], torch.zeros_like(closed[:, :, 0]).bool()],
-            1,
-        )
-        mask = torch.cat(
-            [
-                torch.ones(B, len(opening) + before.shape[1] + 1, dtype=torch.bool, device=ids_BT.device),
-                torch.where(spoken_B1, said, at_end),
-            ],
-            1,
-        )
-        return text_encoder.read_vectors(torch.cat([opened, before, word, rest], 1), mask)
+        silence = torch.cat([closed, torch.zeros_like(feedback)], 1)[:, : feedback.shape[1]]
+        at_end = torch.arange(feedback.shape[1], device=ids_BT.device) < len(closing)
+        rest = torch.where(spoken_B1[:, :, None], feedback, silence)
+        begun = torch.ones(B, len(opening) + before.shape[1] + 1, dtype=torch.bool, device=ids_BT.device)
+        mask = torch.cat([begun, spoken_B1 & said | ~spoken_B1 & at_end], 1)
+        vectors = torch.cat([opened, before, word, rest], 1)
+        length = 1 + before.shape[1] + feedback.shape[1]  # the rest, as many as there are opening marks, is never read
+        return text_encoder.read_vectors(vectors[:, :length], mask[:, :length])
