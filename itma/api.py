@@ -709,7 +709,10 @@ def evaluate_by(
     )
     selection = [data_split.protocol(name) for name in protocols] or [data_split.protocol()]
     other = runtime != "torch"
-    folder = _writable(_evaluation_folder(run, runtime, source, split) if out is None else Path(out))
+    if out is None:
+        # those of other runtimes are named so that a model card does not take them for the model's own
+        out = results_folder(run, f"{runtime}-evaluation" if other else "evaluation", f"{source.name}-{split}")
+    folder = _writable(Path(out))
     weights = model.weights if isinstance(model, OnnxRetriever) else weights_sum(run, which)
     with _advising(source):
         evaluations = measure(
@@ -741,15 +744,20 @@ def _evaluate_embeddings(
     """As `evaluate_by`, of embeddings in a file: the data's images need not be there."""
     from itma.evaluation.embeddings import read_embeddings, score_embeddings
 
-    if data is None:
-        raise DataError(f"{str(path)!r} holds embeddings and does not say of what; name the data to measure them on")
+    source = _embedded_data(path, data, changes or {})
     embeddings = read_embeddings(path)
-    source = changed(DataConfig(data), changes or {})
     split = split or source.measured
-    split_data = dataset_named(data)(source).load(split)
+    split_data = dataset_named(source.name)(source).load(split)
     measured = [split_data.protocol(name) for name in protocols] or [split_data.protocol()]
-    folder = _writable(path.with_name(f"{path.stem}-evaluation-{data}-{split}") if out is None else Path(out))
+    folder = _writable(path.with_name(f"{path.stem}-evaluation-{source.name}-{split}") if out is None else Path(out))
     return _written(score_embeddings(embeddings, split_data, measured), folder)
+
+
+def _embedded_data(path: str | Path, data: str | None, changes: Mapping[str, Any]) -> DataConfig:
+    """What the embeddings in a file are of."""
+    if data is None:
+        raise DataError(f"{str(path)!r} holds embeddings and does not say of what; name the data")
+    return changed(DataConfig(data), changes)
 
 
 def _writable(folder: Path) -> Path | None:
@@ -775,16 +783,18 @@ def _written(evaluations: Sequence["Evaluation"], folder: Path | None) -> Measur
     return Measured(reports, folder)
 
 
-def _evaluation_folder(run: str | Path, runtime: str, source: DataConfig, split: str) -> Path:
-    """Where an evaluation is written if nobody says it."""
-    # those of other runtimes are named so that a model card does not take them for the model's own
-    begin = "" if runtime == "torch" else f"{runtime}-"
+def results_folder(run: str | Path, what: str, name: str) -> Path:
+    """Where results of a model are written if nobody says it: `what` is the kind of work, `name` on what it was done.
+
+    Those of a run stand in it; those of a model of itma's own or of the hub in the present folder, with a number where
+    that is taken.
+    """
     if not is_shipped(run) and hub_name(run) is None:
-        return Path(run) / f"{begin}evaluation-{source.name}-{split}"
-    name = f"{begin}evaluation-{str(run).replace('/', '--')}-{source.name}-{split}"
-    folder, number = Path(name), 2
+        return Path(run) / f"{what}-{name}"
+    first = f"{what}-{str(run).replace('/', '--')}-{name}"
+    folder, number = Path(first), 2
     while folder.exists():
-        folder, number = Path(f"{name}-{number}"), number + 1
+        folder, number = Path(f"{first}-{number}"), number + 1
     return folder
 
 
@@ -867,7 +877,8 @@ def submit(
     """Write a model's answers to queries whose targets are not published, in the form that their owners take.
 
     Args:
-        run: a run folder, or a checkpoint folder.
+        run: a run folder, or a checkpoint folder; or an `.npz` file of embeddings of the split whose targets are not
+            published, see `itma.evaluation.embeddings`, for which the data's images need not be there.
         out: gets the files: of FashionIQ `<category>.predict.json`, of CIRR `recall.json` and `recall_subset.json`, of
             CIRCO `circo.json`.
         data: name of the data set. None: the one the run was trained on, or FashionIQ where nobody takes answers to it.
@@ -883,9 +894,10 @@ def submit(
         RunError, DataError: the run or the data cannot be read, or nobody takes answers to the data.
         StorageError: the files cannot be written.
     """
+    from itma.evaluation.embeddings import place_embeddings, read_embeddings
     from itma.evaluation.evaluate import embed, first_of
 
-    torch_device = device_named(device)
+    torch_device, ready = device_named(device), holds_embeddings(run)
     source = _submitted_data(run, data, root)
     dataset = dataset_named(source.name)(source)
     if not dataset.submitted:
@@ -894,16 +906,23 @@ def submit(
             f"nobody takes answers to {source.name}, whose targets are published: measure it with itma evaluate; "
             f"answers are taken to {takers}"
         )
-    triplets = load(source, dataset.submitted, device=torch_device).triplets
+    split = dataset.load(dataset.submitted) if ready else load(source, dataset.submitted, device=torch_device)
+    triplets = split.triplets
     submission = dataset.submission(dataset.root, dataset.submitted, triplets)
-    model = open_model(run, which=which, device=torch_device, progress=progress)
     tasks = [task for track in submission.tracks for task in track.tasks]
-    answers = first_of(triplets, submission.tracks, *embed(model, triplets, tasks, progress=progress))
+    if ready:
+        found = place_embeddings(read_embeddings(run), triplets, tasks, "the submission")
+        answers = first_of(triplets, submission.tracks, *found)
+    else:
+        model = open_model(run, which=which, device=torch_device, progress=progress)
+        answers = first_of(triplets, submission.tracks, *embed(model, triplets, tasks, progress=progress))
     return submission.write(Path(out), answers)
 
 
 def _submitted_data(run: str | Path, data: str | None, root: str | Path | None) -> DataConfig:
     """What is answered by `submit`."""
+    if holds_embeddings(run):
+        return _embedded_data(run, data, {} if root is None else {"root": str(root)})
     if data is not None and root is not None:
         return DataConfig(data, root=str(root))
     trained = None if holds_towers(checkpoint_folder(run)) else read_data(run)

@@ -7,21 +7,20 @@ from typing import Any
 
 from PIL import Image
 
-from itma.api import measured_split, read_data
+from itma.api import measured_split, read_data, results_folder
 from itma.data.conversations import check_turns
 from itma.data.datasets import dataset_named
 from itma.data.images import Preprocess
 from itma.data.synthetic.user import User
 from itma.data.triplets import Triplets
+from itma.demo.conversations_page import ShownTurn, conversations_page
 from itma.device import device_named
 from itma.display import data_url
 from itma.errors import RunError
-from itma.evaluation.conversations import ConversationStudy, PlayedConversation, ShownTurn, page, play
+from itma.evaluation.conversations import ConversationStudy, PlayedConversation, play
 from itma.io import check_writable, write_text
 from itma.models.checkpoint import checkpoint_folder
-from itma.models.hub_names import hub_name
 from itma.models.retriever import Retriever
-from itma.models.shipped import is_shipped
 from itma.models.towers import holds_towers
 
 MARKDOWN, JSON, PAGE = "conversations.md", "conversations.json", "conversations.html"
@@ -56,16 +55,16 @@ def study_conversation(
     """Let a simulated user talk to a model about the world that it was trained on; see `itma.evaluation.conversations`.
 
     Args:
-        run: a run folder whose world has a known truth: shapes or wardrobe.
+        run: a run folder, of data of whose images it is known what they show: shapes, wardrobe or products.
         conversations: how many.
         turns: of each, at most.
-        root: the folder of a written world, if it was moved.
+        root: the folder of the data, if it was moved.
         split: whose images are searched. None: the test's, which training never saw.
         seed: decides where conversations start and lead, and what is said.
         forgetful: tell the model the last sentence alone.
         out: gets `conversations.md`, `conversations.json`, and `conversations.html` with those that failed. None:
             `conversations-<split>` in the run, with `-forgetful` behind it where it is; of a model of itma's own or of
-            the hub, `conversations-<model>-<split>` in the present folder.
+            the hub, `conversations-<model>-<split>` in the present folder, with a number where that is taken.
         device: `auto`, `cpu`, `cuda`, …
         progress: show progress bars.
 
@@ -84,12 +83,14 @@ def study_conversation(
     if source.external:
         raise RunError(
             f"{str(run)!r} was trained on external data {source.name!r}, of which nobody knows what is true of each "
-            "image; take a run on shapes or wardrobe"
+            "image; take a run on shapes, wardrobe or products"
         )
     changes = {} if root is None else {"root": str(root)}
     source, split = source if root is None else replace(source, root=str(root)), split or source.measured
     user = dataset_named(source.name)(source).user(split)
-    folder = _folder(run, f"{split}{'-forgetful' * forgetful}") if out is None else Path(out)
+    if out is None:
+        out = results_folder(run, "conversations", f"{split}{'-forgetful' * forgetful}")
+    folder = Path(out)
     check_writable(str(folder))
     torch_device = device_named(device)
     model = Retriever.load(run).to(torch_device)
@@ -99,19 +100,13 @@ def study_conversation(
     played = play(
         model, triplets, user, count=conversations, turns=turns, seed=seed, forgetful=forgetful, progress=progress
     )
-    about: dict[str, Any] = {"model": f"{model.name} ({run})", "data": triplets.name, "gallery": len(triplets.labels)}
+    gallery = len(user.gallery) if triplets.present is None else int(triplets.present[user.gallery].sum())
+    about: dict[str, Any] = {"model": f"{model.name} ({run})", "data": triplets.name, "gallery": gallery}
     study = ConversationStudy.of(played, turns, seed=seed, forgetful=forgetful, **about)
     write_text(folder / MARKDOWN, study.markdown())
     write_text(folder / JSON, study.to_json())
     write_text(folder / PAGE, _page(study, played, triplets, user, model.preprocess))
     return Studied(study, folder)
-
-
-def _folder(run: str | Path, name: str) -> Path:
-    """Where a study is written if nobody says it."""
-    if is_shipped(run) or hub_name(run) is not None:
-        return Path(f"conversations-{str(run).replace('/', '--')}-{name}")
-    return Path(run) / f"conversations-{name}"
 
 
 def _page(
@@ -147,6 +142,6 @@ def _page(
 
     some = f"; the first {_ON_PAGE} are shown" if len(failed) > _ON_PAGE else ""
     head = f"{study.head} {len(failed):,} of {len(played):,} did not end at the target{some}."
-    return page(
+    return conversations_page(
         "Conversations that failed", head, [(f"conversation {number}", rows(one)) for number, one in failed[:_ON_PAGE]]
     )

@@ -1,6 +1,7 @@
 """CIRR: its files, recall within subsets, and the two files that its server takes."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from itma.data.triplets import covered
 from itma.data.validation.doctor import examine
 from itma.errors import DataError, UnknownNameError
 from itma.evaluation.evaluate import score
+from itma.models.retriever import Retriever
 from tests.test_data_sets import call
 
 Row = dict[str, Any]
@@ -204,6 +206,25 @@ def test_both_tracks_are_written_as_the_server_takes_them(run: Path, tmp_path: P
             answers, others = file[str(row["pairid"])], set(row["img_set"]["members"]) - {row["reference"]}
             assert len(set(answers)) == len(answers) == length and row["reference"] not in answers
             assert metric == "recall" or set(answers) < others
+
+
+def test_the_embeddings_of_a_model_give_the_submission_of_that_model(run: Path, whole: Path, tmp_path: Path) -> None:
+    model, triplets = Retriever.load(run), datasets.load("cirr", whole, "test1").triplets
+    images = model.embed_images(triplets.images.load(np.arange(len(triplets.labels)), model.preprocess))
+    queries = model.embed_queries(triplets.images.load(triplets.references, model.preprocess), list(triplets.feedback))
+    # in any order, by names without their ending, and without the images themselves
+    order = np.arange(len(images))[::-1]
+    names = [triplets.images.names[image] for image in order]
+    np.savez(tmp_path / "mine.npz", queries=queries, images=images[order.copy()], names=names)
+    bare_root = tmp_path / "bare"
+    for part in ("captions", "image_splits"):
+        shutil.copytree(whole / part, bare_root / part)
+    call("submit", run, tmp_path / "by-model", "cirr", "--root", whole)
+    said = call("submit", tmp_path / "mine.npz", tmp_path / "by-file", "cirr", "--root", bare_root)
+    for metric in ("recall", "recall_subset"):
+        assert str(tmp_path / "by-file" / f"{metric}.json") in said
+        one, other = ((tmp_path / by / f"{metric}.json").read_text() for by in ("by-model", "by-file"))
+        assert one == other
 
 
 def test_test1_is_not_measured_and_the_message_names_the_way_out(run: Path, whole: Path) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 import itma
 from itma import api
 from itma.data.conversations import Conversation, Turn, joined, parted
-from itma.data.datasets import DataConfig, dataset_named
+from itma.data.datasets import DataConfig, Dataset, dataset_named
 from itma.data.images import Preprocess
 from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.shapes import Change, Scene
@@ -33,7 +33,7 @@ from itma.models.embedder import Embedder
 from itma.models.retriever import Retriever
 from itma.models.trackers import REGISTRY
 from itma.study import study_conversation
-from tests import made_up
+from tests import made_up, shop_table
 from tests.test_data_sets import call
 
 ONE, TWO, THREE = "make red cube", "make red cube then make blue cube", "make blue cube then make red cube then red"
@@ -231,11 +231,65 @@ def test_all_turns_of_a_conversation_are_in_the_batch(world: str) -> None:
         assert len(own) == 3 and len({int(samples.targets[row]) for row in own}) == 1
 
 
-def test_only_generated_worlds_hold_conversations_and_of_two_turns_at_least() -> None:
-    with pytest.raises(ConfigError, match=r"data\.conversations=0\.5 wants a user .* leave it out for multiturn"):
+def test_only_data_with_a_user_hold_conversations_and_of_two_turns_at_least() -> None:
+    said = r"data\.conversations=0\.5 wants a user .* shapes, wardrobe or products; leave it out for multiturn"
+    with pytest.raises(ConfigError, match=said):
         DataConfig("multiturn", conversations=0.5)
     with pytest.raises(ConfigError, match=r"data\.turns=1: a conversation has at least 2 turns"):
         DataConfig("shapes", turns=1)
+
+
+def shop(tmp_path: Path, **settings: Any) -> Dataset:
+    root = shop_table.shop(tmp_path / "shop", shop_table.items(4))
+    return dataset_named("products")(DataConfig("products", root=str(root), **settings))
+
+
+def test_the_user_of_a_shop_asks_for_one_attribute_that_is_wrong_at_a_time(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        user = shop(tmp_path).user(split)
+        for start, target in user.pairs(20, 0):
+            here, there = user.facts(start), user.facts(target)
+            wishes = user.wishes(start, target, Dice(f"{start}"))
+            spoken = [wish.fact for wish in wishes]
+            assert len(set(spoken)) == len(spoken) >= 2 and all(here[name] != there[name] for name in spoken)
+            assert user.labels[start] != user.labels[target]
+            if split == "test":  # what makes an answer right
+                assert set(spoken) == {name for name in ("kind", "colour") if here[name] != there[name]}
+            else:
+                assert set(spoken) == {name for name in there if here[name] != there[name]}
+
+
+def test_what_a_shop_does_not_say_of_a_product_is_not_wished(tmp_path: Path) -> None:
+    rows = [{**row, "pattern": "" if number % 3 else row["pattern"]} for number, row in enumerate(shop_table.items(4))]
+    root = shop_table.shop(tmp_path / "shop", rows)
+    user = dataset_named("products")(DataConfig("products", root=str(root))).user("train")
+    images = range(len(user.labels))
+    spoken = {
+        wish.fact in user.facts(target) and (wish.fact != "pattern" or "pattern" in user.facts(shown))
+        for shown, target in itertools.islice(itertools.permutations(images, 2), 2_000)
+        for wish in user.wishes(shown, target, Dice("a"))
+    }
+    assert spoken == {True}
+
+
+def test_a_shop_teaches_by_conversations_whose_images_are_there(tmp_path: Path) -> None:
+    triplets = shop(tmp_path, conversations=1.0, turns=3).load("train").triplets
+    present = np.arange(len(triplets.labels)) % 4 > 0
+    rows = np.flatnonzero(present[triplets.targets])[:12]
+    samples = replace(triplets, present=present).drawn(rows, np.random.Generator(np.random.PCG64(0)))
+    assert sorted(len(parted(text)) for text in samples.feedback) == [1] * 4 + [2] * 4 + [3] * 4
+    assert present[samples.references].all() and present[samples.targets].all()
+
+
+def test_a_run_on_a_shop_is_studied_on_the_images_that_its_protocol_ranks(tmp_path: Path) -> None:
+    root = shop_table.shop(tmp_path / "shop", shop_table.items(4))
+    changes = {"data.root": str(root), "data.conversations": "0.5", "train.steps": "1"}
+    changes |= {"model.preprocess.height": "16", "model.preprocess.width": "16", "train.hold_out": "0"}
+    run = api.train("products", preset="tiny", model="add", changes=changes, out=tmp_path / "run", device="cpu")
+    found = study_conversation(run, conversations=5, turns=2)
+    assert found.folder == run / "conversations-test" and found.study.gallery == 48
+    assert {kind.kind for kind in found.study.kinds} <= {"kind", "colour"}
+    assert "<h2>conversation 1</h2>" in (found.folder / "conversations.html").read_text()
 
 
 def test_data_whose_truth_nobody_knows_have_no_user() -> None:
@@ -288,7 +342,7 @@ class Oracle:
 def played(*, deaf: bool = False, forgetful: bool = False, **given: int) -> tuple[Any, Oracle]:
     user = cast(User[Scene], user_of("shapes"))
     oracle = Oracle(user, deaf=deaf)
-    triplets = SimpleNamespace(name="shapes/test", labels=user.labels, images=Numbered(len(user.labels)))
+    triplets = SimpleNamespace(name="shapes/test", labels=user.labels, images=Numbered(len(user.labels)), present=None)
     return play(cast(Embedder, oracle), cast(Triplets, triplets), user, forgetful=forgetful, **given), oracle
 
 

@@ -191,7 +191,7 @@ def test_a_damaged_or_missing_file_or_one_without_data_is_named(root: Path, tmp_
         np.save(file, np.ones((6, 8)))
     with pytest.raises(DataError, match=r"one\.npz' cannot be read as \.npz"):
         api.evaluate(tmp_path / "one.npz", "cirr", changes={"root": str(root)})
-    with pytest.raises(DataError, match="name the data to measure them on"):
+    with pytest.raises(DataError, match="does not say of what; name the data"):
         api.evaluate(saved(root))
     with pytest.raises(DataError, match="targets were never published"):
         api.evaluate(saved(root), "cirr", split="test1", changes={"root": str(root)})
@@ -203,3 +203,25 @@ def test_embeddings_of_other_lengths_than_one_are_said_to_give_products(
     triplets = datasets.load("cirr", root, "val").triplets
     ranks_of(saved(root, images=3 * arrays(triplets)["images"]), root)
     assert "images are not of length 1 (3 to 3)" in caplog.text and "queries are not" not in caplog.text
+
+
+@pytest.mark.parametrize("name", [name for name in REGISTRY if REGISTRY.find(name).submitted])
+def test_embeddings_alone_answer_the_queries_whose_targets_are_not_published(name: str, tmp_path: Path) -> None:
+    root = made_up_data.write(name, tmp_path / "data")
+    split = REGISTRY.find(name).submitted
+    given = arrays(datasets.load(name, root, split).triplets)
+    np.savez(tmp_path / "mine.npz", **given)
+    paths = api.submit(tmp_path / "mine.npz", tmp_path / "out", name, root=root, device="cpu")
+    assert paths and all(json.loads(path.read_text()) for path in paths)
+    np.savez(tmp_path / "fewer.npz", **given | {"queries": given["queries"][1:]})
+    with pytest.raises(DataError, match=rf"queries; {name}/{split} has .* rows, of which the submission asks"):
+        api.submit(tmp_path / "fewer.npz", tmp_path / "none", name, root=root, device="cpu")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_submission_from_embeddings_needs_the_data_by_name_and_folder(tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", queries=np.ones((1, 2), dtype=np.float32), images=np.ones((1, 2), dtype=np.float32))
+    with pytest.raises(DataError, match="does not say of what; name the data"):
+        api.submit(tmp_path / "mine.npz", tmp_path / "out")
+    with pytest.raises(DataError, match=r"say where circo is on this machine: --root DIR"):
+        api.submit(tmp_path / "mine.npz", tmp_path / "out", "circo")

@@ -472,10 +472,12 @@ def submit(
 ) -> None:
     r"""Answer the test queries of DATA, whose targets are not published, and write the files of its server into OUT.
 
-    DATA is fashioniq, cirr or circo; without it, the data that RUN was trained on, or fashioniq.
+    DATA is fashioniq, cirr or circo; without it, the data that RUN was trained on, or fashioniq. RUN may also be an
+    .npz file of embeddings that any model made, as for itma evaluate.
 
     \b
     itma submit runs/mine answers cirr --root /data/cirr       recall.json, recall_subset.json
+    itma submit mine.npz answers cirr --root /data/cirr        the same from embeddings
     itma submit runs/mine answers circo --root /data/circo     circo.json
     """
     from itma import api

@@ -19,7 +19,7 @@ def study() -> None:
 @click.argument("run", type=_PATH)
 @click.option("--conversations", type=click.IntRange(1), default=200, show_default=True, help="How many.")
 @click.option("--turns", type=int, default=4, show_default=True, help="Of each conversation, at most; from 2 on.")
-@click.option("--root", type=_PATH, help="The folder of the written world, if it was moved.")
+@click.option("--root", type=_PATH, help="The folder of the data, if it was moved.")
 @click.option("--split", help="Whose images are searched. Without it, the test's, which training never saw.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides all that is random.")
 @click.option("--forgetful", is_flag=True, help="Tell the model the last sentence alone.")
@@ -43,8 +43,9 @@ def conversation(
     """Let a simulated user talk to the model in RUN: success and rank, turn by turn.
 
     The user wants one image of the test, sees another, and says one thing that is still wrong, in the sentences of the
-    world; the best hit is what it sees next. RUN has to be one on shapes or wardrobe, whose truth is known. Writes
-    conversations.md, conversations.json, and conversations.html, which shows the conversations that failed.
+    world; the best hit is what it sees next. RUN has to be one on shapes, wardrobe or products, of whose images it is
+    known what they show. Writes conversations.md, conversations.json, and conversations.html, which shows the
+    conversations that failed.
     """
     from itma.study import study_conversation
 

@@ -1,30 +1,19 @@
 """A comparison of runs as one HTML file that needs nothing beside itself, in the style of the demo's report."""
 
-from importlib import resources
-
-from markupsafe import Markup
-
 from itma.demo.charts import SERIES, Chart, Line, line_chart
 from itma.demo.numbers import percent
-from itma.demo.page import digest, templates
+from itma.demo.page import render
 from itma.evaluation.comparison import Comparison, Variant
 
 
 def comparison_page(comparison: Comparison, title: str) -> str:
     """The tables and curves of a comparison as the text of one HTML file."""
-    style = (resources.files("itma.demo") / "templates" / "report.css").read_text(encoding="utf-8")
-    return (
-        templates()
-        .get_template("comparison.html")
-        .render(
-            title=title,
-            tables=comparison.tables(),
-            charts_of=_charts(comparison),
-            notes=comparison.notes,
-            style=Markup(style),
-            policy=f"default-src 'none'; style-src '{digest(style)}'",
-        )
-        .lstrip()
+    return render(
+        "comparison.html",
+        title=title,
+        tables=comparison.tables(),
+        charts_of=_charts(comparison),
+        notes=comparison.notes,
     )
 
 

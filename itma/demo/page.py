@@ -10,6 +10,7 @@ import hashlib
 from importlib import resources
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -39,33 +40,46 @@ _FEW_WORDS = 7
 
 def page(story: DemoStory) -> str:
     """The story as the text of one HTML file, without a reference to anything outside it."""
-    folder = resources.files("itma.demo") / "templates"
-    style, script = ((folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    script = _beside("report.js")
     # a query that was answered rightly at once, in few words if there is one; failing that, the first one as it is
     examples = [example for example in (*story.successes, *story.failures) if example.hits]
     right = [example for example in examples if example.hits[0].right]
     short = [example for example in right if len(example.feedback.split()) <= _FEW_WORDS]
     hero = next(iter([*short, *right, *examples]), None)
-    return (
-        templates()
-        .get_template("report.html")
-        .render(
-            story=story,
-            first=story.models[0],
-            hero=hero,
-            verdict=verdict(story.models),
-            columns=comparison(story.models),
-            kinds=recall_by_kind(story.models),
-            curves=curves(story.models),
-            style=Markup(style),
-            script=Markup(script),
-            policy=(f"default-src 'none'; img-src data:; style-src '{digest(style)}'; script-src '{digest(script)}'"),
-        )
-        .lstrip()
+    return render(
+        "report.html",
+        script=script,
+        story=story,
+        first=story.models[0],
+        hero=hero,
+        verdict=verdict(story.models),
+        columns=comparison(story.models),
+        kinds=recall_by_kind(story.models),
+        curves=curves(story.models),
     )
 
 
-def templates() -> Environment:
+def render(template: str, script: str = "", **given: Any) -> str:
+    """A template beside this file, filled in: one HTML file with its style, which loads nothing and runs one script.
+
+    Args:
+        template: its name.
+        script: the one script that its policy allows; empty: none.
+        given: what the template asks for besides.
+    """
+    style = _beside("report.css")
+    policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'"
+    if script:
+        policy += f"; script-src '{_digest(script)}'"
+        given |= {"script": Markup(script)}
+    return _templates().get_template(template).render(style=Markup(style), policy=policy, **given).lstrip()
+
+
+def _beside(name: str) -> str:
+    return (resources.files("itma.demo") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _templates() -> Environment:
     """What fills in the templates beside this file; it escapes every text."""
     environment = Environment(
         loader=PackageLoader("itma.demo"),
@@ -80,7 +94,7 @@ def templates() -> Environment:
     return environment
 
 
-def digest(text: str) -> str:
+def _digest(text: str) -> str:
     """What the policy names a style or script by, so that no other one runs."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 

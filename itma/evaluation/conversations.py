@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 
 import numpy as np
 import torch
@@ -77,7 +76,7 @@ def play(
 
     Args:
         model: who answers.
-        triplets: the split, whose images are all searched.
+        triplets: the split, of whose images those of the user's gallery are searched, as far as they are there.
         user: who knows what is true of them.
         count: conversations.
         turns: of each, at most.
@@ -98,9 +97,10 @@ def play(
             f"the images of {triplets.name} are others than the user knows: was the world written by another version? "
             "Write it again: itma generate"
         )
-    pairs = user.pairs(count, seed)
+    pairs = user.pairs(count, seed, triplets.present)
     dice = [Dice(f"conversations/{seed}/{number}") for number in range(count)]
-    gallery = embed_gallery(model, triplets, np.arange(len(triplets.labels)), batch, progress).cpu()
+    ranked = user.gallery if triplets.present is None else user.gallery[triplets.present[user.gallery]]
+    embedded = embed_gallery(model, triplets, ranked, batch, progress).cpu()
     labels = torch.from_numpy(triplets.labels)
     shown = [[start] for start, _ in pairs]
     said: list[list[str]] = [[] for _ in pairs]
@@ -115,8 +115,9 @@ def play(
                 part = active[first : first + batch]
                 pixels = triplets.images.load([shown[one][-1] for one in part], model.preprocess)
                 queries = model.embed_queries(pixels, [joined(said[one]) for one in part]).cpu()
-                for one, scores in zip(part, queries @ gallery.T, strict=True):
-                    target = pairs[one][1]
+                for one, own in zip(part, queries @ embedded.T, strict=True):
+                    target, scores = pairs[one][1], torch.full(labels.shape, -torch.inf)
+                    scores[ranked] = own
                     hits, rank = _answer(scores, labels == labels[target], shown[one])
                     granted = user.grants(wishes[one], hits[0], target)
                     played[one].append(PlayedTurn(shown[one][-1], wishes[one], hits, rank, granted))
@@ -250,39 +251,3 @@ class ConversationStudy:
     def to_json(self) -> str:
         """All of it, for programs."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
-
-
-@dataclass(frozen=True)
-class ShownTurn:
-    """One turn for a page of conversations."""
-
-    said: str
-    """The sentence, and what else is to be known of it."""
-    images: Sequence[tuple[str, str, str]]
-    """(address, caption, and one of `start`, `right`, `wrong`) of each."""
-
-
-def page(title: str, head: str, conversations: Sequence[tuple[str, Sequence[ShownTurn]]]) -> str:
-    """Conversations as an HTML page: of each its heading, and every turn with its images in a row.
-
-    All texts are escaped.
-    """
-    parts = []
-    for heading, turns in conversations:
-        parts.append(f"<h2>{escape(heading)}</h2>")
-        for turn in turns:
-            row = "".join(
-                f'<figure class="{kind}"><img src="{escape(address)}" alt=""><figcaption>{escape(caption)}</figcaption>'
-                "</figure>"
-                for address, caption, kind in turn.images
-            )
-            parts.append(f"<p>{escape(turn.said)}</p><div>{row}</div>")
-    style = (
-        "body{font:15px system-ui;margin:2em}div{display:flex;gap:8px;flex-wrap:wrap}figure{margin:0;width:150px}"
-        "img{width:144px;border:3px solid #bbb;border-radius:6px}.right img{border-color:#2a8}"
-        ".wrong img{border-color:#d55}figcaption{font-size:11px;color:#555}"
-    )
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{style}</style>'
-        f"<h1>{escape(title)}</h1><p>{escape(head)}</p>{''.join(parts)}</html>\n"
-    )

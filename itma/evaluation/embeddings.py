@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from itma.data.datasets.reading import without_ending
-from itma.data.triplets import Protocol, Split, Triplets
+from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.errors import DataError
 from itma.evaluation.evaluate import Evaluation, score
 
@@ -93,13 +93,32 @@ def score_embeddings(
             an embedding that is asked for and is no number; the message names file and row.
     """
     triplets = split.triplets
-    rows = np.unique(np.concatenate([task.rows for protocol in protocols for task in protocol.tasks]))
-    ranked = np.unique(np.concatenate([task.gallery for protocol in protocols for task in protocol.tasks]))
+    tasks = [task for protocol in protocols for task in protocol.tasks]
     names = " and ".join(protocol.name for protocol in protocols)
-    queries = _queries(embeddings, triplets, rows, names)
-    gallery = _gallery(embeddings, triplets, ranked, names)
+    queries, gallery = place_embeddings(embeddings, triplets, tasks, names)
     name = f"embeddings ({embeddings.path})"
     return [score(triplets, protocol, queries, gallery, intervals=intervals, model_name=name) for protocol in protocols]
+
+
+def place_embeddings(
+    embeddings: Embeddings, triplets: Triplets, tasks: Sequence[Task], what: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings from a file at the places of the queries and images that they are of.
+
+    Args:
+        embeddings: those of the file.
+        triplets: whose queries and images they are.
+        tasks: which queries are asked of which images; the others may be missing.
+        what: how messages call that.
+
+    Returns:
+        (rows, dim) of the queries and (images, dim) of the images, float32; no numbers where none is needed.
+
+    Raises:
+        DataError: see `score_embeddings`.
+    """
+    rows, ranked = (np.unique(np.concatenate([getattr(task, part) for task in tasks])) for part in ("rows", "gallery"))
+    return _queries(embeddings, triplets, rows, what), _gallery(embeddings, triplets, ranked, what)
 
 
 def _queries(embeddings: Embeddings, triplets: Triplets, rows: np.ndarray, protocols: str) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What every data set is, the settings that name one, and the registry that knows them by name."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -32,10 +32,10 @@ class DataConfig:
     """Of a generated world: one of its sizes."""
     seed: int = field(default=0, metadata={APPLIES: lambda data: data.generated})
     """Of a generated world: decides its scenes, sentences and images."""
-    conversations: float = field(default=0.0, metadata={APPLIES: lambda data: data.generated})
-    """Of a generated world: share of the training samples that are conversations with a simulated user; the loss is
+    conversations: float = field(default=0.0, metadata={APPLIES: lambda data: data.has_user})
+    """Of data with a simulated user: share of the training samples that are conversations with that user; the loss is
     taken at every turn."""
-    turns: int = field(default=3, metadata={APPLIES: lambda data: data.generated and data.conversations > 0})
+    turns: int = field(default=3, metadata={APPLIES: lambda data: data.has_user and data.conversations > 0})
     """Turns of each such conversation."""
     root: str | None = None
     """The folder that holds the data. Without it, a generated world is made in memory."""
@@ -62,10 +62,10 @@ class DataConfig:
             raise ConfigError(f"data.coverage={self.coverage} must be from 0 to 1")
         if not 0 <= self.conversations <= 1:
             raise ConfigError(f"data.conversations={self.conversations} must be a share from 0 to 1")
-        if self.conversations and not self.generated:
+        if self.conversations and not self.has_user:
             raise ConfigError(
-                f"data.conversations={self.conversations} wants a user who knows what is true of each image, which "
-                f"only generated worlds know; leave it out for {self.name}, whose rows speak for themselves"
+                f"data.conversations={self.conversations} wants a user who knows what is true of each image, as of "
+                f"{_with_user()}; leave it out for {self.name}, whose rows speak for themselves"
             )
         check_turns(self.turns, "data.turns")
 
@@ -73,6 +73,11 @@ class DataConfig:
     def generated(self) -> bool:
         """Whether the data are made by rules."""
         return not self.external and dataset_named(self.name).generated
+
+    @property
+    def has_user(self) -> bool:
+        """Whether a simulated user knows what is true of each image."""
+        return not self.external and dataset_named(self.name).has_user
 
     @property
     def known_categories(self) -> Sequence[str]:
@@ -125,6 +130,8 @@ class Dataset:
     """The split whose answers its owners take, since they keep the targets; empty where there is none."""
     generated: ClassVar[bool] = False
     """Whether it is made by rules, so that no image can be missing."""
+    has_user: ClassVar[bool] = False
+    """Whether `user` knows what is true of each image."""
 
     def __init__(self, config: DataConfig) -> None:
         self.config = config
@@ -183,9 +190,18 @@ class Dataset:
         """
         raise DataError(
             f"a simulated user has to know what is true of each image, and of {self.config.name} that is not known; "
-            "take a run on shapes or wardrobe, or measure annotated sessions: itma evaluate RUN multiturn --protocol "
+            f"take a run on {_with_user()}, or measure annotated sessions: itma evaluate RUN multiturn --protocol "
             "multiturn/by-turn"
         )
+
+    def with_conversations(self, triplets: Triplets) -> Triplets:
+        """The training set, of whose samples a share are conversations with `user`, as the settings have it."""
+        if not self.config.conversations:
+            return triplets
+        from itma.data.synthetic.user import Conversations
+
+        draw = Conversations(self.user("train"), self.config.conversations, self.config.turns, triplets.draw)
+        return replace(triplets, draw=draw)
 
     def sentences(self, split: str) -> Sequence[str]:
         """The feedback of one split alone: no image is rendered, and none has to be there."""
@@ -219,3 +235,9 @@ REGISTRY: Registry[type[Dataset]] = Registry(
 """Data set by name."""
 register = REGISTRY.register
 dataset_named = REGISTRY.find
+
+
+def _with_user() -> str:
+    """The data sets that have a user, in words."""
+    *others, last = (name for name in REGISTRY if dataset_named(name).has_user)
+    return f"{', '.join(others)} or {last}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from itma.data.datasets.base import DataConfig, Dataset, register
-from itma.data.triplets import Split, Triplets, by_label
+from itma.data.triplets import Split, by_label
 from itma.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Generated(Dataset):
     """A world that is drawn by rules, in memory, or read from the folder that `write` wrote."""
 
-    generated = True
+    generated = has_user = True
     layouts: ClassVar[tuple[str, ...]] = ()
     """The data sets in whose published layout it can be written, so that their loaders and other people's read it."""
 
@@ -44,15 +44,6 @@ class Generated(Dataset):
             StorageError: the folder exists, the disk is full, or nothing can be written there.
         """
         raise NotImplementedError
-
-    def _spoken(self, triplets: Triplets) -> Triplets:
-        """The training set, of whose samples a share are conversations as the settings have it."""
-        if not self.config.conversations:
-            return triplets
-        from itma.data.synthetic.user import Conversations
-
-        draw = Conversations(self.user("train"), self.config.conversations, self.config.turns, triplets.draw)
-        return replace(triplets, draw=draw)
 
 
 @register("shapes")
@@ -83,7 +74,7 @@ class Shapes(Generated):
         else:
             triplets = shapes.World(shapes_config(self.config)).triplets(split, progress=progress, device=device)
         if split == "train":
-            triplets = self._spoken(triplets)
+            triplets = self.with_conversations(triplets)
         protocol = by_label(triplets)
         return Split(triplets, {protocol.name: protocol})
 
@@ -136,7 +127,7 @@ class Wardrobe(Generated):
             world = wardrobe.World(wardrobe_config(self.config))
             part, triplets, seed = world.split(split), world.triplets(split, progress=progress), self.config.seed
         if split == "train":
-            return Split(self._spoken(triplets), {})
+            return Split(self.with_conversations(triplets), {})
         return wardrobe.add_protocols(triplets, known=wardrobe.known_requests(part, seed))
 
     def user(self, split: str) -> "User[Any]":

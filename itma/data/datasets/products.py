@@ -19,7 +19,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,6 +28,7 @@ import numpy as np
 from itma.data.datasets import shop_sentences
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.own import IMAGES, Finder, for_testing
+from itma.data.datasets.shop_user import ShopUser
 from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Row, Table, read_table, short
 from itma.data.images import FileImages
 from itma.data.synthetic.generated import Dice
@@ -729,8 +730,18 @@ def right_answers(shop: Shop, query: Query, images: np.ndarray) -> np.ndarray:
     return right
 
 
+def _counted(shop: Shop) -> list[str]:
+    """The attributes that make an answer of a test right."""
+    return [name for name in MAIN if name in shop.codes] or list(shop.codes)
+
+
+def _folders(shop: Shop) -> list[str]:
+    """The folders of images, that with most of them first."""
+    return [folder for folder, _ in Counter(shop.folders).most_common()]
+
+
 def _testing(path: Path, shop: Shop, sampler: Sampler) -> Split:
-    main = [name for name in MAIN if name in shop.codes] or list(shop.codes)
+    main = _counted(shop)
     queries = [
         query
         for query in draw_queries(shop, sampler)
@@ -752,7 +763,7 @@ def _testing(path: Path, shop: Shop, sampler: Sampler) -> Split:
         [kind_of_change(query.changed) for query in queries],
         aspects={name: shop.codes[name] for name in _ordered(shop.codes)},
     )
-    sizes = [folder for folder, _ in Counter(shop.folders).most_common()]
+    sizes = _folders(shop)
     protocols = {}
     for number, folder in enumerate(sizes):
         rows = np.flatnonzero(folders[triplets.references] == folder)
@@ -773,7 +784,29 @@ class Products(Dataset):
 
     splits = SPLITS
     preset = "products"
+    has_user = True
 
     def read(self, root: Path, split: str) -> Split:
         """See `load`."""
-        return load(root, split)
+        annotated = load(root, split)
+        if split != "train":
+            return annotated
+        return replace(annotated, triplets=self.with_conversations(annotated.triplets))
+
+    def user(self, split: str) -> ShopUser:
+        """See `Dataset`. In the test the user speaks of what makes an answer right, in training of every attribute."""
+        if split not in SPLITS:
+            raise UnknownNameError("split of a table of products", split, SPLITS)
+        shop = read_shop(find_table(self.root), split)
+        counted = list(shop.codes) if split == "train" else _counted(shop)
+        codes = {name: shop.codes[name] for name in counted}
+        images = np.arange(len(shop.names))
+        gallery = images if split == "train" else images[np.array(shop.folders) == _folders(shop)[0]]
+        return ShopUser(
+            [shop.of(image) for image in range(len(images))],
+            codes,
+            _counted(shop),
+            labels_of(codes, counted),
+            gallery,
+            wording=split,
+        )

@@ -20,7 +20,7 @@ from itma.errors import DataError
 Truth = TypeVar("Truth")
 
 _TRIES = 1_000
-"""Targets that are drawn in search of one with a start that is wrong in more than one way."""
+"""Targets that are drawn one after the other in search of one with a start that is wrong in more than one way."""
 _GRANTED = 0.5
 """How often, in a conversation to learn from, the next image has what was just asked for, if there is such a one."""
 
@@ -42,12 +42,18 @@ class User(ABC, Generic[Truth]):
     Args:
         truths: one for each image.
         labels: (images,) int64: images of one label count as the same.
-        family: images that stand side by side and are near misses of one another.
+        family: images that stand side by side and are near misses of one another, unless `near` says which are.
         wording: of which split the sentences are.
     """
 
-    def __init__(self, truths: Sequence[Truth], labels: np.ndarray, *, family: int, wording: str) -> None:
+    gallery: np.ndarray
+    """(ranked,) int64: the images that are searched; all, unless a world says otherwise."""
+    targets: np.ndarray
+    """(targets,) int64: those of the gallery that the user may want; all, unless a world knows too little of some."""
+
+    def __init__(self, truths: Sequence[Truth], labels: np.ndarray, *, family: int = 1, wording: str) -> None:
         self.truths, self.labels, self.family, self.wording = truths, labels, family, wording
+        self.gallery = self.targets = np.arange(len(labels))
 
     @abstractmethod
     def facts(self, image: int) -> Mapping[str, str]:
@@ -74,31 +80,50 @@ class User(ABC, Generic[Truth]):
             if self.labels[one] != self.labels[target]
         ]
 
-    def pairs(self, count: int, seed: int) -> list[tuple[int, int]]:
+    def pairs(self, count: int, seed: int, present: np.ndarray | None = None) -> list[tuple[int, int]]:
         """(start, target) of conversations that one sentence does not end: the start is wrong in two ways or more.
+
+        Args:
+            count: how many.
+            seed: decides which.
+            present: (images,) bool, those that may be shown; None: all.
 
         Raises:
             DataError: the split has no such pairs.
         """
         dice = Dice(f"conversations/{seed}")
         pairs: list[tuple[int, int]] = []
-        for _ in range(count * _TRIES):
-            if len(pairs) == count:
-                break
-            target = dice.below(len(self.labels))
-            starts = [one for one in self.near(target) if len(self.wishes(one, target, dice)) >= 2]
+        targets = self.targets if present is None else self.targets[present[self.targets]]
+        tries = 0
+        while len(targets) and len(pairs) < count and tries < _TRIES:
+            tries += 1
+            target = int(targets[dice.below(len(targets))])
+            starts = [one for one in self._near(target, present) if len(self.wishes(one, target, dice)) >= 2]
             if starts:
                 pairs.append((dice.choose(starts), target))
+                tries = 0
         if len(pairs) < count:
-            raise DataError("no image of the split differs from another of its family in two ways; take a larger size")
+            raise DataError(
+                "no image of the split differs from one near it in two ways; take a larger size of a generated world, "
+                "or a table with more products and attributes"
+            )
         return pairs
 
-    def talk(self, target: int, turns: int, dice: Dice) -> Conversation[int] | None:
-        """A conversation to learn from, whose images come at random from the target's family; None: it has no family.
+    def _near(self, target: int, present: np.ndarray | None) -> list[int]:
+        return [one for one in self.near(target) if present is None or present[one]]
+
+    def talk(self, target: int, turns: int, dice: Dice, present: np.ndarray | None = None) -> Conversation[int] | None:
+        """A conversation to learn from, whose images come at random from those near the target; None: there are none.
 
         Half of the images that follow have what was just asked for, as far as there are any.
+
+        Args:
+            target: where it leads.
+            turns: how many.
+            dice: decides images and sentences.
+            present: (images,) bool, those that may be shown; None: all.
         """
-        near = self.near(target)
+        near = self._near(target, present)
         if not near:
             return None
         shown, said = dice.choose(near), []
@@ -134,7 +159,8 @@ class Conversations:
         chosen = random.permutation(len(rows))[: count * self.turns].reshape(count, self.turns)
         seeds = random.integers(2**62, size=count).tolist()
         for own, seed in zip(chosen.tolist(), seeds, strict=True):
-            talk = self.user.talk(int(triplets.targets[rows[own[0]]]), self.turns, Dice(str(seed)))
+            target = int(triplets.targets[rows[own[0]]])
+            talk = self.user.talk(target, self.turns, Dice(str(seed)), triplets.present)
             if talk is not None:
                 for index, row in zip(own, talk.rows(), strict=True):
                     references[index], feedback[index], targets[index] = row

@@ -69,16 +69,8 @@ class Itma(Composer):
 
     def __init__(self, options: ItmaOptions, shapes: FeatureShapes) -> None:
         super().__init__()
-        if shapes.dim % options.heads:
-            raise ConfigError(f"model.dim={shapes.dim} must be a multiple of model.options.heads={options.heads}")
         self.options = options
-        self.projections = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(channels, shapes.dim, 1, bias=False), nn.BatchNorm2d(shapes.dim, eps=1e-3), nn.ReLU()
-            )
-            for channels in shapes.channels
-        )
-        self.positions = nn.ModuleList(Positions(options.positions, shapes.dim, grid) for grid in shapes.grids)
+        self.projections, self.positions = projections_and_positions(options.positions, options.heads, shapes)
         self.blocks = nn.ModuleList(
             Block(shapes.dim, options.heads, options.width, kind=options.attention, dropout=options.dropout)
             for _ in range(options.blocks)
@@ -148,11 +140,7 @@ class Itma(Composer):
         return self._pooled(tokens_BND, [level.shape[1] for level in cells], words)
 
     def _cells(self, maps: Maps) -> list[torch.Tensor]:
-        """Each level's cells as tokens: (B, rows · columns, D)."""
-        levels = []
-        for map_BCHW, projection, positions in zip(maps, self.projections, self.positions, strict=True):
-            levels.append(positions(projection(map_BCHW)).flatten(2).transpose(1, 2))
-        return levels
+        return cells_of(maps, self.projections, self.positions)
 
     def _pooled(self, tokens_BND: torch.Tensor, sizes: Sequence[int], words: Words | None) -> torch.Tensor:
         """The mean of the cells, see `ItmaOptions.pool`; with words, the mean of that and the words' mean."""
@@ -173,6 +161,29 @@ class Itma(Composer):
         if images_BD is None:
             return words_BD
         return torch.where(count_B1 > 0, (images_BD + words_BD) / 2, images_BD)
+
+
+def projections_and_positions(positions: str, heads: int, shapes: FeatureShapes) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """What makes tokens of each level's cells: 1×1 convolution, batch norm and ReLU; and what tells their places.
+
+    Raises:
+        ConfigError: the tokens cannot be divided among so many heads of attention.
+    """
+    if shapes.dim % heads:
+        raise ConfigError(f"model.dim={shapes.dim} must be a multiple of model.options.heads={heads}")
+    projections = nn.ModuleList(
+        nn.Sequential(nn.Conv2d(channels, shapes.dim, 1, bias=False), nn.BatchNorm2d(shapes.dim, eps=1e-3), nn.ReLU())
+        for channels in shapes.channels
+    )
+    return projections, nn.ModuleList(Positions(positions, shapes.dim, grid) for grid in shapes.grids)
+
+
+def cells_of(maps: Maps, projections: nn.ModuleList, positions: nn.ModuleList) -> list[torch.Tensor]:
+    """Each level's cells as tokens: (B, rows · columns, D)."""
+    return [
+        position(projection(map_BCHW)).flatten(2).transpose(1, 2)
+        for map_BCHW, projection, position in zip(maps, projections, positions, strict=True)
+    ]
 
 
 class Positions(nn.Module):

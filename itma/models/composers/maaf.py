@@ -16,7 +16,7 @@ from torch import nn
 
 from itma.errors import ConfigError
 from itma.models.composers.base import Composer, FeatureShapes, Maps, register
-from itma.models.composers.itma import Positions
+from itma.models.composers.itma import cells_of, projections_and_positions
 from itma.models.text_encoders.base import Words
 from itma.models.transformer import Attention, AttentionKind, Block, LayerNorm
 
@@ -78,26 +78,15 @@ class TwoStreamOptions(MaafOptions):
 
 
 class Cells(nn.Module):
-    """The cells of all levels as tokens: a 1×1 convolution, batch norm and ReLU for each level, and their positions."""
+    """The cells of all levels as tokens, made as `itma` makes them."""
 
     def __init__(self, options: MaafOptions, shapes: FeatureShapes) -> None:
         super().__init__()
-        if shapes.dim % options.heads:
-            raise ConfigError(f"model.dim={shapes.dim} must be a multiple of model.options.heads={options.heads}")
-        self.projections = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(channels, shapes.dim, 1, bias=False), nn.BatchNorm2d(shapes.dim, eps=1e-3), nn.ReLU()
-            )
-            for channels in shapes.channels
-        )
-        self.positions = nn.ModuleList(Positions(options.positions, shapes.dim, grid) for grid in shapes.grids)
+        self.projections, self.positions = projections_and_positions(options.positions, options.heads, shapes)
 
     def forward(self, maps: Maps) -> list[torch.Tensor]:
         """Feature maps → for each level (B, cells, D)."""
-        return [
-            positions(projection(map_BCHW)).flatten(2).transpose(1, 2)
-            for map_BCHW, projection, positions in zip(maps, self.projections, self.positions, strict=True)
-        ]
+        return cells_of(maps, self.projections, self.positions)
 
 
 @register("maaf-two-stream")
