@@ -125,6 +125,7 @@ def test_without_the_list_of_images_the_protocol_says_so_by_its_name(root: Path)
         (lambda row: row.pop("gt_img_ids"), "'gt_img_ids' is missing"),
         (lambda row: row.update(gt_img_ids=[]), r"'gt_img_ids' is \[\]; expected a list of whole numbers, at least"),
         (lambda row: row.update(gt_img_ids=[80]), "gt_img_ids must hold the target_img_id 30"),
+        (lambda row: row["gt_img_ids"].append(20), "gt_img_ids holds the reference_img_id 20"),
         (lambda row: row.update(reference_img_id=77), "the image 77 is not among the 9 of COCO2017_unlabeled"),
         (lambda row: row.update(reference_img_id="000000000020.jpg"), "expected a whole number"),
         (lambda row: row.update(relative_caption=["a", "b", "c"]), "'relative_caption' is .*expected a text"),

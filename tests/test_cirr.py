@@ -139,6 +139,7 @@ def without(field: str) -> Callable[[Row], object]:
         (lambda row: row.update(target_hard=row["reference"]), "are the same image"),
         (lambda row: row.update(caption=[]), r"'caption' is \[\]; expected a text"),
         (lambda row: row.update(caption=["a", "b", "c"]), "expected a text"),
+        (lambda row: row["img_set"]["members"].append("dev-3-0-img0.png"), "its img_set holds an image twice"),
         (lambda row: row.update(pairid=100), "the pairid 100 also stands in row 1"),
     ],
 )
@@ -148,6 +149,15 @@ def test_a_row_that_cannot_be_used_is_named(bare: Path, change: Callable[[Row], 
     write(bare, "val", rows)
     with pytest.raises(DataError, match=rf"cap\.rc2\.val\.json', row 3: .*{problem}"):
         datasets.load("cirr", bare, "val")
+
+
+def test_the_doctor_names_subsets_of_another_size(bare: Path) -> None:
+    rows = rows_of("val")
+    rows[1]["img_set"]["members"] = rows[1]["img_set"]["members"][:3]
+    write(bare, "val", rows)
+    findings = examine("cirr", bare, images=False).findings
+    (found,) = (one for one in findings if "subsets of other" in one.what and one.split == "val")
+    assert (found.severity, found.examples) == ("problem", ("row 2, pairid 101: 3",))
 
 
 def test_an_image_that_stands_in_the_split_file_with_and_without_ending_is_refused(bare: Path) -> None:

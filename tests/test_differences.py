@@ -10,6 +10,7 @@ from PIL import Image
 
 from itma.data import datasets
 from itma.data.datasets.birds_to_words import COLUMNS, TABLE
+from itma.data.validation.doctor import examine
 from itma.errors import DataError
 from itma.evaluation.evaluate import score
 
@@ -97,6 +98,14 @@ def test_each_sentence_on_what_has_changed_is_asked_and_empty_ones_are_not(tmp_p
     check_identity(split, 3)
     assert split.triplets[1].reference == "8069.png" and split.triplets[1].target == "8069_2.png"
     assert split.triplets.feedback == ["the truck turns", "no people", "a"]
+
+
+def test_the_doctor_names_empty_sentences_on_what_has_changed(tmp_path: Path) -> None:
+    rows = [{"img_id": "1", "sentences": ["a car left", " "]}, {"img_id": "2.png", "sentences": [""]}]
+    findings = examine("spot_the_diff", pairs(tmp_path, rows), images=False).findings
+    (found,) = (one for one in findings if one.what.startswith("sentences that are empty") and one.split == "val")
+    assert found.severity == "note"
+    assert found.examples == ("val.json row 1, sentence 2", "val.json row 2, sentence 1")
 
 
 @pytest.mark.parametrize(

@@ -211,10 +211,24 @@ def test_another_folder_or_split_is_refused(root: Path, tmp_path_factory: pytest
 def test_the_doctor_counts_tasks_and_takes_boxes_of_one_photograph_for_no_copies(with_images: Path) -> None:
     findings = {one.what: one for one in examine("genecis", with_images).findings}
     assert findings["focus_object queries"].count == 4 and findings["missing images"].count == 0
+    assert (findings["change_attribute queries"].expected, findings["change_attribute queries"].severity) == (
+        2_112,
+        "problem",
+    )
     assert findings["images with the content of another"].count == 0
     (with_images / "VG_100K" / "200.jpg").unlink()
     findings = {one.what: one for one in examine("genecis", with_images).findings}
     assert findings["missing images"].count == 4 and findings["missing images"].severity == "problem"
+
+
+def test_the_doctor_names_queries_that_are_ranked_among_fewer_images_than_others(root: Path) -> None:
+    rows = rows_of("focus_object")
+    rows[1]["gallery"] = rows[1]["gallery"][:1]
+    rows[2]["gallery"][1] = rows[2]["gallery"][0]
+    write(root, "focus_object", rows)
+    (found,) = (one for one in examine("genecis", root, images=False).findings if one.what == "smaller galleries")
+    assert found.severity == "note"
+    assert found.examples == ("focus_object.json row 2: 2 instead of 4", "focus_object.json row 3: 3 instead of 4")
 
 
 def test_a_model_is_measured_on_it(with_images: Path, tmp_path: Path) -> None:

@@ -152,6 +152,8 @@ def _targets(row: JsonRow) -> list[int]:
     first, every = row.number("target_img_id"), row.numbers("gt_img_ids")
     if first not in every or len(set(every)) < len(every):
         raise row.error(f"gt_img_ids must hold the target_img_id {first}, and each image once")
+    if (reference := row.number("reference_img_id")) in every:
+        raise row.error(f"gt_img_ids holds the reference_img_id {reference}; expected other images")
     return [first, *(image for image in every if image != first)]
 
 

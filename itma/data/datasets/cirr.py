@@ -16,11 +16,14 @@ from itma.data.datasets.base import Dataset, Submission, register
 from itma.data.datasets.reading import JsonRow, check_root, is_inside, read_json_object, read_rows, short, stem
 from itma.data.images import FileImages
 from itma.data.triplets import UNKNOWN_TARGET, Protocol, Split, Task, Track, Triplets, padded
+from itma.data.validation.diagnosis import Finding
 from itma.errors import DataError, UnknownNameError
 from itma.io import write_text
 
 SPLITS = ("train", "val", "test1")
 RELEASE = "rc2"
+SUBSET = 6
+"""Images of a query's img_set, as published."""
 KS, SUBSET_KS = (1, 5, 10, 50), (1, 2, 3)
 SUBMITTED, SUBMITTED_OF_SUBSET = 50, 3
 """Images to each query of a submission."""
@@ -96,6 +99,18 @@ def counts(root: Path, split: str) -> dict[str, int]:
     return {"queries": len(_queries(root, split, list(images))), "images": len(images)}
 
 
+def notes(root: Path, split: str) -> list[Finding]:
+    """What is unusual: subsets of another size, within which recall is no longer comparable."""
+    queries = _queries(root, split, list(_images(root, split)))
+    odd = [
+        f"row {row:,}, pairid {query.pair}: {len(query.subset)}"
+        for row, query in enumerate(queries, start=1)
+        if len(query.subset) != SUBSET
+    ]
+    what = f"subsets of other than {SUBSET} images"
+    return [Finding("problem" if odd else "ok", split, what, len(odd), examples=tuple(odd))]
+
+
 def _home(root: Path, split: str) -> Path:
     """The folder of the annotation files."""
     if split not in SPLITS:
@@ -142,6 +157,8 @@ def _queries(root: Path, split: str, images: Sequence[str]) -> list[_Query]:
                 raise row.error(f"reference and target_hard are the same image, {images[target]!r}; expected two")
         members = row.inner("img_set").texts("members")
         subset = [_known(row, "member of img_set", member, number, split) for member in members]
+        if len(set(subset)) < len(subset):
+            raise row.error(f"its img_set holds an image twice: {short(members)}; expected {SUBSET} images")
         for what, image in (("reference", reference), ("target_hard", target)):
             if image not in (UNKNOWN_TARGET, *subset):
                 raise row.error(f"its img_set lacks the {what}, {images[image]!r}")

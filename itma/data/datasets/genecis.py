@@ -7,6 +7,7 @@ Genome's `VG_100K/<number>.jpg` and `VG_100K_2/<number>.jpg`, or both in `VG_100
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import JsonRow, check_root, read_rows, short, stem
 from itma.data.images import FileImages, Preprocess, open_image, to_pixels
 from itma.data.triplets import Protocol, Split, Task, Triplets, padded
+from itma.data.validation.diagnosis import Finding
 from itma.errors import DataError, UnknownNameError
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,16 @@ VISUAL_GENOME = ("VG_100K_all", "VG_100K", "VG_100K_2", "VG_All", "visual_genome
 IMAGE_FOLDERS = (*COCO, *VISUAL_GENOME)
 MARGIN = 0.7
 """How much a box is enlarged before its image is cut out, as a share of its sides."""
+
+PUBLISHED: Mapping[str, Mapping[str, int]] = {
+    "test": {
+        "focus_attribute queries": 2_000,
+        "change_attribute queries": 2_112,
+        "focus_object queries": 1_960,
+        "change_object queries": 1_960,
+    }
+}
+"""Split → what is counted → how many the published files (v0) hold."""
 
 _HOMES = ("genecis", "annotations", ".")
 _WAY_OUT = "get the published annotations again from https://github.com/facebookresearch/genecis"
@@ -179,7 +191,7 @@ def load(root: Path, split: str, tasks: Sequence[str] = ()) -> Split:
 
 
 def counts(root: Path, split: str) -> dict[str, int]:
-    """How many queries each task has, and how many images they speak of.
+    """What there is of what `PUBLISHED` counts, and how many images the queries speak of.
 
     Raises:
         UnknownNameError, DataError: see `load`.
@@ -187,6 +199,22 @@ def counts(root: Path, split: str) -> dict[str, int]:
     queries = _queries(root, split, ())
     of_task = {f"{task} queries": sum(query.task == task for query in queries) for task in TASKS}
     return {**of_task, "images": len({image for query in queries for image in _images(query)})}
+
+
+def notes(root: Path, split: str) -> list[Finding]:
+    """What is unusual: queries that are ranked among fewer images than most of their task, which makes them easier."""
+    queries = _queries(root, split, ())
+    sizes = [len({query.target, *query.gallery}) for query in queries]
+    easier = []
+    for task in dict.fromkeys(query.task for query in queries):
+        own = [size for query, size in zip(queries, sizes, strict=True) if query.task == task]
+        ((usual, _),) = Counter(own).most_common(1)
+        easier += [
+            f"{task}.json row {row:,}: {size} instead of {usual}"
+            for row, size in enumerate(own, start=1)
+            if size < usual
+        ]
+    return [Finding("note" if easier else "ok", split, "smaller galleries", len(easier), examples=tuple(easier))]
 
 
 def written(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:

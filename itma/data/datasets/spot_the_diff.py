@@ -13,6 +13,7 @@ from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root, read_rows, without_ending
 from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
+from itma.data.validation.diagnosis import Finding
 from itma.errors import UnknownNameError
 
 SPLITS = ("train", "val", "test")
@@ -64,6 +65,18 @@ def load(root: Path, split: str) -> Split:
         "the second; the reference is removed; only the target counts"
     )
     return Split(triplets, {"spot_the_diff": Protocol("spot_the_diff", about, (Task.of_all(triplets),), KS)})
+
+
+def notes(root: Path, split: str) -> list[Finding]:
+    """What is unusual: sentences that are empty, which are not asked."""
+    empty = [
+        f"{split}.json row {row:,}, sentence {number}"
+        for row, pair in enumerate(_pairs(root, split), start=1)
+        for number, said in enumerate(pair.sentences, start=1)
+        if not said.strip()
+    ]
+    what = "sentences that are empty and are left out"
+    return [Finding("note" if empty else "ok", split, what, len(empty), examples=tuple(empty))]
 
 
 def _pairs(root: Path, split: str) -> list[_Pair]:
