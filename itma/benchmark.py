@@ -21,7 +21,7 @@ from itma.models.composers import REGISTRY as COMPOSERS
 from itma.models.retriever import Retriever
 from itma.sharing import share_results
 from itma.training.loop import TrainingInterrupted
-from itma.training.run import RUN, has_checkpoint, read_metrics, read_settings
+from itma.training.run import RUN, has_checkpoint, is_finished, read_metrics, read_settings
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ def _finish(
             device=device,
             progress=progress,
         )
-    elif summarise(folder).steps < settings.train.steps:
+    elif not is_finished(folder, settings.train.steps):
         resume(folder, device=device, progress=progress)
     if not summarise(folder).reports:
         evaluate_by([], folder, device=device, progress=progress)

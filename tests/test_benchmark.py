@@ -1,6 +1,8 @@
 """Models at equal budget: trained, measured and put side by side; what is done is not done again."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,24 @@ def test_an_interrupted_run_goes_on(made: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(module, "train", lambda *_, **__: called.append("train"))
     found = benchmark("shapes", ["add"], tmp_path, seeds=1, preset="tiny", changes=asked)
     assert found.variants[0].steps == (4,) and called == []
+
+
+def test_a_run_that_ended_before_its_last_measures_is_measured_first(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(made / "add-0", tmp_path / "add-0")
+    pointer = json.loads((tmp_path / "add-0" / "checkpoints.json").read_text())
+    (tmp_path / "add-0" / "checkpoints.json").write_text(json.dumps({**pointer, "measured": False}))
+    monkeypatch.setattr(module, "train", lambda *_, **__: pytest.fail("trained again"))
+    benchmark("shapes", ["add"], tmp_path, seeds=1, preset="tiny", changes=CHANGES)
+    assert json.loads((tmp_path / "add-0" / "checkpoints.json").read_text())["measured"] is True
+
+
+def test_every_cell_of_the_page_says_its_column_where_the_head_has_no_room(made: Path) -> None:
+    page = (made / "comparison.html").read_text(encoding="utf-8")
+    cells = re.findall(r"<td[^>]*>", page)
+    assert cells and all('data-label="' in cell for cell in cells)
+    assert 'data-label="recall@1"' in page and 'data-label="ms per query"' in page
 
 
 def test_runs_of_other_settings_are_refused_before_the_work(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

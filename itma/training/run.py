@@ -162,6 +162,12 @@ def refuse_imported(folder: str | Path) -> None:
         )
 
 
+def is_finished(folder: str | Path, steps: int) -> bool:
+    """Whether a run has done so many steps and measured the last of them, so that resuming it would change nothing."""
+    pointer = json.loads((Path(folder) / POINTER).read_text(encoding="utf-8"))
+    return last_step(folder) >= steps and bool(pointer.get("measured", True))
+
+
 def load_checkpoint(folder: Path, model: Retriever, optimizer: torch.optim.Optimizer, loss: Loss) -> Progress:
     """Bring `model`, `optimizer` and what `loss` remembers to where the run's last checkpoint stands.
 
