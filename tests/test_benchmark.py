@@ -47,7 +47,7 @@ def test_each_model_has_a_run_for_each_seed_and_a_row_with_interval_and_cost(mad
 
 def test_the_page_has_the_tables_and_loads_nothing(made: Path) -> None:
     page = (made / "comparison.html").read_text(encoding="utf-8")
-    assert "<h2>Cost</h2>" in page and '<th scope="row">words-only</th>' in page
+    assert "<h2>Cost</h2>" in page and '<th scope="row" role="rowheader">words-only</th>' in page
     assert "http://" not in page and "https://" not in page and "<script" not in page
     assert "<h2>Recall by step</h2>" not in page  # there was one measure only
 
