@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from itma import api
-from itma.data.sources import DataConfig
 from itma.data.triplets import Triplets
 from itma.errors import ConfigError, RunError, StorageError, UnwrittenReportError
 from itma.models.provenance import how_chosen
@@ -114,11 +113,11 @@ def test_results_are_in_the_message_where_writing_fails(run: Path, tmp_path: Pat
 
 def test_a_shipped_model_is_measured_into_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    source = DataConfig("own")
-    first = api._evaluation_folder("wardrobe", "torch", source, "test")
+    first = api.results_folder("wardrobe", "evaluation", "own-test")
     assert first == Path("evaluation-wardrobe-own-test")
     first.mkdir()
-    assert api._evaluation_folder("wardrobe", "torch", source, "test") == Path("evaluation-wardrobe-own-test-2")
+    assert api.results_folder("wardrobe", "evaluation", "own-test") == Path("evaluation-wardrobe-own-test-2")
+    assert api.results_folder(tmp_path / "run", "conversations", "test") == tmp_path / "run" / "conversations-test"
 
 
 def test_a_composer_and_its_options_are_changed_together() -> None:
