@@ -24,7 +24,9 @@ from itma.server.app import make_app
 from itma.server.config import Keys, ServeConfig
 from tests import made_up, served
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# the shell without windows takes a third of the time of the whole browser, which draws windows that nobody sees
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 
 EVIL = '<img src=x onerror="document.title=1">'
@@ -49,13 +51,17 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens pages; whatever a page complains of, or asks of another host, fails the test."""
+def opened(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+    """Opens pages; whatever a page complains of, or asks of another host, fails the test.
+
+    Nothing moves, as a person may wish it, for each frame of it takes time; with --slow it moves.
+    """
     complaints: list[str] = []
     contexts = []
+    motion = "no-preference" if request.config.getoption("--slow") else "reduce"
 
     def opened(url: str, **settings: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "reduced_motion": motion, **settings})
         contexts.append(context)
         context.set_default_timeout(20_000)
         page = context.new_page()
@@ -88,10 +94,11 @@ def cards(page: Page) -> Any:
 
 
 def settled(page: Page) -> None:
-    """Return once nothing is being looked for; the page itself is asked at every frame, `expect` would wait longer."""
+    """Return once nothing is being looked for; the page itself is asked every 20 ms, `expect` would wait longer."""
     page.wait_for_function(
         """() => document.getElementById("results")
-            && !document.querySelector("#results[aria-busy=true], .card.blank")"""
+            && !document.querySelector("#results[aria-busy=true], .card.blank")""",
+        polling=20,
     )
 
 
@@ -104,7 +111,7 @@ def pick(page: Page, place: int) -> None:
     settled(page)
     before = page.url
     cards(page).nth(place).locator(".use").click()
-    page.wait_for_function("before => location.href !== before", arg=before)
+    page.wait_for_function("before => location.href !== before", arg=before, polling=20)
     settled(page)
 
 
@@ -112,7 +119,7 @@ def say(page: Page, text: str) -> None:
     before = page.url
     page.get_by_role("searchbox").fill(text)
     page.keyboard.press("Enter")
-    page.wait_for_function("before => location.href !== before", arg=before)
+    page.wait_for_function("before => location.href !== before", arg=before, polling=20)
     settled(page)
 
 
