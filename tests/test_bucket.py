@@ -1,8 +1,6 @@
 """A catalogue in a bucket: built, copied, searched; one writer; what it says where the bucket is not to be had."""
 
 import json
-import subprocess
-import sys
 from contextlib import suppress
 from datetime import timedelta
 from itertools import count
@@ -19,6 +17,7 @@ from itma.retrieval.ingest.rows import Item
 from itma.retrieval.stores.base import embedding_column
 from itma.retrieval.stores.bucket import BucketStore
 from tests import made_up
+from tests.forked import Program
 
 pytest.importorskip("lance")
 pa = pytest.importorskip("pyarrow")
@@ -125,10 +124,9 @@ def told(self):
 indexing._Writer.commit = told
 Catalogue.build({str(run)!r}, {str(photos)!r}, {place!r}, batch=4)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
+    with Program(code) as process:
         for _ in range(2):
-            assert process.stdout.readline() == b"committed\n"
+            assert process.stdout.readline() == "committed\n"
         process.kill()
     made = Catalogue.build(run, photos, place, update=True)
     assert made.outcome is not None and 0 < made.outcome.embedded < IMAGES

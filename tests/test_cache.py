@@ -7,7 +7,6 @@ import os
 import pickle
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import textwrap
@@ -31,6 +30,7 @@ from itma.data import image_cache
 from itma.data.image_cache import CachedImages, cached, caches, default_folder, remove
 from itma.data.images import FileImages, MemoryImages, Preprocess
 from itma.errors import DataError, ImageError, StorageError, UnknownNameError
+from tests.forked import Program
 
 SMALL = Preprocess(height=9, width=13)
 Put = Callable[[io.RawIOBase, int, bytes], None]
@@ -379,12 +379,14 @@ def test_filling_names_an_image_that_cannot_be_read(files: Watched, folder: Path
 
 PROCESS = """
     import sys
+    import warnings
     from pathlib import Path
     import numpy as np
     import torch
     from itma.data.image_cache import CachedImages
     from itma.data.images import FileImages, Preprocess
 
+    warnings.simplefilter("error")
     torch.set_num_threads(1)
     images, folder, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     paths = sorted(images.iterdir())
@@ -392,7 +394,7 @@ PROCESS = """
     wanted, random = files.load(range(len(paths)), small), np.random.default_rng(seed)
     print("ready", flush=True)
     sys.stdin.readline()
-    for turn in range(6):
+    for turn in range(int(sys.argv[4])):
         opened = CachedImages(files, small, folder / str(turn))
         if turn % 2:
             opened.fill()
@@ -401,36 +403,25 @@ PROCESS = """
 """
 
 
-def begun(images: Path, folder: Path, seed: int) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(PROCESS), str(images), str(folder), str(seed)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        text=True,
-    )
-
-
-def test_processes_fill_one_cache_at_once_and_one_may_be_killed(tmp_path: Path, folder: Path) -> None:
+def test_processes_fill_one_cache_at_once_and_one_may_be_killed(
+    tmp_path: Path, folder: Path, request: pytest.FixtureRequest
+) -> None:
+    turns = 6 if request.config.getoption("--slow") else 2
     files = drawn(tmp_path / "images", 60)
-    processes = [begun(tmp_path / "images", folder, seed) for seed in range(3)]
+    processes = [Program(textwrap.dedent(PROCESS), tmp_path / "images", folder, seed, turns) for seed in range(3)]
     for process in processes:
-        assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     for process in processes:
-        assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
     while not any(path.stat().st_size for path in folder.glob("*/*.pixels")):
-        assert processes[0].poll() is None
+        assert processes[0].runs
     processes[2].kill()  # amid its first images
-    processes[2].communicate()
+    processes[2].wait()
     for process in processes[:2]:
-        _, said = process.communicate(timeout=60)
-        assert (process.returncode, said) == (0, "")
+        assert process.wait() == 0
     ordered = sorted(files.paths)
-    for turn in range(6):
+    for turn in range(turns):
         listed = Watched([path.stem for path in ordered], ordered)
         assert right(listed, folder / str(turn))
         assert listed.decoded == []

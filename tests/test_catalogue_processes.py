@@ -1,8 +1,5 @@
 """Catalogues in several processes: one is killed at any moment, others read meanwhile, and only one writes."""
 
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from itma.errors import CatalogueError
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.rows import Item
 from tests import made_up
+from tests.forked import Program
 
 pytest.importorskip("lance")
 
@@ -76,24 +74,19 @@ with catalogue._store.writing("holding it"):
 """
 
 
-def started(program: str, folder: Path) -> subprocess.Popen[str]:
-    child = subprocess.Popen(
-        [sys.executable, "-c", HEAD + program, str(folder)], stdin=-1, stdout=-1, text=True, encoding="utf-8"
-    )
-    assert child.stdout is not None and child.stdout.readline() == "ready\n"
+def started(program: str, folder: Path) -> Program:
+    child = Program(HEAD + program, folder)
+    assert child.stdout.readline() == "ready\n"
     return child
 
 
-def killed_after(child: subprocess.Popen[str], lines: int, seconds: float) -> list[list[str]]:
+def killed_after(child: Program, lines: int, seconds: float) -> list[list[str]]:
     """What the child said until it was killed: so many lines, and then at some moment within what follows."""
-    assert child.stdin is not None and child.stdout is not None
     said = [child.stdout.readline().split() for _ in range(lines)]
     time.sleep(seconds)
-    child.send_signal(signal.SIGKILL)
+    child.kill()
     said += [line.split() for line in child.stdout.read().splitlines()]
     child.wait()
-    child.stdin.close()
-    child.stdout.close()
     return [line for line in said if line]
 
 
@@ -158,12 +151,12 @@ def check_indexing(imaged: Path, said: list[list[str]]) -> None:
     assert rest.outcome.unchanged >= len(committed)
 
 
-@pytest.mark.parametrize("lines", [0, pytest.param(2, marks=pytest.mark.slow), 7])
+@pytest.mark.parametrize("lines", [*(pytest.param(lines, marks=pytest.mark.slow) for lines in (0, 2)), 7])
 def test_a_writer_that_is_killed_loses_nothing_and_doubles_nothing(folder: Path, lines: int) -> None:
     check_changes(folder, killed_after(started(CHANGES, folder), lines, seconds=0.003 * lines))
 
 
-@pytest.mark.parametrize("lines", [pytest.param(0, marks=pytest.mark.slow), 1, 4])
+@pytest.mark.parametrize("lines", [*(pytest.param(lines, marks=pytest.mark.slow) for lines in (0, 1)), 4])
 def test_an_indexing_that_is_killed_is_finished_by_the_same_call(imaged: Path, tmp_path: Path, lines: int) -> None:
     for name in ("run", "photos"):
         (tmp_path / name).symlink_to(imaged / name)
@@ -190,23 +183,25 @@ def test_an_indexing_killed_at_twenty_random_moments_is_finished_every_time(imag
         check_indexing(place, said)
 
 
-def test_readers_in_other_processes_see_each_commit_at_their_next_search(folder: Path) -> None:
-    readers = [started(READING, folder) for _ in range(2)]
+def test_readers_in_other_processes_see_each_commit_at_their_next_search(
+    folder: Path, request: pytest.FixtureRequest
+) -> None:
+    count, commits = (2, 40) if request.config.getoption("--slow") else (1, 20)
+    readers = [started(READING, folder) for _ in range(count)]
     writer = Catalogue.open(folder / "c")
-    values = np.random.Generator(np.random.PCG64(0)).standard_normal((20, DIM))
+    values = np.random.Generator(np.random.PCG64(0)).standard_normal((commits, DIM))
     for number, row in enumerate(values):
         writer.add([Item(f"{number}", embedding=row)])
         if number % 10 == 9:
             writer.delete([f"{number - 1}"])
             writer.compact()
         for reader in readers:
-            assert reader.stdin is not None and reader.stdout is not None
             reader.stdin.write("\n")
             reader.stdin.flush()
             seen = [int(word) for word in reader.stdout.readline().split()]
             assert seen[:3] == [len(writer)] * 3 and seen[3] == writer.version
     for reader in readers:
-        reader.communicate()
+        assert reader.wait() == 0
 
 
 def test_a_second_writer_is_told_who_holds_the_catalogue_and_a_killed_one_holds_nothing(folder: Path) -> None:
@@ -214,7 +209,7 @@ def test_a_second_writer_is_told_who_holds_the_catalogue_and_a_killed_one_holds_
     with pytest.raises(CatalogueError, match=rf"being written by process {holder.pid} on .* \(holding it, since 20"):
         Catalogue.open(folder / "c").add([Item("a", embedding=np.ones(DIM))])
     holder.kill()
-    holder.communicate()
+    holder.wait()
     catalogue = Catalogue.open(folder / "c")
     catalogue.add([Item("a", embedding=np.ones(DIM))])
     assert len(catalogue) == 1

@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +32,7 @@ from itma.models.retriever import Retriever
 from itma.models.trackers import REGISTRY
 from itma.study import study_conversation
 from tests import made_up, shop_table
+from tests.forked import Program
 from tests.test_data_sets import call
 
 ONE, TWO, THREE = "make red cube", "make red cube then make blue cube", "make blue cube then make red cube then red"
@@ -423,10 +422,8 @@ def test_a_search_in_a_new_process_uses_what_was_said_earlier(run: Path, tmp_pat
         "ask = lambda *e: [h.score for h in c.search(id='a.png', text='remove red cube', earlier=e, k=2)]\n"
         "print(json.dumps([ask(), ask('add large blue sphere to top-left'), ask('remove green cube')]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "catalogue")], capture_output=True, text=True, check=True
-    )
-    none, one, other = json.loads(done.stdout)
+    with Program(code, tmp_path / "catalogue") as process:
+        none, one, other = json.loads(process.stdout.read())
     assert none != one and one != other and none != other
 
 

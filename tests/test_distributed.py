@@ -16,6 +16,7 @@ from itma.training.distributed import processes
 from itma.training.loop import _batches, _distributed, train
 from itma.training.losses import Classification, loss_named
 from itma.training.step import add_gradients
+from tests.forked import FORKING
 from tests.made_up import TRAIN, model, triplets
 from tests.test_chunks import combiner
 
@@ -60,12 +61,12 @@ def in_process(rank: int, port: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes leave behind; started once, because each imports torch anew."""
+    """What two processes leave behind; started once."""
     folder = tmp_path_factory.mktemp("two")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(in_process, (port, str(folder)), nprocs=2)
+    multiprocessing.start_processes(in_process, (port, str(folder)), nprocs=2, start_method=FORKING.get_start_method())
     return folder
 
 

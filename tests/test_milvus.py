@@ -2,10 +2,8 @@
 
 import base64
 import itertools
-import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 from collections import deque
@@ -28,6 +26,7 @@ from itma.retrieval.stores import milvus
 from itma.retrieval.stores.base import embedding_column, embeddings_of, metadata_of, schema_of
 from itma.retrieval.stores.milvus import MilvusItems, MilvusStore
 from tests import made_up
+from tests.forked import Program
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("pymilvus", reason="the extra is not installed: pip install 'itma[milvus]'")
@@ -282,11 +281,9 @@ def test_a_writer_that_is_killed_loses_nothing_acknowledged_and_keeps_nobody_out
     store: MilvusStore, items: MilvusItems
 ) -> None:
     items.insert(table(["first"], unit(1)))  # loads the table
-    command = [sys.executable, "-c", _WRITER, store.address]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as writer:
-        assert writer.stdout is not None
+    with Program(_WRITER, store.address) as writer:
         lines = [writer.stdout.readline() for _ in range(8)]
-        os.kill(writer.pid, signal.SIGKILL)
+        writer.kill()
         acknowledged = int((lines + writer.stdout.readlines())[-1])
     items = items.newest()
     items.insert(table(["last"], unit(1)))

@@ -2,10 +2,7 @@
 
 import json
 import logging
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +28,7 @@ from itma.models.text_encoders.base import Words
 from itma.models.towers import read_towers
 from itma.retrieval.catalogue import Catalogue
 from tests import made_up, tiny_hub
+from tests.forked import Program
 from tests.test_fashioniq import write as fashioniq
 
 SENTENCES = ["make red cube blue", "remove small sphere", "add"]
@@ -186,14 +184,9 @@ def test_a_catalogue_answers_by_image_by_text_and_by_the_sum_in_another_process(
     )
     path = str(photos / "b.png")
     queries = [{"image": path}, {"text": SENTENCES[0]}, {"image": path, "text": SENTENCES[0]}]
-    done = subprocess.run(
-        [sys.executable, "-c", asked, str(tmp_path / "shop"), json.dumps(queries)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
-    for line, query in zip(done.stdout.splitlines(), (image, text, F.normalize(image + text, dim=0)), strict=True):
+    with Program(asked, tmp_path / "shop", json.dumps(queries)) as process:
+        lines = process.stdout.read().splitlines()
+    for line, query in zip(lines, (image, text, F.normalize(image + text, dim=0)), strict=True):
         found = json.loads(line)
         assert len(found) >= 5
         for name, score in found.items():
