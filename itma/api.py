@@ -589,7 +589,7 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split, config: 
             return Measures(numbers, {})
         queries = range(0, len(shown.rows), max(1, len(shown.rows) // 8))
         images = {f"queries/{query}": query_strip(model.preprocess, shown, query) for query in queries}
-        for query in queries[:: max(1, len(queries) // _EXPLANATIONS)][:_EXPLANATIONS]:
+        for query in queries[:: max(1, len(queries) // 2)][:_EXPLANATIONS]:
             explanation = explain_case(case_in(model, shown, query))
             images[f"explanations/{query}"] = to_pixels(explanation.draw())
         return Measures(numbers, images)

@@ -17,27 +17,30 @@ REAL_DATA = Path(os.environ.get("ITMA_REAL_DATA") or Path(__file__).resolve().pa
 
 LONGEST = (
     "test_serve_page",
-    "test_store",
     "test_onnx",
-    "test_imports",
+    "test_store",
+    "test_model_checks",
+    "test_milvus",
     "test_plugins",
     "test_explain",
-    "test_milvus",
-    "test_model_checks",
-    "test_hub",
-    "test_catalogue_processes",
-    "test_wardrobe",
-    "test_docs",
+    "test_imports",
     "test_towers",
-    "test_doctor",
-    "test_distributed",
-    "test_examples",
+    "test_serve_fuzz",
+    "test_wardrobe",
+    "test_hub",
+    "test_docs",
     "test_demo",
+    "test_distributed",
+    "test_catalogue_processes",
+    "test_benchmark",
+    "test_cache",
+    "test_examples",
+    "test_doctor",
     "test_bucket",
 )
 """Files that begin first, so that no process is left alone with a long one at the end."""
 
-hypothesis.settings.register_profile("itma", deadline=None, derandomize=True, max_examples=30)
+hypothesis.settings.register_profile("itma", deadline=None, derandomize=True, max_examples=15)
 hypothesis.settings.register_profile("slow", deadline=None, derandomize=True, max_examples=100)
 
 
@@ -65,6 +68,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests keep their images in a cache folder of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ITMA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unexplained(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Trainings explain no queries in TensorBoard, which takes most of the time of a short one; with --slow they do."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.config.getoption("--slow"):
+            patch.setattr("itma.api._EXPLANATIONS", 0)
         yield
 
 

@@ -41,7 +41,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         if not place.exists():
             size = {"model.preprocess.height": "32", "model.preprocess.width": "48"}
             changes = {**CHANGES, **size, "model.options.attention": attention, "train.seed": str(seed)}
-            api.train("shapes", preset="tiny", changes=changes, out=place, device="cpu")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(api, "_EXPLANATIONS", 1)
+                api.train("shapes", preset="tiny", changes=changes, out=place, device="cpu")
         return place
 
     return made
