@@ -1,6 +1,7 @@
 """ONNX graphs answer as torch does, for any batch; int8 nearly so; and a catalogue is searched with either."""
 
 import builtins
+import importlib
 import json
 import shutil
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from itma.export.export import export
 from itma.export.runtime import OnnxRetriever, session
 from itma.export.runtimes import open_model
 from itma.interop import exchange
+from itma.models import shipped
 from itma.models.embedder import Embedder
 from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
@@ -73,6 +75,21 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert call(*words).exit_code == 0
     exchange.quantise(folder / "run", folder / "world" / "images", samples=20)
     return folder
+
+
+@pytest.fixture
+def traced(exported: Exported, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Exports of the tiny model that reads images alone take graphs that were made before; with --slow all are made.
+
+    Tracing takes seconds, and is no part of what such a test is about: all else of an export is done.
+    """
+    if not request.config.getoption("--slow"):
+        ready = exported("image-only").folder
+        monkeypatch.setattr(
+            importlib.import_module("itma.export.export"),
+            "_write",
+            lambda graph, path, model: shutil.copy(ready / path.name, path),
+        )
 
 
 def call(*words: str | Path) -> Result:
@@ -172,6 +189,7 @@ def test_exporting_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     assert model.training and model.fingerprint() == before
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_graph_that_answers_otherwise_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = OnnxRetriever._queries
     monkeypatch.setattr(OnnxRetriever, "_queries", lambda self, maps, tokens: -truth(self, maps, tokens))
@@ -288,6 +306,7 @@ def checkpoint(exported: Exported, tmp_path: Path) -> Path:
     return Path(shutil.copytree(exported("image-only").folder.parent, tmp_path / "checkpoint"))
 
 
+@pytest.mark.usefixtures("traced")
 def test_the_first_use_exports_and_the_next_takes_what_is_there(checkpoint: Path) -> None:
     shutil.rmtree(checkpoint / "onnx")
     assert isinstance(open_model(checkpoint, runtime="torch"), Retriever)
@@ -436,7 +455,14 @@ def test_int8_graphs_go_to_a_folder_of_their_own_where_one_is_named(walked: Path
     assert again.exit_code == 1 and "is there already" in again.output
 
 
-def test_a_model_that_comes_with_itma_is_quantised_into_a_folder_of_ones_own(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("which", ["tiny", pytest.param("real", marks=pytest.mark.slow)])
+def test_a_model_that_comes_with_itma_is_quantised_into_a_folder_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    if which == "tiny":
+        built("image-only").save(tmp_path / "weights" / "shapes")
+        monkeypatch.setattr(shipped, "_FOLDER", tmp_path / "weights")
     noise(tmp_path / "photos", 3)
     made = exchange.quantise("shapes", tmp_path / "photos", tmp_path / "small", samples=2, recall=False)
     assert made.folder == str(tmp_path / "small")
@@ -538,6 +564,7 @@ def test_an_evaluation_with_float32_graphs_reports_what_torch_reports(walked: Pa
     assert ranks[0] == ranks[1]
 
 
+@pytest.mark.usefixtures("traced")
 def test_export_says_where_the_graphs_are_and_they_serve_as_a_run(checkpoint: Path, tmp_path: Path) -> None:
     noise(tmp_path / "photos", 3)
     result = call("export", checkpoint, "--out", tmp_path / "export")
