@@ -16,7 +16,7 @@ from itma.retrieval.catalogue import Catalogue
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
-    return demo(tmp_path_factory.mktemp("demo") / "demo", train=True, size="tiny", preset="tiny")
+    return demo(tmp_path_factory.mktemp("demo") / "demo", train=True, size="tiny", preset="tiny", steps=4)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_an_existing_folder_is_refused_before_any_work(shown: DemoResult) -> Non
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(shown: DemoResult, tmp_path: Path) -> None:
-    again = demo(tmp_path / "demo", train=True, size="tiny", preset="tiny")
+    again = demo(tmp_path / "demo", train=True, size="tiny", preset="tiny", steps=4)
     assert {name: report.recall for name, report in again.reports.items()} == {
         name: report.recall for name, report in shown.reports.items()
     }

@@ -130,28 +130,42 @@ def test_installed_parts_are_listed_without_being_imported(site: Path) -> None:
     assert "itma_example" not in listed.stdout.splitlines()[-1].split()
 
 
-def test_a_file_that_is_named_adds_its_parts_and_is_named_where_it_lacks(tmp_path: Path) -> None:
-    shutil.copy(PLUGIN / "itma_example" / "__init__.py", tmp_path / "my_composer.py")
-    program = ["-m", "itma", "--quiet"]
-    made = python(*program, "--import", tmp_path / "my_composer.py", *TRAIN, "--out", tmp_path / "run")
+USE_FILE = """
+import sys
+from itma.cli import cli
+
+file, folder, *words = sys.argv[1:]
+begin = ["--quiet", "--import", file]
+cli([*begin, *words, "--out", folder + "/run"], standalone_mode=False)
+row = ["benchmark", "squares", "--models", "gate,add", "--seeds", "1", "--steps", "2", "--set", "train.batch=4"]
+cli([*begin, *row, "--out", folder + "/out"], standalone_mode=False)
+"""
+
+
+@pytest.fixture(scope="module")
+def by_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with parts, and what a training and a benchmark leave in one process that was told of it."""
+    folder = tmp_path_factory.mktemp("by-file")
+    shutil.copy(PLUGIN / "itma_example" / "__init__.py", folder / "my_composer.py")
+    made = python("-c", USE_FILE, folder / "my_composer.py", folder, *TRAIN)
     assert made.returncode == 0, made.stderr
-    assert str(tmp_path) not in json.dumps(json.loads((tmp_path / "run" / "run.json").read_text())["needs"])
-    measured = python(*program, "--import", tmp_path / "my_composer.py", "evaluate", tmp_path / "run")
+    return folder
+
+
+def test_a_file_that_is_named_adds_its_parts_and_is_named_where_it_lacks(by_file: Path) -> None:
+    assert str(by_file) not in json.dumps(json.loads((by_file / "run" / "run.json").read_text())["needs"])
+    command = ["-m", "itma", "--quiet", "--import", by_file / "my_composer.py"]
+    measured = python(*command, "evaluate", by_file / "run")
     assert measured.returncode == 0 and "recall@1" in measured.stdout, measured.stderr
-    refused = CliRunner().invoke(cli, ["evaluate", str(tmp_path / "run")])
+    refused = CliRunner().invoke(cli, ["evaluate", str(by_file / "run")])
     assert refused.exit_code == 1
     assert "itma --import my_composer.py COMMAND" in refused.stderr
 
 
-def test_a_composer_of_ones_own_is_a_further_row_of_a_benchmark(tmp_path: Path) -> None:
-    shutil.copy(PLUGIN / "itma_example" / "__init__.py", tmp_path / "my_composer.py")
-    words = ["--models", "gate,add", "--seeds", 1, "--steps", 2, "--set", "train.batch=4", "--out", tmp_path / "out"]
-    begin = ["-m", "itma", "--quiet", "--import", tmp_path / "my_composer.py"]
-    made = python(*begin, "benchmark", "squares", *words)
-    assert made.returncode == 0, made.stderr
-    (table,) = json.loads((tmp_path / "out" / "comparison.json").read_text())["measurements"]
+def test_a_composer_of_ones_own_is_a_further_row_of_a_benchmark(by_file: Path) -> None:
+    (table,) = json.loads((by_file / "out" / "comparison.json").read_text())["measurements"]
     assert list(table["recall"]) == ["gate", "add"]
-    assert "| gate | 1 |" in (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
+    assert "| gate | 1 |" in (by_file / "out" / "comparison.md").read_text(encoding="utf-8")
 
 
 # -- the registry ------------------------------------------------------------------------------------------------------
