@@ -53,7 +53,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("hub")
 
 
-@pytest.fixture(params=KINDS)
+QUICK = ("resnet", "swin", "pvt_v2", "dinov2")
+"""Of each family one: convolutions, windows, stages of tokens, one grid of tokens; the others with --slow."""
+
+
+@pytest.fixture(params=[kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS])
 def kind(request: pytest.FixtureRequest, folders: Path) -> str:
     if not (folders / request.param).exists():
         saved(request.param, KINDS[request.param][0], folders / request.param)

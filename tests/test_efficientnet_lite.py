@@ -182,7 +182,9 @@ def test_the_image_encoder_has_the_packages_weights_by_name(packaged: State) -> 
     torch.testing.assert_close(means, torch.tensor(PUBLISHED[128, 96][2])[[4, 6]], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (45, 38), (1, 7)])
+@pytest.mark.parametrize(
+    "size", [(45, 38), *(pytest.param(size, marks=pytest.mark.slow) for size in ((32, 32), (1, 7)))]
+)
 @pytest.mark.parametrize("name", SCALES)
 def test_any_weights_give_what_the_plain_formula_gives(name: str, size: tuple[int, int]) -> None:
     state = state_of(name)
@@ -274,11 +276,11 @@ def test_a_level_that_the_network_does_not_have_is_refused() -> None:
     ("name", "own_names", "ending"),
     [
         ("efficientnet-lite0", False, "pth"),
-        ("efficientnet-lite0", False, "safetensors"),
-        ("efficientnet-lite0", True, "pth"),
+        pytest.param("efficientnet-lite0", False, "safetensors", marks=pytest.mark.slow),
+        pytest.param("efficientnet-lite0", True, "pth", marks=pytest.mark.slow),
         ("efficientnet-lite0", True, "safetensors"),
-        ("efficientnet-lite1", False, "pth"),
-        ("efficientnet-lite2", False, "pth"),
+        pytest.param("efficientnet-lite1", False, "pth", marks=pytest.mark.slow),
+        pytest.param("efficientnet-lite2", False, "pth", marks=pytest.mark.slow),
     ],
 )
 def test_weights_come_from_a_file_in_either_naming(name: str, own_names: bool, ending: str, tmp_path: Path) -> None:

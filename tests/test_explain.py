@@ -33,14 +33,13 @@ from itma.explanations.case import Case
 from itma.explanations.checks import check_maps, curves, randomised, rank_correlation
 from itma.explanations.gradients import beginning_with, gradients_of
 from itma.explanations.occlusion import Cells, covered, region_effects, word_effects
-from itma.models.composers import REGISTRY
 from itma.models.composers.itma import ItmaOptions
 from itma.models.embedder import Embedder
 from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
 from tests import made_up
-from tests.test_model_checks import CONFIGS, built
+from tests.test_model_checks import CONFIGS, built, some
 
 SENTENCE = "make red cube"
 
@@ -284,7 +283,7 @@ def test_blur_covers_with_the_image_itself() -> None:
 
 
 # of the two that are left out the score jumps where everything is 0: by a layer norm, and by CoSMo's normalised map
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in ("itma-identity", "cosmo")])
+@pytest.mark.parametrize("name", some(name for name in CONFIGS if name not in ("itma-identity", "cosmo")))
 def test_integrated_gradients_sum_to_the_change_of_the_score(name: str) -> None:
     model = built(name)
     one = case_of(model, noise(), "make red", target=noise(1))
@@ -360,16 +359,10 @@ def test_rank_correlation_is_that_of_ranks_and_of_ties_by_their_mean() -> None:
 # -- the whole --------------------------------------------------------------------------------------------------------
 
 
-QUICK = (*REGISTRY, "itma-bert", "itma-clip", "itma-lite")
-"""Every composer, and every kind of encoder; other variants with --slow."""
-
-
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS]
-)
-def test_every_composer_can_be_explained(name: str, tmp_path: Path) -> None:
-    model = built(name)
-    found = explain(model, noise(), "make red", target=noise(1), methods=["all"], steps=8)
+@pytest.mark.parametrize("name", some(CONFIGS))
+def test_every_composer_can_be_explained(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    model, steps = built(name), 32 if request.config.getoption("--slow") else 8
+    found = explain(model, noise(), "make red", target=noise(1), methods=["all"], steps=steps)
     assert found.word_effects is not None and found.regions is not None and found.gradients is not None
     assert (found.attention is not None) == name.startswith("itma")
     assert {check.map for check in found.checks} >= {"regions", "gradients"}

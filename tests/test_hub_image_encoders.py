@@ -123,7 +123,7 @@ def test_weights_named_as_in_torchvision_fill_a_resnet(wrap: Any, ending: str, t
     assert torch.equal(own["embedder.embedder.normalization.running_var"], state["bn1.running_var"])
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("arch", ["resnet18", pytest.param("resnet50", marks=pytest.mark.slow)])
 def test_every_tensor_of_torchvisions_resnet_has_its_place(arch: str, tmp_path: Path) -> None:
     state = torchvision_state(arch)
     torch.save(state, tmp_path / "resnet.pth")

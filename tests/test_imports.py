@@ -190,7 +190,14 @@ def test_an_existing_folder_is_not_written_to(original: Path, words: Path, run: 
 # -- tensors ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", ["tirg", "tirg-last-map", "concat", "image-only", "words-only"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "tirg",
+        "words-only",
+        *(pytest.param(case, marks=pytest.mark.slow) for case in ("tirg-last-map", "concat", "image-only")),
+    ],
+)
 def test_checkpoints_of_tirgs_code_answer_as_maafs_of_the_same_weights(case: str, tmp_path: Path) -> None:
     saved = published.checkpoint(case, dataset="fashion200k")
     torch.save(saved, tmp_path / "maaf.pth")

@@ -2,9 +2,11 @@
 
 import atexit
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import pytest
 import torch
@@ -100,6 +102,14 @@ CONFIGS = {name: replace(TINY, composer=name, options=None) for name in REGISTRY
     ),
 }
 
+QUICK = (*REGISTRY, "itma-bert", "itma-clip", "itma-lite")
+"""Every composer, and every kind of encoder; what takes long is tried over other variants with --slow."""
+
+
+def some(names: Iterable[str]) -> list[Any]:
+    """Parameters of a test: those in `QUICK` always, the others with --slow."""
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
 
 def built(name: str, seed: int = 0) -> Retriever:
     model = Retriever.build(CONFIGS[name], SENTENCES, seed=seed)
@@ -125,7 +135,7 @@ def test_weights_copied_into_a_second_model_make_it_answer_alike(name: str) -> N
     assert torch.equal(second.embed_images(images(3)), first.embed_images(images(3)))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", some(CONFIGS))
 def test_every_parameter_gets_a_gradient_and_moving_it_moves_an_output(name: str) -> None:
     model = built(name)  # in evaluation mode: a training batch norm takes out every bias before it
     pixels = model.preprocess.normalise(images(6))
@@ -176,7 +186,9 @@ def test_the_look_counts_for_an_image_alone_and_not_beside_words() -> None:
     assert not model.embed_queries(None, SENTENCES)[:, 16:].any()
 
 
-@pytest.mark.parametrize("size", [(32, 48), (64, 33), (17, 90), (1, 1)])
+@pytest.mark.parametrize(
+    "size", [(17, 90), (1, 1), *(pytest.param(size, marks=pytest.mark.slow) for size in ((32, 48), (64, 33)))]
+)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_there_is_one_row_for_each_image_at_any_image_size(name: str, size: tuple[int, int]) -> None:
     model, pixels = built(name), images(2, *size)
@@ -186,7 +198,7 @@ def test_there_is_one_row_for_each_image_at_any_image_size(name: str, size: tupl
 
 
 @pytest.mark.parametrize("part", ["image_encoder", "text_encoder", "composer", "scale"])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", some(CONFIGS))
 def test_a_frozen_part_keeps_weights_and_batch_norm_statistics(name: str, part: str) -> None:
     model = built(name).train()
     model.freeze([part])

@@ -16,7 +16,7 @@ from itma.server.config import Keys
 from tests import served
 
 CASES = int(os.environ.get("ITMA_FUZZ_CASES", "0"))
-"""Requests of each kind, for each operation; 0: 8, or 25 with --slow."""
+"""Requests of each kind, for each operation; 0: 5, or 25 with --slow."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ BARE = ("/api/v1/catalogue", "/healthz", "/readyz", "/metrics")
 def test_whatever_is_sent_there_is_an_answer(
     document: Any, method: str, path: str, mode: str, request: pytest.FixtureRequest
 ) -> None:
-    count = CASES or (25 if request.config.getoption("--slow") else 8)
+    count = CASES or (25 if request.config.getoption("--slow") else 5)
     cases = document[path][method].as_strategy(generation_mode=schemathesis.GenerationMode(mode))
 
     @hypothesis.settings(

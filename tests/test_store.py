@@ -97,9 +97,9 @@ def store(engine: Engine) -> Store:
 
 @pytest.fixture
 def share(engine: Engine, request: pytest.FixtureRequest) -> Callable[[int], int]:
-    """How many tries of so many: a fifth with a server, where each takes a tenth of a second; all with --slow."""
-    few = engine.remote and not request.config.getoption("--slow")
-    return lambda tries: tries // 5 if few else tries
+    """How many tries of so many: half; a fifth with a server, where each takes a tenth of a second; all with --slow."""
+    part = 1 if request.config.getoption("--slow") else 5 if engine.remote else 2
+    return lambda tries: tries // part
 
 
 @pytest.fixture
@@ -550,6 +550,7 @@ def test_what_an_effort_finds_is_found_after_changes_and_compacting_too(items: I
     assert state is not None and (state.indexed, state.waiting) == (14_000, 0)
 
 
+@pytest.mark.usefixtures("without_server")
 def test_a_condition_costs_no_recall(items: Items) -> None:
     rows, names, whole = clustered(9_000)
     items.insert(whole)
