@@ -61,7 +61,9 @@ def opened(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callabl
     motion = "no-preference" if request.config.getoption("--slow") else "reduce"
 
     def opened(url: str, **settings: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "reduced_motion": motion, **settings})
+        context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 900}, "reduced_motion": motion, **settings}
+        )
         contexts.append(context)
         context.set_default_timeout(20_000)
         page = context.new_page()
