@@ -87,6 +87,36 @@ def many_blocks() -> bytes:
     return gif[:start] + b"!\xfe" + b"\x01a" * 300_000 + b"\0" + gif[start:]
 
 
+def wide_tile() -> bytes:
+    plain = [(256, 65_535), (257, 1), (258, 16), (259, 8), (262, 1), (277, 1), (322, 65_536), (323, 4_096), (325, 10)]
+    return tiff(*((tag, 4, 1, value) for tag, value in plain), (324, 4, 1, 150), more=b"\0" * 100)
+
+
+def large_directory() -> bytes:
+    entries = [struct.pack("<HHQQ", 256 + number % 3, 1, 1, 1) for number in range(100_001)]
+    return b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, len(entries)) + b"".join(entries) + b"\0" * 8
+
+
+def jpeg2000(size: int, *, tile: int, block: int = 6, precinct: int | None = None, more: bytes = b"") -> bytes:
+    """Headers without pixels; blocks and precincts have 2^n pixels along each side."""
+    segments = [
+        (0x51, struct.pack(">H8IH", 0, size, size, 0, 0, tile, tile, 0, 0, 1) + b"\7\1\1"),
+        (0x52, struct.pack(">BBHB5B", precinct is not None, 0, 1, 0, 5, block - 2, block - 2, 0, 1)),
+        (0x5C, b"\x40" + b"\x40" * 16),
+    ]
+    if precinct is not None:
+        segments[1] = (0x52, segments[1][1] + bytes([precinct * 17] * 6))
+    packed = b"".join(struct.pack(">BBH", 0xFF, kind, len(body) + 2) + body for kind, body in segments)
+    return b"\xff\x4f" + packed + more + b"\xff\x90\0\x0a\0\0\0\0\0\0\0\1\xff\x93" + b"\0" * 60 + b"\xff\xd9"
+
+
+def boxed(codestream: bytes) -> bytes:
+    """A JP2 file that says that its image has one pixel."""
+    header = b"\0\0\0\x16ihdr" + struct.pack(">IIHBBBB", 1, 1, 1, 7, 7, 0, 0) + b"\0\0\0\x0fcolr\1\0\0\0\0\0\x11"
+    start = b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 \0\0\0\0jp2 "
+    return start + struct.pack(">I", len(header) + 8) + b"jp2h" + header + b"\0\0\0\0jp2c" + codestream
+
+
 ATTACKS: list[tuple[Callable[[], bytes], str]] = [
     (many_scans, f"more than {MAX_SCANS} scans"),
     (lambda: png(49_000_000, 1, (b"IDAT", zlib.compress(b"\0" * 49_000_001)), (b"IEND", b"")), "a side may have"),
@@ -100,8 +130,20 @@ ATTACKS: list[tuple[Callable[[], bytes], str]] = [
     (lambda: png(1, 1, *[(b"teXt", b"")] * 200_000, (b"IDAT", zlib.compress(b"\0\0")), (b"IEND", b"")), "chunks"),
     (lambda: png(1, 1, (b"zTXt", b"a\0\0" + zlib.compress(b"a" * 80_000_000)), (b"IEND", b"")), "truncated"),
     (lambda: png(1, 1, (b"iCCP", b"a\0\0" + zlib.compress(b"a" * 80_000_000)), (b"IEND", b"")), "truncated"),
+    (wide_tile, "in tiles of"),
+    (large_directory, "its metadata would take"),
+    (lambda: jpeg2000(7_000, tile=7_000, block=2), "a JPEG 2000 of [0-9,]+ blocks"),
+    (lambda: jpeg2000(7_000, tile=7_000, precinct=1), "a JPEG 2000 of [0-9,]+ blocks"),
+    (lambda: jpeg2000(7_000, tile=7_000, more=b"\xff\x53\0\x09\0\0\5\0\0\0\1"), "a JPEG 2000 of [0-9,]+ blocks"),
+    (lambda: jpeg2000(7_000, tile=7_000, more=b"\xff\x30"), "a segment of the unknown kind"),
+    (lambda: jpeg2000(7_000, tile=30), "a JPEG 2000 of 54,756 tiles"),
+    (lambda: boxed(jpeg2000(7_000, tile=7_000, block=2)), "a JPEG 2000 of [0-9,]+ blocks"),
+    (lambda: boxed(jpeg2000(20_000, tile=20_000)), "over the limit of"),
 ]
-NAMES = "scans wide tall tile strips entries exif segments blocks chunks text profile".split()
+NAMES = (
+    "scans wide tall tile strips entries exif segments blocks chunks text profile wide-tile directory code-blocks "
+    "precincts one-component unknown-segment tiles boxed-blocks boxed-size".split()
+)
 
 
 @pytest.mark.parametrize(("make", "reason"), ATTACKS, ids=NAMES)
@@ -118,6 +160,30 @@ def test_a_small_file_of_great_cost_is_refused_at_once_from_a_file_and_from_a_st
     assert time.process_time() - began < 5
 
 
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
+@pytest.mark.parametrize("at_least", [None, (12, 8)])
+def test_a_large_image_looks_alike_although_it_is_decoded_in_bands_of_little_memory(
+    mode: str, at_least: tuple[int, int] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wave = (np.sin(np.arange(150 * 100).reshape(150, 100) / 900) + 1) * 127
+    image = Image.fromarray(wave.astype(np.uint8)).convert("RGB").rotate(20, fillcolor="red")
+    if mode in ("I;16", "F"):
+        image = Image.fromarray(wave.astype(np.uint16) * 200 if mode == "I;16" else wave.astype(np.float32) - 20)
+    elif mode == "P":
+        image = image.quantize(16)
+        image.info["transparency"] = 3
+    else:
+        image = image.convert(mode)
+    if mode in ("LA", "RGBA"):
+        image.putalpha(Image.fromarray(wave.astype(np.uint8)))
+    image.save(tmp_path / "a.tif" if mode != "P" else tmp_path / "a.png")
+    (path,) = tmp_path.iterdir()
+    whole = open_image(path)
+    monkeypatch.setattr("itma.data.images._BAND_PIXELS", 2_000)
+    banded = open_image(path, at_least=at_least)
+    assert banded.tobytes() == (whole.reduce(4) if at_least else whole).tobytes()
+
+
 HONEST = [
     ("JPEG", {"progressive": True}),
     ("JPEG", {"quality": 95, "comment": b"\xff\xda" * 2_000}),
@@ -129,6 +195,8 @@ HONEST = [
     ("PNG", {}),
     ("WEBP", {}),
     ("BMP", {}),
+    ("JPEG2000", {"tile_size": (32, 32)}),
+    ("JPEG2000", {"num_resolutions": 3, "codeblock_size": (16, 16), "precinct_size": (32, 32), "no_jp2": True}),
 ]
 
 

@@ -24,6 +24,10 @@ MAX_TILES = 262_144
 MAX_TILE_SIDE = 4_096
 """Pixels along one side of a TIFF's tile, where the image itself is smaller."""
 MAX_FRAMES = 4_096
+MAX_BLOCKS = 1_000_000
+"""Code-blocks and precincts of a JPEG 2000 image: its decoder makes a record for each before it reads any."""
+MAX_JPEG2000_TILES = 32_768
+"""Tiles of a JPEG 2000 image, times its components."""
 MAX_METADATA = 64_000_000
 """Bytes that the entries of a TIFF or of EXIF metadata may hold together; all may point to the same ones."""
 
@@ -31,6 +35,9 @@ _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """In a JPEG's compressed data: what is neither a stuffed zero nor a restart."""
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_JPEG2000_MARKERS = frozenset(
+    {*range(0x50, 0x54), *range(0x55, 0x5A), *range(0x5C, 0x62), 0x63, 0x64, 0x74, 0x75, 0x77, 0x78, 0x90}
+)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes of one value, by the type of a TIFF's entry."""
 _STRIPS, _TILE_WIDTH, _TILE_HEIGHT, _TILES = 273, 322, 323, 324
@@ -48,7 +55,7 @@ def check_file(file: BinaryIO, pixels: int) -> None:
         pixels: the limit of an image's pixels.
 
     Raises:
-        LimitError: too many scans, chunks, segments or blocks, or too much metadata.
+        LimitError: too many scans, chunks, segments, blocks or tiles, or too much metadata.
     """
     start = file.read(16)
     file.seek(0)
@@ -60,6 +67,8 @@ def check_file(file: BinaryIO, pixels: int) -> None:
         _check_pieces(_gif_blocks(file), "blocks before its first frame")
     elif start.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")) and _metadata_bytes(file) > MAX_METADATA:
         raise LimitError(f"its metadata would take more than {MAX_METADATA:,} bytes; save it anew without them")
+    elif start.startswith((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")):
+        _check_jpeg2000(file, pixels)
     file.seek(0)
 
 
@@ -88,7 +97,7 @@ def check_image(image: Image.Image, pixels: int) -> None:
 
 def is_plain_exif(exif: bytes) -> bool:
     """Whether EXIF metadata may be read: their entries together are no larger than `MAX_METADATA`."""
-    return _metadata_bytes(io.BytesIO(exif.removeprefix(b"Exif\0\0"))) <= MAX_METADATA
+    return _metadata_bytes(io.BytesIO(re.sub(b"^(Exif\0\0){1,2}", b"", exif))) <= MAX_METADATA
 
 
 def _check_pieces(pieces: Iterator[object], what: str) -> None:
@@ -170,6 +179,87 @@ def _gif_blocks(file: BinaryIO) -> Iterator[int]:
         yield 0
 
 
+def _check_jpeg2000(file: BinaryIO, pixels: int) -> None:
+    """Walk through the headers of the code-stream, which may stand in boxes, and count what they make of the image."""
+    if (begin := _codestream(file)) is None:
+        return
+    file.seek(begin + 4)
+    body = file.read(int.from_bytes(file.read(2), "big") - 2)
+    if len(body) < 36:
+        return
+    right, bottom, left, top, *tile, tile_left, tile_top, components = struct.unpack_from(">8IH", body, 2)
+    if not tile[0] * tile[1]:
+        return
+    width, height = right - left, bottom - top  # a box before may say otherwise
+    if width * height > pixels:
+        raise LimitError(f"{width:,}×{height:,} pixels is over the limit of {pixels:,}; scale it down first")
+    tiles = -(-(right - tile_left) // tile[0]) * -(-(bottom - tile_top) // tile[1])
+    if tiles * components > MAX_JPEG2000_TILES:
+        raise LimitError(f"a JPEG 2000 of {tiles:,} tiles and {components} components; save it anew in larger tiles")
+    part, pieces = 0, 0
+    while len(head := file.read(4)) == 4 and head[0] == 0xFF:
+        pieces += 1
+        if pieces > MAX_PIECES:
+            raise LimitError(f"more than {MAX_PIECES:,} segments; save it anew")
+        if head[1] == 0xD9 or (head[1] == 0x93 and not part):  # the end, or data up to it
+            return
+        if head[1] == 0x93:  # the data of a part of a tile: on to the next one
+            if part < file.tell() - 2:
+                raise LimitError("a JPEG 2000 with a tile inside another; save it anew")
+            file.seek(part)
+            continue
+        if head[1] not in _JPEG2000_MARKERS:  # the decoder looks for the next one that it knows, wherever it is
+            raise LimitError(f"a JPEG 2000 with a segment of the unknown kind {head[:2].hex()}; save it anew")
+        body = file.read(max(0, int.from_bytes(head[2:], "big") - 2))
+        if head[1] == 0x90 and len(body) == 8:
+            length = int.from_bytes(body[2:6], "big")
+            part = file.tell() - 12 + length if length else 0
+        elif head[1] in (0x52, 0x53):
+            # COC begins with its component's number; COD has between its two halves what all components share
+            coding = body[:1] + body[5:] if head[1] == 0x52 else body[1 if components < 257 else 2 :]
+            count = tiles * components * _blocks(coding, min(width, tile[0]), min(height, tile[1]))
+            if count > MAX_BLOCKS:
+                raise LimitError(f"a JPEG 2000 of {count:,} blocks; save it anew with blocks of 64×64 pixels")
+
+
+def _codestream(file: BinaryIO) -> int | None:
+    """Where the code-stream of a JPEG 2000 file begins; None where no box holds one."""
+    file.seek(0)
+    if file.read(2) == b"\xff\x4f":
+        return 0
+    at = 0
+    for _ in range(MAX_PIECES):
+        file.seek(at)
+        size, kind = int.from_bytes(file.read(4), "big"), file.read(4)
+        if kind == b"jp2c":
+            return at + (16 if size == 1 else 8)
+        if size == 1:
+            size = int.from_bytes(file.read(8), "big")
+        if len(kind) < 4 or size < 8:
+            return None
+        at += size
+    raise LimitError(f"more than {MAX_PIECES:,} boxes; save it anew")
+
+
+def _blocks(coding: bytes, width: int, height: int) -> int:
+    """Code-blocks and precincts of one component of a tile, from the part of COD or COC that both have."""
+    if len(coding) < 6:
+        return 0
+    levels, block_width, block_height = min(coding[1], 32), (coding[2] & 15) + 2, (coding[3] & 15) + 2
+    sizes = coding[6:] if coding[0] & 1 else b""
+    pieces = 0
+    for level in range(levels + 1):
+        size = sizes[level] if level < len(sizes) else 0xFF
+        bands, halved = (3, 1) if level else (1, 0)
+        w, h = (-(-side // (1 << (levels - level))) for side in (width, height))
+        across, down = size & 15, size >> 4
+        pieces += bands * -(-w // (1 << across)) * -(-h // (1 << down))
+        across, down = min(block_width, max(0, across - halved)), min(block_height, max(0, down - halved))
+        w, h = -(-w // (1 << halved)), -(-h // (1 << halved))
+        pieces += bands * -(-w // (1 << across)) * -(-h // (1 << down))
+    return pieces
+
+
 def _metadata_bytes(file: BinaryIO) -> int:
     """Bytes that the entries of the first directory of a TIFF say they hold, as far as the file has so many."""
     start = file.read(8)
@@ -190,8 +280,10 @@ def _metadata_bytes(file: BinaryIO) -> int:
     head = file.read(width)
     if len(head) < width:
         return 0
-    total = 0
-    for _ in range(min(struct.unpack(order + kinds[0], head)[0], MAX_PIECES)):
+    total, entries = 0, struct.unpack(order + kinds[0], head)[0]
+    if entries > MAX_PIECES:
+        return MAX_METADATA + 1
+    for _ in range(entries):
         entry = file.read(kinds[2])
         if len(entry) < kinds[2]:
             break
@@ -207,7 +299,10 @@ def _check_tiles(image: Image.Image) -> None:
     counts = [len(value) if isinstance(value := tags.get(name, ()), tuple) else 1 for name in (_STRIPS, _TILES)]
     if max(counts) > MAX_TILES:
         raise LimitError(f"a TIFF of {max(counts):,} strips or tiles; {MAX_TILES:,} are the limit; save it anew")
-    for name, side in ((_TILE_WIDTH, image.width), (_TILE_HEIGHT, image.height)):
-        tile = tags.get(name)
-        if isinstance(tile, int | float) and tile > max(MAX_TILE_SIDE, side + 15):
+    width, height = (
+        value if isinstance(value := tags.get(name), int | float) else 0 for name in (_TILE_WIDTH, _TILE_HEIGHT)
+    )
+    around = (image.width + 15) * (image.height + 15)
+    for tile, side in ((width, image.width), (height, image.height)):
+        if tile > max(MAX_TILE_SIDE, side + 15) or width * height > max(MAX_TILE_SIDE**2, around):
             raise LimitError(f"a TIFF of {image.width:,}×{image.height:,} pixels in tiles of {tile:,}; save it anew")

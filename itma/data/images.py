@@ -39,6 +39,9 @@ NOT_REGULAR = "it is a pipe, a socket or a device, not a file"
 MAX_PIXELS = 128_000_000
 """Larger images are refused before they are decoded: 128 million pixels take 384 MB as RGB."""
 
+_BAND_PIXELS = 16_000_000
+"""Images of more pixels become RGB in bands of a quarter of it: of small ones the copies matter to nobody."""
+
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "JPEG2000", "PPM")
 """Pillow's names of the formats that images are read in, wherever they come from. HEIF needs the extra `heif`."""
 
@@ -216,7 +219,8 @@ def open_image(source: Source, *, at_least: tuple[int, int] | None = None) -> Im
     Args:
         source: a path, the bytes of a file, a Pillow image, or one image as `as_pixels` takes it.
         at_least: (height, width) in pixels that are needed; a JPEG is then decoded at a reduced size that is no
-            smaller than this, which is several times faster.
+            smaller than this, which is several times faster, and what has more than 16 million pixels is reduced to
+            no less than twice of it.
 
     Raises:
         ImageError: the image is missing, empty, truncated, not an image, or larger than `MAX_PIXELS`.
@@ -240,7 +244,7 @@ def open_image(source: Source, *, at_least: tuple[int, int] | None = None) -> Im
         if at_least is not None and image is not source:
             side = max(at_least)  # the image may still be turned by its EXIF orientation
             image.draft("RGB", (side, side))
-        return _upright_rgb(image)
+        return _upright_rgb(image, at_least)
 
 
 def open_upload(
@@ -265,7 +269,7 @@ def open_upload(
                 limits.check_image(image, pixels)
                 if at_least is not None:
                     image.draft("RGB", (max(at_least), max(at_least)))
-                return _upright_rgb(image)
+                return _upright_rgb(image, at_least)
         except UnidentifiedImageError as error:
             what = "it is no image" if data else "it is empty"
             raise ImageError(name, f"{what}; send one of: {formats_shown()}") from error
@@ -364,20 +368,51 @@ def open_regular(path: str | Path) -> BinaryIO:
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def _upright_rgb(image: Image.Image, at_least: tuple[int, int] | None = None) -> Image.Image:
     if image.format == "TIFF":
         _orientation(image)  # Pillow keeps what is read here; it would read it while decoding, with warnings
     image.load()
     turn = _UPRIGHT.get(_orientation(image))
-    image = in_srgb(image)
-    rgb = _rgb(image if turn is None else image.transpose(turn))
+    if image.width * image.height > _BAND_PIXELS:
+        rgb = _rgb_in_bands(image, min(image.size) // (2 * max(at_least)) if at_least else 1)
+    else:
+        rgb = _rgb(in_srgb(image), _brightest(image))
+    if turn is not None:
+        rgb = rgb.transpose(turn)
     rgb.info = {}  # else the orientation would be applied again when the result is opened
     return rgb
 
 
+def _rgb_in_bands(image: Image.Image, factor: int) -> Image.Image:
+    """A new RGB image, made band by band: a conversion takes several copies, each as large as the image.
+
+    Args:
+        image: decoded.
+        factor: the result has so many times fewer pixels along each side; from 2 on, for those who need a small one.
+    """
+    factor = max(1, factor)
+    brightest = max(_brightest(band) for band in _bands(image, factor))
+    rgb = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
+    top = 0
+    for band in _bands(image, factor):
+        part = _rgb(in_srgb(band), brightest).reduce(factor)
+        rgb.paste(part, (0, top))
+        top += part.height
+    return rgb
+
+
+def _bands(image: Image.Image, factor: int) -> Iterator[Image.Image]:
+    """An image's rows, from the top, a multiple of `factor` in each band but the last."""
+    rows = factor * max(1, _BAND_PIXELS // (4 * factor * image.width))
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
 def _orientation(image: Image.Image) -> int:
     try:
-        if not limits.is_plain_exif(image.info.get("exif", b"")):
+        raw = image.info.get("Raw profile type exif", "")  # some programs write it so into a PNG, in digits
+        exif = image.info.get("exif", b"") or bytes.fromhex("".join(raw.split("\n")[3:]))
+        if not limits.is_plain_exif(exif):
             return 1
         with _quiet():
             return int(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -385,12 +420,19 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """A new RGB image."""
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits and more: Pillow's own conversion clips to white
+def _brightest(image: Image.Image) -> float:
+    """What is white: of images of 16 bits and more the largest number that they may hold, or do hold; of others 0."""
+    if not (image.mode.startswith("I") or image.mode == "F"):
+        return 0.0
+    values = np.asarray(image)
+    finite = float(values.max(initial=0, where=np.isfinite(values)))
+    return max(65535.0 if image.mode.startswith("I") else 1.0, finite)
+
+
+def _rgb(image: Image.Image, top: float) -> Image.Image:
+    """A new RGB image; of one of 16 bits and more, `top` becomes white."""
+    if top:  # 16 bits and more: Pillow's own conversion clips to white
         values = np.array(image, dtype=np.float32)
-        finite = float(values.max(initial=0.0, where=np.isfinite(values)))
-        top = max(65535.0 if image.mode.startswith("I") else 1.0, finite)
         if "transparency" in image.info:
             values[values == image.info["transparency"]] = top
         values = np.nan_to_num(values, nan=0.0, posinf=top, neginf=0.0).clip(0, top)
