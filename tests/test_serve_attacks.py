@@ -1,5 +1,6 @@
 """What attacks have shown: images and metadata without end, orphans, slow addresses, forms in no encoding."""
 
+import json
 import socket
 import tempfile
 import threading
@@ -63,6 +64,26 @@ def test_a_stop_ends_within_its_seconds() -> None:
     for seconds in (1, 3, 30):
         first, rest = stop_parts(ServeConfig("c", stop_seconds=seconds))
         assert first + rest <= seconds + 1
+
+
+def test_images_that_take_longer_together_than_a_request_may_are_not_written_after_its_answer(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = []
+
+    def slow(decoder: Decoder, data: bytes) -> str:
+        time.sleep(0.15)
+        ended.append(data)
+        return "png"
+
+    monkeypatch.setattr(Decoder, "ending", slow)
+    images = [("images", (f"{n}.png", as_bytes(painted(n)))) for n in range(3)]
+    items = json.dumps([{"id": f"slow-{n}", "image": f"{n}.png"} for n in range(3)])
+    with TestClient(app(place, write=True, seconds=0.2)) as client:
+        answer = client.post("/api/v1/items/bulk", data={"items": items}, files=images, headers=KEY)
+        assert answer.status_code == 503 and answer.json()["error"]["code"] == "timeout", answer.text
+        time.sleep(0.3)
+    assert len(ended) == 2 and not any(id.startswith("slow-") for id in Catalogue.open(place, without_model=True).ids)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from itma.retrieval.stores.base import metadata_of
 from itma.retrieval.stores.conditions import SHOWN, kind_of
 from itma.server.config import ServeConfig
 from itma.server.decoding import Decoder
+from itma.server.problems import too_slow
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +64,16 @@ class Changer:
             BusyError: others were writing all the time.
             UnknownItemError: an item that is to have other metadata is not there.
             ItemExistsError, DataError, ImageError, StorageError: see `Catalogue.add`.
+            ProblemError: the images take too long to decode.
         """
-        # the name is ours alone: no name of a request becomes a path
-        files = {
-            one.id: self._folder / f"{secrets.token_hex(16)}.{self._decoder.ending(one.image)}"
-            for one in given
-            if one.image is not None
-        }
+        end, files = time.monotonic() + self._config.seconds, {}
+        for one in given:
+            if one.image is None:
+                continue
+            if time.monotonic() > end:  # its sender was told that it takes too long: nothing of it may be written
+                raise too_slow()
+            # the name is ours alone: no name of a request becomes a path
+            files[one.id] = self._folder / f"{secrets.token_hex(16)}.{self._decoder.ending(one.image)}"
         with self._writing("adding items" if new else "replacing items") as writer:
             kinds = {name: SHOWN[kind_of(kind)] for name, kind in metadata_of(writer.table.schema).items()}
             before = [] if new else writer.images_of([one.id for one in given if one.id in files or one.embedding])
