@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -204,27 +205,51 @@ def test_an_upload_is_answered_by_the_new_model_and_its_preprocessing_after_a_re
         "::ffff:192.0.0.8",
         "2001:0:4136:e378:8000:63bf:3fff:fdd2",
         "ff0e::1",
+        "3fff::1",
+        "2a00:1450::5efe:10.0.0.1",
+        "2a00:1450::200:5efe:a00:1",
     ],
 )
 def test_every_form_that_hides_an_address_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
-def test_headers_that_drip_end_with_the_time_for_all_of_it() -> None:
+@pytest.mark.parametrize("secure", [False, True])
+def test_headers_that_drip_end_with_the_time_for_all_of_it(secure: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     listening = socket.create_server(("127.0.0.1", 0))
+
+    def spoken(context: ssl.SSLContext) -> ssl.SSLContext:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers("aNULL:@SECLEVEL=0")  # no certificate
+        return context
 
     def drip() -> None:
         connection, _ = listening.accept()
+        if secure:
+            connection = spoken(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)).wrap_socket(connection, server_side=True)
         with connection, suppress(OSError):
             connection.sendall(b"HTTP/1.1 200 OK\r\n")
-            for number in range(200):
+            for number in range(50):
                 connection.sendall(f"X-{number}: y\r\n".encode())
-                time.sleep(0.05)
+                time.sleep(0.1)
 
     threading.Thread(target=drip, daemon=True).start()
-    port = listening.getsockname()[1]
+    plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    plain.check_hostname = False
+    monkeypatch.setattr(ssl, "create_default_context", lambda: spoken(plain))
+    port, kind = listening.getsockname()[1], "https" if secure else "http"
     began = time.monotonic()
     with pytest.raises(ProblemError, match="too long"):
-        fetch(f"http://127.0.0.1:{port}/", most=1000, seconds=0.5, allowed=lambda _: True, ports=frozenset({port}))
-    assert time.monotonic() - began < 5
+        fetch(f"{kind}://127.0.0.1:{port}/", most=1000, seconds=0.5, allowed=lambda _: True, ports=frozenset({port}))
+    assert time.monotonic() - began < 3
     listening.close()
+
+
+def test_a_handshake_and_a_name_server_that_take_their_time_end_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(ProblemError, match="too long"):
+            fetch(f"https://127.0.0.1:{port}/", most=1, seconds=0.2, allowed=lambda _: True, ports=frozenset({port}))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
+    with pytest.raises(ProblemError, match="too long"):
+        fetch("https://example.com/", most=1, seconds=0.2)

@@ -12,14 +12,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from itma.server.problems import ProblemError
 
 _PORTS = {"http": 80, "https": 443}
 _UNICAST = ipaddress.ip_network("2000::/3")
-_RESERVED = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("192.88.99.0/24"))
-"""IPv4 networks of protocols, some of which Python counts as global."""
+_RESERVED = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")))
+"""Networks of protocols and for documentation, some of which Python counts as global."""
+_TUNNELS = frozenset({0x5EFE, 0x0200_5EFE})
+"""What stands before the IPv4 address of a machine inside, in the second half of an IPv6 one (ISATAP)."""
 
 
 def is_public(address: str) -> bool:
@@ -33,7 +36,8 @@ def is_public(address: str) -> bool:
         inner = ip.ipv4_mapped or ip.sixtofour
         if inner is None:
             # only what is given out as global unicast: every form that hides another address lies outside, but Teredo
-            return ip in _UNICAST and ip.is_global and ip.teredo is None and not ip.is_multicast
+            given_out = ip in _UNICAST and ip.teredo is None and (int(ip) >> 32) & 0xFFFF_FFFF not in _TUNNELS
+            return given_out and ip.is_global and not any(ip in network for network in _RESERVED)
         ip = inner
     return ip.is_global and not ip.is_multicast and not any(ip in network for network in _RESERVED)
 
@@ -61,11 +65,7 @@ def fetch(
     parts = _check_url(url, ports)
     host, port = str(parts.hostname), parts.port or _PORTS[parts.scheme]
     end = time.monotonic() + seconds
-    try:
-        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise _refused("its machine is not known") from error
-    addresses = list(dict.fromkeys(str(one[4][0]) for one in infos))
+    addresses = _resolve(host, port, seconds)
     if not addresses or not all(map(allowed, addresses)):
         raise _refused("it does not lead to a public machine")
     connection = _Pinned(host, port, addresses[0], parts.scheme == "https", max(0.001, end - time.monotonic()))
@@ -94,6 +94,26 @@ def fetch(
     finally:
         watch.cancel()
         connection.close()
+
+
+def _resolve(host: str, port: int, seconds: float) -> list[str]:
+    """The addresses of a name; a name server that takes its time is not waited for longer than `seconds`."""
+    found: list[list[Any] | Exception] = []
+
+    def ask() -> None:
+        try:
+            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            found.append(error)
+
+    asking = threading.Thread(target=ask, name="itma resolving", daemon=True)
+    asking.start()
+    asking.join(seconds)
+    if not found:
+        raise _refused("it took too long")
+    if isinstance(found[0], Exception):
+        raise _refused("its machine is not known") from found[0]
+    return list(dict.fromkeys(str(one[4][0]) for one in found[0]))
 
 
 def _check_url(url: str, ports: frozenset[int]) -> SplitResult:
@@ -128,14 +148,20 @@ class _Pinned(http.client.HTTPConnection):
     def cut(self) -> None:
         """End it from another thread, whatever it waits for."""
         self.is_cut = True
-        sock = self._raw
-        if sock is not None:
+        if self._raw is not None:
             with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(self._raw, socket.SHUT_RDWR)
 
     _raw: socket.socket | None = None
 
     def connect(self) -> None:
         self.sock = self._raw = socket.create_connection((self._address, self.port), self.timeout)
         if self._secure:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+            # the handshake comes after it is known what to cut: wrapping takes the connection from the first socket
+            self.sock = self._raw = ssl.create_default_context().wrap_socket(
+                self.sock, server_hostname=self.host, do_handshake_on_connect=False
+            )
+        if self.is_cut:  # between two of these lines
+            raise TimeoutError
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.sock.do_handshake()
