@@ -187,6 +187,17 @@ def test_flipped_bytes_are_found_and_not_copied(numbers: Catalogue, tmp_path: Pa
         numbers.backup(tmp_path / "backup")
 
 
+@pytest.mark.parametrize("name", ["data/*.lance", "_versions/*.manifest", "_deletions/*"])
+def test_files_that_are_gone_are_found_and_nothing_is_copied(name: str, numbers: Catalogue, tmp_path: Path) -> None:
+    numbers.delete([numbers.ids[0]])
+    assert numbers.verify().sound
+    min((tmp_path / "catalogue").glob(f"items-1.lance/{name}")).unlink()  # of versions, the newest is the smallest
+    found = Catalogue.open(tmp_path / "catalogue").verify()
+    assert not found.sound and len(found.lost) == 1 and f"lost: {found.lost[0]}" in str(found)
+    with pytest.raises(CatalogueError, match="is damaged"):
+        Catalogue.open(tmp_path / "catalogue").backup(tmp_path / "backup")
+
+
 def test_sums_follow_writes_compactions_and_documents(numbers: Catalogue, tmp_path: Path) -> None:
     numbers.add([Item("new", embedding=unit(1, 7)[0])])
     numbers.compact(keep=timedelta(0))

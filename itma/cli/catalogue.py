@@ -83,10 +83,11 @@ def info(catalogue: str | Path, as_json: bool) -> None:
 
 @catalogue.command()
 @click.argument("catalogue", type=CATALOGUE_PATH)
-def verify(catalogue: str | Path) -> None:
+@as_json
+def verify(catalogue: str | Path, as_json: bool) -> None:
     """Read all files and compare them with the sums that were kept when they were written."""
     report = _opened(catalogue).verify()
-    click.echo(str(report))
+    echo_json(asdict(report)) if as_json else click.echo(str(report))
     if not report.sound:
         raise CatalogueError(f"the catalogue {str(catalogue)!r} is damaged; restore a backup, or index again")
 

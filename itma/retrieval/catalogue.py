@@ -602,7 +602,7 @@ class Catalogue:
 
     def verify(self) -> Verification:
         """Read all files of the catalogue and compare them with the sums that were kept when they were written."""
-        return self._store.verify()
+        return self._store.verify(self.snapshot.about.table)
 
     def reindex(
         self,

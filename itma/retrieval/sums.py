@@ -4,6 +4,7 @@ They stand in `sums.sha256`, a line a file, as `sha256sum` writes and checks the
 """
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +24,19 @@ class Verification:
     """Files whose content is what was written."""
     damaged: tuple[str, ...] = ()
     """Files whose content is another than what was written."""
+    lost: tuple[str, ...] = ()
+    """Files that the newest state needs and that are not there, or the newest state itself."""
     unknown: tuple[str, ...] = ()
     """Files without a sum; an interrupted write, or an older itma, left them."""
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is damaged."""
-        return not self.damaged
+        """Whether nothing is damaged or lost."""
+        return not self.damaged and not self.lost
 
     def __str__(self) -> str:
         lines = [f"{self.files:,} files are as they were written"] + [f"damaged: {name}" for name in self.damaged]
+        lines += [f"lost: {name}" for name in self.lost]
         if self.unknown:
             lines.append(
                 f"{len(self.unknown):,} files have no sum, e.g. {self.unknown[0]}; the next write gives them one"
@@ -91,6 +95,13 @@ def verify(folder: Path) -> Verification:
         else:
             damaged.append(path)
     return Verification(right, tuple(damaged), tuple(unknown))
+
+
+def newest_version(folder: Path, table: str) -> int:
+    """The newest version of a table that a sum was kept of; 0 where there is none."""
+    found = re.findall(rf"^{table}\.lance/_versions/(\d+)\.manifest$", "\n".join(_known(folder)), re.MULTILINE)
+    # the engine counts down in names, so that the newest stands first
+    return max((2**64 - 1 - number if (number := int(name)) > 2**63 else number for name in found), default=0)
 
 
 def _known(folder: Path) -> dict[str, str]:

@@ -55,11 +55,11 @@ def copy(source: Store, items: Items, about: About, images: Path | None, target:
         images: where its images are now.
         target: the other address; the catalogue there, if there is one, is searched until the copy is whole.
     """
-    report = source.verify()
-    if not report.sound:
+    report = source.verify(about.table)
+    if wrong := (*report.damaged, *report.lost):
         raise CatalogueError(
-            f"the catalogue {source.address!r} is damaged ({len(report.damaged):,} files, the first is "
-            f"{report.damaged[0]!r}), so it is not copied; restore an earlier backup, or index again"
+            f"the catalogue {source.address!r} is damaged ({len(wrong):,} files, the first is {wrong[0]!r}), so it is "
+            "not copied; restore an earlier backup, or index again"
         )
     with target.writing(f"copying {source.address}"):
         with building.new_table(target) as name:

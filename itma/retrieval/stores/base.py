@@ -239,8 +239,8 @@ class Store(Protocol):
         """
         ...
 
-    def verify(self) -> Verification:
-        """Read everything that was written and compare it with what is known of it."""
+    def verify(self, table: str) -> Verification:
+        """Read everything that was written and compare it with what is known of it; `table` is the one in use."""
         ...
 
     def sync(self) -> None:

@@ -13,6 +13,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,9 +201,18 @@ class LanceStore:
         except OSError as error:  # what was committed stands all the same
             log.warning("the sums of %s in %r could not be kept (%s)", name, self.address, error)
 
-    def verify(self) -> Verification:
+    def verify(self, table: str) -> Verification:
         """See `Store.verify`."""
-        return sums.verify(self.folder)
+        found = sums.verify(self.folder)
+        with self._translate_errors():
+            opened = _lance().dataset(self._table(table))
+            needed = [f"data/{file.path}" for part in opened.get_fragments() for file in part.data_files()]
+            needed += [str(file) for part in opened.get_fragments() if (file := part.deletion_file())]
+            needed += [f"_indices/{part.uuid}" for index in opened.describe_indices() for part in index.segments]
+        lost = [path for name in needed if not (self.folder / (path := f"{table}.lance/{name}")).exists()]
+        if (newest := sums.newest_version(self.folder, table)) > opened.version:
+            lost.append(f"{table}.lance, version {newest}")
+        return replace(found, lost=tuple(lost))
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
