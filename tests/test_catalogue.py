@@ -439,7 +439,7 @@ def test_a_damaged_table_is_refused(catalogue: Catalogue, tmp_path: Path, folder
         Catalogue.open(tmp_path / "catalogue").search(text="red")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 2}', '{"format": "one"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", "[" * 5_000, '{"format": 2}', '{"format": "one"}'])
 def test_a_damaged_description_is_refused(catalogue: Catalogue, tmp_path: Path, text: str) -> None:
     (tmp_path / "catalogue/catalogue.json").write_text(text)
     with pytest.raises(CatalogueError, match="is damaged"):
@@ -452,6 +452,30 @@ def test_every_part_of_the_description_is_needed(catalogue: Catalogue, tmp_path:
     del about[key]
     (tmp_path / "catalogue/catalogue.json").write_text(json.dumps(about))
     with pytest.raises(CatalogueError, match=f"is damaged.*'{key}'"):
+        Catalogue.open(tmp_path / "catalogue")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("table", ["items-1"]),
+        ("dim", "16"),
+        ("model", {"a": 1}),
+        ("fingerprint", 5),
+        ("runtime", []),
+        ("checkpoint", 1.5),
+        ("run", [1]),
+        ("images", {"path": 1, "from_here": None}),
+        ("ann", "fast"),
+        ("sources", "photos"),
+    ],
+)
+def test_a_value_of_another_kind_in_the_description_is_named(
+    key: str, value: object, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    about = json.loads((tmp_path / "catalogue/catalogue.json").read_text()) | {key: value}
+    (tmp_path / "catalogue/catalogue.json").write_text(json.dumps(about))
+    with pytest.raises(CatalogueError, match="is damaged"):
         Catalogue.open(tmp_path / "catalogue")
 
 

@@ -180,13 +180,13 @@ def test_folders_that_are_no_runs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(RunError, match="has no checkpoint yet"):
         Retriever.load(tmp_path)
-    for content in ("{", "[1]", "null", '{"best": 1}', '{"best": "../elsewhere"}'):
+    for content in ("{", "[" * 5_000, "[1]", "null", '{"best": 1}', '{"best": "../elsewhere"}'):
         (tmp_path / "checkpoints.json").write_text(content)
         with pytest.raises(RunError, match=r"checkpoints.json' is damaged"):
             Retriever.load(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["[]", "null", "1", "{", '{"a": []}'])
+@pytest.mark.parametrize("content", ["[]", "null", "1", "{", '{"a": []}', "[" * 5_000])
 @pytest.mark.parametrize("name", ["manifest.json", "config.json"])
 def test_a_file_of_a_run_that_holds_another_json_is_damaged(tmp_path: Path, name: str, content: str) -> None:
     trained(tmp_path, replace(TRAIN, steps=2))

@@ -96,6 +96,8 @@ def test_images_that_take_longer_together_than_a_request_may_are_not_written_aft
         ('{"sizes": ["S", "M\\u0000"]}', 422),
         ("{" + ", ".join(f'"c{n}": 1' for n in range(101)) + "}", 422),
         ('{"colour": "' + "x" * 70_000 + '"}', 422),
+        ('{"' + "x" * 201 + '": 1}', 422),
+        ('{"a\\nb": 1}', 422),
         ('{"colour": "back\\\\u0000slash"}', 201),
     ],
 )

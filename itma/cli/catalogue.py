@@ -1,6 +1,5 @@
 """Commands about catalogues: `itma reindex` and `itma catalogue …`; each is one call of a method of `Catalogue`."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import click
 from itma.cli.options import as_json, bars, echo_hint, echo_json, pairs, where
 from itma.cli.options import device as device_option
 from itma.errors import CatalogueError
+from itma.io import parse_json
 
 _PATH = click.Path(path_type=Path)
 
@@ -281,6 +281,6 @@ def _opened(path: str | Path) -> Any:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text

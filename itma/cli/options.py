@@ -11,6 +11,7 @@ import click
 
 from itma.config import read_changes
 from itma.evaluation.tables import columns
+from itma.io import parse_json
 from itma.program import runnable
 from itma.records import Hits
 from itma.retrieval.request import ENGINES, RUNTIMES, SearchRequest, options_of
@@ -26,7 +27,7 @@ def condition(context: click.Context, parameter: click.Parameter, text: str | No
     if text is None or not text.lstrip().startswith("{"):
         return text
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         raise click.BadParameter(f"{text!r} begins like JSON but is none ({error})") from error
 

@@ -35,6 +35,7 @@ import torch
 from itma.data import colour, images
 from itma.data.images import FileImages, Images, Preprocess
 from itma.errors import DataError, StorageError, UnknownNameError
+from itma.io import parse_json
 from itma.progress import bar
 
 log = logging.getLogger(__name__)
@@ -454,7 +455,7 @@ def _described(path: Path) -> Cache:
     status = path.stat()
     about, images, done, folder = "damaged", 0, 0, ""
     with path.open("rb") as file, suppress(ValueError, LookupError, TypeError):
-        header = json.loads(file.read(_HEADER_BYTES))
+        header = parse_json(file.read(_HEADER_BYTES))
         size = f"{header['height']}×{header['width']} pixels ({header['fit']})"
         images, folder = int(header["images"]), str(header["folder"])
         about = f"of {folder or 'several folders'} at {size}"

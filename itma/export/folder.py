@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from itma.config import from_plain, to_plain
 from itma.data.images import Preprocess
 from itma.errors import ItmaError, MissingExtraError, RunError
-from itma.io import file_sum
+from itma.io import file_sum, parse_json
 
 FORMAT = 2
 MAPS: Final = "maps.onnx"
@@ -86,7 +86,7 @@ def read(folder: Path) -> Description:
     if not is_export(folder):
         raise RunError(f"{str(folder)!r} is no ONNX export: {DESCRIPTION} is missing; make one with: itma export RUN")
     try:
-        plain: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        plain: dict[str, Any] = parse_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if (written := plain.pop("format")) > FORMAT:
             raise RunError(
                 f"{str(folder)!r} was exported by a newer itma than this one; upgrade with: pip install -U itma"

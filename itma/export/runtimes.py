@@ -1,6 +1,5 @@
 """What can compute a model's answers: torch, or onnxruntime with float32 or int8 graphs."""
 
-import json
 import logging
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from itma import __version__
 from itma.errors import RunError, StorageError, UnknownNameError
 from itma.export.folder import Precision, is_export
 from itma.export.runtime import OnnxRetriever
+from itma.io import parse_json
 from itma.models.checkpoint import CONFIG, MANIFEST, TOKENIZER, WEIGHTS, checkpoint_folder, verify
 from itma.models.embedder import Embedder
 from itma.models.retriever import Retriever
@@ -143,7 +143,7 @@ def checkpoint_sums(checkpoint: Path) -> dict[str, str]:
     verify(checkpoint, ())
     names = (WEIGHTS, CONFIG, TOKENIZER)
     try:
-        sums = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+        sums = parse_json((checkpoint / MANIFEST).read_text(encoding="utf-8"))
         return {name: str(sums[name]) for name in names}
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{str(checkpoint / MANIFEST)!r} is damaged: {error}") from error

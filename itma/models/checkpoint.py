@@ -1,11 +1,10 @@
 """What a run folder and a checkpoint look like: the names of their files, their sums, and where a name leads."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from itma.errors import RunError, UnknownNameError
-from itma.io import file_sum, is_lfs_pointer
+from itma.io import file_sum, is_lfs_pointer, parse_json
 from itma.models import hub
 from itma.models.hub_names import hub_name
 from itma.models.shipped import located, shipped
@@ -30,7 +29,7 @@ def verify(folder: Path, names: Sequence[str]) -> None:
         if not (folder / name).is_file():
             raise RunError(f"{str(folder / name)!r} is missing; the run folder is incomplete, copy or train it again")
     try:
-        sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sums = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
         if not isinstance(sums, dict):
             raise ValueError(f"expected an object with a sum for each file, found {str(sums)[:60]}")
     except ValueError as error:
@@ -76,7 +75,7 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
     pointer = folder / POINTER
     if pointer.is_file():
         try:
-            names = json.loads(pointer.read_text(encoding="utf-8"))
+            names = parse_json(pointer.read_text(encoding="utf-8"))
         except ValueError as error:
             raise RunError(f"{str(pointer)!r} is damaged: {error}") from error
         if which not in CHECKPOINTS:

@@ -47,7 +47,7 @@ def weights_files(folder: Path) -> list[Path]:
             try:
                 named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
                 parts = sorted({folder / str(name) for name in named})
-            except (OSError, ValueError, KeyError, AttributeError):
+            except (OSError, ValueError, KeyError, AttributeError, RecursionError):
                 return []
             return parts if all(part.is_file() for part in parts) else []
     return []

@@ -4,7 +4,6 @@ Only this module and image_encoders/hub.py know `transformers`, imported late be
 whose file lacks a tensor is refused, never filled with noise.
 """
 
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from tokenizers import normalizers
 from torch import nn
 
 from itma.errors import ConfigError, DataError, MissingExtraError, MissingPackageError
-from itma.io import is_lfs_pointer
+from itma.io import is_lfs_pointer, parse_json
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -247,7 +246,7 @@ def _without_pooler(model: Any) -> Any:
 def _padding_id(name: str, otherwise: int) -> int:
     """The id that fills up a sentence by the tokenizer's own settings, which SigLIP's configuration may not tell."""
     settings = _file_of(name, "tokenizer_config.json")
-    mark = None if settings is None else json.loads(settings.read_text(encoding="utf-8")).get("pad_token")
+    mark = None if settings is None else parse_json(settings.read_text(encoding="utf-8")).get("pad_token")
     text = mark.get("content") if isinstance(mark, dict) else mark
     token_id = None if text is None else open_tokenizer(name).token_to_id(text)
     return otherwise if token_id is None else int(token_id)
@@ -271,7 +270,7 @@ def open_tokenizer(name: str) -> tokenizers.Tokenizer:
             if path is None:
                 raise ConfigError(f"the text encoder {name!r} {_lacking(name)}")
             settings = _file_of(name, "tokenizer_config.json")
-            lower = settings is None or json.loads(settings.read_text(encoding="utf-8")).get("do_lower_case", True)
+            lower = settings is None or parse_json(settings.read_text(encoding="utf-8")).get("do_lower_case", True)
             core = tokenizers.BertWordPieceTokenizer(str(path), lowercase=lower)._tokenizer
     except ConfigError:
         raise
@@ -288,7 +287,7 @@ def open_tokenizer(name: str) -> tokenizers.Tokenizer:
 def _is_siglip(name: str) -> bool:
     """Whether a folder or hub name is SigLIP's, by its configuration."""
     path = _file_of(name, "config.json")
-    kind = None if path is None else json.loads(path.read_text(encoding="utf-8")).get("model_type")
+    kind = None if path is None else parse_json(path.read_text(encoding="utf-8")).get("model_type")
     return kind in (SIGLIP, "siglip_text_model")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from itma.config import from_plain, to_plain
 from itma.errors import ItmaError, RunError
-from itma.io import write_text
+from itma.io import parse_json, write_text
 from itma.models.checkpoint import MANIFEST, POINTER, WEIGHTS
 from itma.models.shipped import located
 from itma.models.towers import holds_towers, towers_sum
@@ -166,7 +166,7 @@ def _seconds(path: Path, step: int | None) -> float | None:
     if step is None or not path.is_file():
         return None
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return max((float(line["seconds"]) for line in lines if line["step"] <= step), default=None)
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{str(path)!r} is damaged: {error!r}") from error
@@ -197,7 +197,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"{str(path)!r} is damaged: {error}") from error
     if not isinstance(plain, dict):

@@ -19,7 +19,7 @@ from itma.data.conversations import parted
 from itma.data.images import Preprocess, Source, as_pixels
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.errors import ConfigError, FeedbackError, ItmaError, PluginError, RunError, UnknownNameError
-from itma.io import file_sum, write_text, write_with
+from itma.io import file_sum, parse_json, write_text, write_with
 from itma.models import hub
 from itma.models.checkpoint import CONFIG, FILES, FORMAT, MANIFEST, TOKENIZER, WEIGHTS, checkpoint_folder, verify
 from itma.models.composers import FeatureShapes, composer_named
@@ -561,7 +561,7 @@ class Retriever(Embedder, nn.Module):
             return cls.over(read_towers(folder))
         verify(folder, (WEIGHTS, CONFIG, TOKENIZER))
         try:
-            plain = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            plain = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
             require(plain.get("needs", ()), f"the model in {str(folder)!r}")
             if plain["format"] > FORMAT:
                 raise RunError(

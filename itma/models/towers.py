@@ -4,7 +4,6 @@ A folder says how images and sentences are prepared and where the embeddings sta
 """
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from typing import Any
 
 from itma.data.images import Preprocess
 from itma.errors import ConfigError, DataError, RunError
-from itma.io import file_sum
+from itma.io import file_sum, parse_json
 from itma.models import pretrained
 from itma.models.composers import composer_named
 from itma.models.hub_names import weights_files
@@ -63,7 +62,7 @@ class Towers:
 def holds_towers(folder: Path) -> bool:
     """Whether a folder is in the form in which `transformers` writes networks, and no model of ours."""
     try:
-        plain = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        plain = parse_json((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(plain, dict) and "model_type" in plain and "format" not in plain
@@ -163,7 +162,7 @@ def _image_settings(folder: Path) -> Mapping[str, Any]:
         path = folder / name
         if path.is_file():
             try:
-                plain = json.loads(path.read_text(encoding="utf-8"))
+                plain = parse_json(path.read_text(encoding="utf-8"))
                 settings = plain.get(inner, {}) if inner else plain
                 if isinstance(settings, dict):
                     return {key: value for key, value in settings.items() if value is not None}

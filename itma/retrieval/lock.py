@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from itma.errors import BusyError
-from itma.io import to_storage_error
+from itma.io import parse_json, to_storage_error
 
 NAME = "writer.lock"
 
@@ -121,7 +121,7 @@ def _taken_on_windows(file: IO[str]) -> bool:
 def _holder(file: IO[str]) -> str:
     file.seek(0)
     try:
-        about = json.loads(file.read())
+        about = parse_json(file.read())
         return (
             f"process {about['process']} on {about['machine']} ({about['what']}, since {about['since']}); wait until "
             "it is done, or stop it"

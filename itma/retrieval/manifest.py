@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from itma.errors import CatalogueError
+from itma.io import parse_json
 from itma.models.hub_names import hub_name
 from itma.models.shipped import is_shipped, located
 from itma.retrieval.stores.base import Store
@@ -15,6 +16,20 @@ from itma.retrieval.stores.base import Store
 FORMAT = 2
 NAME = "catalogue.json"
 """The document that makes a folder, or what stands at an address, a catalogue."""
+
+_KINDS = {
+    "table": str,
+    "dim": int,
+    "model": str | None,
+    "fingerprint": str | None,
+    "runtime": str,
+    "checkpoint": str | None,
+    "run": dict | None,
+    "images": dict | None,
+    "ann": dict | None,
+    "sources": list,
+}
+"""What the values of the document are in JSON."""
 
 FolderRecord = Mapping[str, str]
 """Where a folder is: `path`, and `from_here` as seen from the catalogue, so that both can be moved together."""
@@ -100,7 +115,7 @@ def read(store: Store) -> About:
             f"the catalogue {store.address!r} does not exist; make it with: itma index RUN FOLDER {store.address}"
         )
     try:
-        plain = json.loads(text)
+        plain = parse_json(text)
         number = plain.pop("format")
         if number > FORMAT:
             raise CatalogueError(
@@ -132,8 +147,12 @@ def _parsed(plain: dict[str, Any]) -> About:
         if each.name not in plain:
             raise KeyError(each.name)
     tokens, ann, run, images = plain["tokens"], plain["ann"], plain["run"], plain["images"]
-    if not isinstance(plain["table"], str) or not isinstance(plain["dim"], int):
-        raise TypeError("table and dim")
+    for name, kind in _KINDS.items():
+        if not isinstance(plain[name], kind):
+            raise TypeError(f"{name} is {plain[name]!r:.60}")
+    for folder in filter(None, (run, images)):
+        if not all(isinstance(folder[key], str) for key in ("path", "from_here")):
+            raise TypeError(f"a folder is {folder!r:.60}")
     return About(
         table=plain["table"],
         dim=plain["dim"],

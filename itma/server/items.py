@@ -21,6 +21,8 @@ Id = Annotated[str, Depends(item_id)]
 _NEW = TypeAdapter(list[New])
 _FIELDS = TypeAdapter(dict[str, Any])
 _EMBEDDING = TypeAdapter(list[float])
+_LONGEST_NAME = 200
+"""Characters of a column's name: it stands in messages, on the page, and in what describes every item."""
 
 
 @router.get("/items", response_model=Items, dependencies=[Depends(may_read)], summary="Some of the items")
@@ -190,6 +192,13 @@ def _check_fields(service: Service, one: Given) -> None:
     if len(fields) > config.item_columns:
         what = f"{len(fields):,} columns of metadata; at most {config.item_columns:,} are taken"
         raise ProblemError(422, "out_of_range", f"the item {one.id[:60]!r} has {what}")
+    if bad := next((name for name in fields if len(name) > _LONGEST_NAME or not name.isprintable()), None):
+        raise ProblemError(
+            422,
+            "bad_data",
+            f"the item {one.id[:60]!r} has a column {bad[:60]!r}; names have at most {_LONGEST_NAME} characters, all "
+            "of them printable",
+        )
     try:
         text = json.dumps(fields, allow_nan=False)
     except ValueError as error:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from itma.io import parse_json
 from itma.records import Hit
 from itma.retrieval.catalogue import is_lost
 from itma.retrieval.request import SearchRequest
@@ -86,7 +87,7 @@ def read_form(shape: type[Shape], query: str) -> Shape:
         ProblemError: it is no JSON, or not of that shape.
     """
     try:
-        return shape.model_validate(json.loads(query))
+        return shape.model_validate(parse_json(query))
     except ValidationError as error:
         raise ProblemError(422, "invalid_request", f"query: {described(error.errors())}") from error
     except (ValueError, RecursionError) as error:

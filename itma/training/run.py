@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from itma.errors import RunError
-from itma.io import file_sum, new_folder, to_storage_error, write_text
+from itma.io import file_sum, new_folder, parse_json, to_storage_error, write_text
 from itma.models.checkpoint import MANIFEST, checkpoint_folder, verify
 from itma.models.retriever import Retriever
 from itma.models.shipped import located
@@ -80,7 +80,7 @@ def save_checkpoint(
         if memory:
             save_file(memory, draft / LOSS)
         (draft / STATE).write_text(json.dumps({"step": progress.step}, indent=2) + "\n", encoding="utf-8")
-        sums = json.loads((draft / MANIFEST).read_text(encoding="utf-8"))
+        sums = parse_json((draft / MANIFEST).read_text(encoding="utf-8"))
         sums |= {name: file_sum(draft / name) for name in (OPTIMIZER, STATE, *([LOSS] if memory else []))}
         (draft / MANIFEST).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
     _point(folder, progress)
@@ -126,7 +126,7 @@ def last_step(folder: str | Path) -> int:
     """
     path = checkpoint_folder(folder, "last") / STATE
     try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["step"])
+        return int(parse_json(path.read_text(encoding="utf-8"))["step"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{str(path)!r} is missing or damaged: {error!r}") from error
 
@@ -187,10 +187,10 @@ def load_checkpoint(folder: Path, model: Retriever, optimizer: torch.optim.Optim
         _restore_optimizer(optimizer, load_file(checkpoint / OPTIMIZER))
         if remembers:
             loss.load_state_dict(load_file(checkpoint / LOSS))
-        state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-        pointer = json.loads((folder / POINTER).read_text(encoding="utf-8"))
+        state = parse_json((checkpoint / STATE).read_text(encoding="utf-8"))
+        pointer = parse_json((folder / POINTER).read_text(encoding="utf-8"))
         return Progress(state["step"], pointer["best_value"], pointer["best_step"], pointer["measured"])
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise RunError(f"the checkpoint {str(checkpoint)!r} cannot be resumed: {error}") from error
 
 
@@ -227,7 +227,7 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{str(path)!r} is missing; give a folder that itma train made")
     try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        settings: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(settings, dict):
             raise ValueError(f"expected an object of settings, found {str(settings)[:60]}")
         return settings
@@ -239,7 +239,10 @@ def read_metrics(folder: str | Path) -> list[dict[str, float]]:
     """The lines of metrics.jsonl, in the order of steps; a last line that was cut off is left out."""
     path = Path(folder) / METRICS
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    try:
+        return [parse_json(line) for line in lines if line.endswith("\n")]
+    except ValueError as error:
+        raise RunError(f"{str(path)!r} is damaged: {error}") from error
 
 
 def forget_metrics_after(folder: Path, step: int) -> None:

@@ -24,7 +24,7 @@ from itma.data.datasets.pairs import Pairs, find_pairs
 from itma.data.datasets.tables import Row, Table, read_table
 from itma.data.datasets.templates import NO, YES, Templates, default_text, read_templates
 from itma.errors import ConfigError, DataError, UnknownNameError
-from itma.io import file_sum, write_text
+from itma.io import file_sum, parse_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ def make(
 def _check_replaceable(out: Path) -> None:
     """Refuse to write over triplets that somebody wrote by hand."""
     try:
-        sums = json.loads((out / MADE).read_text(encoding="utf-8"))["sha256"]
+        sums = parse_json((out / MADE).read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         sums = {}
     for name in (*own.FILES, own.LABELS):

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import NamedTuple
 from itma.data.datasets.reading import read_lines, read_text
 from itma.data.datasets.reading import short as short
 from itma.errors import DataError
+from itma.io import parse_json
 
 JSON_ENDINGS = (".jsonl", ".ndjson")
 CSV_ENDINGS = (".csv", ".tsv")
@@ -155,7 +155,7 @@ def _json_lines(path: Path) -> Table:
         if not text.strip():
             continue
         try:
-            cells = json.loads(text)
+            cells = parse_json(text)
         except (ValueError, RecursionError) as error:
             raise line_error(
                 path,

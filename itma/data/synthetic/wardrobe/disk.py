@@ -37,7 +37,7 @@ from itma.data.synthetic.wardrobe import shopping
 from itma.data.synthetic.wardrobe.config import SHOP, SPLITS, WardrobeConfig
 from itma.data.synthetic.wardrobe.products import ATTRIBUTES, CATEGORIES, NONE, Product, choices
 from itma.errors import DataError, ItmaError
-from itma.io import new_folder
+from itma.io import new_folder, parse_json
 
 IMAGES, PRODUCTS, QUERIES, CONFIG = "images", "products.csv", "queries.jsonl", "wardrobe.json"
 FASHIONIQ_CATEGORY = {
@@ -250,7 +250,7 @@ def read_config(folder: str | Path) -> WardrobeConfig:
     if not folder.is_dir():
         raise DataError(f"there is no folder {str(folder)!r}; write one with: itma generate wardrobe {folder}")
     try:
-        return WardrobeConfig(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        return WardrobeConfig(**parse_json((folder / CONFIG).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise DataError(
             f"{str(folder)!r} is not a written wardrobe: {CONFIG} is missing; "
@@ -340,7 +340,7 @@ def read_product(row: dict[str, str]) -> Product:
 def _read_queries(folder: Path, split: str) -> list[dict[str, Any]]:
     path = folder / QUERIES
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [row for row in rows if row["split"] == split]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{str(path)!r} is missing or damaged: {error}; write the world again") from error
