@@ -230,3 +230,28 @@ def test_help_teaches() -> None:
     assert "A first walk, with nothing to download" in call("--help").output
     for name in cli.commands:
         assert len(call(name, "--help").output.splitlines()) > 4, name
+
+
+@pytest.mark.parametrize("words", [["models"], ["presets"], ["plugins"], ["settings", "train.steps"], ["cache"]])
+def test_what_is_listed_is_listed_as_json_too(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ITMA_CACHE", str(tmp_path))
+    listed = json.loads(call(*words, "--json").output)
+    assert isinstance(listed, list) and all(isinstance(entry, dict) for entry in listed)
+    assert bool(listed) == (words[0] in ("models", "presets", "settings"))
+
+
+@pytest.mark.parametrize("words", [["--quiet", "models"], ["models", "--quiet"], ["models", "--traceback", "--quiet"]])
+def test_quiet_and_traceback_stand_in_any_place(words: list[str]) -> None:
+    assert CliRunner().invoke(cli, words).exit_code == 0
+
+
+def test_an_option_of_all_commands_behind_the_command_s_name_counts(tmp_path: Path) -> None:
+    indexing = ["index", "nowhere", "nowhere", str(tmp_path / "c")]
+    assert isinstance(CliRunner().invoke(cli, indexing).exception, SystemExit)
+    assert isinstance(CliRunner().invoke(cli, [*indexing, "--traceback"]).exception, ItmaError)
+
+
+def test_what_stands_after_two_dashes_is_no_option() -> None:
+    assert CliRunner().invoke(cli, ["runs", "--", "--quiet"]).output.startswith("error: the folder '--quiet'")

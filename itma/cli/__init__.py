@@ -55,8 +55,18 @@ class _Formatter(logging.Formatter):
         return runnable(super().format(record), cli.commands)
 
 
+_ANYWHERE = ("--quiet", "--traceback")
+"""Options that may stand behind the command's name as well."""
+
+
 class _Commands(click.Group):
     """Turns itma's own errors into a line on standard error and exit status 1; anything else is a bug of itma."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        first = [word for word in args[:end] if word in _ANYWHERE]
+        rest = [word for word in args[:end] if word not in _ANYWHERE]
+        return super().parse_args(context, [*first, *rest, *args[end:]])
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -88,8 +98,8 @@ def _status(error: ItmaError) -> int:
 
 @click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="itma")
-@click.option("--traceback", is_flag=True, help="Show where in the code an error came from.")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
+@click.option("--traceback", is_flag=True, help="Show where in the code an error came from; in any place.")
+@click.option("--quiet", is_flag=True, help="No progress bars; in any place.")
 @click.option(
     "--import",
     "imports",
@@ -741,7 +751,8 @@ def quantise(
 @click.argument("which", nargs=-1)
 @click.option("--folder", type=click.Path(path_type=Path), help="Without it, $ITMA_CACHE, or the user's cache folder.")
 @click.option("--remove", is_flag=True, help="Remove them; they are made again when they are needed.")
-def cache(which: tuple[str, ...], folder: Path | None, remove: bool) -> None:
+@as_json
+def cache(which: tuple[str, ...], folder: Path | None, remove: bool, as_json: bool) -> None:
     r"""List the caches of resized images that training and evaluation keep, with their sizes, or remove them.
 
     WHICH are folders of data sets, or names of caches as they are listed; without any, it is all of them.
@@ -755,6 +766,9 @@ def cache(which: tuple[str, ...], folder: Path | None, remove: bool) -> None:
     caches = images.caches(folder, which)
     if remove:
         caches = images.remove(folder, names=[each.name for each in caches])
+    if as_json:
+        echo_json([asdict(each) for each in caches])
+        return
     for each in caches:
         click.echo(str(each))
     click.echo(f"{'removed' if remove else 'in all'}: {images.listed(caches)} in {folder or images.default_folder()}")
@@ -786,39 +800,55 @@ def doctor(context: click.Context, name: str, root: Path, no_images: bool, file:
 
 
 @cli.command()
-def models() -> None:
+@as_json
+def models(as_json: bool) -> None:
     """List the composers that a model can be trained with."""
-    from itma.evaluation.tables import columns
     from itma.models.composers import REGISTRY
 
     summaries = {name: (part.__doc__ or "").strip().splitlines()[0] for name, part in sorted(REGISTRY.items())}
-    click.echo("\n".join(columns([*summaries.items()])))
+    _echo_pairs([*summaries.items()], "about", as_json)
 
 
 @cli.command()
-def plugins() -> None:
+@as_json
+def plugins(as_json: bool) -> None:
     """List the parts that are not itma's own: those of installed packages, and those of --import.
 
     Of installed packages, what they say that they have; none of it is imported before it is asked for by name.
     """
     from itma import registry
 
+    found: list[tuple[str, str]] = []
     for entry in registry.installed():
         package = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "no package"
-        click.echo(f"{entry.name:<20s} {package} ({entry.value})")
+        found.append((entry.name, f"{package} ({entry.value})"))
     for kind, parts in registry.REGISTRIES.items():
-        for name in parts:
-            if (origin := parts.origin(name)) is not None:
-                click.echo(f"{name:<20s} {kind} of {origin.package or origin.file or origin.module}, in use")
+        origins = ((name, parts.origin(name)) for name in parts)
+        found += [
+            (name, f"{kind} of {origin.package or origin.file or origin.module}, in use")
+            for name, origin in origins
+            if origin is not None
+        ]
+    _echo_pairs(found, "from", as_json)
 
 
 @cli.command()
-def presets() -> None:
+@as_json
+def presets(as_json: bool) -> None:
     """List the named recipes."""
-    from itma.evaluation.tables import columns
     from itma.training.presets import PRESETS
 
-    click.echo("\n".join(columns([(name, preset.about) for name, preset in PRESETS.items()])))
+    _echo_pairs([(name, preset.about) for name, preset in PRESETS.items()], "about", as_json)
+
+
+def _echo_pairs(pairs: list[tuple[str, str]], what: str, as_json: bool) -> None:
+    """Names and what there is to say of each, as a table or as JSON."""
+    if as_json:
+        echo_json([{"name": name, what: text} for name, text in pairs])
+    elif pairs:
+        from itma.evaluation.tables import columns
+
+        click.echo("\n".join(columns(pairs)))
 
 
 @cli.command()
