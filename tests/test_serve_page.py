@@ -320,7 +320,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         fields = {
             "label": f"Organic cotton shirt, sleeves {number}",
             "cost": 1299.5 + number,
-            "category": f"category {number % 17}",
+            "category": f"category {number % 17}" if number % 17 else "category0" + "longer" * 6,
             "page": f"https://shop.example/{number}",
         }
         items.append(Item(f"sku-{number}", folder / f"{number}.png", fields=fields))
@@ -341,6 +341,8 @@ def test_names_and_prices_are_read_whole(opened: Callable[..., Page], shop: str,
     for part in (".name", ".price"):
         texts = page.locator(f".card {part}").evaluate_all("all => all.map(e => [e.scrollHeight, e.clientHeight])")
         assert texts and all(needed <= there + 1 for needed, there in texts)
+    facts = page.locator(".card .facts").evaluate_all("all => all.map(e => [e.scrollWidth, e.clientWidth])")
+    assert facts and all(needed <= there for needed, there in facts)
     expect(page.locator(".card .price").first).to_contain_text("€")
     expect(page.locator(".card .price").first).to_contain_text(",")
 
