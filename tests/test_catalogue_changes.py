@@ -190,6 +190,9 @@ def test_conditions_come_before_the_search(shop: Catalogue) -> None:
         ({"colour": ["bleu"]}, "colour = 'bleu' matches nothing; near values: blue"),
         ("price > 50 and colour = 'red'", "price > 50 matches nothing; the column holds 0 to 9"),
         ("price = 1 and colour = 'red'", "no item matches all of the condition, though some match each part of it"),
+        ("colour like 'RE%'", "colour like 'RE%' (capitals count) matches nothing; near values: red"),
+        ("colour = 'ro\u0308t'", "colour = 'r\u00f6t' matches nothing; the column holds, e.g.: red, blue"),
+        ("not price >= 0", "no item matches the condition"),
     ],
 )
 def test_a_search_that_finds_nothing_says_why(shop: Catalogue, where: Any, note: str) -> None:

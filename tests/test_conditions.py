@@ -71,6 +71,7 @@ def test_a_date_is_the_same_with_and_without_its_word() -> None:
         ("Colour = 'red'; drop", "at character 15"),
         ("Colour = null", "ask with IS NULL"),
         ("day > 'yesterday'", "write it as 2026-01-31"),
+        ("day < '2026-01-31T12:00'", "without a time; 2026-01-31 12:00:00 cannot be asked of it, ask for 2026-01-31"),
         ("tags > 'a'", "no order"),
         ("(" * 5000 + "sold", "inside one another"),
         ("not " * 5000 + "sold", "inside one another"),
@@ -85,6 +86,37 @@ def test_what_is_wrong_is_shown_with_its_place(text: str, message: str) -> None:
 def test_an_unknown_column_is_named_with_one_that_is_near() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown column 'prise'.*Did you mean 'price'"):
         filter_of("prise < 5", COLUMNS)
+
+
+APART = "gro\u0308\u00dfe"
+"""A word whose dots stand behind their letter, as file systems and spreadsheets of a Mac write it."""
+TOGETHER = "gr\u00f6\u00dfe"
+
+
+@pytest.mark.parametrize("stored", [APART, TOGETHER])
+@pytest.mark.parametrize("asked", [APART, TOGETHER, TOGETHER.capitalize()])
+def test_a_column_is_found_however_its_accents_are_stored(stored: str, asked: str) -> None:
+    assert filter_of(f"{asked} < 5", {stored: pa.float64()}) == Test(stored, "<", 5, "number")
+    if asked.islower():
+        assert filter_of(f'"{asked}" < 5', {stored: pa.float64()}) == Test(stored, "<", 5, "number")
+        assert filter_of({asked: {"<": 5}}, {stored: pa.float64()}) == Test(stored, "<", 5, "number")
+
+
+@pytest.mark.parametrize("name", ["ราคาที่ดี", "मूल्य", "価格", "prix_é"])
+def test_a_bare_column_is_a_word_of_any_script(name: str) -> None:
+    assert filter_of(f"{name} < 5", {name: pa.float64()}) == Test(name, "<", 5, "number")
+
+
+@pytest.mark.parametrize("where", ["Colour = '{}'", "Colour in ('{}', 'red')", "Colour like '{}%'", "tags = '{}'"])
+def test_a_text_is_found_however_its_accents_are_stored(where: str) -> None:
+    for asked, other in ((APART, TOGETHER), (TOGETHER, APART)):
+        tree = str(filter_of(where.format(asked), COLUMNS))
+        assert asked in tree and other in tree
+    assert filter_of({"Colour": APART}, COLUMNS) == Test("Colour", "in", (APART, TOGETHER), "text")
+
+
+def test_an_id_is_asked_as_it_is_written() -> None:
+    assert filter_of(f"id = '{APART}'", COLUMNS) == Test("id", "=", APART, "text")
 
 
 @pytest.mark.parametrize(

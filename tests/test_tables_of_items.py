@@ -68,6 +68,8 @@ def only(made: Listing) -> Entry:
         (["2026-02-31", "2026-01-01"], ["2026-02-31", "2026-01-01"]),
         (["31.01.2026", "1.2.2026"], [date(2026, 1, 31), date(2026, 2, 1)]),
         (["01/02/2026"], ["01/02/2026"]),
+        (["2026-01-31", "NaT", "-"], [date(2026, 1, 31), None, None]),
+        (["4.5", "inf", "-Infinity", "#DIV/0!", "\\N", "1e400"], [4.5, None, None, None, None, float("inf")]),
         (["red", "-", "NA"], ["red", "-", "NA"]),
     ],
 )
@@ -92,6 +94,7 @@ def test_what_stands_for_no_value_is_counted(tmp_path: Path) -> None:
         ("decimal-comma", ["1,299"], [1.299]),
         ("decimal-point", ["1,299"], [1299.0]),
         ("text", ["nan", "-"], ["nan", "-"]),
+        ("truth", ["yes", "No", "1", "false", "-"], [True, False, True, False, None]),
     ],
 )
 def test_a_kind_can_be_said(tmp_path: Path, kind: str, cells: list[str], expected: list[Any]) -> None:
@@ -125,6 +128,23 @@ def test_what_cannot_be_of_the_kind_is_named(tmp_path: Path, kind: str, cell: st
 def test_files_of_spreadsheets_are_read(tmp_path: Path, text: str, encoding: str) -> None:
     (tmp_path / "t.csv").write_bytes(text.encode(encoding))
     assert list(listing(tmp_path / "t.csv").ids) == ["a.png", "b.png"]
+
+
+LISTS = [["a", None], [None], [], ["b", "unknown"], None, ["", "c"]]
+"""Lists of texts in which some or all values are missing."""
+
+
+@pytest.mark.parametrize("kind", [None, "texts"])
+def test_missing_values_in_lists_are_left_out_and_a_list_of_nothing_else_is_missing(
+    tmp_path: Path, kind: str | None
+) -> None:
+    options: dict[str, Any] = {"missing": ["unknown"], "types": {"tags": kind} if kind else {}}
+    rows = [{"image": f"{number}.png", "tags": tags} for number, tags in enumerate(LISTS)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    for name in ("t.jsonl", "t.parquet"):
+        made = [entry.fields.get("tags") for entry in listing(tmp_path / name, **options).entries()]
+        assert made == [["a"], None, None, ["b"], None, ["c"]]
 
 
 def test_short_rows_are_counted(tmp_path: Path) -> None:

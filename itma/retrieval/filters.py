@@ -11,7 +11,8 @@ The grammar of a text, the same in front of every store:
 """
 
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -62,15 +63,46 @@ def filter_of(where: Where | None, columns: "Mapping[str, pa.DataType]") -> Filt
     if isinstance(where, str):
         return _Reader(where, kinds).whole()
     parts: list[Condition] = []
-    for column, wanted in where.items():
-        if column not in kinds:
-            raise UnknownNameError("column", column, kinds)
+    for asked, wanted in where.items():
+        column = column_named(asked, kinds)
         comparisons = wanted if isinstance(wanted, Mapping) else {"in" if several(wanted) else "=": wanted}
         for comparison, value in comparisons.items():
             if comparison not in (*COMPARISONS, "not in"):
                 raise UnknownNameError("comparison", comparison, (*COMPARISONS, "not in"))
             parts.append(_of_mapping(column, comparison, value, kinds[column]))
     return parts[0] if len(parts) == 1 else Every(tuple(parts))
+
+
+def column_named(name: str, columns: Iterable[str], *, any_case: bool = False, advice: str = "") -> str:
+    """The column of this name, however its accents are stored (`ö` is one character, or `o` and two dots).
+
+    Args:
+        name: as a person writes it.
+        columns: those there are.
+        any_case: capitals do not matter, where only one column can be meant.
+        advice: what else to say where there is none.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    known = list(columns)
+    if name in known:
+        return name
+    alike = [each for each in known if _composed(each) == _composed(name)] if isinstance(name, str) else []
+    if any_case and not alike:
+        alike = [each for each in known if _composed(each).casefold() == _composed(name).casefold()]
+    if len(alike) != 1:
+        raise UnknownNameError("column", name, known, advice=advice)
+    return alike[0]
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _spelt(text: str) -> list[str]:
+    """A text in every way that its accents may be stored: as it is written, composed, and taken apart."""
+    return list(dict.fromkeys((text, _composed(text), unicodedata.normalize("NFD", text))))
 
 
 def _of_mapping(column: str, comparison: str, value: Any, kind: str) -> Condition:
@@ -87,6 +119,8 @@ def _of_mapping(column: str, comparison: str, value: Any, kind: str) -> Conditio
 
 
 def _one_of(column: str, values: Sequence[Any], kind: str) -> Condition:
+    if kind in ("text", "texts") and column != "id":
+        values = list(dict.fromkeys(each for value in values for each in _spelt(value)))
     tests: list[Condition] = [Test(column, "=", value, kind) for value in values]
     if len(tests) == 1:
         return tests[0]
@@ -98,12 +132,13 @@ def ids_in(ids: Sequence[str]) -> Filter:
     return Test("id", "in", tuple(ids), "text")
 
 
+# Beyond ASCII a word takes in what re does not count as letters: accents and vowels that stand by themselves.
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<text>'(?:[^']|'')*')
       | (?P<name>`[^`]+`|"(?:[^"]|"")+")
       | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?!\w))
-      | (?P<word>[^\W\d]\w*)
+      | (?P<word>[^\W\d](?:\w|[^\x00-\x7f\s])*)
       | (?P<sign><=|>=|!=|<>|[=<>(),+-])
       | (?P<end>$)
     )""",
@@ -208,9 +243,9 @@ class _Reader:
             self._next += 2
             column = self._column()
             self._expect(",")
-            test = self._test(column, "=", self._value())
+            condition = self._compared(column, "=", self._value())
             self._expect(")")
-            return test
+            return condition
         if self._here.kind in ("text", "number") or self._here.text.lower() in ("true", "false", "+", "-"):
             return self._after_value()
         return self._after_column(self._column())
@@ -253,9 +288,10 @@ class _Reader:
         return Not(condition) if turned else condition
 
     def _compared(self, column: str, sign: str, value: _Value) -> Condition:
-        if sign in ("!=", "<>"):
-            return Not(self._test(column, "=", value))
-        return self._test(column, sign, value)
+        if sign not in ("=", "!=", "<>"):
+            return self._test(column, sign, value)
+        same = _one_of(column, [self._test(column, "=", value).value], self._kinds[column])
+        return same if sign == "=" else Not(same)
 
     def _list(self) -> list[_Value]:
         self._expect("(")
@@ -269,7 +305,8 @@ class _Reader:
         begin, value = self._here.at, self._value().value
         if not isinstance(value, str) or self._kinds[column] != "text":
             raise self._wrong("LIKE compares a column of text with a pattern such as '%silk%'", begin)
-        return Like(column, value)
+        patterns = [Like(column, each) for each in _spelt(value)]
+        return patterns[0] if len(patterns) == 1 else Some(tuple(patterns))
 
     def _test(self, column: str, comparison: str, value: _Value) -> Test:
         begin = self._tokens[self._next - 1].at
@@ -282,11 +319,7 @@ class _Reader:
         token = self._here
         if token.kind == "name" or (token.kind == "word" and token.text.lower() not in _WORDS):
             name = token.text if token.kind == "word" else token.text[1:-1].replace('""', '"')
-            if name not in self._kinds:
-                alike = [known for known in self._kinds if known.casefold() == name.casefold()]
-                if token.kind != "word" or len(alike) != 1:
-                    raise UnknownNameError("column", name, self._kinds)
-                name = alike[0]
+            name = column_named(name, self._kinds, any_case=token.kind == "word")
             self._next += 1
             return name
         raise self._wrong("a column is expected here")

@@ -3,10 +3,11 @@
 from collections import Counter
 from difflib import get_close_matches
 from typing import Any
+from unicodedata import normalize
 
 from itma.retrieval.filters import Filter
 from itma.retrieval.stores.base import Items
-from itma.retrieval.stores.conditions import Test, tests_of
+from itma.retrieval.stores.conditions import Every, Like, Test, tests_of
 
 _LOOK_AT = 20_000
 """Items whose values are looked at."""
@@ -24,22 +25,37 @@ def explain_no_hits(items: Items, where: Filter | None) -> list[str]:
     reasons = []
     for test in dict.fromkeys(tests_of(where)):
         if not items.count(test):
-            written = _written(test)
-            reasons.append(f"{written} matches nothing" + _near(items, test))
-    return reasons or ["no item matches all of the condition, though some match each part of it"]
+            reasons.append(f"{_written(test)} matches nothing" + _near(items, test))
+    if reasons:
+        return list(dict.fromkeys(reasons))
+    parted = isinstance(where, Every) and len(where.parts) > 1
+    return [
+        "no item matches all of the condition, though some match each part of it"
+        if parted
+        else "no item matches the condition"
+    ]
 
 
-def _written(test: Test) -> str:
+def _values(test: Test | Like) -> list[Any]:
+    """What is asked for; a text once, however its accents are stored."""
+    if isinstance(test, Like):
+        return [normalize("NFC", test.pattern)]
+    values = test.value if isinstance(test.value, tuple) else (test.value,)
+    return list(dict.fromkeys(normalize("NFC", each) if isinstance(each, str) else each for each in values))
+
+
+def _written(test: Test | Like) -> str:
+    if isinstance(test, Like):
+        return f"{test.column} like '{_values(test)[0]}' (capitals count)"
     if test.value is None:
         return f"{test.column} is null"
-    values = test.value if isinstance(test.value, tuple) else (test.value,)
-    texts = [f"'{each}'" if isinstance(each, str) else str(each) for each in values]
-    return f"{test.column} {test.comparison} " + (
-        f"({', '.join(texts)})" if isinstance(test.value, tuple) else texts[0]
-    )
+    texts = [f"'{each}'" if isinstance(each, str) else str(each) for each in _values(test)]
+    if test.comparison == "in" and len(texts) == 1:
+        return f"{test.column} = {texts[0]}"
+    return f"{test.column} {test.comparison} " + (f"({', '.join(texts)})" if test.comparison == "in" else texts[0])
 
 
-def _near(items: Items, test: Test) -> str:
+def _near(items: Items, test: Test | Like) -> str:
     """The values of the column that the person may have meant; of numbers and times the range."""
     counts: Counter[Any] = Counter()
     for batch in items.scan([test.column]):
@@ -51,8 +67,9 @@ def _near(items: Items, test: Test) -> str:
     values = [value for value in counts if value == value]
     if not values:
         return "; the column holds no value"
-    if test.kind in ("text", "texts"):
-        wanted = [each.casefold() for each in (test.value if isinstance(test.value, tuple) else (test.value,)) if each]
+    kind = "text" if isinstance(test, Like) else test.kind
+    if kind in ("text", "texts"):
+        wanted = [each.casefold().strip("%_") for each in _values(test) if each]
         folded: dict[str, str] = {}
         for value, _ in counts.most_common():
             folded.setdefault(value.casefold(), value)
@@ -68,4 +85,4 @@ def _near(items: Items, test: Test) -> str:
         if near:
             return f"; near values: {', '.join(list(near)[:_NEAR])}"
         return f"; the column holds, e.g.: {', '.join(value for value, _ in counts.most_common(_NEAR))}"
-    return f"; the column holds {min(values)} to {max(values)}" if test.kind != "truth" else ""
+    return f"; the column holds {min(values)} to {max(values)}" if kind != "truth" else ""

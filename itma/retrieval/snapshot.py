@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from itma.data.images import Source
-from itma.errors import ConfigError, ItmaError, UnknownNameError
+from itma.errors import ConfigError, ItmaError
 from itma.models.embedder import Embedder
 from itma.records import Hit, Hits
 from itma.retrieval import duplicates, manifest, query_encoder
@@ -19,7 +19,7 @@ from itma.retrieval.duplicates import Groups
 from itma.retrieval.encoder_on_demand import EncoderOnDemand, Query, encoded
 from itma.retrieval.exact import DECIMALS, Matrix
 from itma.retrieval.facets import Facet, facets
-from itma.retrieval.filters import Filter, Where, filter_of
+from itma.retrieval.filters import Filter, Where, column_named, filter_of
 from itma.retrieval.ingest.image_names import ImageNames, own_folder
 from itma.retrieval.ingest.rows import Item, Page, shown, stored, unit
 from itma.retrieval.manifest import About
@@ -241,13 +241,14 @@ class Snapshot:
             UnknownNameError: there is no such column.
         """
         known = metadata_of(self.items.schema)
+        chosen: dict[str, None] = {}
         for name in fields:
-            if name != "*" and name not in known:
+            if name != "*":
                 parts = [part.strip() for part in name.split(",")]
                 split = len(parts) > 1 and all(part in known for part in parts)
                 advice = f"Give them one by one: {' '.join(f'--fields {part}' for part in parts)}" if split else ""
-                raise UnknownNameError("column", name, known, advice=advice)
-        return list(known) if "*" in fields else list(dict.fromkeys(fields))
+                chosen[column_named(name, known, advice=advice)] = None
+        return list(known) if "*" in fields else list(chosen)
 
     def nearest(self, queries: np.ndarray, k: int, where: Filter | None) -> list[list[tuple[str, float]]]:
         """For each query the k nearest of the items that match, as (id, cosine), best first."""
@@ -284,7 +285,7 @@ class Snapshot:
             UnknownNameError: `distinct` is a column that is not there.
         """
         if isinstance(distinct, str):
-            self.columns([distinct])
+            distinct = column_named(distinct, metadata_of(self.items.schema))
         count = self.count
         limit = k + len(out) if distinct is None else 4 * k + len(out)
         while True:

@@ -8,7 +8,14 @@ from typing import Any
 
 from itma.errors import DataError
 
-MISSING_WORDS = frozenset({"n/a", "na", "#n/a", "#na", "n.a.", "-", "–", "—", "--", "null", "none", "nan", "<na>"})
+MISSING_WORDS = frozenset(
+    {
+        *("n/a", "na", "n.a.", "k.a.", "k. a.", "-", "–", "—", "--", ".", "?"),
+        *("null", "none", "nil", "nan", "-nan", "nat", "<na>", "(null)", "\\n"),
+        *("inf", "+inf", "-inf", "infinity", "+infinity", "-infinity", "∞"),
+        *("#n/a", "#na", "#n/a n/a", "#div/0!", "#value!", "#ref!", "#name?", "#null!", "#num!"),
+    }
+)
 """What stands for a missing value in columns of numbers, dates, and true or false, in small letters."""
 KINDS = {
     "text": "text",
@@ -33,15 +40,25 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?")
 _OTHER_DATE = re.compile(r"(\d{1,2})([./])(\d{1,2})\2(\d{4})")
 _TRUTHS = {"true": True, "false": False}
+_SAID_TRUTHS = {**_TRUTHS, **dict.fromkeys(("yes", "y", "t", "1"), True), **dict.fromkeys(("no", "n", "f", "0"), False)}
+"""What is true or false where a person says that the column holds that."""
 
 Reader = Callable[[Any], Any]
 
 
 def is_missing(value: Any, words: Collection[str] = ()) -> bool:
-    """Whether a value is none: `None`, an empty text, no finite number, or one of the words (small letters)."""
+    """Whether a value is none: `None`, an empty text, no finite number, one of the words (small letters), or a list of
+    nothing else."""
+    if isinstance(value, list | tuple):
+        return all(is_missing(each, words) for each in value)
     if isinstance(value, str):
         return not value.strip() or value.strip().lower() in words
     return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def without_missing(value: Any, words: Collection[str] = ()) -> Any:
+    """A value; of a list the values that are there."""
+    return [each for each in value if not is_missing(each, words)] if isinstance(value, list | tuple) else value
 
 
 def kind_of_texts(texts: Sequence[str], *, numbers: bool) -> tuple[str, Reader]:
@@ -106,9 +123,9 @@ def _reads(reader: Reader, texts: Iterable[str]) -> bool:
 def _truth(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    if str(value).lower() not in _TRUTHS:
+    if str(value).lower() not in _SAID_TRUTHS:
         raise ValueError(f"{value!r} is neither true nor false")
-    return _TRUTHS[str(value).lower()]
+    return _SAID_TRUTHS[str(value).lower()]
 
 
 def _whole(value: Any) -> int:

@@ -23,7 +23,7 @@ from itma.retrieval.ingest.rows import check_column, plain_type, stored, type_of
 from itma.retrieval.request import IndexOptions, takes
 from itma.retrieval.stores.base import arrow
 from itma.retrieval.stores.conditions import SHOWN, kind_of
-from itma.retrieval.values import KINDS, MISSING_WORDS, Reader, is_missing, kind_of_texts, reader_for
+from itma.retrieval.values import KINDS, MISSING_WORDS, Reader, is_missing, kind_of_texts, reader_for, without_missing
 
 MAX_COLUMNS = 1_000
 """Columns of metadata that a table may have."""
@@ -147,7 +147,7 @@ def _table(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
     def entries() -> Iterator[Entry]:
         for name, image, row in zip(ids, images, table.rows, strict=True):
             fields = {
-                column: readers[column](value)
+                column: readers[column](without_missing(value, words))
                 for column in kinds
                 if not is_missing(value := row.cells.get(column), none[column])
             }
@@ -189,10 +189,12 @@ def _column_of(
             return plain_type("text"), str, odd
         return plain_type(kind), reader, odd + len(filled) - len(present)
     for _, value in filled:
-        if isinstance(value, dict) or (isinstance(value, list) and not all(isinstance(each, str) for each in value)):
+        texts_only = isinstance(value, list) and all(isinstance(each, str) for each in without_missing(value, words))
+        if isinstance(value, dict | list) and not texts_only:
             return f"it holds {short(value)}; metadata are text, numbers, true or false, dates, times, lists of texts"
     if not texts:
         odd, filled = odd + len(filled) - len(present), present
+    filled = [(row, without_missing(value, words)) for row, value in filled]
     return _common(table, column, filled), lambda value: value, odd
 
 
@@ -269,7 +271,7 @@ def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
                     if is_missing(row[name], _missing_of(kind, words)):
                         continue
                     try:
-                        fields[name] = readers[name](row[name])
+                        fields[name] = readers[name](without_missing(row[name], words))
                     except (ValueError, TypeError, OverflowError) as error:
                         raise line_error(
                             source, done + 1, f"the column {name!r} holds {short(row[name])}, which is no {types[name]}"
@@ -303,8 +305,6 @@ def kind_of_column(kind: Any) -> str:
 
 def plain_value(value: Any) -> Any:
     """A value as Arrow gives it, without what no kind of metadata has."""
-    if isinstance(value, list | tuple):
-        return [each for each in value if each is not None]
     if hasattr(value, "to_pydatetime"):  # nanoseconds, of which microseconds are kept
         return value.floor("us").to_pydatetime()
     return float(value) if type(value).__name__ == "Decimal" else value

@@ -30,7 +30,7 @@ from itma.retrieval.ingest.listing import (
 from itma.retrieval.ingest.rows import Item, Row, check_column, plain_type, shown, table_of, type_of, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of, schema_of
-from itma.retrieval.values import KINDS, is_missing
+from itma.retrieval.values import KINDS, is_missing, without_missing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -390,7 +390,11 @@ class _Columns:
         """One item of the values of a row, counted from 0."""
         image = None if self.image is None else plain[self.image]
         id = (image or number) if self.id is None else plain[self.id]
-        fields = {each.name: plain_value(plain[each.name]) for each in self.fields if not is_missing(plain[each.name])}
+        fields = {
+            each.name: plain_value(without_missing(plain[each.name]))
+            for each in self.fields
+            if not is_missing(plain[each.name])
+        }
         return Row(str(id), embedding, image, fields=fields)
 
 

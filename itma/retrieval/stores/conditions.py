@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from itma.errors import FilterError
@@ -72,11 +72,11 @@ class Some:
 Condition: TypeAlias = Test | Like | Not | Every | Some
 
 
-def tests_of(tree: Condition) -> list[Test]:
+def tests_of(tree: Condition) -> list[Test | Like]:
     """All comparisons in a tree, left to right, those that are turned round left out."""
     if isinstance(tree, Every | Some):
         return [test for part in tree.parts for test in tests_of(part)]
-    return [tree] if isinstance(tree, Test) else []
+    return [tree] if isinstance(tree, Test | Like) else []
 
 
 def kind_of(kind: "pa.DataType") -> str:
@@ -152,14 +152,21 @@ def _fitting(column: str, value: Any, kind: str) -> Any:
         return int(value) if kind == "whole" and value.is_integer() and abs(value) < 2**53 else float(value)
     if kind in ("date", "time") and isinstance(value, str):
         try:
-            value = datetime.fromisoformat(value)
+            value = datetime.fromisoformat(value.strip())
         except ValueError as error:
             raise FilterError(
                 f"the column {column!r} holds {SHOWN[kind]}; {value!r} is none, write it as 2026-01-31 or "
                 "2026-01-31T12:00:00"
             ) from error
     if kind == "date" and isinstance(value, date):
-        return value.date() if isinstance(value, datetime) else value
+        if not isinstance(value, datetime):
+            return value
+        if value.time() != time():
+            raise FilterError(
+                f"the column {column!r} holds {SHOWN[kind]} without a time; {value} cannot be asked of it, ask for "
+                f"{value.date()}"
+            )
+        return value.date()
     if kind == "time" and isinstance(value, date):
         moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
         return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
