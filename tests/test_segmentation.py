@@ -45,6 +45,27 @@ def test_a_part_of_a_trained_sentence_is_known_where_words_have_no_blanks(traine
     assert not Tokenizer.fit([trained]).unknown(sentence)
 
 
+@pytest.mark.parametrize(
+    ("trained", "written"),
+    [
+        ("größer in weiß", "GRÖSSER in WEISS"),
+        ("grösser", "größer"),
+        ("à manches courtes, doré", "a manches courtes dore"),
+        ("istanbul", "İSTANBUL"),
+        ("אדום", "אָדֹם".replace("ֹ", "ו")),
+    ],
+)
+def test_a_word_is_known_without_its_accents_and_with_capitals(trained: str, written: str) -> None:
+    tokenizer = Tokenizer.fit([trained])
+    assert not tokenizer.unknown(written)
+    assert tokenizer.content(written) == tokenizer.content(trained)
+
+
+def test_accents_count_where_two_known_words_differ_in_them_alone() -> None:
+    tokenizer = Tokenizer.fit(["schön schon"])
+    assert tokenizer.unknown("schôn") == ["schôn"] and not tokenizer.unknown("SCHÖN schon")
+
+
 def test_latin_words_within_japanese_stay_whole() -> None:
     assert Tokenizer.fit(["赤いdress"]).words("赤いdress") == ["赤", "い", "dress"]
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -83,6 +84,16 @@ _WITHOUT_BLANKS = r"[\p{Han}\p{Hiragana}\p{Katakana}\u30fc\p{Hangul}\p{Thai}\p{L
 """Scripts that put no blanks between words, and Korean, which glues particles to them: each sign is a word."""
 
 
+def _without_accents(word: str) -> str:
+    """A word in small letters, of which accents are left out and ligatures taken apart.
+
+    >>> _without_accents("Größer"), _without_accents("GRÖSSER")
+    ('grosser', 'grosser')
+    """
+    apart = unicodedata.normalize("NFKD", word.casefold())
+    return "".join(letter for letter in apart if not unicodedata.combining(letter))
+
+
 def _split_words(core: tokenizers.Tokenizer) -> None:
     """Split sentences into words as our own vocabularies want it."""
     normalizers, splitters, regex = tokenizers.normalizers, tokenizers.pre_tokenizers, tokenizers.Regex
@@ -133,6 +144,7 @@ class Tokenizer:
         self._core, self.max_words = core, max_words
         self.keep_unknown, self.special_tokens, self.nearest = keep_unknown, special_tokens, nearest
         self._near: NearWords | None = None
+        self._plain: dict[str, list[str]] | None = None
 
     @classmethod
     def fit(cls, sentences: Iterable[str], **reading: Any) -> "Tokenizer":
@@ -169,7 +181,7 @@ class Tokenizer:
         fresh = sorted(counts, key=lambda word: (-counts[word], word))
         every = {**known, **{word: len(known) + number for number, word in enumerate(fresh)}}
         self._core.model = tokenizers.models.WordLevel(every, unk_token=self._core.model.unk_token)
-        self._near = None
+        self._near = self._plain = None
         return fresh
 
     @classmethod
@@ -271,6 +283,8 @@ class Tokenizer:
         return self._core.token_to_id(PADDING) == 0 and self._core.token_to_id(UNKNOWN) == 1
 
     def _near_words(self, word: str) -> tuple[str, ...]:
+        if same := self._written_otherwise(word):
+            return (same,)
         if not self.nearest:  # red-white: the words that a hyphen joins, if all of them are known
             parts = self.words(re.sub(_HYPHENS, " ", word))
             return tuple(parts) if len(parts) > 1 and not any(map(self.unknown, parts)) else ()
@@ -278,6 +292,15 @@ class Tokenizer:
             marks = {PADDING, self._core.model.unk_token}
             self._near = NearWords(known for known in self.vocabulary if known not in marks)
         return self._near(word.lower())
+
+    def _written_otherwise(self, word: str) -> str | None:
+        """The one known word that differs in accents or in `ss` for `ß` alone, as capitals are often written."""
+        if self._plain is None:
+            self._plain = {}
+            for known in self.vocabulary:
+                self._plain.setdefault(_without_accents(known), []).append(known)
+        known_words = self._plain.get(_without_accents("".join(self.words(word))), [])
+        return known_words[0] if len(known_words) == 1 else None
 
     @property
     def _unknown_id(self) -> int | None:

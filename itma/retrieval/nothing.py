@@ -22,11 +22,8 @@ def explain_no_hits(items: Items, where: Filter | None) -> list[str]:
         return ["nothing is left: all items of the catalogue were left out"]
     if items.count(where):
         return ["nothing is left: all items that match the condition were left out"]
-    reasons = []
-    for test in dict.fromkeys(tests_of(where)):
-        if not items.count(test):
-            reasons.append(f"{_written(test)} matches nothing" + _near(items, test))
-    if reasons:
+    tests = [test for test in dict.fromkeys(tests_of(where)) if not items.count(test)]
+    if reasons := [f"{_written(test)} matches nothing{_near(items, test)}" for test in tests]:
         return list(dict.fromkeys(reasons))
     parted = isinstance(where, Every) and len(where.parts) > 1
     return [

@@ -47,8 +47,12 @@ Reader = Callable[[Any], Any]
 
 
 def is_missing(value: Any, words: Collection[str] = ()) -> bool:
-    """Whether a value is none: `None`, an empty text, no finite number, one of the words (small letters), or a list of
-    nothing else."""
+    """Whether a value is none: `None`, an empty text, no finite number, one of some words, or a list of such alone.
+
+    Args:
+        value: a cell of a table, or a field of an item.
+        words: texts that stand for none, in small letters.
+    """
     if isinstance(value, list | tuple):
         return all(is_missing(each, words) for each in value)
     if isinstance(value, str):
