@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from itma.errors import MissingPackageError
@@ -56,16 +57,18 @@ def _cell(value: object) -> str:
 
 def _thumbnail(path: str) -> str:
     """The image at a path, small; nothing where it is not there or cannot be read."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
-    if not path:
+    if not Path(path).is_file():
         return ""
     try:
         with Image.open(path) as image:
             if image.width * image.height > _MOST_PIXELS:
                 return ""
             image.draft("RGB", (_SIDE, _SIDE))
-            small = image.convert("RGB")
+            small = ImageOps.exif_transpose(image).convert("RGB")
+            if image.mode not in ("RGB", "RGBA", "P"):  # the profile of a grey or of inks fits no RGB
+                small.info.pop("icc_profile", None)
             small.thumbnail((_SIDE, _SIDE))
     except Exception:  # a thumbnail is a convenience: whatever is wrong with the file, the hit is shown without it
         return ""

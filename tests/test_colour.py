@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -119,6 +120,48 @@ def test_a_profile_of_srgb_changes_nothing(profile: object) -> None:
 def test_a_grey_image_with_a_profile_is_brought_to_srgbs_curve() -> None:
     linear = icc(b"GRAY", {b"kTRC": gamma(1.0)})
     assert all(abs(value - 188) <= 2 for value in opened(128, "L", linear))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_of_grey_have_the_colours_of_eight(kind: str) -> None:
+    linear = icc(b"GRAY", {b"kTRC": gamma(1.0)})
+    fine = Image.fromarray(np.full((4, 4), 128 * 257, dtype=np.uint16))
+    coarse = Image.new("L", (4, 4), 128)
+    assert np.array_equal(open_image(file(fine, linear, kind)), open_image(file(coarse, linear, kind)))
+
+
+def test_sixteen_bits_of_colour_have_the_colours_of_eight() -> None:
+    row = b"\0" + struct.pack(">3H", 200 * 257, 60 * 257, 60 * 257) * 4
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0),
+        b"iCCP": b"x\0\0" + zlib.compress(DISPLAY_P3),
+        b"IDAT": zlib.compress(row * 4),
+        b"IEND": b"",
+    }
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part))
+        for name, part in parts.items()
+    )
+    assert open_image(data).getpixel((0, 0)) == opened((200, 60, 60))
+
+
+def inks() -> bytes:
+    """A profile of a printer that says of no and full ink of each kind which colour comes out (in L*a*b*)."""
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + b"".join(map(fixed, np.eye(3).ravel())) + bytes(range(256)) * 4
+    for c, m, y, k in np.ndindex(2, 2, 2, 2):
+        lightness = 100 * (1 - k) * (1 - 0.4 * c) * (1 - 0.5 * m) * (1 - 0.1 * y)
+        table += bytes([round(lightness * 2.55), 128 - 37 * c + 75 * m, 128 - 50 * c + 93 * y])
+    profile = bytearray(icc(b"CMYK", {b"A2B0": table + bytes(range(256)) * 3}))
+    profile[12:16], profile[20:24] = b"prtr", b"Lab "
+    return bytes(profile)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_inks_have_the_colours_that_their_profile_says(kind: str) -> None:
+    cyan = file(Image.new("CMYK", (400, 400), (255, 0, 0, 0)), inks(), kind)
+    for image in (open_image(cyan), open_image(cyan, at_least=(20, 20))):
+        given = np.array(image.getpixel((0, 0)))
+        assert np.abs(given - (0, 165, 232)).max() <= 3  # L*a*b* 60, -37, -50; without the profile 0, 255, 255
 
 
 def test_grey_with_transparency_keeps_its_transparency() -> None:

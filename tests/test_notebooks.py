@@ -1,7 +1,13 @@
 """What a person meets in a notebook: images in any form, one `encode`, values that show themselves, short errors."""
 
+import base64
+import io
+import os
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,6 +83,16 @@ def test_encode_takes_images_sentences_or_both_in_batches_of_any_size(tmp_path: 
     assert model.encode([]).shape == (0, 16)
 
 
+@pytest.mark.parametrize("column", [tuple, iter, np.array, lambda names: np.array(names, dtype=object)])
+def test_a_column_of_names_or_sentences_has_a_row_for_each(tmp_path: Path, column: Callable[[list[str]], Any]) -> None:
+    model = made_up.model()
+    made_up.photos(tmp_path, ["a.png", "b.png"])
+    names = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    assert np.array_equal(model.encode(column(names)), model.encode(names))
+    assert np.array_equal(model.encode(sentences=column(["red", "blue"])), model.encode(sentences=["red", "blue"]))
+    assert np.array_equal(model.encode(names[0], ["red"]), model.encode(names[:1], ["red"]))
+
+
 def test_a_sentence_of_unknown_words_is_refused_by_encode_as_by_a_search(tmp_path: Path) -> None:
     made_up.photos(tmp_path, ["a.png"])
     model = made_up.model()
@@ -146,7 +162,13 @@ def test_settings_that_are_no_mapping_are_refused(changes: object) -> None:
     [
         (None, None, 1, "neither was given"),
         ([IMAGE], ["a", "b"], 1, "1 images were given with 2 sentences"),
+        (IMAGE, ["a", "b"], 1, "1 images were given with 2 sentences"),
+        (Path("some-long-name.png"), ["a", "b"], 1, "1 images were given with 2 sentences"),
         ([IMAGE], None, 0, "batch=0"),
+        ([IMAGE], None, "2", "batch='2'"),
+        (IMAGE.astype(np.uint16), None, 1, "torch.uint16"),
+        (IMAGE > 9, None, 1, "torch.bool"),
+        (IMAGE.astype(complex), None, 1, "an array of complex128 is no image"),
         ([None], ["red", "blue"][:0], 1, "1 images were given with 0 sentences"),
     ],
 )
@@ -162,6 +184,21 @@ def test_hits_show_their_images_and_escape_what_is_not_ours(tmp_path: Path) -> N
     assert shown.count("data:image/png;base64,") == 1
     assert "<script>" not in shown and "&lt;script&gt;" in shown and "&lt;b&gt;" in shown
     assert "&lt;script&gt;" in hit._repr_html_()
+
+
+def test_a_hit_is_shown_upright_and_with_the_colours_of_its_profile(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned by a quarter
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "a.png", exif=exif, icc_profile=b"wide")
+    Image.new("CMYK", (40, 20), (0, 255, 255, 0)).save(tmp_path / "b.jpg", icc_profile=b"inks")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    sizes, profiles = [], []
+    for name in ("a.png", "b.jpg", "pipe.jpg"):
+        for address in re.findall(r'base64,([^"]+)', itma.Hit(1, name, 0.5, str(tmp_path / name))._repr_html_()):
+            with Image.open(io.BytesIO(base64.b64decode(address))) as image:
+                sizes.append(image.size)
+                profiles.append(image.info.get("icc_profile"))
+    assert sizes == [(20, 40), (40, 20)] and profiles == [b"wide", None]
 
 
 def test_a_table_of_hits_needs_pandas_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

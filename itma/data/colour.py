@@ -26,13 +26,13 @@ def in_srgb(image: Image.Image) -> Image.Image:
     """The image with its colours in sRGB, where it holds a profile that says otherwise; else the image itself.
 
     Colours outside sRGB are clipped (relative colorimetric, with black point compensation). A profile that is damaged
-    or belongs to another kind of pixels is passed over, as are images of more than 8 bits.
+    or belongs to another kind of pixels is passed over.
 
     Args:
-        image: a decoded image of any mode.
+        image: a decoded image of 8 bits a channel; of others the profile is passed over.
     """
     profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "RGBA", "L", "LA", "CMYK", "P"):
+    if not profile or image.mode not in ("RGB", "RGBA", "L", "LA", "CMYK", "P", "YCbCr"):
         return image
     if not _able():
         return image

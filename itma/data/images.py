@@ -376,7 +376,7 @@ def _upright_rgb(image: Image.Image, at_least: tuple[int, int] | None = None) ->
     if image.width * image.height > _BAND_PIXELS:
         rgb = _rgb_in_bands(image, min(image.size) // (2 * max(at_least)) if at_least else 1)
     else:
-        rgb = _rgb(in_srgb(image), _brightest(image))
+        rgb = _coloured(image, _brightest(image))
     if turn is not None:
         rgb = rgb.transpose(turn)
     rgb.info = {}  # else the orientation would be applied again when the result is opened
@@ -395,7 +395,7 @@ def _rgb_in_bands(image: Image.Image, factor: int) -> Image.Image:
     rgb = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
     top = 0
     for band in _bands(image, factor):
-        part = _rgb(in_srgb(band), brightest).reduce(factor)
+        part = _coloured(band, brightest).reduce(factor)
         rgb.paste(part, (0, top))
         top += part.height
     return rgb
@@ -418,6 +418,15 @@ def _orientation(image: Image.Image) -> int:
             return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # damaged metadata, on which Pillow raises nearly everything, leave the pixels as they are
         return 1
+
+
+def _coloured(image: Image.Image, top: float) -> Image.Image:
+    """A new RGB image in sRGB, see `_rgb`; one of 16 bits and more has 8 before its profile is applied."""
+    if top:
+        profile = image.info.get("icc_profile")
+        image = _rgb(image, top).convert("L")
+        image.info = {"icc_profile": profile} if profile else {}
+    return _rgb(in_srgb(image), 0.0)
 
 
 def _brightest(image: Image.Image) -> float:
@@ -474,12 +483,11 @@ def as_pixels(images: object) -> torch.Tensor:
                 "size, or give them to encode, which fits each to the model"
             )
         return torch.cat(rows)
-    if isinstance(images, np.ndarray) and images.dtype.kind in "uif":
+    if isinstance(images, np.ndarray) and images.dtype.kind in "uifb":
         images = torch.from_numpy(np.array(images))  # a copy: torch wants to be able to write
     if not isinstance(images, torch.Tensor):
-        raise DataError(
-            f"{type(images).__name__} is no image; expected a Pillow image, an array of numpy or a tensor of torch"
-        )
+        what = f"an array of {images.dtype}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise DataError(f"{what} is no image; expected a Pillow image, an array of numpy or a tensor of torch")
     pixels = images if images.dim() == 4 else images[None]
     if pixels.dim() == 4 and pixels.shape[1] != 3 and pixels.shape[3] == 3:
         pixels = pixels.permute(0, 3, 1, 2)
@@ -490,11 +498,12 @@ def as_pixels(images: object) -> torch.Tensor:
         )
     if pixels.dtype == torch.uint8:
         return pixels
-    low, high = (pixels.min().item(), pixels.max().item()) if pixels.numel() else (0.0, 0.0)
+    numbers = pixels if pixels.is_floating_point() else pixels.double()  # not all whole numbers can be compared
+    low, high = (numbers.min().item(), numbers.max().item()) if pixels.numel() else (0.0, 0.0)
     if not pixels.is_floating_point() or not (low >= 0 and high <= 1):
         raise DataError(
             f"images of the type {pixels.dtype} with values from {low:g} to {high:g} were given; expected uint8 from 0 "
-            "to 255, or floats from 0 to 1: the model does its own normalising"
+            "to 255, or floats from 0 to 1; the model does its own normalising"
         )
     return (pixels * 255).round().to(torch.uint8)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -445,7 +446,8 @@ class Retriever(Embedder, nn.Module):
 
         Args:
             images: one or several: paths, bytes of files, Pillow images, arrays or tensors (see
-                `itma.data.images.as_pixels`); one tensor of four axes counts as several. None stands for no reference.
+                `itma.data.images.as_pixels`); one tensor of four axes counts as several, and so does a column of a
+                table. None stands for no reference.
             sentences: one or several, as many as there are images. None stands for no sentence.
             batch: how many are computed at once.
 
@@ -456,19 +458,19 @@ class Retriever(Embedder, nn.Module):
             FeedbackError: a sentence without any word that the model knows, as in a search; or their numbers differ.
             DataError, ImageError: an image that cannot be read.
         """
-        several = isinstance(images, list | tuple) or isinstance(sentences, list | tuple)
-        several |= isinstance(images, np.ndarray | torch.Tensor) and images.ndim == 4
-        shown: list[Any] | None = None if images is None else list(images) if several else [images]  # type: ignore[arg-type]
+        many = _several(images)
+        several = many or not isinstance(sentences, str | None)
+        shown: list[Any] | None = None if images is None else list(images) if many else [images]  # type: ignore[arg-type]
         said: list[str | None] | None = None
         if sentences is not None:
-            said = [sentences] if isinstance(sentences, str) else list(sentences)
+            said = [sentences] if isinstance(sentences, str | bytes) else list(sentences)
         if shown is None and said is None:
             raise FeedbackError("an image, a sentence, or both are needed; neither was given")
         count = len(shown if shown is not None else said or [])
         if said is not None and len(said) != count:
             raise FeedbackError(f"{count} images were given with {len(said)} sentences; one each, please")
-        if batch < 1:
-            raise ConfigError(f"batch={batch} must be at least 1")
+        if not isinstance(batch, int) or batch < 1:
+            raise ConfigError(f"batch={batch!r} must be a whole number of at least 1")
         rows = np.empty((count, self.features), dtype=np.float32)
         texts = [None] * count if said is None else said
         texts = [
@@ -668,3 +670,11 @@ def _without_folders(config: RetrieverConfig) -> RetrieverConfig:
         image_encoder=image_encoder,
         text_encoder=replace(config.text_encoder, name=last(config.text_encoder.name)),
     )
+
+
+def _several(images: object) -> bool:
+    """Whether it is a collection of images, each of which has a row of its own."""
+    if isinstance(images, np.ndarray | torch.Tensor):
+        return images.ndim == 4 or (isinstance(images, np.ndarray) and images.dtype.kind in "OUS")  # names
+    one = isinstance(images, str | bytes | Path | Image.Image) or hasattr(images, "read")
+    return isinstance(images, Iterable) and not one
