@@ -488,11 +488,23 @@ def test_embeddings_as_clip_retrieval_writes_them_are_imported(tmp_path: Path) -
 def test_an_import_whose_images_are_elsewhere_says_so(
     tmp_path: Path, there: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pq.write_table(pa.table({"id": ["a"], "embedding": [[1.0, 0.0]], "image": ["a.png"]}), tmp_path / "e.parquet")
+    names = ["a.png", None, "b/ü.png"]
+    pq.write_table(
+        pa.table({"id": list("abc"), "embedding": [[1.0, 0.0]] * 3, "image": names}), tmp_path / "e.parquet"
+    )
+    (tmp_path / "a.png").touch()
     if there:
-        (tmp_path / "a.png").touch()
+        (tmp_path / "b").mkdir()
+        (tmp_path / "b" / "ü.png").touch()
     Catalogue.from_embeddings(tmp_path / "e.parquet", tmp_path / "c")
-    assert ("none of the first 1 images is in" in caplog.text) is not there
+    said = f"1 of 2 images are not there: 'b/ü.png'; they were looked for in {str(tmp_path)!r}"
+    assert (said in caplog.text) is not there and ("--images" in caplog.text) is not there
+
+
+def test_a_pipe_is_no_file_of_embeddings(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "e.npy")
+    with pytest.raises(DataError, match="is a pipe, a socket or a device, not a file"):
+        Catalogue.from_embeddings(tmp_path / "e.npy", tmp_path / "c")
 
 
 def test_arrays_alone_are_imported_by_their_places(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def import_embeddings(
         first = next(parts, None)
         if first is None:
             raise DataError(f"{what!r} holds no items; there is nothing to import")
-        _warn_of_images(first, folder)
+        missing = _Missing(folder)
         about = About(
             table=name,
             dim=first[0].embedding.shape[0],
@@ -235,20 +235,40 @@ def import_embeddings(
                 _check(part, about.dim, seen, what)
                 part = [replace(row, image=given_name(row.image)) for row in part]
                 items.insert(table_of(part, items.schema))
+                missing.look(part)
                 meter.update(len(part))
+        missing.warn()
         building.finished(store, items, about, Outcome(new=len(seen)), recall=recall)
 
 
-def _warn_of_images(rows: Sequence[Row], folder: str | Path | None) -> None:
-    """Say so where the images of the first items are not where they are looked for."""
-    names = [row.image for row in rows[:100] if row.image]
-    there = [os.path.exists(Path(folder or "") / name) for name in names]  # noqa: PTH110 - odd names are no error there
-    if names and not any(there):
-        log.warning(
-            "none of the first %d images is in %r; say which folder they are named in with --images",
-            len(names),
-            str(folder or "."),
-        )
+class _Missing:
+    """Counts the images that are not where they are looked for."""
+
+    def __init__(self, folder: str | Path | None) -> None:
+        self._folder, self._named, self._missing = Path(folder or ""), 0, 0
+        self._examples: list[str] = []
+
+    def look(self, rows: Sequence[Row]) -> None:
+        """Look for the images of some rows."""
+        for name in (row.image for row in rows if row.image):
+            self._named += 1
+            if not os.path.exists(self._folder / name):  # noqa: PTH110 - odd names are no error there
+                self._missing += 1
+                self._examples = [*self._examples, name][:3]
+
+    def warn(self) -> None:
+        """Say how many are missing, which, and the way out."""
+        if self._missing:
+            names = ", ".join(map(repr, self._examples)) + (", …" if self._missing > len(self._examples) else "")
+            log.warning(
+                "%s of %s images are not there: %s; they were looked for in %r. Without its image an item can be found "
+                "but neither shown nor changed by a sentence; import again and say which folder they are named in with "
+                "--images",
+                f"{self._missing:,}",
+                f"{self._named:,}",
+                names,
+                str(self._folder),
+            )
 
 
 def _check(rows: Sequence[Row], dim: int, seen: set[str], what: str) -> None:
@@ -276,6 +296,8 @@ def _given(source: str | Path | Sequence[Item]) -> tuple[Iterator[list[Row]], "l
         raise DataError(f"the file {str(path)!r} does not exist; give {_FORMS}")
     if path.is_dir():
         return _from_arrays(_numbered(path))
+    if not path.is_file():
+        raise DataError(f"{str(path)!r} is a pipe, a socket or a device, not a file; give {_FORMS}")
     if path.suffix.lower() in PARQUET_ENDINGS:
         return _from_parquet(path)
     if path.suffix.lower() == ".npz":
