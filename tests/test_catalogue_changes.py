@@ -489,9 +489,7 @@ def test_an_import_whose_images_are_elsewhere_says_so(
     tmp_path: Path, there: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = ["a.png", None, "b/ü.png"]
-    pq.write_table(
-        pa.table({"id": list("abc"), "embedding": [[1.0, 0.0]] * 3, "image": names}), tmp_path / "e.parquet"
-    )
+    pq.write_table(pa.table({"id": list("abc"), "embedding": [[1.0, 0.0]] * 3, "image": names}), tmp_path / "e.parquet")
     (tmp_path / "a.png").touch()
     if there:
         (tmp_path / "b").mkdir()

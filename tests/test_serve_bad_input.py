@@ -164,6 +164,45 @@ def test_multipart_that_is_cut_off_or_none_is_refused(client: TestClient, body: 
     gc.collect()
 
 
+IMAGE = ("image", ("a.png", served.as_bytes(served.noise(1)), "image/png"))
+
+
+@pytest.mark.parametrize(
+    ("address", "parts", "message"),
+    [
+        ("search/upload", [IMAGE, ("text", (None, "red"))], "unknown part 'text' of the form"),
+        ("search/upload", [IMAGE, ("Query", (None, "{}"))], "unknown part 'Query' of the form"),
+        ("search/upload", [IMAGE, IMAGE], "more than one part 'image'"),
+        ("search/upload", [IMAGE, ("query", (None, "{}")), ("query", (None, "{}"))], "more than one part 'query'"),
+        ("search/upload?text=red", [IMAGE], "unknown name 'text' in the address; there are none here"),
+        ("search/upload", [("image", (None, "abc"))], "expected a file with a file name"),
+        ("explain/upload?k=3", [IMAGE, ("query", (None, "{}"))], "unknown name 'k' in the address"),
+    ],
+)
+def test_what_a_form_holds_beside_its_parts_is_never_passed_over(
+    client: TestClient, address: str, parts: list[Any], message: str
+) -> None:
+    answer = client.post(f"{API}/{address}", files=parts)
+    assert problem(answer) == (422, "invalid_request") and message in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("items?limt=3", "unknown name 'limt' in the address; there are: limit, after, where"),
+        ("items?limit=3&limit=4", "'limit' stands in the address more than once"),
+        ("item?id=a&fields=x", "unknown name 'fields' in the address; there are: id"),
+        ("item/thumbnail?id=a&width=9", "unknown name 'width' in the address; there are: size, id"),
+        ("catalogue?id=a", "there are none here"),
+    ],
+)
+def test_what_an_address_asks_that_is_not_known_is_never_passed_over(
+    client: TestClient, address: str, message: str
+) -> None:
+    answer = client.get(f"{API}/{address}")
+    assert problem(answer) == (422, "invalid_request") and message in answer.json()["error"]["message"]
+
+
 # -- what is asked ----------------------------------------------------------------------------------------------------
 
 

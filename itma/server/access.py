@@ -1,6 +1,6 @@
 """Who may do what with a request, and what of it is asked for by id."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
@@ -54,6 +54,30 @@ def may_write(request: Request) -> None:
             "a key that may write is needed: Authorization: Bearer KEY",
             {"WWW-Authenticate": 'Bearer realm="itma"'},
         )
+
+
+async def known_parameters(request: Request) -> None:
+    """Refuse names after the `?` that the route does not know, and those that stand there twice.
+
+    Raises:
+        ProblemError: there is such a name.
+    """
+    given = [name for name, _ in request.query_params.multi_items()]
+    if not given:
+        return
+    known = _names(request.scope["route"].dependant)
+    for name in given:
+        if name not in known:
+            there = f"there are: {', '.join(known)}" if known else "there are none here"
+            raise ProblemError(422, "invalid_request", f"unknown name {name[:60]!r} in the address; {there}")
+        if given.count(name) > 1:
+            raise ProblemError(422, "invalid_request", f"{name!r} stands in the address more than once")
+
+
+def _names(dependant: Any) -> list[str]:
+    """What a route and what it depends on read after the `?`."""
+    own = [field.alias for field in dependant.query_params]
+    return own + [name for other in dependant.dependencies for name in _names(other)]
 
 
 def item_id(request: Request, id: str) -> str:

@@ -15,7 +15,7 @@ from itma import __version__
 from itma.errors import ItmaError
 from itma.models.embedder import Embedder
 from itma.server import about, explaining, items, searching
-from itma.server.access import may_read
+from itma.server.access import known_parameters, may_read
 from itma.server.config import Keys, ServeConfig
 from itma.server.gate import Gate
 from itma.server.problems import ProblemError, problem_of, schema
@@ -62,10 +62,8 @@ def make_app(config: ServeConfig, keys: Keys | None = None, model: Embedder | No
         },
     )
     app.state.service = service
-    app.include_router(searching.router, prefix=API)
-    app.include_router(explaining.router, prefix=API)
-    app.include_router(items.router, prefix=API)
-    app.include_router(about.router, prefix=API)
+    for routes in (searching.router, explaining.router, items.router, about.router):
+        app.include_router(routes, prefix=API, dependencies=[Depends(known_parameters)])
     app.include_router(about.outside)
     app.include_router(about.page_routes())
     document = APIRouter(dependencies=[Depends(may_read)], include_in_schema=False)

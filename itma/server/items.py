@@ -118,11 +118,15 @@ async def bulk(
     replace: Annotated[bool, Form(description="In the place of items of the same ids.")] = False,
 ) -> Response:
     """Add up to 100 items in one commit: all, or none. Each names its image by the file name of a part."""
-    await known_parts(request, "items", "images", "replace")
+    await known_parts(request, "items", "images", "replace", several="images")
     new = _parsed(_NEW, items, "items")
     if not 1 <= len(new) <= MANY:
         raise ProblemError(422, "out_of_range", f"{len(new)} items were sent; send 1 to {MANY} at once")
     files = {part.filename: part for part in images or []}
+    unnamed = sorted({str(name) for name in files} - {str(one.image) for one in new})
+    if unnamed or len(files) < len(images or []):
+        what = f"no item names the image {unnamed[0][:60]!r}" if unnamed else "two images have the same file name"
+        raise ProblemError(422, "bad_data", f"{what}; each item names its image by the file name of its part")
     given = []
     for one in new:
         if one.image is not None and one.image not in files:

@@ -67,17 +67,25 @@ async def fetched(service: Service, url: str) -> bytes:
     return await service.fetching.run(lambda: fetch(url, most=most, seconds=_URL_SECONDS))
 
 
-async def known_parts(request: Request, *names: str) -> None:
-    """Refuse a form with other parts than these, as a body with unknown names is refused.
+async def known_parts(request: Request, *names: str, several: str = "") -> None:
+    """Refuse a form with other parts than these, as a body with unknown names is refused, or with one of them twice.
+
+    Args:
+        request: whose form it is.
+        names: of its parts.
+        several: the one that may stand there more than once.
 
     Raises:
         ProblemError: there is such a part.
     """
-    for name in await request.form():
+    given = [name for name, _ in (await request.form()).multi_items()]
+    for name in given:
         if name not in names:
             raise ProblemError(
                 422, "invalid_request", f"unknown part {name[:60]!r} of the form; the parts are: {', '.join(names)}"
             )
+        if name != several and given.count(name) > 1:
+            raise ProblemError(422, "invalid_request", f"the form has more than one part {name!r}; send one")
 
 
 def read_form(shape: type[Shape], query: str) -> Shape:
@@ -98,6 +106,7 @@ _SAID = {
     "missing": "this is missing",
     "extra_forbidden": "there is no such name here",
     "json_invalid": "this is no JSON",
+    "no_file": "expected a file with a file name, as curl -F image=@photo.jpg sends it",
     "model_attributes_type": "expected a JSON object, sent with Content-Type: application/json",
 }
 """Kinds of error of pydantic → what is said of them."""
@@ -108,6 +117,8 @@ def described(errors: Any) -> str:
     parts = []
     for error in errors[:3]:
         field = ".".join(str(step) for step in error.get("loc", ()) if step != "body")[:200]
+        if "Expected UploadFile" in str(error.get("msg")):
+            error = {**error, "type": "no_file"}
         message = _SAID.get(error.get("type"), str(error.get("msg", "not valid")).removeprefix("Value error, "))
         parts.append(f"{field}: {message}" if field else message)
     return "; ".join(parts) + (" …" if len(errors) > 3 else "")
