@@ -38,12 +38,14 @@ def test_a_report_says_how_the_checkpoint_was_chosen(run: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("metric", "best", "words"),
     [
-        ("test/recall@10", True, "the split that is measured itself"),
+        ("test/recall@10", True, "on the split of shapes that recall is measured on, as the published code does"),
+        ("validation/recall@10", True, "on the 25.0 % of the training references that were held out"),
+        ("train/recall@10", True, "on rows that it learned from"),
         ("train/recall@1", False, "the last that was saved"),
     ],
 )
 def test_how_a_checkpoint_was_chosen_is_said_in_words(metric: str, best: bool, words: str) -> None:
-    settings = {"train": {"steps": 9, "metric": metric, "hold_out": 0.0}}
+    settings = {"train": {"steps": 9, "metric": metric, "hold_out": 0.25}, "data": {"name": "shapes"}}
     assert words in how_chosen(settings, 6, best=best)
 
 

@@ -155,8 +155,8 @@ def how_chosen(settings: Mapping[str, Any], step: int | None, *, best: bool) -> 
     rules = {
         "validation": f"on the {100 * train['hold_out']:.1f} % of the training references that were held out",
         "train": "on rows that it learned from",
-        "test": "on the split that is measured itself, as the published code does: the reported recall is better than "
-        "that of data that had no part in the choice",
+        "test": f"on the split of {(settings.get('data') or {}).get('name', 'its data')} that recall is measured on, as "
+        "the published code does: recall there is better than on data that had no part in the choice",
     }
     return f"{head}, the best by {train['metric']}, {rules[part]}"
 
