@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 _TOGETHER = 10_000
 """Of so many hits and more each question is searched by itself."""
-_LOOKED_AT, _ALIKE = 8, 0.99
+_LOOKED_AT, _ALIKE = 8, 0.95
 """So many items nearest to the reference, of at least this cosine, are looked at: whether they show the same image."""
 _DIFFERENT, _PATCH = 4.0, 20.0
 """Levels of 255 that pixels, and those of any 8x8 of them, differ by on average in images that were only saved again or
