@@ -184,6 +184,7 @@ def generate(
         raise UnknownNameError("generated world", world, WORLDS)
     chosen = {} if layout is None else {"layout": layout}  # a world from outside may know none
     data.write(Path(folder), **chosen, progress=progress, device=device_named(device))
+    data.mark(Path(folder), layout)
     return Path(folder)
 
 
@@ -479,12 +480,8 @@ def _learn(
             "them over again: itma.api.resume(folder, triplets=(train, test))"
         )
     if triplets is None:
-        learning, test = (
-            cache_images(
-                load(settings.data, split, progress=bars, device=torch_device), settings.data, settings.model.preprocess
-            )
-            for split in ("train", settings.data.measured)
-        )
+        learning = _cached(settings, "train", torch_device, bars)
+        test = _to_measure(settings, torch_device, bars)
     else:
         learning, test = (Split(part, {"by label": by_label(part)}) for part in triplets)
     rows, validation = hold_out(learning.triplets, settings.train.hold_out, seed=settings.train.seed)
@@ -517,6 +514,24 @@ def _learn(
     with _advising(settings.data):
         learn(model, rows, settings.train, folder, look=look, resume=resume, progress=bars)
     return folder
+
+
+def _cached(settings: Settings, split: str, device: torch.device, progress: bool) -> Split:
+    """One split of a run's data, with its images from the cache where there is one."""
+    loaded = load(settings.data, split, progress=progress, device=device)
+    return cache_images(loaded, settings.data, settings.model.preprocess)
+
+
+def _to_measure(settings: Settings, device: torch.device, progress: bool) -> Split | None:
+    """The split that recall is measured on during training. None: it cannot be had, and nothing else needs it."""
+    split = settings.data.measured
+    try:
+        return _cached(settings, split, device, progress)
+    except DataError as error:
+        if settings.train.metric.startswith("test/"):
+            raise
+        log.warning("recall on the split %s is not measured during training: %s", split, error)
+        return None
 
 
 @contextmanager
@@ -560,7 +575,7 @@ _PROBE_ROWS = 400
 """Rows of the training set that are looked at during training, to compare with the test set."""
 
 
-def _look(learning: Triplets, validation: Triplets | None, test: Split, config: TrainConfig) -> "Look":
+def _look(learning: Triplets, validation: Triplets | None, test: Split | None, config: TrainConfig) -> "Look":
     """Recall on held-out, training and test rows, example queries as images, and two of them explained."""
     from itma.evaluation.evaluate import evaluate as measure
     from itma.evaluation.strips import query_strip
@@ -574,24 +589,29 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split, config: 
     def look(model: Retriever) -> "Measures":
         numbers: dict[str, float] = {}
         shown: Evaluation | None = None
-        for name, triplets in (("validation", validation), ("train", probe), ("test", test.triplets)):
+        measured = (("validation", validation), ("train", probe), ("test", None if test is None else test.triplets))
+        for name, triplets in measured:
             if triplets is None:
                 continue
             try:
-                protocols = [test.protocol()] if name == "test" else []
+                protocols = [test.protocol()] if name == "test" and test is not None else []
                 shown = measure(model, triplets, protocols=protocols, intervals=False)[0]
             except ItmaError as error:
                 log.warning("recall of %s is not measured: %s", name, error)
                 shown = None
             else:
                 numbers |= {f"{name}/recall@{k}": shown.report.recall[k] for k in (1, 10)}
-        if shown is None:
-            return Measures(numbers, {})
-        queries = range(0, len(shown.rows), max(1, len(shown.rows) // 8))
-        images = {f"queries/{query}": query_strip(model.preprocess, shown, query) for query in queries}
-        for query in queries[:: max(1, len(queries) // 2)][:_EXPLANATIONS]:
-            explanation = explain_case(case_in(model, shown, query))
-            images[f"explanations/{query}"] = to_pixels(explanation.draw())
+        images: dict[str, torch.Tensor] = {}
+        try:
+            if shown is not None:
+                queries = range(0, len(shown.rows), max(1, len(shown.rows) // 8))
+                for query in queries:
+                    images[f"queries/{query}"] = query_strip(model.preprocess, shown, query)
+                for query in queries[:: max(1, len(queries) // 2)][:_EXPLANATIONS]:
+                    explanation = explain_case(case_in(model, shown, query))
+                    images[f"explanations/{query}"] = to_pixels(explanation.draw())
+        except ItmaError as error:
+            log.warning("not all examples are drawn: %s", error)
         return Measures(numbers, images)
 
     return look

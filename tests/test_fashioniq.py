@@ -1,6 +1,7 @@
 """FashionIQ: tiny made-up folders, and the published annotations where they are to be had."""
 
 import importlib.util
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from itma import api
 from itma.data import datasets, sources
 from itma.data.datasets import fashioniq
 from itma.data.datasets.fashioniq import (
@@ -592,6 +594,25 @@ def test_chosen_categories_need_no_files_of_the_others(tmp_path: Path) -> None:
     assert found.protocol().about.endswith("; of dress and shirt alone")
     with pytest.raises(UnknownNameError, match="category of fashioniq 'coat'"):
         datasets.load("fashioniq", tmp_path, "val", categories=("coat",))
+
+
+@pytest.mark.parametrize("damage", ["empty", "missing"])
+def test_a_split_that_cannot_be_measured_is_a_warning_and_training_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    root = write(tmp_path / "data")
+    (root / "images").mkdir()
+    for category, letter in itertools.product(CATEGORIES, "dbca"):
+        Image.new("RGB", (4, 4)).save(root / "images" / f"{category}-train-{letter}.jpg")
+    for path in root.glob("captions/cap.*.val.json"):
+        path.write_text("[]") if damage == "empty" else path.unlink()
+    changes = {"data.root": root, "train.steps": 2, "train.batch": 2, "train.warmup": 1, "data.cache": "false"}
+    run = api.train("fashioniq", preset="tiny", changes=changes, out=tmp_path / "run")
+    assert "recall on the split val is not measured during training" in caplog.text
+    api.resume(run, changes={"train.steps": 3})
+    assert (run / "step-000003").is_dir()
+    with pytest.raises(DataError):
+        api.train("fashioniq", preset="tiny", changes={**changes, "train.metric": "test/recall@1"}, out=tmp_path / "b")
 
 
 def test_a_missing_layout_lists_the_places_that_were_tried(tmp_path: Path) -> None:

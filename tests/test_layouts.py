@@ -2,6 +2,7 @@
 
 import json
 import pickletools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -79,9 +80,24 @@ def test_other_people_s_code_opens_css_s_file_as_it_opens_the_published_one(scen
     assert max(code.proto for code, _, _ in instructions) == 2  # Python 2 reads no later ones
 
 
-def test_the_doctor_finds_written_scenes_whole_but_for_their_number(scenes: Path) -> None:
-    problems = {one.what for one in examine("css", scenes).findings if one.severity == "problem"}
-    assert problems == {"images", "queries", "modifications"}
+@pytest.mark.parametrize(("name", "world"), [("css", "scenes"), ("fashioniq", "clothes"), ("fashion200k", "products")])
+def test_the_doctor_notes_the_numbers_of_a_generated_world(
+    name: str, world: str, request: pytest.FixtureRequest
+) -> None:
+    root: Path = request.getfixturevalue(world)
+    findings = examine(name, root, images=False).findings
+    assert {one.what for one in findings if one.severity == "problem"} <= {"rows in both train and test"}
+    assert [one.what for one in findings if one.severity == "note" and one.expected is not None]
+
+
+@pytest.mark.parametrize("damage", ["marker", "split"])
+def test_the_doctor_finds_what_is_damaged_in_a_generated_world(clothes: Path, tmp_path: Path, damage: str) -> None:
+    shutil.copytree(clothes, tmp_path / "world")
+    (tmp_path / "world" / ("generated.json" if damage == "marker" else "captions/cap.dress.val.json")).unlink()
+    problems = {
+        one.what for one in examine("fashioniq", tmp_path / "world", images=False).findings if one.severity == "problem"
+    }
+    assert ("dress queries" if damage == "marker" else "annotations that cannot be read") in problems
 
 
 def test_a_model_learns_css_from_a_written_shapes_world(scenes: Path, tmp_path: Path) -> None:

@@ -238,6 +238,18 @@ def test_a_measure_that_cannot_be_had_is_a_warning_and_training_goes_on(
     assert json.loads((tmp_path / "checkpoints.json").read_text())["best"] == "step-000006"
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, MemoryError, OSError])
+def test_measuring_without_memory_or_disk_is_a_warning_with_its_trace(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: type[Exception]
+) -> None:
+    def fails(retriever: Retriever) -> Measures:
+        raise kind("nothing is left")
+
+    trained(tmp_path, look=fails)
+    record = next(one for one in caplog.records if "was not measured: nothing is left" in one.getMessage())
+    assert record.exc_info and json.loads((tmp_path / "checkpoints.json").read_text())["last"] == "step-000006"
+
+
 def test_a_metric_that_was_not_measured_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     trained(tmp_path, replace(TRAIN, metric="test/recall@10"))
     assert "train.metric=test/recall@10 was not measured (validation/recall@1 was)" in caplog.text

@@ -1,8 +1,11 @@
 """What attacks have shown: images and metadata without end, orphans, slow addresses, forms in no encoding."""
 
 import json
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -19,6 +22,7 @@ from fastapi.testclient import TestClient
 
 from itma.errors import ImageError
 from itma.retrieval.catalogue import Catalogue
+from itma.server import decoding
 from itma.server.config import Keys
 from itma.server.decoding import Decoder
 from itma.server.fetching import fetch, is_public
@@ -255,3 +259,34 @@ def test_a_handshake_and_a_name_server_that_take_their_time_end_with_it(monkeypa
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
     with pytest.raises(ProblemError, match="too long"):
         fetch("https://example.com/", most=1, seconds=0.2)
+
+
+def test_sockets_of_killed_servers_are_swept_and_those_in_use_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("itma-decoding-left", "itma-decoding-bare", "itma-decoding-young", "itma-decoding-used", "other"):
+        (tmp_path / name).mkdir()
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(tmp_path / "itma-decoding-left" / "socket"))
+    left.close()
+    with socket.socket(socket.AF_UNIX) as used:
+        used.bind(str(tmp_path / "itma-decoding-used" / "socket"))
+        used.listen()
+        for path in tmp_path.iterdir():
+            if "young" not in path.name:
+                os.utime(path, (0, 0))
+        decoding.sweep()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["itma-decoding-used", "itma-decoding-young", "other"]
+
+
+def test_the_program_that_decodes_takes_its_socket_along_when_its_server_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal; from itma.server import decoding; decoding._PROGRAM.connected().close(); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    end = time.monotonic() + 20
+    while list(tmp_path.iterdir()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not list(tmp_path.iterdir())

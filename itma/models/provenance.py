@@ -151,12 +151,12 @@ def how_chosen(settings: Mapping[str, Any], step: int | None, *, best: bool) -> 
     head = f"step {step:,} of {train['steps']:,}"
     if not best:
         return f"{head}, the last that was saved; no measure chose it"
-    part = str(train["metric"]).partition("/")[0]
+    part, data = str(train["metric"]).partition("/")[0], (settings.get("data") or {}).get("name", "its data")
     rules = {
         "validation": f"on the {100 * train['hold_out']:.1f} % of the training references that were held out",
         "train": "on rows that it learned from",
-        "test": f"on the split of {(settings.get('data') or {}).get('name', 'its data')} that recall is measured on, as "
-        "the published code does: recall there is better than on data that had no part in the choice",
+        "test": f"on the split of {data} that recall is measured on, as the published code does: recall there is better "
+        "than on data that had no part in the choice",
     }
     return f"{head}, the best by {train['metric']}, {rules[part]}"
 

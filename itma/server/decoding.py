@@ -8,15 +8,18 @@ import io
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import socketserver
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -133,6 +136,32 @@ def _thumbnail(path: str, size: int) -> bytes:
     return held.getvalue()
 
 
+_FOLDER, _SOCKET = "itma-decoding-", "socket"
+"""What the names of the folders with sockets begin with."""
+
+
+def sweep() -> None:
+    """Remove what servers that were killed left of their sockets: folders of this user in which nobody listens."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        with suppress(OSError):
+            facts = folder.lstat()
+            young = time.time() - facts.st_mtime < 2 * _START_SECONDS  # its program may be about to listen
+            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not young and not _listens(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _listens(folder: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(1)
+        try:
+            connection.connect(str(folder / _SOCKET))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:  # it is busy, or cannot be seen into
+            return True
+    return True
+
+
 class _Program:
     """The program that decodes, one for all of this process; it starts with the first image and ends with us."""
 
@@ -145,8 +174,9 @@ class _Program:
         """Where it listens; it is started where it does not run."""
         with self._lock:
             if self._process is None or self._process.poll() is not None:
-                self._folder = tempfile.TemporaryDirectory(prefix="itma-decoding-", ignore_cleanup_errors=True)
-                path = str(Path(self._folder.name) / "socket")
+                sweep()
+                self._folder = tempfile.TemporaryDirectory(prefix=_FOLDER, ignore_cleanup_errors=True)
+                path = str(Path(self._folder.name) / _SOCKET)
                 code = f"import sys; sys.path[:] = sys.argv.pop(1).split(chr(10)); from {__name__} import main; main()"
                 self._process = subprocess.Popen(
                     [sys.executable, "-c", code, "\n".join(sys.path), path, str(os.getpid())],
@@ -154,7 +184,7 @@ class _Program:
                     env={**os.environ, "OMP_NUM_THREADS": "1"},
                 )
             assert self._folder is not None
-            return str(Path(self._folder.name) / "socket")
+            return str(Path(self._folder.name) / _SOCKET)
 
     def ask(self, job: Mapping[str, Any], data: bytes, seconds: float) -> tuple[dict[str, Any], bytes]:
         with self.connected() as connection:
@@ -208,6 +238,7 @@ def main() -> None:
         def service_actions(self) -> None:
             super().service_actions()
             if os.getppid() != parent:
+                shutil.rmtree(Path(path).parent, ignore_errors=True)
                 os._exit(0)
 
     with Copies(path, _Answering) as server:

@@ -85,7 +85,7 @@ def train(
         loss: what is made small; None: the one that `config.loss` names.
         look: called every `config.evaluate_every` steps and at the end, after the checkpoint is saved; its number
             `config.metric` chooses the best checkpoint. Without that number the best one stays, or is the last. What it
-            cannot measure (`ItmaError`) is a warning.
+            cannot measure (`ItmaError`, no memory, no disk) is a warning.
         resume: go on from the last checkpoint in `folder`, or from step 0 where there is none; the result is that of an
             uninterrupted run.
         stop_after: leave off after this step, as if interrupted there.
@@ -341,8 +341,9 @@ def _measure(
     if look is not None:
         try:
             measures = look(model)
-        except ItmaError as error:
-            log.warning("the model of step %d is saved but was not measured: %s", now.step, error)
+        except (ItmaError, OSError, MemoryError, RuntimeError) as error:  # of the last kind: no memory on the device
+            trace = None if isinstance(error, ItmaError) else error
+            log.warning("the model of step %d is saved but was not measured: %s", now.step, error, exc_info=trace)
     record.look(now.step, measures)
     value = measures.numbers.get(config.metric)
     if look is not None and value is None:

@@ -1,6 +1,7 @@
 """Data that is made by rules and needs no folder: the worlds of shapes and of clothes, see `itma.data.synthetic`."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,6 +11,7 @@ import torch
 from itma.data.datasets.base import DataConfig, Dataset, register
 from itma.data.triplets import Split, by_label
 from itma.errors import ConfigError, UnknownNameError
+from itma.io import write_text
 
 if TYPE_CHECKING:
     from itma.data.synthetic.shapes import ShapesConfig
@@ -17,16 +19,35 @@ if TYPE_CHECKING:
     from itma.data.synthetic.wardrobe import WardrobeConfig
 
 
+GENERATED = "generated.json"
+"""The file that says of a folder that it holds a generated world, whichever data set's layout it has."""
+
+
+def generated_splits(root: str | Path) -> tuple[str, ...] | None:
+    """The splits of a folder that `itma generate` wrote in a published layout. None: it did not write it."""
+    try:
+        return tuple(map(str, json.loads((Path(root) / GENERATED).read_text(encoding="utf-8"))["splits"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 class Generated(Dataset):
     """A world that is drawn by rules, in memory, or read from the folder that `write` wrote."""
 
     generated = has_user = True
-    layouts: ClassVar[tuple[str, ...]] = ()
-    """The data sets in whose published layout it can be written, so that their loaders and other people's read it."""
+    layouts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """The data sets in whose published layout it can be written, so that their loaders and other people's read it, each
+    with the splits that are written."""
 
     def _check_layout(self, layout: str | None) -> None:
         if layout is not None and layout not in self.layouts:
             raise UnknownNameError(f"layout of the {self.config.name} world", layout, self.layouts)
+
+    def mark(self, folder: Path, layout: str | None = None) -> None:
+        """Note in a written folder that it holds a generated world, so that nobody expects the published numbers."""
+        splits = self.layouts.get(layout or next(iter(self.layouts), ""), ())
+        plain = {"world": self.config.name, "size": self.config.size, "seed": self.config.seed, "splits": splits}
+        write_text(folder / GENERATED, json.dumps(plain, indent=2) + "\n")
 
     def write(
         self, folder: Path, *, layout: str | None = None, progress: bool = False, device: torch.device | None = None
@@ -51,7 +72,7 @@ class Shapes(Generated):
     """Scenes of coloured solids: "make red cube blue"."""
 
     preset = "demo"
-    layouts = ("css",)
+    layouts: ClassVar[Mapping[str, tuple[str, ...]]] = {"css": ("train", "test")}
 
     def write(
         self, folder: Path, *, layout: str | None = None, progress: bool = False, device: torch.device | None = None
@@ -102,7 +123,7 @@ class Wardrobe(Generated):
     """Drawn clothes with the sentences of a shop: "the same in navy, with long sleeves"."""
 
     preset = "wardrobe"
-    layouts = ("fashioniq", "fashion200k")
+    layouts: ClassVar[Mapping[str, tuple[str, ...]]] = {"fashioniq": ("train", "val"), "fashion200k": ("train", "test")}
 
     def write(
         self, folder: Path, *, layout: str | None = None, progress: bool = False, device: torch.device | None = None

@@ -1,6 +1,7 @@
 """What is wrong with a data set on disk, and what will be left out of it: `itma doctor NAME --root DIR`.
 
-A *problem* is what can be mended, or keeps a row from being used: counts other than those of the published files,
+A *problem* is what can be mended, or keeps a row from being used: counts other than those of the published files
+(a note where `itma generate` wrote the folder),
 images that are missing or cannot be read, rows that are both learned from and asked. A *note* is how the data are:
 odd captions, rows and images that stand there twice, images in more than one split.
 
@@ -26,6 +27,7 @@ import numpy as np
 
 from itma.data import datasets
 from itma.data.datasets.base import DataConfig
+from itma.data.datasets.generated import generated_splits
 from itma.data.datasets.tables import short
 from itma.data.sources import image_paths
 from itma.data.tokenizer import MAX_WORDS
@@ -84,21 +86,25 @@ def examine(name: str, root: str | Path, *, images: bool = True, progress: bool 
     module = import_module(dataset.__module__)
     published: Mapping[str, Mapping[str, int]] = getattr(module, "PUBLISHED", {})
     splits, errors, findings = dict[str, Split](), list[DataError](), list[Finding]()
+    written = generated_splits(root)
     for split in dataset.splits:
         try:
             splits[split] = datasets.load(name, root, split)
         except DataError as error:
             errors.append(error)
-            findings.append(Finding("problem", split, "annotations that cannot be read", 1, examples=(str(error),)))
+            absent = written is not None and split not in written
+            severity: Severity = "note" if absent else "problem"
+            findings.append(Finding(severity, split, "annotations that cannot be read", 1, examples=(str(error),)))
     if not splits:
         raise errors[0]
     looked = _looked(splits.values(), progress) if images else {}
     every = [_examined(module, Path(root), split, annotated, looked) for split, annotated in splits.items()]
+    differs: Severity = "problem" if written is None else "note"
     for one in every:
         known = published.get(one.name, {})
         counts = _counts(module, Path(root), one)
         assert known.keys() <= counts.keys()
-        findings += [_all(one.name, what, count, known.get(what)) for what, count in counts.items()]
+        findings += [_all(one.name, what, count, known.get(what), differs=differs) for what, count in counts.items()]
         findings += module.notes(Path(root), one.name) if hasattr(module, "notes") else ()
         findings += _captions(one)
         findings += _images(one)
@@ -150,9 +156,17 @@ def _none(bad: Severity, split: str, what: str, examples: Sequence[str], of: int
     return Finding(bad if examples else "ok", split, what, len(examples), None, of, tuple(examples))
 
 
-def _all(split: str, what: str, count: int, expected: int | None, parts: Sequence[str] = ()) -> Finding:
-    """What is a problem unless there are as many as expected, where that is known."""
-    return Finding("ok" if expected in (count, None) else "problem", split, what, count, expected, None, tuple(parts))
+def _all(
+    split: str,
+    what: str,
+    count: int,
+    expected: int | None,
+    parts: Sequence[str] = (),
+    *,
+    differs: Severity = "problem",
+) -> Finding:
+    """What is a problem (or what `differs` says) unless there are as many as expected, where that is known."""
+    return Finding("ok" if expected in (count, None) else differs, split, what, count, expected, None, tuple(parts))
 
 
 # Annotations
