@@ -155,8 +155,8 @@ def how_chosen(settings: Mapping[str, Any], step: int | None, *, best: bool) -> 
     rules = {
         "validation": f"on the {100 * train['hold_out']:.1f} % of the training references that were held out",
         "train": "on rows that it learned from",
-        "test": f"on the split of {data} that recall is measured on, as the published code does: recall there is better "
-        "than on data that had no part in the choice",
+        "test": f"on the split of {data} that recall is measured on, as the published code does: recall there is "
+        "better than on data that had no part in the choice",
     }
     return f"{head}, the best by {train['metric']}, {rules[part]}"
 
