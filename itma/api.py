@@ -749,7 +749,7 @@ def evaluate_by(
 
 def holds_embeddings(run: str | Path) -> bool:
     """Whether what is to be measured is a file of ready-made embeddings; see `itma.evaluation.embeddings`."""
-    return Path(run).suffix.lower() == ".npz"
+    return isinstance(run, str | Path) and Path(run).suffix.lower() == ".npz"
 
 
 def _evaluate_embeddings(

@@ -154,7 +154,7 @@ def check_changes(changes: Mapping[str, Any]) -> Mapping[str, Any]:
     Raises:
         ConfigError: they are something else.
     """
-    if not isinstance(changes, Mapping):
+    if not isinstance(changes, Mapping) or not all(isinstance(name, str) for name in changes):
         raise ConfigError(f"changes={changes!r:.60}: expected values by name, e.g. changes={{'train.steps': 100}}")
     return changes
 

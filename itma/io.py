@@ -75,8 +75,10 @@ def check_writable(folder: str | Path) -> None:
     """Say before the work whether its results can be written to `folder`, which need not exist yet; makes nothing.
 
     Raises:
-        StorageError: it cannot be written to, or it is a file.
+        StorageError: it cannot be written to, is a file, or no path at all.
     """
+    if not isinstance(folder, str | Path):
+        raise StorageError(f"{folder!r:.60} is a {type(folder).__name__}; expected the path of a folder")
     folder = Path(folder).absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir():

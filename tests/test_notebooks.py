@@ -151,7 +151,20 @@ def test_an_id_that_is_no_text_is_refused(tmp_path: Path) -> None:
         catalogue.get(3)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("changes", ["train.steps=3", ["train.steps=3"], 3])
+@pytest.mark.parametrize("path", [3, None, ["shapes"], IMAGE])
+def test_what_is_no_path_is_refused_in_a_short_message(path: Any, tmp_path: Path) -> None:
+    for call in (
+        lambda: itma.load(path),
+        lambda: itma.Catalogue.open(path),
+        lambda: itma.evaluate(path),
+        lambda: itma.index(path, tmp_path, tmp_path / "catalogue"),
+    ):
+        with pytest.raises(itma.ItmaError, match=r"is a \w+; expected the path of a") as caught:
+            call()
+        assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("changes", ["train.steps=3", ["train.steps=3"], 3, {3: 3}])
 def test_settings_that_are_no_mapping_are_refused(changes: object) -> None:
     with pytest.raises(itma.ConfigError, match="expected values by name"):
         itma.train("shapes", preset="tiny", changes=changes)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ folder of images may be called `photos` all the same.
 
 from pathlib import Path
 
-from itma.errors import UnknownNameError
+from itma.errors import RunError, UnknownNameError
 from itma.models.hub_names import cached_folder, hub_name
 
 _OF_MODELS = ("checkpoints.json", "config.json", "run.json", "model.safetensors", "onnx.json")
@@ -47,7 +47,12 @@ def located(run: str | Path) -> Path:
     """The folder that is meant: of that path, of the model that comes with itma, or of the hub's cache by that name.
 
     A name on the hub that is not in the cache stays as it is.
+
+    Raises:
+        RunError: it is no text and no path.
     """
+    if not isinstance(run, str | Path):
+        raise RunError(f"{run!r:.60} is a {type(run).__name__}; expected the path of a run, or the name of a model")
     if is_shipped(run):
         return shipped_folder(Path(run).name)
     name = hub_name(run)

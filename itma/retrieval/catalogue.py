@@ -182,6 +182,8 @@ class Catalogue:
                 opened.append(_opened(model, device, runtime, progress))
             return opened[0]
 
+        if not isinstance(model, Embedder):
+            located(model)  # refuses what is neither a path nor a name
         run = None if isinstance(model, Embedder) else Path(model)
         if not updating:
             retriever()  # before anything is written: it may be missing

@@ -37,9 +37,11 @@ def store_at(address: str | Path) -> Store:
 
     Raises:
         CatalogueError: the name on the server is none.
-        ConfigError: it is an address that no engine knows.
+        ConfigError: it is an address that no engine knows, or no text and no path.
         MissingExtraError, MissingPackageError: the engine is not installed.
     """
+    if not isinstance(address, str | Path):
+        raise ConfigError(f"{address!r:.60} is a {type(address).__name__}; expected the path of a catalogue")
     if not is_url(address):
         return LanceStore(Path(address))
     kind = REGISTRY.lookup(str(address).partition("://")[0])
