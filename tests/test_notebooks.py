@@ -153,6 +153,7 @@ def test_an_id_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", [3, None, ["shapes"], IMAGE])
 def test_what_is_no_path_is_refused_in_a_short_message(path: Any, tmp_path: Path) -> None:
+    made_up.photos(tmp_path, ["a.png"])
     for call in (
         lambda: itma.load(path),
         lambda: itma.Catalogue.open(path),
