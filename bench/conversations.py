@@ -76,7 +76,7 @@ def generated(products: Mapping[str, Product], count: int, seed: int = 0) -> lis
         dice = Dice(f"conversations/{seed}/{number}")
         start = now = products[dice.choose(sorted(products))]
         wanted, steps = {"category": start.category}, []
-        for attribute in dice.shuffled(sorted(choices(start.category)))[:3]:
+        for attribute in dice.shuffle(sorted(choices(start.category)))[:3]:
             value = dice.choose([one for one in choices(start.category)[attribute] if one != getattr(start, attribute)])
             then = now.with_values(**{attribute: value})
             wanted = {**wanted, attribute: value}

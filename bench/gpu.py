@@ -26,8 +26,8 @@ from torch.nn import functional as F
 
 from bench.performance.training import Published
 from itma import api
-from itma.data.batching import augmented, varied
-from itma.data.image_cache import cached
+from itma.data.batching import augment, vary
+from itma.data.image_cache import open_cache
 from itma.data.synthetic import shapes
 from itma.data.triplets import Triplets
 from itma.evaluation.ranking import rank_targets
@@ -135,7 +135,7 @@ def step(setting: Setting) -> dict[str, Any]:
 
 def _trained(setting: Setting, composer: str, batch: int, *, log_every: int, steps: int = 0) -> list[dict[str, float]]:
     model = setting.model(composer)
-    triplets = replace(setting.triplets, images=cached(setting.triplets.images, model.preprocess))
+    triplets = replace(setting.triplets, images=open_cache(setting.triplets.images, model.preprocess))
     steps = steps or 4 * log_every
     config = replace(
         preset_named("itma-css").train,
@@ -209,10 +209,10 @@ def resident(setting: Setting) -> dict[str, Any]:
     sent, kept = (each.images.load(rows, model.preprocess).cpu() for each in (setting.triplets, there))
     assert torch.equal(sent, kept)
     pixels = kept.to(setting.device)
-    moved = (augmented(kept, seed=1, step=2, strength=0.3), augmented(pixels, seed=1, step=2, strength=0.3).cpu())
+    moved = (augment(kept, seed=1, step=2, strength=0.3), augment(pixels, seed=1, step=2, strength=0.3).cpu())
     cropped = (
-        varied(kept, seed=1, step=2, crop=0.8, flip=True, noise=0.01),
-        varied(pixels, seed=1, step=2, crop=0.8, flip=True, noise=0.01).cpu(),
+        vary(kept, seed=1, step=2, crop=0.8, flip=True, noise=0.01),
+        vary(pixels, seed=1, step=2, crop=0.8, flip=True, noise=0.01).cpu(),
     )
     apart = [int((one.int() - other.int()).abs().max()) for one, other in (moved, cropped)]
     assert max(apart) <= 2, apart

@@ -176,8 +176,8 @@ def measure(
                 for query, row in zip(part, scores, strict=True):
                     row[np.flatnonzero(shop.products[ranked] == shop.products[query.reference])] = -2
                     best = ranked[row.topk(min(10, len(row))).indices.numpy()]
-                    if products.right_answers(shop, query, ranked).any():
-                        found.append(products.right_answers(shop, query, best))
+                    if products.find_right_answers(shop, query, ranked).any():
+                        found.append(products.find_right_answers(shop, query, best))
             if found:
                 right = np.array(found)
                 key = f"{folder}: {name}"

@@ -140,7 +140,7 @@ def main() -> None:
         "ONNX float32": open_model(run, runtime="onnx"),
         "ONNX int8": open_model(run, runtime="onnx-int8"),
     }
-    found, _, _ = api.measured_split(run, first.preprocess, changes={"root": str(images)})
+    found, _, _ = api.load_measured_split(run, first.preprocess, changes={"root": str(images)})
     recall = {
         name: evaluate(model, found.triplets, protocols=[found.protocol()], intervals=False)[0].report
         for name, model in models.items()

@@ -397,9 +397,9 @@ def unit(vector: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Write the file."""
-    from itma.models.pretrained import MINILM, installed
+    from itma.models.pretrained import MINILM, find_installed
 
-    folder = installed(MINILM)
+    folder = find_installed(MINILM)
     words = vocabulary(folder)
     written = [word.replace("-", " ") if len(word) > 7 else word for word in words.values()]
     vectors = embeddings(folder, written)

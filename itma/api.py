@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from itma.config import Setting, changed, check_changes, describe_settings, from_plain, to_plain
+from itma.config import Setting, change, check_changes, describe_settings, from_plain, to_plain
 from itma.data.datasets import REGISTRY as DATASETS
 from itma.data.datasets import WORLDS, DataConfig, dataset_named
 from itma.data.datasets.generated import Generated
@@ -39,9 +39,9 @@ from itma.export.runtimes import open_model
 from itma.io import check_writable
 from itma.models.checkpoint import checkpoint_folder, weights_sum
 from itma.models.hub_names import hub_name
-from itma.models.provenance import checkpoint_choice, read_provenance, shown
+from itma.models.provenance import checkpoint_choice, read_provenance, show_name
 from itma.models.retriever import Retriever, RetrieverConfig
-from itma.models.shipped import is_shipped, located
+from itma.models.shipped import is_shipped, locate
 from itma.models.towers import FIRST, Towers, holds_towers, read_towers
 from itma.records import STEPS, Fill, Hits, Report
 from itma.registry import needs, require
@@ -145,7 +145,7 @@ def _settings_for(data: DataConfig, model: str | None, preset: str | None, chang
     settings = Settings(
         with_composer(recipe.model, composer), recipe.train, data if data.external else replace(data, size=recipe.size)
     )
-    settings = changed(settings, rest)
+    settings = change(settings, rest)
     if settings.data.conversations:
         text_encoder = replace(settings.model.text_encoder, earlier=True)
         settings = replace(settings, model=replace(settings.model, text_encoder=text_encoder))
@@ -295,7 +295,7 @@ def train(
     if start is not None:
         started = {"sha256": weights_sum(start), "path": str(start)}
         if towers is not None:
-            started["name"] = shown(str(start))
+            started["name"] = show_name(str(start))
         else:
             started["seconds"] = read_provenance(start, started["sha256"]).seconds
     return _learn(settings, folder, device, triplets, beginning=beginning, started=started, progress=progress)
@@ -332,7 +332,7 @@ def _over(
         recipe.train if preset else frozen,
         replace(data, size=size),
     )
-    settings = changed(settings, rest)
+    settings = change(settings, rest)
     named = [
         name
         for name in changes
@@ -389,7 +389,7 @@ def resume(
                 f"{fixed[0]} stays as it is when a run goes on ({str(folder)!r}); begin a new run with it, if need be "
                 f"from this one's weights (itma train --start {folder}). These may change: {', '.join(RESUMABLE)}"
             )
-        settings = changed(settings, changes)
+        settings = change(settings, changes)
         if settings.train.steps < step:
             raise ConfigError(
                 f"train.steps={settings.train.steps}: {str(folder)!r} has done {step:,} steps already; give more"
@@ -480,7 +480,7 @@ def _learn(
             "them over again: itma.api.resume(folder, triplets=(train, test))"
         )
     if triplets is None:
-        learning = _cached(settings, "train", torch_device, bars)
+        learning = _load_cached(settings, "train", torch_device, bars)
         test = _to_measure(settings, torch_device, bars)
     else:
         learning, test = (Split(part, {"by label": by_label(part)}) for part in triplets)
@@ -516,7 +516,7 @@ def _learn(
     return folder
 
 
-def _cached(settings: Settings, split: str, device: torch.device, progress: bool) -> Split:
+def _load_cached(settings: Settings, split: str, device: torch.device, progress: bool) -> Split:
     """One split of a run's data, with its images from the cache where there is one."""
     loaded = load(settings.data, split, progress=progress, device=device)
     return cache_images(loaded, settings.data, settings.model.preprocess)
@@ -526,7 +526,7 @@ def _to_measure(settings: Settings, device: torch.device, progress: bool) -> Spl
     """The split that recall is measured on during training. None: it cannot be had, and nothing else needs it."""
     split = settings.data.measured
     try:
-        return _cached(settings, split, device, progress)
+        return _load_cached(settings, split, device, progress)
     except DataError as error:
         if settings.train.metric.startswith("test/"):
             raise
@@ -552,7 +552,7 @@ def _advising(source: DataConfig) -> Iterator[None]:
 def environment(device: torch.device) -> dict[str, Any]:
     """What a run was made with, for the record."""
     return {
-        "itma": installed_version(),
+        "itma": find_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
@@ -561,7 +561,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def installed_version() -> str:
+def find_version() -> str:
     """The package's version; `unknown` where it runs from a folder without being installed."""
     try:
         return version("itma")
@@ -724,7 +724,7 @@ def evaluate_by(
         return _evaluate_embeddings(protocols, Path(run), data, split=split, changes=changes, out=out)
     torch_device = device_for(runtime, device)
     model = open_model(run, which=which, runtime=runtime, device=torch_device, progress=progress)
-    data_split, source, split = measured_split(
+    data_split, source, split = load_measured_split(
         run, model.preprocess, data, split=split, changes=changes, device=torch_device, progress=progress
     )
     selection = [data_split.protocol(name) for name in protocols] or [data_split.protocol()]
@@ -744,7 +744,7 @@ def evaluate_by(
             chosen="" if weights is None else checkpoint_choice(run, weights),
             progress=progress,
         )
-    return _written(evaluations, folder)
+    return write_evaluations(evaluations, folder)
 
 
 def holds_embeddings(run: str | Path) -> bool:
@@ -764,20 +764,20 @@ def _evaluate_embeddings(
     """As `evaluate_by`, of embeddings in a file: the data's images need not be there."""
     from itma.evaluation.embeddings import read_embeddings, score_embeddings
 
-    source = _embedded_data(path, data, changes or {})
+    source = _find_embedded_data(path, data, changes or {})
     embeddings = read_embeddings(path)
     split = split or source.measured
     split_data = dataset_named(source.name)(source).load(split)
     measured = [split_data.protocol(name) for name in protocols] or [split_data.protocol()]
     folder = _writable(path.with_name(f"{path.stem}-evaluation-{source.name}-{split}") if out is None else Path(out))
-    return _written(score_embeddings(embeddings, split_data, measured), folder)
+    return write_evaluations(score_embeddings(embeddings, split_data, measured), folder)
 
 
-def _embedded_data(path: str | Path, data: str | None, changes: Mapping[str, Any]) -> DataConfig:
+def _find_embedded_data(path: str | Path, data: str | None, changes: Mapping[str, Any]) -> DataConfig:
     """What the embeddings in a file are of."""
     if data is None:
         raise DataError(f"{str(path)!r} holds embeddings and does not say of what; name the data")
-    return changed(DataConfig(data), changes)
+    return change(DataConfig(data), changes)
 
 
 def _writable(folder: Path) -> Path | None:
@@ -790,7 +790,7 @@ def _writable(folder: Path) -> Path | None:
     return folder
 
 
-def _written(evaluations: Sequence["Evaluation"], folder: Path | None) -> Measured:
+def write_evaluations(evaluations: Sequence["Evaluation"], folder: Path | None) -> Measured:
     """Evaluations, each in a folder of its own where there are several."""
     reports = tuple(evaluation.report for evaluation in evaluations)
     try:
@@ -818,7 +818,7 @@ def results_folder(run: str | Path, what: str, name: str) -> Path:
     return folder
 
 
-def measured_split(
+def load_measured_split(
     run: str | Path,
     preprocess: Preprocess,
     data: str | None = None,
@@ -845,12 +845,12 @@ def measured_split(
                 f"{str(run)!r} was trained on external data {source.name!r}, which itma cannot load by name; name the "
                 "data to measure it on, or measure it in Python: itma.evaluation.evaluate.evaluate(model, triplets)"
             )
-    elif (located(run) / RUN).is_file() and read_settings(run).get("data", {}).get("name") == data:
+    elif (locate(run) / RUN).is_file() and read_settings(run).get("data", {}).get("name") == data:
         # the same size and seed, so that scenes seen in training are never asked for in the test
         source = read_data(run)
     else:
         source = DataConfig(data)
-    source = changed(source, changes or {})
+    source = change(source, changes or {})
     split = split or source.measured
     data_split = load(source, split, progress=progress, device=device)
     _warn_of_size(run, data_split, source, preprocess)
@@ -859,7 +859,7 @@ def measured_split(
 
 def _warn_of_size(run: str | Path, split: Split, source: DataConfig, preprocess: Preprocess) -> None:
     """Say so where an imported model, whose file lacks its images' size, meets others than it is taken to have seen."""
-    path = located(run) / RUN
+    path = locate(run) / RUN
     imported = path.is_file() and "imported_from" in (read_settings(run).get("made_with") or {})
     if imported and (size := other_size(split.triplets.images, preprocess)) is not None:
         width, height = size
@@ -918,7 +918,7 @@ def submit(
     from itma.evaluation.evaluate import embed, first_of
 
     torch_device, ready = device_named(device), holds_embeddings(run)
-    source = _submitted_data(run, data, root)
+    source = find_submitted_data(run, data, root)
     dataset = dataset_named(source.name)(source)
     if not dataset.submitted:
         takers = ", ".join(name for name in DATASETS if dataset_named(name).submitted)
@@ -939,10 +939,10 @@ def submit(
     return submission.write(Path(out), answers)
 
 
-def _submitted_data(run: str | Path, data: str | None, root: str | Path | None) -> DataConfig:
+def find_submitted_data(run: str | Path, data: str | None, root: str | Path | None) -> DataConfig:
     """What is answered by `submit`."""
     if holds_embeddings(run):
-        return _embedded_data(run, data, {} if root is None else {"root": str(root)})
+        return _find_embedded_data(run, data, {} if root is None else {"root": str(root)})
     if data is not None and root is not None:
         return DataConfig(data, root=str(root))
     trained = None if holds_towers(checkpoint_folder(run)) else read_data(run)

@@ -247,11 +247,11 @@ class Client:
         Raises:
             UnknownItemError: there is none of that id.
         """
-        return self._item(self._json("GET", f"item?id={_quoted(id)}"))
+        return self._item(self._json("GET", f"item?id={_quote(id)}"))
 
     def image(self, id: str, size: int | None = None) -> bytes:
         """An item's image as a JPEG; `size` is 96, 240 or 480 pixels, None: at most 1,600."""
-        name = f"item/image?id={_quoted(id)}" if size is None else f"item/thumbnail?size={size}&id={_quoted(id)}"
+        name = f"item/image?id={_quote(id)}" if size is None else f"item/thumbnail?size={size}&id={_quote(id)}"
         return self._send("GET", name).content
 
     def add(self, items: "Sequence[Item]") -> None:
@@ -297,7 +297,7 @@ class Client:
         return Item(plain["id"], self._image(plain["id"]) if plain["image"] else None, fields=plain["fields"])
 
     def _image(self, id: str) -> str:
-        return f"{self.url}/api/v1/item/image?id={_quoted(id)}"
+        return f"{self.url}/api/v1/item/image?id={_quote(id)}"
 
     # -- speaking -----------------------------------------------------------------------------------------------------
 
@@ -350,7 +350,7 @@ def _error(status: int, body: bytes) -> ItmaError:
     return ServerError(message, status, code) if kind is None else kind(message)
 
 
-def _quoted(id: str) -> str:
+def _quote(id: str) -> str:
     return quote(id, safe="", errors="surrogateescape")
 
 

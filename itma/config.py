@@ -103,7 +103,7 @@ def meanings(kind: type) -> dict[str, str]:
 
 
 def read_changes(path: str | Path) -> dict[str, Any]:
-    """The changes that a TOML file asks for, for `changed`: its tables and keys are the parts of the settings' names.
+    """The changes that a TOML file asks for, for `change`: its tables and keys are the parts of the settings' names.
 
     Raises:
         ConfigError: the file is missing, or is no TOML.
@@ -131,10 +131,10 @@ def from_plain(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
     for name in plain:
         if name not in names:
             raise UnknownNameError(f"setting of {kind.__name__}", name, names)
-    return kind(**{name: _converted(f"{kind.__name__}.{name}", hints[name], value) for name, value in plain.items()})
+    return kind(**{name: _convert(f"{kind.__name__}.{name}", hints[name], value) for name, value in plain.items()})
 
 
-def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+def change(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """`settings` with some values replaced; names of nested settings are joined by dots.
 
     Texts are read as JSON where they are JSON (`3`, `0.1`, `true`, `null`, `[1, 2]`), as numbers joined by commas
@@ -145,7 +145,7 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
         UnknownNameError: a name that is no setting; the message lists the ones there are.
         ConfigError: a value of the wrong type or range, or no names at all.
     """
-    return _changed(settings, "", check_changes(changes)) if changes else settings
+    return _change(settings, "", check_changes(changes)) if changes else settings
 
 
 def check_changes(changes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -159,7 +159,7 @@ def check_changes(changes: Mapping[str, Any]) -> Mapping[str, Any]:
     return changes
 
 
-def _changed(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
+def _change(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
     """`settings` with all changes below it made at once: each dataclass is checked once, when all of it is known.
 
     Options alone follow what they belong to, which decides their type.
@@ -183,7 +183,7 @@ def _changed(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
             inner = [field.name for field in dataclasses.fields(current)]
             raise ConfigError(f"{prefix + dotted!r} is a group of settings; name one in it: {', '.join(inner)}")
         else:
-            values[name] = _converted(prefix + dotted, hint, _read(text, hint))
+            values[name] = _convert(prefix + dotted, hint, _read(text, hint))
     options: dict[str, dict[str, Any]] = {}
     for field in dataclasses.fields(settings):
         part = field.metadata.get(BELONGS)
@@ -191,10 +191,10 @@ def _changed(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
             values[field.name] = None
             options |= {field.name: groups.pop(field.name)} if field.name in groups else {}
     for name, within in groups.items():
-        values[name] = _changed(getattr(settings, name), f"{prefix}{name}.", within)
+        values[name] = _change(getattr(settings, name), f"{prefix}{name}.", within)
     made: Any = dataclasses.replace(settings, **values)  # type: ignore[type-var]
     for name, within in options.items():
-        made = dataclasses.replace(made, **{name: _changed(getattr(made, name), f"{prefix}{name}.", within)})
+        made = dataclasses.replace(made, **{name: _change(getattr(made, name), f"{prefix}{name}.", within)})
     return made
 
 
@@ -223,7 +223,7 @@ def _read(text: Any, hint: Any) -> Any:
         return text
 
 
-def _converted(name: str, hint: Any, value: Any) -> Any:
+def _convert(name: str, hint: Any, value: Any) -> Any:
     """`value`, as JSON gives it, as the type `hint`."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:  # the owner of the field converts it
@@ -231,9 +231,9 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in inner:
             return None
-        return _converted(name, next(part for part in inner if part is not type(None)), value)
+        return _convert(name, next(part for part in inner if part is not type(None)), value)
     if origin is tuple and isinstance(value, Sequence) and not isinstance(value, str):
-        return tuple(_converted(name, inner[0], part) for part in value)
+        return tuple(_convert(name, inner[0], part) for part in value)
     if origin is Literal:
         if value in inner:
             return value
@@ -247,7 +247,7 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
     if isinstance(hint, type) and type(value) is hint:
         return value
     if origin in (dict, Mapping) and isinstance(value, Mapping):
-        return {_key(name, inner[0], key): _converted(f"{name}.{key}", inner[1], part) for key, part in value.items()}
+        return {_key(name, inner[0], key): _convert(f"{name}.{key}", inner[1], part) for key, part in value.items()}
     raise ConfigError(f"{name}={value!r} is of the wrong type; expected {getattr(hint, '__name__', hint)}")
 
 

@@ -138,7 +138,7 @@ class Registry(Mapping[str, Part], Generic[Part]):
             PluginError: an installed package names it but cannot be imported.
         """
         if name not in self:
-            for entry in installed(name):
+            for entry in find_installed(name):
                 _load(entry)
         return self.get(name)
 
@@ -179,7 +179,7 @@ _HOW_TO_ADD = (
 )
 
 
-def installed(name: str | None = None) -> list[EntryPoint]:
+def find_installed(name: str | None = None) -> list[EntryPoint]:
     """What installed packages say that they have, of one name or of all; none of it is imported."""
     points = entry_points(group=GROUP) if name is None else entry_points(group=GROUP, name=name)
     return sorted(points, key=lambda entry: (entry.name, entry.value))
@@ -291,7 +291,7 @@ def _load(entry: EntryPoint) -> None:
 
 def _package_of(module: str) -> str | None:
     """The installed package that holds a module; None where it is of none."""
-    for entry in installed():
+    for entry in find_installed():
         if entry.dist is not None and (module + ".").startswith(entry.module.partition(".")[0] + "."):
             return str(entry.dist.name)
     packages = packages_distributions().get(module.partition(".")[0])

@@ -11,7 +11,7 @@ _RESULTS: ContextVar[dict[str, tuple[Hashable, Any]] | None] = ContextVar("_RESU
 
 @contextmanager
 def share_results() -> Iterator[None]:
-    """While this is open, `shared` keeps the last result of each name; for many runs on the same data."""
+    """While this is open, `share` keeps the last result of each name; for many runs on the same data."""
     token = _RESULTS.set({})
     try:
         yield
@@ -19,7 +19,7 @@ def share_results() -> Iterator[None]:
         _RESULTS.reset(token)
 
 
-def shared(name: str, key: Callable[[], Hashable], make: Callable[[], _T]) -> _T:
+def share(name: str, key: Callable[[], Hashable], make: Callable[[], _T]) -> _T:
     """What `make` makes; inside `share_results` the last one of that name, where the key is the same.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from itma.api import measured_split, read_data, results_folder
+from itma.api import load_measured_split, read_data, results_folder
 from itma.data.conversations import check_turns
 from itma.data.datasets import dataset_named
 from itma.data.images import Preprocess
@@ -94,7 +94,7 @@ def study_conversation(
     check_writable(str(folder))
     torch_device = device_named(device)
     model = Retriever.load(run).to(torch_device)
-    triplets = measured_split(
+    triplets = load_measured_split(
         run, model.preprocess, split=split, changes=changes, device=torch_device, progress=progress
     )[0].triplets
     played = play(
@@ -119,20 +119,20 @@ def _page(
     """The conversations that failed."""
     failed = [(number, one) for number, one in enumerate(played, start=1) if not one.succeeded]
 
-    def shown(image: int, kind: str) -> tuple[str, str, str]:
+    def show(image: int, kind: str) -> tuple[str, str, str]:
         pixels = triplets.images.load([image], size)[0]
         return data_url(Image.fromarray(pixels.permute(1, 2, 0).numpy())), user.title(image), kind
 
     def rows(one: PlayedConversation) -> list[ShownTurn]:
-        wanted = [ShownTurn("wanted:", [shown(one.target, "right")])]
+        wanted = [ShownTurn("wanted:", [show(one.target, "right")])]
         return wanted + [
             ShownTurn(
                 f"“{turn.wish.sentence}” – {turn.wish.kind}, {'granted' if turn.granted else 'not granted'}; "
                 f"the target is at rank {turn.rank}",
                 [
-                    shown(turn.reference, "start"),
+                    show(turn.reference, "start"),
                     *(
-                        shown(hit, "right" if triplets.labels[hit] == triplets.labels[one.target] else "wrong")
+                        show(hit, "right" if triplets.labels[hit] == triplets.labels[one.target] else "wrong")
                         for hit in turn.hits
                     ),
                 ],

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.data.batching import Plan, augmented, families, hash_seed, load_batch, regrounded, varied
+from itma.data.batching import Plan, augment, families, hash_seed, load_batch, replace_grounds, vary
 from itma.data.images import MemoryImages, Preprocess
 from itma.data.triplets import Triplets, hold_out
 from itma.errors import ConfigError, DataError
@@ -86,7 +86,7 @@ def test_an_empty_set_or_a_batch_of_one_is_refused() -> None:
 
 def test_a_batch_holds_each_image_once_and_rows_point_at_theirs() -> None:
     data, rows = triplets(), np.array([0, 4, 8, 1])
-    batch = load_batch(data, data.drawn(rows, np.random.default_rng(0)), Preprocess(height=4, width=6))
+    batch = load_batch(data, data.draw_samples(rows, np.random.default_rng(0)), Preprocess(height=4, width=6))
     assert batch.pixels[:, 0, 0, 0].tolist() == [0, 1, 4, 5]
     assert batch.pixels[batch.references, 0, 0, 0].tolist() == data.references[rows].tolist()
     assert batch.pixels[batch.targets, 0, 0, 0].tolist() == data.targets[rows].tolist()
@@ -120,11 +120,11 @@ def test_a_single_reference_cannot_be_held_out() -> None:
 
 def test_augmentation_is_a_pure_function_of_seed_and_step_and_can_be_off() -> None:
     pixels = torch.randint(0, 256, (4, 3, 20, 30), dtype=torch.uint8)
-    one = augmented(pixels, seed=1, step=2, strength=0.5)
-    assert torch.equal(one, augmented(pixels, seed=1, step=2, strength=0.5))
-    assert not torch.equal(one, augmented(pixels, seed=1, step=3, strength=0.5))
+    one = augment(pixels, seed=1, step=2, strength=0.5)
+    assert torch.equal(one, augment(pixels, seed=1, step=2, strength=0.5))
+    assert not torch.equal(one, augment(pixels, seed=1, step=3, strength=0.5))
     assert one.shape == pixels.shape and one.dtype == torch.uint8
-    assert torch.equal(augmented(pixels, seed=1, step=2, strength=0), pixels)
+    assert torch.equal(augment(pixels, seed=1, step=2, strength=0), pixels)
 
 
 def test_seeds_made_of_parts_are_the_same_everywhere() -> None:
@@ -141,16 +141,16 @@ def test_rows_outside_the_images_are_refused() -> None:
 
 def test_variation_is_a_pure_function_of_seed_and_step_and_can_be_off() -> None:
     pixels = torch.randint(0, 256, (6, 3, 20, 30), dtype=torch.uint8)
-    one = varied(pixels, seed=1, step=2, crop=0.8, flip=True, noise=0.01)
+    one = vary(pixels, seed=1, step=2, crop=0.8, flip=True, noise=0.01)
     assert one.shape == pixels.shape and one.dtype == torch.uint8
-    assert torch.equal(one, varied(pixels, seed=1, step=2, crop=0.8, flip=True, noise=0.01))
-    assert not torch.equal(one, varied(pixels, seed=1, step=3, crop=0.8, flip=True, noise=0.01))
-    assert torch.equal(varied(pixels, seed=1, step=2, crop=0, flip=False, noise=0), pixels)
+    assert torch.equal(one, vary(pixels, seed=1, step=2, crop=0.8, flip=True, noise=0.01))
+    assert not torch.equal(one, vary(pixels, seed=1, step=3, crop=0.8, flip=True, noise=0.01))
+    assert torch.equal(vary(pixels, seed=1, step=2, crop=0, flip=False, noise=0), pixels)
 
 
 def test_images_are_mirrored_about_half_of_the_time() -> None:
     pixels = torch.randint(0, 256, (400, 3, 4, 6), dtype=torch.uint8)
-    flipped = varied(pixels, seed=1, step=0, crop=0, flip=True, noise=0)
+    flipped = vary(pixels, seed=1, step=0, crop=0, flip=True, noise=0)
     as_they_were = (flipped == pixels).flatten(1).all(1)
     mirrored = (flipped == pixels.flip(3)).flatten(1).all(1)
     assert (as_they_were | mirrored).all() and 140 < int(mirrored.sum()) < 260
@@ -158,14 +158,14 @@ def test_images_are_mirrored_about_half_of_the_time() -> None:
 
 def test_a_crop_keeps_at_least_its_share_and_the_middle_of_the_image() -> None:
     slope = torch.arange(0, 200, 2, dtype=torch.uint8).expand(300, 3, 80, 100)
-    cropped = varied(slope, seed=1, step=0, crop=0.5, flip=False, noise=0).float()
+    cropped = vary(slope, seed=1, step=0, crop=0.5, flip=False, noise=0).float()
     kept = (cropped[..., -1] - cropped[..., 0]).mean((1, 2)) / 198  # share of the width
     assert kept.max() <= 1.001 and kept.min() > 0.5 and kept.std() > 0.05
 
 
 def test_noise_has_the_deviation_that_was_asked_for() -> None:
     grey = torch.full((8, 3, 40, 40), 128, dtype=torch.uint8)
-    assert abs(varied(grey, seed=0, step=0, crop=0, flip=False, noise=0.02).float().std().item() - 5.1) < 0.2
+    assert abs(vary(grey, seed=0, step=0, crop=0, flip=False, noise=0.02).float().std().item() - 5.1) < 0.2
 
 
 def before_white(ground: int = 255) -> torch.Tensor:
@@ -176,7 +176,7 @@ def before_white(ground: int = 255) -> torch.Tensor:
 
 
 def test_a_ground_of_white_is_painted_over_and_the_thing_keeps_its_colour() -> None:
-    found = regrounded(before_white(), seed=0, step=0, share=1.0).float()
+    found = replace_grounds(before_white(), seed=0, step=0, share=1.0).float()
     assert (found.amin(1)[:, :2] < 246).any((1, 2)).all()  # the upper border is no longer white
     distance = (found - torch.tensor([120.0, 30.0, 60.0])[:, None, None]).abs().amax(1)
     share = (distance < 3).float().mean((1, 2))  # of the image; 0.25 before, and not below 0.36 of that
@@ -186,20 +186,20 @@ def test_a_ground_of_white_is_painted_over_and_the_thing_keeps_its_colour() -> N
 def test_white_within_a_thing_is_not_ground() -> None:
     pixels = before_white()
     pixels[:, :, 12:18, 9:14] = 255
-    found = regrounded(pixels, seed=0, step=0, share=1.0)
+    found = replace_grounds(pixels, seed=0, step=0, share=1.0)
     assert (found.amin(1) == 255).flatten(1).sum(1).min() >= 4
 
 
 @pytest.mark.parametrize("ground", [0, 128, 200])
 def test_an_image_without_a_white_ground_is_left_alone(ground: int) -> None:
     pixels = before_white(ground)
-    assert torch.equal(regrounded(pixels, seed=0, step=0, share=1.0), pixels)
+    assert torch.equal(replace_grounds(pixels, seed=0, step=0, share=1.0), pixels)
 
 
 def test_grounds_are_a_function_of_seed_and_step_and_change_their_share_of_images() -> None:
     pixels = before_white().repeat(20, 1, 1, 1)
-    found, again = (regrounded(pixels, seed=4, step=2, share=0.25) for _ in range(2))
-    assert torch.equal(found, again) and not torch.equal(found, regrounded(pixels, seed=4, step=3, share=0.25))
+    found, again = (replace_grounds(pixels, seed=4, step=2, share=0.25) for _ in range(2))
+    assert torch.equal(found, again) and not torch.equal(found, replace_grounds(pixels, seed=4, step=3, share=0.25))
     changed = (found != pixels).flatten(1).any(1).float().mean().item()
     assert 0.15 < changed < 0.35
-    assert regrounded(pixels, seed=4, step=2, share=0.0) is pixels
+    assert replace_grounds(pixels, seed=4, step=2, share=0.0) is pixels

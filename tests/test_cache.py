@@ -27,7 +27,7 @@ from PIL import Image
 
 from itma.cli import cli
 from itma.data import image_cache
-from itma.data.image_cache import CachedImages, cached, caches, default_folder, remove
+from itma.data.image_cache import CachedImages, caches, default_folder, open_cache, remove
 from itma.data.images import FileImages, MemoryImages, Preprocess
 from itma.errors import DataError, ImageError, StorageError, UnknownNameError
 from tests.forked import Program
@@ -179,7 +179,7 @@ def test_another_ground_is_another_preprocess(files: Watched, folder: Path) -> N
 
 def test_images_in_memory_need_no_cache(folder: Path) -> None:
     held = MemoryImages(["a"], torch.zeros(1, 3, 9, 13, dtype=torch.uint8))
-    assert cached(held, SMALL, folder=folder) is held
+    assert open_cache(held, SMALL, folder=folder) is held
     assert not folder.exists()
 
 
@@ -561,7 +561,7 @@ def test_where_it_does_not_fit_there_is_no_cache(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 10**12 - free, free))
     with caplog.at_level(logging.INFO, "itma.data.image_cache"):
-        assert cached(files, SMALL, folder=folder, limit_bytes=1000 if free > 10**6 else 10**9) is files
+        assert open_cache(files, SMALL, folder=folder, limit_bytes=1000 if free > 10**6 else 10**9) is files
     assert not folder.exists()
     assert [record.levelname for record in caplog.records] == ["INFO"]
     assert "5 images are not cached: they would take" in caplog.text
@@ -573,14 +573,14 @@ def test_a_cache_that_is_there_still_fits_when_it_has_filled_half_the_disk(
     filled(files, folder)
     taken = caches(folder)[0].bytes_on_disk
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2 * taken, taken, taken))
-    assert isinstance(cached(files, SMALL, folder=folder), CachedImages)
+    assert isinstance(open_cache(files, SMALL, folder=folder), CachedImages)
 
 
 def test_a_folder_that_cannot_be_made_is_a_warning_and_no_cache(
     files: Watched, folder: Path, warned: Callable[[], list[str]]
 ) -> None:
     folder.write_text("a file")
-    assert cached(files, SMALL, folder=folder / "inner") is files
+    assert open_cache(files, SMALL, folder=folder / "inner") is files
     said = warned()
     assert len(said) == 1
     assert "ITMA_CACHE" in said[0]
@@ -633,13 +633,13 @@ def test_without_a_home_folder_images_are_not_cached(
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(StorageError, match="ITMA_CACHE"):
         default_folder()
-    assert cached(files, SMALL) is files
+    assert open_cache(files, SMALL) is files
     assert len(warned()) == 1
 
 
 def test_caches_are_found_in_the_default_folder(files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ITMA_CACHE", str(folder))
-    images = cached(files, SMALL)
+    images = open_cache(files, SMALL)
     assert isinstance(images, CachedImages)
     assert [one.path for one in caches()] == [images.path]
     assert [one.path for one in remove()] == [images.path]

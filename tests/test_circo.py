@@ -12,7 +12,7 @@ from PIL import Image
 from itma import api
 from itma.data import datasets
 from itma.data.datasets.circo import LIST, PUBLISHED
-from itma.data.triplets import Protocol, Task, Triplets, covered, padded
+from itma.data.triplets import Protocol, Task, Triplets, cover, pad
 from itma.errors import DataError, UnknownNameError
 from itma.evaluation.evaluate import score
 from itma.evaluation.ranking import average_precision
@@ -97,7 +97,7 @@ def test_targets_stand_before_others_that_score_alike(root: Path) -> None:
 
 def test_a_target_that_is_missing_is_one_less_to_be_found(root: Path) -> None:
     annotated = datasets.load("circo", root, "val")
-    split, _ = covered(annotated, np.arange(IMAGES) == 8)  # 80, the third target of row 2
+    split, _ = cover(annotated, np.arange(IMAGES) == 8)  # 80, the third target of row 2
     gallery = np.eye(IMAGES)
     queries = np.stack([gallery[3] + gallery[5] if row == 2 else gallery[row + 1] for row in range(4)])
     gallery[8] = np.nan
@@ -214,7 +214,7 @@ def test_average_precision_of_lists_is_the_published_one(
     rows, predictions, expected = published
     places = [{image: place for place, image in enumerate(predictions[str(row["id"])], start=1)} for row in rows]
     found = [[at.get(image, 0) for image in row["gt_img_ids"]] for row, at in zip(rows, places, strict=True)]
-    ranks = padded(found)
+    ranks = pad(found)
     targets = np.array([len(row["gt_img_ids"]) for row in rows])
     for k, value in expected["mAP"].items():
         assert average_precision(np.maximum(ranks, 0), targets, int(k)).mean() == pytest.approx(value, abs=1e-9)
@@ -247,7 +247,7 @@ def test_scores_that_rank_as_the_predictions_give_the_published_figures(
         np.array([number[row["target_img_id"]] for row in rows]),
         read.feedback,
         groups=read.groups,
-        further_targets=padded([[number[image] for image in row["gt_img_ids"][1:]] for row in rows]),
+        further_targets=pad([[number[image] for image in row["gt_img_ids"][1:]] for row in rows]),
     )
     task = Task("", np.arange(len(rows)), np.arange(len(images)))
     protocol = Protocol("circo", "", (task,), (5, 10, 25, 50), False, metrics={"map": (5, 10, 25, 50)})

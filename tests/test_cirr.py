@@ -12,7 +12,7 @@ from PIL import Image
 
 from itma.data import datasets
 from itma.data.datasets.cirr import PUBLISHED, counts
-from itma.data.triplets import covered
+from itma.data.triplets import cover
 from itma.data.validation.doctor import examine
 from itma.errors import DataError, UnknownNameError
 from itma.evaluation.evaluate import score
@@ -182,7 +182,7 @@ def test_another_split_is_refused_by_name(bare: Path) -> None:
 def test_a_missing_image_leaves_its_queries_and_its_subsets(whole: Path) -> None:
     annotated = datasets.load("cirr", whole, "val")
     missing = np.arange(12) == 3  # of row 1 the target, of row 3 the reference, of rows 0 and 2 in the subset
-    split, coverage = covered(annotated, missing)
+    split, coverage = cover(annotated, missing)
     assert coverage.usable == 4
     queries, gallery = embeddings(split)
     gallery[3] = np.nan

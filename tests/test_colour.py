@@ -189,7 +189,7 @@ def test_a_cmyk_jpeg_with_a_profile_of_rgb_opens_as_without() -> None:
 
 def test_a_profile_seen_before_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     first = opened((200, 60, 60))
-    monkeypatch.setattr(colour, "_made", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(colour, "_make", lambda *_: pytest.fail("made again"))
     assert opened((200, 60, 60)) == first
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 import itma
 from itma import api
-from itma.data.conversations import Conversation, Turn, joined, parted
+from itma.data.conversations import Conversation, Turn, join_turns, split_turns
 from itma.data.datasets import DataConfig, Dataset, dataset_named
 from itma.data.images import Preprocess
 from itma.data.synthetic.generated import Dice
@@ -48,7 +48,7 @@ def test_each_turn_of_a_conversation_is_a_row_with_all_that_was_said() -> None:
 
 
 def test_sentences_that_are_joined_come_apart_again() -> None:
-    assert parted(joined(["red", "with a belt", "long"])) == ["red", "with a belt", "long"]
+    assert split_turns(join_turns(["red", "with a belt", "long"])) == ["red", "with a belt", "long"]
 
 
 @pytest.mark.parametrize(
@@ -218,12 +218,12 @@ def test_all_turns_of_a_conversation_are_in_the_batch(world: str) -> None:
     rows = np.arange(18)
     draw = cast(Conversations, split.triplets.draw)
     draw.rest = None
-    samples = split.triplets.drawn(rows, np.random.Generator(np.random.PCG64(0)))
+    samples = split.triplets.draw_samples(rows, np.random.Generator(np.random.PCG64(0)))
     same = [samples.feedback[row] == plain.feedback[row] for row in rows.tolist()]
     talks = [row for row in rows.tolist() if not same[row]]
     assert len(talks) == 9
-    by_length = sorted(talks, key=lambda row: len(parted(samples.feedback[row])))
-    assert [len(parted(samples.feedback[row])) for row in by_length] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    by_length = sorted(talks, key=lambda row: len(split_turns(samples.feedback[row])))
+    assert [len(split_turns(samples.feedback[row])) for row in by_length] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     for last in by_length[-3:]:
         said = samples.feedback[last]
         own = [row for row in talks if said.startswith(samples.feedback[row])]
@@ -275,8 +275,8 @@ def test_a_shop_teaches_by_conversations_whose_images_are_there(tmp_path: Path) 
     triplets = shop(tmp_path, conversations=1.0, turns=3).load("train").triplets
     present = np.arange(len(triplets.labels)) % 4 > 0
     rows = np.flatnonzero(present[triplets.targets])[:12]
-    samples = replace(triplets, present=present).drawn(rows, np.random.Generator(np.random.PCG64(0)))
-    assert sorted(len(parted(text)) for text in samples.feedback) == [1] * 4 + [2] * 4 + [3] * 4
+    samples = replace(triplets, present=present).draw_samples(rows, np.random.Generator(np.random.PCG64(0)))
+    assert sorted(len(split_turns(text)) for text in samples.feedback) == [1] * 4 + [2] * 4 + [3] * 4
     assert present[samples.references].all() and present[samples.targets].all()
 
 
@@ -332,7 +332,7 @@ class Oracle:
         rows = []
         for one, text in zip(pixels, feedback, strict=True):
             image = int(one[0, 0, 0])
-            scene = Change.parse(parted(text)[-1]).apply(self.user.truths[image])
+            scene = Change.parse(split_turns(text)[-1]).apply(self.user.truths[image])
             alike = [other for other, truth in enumerate(self.user.truths) if truth == scene]
             rows.append(self.vector(alike[0] if alike and not self.deaf else image))
         return torch.stack(rows)
@@ -378,7 +378,7 @@ def test_a_rank_counts_what_scores_higher_among_what_was_not_shown() -> None:
 def test_a_model_is_told_all_that_was_said_or_the_last_sentence_alone() -> None:
     for forgetful, most in ((False, 3), (True, 1)):
         _, oracle = played(deaf=True, forgetful=forgetful, count=5, turns=3)
-        assert max(len(parted(text)) for text in oracle.told) == most
+        assert max(len(split_turns(text)) for text in oracle.told) == most
 
 
 def test_conversations_are_the_same_for_the_same_seed() -> None:

@@ -20,7 +20,7 @@ from itma.data.batching import Plan
 from itma.data.datasets import css
 from itma.data.datasets.css import ANNOTATION, COLOURS, PUBLISHED, SHAPES, SIZES, SPLITS, Thing, counts, draw, load
 from itma.data.images import FileImages, Preprocess
-from itma.data.triplets import covered
+from itma.data.triplets import cover
 from itma.errors import DataError, ImageError, UnknownNameError
 from itma.evaluation.evaluate import score
 
@@ -157,7 +157,7 @@ def test_only_rendered_images_can_be_missing(tmp_path: Path) -> None:
     assert images.missing().tolist() == [True] * 6 + [False] * 6
     with pytest.raises(ImageError, match=r"css_test_000001\.png"):
         images.load([7, 1], Preprocess())
-    left, coverage = covered(split, images.missing())
+    left, coverage = cover(split, images.missing())
     assert coverage.usable == 4
     assert [len(protocol.tasks[0].rows) for protocol in left.protocols.values()] == [0, 0, 0, 4]
 

@@ -16,7 +16,7 @@ from itma.data import datasets
 from itma.data.datasets import DataConfig
 from itma.data.images import FileImages, MemoryImages
 from itma.data.sources import load
-from itma.data.triplets import UNKNOWN_TARGET, Rows, Split, Triplets, by_label, covered
+from itma.data.triplets import UNKNOWN_TARGET, Rows, Split, Triplets, by_label, cover
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.evaluation.evaluate import score
 from tests import made_up
@@ -180,7 +180,7 @@ def table(**changes: object) -> Triplets:
 
 
 def test_samples_are_a_pure_function_of_the_source_of_chance() -> None:
-    one, again, other = (table().drawn(np.arange(6), np.random.default_rng(seed)) for seed in (0, 0, 1))
+    one, again, other = (table().draw_samples(np.arange(6), np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert one.targets.tolist() == again.targets.tolist() and one.feedback == again.feedback
     assert one.targets.tolist() != other.targets.tolist()
 
@@ -190,7 +190,7 @@ def test_samples_whose_target_is_missing_are_drawn_anew() -> None:
     seen = set()
     for seed in range(30):
         rows = np.array([0, 1, 3, 0, 0])
-        samples = table(present=present).drawn(rows, np.random.default_rng(seed))
+        samples = table(present=present).draw_samples(rows, np.random.default_rng(seed))
         assert present[samples.targets].all() and samples.references.tolist() == rows.tolist()
         steps = [int(sentence.removeprefix("by ")) for sentence in samples.feedback]
         assert ((samples.references + steps) % 6).tolist() == samples.targets.tolist()
@@ -201,12 +201,12 @@ def test_samples_whose_target_is_missing_are_drawn_anew() -> None:
 def test_a_reference_without_any_present_target_is_named() -> None:
     present = np.array([True, False, False, False, False, False])
     with pytest.raises(DataError, match=r"no target with an image for the reference '0\.png'"):
-        table(present=present).drawn(np.array([0]), np.random.default_rng(0))
+        table(present=present).draw_samples(np.array([0]), np.random.default_rng(0))
 
 
 def test_rows_whose_targets_are_drawn_need_only_their_reference() -> None:
     missing = np.array([False, False, True, False, False, True])
-    kept, coverage = covered(Split(table(), {}), missing)
+    kept, coverage = cover(Split(table(), {}), missing)
     assert coverage.usable == 4 and kept.triplets.references.tolist() == [0, 1, 3, 4]
     assert kept.triplets.present is not None and kept.triplets.present.tolist() == (~missing).tolist()
 
@@ -217,10 +217,10 @@ def test_rows_that_could_never_be_drawn_are_left_out_before_training() -> None:
         return Rows(references, (references + 1) % 6, ["next"] * len(rows))
 
     missing = np.array([False, False, True, False, False, False])
-    kept, coverage = covered(Split(replace(table(), draw=only_the_next), {}), missing)
+    kept, coverage = cover(Split(replace(table(), draw=only_the_next), {}), missing)
     assert kept.triplets.references.tolist() == [0, 3, 4, 5]  # 1 leads to 2 alone, 2 is not there
     assert coverage.usable == 4
-    samples = kept.triplets.drawn(np.arange(4), np.random.default_rng(0))
+    samples = kept.triplets.draw_samples(np.arange(4), np.random.default_rng(0))
     assert not missing[samples.targets].any()
 
 
@@ -230,7 +230,7 @@ def test_rows_that_could_never_be_drawn_are_left_out_before_training() -> None:
 def test_covered_keeps_what_can_be_used_and_counts_the_rest() -> None:
     whole = Triplets("t/test", table().images, np.arange(6), np.array([0, 1, 2, 3]), np.array([1, 2, 3, 4]), ["a"] * 4)
     missing = np.array([False, False, True, False, False, False])
-    kept, coverage = covered(Split(whole, {"by label": by_label(whole)}), missing)
+    kept, coverage = cover(Split(whole, {"by label": by_label(whole)}), missing)
     (task,) = kept.protocol().tasks
     assert [kept.triplets[int(row)].reference for row in task.rows] == ["0.png", "3.png"]
     assert task.gallery.tolist() == [0, 1, 3, 4, 5]
@@ -242,7 +242,7 @@ def test_covered_keeps_what_can_be_used_and_counts_the_rest() -> None:
 def test_a_query_stays_where_another_image_of_the_target_is_there() -> None:
     labels = np.array([0, 1, 1, 2, 2, 0])
     whole = Triplets("t/test", table().images, labels, np.array([0, 0, 3]), np.array([1, 3, 4]), ["a"] * 3)
-    kept, coverage = covered(Split(whole, {"by label": by_label(whole)}), np.array([0, 1, 0, 0, 1, 0], dtype=bool))
+    kept, coverage = cover(Split(whole, {"by label": by_label(whole)}), np.array([0, 1, 0, 0, 1, 0], dtype=bool))
     (task,) = kept.protocol().tasks
     assert [kept.triplets.references[row] for row in task.rows] == [0, 0]  # the third leads to itself alone
     assert kept.protocol().wanted == {"": 3} and coverage.usable == 2
@@ -253,7 +253,7 @@ def test_a_query_stays_where_another_image_of_the_target_is_there() -> None:
 
 def test_a_query_without_a_published_target_needs_only_its_reference() -> None:
     whole = Triplets("t/test", table().images, np.arange(6), np.array([0, 5]), np.full(2, UNKNOWN_TARGET), ["a"] * 2)
-    kept, _ = covered(Split(whole, {}), np.arange(6) == 5)
+    kept, _ = cover(Split(whole, {}), np.arange(6) == 5)
     assert kept.triplets.references.tolist() == [0]
 
 
@@ -268,7 +268,7 @@ def test_missing_files_are_found_with_one_look_into_each_folder(tmp_path: Path) 
 
 def test_a_complete_split_stays_as_it_is(published: Path) -> None:
     split = datasets.load("fashioniq", published, "val")
-    kept, coverage = covered(split, split.triplets.images.missing())
+    kept, coverage = cover(split, split.triplets.images.missing())
     assert kept is split and coverage.share == 1.0 and not coverage.missing
 
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from itma.demo.charts import Line, line_chart, smoothed, spread, ticks
+from itma.demo.charts import Line, average_points, line_chart, spread, ticks
 from itma.demo.page import DemoStory, Example, ModelResult, Question, Shown, page, write_page
 from itma.errors import DataError, StorageError
 from itma.records import Interval, Report
@@ -332,7 +332,7 @@ def test_labels_never_overlap_nor_leave_the_chart(heights: list[float]) -> None:
 
 def test_a_running_mean_leaves_a_straight_line_as_it_is() -> None:
     straight = [(float(x), 2.0 * x) for x in range(200)]
-    assert [y for _, y in smoothed(straight)] == pytest.approx([y for _, y in straight])
+    assert [y for _, y in average_points(straight)] == pytest.approx([y for _, y in straight])
 
 
 def test_images_of_any_size_are_shown_with_their_own_sides() -> None:

@@ -29,7 +29,7 @@ def test_what_a_teacher_says_of_a_batch_is_what_it_answers(teacher: Path) -> Non
     loss, (batch, _) = Distillation(DistillationOptions(str(teacher))), batch_of(8)
     queries, targets = loss.extras(batch, torch.device("cpu"))
     opened = Retriever.load(teacher)
-    pixels = opened.preprocess.fitted(batch.pixels)
+    pixels = opened.preprocess.fit_pixels(batch.pixels)
     torch.testing.assert_close(targets, opened.embed_images(pixels[batch.targets]))
     for row, reference in enumerate(batch.references.tolist()):
         shown = None if reference < 0 else pixels[reference][None]

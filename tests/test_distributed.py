@@ -13,7 +13,7 @@ from itma.data.batching import Plan
 from itma.errors import ConfigError
 from itma.training.config import TrainConfig
 from itma.training.distributed import processes
-from itma.training.loop import _batches, _distributed, train
+from itma.training.loop import _batches, _distribute, train
 from itma.training.losses import Classification, loss_named
 from itma.training.step import add_gradients
 from tests.forked import FORKING
@@ -29,7 +29,7 @@ def gradients_of_one_step(config: TrainConfig) -> dict[str, torch.Tensor]:
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     with processes(torch.device("cpu")) as ours:
-        network = _distributed(retriever, ours)
+        network = _distribute(retriever, ours)
         retriever.train()
         plan = Plan(data.references, batch=config.batch, seed=0)
         loss = loss_named(config.loss)()

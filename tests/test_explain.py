@@ -28,11 +28,11 @@ from itma.errors import (
 )
 from itma.evaluation.evaluate import evaluate
 from itma.explanations import METHODS, Explanation, case_in, case_of, explain, explain_case
-from itma.explanations.attention import attention_of, pooling, recorded, rollout, shares_of_cells
+from itma.explanations.attention import attention_of, pooling, record_blocks, rollout, shares_of_cells
 from itma.explanations.case import Case
-from itma.explanations.checks import check_maps, curves, randomised, rank_correlation
+from itma.explanations.checks import check_maps, curves, randomise, rank_correlation
 from itma.explanations.gradients import beginning_with, gradients_of
-from itma.explanations.occlusion import Cells, covered, region_effects, word_effects
+from itma.explanations.occlusion import Cells, cover, region_effects, word_effects
 from itma.models.composers.itma import ItmaOptions
 from itma.models.embedder import Embedder
 from itma.models.image_encoders.base import ImageEncoderConfig
@@ -170,7 +170,7 @@ def test_searches_of_other_threads_are_neither_recorded_nor_changed() -> None:
     image, text_encoder = one.reference[None], model.text_encoder
     expected = model.embed_queries(image, [SENTENCE])
     with (
-        recorded(model.composer) as seen,  # type: ignore[arg-type]
+        record_blocks(model.composer) as seen,  # type: ignore[arg-type]
         beginning_with(text_encoder.table, torch.zeros(1, 3, 16)),
     ):
         assert torch.equal(elsewhere(lambda: model.embed_queries(image, [SENTENCE])), expected)
@@ -264,7 +264,7 @@ def test_windows_cover_every_pixel_and_stay_inside() -> None:
 def test_a_cell_holds_the_mean_of_the_windows_that_cover_it() -> None:
     cells = Cells(64, 96)
     windows = cells.windows()
-    found = cells.averaged(windows, np.arange(len(windows), dtype=np.float64))
+    found = cells.average(windows, np.arange(len(windows), dtype=np.float64))
     assert found.shape == (8, 12)
     assert found[0, 0] == 0 and found[0, 1] == 0.5 and found[1, 1] == np.mean([0, 1, 11, 12])
 
@@ -273,10 +273,10 @@ def test_blur_covers_with_the_image_itself() -> None:
     pixels = torch.zeros(3, 32, 32, dtype=torch.uint8)
     pixels[:, :, 16:] = 200
     mask = torch.ones(1, 32, 32, dtype=torch.bool)
-    blurred = covered(pixels, mask, "blur")[0]
+    blurred = cover(pixels, mask, "blur")[0]
     assert blurred[0, 16, 0] < 20 and 60 < blurred[0, 16, 16] < 140 and blurred[0, 16, -1] > 180
     with pytest.raises(UnknownNameError, match="blur, mean"):
-        covered(pixels, mask, "black")  # type: ignore[arg-type]
+        cover(pixels, mask, "black")  # type: ignore[arg-type]
 
 
 # -- gradients --------------------------------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ def test_gradients_leave_neither_hooks_nor_slopes_behind() -> None:
 def test_random_weights_are_others_in_every_layer_and_the_model_stays() -> None:
     model = made_up.model()
     before = model.fingerprint()
-    other = randomised(model, 0)
+    other = randomise(model, 0)
     assert model.fingerprint() == before
     for (name, one), two in zip(model.named_parameters(), other.parameters(), strict=True):
         if name.endswith("weight") and one.dim() > 1:
@@ -338,8 +338,8 @@ def test_deletion_ends_at_the_covered_image_and_insertion_at_the_whole_one() -> 
     one = case()
     assert one.reference is not None
     deletion, insertion = curves(one, np.random.Generator(np.random.PCG64(0)).random(Cells(16, 24).grid))
-    covered_whole = covered(one.reference, torch.ones(1, 16, 24, dtype=torch.bool))
-    blank = float(one.scores(one.embedded(covered_whole, [SENTENCE]))[0])
+    covered_whole = cover(one.reference, torch.ones(1, 16, 24, dtype=torch.bool))
+    blank = float(one.scores(one.embed(covered_whole, [SENTENCE]))[0])
     whole = float(one.scores(one.query)[0])
     assert [deletion[0], deletion[-1]] == pytest.approx([whole, blank], abs=1e-5)
     assert [insertion[0], insertion[-1]] == pytest.approx([blank, whole], abs=1e-5)

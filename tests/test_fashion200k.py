@@ -70,7 +70,7 @@ def test_a_training_sample_goes_to_a_sibling_and_says_how(root: Path) -> None:
     triplets = load(root, "train").triplets
     said = set()
     for seed in range(80):
-        samples = triplets.drawn(np.arange(4), np.random.default_rng(seed))
+        samples = triplets.draw_samples(np.arange(4), np.random.default_rng(seed))
         assert (triplets.labels[samples.references] != triplets.labels[samples.targets]).all()
         said |= {
             (triplets.images.names[reference], sentence, triplets.images.names[target])
@@ -86,7 +86,7 @@ def test_a_training_sample_goes_to_a_sibling_and_says_how(root: Path) -> None:
 
 def test_samples_are_a_pure_function_of_their_seed(root: Path) -> None:
     triplets = load(root, "train").triplets
-    one, again = (triplets.drawn(np.arange(4), np.random.default_rng(5)) for _ in range(2))
+    one, again = (triplets.draw_samples(np.arange(4), np.random.default_rng(5)) for _ in range(2))
     assert one.targets.tolist() == again.targets.tolist() and one.feedback == again.feedback
 
 
@@ -141,7 +141,7 @@ def test_samples_are_drawn_with_the_published_chances(tmp_path: Path) -> None:
     rows = "".join(f"women/{number}.jpeg\t1\t{text}\n" for number, text in enumerate(texts))
     (tmp_path / "labels/x_train_detect_all.txt").write_text(rows)
     triplets = load(tmp_path, "train").triplets
-    drawn = triplets.drawn(np.zeros(20_000, dtype=np.int64), np.random.default_rng(0))
+    drawn = triplets.draw_samples(np.zeros(20_000, dtype=np.int64), np.random.default_rng(0))
     shares = np.bincount(drawn.targets, minlength=6) / 20_000
     # Of "a b", parent "a" has two captions and "b" three: both are as likely before the own caption is drawn again.
     other, each = 1 / 2 * 1 / 2, 1 / 2 * 1 / 3
@@ -219,7 +219,7 @@ def test_labels_that_teach_nothing_are_named(root: Path) -> None:
 @pytest.mark.realdata
 def test_the_real_labels_load_and_every_drawn_sample_is_of_siblings(real_data: Callable[[str], Path]) -> None:
     triplets = load(real_data("fashion200k"), "train").triplets
-    samples = triplets.drawn(np.arange(len(triplets)), np.random.default_rng(0))
+    samples = triplets.draw_samples(np.arange(len(triplets)), np.random.default_rng(0))
     assert len(triplets) > 1_000
     assert (triplets.labels[samples.references] != triplets.labels[samples.targets]).all()
     assert all(sentence.startswith("replace ") and " with " in sentence for sentence in samples.feedback)

@@ -27,9 +27,9 @@ from itma.data.datasets.fashioniq import (
     PUBLISHED,
     SPLITS,
     galleries,
-    joined,
+    join_captions,
     load,
-    parted,
+    split_captions,
     submission,
     write_submission,
 )
@@ -133,7 +133,7 @@ def test_val_asks_in_the_order_of_the_file_then_reversed_then_each_caption_that_
 def test_the_test_split_has_joined_rows_without_targets_and_no_protocol(tmp_path: Path) -> None:
     split = load(write(tmp_path), "test")
     assert split.triplets.targets.tolist() == [UNKNOWN_TARGET] * 3
-    assert set(split.triplets.feedback) == {joined(*PAIR)}
+    assert set(split.triplets.feedback) == {join_captions(*PAIR)}
     assert list(split.triplets.kinds) == list(CATEGORIES)
     assert not split.protocols
 
@@ -143,12 +143,12 @@ CAPTION = st.text().filter(lambda text: MARKER not in text)
 
 @given(CAPTION, CAPTION)
 def test_two_captions_come_back_from_a_feedback(first: str, second: str) -> None:
-    assert parted(joined(first, second)) == (first, second)
+    assert split_captions(join_captions(first, second)) == (first, second)
 
 
 def test_a_feedback_of_one_caption_is_refused() -> None:
     with pytest.raises(DataError, match="'is red' is not of two captions"):
-        parted("is red")
+        split_captions("is red")
 
 
 @given(st.lists(st.tuples(CAPTION, CAPTION), min_size=1, max_size=8), st.integers(0, 2**32), st.data())
@@ -163,21 +163,21 @@ def test_a_sample_is_its_row_with_the_captions_in_either_order(
         np.arange(2 * count),
         np.arange(count),
         count + np.arange(count),
-        [joined(*pair) for pair in pairs],
+        [join_captions(*pair) for pair in pairs],
         draw=fashioniq.draw_order,
     )
-    drawn = triplets.drawn(rows, np.random.default_rng(seed))
+    drawn = triplets.draw_samples(rows, np.random.default_rng(seed))
     assert drawn.references.tolist() == rows.tolist()
     assert drawn.targets.tolist() == (count + rows).tolist()
     for feedback, row in zip(drawn.feedback, rows.tolist(), strict=True):
-        assert feedback in (joined(*pairs[row]), joined(*pairs[row][::-1]))
-    assert drawn.feedback == triplets.drawn(rows, np.random.default_rng(seed)).feedback
+        assert feedback in (join_captions(*pairs[row]), join_captions(*pairs[row][::-1]))
+    assert drawn.feedback == triplets.draw_samples(rows, np.random.default_rng(seed)).feedback
 
 
 def test_about_half_of_the_samples_are_swapped(tmp_path: Path) -> None:
     triplets = load(write(tmp_path), "train").triplets
-    feedback = triplets.drawn(np.zeros(1000, dtype=np.int64), np.random.default_rng(0)).feedback
-    assert 450 < feedback.count(joined(*PAIR)) < 550
+    feedback = triplets.draw_samples(np.zeros(1000, dtype=np.int64), np.random.default_rng(0)).feedback
+    assert 450 < feedback.count(join_captions(*PAIR)) < 550
 
 
 # Protocols
@@ -215,9 +215,9 @@ def test_queries_and_galleries_are_those_of_the_definition(
     for name, protocol in split.protocols.items():
         for task in protocol.tasks:
             own = rows[task.name, "val"]
-            asked = [(a, joined(*captions), b) for a, b, captions in own]
+            asked = [(a, join_captions(*captions), b) for a, b, captions in own]
             if "both-orders" in name:
-                asked += [(a, joined(*captions[::-1]), b) for a, b, captions in own]
+                asked += [(a, join_captions(*captions[::-1]), b) for a, b, captions in own]
             elif "each" in name:
                 asked = [(a, text, b) for a, b, captions in own for text in captions if text not in ("", ".")]
             if "original" in name:

@@ -12,7 +12,7 @@ from PIL import Image
 from itma.data import datasets
 from itma.data.datasets.genecis import TASKS, cut
 from itma.data.images import Preprocess
-from itma.data.triplets import covered
+from itma.data.triplets import cover
 from itma.data.validation.doctor import examine
 from itma.errors import DataError, UnknownNameError
 from itma.evaluation.evaluate import score
@@ -126,12 +126,12 @@ def test_tasks_whose_files_are_not_there_are_left_out_and_said(root: Path, caplo
 
 def test_a_missing_image_leaves_the_queries_that_rank_it(root: Path) -> None:
     annotated = datasets.load("genecis", root, "test", categories=("focus_object",))
-    split, coverage = covered(annotated, np.arange(8) == 1)  # target of row 0, reference of row 1
+    split, coverage = cover(annotated, np.arange(8) == 1)  # target of row 0, reference of row 1
     assert coverage.usable == 2  # no query becomes easier: row 0 and 1 are gone, 2 and 3 have all theirs
     whole = np.eye(8)
     report = score(split.triplets, split.protocol(), whole[split.triplets.targets], whole).report
     assert report.queries == 2 and report.wanted == 4 and report.recall[1] == 1.0
-    assert covered(annotated, np.arange(8) == 7)[1].usable == 3  # in row 3's gallery alone
+    assert cover(annotated, np.arange(8) == 7)[1].usable == 3  # in row 3's gallery alone
 
 
 def test_a_box_is_cut_out_enlarged_to_the_left_and_above_on_a_black_square(with_images: Path) -> None:

@@ -613,14 +613,14 @@ sizes = st.tuples(st.integers(1, 120), st.integers(1, 120))
 @given(size=sizes, wanted=sizes, fit=st.sampled_from(FITS))
 def test_an_image_of_any_size_is_fitted_exactly(size: tuple[int, int], wanted: tuple[int, int], fit: Fit) -> None:
     pixels = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
-    fitted = Preprocess(*wanted, fit).fitted(pixels)
+    fitted = Preprocess(*wanted, fit).fit_pixels(pixels)
     assert fitted.shape == (1, 3, *wanted)
     assert fitted.dtype == torch.uint8
 
 
 @given(size=sizes, wanted=sizes, value=st.integers(0, 255), fit=st.sampled_from(["crop", "stretch"]))
 def test_one_colour_stays_that_colour(size: tuple[int, int], wanted: tuple[int, int], value: int, fit: Fit) -> None:
-    assert (Preprocess(*wanted, fit).fitted(plain(*size, value)) == value).all()
+    assert (Preprocess(*wanted, fit).fit_pixels(plain(*size, value)) == value).all()
 
 
 @given(size=sizes, wanted=sizes)
@@ -628,7 +628,7 @@ def test_pad_keeps_the_whole_image_in_the_middle_of_a_grey_ground(
     size: tuple[int, int], wanted: tuple[int, int]
 ) -> None:
     preprocess = Preprocess(*wanted, "pad", mean=(0.25, 0.5, 0.75))
-    fitted = preprocess.fitted(plain(*size, 255))[0]
+    fitted = preprocess.fit_pixels(plain(*size, 255))[0]
     ratio = min(wanted[0] / size[0], wanted[1] / size[1])
     rows, columns = (fitted == 255).all(0).any(1).nonzero()[:, 0], (fitted == 255).all(0).any(0).nonzero()[:, 0]
     for places, length, room in ((rows, size[0], wanted[0]), (columns, size[1], wanted[1])):
@@ -642,29 +642,29 @@ def test_pad_keeps_the_whole_image_in_the_middle_of_a_grey_ground(
 
 def test_pad_is_a_plain_resize_within_its_ground() -> None:
     image = scene(90, 60)
-    fitted = Preprocess(60, 60, "pad").fitted(to_pixels(image)[None])[0]
+    fitted = Preprocess(60, 60, "pad").fit_pixels(to_pixels(image)[None])[0]
     assert difference(fitted[:, :, 10:50], image.resize((40, 60), Image.Resampling.BILINEAR)).max() <= 1
 
 
 def test_pad_grounds_every_image_of_a_batch() -> None:
-    fitted = Preprocess(4, 8, "pad").fitted(torch.cat([plain(4, 4, 10), plain(4, 4, 20)]))
+    fitted = Preprocess(4, 8, "pad").fit_pixels(torch.cat([plain(4, 4, 10), plain(4, 4, 20)]))
     assert fitted[:, 0, 0, 2].tolist() == [10, 20]
     assert fitted[:, :, 0, 0].tolist() == [[124, 116, 104]] * 2
 
 
 def test_crop_cuts_a_wide_image_evenly_at_both_ends() -> None:
     columns = torch.arange(100, dtype=torch.uint8).expand(1, 3, 20, 100)
-    assert torch.equal(Preprocess(20, 20, "crop").fitted(columns), columns[..., 40:60])
+    assert torch.equal(Preprocess(20, 20, "crop").fit_pixels(columns), columns[..., 40:60])
 
 
 def test_crop_cuts_a_tall_image_evenly_at_both_ends() -> None:
     rows = torch.arange(100, dtype=torch.uint8)[:, None].expand(1, 3, 100, 20)
-    assert torch.equal(Preprocess(20, 20, "crop").fitted(rows), rows[..., 40:60, :])
+    assert torch.equal(Preprocess(20, 20, "crop").fit_pixels(rows), rows[..., 40:60, :])
 
 
 def test_crop_is_a_plain_resize_of_the_middle() -> None:
     image = scene(90, 60)
-    fitted = Preprocess(30, 40, "crop").fitted(to_pixels(image)[None])[0]
+    fitted = Preprocess(30, 40, "crop").fit_pixels(to_pixels(image)[None])[0]
     wanted = image.crop((0, 22, 60, 67)).resize((40, 30), Image.Resampling.BILINEAR)
     assert difference(fitted, wanted).max() <= 1
 
@@ -675,7 +675,7 @@ def test_crop_is_a_plain_resize_of_the_middle() -> None:
 @settings(max_examples=60)
 def test_stretch_agrees_with_pillows_resize(size: tuple[int, int], wanted: tuple[int, int]) -> None:
     values = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    fitted = Preprocess(*wanted, "stretch").fitted(torch.from_numpy(values).permute(2, 0, 1)[None])[0]
+    fitted = Preprocess(*wanted, "stretch").fit_pixels(torch.from_numpy(values).permute(2, 0, 1)[None])[0]
     apart = difference(fitted, Image.fromarray(values).resize(wanted[::-1], Image.Resampling.BILINEAR))
     assert apart.max() <= 2
     assert apart.mean() <= 0.5
@@ -692,19 +692,19 @@ def test_rows_columns_and_single_pixels_are_resized_alike_in_any_memory_layout(
     image = Image.fromarray(pixels[0].permute(1, 2, 0).contiguous().numpy())
     resized = image.resize(wanted[::-1], Image.Resampling.BILINEAR)
     for layout in layouts:
-        assert difference(Preprocess(*wanted, "stretch").fitted(layout)[0], resized).max() <= 1
+        assert difference(Preprocess(*wanted, "stretch").fit_pixels(layout)[0], resized).max() <= 1
 
 
 @pytest.mark.parametrize("size", [(1, 5_000), (5_000, 1)])
 @pytest.mark.parametrize("fit", FITS)
 def test_a_strip_is_never_blown_up(fit: Fit, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    resized, asked = images._resized, []
+    resized, asked = images._resize, []
 
     def noted(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
         asked.append(height * width)
         return resized(pixels, height, width)
 
-    monkeypatch.setattr(images, "_resized", noted)
+    monkeypatch.setattr(images, "_resize", noted)
     assert Preprocess(64, 96, fit).read(encoded(Image.new("RGB", size[::-1], "red"), "PNG")).shape == (3, 64, 96)
     assert max(asked) <= 64 * 96
 
@@ -712,7 +712,7 @@ def test_a_strip_is_never_blown_up(fit: Fit, size: tuple[int, int], monkeypatch:
 @pytest.mark.parametrize(("size", "line"), [((1, 5_000), (1, 96)), ((5_000, 1), (64, 1))], ids=["wide", "tall"])
 def test_a_padded_strip_is_one_line_of_its_colours(size: tuple[int, int], line: tuple[int, int]) -> None:
     strip = np.random.default_rng(0).integers(1, 256, (*size, 3), dtype=np.uint8)
-    fitted = Preprocess(64, 96, "pad", mean=(0, 0, 0)).fitted(torch.from_numpy(strip).permute(2, 0, 1)[None])[0]
+    fitted = Preprocess(64, 96, "pad", mean=(0, 0, 0)).fit_pixels(torch.from_numpy(strip).permute(2, 0, 1)[None])[0]
     drawn = fitted[fitted.bool().any(0).expand_as(fitted)].view(3, *line)
     assert difference(drawn, Image.fromarray(strip).resize(line[::-1], Image.Resampling.BILINEAR)).max() <= 1
 
@@ -720,21 +720,21 @@ def test_a_padded_strip_is_one_line_of_its_colours(size: tuple[int, int], line: 
 @pytest.mark.parametrize("fit", FITS)
 def test_an_image_that_fits_already_keeps_its_pixels(fit: Fit) -> None:
     pixels = torch.randint(0, 256, (2, 3, 7, 9), dtype=torch.uint8)
-    assert torch.equal(Preprocess(7, 9, fit).fitted(pixels), pixels)
+    assert torch.equal(Preprocess(7, 9, fit).fit_pixels(pixels), pixels)
 
 
 @pytest.mark.parametrize("fit", FITS)
 def test_a_batch_is_fitted_as_its_images_are(fit: Fit) -> None:
     pixels = torch.randint(0, 256, (3, 3, 50, 31), dtype=torch.uint8)
     preprocess = Preprocess(20, 24, fit)
-    alone = torch.cat([preprocess.fitted(image[None]) for image in pixels])
-    assert torch.equal(preprocess.fitted(pixels), alone)
+    alone = torch.cat([preprocess.fit_pixels(image[None]) for image in pixels])
+    assert torch.equal(preprocess.fit_pixels(pixels), alone)
 
 
 @pytest.mark.parametrize("fit", FITS)
 def test_reading_an_image_is_fitting_a_batch_of_one(fit: Fit) -> None:
     image, preprocess = scene(50, 31), Preprocess(20, 24, fit)
-    assert torch.equal(preprocess.read(encoded(image, "PNG")), preprocess.fitted(to_pixels(image)[None])[0])
+    assert torch.equal(preprocess.read(encoded(image, "PNG")), preprocess.fit_pixels(to_pixels(image)[None])[0])
 
 
 def test_reading_twice_gives_the_same() -> None:
@@ -746,7 +746,7 @@ def test_reading_twice_gives_the_same() -> None:
 def test_a_jpeg_decoded_at_a_reduced_size_reads_like_the_whole(fit: Fit, size: tuple[int, int]) -> None:
     content, preprocess = encoded(scene(*size), "JPEG", quality=90), Preprocess(64, 96, fit)
     assert open_image(content, at_least=(64, 96)).size < size[::-1]
-    whole = preprocess.fitted(to_pixels(open_image(content))[None])[0]
+    whole = preprocess.fit_pixels(to_pixels(open_image(content))[None])[0]
     assert difference(preprocess.read(content), whole).mean() < 1
 
 
@@ -776,7 +776,7 @@ def test_normalising_leaves_the_pixels_as_they_are() -> None:
 
 
 def test_the_grey_ground_is_nearly_nought_when_normalised() -> None:
-    normal = Preprocess(8, 16).normalise(Preprocess(8, 16).fitted(plain(8, 8, 255)))
+    normal = Preprocess(8, 16).normalise(Preprocess(8, 16).fit_pixels(plain(8, 8, 255)))
     assert normal[:, :, :, 0].abs().max() < 0.01
 
 

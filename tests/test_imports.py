@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from itma.api import evaluate_by, index, measured_split, read_run, resume, search, train
+from itma.api import evaluate_by, index, load_measured_split, read_run, resume, search, train
 from itma.cli import cli
 from itma.data.images import FileImages, Preprocess
 from itma.data.sources import other_size
@@ -247,7 +247,7 @@ def test_an_imported_model_warns_of_data_of_another_size(
     (tmp_path / "triplets.csv").write_text(rows)
     shutil.copytree(images, tmp_path / "images")
     settings = {"root": str(tmp_path), "cache": "false"}
-    measured_split(run, Retriever.load(run).preprocess, "own", changes=settings)
+    load_measured_split(run, Retriever.load(run).preprocess, "own", changes=settings)
     assert "the images of own are 40×30 pixels" in caplog.text and "--size 40x30" in caplog.text
 
 

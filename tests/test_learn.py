@@ -21,7 +21,7 @@ from itma.training import run as run_folder
 from itma.training.config import TrainConfig
 from itma.training.distributed import Processes
 from itma.training.loop import Measures, TrainingInterrupted, _batches, make_optimizer, train
-from itma.training.losses import Classification, ClassificationOptions, Graded, GradedOptions, graded_rest
+from itma.training.losses import Classification, ClassificationOptions, Graded, GradedOptions, grade_rest
 from itma.training.memory_bank import MemoryBankOptions
 from itma.training.run import METRICS, read_metrics
 from itma.training.step import batch_loss
@@ -313,7 +313,7 @@ def test_what_is_true_of_images_counts_by_its_weight_beside_the_answer() -> None
     queries = retriever.embed_queries(pixels[data.references[rows]], [data.feedback[row] for row in rows])
     logits = retriever.scale.item() ** 2 * queries @ retriever.embed_images(pixels[data.targets[rows]]).T
     labels = torch.from_numpy(data.labels[data.targets[rows]]).repeat(2)
-    alone = graded_rest(logits, labels, wanted=wanted, references=references, others=wanted).item()
+    alone = grade_rest(logits, labels, wanted=wanted, references=references, others=wanted).item()
     retriever.eval()
     assert loss(1.0) - loss(0.0) == pytest.approx(alone, rel=1e-4)
     assert loss(3.0) - loss(0.0) == pytest.approx(3 * alone, rel=1e-4)

@@ -15,7 +15,7 @@ from itma.training.losses import (
     ClassificationOptions,
     LossBatch,
     batch_classification,
-    graded_rest,
+    grade_rest,
     soft_triplet,
 )
 from itma.training.memory_bank import MemoryBank, MemoryBankOptions
@@ -81,7 +81,7 @@ def test_the_rest_is_compared_with_shares_that_fall_with_every_aspect_that_diffe
         scores = [math.exp(logits[i, j]) / sum(math.exp(logits[i, k]) for k in rest) for j in rest]
         slow.append(sum(p * (math.log(p) - math.log(q)) for p, q in zip(shares, scores, strict=True)))
     twice = torch.tensor(labels * 2)
-    found = graded_rest(logits, twice, wanted=wanted, references=references, others=wanted, changed=asked)
+    found = grade_rest(logits, twice, wanted=wanted, references=references, others=wanted, changed=asked)
     assert found.item() == pytest.approx(sum(slow) / len(slow) if slow else 0.0, abs=1e-6)
 
 

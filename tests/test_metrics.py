@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.data.triplets import METRICS, Protocol, Task, Track, Triplets, by_label, padded
+from itma.data.triplets import METRICS, Protocol, Task, Track, Triplets, by_label, pad
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.evaluation import evaluate
 from itma.evaluation.evaluate import first_of, score
@@ -100,7 +100,7 @@ def test_tables_of_another_size_or_outside_the_images_are_refused(field: str) ->
 
 
 def test_rows_that_are_chosen_keep_their_targets_and_subsets() -> None:
-    whole = replace(made_up.triplets(2), further_targets=padded([[0], [1, 2]]), subsets=np.array([[0, 2], [1, 3]]))
+    whole = replace(made_up.triplets(2), further_targets=pad([[0], [1, 2]]), subsets=np.array([[0, 2], [1, 3]]))
     kept = whole.only(np.array([1]))
     assert kept.further_targets is not None and kept.further_targets.tolist() == [[1, 2]]
     assert kept.subsets is not None and kept.subsets.tolist() == [[1, 3]]

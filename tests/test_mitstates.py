@@ -94,7 +94,7 @@ def test_a_training_sample_is_another_state_of_the_same_noun(root: Path) -> None
     names = triplets.images.names
     seen = set()
     for seed in range(60):
-        samples = triplets.drawn(np.arange(len(triplets)), np.random.default_rng(seed))
+        samples = triplets.draw_samples(np.arange(len(triplets)), np.random.default_rng(seed))
         for reference, target, said in zip(*samples, strict=True):
             old, new = names[reference].split("/")[0], names[target].split("/")[0]
             assert new == f"{said} apple" and new != old
@@ -106,20 +106,20 @@ def test_a_training_sample_is_another_state_of_the_same_noun(root: Path) -> None
 
 def test_samples_are_a_pure_function_of_their_seed(root: Path) -> None:
     triplets = load(root, "train").triplets
-    one, again = (triplets.drawn(np.arange(6), np.random.default_rng(5)) for _ in range(2))
+    one, again = (triplets.draw_samples(np.arange(6), np.random.default_rng(5)) for _ in range(2))
     assert one.targets.tolist() == again.targets.tolist() and one.feedback == again.feedback
 
 
 def test_neighbouring_samples_of_one_reference_differ_however_many_stand_together(root: Path) -> None:
     triplets = load(root, "train").triplets
-    feedback = triplets.drawn(np.zeros(200, dtype=np.int64), np.random.default_rng(0)).feedback
+    feedback = triplets.draw_samples(np.zeros(200, dtype=np.int64), np.random.default_rng(0)).feedback
     assert all(one != other for one, other in pairwise(feedback)) and set(feedback) == {"ripe", "sliced"}
 
 
 def test_a_noun_of_two_states_has_one_answer(tmp_path: Path) -> None:
     (tmp_path / "files.txt").write_text("ripe pear/1.jpg\ncut pear/1.jpg\n")
     samples = load(tmp_path, "train").triplets
-    drawn = samples.drawn(np.arange(4), np.random.default_rng(0))
+    drawn = samples.draw_samples(np.arange(4), np.random.default_rng(0))
     assert drawn.feedback == ["ripe", "ripe", "cut", "cut"] and drawn.targets.tolist() == [1, 1, 0, 0]
 
 
@@ -128,7 +128,7 @@ def test_every_other_state_is_as_likely_as_the_next(tmp_path: Path) -> None:
     (tmp_path / "files.txt").write_text("".join(f"{s} pear/{n}.jpg\n" for s, count in states for n in range(count)))
     triplets = load(tmp_path, "train").triplets
     rows = np.tile(np.flatnonzero(triplets.references == 6)[:1], 20_000)
-    drawn = triplets.drawn(np.stack([rows, np.zeros_like(rows)], 1).reshape(-1), np.random.default_rng(0))
+    drawn = triplets.draw_samples(np.stack([rows, np.zeros_like(rows)], 1).reshape(-1), np.random.default_rng(0))
     shares = np.bincount(drawn.targets[::2], minlength=9) / 20_000  # of c, with another reference between
     assert shares == pytest.approx(np.array([1 / 3, *[1 / 15] * 5, 0, 0, 1 / 3]), abs=0.02)
 
@@ -138,7 +138,7 @@ def test_images_that_are_not_there_are_not_drawn(root: Path) -> None:
     present = np.array([True, True, False, True, True])
     triplets = replace(triplets, present=present)
     for seed in range(20):
-        samples = triplets.drawn(np.arange(2), np.random.default_rng(seed))
+        samples = triplets.draw_samples(np.arange(2), np.random.default_rng(seed))
         assert present[samples.targets].all() and samples.feedback[0] != samples.feedback[1]
 
 

@@ -374,7 +374,7 @@ def possible(templates: Templates, changes: list[tuple[str, str, str]]) -> set[s
     parts = [[templates.sentence(*change, choice) for choice in range(12)] for change in changes]
     if len(parts) == 1:
         return set(parts[0])
-    return {templates.joined(one, two, choice) for one, two in product(*parts) for choice in range(12)}
+    return {templates.join_changes(one, two, choice) for one, two in product(*parts) for choice in range(12)}
 
 
 def assert_true(folder: Path, rows: list[dict[str, str]], table: dict[str, dict[str, str]]) -> None:

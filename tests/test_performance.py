@@ -12,7 +12,7 @@ from torch import nn
 from itma.data.images import Preprocess
 from itma.training import loop
 from itma.training.run import read_metrics
-from itma.training.speed import counted_products, peak, to_device
+from itma.training.speed import count_products, peak, to_device
 from tests.made_up import TRAIN, model, triplets
 
 pytest.importorskip("bench.performance.table", reason="bench/ is not part of this copy")
@@ -115,7 +115,7 @@ def test_a_check_that_fails_is_told_and_the_others_go_on(tmp_path: Path, monkeyp
 
 def test_products_are_counted_forwards_and_for_each_gradient() -> None:
     layers = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.Flatten(), nn.Linear(4, 5))
-    with counted_products(layers) as operations:
+    with count_products(layers) as operations:
         layers(torch.zeros(2, 3, 3, 3)).sum().backward()
     first, second = 2 * (2 * 4) * 27, 2 * (2 * 5) * 4
     assert operations() == 2 * first + 3 * second  # nothing wants the gradient of pixels

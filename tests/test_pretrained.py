@@ -14,7 +14,7 @@ from itma.data.images import Preprocess
 from itma.data.tokenizer import Tokenizer
 from itma.errors import ConfigError, DataError, MissingExtraError
 from itma.models.image_encoders.hub import ClipImageEncoder, HubImageEncoder, ImageEncoderConfig
-from itma.models.pretrained import MINILM, installed
+from itma.models.pretrained import MINILM, find_installed
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.text_encoders.base import TextEncoder, TextEncoderConfig
 from itma.training.config import TrainConfig
@@ -133,7 +133,7 @@ def test_a_name_belongs_to_a_pretrained_network_and_to_no_other(options: dict[st
 def minilm() -> Path:
     """The folder of the installed sentence encoder; skips where it is absent."""
     try:
-        return Path(installed(MINILM))
+        return Path(find_installed(MINILM))
     except MissingExtraError:
         pytest.skip("needs the extra minilm: pip install 'itma[minilm]'")
 

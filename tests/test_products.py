@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from itma.data import datasets
 from itma.data.datasets import products, shop_sentences
-from itma.data.datasets.products import Query, Sampler, Shop, draw_queries, load, read_shop, right_answers
+from itma.data.datasets.products import Query, Sampler, Shop, draw_queries, find_right_answers, load, read_shop
 from itma.data.synthetic.generated import Dice
 from itma.data.tokenizer import EARLIER
 from itma.data.triplets import Rows, Triplets
@@ -68,7 +68,7 @@ def generator(seed: int) -> np.random.Generator:
 
 
 def drawn(triplets: Triplets, seed: int = 0, rows: int = 240) -> Rows:
-    return triplets.drawn(np.arange(rows) % len(triplets), generator(seed))
+    return triplets.draw_samples(np.arange(rows) % len(triplets), generator(seed))
 
 
 # -- what is read -----------------------------------------------------------------------------------------------------
@@ -285,14 +285,14 @@ def test_right_is_what_has_the_main_attributes_and_what_was_asked_and_is_another
             product_ != query.reference and all(shop_.of(product_)[name] == wanted[name] for name in names)
             for product_ in range(len(shop_.names))
         ]
-        assert right_answers(shop_, query, np.arange(len(shop_.names))).tolist() == expected
+        assert find_right_answers(shop_, query, np.arange(len(shop_.names))).tolist() == expected
         assert expected[query.target]
 
 
 def test_right_answers_are_never_the_reference_in_another_size(tmp_path: Path) -> None:
     shop(tmp_path, items(), folders=["small", "large"])
     shop_ = read_shop(tmp_path / "products.jsonl", "test")
-    right = right_answers(shop_, Query(0, 0, "", ()), np.arange(len(shop_.names)))
+    right = find_right_answers(shop_, Query(0, 0, "", ()), np.arange(len(shop_.names)))
     assert right.any() and not right[shop_.products == shop_.products[0]].any()
 
 

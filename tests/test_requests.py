@@ -13,7 +13,7 @@ import pytest
 from itma import api
 from itma.cli import cli
 from itma.client import Client
-from itma.config import changed
+from itma.config import change
 from itma.errors import CatalogueError, ConfigError, DataError, UnknownNameError
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.request import IndexOptions, SearchRequest, options_of
@@ -81,7 +81,7 @@ def test_a_field_of_a_training_can_be_set_by_name(name: str) -> None:
     written = (
         ",".join(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
     )
-    assert attrgetter(name)(changed(TrainConfig(), {name: written})) == value
+    assert attrgetter(name)(change(TrainConfig(), {name: written})) == value
     assert "changes" in command("train") and "changes" in inspect.signature(api.train).parameters
 
 

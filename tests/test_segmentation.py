@@ -90,11 +90,11 @@ def test_known_words_that_a_hyphen_joins_are_read_where_the_whole_is_no_word(
 
 
 def test_words_of_a_published_vocabulary_stay_joined_by_a_hyphen() -> None:
-    assert Tokenizer.published(["<UNK>", "red", "white"]).pieces("red-white") == []
+    assert Tokenizer.from_published(["<UNK>", "red", "white"]).pieces("red-white") == []
 
 
 def test_a_published_vocabulary_is_split_as_its_own_code_did() -> None:
-    assert Tokenizer.published(["<UNK>", "red"], keep_unknown=True).words("red,with V\u2011neck") == [
+    assert Tokenizer.from_published(["<UNK>", "red"], keep_unknown=True).words("red,with V\u2011neck") == [
         "redwith",
         "vneck",
     ]

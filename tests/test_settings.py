@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.config import changed, from_plain, to_plain
+from itma.config import change, from_plain, to_plain
 from itma.errors import ConfigError, UnknownNameError
 from itma.models.composers import REGISTRY
 from itma.models.retriever import RetrieverConfig
@@ -27,7 +27,7 @@ def test_every_composer_s_options_survive_being_written_and_read(name: str) -> N
 
 @given(st.integers(1, 10**6), st.floats(1e-9, 1.0))
 def test_numbers_are_changed_by_name(steps: int, rate: float) -> None:
-    config = changed(TrainConfig(), {"steps": str(steps), "learning_rate": repr(rate)})
+    config = change(TrainConfig(), {"steps": str(steps), "learning_rate": repr(rate)})
     assert (config.steps, config.learning_rate) == (steps, rate)
 
 
@@ -40,7 +40,7 @@ def test_nested_values_lists_and_texts_are_changed_by_name() -> None:
         "preprocess.mean": "[0.5, 0.5, 0.5]",
         "image_encoder.weights": "null",
     }
-    config = changed(RetrieverConfig(), changes)
+    config = change(RetrieverConfig(), changes)
     assert (config.image_encoder.levels, config.image_encoder.name, config.image_encoder.weights) == (
         (3, 4),
         "resnet-18",
@@ -63,14 +63,14 @@ def test_nested_values_lists_and_texts_are_changed_by_name() -> None:
 )
 def test_a_change_that_cannot_be_says_why(name: str, value: str, message: str) -> None:
     with pytest.raises((ConfigError, UnknownNameError), match=message):
-        changed(TrainConfig(), {name: value})
+        change(TrainConfig(), {name: value})
 
 
 def test_a_group_of_settings_is_not_a_value() -> None:
     with pytest.raises(
         ConfigError, match="'image_encoder' is a group of settings; name one in it: name, levels, weights"
     ):
-        changed(RetrieverConfig(), {"image_encoder": "resnet-18"})
+        change(RetrieverConfig(), {"image_encoder": "resnet-18"})
 
 
 def test_unknown_names_list_the_choices() -> None:
@@ -96,11 +96,11 @@ def test_unknown_names_list_the_choices() -> None:
 )
 def test_a_model_that_cannot_be_is_refused(changes: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes)).rpartition(".")[2]):
-        changed(RetrieverConfig(), changes)
+        change(RetrieverConfig(), changes)
 
 
 def test_settings_that_make_sense_together_only_are_changed_together_in_any_order() -> None:
     changes = {"text_encoder.kind": "pretrained", "dim": "64", "text_encoder.name": "some-folder"}
     for ordered in (changes, dict(reversed(changes.items()))):
-        model = changed(RetrieverConfig(), ordered)
+        model = change(RetrieverConfig(), ordered)
         assert (model.text_encoder.kind, model.text_encoder.name, model.dim) == ("pretrained", "some-folder", 64)

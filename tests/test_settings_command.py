@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from itma.api import explain_settings, settings_for
 from itma.cli import cli
-from itma.config import changed, flat, read_changes, to_plain
+from itma.config import change, flat, read_changes, to_plain
 from itma.data.datasets import REGISTRY as DATASETS
 from itma.errors import ConfigError, UnknownNameError
 from itma.models.composers import REGISTRY as COMPOSERS
@@ -60,7 +60,7 @@ def test_options_are_those_of_the_chosen_composer_and_loss() -> None:
 def test_every_setting_that_is_shown_can_be_changed() -> None:
     settings = settings_for()
     for setting in explain_settings():
-        assert changed(settings, {setting.name: setting.value}) == settings
+        assert change(settings, {setting.name: setting.value}) == settings
     assert names() <= set(flat(to_plain(settings)))
 
 

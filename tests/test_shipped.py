@@ -18,7 +18,7 @@ from itma.hub.sharing import pack
 from itma.models.checkpoint import weights_sum
 from itma.models.provenance import read_provenance
 from itma.models.retriever import Retriever
-from itma.models.shipped import is_shipped, located, shipped, shipped_folder
+from itma.models.shipped import find_shipped_folder, is_shipped, list_shipped, locate
 from itma.retrieval.catalogue import Catalogue
 from tests import made_up, shop_table
 
@@ -28,12 +28,12 @@ TAUGHT_BY = {**{world: world for world in WORLDS}, "photos": "products"}
 
 
 def test_every_generated_world_has_one_and_photographs_have_one() -> None:
-    assert set(shipped()) == set(TAUGHT_BY)
+    assert set(list_shipped()) == set(TAUGHT_BY)
 
 
 @pytest.mark.parametrize("name", TAUGHT_BY)
 def test_it_is_small_and_of_half_precision(name: str) -> None:
-    folder = shipped_folder(name)
+    folder = find_shipped_folder(name)
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= SIZE_LIMIT
     model = Retriever.load(name)
     assert all(torch.equal(parameter, parameter.half().float()) for parameter in model.parameters())
@@ -41,7 +41,7 @@ def test_it_is_small_and_of_half_precision(name: str) -> None:
 
 @pytest.mark.parametrize("name", TAUGHT_BY)
 def test_its_reports_measured_these_weights_and_its_card_tells_them(name: str) -> None:
-    folder, weights = shipped_folder(name), weights_sum(name)
+    folder, weights = find_shipped_folder(name), weights_sum(name)
     provenance = read_provenance(name, weights)
     assert provenance.reports and provenance.seconds and provenance.settings
     assert provenance.settings["data"]["name"] == TAUGHT_BY[name] and provenance.settings["data"]["root"] is None
@@ -52,7 +52,7 @@ def test_its_reports_measured_these_weights_and_its_card_tells_them(name: str) -
 
 @pytest.mark.parametrize("name", TAUGHT_BY)
 def test_nothing_in_it_tells_of_a_machine_s_folders(name: str) -> None:
-    for path in shipped_folder(name).rglob("*"):
+    for path in find_shipped_folder(name).rglob("*"):
         if path.suffix in (".json", ".md"):
             assert "/root" not in path.read_text(encoding="utf-8") and "/tmp" not in path.read_text(encoding="utf-8")
 
@@ -70,7 +70,7 @@ def test_a_catalogue_knows_it_by_name_wherever_the_package_is(tmp_path: Path) ->
 
 
 def test_the_model_for_photographs_says_what_it_learnt_from_and_that_its_licence_is_not_stated() -> None:
-    card = (shipped_folder("photos") / "README.md").read_text(encoding="utf-8")
+    card = (find_shipped_folder("photos") / "README.md").read_text(encoding="utf-8")
     assert "licence is not stated" in card and "itma train products" in card
 
 
@@ -93,14 +93,14 @@ def test_a_folder_of_the_same_name_wins(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     assert is_shipped("shapes")
     made_up.model().save("shapes")
-    assert not is_shipped("shapes") and located("shapes") == Path("shapes")
+    assert not is_shipped("shapes") and locate("shapes") == Path("shapes")
     assert itma.Retriever.load("shapes").fingerprint() == made_up.model().fingerprint()
 
 
 def test_an_unknown_name_says_which_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnknownNameError, match="wardrobe"):
-        shipped_folder("wardrobes")
+        find_shipped_folder("wardrobes")
     with pytest.raises(RunError, match="come with itma: photos, shapes, wardrobe"):
         Retriever.load("wardrobes")
 
@@ -136,7 +136,7 @@ def test_a_folder_of_images_of_the_same_name_does_not_hide_it(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("name", sorted(shipped()))
+@pytest.mark.parametrize("name", sorted(list_shipped()))
 def test_a_model_that_comes_with_itma_can_be_packed_with_what_was_measured_on_it(
     name: str, half: bool, tmp_path: Path
 ) -> None:

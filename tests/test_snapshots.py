@@ -228,5 +228,5 @@ def test_uploads_of_a_copy_are_told_from_those_of_items(imaged: Path) -> None:
     catalogue = Catalogue.open(imaged / "catalogue")
     shutil.copy(imaged / "photos" / "0.png", imaged / "photos" / "orphan.png")
     with catalogue.writing("a test") as writer:
-        unused = writer.unused([imaged / "photos" / name for name in ("0.png", "orphan.png")])
+        unused = writer.find_unused([imaged / "photos" / name for name in ("0.png", "orphan.png")])
     assert [path.name for path in unused] == ["orphan.png"]

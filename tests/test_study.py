@@ -20,7 +20,7 @@ from examples.attention_study.scenes import chosen, naming, scenes, without_each
 from itma import api
 from itma.data.synthetic.shapes import SIZES, World, render
 from itma.errors import DataError, ExplanationError, RunError
-from itma.explanations.attention import attention_of, moved
+from itma.explanations.attention import attention_of, measure_moved
 from itma.explanations.case import Case
 from itma.models.composers.itma import ItmaOptions
 from itma.models.retriever import Retriever
@@ -171,7 +171,7 @@ def test_what_is_handed_over_has_the_length_of_weight_times_value() -> None:
     random = torch.Generator().manual_seed(0)
     weights, values = torch.randn(2, 3, 5, 5, generator=random), torch.randn(2, 5, 6, generator=random)
     output = torch.randn(6, 6, generator=random)
-    found = moved(weights, values, output)
+    found = measure_moved(weights, values, output)
     given = torch.cat([weights[1, head, 2, 4] * values[1, 4, 2 * head : 2 * head + 2] for head in range(3)])
     assert found[1, 2, 4] == pytest.approx(float((output @ given).norm()), rel=1e-5)
 

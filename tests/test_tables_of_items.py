@@ -374,7 +374,7 @@ def test_a_moved_catalogue_keeps_the_images_that_were_added_in_its_folder(tmp_pa
         assert found.get("up").image == str(place / "uploads/up.png")
         assert found.ids_of(place / "uploads/up.png") == ["up"]
         with found.writing("a look") as writer:
-            assert writer.unused([place / "uploads/up.png", place / "uploads/orphan.png"]) == [
+            assert writer.find_unused([place / "uploads/up.png", place / "uploads/orphan.png"]) == [
                 place / "uploads/orphan.png"
             ]
 

@@ -23,7 +23,7 @@ from itma.models.composers import FeatureShapes, composer_named
 from itma.models.composers.combiner import CombinerOptions
 from itma.models.provenance import read_provenance
 from itma.models.retriever import Retriever
-from itma.models.shipped import shipped
+from itma.models.shipped import list_shipped
 from itma.models.text_encoders.base import Words
 from itma.models.towers import read_towers
 from itma.retrieval.catalogue import Catalogue
@@ -501,7 +501,7 @@ def test_a_name_of_the_hub_that_cannot_be_reached_names_the_models_at_hand(photo
     assert done.exit_code == 1
     assert "'openai/no-such-clip' is no folder here, and the hub does not give it" in done.output
     assert "HF_HUB_OFFLINE keeps the network closed" in done.output and len(done.output) < 600
-    assert all(name in done.output for name in shipped())
+    assert all(name in done.output for name in list_shipped())
 
 
 def test_a_path_of_two_parts_whose_folder_is_here_is_no_name_of_the_hub(

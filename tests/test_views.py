@@ -16,7 +16,7 @@ from itma.sharing import share_results
 from itma.training.config import TrainConfig
 from itma.training.loop import TrainingInterrupted, train
 from itma.training.run import read_metrics
-from itma.training.views import Views, changed, make_views
+from itma.training.views import Views, change_images, make_views
 from tests.made_up import CONFIG, TRAIN, triplets
 
 LITE = replace(CONFIG, image_encoder=ImageEncoderConfig("efficientnet-lite0", levels=(2, 3)))
@@ -54,7 +54,7 @@ def test_each_image_has_the_maps_of_its_own_views() -> None:
     with torch.inference_mode():
         possible = [
             retriever.image_encoder.begin(retriever.preprocess.normalise(one), 1)[0].half().float()
-            for one in (pixels, changed(pixels, config, step=1))
+            for one in (pixels, change_images(pixels, config, step=1))
         ]
     seen = set()
     for step in range(8):

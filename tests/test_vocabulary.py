@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from itma.data import datasets
 from itma.data.tokenizer import Tokenizer
-from itma.data.vocabulary import UNKNOWN, build_words, dataset_texts, published_words, words_for
+from itma.data.vocabulary import UNKNOWN, build_words, dataset_texts, split_as_published, words_for
 from itma.errors import ConfigError, DataError, UnknownNameError
 
 CAPTIONS = {"dress": ("is red", "has a bow"), "shirt": ("is a blue one", ""), "toptee": ("red bow", "is Red-der")}
@@ -33,7 +33,7 @@ def fashioniq(tmp_path: Path) -> Path:
 
 @given(st.text(max_size=60) | st.text(string.punctuation + string.whitespace + "aZé9", max_size=30))
 def test_words_are_split_as_the_tokenizer_of_imported_models_does(text: str) -> None:
-    assert Tokenizer.published([UNKNOWN], keep_unknown=True).words(text) == published_words(text)
+    assert Tokenizer.from_published([UNKNOWN], keep_unknown=True).words(text) == split_as_published(text)
 
 
 def test_fashioniq_begins_with_the_marker_and_goes_on_in_order_of_appearance(fashioniq: Path) -> None:
@@ -57,7 +57,7 @@ def test_rows_whose_images_are_not_there_are_left_out_where_the_size_says_so(fas
 
 def test_rare_words_keep_their_number_and_are_read_as_unknown(fashioniq: Path) -> None:
     words = build_words("fashioniq", fashioniq, len(IN_ORDER), order="appearance", rare=2)
-    tokenizer = Tokenizer.published(words, keep_unknown=True)
+    tokenizer = Tokenizer.from_published(words, keep_unknown=True)
     assert len(tokenizer) == len(IN_ORDER)
     assert tokenizer(["is red has one bow"]).ids.tolist() == [[2, 3, 0, 0, 6]]
 

@@ -151,7 +151,7 @@ def test_a_mistake_changes_one_long_word_only() -> None:
 def test_training_samples_are_worded_anew_and_come_out_the_same_for_the_same_seed() -> None:
     table = WORLD.triplets("train")
     rows = np.arange(len(table))
-    one, again, other = (table.drawn(rows, np.random.default_rng(seed)).feedback for seed in (1, 1, 2))
+    one, again, other = (table.draw_samples(rows, np.random.default_rng(seed)).feedback for seed in (1, 1, 2))
     assert one == again
     assert one != other
 
@@ -164,14 +164,14 @@ def test_an_image_is_the_same_whichever_batch_it_is_part_of() -> None:
 
 
 def test_two_images_of_one_product_differ() -> None:
-    one, other = render([DRESS, DRESS], [Look.drawn("a"), Look.drawn("b")], 64, 64)
+    one, other = render([DRESS, DRESS], [Look.draw("a"), Look.draw("b")], 64, 64)
     assert (one.float() - other.float()).abs().mean() > 5
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_every_value_of_every_attribute_is_drawn(category: str) -> None:
     base = Product(category, **{name: values[-1] for name, values in choices(category).items()})
-    look = Look.drawn("a")
+    look = Look.draw("a")
     plain = render([base.with_values(pattern="plain")], [look], 96, 96)
     for attribute, values in choices(category).items():
         for value in values[:-1]:
@@ -185,12 +185,12 @@ def test_every_value_of_every_attribute_is_drawn(category: str) -> None:
 @pytest.mark.parametrize("colour", ["red", "green", "navy", "yellow", "white", "black"])
 def test_a_plain_product_has_its_colour(colour: str) -> None:
     shirt = Product("T-shirt", colour, "plain", "short", "regular", "round", "regular", None, "none", "none")
-    middle = render([shirt], [Look.drawn("a")], 96, 96)[0, :, 44:52, 44:52].float().mean((1, 2))
+    middle = render([shirt], [Look.draw("a")], 96, 96)[0, :, 44:52, 44:52].float().mean((1, 2))
     assert (middle - torch.tensor(COLOURS[colour], dtype=torch.float32)).abs().max() < 35
 
 
 def test_an_image_can_be_of_any_size() -> None:
-    assert render([DRESS], [Look.drawn("a")], 40, 100).shape == (1, 3, 40, 100)
+    assert render([DRESS], [Look.draw("a")], 40, 100).shape == (1, 3, 40, 100)
 
 
 def test_an_image_that_there_is_not_is_refused() -> None:
@@ -273,7 +273,7 @@ def told(conversations: float) -> tuple[Triplets, Rows]:
     data = table(
         split, MemoryImages(split.names, pixels), replace(WORLD.config, conversations=conversations, mistakes=0.0)
     )
-    return data, data.drawn(np.arange(len(data)), np.random.default_rng(5))
+    return data, data.draw_samples(np.arange(len(data)), np.random.default_rng(5))
 
 
 def test_conversations_lead_to_the_same_target_from_its_reference_or_from_where_they_began() -> None:

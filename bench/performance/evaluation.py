@@ -16,7 +16,7 @@ from bench.performance.limits import products_a_second
 from bench.performance.rows import peak_megabytes, seconds_of
 from bench.performance.training import Published, model_of
 from itma.allocation import reuse_memory
-from itma.data.image_cache import cached
+from itma.data.image_cache import open_cache
 from itma.data.synthetic import shapes
 from itma.data.triplets import Triplets
 from itma.evaluation.evaluate import evaluate
@@ -91,7 +91,7 @@ def our_evaluation(folder: Path, size: str) -> dict[str, Any]:
     reuse_memory()
     triplets = _test(folder)
     model = model_of("itma", (64, 96), size, triplets).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    held = replace(triplets, images=cached(triplets.images, model.preprocess))
+    held = replace(triplets, images=open_cache(triplets.images, model.preprocess))
     took = seconds_of(lambda: evaluate(model, held), turns=1, warm=False)
     again = seconds_of(lambda: evaluate(model, held), turns=1, warm=False)
     pixels = triplets.images.load(range(min(64, len(triplets.labels))), model.preprocess)

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from bench.performance.limits import products_a_second
 from bench.performance.rows import Side, seconds_of
 from itma.allocation import reuse_memory
-from itma.data.image_cache import cached
+from itma.data.image_cache import open_cache
 from itma.data.synthetic import shapes
 from itma.data.triplets import Triplets
 from itma.models.image_encoders.base import ImageEncoderConfig
@@ -30,7 +30,7 @@ from itma.models.retriever import Retriever
 from itma.training.loop import knows_bf16, train
 from itma.training.losses import Classification, LossBatch, soft_triplet
 from itma.training.presets import preset_named
-from itma.training.speed import counted_products
+from itma.training.speed import count_products
 
 BATCH = {"full": 32, "quick": 32, "tiny": 8}
 _LARGE_BATCH = {**BATCH, "quick": 8}
@@ -87,7 +87,7 @@ def our_steps(composer: str, pixels: tuple[int, int], *, frozen: bool = False) -
         triplets = data(folder)
         model = model_of(composer, pixels, size, triplets)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        triplets = replace(triplets, images=cached(triplets.images, model.preprocess))
+        triplets = replace(triplets, images=open_cache(triplets.images, model.preprocess))
         steps = 1 + (5 if frozen else STEPS[size])
         config = replace(
             preset_named("itma-css").train,
@@ -97,7 +97,7 @@ def our_steps(composer: str, pixels: tuple[int, int], *, frozen: bool = False) -
             frozen_levels=max(model.config.image_encoder.levels) if frozen else 0,
             views=1 if frozen else 0,
         )
-        with counted_products(model) as operations:
+        with count_products(model) as operations:
             loss = Stopwatch(operations)
             train(model, triplets, config, folder / "run", loss=loss)
         took = min(after - before for before, after in pairwise(loss.at))

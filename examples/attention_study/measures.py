@@ -13,9 +13,17 @@ from torch.nn import functional as F
 
 from examples.attention_study.scenes import Scene
 from itma.errors import ExplanationError
-from itma.explanations.attention import attentions, has_attention, moved, pooling, recorded, rollout, shares_of_cells
+from itma.explanations.attention import (
+    attentions,
+    has_attention,
+    measure_moved,
+    pooling,
+    record_blocks,
+    rollout,
+    shares_of_cells,
+)
 from itma.explanations.case import AT_ONCE, words_of
-from itma.explanations.occlusion import Cells, covered, window_masks
+from itma.explanations.occlusion import Cells, cover, window_masks
 from itma.models.composers.itma import Itma
 from itma.models.retriever import Retriever
 from itma.progress import bar
@@ -176,7 +184,7 @@ def _attention(model: Retriever, queries: Sequence[Scene], image: torch.Tensor) 
     maps = model.feature_maps(image[None])
     grids = tuple((int(level.shape[2]), int(level.shape[3])) for level in maps)
     P = sum(rows * columns for rows, columns in grids)
-    with recorded(composer) as seen:
+    with record_blocks(composer) as seen:
         model.embed_queries_from(
             [level.expand(len(queries), -1, -1, -1) for level in maps], [q.feedback for q in queries]
         )
@@ -187,7 +195,7 @@ def _attention(model: Retriever, queries: Sequence[Scene], image: torch.Tensor) 
     mean_BNN = (looked if softmax else looked.abs()).mean((0, 2)).numpy()
     given = torch.stack(
         [
-            moved(one, value, block.output.weight.detach()).cpu()
+            measure_moved(one, value, block.output.weight.detach()).cpu()
             for one, value, block in zip(weights, values, blocks, strict=True)
         ]
     )
@@ -244,7 +252,7 @@ def _effects(
     height, width = image.shape[1:]
     windows = Cells(height, width).windows()
     masks = window_masks(windows, height, width)
-    maps = _maps(model, torch.cat([image[None], covered(image, masks)]))
+    maps = _maps(model, torch.cat([image[None], cover(image, masks)]))
     scores = (_crossed(model, maps, [one.feedback for one in queries]) @ targets[:, :, None])[:, :, 0]
     effects = (scores[:, :1] - scores[:, 1:]).numpy()
     found: dict[str, list[np.ndarray]] = {"occlusion": [], "occlusion_area": [], "hit": [], "chance": []}

@@ -25,7 +25,7 @@ from itma.cli.options import (
     options_from,
     setting_changes,
     setting_file,
-    taken_from,
+    take_request,
 )
 from itma.cli.options import device as device_option
 from itma.cli.options import skip_unreadable as skip_unreadable_option
@@ -521,7 +521,7 @@ def index(
     """
     from itma import api
 
-    options = taken_from(IndexOptions, given)
+    options = take_request(IndexOptions, given)
     made = api.index(run, source, catalogue, options=options, device=device, progress=bars(context))
     assert made.outcome is not None  # an indexing leaves one
     if as_json:
@@ -560,7 +560,7 @@ def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any)
     """
     from itma import api
 
-    request = taken_from(SearchRequest, given)
+    request = take_request(SearchRequest, given)
     if out is not None:
         from itma.retrieval.sheet import check_ending, save_sheet
 
@@ -771,7 +771,8 @@ def cache(which: tuple[str, ...], folder: Path | None, remove: bool, as_json: bo
         return
     for each in caches:
         click.echo(str(each))
-    click.echo(f"{'removed' if remove else 'in all'}: {images.listed(caches)} in {folder or images.default_folder()}")
+    what = "removed" if remove else "in all"
+    click.echo(f"{what}: {images.list_caches(caches)} in {folder or images.default_folder()}")
 
 
 @cli.command()
@@ -819,7 +820,7 @@ def plugins(as_json: bool) -> None:
     from itma import registry
 
     found: list[tuple[str, str]] = []
-    for entry in registry.installed():
+    for entry in registry.find_installed():
         package = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "no package"
         found.append((entry.name, f"{package} ({entry.value})"))
     for kind, parts in registry.REGISTRIES.items():

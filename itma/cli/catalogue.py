@@ -54,7 +54,7 @@ def reindex(
     """
     from itma.api import device_for
 
-    outcome = _opened(catalogue).reindex(
+    outcome = _open(catalogue).reindex(
         run,
         leave_out=leave_out,
         runtime=runtime,
@@ -77,7 +77,7 @@ def catalogue() -> None:
 @as_json
 def info(catalogue: str | Path, as_json: bool) -> None:
     """Show how many items there are, their metadata, the model, and how exactly searches go."""
-    summary = _opened(catalogue).info()
+    summary = _open(catalogue).info()
     echo_json(asdict(summary)) if as_json else click.echo(str(summary))
 
 
@@ -86,7 +86,7 @@ def info(catalogue: str | Path, as_json: bool) -> None:
 @as_json
 def verify(catalogue: str | Path, as_json: bool) -> None:
     """Read all files and compare them with the sums that were kept when they were written."""
-    report = _opened(catalogue).verify()
+    report = _open(catalogue).verify()
     echo_json(asdict(report)) if as_json else click.echo(str(report))
     if not report.sound:
         raise CatalogueError(f"the catalogue {str(catalogue)!r} is damaged; restore a backup, or index again")
@@ -98,7 +98,7 @@ def verify(catalogue: str | Path, as_json: bool) -> None:
 @as_json
 def get(catalogue: str | Path, id: str, as_json: bool) -> None:
     """Show one item: its image and its metadata."""
-    item = _opened(catalogue).get(id)
+    item = _open(catalogue).get(id)
     if as_json:
         echo_json({"id": item.id, "image": item.image, "fields": item.fields})
         return
@@ -146,7 +146,7 @@ def delete(catalogue: str | Path, ids: tuple[str, ...], where: Any) -> None:
     """
     if not ids and where is None:
         raise click.UsageError("say which items: IDS, or --where CONDITION")
-    click.echo(f"removed {_opened(catalogue).delete(ids, where=where):,} items")
+    click.echo(f"removed {_open(catalogue).delete(ids, where=where):,} items")
 
 
 @catalogue.command()
@@ -154,7 +154,7 @@ def delete(catalogue: str | Path, ids: tuple[str, ...], where: Any) -> None:
 @as_json
 def versions(catalogue: str | Path, as_json: bool) -> None:
     """List the states that can still be searched: itma search --version N. All times are this machine's."""
-    history = _opened(catalogue).versions()
+    history = _open(catalogue).versions()
     if as_json:
         echo_json([asdict(version) for version in history])
         return
@@ -175,7 +175,7 @@ def compact(catalogue: str | Path, keep_hours: float, recall: float | None) -> N
     """
     from datetime import timedelta
 
-    opened = _opened(catalogue)
+    opened = _open(catalogue)
     opened.compact(keep=timedelta(hours=keep_hours), recall=recall)
     click.echo(str(opened.info()))
 
@@ -194,7 +194,7 @@ def duplicates(context: click.Context, catalogue: str | Path, threshold: float |
 
     Every member of a near group is near to the first that is named.
     """
-    groups = _opened(catalogue).near_duplicates(threshold, progress=bars(context))
+    groups = _open(catalogue).near_duplicates(threshold, progress=bars(context))
     if as_json:
         echo_json({"threshold": groups.threshold, "groups": [asdict(group) for group in groups]})
         return
@@ -213,7 +213,7 @@ def duplicates(context: click.Context, catalogue: str | Path, threshold: float |
 @click.argument("target", type=CATALOGUE_PATH)
 def backup(catalogue: str | Path, target: str | Path) -> None:
     """Copy CATALOGUE, as it is now, to TARGET, as a catalogue of its own. Others may go on writing."""
-    _opened(catalogue).backup(target)
+    _open(catalogue).backup(target)
     echo_hint(f"copied to {target}; bring it back with: itma catalogue restore {target} {catalogue}")
 
 
@@ -226,7 +226,7 @@ def restore(backup: str | Path, catalogue: str | Path, replace: bool) -> None:
     from itma.retrieval.catalogue import Catalogue
 
     Catalogue.restore(backup, catalogue, replace=replace)
-    click.echo(f"restored {len(_opened(catalogue)):,} items to {catalogue}")
+    click.echo(f"restored {len(_open(catalogue)):,} items to {catalogue}")
 
 
 @catalogue.command()
@@ -234,7 +234,7 @@ def restore(backup: str | Path, catalogue: str | Path, replace: bool) -> None:
 @click.argument("file", type=_PATH)
 def export(catalogue: str | Path, file: Path) -> None:
     """Write all items to FILE: .parquet (ids, embeddings, images, metadata) or .npz (ids, embeddings)."""
-    click.echo(f"wrote {_opened(catalogue).export(file):,} items to {file}")
+    click.echo(f"wrote {_open(catalogue).export(file):,} items to {file}")
 
 
 @catalogue.command("import")
@@ -273,7 +273,7 @@ def import_(
     click.echo(f"imported {len(made):,} items into {catalogue}")
 
 
-def _opened(path: str | Path) -> Any:
+def _open(path: str | Path) -> Any:
     from itma.retrieval.catalogue import Catalogue
 
     return Catalogue.open(path, without_model=True)

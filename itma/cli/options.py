@@ -108,7 +108,7 @@ def _option(name: str, each: "Field[Any]") -> Callable[[Callable[..., Made]], Ca
     return click.option(written, name, default=None if how.get("multiple") else each.default, help=sentence, **how)
 
 
-def taken_from(shape: type[Made], given: dict[str, Any]) -> Made:
+def take_request(shape: type[Made], given: dict[str, Any]) -> Made:
     """The request that the options of a command make; they are taken out of `given`."""
     return shape(**{name: given.pop(name) for name in options_of(shape)})
 

@@ -86,7 +86,7 @@ class Plan:
         self._references, self._batch, self._seed, self._together = references, batch, seed, per_reference
         self._pieces = per_family // per_reference if targets is not None else 1
         self._families = families(references, targets) if targets is not None and self._pieces > 1 else None
-        self._pass = lru_cache(maxsize=2)(self._shuffled)
+        self._pass = lru_cache(maxsize=2)(self._shuffle)
 
     def rows(self, step: int) -> np.ndarray:
         """The rows of step `step` (from 0): (batch,) int64."""
@@ -98,7 +98,7 @@ class Plan:
             parts.append(self._pass(position // total)[position % total :][:wanted])
         return np.concatenate(parts)
 
-    def _shuffled(self, number: int) -> np.ndarray:
+    def _shuffle(self, number: int) -> np.ndarray:
         """The order of pass `number` over all rows."""
         random = np.random.Generator(np.random.PCG64([self._seed, number]))
         order = random.permutation(len(self._references))
@@ -108,10 +108,10 @@ class Plan:
         pieces = _split(order, self._references[order], self._together)
         pieces = [pieces[index] for index in random.permutation(len(pieces))]
         if self._families is not None:
-            pieces = self._bundled(pieces, self._families, random)
+            pieces = self._bundle(pieces, self._families, random)
         return np.concatenate(pieces)
 
-    def _bundled(self, pieces: list[np.ndarray], families: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+    def _bundle(self, pieces: list[np.ndarray], families: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
         """Pieces of one family put side by side, a few at a time; the bundles in random order."""
         family = families[[piece[0] for piece in pieces]]
         order = np.argsort(family, kind="stable")
@@ -150,11 +150,11 @@ def load_batch(triplets: Triplets, samples: Rows, preprocess: Preprocess) -> Bat
     Raises:
         ImageError: an image that cannot be read, by name.
     """
-    images, references, targets = numbered(samples)
+    images, references, targets = number_images(samples)
     return Batch(triplets.images.load(images, preprocess), references, targets, tuple(samples.feedback))
 
 
-def numbered(samples: Rows) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+def number_images(samples: Rows) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
     """The images of some samples, each once, and which of them each row's reference and target is.
 
     >>> images, references, targets = numbered(Rows(np.array([7, -1]), np.array([9, 7]), ["red", "a blue shirt"]))
@@ -168,7 +168,7 @@ def numbered(samples: Rows) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
     return images, references, targets
 
 
-def augmented(pixels: torch.Tensor, *, seed: int, step: int, strength: float) -> torch.Tensor:
+def augment(pixels: torch.Tensor, *, seed: int, step: int, strength: float) -> torch.Tensor:
     """Images moved, brightened and recoloured a little, as a pure function of (seed, step).
 
     Each image moves by up to `strength` × 10 % of its height (edges are repeated), and its channels are multiplied
@@ -197,7 +197,7 @@ def augmented(pixels: torch.Tensor, *, seed: int, step: int, strength: float) ->
     return (moved * factors[:, :, None, None].to(pixels.device)).clamp_(0, 255).to(torch.uint8)
 
 
-def varied(pixels: torch.Tensor, *, seed: int, step: int, crop: float, flip: bool, noise: float) -> torch.Tensor:
+def vary(pixels: torch.Tensor, *, seed: int, step: int, crop: float, flip: bool, noise: float) -> torch.Tensor:
     """Images cropped, mirrored and overlaid with noise at random, as a pure function of (seed, step).
 
     The augmentation of MAAF's code for FashionIQ: a crop of a share of the area between `crop` and 1 whose sides are
@@ -247,7 +247,7 @@ _SPREAD = 16
 """Steps by which a white ground is followed around corners."""
 
 
-def regrounded(pixels: torch.Tensor, *, seed: int, step: int, share: float) -> torch.Tensor:
+def replace_grounds(pixels: torch.Tensor, *, seed: int, step: int, share: float) -> torch.Tensor:
     """Images of things before white, some of them before another ground, as a pure function of (seed, step).
 
     A shop's photographs show products before white, upright and large; people's do not. What stands before the white

@@ -62,13 +62,13 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         if key in _transforms:
             _transforms.move_to_end(key)
             return _transforms[key]
-        made = _transforms[key] = _made(profile, mode)
+        made = _transforms[key] = _make(profile, mode)
         if len(_transforms) > _PROFILES:
             _transforms.popitem(last=False)
         return made
 
 
-def _made(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+def _make(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
         transform = ImageCms.ImageCmsTransform(
             ImageCms.ImageCmsProfile(io.BytesIO(profile)),

@@ -51,15 +51,15 @@ class Conversation(Generic[Image]):
     def rows(self) -> Iterator[tuple[Image, str, Image]]:
         """(reference, all that was said up to now, target) of each turn, so that a loss is taken at each."""
         for count, turn in enumerate(self.turns, start=1):
-            yield turn.reference, joined(one.feedback for one in self.turns[:count]), self.target
+            yield turn.reference, join_turns(one.feedback for one in self.turns[:count]), self.target
 
 
-def joined(sentences: Iterable[str]) -> str:
+def join_turns(sentences: Iterable[str]) -> str:
     """The sentences of a conversation, first to last, as one text."""
     return EARLIER.join(sentences)
 
 
-def parted(text: str) -> list[str]:
+def split_turns(text: str) -> list[str]:
     """The sentences of a conversation from one text.
 
     >>> parted("in red then longer")

@@ -56,7 +56,7 @@ _FILL_IMAGES, _FILL_BYTES = 256, 2**26
 """What `fill` decodes at once, at most."""
 
 
-def cached(
+def open_cache(
     images: Images, preprocess: Preprocess, *, folder: str | Path | None = None, limit_bytes: int = LIMIT_BYTES
 ) -> Images:
     """The same images, read from a cache where it fits and can be written; else as they are.
@@ -122,12 +122,12 @@ class CachedImages:
         self._records, self._pixels = self._layout.parts(np.asarray(mapped))
         self._writable = True
         with ThreadPoolExecutor(_LOOKERS) as pool:
-            parts = pool.map(self._looked_at, np.array_split(np.arange(len(self.names)), _LOOKERS))
+            parts = pool.map(self._look_at, np.array_split(np.arange(len(self.names)), _LOOKERS))
             self._sources = np.concatenate(list(parts))
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
         """Another process opens the cache for itself; copied would be all that is mapped."""
-        return partial(cached, folder=self.path.parent, limit_bytes=sys.maxsize), (self._files, self._preprocess)
+        return partial(open_cache, folder=self.path.parent, limit_bytes=sys.maxsize), (self._files, self._preprocess)
 
     def missing(self) -> np.ndarray:
         """(images,) bool: which files are not there."""
@@ -149,7 +149,7 @@ class CachedImages:
             pixels[index] = self._pixels[wanted[index]]
             valid[index] = _sum(records[index], pixels[index]) == records[index]["sum"]
         if not valid.all():
-            pixels[~valid] = self._decoded(wanted[~valid])
+            pixels[~valid] = self._decode(wanted[~valid])
         return torch.from_numpy(pixels)
 
     def fill(self, *, progress: bool = False) -> None:
@@ -171,12 +171,12 @@ class CachedImages:
                 there = self._sources["bytes"][some] >= 0
                 waiting = some[there & ~self._agrees(self._records[some], some)]
                 if len(waiting):
-                    self._decoded(waiting)
+                    self._decode(waiting)
                 if not self._writable:
                     return
                 shown.update(len(some))
 
-    def _looked_at(self, indices: np.ndarray) -> np.ndarray:
+    def _look_at(self, indices: np.ndarray) -> np.ndarray:
         """Records, without sums, of the image files as they are now; a size of -1 where there is none."""
         recipe = _recipe()
         records = [(*_size_and_time(self._files.paths[index]), recipe, 0) for index in indices.tolist()]
@@ -189,12 +189,12 @@ class CachedImages:
         same: np.ndarray = np.logical_and.reduce(parts)
         return same
 
-    def _decoded(self, indices: np.ndarray) -> np.ndarray:
+    def _decode(self, indices: np.ndarray) -> np.ndarray:
         """Images from their files, which are then cached: (images, 3, height, width) uint8."""
         distinct, inverse = np.unique(indices % len(self.names), return_inverse=True)
-        before = self._looked_at(distinct)
+        before = self._look_at(distinct)
         pixels: np.ndarray = self._files.load(distinct, self._preprocess).numpy()
-        steady = before == self._looked_at(distinct)  # a file that changed meanwhile may have been read half
+        steady = before == self._look_at(distinct)  # a file that changed meanwhile may have been read half
         self._write(distinct[steady], before[steady], pixels[steady])
         return pixels[inverse]
 
@@ -289,7 +289,7 @@ def caches(folder: str | Path | None = None, which: Sequence[str | Path] = ()) -
         for path in root.iterdir() if root.exists() else ():
             with suppress(FileNotFoundError):  # removed by somebody else meanwhile
                 if _NAME.fullmatch(path.name):
-                    entries.append(_described(path))
+                    entries.append(_describe(path))
     except OSError as error:
         raise StorageError(f"the caches in {str(root)!r} cannot be listed: {error.strerror or error}") from error
     for each in which:
@@ -303,7 +303,7 @@ def caches(folder: str | Path | None = None, which: Sequence[str | Path] = ()) -
     return sorted(entries, key=lambda one: one.used, reverse=True)
 
 
-def listed(entries: Sequence[Cache]) -> str:
+def list_caches(entries: Sequence[Cache]) -> str:
     """How many caches, and what they take together."""
     return f"{len(entries):,} caches, {_readable(sum(one.bytes_on_disk for one in entries))}"
 
@@ -372,7 +372,7 @@ class _Layout:
             "height": preprocess.height,
             "width": preprocess.width,
             "fit": preprocess.fit,
-            "folder": _shared_folder(paths)[-500:],
+            "folder": _find_shared_folder(paths)[-500:],
         }
         header = json.dumps(about).encode().ljust(_HEADER_BYTES - 1) + b"\n"
         return cls(f"{key.hexdigest()[:32]}.pixels", header, len(paths), preprocess.height, preprocess.width)
@@ -397,7 +397,7 @@ class _Layout:
         return records, content[self.first_pixel :].reshape(self.images, 3, self.height, self.width)
 
 
-def _shared_folder(paths: Sequence[bytes]) -> str:
+def _find_shared_folder(paths: Sequence[bytes]) -> str:
     """The folder that all image files lie in, or nothing."""
     try:
         return os.fsdecode(os.path.commonpath({os.path.dirname(path) for path in paths}))  # noqa: PTH120 - bytes
@@ -451,7 +451,7 @@ def _sum(record: np.void, pixels: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(pixels).data, zlib.crc32(record.tobytes()[:-4]))
 
 
-def _described(path: Path) -> Cache:
+def _describe(path: Path) -> Cache:
     status = path.stat()
     about, images, done, folder = "damaged", 0, 0, ""
     with path.open("rb") as file, suppress(ValueError, LookupError, TypeError):

@@ -127,7 +127,7 @@ def list_folder(folder: str | Path, *, allow_outside: bool = False) -> FolderCon
             else:
                 paths.append(current / entry.name)
     if not paths:
-        counted = f"; left out: {listed_counts(left_out)}" if left_out else ""
+        counted = f"; left out: {list_counts(left_out)}" if left_out else ""
         raise DataError(
             f"the folder {str(folder)!r} holds no images; expected files ending in .jpg, .png, .webp or another of "
             f"{formats_shown()}, in it or in its sub-folders{counted}"
@@ -135,7 +135,7 @@ def list_folder(folder: str | Path, *, allow_outside: bool = False) -> FolderCon
     return FolderContents(sorted(paths, key=lambda path: path.relative_to(folder).as_posix()), dict(left_out))
 
 
-def listed_counts(counts: Mapping[str, int]) -> str:
+def list_counts(counts: Mapping[str, int]) -> str:
     """Counts by reason as a message has them, the largest first."""
     return ", ".join(f"{number:,} {what}" for what, number in sorted(counts.items(), key=lambda each: -each[1]))
 
@@ -236,7 +236,7 @@ def open_image(source: Source, *, at_least: tuple[int, int] | None = None) -> Im
             f"{source!r:.60} is no image; expected a path, the bytes of a file, a Pillow image, or an array or tensor"
         )
     with (
-        _named_errors(_name(source), MAX_PIXELS),
+        _name_errors(_name(source), MAX_PIXELS),
         # A Pillow image belongs to the caller: it is neither closed nor decoded at a reduced size.
         nullcontext(source) if isinstance(source, Image.Image) else _header_read(source) as image,
     ):
@@ -262,7 +262,7 @@ def open_upload(
         ImageError: it is empty, damaged, too large, or in none of the formats.
     """
     name = _name(data)
-    with _named_errors(name, pixels):
+    with _name_errors(name, pixels):
         try:
             opened = _header_read(data, formats, pixels)
             with opened as image:
@@ -282,7 +282,7 @@ def upload_format(data: bytes) -> str:
 
 
 @contextmanager
-def _named_errors(name: str, pixels: int) -> Iterator[None]:
+def _name_errors(name: str, pixels: int) -> Iterator[None]:
     """Whatever goes wrong with one image becomes an error that names it."""
     try:
         yield
@@ -376,7 +376,7 @@ def _upright_rgb(image: Image.Image, at_least: tuple[int, int] | None = None) ->
     if image.width * image.height > _BAND_PIXELS:
         rgb = _rgb_in_bands(image, min(image.size) // (2 * max(at_least)) if at_least else 1)
     else:
-        rgb = _coloured(image, _brightest(image))
+        rgb = _to_srgb(image, _brightest(image))
     if turn is not None:
         rgb = rgb.transpose(turn)
     rgb.info = {}  # else the orientation would be applied again when the result is opened
@@ -395,7 +395,7 @@ def _rgb_in_bands(image: Image.Image, factor: int) -> Image.Image:
     rgb = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
     top = 0
     for band in _bands(image, factor):
-        part = _coloured(band, brightest).reduce(factor)
+        part = _to_srgb(band, brightest).reduce(factor)
         rgb.paste(part, (0, top))
         top += part.height
     return rgb
@@ -420,7 +420,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _coloured(image: Image.Image, top: float) -> Image.Image:
+def _to_srgb(image: Image.Image, top: float) -> Image.Image:
     """A new RGB image in sRGB, see `_rgb`; one of 16 bits and more has 8 before its profile is applied."""
     if top:
         profile = image.info.get("icc_profile")
@@ -538,21 +538,21 @@ class Preprocess:
         if len(self.std) != 3 or not all(0 < value < math.inf for value in self.std):
             raise ConfigError(f"std={self.std} must be three finite values above 0")
 
-    def fitted(self, pixels: torch.Tensor) -> torch.Tensor:
+    def fit_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """Resize uint8 images (images, 3, h, w) to (images, 3, height, width), antialiased."""
         h, w = pixels.shape[-2:]
         if (h, w) == (self.height, self.width):
             return pixels
         if self.fit == "stretch":
-            return _resized(pixels, self.height, self.width)
+            return _resize(pixels, self.height, self.width)
         if self.fit == "crop":  # cut first: a long strip, enlarged, might not fit into memory
             ratio = max(self.height / h, self.width / w)
             cut_h, cut_w = min(h, max(1, round(self.height / ratio))), min(w, max(1, round(self.width / ratio)))
             top, left = (h - cut_h) // 2, (w - cut_w) // 2
-            return _resized(pixels[..., top : top + cut_h, left : left + cut_w], self.height, self.width)
+            return _resize(pixels[..., top : top + cut_h, left : left + cut_w], self.height, self.width)
         ratio = min(self.height / h, self.width / w)
         new_h, new_w = max(1, round(h * ratio)), max(1, round(w * ratio))
-        resized = _resized(pixels, new_h, new_w)
+        resized = _resize(pixels, new_h, new_w)
         top, left = (self.height - new_h) // 2, (self.width - new_w) // 2
         grey = torch.tensor([round(255 * value) for value in self.mean], dtype=torch.uint8, device=pixels.device)
         ground = grey[:, None, None].repeat(len(pixels), 1, self.height, self.width)
@@ -575,10 +575,10 @@ class Preprocess:
         """
         # Twice what is needed, as in Pillow's thumbnails: a JPEG reduced further differs visibly from the whole.
         image = open_image(source, at_least=(2 * self.height, 2 * self.width))
-        return self.fitted(to_pixels(image)[None])[0]
+        return self.fit_pixels(to_pixels(image)[None])[0]
 
 
-def _resized(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
+def _resize(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
     if 1 in (width, pixels.shape[-1]):  # of one column, PyTorch may mistake the layout: other colours, or an error
         pixels = pixels.contiguous(memory_format=torch.channels_last)
     return torch.nn.functional.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
@@ -614,7 +614,7 @@ class MemoryImages:
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
         """See `Images.load`."""
-        return preprocess.fitted(self.pixels[torch.as_tensor(indices, dtype=torch.long)])
+        return preprocess.fit_pixels(self.pixels[torch.as_tensor(indices, dtype=torch.long)])
 
     def missing(self) -> np.ndarray:
         """See `Images.missing`: none."""

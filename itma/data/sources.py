@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from itma.data.datasets.base import REGISTRY, DataConfig, Dataset, dataset_named
-from itma.data.image_cache import cached
+from itma.data.image_cache import open_cache
 from itma.data.images import FileImages, Images, Preprocess, image_size
-from itma.data.triplets import Split, covered
+from itma.data.triplets import Split, cover
 from itma.data.validation.inspection import inspect
 from itma.errors import DataError, ImageError
-from itma.sharing import shared
+from itma.sharing import share
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def load(config: DataConfig, split: str, *, progress: bool = False, device: torc
         UnknownNameError: no such split or size.
         DataError: the data under `config.root` cannot be read, or is a training split that lacks too many images.
     """
-    return shared(
+    return share(
         f"data {split}",
         lambda: config,
         lambda: _load(config, split, progress=progress, device=device),
@@ -67,23 +67,23 @@ def _load(config: DataConfig, split: str, *, progress: bool, device: torch.devic
             ", ".join(names[:3]),
             " …" if len(names) > 3 else "",
         )
-    usable, coverage = covered(annotated, missing | unreadable)
+    usable, coverage = cover(annotated, missing | unreadable)
     if not coverage.usable:
         raise DataError(
-            f"{usable.triplets.name}: {coverage}; there is nothing to work on{_looked_in(dataset, annotated, missing)}"
+            f"{usable.triplets.name}: {coverage}; there is nothing to work on{_say_where(dataset, annotated, missing)}"
         )
     if coverage.missing:
         log.warning("%s: %s; itma doctor says more", usable.triplets.name, coverage)
     if split == "train" and coverage.share < config.coverage:
         raise DataError(
             f"{usable.triplets.name}: {coverage}; that is {coverage.share:.1%}, and training wants at least "
-            f"{config.coverage:.0%}{_looked_in(dataset, annotated, missing)}. Get the images that are missing, or "
+            f"{config.coverage:.0%}{_say_where(dataset, annotated, missing)}. Get the images that are missing, or "
             f"train on what there is: --set data.coverage={max(0, int(100 * coverage.share)) / 100:g}"
         )
     return usable
 
 
-def _looked_in(dataset: Dataset, split: Split, missing: np.ndarray) -> str:
+def _say_where(dataset: Dataset, split: Split, missing: np.ndarray) -> str:
     """Where images were looked for, as the end of a message; nothing where none is missing."""
     if not missing.any():
         return ""
@@ -148,5 +148,5 @@ def cache_images(split: Split, config: DataConfig, preprocess: Preprocess) -> Sp
     """A split whose images, where they are files, are decoded once and then read from the cache."""
     if not config.cache:
         return split
-    images = cached(split.triplets.images, preprocess)
+    images = open_cache(split.triplets.images, preprocess)
     return replace(split, triplets=replace(split.triplets, images=images))

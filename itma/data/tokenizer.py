@@ -185,7 +185,7 @@ class Tokenizer:
         return fresh
 
     @classmethod
-    def published(cls, words: Sequence[str], **reading: Any) -> "Tokenizer":
+    def from_published(cls, words: Sequence[str], **reading: Any) -> "Tokenizer":
         """The tokenizer of TIRG's and MAAF's code, for words in the order of their ids.
 
         What is not ASCII and all of ASCII's punctuation is dropped, letters become small, words stand between blanks.
@@ -283,7 +283,7 @@ class Tokenizer:
         return self._core.token_to_id(PADDING) == 0 and self._core.token_to_id(UNKNOWN) == 1
 
     def _near_words(self, word: str) -> tuple[str, ...]:
-        if same := self._written_otherwise(word):
+        if same := self._spell_otherwise(word):
             return (same,)
         if not self.nearest:  # red-white: the words that a hyphen joins, if all of them are known
             parts = self.words(re.sub(_HYPHENS, " ", word))
@@ -293,7 +293,7 @@ class Tokenizer:
             self._near = NearWords(known for known in self.vocabulary if known not in marks)
         return self._near(word.lower())
 
-    def _written_otherwise(self, word: str) -> str | None:
+    def _spell_otherwise(self, word: str) -> str | None:
         """The one known word that differs in accents or in `ss` for `ß` alone, as capitals are often written."""
         if self._plain is None:
             self._plain = {}

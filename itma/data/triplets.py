@@ -118,7 +118,7 @@ class Triplets:
         names = self.images.names
         return Triplet(names[self.references[row]], self.feedback[row], names[self.targets[row]])
 
-    def drawn(self, rows: np.ndarray, random: np.random.Generator) -> Rows:
+    def draw_samples(self, rows: np.ndarray, random: np.random.Generator) -> Rows:
         """Training samples from some rows, by the data set's rule.
 
         Raises:
@@ -178,7 +178,7 @@ class Triplets:
         )
 
 
-def padded(lists: Sequence[Sequence[int]]) -> np.ndarray:
+def pad(lists: Sequence[Sequence[int]]) -> np.ndarray:
     """Lists of indices as one array, as `Triplets` holds further targets and subsets.
 
     >>> padded([[4, 2], [], [7]]).tolist()
@@ -193,7 +193,7 @@ def padded(lists: Sequence[Sequence[int]]) -> np.ndarray:
     return table
 
 
-def coded(values: Sequence[str | None]) -> np.ndarray:
+def encode_aspect(values: Sequence[str | None]) -> np.ndarray:
     """An aspect of `Triplets` from its values: each one's place among those there are, −1 where nothing is said.
 
     >>> coded(["red", None, "blue", "red", ""]).tolist()
@@ -360,7 +360,7 @@ class Coverage:
         )
 
 
-def covered(split: Split, missing: np.ndarray) -> tuple[Split, Coverage]:
+def cover(split: Split, missing: np.ndarray) -> tuple[Split, Coverage]:
     """A split without the rows and gallery images that cannot be used, and how much that leaves.
 
     Args:
@@ -377,7 +377,7 @@ def covered(split: Split, missing: np.ndarray) -> tuple[Split, Coverage]:
         usable[usable] = triplets.only(np.flatnonzero(usable)).askable()
     elif not split.protocols:
         usable &= (triplets.targets == UNKNOWN_TARGET) | ~missing[triplets.targets]
-    tasks = {name: [_covered(task, triplets, usable) for task in each.tasks] for name, each in split.protocols.items()}
+    tasks = {name: [_cover(task, triplets, usable) for task in each.tasks] for name, each in split.protocols.items()}
     if tasks:
         rows = np.concatenate([task.rows for some in tasks.values() for task in some])
         usable = np.isin(np.arange(len(triplets)), rows)
@@ -457,7 +457,7 @@ class SomeImages:
         return missing
 
 
-def _covered(task: Task, triplets: Triplets, usable: np.ndarray) -> Task:
+def _cover(task: Task, triplets: Triplets, usable: np.ndarray) -> Task:
     """A task without the images that are not there, and without the queries that then have no target.
 
     Any image of the target's label will do.

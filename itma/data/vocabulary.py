@@ -37,7 +37,7 @@ class Texts:
     """Whether that order is the same on every machine."""
 
 
-def published_words(text: str) -> list[str]:
+def split_as_published(text: str) -> list[str]:
     """The words of a sentence as TIRG's and MAAF's code see them.
 
     >>> published_words("Café-red, RED!")
@@ -61,7 +61,7 @@ def read_words(path: Path, size: int) -> list[str]:
     words = [UNKNOWN, *lines[lines[:1] == [UNKNOWN] :]]
     line_of: dict[str, int] = {}
     for number, word in enumerate(lines, start=1):
-        if (number > 1 or word != UNKNOWN) and published_words(word) != [word]:
+        if (number > 1 or word != UNKNOWN) and split_as_published(word) != [word]:
             raise DataError(
                 f"{str(path)!r}, line {number}: {word[:80]!r} is no word as the published code sees them: small "
                 "letters and digits of ASCII, without punctuation, one a line"
@@ -94,7 +94,7 @@ def build_words(name: str, root: Path, size: int, *, order: Order, rare: int = 0
     readings = dataset_texts(name, root)
     fitting, sizes = [], []
     for texts in readings:
-        counts = Counter(word for sentence in texts.sentences for word in published_words(sentence))
+        counts = Counter(word for sentence in texts.sentences for word in split_as_published(sentence))
         words = sorted(counts) if order == "sorted" else list(counts)
         sizes.append(f"{len(words):,} ({texts.about})")
         if len(words) + 1 == size:
@@ -140,7 +140,7 @@ def dataset_texts(name: str, root: Path) -> list[Texts]:
 
 
 def _captions(feedback: Sequence[str]) -> list[str]:
-    return [fashioniq.MARKER, *(caption for row in feedback for caption in fashioniq.parted(row))]
+    return [fashioniq.MARKER, *(caption for row in feedback for caption in fashioniq.split_captions(row))]
 
 
 def words_for(source: Path, size: int, *, name: str | None, order: Order, rare: int = 0) -> list[str]:

@@ -23,7 +23,7 @@ from itma.evaluation.evaluate import Evaluation, evaluate
 from itma.models.checkpoint import weights_sum
 from itma.models.provenance import read_provenance
 from itma.models.retriever import Retriever
-from itma.models.shipped import is_shipped, shipped_folder
+from itma.models.shipped import find_shipped_folder, is_shipped
 from itma.program import program
 from itma.records import Report
 from itma.retrieval.catalogue import Catalogue
@@ -109,7 +109,7 @@ def demo(
     world = world or ("shapes" if train else "wardrobe")
     if world not in WORLDS:
         raise UnknownNameError("generated world", world, WORLDS)
-    ready = None if train else shipped_folder(world)
+    ready = None if train else find_shipped_folder(world)
     out = _free_folder() if out is None else Path(out)
     if out.exists():
         raise DataError(f"{str(out)!r} exists already; remove it or choose another folder with --out")
@@ -117,9 +117,7 @@ def demo(
     data = DataConfig(world, size=size, seed=seed)
     test = load(data, "test", progress=progress, device=torch_device)
     results, evaluations = [], {}
-    for name, folder in (
-        {"itma": ready}.items() if ready else _trained(out, data, test, steps, preset, device, progress)
-    ):
+    for name, folder in {"itma": ready}.items() if ready else _train(out, data, test, steps, preset, device, progress):
         model = Retriever.load(folder).to(torch_device)
         title = MODELS[name]
         (evaluation,) = evaluate(
@@ -139,7 +137,7 @@ def demo(
         results.append(ModelResult(name, title, evaluation.report, curve, parameters, seconds))
     run: str | Path = world if ready else out / "runs" / "itma"
     retriever = Retriever.load(run).to(torch_device)
-    right, wrong = _chosen_rows(evaluations["itma"], seed)
+    right, wrong = _choose_rows(evaluations["itma"], seed)
     if world == "shapes":
         gallery = galleries.of_shapes(test.triplets, retriever.preprocess, out / "gallery", right, progress=progress)
     else:
@@ -154,7 +152,7 @@ def demo(
         questions=questions,
         world=_about(world, evaluations["itma"]),
         commands=_commands(out, run, world, gallery.example, train),
-        made_with=f"itma {api.installed_version()}, torch {torch.__version__}, {platform.system()} "
+        made_with=f"itma {api.find_version()}, torch {torch.__version__}, {platform.system()} "
         f"{platform.machine()} ({torch_device.type}, "
         f"{os.cpu_count()} cores), seed {seed}, {seconds:.0f} seconds in all",
     )
@@ -163,7 +161,7 @@ def demo(
     return DemoResult(out, reports, str(run), gallery.example, seconds, train)
 
 
-def _trained(
+def _train(
     out: Path, data: DataConfig, test: Split, steps: int | None, preset: str | None, device: str, progress: bool
 ) -> Iterator[tuple[str, Path]]:
     """Train one model after the other; (composer, run folder)."""
@@ -198,7 +196,7 @@ def _free_folder() -> Path:
     return folder
 
 
-def _chosen_rows(evaluation: Evaluation, seed: int) -> tuple[list[int], list[int]]:
+def _choose_rows(evaluation: Evaluation, seed: int) -> tuple[list[int], list[int]]:
     """Rows to show: right ones and wrong ones, drawn at random and spread over the kinds of change."""
     triplets = evaluation.triplets
     random = np.random.Generator(np.random.PCG64(seed))
@@ -250,7 +248,7 @@ def _about(world: str, evaluation: Evaluation) -> str:
     )
 
 
-def _named(run: str | Path) -> str:
+def _name(run: str | Path) -> str:
     return f"the model {str(run)!r}" if is_shipped(run) else "the demo's model"
 
 
@@ -263,7 +261,7 @@ def _commands(
         (f"{itma} serve {out / 'catalogue'}", "The same in a browser: a search page and an HTTP API (extra serve)."),
         (
             f"{itma} index photos FOLDER my-catalogue",
-            f"Index photographs of your own, with the model for them; {_named(run)} knows the {world} world only.",
+            f"Index photographs of your own, with the model for them; {_name(run)} knows the {world} world only.",
         ),
     ]
     if trained:

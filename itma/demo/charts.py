@@ -97,7 +97,7 @@ def line_chart(
         markers: mark every point; otherwise the last one only.
         smooth: draw each line's running mean, and the line itself faint behind it.
     """
-    drawn = [smoothed(line.points) if smooth else list(line.points) for line in lines]
+    drawn = [average_points(line.points) if smooth else list(line.points) for line in lines]
     x_end = max(x for points in drawn for x, _ in points) or 1.0
     up_ticks = ticks(0, max(y for points in drawn for _, y in points), most=top)
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
@@ -105,7 +105,7 @@ def line_chart(
     def project(point: Point) -> Point:
         return _LEFT + wide * point[0] / x_end, _TOP + high * (1 - min(1.0, max(0.0, point[1] / up_ticks[-1])))
 
-    polylines = [[project(point) for point in thinned(points)] for points in drawn]
+    polylines = [[project(point) for point in thin_out(points)] for points in drawn]
     heights = spread([each[-1][1] for each in polylines], gap=_LABEL_GAP, low=_TOP + 6, high=_TOP + high)
     curves = []
     for line, at, height in zip(lines, polylines, heights, strict=True):
@@ -114,11 +114,11 @@ def line_chart(
         curves.append(
             Curve(
                 line.series % SERIES,
-                shortened(line.label),
+                shorten(line.label),
                 height + 5,
                 (x + 7, y, label_x if bent else max(x + 7, label_x), height if bent else y),
                 _points(at),
-                _points([project(point) for point in thinned(line.points)]) if smooth else "",
+                _points([project(point) for point in thin_out(line.points)]) if smooth else "",
                 at if markers else at[-1:],
             )
         )
@@ -154,7 +154,7 @@ def ticks(low: float, high: float, *, count: int = 5, most: float | None = None)
     return [value for value in values if most is None or value <= most]
 
 
-def smoothed(points: Sequence[Point]) -> list[Point]:
+def average_points(points: Sequence[Point]) -> list[Point]:
     """The running mean of y over a twentieth of the points (none where they are few)."""
     half = len(points) // 40
     result = []
@@ -165,7 +165,7 @@ def smoothed(points: Sequence[Point]) -> list[Point]:
     return result
 
 
-def thinned(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
+def thin_out(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
     """At most about `most` of the points, evenly taken, the last always among them.
 
     >>> thinned([(0, 0), (1, 5), (2, 3), (3, 4)], most=2)
@@ -197,7 +197,7 @@ def spread(heights: Sequence[float], *, gap: float, low: float, high: float) -> 
     return result
 
 
-def shortened(label: str) -> str:
+def shorten(label: str) -> str:
     """The label, cut where it would run out of the chart.
 
     >>> shortened("TIRG on the last feature map")

@@ -146,7 +146,7 @@ def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -
     start = max(products, key=lambda name: sum(products[name].fits({key: value}) for key, value in first.items()))
     sentence, wanted = _sentence(split.products)
 
-    def shown(hits: Sequence[Hit], wanted: Wanted) -> list[Shown]:
+    def show(hits: Sequence[Hit], wanted: Wanted) -> list[Shown]:
         return [Shown(_image(folder, hit.id), hit.score, products[hit.id].fits(wanted)) for hit in hits]
 
     def fitting(wanted: Wanted) -> str:
@@ -165,10 +165,10 @@ def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -
             )
             said.append(text)
             title = f"Step {number} of a conversation, among what is a {category}: {fitting(needed)}"
-            questions.append(Question(title, _image(folder, reference), text, shown(hits, needed)))
+            questions.append(Question(title, _image(folder, reference), text, show(hits, needed)))
             reference = hits[0].id if hits else reference
         alone = catalogue.search(text=sentence, k=SHOWN)
-        return [*questions, Question(f"A sentence alone: {fitting(wanted)}", None, sentence, shown(alone, wanted))]
+        return [*questions, Question(f"A sentence alone: {fitting(wanted)}", None, sentence, show(alone, wanted))]
 
     return Gallery(folder / "products.csv", (folder / "images" / f"{start}.jpg", steps[0][0]), ask)
 

@@ -172,7 +172,7 @@ class Comparison:
         if self.settings:
             variants = [each.name for each in self.variants]
             settings_rows = [
-                (name, *(_shown(values[each]) for each in variants)) for name, values in self.settings.items()
+                (name, *(_show(values[each]) for each in variants)) for name, values in self.settings.items()
             ]
             tables.append(("Settings that differ", "", Table(("setting", *variants), settings_rows)))
         return tables
@@ -237,7 +237,7 @@ def _names(runs: Sequence[RunSummary]) -> list[str]:
     for run in runs:
         alike = {str(other.folder): _telling(other) for other in runs if other.composer == run.composer}
         apart = differing(alike)
-        differences = [f"{name}={_shown(values[str(run.folder)])}" for name, values in apart.items()]
+        differences = [f"{name}={_show(values[str(run.folder)])}" for name, values in apart.items()]
         names.append(", ".join([run.composer or str(run.folder), *differences]))
     return names
 
@@ -317,5 +317,5 @@ def _notes(named: Mapping[str, Sequence[RunSummary]]) -> list[str]:
     return notes
 
 
-def _shown(value: Any) -> str:
+def _show(value: Any) -> str:
     return "–" if value is None else json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value

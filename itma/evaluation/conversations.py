@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from itma.data.conversations import check_turns, joined
+from itma.data.conversations import check_turns, join_turns
 from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.user import User, Wish
 from itma.data.triplets import Triplets
@@ -114,7 +114,7 @@ def play(
             for first in range(0, len(active), batch):
                 part = active[first : first + batch]
                 pixels = triplets.images.load([shown[one][-1] for one in part], model.preprocess)
-                queries = model.embed_queries(pixels, [joined(said[one]) for one in part]).cpu()
+                queries = model.embed_queries(pixels, [join_turns(said[one]) for one in part]).cpu()
                 for one, own in zip(part, queries @ embedded.T, strict=True):
                     target, scores = pairs[one][1], torch.full(labels.shape, -torch.inf)
                     scores[ranked] = own

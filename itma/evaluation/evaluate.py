@@ -75,7 +75,7 @@ class Evaluation:
             raise ConfigError(f"k={k} must be at least 1")
         hits = []
         for index in indices:
-            ranked = self._ranked(index)
+            ranked = self._rank(index)
             scores = (self.gallery @ self.queries[int(self.rows[index])])[ranked.to(self.gallery.device)]
             order = scores.sort(descending=True, stable=True)
             hits.append((ranked[order.indices[:k].cpu()].tolist(), order.values[:k].tolist()))
@@ -92,10 +92,10 @@ class Evaluation:
 
     def others(self, index: int) -> torch.Tensor:
         """(images,) int64: what a query's targets are ranked against, by the query's index in `rows`."""
-        ranked, labels = self._ranked(index), torch.as_tensor(self.triplets.labels)
+        ranked, labels = self._rank(index), torch.as_tensor(self.triplets.labels)
         return ranked[labels[ranked] != labels[int(self.triplets.targets[int(self.rows[index])])]]
 
-    def _ranked(self, index: int) -> torch.Tensor:
+    def _rank(self, index: int) -> torch.Tensor:
         first = int(np.searchsorted(self._bounds, index, side="right"))
         task = self.protocol.tasks[first]
         ranked = torch.as_tensor(task.gallery_of(index - int(self._bounds[first]) + len(task.rows)))
@@ -253,7 +253,7 @@ def score(
     ranks, ties, best = (np.concatenate(parts) for parts in zip(*by_task, strict=True))
     kinds = np.array([triplets.kinds[row] for row in rows.tolist()] if triplets.kinds else [], dtype=object)
     by_kind = {kind: ranks[kinds == kind] for kind in sorted(set(kinds))}
-    by_group = {name: _divided([parts[row] for row in rows.tolist()]) for name, parts in triplets.groups.items()}
+    by_group = {name: _divide([parts[row] for row in rows.tolist()]) for name, parts in triplets.groups.items()}
     several = len(protocol.tasks) > 1
     if several and set(by_kind) <= {task.name for task in protocol.tasks}:
         by_kind = {}  # the tasks say the same
@@ -353,7 +353,7 @@ def _gallery_size(tasks: Sequence[Task]) -> int:
     return len(np.unique(np.concatenate([task.gallery for task in tasks])))
 
 
-def _divided(parts: Sequence[str | tuple[str, ...]]) -> dict[str, np.ndarray]:
+def _divide(parts: Sequence[str | tuple[str, ...]]) -> dict[str, np.ndarray]:
     """The places of each part's queries; parts that are numbers stand in their order."""
     queries: dict[str, list[int]] = {}
     for query, own in enumerate(parts):

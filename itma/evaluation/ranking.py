@@ -70,7 +70,7 @@ def rank_targets(
             f"{len(queries)} queries came with {len(query_labels)} labels and {len(gallery)} gallery images with "
             f"{len(gallery_labels)}; each needs one"
         )
-    return _ranked(
+    return _rank(
         queries,
         gallery,
         lambda rows, columns: query_labels[rows, None] == gallery_labels[None, columns],
@@ -195,7 +195,7 @@ def average_precision(ranks: np.ndarray, targets: np.ndarray, k: int) -> np.ndar
     return values
 
 
-def _ranked(
+def _rank(
     queries: torch.Tensor,
     gallery: torch.Tensor,
     is_target: Callable[[slice, slice], torch.Tensor],

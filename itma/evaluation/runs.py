@@ -11,7 +11,7 @@ from itma.errors import ItmaError, RunError
 from itma.evaluation.tables import Table
 from itma.models.checkpoint import MANIFEST, POINTER, WEIGHTS
 from itma.models.provenance import REPORTS, read_json, read_report
-from itma.models.shipped import located
+from itma.models.shipped import locate
 from itma.records import Report
 from itma.training.run import RUN, read_settings
 
@@ -99,7 +99,7 @@ def summarise(folder: str | Path) -> RunSummary:
     Raises:
         RunError: it is no run, or a file of it is damaged.
     """
-    folder = located(folder)
+    folder = locate(folder)
     plain = read_settings(folder)
     made = plain.get("made_with") or {}
     settings = flat({name: plain[name] for name in ("model", "train", "data") if isinstance(plain.get(name), Mapping)})

@@ -25,7 +25,7 @@ class Table:
     def markdown(self) -> str:
         """As Markdown reads it; bars and line ends within cells are escaped."""
         lines = [self.header, ["---"] * len(self.header), *self.rows]
-        return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
+        return "\n".join(f"| {' | '.join(map(_escape, line))} |" for line in lines)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -34,5 +34,5 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _escaped(cell: str) -> str:
+def _escape(cell: str) -> str:
     return " ".join(cell.replace("|", "\\|").split())

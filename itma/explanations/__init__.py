@@ -3,7 +3,7 @@
 from itma.explanations.attention import AttentionMaps
 from itma.explanations.case import Case, Word
 from itma.explanations.checks import Check
-from itma.explanations.explaining import METHODS, USUAL, case_in, case_of, explain, explain_case, opened
+from itma.explanations.explaining import METHODS, USUAL, case_in, case_of, explain, explain_case, open_either
 from itma.explanations.explanation import Explanation
 from itma.explanations.gradients import Gradients
 from itma.explanations.occlusion import RegionEffects, WordEffects
@@ -23,5 +23,5 @@ __all__ = [
     "case_of",
     "explain",
     "explain_case",
-    "opened",
+    "open_either",
 ]

@@ -136,7 +136,7 @@ def attention_of(case: Case) -> AttentionMaps:
         raise ExplanationError("attention is shown on the cells of a reference, and this query has none")
     case.check_one_turn("attention is")
     maps = case.maps or []
-    with recorded(composer) as record:
+    with record_blocks(composer) as record:
         case.model.embed_queries_from(maps, None if case.text is None else [case.text])
     blocks = record.weights[: len(composer.blocks)]  # with words; a composer may ask for the reference alone afterwards
     grids = tuple((int(level.shape[2]), int(level.shape[3])) for level in maps)
@@ -169,7 +169,7 @@ class Recorded:
 
 
 @contextmanager
-def recorded(composer: Itma) -> Iterator[Recorded]:
+def record_blocks(composer: Itma) -> Iterator[Recorded]:
     """Gather what the blocks compute while the composer answers in this thread.
 
     The last columns and rows are those of padding where sentences differ in length.
@@ -200,7 +200,7 @@ def recorded(composer: Itma) -> Iterator[Recorded]:
             hook.remove()
 
 
-def moved(weights: torch.Tensor, values: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+def measure_moved(weights: torch.Tensor, values: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
     """How much each token hands each other one: the length of the vector, whatever the weight's sign.
 
     A weight says little where the vector that it multiplies is short (Kobayashi et al. 2020, arXiv:2004.10102, eq. 5).

@@ -82,7 +82,7 @@ class Case:
                 "leave out what was said earlier, or ask for words or regions"
             )
 
-    def embedded(self, references: torch.Tensor | None, texts: Sequence[str] | None) -> torch.Tensor:
+    def embed(self, references: torch.Tensor | None, texts: Sequence[str] | None) -> torch.Tensor:
         """(n, dim) on the CPU: variants of the query, with n references, n sentences, or both."""
         count = len(references if references is not None else texts or ())
         parts = []
@@ -98,14 +98,14 @@ class Case:
     @cached_property
     def query(self) -> torch.Tensor:
         """(1, dim) on the CPU: the query itself."""
-        return self.said(None if self.text is None else [self.text])
+        return self.embed_said(None if self.text is None else [self.text])
 
     @cached_property
     def maps(self) -> list[torch.Tensor] | None:
         """The reference's feature maps, each (1, …); absent where there is no reference."""
         return None if self.reference is None else self.model.feature_maps(self.reference[None])
 
-    def said(self, texts: Sequence[str] | None) -> torch.Tensor:
+    def embed_said(self, texts: Sequence[str] | None) -> torch.Tensor:
         """(n, dim) on the CPU: the reference with each of n sentences, or once alone."""
         count = 1 if texts is None else len(texts)
         maps = None if self.maps is None else [level.expand(count, -1, -1, -1) for level in self.maps]

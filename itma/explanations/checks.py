@@ -94,7 +94,7 @@ def check_maps(
         raise ExplanationError(f"maps cannot be checked without a {missing}, and there is none")
     others: list[Maps] = []
     for number in range(RANDOM_MODELS):
-        model = randomised(case.model, seed + number)
+        model = randomise(case.model, seed + number)
         target = model.embed_images(case.target_pixels[None]).cpu()[0].clone()
         others.append(again(replace(case, model=model, target=target, rank_of=None)))
     random = np.random.Generator(np.random.PCG64(seed))
@@ -124,11 +124,11 @@ def curves(case: Case, values: np.ndarray, fill: Fill = "mean") -> tuple[np.ndar
             torch.where(taken[:, None], case.reference[None], cover[None]),
         ]
     )
-    scores = case.scores(case.embedded(images, None if case.text is None else [case.text] * len(images)))
+    scores = case.scores(case.embed(images, None if case.text is None else [case.text] * len(images)))
     return scores[: len(steps)], scores[len(steps) :]
 
 
-def randomised(model: Retriever, seed: int) -> Retriever:
+def randomise(model: Retriever, seed: int) -> Retriever:
     """The same model with weights drawn anew, layer by layer, as they are before any training."""
     other = copy.deepcopy(model)
     with torch.random.fork_rng(devices=[]):

@@ -49,7 +49,7 @@ def overlaid(image: np.ndarray, values: np.ndarray, width: int, *, shares: bool 
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
 
 
-def drawn(explanation: "Explanation") -> Image.Image:
+def draw(explanation: "Explanation") -> Image.Image:
     """The whole image."""
     rows = [_panels(explanation)] + ([words] if (words := _word_panels(explanation)) else [])
     blocks = [_grid(panels) for panels in rows if panels]
@@ -76,13 +76,13 @@ def _panels(explanation: "Explanation") -> list[_Panel]:
         "gradients": "integrated gradients",
     }
     if reference is not None:
-        panels.append(_Panel("reference", _sized(reference, _WIDE)))
+        panels.append(_Panel("reference", _resize(reference, _WIDE)))
         for name, values in explanation.maps().items():
             shares = softmax and name.startswith("attention")
-            shown = _summed(values) if name == "gradients" else values
+            shown = _sum(values) if name == "gradients" else values
             panels.append(_Panel(titles[name], overlaid(reference, shown, _WIDE, shares=shares), _range(shown)))
     if target is not None:
-        panels.append(_Panel("target", _sized(target, _WIDE)))
+        panels.append(_Panel("target", _resize(target, _WIDE)))
         if explanation.target_regions is not None:
             values = explanation.target_regions.map
             panels.append(_Panel("target: effect of regions", overlaid(target, values, _WIDE), _range(values)))
@@ -103,7 +103,7 @@ def _word_panels(explanation: "Explanation") -> list[_Panel]:
     return panels
 
 
-def _summed(values: np.ndarray) -> np.ndarray:
+def _sum(values: np.ndarray) -> np.ndarray:
     """Gradients of single pixels flicker; sums over small squares show where they are."""
     height, width = values.shape
     side = max(1, min(height, width) // 24)
@@ -178,7 +178,7 @@ def _foot(explanation: "Explanation", width: int) -> Image.Image:
         lines.append((f"{said}. Attention is a hint; what an intervention does is the evidence.", _INK))
     lines += [(f"Check of {check}", FOR if check.fails else _PALE) for check in explanation.checks]
     lines += [(f"Note: {note}", _PALE) for note in explanation.notes]
-    wrapped = [(part, colour) for line, colour in lines for part in _wrapped(line, width)]
+    wrapped = [(part, colour) for line, colour in lines for part in _wrap(line, width)]
     canvas = Image.new("RGB", (width, 16 * len(wrapped) + 2), "white")
     draw = ImageDraw.Draw(canvas)
     for row, (line, colour) in enumerate(wrapped):
@@ -190,7 +190,7 @@ def _range(values: np.ndarray) -> str:
     return f"{values.min():+.3g} to {values.max():+.3g}"
 
 
-def _sized(image: np.ndarray, width: int) -> Image.Image:
+def _resize(image: np.ndarray, width: int) -> Image.Image:
     return Image.fromarray(image).resize((width, max(1, round(width * image.shape[0] / image.shape[1]))))
 
 
@@ -203,7 +203,7 @@ def _cut(text: str, width: int, size: int = 13) -> str:
     return text + "…"
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def _wrap(text: str, width: int) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -96,11 +96,11 @@ def explain(
     for method in methods:
         if method not in (*METHODS, ALL):
             raise UnknownNameError("method", method, (*METHODS, ALL))
-    case = case_of(opened(catalogue_or_model, run, device), image, text, id=id, target=target)
+    case = case_of(open_either(catalogue_or_model, run, device), image, text, id=id, target=target)
     return explain_case(case, methods, fill=fill, steps=steps)
 
 
-def opened(
+def open_either(
     catalogue_or_model: Catalogue | Retriever | str | Path,
     run: str | Path | None = None,
     device: torch.device | None = None,
@@ -170,7 +170,7 @@ def case_of(
         catalogue.get(target)
         wanted: str | tuple[Source] = target
     else:
-        wanted = _wanted(catalogue, target, image, text, id)
+        wanted = _find_wanted(catalogue, target, image, text, id)
     if isinstance(wanted, str):
         item = catalogue.get(wanted)
         assert item.embedding is not None
@@ -268,8 +268,8 @@ def explain_case(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean"
     return Explanation(
         model=case.model.name,
         text=case.text,
-        reference=_shown(case.reference),
-        target=_shown(case.target_pixels),
+        reference=_show(case.reference),
+        target=_show(case.target_pixels),
         reference_name=case.reference_name,
         target_name=case.target_name,
         score=float(scores[0]),
@@ -332,7 +332,7 @@ def retriever_of(model: Embedder) -> Retriever:
     )
 
 
-def _wanted(
+def _find_wanted(
     catalogue: Snapshot, target: Source | None, image: Source | None, text: str | None, id: str | None
 ) -> str | tuple[Source]:
     """The id of the item that is asked about, or an image."""
@@ -372,5 +372,5 @@ def _name(image: Source | None) -> str:
     return Path(image).name if isinstance(image, str | Path) else "an image"
 
 
-def _shown(pixels: torch.Tensor | None) -> np.ndarray | None:
+def _show(pixels: torch.Tensor | None) -> np.ndarray | None:
     return None if pixels is None else pixels.permute(1, 2, 0).contiguous().cpu().numpy()

@@ -214,9 +214,9 @@ class Explanation:
 
     def draw(self) -> Image.Image:
         """The explanation as one image."""
-        from itma.explanations.drawing import drawn
+        from itma.explanations.drawing import draw
 
-        return drawn(self)
+        return draw(self)
 
     def save(self, path: str | Path) -> None:
         """Write it: an image (`.png`, `.jpg`, `.webp`), `.json` (see `to_plain`) or `.npz` (see `arrays`).

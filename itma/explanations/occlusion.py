@@ -65,7 +65,7 @@ class Cells:
         number = row[:, None] * columns + column[None, :]
         return number[None] == torch.arange(rows * columns)[:, None, None]
 
-    def averaged(self, windows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def average(self, windows: np.ndarray, values: np.ndarray) -> np.ndarray:
         """(rows, columns) float32: the mean over the windows that cover a cell."""
         total, count = np.zeros(self.grid), np.zeros(self.grid)
         for (top, bottom, left, right), value in zip(windows, values, strict=True):
@@ -107,7 +107,7 @@ class WordEffects:
     """(words,) int64: the target's rank without the word; 0 where nothing would be left."""
 
 
-def covered(pixels: torch.Tensor, masks: torch.Tensor, fill: Fill = "mean") -> torch.Tensor:
+def cover(pixels: torch.Tensor, masks: torch.Tensor, fill: Fill = "mean") -> torch.Tensor:
     """An image (3, height, width) uint8 with each of (n, height, width) bool masks covered: (n, 3, height, width).
 
     Raises:
@@ -156,11 +156,11 @@ def region_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
     height, width = case.reference.shape[1:]
     cells = Cells(height, width)
     windows = cells.windows()
-    images = covered(case.reference, window_masks(windows, height, width), fill)
-    queries = case.embedded(images, None if case.text is None else [case.text] * len(images))
+    images = cover(case.reference, window_masks(windows, height, width), fill)
+    queries = case.embed(images, None if case.text is None else [case.text] * len(images))
     scores = case.scores(queries)
     effects = case.scores(case.query)[0] - scores
-    return RegionEffects(windows, effects, case.ranks(queries, scores), cells.averaged(windows, effects), fill)
+    return RegionEffects(windows, effects, case.ranks(queries, scores), cells.average(windows, effects), fill)
 
 
 def target_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
@@ -174,7 +174,7 @@ def target_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
     height, width = case.target_pixels.shape[1:]
     cells = Cells(height, width)
     windows = cells.windows()
-    images = covered(case.target_pixels, window_masks(windows, height, width), fill)
+    images = cover(case.target_pixels, window_masks(windows, height, width), fill)
     embedded = [
         case.model.embed_images(images[first : first + AT_ONCE]).cpu() for first in range(0, len(images), AT_ONCE)
     ]
@@ -182,7 +182,7 @@ def target_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
     scores: np.ndarray = (torch.cat(embedded) @ query[0]).numpy()
     whole = case.scores(query)[0]
     ranks = case.ranks(query.expand(len(scores), query.shape[1]), scores)
-    return RegionEffects(windows, whole - scores, ranks, cells.averaged(windows, whole - scores), fill)
+    return RegionEffects(windows, whole - scores, ranks, cells.average(windows, whole - scores), fill)
 
 
 def word_effects(case: Case) -> WordEffects:
@@ -199,10 +199,10 @@ def word_effects(case: Case) -> WordEffects:
     queries = torch.zeros(len(words), len(case.target))
     rows = [row for row, something in enumerate(said) if something]
     if rows:
-        queries[rows] = case.said([without[row] for row in rows])
+        queries[rows] = case.embed_said([without[row] for row in rows])
     silent = [row for row, something in enumerate(said) if not something]
     if silent and case.reference is not None:
-        queries[silent] = case.said(None)
+        queries[silent] = case.embed_said(None)
     scores = case.scores(queries)
     effects = case.scores(case.query)[0] - scores
     ranks = case.ranks(queries, scores)

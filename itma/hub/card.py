@@ -18,9 +18,9 @@ from itma.io import file_sum, write_text
 from itma.models.checkpoint import CHECKPOINTS, WEIGHTS, checkpoint_folder, weights_sum
 from itma.models.composers import composer_named
 from itma.models.image_encoders.hub import KNOWN
-from itma.models.provenance import Provenance, read_provenance, shown
+from itma.models.provenance import Provenance, read_provenance, show_name
 from itma.models.retriever import Retriever
-from itma.models.shipped import located
+from itma.models.shipped import locate
 from itma.models.towers import holds_towers
 from itma.records import Interval, Report
 
@@ -131,7 +131,7 @@ def _sum_in(run: str | Path, model: Retriever, weights: str, *, rounded: bool) -
         weights: the sum of the file that was written of the model.
         rounded: whether that was rounded.
     """
-    if holds_towers(located(run)):  # whose files hold more than what is kept of them
+    if holds_towers(locate(run)):  # whose files hold more than what is kept of them
         return weights_sum(run)
     sums = {which: weights_sum(run, which) for which in CHECKPOINTS}
     if weights in sums.values():
@@ -217,18 +217,18 @@ def _metadata(model: Retriever, provenance: Provenance, repo_id: str | None, lic
 def _model(model: Retriever, weights: str, provenance: Provenance) -> str:
     config, about = model.config, composer_named(model.name).__doc__ or ""
     image_encoder = (
-        f"{shown(config.image_encoder.name)}, maps of the stages {', '.join(map(str, config.image_encoder.levels))}"
+        f"{show_name(config.image_encoder.name)}, maps of the stages {', '.join(map(str, config.image_encoder.levels))}"
     )
     if config.image_encoder.weights is not None:
-        image_encoder += f", trained from the weights {shown(config.image_encoder.weights)}"
+        image_encoder += f", trained from the weights {show_name(config.image_encoder.weights)}"
     elif config.image_encoder.name in KNOWN and _from_scratch(provenance):
         image_encoder += ", trained from scratch"
     options, text_encoder = to_plain(config.options), to_plain(config.text_encoder)
     rows: dict[str, str | None] = {
         "composer": f"`{model.name}`: {about.strip().splitlines()[0].partition(';')[0]}",
-        "its options": _listed(options) if options else None,
+        "its options": _list(options) if options else None,
         "image encoder": image_encoder,
-        "text encoder": _listed(text_encoder) if model.text_encoder is not None else None,
+        "text encoder": _list(text_encoder) if model.text_encoder is not None else None,
         "words": f"{len(model.tokenizer):,} token ids" if model.text_encoder is not None else None,
         "embedding": f"{model.features} features, of length 1; the score is the cosine",
         "images": f"{config.preprocess.width}×{config.preprocess.height} pixels (width × height), fitted by "
@@ -248,12 +248,12 @@ def _from_scratch(provenance: Provenance) -> bool:
 
 def _training(provenance: Provenance) -> str:
     try:
-        return _trained(provenance)
+        return _describe_training(provenance)
     except (KeyError, TypeError) as error:
         raise RunError(f"the run's settings (run.json) are damaged or those of another version: {error!r}") from error
 
 
-def _trained(provenance: Provenance) -> str:
+def _describe_training(provenance: Provenance) -> str:
     made = (provenance.settings or {}).get("made_with", {})
     if "started_from" in made and "data" not in (provenance.settings or {}):
         start = made["started_from"]
@@ -269,13 +269,13 @@ def _trained(provenance: Provenance) -> str:
     rows["data"] = _data_name(data) + (f", size `{data['size']}`, seed {data['seed']}" if generated else "")
     rows["about the data"] = data.get("about") or None
     if "imported_from" in made:
-        rows |= _imported(made["imported_from"], provenance.step)
+        rows |= _describe_import(made["imported_from"], provenance.step)
         after = "It was trained by that code, not by `itma`; the options that the checkpoint names are in `run.json`."
     else:
         rows |= _recipe(provenance.settings["train"], provenance)
         rows["began with"] = _began(made.get("started_from"))
         rows["made with"] = (
-            _listed({name: value for name, value in made.items() if not isinstance(value, Mapping)}) or None
+            _list({name: value for name, value in made.items() if not isinstance(value, Mapping)}) or None
         )
         after = "All settings are in `run.json`."
     return _rows(rows) + f"\n\n{after}"
@@ -303,7 +303,7 @@ def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str |
         "loss": train["loss"],
         "optimizer": f"{train['optimizer']}, {rate}, weight decay {train['weight_decay']:g}, `{train['schedule']}` "
         f"schedule after {train['warmup']:,} steps of warm-up",
-        "images": _listed(changes) if changes else "not changed at random",
+        "images": _list(changes) if changes else "not changed at random",
         "frozen": ", ".join(frozen) or None,
         "took": None if provenance.seconds is None else f"{provenance.seconds / 60:,.0f} minutes up to this checkpoint",
         "arithmetic": train["precision"],
@@ -311,10 +311,10 @@ def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str |
     }
 
 
-def _imported(imported: Mapping[str, Any], step: int | None) -> dict[str, str | None]:
+def _describe_import(imported: Mapping[str, Any], step: int | None) -> dict[str, str | None]:
     return {
         "code": f"{imported['code'].upper()}'s, model `{imported['model']}`",
-        "checkpoint": f"`{shown(imported['file'])}`, sha256 `{imported['sha256']}`"
+        "checkpoint": f"`{show_name(imported['file'])}`, sha256 `{imported['sha256']}`"
         + (f", step {step:,}" if step else ""),
     }
 
@@ -502,9 +502,9 @@ def _percent(share: float, unit: str = " %") -> str:
     return f"{100 * share:.1f}{unit}"
 
 
-def _listed(plain: Mapping[str, Any]) -> str:
+def _list(plain: Mapping[str, Any]) -> str:
     """Settings as text: `kind lstm, width 128`."""
-    settings = {name: shown(value) if isinstance(value, str) else value for name, value in plain.items()}
+    settings = {name: show_name(value) if isinstance(value, str) else value for name, value in plain.items()}
     return ", ".join(
         f"{name.replace('_', ' ')} {_value(value)}" for name, value in settings.items() if value is not None
     )

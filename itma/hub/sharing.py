@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from itma.config import changed
+from itma.config import change
 from itma.errors import ConfigError, RunError
 from itma.hub.card import CARD, model_card, write_card
 from itma.io import new_folder, write_text
@@ -77,13 +77,13 @@ def pack(
         ConfigError: an option that does not exist, or a trained model whose options were to be changed.
         StorageError: the folder exists or cannot be written to.
     """
-    model = _weighted(run, changes) if changes else Retriever.load(run, which=which)
+    model = _open_weighted(run, changes) if changes else Retriever.load(run, which=which)
     with new_folder(folder) as draft:
         save_pretrained(model, draft, run=run, license=license, half=half)
     return Path(folder)
 
 
-def _weighted(run: str | Path, changes: Mapping[str, str]) -> Retriever:
+def _open_weighted(run: str | Path, changes: Mapping[str, str]) -> Retriever:
     """CLIP or SigLIP as it answers untrained, with other options of the sum."""
     folder = checkpoint_folder(run)
     other = [name for name in changes if not name.startswith("model.options.")]
@@ -95,7 +95,7 @@ def _weighted(run: str | Path, changes: Mapping[str, str]) -> Retriever:
     towers = read_towers(folder)
     start = RetrieverConfig(UNTRAINED, **towers.shape)
     options = {name.removeprefix("model."): value for name, value in changes.items()}
-    return Retriever.over(towers, changed(start, options))
+    return Retriever.over(towers, change(start, options))
 
 
 def pull(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from itma.api import measured_split, read_run
+from itma.api import load_measured_split, read_run
 from itma.config import to_plain
 from itma.data.images import Preprocess, find_images
 from itma.data.sources import sentences
@@ -165,7 +165,7 @@ def quantise(
         raise ConfigError(f"samples={samples} must be at least 1")
     draw = random.Random(seed)
     with ExitStack() as stack:
-        exact = _exported(run, out, which, progress, stack)
+        exact = _export(run, out, which, progress, stack)
         paths = _images_of(Path(images))
         draw.shuffle(paths)
         feedback, origin = _sentences(run, exact, text) if exact.reads_words else ([""], "")
@@ -191,7 +191,7 @@ def quantise(
     return result
 
 
-def _exported(run: str | Path, out: str | Path | None, which: str, progress: bool, stack: ExitStack) -> OnnxRetriever:
+def _export(run: str | Path, out: str | Path | None, which: str, progress: bool, stack: ExitStack) -> OnnxRetriever:
     """The model's float32 graphs: the run's own, or for a while in a folder of their own."""
     if out is None or not is_shipped(run):
         return open_exported(run, "float32", which=which, progress=progress)
@@ -233,7 +233,7 @@ def _read(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[torch.Tenso
     """Images in batches, without those that cannot be read, which are named in the log."""
     waiting: list[torch.Tensor] = []
     count = 0
-    for pixels in _decoded(paths, preprocess, 2 * _BATCH):
+    for pixels in _decode(paths, preprocess, 2 * _BATCH):
         if isinstance(pixels, ImageError):
             log.warning("left out: %s", pixels)
             continue
@@ -248,7 +248,7 @@ def _read(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[torch.Tenso
         raise DataError(f"{count} of {len(paths):,} images could be read; at least 2 are needed, better hundreds")
 
 
-def _decoded(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Iterator[torch.Tensor | ImageError]:
+def _decode(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Iterator[torch.Tensor | ImageError]:
     """Every image's pixels, or why there are none, in order; at most `ahead` are decoded before they are needed."""
 
     def read(path: Path) -> torch.Tensor | ImageError:
@@ -309,7 +309,7 @@ def _recall(
 ) -> tuple[tuple[RecallLost, ...], str]:
     """Recall on what the run is measured on, or why there is none."""
     try:
-        data, _, _ = measured_split(run, exact.preprocess, progress=progress)
+        data, _, _ = load_measured_split(run, exact.preprocess, progress=progress)
         reports = [
             measure(model, data.triplets, protocols=[data.protocol()], intervals=False, progress=progress)[0].report
             for model in (exact, rough)

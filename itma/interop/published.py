@@ -259,7 +259,7 @@ def rebuild(
         DataError: a tensor is lacking, has another shape, contradicts another, or is not known.
     """
     config = shape(checkpoint, size)
-    tokenizer = Tokenizer.published(words, **config.text_encoder.reading())
+    tokenizer = Tokenizer.from_published(words, **config.text_encoder.reading())
     model = Retriever.assemble(config, tokenizer)
     own = model.state_dict()
     remaining = dict(checkpoint.tensors)
@@ -272,7 +272,7 @@ def rebuild(
                 f"(model={checkpoint.model})"
             )
         remaining.pop(theirs, None)
-        value = _converted(name, checkpoint.tensors[theirs], config, checkpoint.code)
+        value = _convert(name, checkpoint.tensors[theirs], config, checkpoint.code)
         if value.shape != tensor.shape:
             raise DataError(
                 f"the tensor {theirs!r} of the checkpoint {str(checkpoint.path)!r} has the shape {tuple(value.shape)}; "
@@ -361,7 +361,7 @@ _THEIR_COMPOSER: dict[str, Callable[[str, RetrieverConfig], str]] = {
 }
 
 
-def _converted(name: str, tensor: torch.Tensor, config: RetrieverConfig, code: str) -> torch.Tensor:
+def _convert(name: str, tensor: torch.Tensor, config: RetrieverConfig, code: str) -> torch.Tensor:
     """A tensor of theirs as ours: its two used weights of TIRG's four, a scalar scale, kernels that lie otherwise."""
     if name == "scale":
         return tensor.reshape(()) if tensor.numel() == 1 else tensor

@@ -7,7 +7,7 @@ from itma.errors import RunError, UnknownNameError
 from itma.io import file_sum, is_lfs_pointer, parse_json
 from itma.models import hub
 from itma.models.hub_names import hub_name
-from itma.models.shipped import located, shipped
+from itma.models.shipped import list_shipped, locate
 from itma.models.towers import holds_towers, towers_sum
 
 FORMAT = 1
@@ -63,11 +63,11 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
     Raises:
         RunError: there is no such folder, or it is neither a run nor a checkpoint, or the hub does not have it.
     """
-    folder = located(folder)
+    folder = locate(folder)
     if (name := hub_name(folder)) is not None:
         folder = hub.fetch(name)
     if not folder.is_dir():
-        names = ", ".join(shipped())
+        names = ", ".join(list_shipped())
         raise RunError(
             f"the run folder {str(folder)!r} does not exist; itma train makes one"
             + (f", and these models come with itma: {names}" if names else "")

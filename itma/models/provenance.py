@@ -14,7 +14,7 @@ from itma.config import from_plain, to_plain
 from itma.errors import ItmaError, RunError
 from itma.io import parse_json, write_text
 from itma.models.checkpoint import MANIFEST, POINTER, WEIGHTS
-from itma.models.shipped import located
+from itma.models.shipped import locate
 from itma.models.towers import holds_towers, towers_sum
 from itma.records import Report
 
@@ -75,9 +75,9 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
     Raises:
         RunError: there is no such folder, it does not hold these weights, or a file in it is damaged.
     """
-    name, run = run, located(run)
+    name, run = run, locate(run)
     if run.is_dir() and holds_towers(run) and towers_sum(run) == weights:
-        return Provenance({"made_with": {"started_from": {"name": shown(str(name)), "sha256": weights}}})
+        return Provenance({"made_with": {"started_from": {"name": show_name(str(name)), "sha256": weights}}})
     if not run.is_dir():
         raise RunError(f"the run folder {str(run)!r} does not exist; a model card is written from one, or without run")
     manifests = {folder: read_json(folder / MANIFEST) for folder in (run, *sorted(run.glob("step-*")))}
@@ -125,7 +125,7 @@ def _checkpoint(run: Path, folder: Path, settings: Mapping[str, Any] | None) -> 
 
 def checkpoint_choice(run: str | Path, weights: str) -> str:
     """How the checkpoint with these weights was chosen among those of its run; empty where the files do not say it."""
-    run = located(run)
+    run = locate(run)
     for folder in (run, *sorted(run.glob("step-*"))):
         sums = read_json(folder / MANIFEST)
         if sums and sums.get(WEIGHTS) == weights:
@@ -221,7 +221,7 @@ def cut_path(path: str) -> str:
     return PureWindowsPath(path).name
 
 
-def shown(name: str) -> str:
+def show_name(name: str) -> str:
     """The name of a network as a card may show it: a hub name or short name whole, a path its last part.
 
     >>> shown("resnet-18"), shown("microsoft/resnet-50"), shown("/home/someone/resnet")

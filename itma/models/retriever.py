@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from itma.config import APPLIES, BELONGS, from_plain, to_plain
-from itma.data.conversations import parted
+from itma.data.conversations import split_turns
 from itma.data.images import Preprocess, Source, as_pixels
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.errors import ConfigError, FeedbackError, ItmaError, PluginError, RunError, UnknownNameError
@@ -314,7 +314,7 @@ class Retriever(Embedder, nn.Module):
         else:
             maps = self.image_encoder.finish(pixels, self._frozen_levels)
         needed = torch.cat([targets, torch.where(references < 0, targets, references)]) if references_too else targets
-        wanted, rows = (self._sent(each) for each in needed.unique(return_inverse=True))
+        wanted, rows = (self._send(each) for each in needed.unique(return_inverse=True))
         images = self.composer.embed_images([level[wanted] for level in maps])
         if self.composer.learns_alone:
             references, turns, rest = targets, None, Tokens(*(part[: len(targets), :1] for part in tokens))
@@ -326,16 +326,16 @@ class Retriever(Embedder, nn.Module):
         # of words alone, a model that reads none can make nothing
         shown = references >= 0 if self.text_encoder is not None else torch.ones_like(references, dtype=torch.bool)
         with_reference, alone = shown.nonzero()[:, 0], (~shown).nonzero()[:, 0]
-        order = self._sent(torch.cat([with_reference, alone]).argsort())
-        referred = self._sent(references[with_reference].clamp(min=0))
-        with_reference, alone = self._sent(with_reference), self._sent(alone)
+        order = self._send(torch.cat([with_reference, alone]).argsort())
+        referred = self._send(references[with_reference].clamp(min=0))
+        with_reference, alone = self._send(with_reference), self._send(alone)
         parts, further = [], self.scale * 0
         if len(with_reference):
             reference_maps = [level[referred] for level in maps]
             words = self._words(reference_maps, Tokens(*(part[with_reference] for part in tokens)))
             parts.append(self.composer.embed_queries(reference_maps, words))
             if own_loss and self.composer.has_own_loss:
-                of_rows = images[rows[: len(targets)][self._sent(row_of)[with_reference]]]
+                of_rows = images[rows[: len(targets)][self._send(row_of)[with_reference]]]
                 further = further + self.composer.own_loss(reference_maps, words, parts[0], of_rows)
         if len(alone):
             parts.append(self.compose(None, Tokens(*(part[alone] for part in tokens))))
@@ -352,7 +352,7 @@ class Retriever(Embedder, nn.Module):
             return None
         return self.composer.read(self.text_encoder, tokens, maps)
 
-    def _sent(self, indices: torch.Tensor) -> torch.Tensor:
+    def _send(self, indices: torch.Tensor) -> torch.Tensor:
         """Indices on the model's device, which nothing waits for."""
         return indices.to(self.device, non_blocking=True)
 
@@ -368,7 +368,9 @@ class Retriever(Embedder, nn.Module):
 
         What holds no word that the model knows is passed over; of a conversation without any, one sentence stays.
         """
-        known = [[one for one in parted(text) if bool(self.tokenizer([one]).mask.any())] or [text] for text in feedback]
+        known = [
+            [one for one in split_turns(text) if bool(self.tokenizer([one]).mask.any())] or [text] for text in feedback
+        ]
         return [one for each in known for one in each], torch.tensor([len(each) for each in known])
 
     def follow(self, queries: torch.Tensor, turns: torch.Tensor | None = None) -> torch.Tensor:
@@ -484,7 +486,7 @@ class Retriever(Embedder, nn.Module):
             for begin in range(0, len(members), batch):
                 part = members[begin : begin + batch]
                 pixels = (
-                    torch.stack([self._fitted(shown[row]) for row in part]) if has_image and shown is not None else None
+                    torch.stack([self._fit(shown[row]) for row in part]) if has_image and shown is not None else None
                 )
                 feedback = [str(texts[row]) for row in part] if has_text else None
                 if said is None and pixels is not None:
@@ -494,10 +496,10 @@ class Retriever(Embedder, nn.Module):
                 rows[part] = embeddings.cpu().numpy()
         return rows if several else rows[0]
 
-    def _fitted(self, image: Any) -> torch.Tensor:
+    def _fit(self, image: Any) -> torch.Tensor:
         """One image at the model's own size: uint8 (3, height, width)."""
         if isinstance(image, np.ndarray | torch.Tensor):
-            return self.preprocess.fitted(as_pixels(image))[0]
+            return self.preprocess.fit_pixels(as_pixels(image))[0]
         return self.preprocess.read(image)
 
     # -- the folder ---------------------------------------------------------------------------------------------------

@@ -7,25 +7,25 @@ folder of images may be called `photos` all the same.
 from pathlib import Path
 
 from itma.errors import RunError, UnknownNameError
-from itma.models.hub_names import cached_folder, hub_name
+from itma.models.hub_names import find_cached_folder, hub_name
 
 _OF_MODELS = ("checkpoints.json", "config.json", "run.json", "model.safetensors", "onnx.json")
 """Files by which a folder is a run or a model, whole or not."""
 _FOLDER = Path(__file__).parent.parent / "weights"
 
 
-def shipped() -> dict[str, Path]:
+def list_shipped() -> dict[str, Path]:
     """Name → folder, of the models in this installation; each holds what `itma.hub.sharing.save_pretrained` leaves."""
     return {path.parent.name: path.parent for path in sorted(_FOLDER.glob("*/config.json"))}
 
 
-def shipped_folder(name: str) -> Path:
+def find_shipped_folder(name: str) -> Path:
     """The folder of one of them.
 
     Raises:
         UnknownNameError: there is none of that name.
     """
-    known = shipped()
+    known = list_shipped()
     if name not in known:
         raise UnknownNameError("model that comes with itma", name, known)
     return known[name]
@@ -38,12 +38,12 @@ def is_shipped(run: str | Path) -> bool:
     False
     """
     path = Path(run)
-    if len(path.parts) != 1 or path.name not in shipped():
+    if len(path.parts) != 1 or path.name not in list_shipped():
         return False
     return not path.is_file() and not any((path / name).exists() for name in _OF_MODELS)
 
 
-def located(run: str | Path) -> Path:
+def locate(run: str | Path) -> Path:
     """The folder that is meant: of that path, of the model that comes with itma, or of the hub's cache by that name.
 
     A name on the hub that is not in the cache stays as it is.
@@ -54,6 +54,6 @@ def located(run: str | Path) -> Path:
     if not isinstance(run, str | Path):
         raise RunError(f"{run!r:.60} is a {type(run).__name__}; expected the path of a run, or the name of a model")
     if is_shipped(run):
-        return shipped_folder(Path(run).name)
+        return find_shipped_folder(Path(run).name)
     name = hub_name(run)
-    return (None if name is None else cached_folder(name)) or Path(run)
+    return (None if name is None else find_cached_folder(name)) or Path(run)

@@ -17,7 +17,7 @@ from itma.errors import CatalogueError, ConfigError, ItmaError, UnanswerableErro
 from itma.export.runtimes import open_model
 from itma.models.embedder import Embedder
 from itma.models.hub_names import hub_name
-from itma.models.shipped import located
+from itma.models.shipped import locate
 from itma.records import Hit, Hits
 from itma.retrieval import manifest
 from itma.retrieval.duplicates import Groups
@@ -179,11 +179,11 @@ class Catalogue:
 
         def retriever() -> Embedder:
             if not opened:
-                opened.append(_opened(model, device, runtime, progress))
+                opened.append(_open(model, device, runtime, progress))
             return opened[0]
 
         if not isinstance(model, Embedder):
-            located(model)  # refuses what is neither a path nor a name
+            locate(model)  # refuses what is neither a path nor a name
         run = None if isinstance(model, Embedder) else Path(model)
         if not updating:
             retriever()  # before anything is written: it may be missing
@@ -268,7 +268,7 @@ class Catalogue:
         """
         store = store_at(path)
         _refuse_existing(store, replace=replace, update=False)
-        retriever = None if model is None else _opened(model, device, "torch")
+        retriever = None if model is None else _open(model, device, "torch")
         run = None if model is None or isinstance(model, Embedder) else Path(model)
         with store.writing("importing embeddings"):
             moving.import_embeddings(
@@ -305,7 +305,7 @@ class Catalogue:
     def run(self) -> Path | None:
         """The run folder of its model, where it is known and there."""
         if isinstance(self._given, str | Path):
-            there = located(self._given)
+            there = locate(self._given)
             return there if there.is_dir() else None
         return self.snapshot.run
 
@@ -596,7 +596,7 @@ class Catalogue:
                     self._store.drop(name)
             items.compact(keep)
             wanted = recall or (about.ann.wanted if about.ann is not None else 0.98)
-            new = building.indexed(items, about, recall=wanted, exact_items=self._exact_items)
+            new = building.build_index(items, about, recall=wanted, exact_items=self._exact_items)
             if new != about:
                 manifest.write(self._store, new)
             building.syncing(self._store, new)()
@@ -631,7 +631,7 @@ class Catalogue:
         Raises:
             DataError: the images of some items cannot be read.
         """
-        retriever = _opened(model, device, runtime, progress)
+        retriever = _open(model, device, runtime, progress)
         run = None if isinstance(model, Embedder) else Path(model)
         with self._alone("reindexing") as (items, about):
             outcome = moving.reindex(
@@ -779,7 +779,7 @@ def _model_of(
                 f"the run {str(model)!r} that made the catalogue {address!r} is not there any more; say where it "
                 "is now (--run RUN on the command line, Catalogue.open(path, model) in Python), or index again"
             )
-    retriever = _opened(model, device, runtime or about.runtime)
+    retriever = _open(model, device, runtime or about.runtime)
     mine = retriever.fingerprint()
     if mine != about.fingerprint:
         if (retriever.runtime, about.runtime).count("onnx-int8") == 1:
@@ -797,7 +797,7 @@ def _model_of(
     return retriever
 
 
-def _opened(model: Model, device: torch.device | None, runtime: str, progress: bool = False) -> Embedder:
+def _open(model: Model, device: torch.device | None, runtime: str, progress: bool = False) -> Embedder:
     if isinstance(model, Embedder):
         return model
     return open_model(model, runtime=runtime, device=device, progress=progress)
@@ -819,7 +819,7 @@ def _workers(
     if isinstance(model, Embedder):
         raise ConfigError("a model in memory cannot be sent to a Ray cluster; give the folder of its run")
     gpus = device is not None and device.type == "cuda"
-    with RayWorkers(partial(_opened, located(model).resolve(), device, runtime), options.address, gpus=gpus) as workers:
+    with RayWorkers(partial(_open, locate(model).resolve(), device, runtime), options.address, gpus=gpus) as workers:
         yield workers
 
 

@@ -152,7 +152,7 @@ class RayWorkers:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is to be told to anybody
         try:
             if self._address is not None:
-                _reached(self._address)
+                _check_reached(self._address)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Lance warns of forks; Ray's only start other programs
                 self._ray.init(address=self._address or "local", log_to_driver=False, logging_level="ERROR", **options)
@@ -193,7 +193,7 @@ def _resolve(image: Image) -> Image:
     return image if image.path is None else replace(image, path=image.path.absolute())
 
 
-def _reached(address: str) -> None:
+def _check_reached(address: str) -> None:
     """Raise OSError where nobody listens; Ray itself tries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdecimal():

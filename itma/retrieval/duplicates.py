@@ -8,7 +8,7 @@ import numpy as np
 from itma.errors import ConfigError
 from itma.progress import bar
 from itma.retrieval.filters import Filter
-from itma.retrieval.ingest.rows import shown
+from itma.retrieval.ingest.rows import to_shown
 from itma.retrieval.stores.base import Items, embeddings_of
 
 _NEIGHBOURS = 32
@@ -86,8 +86,8 @@ def groups(items: Items, threshold: float | None, nearest: Nearest, *, progress:
         members = sorted(near[name] - taken)
         if name not in taken and members:
             taken |= {name, *members}
-            made.append(Group(tuple(map(shown, [name, *members])), False))
-    alike = [Group(tuple(map(shown, names)), True) for names in same]
+            made.append(Group(tuple(map(to_shown, [name, *members])), False))
+    alike = [Group(tuple(map(to_shown, names)), True) for names in same]
     order = sorted([*alike, *made], key=lambda group: (not group.same_content, -len(group.ids), group.ids))
     return Groups(order, threshold)
 

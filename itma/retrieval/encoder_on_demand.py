@@ -14,7 +14,7 @@ from itma.models.embedder import Embedder
 from itma.retrieval.ingest.image_names import ImageNames
 from itma.retrieval.ingest.rows import unit
 from itma.retrieval.manifest import About
-from itma.retrieval.queries import Needed, away, embedded
+from itma.retrieval.queries import Needed, away, embed_questions
 from itma.retrieval.query_encoder import ReferenceMaps, embedding_of_item
 from itma.retrieval.request import SearchRequest
 from itma.retrieval.stores.base import Items
@@ -76,10 +76,9 @@ class QueryEncoder:
             except Exception as error:
                 answers[row] = error
         uploads = {row: need for row, need in needs.items() if row in pixels and not need.question.keep_same}
-        alone = dict(
-            zip(uploads, embedded([replace(need, sentence=None) for need in uploads.values()], self.model), strict=True)
-        )
-        for row, query in zip(needs, embedded(list(needs.values()), self.model), strict=True):
+        images_alone = [replace(need, sentence=None) for need in uploads.values()]
+        alone = dict(zip(uploads, embed_questions(images_alone, self.model), strict=True))
+        for row, query in zip(needs, embed_questions(list(needs.values()), self.model), strict=True):
             reference = alone.get(row)
             if isinstance(query, Exception):
                 answers[row] = query
@@ -148,7 +147,7 @@ class EncoderOnDemand:
             return self._encoder
 
 
-def encoded(
+def encode_questions(
     questions: Mapping[int, SearchRequest],
     items: Items,
     about: About,

@@ -88,21 +88,21 @@ def column_named(name: str, columns: Iterable[str], *, any_case: bool = False, a
     known = list(columns)
     if name in known:
         return name
-    alike = [each for each in known if _composed(each) == _composed(name)] if isinstance(name, str) else []
+    alike = [each for each in known if _compose(each) == _compose(name)] if isinstance(name, str) else []
     if any_case and not alike:
-        alike = [each for each in known if _composed(each).casefold() == _composed(name).casefold()]
+        alike = [each for each in known if _compose(each).casefold() == _compose(name).casefold()]
     if len(alike) != 1:
         raise UnknownNameError("column", name, known, advice=advice)
     return alike[0]
 
 
-def _composed(text: str) -> str:
+def _compose(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
 def _spelt(text: str) -> list[str]:
     """A text in every way that its accents may be stored: as it is written, composed, and taken apart."""
-    return list(dict.fromkeys((text, _composed(text), unicodedata.normalize("NFD", text))))
+    return list(dict.fromkeys((text, _compose(text), unicodedata.normalize("NFD", text))))
 
 
 def _of_mapping(column: str, comparison: str, value: Any, kind: str) -> Condition:
@@ -243,7 +243,7 @@ class _Reader:
             self._next += 2
             column = self._column()
             self._expect(",")
-            condition = self._compared(column, "=", self._value())
+            condition = self._compare(column, "=", self._value())
             self._expect(")")
             return condition
         if self._here.kind in ("text", "number") or self._here.text.lower() in ("true", "false", "+", "-"):
@@ -258,7 +258,7 @@ class _Reader:
             if isinstance(value.value, bool):
                 return Every(()) if value.value else Some(())
             raise self._wrong("a column is expected; a name with blanks stands in backticks or double quotes", begin)
-        return self._compared(self._column(), _FLIPPED[sign], value)
+        return self._compare(self._column(), _FLIPPED[sign], value)
 
     def _after_column(self, column: str) -> Condition:
         if self._take("is"):
@@ -274,20 +274,20 @@ class _Reader:
         elif self._take("like"):
             condition = self._like(column)
         elif self._take("between"):
-            least = self._compared(column, ">=", self._value())
+            least = self._compare(column, ">=", self._value())
             self._expect("and")
-            condition = Every((least, self._compared(column, "<=", self._value())))
+            condition = Every((least, self._compare(column, "<=", self._value())))
         elif turned:
             raise self._wrong("IN, LIKE or BETWEEN is expected after NOT")
         elif sign := self._take(*_FLIPPED):
-            condition = self._compared(column, sign, self._value())
+            condition = self._compare(column, sign, self._value())
         elif self._kinds[column] == "truth":
             condition = Test(column, "=", True, "truth")
         else:
             raise self._wrong(f"a comparison of {column!r} is expected")
         return Not(condition) if turned else condition
 
-    def _compared(self, column: str, sign: str, value: _Value) -> Condition:
+    def _compare(self, column: str, sign: str, value: _Value) -> Condition:
         if sign not in ("=", "!=", "<>"):
             return self._test(column, sign, value)
         same = _one_of(column, [self._test(column, "=", value).value], self._kinds[column])

@@ -58,7 +58,7 @@ def writing(folder: Path, what: str) -> Iterator[Held]:
         BusyError: another process, or another thread of this one, is writing.
         StorageError: the folder cannot be written to.
     """
-    held = _locked(folder)
+    held = _lock(folder)
     with held.file as file:
         about = {"process": os.getpid(), "machine": platform.node(), "what": what, "since": _now()}
         with suppress(OSError):  # a full disk shall not keep anybody from deleting
@@ -73,7 +73,7 @@ def writing(folder: Path, what: str) -> Iterator[Held]:
                 file.truncate(0)
 
 
-def _locked(folder: Path) -> Held:
+def _lock(folder: Path) -> Held:
     """The lock, of the file that stands at the path now: between opening and locking it may have been replaced."""
     while True:
         try:
@@ -81,7 +81,7 @@ def _locked(folder: Path) -> Held:
         except OSError as error:
             raise to_storage_error(folder, error) from error
         try:
-            if not _taken(held.file):
+            if not _take(held.file):
                 raise BusyError(f"the catalogue {str(folder)!r} is being written by {_holder(held.file)}")
             if held.is_there():
                 return held
@@ -95,11 +95,11 @@ def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def _taken(file: IO[str]) -> bool:
+def _take(file: IO[str]) -> bool:
     try:
         import fcntl
     except ImportError:  # Windows
-        return _taken_on_windows(file)
+        return _take_on_windows(file)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -107,7 +107,7 @@ def _taken(file: IO[str]) -> bool:
     return True
 
 
-def _taken_on_windows(file: IO[str]) -> bool:
+def _take_on_windows(file: IO[str]) -> bool:
     import msvcrt
 
     file.seek(2**30)  # beyond what stands in the file, so that others can read who holds it

@@ -10,7 +10,7 @@ from typing import Any
 from itma.errors import CatalogueError
 from itma.io import parse_json
 from itma.models.hub_names import hub_name
-from itma.models.shipped import is_shipped, located
+from itma.models.shipped import is_shipped, locate
 from itma.retrieval.stores.base import Store
 
 FORMAT = 2
@@ -127,7 +127,7 @@ def read(store: Store) -> About:
                 f"the catalogue {store.address!r} was written by an older itma (format {number}, this one reads "
                 f"{FORMAT}); index the images again: itma index RUN FOLDER {store.address} --replace"
             )
-        return _parsed(plain)
+        return _parse(plain)
     except CatalogueError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -142,7 +142,7 @@ def write(store: Store, about: About) -> None:
     store.write(NAME, about.to_json())
 
 
-def _parsed(plain: dict[str, Any]) -> About:
+def _parse(plain: dict[str, Any]) -> About:
     for each in fields(About):
         if each.name not in plain:
             raise KeyError(each.name)
@@ -191,6 +191,6 @@ def find_folder(record: FolderRecord, catalogue: str) -> Path:
     """Where a folder is now: where it was, or else where it is seen from the catalogue."""
     far = Path(record["path"])
     if not record["from_here"] or far.is_dir():
-        return located(far)
+        return locate(far)
     near = Path(os.path.normpath(Path(catalogue).resolve() / record["from_here"]))
     return near if near.is_dir() else far

@@ -23,7 +23,7 @@ def explain_no_hits(items: Items, where: Filter | None) -> list[str]:
     if items.count(where):
         return ["nothing is left: all items that match the condition were left out"]
     tests = [test for test in dict.fromkeys(tests_of(where)) if not items.count(test)]
-    if reasons := [f"{_written(test)} matches nothing{_near(items, test)}" for test in tests]:
+    if reasons := [f"{_write(test)} matches nothing{_near(items, test)}" for test in tests]:
         return list(dict.fromkeys(reasons))
     parted = isinstance(where, Every) and len(where.parts) > 1
     return [
@@ -41,7 +41,7 @@ def _values(test: Test | Like) -> list[Any]:
     return list(dict.fromkeys(normalize("NFC", each) if isinstance(each, str) else each for each in values))
 
 
-def _written(test: Test | Like) -> str:
+def _write(test: Test | Like) -> str:
     if isinstance(test, Like):
         return f"{test.column} like '{_values(test)[0]}' (capitals count)"
     if test.value is None:

@@ -54,7 +54,7 @@ class Needed:
         return [*both, (abs(emphasis), *alone)]
 
 
-def embedded(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | Exception]:
+def embed_questions(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | Exception]:
     """The embedding (dim,) of length 1 that each question is searched by; or why there is none."""
     answers: list[np.ndarray | Exception] = [np.zeros(0)] * len(needs)
     jobs = [(row, *part) for row, need in enumerate(needs) for part in need.parts(model)]

@@ -16,7 +16,7 @@ from itma.errors import DataError, ItmaError, UnanswerableError, UnknownItemErro
 from itma.models.embedder import Embedder
 from itma.retrieval.ingest.embedding import maps_from_bytes
 from itma.retrieval.ingest.image_names import ImageNames
-from itma.retrieval.ingest.rows import stored
+from itma.retrieval.ingest.rows import to_stored
 from itma.retrieval.manifest import About
 from itma.retrieval.stores.base import Items, embeddings_of
 from itma.retrieval.stores.conditions import Test
@@ -50,7 +50,7 @@ class ReferenceMaps:
         wanted: dict[str, str] = {}
         for name in dict.fromkeys(names):
             try:
-                wanted[stored(name)] = name
+                wanted[to_stored(name)] = name
             except DataError as error:
                 answers[name] = error
         missing: dict[str, tuple[tuple[str, int], Path]] = {}
@@ -69,9 +69,9 @@ class ReferenceMaps:
             else:
                 missing[name] = key, files.file(row["_image"])
         answers |= {name: unknown_item(name) for name in wanted.values()}
-        return answers | self._made(missing, model)
+        return answers | self._make(missing, model)
 
-    def _made(
+    def _make(
         self, missing: Mapping[str, tuple[tuple[str, int], Path]], model: Embedder
     ) -> "dict[str, list[torch.Tensor] | ItmaError]":
         """Maps of images, several at once; they are kept."""
@@ -129,7 +129,7 @@ def only(items: Items, name: str, columns: Sequence[str]) -> dict[str, Any]:
     Raises:
         UnknownItemError: there is none of that id.
     """
-    rows: list[dict[str, Any]] = items.get([stored(name)], columns).to_pylist()
+    rows: list[dict[str, Any]] = items.get([to_stored(name)], columns).to_pylist()
     if not rows:
         raise unknown_item(name)
     return rows[0]
@@ -145,7 +145,7 @@ def unknown_item(name: str) -> UnknownItemError:
 
 def embedding_of_item(items: Items, name: str) -> np.ndarray:
     """(dim,) float32: what the catalogue holds of one item."""
-    rows = items.get([stored(name)], ["embedding"])
+    rows = items.get([to_stored(name)], ["embedding"])
     if not len(rows):
         raise unknown_item(name)
     embedding: np.ndarray = embeddings_of(rows["embedding"])[0]

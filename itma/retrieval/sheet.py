@@ -25,7 +25,7 @@ def draw_sheet(reference: Source | None, sentence: str | None, hits: Sequence[Hi
     if reference is not None:
         _paste(sheet, reference, (_GAP, _GAP))
         left += step
-    for index, line in enumerate(_wrapped(sentence or "(no sentence)", width - left - _GAP)[:8]):
+    for index, line in enumerate(_wrap(sentence or "(no sentence)", width - left - _GAP)[:8]):
         draw.text((left, _GAP + index * 24), line, "black" if sentence else _GREY, ImageFont.load_default(18))
     if not hits:
         draw.text((_GAP, top), "nothing found", _GREY, ImageFont.load_default(18))
@@ -84,7 +84,7 @@ def _paste(sheet: Image.Image, source: Source | None, corner: tuple[int, int]) -
     sheet.paste(image, (corner[0] + (_SIDE - image.width) // 2, corner[1] + (_SIDE - image.height) // 2))
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def _wrap(text: str, width: int) -> list[str]:
     font, lines = ImageFont.load_default(18), [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

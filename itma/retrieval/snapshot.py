@@ -16,12 +16,12 @@ from itma.models.embedder import Embedder
 from itma.records import Hit, Hits
 from itma.retrieval import duplicates, manifest, query_encoder
 from itma.retrieval.duplicates import Groups
-from itma.retrieval.encoder_on_demand import EncoderOnDemand, Query, encoded
+from itma.retrieval.encoder_on_demand import EncoderOnDemand, Query, encode_questions
 from itma.retrieval.exact import DECIMALS, Matrix
 from itma.retrieval.facets import Facet, facets
 from itma.retrieval.filters import Filter, Where, column_named, filter_of
 from itma.retrieval.ingest.image_names import ImageNames, own_folder
-from itma.retrieval.ingest.rows import Item, Page, shown, stored, unit
+from itma.retrieval.ingest.rows import Item, Page, to_shown, to_stored, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.nothing import explain_no_hits
 from itma.retrieval.request import SearchRequest
@@ -127,7 +127,7 @@ class Snapshot:
 
     def answer(self, questions: Sequence[SearchRequest]) -> list[Hits | Exception]:
         """For each question its hits, or the error that a person gets; the model takes them together."""
-        return answered(questions, self)
+        return answer_questions(questions, self)
 
     def search(
         self, image: Source | None = None, text: str | None = None, k: int = 10, *, id: str | None = None
@@ -155,7 +155,7 @@ class Snapshot:
         condition = self.condition(where)
         if self.count > self.exact_items:
             return None
-        out = set(map(stored, exclude))
+        out = set(map(to_stored, exclude))
         higher = np.zeros(len(queries), dtype=np.int64)
         for batch in self.items.scan(["id", "embedding"], where=condition):
             ranked = np.array([name not in out for name in batch.column("id").to_pylist()], dtype=bool)
@@ -168,7 +168,7 @@ class Snapshot:
     def ids(self) -> list[str]:
         """All ids, sorted."""
         batches = self.items.scan(["id"], rows=65_536)
-        return sorted(shown(name) for batch in batches for name in batch.column("id").to_pylist())
+        return sorted(to_shown(name) for batch in batches for name in batch.column("id").to_pylist())
 
     def get(self, id: str) -> Item:
         """See `Catalogue.get`."""
@@ -188,7 +188,7 @@ class Snapshot:
         table, following = self.items.page(["id", "_image", *columns], rows, after=after, where=self.condition(where))
         items = [
             Item(
-                shown(row["id"]),
+                to_shown(row["id"]),
                 None if row["_image"] is None else self.path(row["_image"]),
                 fields={name: row[name] for name in columns if row[name] is not None},
             )
@@ -202,7 +202,7 @@ class Snapshot:
 
     def ids_of(self, image: str | Path) -> list[str]:
         """The items whose image is this file."""
-        return sorted(map(shown, self.items_of(image)))
+        return sorted(map(to_shown, self.items_of(image)))
 
     def image_paths(self) -> list[Path]:
         """See `Catalogue.image_paths`."""
@@ -226,7 +226,7 @@ class Snapshot:
         return SearchPlan(
             self.condition(question.where),
             self.columns(question.fields),
-            {*map(stored, named), *self.items_of(question.image)},
+            {*map(to_stored, named), *self.items_of(question.image)},
         )
 
     def condition(self, where: Where | None) -> Filter | None:
@@ -309,7 +309,7 @@ class Snapshot:
         for rank, (name, score) in enumerate(nearest, start=1):
             image = matrix.images[matrix.row[name]] if matrix is not None else rows[name]["_image"]
             fields = {column: rows[name][column] for column in columns}
-            hits.append(Hit(rank, shown(name), score, self.path(image), fields))
+            hits.append(Hit(rank, to_shown(name), score, self.path(image), fields))
         return hits
 
     def path(self, image: object) -> str:
@@ -322,7 +322,7 @@ class Snapshot:
             return []
         # a link may be the item itself, or lead to it
         names = [name for follow in (False, True) for name in self.image_names.all_names(image, follow=follow)]
-        wanted = [stored(name) for name in dict.fromkeys(names)]
+        wanted = [to_stored(name) for name in dict.fromkeys(names)]
         matrix = self._matrix  # not loaded for this alone
         return query_encoder.ids_with_image(self.items, wanted) if matrix is None else matrix.ids_with_image(wanted)
 
@@ -342,11 +342,11 @@ class Snapshot:
                 same.append(row["id"])
         plan.out |= set(same)
         if same:
-            names = ", ".join(map(repr, sorted(map(shown, same))))
+            names = ", ".join(map(repr, sorted(map(to_shown, same))))
             plan.notes.append(f"left out, as they show the image of the reference: {names}")
 
 
-def answered(questions: Sequence[SearchRequest], snapshot: Snapshot) -> list[Hits | Exception]:
+def answer_questions(questions: Sequence[SearchRequest], snapshot: Snapshot) -> list[Hits | Exception]:
     """For each question its hits, or the error that a person gets; one that fails fails alone."""
     answers: list[Hits | Exception] = [Hits() for _ in questions]
     plans: dict[int, SearchPlan] = {}
@@ -355,7 +355,7 @@ def answered(questions: Sequence[SearchRequest], snapshot: Snapshot) -> list[Hit
             plans[row] = snapshot.plan(question)
         except Exception as error:
             answers[row] = error
-    queries = encoded(
+    queries = encode_questions(
         {row: questions[row] for row in plans}, snapshot.items, snapshot.about, snapshot.image_names, snapshot.encoder
     )
     for row, query in queries.items():

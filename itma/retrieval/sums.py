@@ -54,7 +54,7 @@ def record(folder: Path, name: str) -> None:
     Raises:
         OSError: a file cannot be read, or the sums cannot be written.
     """
-    known = _known(folder)
+    known = _read_known(folder)
     if (folder / name).is_dir():
         there = set(_files(folder, name))
         new = {path: file_sum(folder / path) for path in sorted(there) if path not in known}
@@ -75,7 +75,7 @@ def record(folder: Path, name: str) -> None:
 
 def verify(folder: Path) -> Verification:
     """Read all files of a catalogue's folder and compare them with their sums."""
-    known = _known(folder)
+    known = _read_known(folder)
     right, damaged, unknown = 0, [], []
     paths = [path for path in known if "/" not in path and (folder / path).exists()]
     for table in sorted(folder.glob("*.lance")):
@@ -99,12 +99,12 @@ def verify(folder: Path) -> Verification:
 
 def newest_version(folder: Path, table: str) -> int:
     """The newest version of a table that a sum was kept of; 0 where there is none."""
-    found = re.findall(rf"^{table}\.lance/_versions/(\d+)\.manifest$", "\n".join(_known(folder)), re.MULTILINE)
+    found = re.findall(rf"^{table}\.lance/_versions/(\d+)\.manifest$", "\n".join(_read_known(folder)), re.MULTILINE)
     # the engine counts down in names, so that the newest stands first
     return max((2**64 - 1 - number if (number := int(name)) > 2**63 else number for name in found), default=0)
 
 
-def _known(folder: Path) -> dict[str, str]:
+def _read_known(folder: Path) -> dict[str, str]:
     try:
         text = (folder / NAME).read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:

@@ -56,7 +56,7 @@ def may_write(request: Request) -> None:
         )
 
 
-async def known_parameters(request: Request) -> None:
+async def check_parameters(request: Request) -> None:
     """Refuse names after the `?` that the route does not know, and those that stand there twice.
 
     Raises:

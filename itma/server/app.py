@@ -15,11 +15,11 @@ from itma import __version__
 from itma.errors import ItmaError
 from itma.models.embedder import Embedder
 from itma.server import about, explaining, items, searching
-from itma.server.access import known_parameters, may_read
+from itma.server.access import check_parameters, may_read
 from itma.server.config import Keys, ServeConfig
 from itma.server.gate import Gate
 from itma.server.problems import ProblemError, problem_of, schema
-from itma.server.searching import described
+from itma.server.searching import describe
 from itma.server.service import Service
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def make_app(config: ServeConfig, keys: Keys | None = None, model: Embedder | No
     )
     app.state.service = service
     for routes in (searching.router, explaining.router, items.router, about.router):
-        app.include_router(routes, prefix=API, dependencies=[Depends(known_parameters)])
+        app.include_router(routes, prefix=API, dependencies=[Depends(check_parameters)])
     app.include_router(about.outside)
     app.include_router(about.page_routes())
     document = APIRouter(dependencies=[Depends(may_read)], include_in_schema=False)
@@ -87,7 +87,7 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return ProblemError(422, "invalid_request", described(error.errors())).response()
+    return ProblemError(422, "invalid_request", describe(error.errors())).response()
 
 
 async def _of_http(request: Request, error: Exception) -> Response:

@@ -82,7 +82,7 @@ class Changer:
                     one.id,
                     files.get(one.id),
                     None if one.embedding is None else np.asarray(one.embedding),
-                    {name: _dated(value, kinds.get(name, "")) for name, value in (one.fields or {}).items()},
+                    {name: _to_date(value, kinds.get(name, "")) for name, value in (one.fields or {}).items()},
                 )
                 for one in given
             ]
@@ -133,13 +133,13 @@ class Changer:
         """Remove those of some files that are the server's own and no item's image; a failure undoes nothing."""
         own = [path for path in paths if path.parent.resolve() == self._folder.resolve()]
         try:
-            for path in writer.unused(own):
+            for path in writer.find_unused(own):
                 path.unlink(missing_ok=True)
         except (OSError, ItmaError) as error:
             log.warning("uploads without an item could not be removed: %s", error)
 
 
-def _dated(value: Any, kind: str) -> Any:
+def _to_date(value: Any, kind: str) -> Any:
     """Dates and times come as texts in JSON."""
     if kind not in ("dates", "times") or not isinstance(value, str):
         return value

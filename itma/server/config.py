@@ -189,16 +189,16 @@ class Keys:
     def session(self, now: float | None = None) -> str:
         """A sign for a browser that showed a key: it may read for twelve hours, and never write."""
         end = str(int((time.time() if now is None else now) + _SESSION_SECONDS))
-        return f"{end}.{self._signed(end)}"
+        return f"{end}.{self._sign(end)}"
 
     def in_session(self, sign: str, now: float | None = None) -> bool:
         """Whether a browser's sign is one of ours and not too old."""
         end, _, signature = sign.partition(".")
-        if not hmac.compare_digest(self._signed(end).encode(), signature.encode("utf-8", "replace")):
+        if not hmac.compare_digest(self._sign(end).encode(), signature.encode("utf-8", "replace")):
             return False
         return int(end) > (time.time() if now is None else now)
 
-    def _signed(self, text: str) -> str:
+    def _sign(self, text: str) -> str:
         secret = hashlib.sha256("\n".join((*self.read, *self.write)).encode()).digest()
         return hmac.new(secret, b"itma session " + text.encode("utf-8", "replace"), "sha256").hexdigest()
 

@@ -61,7 +61,7 @@ class Decoder:
         """Have everything ready, so that the first image does not wait for it; where that fails, images wait."""
         try:
             if hasattr(os, "fork"):
-                _PROGRAM.connected().close()
+                _PROGRAM.connect().close()
         except ItmaError as error:
             log.warning("%s yet; images wait for it", error)
 
@@ -187,7 +187,7 @@ class _Program:
             return str(Path(self._folder.name) / _SOCKET)
 
     def ask(self, job: Mapping[str, Any], data: bytes, seconds: float) -> tuple[dict[str, Any], bytes]:
-        with self.connected() as connection:
+        with self.connect() as connection:
             connection.settimeout(seconds + 5)  # the kernel ends the other side before
             try:
                 with connection.makefile("rwb") as stream:
@@ -204,7 +204,7 @@ class _Program:
             return {"reason": f"it takes more than {seconds:g} seconds, or too much memory, to decode"}, b""
         return answer, made
 
-    def connected(self) -> socket.socket:
+    def connect(self) -> socket.socket:
         """A connection, after waiting for the program to listen."""
         end = time.monotonic() + _START_SECONDS
         while True:

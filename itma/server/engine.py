@@ -14,7 +14,7 @@ from itma.records import Hit
 from itma.retrieval.request import SearchRequest
 from itma.retrieval.snapshot import Snapshot
 from itma.server.metrics import Metrics
-from itma.server.problems import overloaded, problem_of, too_slow
+from itma.server.problems import problem_of, refuse_overload, too_slow
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +106,9 @@ class Engine:
             ItmaError: see `Catalogue.search`.
         """
         if self._closed:
-            raise overloaded("the server is stopping", 5)
+            raise refuse_overload("the server is stopping", 5)
         if self._jobs.qsize() >= self._most:
-            raise overloaded(f"{self._most} searches are waiting already")
+            raise refuse_overload(f"{self._most} searches are waiting already")
         job = _Job(question, snapshot, asyncio.get_running_loop(), time.monotonic() + self._seconds)
         self._jobs.put(job)
         self._metrics.waiting.set(self._jobs.qsize())
@@ -173,7 +173,7 @@ class Engine:
                 if isinstance(answer, Exception):
                     raise answer
                 said = job.question.text or "" if job.question.said else ""
-                ignored, read_as = _ignored(snapshot, said), _read_as(snapshot, said)
+                ignored, read_as = _find_ignored(snapshot, said), _read_as(snapshot, said)
                 job.tell(Answer(answer, snapshot.stamp, ignored, read_as, answer.notes))
             except Exception as error:
                 if not isinstance(error, ItmaError):
@@ -181,7 +181,7 @@ class Engine:
                 job.tell(error if isinstance(error, ItmaError) else problem_of(error))
 
 
-def _ignored(snapshot: Snapshot, said: str) -> list[str]:
+def _find_ignored(snapshot: Snapshot, said: str) -> list[str]:
     return list(dict.fromkeys(snapshot.model.tokenizer.unknown(said)))[:20] if said else []
 
 

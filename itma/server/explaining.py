@@ -17,7 +17,7 @@ from itma.explanations.attention import has_attention
 from itma.retrieval.snapshot import Snapshot
 from itma.server.access import ServiceOf, may_read
 from itma.server.problems import ProblemError, problem_of
-from itma.server.searching import as_json, fetched, known_parts, read_form, unless_gone
+from itma.server.searching import as_json, check_parts, fetch_image, read_form, unless_gone
 from itma.server.service import Service
 from itma.server.shapes import WORDS, Explain, ExplainFrom
 from itma.server.shapes_explained import ExplanationAnswer
@@ -35,8 +35,8 @@ async def explain(request: Request, service: ServiceOf, question: ExplainFrom) -
     One explanation is made at a time, beside the searches. Slider, "less like this" and filters take no part in it.
     """
     snapshot = _explainable(service)
-    data = None if question.url is None else await fetched(service, question.url)
-    return await _answered(request, service, snapshot, question, data)
+    data = None if question.url is None else await fetch_image(service, question.url)
+    return await _answer(request, service, snapshot, question, data)
 
 
 @router.post("/explain/upload", response_model=ExplanationAnswer, summary="The same for an image that is sent along")
@@ -48,9 +48,9 @@ async def explain_upload(
 ) -> Response:
     """As `/explain`, from an image, which is not kept."""
     snapshot = _explainable(service)
-    await known_parts(request, "image", "query")
+    await check_parts(request, "image", "query")
     question = read_form(Explain, query)
-    return await _answered(request, service, snapshot, question, await image.read())
+    return await _answer(request, service, snapshot, question, await image.read())
 
 
 def _explainable(service: Service) -> Snapshot:
@@ -74,7 +74,7 @@ def _explainable(service: Service) -> Snapshot:
     )
 
 
-async def _answered(
+async def _answer(
     request: Request, service: Service, snapshot: Snapshot, question: Explain, data: bytes | None
 ) -> Response:
     words = len((question.text or "").split())
@@ -149,11 +149,11 @@ def usual(case: Case) -> list[str]:
 def plain(explanation: Explanation, *, images: bool) -> dict[str, Any]:
     """An explanation as it goes out: as `Explanation.to_plain`, with gradients summed over squares."""
     if explanation.gradients is not None:
-        explanation = replace(explanation, gradients=_summed(explanation.gradients))
+        explanation = replace(explanation, gradients=_sum(explanation.gradients))
     return explanation.to_plain(images=images)
 
 
-def _summed(gradients: Gradients) -> Gradients:
+def _sum(gradients: Gradients) -> Gradients:
     """Gradients whose pixels are squares, so many that the sum stays what it was."""
     if gradients.pixels is None:
         return gradients

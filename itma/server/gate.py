@@ -12,7 +12,7 @@ from typing import Any
 
 from itma.server.config import ServeConfig
 from itma.server.metrics import Metrics
-from itma.server.problems import ProblemError, overloaded, problem_of, too_slow
+from itma.server.problems import ProblemError, problem_of, refuse_overload, too_slow
 
 log = logging.getLogger("itma.server.access")
 
@@ -94,24 +94,24 @@ class Gate:
             await self._app(scope, receive, send)
             return
         scope = {**scope, "headers": _strict(scope["headers"])}
-        passage = _Passage(scope, receive, send, self._most(scope["path"]), self._config.body_seconds, self._arrived)
+        passage = _Passage(scope, receive, send, self._most(scope["path"]), self._config.body_seconds, self._arrive)
         began = time.perf_counter()
         self._in_flight += 1
         self._arriving += not passage.whole
         self._metrics.in_flight.inc()
         try:
-            problem = self._refused(scope, passage)
+            problem = self._refuse(scope, passage)
             if problem is not None:
                 await passage.answer(problem)
             else:
-                await self._passed(scope, passage)
+                await self._pass(scope, passage)
         finally:
             self._in_flight -= 1
-            passage.arrived()
+            passage.arrive()
             self._metrics.in_flight.dec()
             self._record(scope, passage.status, time.perf_counter() - began)
 
-    async def _passed(self, scope: Scope, passage: "_Passage") -> None:
+    async def _pass(self, scope: Scope, passage: "_Passage") -> None:
         try:
             # what the parts of an answer take is limited where they are made; this is for what nobody thought of
             async with asyncio.timeout(2 * self._config.seconds + self._config.body_seconds):
@@ -130,10 +130,10 @@ class Gate:
             return self._config.upload_bytes + _JSON_BYTES
         return _JSON_BYTES
 
-    def _arrived(self) -> None:
+    def _arrive(self) -> None:
         self._arriving -= 1
 
-    def _refused(self, scope: Scope, passage: "_Passage") -> ProblemError | None:
+    def _refuse(self, scope: Scope, passage: "_Passage") -> ProblemError | None:
         headers = passage.headers
         host = headers.get(b"host", b"").decode("latin-1").lower()
         name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
@@ -141,9 +141,9 @@ class Gate:
             return ProblemError(421, "unknown_host", "this server does not answer to that name; see --allow-host")
         always = scope["path"] in _ALWAYS or scope["path"].startswith("/page/")
         if self._in_flight - self._arriving > _IN_FLIGHT and not always:
-            return overloaded("too many requests are under way")
+            return refuse_overload("too many requests are under way")
         if self._arriving > _ARRIVING and not passage.whole:
-            return overloaded("the bodies of too many requests are on their way")
+            return refuse_overload("the bodies of too many requests are on their way")
         if scope["method"] not in _METHODS:
             return ProblemError(405, "method_not_allowed", "this method is not known here", {"Allow": "GET, POST"})
         length = headers.get(b"content-length", b"0")
@@ -178,15 +178,15 @@ class _Passage:
         self.headers = {bytes(name).lower(): bytes(value) for name, value in scope["headers"]}
         bodiless = self.headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in self.headers
         self.whole = self._counted = bodiless
-        self._whole, self._arrived = False, arrived
+        self._whole, self._arrive = False, arrived
         self.problem: ProblemError | None = None
         self.status = 499  # nobody was there any more to be answered
 
-    def arrived(self) -> None:
+    def arrive(self) -> None:
         """The body is there, or is no longer waited for."""
         if not self._counted:
             self._counted = True
-            self._arrived()
+            self._arrive()
 
     async def receive(self) -> Message:
         """A part of the body."""
@@ -204,7 +204,7 @@ class _Passage:
             self._size += len(message.get("body", b""))
             self._whole = not message.get("more_body", False)
             if self._whole:
-                self.arrived()
+                self.arrive()
             if self._size > self._most:
                 self.problem = _too_large(self._most)
                 raise _Stopped

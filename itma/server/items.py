@@ -12,7 +12,7 @@ from itma.retrieval.ingest.rows import Item
 from itma.server.access import ServiceOf, item_id, may_read, may_write
 from itma.server.changing import Given
 from itma.server.problems import ProblemError, problem_of
-from itma.server.searching import as_json, described, known_parts
+from itma.server.searching import as_json, check_parts, describe
 from itma.server.service import Service
 from itma.server.shapes import MANY, FormName, Ids, Items, ItemShape, New, Removed, Written
 
@@ -33,7 +33,7 @@ async def items(
     where: Annotated[str | None, Query(max_length=10_000, description="As in a search, as JSON.")] = None,
 ) -> Response:
     """A page of the catalogue, in no particular order; about `limit` items."""
-    condition = None if where is None else _parsed(_FIELDS, where, "where") or None
+    condition = None if where is None else _parse(_FIELDS, where, "where") or None
     page = await _reading(service, service.browser.page, limit, after, condition)
     return Response(as_json({"items": [_shape(item) for item in page.items], "next": page.next}), media_type=_JSON)
 
@@ -89,8 +89,8 @@ async def add(
     embedding: Annotated[str | None, Form(max_length=500_000, description="In place of an image, as JSON.")] = None,
 ) -> Response:
     """Add one item, with its image or a ready-made embedding. Every search sees it within a second."""
-    await known_parts(request, "id", "image", "fields", "embedding")
-    given = await _given(id, image, fields, embedding)
+    await check_parts(request, "id", "image", "fields", "embedding")
+    given = await _read_given(id, image, fields, embedding)
     return await _put(service, [given], new=True)
 
 
@@ -104,8 +104,8 @@ async def replace(
     embedding: Annotated[str | None, Form(max_length=500_000, description="In place of an image, as JSON.")] = None,
 ) -> Response:
     """Put an item in the place of the one of that id, or add it. Without image and embedding, those stay."""
-    await known_parts(request, "image", "fields", "embedding")
-    given = await _given(id, image, fields, embedding)
+    await check_parts(request, "image", "fields", "embedding")
+    given = await _read_given(id, image, fields, embedding)
     return await _put(service, [given], new=False)
 
 
@@ -118,8 +118,8 @@ async def bulk(
     replace: Annotated[bool, Form(description="In the place of items of the same ids.")] = False,
 ) -> Response:
     """Add up to 100 items in one commit: all, or none. Each names its image by the file name of a part."""
-    await known_parts(request, "items", "images", "replace", several="images")
-    new = _parsed(_NEW, items, "items")
+    await check_parts(request, "items", "images", "replace", several="images")
+    new = _parse(_NEW, items, "items")
     if not 1 <= len(new) <= MANY:
         raise ProblemError(422, "out_of_range", f"{len(new)} items were sent; send 1 to {MANY} at once")
     files = {part.filename: part for part in images or []}
@@ -156,20 +156,20 @@ async def delete_many(service: ServiceOf, body: Ids) -> Response:
 _JSON = "application/json"
 
 
-async def _given(id: str, image: UploadFile | None, fields: str, embedding: str | None) -> Given:
+async def _read_given(id: str, image: UploadFile | None, fields: str, embedding: str | None) -> Given:
     return Given(
         id,
         None if image is None else await image.read(),
-        None if embedding is None else _parsed(_EMBEDDING, embedding, "embedding"),
-        _parsed(_FIELDS, fields, "fields"),
+        None if embedding is None else _parse(_EMBEDDING, embedding, "embedding"),
+        _parse(_FIELDS, fields, "fields"),
     )
 
 
-def _parsed(adapter: TypeAdapter[Any], text: str, what: str) -> Any:
+def _parse(adapter: TypeAdapter[Any], text: str, what: str) -> Any:
     try:
         return adapter.validate_json(text)
     except ValidationError as error:
-        raise ProblemError(422, "invalid_request", f"{what}: {described(error.errors())}") from error
+        raise ProblemError(422, "invalid_request", f"{what}: {describe(error.errors())}") from error
 
 
 async def _put(service: Service, given: list[Given], *, new: bool) -> Response:

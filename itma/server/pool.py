@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from itma.server.problems import overloaded, too_slow
+from itma.server.problems import refuse_overload, too_slow
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Pool:
             ProblemError: too much is waiting, or it took too long.
         """
         if self.under_way >= self._most:
-            raise overloaded(f"{self._most} requests of this kind are waiting already")
+            raise refuse_overload(f"{self._most} requests of this kind are waiting already")
         self.under_way += 1
         job: Future[T] = Future()
         future = asyncio.wrap_future(job)

@@ -51,7 +51,7 @@ class ProblemError(ItmaError):
         return Response(self.body(), self.status, self.headers, media_type="application/json")
 
 
-def overloaded(what: str, seconds: int = 1) -> ProblemError:
+def refuse_overload(what: str, seconds: int = 1) -> ProblemError:
     """More is asked for than can be done."""
     return ProblemError(503, "overloaded", f"{what}; try again in a moment", {"Retry-After": str(seconds)})
 

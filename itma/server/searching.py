@@ -35,8 +35,8 @@ async def search(request: Request, service: ServiceOf, question: Search) -> Resp
     """Search from an item of the catalogue, by a sentence, or both; from an address or an embedding where wanted."""
     with service.engine.coming():
         _check(service, question)
-        data = None if question.url is None else await fetched(service, question.url)
-        return await _answered(request, service, question, data)
+        data = None if question.url is None else await fetch_image(service, question.url)
+        return await _answer(request, service, question, data)
 
 
 @router.post("/search/upload", response_model=SearchAnswer, summary="Search from an image that is sent along")
@@ -48,14 +48,14 @@ async def search_upload(
 ) -> Response:
     """Search from an image, with a sentence where wanted. The image is not kept."""
     with service.engine.coming():
-        await known_parts(request, "image", "query")
+        await check_parts(request, "image", "query")
         question = read_form(SearchOptions, query)
         _check(service, question)
         data = await image.read()
-        return await _answered(request, service, question, data)
+        return await _answer(request, service, question, data)
 
 
-async def fetched(service: Service, url: str) -> bytes:
+async def fetch_image(service: Service, url: str) -> bytes:
     """The image at an address.
 
     Raises:
@@ -67,7 +67,7 @@ async def fetched(service: Service, url: str) -> bytes:
     return await service.fetching.run(lambda: fetch(url, most=most, seconds=_URL_SECONDS))
 
 
-async def known_parts(request: Request, *names: str, several: str = "") -> None:
+async def check_parts(request: Request, *names: str, several: str = "") -> None:
     """Refuse a form with other parts than these, as a body with unknown names is refused, or with one of them twice.
 
     Args:
@@ -97,7 +97,7 @@ def read_form(shape: type[Shape], query: str) -> Shape:
     try:
         return shape.model_validate(parse_json(query))
     except ValidationError as error:
-        raise ProblemError(422, "invalid_request", f"query: {described(error.errors())}") from error
+        raise ProblemError(422, "invalid_request", f"query: {describe(error.errors())}") from error
     except (ValueError, RecursionError) as error:
         raise ProblemError(422, "invalid_request", "query: it is no JSON") from error
 
@@ -112,7 +112,7 @@ _SAID = {
 """Kinds of error of pydantic → what is said of them."""
 
 
-def described(errors: Any) -> str:
+def describe(errors: Any) -> str:
     """What is wrong with a request, in one line; values that were sent are not repeated."""
     parts = []
     for error in errors[:3]:
@@ -132,22 +132,22 @@ def _check(service: Service, question: SearchOptions) -> None:
         )
 
 
-async def _answered(request: Request, service: Service, question: SearchOptions, data: bytes | None) -> Response:
+async def _answer(request: Request, service: Service, question: SearchOptions, data: bytes | None) -> Response:
     snapshot = service.snapshot
     try:
-        return await _answered_by(snapshot, request, service, question, data)
+        return await _answer_by(snapshot, request, service, question, data)
     except Exception as error:
         if is_lost(error):  # the table was replaced or compacted while it was searched
             await service.look()
         if not is_lost(error) or service.snapshot is snapshot:
             raise problem_of(error, getattr(question, "id", None)) from error
     try:
-        return await _answered_by(service.snapshot, request, service, question, data)
+        return await _answer_by(service.snapshot, request, service, question, data)
     except Exception as error:
         raise problem_of(error, getattr(question, "id", None)) from error
 
 
-async def _answered_by(
+async def _answer_by(
     snapshot: Snapshot, request: Request, service: Service, question: SearchOptions, data: bytes | None
 ) -> Response:
     """The answer of one state: its model sees the image, and its items are searched."""

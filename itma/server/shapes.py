@@ -17,7 +17,7 @@ def _name(value: object) -> str:
     return value
 
 
-def _said(text: str) -> str:
+def _clean(text: str) -> str:
     """Control characters and marks that nobody sees count as blanks."""
     return _MARKS.sub(" ", text)
 
@@ -68,8 +68,8 @@ class SearchOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: Annotated[str, AfterValidator(_said)] | None = _option("text", max_length=TEXT)
-    earlier: list[Annotated[str, StringConstraints(max_length=TEXT), AfterValidator(_said)]] = _option(
+    text: Annotated[str, AfterValidator(_clean)] | None = _option("text", max_length=TEXT)
+    earlier: list[Annotated[str, StringConstraints(max_length=TEXT), AfterValidator(_clean)]] = _option(
         "earlier", max_length=EARLIER
     )
     k: int = _option("k", ge=1)
@@ -97,7 +97,7 @@ class Explain(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: Annotated[str, AfterValidator(_said)] | None = Field(
+    text: Annotated[str, AfterValidator(_clean)] | None = Field(
         None, max_length=TEXT, description=f"The feedback, of at most {WORDS} words."
     )
     target: Name = Field(description="The item that is asked about.")

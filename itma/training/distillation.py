@@ -66,7 +66,7 @@ class Distillation(Loss):
                 "train.views out, or take another loss"
             )
         teacher = self._teacher[0].to(device)
-        pixels = teacher.preprocess.fitted(batch.pixels).to(device)
+        pixels = teacher.preprocess.fit_pixels(batch.pixels).to(device)
         maps = teacher.feature_maps(pixels)
         queries = torch.zeros(len(batch.targets), teacher.features, device=device)
         has_reference = batch.references >= 0

@@ -70,7 +70,7 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-def gathered(rows: torch.Tensor) -> torch.Tensor:
+def gather(rows: torch.Tensor) -> torch.Tensor:
     """Every process's rows (rows, …) joined in the order of ranks; gradients flow back to where they came from.
 
     Each process then computes the loss of the whole batch. Its gradients count that loss once for every process, which

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from itma.data.batching import Batch, Plan, hash_seed, load_batch, numbered
+from itma.data.batching import Batch, Plan, hash_seed, load_batch, number_images
 from itma.data.triplets import Triplets
 from itma.errors import ConfigError, ItmaError, TrainingError
 from itma.models.retriever import PARTS, Retriever
@@ -35,9 +35,9 @@ from itma.training.run import (
     read_metrics,
     save_checkpoint,
 )
-from itma.training.speed import counted_products, peak, to_device
+from itma.training.speed import count_products, peak, to_device
 from itma.training.step import NO_REFERENCE, add_gradients, check_chunks, knows_bf16
-from itma.training.views import Views, changed, make_views
+from itma.training.views import Views, change_images, make_views
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def train(
         now = Progress(0, None, None)
         if resume and has_checkpoint(folder):
             now = load_checkpoint(folder, model, optimizer, loss)
-        network = _distributed(model, world)
+        network = _distribute(model, world)
         plan = Plan(
             triplets.references,
             batch=config.batch,
@@ -150,7 +150,7 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
                 mean, right = torch.zeros((), device=model.device), torch.zeros((), device=model.device)
                 first = record is not None and record.operations is None
-                with counted_products(model) if first else nullcontext(None) as operations:
+                with count_products(model) if first else nullcontext(None) as operations:
                     for index, batch in enumerate(parts):
                         last, share = index == len(parts) - 1, 1 / len(parts)
                         amount, recall = add_gradients(
@@ -169,7 +169,7 @@ def train(
                     unread.clear()
                     for number, (value, _, size) in enumerate(values, start=done + 1 - len(values)):
                         if not math.isfinite(value) or not math.isfinite(size):
-                            raise _diverged(number, value, size, config, now, folder)
+                            raise _describe_divergence(number, value, size, config, now, folder)
                     numbers = dict(zip(("loss", "train/batch recall@1", "gradient length"), values[-1], strict=True))
                     meter.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
                 optimizer.step()
@@ -197,7 +197,7 @@ def train(
     return now
 
 
-def _diverged(
+def _describe_divergence(
     step: int, value: float, length: float, config: TrainConfig, now: Progress, folder: Path
 ) -> TrainingError:
     """What is said of a step whose loss or gradient is no number."""
@@ -271,7 +271,7 @@ def make_optimizer(model: Retriever, config: TrainConfig) -> torch.optim.Optimiz
     return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
-def _distributed(model: Retriever, world: Processes) -> Any:
+def _distribute(model: Retriever, world: Processes) -> Any:
     if world.count == 1:
         return model
     share_batch_norms(model)
@@ -304,17 +304,17 @@ def _batches(
         rows = plan.rows(step)
         batches, labels = [], []
         random = np.random.Generator(np.random.PCG64(hash_seed(config.seed, step, "samples")))
-        samples = triplets.drawn(rows, random)
+        samples = triplets.draw_samples(rows, random)
         for first in range(0, config.batch, size):
             begin = first + world.rank * share
             mine = samples.part(begin, begin + share)
             if views is not None:
-                images, references, targets = numbered(mine)
+                images, references, targets = number_images(mine)
                 begun = views.load(images, step=hash_seed(step, world.rank, first))
                 batches.append(Batch(_NO_PIXELS, references, targets, tuple(mine.feedback), begun))
             else:
                 plain = load_batch(triplets, mine, model.preprocess)
-                pixels = changed(plain.pixels, config, step=step, part=hash_seed(world.rank, first))
+                pixels = change_images(plain.pixels, config, step=step, part=hash_seed(world.rank, first))
                 batches.append(Batch(pixels, plain.references, plain.targets, plain.feedback))
             part = samples.part(first, first + size)
             shown = truths[np.stack([part.targets, part.references])]

@@ -180,7 +180,7 @@ class Graded(Classification):
     def forward(self, batch: LossBatch) -> torch.Tensor:
         """See `Loss`."""
         assert batch.aspects is not None and batch.reference_aspects is not None
-        rest = graded_rest(
+        rest = grade_rest(
             batch.scores(batch.targets),
             torch.cat([batch.labels, batch.labels]),
             wanted=batch.aspects,
@@ -231,7 +231,7 @@ def batch_classification(
     return losses.mean()
 
 
-def graded_rest(
+def grade_rest(
     logits: torch.Tensor,
     labels: torch.Tensor,
     *,

@@ -25,7 +25,7 @@ from itma.errors import RunError
 from itma.io import file_sum, new_folder, parse_json, to_storage_error, write_text
 from itma.models.checkpoint import MANIFEST, checkpoint_folder, verify
 from itma.models.retriever import Retriever
-from itma.models.shipped import located
+from itma.models.shipped import locate
 from itma.training.losses import Loss
 
 OPTIMIZER, LOSS, STATE, POINTER, METRICS, RUN = (
@@ -223,7 +223,7 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     Raises:
         RunError: the folder or the file is missing or damaged.
     """
-    path = located(folder) / RUN
+    path = locate(folder) / RUN
     if not path.is_file():
         raise RunError(f"{str(path)!r} is missing; give a folder that itma train made")
     try:

@@ -23,7 +23,7 @@ _AT_ONCE = 256
 
 
 @contextmanager
-def counted_products(model: nn.Module) -> Iterator[Callable[[], float]]:
+def count_products(model: nn.Module) -> Iterator[Callable[[], float]]:
     """Count the floating-point operations of a training step: those of convolutions and linear maps.
 
     Products with activations alone (attention's two) and LSTMs are left out; they are a few percent. A product is
@@ -66,7 +66,7 @@ def peak(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * side**3 / min(taken)
 
 
-def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A tensor on its way to a device; neither this thread nor the device's work waits for it."""
     if device.type != "cuda" or tensor.device == device:
         return tensor.to(device)

@@ -10,9 +10,9 @@ from itma.data.batching import Batch
 from itma.errors import ConfigError
 from itma.models.retriever import Retriever
 from itma.training.config import TrainConfig
-from itma.training.distributed import Processes, SharedBatchNorm, gathered
+from itma.training.distributed import Processes, SharedBatchNorm, gather
 from itma.training.losses import Loss, LossBatch
-from itma.training.speed import sent
+from itma.training.speed import send
 
 NO_REFERENCE = -2
 """Stands for what is true of the reference of a row that has none: it agrees with nothing."""
@@ -153,10 +153,10 @@ def _embed(
     device = model.device
     if batch.begun:
         pixels: torch.Tensor | tuple[torch.Tensor, ...] = tuple(
-            sent(level, device).to(memory_format=torch.channels_last) for level in batch.begun
+            send(level, device).to(memory_format=torch.channels_last) for level in batch.begun
         )
     else:
-        pixels = model.preprocess.normalise(sent(batch.pixels, device))
+        pixels = model.preprocess.normalise(send(batch.pixels, device))
     tokens, turns = model.read(batch.feedback)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16" and knows_bf16(device)):
         queries, images, own = network(
@@ -183,9 +183,9 @@ def _loss_of(
     """The loss of all processes' rows, of which this one's are given, and the share whose target scores best."""
     rows = len(queries)
     if world.count > 1:
-        queries, extras = gathered(queries), tuple(gathered(each) for each in extras)
-        images = torch.cat([gathered(part) for part in images.split(rows)])
-    labels = sent(labels, model.device)
+        queries, extras = gather(queries), tuple(gather(each) for each in extras)
+        images = torch.cat([gather(part) for part in images.split(rows)])
+    labels = send(labels, model.device)
     (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0], labels[..., 1:]
     N = len(labels)
     given = LossBatch(

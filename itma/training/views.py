@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from itma.data.batching import augmented, hash_seed, regrounded, varied
+from itma.data.batching import augment, hash_seed, replace_grounds, vary
 from itma.data.image_cache import default_folder
 from itma.data.images import Images
 from itma.errors import StorageError
 from itma.models.retriever import Retriever
 from itma.progress import bar
-from itma.sharing import shared
+from itma.sharing import share
 from itma.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def make_views(
             changes if config.views > 1 else (),
         )
 
-    return shared("views", key, lambda: Views(model, images, wanted, config, progress=progress))
+    return share("views", key, lambda: Views(model, images, wanted, config, progress=progress))
 
 
 class Views:
@@ -118,7 +118,7 @@ class Views:
                 if number + 1 < len(starts):
                     ahead = pool.submit(decode, starts[number + 1])
                 for view in range(self._config.views):
-                    yield start, view, plain if view == 0 else changed(plain, self._config, step=view, part=start)
+                    yield start, view, plain if view == 0 else change_images(plain, self._config, step=view, part=start)
 
     def _begun(self, model: Retriever, pixels: torch.Tensor) -> Sequence[np.ndarray]:
         training = model.image_encoder.training
@@ -132,7 +132,7 @@ class Views:
         return [level.cpu().half().contiguous().numpy() for level in maps]
 
 
-def changed(pixels: torch.Tensor, config: TrainConfig, *, step: int, part: int = 0) -> torch.Tensor:
+def change_images(pixels: torch.Tensor, config: TrainConfig, *, step: int, part: int = 0) -> torch.Tensor:
     """Images cropped, mirrored, recoloured and set before another ground as `config` says, by (seed, part, step).
 
     Args:
@@ -142,9 +142,9 @@ def changed(pixels: torch.Tensor, config: TrainConfig, *, step: int, part: int =
         uint8, the same shape.
     """
     seed = hash_seed(config.seed, part)
-    pixels = regrounded(pixels, seed=seed, step=step, share=config.grounds)
-    pixels = augmented(pixels, seed=seed, step=step, strength=config.augment)
-    return varied(pixels, seed=seed, step=step, crop=config.crop, flip=config.flip, noise=config.noise)
+    pixels = replace_grounds(pixels, seed=seed, step=step, share=config.grounds)
+    pixels = augment(pixels, seed=seed, step=step, strength=config.augment)
+    return vary(pixels, seed=seed, step=step, crop=config.crop, flip=config.flip, noise=config.noise)
 
 
 def _room(shape: tuple[int, ...]) -> np.ndarray:

@@ -344,7 +344,7 @@ def _sentences(pairs: Pairs, columns: Mapping[str, _Column], templates: Template
         for (name, column), number in zip([named[index] for index in pairs.sets[changed]], choice[:2], strict=False):
             old, new = column.values[column.codes[reference]], column.values[column.codes[target]]
             parts.append(templates.sentence(name, old, new, number))
-        sentences.append(templates.joined(parts[0], parts[1], choice[2]) if len(parts) == 2 else parts[0])
+        sentences.append(templates.join_changes(parts[0], parts[1], choice[2]) if len(parts) == 2 else parts[0])
     return sentences
 
 

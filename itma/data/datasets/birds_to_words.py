@@ -65,7 +65,7 @@ def load(root: Path, split: str) -> Split:
     """
     queries = list(_queries(root, split))
     if split == "train":
-        queries += [_Query(query.target, query.reference, exchanged(query.description)) for query in queries]
+        queries += [_Query(query.target, query.reference, exchange_birds(query.description)) for query in queries]
     links = sorted({link for query in queries for link in (query.reference, query.target)})
     number = {link: index for index, link in enumerate(links)}
     names = [_name(link) for link in links]
@@ -86,7 +86,7 @@ def load(root: Path, split: str) -> Split:
     return Split(triplets, {"birds_to_words": Protocol("birds_to_words", about, (Task.of_all(triplets),), KS)})
 
 
-def exchanged(description: str) -> str:
+def exchange_birds(description: str) -> str:
     """A description from the other bird's side.
 
     >>> exchanged("animal1 is smaller than Animal 2 .")

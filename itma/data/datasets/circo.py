@@ -16,7 +16,7 @@ import numpy as np
 from itma.data.datasets.base import Dataset, Submission, register
 from itma.data.datasets.reading import JsonRow, check_root, read_json_object, read_rows
 from itma.data.images import FileImages
-from itma.data.triplets import UNKNOWN_TARGET, Protocol, Split, Task, Track, Triplets, padded
+from itma.data.triplets import UNKNOWN_TARGET, Protocol, Split, Task, Track, Triplets, pad
 from itma.errors import DataError, UnknownNameError
 from itma.io import write_text
 
@@ -68,8 +68,8 @@ def load(root: Path, split: str) -> Split:
         DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
     """
     queries = _queries(root, split)
-    listed = _listed(root)
-    images = listed if listed is not None else _named(root)
+    listed = _list_images(root)
+    images = listed if listed is not None else _name_images(root)
     number = {image: index for index, image in enumerate(images)}
     if listed is None:
         log.warning(
@@ -90,7 +90,7 @@ def load(root: Path, split: str) -> Split:
         np.array([number[query.targets[0]] if query.targets else UNKNOWN_TARGET for query in queries], dtype=np.int64),
         [query.caption for query in queries],
         groups={"semantic aspect": [query.aspects for query in queries]} if any(q.aspects for q in queries) else {},
-        further_targets=padded([[number[image] for image in query.targets[1:]] for query in queries]),
+        further_targets=pad([[number[image] for image in query.targets[1:]] for query in queries]),
     )
     if split != "val":
         return Split(triplets, {})
@@ -116,8 +116,8 @@ def counts(root: Path, split: str) -> dict[str, int]:
     Raises:
         UnknownNameError, DataError: see `load`.
     """
-    listed = _listed(root)
-    return {"queries": len(_queries(root, split)), "images": len(_named(root) if listed is None else listed)}
+    listed = _list_images(root)
+    return {"queries": len(_queries(root, split)), "images": len(_name_images(root) if listed is None else listed)}
 
 
 def _file_name(image: int) -> str:
@@ -157,7 +157,7 @@ def _targets(row: JsonRow) -> list[int]:
     return [first, *(image for image in every if image != first)]
 
 
-def _listed(root: Path) -> list[int] | None:
+def _list_images(root: Path) -> list[int] | None:
     """The numbers of all images that COCO's list holds. None: there is no such list."""
     path = root / LIST
     if not path.exists():
@@ -169,7 +169,7 @@ def _listed(root: Path) -> list[int] | None:
     return sorted({row.number("id") for row in rows})
 
 
-def _named(root: Path) -> list[int]:
+def _name_images(root: Path) -> list[int]:
     """The numbers of the images that the annotations name, of both splits where both are there."""
     there = [split for split in SPLITS if _path(root, split).exists()]
     queries = [query for split in there for query in _queries(root, split)]
@@ -199,7 +199,7 @@ class Circo(Dataset):
 
     def submission(self, root: Path, split: str, triplets: Triplets) -> Submission:
         """One file for the server at https://circo.micc.unifi.it: 50 images for each query."""
-        queries, listed = _queries(root, split), _listed(root)
+        queries, listed = _queries(root, split), _list_images(root)
         if listed is None:
             raise DataError(
                 f"the server wants answers from all of COCO's unlabelled images, and {str(root / LIST)!r}, which lists "

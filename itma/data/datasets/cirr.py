@@ -15,7 +15,7 @@ import numpy as np
 from itma.data.datasets.base import Dataset, Submission, register
 from itma.data.datasets.reading import JsonRow, check_root, is_inside, read_json_object, read_rows, short, stem
 from itma.data.images import FileImages
-from itma.data.triplets import UNKNOWN_TARGET, Protocol, Split, Task, Track, Triplets, padded
+from itma.data.triplets import UNKNOWN_TARGET, Protocol, Split, Task, Track, Triplets, pad
 from itma.data.validation.diagnosis import Finding
 from itma.errors import DataError, UnknownNameError
 from itma.io import write_text
@@ -76,7 +76,7 @@ def load(root: Path, split: str) -> Split:
         np.array([query.reference for query in queries], dtype=np.int64),
         np.array([query.target for query in queries], dtype=np.int64),
         [query.caption for query in queries],
-        subsets=padded([query.subset for query in queries]),
+        subsets=pad([query.subset for query in queries]),
     )
     if split != "val":
         return Split(triplets, {})
@@ -149,14 +149,14 @@ def _queries(root: Path, split: str, images: Sequence[str]) -> list[_Query]:
         if pair in rows:
             raise row.error(f"the pairid {pair} also stands in row {rows[pair] + 1:,}; expected another in each row")
         rows[pair] = index
-        reference = _known(row, "reference", row.text("reference"), number, split)
+        reference = _find_known(row, "reference", row.text("reference"), number, split)
         target = UNKNOWN_TARGET
         if split != "test1":
-            target = _known(row, "target_hard", row.text("target_hard"), number, split)
+            target = _find_known(row, "target_hard", row.text("target_hard"), number, split)
             if target == reference:
                 raise row.error(f"reference and target_hard are the same image, {images[target]!r}; expected two")
         members = row.inner("img_set").texts("members")
-        subset = [_known(row, "member of img_set", member, number, split) for member in members]
+        subset = [_find_known(row, "member of img_set", member, number, split) for member in members]
         if len(set(subset)) < len(subset):
             raise row.error(f"its img_set holds an image twice: {short(members)}; expected {SUBSET} images")
         for what, image in (("reference", reference), ("target_hard", target)):
@@ -166,7 +166,7 @@ def _queries(root: Path, split: str, images: Sequence[str]) -> list[_Query]:
     return queries
 
 
-def _known(row: JsonRow, what: str, name: str, number: Mapping[str, int], split: str) -> int:
+def _find_known(row: JsonRow, what: str, name: str, number: Mapping[str, int], split: str) -> int:
     if stem(name) not in number:
         raise row.error(
             f"the {what} {name!r} is not among the {len(number):,} images of split.{RELEASE}.{split}.json; use "

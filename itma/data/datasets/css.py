@@ -108,7 +108,7 @@ class SceneImages:
             pixels[torch.from_numpy(~drawn)] = self.rendered.load(wanted[~drawn], preprocess)
         if drawn.any():
             drawings = [draw(self.scenes[index - len(self.scenes)]) for index in wanted[drawn].tolist()]
-            pixels[torch.from_numpy(drawn)] = preprocess.fitted(torch.from_numpy(np.stack(drawings)))
+            pixels[torch.from_numpy(drawn)] = preprocess.fit_pixels(torch.from_numpy(np.stack(drawings)))
         return pixels
 
 

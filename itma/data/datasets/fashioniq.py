@@ -120,10 +120,10 @@ def load(root: Path, split: str, categories: Sequence[str] = CATEGORIES) -> Spli
     number = {name: index for index, name in enumerate(names)}
     queries = [query for category, own in entries.items() for query in _queries(root, category, split, own, number)]
     images = FileImages(names, image_files(root, names))
-    samples = [(query, joined(*query.captions)) for query in queries]
+    samples = [(query, join_captions(*query.captions)) for query in queries]
     if split != "val":
         return Split(_table(split, images, samples, draw_order if split == "train" else None), {})
-    samples += [(query, joined(*query.captions[::-1])) for query in queries]
+    samples += [(query, join_captions(*query.captions[::-1])) for query in queries]
     samples += [(query, caption) for query in queries for caption in query.captions if _has_words(caption)]
     triplets = _table(split, images, samples)
     return Split(triplets, _protocols(queries, triplets, _galleries(entries, names), _leaking(root, names)))
@@ -140,7 +140,7 @@ def galleries(root: Path, split: str) -> dict[str, np.ndarray]:
     return _galleries(entries, _names(entries))
 
 
-def written(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, str]]]:
+def list_rows(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, str]]]:
     """Each row of the captions files once: its number in the table of `load`, where it stands, and its captions."""
     triplets = data_split.triplets
     rows = range(len(triplets))
@@ -150,7 +150,7 @@ def written(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, st
     for row in rows:
         category = triplets.kinds[row]
         counts[category] += 1
-        yield row, f"cap.{category}.{split}.json row {counts[category]:,}", parted(triplets.feedback[row])
+        yield row, f"cap.{category}.{split}.json row {counts[category]:,}", split_captions(triplets.feedback[row])
 
 
 def counts(root: Path, split: str) -> dict[str, int]:
@@ -169,7 +169,7 @@ def counts(root: Path, split: str) -> dict[str, int]:
     }
 
 
-def joined(first: str, second: str) -> str:
+def join_captions(first: str, second: str) -> str:
     """Two captions as one feedback.
 
     >>> joined("is red", "has long sleeves")
@@ -178,8 +178,8 @@ def joined(first: str, second: str) -> str:
     return f"{first} {MARKER} {second}"
 
 
-def parted(feedback: str) -> tuple[str, str]:
-    """The two captions of a feedback: `joined` undone.
+def split_captions(feedback: str) -> tuple[str, str]:
+    """The two captions of a feedback: `join_captions` undone.
 
     Raises:
         DataError: the feedback is not of two captions.
@@ -197,7 +197,10 @@ def draw_order(triplets: Triplets, rows: np.ndarray, random: np.random.Generator
     return Rows(
         triplets.references[rows],
         triplets.targets[rows],
-        [joined(*parted(text)[::-1]) if other else text for text, other in zip(feedback, swap.tolist(), strict=True)],
+        [
+            join_captions(*split_captions(text)[::-1]) if other else text
+            for text, other in zip(feedback, swap.tolist(), strict=True)
+        ],
     )
 
 
@@ -242,7 +245,7 @@ def submission(
             problem = f"its ranking holds {len(images)} images; {possible} are needed"
         else:
             ranking = [names[index] for index in images[:SUBMITTED]]
-            captions = list(parted(triplets.feedback[row]))
+            captions = list(split_captions(triplets.feedback[row]))
             files[category].append({"candidate": names[reference], "captions": captions, "ranking": ranking})
             continue
         raise DataError(f"{triplets.name}, row {row + 1:,}: {problem}")

@@ -20,7 +20,7 @@ from PIL import Image
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import JsonRow, check_root, read_rows, short, stem
 from itma.data.images import FileImages, Preprocess, open_image, to_pixels
-from itma.data.triplets import Protocol, Split, Task, Triplets, padded
+from itma.data.triplets import Protocol, Split, Task, Triplets, pad
 from itma.data.validation.diagnosis import Finding
 from itma.errors import DataError, UnknownNameError
 
@@ -105,7 +105,7 @@ class CutImages:
             path, box = self.files.paths[index], self.boxes[index]
             if box is None:
                 return preprocess.read(path)
-            return preprocess.fitted(to_pixels(cut(open_image(path), box))[None])[0]
+            return preprocess.fit_pixels(to_pixels(cut(open_image(path), box))[None])[0]
 
         with ThreadPoolExecutor(max_workers=min(len(indices), os.cpu_count() or 1)) as pool:
             return torch.stack(list(pool.map(read, indices)))
@@ -170,7 +170,7 @@ def load(root: Path, split: str, tasks: Sequence[str] = ()) -> Split:
     galleries = {}
     for task in read:
         rows = np.array([row for row, query in enumerate(queries) if query.task == task], dtype=np.int64)
-        own = padded([candidates[row] for row in rows.tolist()])
+        own = pad([candidates[row] for row in rows.tolist()])
         galleries[task] = Task(task, rows, np.unique(own[own >= 0]), candidates=own)
     only = f"; of {' and '.join(read)} alone" if len(read) < len(TASKS) else ""
     about = "gallery = each query's own target and gallery; the reference is not removed; only the target counts"
@@ -217,7 +217,7 @@ def notes(root: Path, split: str) -> list[Finding]:
     return [Finding("note" if easier else "ok", split, "smaller galleries", len(easier), examples=tuple(easier))]
 
 
-def written(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+def list_rows(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """Each row: its number in the table of `load`, where it stands, and its condition."""
     begin: dict[str, int] = {}
     for row, task in enumerate(data_split.triplets.kinds):

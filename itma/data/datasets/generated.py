@@ -23,7 +23,7 @@ GENERATED = "generated.json"
 """The file that says of a folder that it holds a generated world, whichever data set's layout it has."""
 
 
-def generated_splits(root: str | Path) -> tuple[str, ...] | None:
+def make_splits(root: str | Path) -> tuple[str, ...] | None:
     """The splits of a folder that `itma generate` wrote in a published layout. None: it did not write it."""
     try:
         return tuple(map(str, json.loads((Path(root) / GENERATED).read_text(encoding="utf-8"))["splits"]))
@@ -149,7 +149,7 @@ class Wardrobe(Generated):
             part, triplets, seed = world.split(split), world.triplets(split, progress=progress), self.config.seed
         if split == "train":
             return Split(self.with_conversations(triplets), {})
-        return wardrobe.add_protocols(triplets, known=wardrobe.known_requests(part, seed))
+        return wardrobe.add_protocols(triplets, known=wardrobe.find_known_requests(part, seed))
 
     def user(self, split: str) -> "User[Any]":
         """See `Dataset`."""

@@ -233,7 +233,7 @@ def _list_images(root: Path, split: str) -> list[_Image]:
     if split not in SPLITS:
         raise UnknownNameError("split of MIT-States", split, SPLITS)
     if (root / LISTING).is_file() and not (root / IMAGES).exists():
-        source, entries = root / LISTING, _listed(root / LISTING)
+        source, entries = root / LISTING, _read_images(root / LISTING)
     else:
         check_root(root, "MIT-States", (IMAGES,))
         source, entries = root / IMAGES, _on_disk(root / IMAGES)
@@ -246,7 +246,7 @@ def _list_images(root: Path, split: str) -> list[_Image]:
     return images
 
 
-def _listed(path: Path) -> Iterator[_Image]:
+def _read_images(path: Path) -> Iterator[_Image]:
     row_of: dict[str, int] = {}
     for row, line in enumerate(read_lines(path, _WAY_OUT)):
         if not line.strip():

@@ -150,7 +150,7 @@ def counts(root: Path, split: str) -> dict[str, int]:
     return {**{f"{category} sessions": sessions_of[category] for category in CATEGORIES}, "turns": turns}
 
 
-def written(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+def list_rows(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """Each turn: its number in the table of `load`, where it stands, and all that was said up to it."""
     where_each = [
         f"{_where(session, split)}, turn {turn}"

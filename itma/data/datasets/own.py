@@ -23,7 +23,7 @@ from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root
 from itma.data.datasets.tables import Row, Table, read_table, short
 from itma.data.images import FileImages, find_images, image_endings
-from itma.data.triplets import Protocol, Split, Task, Triplets, coded
+from itma.data.triplets import Protocol, Split, Task, Triplets, encode_aspect
 from itma.errors import DataError, UnknownNameError
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def load(root: Path, split: str) -> Split:
         [triplet.feedback for triplet in rows],
         [triplet.kind or "other" for triplet in rows] if any(triplet.kind for triplet in rows) else [],
         aspects={
-            column: coded(
+            column: encode_aspect(
                 [listed[image_path].truths[number] if image_path in listed else "" for image_path in images.paths]
             )
             for number, column in enumerate(columns)
@@ -147,7 +147,7 @@ def load(root: Path, split: str) -> Split:
 
 
 def _division(table: Table) -> str:
-    if "split" in _folded(table.columns):
+    if "split" in _fold(table.columns):
         return "split by its column"
     return f"split by the sum of the reference's name, {TEST_SHARE:.0%} for testing"
 
@@ -169,7 +169,7 @@ def _protocol(triplets: Triplets, mentioned: int, shared: int, source: str) -> P
     return Protocol("own", "; ".join(about), (Task("", np.arange(rows), np.arange(images)),))
 
 
-def written(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str]]]:
+def list_rows(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str]]]:
     """Each row of one split: its number in the table of `load`, the line where it stands, and its sentence."""
     path = _file(root)
     rows = (triplet for triplet in _triplets(read_table(path)) if triplet.split == split)
@@ -291,13 +291,13 @@ def _file(root: Path) -> Path:
     raise AssertionError("no file has such a name")
 
 
-def _folded(columns: Sequence[str]) -> list[str]:
+def _fold(columns: Sequence[str]) -> list[str]:
     return [column.strip().lower() for column in columns]
 
 
-def _known(table: Table, needed: Sequence[str], optional: Sequence[str], *, more: bool = False) -> None:
+def _check_columns(table: Table, needed: Sequence[str], optional: Sequence[str], *, more: bool = False) -> None:
     """Refuse a table without a needed column; name the columns that are not used, unless `more` are."""
-    columns = _folded(table.columns)
+    columns = _fold(table.columns)
     missing = [column for column in needed if column not in columns]
     if missing:
         raise DataError(
@@ -311,8 +311,8 @@ def _known(table: Table, needed: Sequence[str], optional: Sequence[str], *, more
 
 def _triplets(table: Table) -> list[_Triplet]:
     """The rows, checked; where there are no test rows, those for validation are the test rows."""
-    _known(table, NEEDED, OPTIONAL)
-    by_column = "split" in _folded(table.columns)
+    _check_columns(table, NEEDED, OPTIONAL)
+    by_column = "split" in _fold(table.columns)
     triplets = []
     rows = [(row, {column.strip().lower(): value for column, value in row.cells.items()}) for row in table.rows]
     _refuse_empty(table, rows)
@@ -324,7 +324,7 @@ def _triplets(table: Table) -> list[_Triplet]:
                 f"target is {short(target)}; expected one image. Where several are right, give them one "
                 f"label in {LABELS} (columns image, label) and name any of them here",
             )
-        cells["feedback"] = _joined(cells.get("feedback"))
+        cells["feedback"] = _join(cells.get("feedback"))
         reference, feedback, name = (_text(table, row, cells, column) for column in NEEDED)
         kind = _text(table, row, cells, "kind") if cells.get("kind") else ""
         _check_encodable(table, row, feedback + kind)
@@ -353,12 +353,12 @@ def _warn_of_validation(table: Table, triplets: Sequence[_Triplet]) -> None:
 
 def _refuse_empty(table: Table, rows: Sequence[tuple[Row, Mapping[str, object]]]) -> None:
     """Refuse rows without a sentence, all at once."""
-    if "feedback" not in _folded(table.columns):
+    if "feedback" not in _fold(table.columns):
         return
     empty = [
         (row, value)
         for row, cells in rows
-        if (value := _joined(cells.get("feedback"))) is None
+        if (value := _join(cells.get("feedback"))) is None
         or (isinstance(value, str) and value.strip().lower() in ("", *_NOTHING))
     ]
     if not empty:
@@ -370,7 +370,7 @@ def _refuse_empty(table: Table, rows: Sequence[tuple[Row, Mapping[str, object]]]
     raise table.error(row, f"feedback {what}; expected text{also}. Write what should change, or take such rows out")
 
 
-def _joined(value: object) -> object:
+def _join(value: object) -> object:
     """Several sentences about one pair, as FashionIQ has them, as one."""
     if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
         return ", ".join(filter(None, map(str.strip, value)))
@@ -404,7 +404,7 @@ def _labels(path: Path, finder: Finder) -> tuple[dict[Path, _Listed], list[str]]
     table = read_table(path)
     headings = [column.strip().lower() for column in table.columns]
     named = "picture" if "picture" in headings and "image" not in headings else "image"
-    _known(table, (named,), LABEL_COLUMNS[1:], more=True)
+    _check_columns(table, (named,), LABEL_COLUMNS[1:], more=True)
     columns = [column for column in table.columns if column.strip().lower() not in (named, *LABEL_COLUMNS)]
     listed: dict[Path, _Listed] = {}
     for row in table.rows:

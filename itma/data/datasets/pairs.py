@@ -74,7 +74,7 @@ def find_pairs(
     entries, common = _entries(masks, np.flatnonzero(groups >= 0))
     shuffled = random.permutation(len(entries))
     entries, common = entries[shuffled], common[shuffled]
-    keys = _weighted(groups[entries].astype(np.uint64), random) + _weighted(common, random)
+    keys = _spread(groups[entries].astype(np.uint64), random) + _spread(common, random)
     unknown = np.full(len(entries), attributes)
     for attribute in range(attributes):
         held = _holds(common, (attribute,))
@@ -109,7 +109,7 @@ def _holds(masks: np.ndarray, attributes: Sequence[int]) -> np.ndarray:
     return held
 
 
-def _weighted(numbers: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _spread(numbers: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Numbers spread over all of uint64."""
     factor = random.integers(0, 2**64 - 1, dtype=np.uint64, endpoint=True) | np.uint64(1)
     spread: np.ndarray = numbers.astype(np.uint64) * factor

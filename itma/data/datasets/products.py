@@ -33,7 +33,7 @@ from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Row, Table, rea
 from itma.data.images import FileImages
 from itma.data.synthetic.generated import Dice
 from itma.data.tokenizer import EARLIER
-from itma.data.triplets import Protocol, Rows, Split, Task, Triplets, coded
+from itma.data.triplets import Protocol, Rows, Split, Task, Triplets, encode_aspect
 from itma.data.validation.diagnosis import Finding
 from itma.errors import DataError, UnknownNameError
 
@@ -177,13 +177,13 @@ def read_shop(path: Path, split: str) -> Shop:
     special |= {named[name] for name in TEXT_COLUMNS if name in named}
     values, groups, left_out = attributes_of(rows, {n: c for n, c in named.items() if c not in special})
     if not values:
-        reasons = _listed(left_out) or "there is no further column"
+        reasons = _list(left_out) or "there is no further column"
         raise DataError(
             f"{str(path)!r} has no usable attributes: {reasons}. Give columns such as colour, kind, gender, sleeves, "
             "neck, pattern, with the same words for the same thing"
         )
     if left_out:
-        log.info("%s: %d columns are not used: %s", path, len(left_out), _listed(left_out))
+        log.info("%s: %d columns are not used: %s", path, len(left_out), _list(left_out))
     chosen, families = _split_of(table, rows, column(("split",)), column(FAMILY_COLUMNS), identity or image, split)
     files = _Files(path.parent, table)
     brand = column(BRAND_COLUMNS)
@@ -206,7 +206,7 @@ def read_shop(path: Path, split: str) -> Shop:
         folders=[file.parent.name for _, file in pairs],
         products=products,
         attributes=[{name: value[index] for name, value in values.items() if value[index]} for index in images_of],
-        families=coded([families[index] for index in images_of]),
+        families=encode_aspect([families[index] for index in images_of]),
         texts=[tuple(_plain(_text(rows[index], name)) for name in texts) for index in images_of],
         brands=[word if brands[word] >= 4 * FEWEST and word not in _UNKNOWN else None for word in words],
         codes={name: _codes(value, list(images_of))[products] for name, value in values.items()},
@@ -227,7 +227,7 @@ def notes(root: Path, split: str) -> list[Finding]:
     used = ", ".join(f"{name} ({len(set(codes.tolist()) - {-1}):,} values)" for name, codes in shop.codes.items())
     findings = [Finding("ok", split, "attributes", len(shop.codes), examples=(used,))]
     if shop.left_out:
-        why = (_listed(shop.left_out),)
+        why = (_list(shop.left_out),)
         findings.append(Finding("note", split, "columns that are not used", len(shop.left_out), examples=why))
     return findings
 
@@ -256,7 +256,7 @@ def attributes_of(
     for role, candidates in shop_sentences.ROLES.items():
         columns = [named[name] for name in candidates if name in named]
         columns = columns[:1] if role == "kind" else columns
-        read = _common([_merged(role, [_text(row, column) for column in columns]) for row in rows], fewest)
+        read = _common([_merge(role, [_text(row, column) for column in columns]) for row in rows], fewest)
         if len(set(read) - {""}) >= 2:
             values[role] = read
             used.update(columns)
@@ -284,7 +284,7 @@ def attributes_of(
             left_out[column] = f"{len(different):,} different values in {len(known):,} products"
         elif len(set(common := _common(cells, fewest)) - {""}) < 2:
             left_out[column] = rare
-        elif "kind" in values and _decided(values["kind"], cells):
+        elif "kind" in values and _is_decided(values["kind"], cells):
             left_out[column] = "follows from the kind"
             if not groups:
                 groups = {kind: cell for kind, cell in zip(values["kind"], cells, strict=True) if kind and cell}
@@ -293,12 +293,12 @@ def attributes_of(
     return values, groups, left_out
 
 
-def _listed(left_out: Mapping[str, str], most: int = 12) -> str:
+def _list(left_out: Mapping[str, str], most: int = 12) -> str:
     named = [f"{name} ({why})" for name, why in left_out.items()]
     return ", ".join(named[:most]) + (f" and {len(named) - most} more" if len(named) > most else "")
 
 
-def _merged(role: str, cells: Sequence[str]) -> str:
+def _merge(role: str, cells: Sequence[str]) -> str:
     """The first value that is said; a floral print says more than "printed", and a dotted one."""
     read = [shop_sentences.read_value(role, cell) for cell in cells]
     sharper = [value for value in read if value in ("floral", "dots")]
@@ -311,7 +311,7 @@ def _common(values: Sequence[str], fewest: int) -> list[str]:
     return [value if value not in _UNKNOWN and counts[value] >= fewest else "" for value in values]
 
 
-def _decided(kinds: Sequence[str], cells: Sequence[str]) -> bool:
+def _is_decided(kinds: Sequence[str], cells: Sequence[str]) -> bool:
     """Whether the kind decides what a column says."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for kind, cell in zip(kinds, cells, strict=True):
@@ -391,7 +391,7 @@ class _Files:
             path = self._finder.path(name)
             return [(name, path)] if self._finder.exists(path) else []
         if self._by_stem is None:
-            self._by_stem = self._listed()
+            self._by_stem = self._list()
         return self._by_stem.get(_text(row, identity), [])
 
     def advice(self, identity: str | None, image: str | None) -> str:
@@ -400,7 +400,7 @@ class _Files:
             return f"The column {image!r} names them relative to {str(self._folder)!r} or {IMAGES!r} in it"
         return f"They are looked for in {str(self._folder)!r} and its folders, as <{identity}>.jpg"
 
-    def _listed(self) -> dict[str, list[tuple[str, Path]]]:
+    def _list(self) -> dict[str, list[tuple[str, Path]]]:
         """Name without its ending → the files of that name in the folder and below it, by folder."""
         paths: dict[str, list[tuple[str, Path]]] = defaultdict(list)
         seen: set[str] = set()
@@ -439,7 +439,7 @@ class Sampler:
         self._keys = keys
         block = np.stack([shop.codes[name] for name in keys], 1) if keys else np.zeros((len(shop.names), 0), np.int64)
         self._block = block
-        for key, where in _grouped(block):
+        for key, where in _group(block):
             self._blocks[key] = where
         self._elsewhere = lru_cache(maxsize=None)(self._blocks_elsewhere)
         kinds, examples = np.unique(shop.codes.get("kind", np.zeros(0, np.int64)), return_index=True)
@@ -618,7 +618,7 @@ class Sampler:
         changed = [name for name in changed if name in there]
         if split == "train" and random.random() < 0.2:
             said = [name for name in there if name not in changed and name in _WEIGHTS]
-            early, late = (changed[:1], changed[1:]) if len(changed) > 1 else (dice.shuffled(said)[:1], changed)
+            early, late = (changed[:1], changed[1:]) if len(changed) > 1 else (dice.shuffle(said)[:1], changed)
             if early and late:
                 before = {**here, early[0]: ""} if early[0] not in changed else here
                 first = shop_sentences.request(before, there, early, dice, split)
@@ -638,7 +638,7 @@ class Sampler:
         return shop_sentences.wish(self.shop.attributes[product], dice, split, brand=self.shop.brands[product])
 
 
-def _grouped(keys: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+def _group(keys: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
     """Each distinct row of (images, keys), and where it stands."""
     distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
     order = np.argsort(inverse.ravel(), kind="stable")
@@ -688,11 +688,11 @@ def _training(path: Path, shop: Shop, sampler: Sampler) -> Triplets:
         kinds,
         draw=sampler.draw,
         draws_targets=True,
-        aspects={name: shop.codes[name] for name in _ordered(shop.codes)},
+        aspects={name: shop.codes[name] for name in _order(shop.codes)},
     )
 
 
-def _ordered(names: Mapping[str, object]) -> list[str]:
+def _order(names: Mapping[str, object]) -> list[str]:
     """Attributes, the kind of thing first."""
     return sorted(names, key=lambda name: (name != "kind", list(names).index(name)))
 
@@ -722,7 +722,7 @@ def draw_queries(shop: Shop, sampler: Sampler, *, seed: int = 0, per_reference: 
     return queries
 
 
-def right_answers(shop: Shop, query: Query, images: np.ndarray) -> np.ndarray:
+def find_right_answers(shop: Shop, query: Query, images: np.ndarray) -> np.ndarray:
     """(images,) bool: which have what the query asks for, and the reference's kind, gender and colour otherwise."""
     right: np.ndarray = shop.products[images] != shop.products[query.reference]
     for name in {*(name for name in MAIN if name in shop.codes), *query.changed}:
@@ -730,7 +730,7 @@ def right_answers(shop: Shop, query: Query, images: np.ndarray) -> np.ndarray:
     return right
 
 
-def _counted(shop: Shop) -> list[str]:
+def _count(shop: Shop) -> list[str]:
     """The attributes that make an answer of a test right."""
     return [name for name in MAIN if name in shop.codes] or list(shop.codes)
 
@@ -741,7 +741,7 @@ def _folders(shop: Shop) -> list[str]:
 
 
 def _testing(path: Path, shop: Shop, sampler: Sampler) -> Split:
-    main = _counted(shop)
+    main = _count(shop)
     queries = [
         query
         for query in draw_queries(shop, sampler)
@@ -761,7 +761,7 @@ def _testing(path: Path, shop: Shop, sampler: Sampler) -> Split:
         np.array([query.target for query in queries], dtype=np.int64),
         [query.feedback for query in queries],
         [kind_of_change(query.changed) for query in queries],
-        aspects={name: shop.codes[name] for name in _ordered(shop.codes)},
+        aspects={name: shop.codes[name] for name in _order(shop.codes)},
     )
     sizes = _folders(shop)
     protocols = {}
@@ -798,14 +798,14 @@ class Products(Dataset):
         if split not in SPLITS:
             raise UnknownNameError("split of a table of products", split, SPLITS)
         shop = read_shop(find_table(self.root), split)
-        counted = list(shop.codes) if split == "train" else _counted(shop)
+        counted = list(shop.codes) if split == "train" else _count(shop)
         codes = {name: shop.codes[name] for name in counted}
         images = np.arange(len(shop.names))
         gallery = images if split == "train" else images[np.array(shop.folders) == _folders(shop)[0]]
         return ShopUser(
             [shop.of(image) for image in range(len(images))],
             codes,
-            _counted(shop),
+            _count(shop),
             labels_of(codes, counted),
             gallery,
             wording=split,

@@ -25,7 +25,7 @@ def check_root(root: Path, data_set: str, expected: Sequence[str]) -> None:
     try:
         if not root.is_dir():
             what = "is a file" if root.exists() else "does not exist"
-            raise DataError(f"{str(root)!r} {what}; give the folder of {data_set}, which holds {_listed(expected)}")
+            raise DataError(f"{str(root)!r} {what}; give the folder of {data_set}, which holds {_list(expected)}")
         if _holds(root, expected):
             return
         inside = sorted(root.iterdir())
@@ -34,10 +34,10 @@ def check_root(root: Path, data_set: str, expected: Sequence[str]) -> None:
         right = next((path for path in near if _holds(path, expected)), None)
     except OSError as error:
         raise DataError(f"the folder {str(root)!r} cannot be read: {error.strerror}") from error
-    contents = _listed([path.name for path in inside]) if inside else "nothing"
-    advice = f"give {str(right)!r} instead" if right else f"give the folder that holds {_listed(expected)}"
+    contents = _list([path.name for path in inside]) if inside else "nothing"
+    advice = f"give {str(right)!r} instead" if right else f"give the folder that holds {_list(expected)}"
     raise DataError(
-        f"{str(root)!r} is not the folder of {data_set}: expected {_listed(expected)} in it, found {contents}; {advice}"
+        f"{str(root)!r} is not the folder of {data_set}: expected {_list(expected)} in it, found {contents}; {advice}"
     )
 
 
@@ -48,7 +48,7 @@ def _holds(folder: Path, expected: Sequence[str]) -> bool:
         return False
 
 
-def _listed(names: Sequence[str], most: int = 6) -> str:
+def _list(names: Sequence[str], most: int = 6) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
@@ -211,7 +211,7 @@ class JsonRow:
 
     def _take(self, name: str) -> object:
         if name not in self._fields:
-            raise self.error(f"{name!r} is missing, found {_listed(list(self._fields)) or 'nothing'}")
+            raise self.error(f"{name!r} is missing, found {_list(list(self._fields)) or 'nothing'}")
         return self._fields[name]
 
     def _wrong(self, name: str, value: object, expected: str) -> DataError:

@@ -8,7 +8,7 @@ world's requests, so that both worlds speak one language.
 from collections.abc import Mapping, Sequence
 
 from itma.data.synthetic.generated import Dice
-from itma.data.synthetic.wardrobe.grammar import ASIDES, REQUESTS, hurried, mistaken, plural
+from itma.data.synthetic.wardrobe.grammar import ASIDES, REQUESTS, hurry, mistaken, plural
 
 WAYS = ("with", "make", "is")
 
@@ -450,10 +450,10 @@ def request(one: Mapping[str, str], other: Mapping[str, str], changed: Sequence[
     """
     form = dice.choose(_FORMS[split])
     way = next(way for way in WAYS if f"{{{way}}}" in form)
-    said = [_phrase(attribute, way, one, other, dice, split) for attribute in dice.shuffled(list(changed))]
+    said = [_phrase(attribute, way, one, other, dice, split) for attribute in dice.shuffle(list(changed))]
     noun = _noun(one.get("kind", "one"), dice)
     unchanged = [name for name in ("colour", "pattern", "sleeves", "neck") if name in one and name not in changed]
-    text = form.format(**{way: _joined(said, dice), "noun": noun, "kept": dice.choose([*unchanged, "style", "design"])})
+    text = form.format(**{way: _join(said, dice), "noun": noun, "kept": dice.choose([*unchanged, "style", "design"])})
     text = text.replace("but but", "but").replace("but, but", "but")
     if is_pair(noun):
         text = plural(text)
@@ -478,14 +478,14 @@ def wish(values: Mapping[str, str], dice: Dice, split: str, *, brand: str | None
         if after:
             after[-1] = f"in {after[-1]}"
     if "pattern" in values and dice.random() < 0.5:
-        things, adjectives = _named("pattern", values["pattern"])
+        things, adjectives = _name("pattern", values["pattern"])
         if dice.random() < 0.6:
             before.append(dice.choose(adjectives))
         elif values["pattern"] not in PLAIN:
             after.append(f"with {dice.choose(things)}")
     for attribute, share in (("sleeves", 0.45), ("neck", 0.35)):
         if attribute in values and dice.random() < share:
-            things, adjectives = _named(attribute, values[attribute])
+            things, adjectives = _name(attribute, values[attribute])
             if dice.random() < 0.7:
                 after.append(f"with {dice.choose(things)}")
             else:
@@ -495,7 +495,7 @@ def wish(values: Mapping[str, str], dice: Dice, split: str, *, brand: str | None
     for attribute, value in values.items():
         if attribute not in ROLES and value not in _TRUE | _FALSE and dice.random() < 0.3:
             before.append(value)
-    before = dice.shuffled(before)
+    before = dice.shuffle(before)
     if brand is not None and dice.random() < 0.4:
         before.append(brand)
     if "gender" in values and dice.random() < 0.65:
@@ -538,7 +538,7 @@ def _with_article(noun: str) -> str:
     return noun if is_pair(noun) else f"{_article(noun)} {noun}"
 
 
-def _named(attribute: str, value: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _name(attribute: str, value: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """How a value is named as a thing and as an adjective; one that is not known here by itself."""
     if attribute == "pattern" and value in PLAIN:
         return ("a plain colour",), ("plain", "solid", "plain coloured")
@@ -561,8 +561,8 @@ def _phrase(attribute: str, way: str, one: Mapping[str, str], other: Mapping[str
         people, adjective = _OCCASIONS.get(new, ((new,), new))
         table, fill = _OCCASION, {"new": dice.choose(people), "adjective": adjective}
     elif attribute in _THINGS:
-        things, adjectives = _named(attribute, new)
-        before = dice.choose(_named(attribute, old)[0]) if old else f"this {attribute}"
+        things, adjectives = _name(attribute, new)
+        before = dice.choose(_name(attribute, old)[0]) if old else f"this {attribute}"
         plain = attribute == "pattern" and new in PLAIN
         if plain:
             before = before.removeprefix("a ").removeprefix("an ").removeprefix("some ")
@@ -579,7 +579,7 @@ def _phrase(attribute: str, way: str, one: Mapping[str, str], other: Mapping[str
     return dice.choose(phrases).format(**fill)
 
 
-def _joined(said: Sequence[str], dice: Dice) -> str:
+def _join(said: Sequence[str], dice: Dice) -> str:
     said = [said[0], *(one.removeprefix("but ") for one in said[1:])]
     if len(said) == 1:
         return said[0]
@@ -593,5 +593,5 @@ def _spoilt(text: str, dice: Dice, split: str) -> str:
     if split == "test":
         return text
     if dice.random() < _HURRIED:
-        text = hurried(text, dice)
+        text = hurry(text, dice)
     return mistaken(text, dice) if dice.random() < _MISTAKEN else text

@@ -50,7 +50,7 @@ class ShopUser(User[Mapping[str, str]]):
         """See `User`."""
         here, there = self.truths[shown], self.truths[target]
         (wrong,) = self._wrong(np.array([shown]), target)
-        names = dice.shuffled([name for name, apart in zip(self._names, wrong.tolist(), strict=True) if apart])
+        names = dice.shuffle([name for name, apart in zip(self._names, wrong.tolist(), strict=True) if apart])
         return [Wish(name, name, shop_sentences.request(here, there, [name], dice, self.wording)) for name in names]
 
     def title(self, image: int) -> str:

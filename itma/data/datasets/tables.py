@@ -107,7 +107,7 @@ def _csv(path: Path, fill: bool) -> Table:
         if not any(cells):
             continue
         if not columns:
-            columns = _named(path, line, cells)
+            columns = _name(path, line, cells)
             continue
         if fill and len(cells) < len(columns):
             filled += 1
@@ -116,7 +116,7 @@ def _csv(path: Path, fill: bool) -> Table:
             raise line_error(
                 path,
                 line,
-                f"{len(cells)} cells, but the header has {len(columns)} columns ({_listed(columns)}); put a cell that "
+                f"{len(cells)} cells, but the header has {len(columns)} columns ({_list(columns)}); put a cell that "
                 "holds the separator into double quotes",
             )
         rows.append(Row(line, dict(zip(columns, cells, strict=False))))
@@ -140,7 +140,7 @@ def _separator(text: str) -> str:
     return max(_SEPARATORS, key=fit)
 
 
-def _named(path: Path, line: int, header: Sequence[str]) -> list[str]:
+def _name(path: Path, line: int, header: Sequence[str]) -> list[str]:
     names = [name or f"column {number}" for number, name in enumerate(header, start=1)]
     repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
@@ -171,5 +171,5 @@ def _json_lines(path: Path) -> Table:
     return Table(path, tuple(columns), rows)
 
 
-def _listed(columns: Sequence[str]) -> str:
+def _list(columns: Sequence[str]) -> str:
     return ", ".join(columns[:8]) + (", …" if len(columns) > 8 else "")

@@ -98,9 +98,9 @@ class Templates:
         own, general = self.sections.get(attribute, {}), {**_GENERAL, **self.sections.get(GENERAL, {})}
         key = new.lower()
         fitting = own.get(key) or own.get(CHANGE) or general[key if {key, old.lower()} == {YES, NO} else CHANGE]
-        return fitting[choice % len(fitting)].format(new=new, old=old, attribute=_spoken(attribute))
+        return fitting[choice % len(fitting)].format(new=new, old=old, attribute=_speak(attribute))
 
-    def joined(self, first: str, second: str, choice: int = 0) -> str:
+    def join_changes(self, first: str, second: str, choice: int = 0) -> str:
         """The sentence for two changes from the sentences for each."""
         ways = self.sections.get(GENERAL, {}).get(JOINED, _GENERAL[JOINED])
         return ways[choice % len(ways)].format(first=first, second=second)
@@ -115,11 +115,11 @@ def default_text(attributes: Mapping[str, Sequence[str]]) -> str:
     parts = [_HEAD, _section(GENERAL, _GENERAL)]
     for attribute, values in attributes.items():
         yes_or_no = set(values) <= {YES, NO}
-        known = _KNOWN.get(_spoken(attribute).lower(), {})
+        known = _KNOWN.get(_speak(attribute).lower(), {})
         if (YES in known) is not yes_or_no:
             known = {}
         keys = (YES, NO) if yes_or_no else (CHANGE,)
-        parts.append(_section(attribute, {key: known.get(key) or _named(key, attribute) for key in keys}))
+        parts.append(_section(attribute, {key: known.get(key) or _name(key, attribute) for key in keys}))
     return "\n".join(parts)
 
 
@@ -188,24 +188,24 @@ def _check_templates(path: Path, name: str, key: str, templates: object) -> tupl
     return tuple(listed)
 
 
-def _named(key: str, attribute: str) -> tuple[str, ...]:
+def _name(key: str, attribute: str) -> tuple[str, ...]:
     """The general templates, with the attribute's name written out."""
-    name = _spoken(attribute).replace("{", "{{").replace("}", "}}")
+    name = _speak(attribute).replace("{", "{{").replace("}", "}}")
     if key == CHANGE:
         return (f"the {name} is {{new}}", f"{name} {{new}} instead of {{old}}")
     return tuple(text.format(attribute=name) for text in _GENERAL[key])
 
 
-def _spoken(attribute: str) -> str:
+def _speak(attribute: str) -> str:
     return " ".join(attribute.replace("_", " ").split())
 
 
 def _section(name: str, templates: Mapping[str, Sequence[str]]) -> str:
-    lines = [f"{key} = [{', '.join(map(_quoted, texts))}]" for key, texts in templates.items()]
+    lines = [f"{key} = [{', '.join(map(_quote, texts))}]" for key, texts in templates.items()]
     bare = name.replace("_", "").replace("-", "").isalnum() and name.isascii()
-    return "\n".join([f"[{name if bare else _quoted(name)}]", *lines, ""])
+    return "\n".join([f"[{name if bare else _quote(name)}]", *lines, ""])
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """Text as TOML writes it; JSON's escapes are TOML's too, but for one character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")

@@ -63,7 +63,7 @@ class GeneratedWorld(ABC, Generic[ConfigT, PartT]):
         return int(index)
 
 
-def gathered(
+def gather(
     batches: Iterable[tuple[int, torch.Tensor]], shape: tuple[int, int, int, int], what: str, *, progress: bool
 ) -> torch.Tensor:
     """Images that come in batches, each with the number of its first one, as one tensor of bytes.
@@ -82,7 +82,7 @@ def gathered(
     return pixels
 
 
-def written_images(folder: Path, names: Sequence[str], files: Sequence[str]) -> FileImages:
+def find_written_images(folder: Path, names: Sequence[str], files: Sequence[str]) -> FileImages:
     """The images of a written world.
 
     Args:
@@ -117,7 +117,7 @@ class Dice:
         """One of the items."""
         return items[self.below(len(items))]
 
-    def shuffled(self, items: Sequence[T]) -> list[T]:
+    def shuffle(self, items: Sequence[T]) -> list[T]:
         """The items in random order."""
         mixed = list(items)
         for last in range(len(mixed) - 1, 0, -1):

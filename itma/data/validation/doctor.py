@@ -8,7 +8,7 @@ odd captions, rows and images that stand there twice, images in more than one sp
 What this module does not know of a data set, its module says where it has these functions:
 
 - `counts(root, split)`: what is counted → how many, under the names of its `PUBLISHED`;
-- `written(root, split, found)`: the rows as they stand in the files, see `Written`;
+- `list_rows(root, split, data_split)`: the rows as they stand in the files, see `Written`;
 - `captions(root, split)`: image → its caption, where feedback is made from captions of images;
 - `galleries(root, split)`: category → its images;
 - `notes(root, split)`: what only it can say of the data, as findings.
@@ -27,11 +27,11 @@ import numpy as np
 
 from itma.data import datasets
 from itma.data.datasets.base import DataConfig
-from itma.data.datasets.generated import generated_splits
+from itma.data.datasets.generated import make_splits
 from itma.data.datasets.tables import short
 from itma.data.sources import image_paths
 from itma.data.tokenizer import MAX_WORDS
-from itma.data.triplets import UNKNOWN_TARGET, Coverage, Split, covered
+from itma.data.triplets import UNKNOWN_TARGET, Coverage, Split, cover
 from itma.data.validation.diagnosis import Diagnosis, Finding, Severity, many
 from itma.data.validation.inspection import Inspected, inspect
 from itma.errors import DataError, UnknownNameError
@@ -86,7 +86,7 @@ def examine(name: str, root: str | Path, *, images: bool = True, progress: bool 
     module = import_module(dataset.__module__)
     published: Mapping[str, Mapping[str, int]] = getattr(module, "PUBLISHED", {})
     splits, errors, findings = dict[str, Split](), list[DataError](), list[Finding]()
-    written = generated_splits(root)
+    written = make_splits(root)
     for split in dataset.splits:
         try:
             splits[split] = datasets.load(name, root, split)
@@ -97,8 +97,8 @@ def examine(name: str, root: str | Path, *, images: bool = True, progress: bool 
             findings.append(Finding(severity, split, "annotations that cannot be read", 1, examples=(str(error),)))
     if not splits:
         raise errors[0]
-    looked = _looked(splits.values(), progress) if images else {}
-    every = [_examined(module, Path(root), split, annotated, looked) for split, annotated in splits.items()]
+    looked = _look(splits.values(), progress) if images else {}
+    every = [_examine(module, Path(root), split, annotated, looked) for split, annotated in splits.items()]
     differs: Severity = "problem" if written is None else "note"
     for one in every:
         known = published.get(one.name, {})
@@ -112,14 +112,14 @@ def examine(name: str, root: str | Path, *, images: bool = True, progress: bool 
             findings.append(Finding("problem", one.name, "folders that were looked in", len(folders), examples=folders))
         findings += _coverage(one)
     findings += _leaks(every, bool(published))
-    left_out = {one.name: _left_out(one) for one in every}
+    left_out = {one.name: _say_left_out(one) for one in every}
     said = [
         left_out.get(split, f"{split}: all of it, since its annotations cannot be read.") for split in dataset.splits
     ]
     return Diagnosis(name, str(root), images, tuple(findings), tuple(said))
 
 
-def _looked(splits: Iterable[Split], progress: bool) -> Mapping[Path, Inspected]:
+def _look(splits: Iterable[Split], progress: bool) -> Mapping[Path, Inspected]:
     """Every image that is there, opened once however many splits it is in."""
     present: dict[Path, None] = {}
     for split in splits:
@@ -128,9 +128,9 @@ def _looked(splits: Iterable[Split], progress: bool) -> Mapping[Path, Inspected]
     return inspect(list(present), progress=progress)
 
 
-def _examined(module: Any, root: Path, name: str, split: Split, looked: Mapping[Path, Inspected]) -> _Examined:
+def _examine(module: Any, root: Path, name: str, split: Split, looked: Mapping[Path, Inspected]) -> _Examined:
     paths, names = image_paths(split.triplets.images), split.triplets.images.names
-    rows: Iterable[Written] = module.written(root, name, split) if hasattr(module, "written") else _written(split)
+    rows: Iterable[Written] = module.list_rows(root, name, split) if hasattr(module, "list_rows") else _list_rows(split)
     rows = list(rows)
     if hasattr(module, "captions"):
         captions: Sequence[tuple[str, str]] = list(module.captions(root, name).items())
@@ -141,7 +141,7 @@ def _examined(module: Any, root: Path, name: str, split: Split, looked: Mapping[
     return _Examined(name, split, rows, captions, categories, names, paths, split.triplets.images.missing(), files)
 
 
-def _written(split: Split) -> Iterator[Written]:
+def _list_rows(split: Split) -> Iterator[Written]:
     """The rows of the first protocol, or all, for data sets whose module says nothing else."""
     triplets, names = split.triplets, split.triplets.images.names
     rows = np.arange(len(triplets))
@@ -202,10 +202,10 @@ def _captions(one: _Examined) -> Iterator[Finding]:
     yield _none("note", one.name, "captions that were probably encoded twice", twice)
     yield _none("note", one.name, "captions in letters other than Latin ones", other)
     if not one.split.triplets.draws_targets:
-        yield _none("note", one.name, "rows that repeat an earlier one", _repeated(one))
+        yield _none("note", one.name, "rows that repeat an earlier one", _say_repeated(one))
 
 
-def _repeated(one: _Examined) -> list[str]:
+def _say_repeated(one: _Examined) -> list[str]:
     triplets = one.split.triplets
     first: dict[tuple[object, ...], str] = {}
     again = []
@@ -248,7 +248,7 @@ def _images(one: _Examined) -> Iterator[Finding]:
 
 def _coverage(one: _Examined) -> Iterator[Finding]:
     """How many of the queries, by protocol and task, or of the rows have their images."""
-    left, coverage = covered(one.split, one.missing)
+    left, coverage = cover(one.split, one.missing)
     if not one.split.protocols:
         yield _all(one.name, "rows that can be used", coverage.usable, coverage.rows)
     alike: dict[tuple[tuple[str, int, int], ...], list[str]] = {}  # protocols with as many queries as one another
@@ -270,12 +270,12 @@ def _leaks(every: Sequence[_Examined], published: bool) -> Iterator[Finding]:
         if one.categories:
             homes = np.bincount(np.concatenate(list(one.categories.values())), minlength=len(one.names))
             where = _between_categories(one, one, combinations(one.categories, 2))
-            yield _noted(one.name, "images in more than one category", int((homes > 1).sum()), where)
+            yield _note(one.name, "images in more than one category", int((homes > 1).sum()), where)
     for one, other in combinations(every, 2):
         names, paths = f"{one.name} and {other.name}", set(one.paths) - {None}
         shared = dict.fromkeys(name for name, path in zip(other.names, other.paths, strict=True) if path in paths)
         where = _between_categories(one, other, product(one.categories, other.categories)) or list(shared)
-        yield _noted("", f"images in both {names}", len(shared), where)
+        yield _note("", f"images in both {names}", len(shared), where)
         if one.files and other.files:
             contents = {file.sum: one.names[index] for index, file in one.files.items() if file.sum}
             alike = [
@@ -289,19 +289,19 @@ def _leaks(every: Sequence[_Examined], published: bool) -> Iterator[Finding]:
         yield _none("note" if published else "problem", "", f"rows in both {names}", rows)
 
 
-def _noted(split: str, what: str, count: int, where: Sequence[str]) -> Finding:
+def _note(split: str, what: str, count: int, where: Sequence[str]) -> Finding:
     return Finding("note" if count else "ok", split, what, count, examples=tuple(where))
 
 
 def _between_categories(one: _Examined, other: _Examined, pairs: Iterable[tuple[str, str]]) -> list[str]:
     """How many images each two categories have in common, most first."""
 
-    def named(split: _Examined) -> dict[str, set[str]]:
+    def name_images(split: _Examined) -> dict[str, set[str]]:
         return {
             category: {split.names[index] for index in images.tolist()} for category, images in split.categories.items()
         }
 
-    own, others = named(one), named(other)
+    own, others = name_images(one), name_images(other)
     counts = {(mine, yours): len(own[mine] & others[yours]) for mine, yours in pairs}
     return [
         f"{one.name} {mine} and {other.name} {yours}: {count:,}"
@@ -325,10 +325,10 @@ def _rows(one: _Examined) -> dict[tuple[object, ...], str]:
 # What is to be done without
 
 
-def _left_out(one: _Examined) -> str:
+def _say_left_out(one: _Examined) -> str:
     """In a sentence or two."""
-    left, coverage = covered(one.split, one.missing)
-    said = [f"{one.name}: nothing." if not coverage.missing else f"{one.name}: {_lost(one, left, coverage)}."]
+    left, coverage = cover(one.split, one.missing)
+    said = [f"{one.name}: nothing." if not coverage.missing else f"{one.name}: {_say_lost(one, left, coverage)}."]
     if one.name == "train" and coverage.share < DataConfig.coverage:
         hint = f": --set data.coverage={int(100 * coverage.share) / 100:g}" if coverage.usable else ""
         said.append(
@@ -336,7 +336,7 @@ def _left_out(one: _Examined) -> str:
         )
     stops = np.isin(np.arange(len(one.names)), [index for index, file in one.files.items() if file.problem])
     if stops.any():
-        lost = coverage.usable - covered(one.split, one.missing | stops)[1].usable
+        lost = coverage.usable - cover(one.split, one.missing | stops)[1].usable
         said.append(
             f"Training and evaluation stop at each of the {many(int(stops.sum()), 'image')} that cannot be read (all "
             "of them: --json FILE): get them again, or let them count as missing (--skip-unreadable), which leaves "
@@ -352,7 +352,7 @@ def _left_out(one: _Examined) -> str:
     return " ".join(said)
 
 
-def _lost(one: _Examined, left: Split, coverage: Coverage) -> str:
+def _say_lost(one: _Examined, left: Split, coverage: Coverage) -> str:
     if not one.split.protocols:
         return f"{coverage.rows - coverage.usable:,} of {coverage.rows:,} rows, for want of an image"
     whole, rest = one.split.protocol(), left.protocol()

@@ -41,7 +41,7 @@ def inspect(paths: Sequence[Path], *, progress: bool = False) -> Mapping[Path, I
     try:
         lengths = list(pool.map(_length, paths))
         common = Counter(lengths)
-        look = partial(_inspected, twins=frozenset(length for length, files in common.items() if files > 1))
+        look = partial(_inspect, twins=frozenset(length for length, files in common.items() if files > 1))
         by_path = {}
         with bar("images", show=progress and bool(paths), total=len(paths), unit=" images") as shown:
             for path, one in zip(paths, pool.map(look, paths, lengths), strict=True):
@@ -61,7 +61,7 @@ def _length(path: Path) -> int:
     return status.st_size if stat.S_ISREG(status.st_mode) else -2
 
 
-def _inspected(path: Path, length: int, *, twins: frozenset[int]) -> Inspected:
+def _inspect(path: Path, length: int, *, twins: frozenset[int]) -> Inspected:
     if length == 0:
         return Inspected(0, "the file is empty")
     if length == -2:

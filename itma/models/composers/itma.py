@@ -137,12 +137,12 @@ class Itma(Composer):
             for block in self.blocks:
                 tokens_BND = block(tokens_BND, mask_BN)
             tokens_BND = self.norm(tokens_BND)
-        return self._pooled(tokens_BND, [level.shape[1] for level in cells], words)
+        return self._pool(tokens_BND, [level.shape[1] for level in cells], words)
 
     def _cells(self, maps: Maps) -> list[torch.Tensor]:
         return cells_of(maps, self.projections, self.positions)
 
-    def _pooled(self, tokens_BND: torch.Tensor, sizes: Sequence[int], words: Words | None) -> torch.Tensor:
+    def _pool(self, tokens_BND: torch.Tensor, sizes: Sequence[int], words: Words | None) -> torch.Tensor:
         """The mean of the cells, see `ItmaOptions.pool`; with words, the mean of that and the words' mean."""
         if self.options.pool == "cells" and sizes:
             sizes = [sum(sizes)]

@@ -117,7 +117,7 @@ class GraphBranch(nn.Module):
     ) -> torch.Tensor:
         """References, sentences, composed queries and targets, each (B, D), of which queries learn → a scalar."""
         near_BB = neighbours(queries_BD.detach().float(), targets_BD.detach().float(), self.options.neighbours)
-        adjacency_BB = shared(near_BB, self.options.sharing)
+        adjacency_BB = share_neighbours(near_BB, self.options.sharing)
         nodes_BD = F.relu(self.first(self.composition(image_BD, sentence_BD), adjacency_BB))
         nodes_BD = self.second(nodes_BD, adjacency_BB)
         return F.binary_cross_entropy_with_logits((queries_BD @ nodes_BD.T).float(), near_BB)
@@ -151,7 +151,7 @@ def neighbours(queries_BD: torch.Tensor, targets_BD: torch.Tensor, share: float)
     return (alike_BB >= (100 * least).floor() / 100).to(queries_BD.dtype)
 
 
-def shared(near_BB: torch.Tensor, sharing: float) -> torch.Tensor:
+def share_neighbours(near_BB: torch.Tensor, sharing: float) -> torch.Tensor:
     """The normalised adjacency: a node counts 1, its neighbours `sharing` together; (A·D)ᵀ·D with D = degree^-½."""
     itself = torch.eye(len(near_BB), dtype=near_BB.dtype, device=near_BB.device)
     others = near_BB - itself

@@ -43,7 +43,7 @@ class ImageEncoder(nn.Module):
     """A network that makes one feature map for each level of an image.
 
     One of your own sets `levels` and `channels` and has `forward`. It is made from its levels alone; with settings of
-    its own it overrides `opened`, `description` and `reopened`.
+    its own it overrides `open`, `description` and `reopen`.
 
     Args:
         levels: which of its stages are wanted, ascending.
@@ -61,7 +61,7 @@ class ImageEncoder(nn.Module):
         self.levels = tuple(levels)
 
     @classmethod
-    def opened(cls, config: ImageEncoderConfig) -> "ImageEncoder":
+    def open(cls, config: ImageEncoderConfig) -> "ImageEncoder":
         """A new one, with the weights that `config` names.
 
         Raises:
@@ -75,13 +75,13 @@ class ImageEncoder(nn.Module):
         return cls(config.levels)
 
     @classmethod
-    def reopened(cls, description: Mapping[str, Any], levels: Sequence[int]) -> "ImageEncoder":
+    def reopen(cls, description: Mapping[str, Any], levels: Sequence[int]) -> "ImageEncoder":
         """The one that a `description` describes, to be filled by `load_state_dict`."""
         return cls(levels)
 
     @property
     def description(self) -> dict[str, Any]:
-        """What rebuilds it besides its name and levels, ready for JSON; see `reopened`."""
+        """What rebuilds it besides its name and levels, ready for JSON; see `reopen`."""
         return {}
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:

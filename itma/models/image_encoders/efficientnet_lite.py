@@ -51,7 +51,7 @@ class EfficientNetLite(nn.Module):
         self.stages, channels = nn.ModuleList(), _STEM
         for stage, (expansion, wanted, repeats, stride, kernel) in enumerate(_STAGES[:stages]):
             outer = stage in (0, STAGES - 1)  # the first and the last stage keep their depth
-            count, out = repeats if outer else math.ceil(depth * repeats), _rounded(width * wanted)
+            count, out = repeats if outer else math.ceil(depth * repeats), _round(width * wanted)
             blocks = []
             for index in range(count):
                 blocks.append(_Block(channels, out, expansion, kernel, stride if index == 0 else 1))
@@ -165,7 +165,7 @@ def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def _rounded(channels: float) -> int:
+def _round(channels: float) -> int:
     """Channels as a multiple of 8, never below nine tenths of what was asked for."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded

@@ -75,7 +75,7 @@ class HubImageEncoder(ImageEncoder):
             ConfigError: the name is neither known nor a folder or hub name, or has no such level.
             DataError: the weights cannot be read or do not fit.
         """
-        return (REGISTRY.lookup(config.name) or HubImageEncoder).opened(config)
+        return (REGISTRY.lookup(config.name) or HubImageEncoder).open(config)
 
     @staticmethod
     def rebuilt(description: Mapping[str, Any], levels: Sequence[int], name: str = "") -> ImageEncoder:
@@ -87,7 +87,7 @@ class HubImageEncoder(ImageEncoder):
             name: what its settings call it; needed of one that is registered from outside.
         """
         if "model_type" not in description:  # only networks of transformers and our own say that
-            return REGISTRY.find(name).reopened(description, levels)
+            return REGISTRY.find(name).reopen(description, levels)
         if ResNetShape.read(description) is not None:
             return ResNetEncoder(description, levels)
         if description["model_type"] == LiteEncoder.MODEL_TYPE:
@@ -95,14 +95,14 @@ class HubImageEncoder(ImageEncoder):
         return (_tower_of(description) or HubImageEncoder)(description, levels)
 
     @classmethod
-    def opened(cls, config: ImageEncoderConfig) -> "HubImageEncoder":
+    def open(cls, config: ImageEncoderConfig) -> "HubImageEncoder":
         """See `build`; a name that is not registered is a folder's, or one on the hub."""
         if config.name in KNOWN:
             image_encoder: HubImageEncoder = ResNetEncoder({"layer_type": "basic", **KNOWN[config.name]}, config.levels)
         else:
             hub = pretrained.open_config(config.name, "image_encoder", ", ".join(sorted(REGISTRY)))
             if (tower := _tower_of(hub)) is not None:
-                return tower.taken(hub, config)
+                return tower.take(hub, config)
             try:
                 image_encoder = cls(hub.to_dict(), config.levels)
             except (ValueError, KeyError, ImportError, ConfigError) as error:
@@ -189,7 +189,7 @@ class HubImageEncoder(ImageEncoder):
     @property
     def description(self) -> dict[str, Any]:
         """The backbone's configuration; with it the image encoder can be built again without its name."""
-        return pretrained.described(self.network)
+        return pretrained.describe(self.network)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """(images, 3, height, width) normalised → for each level (images, channels, rows, columns)."""
@@ -246,7 +246,7 @@ class LiteEncoder(HubImageEncoder):
         self.channels = tuple(self.network.channels[level - 1] for level in levels)
 
     @classmethod
-    def opened(cls, config: ImageEncoderConfig) -> "LiteEncoder":
+    def open(cls, config: ImageEncoderConfig) -> "LiteEncoder":
         """The image encoder that `config` names, with new weights or those of the file or package that it names.
 
         Raises:
@@ -256,7 +256,7 @@ class LiteEncoder(HubImageEncoder):
         """
         image_encoder = cls({"name": config.name}, config.levels)
         if config.weights == cls.PACKAGED:
-            image_encoder.load_weights(pretrained.packaged_lite(config.name))
+            image_encoder.load_weights(pretrained.find_packaged_lite(config.name))
         elif config.weights is not None:
             image_encoder.load_weights(config.weights)
         return image_encoder
@@ -339,7 +339,7 @@ class ClipImageEncoder(HubImageEncoder):
         self._take(self._network(network), levels)
 
     @classmethod
-    def taken(cls, hub: "PretrainedConfig", config: ImageEncoderConfig) -> "ClipImageEncoder":
+    def take(cls, hub: "PretrainedConfig", config: ImageEncoderConfig) -> "ClipImageEncoder":
         """The tower of a folder or hub name, with its weights.
 
         Raises:

@@ -72,7 +72,7 @@ class TextEncoderConfig:
             ConfigError, DataError: the pretrained network brings none, or there is no word in any sentence.
         """
         if self.name is not None:
-            return Tokenizer(pretrained.open_tokenizer(pretrained.installed(self.name)), **self.reading())
+            return Tokenizer(pretrained.open_tokenizer(pretrained.find_installed(self.name)), **self.reading())
         return Tokenizer.fit(sentences, **self.reading())
 
     def reading(self) -> dict[str, Any]:
@@ -132,17 +132,17 @@ class TextEncoder(nn.Module):
         Raises:
             ConfigError, DataError: a pretrained network that is not there, or that lacks weights.
         """
-        return REGISTRY.find(config.kind).opened(config, dim, vocabulary)
+        return REGISTRY.find(config.kind).open(config, dim, vocabulary)
 
     @classmethod
     def rebuilt(
         cls, config: TextEncoderConfig, vocabulary: int, dim: int, description: Mapping[str, Any] | None
     ) -> "TextEncoder":
         """As `build`, but a pretrained network comes from its `description`, to be filled by `load_state_dict`."""
-        return REGISTRY.find(config.kind).opened(config, dim, vocabulary, description)
+        return REGISTRY.find(config.kind).open(config, dim, vocabulary, description)
 
     @classmethod
-    def opened(
+    def open(
         cls, config: TextEncoderConfig, dim: int, vocabulary: int, description: Mapping[str, Any] | None = None
     ) -> "TextEncoder":
         """A new network, or the one that a `description` describes, to be filled by `load_state_dict`."""
@@ -304,7 +304,7 @@ class _Pretrained(TextEncoder):
         self.output = _to_dim(config, width, dim)
 
     @classmethod
-    def opened(
+    def open(
         cls, config: TextEncoderConfig, dim: int, vocabulary: int, description: Mapping[str, Any] | None = None
     ) -> TextEncoder:
         """See `TextEncoder`."""
@@ -312,13 +312,13 @@ class _Pretrained(TextEncoder):
             tower = pretrained.text_tower(description)
         else:
             assert config.name is not None
-            tower = pretrained.load_text_tower(pretrained.installed(config.name))
+            tower = pretrained.load_text_tower(pretrained.find_installed(config.name))
         return (_Siglip if tower.config.model_type == "siglip_text_model" else cls)(config, dim, tower)
 
     @property
     def description(self) -> dict[str, Any]:
         """See `TextEncoder`."""
-        return pretrained.described(self.network)
+        return pretrained.describe(self.network)
 
     @property
     def table(self) -> nn.Module:

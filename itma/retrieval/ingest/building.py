@@ -84,7 +84,7 @@ def make(
                 f"none of the {len(listing.ids):,} images of {str(listing.source)!r} can be read; the first is "
                 f"{outcome.skipped[0]}"
             )
-        finished(store, items, about, outcome, recall=options.recall, workers=workers)
+        finish(store, items, about, outcome, recall=options.recall, workers=workers)
     return outcome
 
 
@@ -95,7 +95,7 @@ def new_table(store: Store) -> Iterator[str]:
     Whoever writes the document about the catalogue says when that is. Where it went wrong before that, the new table is
     removed, and all of a catalogue that came to nothing; where it went well, the tables that were searched before are.
     """
-    name = unused_table(store)
+    name = name_unused_table(store)
     replacing = manifest.exists(store)
     try:
         yield name
@@ -170,18 +170,18 @@ def update(
         committed=syncing(store, about),
         progress=progress,
     )
-    finished(store, items, about, outcome, recall=options.recall, workers=workers)
+    finish(store, items, about, outcome, recall=options.recall, workers=workers)
     return outcome
 
 
-def finished(
+def finish(
     store: Store, items: Items, about: About, outcome: Outcome, *, recall: float, workers: Workers | None = None
 ) -> About:
     """Write down what was left out, tidy up where something changed, and say that the work is done."""
     write_skipped(store, outcome.skipped)
     if outcome.new or outcome.changed or outcome.removed:
         tidy(items)
-        about = indexed(items, about, recall=recall, workers=workers)
+        about = build_index(items, about, recall=recall, workers=workers)
     table_images.sweep(store.address, items)
     about = replace(about, complete=True)
     manifest.write(store, about)
@@ -197,7 +197,7 @@ def tidy(items: Items) -> None:
         log.warning("everything is written, but it could not be tidied up: %s", error)
 
 
-def indexed(
+def build_index(
     items: Items, about: About, *, recall: float, exact_items: int = EXACT_ITEMS, workers: Workers | None = None
 ) -> About:
     """Make or renew the index where the table is large enough for one, and find out how to search it."""
@@ -218,7 +218,7 @@ def syncing(store: Store, about: About) -> Callable[[], None]:
     return store.sync if about.durable else lambda: None
 
 
-def unused_table(store: Store) -> str:
+def name_unused_table(store: Store) -> str:
     """A name for a new table."""
     numbers = [int(name.removeprefix("items-")) for name in store.tables() if re.fullmatch(r"items-\d+", name)]
     return f"items-{max(numbers, default=0) + 1}"

@@ -86,9 +86,9 @@ class Here:
                 waiting.append((looked, pixels))
                 pending += pixels is not None
                 if not pending or pending == batch or len(waiting) == 8 * batch:
-                    yield from self._embedded(waiting, tokens)
+                    yield from self._embed(waiting, tokens)
                     waiting, pending = [], 0
-            yield from self._embedded(waiting, tokens)
+            yield from self._embed(waiting, tokens)
 
     def build_index(self, items: Items) -> None:
         """See `Items.build_index`."""
@@ -113,7 +113,7 @@ class Here:
             for each in running:
                 each.cancel()
 
-    def _embedded(self, waiting: Sequence[tuple[Looked, torch.Tensor | None]], tokens: bool) -> Iterator[Looked]:
+    def _embed(self, waiting: Sequence[tuple[Looked, torch.Tensor | None]], tokens: bool) -> Iterator[Looked]:
         new = [pixels for _, pixels in waiting if pixels is not None]
         embeddings: Iterator[np.ndarray] = iter(())
         map_bytes: Iterator[bytes | None] = iter(())

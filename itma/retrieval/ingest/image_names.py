@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from itma.retrieval.ingest.rows import shown
+from itma.retrieval.ingest.rows import to_shown
 
 FOLDER = "embedded-images"
 """In the catalogue's own folder: images that stood in a table."""
@@ -36,8 +36,8 @@ class ImageNames:
     def file(self, name: str) -> Path:
         """Where an image is."""
         if name.startswith(_OWN) and self.own is not None:
-            return self.own / shown(name.removeprefix(_OWN))
-        return (self.root or Path()) / shown(name)
+            return self.own / to_shown(name.removeprefix(_OWN))
+        return (self.root or Path()) / to_shown(name)
 
     def name(self, path: str | Path) -> str:
         """What an image is called: as the nearer of the two folders sees it, or by its whole path."""
@@ -68,7 +68,7 @@ def own_name(inside: str) -> str:
     return _OWN + inside
 
 
-def given_name(name: str | None) -> str | None:
+def keep_given_name(name: str | None) -> str | None:
     """A name that somebody else gave, so that it is not taken for that of an image in the catalogue's own folder."""
     while name is not None and name.startswith(_OWN):
         name = name.removeprefix(_OWN)

@@ -15,7 +15,7 @@ from itma.progress import bar
 from itma.retrieval.ingest.embedding import MISSING, Image, Looked, Workers
 from itma.retrieval.ingest.image_names import inside_own
 from itma.retrieval.ingest.listing import Entry, Listing
-from itma.retrieval.ingest.rows import Row, facts_of, same_kind, shown, stored, table_of
+from itma.retrieval.ingest.rows import Row, facts_of, same_kind, table_of, to_shown, to_stored
 from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of
 
 SKIPPED = "skipped.csv"
@@ -130,8 +130,8 @@ def index(
             empty = items.count() == 0
             entries = listing.entries()
             while chunk := list(islice(entries, _CHUNK)):
-                known = {} if empty else _known(items, [entry.id for entry in chunk])
-                unchanged, rest = _sorted_out(listing, chunk, known)
+                known = {} if empty else _find_known(items, [entry.id for entry in chunk])
+                unchanged, rest = _sort_out(listing, chunk, known)
                 outcome.unchanged += unchanged
                 meter.update(unchanged)
                 for entry in rest:
@@ -166,9 +166,9 @@ def index(
         _retouch(items, retouched, writer, tokens)
         writer.commit()
     if prune:
-        wanted = set(map(stored, listing.ids))
+        wanted = set(map(to_stored, listing.ids))
         names = [name for part in items.scan(["id"]) for name in part.column("id").to_pylist()]
-        lost = sorted({*(name for name in names if name not in wanted), *({*map(stored, gone)} & {*names})})
+        lost = sorted({*(name for name in names if name not in wanted), *({*map(to_stored, gone)} & {*names})})
         items.delete(lost)
         committed()
         outcome.removed = len(lost)
@@ -216,14 +216,14 @@ def _fit_columns(items: Items, listing: Listing) -> None:
         items.add_columns(new)
 
 
-def _known(items: Items, ids: Sequence[str]) -> dict[str, _Known]:
+def _find_known(items: Items, ids: Sequence[str]) -> dict[str, _Known]:
     columns = ["id", "_image", "_sum", "_size", "_modified", "_facts"]
-    rows = items.get([stored(name) for name in ids], columns)
+    rows = items.get([to_stored(name) for name in ids], columns)
     names, *rest = (rows[name].to_pylist() for name in columns)
-    return {shown(name): _Known(*each) for name, each in zip(names, zip(*rest, strict=True), strict=True)}
+    return {to_shown(name): _Known(*each) for name, each in zip(names, zip(*rest, strict=True), strict=True)}
 
 
-def _sorted_out(listing: Listing, entries: Sequence[Entry], known: dict[str, _Known]) -> tuple[int, list[Entry]]:
+def _sort_out(listing: Listing, entries: Sequence[Entry], known: dict[str, _Known]) -> tuple[int, list[Entry]]:
     """How many are as the store has them, going by size and time, and those that are to be looked into."""
     rest = []
     for entry in entries:
@@ -246,7 +246,7 @@ def _differs(entry: Entry, looked: Looked, have: _Known) -> bool:
 
 
 def _image(entry: Entry) -> str | None:
-    return stored(entry.image) if entry.image else None
+    return to_stored(entry.image) if entry.image else None
 
 
 def _row(entry: Entry, looked: Looked, embedding: np.ndarray, tokens: bytes | None) -> Row:
@@ -283,9 +283,9 @@ def _retouch(items: Items, pairs: Sequence[tuple[Entry, Looked]], writer: _Write
         return
     columns = ["id", "embedding", *(["_tokens"] if tokens else [])]
     by_id = {entry.id: (entry, looked) for entry, looked in pairs}
-    have = items.get([stored(name) for name in by_id], columns)
+    have = items.get([to_stored(name) for name in by_id], columns)
     map_bytes: list[Any] = have["_tokens"].to_pylist() if tokens else [None] * len(have)
     rows = zip(have["id"].to_pylist(), embeddings_of(have["embedding"]), map_bytes, strict=True)
     for name, embedding, maps in rows:
-        entry, looked = by_id[shown(name)]
+        entry, looked = by_id[to_shown(name)]
         writer.add(_row(entry, looked, embedding, maps), new=False)

@@ -19,7 +19,7 @@ from itma.data.images import is_inside, list_folder
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.io import write_bytes
 from itma.retrieval.ingest.image_names import FOLDER, ImageNames, own_name
-from itma.retrieval.ingest.rows import check_column, plain_type, stored, type_of
+from itma.retrieval.ingest.rows import check_column, plain_type, to_stored, type_of
 from itma.retrieval.request import IndexOptions, takes
 from itma.retrieval.stores.base import arrow
 from itma.retrieval.stores.conditions import SHOWN, kind_of
@@ -76,7 +76,7 @@ class Listing:
 
     def file(self, entry: Entry) -> Path:
         """Where an entry's image is."""
-        return ImageNames(self.root, self.own).file(stored(entry.image))
+        return ImageNames(self.root, self.own).file(to_stored(entry.image))
 
     def __str__(self) -> str:
         what = f"{len(self.ids):,} items in {str(self.source)!r}"
@@ -122,7 +122,7 @@ def _table(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
     if not table.rows:
         raise DataError(f"{str(source)!r} holds no rows below its header; there is nothing to index")
     types, words = options.types or {}, _missing_words(options)
-    named, imaged = _chosen(table.columns, options)
+    named, imaged = _choose_columns(table.columns, options)
     names, columns_left_out = _usable(source, [name for name in table.columns if name not in (named, imaged)], options)
     kinds: dict[str, Any] = {}
     readers: dict[str, Reader] = {}
@@ -226,7 +226,7 @@ def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
         raise DataError(f"{str(source)!r} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     schema = file.schema_arrow
     types, words = options.types or {}, _missing_words(options)
-    named, imaged = _chosen(schema.names, options)
+    named, imaged = _choose_columns(schema.names, options)
     names, columns_left_out = _usable(source, [name for name in schema.names if name not in (named, imaged)], options)
     kinds: dict[str, Any] = {}
     for name in names:
@@ -313,7 +313,7 @@ def plain_value(value: Any) -> Any:
 # -- both -------------------------------------------------------------------------------------------------------------
 
 
-def _chosen(columns: Sequence[str], options: IndexOptions) -> tuple[str | None, str]:
+def _choose_columns(columns: Sequence[str], options: IndexOptions) -> tuple[str | None, str]:
     """The column of the ids (None: the images' names), and that of the images; every name in the options is known."""
     types = options.types or {}
     for column in (options.id_column, options.image_column, *types, *options.leave_out):
@@ -450,7 +450,7 @@ class _Finder:
                 whole = self._folder / path
                 try:
                     if whole.exists():
-                        return self._named(whole, path)
+                        return self._name(whole, path)
                 except (OSError, ValueError):
                     continue
         parts = re.split(r"\s*[,;|]\s*", text)
@@ -459,9 +459,9 @@ class _Finder:
         ):
             raise _NoImageError(f"the cell names {len(parts):,} images; give each a row of its own")
         path = Path(text)
-        return self._named(self._folder / path, path)
+        return self._name(self._folder / path, path)
 
-    def _named(self, whole: Path, path: Path) -> str:
+    def _name(self, whole: Path, path: Path) -> str:
         """A file as the catalogue names it: relative to the folder where it lies in it, or else its whole path."""
         if not self._outside and not is_inside(whole, self._real):
             raise _NoImageError(f"{str(path)!r} lies outside the table's folder; take such images with --allow-outside")

@@ -18,7 +18,7 @@ from itma.progress import bar
 from itma.retrieval import manifest
 from itma.retrieval.ingest import building, table_images
 from itma.retrieval.ingest.embedding import Here
-from itma.retrieval.ingest.image_names import ImageNames, given_name, own_folder
+from itma.retrieval.ingest.image_names import ImageNames, keep_given_name, own_folder
 from itma.retrieval.ingest.indexing import SKIPPED, Outcome, index
 from itma.retrieval.ingest.listing import (
     PARQUET_ENDINGS,
@@ -27,7 +27,7 @@ from itma.retrieval.ingest.listing import (
     kind_of_column,
     plain_value,
 )
-from itma.retrieval.ingest.rows import Item, Row, check_column, plain_type, shown, table_of, type_of, unit
+from itma.retrieval.ingest.rows import Item, Row, check_column, plain_type, table_of, to_shown, type_of, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of, schema_of
 from itma.retrieval.values import KINDS, is_missing, without_missing
@@ -79,7 +79,7 @@ def copy(source: Store, items: Items, about: About, images: Path | None, target:
             run = about.run and manifest.record_folder(manifest.find_folder(about.run, source.address), target.address)
             folder = None if images is None else manifest.record_folder(images.absolute(), target.address)
             new = replace(about, table=name, run=run, images=folder, ann=None)
-            new = building.indexed(made, new, recall=0.98 if about.ann is None else about.ann.wanted)
+            new = building.build_index(made, new, recall=0.98 if about.ann is None else about.ann.wanted)
             skipped = source.read(SKIPPED)
             if skipped is not None:
                 target.write(SKIPPED, skipped)
@@ -105,13 +105,13 @@ def reindex(
         DataError: the images of some items cannot be read, and these are not to be left out.
     """
     columns = metadata_of(items.schema)
-    ids = [shown(name) for part in items.scan(["id"], rows=65_536) for name in part.column("id").to_pylist()]
+    ids = [to_shown(name) for part in items.scan(["id"], rows=65_536) for name in part.column("id").to_pylist()]
 
     def entries() -> Iterator[Entry]:
         for part in items.scan(["id", "_image", *columns], rows=_ROWS):
             for row in part.to_pylist():
                 fields = {name: row[name] for name in columns if row[name] is not None}
-                yield Entry(shown(row["id"]), shown(row["_image"] or ""), fields)
+                yield Entry(to_shown(row["id"]), to_shown(row["_image"] or ""), fields)
 
     listing = Listing(Path(store.address), images or Path(), ids, columns, entries, own=own_folder(store.address))
     with building.new_table(store) as name:
@@ -140,7 +140,7 @@ def reindex(
             )
         if not outcome.new:
             raise DataError(f"none of the {len(ids):,} images can be read; the first is {outcome.skipped[0]}")
-        building.finished(store, made, new, outcome, recall=0.98 if about.ann is None else about.ann.wanted)
+        building.finish(store, made, new, outcome, recall=0.98 if about.ann is None else about.ann.wanted)
     return outcome
 
 
@@ -206,7 +206,7 @@ def import_embeddings(
     what = f"{len(source):,} items" if not isinstance(source, str | Path) else str(source)
     folder = Path(source).parent if images is None and isinstance(source, str | Path) else images
     with building.new_table(store) as name:
-        parts, metadata, total = _given(source)
+        parts, metadata, total = _read_given(source)
         first = next(parts, None)
         if first is None:
             raise DataError(f"{what!r} holds no items; there is nothing to import")
@@ -233,12 +233,12 @@ def import_embeddings(
         with bar("importing", show=progress, total=total, unit="item") as meter:
             for part in _one_and(first, parts):
                 _check(part, about.dim, seen, what)
-                part = [replace(row, image=given_name(row.image)) for row in part]
+                part = [replace(row, image=keep_given_name(row.image)) for row in part]
                 items.insert(table_of(part, items.schema))
                 missing.look(part)
                 meter.update(len(part))
         missing.warn()
-        building.finished(store, items, about, Outcome(new=len(seen)), recall=recall)
+        building.finish(store, items, about, Outcome(new=len(seen)), recall=recall)
 
 
 class _Missing:
@@ -287,7 +287,7 @@ def _one_and(first: list[Row], rest: Iterator[list[Row]]) -> Iterator[list[Row]]
     yield from rest
 
 
-def _given(source: str | Path | Sequence[Item]) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
+def _read_given(source: str | Path | Sequence[Item]) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
     """Rows in parts, the fields of their metadata, and how many rows there are."""
     if not isinstance(source, str | Path):
         return _from_items(source)
@@ -295,7 +295,7 @@ def _given(source: str | Path | Sequence[Item]) -> tuple[Iterator[list[Row]], "l
     if not path.exists():
         raise DataError(f"the file {str(path)!r} does not exist; give {_FORMS}")
     if path.is_dir():
-        return _from_arrays(_numbered(path))
+        return _from_arrays(_find_numbered(path))
     if not path.is_file():
         raise DataError(f"{str(path)!r} is a pipe, a socket or a device, not a file; give {_FORMS}")
     if path.suffix.lower() in PARQUET_ENDINGS:
@@ -334,7 +334,7 @@ def _from_items(source: Sequence[Item]) -> tuple[Iterator[list[Row]], "list[pa.F
 
 
 def _from_parquet(path: Path) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
-    file = _opened(path)
+    file = _open(path)
     columns = _Columns.of(path, file.schema_arrow)
     if columns.embedding is None:
         raise DataError(
@@ -359,7 +359,7 @@ def _from_parquet(path: Path) -> tuple[Iterator[list[Row]], "list[pa.Field]", in
     return parts(), columns.fields, file.metadata.num_rows
 
 
-def _opened(path: Path) -> "pq.ParquetFile":
+def _open(path: Path) -> "pq.ParquetFile":
     from pyarrow import parquet
 
     try:
@@ -443,12 +443,12 @@ def _from_npz(path: Path) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
     def parts() -> Iterator[list[Row]]:
         for first in range(0, len(ids), _ROWS):
             rows = unit(embeddings[first : first + _ROWS], None, f"{str(path)!r} from row {first:,}")
-            yield [Row(shown(str(name)), row) for name, row in zip(ids[first : first + _ROWS], rows, strict=True)]
+            yield [Row(to_shown(str(name)), row) for name, row in zip(ids[first : first + _ROWS], rows, strict=True)]
 
     return parts(), [], len(ids)
 
 
-def _numbered(folder: Path) -> list[Path]:
+def _find_numbered(folder: Path) -> list[Path]:
     """The arrays of a folder as clip-retrieval writes it (`img_emb/img_emb_0.npy` …), or of any, in order."""
     paths = list(folder.glob("img_emb/*.npy")) or list(folder.glob("*.npy"))
     if not paths:
@@ -464,7 +464,7 @@ def _from_arrays(files: Sequence[Path]) -> tuple[Iterator[list[Row]], "list[pa.F
     """Arrays of embeddings, a row for each item; beside each, in `../metadata`, what is known of its items."""
     arrays = [_array(file) for file in files]
     beside = [file.parent.parent / "metadata" / f"metadata_{_number(file)}.parquet" for file in files]
-    tables = [_opened(path) for path in beside if path.is_file()]
+    tables = [_open(path) for path in beside if path.is_file()]
     if tables and len(tables) < len(files):
         missing = next(path for path in beside if not path.is_file())
         raise DataError(f"the file {str(missing)!r} does not exist, but others like it do; expected one for each array")

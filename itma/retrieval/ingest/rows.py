@@ -78,7 +78,7 @@ _ODD = re.compile("[\udc80-\udcff]")
 _STORED = re.compile("\0([0-9a-f]{2})")
 
 
-def stored(name: str) -> str:
+def to_stored(name: str) -> str:
     r"""A name as a store holds it: bytes of a file name that are no text become a zero character and their number.
 
     >>> stored("a\udcff.png")
@@ -99,7 +99,7 @@ def stored(name: str) -> str:
     return name
 
 
-def shown(name: str) -> str:
+def to_shown(name: str) -> str:
     r"""A name as it was given.
 
     >>> shown(stored("a\udcff.png"))
@@ -232,9 +232,9 @@ def table_of(rows: Sequence[Row], schema: "pa.Schema") -> "pa.Table":
     """
     pa = arrow()
     columns: dict[str, Any] = {
-        "id": [stored(row.id) for row in rows],
+        "id": [to_stored(row.id) for row in rows],
         "embedding": embedding_column(np.stack([row.embedding for row in rows])),
-        "_image": [None if row.image is None else stored(row.image) for row in rows],
+        "_image": [None if row.image is None else to_stored(row.image) for row in rows],
         "_sum": [row.sum for row in rows],
         "_size": [row.size for row in rows],
         "_modified": [row.modified for row in rows],

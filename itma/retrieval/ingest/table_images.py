@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from itma.errors import StorageError
 from itma.retrieval.ingest.image_names import FOLDER, ImageNames, inside_own, own_folder
-from itma.retrieval.ingest.rows import shown, stored
+from itma.retrieval.ingest.rows import to_shown, to_stored
 from itma.retrieval.stores.base import Items, arrow
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def copy(source: str, items: Items, target: str) -> None:
         log.warning("the images that are in %r stay there, where the copy looks for them", str(here))
         return
     try:
-        for name in map(shown, names):
+        for name in map(to_shown, names):
             if (here / name).is_file():
                 (there / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(here / name, there / name)
@@ -65,7 +65,7 @@ def with_whole_names(items: "pa.RecordBatch", names: ImageNames) -> "pa.RecordBa
     """Items as others get them: images in the catalogue's own folder are named by their whole paths."""
     column = items.schema.get_field_index("_image")
     whole = [
-        name if inside_own(name) is None else stored(names.file(name).as_posix())
+        name if inside_own(name) is None else to_stored(names.file(name).as_posix())
         for name in items.column(column).to_pylist()
     ]
     return items.set_column(column, items.schema.field(column), arrow().array(whole, items.schema.field(column).type))

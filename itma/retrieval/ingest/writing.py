@@ -13,7 +13,7 @@ from itma.models.embedder import Embedder
 from itma.retrieval.filters import Filter
 from itma.retrieval.ingest.embedding import maps_as_bytes
 from itma.retrieval.ingest.image_names import ImageNames
-from itma.retrieval.ingest.rows import Item, Row, check_column, same_kind, shown, stored, table_of, type_of, unit
+from itma.retrieval.ingest.rows import Item, Row, check_column, same_kind, table_of, to_shown, to_stored, type_of, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.query_encoder import unknown_item
 from itma.retrieval.stores.base import Items, arrow, metadata_of
@@ -62,13 +62,13 @@ class Writer:
             raise DataError(f"a list of items is expected, e.g. [Item('sku-17', 'dress.jpg')]; {items!r:.60} is none")
         if not items:
             return
-        names = [stored(item.id) for item in items]
+        names = [to_stored(item.id) for item in items]
         if len(set(names)) < len(names):
             twice = next(name for index, name in enumerate(names) if name in names[:index])
-            raise DataError(f"the id {shown(twice)[:60]!r} is given twice; give every item its own")
+            raise DataError(f"the id {to_shown(twice)[:60]!r} is given twice; give every item its own")
         if new and (there := self.table.get(names, ["id"])["id"].to_pylist()):
             raise ItemExistsError(
-                f"the id {shown(there[0])[:60]!r} is in the catalogue already"
+                f"the id {to_shown(there[0])[:60]!r} is in the catalogue already"
                 + (f", as are {len(there) - 1:,} more" if len(there) > 1 else "")
                 + "; choose another, or replace the item"
             )
@@ -94,14 +94,14 @@ class Writer:
             return {}
         have = self.table.schema.names
         own = [name for name in ("_image", "_sum", "_size", "_modified", "_tokens") if name in have]
-        table = self.table.get([stored(item.id) for item in items], ["id", "embedding", *own])
-        rows = {shown(row["id"]): row for row in table.to_pylist()}
+        table = self.table.get([to_stored(item.id) for item in items], ["id", "embedding", *own])
+        rows = {to_shown(row["id"]): row for row in table.to_pylist()}
         updates = {}
         for item in items:
             if item.id not in rows:
                 raise unknown_item(item.id)
             row = rows[item.id]
-            image = None if row["_image"] is None else shown(row["_image"])
+            image = None if row["_image"] is None else to_shown(row["_image"])
             embedding = np.array(row["embedding"], dtype=np.float32)
             rest = row["_sum"], row["_size"], row["_modified"], item.fields, row.get("_tokens")
             updates[item.id] = Row(item.id, embedding, image, *rest)
@@ -109,7 +109,7 @@ class Writer:
 
     def delete(self, ids: Sequence[str], where: Filter | None = None) -> int:
         """Remove items by id and by a condition; those that are not there are passed over. How many there were."""
-        names = set(self.table.get(list(map(stored, ids)), ["id"])["id"].to_pylist())
+        names = set(self.table.get(list(map(to_stored, ids)), ["id"])["id"].to_pylist())
         if where is not None:
             names |= {name for batch in self.table.scan(["id"], where=where) for name in batch["id"].to_pylist()}
         self.replaced = True
@@ -118,12 +118,12 @@ class Writer:
 
     def images_of(self, ids: Sequence[str]) -> list[Path]:
         """Where the images of these items are; items that are not there, or have none, are passed over."""
-        names = self.table.get(list(map(stored, ids)), ["_image"])["_image"].to_pylist()
+        names = self.table.get(list(map(to_stored, ids)), ["_image"])["_image"].to_pylist()
         return [self._names.file(name) for name in names if name is not None]
 
-    def unused(self, images: Sequence[Path]) -> list[Path]:
+    def find_unused(self, images: Sequence[Path]) -> list[Path]:
         """Those of some files that are the image of no item."""
-        names = {stored(name): path for path in images for name in self._names.all_names(path)}
+        names = {to_stored(name): path for path in images for name in self._names.all_names(path)}
         used = set()
         for first in range(0, len(names), _AT_ONCE):
             where = Test("_image", "in", tuple(names)[first : first + _AT_ONCE], "text")

@@ -60,11 +60,11 @@ class BucketStore(LanceStore):
         more = {"endpoint_override": host, "scheme": scheme or "https"} if host else {}
         if region := _region():
             more["region"] = region
-        with self.reached():
+        with self.translate_errors():
             return S3FileSystem(connect_timeout=_SECONDS, request_timeout=60, **more)
 
     @contextmanager
-    def reached(self) -> Iterator[None]:
+    def translate_errors(self) -> Iterator[None]:
         """Turns errors of the storage into ours."""
         try:
             yield
@@ -79,7 +79,7 @@ class BucketStore(LanceStore):
 
     def read(self, name: str) -> str | None:
         """See `Store.read`."""
-        with self.reached():
+        with self.translate_errors():
             try:
                 with self.files.open_input_stream(f"{self._path}/{name}") as file:
                     return bytes(file.read()).decode("utf-8", "surrogateescape")
@@ -88,7 +88,7 @@ class BucketStore(LanceStore):
 
     def write(self, name: str, text: str) -> None:
         """See `Store.write`; an object is there whole or not at all."""
-        with self.reached(), self.files.open_output_stream(f"{self._path}/{name}") as file:
+        with self.translate_errors(), self.files.open_output_stream(f"{self._path}/{name}") as file:
             file.write(text.encode("utf-8", "surrogateescape"))
 
     def stamp(self, name: str) -> object:
@@ -99,7 +99,7 @@ class BucketStore(LanceStore):
         """What lies directly at the address."""
         from pyarrow.fs import FileSelector
 
-        with self.reached():
+        with self.translate_errors():
             listed = self.files.get_file_info(FileSelector(self._path, allow_not_found=True))
         return [posixpath.basename(each.path) for each in listed]
 
@@ -111,7 +111,7 @@ class BucketStore(LanceStore):
 
     def discard(self) -> None:
         """See `Store.discard`."""
-        with self.reached():
+        with self.translate_errors():
             self.files.delete_dir_contents(self._path, missing_dir_ok=True)
 
     def tables(self) -> list[str]:
@@ -120,14 +120,14 @@ class BucketStore(LanceStore):
 
     def drop(self, name: str) -> None:
         """See `Store.drop`."""
-        with self.reached(), suppress(FileNotFoundError):
+        with self.translate_errors(), suppress(FileNotFoundError):
             self.files.delete_dir(f"{self._path}/{name}.lance")
 
     def writing(self, what: str) -> AbstractContextManager[None]:
         """See `Store.writing`; nobody is kept out."""
         return nullcontext()
 
-    def committed(self, name: str) -> None:
+    def keep_sums(self, name: str) -> None:
         """Nothing is kept: the storage has sums of its own, and checks them whenever something is read."""
 
     def verify(self, table: str) -> Verification:

@@ -88,7 +88,7 @@ class LanceStore:
         """See `Store.write`."""
         self._check_lock()
         write_bytes(self.folder / name, text.encode("utf-8", "surrogateescape"))
-        self.committed(name)
+        self.keep_sums(name)
 
     def stamp(self, name: str) -> object:
         """See `Store.stamp`."""
@@ -168,10 +168,10 @@ class LanceStore:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise to_storage_error(self.folder, error) from error
-        return self._locked(what)
+        return self._lock(what)
 
     @contextmanager
-    def _locked(self, what: str) -> Iterator[None]:
+    def _lock(self, what: str) -> Iterator[None]:
         with lock.writing(self.folder, what) as held:
             self._held.append(held)
             try:
@@ -194,7 +194,7 @@ class LanceStore:
         for held in self._held:
             held.check()
 
-    def committed(self, name: str) -> None:
+    def keep_sums(self, name: str) -> None:
         """Keep the sums of the files that a commit has left under this name, a table's or a document's."""
         try:
             sums.record(self.folder, name)
@@ -366,9 +366,9 @@ class LanceItems:
                 return self._among(queries, k, where)
             effort = _harder(effort, matching, self.count(), k)
         hits = [self._nearest(query, k, where, effort) for query in queries]
-        return [[(row["id"], row["_score"]) for row in rows] for rows in self._remembered(hits)]
+        return [[(row["id"], row["_score"]) for row in rows] for rows in self._remember(hits)]
 
-    def _remembered(self, hits: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
+    def _remember(self, hits: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
         """The same; who is found is asked for next, so that all small columns are read with it and kept for `get`."""
         self._recent = (self.version, {row["id"]: row for rows in hits for row in rows})
         return hits
@@ -437,7 +437,7 @@ class LanceItems:
                     return IndexState(index.index_type, indexed, max(0, self._table.count_rows() - indexed))
         return None
 
-    def _indexed_columns(self) -> set[str]:
+    def _find_indexed_columns(self) -> set[str]:
         return {name for index in self._table.describe_indices() for name in index.field_names}
 
     def efforts(self) -> Sequence[Effort]:
@@ -452,7 +452,7 @@ class LanceItems:
         """See `Items.compact`."""
         with self._committing(), _quietly():
             if self.count() >= _ID_INDEX_FROM:
-                have = self._indexed_columns()
+                have = self._find_indexed_columns()
                 for column in ("id", "_image"):
                     if column not in have:
                         self._table.create_scalar_index(column, "BTREE")
@@ -484,7 +484,7 @@ class LanceItems:
     def _committing(self) -> Iterator[None]:
         with self._store.committing():
             yield
-        self._store.committed(self._name)
+        self._store.keep_sums(self._name)
 
 
 def _complete(rows: "pa.Table", schema: "pa.Schema") -> "pa.Table":

@@ -173,7 +173,7 @@ class MilvusStore:
             made.add_field("id", types.VARCHAR, max_length=MOST_BYTES)
             made.add_field("embedding", types.FLOAT_VECTOR, dim=schema.field("embedding").type.list_size)
             made.add_field("columns", types.JSON)
-            state = {"schema": _packed(schema), "changed": "1"}
+            state = {"schema": _pack(schema), "changed": "1"}
             client.create_collection(collection, schema=made, num_shards=1, properties=state, timeout=_SECONDS)
             index = client.prepare_index_params()
             index.add_index("embedding", index_type="IVF_FLAT", metric_type="IP", params={"nlist": LISTS})
@@ -492,7 +492,7 @@ class MilvusItems:
         schema = self._schema
         for each in fields:
             schema = schema.append(each)
-        with self._changing(schema=_packed(schema)):
+        with self._changing(schema=_pack(schema)):
             pass
 
     @contextmanager
@@ -629,22 +629,22 @@ class MilvusItems:
             else:
                 name = f"c{self._schema.get_field_index(field.name)}"
                 values = [row.get(name) for row in held]
-                arrays.append(pa.array(values, _stored_type(field.type)).cast(field.type))
+                arrays.append(pa.array(values, _find_stored_type(field.type)).cast(field.type))
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def _expression(self, where: Filter | None) -> str:
         """A condition in Milvus' own words. The one place that knows which tree conditions are."""
         if where is None:
             return _TRUE
-        return self._written(where, True)
+        return self._write(where, True)
 
-    def _written(self, tree: Condition, yes: bool) -> str:
+    def _write(self, tree: Condition, yes: bool) -> str:
         """The condition, or its opposite: a missing value makes neither of them true."""
         if isinstance(tree, Not):
-            return self._written(tree.part, not yes)
+            return self._write(tree.part, not yes)
         if isinstance(tree, Every | Some):
             every = isinstance(tree, Every) == yes
-            parts = [self._written(part, yes) for part in tree.parts]
+            parts = [self._write(part, yes) for part in tree.parts]
             return f"({(' and ' if every else ' or ').join(parts) or (_TRUE if every else _FALSE)})"
         value = self._fields[tree.column]
         there = _TRUE if tree.column == "id" else f"(exists {value})"
@@ -677,7 +677,7 @@ def _fields_of(columns: Sequence[str]) -> list[str]:
     return sorted({"id"} | {name if name in ("id", "embedding") else "columns" for name in columns})
 
 
-def _packed(schema: "pa.Schema") -> str:
+def _pack(schema: "pa.Schema") -> str:
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
 
 
@@ -686,7 +686,7 @@ def _key(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
-def _stored_type(kind: "pa.DataType") -> "pa.DataType":
+def _find_stored_type(kind: "pa.DataType") -> "pa.DataType":
     """What a column's values are cast to before they become JSON."""
     pa = arrow()
     named = {"whole": pa.int64(), "number": pa.float64(), "date": pa.int32(), "time": pa.int64()}
@@ -696,7 +696,7 @@ def _stored_type(kind: "pa.DataType") -> "pa.DataType":
 def _plain_values(values: "pa.ChunkedArray", field: "pa.Field") -> list[Any]:
     """A column as plain values; dates and times become whole numbers."""
     try:
-        plain: list[Any] = values.cast(field.type).cast(_stored_type(field.type)).to_pylist()
+        plain: list[Any] = values.cast(field.type).cast(_find_stored_type(field.type)).to_pylist()
     except arrow().ArrowInvalid as error:
         raise DataError(f"the column {field.name!r} holds a number beyond 64 bits, which Milvus cannot keep") from error
     for value in plain:

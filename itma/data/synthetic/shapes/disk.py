@@ -22,7 +22,7 @@ from PIL import Image
 
 from itma.data.datasets.css import ANNOTATION
 from itma.data.datasets.pickled import write_pickled_npy
-from itma.data.synthetic.generated import written_images
+from itma.data.synthetic.generated import find_written_images
 from itma.data.synthetic.shapes.config import SPLITS, THINGS, ShapesConfig
 from itma.data.synthetic.shapes.scenes import POSITIONS, Change, Scene
 from itma.data.triplets import Triplets
@@ -169,7 +169,7 @@ def _triplets(folder: Path, split: str, plain: Any, config: ShapesConfig) -> Tri
         if count != expected:
             raise DataError(f"{file!r} has {count:,} {what} in {split!r}; {CONFIG} says {expected:,}")
     names = [f"css_{split}_{index:06d}.png" for index in range(len(labels))]
-    images = written_images(folder / IMAGES, names, names)
+    images = find_written_images(folder / IMAGES, names, names)
     try:
         return Triplets(
             name=f"shapes/{split}",

@@ -40,7 +40,7 @@ class Look:
     """Where the floor is brightest: right, away."""
 
     @classmethod
-    def drawn(cls, seed: str) -> "Look":
+    def draw(cls, seed: str) -> "Look":
         """The look that belongs to a text; the same on every machine.
 
         A position's draws do not depend on what stands there, so a thing can be taken away and all else stays.

@@ -46,13 +46,13 @@ def base_scenes(config: ShapesConfig, split: str) -> list[Scene]:
     dice = Dice(f"shapes/{config.seed}/{split}/scenes")
     fewest, most = config.objects
     counts = range(fewest, max(fewest, most - 1) + 1)  # room for one more
-    wanted = dice.shuffled([counts[index % len(counts)] for index in range(config.scenes(split))])
+    wanted = dice.shuffle([counts[index % len(counts)] for index in range(config.scenes(split))])
     allowed = _in_order(split)
     scenes: dict[Scene, int] = {}
     result = []
     for size in wanted:
         for _ in range(20):  # small scenes can run out: then two references look the same, and share a label
-            positions = dice.shuffled(POSITIONS)[:size]
+            positions = dice.shuffle(POSITIONS)[:size]
             scene = scene_of(
                 *(Thing(*dice.choose(allowed), dice.choose(THING_SIZES), position) for position in positions)
             )

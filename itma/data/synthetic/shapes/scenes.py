@@ -179,14 +179,14 @@ class Change:
         """
         verb, *words = sentence.split() or [""]
         if verb == "add" and len(words) == 5 and words[3] == "to":
-            return cls("add", _described([words[4], *words[:3]], sentence))
+            return cls("add", _describe([words[4], *words[:3]], sentence))
         if verb == "remove" and words:
-            return cls("remove", _described(words, sentence))
+            return cls("remove", _describe(words, sentence))
         if verb == "make" and len(words) >= 2:
             attribute = _ATTRIBUTE_OF.get(words[-1])
             for kind in KINDS:
                 if kind == f"make {attribute}":
-                    return cls(kind, _described(words[:-1], sentence), words[-1])
+                    return cls(kind, _describe(words[:-1], sentence), words[-1])
         raise _unreadable(sentence)
 
     def concerns(self, scene: Scene) -> int | None:
@@ -213,7 +213,7 @@ class Change:
         return (*scene[:index], altered, *scene[index + 1 :])
 
 
-def _described(words: list[str], sentence: str) -> Description:
+def _describe(words: list[str], sentence: str) -> Description:
     stated: dict[str, str] = {}
     order = list(_ATTRIBUTES)
     for word in words:

@@ -41,4 +41,4 @@ class ShapesUser(User[Scene]):
                 value = getattr(there[thing.position], attribute)
                 if getattr(thing, attribute) != value:
                     wishes.append(Wish(kind, f"{thing.position} {attribute}", Change(kind, name, value).sentence))
-        return dice.shuffled(wishes)
+        return dice.shuffle(wishes)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from itma.data.images import MemoryImages
-from itma.data.synthetic.generated import GeneratedWorld, gathered
+from itma.data.synthetic.generated import GeneratedWorld, gather
 from itma.data.synthetic.shapes import disk
 from itma.data.synthetic.shapes.config import SPLITS, THINGS, ShapesConfig, check_split
 from itma.data.synthetic.shapes.look import Look
@@ -87,7 +87,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
 
     def look(self, split: str, index: int) -> Look:
         """The look of one image: a function of the seed, the split and the index alone."""
-        return Look.drawn(f"shapes/{self.config.seed}/{split}/look/{index}")
+        return Look.draw(f"shapes/{self.config.seed}/{split}/look/{index}")
 
     def render(
         self, split: str, indices: Sequence[int] | np.ndarray, device: str | torch.device = "cpu", *, cull: bool = True
@@ -140,7 +140,7 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         """
         part, config = self.split(split), self.config
         shape = (len(part.names), 3, config.height, config.width)
-        pixels = gathered(self._batches(split, device or "cpu"), shape, f"rendering {split} images", progress=progress)
+        pixels = gather(self._batches(split, device or "cpu"), shape, f"rendering {split} images", progress=progress)
         return Triplets(
             name=f"shapes/{split}",
             images=MemoryImages(part.names, pixels),

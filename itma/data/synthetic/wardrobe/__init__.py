@@ -27,7 +27,7 @@ from itma.data.synthetic.wardrobe.products import (
     differences,
 )
 from itma.data.synthetic.wardrobe.render import render
-from itma.data.synthetic.wardrobe.world import World, add_protocols, known_requests, table
+from itma.data.synthetic.wardrobe.world import World, add_protocols, find_known_requests, table
 
 __all__ = [
     "ATTRIBUTES",
@@ -48,7 +48,7 @@ __all__ = [
     "add_protocols",
     "captions",
     "differences",
-    "known_requests",
+    "find_known_requests",
     "read",
     "read_config",
     "render",

@@ -2,7 +2,7 @@
 
 from itma.data.synthetic.wardrobe.details import belt, buttons, hem_trim, pockets, seam, zipper
 from itma.data.synthetic.wardrobe.look import Look
-from itma.data.synthetic.wardrobe.paths import Part, band, bezier, flipped, mirrored, path, polygon, wave
+from itma.data.synthetic.wardrobe.paths import Part, band, bezier, flip, mirror, path, polygon, wave
 from itma.data.synthetic.wardrobe.products import Product
 
 _SKIRT_LENGTHS = {"short": 0.62, "knee-length": 1.02, "long": 1.62}
@@ -30,7 +30,7 @@ def skirt(product: Product, look: Look) -> list[Part]:
     depth = {"slim": 0.45, "regular": 0.9, "loose": 1.25}[fit]
     parts = [
         _inside(_WAIST),
-        Part([mirrored(half)], folds=depth, spread={"slim": 0.1, "regular": 0.6, "loose": 0.9}[fit]),
+        Part([mirror(half)], folds=depth, spread={"slim": 0.1, "regular": 0.6, "loose": 0.9}[fit]),
     ]
     parts += hem_trim(product.trim, hem, length, look)
     if product.trim not in ("ruffles", "lace"):
@@ -71,9 +71,9 @@ def legs(product: Product, look: Look) -> list[Part]:
             ((inner, length + 0.01), (0.5 * inner, knee + 0.1), (0.03 + 0.3 * inner, knee - 0.2), (0.0, crotch)),
         )
         leg = polygon(shape)
-        parts.append(Part([leg if sign > 0 else flipped(leg)], folds=0.7, relief=1.3, origin=(sign * 0.2, 0.0)))
+        parts.append(Part([leg if sign > 0 else flip(leg)], folds=0.7, relief=1.3, origin=(sign * 0.2, 0.0)))
         hem = polygon([(inner, length - 0.05), (outer, length - 0.06)])
-        parts.append(seam([hem if sign > 0 else flipped(hem)]))
+        parts.append(seam([hem if sign > 0 else flip(hem)]))
         if product.trim == "side stripe":
             edge = path(
                 ((_WAIST - 0.03, 0.03), (_WAIST + 0.01, 0.14), (hip - 0.035, 0.25), (hip - 0.035, 0.38)),
@@ -85,14 +85,12 @@ def legs(product: Product, look: Look) -> list[Part]:
                 ),
             )
             line = polygon(edge)
-            parts.append(
-                Part([], cloth="accent", lines=[line if sign > 0 else flipped(line)], thickness=0.06, relief=0.3)
-            )
+            parts.append(Part([], cloth="accent", lines=[line if sign > 0 else flip(line)], thickness=0.06, relief=0.3))
     if product.trim == "pocket":
         parts += pockets(0.24, 0.52 if not short else 0.3, flap=True, width=0.2)
     slant = polygon(bezier((_WAIST - 0.1, 0.08), (_WAIST - 0.08, 0.18), (_WAIST - 0.02, 0.22), (hip - 0.02, 0.25)))
     fly = polygon(bezier((0.07, 0.08), (0.07, 0.26), (0.05, 0.34), (0.0, 0.36)))
-    parts.append(seam([slant, flipped(slant), fly]))
+    parts.append(seam([slant, flip(slant), fly]))
     return [*parts, *_waistband(product, _WAIST)]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from itma.data.synthetic.wardrobe.look import Look
-from itma.data.synthetic.wardrobe.paths import Part, Point, band, box, disc, flipped, polygon, wave
+from itma.data.synthetic.wardrobe.paths import Part, Point, band, box, disc, flip, polygon, wave
 
 
 def seam(lines: list[np.ndarray]) -> Part:
@@ -52,8 +52,8 @@ def pockets(x: float, y: float, *, flap: bool, both: bool = True, width: float =
     edge = np.concatenate([shape, shape[:1]])
     top = box(x, y + 0.02, width + 0.02, 0.07)
     one = [Part([shape], relief=0.7, shade=0.94), seam([edge])]
-    other = [Part([flipped(shape)], relief=0.7, shade=0.94), seam([flipped(edge)])] if both else []
-    flaps = [Part([top, *([flipped(top)] if both else [])], relief=0.8, shade=1.04)] if flap else []
+    other = [Part([flip(shape)], relief=0.7, shade=0.94), seam([flip(edge)])] if both else []
+    flaps = [Part([top, *([flip(top)] if both else [])], relief=0.8, shade=1.04)] if flap else []
     if not flap:
         flaps = [seam([polygon([(x - width / 2, y + 0.045), (x + width / 2, y + 0.045)])])]
     return [*one, *other, *flaps]

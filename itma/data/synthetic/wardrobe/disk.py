@@ -32,7 +32,7 @@ import torch
 from PIL import Image
 
 from itma.data.images import FileImages
-from itma.data.synthetic.generated import written_images
+from itma.data.synthetic.generated import find_written_images
 from itma.data.synthetic.wardrobe import shopping
 from itma.data.synthetic.wardrobe.config import SHOP, SPLITS, WardrobeConfig
 from itma.data.synthetic.wardrobe.products import ATTRIBUTES, CATEGORIES, NONE, Product, choices
@@ -75,7 +75,7 @@ class WardrobeSplit:
         return f"wardrobe/{self.name}: {len(self.products):,} images, {len(self.requests):,} queries"
 
 
-def labelled(products: Sequence[Product]) -> np.ndarray:
+def label(products: Sequence[Product]) -> np.ndarray:
     """(products,) int64: the same for equal products, and for no others."""
     label_of: dict[Product, int] = {}
     return np.array([label_of.setdefault(product, len(label_of)) for product in products], dtype=np.int64)
@@ -154,7 +154,7 @@ def writing_fashion200k(
                 pairs = [
                     f"{paths[split.names[reference]]} {paths[split.names[target]]}\n"
                     for reference, target in zip(split.references.tolist(), split.targets.tolist(), strict=True)
-                    if _changed(captions[reference], captions[target]) == 1
+                    if _count_changes(captions[reference], captions[target]) == 1
                 ]
                 _write_text(draft / "test_queries.txt", "".join(pairs))
 
@@ -195,7 +195,7 @@ _ENDINGS = {
 }
 
 
-def _changed(one: str, other: str) -> int:
+def _count_changes(one: str, other: str) -> int:
     """How many words of two captions differ; of captions of other lengths, more than one."""
     words, others = one.split(), other.split()
     if len(words) != len(others):
@@ -228,7 +228,7 @@ def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FileImages]:
             name=split,
             products=tuple(products),
             names=tuple(names),
-            labels=labelled(products),
+            labels=label(products),
             references=np.array([number[row["candidate"]] for row in rows], dtype=np.int64),
             targets=np.array([number[row["target"]] for row in rows], dtype=np.int64),
             captions=tuple((str(row["captions"][0]), str(row["captions"][1])) for row in rows),
@@ -237,7 +237,7 @@ def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FileImages]:
         )
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"{str(folder / QUERIES)!r} is damaged: {error!r}; write the world again") from error
-    return data_split, written_images(folder / IMAGES, names, [f"{name}.jpg" for name in names])
+    return data_split, find_written_images(folder / IMAGES, names, [f"{name}.jpg" for name in names])
 
 
 def read_config(folder: str | Path) -> WardrobeConfig:

@@ -57,14 +57,14 @@ def cloth(colour: str, pattern: str, u: np.ndarray, v: np.ndarray, pixel: float)
     if pattern == "plain":
         return ground
     if pattern == "horizontal stripes":
-        return _mixed(ground, second, _stripes(v, 0.2, 0.4, pixel))
+        return _mix(ground, second, _stripes(v, 0.2, 0.4, pixel))
     if pattern == "vertical stripes":
-        return _mixed(ground, second, _stripes(u, 0.16, 0.3, pixel))
+        return _mix(ground, second, _stripes(u, 0.16, 0.3, pixel))
     if pattern == "dots":
-        return _mixed(ground, second, _dots(u, v, pixel))
+        return _mix(ground, second, _dots(u, v, pixel))
     if pattern == "checks":
         across, down = _stripes(u, 0.26, 0.42, pixel), _stripes(v, 0.26, 0.42, pixel)
-        return _mixed(ground, second, 0.42 * across + 0.42 * down)
+        return _mix(ground, second, 0.42 * across + 0.42 * down)
     return _floral(ground, colour in _PRINTED, u, v, pixel)
 
 
@@ -73,23 +73,23 @@ def lace(u: np.ndarray, v: np.ndarray, pixel: float) -> np.ndarray:
     rows = np.floor(v / 0.06)
     x = (u + 0.03 * (rows % 2)) / 0.06 % 1 - 0.5
     y = v / 0.06 % 1 - 0.5
-    hole = _covered(0.3 - np.hypot(x, y), pixel / 0.06)
+    hole = _cover(0.3 - np.hypot(x, y), pixel / 0.06)
     return (0.96 - 0.75 * hole).astype(np.float32)
 
 
-def _mixed(ground: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+def _mix(ground: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
     mixed: np.ndarray = ground + share[..., None] * (second - ground)
     return mixed
 
 
-def _covered(inside: np.ndarray, pixel: float) -> np.ndarray:
+def _cover(inside: np.ndarray, pixel: float) -> np.ndarray:
     """Distance inside an edge → how much of a pixel is covered."""
     covered: np.ndarray = np.clip(inside / pixel + 0.5, 0, 1).astype(np.float32)
     return covered
 
 
 def _stripes(x: np.ndarray, period: float, share: float, pixel: float) -> np.ndarray:
-    return _covered(share / 2 - np.abs(x / period % 1 - 0.5), pixel / period)
+    return _cover(share / 2 - np.abs(x / period % 1 - 0.5), pixel / period)
 
 
 def _dots(u: np.ndarray, v: np.ndarray, pixel: float) -> np.ndarray:
@@ -97,7 +97,7 @@ def _dots(u: np.ndarray, v: np.ndarray, pixel: float) -> np.ndarray:
     row = np.floor(v / period)
     x = (u / period + 0.5 * (row % 2)) % 1 - 0.5
     y = v / period % 1 - 0.5
-    return _covered(0.29 - np.hypot(x, y), pixel / period)
+    return _cover(0.29 - np.hypot(x, y), pixel / period)
 
 
 def _cells() -> np.ndarray:
@@ -118,11 +118,11 @@ def _floral(ground: np.ndarray, light: bool, u: np.ndarray, v: np.ndarray, pixel
     x, y = x % 1 - 0.5 + 0.24 * (shape[..., 0] - 0.5), y % 1 - 0.5 + 0.24 * (shape[..., 1] - 0.5)
     far, turn = np.hypot(x, y), np.arctan2(y, x) + 2 * math.pi * shape[..., 3]
     size, edge = 0.26 + 0.1 * shape[..., 2], pixel / period
-    leaf = _covered(np.minimum(1.35 * size - far, 0.16 - np.abs(np.sin(turn)) * far * 1.2), edge)
-    petals = _covered(size * (0.74 + 0.26 * np.cos(5 * turn)) - far, edge)
-    centre = _covered(0.3 * size - far, edge)
+    leaf = _cover(np.minimum(1.35 * size - far, 0.16 - np.abs(np.sin(turn)) * far * 1.2), edge)
+    petals = _cover(size * (0.74 + 0.26 * np.cos(5 * turn)) - far, edge)
+    centre = _cover(0.3 * size - far, edge)
     green = np.array((84, 140, 84) if light else (150, 190, 140), dtype=np.float32) / 255
     colours = np.array(_FLOWERS[not light], dtype=np.float32) / 255
-    image = _mixed(ground, green, leaf)
+    image = _mix(ground, green, leaf)
     image = image + petals[..., None] * (colours[(3 * shape[..., 4]).astype(np.int64) % 3] - image)
-    return _mixed(image, np.array((250, 196, 60), dtype=np.float32) / 255, centre)
+    return _mix(image, np.array((250, 196, 60), dtype=np.float32) / 255, centre)

@@ -92,7 +92,7 @@ def captions(one: Product, other: Product, dice: Dice, split: str = "train") -> 
         dice: decides the words.
         split: `train` or `test`, which have no form and no phrase in common.
     """
-    apart = dice.shuffled(differences(one, other))
+    apart = dice.shuffle(differences(one, other))
     texts = []
     for number in (0, 1):
         share = apart if len(apart) == 1 or dice.random() < 0.55 else apart[number::2]
@@ -100,7 +100,7 @@ def captions(one: Product, other: Product, dice: Dice, split: str = "train") -> 
         vague = lexicon.impressions(one, other)
         if vague and dice.random() < _VAGUE:
             said.append(dice.choose(dice.choose(vague).of(split)))
-        texts.append(_filled(dice.choose(CAPTIONS[split]), said, "is", one, dice))
+        texts.append(_fill(dice.choose(CAPTIONS[split]), said, "is", one, dice))
     return texts[0], texts[1]
 
 
@@ -113,8 +113,8 @@ def request(one: Product, other: Product, dice: Dice, split: str = "train") -> s
     """
     form = dice.choose(REQUESTS[split])
     way = next(way for way in ("with", "make", "is") if f"{{{way}}}" in form)
-    apart = dice.shuffled(differences(one, other))
-    said = _filled(form, [_phrase(attribute, way, one, other, dice, split) for attribute in apart], way, one, dice)
+    apart = dice.shuffle(differences(one, other))
+    said = _fill(form, [_phrase(attribute, way, one, other, dice, split) for attribute in apart], way, one, dice)
     if dice.random() < _ASIDE:
         before, after = ASIDES[split]
         link = " " if said.endswith("?") else ", "
@@ -142,7 +142,7 @@ def mistaken(sentence: str, dice: Dice) -> str:
     return " ".join(words)
 
 
-def hurried(sentence: str, dice: Dice) -> str:
+def hurry(sentence: str, dice: Dice) -> str:
     """A sentence as somebody types it who is in a hurry: many of its little words are missing.
 
     >>> hurried("make it a dress with a v neck", Dice("f"))
@@ -164,13 +164,13 @@ def _phrase(attribute: str, way: str, one: Product, other: Product, dice: Dice, 
     return dice.choose(table[way].of(split)).format(**lexicon.fillers(attribute, one, other, dice))
 
 
-def _filled(form: str, said: Sequence[str], way: str, one: Product, dice: Dice) -> str:
+def _fill(form: str, said: Sequence[str], way: str, one: Product, dice: Dice) -> str:
     unchanged = [
         name for name in _UNCHANGED if getattr(one, name) is not None and not any(name in phrase for phrase in said)
     ]
     text = form.format(
         **{
-            way: _listed(said, way, dice),
+            way: _list(said, way, dice),
             "noun": lexicon.name_of(one.category, dice),
             "kept": dice.choose([*unchanged, _ANYTHING_ELSE]),
         }
@@ -179,7 +179,7 @@ def _filled(form: str, said: Sequence[str], way: str, one: Product, dice: Dice) 
     return plural(text) if one.category in _PLURAL else text
 
 
-def _listed(said: Sequence[str], way: str, dice: Dice) -> str:
+def _list(said: Sequence[str], way: str, dice: Dice) -> str:
     if len(said) == 1:
         return said[0]
     said = [said[0], *(one.removeprefix("but ") for one in said[1:])]

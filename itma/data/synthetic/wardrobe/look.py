@@ -49,7 +49,7 @@ class Look:
     """Where the pattern begins, in garment units."""
 
     @classmethod
-    def drawn(cls, seed: str) -> "Look":
+    def draw(cls, seed: str) -> "Look":
         """The look that belongs to a text; the same on every machine."""
         draw = random.Random(seed).random
 

@@ -61,12 +61,12 @@ def polygon(points: Sequence[Point]) -> np.ndarray:
     return np.array(points, dtype=np.float64)
 
 
-def mirrored(half: Sequence[Point]) -> np.ndarray:
+def mirror(half: Sequence[Point]) -> np.ndarray:
     """A closed outline from its right half, which goes from the middle at the top to the middle at the bottom."""
     return polygon([*half, *((-x, y) for x, y in reversed(half))])
 
 
-def flipped(outline: np.ndarray) -> np.ndarray:
+def flip(outline: np.ndarray) -> np.ndarray:
     """The same on the left."""
     left: np.ndarray = outline * np.array([-1.0, 1.0])
     return left

@@ -46,7 +46,7 @@ def render(products: Sequence[Product], looks: Sequence[Look], height: int, widt
     """
     images = np.empty((len(products), 3, height, width), dtype=np.uint8)
     for index, (product, look) in enumerate(zip(products, looks, strict=True)):
-        images[index] = _Frame(product, look, height, width).painted().transpose(2, 0, 1)
+        images[index] = _Frame(product, look, height, width).paint().transpose(2, 0, 1)
     return torch.from_numpy(images)
 
 
@@ -102,7 +102,7 @@ class _Frame:
             draw.line(self._pixels(line).ravel().tolist(), fill=255, width=thick, joint="curve")
         return fine.reduce(_FINER)
 
-    def painted(self) -> np.ndarray:
+    def paint(self) -> np.ndarray:
         """(height, width, 3) uint8."""
         masks = [self._mask(part) for part in self.parts]
         image = self._wall(masks)

@@ -40,7 +40,7 @@ _CANDIDATES = 8
 def families(config: WardrobeConfig, split: str) -> list[Product]:
     """The products of a split: family after family, the first of each family the one that the others vary."""
     dice = Dice(f"wardrobe/{config.seed}/{split}/products")
-    order = dice.shuffled([CATEGORIES[index % len(CATEGORIES)] for index in range(config.families(split))])
+    order = dice.shuffle([CATEGORIES[index % len(CATEGORIES)] for index in range(config.families(split))])
     spread = _Spread() if split == SHOP else None
     return [product for category in order for product in _family(dice, config, split, category, spread)]
 
@@ -97,20 +97,20 @@ class _Spread:
 
 
 def _family(dice: Dice, config: WardrobeConfig, split: str, category: str, spread: _Spread | None) -> list[Product]:
-    def chosen(draw: Callable[[], Product]) -> Product:
+    def choose_product(draw: Callable[[], Product]) -> Product:
         return draw() if spread is None else spread.best([draw() for _ in range(_CANDIDATES)])
 
-    base = chosen(lambda: _drawn(dice, split, category))
+    base = choose_product(lambda: _draw(dice, split, category))
     members = {base: None}
     for _ in range(_TRIES * config.members):
         if len(members) == config.members:
             break
-        members.setdefault(chosen(lambda: _varied(dice, split, base, config.other_categories)))
+        members.setdefault(choose_product(lambda: _vary(dice, split, base, config.other_categories)))
     missing = config.members - len(members)
     return [*members, *([base] * missing)]
 
 
-def _drawn(dice: Dice, split: str, category: str) -> Product:
+def _draw(dice: Dice, split: str, category: str) -> Product:
     while True:
         values = {"colour": dice.choose(colours(split, category)), "pattern": _pattern(dice)}
         for attribute, allowed in CHOICES[category].items():
@@ -125,7 +125,7 @@ def _pattern(dice: Dice) -> str:
     return PATTERNS[0] if dice.random() < _PLAIN else dice.choose(PATTERNS[1:])
 
 
-def _varied(dice: Dice, split: str, base: Product, other_categories: float) -> Product:
+def _vary(dice: Dice, split: str, base: Product, other_categories: float) -> Product:
     """A product that differs from `base` in one to three attributes, or in its category."""
     if dice.random() < other_categories:
         category = dice.choose(_OTHER_CATEGORIES[base.category])
@@ -137,7 +137,7 @@ def _varied(dice: Dice, split: str, base: Product, other_categories: float) -> P
     count = 1 if point < 0.5 else 2 if point < 0.85 else 3
     allowed = {**CHOICES[base.category], "colour": colours(split, base.category), "pattern": PATTERNS}
     changes = {}
-    for attribute in _weighted(dice, list(allowed))[:count]:
+    for attribute in _order_by_weight(dice, list(allowed))[:count]:
         now = getattr(base, attribute)
         if attribute == "pattern" and now != "plain" and dice.random() < _PLAIN:
             changes[attribute] = "plain"
@@ -147,7 +147,7 @@ def _varied(dice: Dice, split: str, base: Product, other_categories: float) -> P
     return product if possible(product) else base
 
 
-def _weighted(dice: Dice, attributes: list[str]) -> list[str]:
+def _order_by_weight(dice: Dice, attributes: list[str]) -> list[str]:
     """Attributes in random order, the colour and the pattern more often in front."""
-    mixed = dice.shuffled([*attributes, "colour", "pattern"])
+    mixed = dice.shuffle([*attributes, "colour", "pattern"])
     return list(dict.fromkeys(mixed))

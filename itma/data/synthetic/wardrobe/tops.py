@@ -20,9 +20,9 @@ from itma.data.synthetic.wardrobe.paths import (
     band,
     bezier,
     disc,
-    flipped,
+    flip,
     heart,
-    mirrored,
+    mirror,
     path,
     polygon,
     star,
@@ -120,7 +120,7 @@ def top(product: Product, look: Look) -> list[Part]:
     knit = 0.35 if product.category == "jumper" else 0.0
     parts.append(
         Part(
-            [mirrored(body.half(look))],
+            [mirror(body.half(look))],
             folds=loose * heavy,
             spread=0.5 if product.category == "dress" and body.fit != "slim" else 0.0,
             rib=0.3 * knit,
@@ -146,7 +146,7 @@ def _behind(body: Body) -> list[Part]:
         inner = path(
             ((0, -0.22), (0.13, -0.22), (0.2, -0.1), (0.18, 0.1)), ((0.18, 0.1), (0.12, 0.2), (0.06, 0.22), (0, 0.22))
         )
-        parts += [Part([mirrored(hood)], relief=1.3), Part([mirrored(inner)], cloth="inside", relief=-0.6, shade=0.8)]
+        parts += [Part([mirror(hood)], relief=1.3), Part([mirror(inner)], cloth="inside", relief=-0.6, shade=0.8)]
     elif neckline in ("collar", "band"):
         back = bezier((-n, -0.05), (-0.6 * n, -0.09), (0.6 * n, -0.09), (n, -0.05))
     parts.append(
@@ -203,12 +203,12 @@ def _sleeve(body: Body, look: Look, side: int, sign: int) -> list[Part]:
     turn = swing if left else -swing
     origin = (sign * root[0], root[1])
 
-    def placed(points: list[Point]) -> list[np.ndarray]:
+    def place_points(points: list[Point]) -> list[np.ndarray]:
         shape = polygon(points)
-        return [flipped(shape) if left else shape]
+        return [flip(shape) if left else shape]
 
     parts = [
-        Part([flipped(outline) if left else outline], origin=origin, angle=turn, folds=0.85, relief=1.25,
+        Part([flip(outline) if left else outline], origin=origin, angle=turn, folds=0.85, relief=1.25,
              rib=0.1 if product.category == "jumper" else 0.0)
     ]  # fmt: skip
     cuff = 0.085 if product.category in ("shirt", "jumper", "jacket") else 0.05
@@ -219,11 +219,11 @@ def _sleeve(body: Body, look: Look, side: int, sign: int) -> list[Part]:
         at(reach - cuff, -wide - 0.004),
     ]
     if product.trim == "contrast":
-        parts.append(Part(placed(strip), cloth="accent", origin=origin, angle=turn, relief=0.8))
+        parts.append(Part(place_points(strip), cloth="accent", origin=origin, angle=turn, relief=0.8))
     elif product.category == "jumper":
-        parts.append(Part(placed(strip), origin=origin, angle=turn, rib=1.0, relief=1.0, shade=0.97))
+        parts.append(Part(place_points(strip), origin=origin, angle=turn, rib=1.0, relief=1.0, shade=0.97))
     else:
-        parts.append(seam(placed([strip[0], strip[3]])))
+        parts.append(seam(place_points([strip[0], strip[3]])))
     return parts
 
 
@@ -285,7 +285,7 @@ def _edges(body: Body, look: Look) -> list[Part]:
                 (body.shoulder, 0.1), (body.shoulder * 0.72, 0.22), (body.chest * 0.8, 0.36), (body.chest, body.armpit)
             )
         )
-        parts.append(Part([], cloth="accent", lines=[edge, flipped(edge)], thickness=0.045, relief=0.5))
+        parts.append(Part([], cloth="accent", lines=[edge, flip(edge)], thickness=0.045, relief=0.5))
     return parts
 
 
@@ -352,7 +352,7 @@ def _collar(body: Body) -> list[Part]:
                 *bezier((0.97 * n, tall), (0.6 * n, tall + 0.04), (-0.6 * n, tall + 0.04), (-0.97 * n, tall)),
             ]
         )
-        parts = [Part([mirrored(half)], cloth=cloth, rib=rib, relief=1.1), Part([hole], cloth="inside", relief=0)]
+        parts = [Part([mirror(half)], cloth=cloth, rib=rib, relief=1.1), Part([hole], cloth="inside", relief=0)]
         if product.fastening == "zip" and product.category != "dress":
             parts += zipper(tall + 0.04, 0.09, whole=False)
         return parts
@@ -362,7 +362,7 @@ def _collar(body: Body) -> list[Part]:
             ((n, -0.06), (n + 0.04, 0.0)),
             ((n + 0.04, 0.0), (n + 0.02, 0.1), (0.6 * n, 0.155), (0, 0.165)),
         )
-        return [Part([mirrored(half)], cloth=cloth, relief=0.7)]
+        return [Part([mirror(half)], cloth=cloth, relief=0.7)]
     if product.neckline == "collar" and product.category == "jacket":
         d = body.opening
         leaf = polygon(
@@ -379,7 +379,7 @@ def _collar(body: Body) -> list[Part]:
         )
         return [
             Part([leaf], cloth=cloth, relief=1.0),
-            Part([flipped(leaf)], cloth=cloth, relief=1.0),
+            Part([flip(leaf)], cloth=cloth, relief=1.0),
             seam(
                 [
                     polygon([(n + 0.03, 0.2), (0.5 * n + 0.02, 0.24)]),
@@ -397,5 +397,5 @@ def _collar(body: Body) -> list[Part]:
                 (0.03, 0.15),
             ]
         )
-        return [Part([leaf], cloth=cloth, relief=1.1), Part([flipped(leaf)], cloth=cloth, relief=1.1)]
+        return [Part([leaf], cloth=cloth, relief=1.1), Part([flip(leaf)], cloth=cloth, relief=1.1)]
     return []

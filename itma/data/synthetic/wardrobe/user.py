@@ -22,7 +22,7 @@ class WardrobeUser(User[Product]):
             then = as_category(here, there.category)
             given = {name: there.attributes[name] for name in differences(here, then) if name != "category"}
             return [self._wish("category", here, then.with_values(**given), dice)]
-        apart = dice.shuffled(differences(here, there))
+        apart = dice.shuffle(differences(here, there))
         return [self._wish(name, here, here.with_values(**{name: there.attributes[name]}), dice) for name in apart]
 
     def _wish(self, fact: str, here: Product, then: Product, dice: Dice) -> Wish:

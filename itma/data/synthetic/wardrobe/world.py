@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from itma.data.images import Images, MemoryImages
-from itma.data.synthetic.generated import Dice, GeneratedWorld, gathered
+from itma.data.synthetic.generated import Dice, GeneratedWorld, gather
 from itma.data.synthetic.wardrobe import disk, grammar
 from itma.data.synthetic.wardrobe.config import SHOP, SPLITS, WardrobeConfig, check_split
 from itma.data.synthetic.wardrobe.disk import WardrobeSplit
@@ -21,7 +21,7 @@ from itma.data.synthetic.wardrobe.products import ATTRIBUTES, Product, differenc
 from itma.data.synthetic.wardrobe.render import render
 from itma.data.synthetic.wardrobe.sample import answerable, families, pairs
 from itma.data.tokenizer import EARLIER
-from itma.data.triplets import Draw, Protocol, Rows, Split, Task, Triplets, coded
+from itma.data.triplets import Draw, Protocol, Rows, Split, Task, Triplets, encode_aspect
 from itma.progress import bar
 
 _AT_ONCE = 64
@@ -73,7 +73,7 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
 
     def look(self, split: str, index: int) -> Look:
         """The look of one image: a function of the seed, the split and the index alone."""
-        return Look.drawn(f"wardrobe/{self.config.seed}/{split}/look/{index}")
+        return Look.draw(f"wardrobe/{self.config.seed}/{split}/look/{index}")
 
     def render(self, split: str, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
         """Images of a split.
@@ -102,7 +102,7 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
         """
         part, config = self.split(split), self.config
         shape = (len(part.names), 3, config.height, config.width)
-        pixels = gathered(self._batches(split), shape, f"drawing {split} images", progress=progress)
+        pixels = gather(self._batches(split), shape, f"drawing {split} images", progress=progress)
         return table(part, MemoryImages(part.names, pixels), config)
 
     def write(self, folder: str | Path, *, layout: str | None = None, progress: bool = False) -> None:
@@ -184,7 +184,7 @@ class Writing:
             if dice.random() < self.config.conversations:
                 siblings = [one for one in triplets.targets[first[index] : end[index]].tolist() if one not in path]
                 steps = 1 + (dice.random() < 0.3)
-                for one in dice.shuffled(siblings)[:steps]:
+                for one in dice.shuffle(siblings)[:steps]:
                     if answerable(self.products[one], self.products[path[0]]):
                         path.insert(0, one)
                 if dice.random() < 0.5:
@@ -203,7 +203,7 @@ class Writing:
         else:
             text = " and ".join(grammar.captions(one, other, dice))
         if dice.random() < _HURRIED:
-            text = grammar.hurried(text, dice)
+            text = grammar.hurry(text, dice)
         return grammar.mistaken(text, dice) if dice.random() < self.config.mistakes else text
 
 
@@ -240,7 +240,7 @@ def _table(
 
 def aspects(products: Sequence[Product]) -> dict[str, np.ndarray]:
     """Attribute → (products,) int64, the place of its value among those there are; −1 where it does not apply."""
-    return {name: coded([getattr(product, name) for product in products]) for name in ATTRIBUTES}
+    return {name: encode_aspect([getattr(product, name) for product in products]) for name in ATTRIBUTES}
 
 
 def _changes(split: WardrobeSplit) -> list[str]:
@@ -291,7 +291,7 @@ def add_protocols(triplets: Triplets, *, known: Sequence[str] | None = None) -> 
     return Split(triplets, protocols)
 
 
-def known_requests(split: WardrobeSplit, seed: int) -> list[str]:
+def find_known_requests(split: WardrobeSplit, seed: int) -> list[str]:
     """The requests of a split in the forms and phrases of the training, without mistakes."""
     rows = zip(split.references.tolist(), split.targets.tolist(), strict=True)
     return [
@@ -322,7 +322,7 @@ def _make(config: WardrobeConfig, name: str) -> WardrobeSplit:
         name=name,
         products=tuple(products),
         names=tuple(f"{name}_{index:06d}" for index in range(len(products))),
-        labels=disk.labelled(products),
+        labels=disk.label(products),
         references=np.array([one for one, _ in queries], dtype=np.int64),
         targets=np.array([other for _, other in queries], dtype=np.int64),
         captions=tuple(captions),
