@@ -36,7 +36,7 @@ from itma.errors import (
 )
 from itma.export.runtime import OnnxRetriever
 from itma.export.runtimes import open_model
-from itma.io import check_writable
+from itma.io import check_path, check_writable
 from itma.models.checkpoint import checkpoint_folder, weights_sum
 from itma.models.hub_names import hub_name
 from itma.models.provenance import checkpoint_choice, read_provenance, show_name
@@ -179,13 +179,14 @@ def generate(
         UnknownNameError: no such world, size or layout.
         StorageError: the folder exists or cannot be written to.
     """
+    folder = check_path(folder, "a new folder")
     data = dataset_named(world)(DataConfig(world, size=size, seed=seed))
     if not isinstance(data, Generated):
         raise UnknownNameError("generated world", world, WORLDS)
     chosen = {} if layout is None else {"layout": layout}  # a world from outside may know none
-    data.write(Path(folder), **chosen, progress=progress, device=device_named(device))
-    data.mark(Path(folder), layout)
-    return Path(folder)
+    data.write(folder, **chosen, progress=progress, device=device_named(device))
+    data.mark(folder, layout)
+    return folder
 
 
 def triplets(
@@ -284,7 +285,7 @@ def train(
             )
         settings = replace(settings, model=beginning.config)
     name = f"{settings.model.composer}_{comment}" if comment else settings.model.composer
-    folder = new_run_folder(name) if out is None else Path(out)
+    folder = new_run_folder(name) if out is None else check_path(out, "a folder")
     if (folder / RUN).exists() and has_checkpoint(folder):
         raise RunError(
             f"{str(folder)!r} holds a run already; go on with it by resuming (itma train --resume {folder}), or choose "
@@ -305,6 +306,10 @@ def _source(data: str | None, triplets: tuple[Triplets, Triplets] | None) -> Dat
     """Which data a training learns from, as the run will call them."""
     if triplets is None:
         return DataConfig(data or "shapes")
+    if len(triplets) != 2 or not all(isinstance(part, Triplets) for part in triplets):
+        raise ConfigError(
+            f"triplets={triplets!r:.60}: expected two `Triplets`, those to learn from and those of the test"
+        )
     own = triplets[0].name.removesuffix("/train")
     known = data is not None and DATASETS.lookup(data) is not None
     if data is not None and known and own.partition("/")[0] == data:
@@ -980,6 +985,7 @@ def index(
         The catalogue; `outcome` says what was new, and `skipped` names the images that could not be read.
     """
     torch_device = device_for(options.runtime or "torch", device)
+    check_path(source, "a folder of images, or of a table")
     return Catalogue.build(
         run, source, catalogue, options=options, update=not options.replace, device=torch_device, progress=progress
     )

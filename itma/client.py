@@ -83,7 +83,7 @@ class Client:
     _http: "httpx2.Client | None" = None
 
     def __init__(self, url: str, key: str | None = None, *, seconds: float = 60.0) -> None:
-        if not url.startswith(("http://", "https://")):
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise ConfigError(f"{url!r} is no server; write it as http://127.0.0.1:8000")
         self.url, self._key, self._seconds = url.rstrip("/"), key, seconds
 

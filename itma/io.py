@@ -71,15 +71,28 @@ def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         raise
 
 
+def check_path(path: object, what: str) -> Path:
+    """A path, refused where it is none.
+
+    Args:
+        path: what somebody gave as one.
+        what: it is a path of, for the message.
+
+    Raises:
+        StorageError: it is neither a text nor a path.
+    """
+    if not isinstance(path, str | Path):
+        raise StorageError(f"{path!r:.60} is of the type {type(path).__name__}; expected the path of {what}")
+    return Path(path)
+
+
 def check_writable(folder: str | Path) -> None:
     """Say before the work whether its results can be written to `folder`, which need not exist yet; makes nothing.
 
     Raises:
         StorageError: it cannot be written to, is a file, or no path at all.
     """
-    if not isinstance(folder, str | Path):
-        raise StorageError(f"{folder!r:.60} is a {type(folder).__name__}; expected the path of a folder")
-    folder = Path(folder).absolute()
+    folder = check_path(folder, "a folder").absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir():
         raise to_storage_error(folder, OSError(errno.EEXIST, "a file is in its place"))

@@ -322,7 +322,7 @@ class Split:
             )
         if not self.protocols:
             raise DataError(f"{self.triplets.name} cannot be evaluated: it is for training")
-        plain = next(iter(self.protocols)) if name is None else name.removesuffix(_WITH_REFERENCE)
+        plain = next(iter(self.protocols)) if name is None else str(name).removesuffix(_WITH_REFERENCE)
         if plain not in self.protocols:
             raise UnknownNameError("protocol", name, self.protocols)
         protocol = self.protocols[plain]

@@ -29,6 +29,7 @@ from itma.explanations.checks import Maps, check_maps
 from itma.explanations.explanation import Explanation, attention_maps
 from itma.explanations.gradients import gradients_of
 from itma.explanations.occlusion import Cells, filling, region_effects, target_effects, word_effects
+from itma.io import check_path
 from itma.models.checkpoint import checkpoint_folder
 from itma.models.embedder import Embedder
 from itma.models.feedback import readable
@@ -110,8 +111,9 @@ def open_either(
     Raises:
         CatalogueError, RunError: there is neither, or what is there cannot be opened.
     """
-    if not isinstance(catalogue_or_model, str | Path):
+    if isinstance(catalogue_or_model, Catalogue | Retriever):
         return catalogue_or_model
+    check_path(catalogue_or_model, "a catalogue or a run")
     try:
         checkpoint_folder(catalogue_or_model)
     except RunError as error:

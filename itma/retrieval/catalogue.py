@@ -72,9 +72,9 @@ class Catalogue:
         images: Path | None = None,
         outcome: Outcome | None = None,
     ) -> None:
-        if isinstance(store, str | Path):
+        if not hasattr(store, "stamp"):
             raise ConfigError(
-                f"Catalogue({str(store)!r}): open a catalogue with Catalogue.open({str(store)!r}), or make one with "
+                f"Catalogue({store!r:.60}): open a catalogue by its path with Catalogue.open, or make one with "
                 "Catalogue.build"
             )
         self._store, self._version, self._exact_items = store, version, exact_items
