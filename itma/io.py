@@ -82,7 +82,7 @@ def check_path(path: object, what: str) -> Path:
         StorageError: it is neither a text nor a path.
     """
     if not isinstance(path, str | Path):
-        raise StorageError(f"{path!r:.60} is of the type {type(path).__name__}; expected the path of {what}")
+        raise StorageError(f"{path!r:.60} is a {type(path).__name__}; expected the path of {what}")
     return Path(path)
 
 
