@@ -73,8 +73,9 @@ class Catalogue:
         outcome: Outcome | None = None,
     ) -> None:
         if not hasattr(store, "stamp"):
+            given = str(store)
             raise ConfigError(
-                f"Catalogue({store!r:.60}): open a catalogue by its path with Catalogue.open, or make one with "
+                f"Catalogue({given!r:.60}): open a catalogue with Catalogue.open({given!r:.60}), or make one with "
                 "Catalogue.build"
             )
         self._store, self._version, self._exact_items = store, version, exact_items
