@@ -29,7 +29,7 @@ from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.wardrobe import grammar
 from itma.data.synthetic.wardrobe.disk import read_product
 from itma.data.synthetic.wardrobe.products import Product, choices
-from itma.evaluation.conversations import ShownTurn, page
+from itma.demo.conversations_page import ShownTurn, conversations_page
 from itma.io import write_text
 
 CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
@@ -179,7 +179,7 @@ def report(path: Path, plays: Sequence[Sequence[Step]], products: Mapping[str, P
             ]
             turns.append(ShownTurn(f"“{step.say}” – wanted: {wanted} ({step.possible} in the shop)", strip))
         failed.append((f"{number}{' – right in the first five' if any(steps[-1].fitting) else ''}", turns))
-    write_text(path, page("Conversations that did not end at a fitting product", told(plays), failed))
+    write_text(path, conversations_page("Conversations that did not end at a fitting product", told(plays), failed))
 
 
 def told(plays: Sequence[Sequence[Step]]) -> str:

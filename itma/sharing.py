@@ -28,7 +28,7 @@ def share(name: str, key: Callable[[], Hashable], make: Callable[[], _T]) -> _T:
         make: makes the result.
 
     >>> with share_results():
-    ...     first, second = (shared("rows", lambda: "a", list) for _ in range(2))
+    ...     first, second = (share("rows", lambda: "a", list) for _ in range(2))
     >>> first is second
     True
     """

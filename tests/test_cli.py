@@ -239,7 +239,7 @@ def test_what_is_listed_is_listed_as_json_too(
     monkeypatch.setenv("ITMA_CACHE", str(tmp_path))
     listed = json.loads(call(*words, "--json").output)
     assert isinstance(listed, list) and all(isinstance(entry, dict) for entry in listed)
-    assert bool(listed) == (words[0] in ("models", "presets", "settings"))
+    assert listed or words[0] in ("plugins", "cache")  # parts of other tests may be registered
 
 
 @pytest.mark.parametrize("words", [["--quiet", "models"], ["models", "--quiet"], ["models", "--traceback", "--quiet"]])

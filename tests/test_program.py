@@ -47,7 +47,7 @@ def test_errors_of_the_command_line_name_commands_that_work(inactive: Path) -> N
 
 
 def test_ctrl_c_is_one_quiet_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted() -> None:
+    def interrupted(**options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli.commands["plugins"], "callback", interrupted)

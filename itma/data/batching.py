@@ -157,7 +157,7 @@ def load_batch(triplets: Triplets, samples: Rows, preprocess: Preprocess) -> Bat
 def number_images(samples: Rows) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
     """The images of some samples, each once, and which of them each row's reference and target is.
 
-    >>> images, references, targets = numbered(Rows(np.array([7, -1]), np.array([9, 7]), ["red", "a blue shirt"]))
+    >>> images, references, targets = number_images(Rows(np.array([7, -1]), np.array([9, 7]), ["red", "a blue shirt"]))
     >>> images.tolist(), references.tolist(), targets.tolist()
     ([7, 9], [0, -1], [1, 0])
     """

@@ -62,7 +62,7 @@ def join_turns(sentences: Iterable[str]) -> str:
 def split_turns(text: str) -> list[str]:
     """The sentences of a conversation from one text.
 
-    >>> parted("in red then longer")
+    >>> split_turns("in red then longer")
     ['in red', 'longer']
     """
     return text.split(EARLIER)

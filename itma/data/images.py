@@ -512,7 +512,7 @@ def as_pixels(images: object) -> torch.Tensor:
 class Preprocess:
     """How images of any size become the network's input; stored with the model.
 
-    >>> Preprocess(height=64, width=96).fitted(torch.zeros(1, 3, 10, 10, dtype=torch.uint8)).shape
+    >>> Preprocess(height=64, width=96).fit_pixels(torch.zeros(1, 3, 10, 10, dtype=torch.uint8)).shape
     torch.Size([1, 3, 64, 96])
     """
 

@@ -190,7 +190,7 @@ class Tokenizer:
 
         What is not ASCII and all of ASCII's punctuation is dropped, letters become small, words stand between blanks.
 
-        >>> Tokenizer.published(["<UNK>", "red"], keep_unknown=True)(["Café-red, RED!"]).ids.tolist()
+        >>> Tokenizer.from_published(["<UNK>", "red"], keep_unknown=True)(["Café-red, RED!"]).ids.tolist()
         [[0, 1]]
 
         Args:

@@ -181,7 +181,7 @@ class Triplets:
 def pad(lists: Sequence[Sequence[int]]) -> np.ndarray:
     """Lists of indices as one array, as `Triplets` holds further targets and subsets.
 
-    >>> padded([[4, 2], [], [7]]).tolist()
+    >>> pad([[4, 2], [], [7]]).tolist()
     [[4, 2], [-1, -1], [7, -1]]
 
     Returns:
@@ -196,7 +196,7 @@ def pad(lists: Sequence[Sequence[int]]) -> np.ndarray:
 def encode_aspect(values: Sequence[str | None]) -> np.ndarray:
     """An aspect of `Triplets` from its values: each one's place among those there are, −1 where nothing is said.
 
-    >>> coded(["red", None, "blue", "red", ""]).tolist()
+    >>> encode_aspect(["red", None, "blue", "red", ""]).tolist()
     [1, -1, 0, 1, -1]
     """
     known = {value: code for code, value in enumerate(sorted({value for value in values if value}))}

@@ -40,7 +40,7 @@ class Texts:
 def split_as_published(text: str) -> list[str]:
     """The words of a sentence as TIRG's and MAAF's code see them.
 
-    >>> published_words("Café-red, RED!")
+    >>> split_as_published("Café-red, RED!")
     ['cafred', 'red']
     """
     return text.encode("ascii", "ignore").decode().lower().translate(_PUNCTUATION).split()

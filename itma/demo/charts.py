@@ -168,7 +168,7 @@ def average_points(points: Sequence[Point]) -> list[Point]:
 def thin_out(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
     """At most about `most` of the points, evenly taken, the last always among them.
 
-    >>> thinned([(0, 0), (1, 5), (2, 3), (3, 4)], most=2)
+    >>> thin_out([(0, 0), (1, 5), (2, 3), (3, 4)], most=2)
     [(0, 0), (2, 3), (3, 4)]
     """
     every = max(1, math.ceil(len(points) / most))
@@ -200,7 +200,7 @@ def spread(heights: Sequence[float], *, gap: float, low: float, high: float) -> 
 def shorten(label: str) -> str:
     """The label, cut where it would run out of the chart.
 
-    >>> shortened("TIRG on the last feature map")
+    >>> shorten("TIRG on the last feature map")
     'TIRG on the las…'
     """
     return label if len(label) <= _LABEL_LETTERS else label[: _LABEL_LETTERS - 1].rstrip() + "…"

@@ -224,7 +224,7 @@ def cut_path(path: str) -> str:
 def show_name(name: str) -> str:
     """The name of a network as a card may show it: a hub name or short name whole, a path its last part.
 
-    >>> shown("resnet-18"), shown("microsoft/resnet-50"), shown("/home/someone/resnet")
+    >>> show_name("resnet-18"), show_name("microsoft/resnet-50"), show_name("/home/someone/resnet")
     ('resnet-18', 'microsoft/resnet-50', 'resnet')
     """
     return cut_path(name) if _is_path(name) or Path(name).exists() else name

@@ -260,7 +260,7 @@ def grade_rest(
 
     >>> aspects = torch.tensor([[1, 2], [1, 3], [4, 5]])
     >>> logits, labels = torch.tensor([[9.0, 3.0, -1.0]]), torch.tensor([7, 7, 8, 9])
-    >>> round(graded_rest(logits, labels, wanted=aspects[:1], references=aspects[:1], others=aspects).item(), 3)
+    >>> round(grade_rest(logits, labels, wanted=aspects[:1], references=aspects[:1], others=aspects).item(), 3)
     0.017
     """
     N = len(logits)

@@ -89,7 +89,7 @@ def load(root: Path, split: str) -> Split:
 def exchange_birds(description: str) -> str:
     """A description from the other bird's side.
 
-    >>> exchanged("animal1 is smaller than Animal 2 .")
+    >>> exchange_birds("animal1 is smaller than Animal 2 .")
     'animal2 is smaller than Animal 1 .'
     """
     return _ANIMAL.sub(lambda match: match[1] + {"1": "2", "2": "1"}[match[2]], description)

@@ -172,7 +172,7 @@ def counts(root: Path, split: str) -> dict[str, int]:
 def join_captions(first: str, second: str) -> str:
     """Two captions as one feedback.
 
-    >>> joined("is red", "has long sleeves")
+    >>> join_captions("is red", "has long sleeves")
     'is red inadditiontothat has long sleeves'
     """
     return f"{first} {MARKER} {second}"

@@ -80,7 +80,7 @@ class Templates:
 
     >>> Templates({}).sentence("colour", "red", "blue")
     'blue instead of red'
-    >>> Templates({}).joined("blue instead of red", "with long sleeves")
+    >>> Templates({}).join_changes("blue instead of red", "with long sleeves")
     'blue instead of red, and with long sleeves'
     """
 

@@ -81,7 +81,7 @@ _STORED = re.compile("\0([0-9a-f]{2})")
 def to_stored(name: str) -> str:
     r"""A name as a store holds it: bytes of a file name that are no text become a zero character and their number.
 
-    >>> stored("a\udcff.png")
+    >>> to_stored("a\udcff.png")
     'a\x00ff.png'
 
     Raises:
@@ -102,7 +102,7 @@ def to_stored(name: str) -> str:
 def to_shown(name: str) -> str:
     r"""A name as it was given.
 
-    >>> shown(stored("a\udcff.png"))
+    >>> to_shown(to_stored("a\udcff.png"))
     'a\udcff.png'
     """
     return _STORED.sub(lambda code: chr(0xDC00 + int(code[1], 16)), name) if "\0" in name else name

@@ -145,7 +145,7 @@ def mistaken(sentence: str, dice: Dice) -> str:
 def hurry(sentence: str, dice: Dice) -> str:
     """A sentence as somebody types it who is in a hurry: many of its little words are missing.
 
-    >>> hurried("make it a dress with a v neck", Dice("f"))
+    >>> hurry("make it a dress with a v neck", Dice("f"))
     'make dress with v neck'
     """
     words = sentence.split(" ")
