@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -209,6 +210,7 @@ def test_a_column_can_be_left_out_or_kept_as_text(tmp_path: Path) -> None:
 NAMES = [
     ("sub\\p.jpg", "sub/p.jpg"),
     ("sub/p%201.jpg", "sub/p 1.jpg"),
+    ("sub%5Cp.jpg", "sub/p.jpg"),
     (unicodedata.normalize("NFD", "Größe.jpg"), unicodedata.normalize("NFC", "Größe.jpg")),
     (unicodedata.normalize("NFC", "Größe.jpg"), unicodedata.normalize("NFD", "Größe.jpg")),
     ("p.jpg", "images/p.jpg"),
@@ -236,6 +238,7 @@ def test_the_address_of_a_file_is_its_path(tmp_path: Path) -> None:
         ("../secret.jpg", "outside the table's folder.*--allow-outside"),
         ("link.jpg", "outside the table's folder"),
         ("n" * 300, "too long"),
+        ("\ud800.jpg", "half a character"),
         ("data:text/html;base64,AAAA", "holds no image"),
         ("a.jpg, b.jpg", "names 2 images"),
     ],
@@ -272,6 +275,39 @@ def test_images_that_stand_in_the_table_become_files(tmp_path: Path, form: str) 
     assert made.file(entry).read_bytes() == data and made.ids == [{"struct": "p.jpg"}.get(form, "row-0")]
     assert "bucket" not in only(listing(tmp_path / "t.parquet")).problem
     assert "only a catalogue in a folder" in only(listing(tmp_path / "t.parquet")).problem
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda data: list(data),
+        lambda data: [data],
+        lambda data: [{"bytes": data, "path": None}],
+        lambda data: {"bytes": list(data), "path": None},
+        lambda data: base64.b64encode(data).decode(),
+        lambda data: {"bytes": base64.b64encode(data).decode(), "path": None},
+        lambda data: "data:image/jpeg;base64," + quote(base64.b64encode(data).decode()),
+    ],
+)
+def test_embedded_images_are_read_in_whatever_form_they_are_passed_on(tmp_path: Path, form: Any) -> None:
+    data = draw(tmp_path / "p.jpg")
+    pq.write_table(pa.table({"image": [form(data)]}), tmp_path / "t.parquet")
+    made = listing(tmp_path / "t.parquet", own=tmp_path / "c")
+    assert made.file(only(made)).read_bytes() == data and made.ids == ["row-0"]
+
+
+def test_a_row_without_an_image_is_no_obstacle_to_the_others(tmp_path: Path) -> None:
+    data = draw(tmp_path / "p.png")
+    pq.write_table(pa.table({"image": [data, None, b""]}), tmp_path / "t.parquet")
+    made = Catalogue.build(made_up.model(), tmp_path / "t.parquet", tmp_path / "c")
+    assert list(made.ids) == ["row-0"] and {each.id for each in made.skipped} == {"row-1", "row-2"}
+    assert list(listing(csv(tmp_path, "image;x", "p.png;1", ";2")).ids) == ["p.png", "row-1"]
+
+
+def test_embedded_images_of_one_path_are_different_items(tmp_path: Path) -> None:
+    data = draw(tmp_path / "p.png")
+    pq.write_table(pa.table({"image": [{"bytes": data, "path": "image.png"}] * 2}), tmp_path / "t.parquet")
+    assert listing(tmp_path / "t.parquet", own=tmp_path / "c").ids == ["image.png", "row-1"]
 
 
 def test_a_number_that_is_none_is_never_stored() -> None:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 PARQUET_ENDINGS = (".parquet", ".pq")
 IMAGE_COLUMNS = ("image", "file", "picture")
 """Columns that images are looked for in where none is named."""
+BASE64_HEADS = ("iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD", "AAAA")
+"""How PNG, JPEG, WebP, GIF, and AVIF or HEIC begin as base64."""
 
 
 @dataclass(frozen=True)
@@ -136,11 +138,7 @@ def _table(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
             counts[name] += number
     none = {name: _missing_of(kind, words) for name, kind in kinds.items()}
     images = [row.cells.get(imaged) for row in table.rows]
-    raw = (
-        [_image_id(value, number) for number, value in enumerate(images)]
-        if named is None
-        else [row.cells.get(named) for row in table.rows]
-    )
+    raw = _image_ids(images, 0, set()) if named is None else [row.cells.get(named) for row in table.rows]
     ids = [_id(source, row.line, value) for row, value in zip(table.rows, raw, strict=True)]
     _refuse_doubles(source, ids, [row.line for row in table.rows])
 
@@ -236,6 +234,7 @@ def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
         else:
             columns_left_out[name] = kind
     ids: list[str] = []
+    own_paths: set[str] = set()
     counts: Counter[str] = Counter()
     wanted = list(dict.fromkeys([named or imaged, *kinds]))
     texts: dict[str, list[str]] = {name: [] for name in types}
@@ -243,7 +242,7 @@ def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
         column = batch.column(wanted.index(named or imaged)).to_pylist()
         first = len(ids)
         if named is None:
-            column = [_image_id(value, first + number) for number, value in enumerate(column)]
+            column = _image_ids(column, first, own_paths)
         ids += [_id(source, first + row + 1, value) for row, value in enumerate(column)]
         for name in list(kinds):
             values = batch.column(wanted.index(name)).to_pylist()
@@ -379,12 +378,47 @@ def _refuse_doubles(source: Path, ids: Sequence[str], lines: Sequence[int]) -> N
         first[name] = line
 
 
-def _image_id(value: Any, number: int) -> Any:
-    """The id of an item that has no other: its image's name, or else its place in the table, from 0."""
-    if isinstance(value, Mapping):
-        return value.get("path") or f"row-{number}"
-    embedded = isinstance(value, bytes) or (isinstance(value, str) and value.lstrip()[:5].lower() == "data:")
-    return f"row-{number}" if embedded or isinstance(value, list) else value
+def _image_ids(cells: Sequence[Any], first: int, taken: set[str]) -> list[Any]:
+    """The ids of items that have no other: their images' names, or else their places in the table, from 0.
+
+    Args:
+        cells: of the column of images.
+        first: the place of the first of them.
+        taken: paths of embedded images so far, which need not differ; new ones are added.
+    """
+    made = []
+    for number, cell in enumerate(cells, first):
+        value = _single(cell)
+        if isinstance(value, Mapping):
+            value = value.get("path")
+            if value in taken:
+                value = None
+            elif isinstance(value, str):
+                taken.add(value)
+        embedded = isinstance(value, bytes) or (
+            isinstance(value, str) and (value.lstrip()[:5].lower() == "data:" or _decoded(value) is not None)
+        )
+        made.append(f"row-{number}" if embedded or value is None or isinstance(value, list) or value == "" else value)
+    return made
+
+
+def _single(cell: Any) -> Any:
+    """What a cell holds: of a list of one thing this thing, and of a list of numbers that are bytes the bytes."""
+    if not isinstance(cell, list) or not cell:
+        return cell
+    if len(cell) > 1 and all(type(each) is int and 0 <= each < 256 for each in cell):
+        return bytes(cell)
+    return cell[0] if len(cell) == 1 else cell
+
+
+def _decoded(text: str) -> bytes | None:
+    """An image that stands in a cell as base64 without `data:` before it; None: the text is something else."""
+    if len(text) < 64 or not text.lstrip().startswith(BASE64_HEADS):
+        return None
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except binascii.Error:
+        return None
 
 
 class _Finder:
@@ -408,23 +442,24 @@ class _Finder:
             return Entry(name, "", fields, row, str(error))
 
     def _image(self, cell: Any) -> str:
+        cell = _single(cell)
         if isinstance(cell, Mapping) and cell.get("bytes") is not None:
-            cell = cell["bytes"]
+            cell = _single(cell["bytes"])
         elif isinstance(cell, Mapping) and "path" in cell:
             cell = cell["path"]
         if isinstance(cell, bytes):
             return self._write_image(cell)
         if cell is None or cell == "":
             return ""
-        if isinstance(cell, list | tuple) and len(cell) == 1:
-            cell = cell[0]
-        if isinstance(cell, list | tuple):
+        if isinstance(cell, list):
             raise _NoImageError(f"the cell names {len(cell):,} images; give each a row of its own")
         if isinstance(cell, Mapping | bool | float):
             raise _NoImageError("the cell is neither the name of a file nor an image")
         text = str(cell).strip()
         if text[:5].lower() == "data:":
             return self._data(text)
+        if (image := _decoded(text)) is not None:
+            return self._write_image(image)
         if address := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://|//[^/]", text):
             if (address[1] or "").lower() != "file":
                 shown = f"{urlsplit(text).scheme or 'https'}://{urlsplit(text).hostname or ''}/…"
@@ -433,17 +468,17 @@ class _Finder:
                     "nothing; only a server does, of references, with --urls)"
                 )
             text = url2pathname(urlsplit(text).path)
-        if (
-            "\0" in text
-            or len(os.fsencode(text)) > 4_096
-            or any(len(os.fsencode(part)) > 255 for part in Path(text).parts)
-        ):
+        try:
+            sizes = [len(os.fsencode(part)) for part in (text, *Path(text).parts)]
+        except UnicodeEncodeError:
+            raise _NoImageError(f"{text[:40]!r} holds half a character and can be no name of a file") from None
+        if "\0" in text or sizes[0] > 4_096 or max(sizes[1:], default=0) > 255:
             raise _NoImageError(f"the name {text[:40]!r}… is too long for a file, or holds a zero character")
         return self._find(text)
 
     def _find(self, text: str) -> str:
         """The file of a name: as it is written, or as other systems write it; where there is none, as it is written."""
-        spelt = [text, text.replace("\\", "/"), unquote(text)]
+        spelt = [text, text.replace("\\", "/"), unquote(text), unquote(text).replace("\\", "/")]
         spelt += [unicodedata.normalize(form, each) for each in spelt[1:] for form in ("NFC", "NFD")]
         for name in dict.fromkeys(spelt):
             for path in (Path(name), Path("images") / name):
@@ -475,7 +510,7 @@ class _Finder:
         try:
             if not comma or not head.lower().startswith("data:image/") or not head.lower().endswith(";base64"):
                 raise ValueError("expected data:image/…;base64,…")
-            return self._write_image(base64.b64decode("".join(body.split()), validate=True))
+            return self._write_image(base64.b64decode("".join(unquote(body).split()), validate=True))
         except (ValueError, binascii.Error) as error:
             raise _NoImageError(f"the data: address holds no image ({str(error)[:80]})") from error
 
