@@ -181,6 +181,8 @@ KINDS: list[tuple[Any, str, Any]] = [
     (pa.array([timedelta(seconds=1)]), "None", None),
     (pa.array([1], pa.time32("s")), "None", None),
     (pa.array([2**63 + 5], pa.uint64()), "None", None),
+    (pa.array([10**7], pa.date32()), "None", None),
+    (pa.array([10**13], pa.timestamp("s")), "None", None),
 ]
 
 
@@ -238,7 +240,6 @@ def test_the_address_of_a_file_is_its_path(tmp_path: Path) -> None:
         ("../secret.jpg", "outside the table's folder.*--allow-outside"),
         ("link.jpg", "outside the table's folder"),
         ("n" * 300, "too long"),
-        ("\ud800.jpg", "half a character"),
         ("data:text/html;base64,AAAA", "holds no image"),
         ("a.jpg, b.jpg", "names 2 images"),
     ],
@@ -308,6 +309,29 @@ def test_embedded_images_of_one_path_are_different_items(tmp_path: Path) -> None
     data = draw(tmp_path / "p.png")
     pq.write_table(pa.table({"image": [{"bytes": data, "path": "image.png"}] * 2}), tmp_path / "t.parquet")
     assert listing(tmp_path / "t.parquet", own=tmp_path / "c").ids == ["image.png", "row-1"]
+
+
+def test_ids_are_texts_even_where_a_table_holds_them_as_bytes(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": [b"k\xc3\xb6"], "image": ["a"]}), tmp_path / "t.parquet")
+    assert listing(tmp_path / "t.parquet").ids == ["k\u00f6"]
+
+
+def test_columns_of_one_name_are_refused_by_name(tmp_path: Path) -> None:
+    columns = [pa.array(["a"]), pa.array([1]), pa.array([2])]
+    pq.write_table(pa.table(columns, names=["image", "x", "x"]), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="more than one column is called 'x'"):
+        listing(tmp_path / "t.parquet")
+
+
+def test_numbers_too_large_to_be_kept_leave_only_their_column_out(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text(json.dumps({"image": "a", "x": 2**63, "y": 10**400, "z": 2**62}))
+    made = listing(tmp_path / "t.jsonl")
+    assert list(made.columns) == ["z"] and "--type x=text" in made.columns_left_out["x"]
+
+
+def test_half_a_character_in_json_is_shown_as_one_that_is_unknown(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text(r'{"image": "a", "x": "cut \ud83d", "y": "\ud83d\ude00"}')
+    assert only(listing(tmp_path / "t.jsonl")).fields == {"x": "cut \ufffd", "y": "\U0001f600"}
 
 
 def test_a_number_that_is_none_is_never_stored() -> None:

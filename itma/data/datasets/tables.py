@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -156,6 +157,9 @@ def _json_lines(path: Path) -> Table:
             continue
         try:
             cells = parse_json(text)
+            if "\\ud" in text.lower():  # halves of characters, as they are left where a text was cut
+                whole = json.dumps(cells, ensure_ascii=False).encode("utf-16", "surrogatepass")
+                cells = parse_json(whole.decode("utf-16", "replace"))
         except (ValueError, RecursionError) as error:
             raise line_error(
                 path,

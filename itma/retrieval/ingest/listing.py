@@ -190,6 +190,8 @@ def _column_of(
         texts_only = isinstance(value, list) and all(isinstance(each, str) for each in without_missing(value, words))
         if isinstance(value, dict | list) and not texts_only:
             return f"it holds {short(value)}; metadata are text, numbers, true or false, dates, times, lists of texts"
+    if any(isinstance(value, int) and not -(2**63) <= value < 2**63 for _, value in present):
+        return _too_large(column)
     if not texts:
         odd, filled = odd + len(filled) - len(present), present
     filled = [(row, without_missing(value, words)) for row, value in filled]
@@ -223,6 +225,8 @@ def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{str(source)!r} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     schema = file.schema_arrow
+    if repeated := [name for name, times in Counter(schema.names).items() if times > 1]:
+        raise DataError(f"{str(source)!r}: more than one column is called {repeated[0]!r}; give each its own name")
     types, words = options.types or {}, _missing_words(options)
     named, imaged = _choose_columns(schema.names, options)
     names, columns_left_out = _usable(source, [name for name in schema.names if name not in (named, imaged)], options)
@@ -245,16 +249,19 @@ def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
             column = _image_ids(column, first, own_paths)
         ids += [_id(source, first + row + 1, value) for row, value in enumerate(column)]
         for name in list(kinds):
-            values = batch.column(wanted.index(name)).to_pylist()
+            try:
+                values = batch.column(wanted.index(name)).to_pylist()
+            except (OverflowError, ValueError, pa.ArrowException) as error:  # years beyond 9999, zones nobody knows
+                del kinds[name]
+                columns_left_out[name] = f"it holds a value of type {schema.field(name).type} that is none ({error})"
+                continue
             none = _missing_of(kinds[name], words)
             counts[name] += sum(value is not None and is_missing(value, none) for value in values)
             if name in texts:
                 texts[name] += [value for value in values if isinstance(value, str) and not is_missing(value, none)]
             elif str(schema.field(name).type) == "uint64" and any((value or 0) >= 2**63 for value in values):
                 del kinds[name]
-                columns_left_out[name] = (
-                    "it holds numbers of 2**63 and more; keep them as text: --type " + name + "=text"
-                )
+                columns_left_out[name] = _too_large(name)
     if not ids:
         raise DataError(f"{str(source)!r} holds no rows; there is nothing to index")
     _refuse_doubles(source, ids, range(1, len(ids) + 1))
@@ -279,6 +286,10 @@ def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
                 done += 1
 
     return Listing(source, source.parent, ids, kinds, entries, {}, columns_left_out, +counts, own=finder.own)
+
+
+def _too_large(column: str) -> str:
+    return f"it holds numbers of 2**63 and more; keep them as text: --type {column}=text"
 
 
 def kind_of_column(kind: Any) -> str:
@@ -363,6 +374,13 @@ def _missing_of(kind: "pa.DataType", words: frozenset[str]) -> frozenset[str]:
 def _id(source: Path, line: int, value: Any) -> str:
     if value is None or value == "" or isinstance(value, float | bool | list | dict):
         raise line_error(source, line, f"{value!r} cannot be an id; give every item its own name, as text")
+    if isinstance(value, bytes):  # as some programs write texts into Parquet
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise line_error(
+                source, line, f"{short(value)} cannot be an id; give each item its own name, as text"
+            ) from None
     return str(value)
 
 
