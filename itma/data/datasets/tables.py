@@ -69,14 +69,15 @@ def read_table(path: Path, *, fill: bool = False) -> Table:
 
     Args:
         path: the file.
-        fill: take rows of a CSV that lack cells at their end, as spreadsheets write them; else they are refused.
+        fill: take rows of a CSV that lack cells at their end, as spreadsheets write them, and write the sign of unknown
+            characters for halves of characters in JSON; else the first are refused.
 
     Raises:
         DataError: the file is missing, not UTF-8, empty, of another kind, or damaged; the message names the line.
     """
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
     if ending in JSON_ENDINGS:
-        return _json_lines(path)
+        return _json_lines(path, fill)
     if ending in CSV_ENDINGS:
         return _csv(path, fill)
     raise DataError(
@@ -149,7 +150,7 @@ def _name(path: Path, line: int, header: Sequence[str]) -> list[str]:
     return names
 
 
-def _json_lines(path: Path) -> Table:
+def _json_lines(path: Path, fill: bool) -> Table:
     columns: dict[str, None] = {}  # unlike a set, keeps the order
     rows = []
     for line, text in enumerate(read_lines(path, _WAY_OUT), start=1):
@@ -157,7 +158,7 @@ def _json_lines(path: Path) -> Table:
             continue
         try:
             cells = parse_json(text)
-            if "\\ud" in text.lower():  # halves of characters, as they are left where a text was cut
+            if fill and "\\ud" in text.lower():  # halves of characters, as they are left where a text was cut
                 whole = json.dumps(cells, ensure_ascii=False).encode("utf-16", "surrogatepass")
                 cells = parse_json(whole.decode("utf-16", "replace"))
         except (ValueError, RecursionError) as error:
