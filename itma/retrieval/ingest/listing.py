@@ -414,7 +414,7 @@ def _image_ids(cells: Sequence[Any], first: int, taken: set[str]) -> list[Any]:
             elif isinstance(value, str):
                 taken.add(value)
         embedded = isinstance(value, bytes) or (
-            isinstance(value, str) and (value.lstrip()[:5].lower() == "data:" or _decoded(value) is not None)
+            isinstance(value, str) and (value.lstrip()[:5].lower() == "data:" or _decode(value) is not None)
         )
         made.append(f"row-{number}" if embedded or value is None or isinstance(value, list) or value == "" else value)
     return made
@@ -429,7 +429,7 @@ def _single(cell: Any) -> Any:
     return cell[0] if len(cell) == 1 else cell
 
 
-def _decoded(text: str) -> bytes | None:
+def _decode(text: str) -> bytes | None:
     """An image that stands in a cell as base64 without `data:` before it; None: the text is something else."""
     if len(text) < 64 or not text.lstrip().startswith(BASE64_HEADS):
         return None
@@ -476,7 +476,7 @@ class _Finder:
         text = str(cell).strip()
         if text[:5].lower() == "data:":
             return self._data(text)
-        if (image := _decoded(text)) is not None:
+        if (image := _decode(text)) is not None:
             return self._write_image(image)
         if address := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://|//[^/]", text):
             if (address[1] or "").lower() != "file":
