@@ -75,8 +75,8 @@ def _thumbnail(path: str) -> str:
     return f'<img src="{data_url(small)}"><br>'
 
 
-def data_url(image: Any) -> str:
-    """A Pillow image as the address of an HTML image that needs no file."""
+def data_url(image: Any, *, optimize: bool = False) -> str:
+    """A Pillow image as the address of an HTML image that needs no file; `optimize`: slower and smaller."""
     data = io.BytesIO()
-    image.save(data, "PNG")
+    image.save(data, "PNG", optimize=optimize)
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

@@ -11,6 +11,8 @@ def comparison_page(comparison: Comparison, title: str) -> str:
     return render(
         "comparison.html",
         title=title,
+        head="Mean ± standard deviation over runs, with the 95 % interval of the mean (Student's t) where there are "
+        "several.",
         tables=comparison.tables(),
         charts_of=_charts(comparison),
         notes=comparison.notes,

@@ -8,7 +8,6 @@ sure of. It is complete without its one script, which puts a copy button on the 
 import base64
 import hashlib
 from importlib import resources
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from itma import io
 from itma.demo.charts import DASHES, MARKS
 from itma.demo.numbers import comparison, curves, percent, recall_by_kind, verdict
 from itma.demo.story import DemoStory, Example, ModelResult, Question, Shown
+from itma.display import data_url
 
 __all__ = ["DemoStory", "Example", "ModelResult", "Question", "Shown", "page", "write_page"]
 
@@ -49,6 +49,7 @@ def page(story: DemoStory) -> str:
     return render(
         "report.html",
         script=script,
+        title="itma demo: an image and a sentence",
         story=story,
         first=story.models[0],
         hero=hero,
@@ -100,6 +101,4 @@ def _digest(text: str) -> str:
 
 
 def _data_url(pixels: torch.Tensor) -> str:
-    file = BytesIO()
-    Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy()).save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_url(Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy()), optimize=True)

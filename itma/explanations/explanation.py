@@ -1,6 +1,5 @@
 """An explanation: what was found of one query and one image, as arrays, as text and as an image."""
 
-import base64
 import io
 import json
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from itma import display
+from itma.display import data_url
 from itma.errors import DataError
 from itma.explanations.attention import AttentionMaps
 from itma.explanations.case import Word
@@ -294,8 +294,4 @@ def _regions(regions: RegionEffects | None) -> dict[str, Any] | None:
 
 
 def _data_url(image: np.ndarray | None) -> str | None:
-    if image is None:
-        return None
-    data = io.BytesIO()
-    Image.fromarray(image).save(data, "PNG")
-    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+    return None if image is None else data_url(Image.fromarray(image))
