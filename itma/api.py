@@ -749,7 +749,7 @@ def evaluate_by(
             chosen="" if weights is None else checkpoint_choice(run, weights),
             progress=progress,
         )
-    return write_evaluations(evaluations, folder)
+    return _write_evaluations(evaluations, folder)
 
 
 def holds_embeddings(run: str | Path) -> bool:
@@ -775,7 +775,7 @@ def _evaluate_embeddings(
     split_data = dataset_named(source.name)(source).load(split)
     measured = [split_data.protocol(name) for name in protocols] or [split_data.protocol()]
     folder = _writable(path.with_name(f"{path.stem}-evaluation-{source.name}-{split}") if out is None else Path(out))
-    return write_evaluations(score_embeddings(embeddings, split_data, measured), folder)
+    return _write_evaluations(score_embeddings(embeddings, split_data, measured), folder)
 
 
 def _find_embedded_data(path: str | Path, data: str | None, changes: Mapping[str, Any]) -> DataConfig:
@@ -795,7 +795,7 @@ def _writable(folder: Path) -> Path | None:
     return folder
 
 
-def write_evaluations(evaluations: Sequence["Evaluation"], folder: Path | None) -> Measured:
+def _write_evaluations(evaluations: Sequence["Evaluation"], folder: Path | None) -> Measured:
     """Evaluations, each in a folder of its own where there are several."""
     reports = tuple(evaluation.report for evaluation in evaluations)
     try:
@@ -923,7 +923,7 @@ def submit(
     from itma.evaluation.evaluate import embed, first_of
 
     torch_device, ready = device_named(device), holds_embeddings(run)
-    source = find_submitted_data(run, data, root)
+    source = _find_submitted_data(run, data, root)
     dataset = dataset_named(source.name)(source)
     if not dataset.submitted:
         takers = ", ".join(name for name in DATASETS if dataset_named(name).submitted)
@@ -944,7 +944,7 @@ def submit(
     return submission.write(Path(out), answers)
 
 
-def find_submitted_data(run: str | Path, data: str | None, root: str | Path | None) -> DataConfig:
+def _find_submitted_data(run: str | Path, data: str | None, root: str | Path | None) -> DataConfig:
     """What is answered by `submit`."""
     if holds_embeddings(run):
         return _find_embedded_data(run, data, {} if root is None else {"root": str(root)})

@@ -30,6 +30,7 @@ _QUERIES, _WARM = 20, 3
 """Queries that are timed, and those before them that are not."""
 
 
+@share_results()
 def benchmark(
     data: str,
     models: Sequence[str] | None,
@@ -83,18 +84,17 @@ def benchmark(
     for folder, settings in wanted.items():
         _check_same(folder, settings)
     done, failures = [], []
-    with share_results():
-        for number, (folder, settings) in enumerate(wanted.items(), start=1):
-            log.info("run %d of %d: %s", number, len(wanted), folder)
-            try:
-                _finish(folder, data, settings, preset, given, device, progress)
-            except (TrainingInterrupted, StorageError):
-                raise
-            except ItmaError as error:
-                log.warning("%s failed, the others go on: %s", folder, error)
-                failures.append(f"{folder} failed: {error}")
-            else:
-                done.append(folder)
+    for number, (folder, settings) in enumerate(wanted.items(), start=1):
+        log.info("run %d of %d: %s", number, len(wanted), folder)
+        try:
+            _finish(folder, data, settings, preset, given, device, progress)
+        except (TrainingInterrupted, StorageError):
+            raise
+        except ItmaError as error:
+            log.warning("%s failed, the others go on: %s", folder, error)
+            failures.append(f"{folder} failed: {error}")
+        else:
+            done.append(folder)
     if not done:
         raise RunError("no run came to its end. " + " ".join(failures))
     comparison = compare([folder for folder in wanted if folder in done])

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from itma.errors import ConfigError, UnknownNameError
+from itma.io import parse_json
 
 Settings = TypeVar("Settings")
 
@@ -218,8 +219,8 @@ def _read(text: Any, hint: Any) -> Any:
     if hint is str:
         return text
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         return text
 
 

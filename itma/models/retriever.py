@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -514,9 +514,7 @@ class Retriever(Embedder, nn.Module):
                 shape["model"].pop(name, None)
         digest.update(json.dumps([FORMAT, shape], sort_keys=True, default=str).encode())
         digest.update(self.tokenizer.to_json().encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        add_tensors(digest, self.state_dict())
         return digest.hexdigest()
 
     def _shape(self) -> dict[str, Any]:
@@ -680,3 +678,10 @@ def _several(images: object) -> bool:
         return images.ndim == 4 or (isinstance(images, np.ndarray) and images.dtype.kind in "OUS")  # names
     one = isinstance(images, str | bytes | Path | Image.Image) or hasattr(images, "read")
     return isinstance(images, Iterable) and not one
+
+
+def add_tensors(digest: "hashlib._Hash", tensors: Mapping[str, torch.Tensor]) -> None:
+    """Add names and bytes of tensors of any type, wherever they are, to a sum that begins."""
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

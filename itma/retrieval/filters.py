@@ -88,21 +88,22 @@ def column_named(name: str, columns: Iterable[str], *, any_case: bool = False, a
     known = list(columns)
     if name in known:
         return name
-    alike = [each for each in known if _compose(each) == _compose(name)] if isinstance(name, str) else []
+    alike = [each for each in known if compose(each) == compose(name)] if isinstance(name, str) else []
     if any_case and not alike:
-        alike = [each for each in known if _compose(each).casefold() == _compose(name).casefold()]
+        alike = [each for each in known if compose(each).casefold() == compose(name).casefold()]
     if len(alike) != 1:
         raise UnknownNameError("column", name, known, advice=advice)
     return alike[0]
 
 
-def _compose(text: str) -> str:
+def compose(text: str) -> str:
+    """A text whose accents are stored in one way: with their letters."""
     return unicodedata.normalize("NFC", text)
 
 
 def _spelt(text: str) -> list[str]:
     """A text in every way that its accents may be stored: as it is written, composed, and taken apart."""
-    return list(dict.fromkeys((text, _compose(text), unicodedata.normalize("NFD", text))))
+    return list(dict.fromkeys((text, compose(text), unicodedata.normalize("NFD", text))))
 
 
 def _of_mapping(column: str, comparison: str, value: Any, kind: str) -> Condition:

@@ -3,9 +3,8 @@
 from collections import Counter
 from difflib import get_close_matches
 from typing import Any
-from unicodedata import normalize
 
-from itma.retrieval.filters import Filter
+from itma.retrieval.filters import Filter, compose
 from itma.retrieval.stores.base import Items
 from itma.retrieval.stores.conditions import Every, Like, Test, tests_of
 
@@ -36,9 +35,9 @@ def explain_no_hits(items: Items, where: Filter | None) -> list[str]:
 def _values(test: Test | Like) -> list[Any]:
     """What is asked for; a text once, however its accents are stored."""
     if isinstance(test, Like):
-        return [normalize("NFC", test.pattern)]
+        return [compose(test.pattern)]
     values = test.value if isinstance(test.value, tuple) else (test.value,)
-    return list(dict.fromkeys(normalize("NFC", each) if isinstance(each, str) else each for each in values))
+    return list(dict.fromkeys(compose(each) if isinstance(each, str) else each for each in values))
 
 
 def _write(test: Test | Like) -> str:

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from itma.errors import RunError
 from itma.io import file_sum, new_folder, parse_json, to_storage_error, write_text
 from itma.models.checkpoint import MANIFEST, checkpoint_folder, verify
+from itma.models.provenance import read_json
 from itma.models.retriever import Retriever
 from itma.models.shipped import locate
 from itma.training.losses import Loss
@@ -164,7 +165,7 @@ def refuse_imported(folder: str | Path) -> None:
 
 def is_finished(folder: str | Path, steps: int) -> bool:
     """Whether a run has done so many steps and measured the last of them, so that resuming it would change nothing."""
-    pointer = json.loads((Path(folder) / POINTER).read_text(encoding="utf-8"))
+    pointer = read_json(Path(folder) / POINTER) or {}
     return last_step(folder) >= steps and bool(pointer.get("measured", True))
 
 

@@ -19,7 +19,7 @@ from itma.data.batching import augment, hash_seed, replace_grounds, vary
 from itma.data.image_cache import default_folder
 from itma.data.images import Images
 from itma.errors import StorageError
-from itma.models.retriever import Retriever
+from itma.models.retriever import Retriever, add_tensors
 from itma.progress import bar
 from itma.sharing import share
 from itma.training.config import TrainConfig
@@ -36,8 +36,7 @@ def make_views(
 
     def key() -> tuple[object, ...]:
         weights = hashlib.sha256()
-        for tensor in model.image_encoder.state_dict().values():
-            weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        add_tensors(weights, model.image_encoder.state_dict())
         changes = (config.seed, config.augment, config.crop, config.flip, config.noise, config.grounds)
         return (
             weights.digest(),

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from itma.errors import DataError
+from itma.io import parse_json
 
 
 def check_root(root: Path, data_set: str, expected: Sequence[str]) -> None:
@@ -118,8 +119,8 @@ def read_json_object(path: Path, way_out: str) -> dict[str, object]:
 def _read_json(path: Path, way_out: str) -> object:
     text = read_text(path, way_out)
     try:
-        value: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value: object = parse_json(text)
+    except ValueError as error:
         raise DataError(
             f"{str(path)!r} is damaged or was cut off: {error} (it begins with {text[:30]!r}); {way_out}"
         ) from error

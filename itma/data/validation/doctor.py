@@ -27,7 +27,7 @@ import numpy as np
 
 from itma.data import datasets
 from itma.data.datasets.base import DataConfig
-from itma.data.datasets.generated import make_splits
+from itma.data.datasets.generated import read_splits
 from itma.data.datasets.tables import short
 from itma.data.sources import image_paths
 from itma.data.tokenizer import MAX_WORDS
@@ -86,7 +86,7 @@ def examine(name: str, root: str | Path, *, images: bool = True, progress: bool 
     module = import_module(dataset.__module__)
     published: Mapping[str, Mapping[str, int]] = getattr(module, "PUBLISHED", {})
     splits, errors, findings = dict[str, Split](), list[DataError](), list[Finding]()
-    written = make_splits(root)
+    written = read_splits(root)
     for split in dataset.splits:
         try:
             splits[split] = datasets.load(name, root, split)

@@ -206,8 +206,9 @@ class LanceStore:
         found = sums.verify(self.folder)
         with self._translate_errors():
             opened = _lance().dataset(self._table(table))
-            needed = [f"data/{file.path}" for part in opened.get_fragments() for file in part.data_files()]
-            needed += [str(file) for part in opened.get_fragments() if (file := part.deletion_file())]
+            parts = opened.get_fragments()
+            needed = [f"data/{file.path}" for part in parts for file in part.data_files()]
+            needed += [str(file) for part in parts if (file := part.deletion_file())]
             needed += [f"_indices/{part.uuid}" for index in opened.describe_indices() for part in index.segments]
         lost = [path for name in needed if not (self.folder / (path := f"{table}.lance/{name}")).exists()]
         if (newest := sums.newest_version(self.folder, table)) > opened.version:
