@@ -572,6 +572,14 @@ def test_pairs_stay_within_a_column(tmp_path: Path) -> None:
     assert {len(set(values.tolist()) - {-1}) for values in truths.values()} == {2}
 
 
+def test_rows_that_name_no_image_are_left_out_of_triplets(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with_gaps = "file,colour\n" + "".join(
+        f"{number}.png,{colour}\n,red\nN/A,blue\n" for number, colour in enumerate(("red", "blue", "green"))
+    )
+    made = make(put(tmp_path, with_gaps, "t.csv") / "t.csv", tmp_path / "own", split=0)
+    assert made.items == 3 and "6 rows name no image" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -580,7 +588,7 @@ def test_pairs_stay_within_a_column(tmp_path: Path) -> None:
             "no column that names images; expected one called file, picture, image; found: 'item'",
         ),
         ("file,colour\n1,red\n2,red\n", r"0 attributes .* Left out: colour \(always red\)"),
-        ("file,colour\n,red\n", "line 2: file is empty"),
+        ("file,colour\n,red\n", "no row names an image in the column 'file'"),
         ("file,colour\n1,red\n1,blue\n", "line 3: '1' stands in line 2 with other values"),
         (
             "file,a,b,c,d\n1,x,x,x,p\n2,y,y,y,q\n3,x,y,z,r\n",

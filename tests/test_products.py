@@ -508,11 +508,12 @@ def test_a_table_whose_image_column_leads_nowhere_is_refused(tmp_path: Path) -> 
     refused(tmp_path, "no image of its 48 train products was found. The column 'image' names them relative to")
 
 
-def test_a_row_without_its_image_is_refused_by_its_line(tmp_path: Path) -> None:
+def test_a_row_that_names_no_image_stops_no_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = [{**row, "image": f"{row['id']}.jpg"} for row in items()]
     rows[2]["image"] = ""
-    shop(tmp_path, rows, name="t.csv")
-    refused(tmp_path, "line 4: image is empty; expected the name of an image")
+    path = shop(tmp_path, rows, name="t.csv")
+    read_shop(products.find_table(path), "train")
+    assert "1 of 48 train products have no image and are left out" in caplog.text
 
 
 def test_another_word_for_a_split_is_refused_by_its_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 import unicodedata
 from datetime import UTC, date, datetime, timedelta
@@ -72,10 +73,53 @@ def only(made: Listing) -> Entry:
         (["2026-01-31", "NaT", "-"], [date(2026, 1, 31), None, None]),
         (["4.5", "inf", "-Infinity", "#DIV/0!", "\\N", "1e400"], [4.5, None, None, None, None, float("inf")]),
         (["red", "-", "NA"], ["red", "-", "NA"]),
+        (["1'299.00", "29.90"], [1299.0, 29.9]),
+        (["29,-", "30,50", "1.299,—"], [29.0, 30.5, 1299.0]),
+        (["CHF 29.-", "CHF 5.50"], [29.0, 5.5]),
+        (["29,90 Euro", "5 Euro"], [29.9, 5.0]),
+        (["US$ 29.90", "US$ 1,299.00"], [29.9, 1299.0]),
+        (["1 299,00 zł", "5,50 zł"], [1299.0, 5.5]),
+        (["-$5.00", "$3.00"], [-5.0, 3.0]),
+        (["−5", "−3.5"], [-5.0, -3.5]),
+        (["15%", "20%"], ["15%", "20%"]),
+        (["1.299,—", "5"], [1299.0, 5.0]),
+        (["31.12.2025 10:20", "1.2.2026 9:05:30"], [datetime(2025, 12, 31, 10, 20), datetime(2026, 2, 1, 9, 5, 30)]),
+        (["31.12.2025, 10:20"], [datetime(2025, 12, 31, 10, 20)]),
+        (["2025/12/31", "2026/1/2"], [date(2025, 12, 31), date(2026, 1, 2)]),
+        (["12/31/2025 10:20"], ["12/31/2025 10:20"]),
+        (["31.12.2025", "31.12.2025 10:20"], ["31.12.2025", "31.12.2025 10:20"]),
+        (["31.13.2025 10:20"], ["31.13.2025 10:20"]),
+        (["WAHR", "falsch"], [True, False]),
     ],
 )
 def test_cells_are_read_as_what_all_of_them_plainly_are(tmp_path: Path, cells: list[str], expected: list[Any]) -> None:
     assert column(tmp_path, *cells)[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["15%", "20%"], "number"),
+        (["180 cm", "90 cm"], "number"),
+        (["1,299", "2,500"], "decimal-comma (or decimal-point)"),
+        (["12/31/2025 10:20", ""], "time"),
+        (["31-12-2025"], "date"),
+        (["ja", "nein", "ja"], "truth"),
+        (["red", "blue"], None),
+        (["A1", "A2"], None),
+        (["007", "012"], None),
+        (["10-20", "20-30"], None),
+        (["01/02/2026"], None),
+        (["S", "M", "36"], None),
+        (["", "N/A"], None),
+    ],
+)
+def test_of_a_column_kept_as_text_it_is_said_what_else_it_can_be(
+    tmp_path: Path, cells: list[str], kind: str | None
+) -> None:
+    made = column(tmp_path, *cells)[2]
+    assert made.other_kinds == ({} if kind is None else {"x": kind})
+    assert not column(tmp_path, *cells, types={"x": "text"})[2].other_kinds
 
 
 def test_what_stands_for_no_value_is_counted(tmp_path: Path) -> None:
@@ -96,6 +140,18 @@ def test_what_stands_for_no_value_is_counted(tmp_path: Path) -> None:
         ("decimal-point", ["1,299"], [1299.0]),
         ("text", ["nan", "-"], ["nan", "-"]),
         ("truth", ["yes", "No", "1", "false", "-"], [True, False, True, False, None]),
+        ("truth", ["ja", "nein", "on"], [True, False, True]),
+        ("number", ["15 %", "7 %"], [15.0, 7.0]),
+        ("number", ["180 cm", "1.75 cm"], [180.0, 1.75]),
+        ("number", ["29,-", "1.299,-"], [29.0, 1299.0]),
+        (
+            "time",
+            ["12/31/2025 12:20 AM", "01/01/2026 1:00 pm"],
+            [datetime(2025, 12, 31, 0, 20), datetime(2026, 1, 1, 13)],
+        ),
+        ("time", ["31.12.2025", "31/12/2025 10:20"], [datetime(2025, 12, 31), datetime(2025, 12, 31, 10, 20)]),
+        ("date", ["31-12-2025 10:20"], [date(2025, 12, 31)]),
+        ("date", ["20251231"], [date(2025, 12, 31)]),
     ],
 )
 def test_a_kind_can_be_said(tmp_path: Path, kind: str, cells: list[str], expected: list[Any]) -> None:
@@ -109,6 +165,10 @@ def test_a_kind_can_be_said(tmp_path: Path, kind: str, cells: list[str], expecte
         ("number", "cheap", '--missing "cheap"'),
         ("date", "01/02/2026", "day/month or month/day"),
         ("date", "31.31.2026", "is no date"),
+        ("date", "2026-01-31x", "is no date"),
+        ("time", "2026-01-31 10.20", "is no time"),
+        ("time", "01/31/2026 13:20 PM", "is no time"),
+        ("time", "01/02/2026 10:20", "day/month or month/day"),
     ],
 )
 def test_what_cannot_be_of_the_kind_is_named(tmp_path: Path, kind: str, cell: str, message: str) -> None:
@@ -257,6 +317,50 @@ def test_a_cell_that_cannot_be_an_image_of_the_folder_says_why(tmp_path: Path, n
     assert "secret" not in entry.problem or "../" in entry.problem
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("a.jpg?v=2", "'a.jpg' is there"),
+        ("www.shop.example/media/a.jpg", "'a.jpg' is there"),
+        ("C:\\photos\\a.jpg", "'a.jpg' is there"),
+        ("\\\\host\\share\\a.jpg", "'a.jpg' is there"),
+        ("a.png", "'a.jpg' is there"),
+        ("\u200ba.jpg", "'a.jpg' is there"),
+        ('<img src="a.jpg">', "'a.jpg' is there"),
+        ("['a.jpg']", "'a.jpg' is there"),
+        ("C:\\x\\b.png", "a path of Windows"),
+        ("\\\\host\\b.png", "a path of Windows"),
+        ("www.x/b.png", "an address"),
+        ("cdn.example.com/b.png", "an address"),
+        ("https:/x/b.png", "an address"),
+        ("b.png?v=2", "an address"),
+        ("~/b.png", "not replaced"),
+        ("{'path': 'b.png'}", "more than a name"),
+        ("/media/a.jpg", "'a.jpg' is there"),
+        ("b.png", "^$"),
+    ],
+)
+def test_of_a_name_that_no_file_has_it_is_said_what_may_be_meant(tmp_path: Path, name: str, hint: str) -> None:
+    draw(tmp_path / "a.jpg")
+    (tmp_path / "t.jsonl").write_text(json.dumps({"id": "1", "image": name}))
+    entry = only(listing(tmp_path / "t.jsonl"))
+    assert re.search(hint, entry.hint or entry.problem)
+
+
+@pytest.mark.parametrize("name", ["A.JPG", "a", "images\\B.jpeg", "b", "file:a.jpg", "file:./a.jpg"])
+def test_capitals_endings_and_file_addresses_are_no_obstacle(tmp_path: Path, name: str) -> None:
+    draw(tmp_path / "a.jpg")
+    draw(tmp_path / "images/b.jpeg")
+    (tmp_path / "t.jsonl").write_text(json.dumps({"id": "1", "image": name}))
+    assert only(listing(tmp_path / "t.jsonl")).image in ("a.jpg", "images/b.jpeg")
+
+
+def test_what_stands_for_no_value_names_no_image(tmp_path: Path) -> None:
+    listed = listing(csv(tmp_path, "image,x", "nan,1", "N/A,2", "nan,3"))
+    assert list(listed.ids) == ["row-0", "row-1", "row-2"]
+    assert not any(entry.image or entry.problem for entry in listed.entries())
+
+
 def test_images_outside_are_taken_where_it_is_allowed(tmp_path: Path) -> None:
     draw(tmp_path / "secret.jpg")
     (tmp_path / "in").mkdir()
@@ -314,6 +418,22 @@ def test_embedded_images_of_one_path_are_different_items(tmp_path: Path) -> None
 def test_ids_are_texts_even_where_a_table_holds_them_as_bytes(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": [b"k\xc3\xb6"], "image": ["a"]}), tmp_path / "t.parquet")
     assert listing(tmp_path / "t.parquet").ids == ["k\u00f6"]
+
+
+def test_bytes_that_are_texts_are_read_as_such(tmp_path: Path) -> None:
+    draw(tmp_path / "a.jpg")
+    table = pa.table({"image": [b"a.jpg"], "x": [b"red"], "y": pa.array([[b"a", b"b"]], pa.list_(pa.binary()))})
+    pq.write_table(table, tmp_path / "t.parquet")
+    made = listing(tmp_path / "t.parquet", types={"x": "text", "y": "texts"})
+    assert list(made.ids) == ["a.jpg"]
+    assert (only(made).image, only(made).fields) == ("a.jpg", {"x": "red", "y": ["a", "b"]})
+    assert "--type" in listing(tmp_path / "t.parquet").columns_left_out["x"]
+
+
+def test_bytes_that_are_no_text_are_no_text(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": ["a.jpg"], "x": [b"\xff\x00"]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"the column 'x' holds .*is no text"):
+        list(listing(tmp_path / "t.parquet", types={"x": "text"}).entries())
 
 
 def test_columns_of_one_name_are_refused_by_name(tmp_path: Path) -> None:

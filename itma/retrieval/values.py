@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Any
 
 from itma.errors import DataError
@@ -33,14 +33,35 @@ KINDS = {
 _WHOLE = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _ZERO_FIRST = re.compile(r"[+-]?0\d")
-_COMMA = re.compile(r"[+-]?(0|[1-9]\d{0,2}([. \u00a0\u202f'’]\d{3})+|[1-9]\d*)(,\d+)?")
-_POINT = re.compile(r"[+-]?(0|[1-9]\d{0,2}(,\d{3})+|[1-9]\d*)(\.\d+)?")
-_CURRENCY = re.compile(r"(€|\$|£|¥|EUR|USD|GBP|CHF)?\s*([^€$£¥A-Za-z]*?)\s*(€|\$|£|¥|EUR|USD|GBP|CHF)?")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?")
-_OTHER_DATE = re.compile(r"(\d{1,2})([./])(\d{1,2})\2(\d{4})")
-_TRUTHS = {"true": True, "false": False}
-_SAID_TRUTHS = {**_TRUTHS, **dict.fromkeys(("yes", "y", "t", "1"), True), **dict.fromkeys(("no", "n", "f", "0"), False)}
+_APART = " \u00a0\u202f'’"
+"""What stands between thousands, whatever stands before the decimals."""
+_COMMA = re.compile(rf"[+-]?(0|[1-9]\d{{0,2}}([.{_APART}]\d{{3}})+|[1-9]\d*)(,\d+)?")
+_POINT = re.compile(rf"[+-]?(0|[1-9]\d{{0,2}}([,{_APART}]\d{{3}})+|[1-9]\d*)(\.\d+)?")
+_MONEY = (
+    r"(€|(?:US|CA|AU|R)?\$|£|¥|₹|₽|₺|₩|円|元|zł|Kč|kr\.?|Ft|S?Fr\.|Euro?|"
+    r"(?:EUR|USD|GBP|CHF|PLN|CZK|SEK|NOK|DKK|HUF|JPY|CNY|INR|RUB|TRY|AUD|CAD|BRL))?"
+)
+_CURRENCY = re.compile(rf"([+-]?){_MONEY}\s*([+-]?\d(?:[^€$£¥%A-Za-z]*?\d)?)\s*{_MONEY}")
+_DASH = re.compile(r"(?<=\d[.,])[-–—]{1,2}(?=\D*$)")
+"""What stands in place of cents that are none."""
+_WITH_UNIT = re.compile(r"(.*\d)\s*([^\W\d_]\D{0,11}|[%‰°\"'])", re.DOTALL)
+_CLOCK = (
+    r"(?:(?:T|,?\s+)(?P<hour>\d{1,2})(?P<rest>:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?)\s?(?P<half>[AP]M)?"
+    r"\s?(?P<zone>Z|UTC|[+-]\d{2}:?\d{2})?)?"
+)
+_YEAR_FIRST = re.compile(
+    rf"(?P<year>\d{{4}})(?P<by>[-./])(?P<one>\d{{1,2}})(?P=by)(?P<two>\d{{1,2}}){_CLOCK}", re.IGNORECASE
+)
+_YEAR_LAST = re.compile(
+    rf"(?P<one>\d{{1,2}})(?P<by>[-./])(?P<two>\d{{1,2}})(?P=by)(?P<year>\d{{4}}){_CLOCK}", re.IGNORECASE
+)
+_TRUTHS = {**dict.fromkeys(("true", "wahr", "vrai"), True), **dict.fromkeys(("false", "falsch", "faux"), False)}
+"""As programs write them; spreadsheets do so in their language."""
+_SAID_TRUTHS = {
+    **_TRUTHS,
+    **dict.fromkeys(("yes", "y", "t", "1", "on", "x", "ja", "j", "oui", "si", "sí"), True),
+    **dict.fromkeys(("no", "n", "f", "0", "off", "nein", "non"), False),
+}
 """What is true or false where a person says that the column holds that."""
 
 Reader = Callable[[Any], Any]
@@ -84,12 +105,28 @@ def kind_of_texts(texts: Sequence[str], *, numbers: bool) -> tuple[str, Reader]:
         notation = _notation(texts)
         if notation:
             return "number", notation
-    if all(each and each[2] == "." for each in map(_OTHER_DATE.fullmatch, texts)) and _reads(_any_date(texts), texts):
-        return "date", _any_date(texts)  # with dots, the day stands first everywhere
-    for kind, pattern, reader in (("date", _DATE, date.fromisoformat), ("time", _TIME, datetime.fromisoformat)):
-        if all(map(pattern.fullmatch, texts)) and _reads(reader, texts):
+    matches = [_match_moment(text) for text in texts]
+    forms = {(each.re, each["by"], each["hour"] is None) if each else None for each in matches}
+    if len(forms) == 1 and (form := forms.pop()) and (form[0] is _YEAR_FIRST or form[1] == "."):
+        kind = "date" if form[2] else "time"
+        if _reads(reader := reader_for(kind, texts), texts):
             return kind, reader
     return "text", str
+
+
+def suggest_kind(texts: Sequence[str]) -> str:
+    """What a person could say of a column of texts that was kept as such: a kind, or two; empty where there is none."""
+    if not all(map(re.compile(r".*\d", re.DOTALL).match, texts)):
+        return "truth" if len({text.lower() for text in texts}) == 2 and _reads(_truth, texts) else ""
+    if (any(map(_ZERO_FIRST.match, texts)) and not all(map(_match_moment, texts))) or all(map(_WHOLE.fullmatch, texts)):
+        return ""  # numbers of articles
+    for kind in ("number", "time" if any(":" in text for text in texts) else "date"):
+        try:
+            if _reads(reader_for(kind, texts), texts):
+                return kind
+        except DataError:
+            return "decimal-comma (or decimal-point)" if kind == "number" else ""
+    return ""
 
 
 def reader_for(kind: str, texts: Sequence[str]) -> Reader:
@@ -101,16 +138,16 @@ def reader_for(kind: str, texts: Sequence[str]) -> Reader:
     """
     if kind == "number":
         return _any_number(texts)
-    if kind == "date":
-        return _any_date(texts)
+    if kind in ("date", "time"):
+        read = _any_moment(texts)
+        return read if kind == "time" else lambda value: read(value).date()
     readers: dict[str, Reader] = {
-        "text": lambda value: value if isinstance(value, str) else str(value),
+        "text": _text,
         "whole": _whole,
         "truth": _truth,
-        "time": lambda value: value if isinstance(value, datetime) else datetime.fromisoformat(str(value)),
-        "texts": lambda value: [str(each) for each in (value if isinstance(value, list | tuple) else [value])],
+        "texts": lambda value: [_text(each) for each in (value if isinstance(value, list | tuple) else [value])],
         "decimal-comma": lambda value: _with_comma(_amount(str(value))),
-        "decimal-point": lambda value: float(_amount(str(value)).replace(",", "")),
+        "decimal-point": lambda value: float(re.sub(rf"[,{_APART}]", "", _amount(str(value)))),
     }
     return readers[kind]
 
@@ -119,9 +156,13 @@ def _reads(reader: Reader, texts: Iterable[str]) -> bool:
     try:
         for text in texts:
             reader(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
     return True
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)  # some programs write texts as bytes
 
 
 def _truth(value: Any) -> bool:
@@ -138,27 +179,30 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
+def _money(text: str) -> re.Match[str] | None:
+    return _CURRENCY.fullmatch(_DASH.sub("00", text.strip().replace("\u2212", "-")))
+
+
 def _amount(text: str) -> str:
     """A number without the currency before or after it."""
-    match = _CURRENCY.fullmatch(text.strip())
-    return match[2] if match and not (match[1] and match[3]) else text.strip()
+    match = _money(text)
+    return match[1] + match[3] if match and not (match[2] and match[4]) else text.strip()
 
 
 def _currencies(texts: Iterable[str]) -> set[str]:
-    matches = (_CURRENCY.fullmatch(text.strip()) for text in texts)
-    return {(each[1] or each[3] or "") if each else "?" for each in matches}
+    return {(each[2] or each[4] or "") if each else "?" for each in map(_money, texts)}
 
 
 def _with_comma(text: str) -> float:
     if not _COMMA.fullmatch(text):
         raise ValueError(f"{text!r} is not a number with a decimal comma")
-    return float(re.sub(r"[. \u00a0\u202f'’]", "", text).replace(",", "."))
+    return float(re.sub(rf"[.{_APART}]", "", text).replace(",", "."))
 
 
 def _with_point(text: str) -> float:
     if not _POINT.fullmatch(text):
         raise ValueError(f"{text!r} is not a number with a decimal point")
-    return float(text.replace(",", ""))
+    return float(re.sub(rf"[,{_APART}]", "", text))
 
 
 def _notation(texts: Sequence[str]) -> Reader | None:
@@ -170,9 +214,7 @@ def _notation(texts: Sequence[str]) -> Reader | None:
     if comma and point:  # 1,299 could be either; without a comma or a point they are whole
         plain = not any(set(amount) & set(",.") for amount in amounts)
         return (lambda text: _with_point(_amount(text))) if plain else None
-    if comma and any(
-        "," in amount or len(amount.split(".")) > 2 or set(amount) & set(" \u00a0\u202f'’") for amount in amounts
-    ):
+    if comma and any("," in amount or len(amount.split(".")) > 2 or set(amount) & set(_APART) for amount in amounts):
         return lambda text: _with_comma(_amount(text))
     if point:
         return lambda text: _with_point(_amount(text))
@@ -185,6 +227,11 @@ def _any_number(texts: Sequence[str]) -> Reader:
     notation = _notation(texts)
     if notation:
         return lambda value: notation(value) if isinstance(value, str) else float(value)
+    matches = [_WITH_UNIT.fullmatch(text.strip()) for text in texts]
+    units = {each[2] if each else "" for each in matches}
+    if len(units) == 1 and (unit := units.pop()):
+        read = _any_number([each[1] for each in matches if each])
+        return lambda value: read(value.strip().removesuffix(unit).rstrip()) if isinstance(value, str) else float(value)
     odd = next((text for text in texts if not _NUMBER.fullmatch(text.strip())), "")
     if _COMMA.fullmatch(_amount(odd)) or _POINT.fullmatch(_amount(odd)):
         raise DataError(
@@ -194,24 +241,33 @@ def _any_number(texts: Sequence[str]) -> Reader:
     return float
 
 
-def _any_date(texts: Sequence[str]) -> Reader:
-    matches = [_OTHER_DATE.fullmatch(text) for text in texts]
-    months = any(each and each[2] == "/" and int(each[3]) > 12 for each in matches)
-    days = any(each and each[2] == "/" and int(each[1]) > 12 for each in matches)
-    if any(each and each[2] == "/" for each in matches) and months == days:
-        odd = next(each[0] for each in matches if each and each[2] == "/")
-        raise DataError(f"{odd!r} can be day/month or month/day; write dates as 2026-01-31 or 31.01.2026")
+def _match_moment(text: str) -> re.Match[str] | None:
+    return _YEAR_FIRST.fullmatch(text.strip()) or _YEAR_LAST.fullmatch(text.strip())
 
-    def read(value: Any) -> date:
+
+def _any_moment(texts: Sequence[str]) -> Callable[[Any], datetime]:
+    """What reads dates, with or without a time of day; without one it is midnight."""
+    either = [each for each in map(_match_moment, texts) if each and each.re is _YEAR_LAST and each["by"] != "."]
+    months = any(int(each["two"]) > 12 for each in either)
+    if either and months == any(int(each["one"]) > 12 for each in either):
+        raise DataError(f"{either[0][0]!r} can be day/month or month/day; write dates as 2026-01-31 or 31.01.2026")
+
+    def read(value: Any) -> datetime:
         if isinstance(value, datetime):
-            return value.date()
-        if isinstance(value, date):
             return value
-        other = _OTHER_DATE.fullmatch(str(value).strip())
-        if not other:
-            return date.fromisoformat(str(value).strip()[:10])
-        first, second = int(other[1]), int(other[3])
-        day, month = (second, first) if other[2] == "/" and months else (first, second)
-        return date(int(other[4]), month, day)
+        match = _match_moment(str(value))
+        if not match:  # 20260131, 2026-W05
+            return datetime.combine(date.fromisoformat(str(value).strip()), time())
+        month, day = int(match["one"]), int(match["two"])
+        if match.re is _YEAR_LAST and not (months and match["by"] != "."):
+            month, day = day, month
+        hour, half = int(match["hour"] or 0), (match["half"] or "").lower()
+        if half:
+            if not 1 <= hour <= 12:
+                raise ValueError(f"{hour} {half} is no time of day")
+            hour = hour % 12 + 12 * (half == "pm")
+        zone = "Z" if (match["zone"] or "").upper() == "UTC" else match["zone"] or ""
+        day_of = date(int(match["year"]), month, day).isoformat()
+        return datetime.fromisoformat(f"{day_of}T{hour:02d}{match['rest'] or ':00'}{zone}")
 
     return read

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from itma.data.datasets import own
-from itma.data.datasets.own import Finder
+from itma.data.datasets.image_finder import IMAGES, Finder
 from itma.data.datasets.pairs import Pairs, find_pairs
 from itma.data.datasets.tables import Row, Table, read_table
 from itma.data.datasets.templates import NO, YES, Templates, default_text, read_templates
@@ -215,17 +215,20 @@ def _items(table: Table) -> _Items:
             f"{', '.join(IMAGE_COLUMNS[:3])}; found: {', '.join(map(repr, table.columns))}"
         )
     first: dict[str, Row] = {}
-    for row in table.rows:
+    imaged = [row for row in table.rows if _cell(row, image).lower() not in _UNKNOWN]
+    if not imaged:
+        raise DataError(f"{str(table.path)!r}: no row names an image in the column {image!r}; write them there")
+    if bare := len(table.rows) - len(imaged):
+        log.warning("%s: %d rows name no image and are left out", table.path, bare)
+    for row in imaged:
         name = _cell(row, image)
-        if not name:
-            raise table.error(row, f"{image} is empty; expected the name of an image")
         earlier = first.setdefault(name, row)
         if earlier.cells != row.cells:
             raise table.error(
                 row, f"{name!r} stands in line {earlier.line:,} with other values; keep one row for each image"
             )
-    if len(first) < len(table.rows):
-        log.warning("%s: %d rows repeat another and are left out", table.path, len(table.rows) - len(first))
+    if len(first) < len(imaged):
+        log.warning("%s: %d rows repeat another and are left out", table.path, len(imaged) - len(first))
     rows, names = list(first.values()), list(first)
     owners = [_cell(row, identity) or name if identity else name for row, name in zip(rows, names, strict=True)]
     return _Items(table, rows, names, owners, [name for name in table.columns if name not in (image, identity)])
@@ -352,7 +355,7 @@ def _make_relative(out: Path, finder: Finder, name: str) -> str:
     """The name of an image relative to the folder where the triplets will be."""
     if finder.folder == out or Path(name).is_absolute():
         return name
-    inner = "" if finder.exists(finder.folder / name) else own.IMAGES
+    inner = "" if finder.exists(finder.folder / name) else IMAGES
     home = finder.folder / inner if finder.exists(finder.folder / inner / name) else finder.folder
     try:
         return (Path(os.path.relpath(home, out)) / name).as_posix()

@@ -11,7 +11,6 @@ labels.csv                       optional: columns image, label and, where wante
 
 import hashlib
 import logging
-import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from itma.data.datasets.base import Dataset, register
+from itma.data.datasets.image_finder import IMAGES, Finder
 from itma.data.datasets.reading import check_root
 from itma.data.datasets.tables import Row, Table, read_table, short
-from itma.data.images import FileImages, find_images, image_endings
+from itma.data.images import FileImages, find_images
 from itma.data.triplets import Protocol, Split, Task, Triplets, encode_aspect
 from itma.errors import DataError, UnknownNameError
 
@@ -41,7 +41,7 @@ _SPELT = {
 _NOTHING = frozenset({"nan", "n/a", "null"})
 """What programs write where there is no sentence."""
 FILES = ("triplets.jsonl", "triplets.csv")
-LABELS, IMAGES = "labels.csv", "images"
+LABELS = "labels.csv"
 LABEL_COLUMNS = ("image", "label", "split")
 """Of `labels.csv`; whatever further columns it has say what is true of an image."""
 NEEDED, OPTIONAL = ("reference", "feedback", "target"), ("split", "kind")
@@ -186,70 +186,6 @@ def for_testing(reference: str) -> bool:
     name = unicodedata.normalize("NFC", reference).replace("\\", "/").removeprefix("./")
     sum_ = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(sum_[:8], "big") < TEST_SHARE * 2**64
-
-
-class Finder:
-    """Where the images are that a table names; looks into each folder once.
-
-    A name that no file has is that of the one file which differs from it in capitals only, or which has an ending of
-    images besides.
-
-    Args:
-        folder: where the table is.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
-        self._homes: dict[Path, tuple[Path, frozenset[str]]] = {}
-        self._paths: dict[str, Path] = {}
-        self._alike: dict[Path, dict[str, set[str]]] = {}
-
-    def path(self, name: str) -> Path:
-        """The file of an image: relative to the folder or to `images` in it; where it is not there, as named.
-
-        However a file is named, its path is the same: whole, and without links to folders.
-        """
-        if name not in self._paths:
-            candidates = [base / spelt for spelt in _spellings(name) for base in (self.folder, self.folder / IMAGES)]
-            there = (path for path in candidates if path.name in self._home(path)[1])
-            alike = (path.with_name(other) for path in candidates if (other := self._like(path)))
-            path = next(there, None) or next(alike, candidates[0])
-            self._paths[name] = self._home(path)[0] / path.name
-        return self._paths[name]
-
-    def exists(self, path: Path) -> bool:
-        """Whether there is something at a path that came from here."""
-        return path.name in self._home(path)[1]
-
-    def _home(self, path: Path) -> tuple[Path, frozenset[str]]:
-        """The folder of a file, and what is in it."""
-        home = path.parent
-        if home not in self._homes:
-            try:
-                with os.scandir(home) as entries:
-                    self._homes[home] = home.resolve(), frozenset(entry.name for entry in entries)
-            except (OSError, ValueError):  # ValueError: a zero byte in the name
-                self._homes[home] = home, frozenset()
-        return self._homes[home]
-
-    def _like(self, path: Path) -> str | None:
-        """The only file beside a path that has its name but for capitals and an ending. None: there is not one."""
-        if path.parent not in self._alike:
-            alike = self._alike[path.parent] = {}
-            for name in self._home(path)[1]:
-                small = Path(name.casefold())
-                for key in (small.name, *([small.stem] if small.suffix in image_endings() else [])):
-                    alike.setdefault(key, set()).add(name)
-        names = self._alike[path.parent].get(path.name.casefold(), set())
-        return next(iter(names)) if len(names) == 1 else None
-
-
-def _spellings(name: str) -> list[str]:
-    """A name as written; with slashes, if it comes from Windows; and as other systems compose its accents."""
-    spelt = [name, name.replace("\\", "/")]
-    if not name.isascii():
-        spelt += [unicodedata.normalize(form, spelt[-1]) for form in ("NFC", "NFD")]
-    return list(dict.fromkeys(spelt))
 
 
 class _Numbered:

@@ -27,7 +27,8 @@ import numpy as np
 
 from itma.data.datasets import shop_sentences
 from itma.data.datasets.base import Dataset, register
-from itma.data.datasets.own import IMAGES, Finder, for_testing
+from itma.data.datasets.image_finder import IMAGES, Finder
+from itma.data.datasets.own import for_testing
 from itma.data.datasets.shop_user import ShopUser
 from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Row, Table, read_table, short
 from itma.data.images import FileImages
@@ -185,7 +186,7 @@ def read_shop(path: Path, split: str) -> Shop:
     if left_out:
         log.info("%s: %d columns are not used: %s", path, len(left_out), _list(left_out))
     chosen, families = _split_of(table, rows, column(("split",)), column(FAMILY_COLUMNS), identity or image, split)
-    files = _Files(path.parent, table)
+    files = _Files(path.parent)
     brand = column(BRAND_COLUMNS)
     texts = [named[name] for name in TEXT_COLUMNS if name in named]
     brands = Counter(_text(row, brand).lower() for row in rows) if brand else Counter()
@@ -374,22 +375,16 @@ def _split_of(
 class _Files:
     """Where the images of a table's rows are."""
 
-    def __init__(self, folder: Path, table: Table) -> None:
-        self._finder, self._folder, self._table = Finder(folder), folder, table
+    def __init__(self, folder: Path) -> None:
+        self._finder, self._folder = Finder(folder), folder
         self._by_stem: dict[str, list[tuple[str, Path]]] | None = None
 
     def find(self, row: Row, identity: str | None, image: str | None) -> list[tuple[str, Path]]:
-        """Names and paths of a row's images; those of one product in several folders are told apart by the folder.
-
-        Raises:
-            DataError: the cell that should name the image is empty.
-        """
+        """Names and paths of a row's images; those of one product in several folders are told apart by the folder."""
         if image is not None:
             name = _text(row, image)
-            if not name:
-                raise self._table.error(row, f"{image} is empty; expected the name of an image")
             path = self._finder.path(name)
-            return [(name, path)] if self._finder.exists(path) else []
+            return [(name, path)] if name and self._finder.exists(path) else []
         if self._by_stem is None:
             self._by_stem = self._list()
         return self._by_stem.get(_text(row, identity), [])

@@ -57,6 +57,8 @@ class Outcome:
     """By column, cells that held a word or a number that stands for a missing value."""
     filled: int = 0
     """Rows of a table that were shorter than its header."""
+    other_kinds: Mapping[str, str] = field(default_factory=dict)
+    """Columns that are kept as texts → what `types` could say that they are."""
 
     def notes(self) -> list[str]:
         """What was left out and what was taken for missing, a line each."""
@@ -65,6 +67,10 @@ class Outcome:
         lines += [f"missing: {number:,} cells of {name!r} hold no value" for name, number in self.missing.items()]
         if self.filled:
             lines.append(f"{self.filled:,} rows are shorter than the header; their last cells count as missing")
+        lines += [
+            f"kept as text: {name!r}; to compare it otherwise, index into a new catalogue with --type {name}={kind}"
+            for name, kind in self.other_kinds.items()
+        ]
         return lines
 
     def __str__(self) -> str:
@@ -119,6 +125,7 @@ def index(
         columns_left_out=listing.columns_left_out,
         missing=listing.missing,
         filled=listing.filled,
+        other_kinds=listing.other_kinds,
     )
     gone: list[str] = []
     writer = _Writer(items, committed)
@@ -179,8 +186,8 @@ def _reason(entry: Entry, problem: str) -> str:
     """Why an image cannot be read; of a table with its row and the name that stands there."""
     if not entry.row:
         return problem
-    named = entry.image and not inside_own(entry.image)
-    return f"{entry.row}: " + (f"{entry.image[:200]!r}: " if named else "") + problem
+    named = f"{entry.image[:200]!r}: " if entry.image and not inside_own(entry.image) else ""
+    return f"{entry.row}: {named}{problem}" + (f"; {entry.hint}" if entry.hint and problem == MISSING else "")
 
 
 def write_skipped(store: Store, skipped: Sequence[Skipped]) -> None:

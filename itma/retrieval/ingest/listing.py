@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from itma.data.datasets.image_finder import IMAGES, Finder
 from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Table, line_error, read_table, short
 from itma.data.images import is_inside, list_folder
 from itma.errors import ConfigError, DataError, UnknownNameError
@@ -23,7 +24,16 @@ from itma.retrieval.ingest.rows import check_column, plain_type, to_stored, type
 from itma.retrieval.request import IndexOptions, takes
 from itma.retrieval.stores.base import arrow
 from itma.retrieval.stores.conditions import SHOWN, kind_of
-from itma.retrieval.values import KINDS, MISSING_WORDS, Reader, is_missing, kind_of_texts, reader_for, without_missing
+from itma.retrieval.values import (
+    KINDS,
+    MISSING_WORDS,
+    Reader,
+    is_missing,
+    kind_of_texts,
+    reader_for,
+    suggest_kind,
+    without_missing,
+)
 
 MAX_COLUMNS = 1_000
 """Columns of metadata that a table may have."""
@@ -34,6 +44,8 @@ if TYPE_CHECKING:
 PARQUET_ENDINGS = (".parquet", ".pq")
 IMAGE_COLUMNS = ("image", "file", "picture")
 """Columns that images are looked for in where none is named."""
+_LONGEST_NAME = 4_096
+"""Bytes of a path."""
 BASE64_HEADS = ("iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD", "AAAA")
 """How PNG, JPEG, WebP, GIF, and AVIF or HEIC begin as base64."""
 
@@ -50,6 +62,8 @@ class Entry:
     """Where a table names it, for messages; empty in a folder."""
     problem: str = ""
     """Why its image cannot be read, where that is known already."""
+    hint: str = ""
+    """What may be meant where no file has the image's name."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,8 @@ class Listing:
     """By column, how many cells held a word or a number that stands for a missing value."""
     filled: int = 0
     """Rows that were shorter than the header."""
+    other_kinds: Mapping[str, str] = field(default_factory=dict)
+    """Columns that are kept as texts → what a person could say that they are."""
     own: Path | None = None
     """The folder of the catalogue, which images that stood in a table are in."""
 
@@ -129,6 +145,7 @@ def _table(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
     kinds: dict[str, Any] = {}
     readers: dict[str, Reader] = {}
     counts: Counter[str] = Counter()
+    other_kinds: dict[str, str] = {}
     for name in names:
         column = _column_of(table, name, types.get(name), words)
         if isinstance(column, str):
@@ -136,6 +153,8 @@ def _table(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
         else:
             kinds[name], readers[name], number = column
             counts[name] += number
+            if name not in types and (other := _other_kind(kinds[name], [row.cells.get(name) for row in table.rows])):
+                other_kinds[name] = other
     none = {name: _missing_of(kind, words) for name, kind in kinds.items()}
     images = [row.cells.get(imaged) for row in table.rows]
     raw = _image_ids(images, 0, set()) if named is None else [row.cells.get(named) for row in table.rows]
@@ -151,7 +170,24 @@ def _table(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
             }
             yield finder.entry(name, image, fields, f"line {row.line:,}")
 
-    return Listing(source, source.parent, ids, kinds, entries, {}, columns_left_out, +counts, table.filled, finder.own)
+    return Listing(
+        source,
+        source.parent,
+        ids,
+        kinds,
+        entries,
+        columns_left_out=columns_left_out,
+        missing=+counts,
+        filled=table.filled,
+        other_kinds=other_kinds,
+        own=finder.own,
+    )
+
+
+def _other_kind(kind: "pa.DataType", cells: Sequence[Any]) -> str:
+    if kind_of(kind) != "text":
+        return ""
+    return suggest_kind([cell for cell in cells if isinstance(cell, str) and not is_missing(cell, MISSING_WORDS)])
 
 
 def _column_of(
@@ -307,6 +343,8 @@ def kind_of_column(kind: Any) -> str:
         return "date"
     if re.match(r"(large_|fixed_size_)?list", str(kind)) and kind_of_column(kind.value_type) == "text":
         return "texts"
+    if "binary" in str(kind):
+        return f"it is of type {kind}; if it holds texts, say so with --type, as text"
     return kind_of(kind) or (
         f"it is of type {kind}; metadata are text, numbers, true or false, dates, times, or lists of texts; write it "
         "as one of them, or say one with --type"
@@ -406,7 +444,7 @@ def _image_ids(cells: Sequence[Any], first: int, taken: set[str]) -> list[Any]:
     """
     made = []
     for number, cell in enumerate(cells, first):
-        value = _single(cell)
+        value = _name_or_image(cell)
         if isinstance(value, Mapping):
             value = value.get("path")
             if value in taken:
@@ -416,7 +454,8 @@ def _image_ids(cells: Sequence[Any], first: int, taken: set[str]) -> list[Any]:
         embedded = isinstance(value, bytes) or (
             isinstance(value, str) and (value.lstrip()[:5].lower() == "data:" or _decode(value) is not None)
         )
-        made.append(f"row-{number}" if embedded or value is None or isinstance(value, list) or value == "" else value)
+        none = is_missing(value, MISSING_WORDS) or isinstance(value, list)
+        made.append(f"row-{number}" if embedded or none else value)
     return made
 
 
@@ -427,6 +466,18 @@ def _single(cell: Any) -> Any:
     if len(cell) > 1 and all(type(each) is int and 0 <= each < 256 for each in cell):
         return bytes(cell)
     return cell[0] if len(cell) == 1 else cell
+
+
+def _name_or_image(cell: Any) -> Any:
+    """What a cell holds; bytes that are a line of text are that text, as some programs write names."""
+    cell = _single(cell)
+    if not isinstance(cell, bytes) or len(cell) > _LONGEST_NAME:
+        return cell
+    try:
+        text = cell.decode()
+    except UnicodeDecodeError:
+        return cell
+    return text if text.isprintable() else cell
 
 
 def _decode(text: str) -> bytes | None:
@@ -451,33 +502,36 @@ class _Finder:
     def __init__(self, folder: Path, allow_outside: bool, own: Path | None) -> None:
         self._folder, self._outside, self.own = folder, allow_outside, own
         self._real = os.path.realpath(folder)
+        self._finder = Finder(folder)
 
     def entry(self, name: str, cell: Any, fields: Mapping[str, Any], row: str) -> Entry:
         """One item, whose image a cell names or holds."""
         try:
-            return Entry(name, self._image(cell), fields, row)
+            image, hint = self._image(cell)
+            return Entry(name, image, fields, row, hint=hint)
         except _NoImageError as error:
             return Entry(name, "", fields, row, str(error))
 
-    def _image(self, cell: Any) -> str:
-        cell = _single(cell)
+    def _image(self, cell: Any) -> tuple[str, str]:
+        """The image's name, and what may be meant where there is none of that name."""
+        cell = _name_or_image(cell)
         if isinstance(cell, Mapping) and cell.get("bytes") is not None:
             cell = _single(cell["bytes"])
         elif isinstance(cell, Mapping) and "path" in cell:
             cell = cell["path"]
         if isinstance(cell, bytes):
-            return self._write_image(cell)
-        if cell is None or cell == "":
-            return ""
+            return self._write_image(cell), ""
+        if is_missing(cell):
+            return "", ""
         if isinstance(cell, list):
             raise _NoImageError(f"the cell names {len(cell):,} images; give each a row of its own")
         if isinstance(cell, Mapping | bool | float):
             raise _NoImageError("the cell is neither the name of a file nor an image")
         text = str(cell).strip()
         if text[:5].lower() == "data:":
-            return self._data(text)
+            return self._data(text), ""
         if (image := _decode(text)) is not None:
-            return self._write_image(image)
+            return self._write_image(image), ""
         if address := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://|//[^/]", text):
             if (address[1] or "").lower() != "file":
                 shown = f"{urlsplit(text).scheme or 'https'}://{urlsplit(text).hostname or ''}/…"
@@ -486,38 +540,49 @@ class _Finder:
                     "nothing; only a server does, of references, with --urls)"
                 )
             text = url2pathname(urlsplit(text).path)
+        elif text[:5].lower() == "file:":
+            text = url2pathname(text[5:])
         try:
             sizes = [len(os.fsencode(part)) for part in (text, *Path(text).parts)]
         except UnicodeEncodeError:
             raise _NoImageError(f"{text[:40]!r} holds half a character and can be no name of a file") from None
-        if "\0" in text or sizes[0] > 4_096 or max(sizes[1:], default=0) > 255:
+        if "\0" in text or sizes[0] > _LONGEST_NAME or max(sizes[1:], default=0) > 255:
             raise _NoImageError(f"the name {text[:40]!r}… is too long for a file, or holds a zero character")
         return self._find(text)
 
-    def _find(self, text: str) -> str:
-        """The file of a name: as it is written, or as other systems write it; where there is none, as it is written."""
+    def _find(self, text: str) -> tuple[str, str]:
+        """The file of a name, as it is written or as other systems write it; where there is none, what may be meant."""
         spelt = [text, text.replace("\\", "/"), unquote(text), unquote(text).replace("\\", "/")]
         spelt += [unicodedata.normalize(form, each) for each in spelt[1:] for form in ("NFC", "NFD")]
         for name in dict.fromkeys(spelt):
-            for path in (Path(name), Path("images") / name):
+            for path in (Path(name), Path(IMAGES) / name):
                 whole = self._folder / path
                 try:
                     if whole.exists():
-                        return self._name(whole, path)
+                        return self._name(whole, path), ""
                 except (OSError, ValueError):
                     continue
+        like = self._finder.path(text)
+        if self._finder.exists(like):
+            inside = like.is_relative_to(self._finder.folder)
+            return self._name(like, like.relative_to(self._finder.folder) if inside else like), ""
+        if is_missing(text, MISSING_WORDS):
+            return "", ""
         parts = re.split(r"\s*[,;|]\s*", text)
         if len(parts) > 1 and all(
-            (self._folder / part).is_file() or (self._folder / "images" / part).is_file() for part in parts
+            (self._folder / part).is_file() or (self._folder / IMAGES / part).is_file() for part in parts
         ):
             raise _NoImageError(f"the cell names {len(parts):,} images; give each a row of its own")
-        path = Path(text)
-        return self._name(self._folder / path, path)
+        path, hint = Path(text), self._finder.hint(text)
+        return self._name(self._folder / path, path, hint), hint
 
-    def _name(self, whole: Path, path: Path) -> str:
+    def _name(self, whole: Path, path: Path, hint: str = "") -> str:
         """A file as the catalogue names it: relative to the folder where it lies in it, or else its whole path."""
         if not self._outside and not is_inside(whole, self._real):
-            raise _NoImageError(f"{str(path)!r} lies outside the table's folder; take such images with --allow-outside")
+            also = f"; {hint}" if hint else ""
+            raise _NoImageError(
+                f"{str(path)!r} lies outside the table's folder; take such images with --allow-outside{also}"
+            )
         home = self._folder.absolute()
         if path.is_absolute():
             return path.relative_to(home).as_posix() if path.is_relative_to(home) else path.as_posix()
