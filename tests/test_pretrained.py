@@ -16,9 +16,9 @@ from itma.errors import ConfigError, DataError, MissingExtraError
 from itma.models.image_encoders.hub import ClipImageEncoder, HubImageEncoder, ImageEncoderConfig
 from itma.models.pretrained import MINILM, find_installed
 from itma.models.retriever import Retriever, RetrieverConfig
-from itma.models.text_encoders.base import TextEncoder, TextEncoderConfig
+from itma.models.text_encoders.base import TextEncoder, TextEncoderConfig, WordsMemory
 from itma.training.config import TrainConfig
-from itma.training.loop import train
+from itma.training.loop import TrainingInterrupted, train
 from tests import made_up, tiny_hub
 
 SENTENCES = ["make red cube blueish", "remove small sphere!", ""]
@@ -27,6 +27,11 @@ SENTENCES = ["make red cube blueish", "remove small sphere!", ""]
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_hub.bert(tmp_path_factory.mktemp("hub") / "bert")
+
+
+@pytest.fixture(scope="module")
+def siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_hub.siglip(tmp_path_factory.mktemp("hub") / "siglip")
 
 
 @pytest.fixture(scope="module")
@@ -286,3 +291,70 @@ def test_a_run_keeps_pretrained_parts_whole_and_needs_their_folder_no_more(
     assert ("image_encoder" in moved) == (not frozen)
     still = [name for name in start if name.startswith("text_encoder.network.")]
     assert all(torch.equal(opened.state_dict()[name], start[name]) for name in still) == bool(frozen)
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_a_text_encoder_that_stays_reads_each_sentence_once_in_a_training(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    triplets = made_up.triplets()
+    text_encoder = TextEncoderConfig(kind="pretrained", name=str(request.getfixturevalue(kind)), max_words=16)
+    config = replace(made_up.CONFIG, composer="tirg", options=None, text_encoder=text_encoder)
+    how = TrainConfig(
+        steps=6, batch=8, warmup=1, evaluate_every=6, precision="float32", frozen=("text_encoder.network",)
+    )
+
+    def trained(folder: str, stop: int | None = None, resume: bool = False) -> dict[str, torch.Tensor]:
+        model = Retriever.build(config, triplets.feedback)
+        train(model, triplets, how, tmp_path / folder, stop_after=stop, resume=resume)
+        return model.state_dict()
+
+    read: list[tuple[int, ...]] = []
+    encode = TextEncoder.encode
+
+    def note(self: TextEncoder, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        read.extend(tuple(row[kept].tolist()) for row, kept in zip(ids, mask, strict=True))
+        return encode(self, ids, mask)
+
+    monkeypatch.setattr(TextEncoder, "encode", note)
+    whole = trained("whole")
+    assert len(read) == len(set(read)) <= len(set(triplets.feedback))
+    with pytest.raises(TrainingInterrupted):
+        trained("parted", stop=3)
+    parted = trained("parted", resume=True)
+    assert all(torch.equal(parted[name], tensor) for name, tensor in whole.items())
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip", "bert"])
+def test_what_is_remembered_of_a_sentence_is_what_the_text_encoder_makes_of_it(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    config = TextEncoderConfig(kind="pretrained", name=str(request.getfixturevalue(kind)), max_words=16)
+    text_encoder, tokenizer = read(config)
+    for said in (["add red", *SENTENCES], ["", ""], SENTENCES[:1]):
+        tokens, text_encoder.memory = tokenizer(said), None
+        words = text_encoder(tokens)
+        text_encoder.memory = WordsMemory()
+        for _ in range(2):
+            for ours, theirs in zip(text_encoder(tokens), words, strict=True):
+                torch.testing.assert_close(ours, theirs)
+
+
+def test_a_text_encoder_that_learns_reads_every_sentence_anew(clip: Path) -> None:
+    config = replace(
+        made_up.CONFIG, composer="tirg", options=None, text_encoder=TextEncoderConfig(kind="pretrained", name=str(clip))
+    )
+    model = Retriever.build(config, ["make it red"])
+    text_encoder = model.text_encoder
+    assert text_encoder is not None
+    for frozen, kept in (
+        ((), False),
+        (("text_encoder",), True),
+        (("text_encoder.network",), True),
+        (("scale",), False),
+    ):
+        model.freeze(frozen)
+        model.train()
+        assert (text_encoder.memory is not None) == kept
+        model.eval()
+        assert text_encoder.memory is None

@@ -29,6 +29,16 @@ ROWS = {
         prepare=training.prepare,
         smaller="batch 8",
     ),
+    "head-clip": Row(
+        "training TIRG's gate over a frozen CLIP ViT-B/32 with weights as drawn, batch 32, from the second round on",
+        "images and sentences are embedded anew in every step",
+        training.our_clip,
+        training.published_clip,
+        "triplets",
+        20,
+        prepare=training.prepare_clip,
+        quick=False,
+    ),
     "loss-32": Row(
         "soft triplet loss, batch 32, forwards and backwards",
         "triplet lists in Python",

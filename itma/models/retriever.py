@@ -28,7 +28,7 @@ from itma.models.embedder import Embedder, unit
 from itma.models.feedback import readable
 from itma.models.image_encoders.base import ImageEncoder, ImageEncoderConfig
 from itma.models.image_encoders.hub import HubImageEncoder
-from itma.models.text_encoders.base import TextEncoder, TextEncoderConfig, Words
+from itma.models.text_encoders.base import TextEncoder, TextEncoderConfig, Words, WordsMemory
 from itma.models.towers import UNTRAINED, Towers, holds_towers, read_towers
 from itma.models.trackers import tracker_named
 from itma.registry import needs, require
@@ -279,6 +279,10 @@ class Retriever(Embedder, nn.Module):
             still += [module for module in self.image_encoder.modules() if hasattr(module, "running_mean")]
         for module in still:
             module.eval()
+        if self.text_encoder is not None:
+            # on other devices asking for the ids would wait for them
+            remembers = mode and self.device.type == "cpu" and self.text_encoder.is_fixed
+            self.text_encoder.memory = (self.text_encoder.memory or WordsMemory()) if remembers else None
         return self
 
     def forward(

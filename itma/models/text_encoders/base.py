@@ -119,6 +119,8 @@ class TextEncoder(nn.Module):
     """Whether the last word's feature stands for the sentence, because it has seen all others."""
     longest: int | None = None
     """Tokens that it reads at most; None: any number."""
+    memory: "WordsMemory | None" = None
+    """What a training keeps of a network that it does not change, see `Retriever.train`."""
 
     @classmethod
     def build(cls, config: TextEncoderConfig, vocabulary: int, dim: int) -> "TextEncoder":
@@ -192,7 +194,15 @@ class TextEncoder(nn.Module):
 
     def forward(self, tokens: Tokens) -> Words:
         """Token ids and mask, each (B, T) → `Words`."""
-        return self._words(self.encode(*tokens), tokens.mask)
+        features_BTC = self.encode(*tokens) if self.memory is None else self.memory.encode(self, tokens)
+        return self._words(features_BTC, tokens.mask)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether nothing but `output` learns, so that a sentence's features are the same in every step."""
+        learning = [name for name, weights in self.named_parameters() if weights.requires_grad]
+        varying = [name for name, module in self.named_modules() if name and module.training]
+        return all(name.split(".")[0] == "output" for name in (*learning, *varying))
 
     def read_vectors(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> Words:
         """As `forward`, from vectors in place of token ids, see `read`."""
@@ -207,6 +217,45 @@ class TextEncoder(nn.Module):
         else:
             sentence_BD = words_BTD.sum(1) / count_B.clamp(min=1)[:, None]
         return Words(words_BTD, mask_BT, sentence_BD)
+
+
+class WordsMemory:
+    """What a network that stays as it is makes of each sentence, computed once.
+
+    Each sentence is read alone, so that what is kept does not depend on the batches in which it came.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[int, ...], torch.Tensor] = {}
+        self._bytes = 0
+
+    def encode(self, text_encoder: TextEncoder, tokens: Tokens) -> torch.Tensor:
+        """As `TextEncoder.encode`, (B, T, C)."""
+        counts = tokens.mask.sum(1).clamp(min=1).tolist()
+        rows = [self._row(text_encoder, tokens, row, count) for row, count in enumerate(counts)]
+        # SigLIP's sentences are longer than their tokens, and all alike
+        longest = max(tokens.ids.shape[1], *(len(row) for row in rows))
+        features_BTC = rows[0].new_zeros(len(rows), longest, rows[0].shape[1])
+        for features, row in zip(features_BTC, rows, strict=True):
+            features[: len(row)] = row
+        return features_BTC
+
+    def _row(self, text_encoder: TextEncoder, tokens: Tokens, row: int, count: int) -> torch.Tensor:
+        """One sentence's features, (its tokens, C)."""
+        ids, mask = tokens.ids[row : row + 1, :count], tokens.mask[row : row + 1, :count]
+        key = (*ids[0].tolist(), int(mask.sum()))
+        if key in self._rows:
+            return self._rows[key]
+        with torch.no_grad():
+            features_TC = text_encoder.encode(ids, mask)[0]
+        if self._bytes < _MOST:
+            self._rows[key] = features_TC
+            self._bytes += features_TC.nbytes
+        return features_TC
+
+
+_MOST = 2**30
+"""Bytes that a `WordsMemory` keeps; sentences beyond it are read in every step."""
 
 
 REGISTRY: Registry[type[TextEncoder]] = Registry(
