@@ -292,6 +292,8 @@ def train(
             "another folder"
         )
     check_writable(folder)
+    if beginning is None:  # before images are drawn or read
+        settings.model.find_networks()
     started: dict[str, Any] | None = None
     if start is not None:
         started = {"sha256": weights_sum(start), "path": str(start)}

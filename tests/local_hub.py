@@ -188,6 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
         found = repository.at(revision)
         assert found is not None
         sha, files = found
+        if name not in files:
+            self._answer(404, {"error": "not found"}, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": sha})
+            return
         self._answer(200, files[name], {"ETag": f'"{_oid(files[name])}"', "X-Repo-Commit": sha})
 
     def _open(self, repo_id: str) -> Repository | None:

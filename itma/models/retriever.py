@@ -19,15 +19,15 @@ from itma.config import APPLIES, BELONGS, from_plain, to_plain
 from itma.data.conversations import split_turns
 from itma.data.images import Preprocess, Source, as_pixels
 from itma.data.tokenizer import Tokenizer, Tokens
-from itma.errors import ConfigError, FeedbackError, ItmaError, PluginError, RunError, UnknownNameError
+from itma.errors import ConfigError, DataError, FeedbackError, ItmaError, PluginError, RunError, UnknownNameError
 from itma.io import file_sum, parse_json, write_text, write_with
-from itma.models import hub
+from itma.models import hub, pretrained
 from itma.models.checkpoint import CONFIG, FILES, FORMAT, MANIFEST, TOKENIZER, WEIGHTS, checkpoint_folder, verify
 from itma.models.composers import FeatureShapes, composer_named
 from itma.models.embedder import Embedder, unit
 from itma.models.feedback import readable
 from itma.models.image_encoders.base import ImageEncoder, ImageEncoderConfig
-from itma.models.image_encoders.hub import HubImageEncoder
+from itma.models.image_encoders.hub import HubImageEncoder, LiteEncoder, locate_image_encoder
 from itma.models.text_encoders.base import TextEncoder, TextEncoderConfig, Words, WordsMemory
 from itma.models.towers import UNTRAINED, Towers, holds_towers, read_towers
 from itma.models.trackers import tracker_named
@@ -80,6 +80,19 @@ class RetrieverConfig:
             object.__setattr__(self, name, from_plain(kind, given))
         elif not isinstance(given, kind):
             raise ConfigError(f"{name} of {part!r} must be {kind.__name__}, not {type(given).__name__}")
+
+    def find_networks(self) -> None:
+        """See that the networks of others that it names are there; what is on the hub is fetched.
+
+        Raises:
+            ConfigError, DataError: one is not to be had.
+        """
+        weights = self.image_encoder.weights
+        if weights not in (None, LiteEncoder.PACKAGED) and not Path(str(weights)).exists():
+            raise DataError(f"the image encoder weights {str(weights)!r} do not exist")
+        locate_image_encoder(self.image_encoder)
+        if self.text_encoder.name is not None:
+            pretrained.locate(self.text_encoder.name, "text encoder", also=pretrained.TOKENIZERS)
 
     @property
     def parts(self) -> dict[str, str]:

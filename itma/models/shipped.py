@@ -4,6 +4,7 @@ A name stands wherever a run folder can stand, unless there is a run of that nam
 folder of images may be called `photos` all the same.
 """
 
+import re
 from pathlib import Path
 
 from itma.errors import RunError, UnknownNameError
@@ -53,6 +54,8 @@ def locate(run: str | Path) -> Path:
     """
     if not isinstance(run, str | Path):
         raise RunError(f"{run!r:.60} is a {type(run).__name__}; expected the path of a run, or the name of a model")
+    if address := re.match(r"(?:hf|https?):/+(?:huggingface\.co/)?(?P<name>[^/]+/[^/?#]+)", str(run)):
+        raise RunError(f"{str(run)!r} is an address; of a model on the hub give the name alone: {address['name']}")
     if is_shipped(run):
         return find_shipped_folder(Path(run).name)
     name = hub_name(run)

@@ -42,6 +42,17 @@ _PROBE = 64
 """Height and width in pixels of the image that a network is tried with, where its configuration names none."""
 
 
+def locate_image_encoder(config: ImageEncoderConfig) -> str:
+    """The name of an image encoder that is registered, or the folder of another, fetched from the hub if need be.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if REGISTRY.lookup(config.name) is not None:
+        return config.name
+    return pretrained.locate(config.name, "image encoder", ", ".join(sorted(REGISTRY)))
+
+
 @register("resnet-small")
 @register("resnet-18")
 @register("resnet-50")
@@ -100,7 +111,8 @@ class HubImageEncoder(ImageEncoder):
         if config.name in KNOWN:
             image_encoder: HubImageEncoder = ResNetEncoder({"layer_type": "basic", **KNOWN[config.name]}, config.levels)
         else:
-            hub = pretrained.open_config(config.name, "image_encoder", ", ".join(sorted(REGISTRY)))
+            config = replace(config, name=locate_image_encoder(config))
+            hub = pretrained.open_config(config.name, "image encoder")
             if (tower := _tower_of(hub)) is not None:
                 return tower.take(hub, config)
             try:
@@ -113,7 +125,7 @@ class HubImageEncoder(ImageEncoder):
                     type(image_encoder.network),
                     config.name,
                     image_encoder.network.config,
-                    "image_encoder",
+                    "image encoder",
                     new="hidden_states_norms.",
                 )
                 image_encoder._examine()

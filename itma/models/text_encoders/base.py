@@ -72,7 +72,7 @@ class TextEncoderConfig:
             ConfigError, DataError: the pretrained network brings none, or there is no word in any sentence.
         """
         if self.name is not None:
-            return Tokenizer(pretrained.open_tokenizer(pretrained.find_installed(self.name)), **self.reading())
+            return Tokenizer(pretrained.open_tokenizer(self.name), **self.reading())
         return Tokenizer.fit(sentences, **self.reading())
 
     def reading(self) -> dict[str, Any]:
@@ -361,7 +361,7 @@ class _Pretrained(TextEncoder):
             tower = pretrained.text_tower(description)
         else:
             assert config.name is not None
-            tower = pretrained.load_text_tower(pretrained.find_installed(config.name))
+            tower = pretrained.load_text_tower(config.name)
         return (_Siglip if tower.config.model_type == "siglip_text_model" else cls)(config, dim, tower)
 
     @property
