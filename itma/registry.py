@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -289,8 +290,9 @@ def _load(entry: EntryPoint) -> None:
         ) from error
 
 
+@cache
 def _package_of(module: str) -> str | None:
-    """The installed package that holds a module; None where it is of none."""
+    """The installed package that holds a module; None where it is of none. Asking reads what all packages hold."""
     for entry in find_installed():
         if entry.dist is not None and (module + ".").startswith(entry.module.partition(".")[0] + "."):
             return str(entry.dist.name)

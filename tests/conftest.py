@@ -1,10 +1,12 @@
 """What every test gets: a fixed seed, no network, real data where it is to be had, and reasons for what is skipped."""
 
+import gc
 import os
 import random
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when transformers is imported; tests never reach for a network
 
@@ -17,10 +19,10 @@ REAL_DATA = Path(os.environ.get("ITMA_REAL_DATA") or Path(__file__).resolve().pa
 
 LONGEST = (
     "test_serve_page",
+    "milvus",
     "test_onnx",
     "test_store",
     "test_model_checks",
-    "test_milvus",
     "test_plugins",
     "test_explain",
     "test_imports",
@@ -36,12 +38,18 @@ LONGEST = (
     "test_cache",
     "test_examples",
     "test_doctor",
-    "test_bucket",
+    "s3",
 )
 """Files that begin first, so that no process is left alone with a long one at the end."""
 
 hypothesis.settings.register_profile("itma", deadline=None, derandomize=True, max_examples=15)
 hypothesis.settings.register_profile("slow", deadline=None, derandomize=True, max_examples=100)
+
+SERVERS = {"milvus": "tests/test_milvus.py", "s3": "tests/test_bucket.py"}
+"""Each with the file that is all about it; of the store's tests, those need it that have its name in brackets."""
+
+_running: dict[str, ExitStack] = {}
+"""What ends the servers that run now."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,16 +59,60 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("slow" if config.getoption("--slow") else "itma")
     torch.set_num_threads(min(torch.get_num_threads(), _cores()))
+    # modules and tests that are loaded are no garbage; looking for it among them is a third of the start
+    gc.set_threshold(100_000, 20, 100)
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of one file run in one process, and so do all that need one server."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     first = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: first.get(item.path.stem, len(first)))
+    items.sort(key=lambda item: first.get(Path(group_of(item.nodeid)).stem, len(first)))
     for item in items:
         if item.get_closest_marker("slow") and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="slow; runs with --slow"))
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device; there is none here"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Stop a server after the last test that needs it: one takes a third of a core while it waits."""
+    yield
+    group = group_of(item.nodeid)
+    if group in _running and (nextitem is None or group_of(nextitem.nodeid) != group):
+        _running.pop(group).close()
+
+
+def group_of(nodeid: str) -> str:
+    """Which tests stay together: those of a file, or of a server."""
+    file, _, test = nodeid.partition("::")
+    ours = [
+        name for name, own in SERVERS.items() if file == own or (file == "tests/test_store.py" and f"[{name}" in test)
+    ]
+    return ours[0] if ours else file
+
+
+def start(name: str, server: AbstractContextManager[str]) -> str:
+    """Start a server, which ends after the last test that needs it, and return its address."""
+    with ExitStack() as stack:
+        address = stack.enter_context(server)
+        _running[name] = stack.pop_all()
+    return address
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -102,29 +154,26 @@ def real_data() -> Callable[[str], Path]:
     return part
 
 
-@pytest.fixture(scope="module")  # it takes a third of a core while it waits
-def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> str:
     """`milvus://host:port` of a real server, started for the tests; without one they are skipped, with the reason."""
     pytest.importorskip("pymilvus", reason="the extra is not installed: pip install 'itma[milvus]'")
     pytest.importorskip("milvus", reason="no server for tests is installed: pip install milvus (Linux, x86-64)")
     from tests.milvus_server import running
 
-    with ExitStack() as stack:
-        try:
-            place = stack.enter_context(running(tmp_path_factory.mktemp("milvus")))
-        except TimeoutError as error:
-            pytest.skip(f"the Milvus server for tests did not start on this machine: {error}")
-        yield place
+    try:
+        return start("milvus", running(tmp_path_factory.mktemp("milvus")))
+    except TimeoutError as error:
+        pytest.skip(f"the Milvus server for tests did not start on this machine: {error}")
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
+@pytest.fixture(scope="session")
+def bucket() -> str:
     """`s3://bucket` of a server that speaks S3, started for the tests; without one they are skipped by name."""
     pytest.importorskip("moto", reason="no S3 server for tests is installed: pip install 'moto[s3]' flask flask-cors")
     from tests.s3_server import running
 
-    with running() as place:
-        yield place
+    return start("s3", running())
 
 
 def _cores() -> int:

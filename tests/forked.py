@@ -13,7 +13,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 FORKING = multiprocessing.get_context("forkserver")
-FORKING.set_forkserver_preload(["torch", "itma.retrieval.catalogue", "itma.data.image_cache", "tests.forked"])
+FORKING.set_forkserver_preload(
+    ["torch", "torch._dynamo", "itma.retrieval.catalogue", "itma.data.image_cache", "tests.forked"]
+)
 
 
 class Program:

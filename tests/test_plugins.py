@@ -15,6 +15,7 @@ from itma import registry
 from itma.cli import cli
 from itma.errors import ConfigError, MissingPartError, PluginError, UnknownNameError
 from itma.models.composers import REGISTRY, Composer, register
+from tests.forked import Program
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = ROOT / "examples" / "plugin"
@@ -69,6 +70,14 @@ def python(*words: object, path: Path | None = None) -> subprocess.CompletedProc
     return subprocess.run([sys.executable, *map(str, words)], env=env, capture_output=True, text=True, check=False)
 
 
+def run_forked(program: str, *words: object, path: Path | None = None) -> None:
+    """A program that needs a process of its own, but no new Python; `path` is a folder of installed packages."""
+    head = "" if path is None else f"import sys; sys.path.insert(0, {str(path)!r})\n"
+    with Program(head + program, *words) as process:
+        said = process.stdout.read()
+    assert process.wait() == 0, said[-2000:]
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that `examples/plugin` is installed into."""
@@ -85,8 +94,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a training with every part of the plugin leaves."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    made = python("-m", "itma", "--quiet", *TRAIN, "--out", folder, path=site)
-    assert made.returncode == 0, made.stderr
+    program = "import sys; from itma.cli import cli; cli(sys.argv[1:], standalone_mode=False)"
+    run_forked(program, "--quiet", *TRAIN, "--out", folder, path=site)
     return folder
 
 
@@ -104,8 +113,7 @@ def test_a_run_says_which_package_each_part_comes_from(run: Path) -> None:
 
 
 def test_a_run_of_installed_parts_does_everything_in_another_process(run: Path, site: Path, tmp_path: Path) -> None:
-    used = python("-c", USE_IT, run, tmp_path, path=site)
-    assert used.returncode == 0, used.stderr[-2000:] + used.stdout
+    run_forked(USE_IT, run, tmp_path, path=site)
 
 
 @pytest.mark.slow
@@ -147,8 +155,7 @@ def by_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with parts, and what a training and a benchmark leave in one process that was told of it."""
     folder = tmp_path_factory.mktemp("by-file")
     shutil.copy(PLUGIN / "itma_example" / "__init__.py", folder / "my_composer.py")
-    made = python("-c", USE_FILE, folder / "my_composer.py", folder, *TRAIN)
-    assert made.returncode == 0, made.stderr
+    run_forked(USE_FILE, folder / "my_composer.py", folder, *TRAIN)
     return folder
 
 
@@ -197,6 +204,15 @@ def test_a_class_that_is_defined_again_takes_the_place_of_the_first() -> None:
     register("again")(second)
     assert REGISTRY.find("again") is second
     del REGISTRY._parts["again"]
+
+
+def test_the_package_of_a_part_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    monkeypatch.setattr(registry, "packages_distributions", lambda: reads.append(1) or {})
+    register("once")(type("Once", (Composer,), {"__module__": "a_module_of_one_s_own"}))
+    assert [REGISTRY.origin("once") is None for _ in range(3)] == [False] * 3
+    assert len(reads) == 1
+    del REGISTRY._parts["once"]
 
 
 def test_an_unknown_name_gets_near_names_and_how_to_add_one() -> None:
