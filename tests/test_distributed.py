@@ -2,6 +2,7 @@
 
 import os
 import socket
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,7 @@ CHUNKS = replace(ALONE, chunk=1)
 
 def in_process(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
+    warnings.simplefilter("error", FutureWarning)  # the filters of pytest hold in its own process only
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.distributed.init_process_group("gloo")
     for loss in LOSSES:

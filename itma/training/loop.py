@@ -1,5 +1,6 @@
 """The training loop: seed, data, model, optimizer, steps, save; it reads from top to bottom."""
 
+import inspect
 import json
 import logging
 import math
@@ -275,7 +276,10 @@ def _distribute(model: Retriever, world: Processes) -> Any:
     if world.count == 1:
         return model
     share_batch_norms(model)
-    return DistributedDataParallel(model, broadcast_buffers=False)
+    # torch 2.12 and later warn of the older name
+    known = inspect.signature(DistributedDataParallel).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return DistributedDataParallel(model, **{buffers: False})
 
 
 @contextmanager
