@@ -2,8 +2,9 @@
 
 python bench/processes.py
 
-Seconds are those of the processor, of all processes together, for one step: the difference of a long and a short run, so
-that the start of Python counts for nothing. Beside them the start, and how far the weights are from those of the plain run.
+Seconds are those of the processor, of all processes together, for one step: the difference of a long and a short run,
+so that the start of Python counts for nothing. Beside them the start, and how far the weights of the short run are from
+those of the plain one (without dropout, which each process draws for itself).
 """
 
 import argparse
