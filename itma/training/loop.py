@@ -279,7 +279,7 @@ def _distribute(model: Retriever, world: Processes) -> Any:
     # torch 2.12 and later warn of the older name
     known = inspect.signature(DistributedDataParallel).parameters
     buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    return DistributedDataParallel(model, **{buffers: False})
+    return DistributedDataParallel(model, **{buffers: False})  # type: ignore[arg-type]
 
 
 @contextmanager
