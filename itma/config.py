@@ -1,6 +1,7 @@
 """Settings as small frozen dataclasses: to and from plain dictionaries, and changed by `name=value` pairs."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import textwrap
@@ -83,7 +84,8 @@ def describe_settings(settings: Any, prefix: str = "") -> list[Setting]:
     return entries
 
 
-def meanings(kind: type) -> dict[str, str]:
+@functools.cache
+def meanings(kind: type) -> Mapping[str, str]:
     """Field → the text under it in the source of a dataclass or its bases; nothing where there is no source."""
     import ast
     import inspect

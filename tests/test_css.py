@@ -280,8 +280,8 @@ NDARRAY, DTYPE = b"cnumpy\nndarray\n", b"cnumpy\ndtype\n"
         b"c_codecs\nencode\n(X\x01\x00\x00\x00aX\x03\x00\x00\x00rottR.",
         b"]" * 100_000 + b"a" * 99_999 + b".",
         b")" + b"\x85" * 100_000 + b".",
-        b"}" + b")" + b"\x85" * 1_000_000 + b"Ns.",  # a key that crashes Python when it is hashed
-        b"}(" + b")" + b"\x85" * 1_000_000 + b"Nu.",
+        b"}" + b")" + b"\x85" * 300_000 + b"Ns.",  # a key that crashes Python when it is hashed
+        b"}(" + b")" + b"\x85" * 300_000 + b"Nu.",
         b"Nr\xff\xff\xff\xff.",  # place 4,294,967,295 of a list
         b"X\xff\xff\xff\xffshort.",
         b"N.",

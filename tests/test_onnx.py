@@ -57,10 +57,20 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     def made(name: str) -> OnnxRetriever:
         if not (folder / name).exists():
             built(name).save(folder / name)
-        exported = open_model(folder / name, runtime="onnx")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("itma.export.export.export", export_unchanged)
+            exported = open_model(folder / name, runtime="onnx")
         assert isinstance(exported, OnnxRetriever)
         return exported
 
+    return made
+
+
+def export_unchanged(model: Retriever, *given: Any, **named: Any) -> Any:
+    """`export`, which has to leave the model as it was."""
+    before = model.train().fingerprint()
+    made = export(model, *given, **named)
+    assert model.training and model.fingerprint() == before
     return made
 
 
@@ -182,11 +192,8 @@ def test_an_lstm_of_several_layers_answers_as_by_torch(tmp_path: Path) -> None:
     close(OnnxRetriever(tmp_path / "export").embed_queries(None, SENTENCES), model.embed_queries(None, SENTENCES))
 
 
-def test_exporting_leaves_the_model_as_it_was(tmp_path: Path) -> None:
-    model = built("image-only").train()
-    before = model.fingerprint()
-    export(model, tmp_path / "export")
-    assert model.training and model.fingerprint() == before
+def test_exporting_leaves_the_model_as_it_was(exported: Exported) -> None:
+    exported("image-only")  # see `export_unchanged`
 
 
 @pytest.mark.usefixtures("traced")
@@ -317,7 +324,19 @@ def test_the_first_use_exports_and_the_next_takes_what_is_there(checkpoint: Path
     assert Retriever.load(checkpoint).fingerprint() == first.fingerprint()
 
 
-@pytest.mark.parametrize("reason", ["weights", pytest.param("version", marks=pytest.mark.slow)])
+def test_an_export_of_other_weights_is_not_taken(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_anew(*given: Any, **named: Any) -> None:
+        raise RunError("made anew")
+
+    monkeypatch.setattr("itma.export.export.export", make_anew)
+    assert open_model(checkpoint, runtime="onnx").runtime == "onnx"
+    built("image-only", seed=1).save(checkpoint)
+    with pytest.raises(RunError, match="made anew"):
+        open_model(checkpoint, runtime="onnx")
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("reason", ["version", pytest.param("weights", marks=pytest.mark.slow)])
 def test_an_export_of_other_weights_or_of_another_version_is_made_anew(checkpoint: Path, reason: str) -> None:
     if reason == "weights":
         built("image-only", seed=1).save(checkpoint)

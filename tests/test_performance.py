@@ -19,7 +19,7 @@ pytest.importorskip("bench.performance.table", reason="bench/ is not part of thi
 
 from bench import gpu
 from bench.performance import __main__ as program
-from bench.performance import growth, page
+from bench.performance import growth, page, rows
 from bench.performance.rows import Result, measure
 from bench.performance.table import ROWS
 
@@ -45,7 +45,11 @@ def test_a_row_of_further_processes_is_measured(name: str) -> None:
     assert measure(name, ROWS[name], size="tiny").ratio > 0
 
 
-def test_a_row_is_measured_in_processes_of_their_own_and_says_what_it_missed() -> None:
+def test_a_row_says_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def side_here(name: str, side: str, folder: Path, size: str, threads: int) -> object:
+        return getattr(ROWS[name], side)(folder, size)
+
+    monkeypatch.setattr(rows, "_alone", side_here)
     found = measure("loss-32", replace(ROWS["loss-32"], goal=1e9, at_most={"seconds": 1e-9}), size="tiny")
     assert len(found.missed) == 2
     assert found.plain()["ratio"] == pytest.approx(found.reference["seconds"] / found.ours["seconds"])
@@ -71,9 +75,9 @@ def test_rows_that_are_measured_again_take_their_place_among_the_others(tmp_path
     path = tmp_path / "out.json"
     program.store(path, [_result(0.1), replace(_result(0.1), name="ranks")], 1)
     program.store(path, [_result(0.2)], 1)
-    rows = json.loads(path.read_text())["rows"]
-    assert list(rows) == ["loss-32", "ranks"]
-    assert rows["loss-32"]["ratio"] == pytest.approx(5)
+    stored = json.loads(path.read_text())["rows"]
+    assert list(stored) == ["loss-32", "ranks"]
+    assert stored["loss-32"]["ratio"] == pytest.approx(5)
 
 
 def test_the_table_is_written_between_its_markers(tmp_path: Path) -> None:
