@@ -68,7 +68,8 @@ def describe_settings(settings: Any, prefix: str = "") -> list[Setting]:
     A setting's meaning is the text that stands under its field in the source.
     """
     entries: list[Setting] = []
-    texts, hints = meanings(type(settings)), get_type_hints(type(settings))
+    texts = meanings(type(settings))  # type: ignore[arg-type]  # mypy does not know that classes can be hashed
+    hints = get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
         value, applies = getattr(settings, field.name), field.metadata.get(APPLIES)
         if applies is not None and not applies(settings):
