@@ -99,7 +99,7 @@ def benchmark(
         raise RunError("no run came to its end. " + " ".join(failures))
     comparison = compare([folder for folder in wanted if folder in done])
     comparison = replace(comparison, notes=(*comparison.notes, *failures))
-    title = f"{data}: {', '.join(dict.fromkeys(models))}"
+    title = title_of(data, list(dict.fromkeys(models)))
     write_text(out / MARKDOWN, comparison.markdown(title))
     write_text(out / JSON, comparison.to_json())
     write_text(out / PAGE, comparison_page(comparison, title))
@@ -153,6 +153,11 @@ def _check_same(folder: Path, settings: Settings) -> None:
             f"{str(folder)!r} holds a run of other settings than those asked for (see: itma compare {folder}); give "
             "the settings it was made with, or another folder"
         )
+
+
+def title_of(data: str, models: Sequence[str]) -> str:
+    """What a comparison is called: by its data and its models, or by the number of these beyond three."""
+    return f"{data}: {', '.join(models) if len(models) <= 3 else f'{len(models)} models'}"
 
 
 def _finish(

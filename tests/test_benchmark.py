@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from itma import benchmark as module
-from itma.benchmark import benchmark, seconds_per_step
+from itma.benchmark import benchmark, seconds_per_step, title_of
 from itma.cli import cli
 from itma.data import sources
 from itma.errors import ConfigError, RunError, TrainingError, UnknownNameError
@@ -50,6 +50,11 @@ def test_the_page_has_the_tables_and_loads_nothing(made: Path) -> None:
     assert "<h2>Cost</h2>" in page and '<th scope="row" role="rowheader">words-only</th>' in page
     assert "http://" not in page and "https://" not in page and "<script" not in page
     assert "<h2>Recall by step</h2>" not in page  # there was one measure only
+
+
+def test_a_title_names_up_to_three_models_and_counts_more() -> None:
+    assert title_of("shapes", ["itma", "tirg", "add"]) == "shapes: itma, tirg, add"
+    assert title_of("shapes", ["itma", "tirg", "add", "val"]) == "shapes: 4 models"
 
 
 def test_curves_are_the_means_over_seeds_of_what_was_measured_by_step(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from itma.training.config import TrainConfig
 from itma.training.distributed import Processes
 from itma.training.losses import Classification, ClassificationOptions, Loss
 from itma.training.memory_bank import MemoryBank
-from itma.training.step import add_gradients, check_chunks
+from itma.training.step import Learner, add_gradients, check_chunks
 from tests.made_up import CONFIG, TRAIN, triplets
 
 ALONE = Processes(0, 1)
@@ -48,7 +48,7 @@ def gradients(config: TrainConfig, loss: Loss, model: Retriever, rows: int = 8) 
     """Of one step, with the loss and the share of right rows."""
     batch, labels = batch_of(rows)
     torch.manual_seed(5)
-    amount, right = add_gradients(model, model, batch, labels, loss, config, ALONE, share=0.5)
+    amount, right = add_gradients(Learner(model, loss, config, ALONE, model), batch, labels, share=0.5)
     found = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
     return {**found, "loss": amount, "right": right}
 

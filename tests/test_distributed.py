@@ -16,7 +16,7 @@ from itma.training.config import TrainConfig
 from itma.training.distributed import processes
 from itma.training.loop import _batches, _distribute, train
 from itma.training.losses import Classification, loss_named
-from itma.training.step import add_gradients
+from itma.training.step import Learner, add_gradients
 from tests.forked import FORKING
 from tests.made_up import TRAIN, model, triplets
 from tests.test_chunks import combiner
@@ -30,13 +30,13 @@ def gradients_of_one_step(config: TrainConfig) -> dict[str, torch.Tensor]:
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     with processes(torch.device("cpu")) as ours:
-        network = _distribute(retriever, ours)
+        loss = loss_named(config.loss)()
+        learner = Learner(retriever, loss, config, ours, _distribute(retriever, ours))
         retriever.train()
         plan = Plan(data.references, batch=config.batch, seed=0)
-        loss = loss_named(config.loss)()
         with _batches(data, plan, config, retriever, ours, loss, [0]) as batches:
             for _, parts, labels in batches:
-                amount, right = add_gradients(network, retriever, parts[0], labels[0], loss, config, ours)
+                amount, right = add_gradients(learner, parts[0], labels[0])
         found = {name: parameter.grad for name, parameter in retriever.named_parameters() if parameter.grad is not None}
         buffers = {f"buffer {name}": buffer.clone() for name, buffer in retriever.named_buffers()}
         return {**found, **buffers, "loss": amount.detach(), "right": right.detach()}

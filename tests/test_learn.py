@@ -24,7 +24,7 @@ from itma.training.loop import Measures, TrainingInterrupted, _batches, make_opt
 from itma.training.losses import Classification, ClassificationOptions, Graded, GradedOptions, grade_rest
 from itma.training.memory_bank import MemoryBankOptions
 from itma.training.run import METRICS, read_metrics
-from itma.training.step import batch_loss
+from itma.training.step import Learner, batch_loss
 from tests.made_up import TRAIN, model, triplets
 
 
@@ -92,7 +92,7 @@ def test_the_target_of_words_alone_is_no_wrong_answer_where_references_are_compa
     data = triplets()
     batch = Batch(data.images.load(np.arange(2), retriever.preprocess), torch.tensor([-1]), torch.tensor([0]), ("red",))
     labels = torch.tensor([[[5]], [[-2]]])
-    amount, _ = batch_loss(retriever, retriever, batch, labels, loss, TRAIN, Processes(0, 1))
+    amount, _ = batch_loss(Learner(retriever, loss, TRAIN, Processes(0, 1), retriever), batch, labels)
     assert amount.item() == 0
 
 
@@ -301,7 +301,7 @@ def test_what_is_true_of_images_counts_by_its_weight_beside_the_answer() -> None
         graded = Graded(GradedOptions(weight=weight))
         with _batches(data, plan, TRAIN, retriever, ours, graded, range(1)) as batches:
             _, (batch,), (labels,) = next(batches)
-        value, _ = batch_loss(retriever, retriever, batch, labels, graded, TRAIN, ours)
+        value, _ = batch_loss(Learner(retriever, graded, TRAIN, ours, retriever), batch, labels)
         return value.item()
 
     rows = plan.rows(0)

@@ -301,6 +301,7 @@ def test_the_address_of_a_file_is_its_path(tmp_path: Path) -> None:
         ("link.jpg", "outside the table's folder"),
         ("n" * 300, "too long"),
         ("data:text/html;base64,AAAA", "holds no image"),
+        ("iVBORw0KGgo" + "A" * 62, "the base64 text holds no image"),  # cut off
         ("a.jpg, b.jpg", "names 2 images"),
     ],
 )

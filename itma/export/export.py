@@ -18,7 +18,7 @@ from torch import nn
 from itma import __version__
 from itma.data.tokenizer import Tokens
 from itma.errors import RunError, StorageError
-from itma.export.folder import IMAGE, MAPS, QUERY, TOKENIZER, WORDS, Description, Graph, Reading, missing_extra
+from itma.export.folder import IMAGE, MAPS, QUERY, TOKENIZER, WORDS, Description, Graph, Reading, missing_extra_error
 from itma.export.runtime import OnnxRetriever, by_level
 from itma.io import new_folder
 from itma.models.embedder import unit
@@ -68,7 +68,7 @@ def export(
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise missing_extra() from error
+        raise missing_extra_error() from error
     if model.by_turn:
         raise RunError(
             f"the model {model.name!r} follows conversations by the tracker {model.config.tracker!r}, which no graph "

@@ -111,6 +111,6 @@ def read(folder: Path) -> Description:
 _AGAIN = "write it again (itma export RUN, or itma quantise RUN IMAGES for int8)"
 
 
-def missing_extra() -> MissingExtraError:
+def missing_extra_error() -> MissingExtraError:
     """What is raised where the packages of the extra are not installed."""
     return MissingExtraError("ONNX", "onnx")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from itma.export.folder import MAPS, QUERY, TOKENIZER, Description, Graph, missing_extra
+from itma.export.folder import MAPS, QUERY, TOKENIZER, Description, Graph, missing_extra_error
 from itma.export.runtime import OnnxRetriever, by_level
 from itma.io import file_sum
 from itma.progress import bar
@@ -46,7 +46,7 @@ def quantise(
     try:
         from onnx import load
     except ImportError as error:
-        raise missing_extra() from error
+        raise missing_extra_error() from error
     known = source.description
     convolving = [
         name for name in known.graphs if any(node.op_type == "Conv" for node in load(source.folder / name).graph.node)

@@ -9,7 +9,7 @@ import torch
 
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.errors import DataError, RunError
-from itma.export.folder import IMAGE, MAPS, QUERY, TOKENIZER, WORDS, Description, missing_extra, read
+from itma.export.folder import IMAGE, MAPS, QUERY, TOKENIZER, WORDS, Description, missing_extra_error, read
 from itma.models.checkpoint import WEIGHTS
 from itma.models.embedder import Embedder
 
@@ -34,7 +34,7 @@ class OnnxRetriever(Embedder):
         try:
             import onnxruntime  # noqa: F401
         except ImportError as error:
-            raise missing_extra() from error
+            raise missing_extra_error() from error
         self.folder = Path(folder)
         self.description: Description = read(self.folder)
         self.preprocess = self.description.preprocess

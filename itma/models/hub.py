@@ -225,7 +225,7 @@ def _translate_errors(
             raise HubError(
                 f"{repo_id!r}{_at(revision)} {what}, and {switch} keeps the network closed; try again without it"
             ) from error
-        raise _unreachable(repo_id, writing, error) from error
+        raise _unreachable_error(repo_id, writing, error) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         if status in (401, 403):
@@ -235,14 +235,14 @@ def _translate_errors(
             f"the hub answered {status} for {repo_id!r}; try again later. {error.server_message or ''}".rstrip()
         ) from error
     except unanswered as error:
-        raise _unreachable(repo_id, writing, error) from error
+        raise _unreachable_error(repo_id, writing, error) from error
     except OSError as error:
         raise HubError(f"{repo_id!r} could not be {'sent' if writing else 'stored'}: {error}") from error
     except ValueError as error:  # settings that contradict one another, or a card that the hub does not take
         raise HubError(f"the hub does not take {repo_id!r}: {error}") from error
 
 
-def _unreachable(repo_id: str, writing: bool, error: BaseException) -> HubError:
+def _unreachable_error(repo_id: str, writing: bool, error: BaseException) -> HubError:
     from huggingface_hub import constants
 
     while error.__cause__ is not None:

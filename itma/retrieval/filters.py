@@ -178,7 +178,7 @@ class _Reader:
             if match is None:
                 at += len(text[at:]) - len(text[at:].lstrip())
                 opened = text[at] in "'\"`"
-                raise self._wrong(f"the quote {text[at]} is not closed" if opened else "this is not understood", at)
+                raise self._error(f"the quote {text[at]} is not closed" if opened else "this is not understood", at)
             kind = str(match.lastgroup)
             self._tokens.append(_Token(kind, match[kind], match.start(kind)))
             at = match.end()
@@ -187,14 +187,14 @@ class _Reader:
         """The tree of the whole text."""
         tree = self._either()
         if self._here.kind != "end":
-            raise self._wrong("AND, OR or the end is expected here")
+            raise self._error("AND, OR or the end is expected here")
         return tree
 
     @property
     def _here(self) -> _Token:
         return self._tokens[self._next]
 
-    def _wrong(self, why: str, at: int | None = None) -> FilterError:
+    def _error(self, why: str, at: int | None = None) -> FilterError:
         at = self._here.at if at is None else at
         rest = self._text[at:].strip()
         position = f"at character {at + 1}, {rest[:24]!r}" if rest else "at its end"
@@ -213,7 +213,7 @@ class _Reader:
 
     def _expect(self, wanted: str) -> None:
         if not self._take(wanted):
-            raise self._wrong(f"{wanted.upper()} is expected here")
+            raise self._error(f"{wanted.upper()} is expected here")
 
     def _either(self) -> Condition:
         parts = [self._every()]
@@ -230,7 +230,7 @@ class _Reader:
     def _single(self) -> Condition:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise self._wrong(f"more than {_DEEPEST} parentheses and NOTs stand inside one another")
+            raise self._error(f"more than {_DEEPEST} parentheses and NOTs stand inside one another")
         try:
             if self._take("not"):
                 return Not(self._single())
@@ -258,7 +258,7 @@ class _Reader:
         if sign is None:
             if isinstance(value.value, bool):
                 return Every(()) if value.value else Some(())
-            raise self._wrong("a column is expected; a name with blanks stands in backticks or double quotes", begin)
+            raise self._error("a column is expected; a name with blanks stands in backticks or double quotes", begin)
         return self._compare(self._column(), _FLIPPED[sign], value)
 
     def _after_column(self, column: str) -> Condition:
@@ -279,13 +279,13 @@ class _Reader:
             self._expect("and")
             condition = Every((least, self._compare(column, "<=", self._value())))
         elif turned:
-            raise self._wrong("IN, LIKE or BETWEEN is expected after NOT")
+            raise self._error("IN, LIKE or BETWEEN is expected after NOT")
         elif sign := self._take(*_FLIPPED):
             condition = self._compare(column, sign, self._value())
         elif self._kinds[column] == "truth":
             condition = Test(column, "=", True, "truth")
         else:
-            raise self._wrong(f"a comparison of {column!r} is expected")
+            raise self._error(f"a comparison of {column!r} is expected")
         return Not(condition) if turned else condition
 
     def _compare(self, column: str, sign: str, value: _Value) -> Condition:
@@ -305,7 +305,7 @@ class _Reader:
     def _like(self, column: str) -> Condition:
         begin, value = self._here.at, self._value().value
         if not isinstance(value, str) or self._kinds[column] != "text":
-            raise self._wrong("LIKE compares a column of text with a pattern such as '%silk%'", begin)
+            raise self._error("LIKE compares a column of text with a pattern such as '%silk%'", begin)
         patterns = [Like(column, each) for each in _spelt(value)]
         return patterns[0] if len(patterns) == 1 else Some(tuple(patterns))
 
@@ -314,7 +314,7 @@ class _Reader:
         try:
             return make_test(column, comparison, value.value, self._kinds[column])
         except FilterError as error:
-            raise self._wrong(str(error), begin) from error
+            raise self._error(str(error), begin) from error
 
     def _column(self) -> str:
         token = self._here
@@ -323,7 +323,7 @@ class _Reader:
             name = column_named(name, self._kinds, any_case=token.kind == "word")
             self._next += 1
             return name
-        raise self._wrong("a column is expected here")
+        raise self._error("a column is expected here")
 
     def _value(self) -> _Value:
         token, word = self._here, self._here.text.lower()
@@ -341,8 +341,8 @@ class _Reader:
             return self._value()
         self._next -= 1
         if word == "null":
-            raise self._wrong("nothing equals NULL; ask with IS NULL")
+            raise self._error("nothing equals NULL; ask with IS NULL")
         if token.kind in ("name", "word") and word not in _WORDS:
             name = token.text if token.kind == "word" else token.text[1:-1]
-            raise self._wrong(f"a value is expected; a text stands in single quotes: '{name}'")
-        raise self._wrong("a value is expected here")
+            raise self._error(f"a value is expected; a text stands in single quotes: '{name}'")
+        raise self._error("a value is expected here")

@@ -68,7 +68,7 @@ class ReferenceMaps:
                 )
             else:
                 missing[name] = key, files.file(row["_image"])
-        answers |= {name: unknown_item(name) for name in wanted.values()}
+        answers |= {name: unknown_item_error(name) for name in wanted.values()}
         return answers | self._make(missing, model)
 
     def _make(
@@ -131,11 +131,11 @@ def only(items: Items, name: str, columns: Sequence[str]) -> dict[str, Any]:
     """
     rows: list[dict[str, Any]] = items.get([to_stored(name)], columns).to_pylist()
     if not rows:
-        raise unknown_item(name)
+        raise unknown_item_error(name)
     return rows[0]
 
 
-def unknown_item(name: str) -> UnknownItemError:
+def unknown_item_error(name: str) -> UnknownItemError:
     """What is said of an id that no item has."""
     there = f"there is no item {name[:60]!r} in the catalogue"
     return UnknownItemError(
@@ -147,7 +147,7 @@ def embedding_of_item(items: Items, name: str) -> np.ndarray:
     """(dim,) float32: what the catalogue holds of one item."""
     rows = items.get([to_stored(name)], ["embedding"])
     if not len(rows):
-        raise unknown_item(name)
+        raise unknown_item_error(name)
     embedding: np.ndarray = embeddings_of(rows["embedding"])[0]
     return embedding
 

@@ -23,7 +23,7 @@ from itma.retrieval.stores.base import metadata_of
 from itma.retrieval.stores.conditions import SHOWN, kind_of
 from itma.server.config import ServeConfig
 from itma.server.decoding import Decoder
-from itma.server.problems import too_slow
+from itma.server.problems import timeout_error
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Changer:
             if one.image is None:
                 continue
             if time.monotonic() > end:  # its sender was told that it takes too long: nothing of it may be written
-                raise too_slow()
+                raise timeout_error()
             # the name is ours alone: no name of a request becomes a path
             files[one.id] = self._folder / f"{secrets.token_hex(16)}.{self._decoder.ending(one.image)}"
         with self._writing("adding items" if new else "replacing items") as writer:

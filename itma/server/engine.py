@@ -14,7 +14,7 @@ from itma.records import Hit
 from itma.retrieval.request import SearchRequest
 from itma.retrieval.snapshot import Snapshot
 from itma.server.metrics import Metrics
-from itma.server.problems import problem_of, refuse_overload, too_slow
+from itma.server.problems import overload_error, problem_of, timeout_error
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +106,9 @@ class Engine:
             ItmaError: see `Catalogue.search`.
         """
         if self._closed:
-            raise refuse_overload("the server is stopping", 5)
+            raise overload_error("the server is stopping", 5)
         if self._jobs.qsize() >= self._most:
-            raise refuse_overload(f"{self._most} searches are waiting already")
+            raise overload_error(f"{self._most} searches are waiting already")
         job = _Job(question, snapshot, asyncio.get_running_loop(), time.monotonic() + self._seconds)
         self._jobs.put(job)
         self._metrics.waiting.set(self._jobs.qsize())
@@ -116,7 +116,7 @@ class Engine:
             async with asyncio.timeout(self._seconds):
                 return await job.answer
         except TimeoutError:
-            raise too_slow() from None
+            raise timeout_error() from None
 
     def close(self, seconds: float = 30.0) -> None:
         """Answer what was accepted, then end the thread."""
@@ -150,7 +150,7 @@ class Engine:
         wanted = []
         for job in jobs:
             if time.monotonic() > job.deadline:
-                job.tell(too_slow())
+                job.tell(timeout_error())
             elif not job.answer.done():  # else whoever asked has hung up
                 wanted.append(job)
         self._metrics.waiting.set(self._jobs.qsize())

@@ -67,7 +67,7 @@ def fetch(
     end = time.monotonic() + seconds
     addresses = _resolve(host, port, seconds)
     if not addresses or not all(map(allowed, addresses)):
-        raise _refuse("it does not lead to a public machine")
+        raise _address_error("it does not lead to a public machine")
     connection = _Pinned(host, port, addresses[0], parts.scheme == "https", max(0.001, end - time.monotonic()))
     # the socket's own time limit begins anew with every byte; this one is for all of it
     watch = threading.Timer(max(0.0, end - time.monotonic()), connection.cut)
@@ -78,19 +78,19 @@ def fetch(
         connection.request("GET", path, headers={"User-Agent": "itma", "Accept": "image/*", "Accept-Encoding": ""})
         answer = connection.getresponse()
         if answer.status != 200:
-            raise _refuse(f"it answers with status {answer.status}; redirections are not followed")
+            raise _address_error(f"it answers with status {answer.status}; redirections are not followed")
         parts_read: list[bytes] = []
         size = 0
         while part := answer.read1(65_536):
             size += len(part)
             if size > most:
-                raise _refuse(f"it holds more than {most:,} bytes")
+                raise _address_error(f"it holds more than {most:,} bytes")
             parts_read.append(part)
         if connection.is_cut:
-            raise _refuse("it took too long")
+            raise _address_error("it took too long")
         return b"".join(parts_read)
     except (OSError, http.client.HTTPException, ValueError, UnicodeError) as error:
-        raise _refuse("it took too long" if connection.is_cut else "it could not be read") from error
+        raise _address_error("it took too long" if connection.is_cut else "it could not be read") from error
     finally:
         watch.cancel()
         connection.close()
@@ -110,9 +110,9 @@ def _resolve(host: str, port: int, seconds: float) -> list[str]:
     asking.start()
     asking.join(seconds)
     if not found:
-        raise _refuse("it took too long")
+        raise _address_error("it took too long")
     if isinstance(found[0], Exception):
-        raise _refuse("its machine is not known") from found[0]
+        raise _address_error("its machine is not known") from found[0]
     return list(dict.fromkeys(str(one[4][0]) for one in found[0]))
 
 
@@ -121,19 +121,19 @@ def _check_url(url: str, ports: frozenset[int]) -> SplitResult:
         parts = urlsplit(url)
         port = parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError as error:
-        raise _refuse("it is not written as an address") from error
+        raise _address_error("it is not written as an address") from error
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise _refuse("it does not begin with http:// or https:// and a machine's name")
+        raise _address_error("it does not begin with http:// or https:// and a machine's name")
     if parts.username or parts.password:
-        raise _refuse("it holds a name or a password")
+        raise _address_error("it holds a name or a password")
     if port not in ports:
-        raise _refuse(f"port {port} is not one of: {', '.join(map(str, sorted(ports)))}")
+        raise _address_error(f"port {port} is not one of: {', '.join(map(str, sorted(ports)))}")
     if any(ord(character) <= 32 or ord(character) > 126 for character in url):
-        raise _refuse("it holds characters that an address cannot; write them as %XX")
+        raise _address_error("it holds characters that an address cannot; write them as %XX")
     return parts
 
 
-def _refuse(why: str) -> ProblemError:
+def _address_error(why: str) -> ProblemError:
     return ProblemError(422, "unreachable_image", f"the image's address cannot be used: {why}")
 
 

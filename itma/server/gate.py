@@ -12,7 +12,7 @@ from typing import Any
 
 from itma.server.config import ServeConfig
 from itma.server.metrics import Metrics
-from itma.server.problems import ProblemError, problem_of, refuse_overload, too_slow
+from itma.server.problems import ProblemError, overload_error, problem_of, timeout_error
 
 log = logging.getLogger("itma.server.access")
 
@@ -100,7 +100,7 @@ class Gate:
         self._arriving += not passage.whole
         self._metrics.in_flight.inc()
         try:
-            problem = self._refuse(scope, passage)
+            problem = self._find_problem(scope, passage)
             if problem is not None:
                 await passage.answer(problem)
             else:
@@ -117,9 +117,9 @@ class Gate:
             async with asyncio.timeout(2 * self._config.seconds + self._config.body_seconds):
                 await self._app(scope, passage.receive, passage.send)
         except _Stopped:
-            await passage.answer(problem_of(passage.problem or too_slow()))
+            await passage.answer(problem_of(passage.problem or timeout_error()))
         except TimeoutError:
-            await passage.answer(too_slow())
+            await passage.answer(timeout_error())
         except Exception as error:
             await passage.answer(problem_of(error))
 
@@ -133,7 +133,7 @@ class Gate:
     def _arrive(self) -> None:
         self._arriving -= 1
 
-    def _refuse(self, scope: Scope, passage: "_Passage") -> ProblemError | None:
+    def _find_problem(self, scope: Scope, passage: "_Passage") -> ProblemError | None:
         headers = passage.headers
         host = headers.get(b"host", b"").decode("latin-1").lower()
         name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
@@ -141,14 +141,14 @@ class Gate:
             return ProblemError(421, "unknown_host", "this server does not answer to that name; see --allow-host")
         always = scope["path"] in _ALWAYS or scope["path"].startswith("/page/")
         if self._in_flight - self._arriving > _IN_FLIGHT and not always:
-            return refuse_overload("too many requests are under way")
+            return overload_error("too many requests are under way")
         if self._arriving > _ARRIVING and not passage.whole:
-            return refuse_overload("the bodies of too many requests are on their way")
+            return overload_error("the bodies of too many requests are on their way")
         if scope["method"] not in _METHODS:
             return ProblemError(405, "method_not_allowed", "this method is not known here", {"Allow": "GET, POST"})
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > (most := self._most(scope["path"])):
-            return _too_large(most)
+            return _size_error(most)
         return None
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
@@ -206,7 +206,7 @@ class _Passage:
             if self._whole:
                 self.arrive()
             if self._size > self._most:
-                self.problem = _too_large(self._most)
+                self.problem = _size_error(self._most)
                 raise _Stopped
         return message
 
@@ -241,5 +241,5 @@ class _Passage:
         await self._send({"type": "http.response.body", "body": body})
 
 
-def _too_large(most: int) -> ProblemError:
+def _size_error(most: int) -> ProblemError:
     return ProblemError(413, "too_large", f"the request is larger than the {most:,} bytes that are taken")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from itma.server.problems import refuse_overload, too_slow
+from itma.server.problems import overload_error, timeout_error
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Pool:
             ProblemError: too much is waiting, or it took too long.
         """
         if self.under_way >= self._most:
-            raise refuse_overload(f"{self._most} requests of this kind are waiting already")
+            raise overload_error(f"{self._most} requests of this kind are waiting already")
         self.under_way += 1
         job: Future[T] = Future()
         future = asyncio.wrap_future(job)
@@ -53,7 +53,7 @@ class Pool:
             async with asyncio.timeout(self._seconds):
                 return await asyncio.shield(future)
         except TimeoutError:
-            raise too_slow() from None
+            raise timeout_error() from None
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

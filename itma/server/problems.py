@@ -51,12 +51,12 @@ class ProblemError(ItmaError):
         return Response(self.body(), self.status, self.headers, media_type="application/json")
 
 
-def refuse_overload(what: str, seconds: int = 1) -> ProblemError:
+def overload_error(what: str, seconds: int = 1) -> ProblemError:
     """More is asked for than can be done."""
     return ProblemError(503, "overloaded", f"{what}; try again in a moment", {"Retry-After": str(seconds)})
 
 
-def too_slow() -> ProblemError:
+def timeout_error() -> ProblemError:
     """The time of a request is over."""
     return ProblemError(503, "timeout", "the answer took too long and was given up; try again", {"Retry-After": "2"})
 

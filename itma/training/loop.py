@@ -37,7 +37,7 @@ from itma.training.run import (
     save_checkpoint,
 )
 from itma.training.speed import count_products, peak, to_device
-from itma.training.step import NO_REFERENCE, add_gradients, check_chunks, knows_bf16
+from itma.training.step import NO_REFERENCE, Learner, add_gradients, check_chunks, knows_bf16
 from itma.training.views import Views, change_images, make_views
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def train(
         now = Progress(0, None, None)
         if resume and has_checkpoint(folder):
             now = load_checkpoint(folder, model, optimizer, loss)
-        network = _distribute(model, world)
+        learner = Learner(model, loss, config, world, _distribute(model, world))
         plan = Plan(
             triplets.references,
             batch=config.batch,
@@ -154,9 +154,7 @@ def train(
                 with count_products(model) if first else nullcontext(None) as operations:
                     for index, batch in enumerate(parts):
                         last, share = index == len(parts) - 1, 1 / len(parts)
-                        amount, recall = add_gradients(
-                            network, model, batch, labels[index], loss, config, world, share=share, last=last
-                        )
+                        amount, recall = add_gradients(learner, batch, labels[index], share=share, last=last)
                         mean, right = mean + share * amount, right + share * recall
                 if record and operations:
                     record.operations = operations()
@@ -170,7 +168,7 @@ def train(
                     unread.clear()
                     for number, (value, _, size) in enumerate(values, start=done + 1 - len(values)):
                         if not math.isfinite(value) or not math.isfinite(size):
-                            raise _describe_divergence(number, value, size, config, now, folder)
+                            raise _divergence_error(number, value, size, config, now, folder)
                     numbers = dict(zip(("loss", "train/batch recall@1", "gradient length"), values[-1], strict=True))
                     meter.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
                 optimizer.step()
@@ -198,7 +196,7 @@ def train(
     return now
 
 
-def _describe_divergence(
+def _divergence_error(
     step: int, value: float, length: float, config: TrainConfig, now: Progress, folder: Path
 ) -> TrainingError:
     """What is said of a step whose loss or gradient is no number."""

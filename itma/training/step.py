@@ -1,6 +1,8 @@
 """What one step does with a batch: embeddings, the loss of all processes' rows, gradients; at once or in chunks."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,46 +20,42 @@ NO_REFERENCE = -2
 """Stands for what is true of the reference of a row that has none: it agrees with nothing."""
 
 
+@dataclass(frozen=True)
+class Learner:
+    """What learns from batches, and by which rules."""
+
+    model: Retriever
+    loss: Loss
+    config: TrainConfig
+    world: Processes
+    network: Any
+    """`model`, or `model` inside `DistributedDataParallel`."""
+
+
 def add_gradients(
-    network: Any,
-    model: Retriever,
-    batch: Batch,
-    labels: torch.Tensor,
-    loss: Loss,
-    config: TrainConfig,
-    world: Processes,
-    *,
-    share: float = 1.0,
-    last: bool = True,
+    learner: Learner, batch: Batch, labels: torch.Tensor, *, share: float = 1.0, last: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Add to the parameters' gradients those of a batch's loss, `config.chunk` rows at a time where it says so.
 
     Args:
-        network, model, batch, labels, loss, config, world: see `batch_loss`.
+        learner: whose parameters they are.
+        batch, labels: see `batch_loss`.
         share: what the loss counts.
         last: whether several processes exchange gradients now, of this batch and of those before it.
 
     Returns:
         The loss, and the share of rows whose target scores best, which the device may still be working on.
     """
-    if config.chunk and config.chunk < len(batch.targets):
-        return _add_in_chunks(network, model, batch, labels, loss, config, world, share, last)
-    with _silent(network, world, not last):
-        amount, right = batch_loss(network, model, batch, labels, loss, config, world)
+    if learner.config.chunk and learner.config.chunk < len(batch.targets):
+        return _add_in_chunks(learner, batch, labels, share, last)
+    with _silent(learner, not last):
+        amount, right = batch_loss(learner, batch, labels)
         (share * amount).backward()
     return amount.detach(), right
 
 
 def _add_in_chunks(
-    network: Any,
-    model: Retriever,
-    batch: Batch,
-    labels: torch.Tensor,
-    loss: Loss,
-    config: TrainConfig,
-    world: Processes,
-    share: float,
-    last: bool,
+    learner: Learner, batch: Batch, labels: torch.Tensor, share: float, last: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As `add_gradients`, with the activations of one chunk at a time in memory.
 
@@ -65,28 +63,29 @@ def _add_in_chunks(
     (arXiv:2101.06983), section 3.2: embed all chunks without gradient; the loss's gradient by the embeddings; embed
     each chunk again, with the random numbers of the first time, and pass its part of that gradient on.
     """
-    rows = range(0, len(batch.targets), config.chunk)
-    chunks = [batch.part(first, first + config.chunk) for first in rows]
+    model, loss, size = learner.model, learner.loss, learner.config.chunk
+    rows = range(0, len(batch.targets), size)
+    chunks = [batch.part(first, first + size) for first in rows]
     states, parts = [], []
     with torch.no_grad():
         for chunk in chunks:
             states.append(_random_state(model.device))
-            parts.append(_embed(model, model, chunk, loss, config))
+            parts.append(_embed(learner, chunk, model))
     queries = torch.cat([part[0] for part in parts]).requires_grad_()
     # of each chunk come its targets and, where the loss wants them, its references
     kinds = 1 + loss.reads_references
     images = torch.cat([part[1].unflatten(0, (kinds, -1)) for part in parts], 1).requires_grad_()
     extras = [loss.extras(chunk, model.device) for chunk in chunks]
     joined = tuple(torch.cat(each) for each in zip(*extras, strict=True))
-    amount, right = _loss_of(queries, images.flatten(0, 1), joined, model, labels, loss, world)
-    with _silent(network, world, True):
+    amount, right = _loss_of(learner, queries, images.flatten(0, 1), joined, labels)
+    with _silent(learner, True):
         (share * amount).backward()
     assert queries.grad is not None and images.grad is not None
     for first, chunk, state in zip(rows, chunks, states, strict=True):
         _restore_random_state(model.device, state)
-        end = first + config.chunk
-        with _silent(network, world, not (last and end >= len(batch.targets))):
-            again = _embed(network, model, chunk, loss, config)
+        end = first + size
+        with _silent(learner, not (last and end >= len(batch.targets))):
+            again = _embed(learner, chunk, learner.network)
             passed = (again[0] * queries.grad[first:end]).sum()
             passed = passed + (again[1] * images.grad[:, first:end].flatten(0, 1)).sum()
             # several processes wait for the gradient of every parameter
@@ -125,32 +124,27 @@ def check_chunks(model: Retriever, config: TrainConfig) -> None:
         )
 
 
-def batch_loss(
-    network: nn.Module,
-    model: Retriever,
-    batch: Batch,
-    labels: torch.Tensor,
-    loss: Loss,
-    config: TrainConfig,
-    world: Processes,
-) -> tuple[torch.Tensor, torch.Tensor]:
+def batch_loss(learner: Learner, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of the whole batch, from this process's share of it, and the share of rows whose target scores best.
 
     Args:
-        network: `model`, or `model` inside `DistributedDataParallel`.
+        learner: what embeds the batch, and how it is judged.
+        batch: this process's share.
         labels: (2, rows of all processes, 1 + aspects) int64, the labels of each row's target and of its reference,
             and what is true of them where the loss looks at that.
     """
-    queries, images, own = _embed(network, model, batch, loss, config)
-    amount, right = _loss_of(queries, images, loss.extras(batch, model.device), model, labels, loss, world)
+    queries, images, own = _embed(learner, batch, learner.network)
+    extras = learner.loss.extras(batch, learner.model.device)
+    amount, right = _loss_of(learner, queries, images, extras, labels)
     return amount + own, right
 
 
 def _embed(
-    network: nn.Module, model: Retriever, batch: Batch, loss: Loss, config: TrainConfig
+    learner: Learner, batch: Batch, forward: Callable[..., Any]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Queries, images and the composer's own loss, see `Retriever.forward`."""
-    device = model.device
+    model, device = learner.model, learner.model.device
+    low = learner.config.precision == "bf16" and knows_bf16(device)
     if batch.begun:
         pixels: torch.Tensor | tuple[torch.Tensor, ...] = tuple(
             send(level, device).to(memory_format=torch.channels_last) for level in batch.begun
@@ -158,31 +152,29 @@ def _embed(
     else:
         pixels = model.preprocess.normalise(send(batch.pixels, device))
     tokens, turns = model.read(batch.feedback)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16" and knows_bf16(device)):
-        queries, images, own = network(
+    with torch.autocast(device.type, torch.bfloat16, enabled=low):
+        queries, images, own = forward(
             pixels,
             batch.references,
             batch.targets,
             tokens.to(device),
             turns,
-            references_too=loss.reads_references,
+            references_too=learner.loss.reads_references,
             own_loss=True,
         )
     return queries, images, own
 
 
 def _loss_of(
+    learner: Learner,
     queries: torch.Tensor,
     images: torch.Tensor,
     extras: tuple[torch.Tensor, ...],
-    model: Retriever,
     labels: torch.Tensor,
-    loss: Loss,
-    world: Processes,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of all processes' rows, of which this one's are given, and the share whose target scores best."""
-    rows = len(queries)
-    if world.count > 1:
+    model, loss, rows = learner.model, learner.loss, len(queries)
+    if learner.world.count > 1:
         queries, extras = gather(queries), tuple(gather(each) for each in extras)
         images = torch.cat([gather(part) for part in images.split(rows)])
     labels = send(labels, model.device)
@@ -211,9 +203,9 @@ def knows_bf16(device: torch.device) -> bool:
     return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _silent(network: Any, world: Processes, silent: bool) -> AbstractContextManager[Any]:
+def _silent(learner: Learner, silent: bool) -> AbstractContextManager[Any]:
     """Without an exchange of gradients, where there are several processes."""
-    return network.no_sync() if silent and world.count > 1 else nullcontext()
+    return learner.network.no_sync() if silent and learner.world.count > 1 else nullcontext()
 
 
 def _random_state(device: torch.device) -> tuple[torch.Tensor, ...]:

@@ -154,49 +154,49 @@ class JsonRow:
         """
         value = self._take(name)
         if not isinstance(value, str):
-            raise self._wrong(name, value, "a text")
+            raise self._type_error(name, value, "a text")
         return value
 
     def number(self, name: str) -> int:
         """A field that holds a whole number."""
         value = self._take(name)
         if type(value) is not int:
-            raise self._wrong(name, value, "a whole number")
+            raise self._type_error(name, value, "a whole number")
         return value
 
     def numbers(self, name: str) -> list[int]:
         """A field that holds a list of whole numbers, which is not empty."""
         value = self._take(name)
         if not isinstance(value, list) or not value or any(type(one) is not int for one in value):
-            raise self._wrong(name, value, "a list of whole numbers, at least one")
+            raise self._type_error(name, value, "a list of whole numbers, at least one")
         return value
 
     def texts(self, name: str) -> list[str]:
         """A field that holds a list of texts, which is not empty."""
         value = self._take(name)
         if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
-            raise self._wrong(name, value, "a list of texts, at least one")
+            raise self._type_error(name, value, "a list of texts, at least one")
         return value
 
     def items(self, name: str) -> list[object]:
         """A field that holds a list."""
         value = self._take(name)
         if not isinstance(value, list):
-            raise self._wrong(name, value, "a list")
+            raise self._type_error(name, value, "a list")
         return value
 
     def inner(self, name: str) -> "JsonRow":
         """A field that holds an object with fields of its own."""
         value = self._take(name)
         if not isinstance(value, dict):
-            raise self._wrong(name, value, "an object")
+            raise self._type_error(name, value, "an object")
         return JsonRow(self._path, self._row, value, self._way_out)
 
     def inners(self, name: str) -> list["JsonRow"]:
         """A field that holds a list of objects with fields of their own, which is not empty."""
         value = self._take(name)
         if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
-            raise self._wrong(name, value, "a list of objects, at least one")
+            raise self._type_error(name, value, "a list of objects, at least one")
         return [JsonRow(self._path, self._row, one, self._way_out) for one in value]
 
     def value(self, name: str) -> object:
@@ -215,7 +215,7 @@ class JsonRow:
             raise self.error(f"{name!r} is missing, found {_list(list(self._fields)) or 'nothing'}")
         return self._fields[name]
 
-    def _wrong(self, name: str, value: object, expected: str) -> DataError:
+    def _type_error(self, name: str, value: object, expected: str) -> DataError:
         return self.error(f"{name!r} is {short(value)}; expected {expected}")
 
 

@@ -46,8 +46,8 @@ IMAGE_COLUMNS = ("image", "file", "picture")
 """Columns that images are looked for in where none is named."""
 _LONGEST_NAME = 4_096
 """Bytes of a path."""
-BASE64_HEADS = ("iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD", "AAAA")
-"""How PNG, JPEG, WebP, GIF, and AVIF or HEIC begin as base64."""
+_BASE64 = re.compile(r"\s*(iVBORw0KGgo|/9j/|UklGR|R0lGOD|AAAA)[A-Za-z0-9+/\s]*={0,2}\s*")
+"""PNG, JPEG, WebP, GIF, and AVIF or HEIC as base64."""
 
 
 @dataclass(frozen=True)
@@ -452,7 +452,7 @@ def _image_ids(cells: Sequence[Any], first: int, taken: set[str]) -> list[Any]:
             elif isinstance(value, str):
                 taken.add(value)
         embedded = isinstance(value, bytes) or (
-            isinstance(value, str) and (value.lstrip()[:5].lower() == "data:" or _decode(value) is not None)
+            isinstance(value, str) and (value.lstrip()[:5].lower() == "data:" or _is_base64(value))
         )
         none = is_missing(value, MISSING_WORDS) or isinstance(value, list)
         made.append(f"row-{number}" if embedded or none else value)
@@ -480,14 +480,9 @@ def _name_or_image(cell: Any) -> Any:
     return text if text.isprintable() else cell
 
 
-def _decode(text: str) -> bytes | None:
-    """An image that stands in a cell as base64 without `data:` before it; None: the text is something else."""
-    if len(text) < 64 or not text.lstrip().startswith(BASE64_HEADS):
-        return None
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except binascii.Error:
-        return None
+def _is_base64(text: str) -> bool:
+    """Whether a text is an image as base64, without `data:` before it."""
+    return len(text) >= 64 and _BASE64.fullmatch(text) is not None
 
 
 class _Finder:
@@ -530,8 +525,8 @@ class _Finder:
         text = str(cell).strip()
         if text[:5].lower() == "data:":
             return self._data(text), ""
-        if (image := _decode(text)) is not None:
-            return self._write_image(image), ""
+        if _is_base64(text):
+            return self._write_base64(text, "the base64 text"), ""
         if address := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://|//[^/]", text):
             if (address[1] or "").lower() != "file":
                 shown = f"{urlsplit(text).scheme or 'https'}://{urlsplit(text).hostname or ''}/…"
@@ -590,12 +585,16 @@ class _Finder:
 
     def _data(self, text: str) -> str:
         head, comma, body = text.partition(",")
+        if not comma or not head.lower().startswith("data:image/") or not head.lower().endswith(";base64"):
+            raise _NoImageError("the data: address holds no image (expected data:image/…;base64,…)")
+        return self._write_base64(unquote(body), "the data: address")
+
+    def _write_base64(self, text: str, what: str) -> str:
         try:
-            if not comma or not head.lower().startswith("data:image/") or not head.lower().endswith(";base64"):
-                raise ValueError("expected data:image/…;base64,…")
-            return self._write_image(base64.b64decode("".join(unquote(body).split()), validate=True))
-        except (ValueError, binascii.Error) as error:
-            raise _NoImageError(f"the data: address holds no image ({str(error)[:80]})") from error
+            data = base64.b64decode("".join(text.split()), validate=True)
+        except binascii.Error as error:
+            raise _NoImageError(f"{what} holds no image ({str(error)[:80]})") from error
+        return self._write_image(data)
 
     def _write_image(self, data: bytes) -> str:
         """An image that stands in the table becomes a file, named after its content."""

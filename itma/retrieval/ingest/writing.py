@@ -15,7 +15,7 @@ from itma.retrieval.ingest.embedding import maps_as_bytes
 from itma.retrieval.ingest.image_names import ImageNames
 from itma.retrieval.ingest.rows import Item, Row, check_column, same_kind, table_of, to_shown, to_stored, type_of, unit
 from itma.retrieval.manifest import About
-from itma.retrieval.query_encoder import unknown_item
+from itma.retrieval.query_encoder import unknown_item_error
 from itma.retrieval.stores.base import Items, arrow, metadata_of
 from itma.retrieval.stores.conditions import SHOWN, Test, kind_of
 
@@ -99,7 +99,7 @@ class Writer:
         updates = {}
         for item in items:
             if item.id not in rows:
-                raise unknown_item(item.id)
+                raise unknown_item_error(item.id)
             row = rows[item.id]
             image = None if row["_image"] is None else to_shown(row["_image"])
             embedding = np.array(row["embedding"], dtype=np.float32)

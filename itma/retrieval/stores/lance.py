@@ -223,7 +223,7 @@ class LanceStore:
         except (OSError, RuntimeError, ValueError) as error:
             if isinstance(error, StorageError | CatalogueError | UnknownNameError | MissingPackageError):
                 raise
-            raise _in_our_words(error, self.address) from error
+            raise _store_error(error, self.address) from error
 
 
 def _lance() -> Any:
@@ -235,7 +235,7 @@ def _lance() -> Any:
     return lance
 
 
-def _in_our_words(error: Exception, address: str) -> Exception:
+def _store_error(error: Exception, address: str) -> Exception:
     text = str(error)
     for mark, number in (
         ("(os error 28)", errno.ENOSPC),

@@ -279,9 +279,9 @@ class MilvusStore:
         except ItmaError:
             raise
         except (self.package.MilvusException, ValueError, TypeError, OSError) as error:
-            raise self._in_our_words(error, condition) from error
+            raise self._store_error(error, condition) from error
 
-    def _in_our_words(self, error: Exception, condition: Filter | None) -> ItmaError:
+    def _store_error(self, error: Exception, condition: Filter | None) -> ItmaError:
         said = (str(getattr(error, "message", "")) or str(error) or type(error).__name__).splitlines()[0][:300]
         low, server = said.lower(), f"the Milvus server at {self._server}"
         if condition is not None and "cannot parse expression" in low:

@@ -187,7 +187,7 @@ class Change:
             for kind in KINDS:
                 if kind == f"make {attribute}":
                     return cls(kind, _describe(words[:-1], sentence), words[-1])
-        raise _unreadable(sentence)
+        raise _unreadable_error(sentence)
 
     def concerns(self, scene: Scene) -> int | None:
         """The index of the thing it removes or alters; None for `add`, or where no single thing fits."""
@@ -219,16 +219,16 @@ def _describe(words: list[str], sentence: str) -> Description:
     for word in words:
         attribute = "shape" if word == "object" else _ATTRIBUTE_OF.get(word)
         if attribute is None or attribute not in order:
-            raise _unreadable(sentence)
+            raise _unreadable_error(sentence)
         order = order[order.index(attribute) + 1 :]  # position, size, colour, shape, in this order
         if word != "object":
             stated[attribute] = word
     if "shape" in order:
-        raise _unreadable(sentence)
+        raise _unreadable_error(sentence)
     return Description(**stated)
 
 
-def _unreadable(sentence: str) -> FeedbackError:
+def _unreadable_error(sentence: str) -> FeedbackError:
     return FeedbackError(
         f"{sentence!r} is not a sentence of the shapes world; expected one like "
         "'add large yellow sphere to top-center', 'remove red object' or 'make middle-left small red object blue'"
