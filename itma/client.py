@@ -26,6 +26,7 @@ from itma.errors import (
     UnanswerableError,
     UnknownItemError,
 )
+from itma.io import refuse_stream
 from itma.records import Hit, Hits
 from itma.retrieval.request import SearchRequest, options_of
 
@@ -358,6 +359,7 @@ def _bytes_of(image: "Source") -> bytes:
     if isinstance(image, bytes):
         return image
     if isinstance(image, str | Path):
+        refuse_stream(Path(image))
         try:
             return Path(image).read_bytes()
         except OSError as error:

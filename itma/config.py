@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from itma.errors import ConfigError, UnknownNameError
-from itma.io import parse_json
+from itma.io import parse_json, refuse_stream
 
 Settings = TypeVar("Settings")
 
@@ -111,7 +111,9 @@ def read_changes(path: str | Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: the file is missing, or is no TOML.
+        DataError: it is a pipe or a device.
     """
+    refuse_stream(Path(path))
     try:
         with Path(path).open("rb") as file:
             return flat(tomllib.load(file))

@@ -5,24 +5,36 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from itma.errors import StorageError
+from itma.errors import DataError, StorageError
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the place of `path` in one step.
 
-    On any failure the temporary file is removed and what stood at `path` stays as it was.
+    On any failure the temporary file is removed and what stood at `path` stays as it was. Nothing takes the place of a
+    pipe or a device such as `/dev/stdout`: what was written goes into it.
 
     Raises:
         StorageError: the disk is full, or nothing can be written there.
     """
     path = Path(path)
+    if is_stream(path):
+        with TemporaryDirectory() as folder:
+            yield Path(folder) / path.name
+            try:
+                with (Path(folder) / path.name).open("rb") as file, path.open("wb") as stream:
+                    shutil.copyfileobj(file, stream)
+            except OSError as error:
+                raise to_storage_error(path, error) from error
+        return
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,6 +110,25 @@ def check_writable(folder: str | Path) -> None:
         raise to_storage_error(folder, OSError(errno.EEXIST, "a file is in its place"))
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise to_storage_error(folder, OSError(errno.EACCES, "no permission"))
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a pipe, a socket or a device is there: reading it may wait for ever, or never end."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def refuse_stream(path: Path) -> None:
+    """Refuse to read what is neither a file nor a folder, but for what a shell fills (`<(…)`, `/dev/stdin`).
+
+    Raises:
+        DataError: it is a pipe, a socket or a device.
+    """
+    if is_stream(path) and not str(path).startswith(("/dev/fd/", "/dev/stdin", "/proc/self/fd/")):
+        raise DataError(f"{str(path)!r} is a pipe, a socket or a device, not a file; give a file")
 
 
 def is_lfs_pointer(path: Path) -> bool:

@@ -200,6 +200,20 @@ HONEST = [
 ]
 
 
+def plain_webp(width: int, height: int) -> bytes:
+    """A WebP of 32 bytes, all of one colour."""
+    body = b"\x2f" + struct.pack("<I", (width - 1) | ((height - 1) << 14)) + b"\x88\x88\x08\0\0\0\0"
+    return b"RIFF" + struct.pack("<I", 12 + len(body)) + b"WEBPVP8L" + struct.pack("<I", len(body) - 1) + body
+
+
+@pytest.mark.skipif(not features.check("webp"), reason="this Pillow reads no WebP")
+def test_a_format_that_is_decoded_as_a_whole_has_a_limit_of_its_own() -> None:
+    assert open_image(plain_webp(300, 200), at_least=(64, 64)).size == (300, 200)
+    for size in ((16_383, 7_812), (8_001, 8_000)):
+        with pytest.raises(ImageError, match="over the limit of 64,000,000"):
+            open_image(plain_webp(*size))
+
+
 @pytest.mark.parametrize(("kind", "options"), HONEST)
 def test_honest_images_are_within_the_limits(kind: str, options: dict[str, object]) -> None:
     data = encoded(kind, **options)

@@ -16,6 +16,8 @@ from itma.cli.adapt import adapt
 from itma.cli.catalogue import CATALOGUE_PATH, RUNTIMES, catalogue, reindex
 from itma.cli.explain import explain
 from itma.cli.options import (
+    INPUT_PATH,
+    OUTPUT_PATH,
     as_json,
     bars,
     echo_hint,
@@ -141,7 +143,7 @@ _runtime = click.option(
 
 
 @cli.command()
-@click.option("--out", type=click.Path(path_type=Path), help="A new folder; default: demo, or demo-2, … if taken.")
+@click.option("--out", type=OUTPUT_PATH, help="A new folder; default: demo, or demo-2, … if taken.")
 @click.option("--world", type=click.Choice(["wardrobe", "shapes"]), help="Without it, wardrobe; with --train, shapes.")
 @click.option("--train", is_flag=True, help="Train four models first, in some minutes, instead of opening one.")
 @click.option("--size", default="demo", show_default=True, help="Size of the world.")
@@ -177,7 +179,7 @@ def demo(
 
 @cli.command()
 @click.argument("world")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=OUTPUT_PATH)
 @click.option(
     "--size",
     default="demo",
@@ -207,9 +209,9 @@ def generate(
 
 
 @cli.command()
-@click.argument("table", type=click.Path(path_type=Path))
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--templates", type=click.Path(path_type=Path), help="Sentences; default: FOLDER/templates.toml.")
+@click.argument("table", type=INPUT_PATH)
+@click.argument("folder", type=OUTPUT_PATH)
+@click.option("--templates", type=INPUT_PATH, help="Sentences; default: FOLDER/templates.toml.")
 @click.option(
     "--attributes",
     metavar="COLUMN",
@@ -256,21 +258,21 @@ def triplets(
 
 @cli.command()
 @click.argument("data", default="shapes")
-@click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA; generated worlds need none.")
+@click.option("--root", type=INPUT_PATH, help="The folder of DATA; generated worlds need none.")
 @skip_unreadable_option
 @click.option("--model", help="See: itma models; default: the preset's, mostly itma.")
 @click.option("--preset", help="See: itma presets; default: the one meant for DATA.")
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
 @click.option("--seed", type=click.IntRange(0), help="Short for --set train.seed=N; decides everything random.")
-@click.option("--out", type=click.Path(path_type=Path), help="The run folder; default: runs/<time>_<model>.")
+@click.option("--out", type=OUTPUT_PATH, help="The run folder; default: runs/<time>_<model>.")
 @click.option(
     "--start",
-    type=click.Path(path_type=Path),
+    type=INPUT_PATH,
     metavar="RUN",
     help="Go on from another run's model, or from CLIP or SigLIP.",
 )
 @click.option("--comment", default="", help="Added to the run folder's name.")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with an interrupted run.")
+@click.option("--resume", type=INPUT_PATH, metavar="RUN", help="Go on with an interrupted run.")
 @setting_file
 @setting_changes
 @device_option
@@ -355,11 +357,9 @@ def _image_size(context: click.Context, parameter: click.Parameter, text: str | 
 
 
 @cli.command("import")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option(
-    "--words", type=click.Path(path_type=Path), help="Its vocabulary: a list of words, or a data set's folder."
-)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder; must not exist yet.")
+@click.argument("checkpoint", type=INPUT_PATH)
+@click.option("--words", type=INPUT_PATH, help="Its vocabulary: a list of words, or a data set's folder.")
+@click.option("--out", type=OUTPUT_PATH, required=True, help="The run folder; must not exist yet.")
 @click.option(
     "--data",
     metavar="NAME",
@@ -400,14 +400,14 @@ def import_(
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=INPUT_PATH)
 @click.argument("data", required=False)
-@click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA, if it was moved.")
+@click.option("--root", type=INPUT_PATH, help="The folder of DATA, if it was moved.")
 @skip_unreadable_option
 @click.option("--split", help="Without it, the one that DATA is measured on (test; val of FashionIQ).")
 @click.option("--protocol", "protocols", multiple=True, help="Repeatable: all from one embedding pass. See docs.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for report.json and ranks.csv.")
+@click.option("--out", type=OUTPUT_PATH, help="Folder for report.json and ranks.csv.")
 @setting_changes
 @_runtime
 @device_option
@@ -470,10 +470,10 @@ cli.add_command(study)
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("run", type=INPUT_PATH)
+@click.argument("out", type=OUTPUT_PATH)
 @click.argument("data", required=False)
-@click.option("--root", type=click.Path(path_type=Path), help="The folder of DATA; default: where it was in training.")
+@click.option("--root", type=INPUT_PATH, help="The folder of DATA; default: where it was in training.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @device_option
 @click.pass_context
@@ -497,8 +497,8 @@ def submit(
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("run", type=INPUT_PATH)
+@click.argument("source", type=INPUT_PATH)
 @click.argument("catalogue", type=CATALOGUE_PATH)
 @options_from(IndexOptions)
 @as_json
@@ -544,10 +544,10 @@ def index(
 @click.argument("catalogue", type=CATALOGUE_PATH)
 @options_from(SearchRequest)
 @click.option("--version", type=int, help="An earlier state; see: itma catalogue versions.")
-@click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
+@click.option("--run", type=INPUT_PATH, help="Where the run is now, if it was moved.")
 @click.option("--runtime", type=RUNTIMES, help="Without it, what computed the catalogue's embeddings.")
 @as_json
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="An image of the query and its hits (.png, .jpg).")
+@click.option("-o", "--out", type=OUTPUT_PATH, help="An image of the query and its hits (.png, .jpg).")
 @device_option
 def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any) -> None:
     r"""Search CATALOGUE by an image, a sentence, or both; best first.
@@ -587,11 +587,11 @@ _license = click.option("--license", metavar="NAME", help="What is allowed with 
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=INPUT_PATH)
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--repo", metavar="ORG/NAME", help="Where the model is on the hub, for the card's examples.")
 @_license
-@click.option("--out", type=click.Path(path_type=Path), help="A file to write it to, instead of the screen.")
+@click.option("--out", type=OUTPUT_PATH, help="A file to write it to, instead of the screen.")
 def card(run: Path, which: str, repo: str | None, license: str | None, out: Path | None) -> None:
     """Write the model card of RUN: what the model is, how it was made and measured, how to use it.
 
@@ -604,8 +604,8 @@ def card(run: Path, which: str, repo: str | None, license: str | None, out: Path
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("run", type=INPUT_PATH)
+@click.argument("folder", type=OUTPUT_PATH)
 @click.option("--half", is_flag=True, help="Weights as float16: half the size; measure it again before you quote it.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--license", metavar="ID", help="What is allowed with the weights, e.g. apache-2.0.")
@@ -627,7 +627,7 @@ def pack(run: Path, folder: Path, half: bool, which: str, license: str | None, c
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=INPUT_PATH)
 @click.argument("name", metavar="ORG/NAME")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--private/--public", default=None, help="Who sees a new repository; default: as ORG has it.")
@@ -673,7 +673,7 @@ def push(
 
 @cli.command()
 @click.argument("name", metavar="ORG/NAME")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=OUTPUT_PATH)
 @click.option("--revision", help="A branch, tag or commit; default: main.")
 @click.option("--offline", is_flag=True, help="Take it from the hub's cache on this machine.")
 @click.pass_context
@@ -691,10 +691,8 @@ def pull(context: click.Context, name: str, folder: Path, revision: str | None, 
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="A new folder; default: the run's own, for --runtime onnx."
-)
+@click.argument("run", type=INPUT_PATH)
+@click.option("--out", type=OUTPUT_PATH, help="A new folder; default: the run's own, for --runtime onnx.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.pass_context
 def export(context: click.Context, run: Path, out: Path | None, which: str) -> None:
@@ -712,13 +710,11 @@ def export(context: click.Context, run: Path, out: Path | None, which: str) -> N
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("images", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="A new folder; default: the run's own, for --runtime onnx-int8."
-)
+@click.argument("run", type=INPUT_PATH)
+@click.argument("images", type=INPUT_PATH)
+@click.option("--out", type=OUTPUT_PATH, help="A new folder; default: the run's own, for --runtime onnx-int8.")
 @click.option("--samples", type=int, default=300, show_default=True, help="Images for the calibration.")
-@click.option("--text", type=click.Path(path_type=Path), help="Sentences, one on each line; default: the training's.")
+@click.option("--text", type=INPUT_PATH, help="Sentences, one on each line; default: the training's.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 @click.option("--recall/--no-recall", default=True, help="Measure recall on the run's own data too, if it is there.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides which images are taken.")
@@ -749,7 +745,7 @@ def quantise(
 
 @cli.command()
 @click.argument("which", nargs=-1)
-@click.option("--folder", type=click.Path(path_type=Path), help="Without it, $ITMA_CACHE, or the user's cache folder.")
+@click.option("--folder", type=OUTPUT_PATH, help="Without it, $ITMA_CACHE, or the user's cache folder.")
 @click.option("--remove", is_flag=True, help="Remove them; they are made again when they are needed.")
 @as_json
 def cache(which: tuple[str, ...], folder: Path | None, remove: bool, as_json: bool) -> None:
@@ -777,9 +773,9 @@ def cache(which: tuple[str, ...], folder: Path | None, remove: bool, as_json: bo
 
 @cli.command()
 @click.argument("name")
-@click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder of the data set.")
+@click.option("--root", type=INPUT_PATH, required=True, help="The folder of the data set.")
 @click.option("--no-images", is_flag=True, help="Do not open the images, only see which are missing: seconds.")
-@click.option("--json", "file", type=click.Path(path_type=Path), metavar="FILE", help="Write all findings there too.")
+@click.option("--json", "file", type=OUTPUT_PATH, metavar="FILE", help="Write all findings there too.")
 @click.pass_context
 def doctor(context: click.Context, name: str, root: Path, no_images: bool, file: Path | None) -> None:
     """Say what is wrong with a data set on disk, and what will be left out and why.

@@ -7,18 +7,26 @@ from typing import Any
 import click
 
 from itma.cli.catalogue import CATALOGUE_PATH
-from itma.cli.options import bars, device, echo_hint, join_settings, setting_changes, setting_file, skip_unreadable
-
-_PATH = click.Path(path_type=Path)
+from itma.cli.options import (
+    INPUT_PATH,
+    OUTPUT_PATH,
+    bars,
+    device,
+    echo_hint,
+    join_settings,
+    setting_changes,
+    setting_file,
+    skip_unreadable,
+)
 
 
 @click.command()
 @click.argument("catalogue", type=CATALOGUE_PATH)
-@click.argument("table", type=_PATH)
+@click.argument("table", type=INPUT_PATH)
 @click.option("--steps", type=click.IntRange(1), help="Of the training. Without it, the preset's (products: 1,000).")
-@click.option("--out", type=_PATH, help="The run folder. Without it, runs/<time>_<model>_adapted.")
+@click.option("--out", type=OUTPUT_PATH, help="The run folder. Without it, runs/<time>_<model>_adapted.")
 @click.option("--preset", help="The recipe. Without it, products.")
-@click.option("--run", type=_PATH, help="Where the catalogue's run is now, if it was moved.")
+@click.option("--run", type=INPUT_PATH, help="Where the catalogue's run is now, if it was moved.")
 @click.option("--yes", is_flag=True, help="Reindex without asking, unless the recall has fallen.")
 @skip_unreadable
 @setting_file

@@ -6,12 +6,10 @@ from typing import Any
 
 import click
 
-from itma.cli.options import as_json, bars, echo_hint, echo_json, pairs, where
+from itma.cli.options import INPUT_PATH, as_json, bars, echo_hint, echo_json, pairs, where
 from itma.cli.options import device as device_option
 from itma.errors import CatalogueError
 from itma.io import parse_json
-
-_PATH = click.Path(path_type=Path)
 
 
 class CataloguePath(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic in newer ones
@@ -34,7 +32,7 @@ RUNTIMES = click.Choice(["torch", "onnx", "onnx-int8"])
 
 @click.command()
 @click.argument("catalogue", type=CATALOGUE_PATH)
-@click.argument("run", type=_PATH)
+@click.argument("run", type=INPUT_PATH)
 @click.option("--leave-out", is_flag=True, help="Drop items whose image cannot be read, instead of stopping.")
 @click.option(
     "--runtime",
@@ -109,11 +107,11 @@ def get(catalogue: str | Path, id: str, as_json: bool) -> None:
 
 @catalogue.command()
 @click.argument("catalogue", type=CATALOGUE_PATH)
-@click.argument("image", type=_PATH)
+@click.argument("image", type=INPUT_PATH)
 @click.option("--id", help="Without it, the image's name below the catalogue's folder of images, or its whole path.")
 @click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", callback=pairs, help="Metadata; repeatable.")
 @click.option("--replace", is_flag=True, help="In the place of an item of the same id.")
-@click.option("--run", type=_PATH, help="Where the run is now, if it was moved.")
+@click.option("--run", type=INPUT_PATH, help="Where the run is now, if it was moved.")
 def add(
     catalogue: str | Path, image: Path, id: str | None, fields: dict[str, str], replace: bool, run: Path | None
 ) -> None:
@@ -231,17 +229,19 @@ def restore(backup: str | Path, catalogue: str | Path, replace: bool) -> None:
 
 @catalogue.command()
 @click.argument("catalogue", type=CATALOGUE_PATH)
-@click.argument("file", type=_PATH)
+@click.argument("file", type=INPUT_PATH)
 def export(catalogue: str | Path, file: Path) -> None:
     """Write all items to FILE: .parquet (ids, embeddings, images, metadata) or .npz (ids, embeddings)."""
     click.echo(f"wrote {_open(catalogue).export(file):,} items to {file}")
 
 
 @catalogue.command("import")
-@click.argument("file", type=_PATH)
+@click.argument("file", type=INPUT_PATH)
 @click.argument("catalogue", type=CATALOGUE_PATH)
-@click.option("--run", type=_PATH, help="The model that made them; default: searched by embeddings and items alone.")
-@click.option("--images", type=_PATH, help="The folder that images are named in; default: that of FILE.")
+@click.option(
+    "--run", type=INPUT_PATH, help="The model that made them; default: searched by embeddings and items alone."
+)
+@click.option("--images", type=INPUT_PATH, help="The folder that images are named in; default: that of FILE.")
 @click.option("--replace", is_flag=True, help="In the place of an existing catalogue.")
 @click.option("--durable", is_flag=True, help="Every write waits until it would survive a loss of power.")
 @click.pass_context

@@ -6,6 +6,7 @@ from typing import Literal
 import click
 
 from itma.cli.catalogue import CATALOGUE_PATH
+from itma.cli.options import INPUT_PATH, OUTPUT_PATH
 from itma.cli.options import device as device_option
 
 _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "all")
@@ -13,7 +14,7 @@ _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "a
 
 @click.command()
 @click.argument("catalogue_or_model", type=CATALOGUE_PATH, metavar="CATALOGUE|RUN")
-@click.option("--image", type=click.Path(path_type=Path), help="The reference image.")
+@click.option("--image", type=INPUT_PATH, help="The reference image.")
 @click.option("--id", help="An item of the catalogue as the reference.")
 @click.option("--text", help="The feedback.")
 @click.option("--target", metavar="ID|IMAGE", help="What is asked about; default: the catalogue's best hit.")
@@ -32,10 +33,8 @@ _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "a
     help="What covers a region: the image's mean colour, or the image blurred.",
 )
 @click.option("--steps", type=click.IntRange(1), default=32, show_default=True, help="Of the integrated gradients.")
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="An image (.png), .json, or .npz with all arrays; see docs."
-)
-@click.option("--run", type=click.Path(path_type=Path), help="Where the run that made CATALOGUE is, if it was moved.")
+@click.option("-o", "--out", type=OUTPUT_PATH, help="An image (.png), .json, or .npz with all arrays; see docs.")
+@click.option("--run", type=INPUT_PATH, help="Where the run that made CATALOGUE is, if it was moved.")
 @device_option
 def explain(
     catalogue_or_model: str | Path,

@@ -11,7 +11,7 @@ import click
 
 from itma.config import read_changes
 from itma.evaluation.tables import columns
-from itma.io import parse_json
+from itma.io import parse_json, refuse_stream
 from itma.program import runnable
 from itma.records import Hits
 from itma.retrieval.request import ENGINES, RUNTIMES, SearchRequest, options_of
@@ -20,6 +20,24 @@ if TYPE_CHECKING:
     import numpy as np
 
 Made = TypeVar("Made")
+
+
+class _InputPath(click.Path):  # type: ignore[type-arg, unused-ignore]  # generic in newer ones
+    """A path that is read, and so must not be a pipe or a device, which may be waited for without end."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """The path.
+
+        Raises:
+            DataError: it is a pipe or a device.
+        """
+        path = super().convert(value, parameter, context)
+        refuse_stream(Path(str(path)))
+        return path
+
+
+INPUT_PATH = _InputPath(path_type=Path)
+OUTPUT_PATH = click.Path(path_type=Path)
 
 
 def condition(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
@@ -64,8 +82,8 @@ def embedding(context: click.Context, parameter: click.Parameter, path: Path | N
 
 
 _SPECIAL: Mapping[str, Mapping[str, Any]] = {
-    "image": {"type": click.Path(path_type=Path)},
-    "embedding": {"type": click.Path(path_type=Path), "callback": embedding, "metavar": "FILE"},
+    "image": {"type": INPUT_PATH},
+    "embedding": {"type": INPUT_PATH, "callback": embedding, "metavar": "FILE"},
     "where": {"callback": condition, "metavar": "CONDITION"},
     "distinct": {"callback": distinct, "metavar": "COLUMN|COSINE"},
     "types": {"multiple": True, "callback": pairs, "metavar": "COLUMN=KIND"},
@@ -139,7 +157,7 @@ def changes_of(context: click.Context, parameter: click.Parameter, path: Path | 
 
 setting_file = click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=INPUT_PATH,
     callback=changes_of,
     metavar="FILE.toml",
     help="Settings from a file, e.g. [train] and under it steps = 100; other options win over it.",

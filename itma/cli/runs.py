@@ -6,6 +6,8 @@ from typing import Any
 import click
 
 from itma.cli.options import (
+    INPUT_PATH,
+    OUTPUT_PATH,
     as_json,
     bars,
     device,
@@ -16,11 +18,9 @@ from itma.cli.options import (
     skip_unreadable,
 )
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command()
-@click.argument("folder", type=_PATH, default="runs")
+@click.argument("folder", type=INPUT_PATH, default="runs")
 @as_json
 def runs(folder: Path, as_json: bool) -> None:
     r"""List the runs in and below FOLDER: what they learned, how far they are, and what was measured on them.
@@ -44,9 +44,9 @@ def runs(folder: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("runs", type=_PATH, nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", type=INPUT_PATH, nargs=-1, required=True, metavar="RUN...")
 @as_json
-@click.option("--out", type=_PATH, metavar="FILE.md", help="Write it there too, as Markdown.")
+@click.option("--out", type=OUTPUT_PATH, metavar="FILE.md", help="Write it there too, as Markdown.")
 def compare(runs: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
     r"""Put runs side by side: their recalls, and the settings in which they differ.
 
@@ -77,8 +77,8 @@ def compare(runs: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
     help="Composers; repeatable. Without it, all that there are.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs of each model: seeds 0, 1, …")
-@click.option("--out", type=_PATH, required=True, help="Gets a folder for each run, comparison.md, .json, .html.")
-@click.option("--root", type=_PATH, help="The folder of DATA; generated worlds need none.")
+@click.option("--out", type=OUTPUT_PATH, required=True, help="Gets a folder for each run, comparison.md, .json, .html.")
+@click.option("--root", type=INPUT_PATH, help="The folder of DATA; generated worlds need none.")
 @skip_unreadable
 @click.option("--preset", help="The recipe of all. Without it, the one meant for DATA.")
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from itma.cli.catalogue import CATALOGUE_PATH, RUNTIMES
+from itma.cli.options import INPUT_PATH, OUTPUT_PATH
 
 
 @click.command()
@@ -15,10 +16,10 @@ from itma.cli.catalogue import CATALOGUE_PATH, RUNTIMES
 @click.option(
     "--allow-host", "hosts", multiple=True, metavar="NAME", help="A name that requests may call it by; repeatable."
 )
-@click.option("--run", type=click.Path(path_type=Path), help="Where the run is now, if it was moved.")
+@click.option("--run", type=INPUT_PATH, help="Where the run is now, if it was moved.")
 @click.option("--runtime", type=RUNTIMES, help="What answers; default: what made the catalogue.")
 @click.option("--write", is_flag=True, help="Let who has a key in ITMA_WRITE_KEYS add, replace and delete items.")
-@click.option("--uploads", type=click.Path(path_type=Path), help="The folder for images of added items.")
+@click.option("--uploads", type=OUTPUT_PATH, help="The folder for images of added items.")
 @click.option("--urls", is_flag=True, help="Let references be named by public addresses, which the server fetches.")
 @click.option(
     "--explain/--no-explain", default=True, show_default=True, help="Say why an image was found, where it can be said."

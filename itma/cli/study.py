@@ -4,10 +4,8 @@ from pathlib import Path
 
 import click
 
-from itma.cli.options import as_json, bars
+from itma.cli.options import INPUT_PATH, OUTPUT_PATH, as_json, bars
 from itma.cli.options import device as device_option
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.group()
@@ -16,14 +14,14 @@ def study() -> None:
 
 
 @study.command()
-@click.argument("run", type=_PATH)
+@click.argument("run", type=INPUT_PATH)
 @click.option("--conversations", type=click.IntRange(1), default=200, show_default=True, help="How many.")
 @click.option("--turns", type=int, default=4, show_default=True, help="Of each conversation, at most; from 2 on.")
-@click.option("--root", type=_PATH, help="The folder of the data, if it was moved.")
+@click.option("--root", type=INPUT_PATH, help="The folder of the data, if it was moved.")
 @click.option("--split", help="Whose images are searched. Without it, the test's, which training never saw.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides all that is random.")
 @click.option("--forgetful", is_flag=True, help="Tell the model the last sentence alone.")
-@click.option("--out", type=_PATH, help="Gets the results. Without it, a folder conversations-SPLIT in RUN.")
+@click.option("--out", type=OUTPUT_PATH, help="Gets the results. Without it, a folder conversations-SPLIT in RUN.")
 @as_json
 @device_option
 @click.pass_context

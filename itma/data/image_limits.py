@@ -13,6 +13,10 @@ from PIL import Image
 
 MAX_SIDE = 65_535
 """Pixels along one side: as many as a JPEG can have."""
+_WHOLE = frozenset({"WEBP", "AVIF", "HEIF", "JPEG2000"})
+"""Formats whose decoders hold the whole image several times over; a file of some bytes can say that it is one."""
+MAX_WHOLE_PIXELS = 64_000_000
+"""Pixels of an image in such a format, which take up to 1.3 GB."""
 MAX_SCANS = 100
 """Times that a JPEG may go over its pixels; programs write about ten."""
 _SCANS_OF_ALL = 24
@@ -85,8 +89,9 @@ def check_image(image: Image.Image, pixels: int) -> None:
     width, height = image.size
     if not width * height:
         raise LimitError(f"{width}×{height} pixels: it is empty")
-    if width * height > pixels:
-        raise LimitError(f"{width:,}×{height:,} pixels is over the limit of {pixels:,}; scale it down first")
+    limit = min(pixels, MAX_WHOLE_PIXELS) if image.format in _WHOLE else pixels
+    if width * height > limit:
+        raise LimitError(f"{width:,}×{height:,} pixels is over the limit of {limit:,}; scale it down first")
     if max(width, height) > MAX_SIDE:
         raise LimitError(f"{width:,}×{height:,} pixels: a side may have {MAX_SIDE:,} at most; scale it down first")
     if image.format in ("WEBP", "AVIF", "PNG") and getattr(image, "n_frames", 1) > MAX_FRAMES:

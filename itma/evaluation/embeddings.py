@@ -23,6 +23,7 @@ from itma.data.datasets.reading import without_ending
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.errors import DataError
 from itma.evaluation.evaluate import Evaluation, score
+from itma.io import refuse_stream
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
     """
     path = Path(path)
     try:
+        refuse_stream(path)
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("queries", "images", *_TEXTS) if name in file.files}
             held = list(file.files)

@@ -28,7 +28,7 @@ from itma.evaluation.evaluate import evaluate as measure
 from itma.export.int8 import quantise as write_int8
 from itma.export.runtime import OnnxRetriever
 from itma.export.runtimes import FOLDERS, export_run, open_exported
-from itma.io import new_folder
+from itma.io import new_folder, refuse_stream
 from itma.models.checkpoint import checkpoint_folder
 from itma.models.shipped import is_shipped
 from itma.progress import bar
@@ -209,6 +209,7 @@ def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -
     """Sentences like those that will be asked, and in words where they come from."""
     if text is not None:
         try:
+            refuse_stream(Path(text))
             lines = Path(text).read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
             raise DataError(f"the sentences in {str(text)!r} cannot be read: {error}") from error

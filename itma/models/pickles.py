@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy._core import multiarray
 
-from itma.io import is_lfs_pointer
+from itma.errors import DataError
+from itma.io import is_lfs_pointer, refuse_stream
 
 WRAPPERS = ("model_state_dict", "state_dict", "model")
 """Keys under which training codes put the state dict of their model."""
@@ -27,6 +28,7 @@ def load_allowed(path: Path) -> Any:
     Raises:
         Exception: torch raises many kinds on files that are damaged or ask for something else; nothing of them has run.
     """
+    refuse_stream(path)
     with _allow():
         return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -40,6 +42,8 @@ def why_not_opened(path: Path, error: Exception) -> str:
                 "torch.save(module.state_dict(), FILE)"
             )
         return f"it asks for {refused[1]!r}, which no checkpoint needs; it may be made to run code on this machine"
+    if isinstance(error, DataError):
+        return str(error)
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if is_lfs_pointer(path):

@@ -20,7 +20,7 @@ from itma.data.conversations import split_turns
 from itma.data.images import Preprocess, Source, as_pixels
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.errors import ConfigError, DataError, FeedbackError, ItmaError, PluginError, RunError, UnknownNameError
-from itma.io import file_sum, parse_json, write_text, write_with
+from itma.io import file_sum, parse_json, refuse_stream, write_text, write_with
 from itma.models import hub, pretrained
 from itma.models.checkpoint import CONFIG, FILES, FORMAT, MANIFEST, TOKENIZER, WEIGHTS, checkpoint_folder, verify
 from itma.models.composers import FeatureShapes, composer_named
@@ -90,6 +90,8 @@ class RetrieverConfig:
         weights = self.image_encoder.weights
         if weights not in (None, LiteEncoder.PACKAGED) and not Path(str(weights)).exists():
             raise DataError(f"the image encoder weights {str(weights)!r} do not exist")
+        if weights is not None:
+            refuse_stream(Path(weights))
         locate_image_encoder(self.image_encoder)
         if self.text_encoder.name is not None:
             pretrained.locate(self.text_encoder.name, "text encoder", also=pretrained.TOKENIZERS)

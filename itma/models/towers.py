@@ -12,7 +12,7 @@ from typing import Any
 
 from itma.data.images import Preprocess
 from itma.errors import ConfigError, DataError, RunError
-from itma.io import file_sum, parse_json
+from itma.io import file_sum, parse_json, refuse_stream
 from itma.models import pretrained
 from itma.models.composers import composer_named
 from itma.models.hub_names import weights_files
@@ -61,6 +61,7 @@ class Towers:
 
 def holds_towers(folder: Path) -> bool:
     """Whether a folder is in the form in which `transformers` writes networks, and no model of ours."""
+    refuse_stream(folder / "config.json")
     try:
         plain = parse_json((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -11,7 +11,7 @@ import torch
 from itma.data.datasets.base import DataConfig, Dataset, register
 from itma.data.triplets import Split, by_label
 from itma.errors import ConfigError, UnknownNameError
-from itma.io import parse_json, write_text
+from itma.io import parse_json, refuse_stream, write_text
 
 if TYPE_CHECKING:
     from itma.data.synthetic.shapes import ShapesConfig
@@ -25,6 +25,7 @@ GENERATED = "generated.json"
 
 def read_splits(root: str | Path) -> tuple[str, ...] | None:
     """The splits of a folder that `itma generate` wrote in a published layout. None: it did not write it."""
+    refuse_stream(Path(root) / GENERATED)
     try:
         return tuple(map(str, parse_json((Path(root) / GENERATED).read_text(encoding="utf-8"))["splits"]))
     except (OSError, ValueError, KeyError, TypeError):

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Literal, NoReturn
 import numpy as np
 
 from itma.errors import DataError
+from itma.io import refuse_stream
 
 _OBJECT = re.compile(r"\|?O[48]?")
 _NUMBER = re.compile(r"[|<>=]?(b1|[iu][1248]|f[248])")
@@ -51,6 +52,7 @@ def read_pickled_npy(path: Path, way_out: str) -> Any:
         DataError: the file is missing, truncated, not .npy, holds something other than one object, or names a function
             or class that such a file does not need, as one that is made to run code would.
     """
+    refuse_stream(path)
     try:
         file = _Bytes(path.read_bytes())
         _check_header(file)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from itma.errors import DataError
-from itma.io import parse_json
+from itma.io import parse_json, refuse_stream
 
 
 def check_root(root: Path, data_set: str, expected: Sequence[str]) -> None:
@@ -63,6 +63,7 @@ def read_text(path: Path, way_out: str) -> str:
     Raises:
         DataError: the file is missing, cannot be read, or is not UTF-8.
     """
+    refuse_stream(path)
     try:
         stored = path.read_bytes()
         plain = gzip.decompress(stored) if path.name.lower().endswith(".gz") else stored

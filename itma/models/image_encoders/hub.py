@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from itma.errors import ConfigError, DataError
+from itma.io import refuse_stream
 from itma.models import pretrained
 from itma.models.image_encoders import efficientnet_lite
 from itma.models.image_encoders.base import REGISTRY, ImageEncoder, ImageEncoderConfig, register
@@ -481,6 +482,7 @@ def _check_fit(
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a `.safetensors` or `.pth` file; of a checkpoint, those under `state_dict`."""
+    refuse_stream(path)
     try:
         if path.suffix == ".safetensors":
             given: Any = load_file(path)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itma.errors import BusyError, CatalogueError, MissingPackageError, StorageError, UnknownNameError
-from itma.io import to_storage_error, write_bytes
+from itma.io import refuse_stream, to_storage_error, write_bytes
 from itma.retrieval import lock, sums
 from itma.retrieval.ann import centres
 from itma.retrieval.exact import nearest
@@ -77,6 +77,7 @@ class LanceStore:
 
     def read(self, name: str) -> str | None:
         """See `Store.read`."""
+        refuse_stream(self.folder / name)
         try:
             return (self.folder / name).read_text(encoding="utf-8", errors="surrogateescape")
         except (FileNotFoundError, NotADirectoryError):

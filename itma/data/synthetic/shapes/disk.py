@@ -27,7 +27,7 @@ from itma.data.synthetic.shapes.config import SPLITS, THINGS, ShapesConfig
 from itma.data.synthetic.shapes.scenes import POSITIONS, Change, Scene
 from itma.data.triplets import Triplets
 from itma.errors import DataError, FeedbackError, ItmaError
-from itma.io import new_folder, parse_json
+from itma.io import new_folder, parse_json, refuse_stream
 
 IMAGES, ANNOTATIONS, CONFIG = "images", "annotations.json", "shapes.json"
 
@@ -129,6 +129,7 @@ def read_config(folder: str | Path) -> ShapesConfig:
 
 
 def _json(folder: Path, name: str) -> Any:
+    refuse_stream(folder / name)
     try:
         return parse_json((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -37,7 +37,7 @@ from itma.data.synthetic.wardrobe import shopping
 from itma.data.synthetic.wardrobe.config import SHOP, SPLITS, WardrobeConfig
 from itma.data.synthetic.wardrobe.products import ATTRIBUTES, CATEGORIES, NONE, Product, choices
 from itma.errors import DataError, ItmaError
-from itma.io import new_folder, parse_json
+from itma.io import new_folder, parse_json, refuse_stream
 
 IMAGES, PRODUCTS, QUERIES, CONFIG = "images", "products.csv", "queries.jsonl", "wardrobe.json"
 FASHIONIQ_CATEGORY = {
@@ -249,6 +249,7 @@ def read_config(folder: str | Path) -> WardrobeConfig:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"there is no folder {str(folder)!r}; write one with: itma generate wardrobe {folder}")
+    refuse_stream(folder / CONFIG)
     try:
         return WardrobeConfig(**parse_json((folder / CONFIG).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
