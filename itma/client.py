@@ -6,7 +6,7 @@ is loaded with the first request.
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
@@ -255,7 +255,7 @@ class Client:
         name = f"item/image?id={_quote(id)}" if size is None else f"item/thumbnail?size={size}&id={_quote(id)}"
         return self._send("GET", name).content
 
-    def add(self, items: "Sequence[Item]") -> None:
+    def add(self, items: "Iterable[Item]") -> None:
         """Add items, all in one commit; up to 100. Images are sent along and kept by the server.
 
         Raises:
@@ -265,21 +265,23 @@ class Client:
         """
         self._put(items, replace=False)
 
-    def replace(self, items: "Sequence[Item]") -> None:
+    def replace(self, items: "Iterable[Item]") -> None:
         """Add items, in the place of those with the same ids, all in one commit; errors as for `add`."""
         self._put(items, replace=True)
 
-    def delete(self, ids: Sequence[str]) -> int:
+    def delete(self, ids: Iterable[str]) -> int:
         """Remove items, all in one commit; those that are not there are passed over. How many were removed."""
         names = [ids] if isinstance(ids, str) else list(ids)
         if not names:
             return 0
         return int(self._json("POST", "items/delete", {"ids": names})["removed"])
 
-    def _put(self, items: "Sequence[Item]", *, replace: bool) -> None:
+    def _put(self, items: "Iterable[Item]", *, replace: bool) -> None:
+        from itma.retrieval.ingest.rows import list_items
+
         listed: list[dict[str, Any]] = []
         files: list[tuple[str, tuple[str, bytes]]] = []
-        for number, item in enumerate(items):
+        for number, item in enumerate(list_items(items)):
             one: dict[str, Any] = {"id": item.id, "fields": dict(item.fields)}
             if item.embedding is not None:
                 one["embedding"] = [float(value) for value in item.embedding]

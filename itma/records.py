@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex, overload
 
 from itma import display
 
@@ -55,6 +55,15 @@ class Hits(list[Hit]):
         super().__init__(hits)
         self.notes = tuple(notes)
         """Sentences for the person who asked: what was left out as the reference itself, why nothing was found."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Hit: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Hits": ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> "Hit | Hits":
+        return Hits(super().__getitem__(index), self.notes) if isinstance(index, slice) else super().__getitem__(index)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))

@@ -1,6 +1,8 @@
 """A catalogue that lives: items come, change and go, copies are made, another model takes over."""
 
+import copy
 import os
+import pickle
 import shutil
 import stat
 from collections.abc import Sequence
@@ -11,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from itma.cli import cli
 from itma.errors import (
     CatalogueError,
     ConfigError,
@@ -23,8 +27,10 @@ from itma.errors import (
     StorageError,
     UnknownNameError,
 )
+from itma.records import Hits
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.rows import Item
+from itma.retrieval.request import IndexOptions, SearchRequest
 from tests import made_up
 
 pytest.importorskip("lance")
@@ -54,6 +60,59 @@ def shop(tmp_path: Path) -> Catalogue:
     return Catalogue.from_embeddings(
         made(ids, colour=colours, price=list(range(10))), tmp_path / "shop", images=tmp_path
     )
+
+
+def test_what_can_be_read_only_once_counts_as_what_it_holds(shop: Catalogue, tmp_path: Path) -> None:
+    queries = list(unit(2, 3))
+    listed = [SearchRequest(embedding=query, k=2, exclude=["s0"], fields=["colour"]) for query in queries]
+    once = [
+        SearchRequest(embedding=query, k=2, exclude=(id for id in ["s0"]), fields=(name for name in ["colour"]))  # type: ignore[arg-type]
+        for query in queries
+    ]
+    assert shop.answer(request for request in once) == shop.answer(listed)
+    shop.add(item for item in made(["a", "b"], 7))
+    shop.replace(item for item in made(["b"], 8))
+    assert {"a", "b"} <= set(shop.ids)
+    assert shop.delete(id for id in ["a", "b"]) == 2
+    copied = Catalogue.from_embeddings((item for item in made(["a", "b"], 7)), tmp_path / "copied")
+    assert copied.ids == ["a", "b"]
+    options = IndexOptions(leave_out=(name for name in ["note"]), missing=(text for text in ["-"]))  # type: ignore[arg-type]
+    assert (options.leave_out, options.missing) == (("note",), ("-",))
+
+
+@pytest.mark.parametrize("requests", [["in red"], SearchRequest(text="in red"), 3, [None]])
+def test_what_is_no_list_of_requests_is_refused(shop: Catalogue, requests: Any) -> None:
+    with pytest.raises(DataError, match="answer takes a list of requests"):
+        shop.answer(requests)
+
+
+def test_a_request_that_is_given_as_the_image_is_told_where_it_goes(shop: Catalogue) -> None:
+    with pytest.raises(DataError, match=r"answer\(\[request\]\)"):
+        shop.search(SearchRequest(text="in red"))  # type: ignore[arg-type]
+
+
+def test_a_catalogue_says_whether_an_id_is_in_it(shop: Catalogue) -> None:
+    assert "s3" in shop and "s33" not in shop and 3 not in shop
+
+
+def test_a_pickled_catalogue_is_opened_anew_at_its_version(shop: Catalogue) -> None:
+    before = shop.version
+    shop.delete(["s3"])
+    assert "s3" not in pickle.loads(pickle.dumps(shop)) and "s3" not in copy.deepcopy(shop)
+    earlier = Catalogue.open(str(shop.info().address), version=before)
+    assert "s3" in pickle.loads(pickle.dumps(earlier))
+
+
+def test_some_of_the_hits_are_shown_like_all(shop: Catalogue) -> None:
+    hits = shop.search(embedding=unit(1, 3)[0], k=3)
+    assert isinstance(hits[:2], Hits) and hits[:2] == list(hits)[:2] and hits[:2].notes == hits.notes
+    assert hits[0].rank == 1 and "<img" not in hits[1:]._repr_html_()
+
+
+def test_deleting_what_is_not_there_names_it(shop: Catalogue) -> None:
+    address = str(shop.info().address)
+    ended = CliRunner().invoke(cli, ["catalogue", "delete", address, "s3", "s33"])
+    assert ended.exit_code == 0 and "removed 1 items" in ended.output and "not there: 's33'" in ended.output
 
 
 @pytest.fixture(scope="module")

@@ -141,6 +141,29 @@ def test_another_model_or_another_folder_is_refused(run: Path, photos: Path, tmp
         Catalogue.build(run, photos, tmp_path / "c", update=True, replace=True)
 
 
+def test_another_model_is_refused_with_the_command_for_the_catalogue_s_own(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other run"
+    made_up.model(seed=1).save(other)
+    catalogue = Catalogue.build(run, photos, tmp_path / "catalogue")
+    with pytest.raises(CatalogueError) as refused:
+        Catalogue.build(other, photos, tmp_path / "catalogue", update=True)
+    assert f"itma index {run} SOURCE" in str(refused.value) and f"'{other!s}'" in str(refused.value)
+    assert f"from {run}" in str(catalogue.info())
+
+
+def test_images_that_come_in_again_by_other_ids_are_counted_and_said(run: Path, photos: Path, tmp_path: Path) -> None:
+    rows = "".join(f"sku-{number},{number}.png\n" for number in range(4))
+    (photos / "items.csv").write_text("id,image\n" + rows)
+    Catalogue.build(run, photos / "items.csv", tmp_path / "catalogue")
+    both = Catalogue.build(run, photos, tmp_path / "catalogue", update=True)
+    assert both.outcome is not None and (both.outcome.new, both.outcome.again) == (6, 4)
+    assert any("4 items that were there already" in note and "--prune" in note for note in both.outcome.notes())
+    pruned = Catalogue.build(run, photos, tmp_path / "catalogue", update=True, prune=True)
+    assert len(pruned) == 6 and pruned.outcome is not None and pruned.outcome.again == 0
+
+
 def test_a_folder_that_was_moved_is_followed(run: Path, photos: Path, tmp_path: Path, embedded: list[int]) -> None:
     Catalogue.build(run, photos, tmp_path / "c")
     photos.rename(tmp_path / "moved")

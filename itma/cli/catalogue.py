@@ -144,7 +144,10 @@ def delete(catalogue: str | Path, ids: tuple[str, ...], where: Any) -> None:
     """
     if not ids and where is None:
         raise click.UsageError("say which items: IDS, or --where CONDITION")
-    click.echo(f"removed {_open(catalogue).delete(ids, where=where):,} items")
+    opened = _open(catalogue)
+    if unknown := [name for name in ids if name not in opened]:
+        click.echo(f"not there: {', '.join(map(repr, unknown))}", err=True)
+    click.echo(f"removed {opened.delete(ids, where=where):,} items")
 
 
 @catalogue.command()

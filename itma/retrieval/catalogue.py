@@ -2,18 +2,18 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from itma.data.images import Source
-from itma.errors import CatalogueError, ConfigError, ItmaError, UnanswerableError
+from itma.errors import CatalogueError, ConfigError, DataError, ItmaError, UnanswerableError
 from itma.export.runtimes import open_model
 from itma.models.embedder import Embedder
 from itma.models.hub_names import hub_name
@@ -31,7 +31,7 @@ from itma.retrieval.ingest.embedding import Here, Workers
 from itma.retrieval.ingest.image_names import ImageNames, own_folder
 from itma.retrieval.ingest.indexing import Outcome, Skipped, read_skipped
 from itma.retrieval.ingest.listing import listing
-from itma.retrieval.ingest.rows import Item, Page
+from itma.retrieval.ingest.rows import Item, Page, list_items
 from itma.retrieval.ingest.writing import Writer
 from itma.retrieval.manifest import About
 from itma.retrieval.request import IndexOptions, SearchRequest, takes
@@ -233,7 +233,7 @@ class Catalogue:
     @classmethod
     def from_embeddings(
         cls,
-        source: str | Path | Sequence[Item],
+        source: str | Path | Iterable[Item],
         path: str | Path,
         *,
         model: Model | None = None,
@@ -273,7 +273,14 @@ class Catalogue:
         run = None if model is None or isinstance(model, Embedder) else Path(model)
         with store.writing("importing embeddings"):
             moving.import_embeddings(
-                store, source, retriever, run, images=images, durable=durable, recall=recall, progress=progress
+                store,
+                source if isinstance(source, str | Path) else list_items(source),
+                retriever,
+                run,
+                images=images,
+                durable=durable,
+                recall=recall,
+                progress=progress,
             )
         return cls(store, model=retriever, device=device)
 
@@ -281,6 +288,21 @@ class Catalogue:
 
     def __len__(self) -> int:
         return self._ask(len)
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and self._ask(lambda snapshot: id in snapshot)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, or copied, it is opened anew; a catalogue whose model is in memory alone cannot be."""
+        given = self._given if isinstance(self._given, str | Path) else None
+        again = partial(
+            Catalogue.open,
+            version=self._version,
+            runtime=self._runtime,
+            device=self._device,
+            without_model=not self.snapshot.encoder.is_open,
+        )
+        return again, (self._store.address, given)
 
     def __repr__(self) -> str:
         shown = self.snapshot
@@ -449,12 +471,20 @@ class Catalogue:
             raise answer
         return answer
 
-    def answer(self, requests: Sequence[SearchRequest]) -> list[Hits | Exception]:
+    def answer(self, requests: Iterable[SearchRequest]) -> list[Hits | Exception]:
         """Many searches at once, of one state, which the model and the comparison take together.
 
         Returns:
             For each request what `search` gives, or the error that it raises.
+
+        Raises:
+            DataError: these are no requests.
         """
+        if not isinstance(requests, Iterable):
+            raise DataError(f"answer takes a list of requests; found one alone: {requests!r:.60}")
+        requests = list(requests)
+        if strange := [each for each in requests if not isinstance(each, SearchRequest)]:
+            raise DataError(f"answer takes a list of requests, [SearchRequest(text=…), …]; found {strange[0]!r:.60}")
         self.refresh()
         snapshot = self._snapshot
         answers = snapshot.answer(requests)
@@ -542,7 +572,7 @@ class Catalogue:
         """What the item of an image is called where nothing else is said: its path below the catalogue's folder."""
         return ImageNames(self.images, None).name(image)
 
-    def add(self, items: Sequence[Item]) -> None:
+    def add(self, items: Iterable[Item]) -> None:
         """Add items, all in one commit.
 
         Raises:
@@ -556,15 +586,15 @@ class Catalogue:
         """
         self._put(items, new=True)
 
-    def replace(self, items: Sequence[Item]) -> None:
+    def replace(self, items: Iterable[Item]) -> None:
         """Add items, in the place of those with the same ids, all in one commit; errors as for `add`."""
         self._put(items, new=False)
 
-    def _put(self, items: Sequence[Item], *, new: bool) -> None:
+    def _put(self, items: Iterable[Item], *, new: bool) -> None:
         with self.writing("adding items" if new else "replacing items") as writer:
             writer.put(items, new=new)
 
-    def delete(self, ids: Sequence[str] = (), *, where: Where | None = None) -> int:
+    def delete(self, ids: Iterable[str] = (), *, where: Where | None = None) -> int:
         """Remove items, all in one commit.
 
         Args:

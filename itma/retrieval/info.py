@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from itma.retrieval import manifest
 from itma.retrieval.ingest.indexing import read_skipped
 from itma.retrieval.manifest import About, Ann
 from itma.retrieval.stores.base import IndexState, Items, Store, metadata_of
@@ -20,6 +21,8 @@ class Info:
     version: int
     model: str | None
     fingerprint: str | None
+    run: str | None
+    """The run folder, or the name, of its model; None: it was given in memory."""
     images: str | None
     """The folder that images are named in."""
     columns: Mapping[str, str]
@@ -48,6 +51,7 @@ class Info:
             version=items.version,
             model=about.model,
             fingerprint=about.fingerprint,
+            run=None if about.run is None else manifest.name_folder(about.run, store.address),
             images=None if images is None else str(images),
             columns={name: SHOWN[kind_of(kind)] for name, kind in metadata_of(items.schema).items()},
             durable=about.durable,
@@ -62,7 +66,9 @@ class Info:
     def __str__(self) -> str:
         lines = [
             f"{self.address}: {self.items:,} items of {self.dim} numbers, version {self.version}",
-            f"model: {self.model or 'none'}" + (f" ({self.fingerprint[:12]}…)" if self.fingerprint else ""),
+            f"model: {self.model or 'none'}"
+            + (f" ({self.fingerprint[:12]}…)" if self.fingerprint else "")
+            + (f", from {self.run}" if self.run else ""),
             f"images: {self.images or 'each has its whole path'}",
             "metadata: " + (", ".join(f"{name} ({kind})" for name, kind in self.columns.items()) or "none"),
             f"search: {self._search()}",

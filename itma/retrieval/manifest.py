@@ -187,6 +187,11 @@ def record_folder(folder: Path, catalogue: str) -> FolderRecord:
     return {"path": str(there), "from_here": relative}
 
 
+def name_folder(record: FolderRecord, catalogue: str) -> str:
+    """How a person names a folder in a command: a model of itma's own or of the hub by its name."""
+    return str(find_folder(record, catalogue)) if record["from_here"] else record["path"]
+
+
 def find_folder(record: FolderRecord, catalogue: str) -> Path:
     """Where a folder is now: where it was, or else where it is seen from the catalogue."""
     far = Path(record["path"])

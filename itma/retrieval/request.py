@@ -77,14 +77,9 @@ class SearchRequest:
             raise ConfigError(
                 f"emphasis={self.emphasis!r} is not from -1 (the reference alone) to 1 (the feedback alone)"
             )
-        for name in ("exclude", "fields", "unlike", "earlier"):
-            if isinstance(getattr(self, name), str):
-                raise DataError(
-                    f"{name}={getattr(self, name)!r} is one text where a list is expected; write [...] around it"
-                )
-            given = getattr(self, name)
-            texts = isinstance(given, Iterable) and all(isinstance(each, str) for each in given)
-            _check(name, given, texts, "a list of texts")
+        _list_texts(self, "exclude", "fields", "unlike", "earlier")
+        if isinstance(self.image, SearchRequest):
+            raise DataError("a SearchRequest is no image; ask it with answer([request])")
         for name in ("text", "id"):
             _check(name, getattr(self, name), isinstance(getattr(self, name), str | None), "one text")
         _check("where", self.where, isinstance(self.where, str | Mapping | None), "a condition or a mapping")
@@ -111,6 +106,22 @@ class SearchRequest:
         return EARLIER.join(said) if self.earlier else self.text
 
 
+def _list_texts(options: object, *names: str) -> None:
+    """Keep these fields as tuples of texts: a generator could be read only once.
+
+    Raises:
+        DataError: one of them is something else than texts.
+    """
+    for name in names:
+        given = getattr(options, name)
+        if isinstance(given, str):
+            raise DataError(f"{name}={given!r} is one text where a list is expected; write [...] around it")
+        _check(name, given, isinstance(given, Iterable), "a list of texts")
+        listed = tuple(given)
+        _check(name, listed, all(isinstance(each, str) for each in listed), "a list of texts")
+        object.__setattr__(options, name, listed)
+
+
 def _check(name: str, value: Any, fits: bool, wanted: str) -> None:
     if not fits:
         raise DataError(f"{name}={value!r:.60} is a {type(value).__name__}; expected {wanted}")
@@ -129,6 +140,7 @@ class IndexOptions:
 
     Raises:
         ConfigError: the recall, the batch or the address makes no sense.
+        DataError: one name where a list is expected.
         UnknownNameError: there is no such runtime or engine.
     """
 
@@ -162,6 +174,7 @@ class IndexOptions:
     address: str | None = option(None, "Of a running Ray cluster; without it, --engine ray starts one on this machine.")
 
     def __post_init__(self) -> None:
+        _list_texts(self, "leave_out", "missing")
         if self.batch < 1:
             raise ConfigError(f"batch={self.batch} must be at least 1")
         if not 0 < self.recall <= 1:

@@ -170,6 +170,9 @@ class Snapshot:
         batches = self.items.scan(["id"], rows=65_536)
         return sorted(to_shown(name) for batch in batches for name in batch.column("id").to_pylist())
 
+    def __contains__(self, id: str) -> bool:
+        return bool(self.items.get([to_stored(id)], ["id"]).num_rows)
+
     def get(self, id: str) -> Item:
         """See `Catalogue.get`."""
         columns = list(metadata_of(self.items.schema))

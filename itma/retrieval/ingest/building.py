@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 
 import torch
 
@@ -138,10 +139,13 @@ def update(
         )
     checkpoint = checkpoint_sum(run, runtime)
     if (checkpoint is None or checkpoint != about.checkpoint) and about.fingerprint != model().fingerprint():
+        name = str(run or model().name)
+        made_by = None if about.run is None else manifest.name_folder(about.run, store.address)
         raise CatalogueError(
-            f"the catalogue {store.address!r} was made by another model ({about.model!r}) than this one "
-            f"({model().name!r}); move it to this model with: itma reindex {store.address} RUN, or make it anew with "
-            "--replace"
+            f"the catalogue {store.address!r} was made by another model ({made_by or about.model!r}) than this one "
+            f"({name!r}); "
+            + (f"use its own: itma index {quote(made_by)} SOURCE {quote(store.address)}, " if made_by else "")
+            + f"move it to this one: itma reindex {quote(store.address)} {quote(name)}, or make it anew: --replace"
         )
     images = None if about.images is None else manifest.find_folder(about.images, store.address)
     if images is not None and images.resolve() != listing.root.resolve() and images.exists():

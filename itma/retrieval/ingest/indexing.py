@@ -59,6 +59,8 @@ class Outcome:
     """Rows of a table that were shorter than its header."""
     other_kinds: Mapping[str, str] = field(default_factory=dict)
     """Columns that are kept as texts → what `types` could say that they are."""
+    again: int = 0
+    """Items that were there already and show an image which a new item shows as well."""
 
     def notes(self) -> list[str]:
         """What was left out and what was taken for missing, a line each."""
@@ -71,6 +73,11 @@ class Outcome:
             f"kept as text: {name!r}; to compare it otherwise, index into a new catalogue with --type {name}={kind}"
             for name, kind in self.other_kinds.items()
         ]
+        if self.again:
+            lines.append(
+                f"twice: {self.again:,} items that were there already, by other ids, show the images of new ones; to "
+                "keep only what this source names, index it once more with --prune"
+            )
         return lines
 
     def __str__(self) -> str:
@@ -128,16 +135,17 @@ def index(
         other_kinds=listing.other_kinds,
     )
     gone: list[str] = []
+    added: dict[str, str] = {}
+    begun_empty = items.count() == 0
     writer = _Writer(items, committed)
     pending: dict[str, tuple[Entry, _Known | None]] = {}
     retouched: list[tuple[Entry, Looked]] = []
     with bar("indexing", show=progress, total=len(listing.ids), unit="image") as meter:
 
         def images() -> Iterator[Image]:
-            empty = items.count() == 0
             entries = listing.entries()
             while chunk := list(islice(entries, _CHUNK)):
-                known = {} if empty else _find_known(items, [entry.id for entry in chunk])
+                known = {} if begun_empty else _find_known(items, [entry.id for entry in chunk])
                 unchanged, rest = _sort_out(listing, chunk, known)
                 outcome.unchanged += unchanged
                 meter.update(unchanged)
@@ -164,6 +172,8 @@ def index(
                 outcome.embedded += 1
             if looked.problem is None:
                 outcome.new += have is None
+                if have is None and not begun_empty and entry.image:
+                    added[to_stored(entry.id)] = to_stored(entry.image)
                 outcome.changed += have is not None and _differs(entry, looked, have)
                 outcome.unchanged += have is not None and not _differs(entry, looked, have)
             if len(retouched) == _CHUNK:
@@ -179,6 +189,11 @@ def index(
         items.delete(lost)
         committed()
         outcome.removed = len(lost)
+    if added:
+        shown = set(added.values())
+        for part in items.scan(["id", "_image"]):
+            rows = zip(part.column("id").to_pylist(), part.column("_image").to_pylist(), strict=True)
+            outcome.again += sum(image in shown and name not in added for name, image in rows)
     return outcome
 
 

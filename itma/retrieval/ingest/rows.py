@@ -49,6 +49,20 @@ class Item:
         return f"Item({', '.join(parts)})"
 
 
+def list_items(items: Iterable[Item]) -> list[Item]:
+    """Items as a list; a generator could be read only once.
+
+    Raises:
+        DataError: they are something else than items.
+    """
+    listed = list(items) if isinstance(items, Iterable) else []
+    strange = [each for each in listed if not isinstance(each, Item)]
+    if strange or not isinstance(items, Iterable):
+        wrong = strange[0] if strange else items
+        raise DataError(f"a list of items is expected, e.g. [Item('sku-17', 'dress.jpg')]; {wrong!r:.60} is none")
+    return listed
+
+
 @dataclass(frozen=True)
 class Page:
     """Some of a catalogue's items, without their embeddings."""

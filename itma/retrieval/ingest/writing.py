@@ -1,6 +1,6 @@
 """Items given one by one → rows of a table, in one commit or not at all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,18 @@ from itma.models.embedder import Embedder
 from itma.retrieval.filters import Filter
 from itma.retrieval.ingest.embedding import maps_as_bytes
 from itma.retrieval.ingest.image_names import ImageNames
-from itma.retrieval.ingest.rows import Item, Row, check_column, same_kind, table_of, to_shown, to_stored, type_of, unit
+from itma.retrieval.ingest.rows import (
+    Item,
+    Row,
+    check_column,
+    list_items,
+    same_kind,
+    table_of,
+    to_shown,
+    to_stored,
+    type_of,
+    unit,
+)
 from itma.retrieval.manifest import About
 from itma.retrieval.query_encoder import unknown_item_error
 from itma.retrieval.stores.base import Items, arrow, metadata_of
@@ -44,7 +55,7 @@ class Writer:
         self.replaced = False
         """Whether items were replaced or removed, whose images may be nobody's now."""
 
-    def put(self, items: Sequence[Item], *, new: bool, keep: bool = False) -> None:
+    def put(self, items: Iterable[Item], *, new: bool, keep: bool = False) -> None:
         """Write items, all in one commit.
 
         Args:
@@ -58,8 +69,7 @@ class Writer:
             ImageError: an image cannot be read.
             UnknownItemError: an item that is to keep its image is not there.
         """
-        if isinstance(items, Item) or not all(isinstance(item, Item) for item in items):
-            raise DataError(f"a list of items is expected, e.g. [Item('sku-17', 'dress.jpg')]; {items!r:.60} is none")
+        items = list_items(items)
         if not items:
             return
         names = [to_stored(item.id) for item in items]
@@ -107,7 +117,7 @@ class Writer:
             updates[item.id] = Row(item.id, embedding, image, *rest)
         return updates
 
-    def delete(self, ids: Sequence[str], where: Filter | None = None) -> int:
+    def delete(self, ids: Iterable[str], where: Filter | None = None) -> int:
         """Remove items by id and by a condition; those that are not there are passed over. How many there were."""
         names = set(self.table.get(list(map(to_stored, ids)), ["id"])["id"].to_pylist())
         if where is not None:
