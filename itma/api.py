@@ -632,6 +632,8 @@ class Measured:
     """One for each protocol."""
     folder: Path | None
     """None: it was not written; the log says why."""
+    replaced: bool = False
+    """Whether the folder held earlier results, in whose place these are."""
 
     def __iter__(self) -> Iterator[Report]:
         return iter(self.reports)
@@ -799,15 +801,19 @@ def _writable(folder: Path) -> Path | None:
 
 def _write_evaluations(evaluations: Sequence["Evaluation"], folder: Path | None) -> Measured:
     """Evaluations, each in a folder of its own where there are several."""
+    from itma.evaluation.evaluate import REPORT
+
     reports = tuple(evaluation.report for evaluation in evaluations)
+    replaced = False
     try:
-        if folder is not None:
-            for evaluation in evaluations:
-                name = evaluation.protocol.name.replace("/", "-")
-                evaluation.write(folder / name if len(evaluations) > 1 else folder)
+        for evaluation in () if folder is None else evaluations:
+            name = evaluation.protocol.name.replace("/", "-")
+            own = Path(folder or "", name if len(evaluations) > 1 else "")
+            replaced |= (own / REPORT).exists()
+            evaluation.write(own)
     except StorageError as error:
         raise UnwrittenReportError(reports, error) from error
-    return Measured(reports, folder)
+    return Measured(reports, folder, replaced)
 
 
 def results_folder(run: str | Path, what: str, name: str) -> Path:

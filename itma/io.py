@@ -30,7 +30,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with TemporaryDirectory() as folder:
             yield Path(folder) / path.name
             try:
-                with (Path(folder) / path.name).open("rb") as file, path.open("wb") as stream:
+                # without waiting for somebody to read a pipe
+                writing = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+                with (Path(folder) / path.name).open("rb") as file, os.fdopen(writing, "wb") as stream:
+                    os.set_blocking(writing, True)
                     shutil.copyfileobj(file, stream)
             except OSError as error:
                 raise to_storage_error(path, error) from error
@@ -140,6 +143,7 @@ def is_lfs_pointer(path: Path) -> bool:
 
 def file_sum(path: Path) -> str:
     """sha256 of a file, in hexadecimal."""
+    refuse_stream(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -189,6 +193,8 @@ def to_storage_error(path: Path, error: OSError) -> StorageError:
         advice = "the disk is full; free some space and try again"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         advice = "the folder cannot be written to; choose another folder or change its permissions"
+    elif error.errno == errno.ENXIO:
+        advice = "it is a pipe that nobody reads"
     elif error.errno in (errno.EEXIST, errno.ENOTEMPTY):
         advice = "something of that name is there already; choose another name or remove it first"
     else:

@@ -515,7 +515,7 @@ def test_graphs_have_neither_gradients_nor_attention() -> None:
 
 
 def test_a_run_needs_a_target_and_has_no_items() -> None:
-    with pytest.raises(ExplanationError, match="target=IMAGE"):
+    with pytest.raises(ExplanationError, match="--target IMAGE"):
         explain(made_up.model(), noise(), SENTENCE)
     with pytest.raises(ConfigError, match="id='a' is that of an item"):
         explain(made_up.model(), id="a", text=SENTENCE, target=noise())

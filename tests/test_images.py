@@ -349,6 +349,12 @@ def test_an_image_above_the_limit_is_refused_before_it_is_decoded(width: int, he
         open_image(header_alone)
 
 
+@pytest.mark.parametrize("name", ["https://x.example/a.jpg", "s3://bucket/a.jpg", "www.x/a.jpg", "file:/none.jpg"])
+def test_an_address_in_the_place_of_a_file_is_named_as_such(name: str) -> None:
+    with pytest.raises(ImageError, match="does not exist; that is an address: download the image"):
+        open_image(name)
+
+
 def test_the_refusal_of_a_large_image_names_its_size() -> None:
     with pytest.raises(ImageError, match=r"12,000×11,000 pixels is over the limit"):
         open_image(png(12_000, 11_000, (b"IDAT", b"")))

@@ -1,15 +1,18 @@
 """The models that come with the package: whole, small, measured, and opened by their names."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image, ImageDraw
 
 import itma
 from itma import api
+from itma.cli import cli
 from itma.data.datasets import WORLDS
 from itma.errors import RunError, UnknownNameError
 from itma.export.runtimes import export_run
@@ -206,3 +209,26 @@ def test_a_shop_s_table_teaches_the_model_for_photographs_further(
         for n in (3, 6)
     )
     assert all(still) and not all(moved)
+
+
+def test_what_cannot_be_done_with_it_says_what_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = {
+        "train --resume shapes": "holds a model without what training needs to go on.*itma train DATA --start shapes",
+        "quantise shapes photos": "itma quantise shapes photos --out FOLDER",
+        "pack shapes m --which first": "unknown checkpoint 'first'; choose from: best, last",
+        "explain shapes --text red": "--target IMAGE",
+    }
+    for line, message in said.items():
+        done = CliRunner().invoke(cli, line.split())
+        assert done.exit_code == 1 and re.search(message, " ".join(done.output.split())), done.output
+    assert not (tmp_path / "m").exists()
+    done = CliRunner().invoke(cli, ["compare", "shapes"])
+    assert done.exit_code == 0 and "--resume" not in done.output
+
+
+def test_results_that_take_the_place_of_others_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["--quiet", "evaluate", "shapes", "--set", "size=tiny", "--out", "e"]
+    assert CliRunner().invoke(cli, line).output.endswith("written to e\n")
+    assert CliRunner().invoke(cli, line).output.endswith("written to e, in the place of earlier results\n")

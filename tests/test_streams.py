@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ from itma.cli import cli
 from itma.config import read_changes
 from itma.data.datasets.pickled import read_pickled_npy
 from itma.data.datasets.reading import read_text
-from itma.errors import DataError
-from itma.io import refuse_stream, write_text
+from itma.errors import DataError, StorageError
+from itma.io import file_sum, refuse_stream, write_text
 from itma.models.pickles import load_allowed
 from itma.models.shipped import find_shipped_folder
 from itma.models.towers import holds_towers
@@ -67,6 +66,7 @@ def test_no_command_waits_for_a_pipe(here: Path, line: str) -> None:
         read_changes,
         load_allowed,
         lambda path: read_text(path, ""),
+        file_sum,
         lambda path: read_pickled_npy(path, ""),
         lambda path: holds_towers(path.parent),
         lambda path: LanceStore(path.parent).read(path.name),
@@ -97,12 +97,12 @@ def test_what_a_shell_fills_is_read(here: Path) -> None:
 
 def test_what_is_written_to_a_pipe_goes_into_it_and_takes_no_place(here: Path) -> None:
     os.mkfifo("out.md")
-    got: list[str] = []
-    reader = threading.Thread(target=lambda: got.append(Path("out.md").read_text(encoding="utf-8")))
-    reader.start()
+    with pytest.raises(StorageError, match="a pipe that nobody reads"):
+        write_text("out.md", "a card")
+    reading = os.open("out.md", os.O_RDONLY | os.O_NONBLOCK)
     write_text("out.md", "a card")
-    reader.join()
-    assert got == ["a card"] and Path("out.md").is_fifo()
+    assert os.read(reading, 100) == b"a card" and Path("out.md").is_fifo()
+    os.close(reading)
 
 
 def test_a_device_is_never_replaced(here: Path) -> None:

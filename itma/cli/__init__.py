@@ -460,7 +460,7 @@ def evaluate(
     )
     click.echo(str(measured))
     if measured.folder is not None:
-        click.echo(f"written to {measured.folder}")
+        click.echo(f"written to {measured.folder}{', in the place of earlier results' if measured.replaced else ''}")
 
 
 cli.add_command(runs)

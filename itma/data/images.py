@@ -9,6 +9,7 @@ import io
 import logging
 import math
 import os
+import re
 import stat
 import threading
 import warnings
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 Source = str | Path | bytes | Image.Image | np.ndarray | torch.Tensor
 """What an image may be given as: a path, the bytes of a file, or a Pillow image."""
 
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:|www\.", re.IGNORECASE)
 NOT_REGULAR = "it is a pipe, a socket or a device, not a file"
 
 MAX_PIXELS = 128_000_000
@@ -287,7 +289,8 @@ def _name_errors(name: str, pixels: int) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise ImageError(name, "the file does not exist") from error
+        address = "; that is an address: download the image and name the file" if _ADDRESS.match(name) else ""
+        raise ImageError(name, f"the file does not exist{address}") from error
     except IsADirectoryError as error:
         raise ImageError(name, "this is a folder, not a file") from error
     except PermissionError as error:

@@ -14,7 +14,7 @@ from itma.evaluation.tables import Table
 from itma.io import write_text
 from itma.models.provenance import read_json
 from itma.records import Interval, Report
-from itma.training.run import read_metrics
+from itma.training.run import POINTER, read_metrics
 
 FORMAT = 1
 SEED = "train.seed"
@@ -307,7 +307,7 @@ def _notes(named: Mapping[str, Sequence[RunSummary]]) -> list[str]:
             notes.append(f"{name}: runs of the same seed count as several, though they are no independent trials")
         for run in group:
             wanted = run.settings.get("train.steps")
-            if wanted is not None and run.steps < wanted:
+            if wanted is not None and run.steps < wanted and (Path(run.folder) / POINTER).is_file():
                 notes.append(
                     f"{run.folder} has done {run.steps:,} of {wanted:,} steps; go on: itma train --resume {run.folder}"
                 )

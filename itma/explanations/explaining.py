@@ -165,7 +165,9 @@ def case_of(
     name = id if id is not None else _name(image)
     if catalogue is None:
         if target is None:
-            raise ExplanationError("a run has no images of which one could be the best hit; say which: target=IMAGE")
+            raise ExplanationError(
+                "a run has no images of which one could be the best hit; say which as the target (--target IMAGE)"
+            )
         pixels = model.preprocess.read(target)
         return Case(model, _embedding(model, pixels), reference, said, pixels, None, None, name, _name(target))
     if target_is_item and isinstance(target, str):

@@ -22,7 +22,7 @@ from itma.api import load_measured_split, read_run
 from itma.config import to_plain
 from itma.data.images import Preprocess, find_images
 from itma.data.sources import sentences
-from itma.errors import ConfigError, DataError, ImageError, ItmaError
+from itma.errors import ConfigError, DataError, ImageError, ItmaError, RunError
 from itma.evaluation.agreement import mean_cosine, neighbour_overlap
 from itma.evaluation.evaluate import evaluate as measure
 from itma.export.int8 import quantise as write_int8
@@ -163,6 +163,11 @@ def quantise(
     """
     if samples < 1:
         raise ConfigError(f"samples={samples} must be at least 1")
+    if out is None and is_shipped(run):
+        raise RunError(
+            f"the model {str(run)!r} comes with itma, whose own folder is left alone; say where the graphs go: itma "
+            f"quantise {run} {images} --out FOLDER, and give FOLDER as the run from then on"
+        )
     draw = random.Random(seed)
     with ExitStack() as stack:
         exact = _export(run, out, which, progress, stack)

@@ -63,6 +63,8 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
     Raises:
         RunError: there is no such folder, or it is neither a run nor a checkpoint, or the hub does not have it.
     """
+    if which not in CHECKPOINTS:
+        raise UnknownNameError("checkpoint", which, CHECKPOINTS)
     folder = locate(folder)
     if (name := hub_name(folder)) is not None:
         folder = hub.fetch(name)
@@ -78,8 +80,6 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
             names = parse_json(pointer.read_text(encoding="utf-8"))
         except ValueError as error:
             raise RunError(f"{str(pointer)!r} is damaged: {error}") from error
-        if which not in CHECKPOINTS:
-            raise UnknownNameError("checkpoint", which, CHECKPOINTS)
         name = names.get(which) if isinstance(names, dict) else None
         if not isinstance(name, str) or Path(name).name != name:
             raise RunError(

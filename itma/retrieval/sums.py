@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from itma.io import file_sum, write_bytes
+from itma.io import file_sum, refuse_stream, write_bytes
 
 NAME = "sums.sha256"
 _HINT = "latest_version_hint.json"
@@ -105,6 +105,7 @@ def newest_version(folder: Path, table: str) -> int:
 
 
 def _read_known(folder: Path) -> dict[str, str]:
+    refuse_stream(folder / NAME)
     try:
         text = (folder / NAME).read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:

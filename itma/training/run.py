@@ -126,6 +126,11 @@ def last_step(folder: str | Path) -> int:
         RunError: its state is missing or damaged.
     """
     path = checkpoint_folder(folder, "last") / STATE
+    if not path.exists():
+        raise RunError(
+            f"{str(folder)!r} holds a model without what training needs to go on ({STATE}); begin a new run from its "
+            f"weights: itma train DATA --start {folder}"
+        )
     try:
         return int(parse_json(path.read_text(encoding="utf-8"))["step"])
     except (OSError, ValueError, KeyError, TypeError) as error:
