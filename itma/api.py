@@ -251,8 +251,9 @@ def train(
         changes: single settings by dotted name; see `settings_for`.
         out: the run folder; None: `runs/<time>_<model><comment>`.
         start: a run whose best checkpoint is gone on from: its model and its words, to which those of the data are
-            added, by the recipe of `preset`. Or CLIP or SigLIP, a folder or a name on the hub: over its networks, which
-            stay as they are, the composer `model` is trained (None: combiner) by the recipe `clip`.
+            added, by the recipe of `preset`; images may have another size than its. Or CLIP or SigLIP, a folder or a
+            name on the hub: over its networks, which stay as they are, the composer `model` is trained (None: combiner)
+            by the recipe `clip`.
         comment: added to the folder's name.
         device: `auto`, `cpu`, `cuda`, …
         triplets: (train, test) where they are in memory already. They count as the data set `data` where their own name
@@ -277,12 +278,22 @@ def train(
         settings = _settings_for(source, model, preset, changes or {})
         beginning = None if checkpoint is None else Retriever.load(checkpoint)
     if beginning is not None and towers is None:
-        own = [name for name in changes or {} if name.startswith("model.")]
+        own = [name for name in changes or {} if name.startswith("model.") and name not in _RESIZES]
         if model is not None or own:
             raise ConfigError(
                 f"a run that starts from {str(start)!r} has the model of that run; leave out "
                 f"{', '.join(own) or f'the model {model!r}'}"
             )
+        wanted = replace(
+            beginning.preprocess,
+            **{
+                side: getattr(settings.model.preprocess, side)
+                for name, side in _RESIZES.items()
+                if name in (changes or {})
+            },
+        )
+        if wanted != beginning.preprocess:
+            beginning = beginning.resize(wanted.height, wanted.width)
         settings = replace(settings, model=beginning.config)
     name = f"{settings.model.composer}_{comment}" if comment else settings.model.composer
     folder = new_run_folder(name) if out is None else check_path(out, "a folder")
@@ -302,6 +313,10 @@ def train(
         else:
             started["seconds"] = read_provenance(start, started["sha256"]).seconds
     return _learn(settings, folder, device, triplets, beginning=beginning, started=started, progress=progress)
+
+
+_RESIZES = {f"model.preprocess.{side}": side for side in ("height", "width")}
+"""Settings of a model that a run may change which starts from it."""
 
 
 def _source(data: str | None, triplets: tuple[Triplets, Triplets] | None) -> DataConfig:

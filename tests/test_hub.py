@@ -5,6 +5,7 @@ import logging
 import shutil
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -552,3 +553,77 @@ def test_the_commands_answer_what_is_wrong_with_one_line(hub: LocalHub, tmp_path
     assert "1: error: there is no model 'shop/none' on the hub" in call("pull", "shop/none", tmp_path / "none")
     assert "1: error: the run folder" in call("card", tmp_path / "none")
     assert "1: error: the run folder" in call("push", tmp_path / "none", "shop/shapes")
+
+
+# -- averaged with its start -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def adapted(run: Path) -> Path:
+    """A run that went on from `run`, with a word of its own and images of another size."""
+    train, test = made_up.triplets(), made_up.triplets()
+    sizes = {"model.preprocess.height": "40", "model.preprocess.width": "72"}
+    changes = {**sizes, "train.steps": "4", "train.batch": "8", "train.hold_out": "0"}
+    return api.train(
+        "crimson", start=run, changes=changes, triplets=(train, test), out=run.parent / "adapted", preset="tiny"
+    )
+
+
+def test_a_run_may_see_images_of_another_size_than_its_start(run: Path, adapted: Path) -> None:
+    start, model = Retriever.load(run), Retriever.load(adapted)
+    assert (start.preprocess.height, start.preprocess.width) != (40, 72)
+    assert (model.preprocess.height, model.preprocess.width) == (40, 72)
+    resized = start.resize(40, 72)
+    pixels = torch.randint(0, 256, (2, 3, 40, 72), dtype=torch.uint8)
+    # on images of that size, tables that are interpolated once are those that are interpolated every time
+    torch.testing.assert_close(resized.embed_images(pixels), start.embed_images(pixels), atol=1e-5, rtol=1e-5)
+
+
+def test_a_start_has_its_other_settings(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"leave out model\.dim"):
+        api.train("shapes", start=run, changes={"model.dim": "8", "model.preprocess.height": "40"}, out=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_packed_model_is_averaged_with_its_start(share: float, run: Path, adapted: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        cli, ["pack", str(adapted), str(tmp_path / "m"), "--average", str(run), "--share", str(share)]
+    )
+    assert done.exit_code == 0, done.output
+    own, start = Retriever.load(adapted).state_dict(), Retriever.load(run).resize(40, 72).state_dict()
+    for name, tensor in Retriever.load(tmp_path / "m").state_dict().items():
+        if tensor.is_floating_point():
+            rows = own[name].clone()
+            known = rows[: len(start[name])] if rows.dim() else rows
+            known.copy_((1 - share) * known + share * start[name])
+            torch.testing.assert_close(tensor, rows)
+    card = (tmp_path / "m" / "README.md").read_text()
+    assert f"| averaged | {share:g} of the weights with the sha256" in card
+    assert "evaluation" not in {path.name.partition("-")[0] for path in (tmp_path / "m").iterdir()}
+    made = json.loads((tmp_path / "m" / "run.json").read_text())["made_with"]
+    assert made["averaged_with"]["share"] == share
+
+
+def test_models_that_are_not_related_are_not_averaged(run: Path, tmp_path: Path) -> None:
+    model, other, larger = (
+        Retriever.build(replace(made_up.CONFIG, dim=dim, options=None), ["make it red"], seed=seed)
+        for dim, seed in ((32, 0), (32, 1), (64, 0))
+    )
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ConfigError, match=r"neither learned from the other \(cosine of their weights -?0\.\d\d\)"):
+        model.average(other, 0.5)
+    with pytest.raises(ConfigError, match="different shapes: "):
+        model.average(larger, 0.5)
+    with pytest.raises(ConfigError, match="different shapes: their words"):
+        model.average(Retriever.build(model.config, ["make it blue"]), 0.5)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    with pytest.raises(ConfigError, match=r"share=2 is not from 0"):
+        sharing.pack(run, tmp_path / "m", average=run, share=2)
+    assert not (tmp_path / "m").exists()
+
+
+def test_weights_that_belong_to_a_size_of_images_keep_it() -> None:
+    model = Retriever.build(replace(made_up.CONFIG, composer="val", options=None), ["make it red"])
+    with pytest.raises(ConfigError, match="must be trained from its beginning"):
+        model.resize(96, 160)

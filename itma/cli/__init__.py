@@ -608,20 +608,34 @@ def card(run: Path, which: str, repo: str | None, license: str | None, out: Path
 @click.argument("folder", type=OUTPUT_PATH)
 @click.option("--half", is_flag=True, help="Weights as float16: half the size; measure it again before you quote it.")
 @click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@click.option("--average", type=INPUT_PATH, metavar="MODEL", help="Average its weights with those of its start.")
+@click.option("--share", type=float, default=0.5, show_default=True, help="Of --average MODEL, from 0 to 1.")
 @click.option("--license", metavar="ID", help="What is allowed with the weights, e.g. apache-2.0.")
 @setting_changes
-def pack(run: Path, folder: Path, half: bool, which: str, license: str | None, changes: dict[str, str]) -> None:
+def pack(
+    run: Path,
+    folder: Path,
+    half: bool,
+    which: str,
+    average: Path | None,
+    share: float,
+    license: str | None,
+    changes: dict[str, str],
+) -> None:
     r"""Write the model of RUN into FOLDER to hand on: weights, card and settings, nothing that only training needs.
 
     \b
     itma pack runs/mine model --half
     itma evaluate model
     itma card model --out model/README.md
+    itma pack runs/adapted model --average photos
     itma pack openai/clip-vit-base-patch32 clip --set model.options.text_weight=0.7
     """
     from itma.hub import sharing
 
-    made = sharing.pack(run, folder, half=half, which=which, license=license, changes=changes)
+    made = sharing.pack(
+        run, folder, half=half, which=which, license=license, changes=changes, average=average, share=share
+    )
     size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
     click.echo(f"{made}: {size / 1e6:.1f} MB; every command takes it as RUN")
 

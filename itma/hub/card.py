@@ -4,7 +4,7 @@ Every number comes from the model itself or from its run's files; what is not kn
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,18 @@ PAPERS = {
 """The papers of CITATION.cff, as a card names them; a composer's own is known by the composer's name."""
 
 
+@dataclass(frozen=True)
+class Averaged:
+    """Which weights a model is the average of."""
+
+    run: str
+    """Sum of the run's own weights file."""
+    other: str
+    """Sum of the other's."""
+    share: float
+    """Of the other's, from 0 to 1."""
+
+
 def write_card(
     model: Retriever,
     folder: Path,
@@ -105,15 +117,23 @@ def write_card(
     repo_id: str | None = None,
     license: str | None = None,
     rounded: bool = False,
+    averaged: Averaged | None = None,
 ) -> None:
     """Add a card, and what of `run` it was written from, to a folder that holds the model; see `save_pretrained`.
 
-    Weights that were `rounded` are not the run's own: its reports do not count for them.
+    Weights that were `rounded` or `averaged` are not the run's own: its reports do not count for them.
     """
     weights = file_sum(folder / WEIGHTS)
-    known = None if run is None else _sum_in(run, model, weights, rounded=rounded)
+    if averaged is not None:
+        known: str | None = averaged.run
+    else:
+        known = None if run is None else _sum_in(run, model, weights, rounded=rounded)
     provenance = Provenance() if run is None or known is None else read_provenance(run, known)
-    if rounded and known != weights:
+    if averaged is not None:
+        settings = dict(provenance.settings or {})
+        made = {**settings.get("made_with", {}), "averaged_with": {"sha256": averaged.other, "share": averaged.share}}
+        provenance = replace(provenance, settings=settings | {"made_with": made})
+    if (rounded or averaged) and known != weights:
         provenance = replace(provenance, reports={})
     else:
         reports = {name: replace(report, weights=weights) for name, report in provenance.reports.items()}
@@ -274,6 +294,12 @@ def _describe_training(provenance: Provenance) -> str:
     else:
         rows |= _recipe(provenance.settings["train"], provenance)
         rows["began with"] = _began(made.get("started_from"))
+        if "averaged_with" in made:
+            rows["averaged"] = (
+                "{share:g} of the weights with the sha256 `{sha256}`, the rest of this training's".format(
+                    **made["averaged_with"]
+                )
+            )
         rows["made with"] = (
             _list({name: value for name, value in made.items() if not isinstance(value, Mapping)}) or None
         )

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from itma.config import change
 from itma.errors import ConfigError, RunError
-from itma.hub.card import CARD, model_card, write_card
+from itma.hub.card import CARD, Averaged, model_card, write_card
 from itma.io import new_folder, write_text
 from itma.models import hub
 from itma.models.checkpoint import FILES, POINTER, checkpoint_folder, weights_sum
@@ -56,6 +56,8 @@ def pack(
     half: bool = False,
     license: str | None = None,
     changes: Mapping[str, str] | None = None,
+    average: str | Path | None = None,
+    share: float = 0.5,
 ) -> Path:
     """A model in a folder to hand on: weights, card and settings, without what only training needs.
 
@@ -68,18 +70,27 @@ def pack(
         license: what is allowed with the weights, e.g. `apache-2.0`; None: the card says nothing of it.
         changes: options of the sum by which CLIP or SigLIP answers untrained, by name, e.g.
             `{"model.options.text_weight": "0.7"}`; of a trained model nothing can be changed.
+        average: a model that the run began with, or that learned from the same one: the weights are averaged with its
+            weights, see `Retriever.average`. The run's reports do not count for them.
+        share: of that model in the average, from 0 to 1.
 
     Returns:
         The folder.
 
     Raises:
         RunError: the run is missing or damaged.
-        ConfigError: an option that does not exist, or a trained model whose options were to be changed.
+        ConfigError: an option that does not exist, a trained model whose options were to be changed, or a model that
+            the run is not related to.
         StorageError: the folder exists or cannot be written to.
     """
     model = _open_weighted(run, changes) if changes else Retriever.load(run, which=which)
+    averaged = None
+    if average is not None:
+        model.average(Retriever.load(average), share)
+        averaged = Averaged(weights_sum(run, which), weights_sum(average), share)
     with new_folder(folder) as draft:
-        save_pretrained(model, draft, run=run, license=license, half=half)
+        model.save(draft, half=half)
+        write_card(model, draft, run=run, license=license, rounded=half, averaged=averaged)
     return Path(folder)
 
 

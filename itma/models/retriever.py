@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn import functional as F
 
 from itma.config import APPLIES, BELONGS, from_plain, to_plain
 from itma.data.conversations import split_turns
@@ -268,6 +269,67 @@ class Retriever(Embedder, nn.Module):
         table.weight = nn.Parameter(torch.cat([table.weight.detach(), fresh]))
         table.num_embeddings += len(words)
         return words
+
+    def resize(self, height: int, width: int) -> "Retriever":
+        """This model for images of another size; its encoders are shared, learned positions are interpolated.
+
+        Args:
+            height, width: pixels of the images that it will see.
+
+        Raises:
+            ConfigError: the size is none, or weights depend on it in another way.
+        """
+        config = replace(self.config, preprocess=replace(self.preprocess, height=height, width=width))
+        model = Retriever(config, self.tokenizer, self.image_encoder, self.text_encoder)
+        state = self.state_dict()
+        for name, tensor in model.state_dict().items():
+            if tensor.shape == state[name].shape:
+                continue
+            if tensor.dim() != 3 or len(tensor) != len(state[name]):
+                raise ConfigError(
+                    f"the weights {name} belong to images of {self.preprocess.height}×{self.preprocess.width}; a model "
+                    f"for {height}×{width} must be trained from its beginning, without a start"
+                )
+            grid = (tensor.shape[1], tensor.shape[2])
+            state[name] = F.interpolate(state[name][None], grid, mode="bilinear", align_corners=False)[0]
+        model.load_state_dict(state)
+        return model.to(self.device).eval()
+
+    def average(self, other: "Retriever", share: float) -> None:
+        """Move the weights towards those of a model that this one began with, or that learned from the same one.
+
+        Midway between a model and its start, what was learned last is mostly kept, and less is forgotten of images
+        unlike those of the training (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv:2109.01903).
+
+        Args:
+            other: of the same shape; its words may be fewer, and its images of another size.
+            share: of `other`, from 0 to 1.
+
+        Raises:
+            ConfigError: the share is beyond its range, or the two models are not related.
+        """
+        if not 0 <= share <= 1:
+            raise ConfigError(f"share={share!r} is not from 0 (this model alone) to 1 (the other alone)")
+        other = other.resize(self.preprocess.height, self.preprocess.width)
+        own, others = self.state_dict(), other.state_dict()
+        words, known = list(self.tokenizer.vocabulary), list(other.tokenizer.vocabulary)
+        different = [name for name in own if name not in others or own[name].shape[1:] != others[name].shape[1:]]
+        if own.keys() != others.keys() or different or words[: len(known)] != known:
+            what = different[0] if different else "their parts" if own.keys() != others.keys() else "their words"
+            raise ConfigError(f"the two models cannot be averaged, for they are of different shapes: {what}")
+        mine, theirs = (
+            torch.cat([state[name].flatten().float() for name in own if _is_learned(name, own[name])])
+            for state in (own, others)
+        )
+        if (likeness := float(F.cosine_similarity(mine, theirs, dim=0))) < _RELATED:
+            raise ConfigError(
+                f"the two models cannot be averaged, for neither learned from the other (cosine of their weights "
+                f"{likeness:.2f}); give the model that training began with (itma train … --start)"
+            )
+        for name, tensor in own.items():
+            if tensor.is_floating_point():
+                rows = tensor[: len(others[name])] if tensor.dim() else tensor
+                rows.lerp_(others[name], share)
 
     def _parameters_of(self, part: str) -> list[nn.Parameter]:
         held = self._part(part)
@@ -671,6 +733,15 @@ def load_retriever(name: str | Path, *, which: str = "best") -> Retriever:
         RunError, ConfigError, DataError: see `Retriever.load`.
     """
     return Retriever.load(name, which=which)
+
+
+_RELATED = 0.3
+"""Cosine of two models' weights from which they count as related; of models that began apart it is about 0."""
+
+
+def _is_learned(name: str, tensor: torch.Tensor) -> bool:
+    """Whether a tensor is one of the composer's matrices, which are drawn at random where a training begins."""
+    return name.startswith("composer.") and tensor.dim() in (2, 4)
 
 
 def _without_folders(config: RetrieverConfig) -> RetrieverConfig:
