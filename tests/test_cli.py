@@ -1,18 +1,26 @@
 """The command line, from the first command to the last, and what it says when something is wrong."""
 
 import csv
+import inspect
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from itma import api
 from itma.cli import cli
+from itma.demo import demo
 from itma.errors import ItmaError
+from itma.hub import sharing
+from itma.interop import exchange
+from itma.interop.imports import import_published
 from itma.models.checkpoint import weights_sum
+from itma.server.config import ServeConfig
 from tests.shop_table import items, shop
 
 
@@ -224,6 +232,36 @@ def test_examples_in_the_help_stand_on_lines_of_their_own() -> None:
         shown = call(*names, "--help").output
         assert "\\b" not in shown, names
         assert not re.search(r"^.*\bitma .*\bitma ", shown.partition("\n")[2], re.MULTILINE), names
+
+
+CALLED: dict[str, Callable[..., object]] = {
+    "demo": demo,
+    "evaluate": api.evaluate_by,
+    "explain": api.explain,
+    "generate": api.generate,
+    "import": import_published,
+    "pack": sharing.pack,
+    "push": sharing.push_to_hub,
+    "quantise": exchange.quantise,
+    "serve": ServeConfig,
+    "submit": api.submit,
+    "train": api.train,
+    "triplets": api.triplets,
+}
+"""Commands that hand options on as they are, and to what."""
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_options_that_are_handed_on_are_parameters_of_the_same_default(name: str) -> None:
+    command, parameters = cli.commands[name], inspect.signature(CALLED[name]).parameters
+    assert command.callback is not None
+    own = inspect.signature(inspect.unwrap(command.callback)).parameters
+    assert "options" in own
+    for option in command.params:
+        if option.name not in own:
+            assert option.name in parameters
+            default = option.to_info_dict()["default"]
+            assert (default or None) == (parameters[option.name].default or None), option.name
 
 
 def test_help_teaches() -> None:

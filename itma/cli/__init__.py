@@ -7,7 +7,7 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
@@ -137,6 +137,7 @@ def cli(context: click.Context, traceback: bool, quiet: bool, imports: tuple[str
         import_file(source)
 
 
+_which = click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
 _runtime = click.option(
     "--runtime", type=RUNTIMES, default="torch", show_default=True, help="What computes the embeddings; see docs."
 )
@@ -151,16 +152,7 @@ _runtime = click.option(
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides everything random.")
 @device_option
 @click.pass_context
-def demo(
-    context: click.Context,
-    out: Path | None,
-    world: str | None,
-    train: bool,
-    size: str,
-    steps: int | None,
-    seed: int,
-    device: str,
-) -> None:
+def demo(context: click.Context, /, out: Path | None, **options: Any) -> None:
     """A shop to search in less than a minute: nothing to download.
 
     Draws 1,000 products of the wardrobe world, indexes them with the model that comes with itma, holds a conversation
@@ -171,10 +163,7 @@ def demo(
     """
     from itma.demo import demo as run_demo
 
-    result = run_demo(
-        out, world=world, train=train, size=size, steps=steps, seed=seed, device=device, progress=bars(context)
-    )
-    click.echo(str(result))
+    click.echo(str(run_demo(out, progress=bars(context), **options)))
 
 
 @cli.command()
@@ -190,9 +179,7 @@ def demo(
 @click.option("--layout", help="As a public data set: css of shapes, fashioniq or fashion200k of wardrobe.")
 @device_option
 @click.pass_context
-def generate(
-    context: click.Context, world: str, folder: Path, size: str, seed: int, layout: str | None, device: str
-) -> None:
+def generate(context: click.Context, /, world: str, folder: Path, layout: str | None, **options: Any) -> None:
     r"""Write a generated world to FOLDER, so that it is rendered only once.
 
     WORLD is shapes or wardrobe. Train on it with: itma train WORLD --root FOLDER. With --layout it stands there as
@@ -204,7 +191,7 @@ def generate(
     """
     from itma import api
 
-    made = api.generate(world, folder, size=size, seed=seed, layout=layout, device=device, progress=bars(context))
+    made = api.generate(world, folder, layout=layout, progress=bars(context), **options)
     echo_hint(f"written to {made}; train on it with: itma train {layout or world} --root {made}")
 
 
@@ -222,16 +209,7 @@ def generate(
 @click.option("--per-reference", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--test-share", type=float, default=0.1, show_default=True, help="Share of the items for testing.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def triplets(
-    table: Path,
-    folder: Path,
-    templates: Path | None,
-    attributes: tuple[str, ...],
-    within: str | None,
-    per_reference: int,
-    test_share: float,
-    seed: int,
-) -> None:
+def triplets(table: Path, folder: Path, attributes: tuple[str, ...], **options: Any) -> None:
     r"""Make triplets from a TABLE of attributes (CSV: file, colour, sleeve, …) into FOLDER.
 
     Items that differ in one or two attributes become pairs, and sentences say how: "blue instead of red".
@@ -242,17 +220,7 @@ def triplets(
     """
     from itma import api
 
-    made = api.triplets(
-        table,
-        folder,
-        templates=templates,
-        attributes=list(attributes) or None,
-        within=within,
-        per_reference=per_reference,
-        test_share=test_share,
-        seed=seed,
-    )
-    click.echo(str(made))
+    click.echo(str(api.triplets(table, folder, attributes=list(attributes) or None, **options)))
     echo_hint(f"train on them with: itma train own --root {folder}")
 
 
@@ -279,20 +247,18 @@ def triplets(
 @click.pass_context
 def train(
     context: click.Context,
+    /,
     data: str,
     root: Path | None,
     skip_unreadable: bool,
     model: str | None,
-    preset: str | None,
     steps: int | None,
     seed: int | None,
-    out: Path | None,
-    start: Path | None,
-    comment: str,
     resume: Path | None,
     config: dict[str, Any],
     changes: dict[str, Any],
     device: str,
+    **options: Any,
 ) -> None:
     r"""Train a model on DATA and leave a run folder.
 
@@ -333,17 +299,7 @@ def train(
             )
         folder = api.resume(resume, changes=changes, device=device, progress=bars(context))
     else:
-        folder = api.train(
-            data,
-            model=model,
-            preset=preset,
-            changes=changes,
-            out=out,
-            start=start,
-            comment=comment,
-            device=device,
-            progress=bars(context),
-        )
+        folder = api.train(data, model=model, changes=changes, device=device, progress=bars(context), **options)
     echo_hint(f"trained: {folder}\nmeasure it with: itma evaluate {folder}")
 
 
@@ -376,14 +332,7 @@ def _image_size(context: click.Context, parameter: click.Parameter, text: str | 
     callback=_image_size,
     help="Of the images it was trained on; by default 180x120 for CSS by TIRG's code, else 224x224.",
 )
-def import_(
-    checkpoint: Path,
-    words: Path | None,
-    out: Path,
-    data: str | None,
-    order: Literal["sorted", "appearance"] | None,
-    size: tuple[int, int] | None,
-) -> None:
+def import_(checkpoint: Path, out: Path, **options: Any) -> None:
     r"""Turn a CHECKPOINT of TIRG's, MAAF's or ITMA's published code into a run folder.
 
     Such a file lacks its vocabulary. Give it as a text file with one word a line, in the order of their ids, or give
@@ -395,7 +344,7 @@ def import_(
     """
     from itma.interop.imports import import_published
 
-    echo_hint(str(import_published(checkpoint, out, words=words, data=data, order=order, size=size)))
+    echo_hint(str(import_published(checkpoint, out, **options)))
     echo_hint(f"search your own images with it: itma index {out} IMAGES CATALOGUE")
 
 
@@ -406,7 +355,7 @@ def import_(
 @skip_unreadable_option
 @click.option("--split", help="Without it, the one that DATA is measured on (test; val of FashionIQ).")
 @click.option("--protocol", "protocols", multiple=True, help="Repeatable: all from one embedding pass. See docs.")
-@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@_which
 @click.option("--out", type=OUTPUT_PATH, help="Folder for report.json and ranks.csv.")
 @setting_changes
 @_runtime
@@ -414,17 +363,14 @@ def import_(
 @click.pass_context
 def evaluate(
     context: click.Context,
+    /,
     run: Path,
     data: str | None,
     root: Path | None,
     skip_unreadable: bool,
-    split: str | None,
     protocols: tuple[str, ...],
-    which: str,
-    out: Path | None,
     changes: dict[str, str],
-    runtime: str,
-    device: str,
+    **options: Any,
 ) -> None:
     r"""Measure the model in RUN on DATA; default: on the data it was trained with.
 
@@ -446,18 +392,7 @@ def evaluate(
     if skip_unreadable:
         changes |= {"unreadable": "missing"}
     changes = {name.removeprefix("data."): value for name, value in changes.items()}
-    measured = api.evaluate_by(
-        protocols,
-        run,
-        data,
-        split=split,
-        which=which,
-        changes=changes,
-        out=out,
-        runtime=runtime,
-        device=device,
-        progress=bars(context),
-    )
+    measured = api.evaluate_by(protocols, run, data, changes=changes, progress=bars(context), **options)
     click.echo(str(measured))
     if measured.folder is not None:
         click.echo(f"written to {measured.folder}{', in the place of earlier results' if measured.replaced else ''}")
@@ -474,12 +409,10 @@ cli.add_command(study)
 @click.argument("out", type=OUTPUT_PATH)
 @click.argument("data", required=False)
 @click.option("--root", type=INPUT_PATH, help="The folder of DATA; default: where it was in training.")
-@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@_which
 @device_option
 @click.pass_context
-def submit(
-    context: click.Context, run: Path, out: Path, data: str | None, root: Path | None, which: str, device: str
-) -> None:
+def submit(context: click.Context, /, run: Path, out: Path, data: str | None, **options: Any) -> None:
     r"""Answer the test queries of DATA, whose targets are not published, and write the files of its server into OUT.
 
     DATA is fashioniq, cirr or circo; without it, the data that RUN was trained on, or fashioniq. RUN may also be an
@@ -492,7 +425,7 @@ def submit(
     """
     from itma import api
 
-    for path in api.submit(run, out, data, root=root, which=which, device=device, progress=bars(context)):
+    for path in api.submit(run, out, data, progress=bars(context), **options):
         click.echo(str(path))
 
 
@@ -588,7 +521,7 @@ _license = click.option("--license", metavar="NAME", help="What is allowed with 
 
 @cli.command()
 @click.argument("run", type=INPUT_PATH)
-@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@_which
 @click.option("--repo", metavar="ORG/NAME", help="Where the model is on the hub, for the card's examples.")
 @_license
 @click.option("--out", type=OUTPUT_PATH, help="A file to write it to, instead of the screen.")
@@ -607,21 +540,12 @@ def card(run: Path, which: str, repo: str | None, license: str | None, out: Path
 @click.argument("run", type=INPUT_PATH)
 @click.argument("folder", type=OUTPUT_PATH)
 @click.option("--half", is_flag=True, help="Weights as float16: half the size; measure it again before you quote it.")
-@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@_which
 @click.option("--average", type=INPUT_PATH, metavar="MODEL", help="Average its weights with those of its start.")
 @click.option("--share", type=float, default=0.5, show_default=True, help="Of --average MODEL, from 0 to 1.")
-@click.option("--license", metavar="ID", help="What is allowed with the weights, e.g. apache-2.0.")
+@_license
 @setting_changes
-def pack(
-    run: Path,
-    folder: Path,
-    half: bool,
-    which: str,
-    average: Path | None,
-    share: float,
-    license: str | None,
-    changes: dict[str, str],
-) -> None:
+def pack(run: Path, folder: Path, **options: Any) -> None:
     r"""Write the model of RUN into FOLDER to hand on: weights, card and settings, nothing that only training needs.
 
     \b
@@ -633,9 +557,7 @@ def pack(
     """
     from itma.hub import sharing
 
-    made = sharing.pack(
-        run, folder, half=half, which=which, license=license, changes=changes, average=average, share=share
-    )
+    made = sharing.pack(run, folder, **options)
     size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
     click.echo(f"{made}: {size / 1e6:.1f} MB; every command takes it as RUN")
 
@@ -643,24 +565,14 @@ def pack(
 @cli.command()
 @click.argument("run", type=INPUT_PATH)
 @click.argument("name", metavar="ORG/NAME")
-@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@_which
 @click.option("--private/--public", default=None, help="Who sees a new repository; default: as ORG has it.")
 @click.option("--revision", help="A branch, made if need be; default: main.")
-@click.option("--message", help="Of the commit.")
+@click.option("--message", "commit_message", help="Of the commit.")
 @click.option("--create-pr", is_flag=True, help="Open a pull request instead.")
 @_license
 @click.pass_context
-def push(
-    context: click.Context,
-    run: Path,
-    name: str,
-    which: str,
-    private: bool | None,
-    revision: str | None,
-    message: str | None,
-    create_pr: bool,
-    license: str | None,
-) -> None:
+def push(context: click.Context, /, run: Path, name: str, which: str, **options: Any) -> None:
     r"""Upload the model in RUN to the Hugging Face Hub, with its card and the reports that it is written from.
 
     Log in first, with hf auth login or HF_TOKEN. See docs/hub.md for what is uploaded.
@@ -671,18 +583,8 @@ def push(
     from itma.hub import sharing
     from itma.models.retriever import Retriever
 
-    address = sharing.push_to_hub(
-        Retriever.load(run, which=which),
-        name,
-        run=run,
-        private=private,
-        revision=revision,
-        commit_message=message,
-        create_pr=create_pr,
-        license=license,
-        progress=bars(context),
-    )
-    click.echo(f"pushed: {address}")
+    model = Retriever.load(run, which=which)
+    click.echo(f"pushed: {sharing.push_to_hub(model, name, run=run, progress=bars(context), **options)}")
 
 
 @cli.command()
@@ -707,7 +609,7 @@ def pull(context: click.Context, name: str, folder: Path, revision: str | None, 
 @cli.command()
 @click.argument("run", type=INPUT_PATH)
 @click.option("--out", type=OUTPUT_PATH, help="A new folder; default: the run's own, for --runtime onnx.")
-@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@_which
 @click.pass_context
 def export(context: click.Context, run: Path, out: Path | None, which: str) -> None:
     """Write the model in RUN as ONNX graphs, for any number of images and words, checked against torch.
@@ -729,21 +631,11 @@ def export(context: click.Context, run: Path, out: Path | None, which: str) -> N
 @click.option("--out", type=OUTPUT_PATH, help="A new folder; default: the run's own, for --runtime onnx-int8.")
 @click.option("--samples", type=int, default=300, show_default=True, help="Images for the calibration.")
 @click.option("--text", type=INPUT_PATH, help="Sentences, one on each line; default: the training's.")
-@click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
+@_which
 @click.option("--recall/--no-recall", default=True, help="Measure recall on the run's own data too, if it is there.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides which images are taken.")
 @click.pass_context
-def quantise(
-    context: click.Context,
-    run: Path,
-    images: Path,
-    out: Path | None,
-    samples: int,
-    text: Path | None,
-    which: str,
-    recall: bool,
-    seed: int,
-) -> None:
+def quantise(context: click.Context, /, run: Path, images: Path, out: Path | None, **options: Any) -> None:
     """Write the model in RUN as int8 graphs, calibrated on IMAGES, and print what is lost.
 
     IMAGES is a folder of images like those to be searched, or a catalogue, whose images are taken. Search with
@@ -751,10 +643,7 @@ def quantise(
     """
     from itma.interop import exchange
 
-    result = exchange.quantise(
-        run, images, out, samples=samples, text=text, which=which, recall=recall, seed=seed, progress=bars(context)
-    )
-    click.echo(str(result))
+    click.echo(str(exchange.quantise(run, images, out, progress=bars(context), **options)))
 
 
 @cli.command()

@@ -1,7 +1,7 @@
 """The command `itma explain`: why an image is where it is."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
 
@@ -36,19 +36,7 @@ _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "a
 @click.option("-o", "--out", type=OUTPUT_PATH, help="An image (.png), .json, or .npz with all arrays; see docs.")
 @click.option("--run", type=INPUT_PATH, help="Where the run that made CATALOGUE is, if it was moved.")
 @device_option
-def explain(
-    catalogue_or_model: str | Path,
-    image: Path | None,
-    id: str | None,
-    text: str | None,
-    target: str | None,
-    methods: tuple[str, ...],
-    fill: Literal["mean", "blur"],
-    steps: int,
-    out: Path | None,
-    run: Path | None,
-    device: str,
-) -> None:
+def explain(catalogue_or_model: str | Path, out: Path | None, **options: Any) -> None:
     r"""Say why an image is where it is among the answers to a query.
 
     \b
@@ -72,18 +60,7 @@ def explain(
 
     if out is not None:
         ending_of(out)  # refused before anything is computed
-    made = api.explain(
-        catalogue_or_model,
-        image,
-        text,
-        id=id,
-        target=target,
-        methods=methods,
-        fill=fill,
-        steps=steps,
-        run=run,
-        device=device,
-    )
+    made = api.explain(catalogue_or_model, **options)
     click.echo(str(made))
     if out is not None:
         made.save(out)

@@ -1,6 +1,7 @@
 """The command `itma serve`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -37,27 +38,12 @@ from itma.cli.options import INPUT_PATH, OUTPUT_PATH
 @click.option("--access-log", is_flag=True, help="Log every request: method, route, status, milliseconds.")
 def serve(
     catalogue: str | Path,
-    host: str,
-    port: int,
-    workers: int,
-    hosts: tuple[str, ...],
     run: Path | None,
-    runtime: str | None,
-    write: bool,
     uploads: Path | None,
-    urls: bool,
-    explain: bool,
     upload_mb: float,
     upload_megapixels: float,
-    batch: int,
-    waiting: int,
-    seconds: float,
     cache_mb: float,
-    title: str | None,
-    price: str | None,
-    link: str | None,
-    currency: str,
-    access_log: bool,
+    **options: Any,
 ) -> None:
     r"""Serve CATALOGUE: a search page for people, an HTTP API for programs. Needs the extra serve.
 
@@ -74,26 +60,11 @@ def serve(
 
     config = ServeConfig(
         str(catalogue),
-        host=host,
-        port=port,
-        workers=workers,
-        hosts=hosts,
-        run=None if run is None else str(run),
-        runtime=runtime,
-        write=write,
-        uploads=None if uploads is None else str(uploads),
-        urls=urls,
-        explain=explain,
         upload_bytes=round(upload_mb * 1_000_000),
         upload_pixels=round(upload_megapixels * 1_000_000),
-        batch=batch,
-        waiting=waiting,
-        seconds=seconds,
         cache_bytes=round(cache_mb * 1_000_000),
-        title=title,
-        price=price,
-        link=link,
-        currency=currency,
-        access_log=access_log,
+        run=None if run is None else str(run),
+        uploads=None if uploads is None else str(uploads),
+        **options,
     )
     serve(config, started=lambda address: click.echo(f"serving {catalogue} at {address} (Ctrl+C stops)", err=True))

@@ -1,6 +1,7 @@
 """Commands that look at a trained model more closely: `itma study`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,19 +26,7 @@ def study() -> None:
 @as_json
 @device_option
 @click.pass_context
-def conversation(
-    context: click.Context,
-    run: Path,
-    conversations: int,
-    turns: int,
-    root: Path | None,
-    split: str | None,
-    seed: int,
-    forgetful: bool,
-    out: Path | None,
-    as_json: bool,
-    device: str,
-) -> None:
+def conversation(context: click.Context, /, run: Path, as_json: bool, **options: Any) -> None:
     """Let a simulated user talk to the model in RUN: success and rank, turn by turn.
 
     The user wants one image of the test, sees another, and says one thing that is still wrong, in the sentences of the
@@ -47,17 +36,6 @@ def conversation(
     """
     from itma.study import study_conversation
 
-    result = study_conversation(
-        run,
-        conversations=conversations,
-        turns=turns,
-        root=root,
-        split=split,
-        seed=seed,
-        forgetful=forgetful,
-        out=out,
-        device=device,
-        progress=bars(context),
-    )
+    result = study_conversation(run, progress=bars(context), **options)
     click.echo(result.study.to_json() if as_json else str(result), nl=not as_json)
     click.echo(f"written to {result.folder}", err=as_json)
