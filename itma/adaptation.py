@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itma.api import evaluate, settings_for, train
+from itma.api import evaluate, refuse_trained, settings_for, train
 from itma.errors import CatalogueError
 from itma.evaluation.tables import Table
 from itma.io import check_writable
@@ -104,6 +104,7 @@ def adapt(
     ):  # its first levels are other ones
         given = {"train.frozen_levels": "0", "train.views": "0", **given}
     folder = new_run_folder(f"{model.name}_adapted") if out is None else Path(out)
+    refuse_trained(folder)
     check_writable(folder)
     source = {name.removeprefix("data."): value for name, value in given.items() if name.startswith("data.")}
     with tempfile.TemporaryDirectory() as draft:

@@ -297,11 +297,7 @@ def train(
         settings = replace(settings, model=beginning.config)
     name = f"{settings.model.composer}_{comment}" if comment else settings.model.composer
     folder = new_run_folder(name) if out is None else check_path(out, "a folder")
-    if (folder / RUN).exists() and has_checkpoint(folder):
-        raise RunError(
-            f"{str(folder)!r} holds a run already; go on with it by resuming (itma train --resume {folder}), or choose "
-            "another folder"
-        )
+    refuse_trained(folder)
     check_writable(folder)
     if beginning is None:  # before images are drawn or read
         settings.model.find_networks()
@@ -317,6 +313,19 @@ def train(
 
 _RESIZES = {f"model.preprocess.{side}": side for side in ("height", "width")}
 """Settings of a model that a run may change which starts from it."""
+
+
+def refuse_trained(folder: Path) -> None:
+    """Refuse a folder for a new run that holds one with a checkpoint.
+
+    Raises:
+        RunError: it does.
+    """
+    if (folder / RUN).exists() and has_checkpoint(folder):
+        raise RunError(
+            f"{str(folder)!r} holds a run already; go on with it by resuming (itma train --resume {folder}), or choose "
+            "another folder"
+        )
 
 
 def _source(data: str | None, triplets: tuple[Triplets, Triplets] | None) -> DataConfig:
@@ -405,13 +414,14 @@ def resume(
             _over_towers(read_towers(checkpoint), settings) if holds_towers(checkpoint) else Retriever.load(checkpoint)
         )
     if changes:
+        changed = change(settings, changes)  # refuses names that are none
         fixed = [name for name in changes if name not in RESUMABLE]
         if fixed:
             raise ConfigError(
                 f"{fixed[0]} stays as it is when a run goes on ({str(folder)!r}); begin a new run with it, if need be "
                 f"from this one's weights (itma train --start {folder}). These may change: {', '.join(RESUMABLE)}"
             )
-        settings = change(settings, changes)
+        settings = changed
         if settings.train.steps < step:
             raise ConfigError(
                 f"train.steps={settings.train.steps}: {str(folder)!r} has done {step:,} steps already; give more"
@@ -919,6 +929,7 @@ def submit(
     *,
     root: str | Path | None = None,
     which: str = "best",
+    skip_unreadable: bool = False,
     device: str = "auto",
     progress: bool = False,
 ) -> list[Path]:
@@ -932,6 +943,7 @@ def submit(
         data: name of the data set. None: the one the run was trained on, or FashionIQ where nobody takes answers to it.
         root: the data set's folder. None: where it was in training.
         which: `best` or `last` checkpoint of the run.
+        skip_unreadable: count images that are there but cannot be read as missing.
         device: `auto`, `cpu`, `cuda`, …
         progress: show progress bars.
 
@@ -947,6 +959,8 @@ def submit(
 
     torch_device, ready = device_named(device), holds_embeddings(run)
     source = _find_submitted_data(run, data, root)
+    if skip_unreadable:
+        source = replace(source, unreadable="missing")
     dataset = dataset_named(source.name)(source)
     if not dataset.submitted:
         takers = ", ".join(name for name in DATASETS if dataset_named(name).submitted)

@@ -348,7 +348,7 @@ def _error(status: int, body: bytes) -> ItmaError:
     except (ValueError, KeyError, TypeError):
         return ServerError(f"the server answered with status {status} and not as one of ours", status, "unknown")
     if code in ("unreadable_image", "image_lost"):
-        return ImageError("the image", message.partition("': ")[2] or message)
+        return ImageError("", message.partition(": ")[2] or message)
     kind = _KINDS.get(code)
     return ServerError(message, status, code) if kind is None else kind(message)
 

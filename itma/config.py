@@ -212,7 +212,9 @@ def _field(settings: Any, name: str) -> tuple[Any, Any]:
     """
     names = [field.name for field in dataclasses.fields(settings)]
     if name not in names:
-        raise UnknownNameError(f"setting of {type(settings).__name__}", name, names)
+        deeper = [f"{each}.{name}" for each in names if hasattr(getattr(settings, each), name)]
+        advice = f"Write {' or '.join(deeper)}." if name.isidentifier() and deeper else ""
+        raise UnknownNameError(f"setting of {type(settings).__name__}", name, names, advice=advice)
     return getattr(settings, name), get_type_hints(type(settings))[name]
 
 

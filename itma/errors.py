@@ -44,11 +44,11 @@ class ItemExistsError(DataError):
 
 
 class ImageError(DataError):
-    """A file that is not an image, is damaged, or is too large to open safely."""
+    """A file that is not an image, is damaged, or is too large to open safely; without a path where it was sent."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         self.path, self.reason = str(path), reason
-        super().__init__(f"cannot read the image {self.path!r}: {reason}")
+        super().__init__(f"cannot read the image{f' {self.path!r}' if self.path else ''}: {reason}")
 
 
 class FeedbackError(ItmaError, ValueError):

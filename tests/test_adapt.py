@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from itma import api
 from itma.adaptation import Adaptation, adapt
 from itma.cli import cli
-from itma.errors import CatalogueError, DataError
+from itma.errors import CatalogueError, DataError, RunError
 from itma.models.checkpoint import weights_sum
 from itma.records import Report
 from itma.retrieval.catalogue import Catalogue
@@ -114,6 +114,14 @@ def test_a_table_that_cannot_be_used_leaves_nothing_behind(made: Path, tmp_path:
     with pytest.raises(DataError, match="does not exist"):
         adapt(made / "catalogue", made / "none.csv", out=tmp_path / "adapted")
     assert not (tmp_path / "adapted").exists()
+
+
+def test_a_folder_that_holds_a_run_is_refused_before_anything_is_measured(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("itma.adaptation.evaluate", lambda *_, **__: pytest.fail("it was measured"))
+    with pytest.raises(RunError, match="holds a run already"):
+        adapt(made / "catalogue", made / "items.csv", out=made / "run")
 
 
 def test_a_catalogue_without_a_model_cannot_be_adapted(made: Path, tmp_path: Path) -> None:

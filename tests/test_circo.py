@@ -163,6 +163,18 @@ def test_a_model_is_measured_and_its_answers_are_written_for_the_server(
     assert all(sorted(images) == [10 * number for number in range(IMAGES)] for images in answers.values())
 
 
+def test_a_submission_passes_over_images_that_cannot_be_read_where_it_is_told_to(
+    run: Path, with_images: Path, tmp_path: Path
+) -> None:
+    broken = max(with_images.rglob("*.jpg"))
+    broken.write_text("<html>not found</html>")
+    words = ("submit", run, tmp_path / "out", "circo", "--root", with_images)
+    assert broken.name in call(*words)
+    call(*words, "--skip-unreadable")
+    answers = json.loads((tmp_path / "out" / "circo.json").read_text())
+    assert int(broken.stem) not in answers["0"] and len(answers["0"]) == IMAGES - 1
+
+
 def test_test_is_not_measured_and_a_submission_needs_the_list_of_images(
     run: Path, with_images: Path, tmp_path: Path
 ) -> None:

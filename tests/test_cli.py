@@ -169,6 +169,7 @@ def failing(*words: str | Path) -> str:
 def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path) -> None:
     image = walked / "world" / "images" / "css_test_000000.png"
     (tmp_path / "text.jpg").write_text("no image")
+    (tmp_path / "items.xlsx").write_text("a spreadsheet")
     (tmp_path / "empty").mkdir()
     for words, expected in (
         (["train", "fashionicue"], "unknown data set 'fashionicue'; choose from: birds_to_words, "),
@@ -184,6 +185,11 @@ def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path)
         (["train", "shapes", "--device", "cuda:99"], "the device 'cuda:99' is not available"),
         (["train", "--resume", walked / "run", "--steps", "3"], "has done 8 steps already; give more"),
         (["train", "--resume", tmp_path], "run.json' is missing"),
+        (["train", "--resume", tmp_path / "none"], "none' does not exist"),
+        (["train", "--resume", walked / "run", "--set", "train.stepz=9"], "Did you mean 'steps'?"),
+        (["train", "shapes", "--set", "steps=3"], "Write train.steps."),
+        (["train", "shapes", "--set", "blocks=3"], "unknown setting of Settings 'blocks'"),
+        (["compare", walked], f"there are runs in it, e.g. '{walked / 'run'}'"),
         (["evaluate", tmp_path / "none"], "does not exist"),
         (["evaluate", walked / "run", "--split", "middle"], "unknown split 'middle'; choose from: test, train"),
         (["evaluate", walked / "run", "css"], "say where css is"),
@@ -196,6 +202,13 @@ def test_wrong_input_is_answered_by_one_clear_line(walked: Path, tmp_path: Path)
         (["index", walked / "run", walked / "world" / "images", walked / "run"], "exists and is no catalogue"),
         (["index", walked / "run", walked / "world" / "images", tmp_path / "c", "--id", "sku"], "is no table"),
         (["search", walked / "catalogue", "--text", "red", "--where", "colr = 1"], "unknown column 'colr'"),
+        (["search", walked / "catalogue", "--text", "red", "--where", "colr = 1"], "There is no metadata"),
+        (["search", walked / "catalogue", "--text", "red", "--fields", "colr"], "There is no metadata"),
+        (["search", walked / "catalogue", "red cube"], "a sentence stands behind --text"),
+        (["index", walked / "run", "My", "Pictures", tmp_path / "c"], "Names with blanks stand in quotes"),
+        (["index", walked / "run", tmp_path / "items.xlsx", tmp_path / "c"], "save it as “CSV UTF-8”"),
+        (["search", walked / "catalogue", "--image", "https://shop.example/a.jpg"], "that is an address: download"),
+        (["search", walked / "catalogue", "--image", "red cube"], "a sentence goes into the text (--text)"),
         (["search", walked / "catalogue", "--text", "red", "-o", tmp_path / "s.txt"], "does not end in .png"),
         (["search", walked / "catalogue", "--text", "red", "--where", "{"], "begins like JSON but is none"),
         (["search", walked / "catalogue", "--text", "red", "--version", "99"], "unknown version 99"),

@@ -33,6 +33,16 @@ def test_a_column_stands_bare_in_backticks_or_in_double_quotes(text: str) -> Non
     assert filter_of(text, COLUMNS) == RED
 
 
+def test_two_signs_of_equality_count_as_one() -> None:
+    assert filter_of("Colour == 'red'", COLUMNS) == RED
+
+
+@pytest.mark.parametrize("text", ["sold = yes", "sold = 'yes'", "sold != no"])
+def test_what_is_true_or_false_says_so(text: str) -> None:
+    with pytest.raises(FilterError, match=r"write (true or false|one of these)"):
+        filter_of(text, COLUMNS)
+
+
 @pytest.mark.parametrize(
     ("text", "tree"),
     [

@@ -113,6 +113,7 @@ def test_files_that_are_empty_cut_off_or_no_images_are_problems_of_their_own(own
     assert not by_severity(diagnosis, "note")
     assert found(diagnosis, "missing images", "train").severity == "ok"
     assert "stop at each of the 2 images" in diagnosis.left_out[0]
+    assert "leaves out 2 rows more (then with --set data.coverage=0.33)" in diagnosis.left_out[0]
     assert "leaves out 2 rows more" in diagnosis.left_out[0] and "leaves out 1 row more" in diagnosis.left_out[1]
 
 

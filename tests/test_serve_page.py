@@ -714,7 +714,9 @@ def test_a_file_that_is_no_image_is_told(opened: Callable[..., Page], url: str, 
     page.locator("#file").set_input_files(tmp_path / "a.txt")
     expect(page.get_by_role("alert")).to_contain_text("not an image")
     page.locator("#file").set_input_files(tmp_path / "evil.jpg")
-    expect(page.get_by_role("alert")).to_contain_text("cannot be read")
+    expect(page.get_by_role("alert")).to_contain_text("Cannot read the image: it is no image")
+    expect(page.locator("#reference-image")).to_be_hidden()
+    expect(page.locator("#steps img")).to_have_count(0)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itma.data.tokenizer import MAX_WORDS, Tokenizer
-from itma.errors import ConfigError, DataError, RunError
+from itma.errors import ConfigError, DataError, FeedbackError, RunError
 
 TOKENIZER = Tokenizer.fit(["make red cube blue", "remove red object"])
 
@@ -23,6 +23,19 @@ def test_any_text_gives_as_many_masked_words_as_it_has_known_ones(sentences: lis
     assert tokens.mask.sum(1).tolist() == [min(MAX_WORDS, words) for words in known]
     assert (tokens.ids[~tokens.mask] == 0).all()
     assert (tokens.ids[tokens.mask] > 1).all()
+
+
+def test_of_a_large_vocabulary_words_that_say_something_are_shown() -> None:
+    said = [
+        f"the same {word} but in a"
+        for word in (
+            "dress shirt skirt jeans boots scarf black white green brown purple orange yellow sporty casual"
+        ).split()
+    ]
+    with pytest.raises(FeedbackError, match="with words like: ") as refused:
+        Tokenizer.fit(said).check("quux")
+    shown = str(refused.value).rpartition(": ")[2].split(", ")
+    assert len(shown) == 12 and not {"the", "same", "but", "in", "a"} & set(shown)
 
 
 def test_frequent_words_come_first_then_the_alphabet() -> None:

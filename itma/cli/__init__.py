@@ -40,6 +40,12 @@ from itma.registry import import_file
 from itma.retrieval.request import IndexOptions, SearchRequest
 
 _EPILOG = """\b
+With images of your own:
+  itma index photos FOLDER catalogue            a model for clothes, shoes and bags, which comes with itma
+  itma search catalogue --image a.jpg --text "the same in navy"
+  itma serve catalogue                          a search page at http://127.0.0.1:8000/
+
+\b
 A first walk, with nothing to download:
   itma demo                                     a shop of drawn clothes, ready to search
   itma demo --train                             the whole path, training included: about five minutes
@@ -73,6 +79,12 @@ class _Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except click.UsageError as error:
+            if "unexpected extra argument" not in error.message:
+                raise
+            takes_text = error.ctx is not None and any(each.name == "text" for each in error.ctx.command.params)
+            said = "; a sentence stands behind --text" if takes_text else ""
+            raise click.UsageError(f"{error.message}. Names with blanks stand in quotes{said}", error.ctx) from None
         except ItmaError as error:
             if context.params.get("traceback"):
                 raise
@@ -410,6 +422,7 @@ cli.add_command(study)
 @click.argument("data", required=False)
 @click.option("--root", type=INPUT_PATH, help="The folder of DATA; default: where it was in training.")
 @_which
+@skip_unreadable_option
 @device_option
 @click.pass_context
 def submit(context: click.Context, /, run: Path, out: Path, data: str | None, **options: Any) -> None:

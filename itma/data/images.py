@@ -289,8 +289,7 @@ def _name_errors(name: str, pixels: int) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        address = "; that is an address: download the image and name the file" if _ADDRESS.match(name) else ""
-        raise ImageError(name, f"the file does not exist{address}") from error
+        raise ImageError(name, _why_absent(name)) from error
     except IsADirectoryError as error:
         raise ImageError(name, "this is a folder, not a file") from error
     except PermissionError as error:
@@ -309,6 +308,14 @@ def _name_errors(name: str, pixels: int) -> Iterator[None]:
         if getattr(error, "errno", None) == errno.ENAMETOOLONG:
             raise ImageError(name[:60] + "…", "the name is too long for a file") from error
         raise ImageError(name, f"damaged or truncated ({error})") from error
+
+
+def _why_absent(name: str) -> str:
+    """What else than a file's name it may be."""
+    if _ADDRESS.match(name):
+        return "the file does not exist; that is an address: download the image and name the file"
+    sentence = " " in name and not Path(name).suffix and "/" not in name
+    return "the file does not exist" + ("; a sentence goes into the text (--text)" if sentence else "")
 
 
 def image_size(source: str | Path | bytes) -> tuple[int, int]:

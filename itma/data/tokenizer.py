@@ -268,9 +268,11 @@ class Tokenizer:
         unknown = list(dict.fromkeys(self.unknown(sentence)))
         if words and len(unknown) == len(set(words)):
             listed = ", ".join(map(repr, unknown[:8])) + (" …" if len(unknown) > 8 else "")
+            known = list(self.vocabulary)[2:]
+            longer = [word for word in known if len(word) > 4]  # the most frequent of many say little: a, for, then
             raise FeedbackError(
                 f"the model knows none of the words {listed}; it was trained on sentences with words like: "
-                f"{', '.join(list(self.vocabulary)[2:14])}"
+                f"{', '.join((longer if len(longer) > 12 else known)[:12])}"
             )
 
     @property

@@ -92,6 +92,8 @@ def column_named(name: str, columns: Iterable[str], *, any_case: bool = False, a
     if any_case and not alike:
         alike = [each for each in known if compose(each).casefold() == compose(name).casefold()]
     if len(alike) != 1:
+        if not advice and set(known) <= {"id"}:
+            advice = "There is no metadata: columns come from a table that is indexed (itma index RUN TABLE CATALOGUE)."
         raise UnknownNameError("column", name, known, advice=advice)
     return alike[0]
 
@@ -140,7 +142,7 @@ _TOKEN = re.compile(
       | (?P<name>`[^`]+`|"(?:[^"]|"")+")
       | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?!\w))
       | (?P<word>[^\W\d](?:\w|[^\x00-\x7f\s])*)
-      | (?P<sign><=|>=|!=|<>|[=<>(),+-])
+      | (?P<sign><=|>=|!=|<>|==|[=<>(),+-])
       | (?P<end>$)
     )""",
     re.VERBOSE,
@@ -180,7 +182,8 @@ class _Reader:
                 opened = text[at] in "'\"`"
                 raise self._error(f"the quote {text[at]} is not closed" if opened else "this is not understood", at)
             kind = str(match.lastgroup)
-            self._tokens.append(_Token(kind, match[kind], match.start(kind)))
+            text_here = "=" if match[kind] == "==" else match[kind]  # as programs write it
+            self._tokens.append(_Token(kind, text_here, match.start(kind)))
             at = match.end()
 
     def whole(self) -> Condition:
@@ -281,6 +284,9 @@ class _Reader:
         elif turned:
             raise self._error("IN, LIKE or BETWEEN is expected after NOT")
         elif sign := self._take(*_FLIPPED):
+            word = self._here.text.lower()
+            if self._kinds[column] == "truth" and self._here.kind == "word" and word not in _WORDS:
+                raise self._error(f"the column {column!r} holds true or false; write one of these")
             condition = self._compare(column, sign, self._value())
         elif self._kinds[column] == "truth":
             condition = Test(column, "=", True, "truth")

@@ -36,9 +36,11 @@ def draw_sheet(reference: Source | None, sentence: str | None, hits: Sequence[Hi
         draw.text(
             (corner[0], corner[1] + _SIDE + 2), f"{hit.rank}   {hit.score:.3f}", "black", ImageFont.load_default(13)
         )
-        name = caption or hit.id
-        while name and draw.textlength(name, ImageFont.load_default(12)) > _SIDE:
-            name = name[1:] if not caption else name[:-1]
+        name = whole = caption or hit.id
+        kept = len(whole)
+        while kept and draw.textlength(name, ImageFont.load_default(12)) > _SIDE:
+            kept -= 1
+            name = f"{whole[:kept]}…" if caption else f"…{whole[-kept:]}"
         draw.text((corner[0], corner[1] + _SIDE + _LINE), name, _GREY, ImageFont.load_default(12))
     return sheet
 

@@ -100,7 +100,7 @@ class Decoder:
         else:
             answer, made = _PROGRAM.ask(whole, data, self._seconds)
         if "reason" in answer:
-            raise ImageError(job.get("path", "<upload>"), answer["reason"])
+            raise ImageError(job.get("path", ""), answer["reason"])
         return answer, made
 
 

@@ -86,7 +86,9 @@ def problem_of(error: BaseException, item: str | None = None) -> ProblemError:
         return error
     if isinstance(error, BusyError):
         return ProblemError(503, "busy", "somebody else is writing; try again in a moment", {"Retry-After": "2"})
-    if isinstance(error, ImageError) and not error.path.startswith("<"):  # a file of the catalogue, not an upload
+    if (
+        isinstance(error, ImageError) and error.path and not error.path.startswith("<")
+    ):  # a file of the catalogue, not an upload
         log.warning("%s", error)
         name = "" if item is None else f" of the item {item[:60]!r}"
         return ProblemError(409, "image_lost", f"the image{name} cannot be read any more")

@@ -47,7 +47,9 @@ ID_COLUMNS, IMAGE_COLUMNS = ("id", "sku"), ("image", "file", "picture", "filenam
 TEXT_COLUMNS = ("name", "title", "product name", "description")
 FAMILY_COLUMNS, BRAND_COLUMNS = ("family", "style", "design"), ("brand", "label", "maker")
 UNSEEN = frozenset(
-    "fabric season year price size sizes stock quantity url link weight rating medium ean barcode date".split()
+    (
+        "fabric season year price size sizes stock quantity width height url link weight rating medium ean barcode date"
+    ).split()
 )
 """Columns that no image shows."""
 MAIN = ("kind", "gender", "colour")

@@ -336,11 +336,14 @@ def _say_left_out(one: _Examined) -> str:
         )
     stops = np.isin(np.arange(len(one.names)), [index for index, file in one.files.items() if file.problem])
     if stops.any():
-        lost = coverage.usable - cover(one.split, one.missing | stops)[1].usable
+        without = cover(one.split, one.missing | stops)[1]
+        lost = coverage.usable - without.usable
+        low = one.name == "train" and without.usable and without.share < DataConfig.coverage
+        wanted = f" (then with --set data.coverage={int(100 * without.share) / 100:g})" if low else ""
         said.append(
             f"Training and evaluation stop at each of the {many(int(stops.sum()), 'image')} that cannot be read (all "
             "of them: --json FILE): get them again, or let them count as missing (--skip-unreadable), which leaves "
-            f"out {many(lost, 'row')} more."
+            f"out {many(lost, 'row')} more{wanted}."
         )
     unasked = len(one.names) - len(np.unique(one.split.triplets.references))
     if one.split.triplets.draws_targets and unasked:

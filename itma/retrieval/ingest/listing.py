@@ -124,7 +124,9 @@ def listing(source: Path, *, options: IndexOptions, own: Path | None = None) -> 
     tables = f"a table ending in {', '.join((*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS))}"
     if not source.is_dir():
         what = "is neither a folder nor a table that is read" if source.exists() else "does not exist"
-        raise DataError(f"{str(source)!r} {what}; give a folder of images, or {tables}")
+        sheet = source.suffix.lower() in (".xlsx", ".xls", ".ods") and source.exists()
+        save = "; save it as “CSV UTF-8” in the spreadsheet" if sheet else ""
+        raise DataError(f"{str(source)!r} {what}{save}; give a folder of images, or {tables}")
     if options.id_column or options.image_column or options.types or options.leave_out or options.missing:
         raise ConfigError(f"{str(source)!r} is no table, so it has no columns; give {tables}")
     contents = list_folder(source, allow_outside=options.allow_outside)

@@ -170,7 +170,7 @@ def _fitting(column: str, value: Any, kind: str) -> Any:
     if kind == "time" and isinstance(value, date):
         moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
         return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
-    hint = ""
+    hint = "; write true or false" if kind == "truth" else ""
     if kind == "text" and isinstance(value, int | float) and not isinstance(value, bool):
         hint = f"; write '{value}' in quotes, or index again with --type {column}=number if it should hold numbers"
     raise FilterError(

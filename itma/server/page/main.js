@@ -307,6 +307,10 @@ async function draw() {
   if (drawn !== state) return;
   const image = $("reference-image");
   image.hidden = !source;
+  image.onerror = () => {  // no image, or of a format that the browser cannot show
+    image.hidden = true;
+    $("pick").classList.remove("has");
+  };
   if (source) image.src = source;
   else image.removeAttribute("src");
   image.alt = referenced ? "The image that is searched from" : "";
@@ -365,7 +369,8 @@ function drawSuggestions(one) {
 async function drawTrail(drawn) {
   const entries = await Promise.all(state.steps.map(async (one, index) => {
     const source = await imageOf(one, 96);
-    const image = source ? make("img", { alt: "", src: source }) : make("span", { class: "none" }, icon(ICONS.search));
+    const none = () => make("span", { class: "none" }, icon(ICONS.search));
+    const image = source ? make("img", { alt: "", src: source, onerror: () => image.replaceWith(none()) }) : none();
     const sentence = one.text.trim() || (bare(one) ? "…" : "like this");
     const button = make("button", { type: "button", "aria-label": `Step ${index + 1}: ${sentence}`, onclick: () => go({ ...state, at: index }) }, image, make("span", { class: "say" }, sentence));
     if (index === state.at) button.setAttribute("aria-current", "step");
