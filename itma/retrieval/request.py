@@ -118,7 +118,7 @@ def _list_texts(options: object, *names: str) -> None:
             raise DataError(f"{name}={given!r} is one text where a list is expected; write [...] around it")
         _check(name, given, isinstance(given, Iterable), "a list of texts")
         listed = tuple(given)
-        _check(name, listed, all(isinstance(each, str) for each in listed), "a list of texts")
+        _check(name, given, all(isinstance(each, str) for each in listed), "a list of texts")
         object.__setattr__(options, name, listed)
 
 
