@@ -404,7 +404,7 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
         seed: decides which.
 
     Returns:
-        What remains to learn from, and what was held out (absent where `share` is 0), whose gallery holds only the
+        What remains to learn from, and what was held out (None where `share` is 0), whose gallery holds only the
         images that its own rows speak of.
 
     Raises:

@@ -102,7 +102,7 @@ class Case:
 
     @cached_property
     def maps(self) -> list[torch.Tensor] | None:
-        """The reference's feature maps, each (1, …); absent where there is no reference."""
+        """The reference's feature maps, each (1, …); None where there is no reference."""
         return None if self.reference is None else self.model.feature_maps(self.reference[None])
 
     def embed_said(self, texts: Sequence[str] | None) -> torch.Tensor:

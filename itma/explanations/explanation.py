@@ -39,13 +39,13 @@ class Explanation:
     reference: np.ndarray | None
     """(height, width, 3) uint8: the reference as the model sees it."""
     target: np.ndarray | None
-    """(height, width, 3) uint8: the image that is explained, as the model sees it; absent where it is gone."""
+    """(height, width, 3) uint8: the image that is explained, as the model sees it; None where it is gone."""
     reference_name: str
     target_name: str
     score: float
     """Cosine of the query and the target."""
     rank: int | None
-    """The target's rank among all items, the reference left out; absent where ranks are not counted."""
+    """The target's rank among all items, the reference left out; None where ranks are not counted."""
     items: int | None
     """How many items the catalogue has."""
     words: tuple[Word, ...] = ()

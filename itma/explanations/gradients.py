@@ -28,7 +28,7 @@ class Gradients:
     """What each pixel and each word adds to the score."""
 
     pixels: np.ndarray | None
-    """(height, width) float32: the sum over the colours; absent where there is no reference."""
+    """(height, width) float32: the sum over the colours; None where there is no reference."""
     words: np.ndarray
     """(words,) float32: the sum over a word's features."""
     marks: float

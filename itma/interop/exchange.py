@@ -75,7 +75,7 @@ class Agreement:
     overlap: float
     """Share of each image's nearest neighbours that int8 finds among its own."""
     query_cosine: float | None
-    """Mean cosine of a query's two embeddings; absent where the model does not read words."""
+    """Mean cosine of a query's two embeddings; None where the model does not read words."""
     query_overlap: float | None
     """Share of each query's nearest images that int8 finds among its own."""
 

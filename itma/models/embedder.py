@@ -58,8 +58,8 @@ class Embedder(ABC):
         """References and feedbacks → (queries, dim) of length 1; no gradient.
 
         Args:
-            pixels: uint8 (queries, 3, h, w), or absent to search by words alone.
-            feedback: one sentence for each query, or absent to search by images alone.
+            pixels: uint8 (queries, 3, h, w); None: search by words alone.
+            feedback: one sentence for each query; None: search by images alone.
 
         Raises:
             FeedbackError: both are absent, or one of the sentences has no words where no reference is given, or

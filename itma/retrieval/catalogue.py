@@ -518,7 +518,7 @@ class Catalogue:
             exclude: ids that take no part: the reference, and the image itself.
 
         Returns:
-            (queries,) int64: 1 + the number of items that score higher by more than rounding makes; absent where there
+            (queries,) int64: 1 + the number of items that score higher by more than rounding makes; None where there
             are so many items that not all of them are compared.
         """
         return self._ask(lambda snapshot: snapshot.ranks(queries, scores, exclude=exclude))

@@ -1,4 +1,4 @@
-"""Questions → the embeddings that are searched for, by one model."""
+"""Requests → the embeddings that are searched for, by one model."""
 
 import logging
 import threading
@@ -14,7 +14,7 @@ from itma.models.embedder import Embedder
 from itma.retrieval.ingest.image_names import ImageNames
 from itma.retrieval.ingest.rows import unit
 from itma.retrieval.manifest import About
-from itma.retrieval.queries import Needed, away, embed_questions
+from itma.retrieval.queries import Needed, away, embed_requests
 from itma.retrieval.query_encoder import ReferenceMaps, embedding_of_item
 from itma.retrieval.request import SearchRequest
 from itma.retrieval.stores.base import Items
@@ -27,7 +27,7 @@ Maps = list[torch.Tensor]
 
 @dataclass(frozen=True)
 class Query:
-    """What a question is searched by."""
+    """What a request is searched by."""
 
     embedding: np.ndarray
     """(dim,) of length 1."""
@@ -49,20 +49,20 @@ class QueryEncoder:
         self._maps = ReferenceMaps()
 
     def queries(
-        self, questions: Mapping[int, SearchRequest], items: Items, about: About, names: ImageNames
+        self, requests: Mapping[int, SearchRequest], items: Items, about: About, names: ImageNames
     ) -> dict[int, Query | Exception]:
-        """The query of each question, all of which need the model; or why there is none."""
+        """The query of each request, all of which need the model; or why there is none."""
         maps: dict[int, Maps | Exception | None] = {}
         pixels: dict[int, torch.Tensor] = {}
         ids: dict[int, str] = {}
-        for row, question in questions.items():
-            if question.id is not None:
-                ids[row] = question.id
-            elif question.image is None and question.pixels is None:
+        for row, request in requests.items():
+            if request.id is not None:
+                ids[row] = request.id
+            elif request.image is None and request.pixels is None:
                 maps[row] = None
             else:
                 try:
-                    pixels[row] = self._pixels(question)
+                    pixels[row] = self._pixels(request)
                 except Exception as error:
                     maps[row] = error
         maps |= self._of_items(ids, items, about, names) | self._of_pixels(pixels)
@@ -72,13 +72,13 @@ class QueryEncoder:
             try:
                 if isinstance(levels, Exception):
                     raise levels
-                needs[row] = Needed.of(questions[row], self.model, levels)
+                needs[row] = Needed.of(requests[row], self.model, levels)
             except Exception as error:
                 answers[row] = error
-        uploads = {row: need for row, need in needs.items() if row in pixels and not need.question.keep_same}
+        uploads = {row: need for row, need in needs.items() if row in pixels and not need.request.keep_same}
         images_alone = [replace(need, sentence=None) for need in uploads.values()]
-        alone = dict(zip(uploads, embed_questions(images_alone, self.model), strict=True))
-        for row, query in zip(needs, embed_questions(list(needs.values()), self.model), strict=True):
+        alone = dict(zip(uploads, embed_requests(images_alone, self.model), strict=True))
+        for row, query in zip(needs, embed_requests(list(needs.values()), self.model), strict=True):
             reference = alone.get(row)
             if isinstance(query, Exception):
                 answers[row] = query
@@ -88,10 +88,10 @@ class QueryEncoder:
                 answers[row] = Query(query, reference, pixels.get(row))
         return answers
 
-    def _pixels(self, question: SearchRequest) -> torch.Tensor:
-        if question.pixels is not None:
-            return question.pixels
-        image: Source | None = question.image
+    def _pixels(self, request: SearchRequest) -> torch.Tensor:
+        if request.pixels is not None:
+            return request.pixels
+        image: Source | None = request.image
         assert image is not None
         return self.model.preprocess.read(image)
 
@@ -147,32 +147,32 @@ class EncoderOnDemand:
             return self._encoder
 
 
-def encode_questions(
-    questions: Mapping[int, SearchRequest],
+def encode_requests(
+    requests: Mapping[int, SearchRequest],
     items: Items,
     about: About,
     names: ImageNames,
     encoder: Callable[[], QueryEncoder],
 ) -> dict[int, Query | Exception]:
-    """The query of each question; or why there is none.
+    """The query of each request; or why there is none.
 
     Args:
-        questions: by any number.
+        requests: by any number.
         items: the table that is searched.
         about: of the catalogue.
         names: where the items' images are.
-        encoder: gives the model; called where a question needs it.
+        encoder: gives the model; called where a request needs it.
     """
     queries: dict[int, Query | Exception] = {}
     rest: dict[int, SearchRequest] = {}
-    for row, question in questions.items():
+    for row, request in requests.items():
         try:
-            if question.embedding is not None:
-                queries[row] = Query(unit(np.asarray(question.embedding)[None], about.dim, "the query")[0])
-            elif question.id is not None and not question.said:
-                queries[row] = Query(embedding_of_item(items, question.id))
+            if request.embedding is not None:
+                queries[row] = Query(unit(np.asarray(request.embedding)[None], about.dim, "the query")[0])
+            elif request.id is not None and not request.has_feedback:
+                queries[row] = Query(embedding_of_item(items, request.id))
             else:
-                rest[row] = question
+                rest[row] = request
         except ItmaError as error:
             queries[row] = error
     if rest:
@@ -180,11 +180,11 @@ def encode_questions(
             queries |= encoder().queries(rest, items, about, names)
         except ItmaError as error:  # there is no model
             queries |= dict.fromkeys(rest, error)
-    for row, question in questions.items():
+    for row, request in requests.items():
         query = queries[row]
-        if question.unlike and not isinstance(query, Exception):
+        if request.unlike and not isinstance(query, Exception):
             try:
-                unlike = [embedding_of_item(items, id) for id in question.unlike]
+                unlike = [embedding_of_item(items, id) for id in request.unlike]
                 queries[row] = replace(query, embedding=away(query.embedding, unlike))
             except ItmaError as error:
                 queries[row] = error

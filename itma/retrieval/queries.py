@@ -1,4 +1,4 @@
-"""Many questions at once → the embeddings that are searched for: the model works on all of them together.
+"""Many requests at once → the embeddings that are searched for: the model works on all of them together.
 
 What is asked beyond a reference and a feedback is arithmetic on embeddings, and so works with every model: `unlike` is
 the negative example of relevance feedback (Rocchio 1971), `emphasis` lies between the composed query and one of its
@@ -25,28 +25,28 @@ _AT_ONCE = 64
 
 @dataclass(eq=False)
 class Needed:
-    """What a question needs of the model: a sum of embeddings, each with its weight."""
+    """What a request needs of the model: a sum of embeddings, each with its weight."""
 
-    question: SearchRequest
+    request: SearchRequest
     maps: list[torch.Tensor] | None = None
     """Feature maps of the reference, each (1, …)."""
     sentence: str | None = None
 
     @classmethod
-    def of(cls, question: SearchRequest, model: Embedder, maps: list[torch.Tensor] | None) -> "Needed":
-        """What a question needs, its sentence read.
+    def of(cls, request: SearchRequest, model: Embedder, maps: list[torch.Tensor] | None) -> "Needed":
+        """What a request needs, its sentence read.
 
         Raises:
             DataError: there is neither a reference nor a sentence.
             FeedbackError: see `readable`.
         """
-        if maps is None and not question.said:
+        if maps is None and not request.has_feedback:
             raise DataError("a query needs a reference image, a feedback sentence, or both; both are empty")
-        return cls(question, maps, readable(model, question.sentence, alone=maps is None))
+        return cls(request, maps, readable(model, request.sentence, alone=maps is None))
 
     def parts(self, model: Embedder) -> list[tuple[float, list[torch.Tensor] | None, str | None]]:
         """(weight, maps, sentence) of each query that the model is to embed."""
-        emphasis = self.question.emphasis
+        emphasis = self.request.emphasis
         if self.maps is None or self.sentence is None or not emphasis or not model.reads_words:
             return [(1.0, self.maps, self.sentence)]
         alone = (self.maps, None) if emphasis < 0 else (None, self.sentence)
@@ -54,8 +54,8 @@ class Needed:
         return [*both, (abs(emphasis), *alone)]
 
 
-def embed_questions(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | Exception]:
-    """The embedding (dim,) of length 1 that each question is searched by; or why there is none."""
+def embed_requests(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | Exception]:
+    """The embedding (dim,) of length 1 that each request is searched by; or why there is none."""
     answers: list[np.ndarray | Exception] = [np.zeros(0)] * len(needs)
     jobs = [(row, *part) for row, need in enumerate(needs) for part in need.parts(model)]
     sums: dict[int, np.ndarray] = {}
@@ -73,7 +73,7 @@ def embed_questions(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray
                         )
     for row, total in sums.items():
         if not isinstance(answers[row], Exception):
-            answers[row] = total if needs[row].question.emphasis == 0 else unit(total[None], None, "the query")[0]
+            answers[row] = total if needs[row].request.emphasis == 0 else unit(total[None], None, "the query")[0]
     return answers
 
 

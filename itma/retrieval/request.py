@@ -89,11 +89,11 @@ class SearchRequest:
             raise ConfigError(f"distinct={self.distinct} is neither a column nor a cosine from -1 to 1")
         if sum(given is not None for given in (self.image, self.id, self.embedding, self.pixels)) > 1:
             raise DataError("a query has one reference: give an image, an id, or an embedding")
-        if self.embedding is not None and self.said:
+        if self.embedding is not None and self.has_feedback:
             raise DataError("an embedding cannot be changed by a sentence; give an image or an id with the text")
 
     @property
-    def said(self) -> bool:
+    def has_feedback(self) -> bool:
         """Whether there is a sentence."""
         return bool((self.sentence or "").strip())
 

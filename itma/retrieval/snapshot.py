@@ -16,7 +16,7 @@ from itma.models.embedder import Embedder
 from itma.records import Hit, Hits
 from itma.retrieval import duplicates, manifest, query_encoder
 from itma.retrieval.duplicates import Groups
-from itma.retrieval.encoder_on_demand import EncoderOnDemand, Query, encode_questions
+from itma.retrieval.encoder_on_demand import EncoderOnDemand, Query, encode_requests
 from itma.retrieval.exact import DECIMALS, Matrix
 from itma.retrieval.facets import Facet, facets
 from itma.retrieval.filters import Filter, Where, column_named, filter_of
@@ -30,7 +30,7 @@ from itma.retrieval.stores.base import Items, embeddings_of, metadata_of
 log = logging.getLogger(__name__)
 
 _TOGETHER = 10_000
-"""Of so many hits and more each question is searched by itself."""
+"""Of so many hits and more each request is searched by itself."""
 _LOOKED_AT, _ALIKE = 8, 0.95
 """So many items nearest to the reference, of at least this cosine, are looked at: whether they show the same image."""
 _DIFFERENT, _PATCH = 4.0, 20.0
@@ -42,7 +42,7 @@ _MANY = 256
 
 @dataclass
 class SearchPlan:
-    """What a question asks of the table."""
+    """What a request asks of the table."""
 
     where: Filter | None
     columns: list[str]
@@ -125,9 +125,9 @@ class Snapshot:
 
     # -- searching ----------------------------------------------------------------------------------------------------
 
-    def answer(self, questions: Sequence[SearchRequest]) -> list[Hits | Exception]:
-        """For each question its hits, or the error that a person gets; the model takes them together."""
-        return answer_questions(questions, self)
+    def answer(self, requests: Sequence[SearchRequest]) -> list[Hits | Exception]:
+        """For each request its hits, or the error that a person gets; the model takes them together."""
+        return answer_requests(requests, self)
 
     def search(
         self, image: Source | None = None, text: str | None = None, k: int = 10, *, id: str | None = None
@@ -219,17 +219,17 @@ class Snapshot:
 
     # -- parts of a search; ids are as a store holds them -------------------------------------------------------------
 
-    def plan(self, question: SearchRequest) -> "SearchPlan":
-        """What a question asks of the table, checked.
+    def plan(self, request: SearchRequest) -> "SearchPlan":
+        """What a request asks of the table, checked.
 
         Raises:
             DataError, FilterError, UnknownNameError: see `Catalogue.search`.
         """
-        named = [*question.exclude, *question.unlike, *([] if question.id is None else [question.id])]
+        named = [*request.exclude, *request.unlike, *([] if request.id is None else [request.id])]
         return SearchPlan(
-            self.condition(question.where),
-            self.columns(question.fields),
-            {*map(to_stored, named), *self.items_of(question.image)},
+            self.condition(request.where),
+            self.columns(request.fields),
+            {*map(to_stored, named), *self.items_of(request.image)},
         )
 
     def condition(self, where: Where | None) -> Filter | None:
@@ -349,17 +349,17 @@ class Snapshot:
             plan.notes.append(f"left out, as they show the image of the reference: {names}")
 
 
-def answer_questions(questions: Sequence[SearchRequest], snapshot: Snapshot) -> list[Hits | Exception]:
-    """For each question its hits, or the error that a person gets; one that fails fails alone."""
-    answers: list[Hits | Exception] = [Hits() for _ in questions]
+def answer_requests(requests: Sequence[SearchRequest], snapshot: Snapshot) -> list[Hits | Exception]:
+    """For each request its hits, or the error that a person gets; one that fails fails alone."""
+    answers: list[Hits | Exception] = [Hits() for _ in requests]
     plans: dict[int, SearchPlan] = {}
-    for row, question in enumerate(questions):
+    for row, request in enumerate(requests):
         try:
-            plans[row] = snapshot.plan(question)
+            plans[row] = snapshot.plan(request)
         except Exception as error:
             answers[row] = error
-    queries = encode_questions(
-        {row: questions[row] for row in plans}, snapshot.items, snapshot.about, snapshot.image_names, snapshot.encoder
+    queries = encode_requests(
+        {row: requests[row] for row in plans}, snapshot.items, snapshot.about, snapshot.image_names, snapshot.encoder
     )
     for row, query in queries.items():
         try:
@@ -374,13 +374,13 @@ def answer_questions(questions: Sequence[SearchRequest], snapshot: Snapshot) -> 
     for row, one in plans.items():
         together.setdefault(one.where, []).append(row)
     for where, rows in together.items():
-        first = _first_hits({row: (questions[row], plans[row]) for row in rows}, where, snapshot)
+        first = _first_hits({row: (requests[row], plans[row]) for row in rows}, where, snapshot)
         for row in rows:
-            question, one = questions[row], plans[row]
+            request, one = requests[row], plans[row]
             try:
                 hits = first.get(row)
                 if hits is None:
-                    hits = snapshot.best(one.query, question.k, one.where, one.out, question.distinct)
+                    hits = snapshot.best(one.query, request.k, one.where, one.out, request.distinct)
                 notes = [*one.notes, *([] if hits else explain_no_hits(snapshot.items, one.where))]
                 for note in notes:
                     log.warning("%s", note)
@@ -393,15 +393,15 @@ def answer_questions(questions: Sequence[SearchRequest], snapshot: Snapshot) -> 
 def _first_hits(
     plans: Mapping[int, tuple[SearchRequest, SearchPlan]], where: Filter | None, snapshot: Snapshot
 ) -> dict[int, list[tuple[str, float]]]:
-    """The hits of all questions that can be compared with the items at once."""
-    alike = [row for row, (question, _) in plans.items() if question.distinct is None]
-    most = max((question.k + len(one.out) for question, one in plans.values()), default=0)
+    """The hits of all requests that can be compared with the items at once."""
+    alike = [row for row, (request, _) in plans.items() if request.distinct is None]
+    most = max((request.k + len(one.out) for request, one in plans.values()), default=0)
     if len(alike) < 2 or most > _TOGETHER:
         return {}
     queries = np.stack([plans[row][1].query for row in alike])
     try:
         nearest = snapshot.nearest(queries, min(most, max(1, snapshot.count)), where)
-    except Exception:  # each question says so by itself
+    except Exception:  # each request says so by itself
         return {}
     return {
         row: [hit for hit in hits if hit[0] not in plans[row][1].out][: plans[row][0].k]

@@ -1,4 +1,4 @@
-"""The model's thread: questions that arrive together are answered together, and the event loop never waits for it."""
+"""The model's thread: requests that arrive together are answered together, and the event loop never waits for it."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answer:
-    """The hits of one question."""
+    """The hits of one request."""
 
     hits: Sequence[Hit]
     stamp: str
@@ -36,7 +36,7 @@ class Answer:
 
 @dataclass(eq=False)
 class _Job:
-    question: SearchRequest
+    request: SearchRequest
     snapshot: Snapshot
     loop: asyncio.AbstractEventLoop
     deadline: float
@@ -62,13 +62,13 @@ class _Job:
 
 
 class Engine:
-    """Answers questions, as many at once as are there.
+    """Answers requests, as many at once as are there.
 
     Args:
         metrics: what is counted.
-        batch: questions that are answered together, at most.
+        batch: requests that are answered together, at most.
         milliseconds: how long the first waits for others that are on their way.
-        waiting: questions that may wait; further ones are refused.
+        waiting: requests that may wait; further ones are refused.
         seconds: after so long an answer is given up.
     """
 
@@ -82,23 +82,23 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether questions are answered."""
+        """Whether requests are answered."""
         return self._thread.is_alive() and not self._closed
 
     @contextmanager
     def coming(self) -> Iterator[None]:
-        """A question is on its way: those that are ready may wait some milliseconds for it."""
+        """A request is on its way: those that are ready may wait some milliseconds for it."""
         self._coming += 1  # only the event loop's thread counts
         try:
             yield
         finally:
             self._coming -= 1
 
-    async def ask(self, question: SearchRequest, snapshot: Snapshot) -> Answer:
-        """The answer to a question; cancelling this takes the question back, if the model has not begun with it.
+    async def ask(self, request: SearchRequest, snapshot: Snapshot) -> Answer:
+        """The answer to a request; cancelling this takes the request back, if the model has not begun with it.
 
         Args:
-            question: what is asked; pixels in it are made for this snapshot's model.
+            request: what is asked; pixels in it are made for this snapshot's model.
             snapshot: what is searched.
 
         Raises:
@@ -109,7 +109,7 @@ class Engine:
             raise overload_error("the server is stopping", 5)
         if self._jobs.qsize() >= self._most:
             raise overload_error(f"{self._most} searches are waiting already")
-        job = _Job(question, snapshot, asyncio.get_running_loop(), time.monotonic() + self._seconds)
+        job = _Job(request, snapshot, asyncio.get_running_loop(), time.monotonic() + self._seconds)
         self._jobs.put(job)
         self._metrics.waiting.set(self._jobs.qsize())
         try:
@@ -165,15 +165,15 @@ class Engine:
 
     def _answer_by(self, snapshot: Snapshot, jobs: Sequence[_Job]) -> None:
         try:
-            answers = snapshot.answer([job.question for job in jobs])
+            answers = snapshot.answer([job.request for job in jobs])
         except Exception as error:  # one fault shall not end the thread that all depend on
             answers = [error] * len(jobs)
         for job, answer in zip(jobs, answers, strict=True):
             try:
                 if isinstance(answer, Exception):
                     raise answer
-                said = job.question.text or "" if job.question.said else ""
-                ignored, read_as = _find_ignored(snapshot, said), _read_as(snapshot, said)
+                text = job.request.text or "" if job.request.has_feedback else ""
+                ignored, read_as = _find_ignored(snapshot, text), _read_as(snapshot, text)
                 job.tell(Answer(answer, snapshot.stamp, ignored, read_as, answer.notes))
             except Exception as error:
                 if not isinstance(error, ItmaError):
@@ -181,9 +181,9 @@ class Engine:
                 job.tell(error if isinstance(error, ItmaError) else problem_of(error))
 
 
-def _find_ignored(snapshot: Snapshot, said: str) -> list[str]:
-    return list(dict.fromkeys(snapshot.model.tokenizer.unknown(said)))[:20] if said else []
+def _find_ignored(snapshot: Snapshot, text: str) -> list[str]:
+    return list(dict.fromkeys(snapshot.model.tokenizer.unknown(text)))[:20] if text else []
 
 
-def _read_as(snapshot: Snapshot, said: str) -> dict[str, str]:
-    return dict(list(snapshot.model.tokenizer.read_as(said).items())[:20]) if said else {}
+def _read_as(snapshot: Snapshot, text: str) -> dict[str, str]:
+    return dict(list(snapshot.model.tokenizer.read_as(text).items())[:20]) if text else {}

@@ -59,7 +59,7 @@ class _Triplet(NamedTuple):
     kind: str
 
     @property
-    def said(self) -> tuple[str, str, str]:
+    def identity(self) -> tuple[str, str, str]:
         """What makes two rows the same."""
         return self.reference, self.feedback, self.target
 
@@ -108,7 +108,7 @@ def load(root: Path, split: str) -> Split:
             f"{str(path)!r}: none of {len(triplets):,} rows is for {split}. Say which are, with train or test in a "
             f"column 'split'; without it {TEST_SHARE:.0%} of the references are for testing, of a handful perhaps none"
         )
-    if repeated := len(rows) - len({triplet.said for triplet in rows}):
+    if repeated := len(rows) - len({triplet.identity for triplet in rows}):
         log.warning("%s: %d of %d %s rows repeat an earlier one; they are kept", path, repeated, len(rows), split)
     images = _Numbered(Finder(path.parent))
     references = np.array([images.add(triplet.reference) for triplet in rows], dtype=np.int64)

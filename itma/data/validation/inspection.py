@@ -27,7 +27,7 @@ class Inspected:
     """In pixels as stored, before any turning; 0 where it cannot be used."""
     height: int = 0
     sum: str | None = None
-    """Of the content (SHA-256); absent where no other file is of the same length, so that none can be alike."""
+    """Of the content (SHA-256); None where no other file is of the same length, so that none can be alike."""
 
 
 def inspect(paths: Sequence[Path], *, progress: bool = False) -> Mapping[Path, Inspected]:

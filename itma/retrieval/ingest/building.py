@@ -229,7 +229,7 @@ def name_unused_table(store: Store) -> str:
 
 
 def checkpoint_sum(run: Path | None, runtime: str) -> str | None:
-    """What tells a checkpoint from another without opening it; absent where there is none, or int8 graphs answer."""
+    """What tells a checkpoint from another without opening it; None where there is none, or int8 graphs answer."""
     if run is None or runtime == "onnx-int8":
         return None
     try:

@@ -121,7 +121,7 @@ class Items(Protocol):
             where: which items.
 
         Returns:
-            The items, and the mark; absent after the last page.
+            The items, and the mark; None after the last page.
 
         Raises:
             DataError: the mark is none.
@@ -187,7 +187,7 @@ class Store(Protocol):
         ...
 
     def read(self, name: str) -> str | None:
-        """A document; absent where there is none of that name."""
+        """A document; None where there is none of that name."""
         ...
 
     def write(self, name: str, text: str) -> None:
