@@ -18,6 +18,7 @@ from itma.data import datasets
 from itma.data.validation.diagnosis import Diagnosis, Finding
 from itma.data.validation.doctor import examine
 from itma.errors import DataError, UnknownNameError
+from tests import made_up_data
 from tests.shop_table import items, shop
 
 CATEGORIES = ("dress", "shirt", "toptee")
@@ -427,3 +428,12 @@ def test_captions_of_fashion200k_that_were_encoded_twice_are_counted(real_data: 
     for what, count in (("captions that are not ASCII", 95), ("captions that were probably encoded twice", 14)):
         assert sum(found(diagnosis, what, split).count for split in ("train", "test")) == count
     assert "can only be targets" in diagnosis.left_out[0]
+
+
+@pytest.mark.parametrize("name", sorted(made_up_data.WRITERS))
+def test_where_no_image_is_found_it_is_said_where_they_were_looked_for(name: str, tmp_path: Path) -> None:
+    root = made_up_data.write(name, tmp_path / name)
+    diagnosis = examine(name, root, images=False)
+    looked = [finding for finding in diagnosis.findings if finding.what.endswith(("looked in", "looked for"))]
+    missing = [finding for finding in diagnosis.findings if finding.what == "missing images" and finding.count]
+    assert bool(looked) == bool(missing) and all(finding.examples for finding in looked)

@@ -43,7 +43,7 @@ async def explain(request: Request, service: ServiceOf, question: ExplainFrom) -
 async def explain_upload(
     request: Request,
     service: ServiceOf,
-    image: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, TIFF or BMP.")],
+    image: Annotated[UploadFile, File(description="An image in a format that items may have; a refusal lists them.")],
     query: Annotated[str, Form(max_length=200_000, description="As the body of `/explain`, as JSON.")],
 ) -> Response:
     """As `/explain`, from an image, which is not kept."""

@@ -43,7 +43,7 @@ async def search(request: Request, service: ServiceOf, question: Search) -> Resp
 async def search_upload(
     request: Request,
     service: ServiceOf,
-    image: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, TIFF or BMP.")],
+    image: Annotated[UploadFile, File(description="An image in a format that items may have; a refusal lists them.")],
     query: Annotated[str, Form(max_length=200_000, description="As the body of `/search`, as JSON.")] = "{}",
 ) -> Response:
     """Search from an image, with a sentence where wanted. The image is not kept."""
