@@ -1,17 +1,20 @@
 """The documentation is true: its Python runs, its tutorials can be walked, the site builds."""
 
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 import itma
 from itma.cli import cli
+from itma.cli.options import join_settings
 from tests.test_project import ROOT, blocks
 
 DOCS = ROOT / "docs"
@@ -44,6 +47,35 @@ def test_a_tutorial_can_be_walked(name: str, tmp_path: Path, monkeypatch: pytest
                 words.append("--help")
             done = CliRunner().invoke(cli, ["--quiet", *words])
             assert done.exit_code == 0, f"{line}\n{done.output}"
+
+
+def documented() -> list[str]:
+    """Every command of README, the pages but the tutorials, and the helps, each once; of loops, one turn."""
+    pages = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+    code = [block for page in pages for block in blocks(page.read_text(encoding="utf-8"), "sh")]
+    code += [command.help or "" for command in cli.commands.values()]
+    lines = "\n".join(code).replace("\\\n", " ").replace("$seed", "0").splitlines()
+    return sorted({" ".join(line.split()) for line in lines if re.match(r"\s*itma [a-z-]", line)})
+
+
+@pytest.mark.parametrize("line", documented())
+def test_a_documented_command_is_one(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text("[train]\nsteps = 3\n", encoding="utf-8")
+    words = shlex.split(line, comments=True)[1:]
+    if "--help" in words:
+        return
+    command: click.Command = cli
+    context = cli.make_context("itma", words)
+    while isinstance(command, click.Group):
+        name, found, words = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert name is not None and found is not None
+        command, context = found, found.make_context(name, words, parent=context)
+    given = context.params
+    if command.name == "train" and not given["resume"] and not given["start"]:
+        changes = join_settings(given["config"], given["changes"], given["skip_unreadable"], {})
+        settings = itma.api.settings_for(given["data"], model=given["model"], preset=given["preset"], changes=changes)
+        assert settings.data.name == given["data"]
 
 
 @pytest.fixture

@@ -432,9 +432,9 @@ def submit(context: click.Context, /, run: Path, out: Path, data: str | None, **
     .npz file of embeddings that any model made, as for itma evaluate.
 
     \b
-    itma submit runs/mine answers cirr --root /data/cirr       recall.json, recall_subset.json
-    itma submit mine.npz answers cirr --root /data/cirr        the same from embeddings
-    itma submit runs/mine answers circo --root /data/circo     circo.json
+    itma submit runs/mine answers cirr --root /data/cirr       # recall.json, recall_subset.json
+    itma submit mine.npz answers cirr --root /data/cirr        # the same from embeddings
+    itma submit runs/mine answers circo --root /data/circo     # circo.json
     """
     from itma import api
 
