@@ -429,6 +429,10 @@ def resume(
         given = {name: str(value) if isinstance(value, Path) else value for name, value in changes.items()}
         noted = [*plain.get("changes", []), {"step": step, "settings": given}]
         write_settings(folder, {**plain, **to_plain(settings), "changes": noted})
+    if saved and step >= settings.train.steps:
+        log.warning(
+            "%r has done all its %d steps; to go on: itma train --resume %s --steps N", str(folder), step, folder
+        )
     if not saved:
         started = plain.get("made_with", {}).get("started_from")
         return _learn(settings, folder, device, triplets, beginning=model, started=started, progress=progress)

@@ -475,7 +475,7 @@ def test_a_backup_is_a_catalogue_and_can_be_restored(shop: Catalogue, tmp_path: 
     expected = shop.search(embedding=unit(1, 5)[0], fields=["*"])
     shop.delete(where="true")
     assert len(shop) == 0 and shop.search(embedding=unit(1, 5)[0]) == []
-    with pytest.raises(CatalogueError, match="exists already"):
+    with pytest.raises(CatalogueError, match="is a catalogue already; choose another path for the copy"):
         shop.backup(tmp_path / "backup")
     with pytest.raises(CatalogueError, match="exists already"):
         Catalogue.restore(tmp_path / "backup", tmp_path / "shop")

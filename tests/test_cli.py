@@ -154,9 +154,10 @@ def test_a_world_on_disk_and_in_memory_train_the_same_model(walked: Path, tmp_pa
     assert weights[0] == weights[1]
 
 
-def test_a_finished_run_resumes_to_itself(walked: Path) -> None:
+def test_a_finished_run_resumes_to_itself_and_says_so(walked: Path, caplog: pytest.LogCaptureFixture) -> None:
     result = call("train", "--resume", walked / "run")
     assert result.exit_code == 0 and f"trained: {walked / 'run'}" in result.output
+    assert "has done all its 8 steps" in caplog.text
 
 
 def failing(*words: str | Path) -> str:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from itma.errors import CatalogueError, ConfigError, DataError, UnknownNameError
+from itma.errors import CatalogueError, ConfigError, DataError, ImageError, UnknownNameError
 from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest import indexing
@@ -162,6 +162,16 @@ def test_images_that_come_in_again_by_other_ids_are_counted_and_said(run: Path, 
     assert any("4 items that were there already" in note and "--prune" in note for note in both.outcome.notes())
     pruned = Catalogue.build(run, photos, tmp_path / "catalogue", update=True, prune=True)
     assert len(pruned) == 6 and pruned.outcome is not None and pruned.outcome.again == 0
+
+
+def test_images_that_were_moved_are_told_with_the_way_out_which_helps(run: Path, photos: Path, tmp_path: Path) -> None:
+    Catalogue.build(run, photos, tmp_path / "catalogue")
+    photos.rename(tmp_path / "moved")
+    opened = Catalogue.open(tmp_path / "catalogue")
+    with pytest.raises(ImageError, match="if the images were moved, itma index with their new folder brings"):
+        opened.search(id="1.png", text="make red cube", k=1)
+    Catalogue.build(run, tmp_path / "moved", tmp_path / "catalogue", update=True)
+    assert len(opened.search(id="1.png", text="make red cube", k=1)) == 1
 
 
 def test_a_folder_that_was_moved_is_followed(run: Path, photos: Path, tmp_path: Path, embedded: list[int]) -> None:

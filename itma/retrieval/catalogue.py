@@ -733,6 +733,8 @@ class Catalogue:
             StorageError: the disk is full or nothing can be written there.
         """
         target = store_at(destination)
+        if manifest.exists(target):
+            raise CatalogueError(f"{target.address!r} is a catalogue already; choose another path for the copy")
         _refuse_existing(target, replace=False, update=False)
         self._ask(lambda shown: moving.copy(self._store, shown.items, shown.about, shown.images, target))
 

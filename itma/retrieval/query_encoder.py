@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from itma.errors import DataError, ItmaError, UnanswerableError, UnknownItemError
+from itma.errors import DataError, ImageError, ItmaError, UnanswerableError, UnknownItemError
 from itma.models.embedder import Embedder
 from itma.retrieval.ingest.embedding import maps_from_bytes
 from itma.retrieval.ingest.image_names import ImageNames
@@ -116,6 +116,9 @@ def _read(model: Embedder, path: Path) -> torch.Tensor | ItmaError:
     try:
         return model.preprocess.read(path)
     except ItmaError as error:
+        if isinstance(error, ImageError) and not path.exists():
+            moved = "if the images were moved, itma index with their new folder brings the catalogue up to date"
+            return ImageError(path, f"the file does not exist; {moved}")
         return error
 
 
