@@ -470,7 +470,7 @@ def test_a_table_without_attributes_is_refused_with_the_reasons(tmp_path: Path) 
     shop(tmp_path, rows)
     refused(
         tmp_path,
-        r"no usable attributes: width \(no image shows it\), size \(no image shows it\), price \(no image .* Give columns",
+        r"no usable attributes: width \(no image shows it\), size \(.*\), price \(no image shows it\)\. Give columns",
     )
 
 
