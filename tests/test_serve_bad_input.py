@@ -141,11 +141,8 @@ def test_an_upload_without_a_length_is_cut_off_when_it_is_too_large(address: tup
         assert answer.startswith(b"HTTP/1.1 4") or not answer
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the parser leaves its file to Python
-# Starlette leaves the file of a part that never ends to the garbage collector, which closes it
+# the form's parser leaves the file of a part that is cut off to the garbage collector, which closes it
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-# the form's parser leaves the file of a part that is cut off to the garbage collector
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "body",
     [
