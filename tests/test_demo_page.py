@@ -275,6 +275,11 @@ def test_a_failure_shows_the_right_image_and_its_rank() -> None:
     assert any(torch.equal(told.failures[0].target, pixels) for pixels in reader.images)
 
 
+def test_the_page_begins_with_the_right_answer_to_the_shortest_sentence() -> None:
+    long = [example("hello, i am looking for the same with pockets"), example("is it to be had in green, please?")]
+    assert re.search(r'class="says">“is it to be had in green, please\?”', page(replace(story(), successes=long)))
+
+
 def test_a_story_without_examples_still_makes_a_page() -> None:
     bare = replace(story(), successes=[], failures=[], questions=[], commands=[])
     assert Reader(page(bare)).faults == []

@@ -34,18 +34,13 @@ def write_page(story: DemoStory, path: str | Path) -> None:
     io.write_text(path, page(story))
 
 
-_FEW_WORDS = 7
-"""Words of a sentence that is easily read at the top of a page."""
-
-
 def page(story: DemoStory) -> str:
     """The story as the text of one HTML file, without a reference to anything outside it."""
     script = _beside("report.js")
-    # a query that was answered rightly at once, in few words if there is one; failing that, the first one as it is
+    # of the queries that were answered rightly at once that in the fewest words; failing that, the first one as it is
     examples = [example for example in (*story.successes, *story.failures) if example.hits]
     right = [example for example in examples if example.hits[0].right]
-    short = [example for example in right if len(example.feedback.split()) <= _FEW_WORDS]
-    hero = next(iter([*short, *right, *examples]), None)
+    hero = min(right or examples[:1], key=lambda example: len(example.feedback.split()), default=None)
     return render(
         "report.html",
         script=script,
