@@ -86,6 +86,13 @@ def test_what_is_no_list_of_requests_is_refused(shop: Catalogue, requests: Any) 
         shop.answer(requests)
 
 
+def test_numbers_of_another_kind_are_refused(shop: Catalogue) -> None:
+    with pytest.raises(ConfigError, match="a page of '3' items"):
+        shop.page("3")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"threshold='0\.9' is no cosine"):
+        shop.near_duplicates("0.9")  # type: ignore[arg-type]
+
+
 def test_a_request_that_is_given_as_the_image_is_told_where_it_goes(shop: Catalogue) -> None:
     with pytest.raises(DataError, match=r"answer\(\[request\]\)"):
         shop.search(SearchRequest(text="in red"))  # type: ignore[arg-type]

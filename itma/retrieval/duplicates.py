@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from itma.errors import ConfigError
 from itma.progress import bar
 from itma.retrieval.filters import Filter
 from itma.retrieval.ingest.rows import to_shown
+from itma.retrieval.request import is_of
 from itma.retrieval.stores.base import Items, embeddings_of
 
 _NEIGHBOURS = 32
@@ -60,8 +62,8 @@ def groups(items: Items, threshold: float | None, nearest: Nearest, *, progress:
     Raises:
         ConfigError: the threshold is no cosine.
     """
-    if threshold is not None and not -1 <= threshold <= 1:
-        raise ConfigError(f"threshold={threshold} is no cosine; choose one from -1 to 1, e.g. 0.99")
+    if threshold is not None and not (is_of(threshold, Real) and -1 <= threshold <= 1):
+        raise ConfigError(f"threshold={threshold!r} is no cosine; choose one from -1 to 1, e.g. 0.99")
     by_sum: dict[str, list[str]] = {}
     for batch in items.scan(["id", "_sum"], rows=65_536):
         for name, digest in zip(batch.column("id").to_pylist(), batch.column("_sum").to_pylist(), strict=True):

@@ -71,9 +71,9 @@ class SearchRequest:
     """uint8 (3, height, width): the reference as `Preprocess.read` made it, in the place of `image`; for servers."""
 
     def __post_init__(self) -> None:
-        if not _is(self.k, Integral) or self.k < 1:
+        if not is_of(self.k, Integral) or self.k < 1:
             raise ConfigError(f"k={self.k!r} hits cannot be found; k must be a whole number of at least 1")
-        if not _is(self.emphasis, Real) or not -1 <= self.emphasis <= 1:
+        if not is_of(self.emphasis, Real) or not -1 <= self.emphasis <= 1:
             raise ConfigError(
                 f"emphasis={self.emphasis!r} is not from -1 (the reference alone) to 1 (the feedback alone)"
             )
@@ -83,9 +83,9 @@ class SearchRequest:
         for name in ("text", "id"):
             _check(name, getattr(self, name), isinstance(getattr(self, name), str | None), "one text")
         _check("where", self.where, isinstance(self.where, str | Mapping | None), "a condition or a mapping")
-        is_distinct = isinstance(self.distinct, str | None) or _is(self.distinct, Real)
+        is_distinct = isinstance(self.distinct, str | None) or is_of(self.distinct, Real)
         _check("distinct", self.distinct, is_distinct, "a column or a cosine")
-        if _is(self.distinct, Real) and not -1 <= float(self.distinct or 0) <= 1:
+        if is_of(self.distinct, Real) and not -1 <= float(self.distinct or 0) <= 1:
             raise ConfigError(f"distinct={self.distinct} is neither a column nor a cosine from -1 to 1")
         if sum(given is not None for given in (self.image, self.id, self.embedding, self.pixels)) > 1:
             raise DataError("a query has one reference: give an image, an id, or an embedding")
@@ -127,7 +127,8 @@ def _check(name: str, value: Any, fits: bool, wanted: str) -> None:
         raise DataError(f"{name}={value!r:.60} is a {type(value).__name__}; expected {wanted}")
 
 
-def _is(value: Any, kind: type) -> bool:
+def is_of(value: Any, kind: type) -> bool:
+    """Whether a value is a number of this kind, which true and false are not."""
     return isinstance(value, kind) and not isinstance(value, bool)
 
 

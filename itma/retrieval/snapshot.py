@@ -5,6 +5,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from itma.retrieval.ingest.image_names import ImageNames, own_folder
 from itma.retrieval.ingest.rows import Item, Page, to_shown, to_stored, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.nothing import explain_no_hits
-from itma.retrieval.request import SearchRequest
+from itma.retrieval.request import SearchRequest, is_of
 from itma.retrieval.stores.base import Items, embeddings_of, metadata_of
 
 log = logging.getLogger(__name__)
@@ -185,8 +186,8 @@ class Snapshot:
         self, rows: int = 100, *, after: str | None = None, where: Where | None = None, fields: Sequence[str] = ("*",)
     ) -> Page:
         """See `Catalogue.page`."""
-        if rows < 1:
-            raise ConfigError(f"a page of {rows} items is none; ask for at least 1")
+        if not is_of(rows, Integral) or rows < 1:
+            raise ConfigError(f"a page of {rows!r} items is none; ask for at least 1")
         columns = self.columns(fields)
         table, following = self.items.page(["id", "_image", *columns], rows, after=after, where=self.condition(where))
         items = [
