@@ -102,7 +102,7 @@ def read_form(shape: type[Shape], query: str) -> Shape:
         raise ProblemError(422, "invalid_request", "query: it is no JSON") from error
 
 
-_SAID = {
+_MESSAGES = {
     "missing": "this is missing",
     "extra_forbidden": "there is no such name here",
     "json_invalid": "this is no JSON",
@@ -119,7 +119,7 @@ def describe(errors: Any) -> str:
         field = ".".join(str(step) for step in error.get("loc", ()) if step != "body")[:200]
         if "Expected UploadFile" in str(error.get("msg")):
             error = {**error, "type": "no_file"}
-        message = _SAID.get(error.get("type"), str(error.get("msg", "not valid")).removeprefix("Value error, "))
+        message = _MESSAGES.get(error.get("type"), str(error.get("msg", "not valid")).removeprefix("Value error, "))
         parts.append(f"{field}: {message}" if field else message)
     return "; ".join(parts) + (" …" if len(errors) > 3 else "")
 

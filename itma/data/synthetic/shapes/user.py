@@ -6,7 +6,7 @@ from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.shapes.scenes import Change, Description, Kind, Scene, unique_descriptions
 from itma.data.synthetic.user import User, Wish
 
-_MADE: tuple[tuple[str, Kind], ...] = (("colour", "make colour"), ("shape", "make shape"), ("size", "make size"))
+_FORMS: tuple[tuple[str, Kind], ...] = (("colour", "make colour"), ("shape", "make shape"), ("size", "make size"))
 
 
 class ShapesUser(User[Scene]):
@@ -17,7 +17,7 @@ class ShapesUser(User[Scene]):
         things = self.truths[image]
         whole = {f"{thing.position}": str(thing) for thing in things}
         return whole | {
-            f"{thing.position} {attribute}": getattr(thing, attribute) for thing in things for attribute, _ in _MADE
+            f"{thing.position} {attribute}": getattr(thing, attribute) for thing in things for attribute, _ in _FORMS
         }
 
     def wishes(self, shown: int, target: int, dice: Dice) -> list[Wish]:
@@ -37,7 +37,7 @@ class ShapesUser(User[Scene]):
             if thing.position not in there:
                 wishes.append(Wish("remove", thing.position, Change("remove", name).sentence))
                 continue
-            for attribute, kind in _MADE:
+            for attribute, kind in _FORMS:
                 value = getattr(there[thing.position], attribute)
                 if getattr(thing, attribute) != value:
                     wishes.append(Wish(kind, f"{thing.position} {attribute}", Change(kind, name, value).sentence))
