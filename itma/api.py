@@ -57,6 +57,7 @@ from itma.training.run import (
     new_run_folder,
     read_settings,
     refuse_imported,
+    sweep,
     write_settings,
 )
 
@@ -546,6 +547,8 @@ def _learn(
                 "sentences": typical(learning.triplets.feedback),
             },
         )
+    if int(os.environ.get("RANK", 0)) == 0:
+        sweep(folder)
     look = _look(rows, validation, test, settings.train)
     with _advising(settings.data):
         learn(model, rows, settings.train, folder, look=look, resume=resume, progress=bars)

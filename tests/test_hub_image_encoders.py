@@ -135,6 +135,17 @@ def test_every_tensor_of_torchvisions_resnet_has_its_place(arch: str, tmp_path: 
     assert all(torch.equal(image_encoder.network.state_dict()[own], state[name]) for name, own in names.items())
 
 
+def test_weights_under_a_prefix_of_somebodys_own_are_found_where_there_is_one(tmp_path: Path) -> None:
+    state: dict[str, Any] = torchvision_state()
+    path = tmp_path / "resnet.pth"
+    torch.save({"net": {f"student.trunk.{name}": tensor for name, tensor in state.items()}, "epoch": 3}, path)
+    encoder = HubImageEncoder.build(ImageEncoderConfig("resnet-18", levels=(3,), weights=str(path)))
+    assert torch.equal(encoder.network.state_dict()["embedder.embedder.convolution.weight"], state["conv1.weight"])
+    torch.save({f"{each}{name}": tensor for name, tensor in state.items() for each in ("q.", "k.")}, path)
+    with pytest.raises(DataError, match=r"lack .* found [qk]\."):
+        HubImageEncoder.build(ImageEncoderConfig("resnet-18", levels=(3,), weights=str(path)))
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

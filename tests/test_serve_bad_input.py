@@ -166,6 +166,12 @@ def test_multipart_that_is_cut_off_or_none_is_refused(client: TestClient, body: 
 IMAGE = ("image", ("a.png", served.as_bytes(served.noise(1)), "image/png"))
 
 
+def test_a_form_without_its_image_is_told_what_it_has(client: TestClient) -> None:
+    answer = client.post("/api/v1/search/upload", files={"file": ("a.png", served.as_bytes(served.painted(0)))})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"] == "image: this is missing; the form has 'file'"
+
+
 @pytest.mark.parametrize(
     ("address", "parts", "message"),
     [

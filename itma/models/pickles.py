@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ WRAPPERS = ("model_state_dict", "state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
 """What DataParallel, torch.compile and training frameworks put before every name."""
 
-_NUMBERS = (np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint8, np.float16, np.float32, np.float64)
+_PLAIN = "? b h i l B H I L e f d F D U S"
+"""Types of numpy that hold nothing but numbers and texts."""
 
 
 def load_allowed(path: Path) -> Any:
@@ -35,7 +36,7 @@ def load_allowed(path: Path) -> Any:
 
 def why_not_opened(path: Path, error: Exception) -> str:
     """What is wrong with a file that `load_allowed` did not open, or safetensors; no other file is asked about."""
-    if refused := re.search(r"GLOBAL (\S+)", str(error)):
+    if refused := re.search(r"(?:GLOBAL |but got <class ')([^\s']+)", str(error)):
         if refused[1].startswith(("torch.nn.", "collections.OrderedDict")):
             return (
                 f"it holds a whole module ({refused[1]}), which is code as well as weights; save its weights alone: "
@@ -52,7 +53,11 @@ def why_not_opened(path: Path, error: Exception) -> str:
 
 
 def _allow() -> AbstractContextManager[object]:
-    arrays: list[Any] = [argparse.Namespace, np.dtype, np.ndarray, *(type(np.dtype(number)) for number in _NUMBERS)]
+    arrays: list[Any] = [argparse.Namespace, np.dtype, np.ndarray, *(type(np.dtype(code)) for code in _PLAIN.split())]
+    # where somebody's data were, among the options; newer Pythons have another name for their home
+    for home in ("pathlib", "pathlib._local"):
+        for kind, name in ((PurePosixPath, "PosixPath"), (PureWindowsPath, "WindowsPath")):
+            arrays += [(kind, f"{home}.{name}"), (kind, f"{home}.Pure{name}")]
     for home in ("numpy.core.multiarray", "numpy._core.multiarray"):  # the second since numpy 2
         arrays += [(multiarray.scalar, f"{home}.scalar"), (multiarray._reconstruct, f"{home}._reconstruct")]
     context: AbstractContextManager[object] = torch.serialization.safe_globals(arrays)
@@ -60,14 +65,21 @@ def _allow() -> AbstractContextManager[object]:
 
 
 def unwrap(held: object) -> dict[str, torch.Tensor] | None:
-    """The state dict in a checkpoint, also under one of `WRAPPERS`. None: there is none."""
+    """The state dict in a checkpoint, also under one of `WRAPPERS` or another name. None: there is none, or several."""
     if isinstance(held, Mapping):
         for key in WRAPPERS:
             if isinstance(held.get(key), Mapping):
                 return unwrap(held[key])
+        inner = [found for key, value in held.items() if isinstance(key, str) and (found := _group(value))]
+        if len(inner) == 1:  # under a name of somebody's own, and there is no other
+            return inner[0]
         if held and all(isinstance(tensor, torch.Tensor) for tensor in held.values()):
             return {str(name): tensor for name, tensor in held.items()}
     return None
+
+
+def _group(value: object) -> dict[str, torch.Tensor] | None:
+    return unwrap(value) if isinstance(value, Mapping) else None
 
 
 def without_prefixes(tensors: Mapping[str, torch.Tensor], *, known: str = "") -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -87,7 +88,10 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return ProblemError(422, "invalid_request", describe(error.errors())).response()
+    message = describe(error.errors())
+    if isinstance(error.body, FormData) and any(each["type"] == "missing" for each in error.errors()):
+        message += f"; the form has {', '.join(repr(name[:60]) for name in list(error.body)[:10]) or 'no part'}"
+    return ProblemError(422, "invalid_request", message).response()
 
 
 async def _of_http(request: Request, error: Exception) -> Response:

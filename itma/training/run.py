@@ -12,6 +12,7 @@ runs/2026-01-31_12-00-00_itma/
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -148,6 +149,16 @@ def forget(folder: Path) -> None:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise to_storage_error(folder, error) from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote left half done in a run's folder."""
+    for draft in folder.glob(".*.tmp"):
+        if draft.is_dir() and not draft.is_symlink():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                draft.unlink()
 
 
 def has_checkpoint(folder: str | Path) -> bool:

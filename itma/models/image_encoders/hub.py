@@ -183,7 +183,10 @@ class HubImageEncoder(ImageEncoder):
         if prefix is None and self.description["model_type"] == "resnet":
             names = {name: torchvision_name(name) for name in own}
             prefix = next((p for p in ("", "module.", "model.", "img_model.") if p + names[first] in given), None)
-        prefix = prefix or ""
+        if prefix is None:  # under a name of somebody's own, if there is but one
+            ends = {name.removesuffix(names[first]) for name in given if name.endswith(f".{names[first]}")}
+            whole = [each for each in ends if all(each + theirs in given for theirs in names.values())]
+            prefix = whole[0] if len(whole) == 1 else ""
         named = {name: prefix + names[name] for name in own}
         expected = "the state of the same backbone, named as transformers or torchvision name it"
         _check_fit(path, {name: tuple(own[name].shape) for name in own}, given, named, expected)
@@ -497,7 +500,8 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
     tensors = unwrap(given)
     if tensors is None:
         raise DataError(
-            f"the image encoder weights {str(path)!r} hold no state dict: expected names with one tensor each"
+            f"the image encoder weights {str(path)!r} hold no state dict, or several: expected names with one tensor "
+            f"each, or one such group; found {', '.join(map(str, list(given)[:8])) or 'nothing'}"
         )
     return without_prefixes(tensors)
 
