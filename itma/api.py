@@ -285,16 +285,10 @@ def train(
                 f"a run that starts from {str(start)!r} has the model of that run; leave out "
                 f"{', '.join(own) or f'the model {model!r}'}"
             )
-        wanted = replace(
-            beginning.preprocess,
-            **{
-                side: getattr(settings.model.preprocess, side)
-                for name, side in _RESIZES.items()
-                if name in (changes or {})
-            },
-        )
-        if wanted != beginning.preprocess:
-            beginning = beginning.resize(wanted.height, wanted.width)
+        sizes = {
+            side: getattr(settings.model.preprocess, side) for name, side in _RESIZES.items() if name in (changes or {})
+        }
+        beginning = _resized(beginning, replace(beginning.preprocess, **sizes))
         settings = replace(settings, model=beginning.config)
     name = f"{settings.model.composer}_{comment}" if comment else settings.model.composer
     folder = new_run_folder(name) if out is None else check_path(out, "a folder")
@@ -327,6 +321,12 @@ def refuse_trained(folder: Path) -> None:
             f"{str(folder)!r} holds a run already; go on with it by resuming (itma train --resume {folder}), or choose "
             "another folder"
         )
+
+
+def _resized(model: Retriever, wanted: Preprocess) -> Retriever:
+    """A model that a run starts from, for images of that size."""
+    size = (wanted.height, wanted.width)
+    return model if size == (model.preprocess.height, model.preprocess.width) else model.resize(*size)
 
 
 def _source(data: str | None, triplets: tuple[Triplets, Triplets] | None) -> DataConfig:
@@ -411,9 +411,10 @@ def resume(
         step = last_step(folder)
     elif (start := plain.get("made_with", {}).get("started_from", {}).get("path")) is not None:
         checkpoint = checkpoint_folder(start)
-        model = (
-            _over_towers(read_towers(checkpoint), settings) if holds_towers(checkpoint) else Retriever.load(checkpoint)
-        )
+        if holds_towers(checkpoint):
+            model = _over_towers(read_towers(checkpoint), settings)
+        else:
+            model = _resized(Retriever.load(checkpoint), settings.model.preprocess)
     if changes:
         changed = change(settings, changes)  # refuses names that are none
         fixed = [name for name in changes if name not in RESUMABLE]

@@ -579,6 +579,13 @@ def test_a_run_may_see_images_of_another_size_than_its_start(run: Path, adapted:
     torch.testing.assert_close(resized.embed_images(pixels), start.embed_images(pixels), atol=1e-5, rtol=1e-5)
 
 
+def test_a_run_with_another_size_than_its_start_that_never_saved_is_begun_again(adapted: Path, tmp_path: Path) -> None:
+    shutil.copytree(adapted, tmp_path / "r", ignore=shutil.ignore_patterns("step-*", "checkpoints.json", "metrics.*"))
+    api.resume(tmp_path / "r", triplets=(made_up.triplets(), made_up.triplets()))
+    again = Retriever.load(tmp_path / "r").state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in Retriever.load(adapted).state_dict().items())
+
+
 def test_a_start_has_its_other_settings(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"leave out model\.dim"):
         api.train("shapes", start=run, changes={"model.dim": "8", "model.preprocess.height": "40"}, out=tmp_path / "r")
