@@ -180,6 +180,11 @@ _HOW_TO_ADD = (
 )
 
 
+def summary(part: type) -> str:
+    """The first line of a part's docstring; empty where it has none."""
+    return next(iter((part.__doc__ or "").strip().splitlines()), "")
+
+
 def find_installed(name: str | None = None) -> list[EntryPoint]:
     """What installed packages say that they have, of one name or of all; none of it is imported."""
     points = entry_points(group=GROUP) if name is None else entry_points(group=GROUP, name=name)

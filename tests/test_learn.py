@@ -227,6 +227,16 @@ def test_a_look_that_raises_loses_nothing(tmp_path: Path) -> None:
     assert [line["step"] for line in numbers[0]] == [line["step"] for line in numbers[1]] == [2, 4, 6]
 
 
+@pytest.mark.parametrize(("value", "said"), [(1.0, "gave 1.0"), (torch.ones(3), r"gave a tensor of the shape \(3,\)")])
+def test_a_loss_that_is_no_number_is_refused(tmp_path: Path, value: object, said: str) -> None:
+    class Mine(Classification):
+        def forward(self, batch: object) -> object:  # type: ignore[override]
+            return value
+
+    with pytest.raises(TrainingError, match=f"the loss Mine {said}; one number is expected"):
+        trained(tmp_path, loss=Mine(ClassificationOptions()))
+
+
 def test_a_measure_that_cannot_be_had_is_a_warning_and_training_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

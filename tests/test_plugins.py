@@ -203,6 +203,8 @@ def test_a_class_that_is_defined_again_takes_the_place_of_the_first() -> None:
     register("again")(first)
     register("again")(second)
     assert REGISTRY.find("again") is second
+    listed = CliRunner().invoke(cli, ["models"], catch_exceptions=False)  # it has no docstring
+    assert listed.exit_code == 0 and "again" in listed.output and registry.summary(second) == ""
     del REGISTRY._parts["again"]
 
 

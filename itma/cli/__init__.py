@@ -717,8 +717,9 @@ def doctor(context: click.Context, name: str, root: Path, no_images: bool, file:
 def models(as_json: bool) -> None:
     """List the composers that a model can be trained with."""
     from itma.models.composers import REGISTRY
+    from itma.registry import summary
 
-    summaries = {name: (part.__doc__ or "").strip().splitlines()[0] for name, part in sorted(REGISTRY.items())}
+    summaries = {name: summary(part) for name, part in sorted(REGISTRY.items())}
     _echo_pairs([*summaries.items()], "about", as_json)
 
 

@@ -23,6 +23,7 @@ from itma.models.retriever import Retriever
 from itma.models.shipped import locate
 from itma.models.towers import holds_towers
 from itma.records import Interval, Report
+from itma.registry import summary
 
 CARD = "README.md"
 INTRODUCTION = (
@@ -235,7 +236,7 @@ def _metadata(model: Retriever, provenance: Provenance, repo_id: str | None, lic
 
 
 def _model(model: Retriever, weights: str, provenance: Provenance) -> str:
-    config, about = model.config, composer_named(model.name).__doc__ or ""
+    config, about = model.config, summary(composer_named(model.name)).partition(";")[0]
     image_encoder = (
         f"{show_name(config.image_encoder.name)}, maps of the stages {', '.join(map(str, config.image_encoder.levels))}"
     )
@@ -245,7 +246,7 @@ def _model(model: Retriever, weights: str, provenance: Provenance) -> str:
         image_encoder += ", trained from scratch"
     options, text_encoder = to_plain(config.options), to_plain(config.text_encoder)
     rows: dict[str, str | None] = {
-        "composer": f"`{model.name}`: {about.strip().splitlines()[0].partition(';')[0]}",
+        "composer": f"`{model.name}`" + (f": {about}" if about else ""),
         "its options": _list(options) if options else None,
         "image encoder": image_encoder,
         "text encoder": _list(text_encoder) if model.text_encoder is not None else None,

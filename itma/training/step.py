@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from itma.data.batching import Batch
-from itma.errors import ConfigError
+from itma.errors import ConfigError, TrainingError
 from itma.models.retriever import Retriever
 from itma.training.config import TrainConfig
 from itma.training.distributed import Processes, SharedBatchNorm, gather
@@ -194,7 +194,13 @@ def _loss_of(
     )
     right = given.scores(given.targets).argmax(1)
     # a loss may leave the scale out, but several processes wait for the gradient of every parameter
-    amount = loss(given) + 0 * model.scale
+    found = loss(given)
+    if not isinstance(found, torch.Tensor) or found.ndim:
+        what = f"a tensor of the shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else f"{found!r:.60}"
+        raise TrainingError(
+            f"the loss {type(loss).__name__} gave {what}; one number is expected, a tensor without axes"
+        )
+    amount = found + 0 * model.scale
     return amount, (labels[right] == labels).float().mean()
 
 
