@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import itma
+from itma import api
 from itma.cli import cli
 from itma.cli.options import join_settings
 from tests.test_project import ROOT, blocks
@@ -74,7 +75,7 @@ def test_a_documented_command_is_one(line: str, tmp_path: Path, monkeypatch: pyt
     given = context.params
     if command.name == "train" and not given["resume"] and not given["start"]:
         changes = join_settings(given["config"], given["changes"], given["skip_unreadable"], {})
-        settings = itma.api.settings_for(given["data"], model=given["model"], preset=given["preset"], changes=changes)
+        settings = api.settings_for(given["data"], model=given["model"], preset=given["preset"], changes=changes)
         assert settings.data.name == given["data"]
 
 
