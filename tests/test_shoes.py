@@ -124,4 +124,6 @@ def test_the_published_files_are_as_published_but_for_their_images(real_data: Ca
         assert counts(real_data("shoes"), split) == PUBLISHED[split]
     for one in examine("shoes", real_data("shoes")).findings:
         if one.severity == "problem":
-            assert one.what.startswith(("missing images", "queries of shoes", "rows that can be used")), one
+            assert one.what.startswith(
+                ("missing images", "files that were looked for", "queries of shoes", "rows that can be used")
+            ), one
