@@ -478,11 +478,14 @@ def read_run(folder: str | Path) -> Settings:
 
 
 def read_data(folder: str | Path) -> DataConfig:
-    """The data a run was trained on.
+    """The data a run was trained on; of a checkpoint's folder, its run.
 
     Raises:
         RunError: the folder is no run, or its settings are damaged.
     """
+    there = locate(folder)
+    if not (there / RUN).exists() and (there.parent / RUN).is_file():
+        folder = there.parent
     plain = read_settings(folder)
     _require(plain, folder, ("data set",))
     try:

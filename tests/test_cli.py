@@ -154,6 +154,11 @@ def test_a_world_on_disk_and_in_memory_train_the_same_model(walked: Path, tmp_pa
     assert weights[0] == weights[1]
 
 
+def test_a_checkpoint_is_measured_on_the_data_of_its_run(walked: Path, tmp_path: Path) -> None:
+    result = call("evaluate", next((walked / "run").glob("step-*")), "--out", tmp_path / "report")
+    assert result.exit_code == 0 and "recall@1" in result.output
+
+
 def test_a_finished_run_resumes_to_itself_and_says_so(walked: Path, caplog: pytest.LogCaptureFixture) -> None:
     result = call("train", "--resume", walked / "run")
     assert result.exit_code == 0 and f"trained: {walked / 'run'}" in result.output

@@ -104,12 +104,17 @@ def test_several_workers_write_and_see_one_catalogue(tmp_path: Path) -> None:
             assert b"itma_requests_total" in metrics.read()
 
 
-def test_a_port_that_is_taken_is_told(place: Path) -> None:
+def test_a_port_that_is_taken_and_columns_that_are_not_there_are_told(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         with pytest.raises(ConfigError, match="choose another --port"):
-            serve(ServeConfig(str(place), port=other.getsockname()[1]))
+            serve(ServeConfig(str(place), port=other.getsockname()[1], title="name", price="price"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "the page cannot show 'name': the catalogue has the columns colour, price, sold, made"
+    ]
 
 
 def test_a_catalogue_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:

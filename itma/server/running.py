@@ -11,6 +11,8 @@ from typing import Any
 from itma.errors import CatalogueError, ConfigError, MissingExtraError
 from itma.server.config import Keys, ServeConfig, check
 
+log = logging.getLogger(__name__)
+
 SETTINGS = "ITMA_SERVE_SETTINGS"
 """Environment variable by which workers get their settings; it holds no keys."""
 
@@ -35,6 +37,7 @@ def serve(config: ServeConfig, *, started: Callable[[str], None] | None = None) 
         raise MissingExtraError("the server", "serve") from error
     check(config, Keys.of())
     from itma.retrieval import manifest
+    from itma.retrieval.stores.base import metadata_of
     from itma.retrieval.stores.engines import store_at
     from itma.server.service import stop_parts
 
@@ -43,6 +46,12 @@ def serve(config: ServeConfig, *, started: Callable[[str], None] | None = None) 
         raise CatalogueError(
             f"the catalogue {config.catalogue!r} does not exist; make it with: itma index RUN FOLDER {config.catalogue}"
         )
+    columns = metadata_of(store.open(manifest.read(store).table).schema)
+    for name in filter(None, (config.title, config.price, config.link)):
+        if name not in columns:
+            log.warning(
+                "the page cannot show %r: the catalogue has the columns %s", name, ", ".join(columns) or "(none)"
+            )
     listening = _listening(config)
     with ExitStack() as stack:
         stack.callback(listening.close)
