@@ -69,7 +69,7 @@ def test_a_folder_is_backed_up_into_a_bucket(place: str, run: Path, photos: Path
     alone = Catalogue.build(run, photos, tmp_path / "alone")
     alone.backup(place)
     assert hits(Catalogue.open(place)) == hits(alone)
-    with pytest.raises(CatalogueError, match="exists"):
+    with pytest.raises(CatalogueError, match="is a catalogue already"):
         alone.backup(place)
 
 
