@@ -84,6 +84,15 @@ def test_what_is_saved_opens_again_and_answers_bit_for_bit_alike(run: Path, tmp_
     assert again.fingerprint() == model.fingerprint()
 
 
+def test_whoever_may_read_new_files_may_read_all_files_of_a_run_and_of_what_is_saved(run: Path, tmp_path: Path) -> None:
+    save_pretrained(Retriever.load(run), tmp_path / "saved", run=run)
+    (tmp_path / "new").touch()
+    files = [path for folder in (run, tmp_path / "saved") for path in folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} >= {".safetensors", ".json"}
+    modes = {path.name: path.stat().st_mode for path in files}
+    assert modes == dict.fromkeys(modes, (tmp_path / "new").stat().st_mode)
+
+
 def test_what_is_pushed_is_fetched_and_answers_bit_for_bit_alike(run: Path, hub: LocalHub) -> None:
     model = Retriever.load(run)
     address = push_to_hub(model, "shop/shapes", run=run)

@@ -621,7 +621,7 @@ class Retriever(Embedder, nn.Module):
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         if half:
             state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-        write_with(folder / WEIGHTS, lambda draft: save_file(state, draft))
+        write_with(folder / WEIGHTS, lambda draft: save_tensors(state, draft))
         config = {"format": FORMAT, "needs": needs(self.config.parts), **self._shape()}
         write_text(folder / CONFIG, json.dumps(config, indent=2, default=str) + "\n")
         self.tokenizer.save(folder / TOKENIZER)
@@ -720,6 +720,14 @@ class Retriever(Embedder, nn.Module):
             return cls.load(folder)
         except RunError as error:
             raise RunError(f"the hub's model {str(name_or_folder)!r} cannot be opened: {error}") from error
+
+
+def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors as safetensors, readable to whom new files are; by itself it lets only their owner read them."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(dict(tensors), path)
+    path.chmod(mode)
 
 
 def load_retriever(name: str | Path, *, which: str = "best") -> Retriever:

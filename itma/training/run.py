@@ -20,13 +20,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from itma.errors import RunError
 from itma.io import file_sum, new_folder, parse_json, to_storage_error, write_text
 from itma.models.checkpoint import MANIFEST, checkpoint_folder, verify
 from itma.models.provenance import read_json
-from itma.models.retriever import Retriever
+from itma.models.retriever import Retriever, save_tensors
 from itma.models.shipped import locate
 from itma.training.losses import Loss
 
@@ -77,10 +77,10 @@ def save_checkpoint(
         shutil.rmtree(target)
     with new_folder(target) as draft:
         model.save(draft)
-        save_file(_optimizer_tensors(optimizer), draft / OPTIMIZER)
+        save_tensors(_optimizer_tensors(optimizer), draft / OPTIMIZER)
         memory = {name: tensor.cpu().contiguous() for name, tensor in loss.state_dict().items()}
         if memory:
-            save_file(memory, draft / LOSS)
+            save_tensors(memory, draft / LOSS)
         (draft / STATE).write_text(json.dumps({"step": progress.step}, indent=2) + "\n", encoding="utf-8")
         sums = parse_json((draft / MANIFEST).read_text(encoding="utf-8"))
         sums |= {name: file_sum(draft / name) for name in (OPTIMIZER, STATE, *([LOSS] if memory else []))}
