@@ -144,7 +144,7 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_keeps_the_last_good_ch
 def test_a_full_disk_while_saving_leaves_the_earlier_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, calls = run_folder.save_file, []
+    original, calls = run_folder.save_tensors, []
 
     def full(tensors: dict[str, torch.Tensor], path: Path) -> None:
         calls.append(path)
@@ -152,7 +152,7 @@ def test_a_full_disk_while_saving_leaves_the_earlier_checkpoint(
         if len(calls) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(run_folder, "save_file", full)
+    monkeypatch.setattr(run_folder, "save_tensors", full)
     with pytest.raises(StorageError, match="the disk is full"):
         trained(tmp_path)
     assert [path.name for path in tmp_path.glob("*step-*")] == ["step-000002"]
@@ -384,3 +384,14 @@ def test_tensorboard_gets_numbers_and_example_queries(tmp_path: Path) -> None:
     assert tags["images"] == ["queries/0"]
     assert len(events.Scalars("loss")) == 6
     assert (tmp_path / METRICS).is_file()
+
+
+@pytest.mark.parametrize("what", ["images", "queries"])
+def test_a_composer_that_does_not_give_a_row_for_each_is_told(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retriever = model()
+    made = getattr(retriever.composer, f"embed_{what}")
+    monkeypatch.setattr(retriever.composer, f"embed_{what}", lambda *given: made(*given)[:1])
+    with pytest.raises(ConfigError, match=rf"shape \(1, \d+\) of \d+ {what}; embed_{what} must give a row for each"):
+        train(retriever, triplets(), TRAIN, tmp_path / "run")

@@ -396,7 +396,7 @@ class Retriever(Embedder, nn.Module):
             maps = self.image_encoder.finish(pixels, self._frozen_levels)
         needed = torch.cat([targets, torch.where(references < 0, targets, references)]) if references_too else targets
         wanted, rows = (self._send(each) for each in needed.unique(return_inverse=True))
-        images = self.composer.embed_images([level[wanted] for level in maps])
+        images = self._check_rows(self.composer.embed_images([level[wanted] for level in maps]), len(wanted), "images")
         if self.composer.learns_alone:
             references, turns, rest = targets, None, Tokens(*(part[: len(targets), :1] for part in tokens))
             tokens = Tokens(rest.ids, torch.zeros_like(rest.mask))
@@ -414,7 +414,8 @@ class Retriever(Embedder, nn.Module):
         if len(with_reference):
             reference_maps = [level[referred] for level in maps]
             words = self._words(reference_maps, Tokens(*(part[with_reference] for part in tokens)))
-            parts.append(self.composer.embed_queries(reference_maps, words))
+            queries = self.composer.embed_queries(reference_maps, words)
+            parts.append(self._check_rows(queries, len(with_reference), "queries"))
             if own_loss and self.composer.has_own_loss:
                 of_rows = images[rows[: len(targets)][self._send(row_of)[with_reference]]]
                 further = further + self.composer.own_loss(reference_maps, words, parts[0], of_rows)
@@ -423,6 +424,15 @@ class Retriever(Embedder, nn.Module):
         queries = self.follow(unit(torch.cat(parts)[order]), turns)
         embedded = queries, unit(images)[rows]
         return (*embedded, further) if own_loss else embedded
+
+    def _check_rows(self, embeddings: torch.Tensor, count: int, what: str) -> torch.Tensor:
+        """What a composer made, which may be one of the person's own."""
+        if embeddings.dim() != 2 or len(embeddings) != count:
+            raise ConfigError(
+                f"the composer {self.name!r} made embeddings of the shape {tuple(embeddings.shape)} of {count} {what}; "
+                f"embed_{what} must give a row for each: ({count}, features)"
+            )
+        return embeddings
 
     def compose(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
         """The references' feature maps and the feedback's tokens → (queries, dim), not of length 1; one may be None."""
