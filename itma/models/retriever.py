@@ -313,10 +313,13 @@ class Retriever(Embedder, nn.Module):
         other = other.resize(self.preprocess.height, self.preprocess.width)
         own, others = self.state_dict(), other.state_dict()
         words, known = list(self.tokenizer.vocabulary), list(other.tokenizer.vocabulary)
-        different = [name for name in own if name not in others or own[name].shape[1:] != others[name].shape[1:]]
-        if own.keys() != others.keys() or different or words[: len(known)] != known:
-            what = different[0] if different else "their parts" if own.keys() != others.keys() else "their words"
-            raise ConfigError(f"the two models cannot be averaged, for they are of different shapes: {what}")
+        different = sorted(own.keys() ^ others.keys()) + [
+            name for name in own if name in others and own[name].shape != others[name].shape and name != _WORD_TABLE
+        ]
+        if words[: len(known)] != known:
+            different.append("their words")
+        if different:
+            raise ConfigError(f"the two models cannot be averaged, for they are of different shapes: {different[0]}")
         mine, theirs = (
             torch.cat([state[name].flatten().float() for name in own if _is_learned(name, own[name])])
             for state in (own, others)
@@ -328,7 +331,7 @@ class Retriever(Embedder, nn.Module):
             )
         for name, tensor in own.items():
             if tensor.is_floating_point():
-                rows = tensor[: len(others[name])] if tensor.dim() else tensor
+                rows = tensor[: len(others[name])] if name == _WORD_TABLE else tensor
                 rows.lerp_(others[name], share)
 
     def _parameters_of(self, part: str) -> list[nn.Parameter]:
@@ -753,6 +756,8 @@ def load_retriever(name: str | Path, *, which: str = "best") -> Retriever:
     return Retriever.load(name, which=which)
 
 
+_WORD_TABLE = "text_encoder.embedding.weight"
+"""A row for each word: what training learned of new words stands after those of its start."""
 _RELATED = 0.3
 """Cosine of two models' weights from which they count as related; of models that began apart it is about 0."""
 
