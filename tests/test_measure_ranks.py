@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itma.errors import ConfigError, DataError
+from itma.evaluation import ranking
 from itma.evaluation.ranking import (
     Ranks,
     bootstrap_interval,
@@ -72,15 +74,17 @@ def slow_rank(task: Task, query: int) -> tuple[int, int, int] | None:
 
 
 @settings(max_examples=200)
-@given(tasks(), st.sampled_from([1, 2, 7, 64, 130, 400, 10_000]))
-def test_ranks_ties_and_best_are_those_of_a_full_sort(task: Task, block: int) -> None:
+@given(tasks(), st.sampled_from([1, 2, 7, 64, 130, 400, 10_000]), st.tuples(*[st.sampled_from([1, 2, 3, 500])] * 4))
+def test_ranks_ties_and_best_are_those_of_a_full_sort(task: Task, block: int, parts: tuple[int, ...]) -> None:
     expected = [slow_rank(task, query) for query in range(len(task.queries))]
-    if None in expected:
-        with pytest.raises(DataError, match=f"{expected.count(None)} of {len(expected)} queries have no target"):
-            task.ranks(block)
-    else:
-        found = task.ranks(block)
-        assert list(zip(*(part.tolist() for part in found), strict=True)) == expected
+    sizes = dict(zip(("_TILE", "_GROUP", "_PAIRS", "_MOST_QUERIES"), parts, strict=True))
+    with patch.multiple(ranking, **sizes):  # the tasks are small, and are to be cut everywhere all the same
+        if None in expected:
+            with pytest.raises(DataError, match=f"{expected.count(None)} of {len(expected)} queries have no target"):
+                task.ranks(block)
+        else:
+            found = task.ranks(block)
+            assert list(zip(*(part.tolist() for part in found), strict=True)) == expected
 
 
 @pytest.mark.parametrize("block", [64, 700, 64 * 40, 2**23])
@@ -97,6 +101,12 @@ def test_the_block_changes_no_rank_of_real_embeddings(block: int) -> None:
 
 def unit_rows(rows: int, dim: int) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(rows, dim), dim=1)
+
+
+def test_embeddings_that_were_computed_with_gradients_are_ranked_alike() -> None:
+    rows, labels = unit_rows(5, 4), torch.arange(5)
+    plain = rank_targets(rows, rows, labels, labels)
+    assert torch.equal(plain.rank, rank_targets(rows.clone().requires_grad_(), rows, labels, labels).rank)
 
 
 def test_the_reference_takes_no_part_even_where_it_carries_the_label() -> None:

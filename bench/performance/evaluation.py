@@ -43,11 +43,10 @@ def our_ranks(folder: Path, size: str) -> dict[str, Any]:
     took = seconds_of(lambda: rank_targets(*task), turns=1 if size == "full" else 2, warm=False)
     used = peak_megabytes() - before
     queries, gallery = task[:2]
-    step = 2**21 // len(gallery) + 1
 
-    def product() -> None:
-        for first in range(0, len(queries), step):
-            queries[first : first + step] @ gallery.T
+    def product() -> None:  # images first and many queries at once: the fastest of the plain ways
+        for some in queries.split(1024):
+            gallery @ some.T
 
     alone = seconds_of(product, turns=1, warm=size != "full")
     operations = 2 * len(queries) * len(gallery) * 512

@@ -6,7 +6,7 @@ equal to the last bit: those of one embedding that stands in the gallery twice d
 round the last few columns of a block differently (about one score in 100,000, in blocks of a few queries).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +15,18 @@ import torch
 from itma.errors import ConfigError, DataError
 from itma.records import Interval
 
-BLOCK = 2**23
-"""Scores held at a time; with all that is derived from them they take about 10 bytes each, 85 MB in all, beside
+BLOCK = 2**24
+"""Scores held at a time; with all that is derived from them they take about 5 bytes each, 85 MB in all, beside
 what the product itself takes."""
 
-_LEAST_QUERIES = 64
-"""Fewer queries to a block would make matrix products slow; larger galleries are cut instead."""
+_LEAST_QUERIES, _MOST_QUERIES = 64, 1024
+"""Fewer queries to a block would make matrix products slow; larger galleries are cut instead. More gain nothing."""
+_TILE = 512
+"""Images that are counted at once: what is derived from their scores stays in the processor's cache."""
+_GROUP = 128
+"""Images among which the best one is looked for, once it is known to be there."""
+_PAIRS = 2**18
+"""Queries and targets that are looked at together."""
 
 
 class Ranks(NamedTuple):
@@ -70,13 +76,26 @@ def rank_targets(
             f"{len(queries)} queries came with {len(query_labels)} labels and {len(gallery)} gallery images with "
             f"{len(gallery_labels)}; each needs one"
         )
-    return _rank(
-        queries,
-        gallery,
-        lambda rows, columns: query_labels[rows, None] == gallery_labels[None, columns],
-        excluded,
-        block,
-    )
+    _check(queries, gallery, excluded, block)
+    queries, gallery = queries.detach().float(), gallery.detach().float()
+    width = max(1, min(len(gallery), block // _LEAST_QUERIES))
+    height = max(1, min(block // width, _MOST_QUERIES))
+    columns = [slice(first, min(first + width, len(gallery))) for first in range(0, len(gallery), width)]
+    query_labels, labels = query_labels.long().contiguous(), [gallery_labels[part].long().sort() for part in columns]
+    parts = [Ranks(*torch.zeros((3, 0), dtype=torch.int64, device=queries.device))]
+    orphans: list[int] = []
+    for first in range(0, len(queries), height):
+        rows = slice(first, min(first + height, len(queries)))
+        part, wanted = _rank_rows(queries, gallery, excluded, query_labels, labels, rows, columns)
+        parts.append(part)
+        orphans += (torch.nonzero(wanted == -torch.inf)[:, 0] + first).tolist()
+    if orphans:
+        shown = ", ".join(map(str, orphans[:5])) + (", …" if len(orphans) > 5 else "")
+        raise DataError(
+            f"{len(orphans)} of {len(queries)} queries have no target among the {len(gallery)} gallery images once "
+            f"their reference is removed (rows {shown}); leave these rows out"
+        )
+    return Ranks(*(torch.cat(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def rank_each_target(
@@ -108,7 +127,7 @@ def rank_each_target(
         DataError: sizes that do not fit together, or an embedding that is not finite.
     """
     _check(queries, gallery, excluded, block)
-    queries, gallery = queries.float(), gallery.float()
+    queries, gallery = queries.detach().float(), gallery.detach().float()
     positions = torch.arange(1, targets.shape[1] + 1, device=queries.device)
     parts = [torch.zeros((0, targets.shape[1]), dtype=torch.int64, device=queries.device)]
     step = max(1, block // len(gallery))
@@ -116,11 +135,11 @@ def rank_each_target(
         rows = slice(first, min(first + step, len(queries)))
         wanted = targets[rows]
         scores = _scores(queries, gallery, excluded, rows, slice(0, len(gallery)))
-        own = scores.gather(1, wanted.clamp(min=0)).masked_fill(wanted < 0, -torch.inf)
+        own = scores.T.gather(1, wanted.clamp(min=0)).masked_fill(wanted < 0, -torch.inf)
         own = own.sort(dim=1, descending=True).values
         query, column = torch.nonzero(wanted >= 0, as_tuple=True)
-        scores[query, wanted[query, column]] = -torch.inf  # targets do not lower one another's rank twice
-        above = torch.stack([(scores > own[:, one, None]).sum(1) for one in range(own.shape[1])], dim=1)
+        scores[wanted[query, column], query] = -torch.inf  # targets do not lower one another's rank twice
+        above = torch.stack([_above_and_alike(scores, level)[0] for level in own.unbind(1)], dim=1)
         parts.append((above + positions).masked_fill(own == -torch.inf, 0))
     return torch.cat(parts)
 
@@ -195,71 +214,85 @@ def average_precision(ranks: np.ndarray, targets: np.ndarray, k: int) -> np.ndar
     return values
 
 
-def _rank(
-    queries: torch.Tensor,
-    gallery: torch.Tensor,
-    is_target: Callable[[slice, slice], torch.Tensor],
-    excluded: torch.Tensor | None,
-    block: int,
-) -> Ranks:
-    """Ranks for any definition of a target: `is_target` gives the booleans of some rows and columns."""
-    _check(queries, gallery, excluded, block)
-    queries, gallery = queries.float(), gallery.float()
-    width = max(1, min(len(gallery), block // _LEAST_QUERIES))
-    height = max(1, block // width)
-    columns = [slice(first, first + width) for first in range(0, len(gallery), width)]
-    parts = [Ranks(*torch.zeros((3, 0), dtype=torch.int64, device=queries.device))]
-    orphans: list[int] = []
-    for first in range(0, len(queries), height):
-        rows = slice(first, min(first + height, len(queries)))
-        part, wanted = _rank_rows(queries, gallery, is_target, excluded, rows, columns)
-        parts.append(part)
-        orphans += (torch.nonzero(wanted == -torch.inf)[:, 0] + first).tolist()
-    if orphans:
-        shown = ", ".join(map(str, orphans[:5])) + (", …" if len(orphans) > 5 else "")
-        raise DataError(
-            f"{len(orphans)} of {len(queries)} queries have no target among the {len(gallery)} gallery images once "
-            f"their reference is removed (rows {shown}); leave these rows out"
-        )
-    return Ranks(*(torch.cat(arrays) for arrays in zip(*parts, strict=True)))
+def _pairs(
+    query_labels: torch.Tensor, sorted_labels: torch.Tensor, images: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Every (image, query) of one label, some at a time; `images` says whose label each of the sorted ones is."""
+    begin = torch.searchsorted(sorted_labels, query_labels)
+    count = torch.searchsorted(sorted_labels, query_labels, right=True) - begin
+    ends = count.cumsum(0)
+    for first in range(0, int(count.sum()), _PAIRS):
+        pair = torch.arange(first, min(first + _PAIRS, int(ends[-1])), device=begin.device)
+        query = torch.searchsorted(ends, pair, right=True)
+        yield images[(begin - ends + count)[query] + pair], query
 
 
 def _rank_rows(
     queries: torch.Tensor,
     gallery: torch.Tensor,
-    is_target: Callable[[slice, slice], torch.Tensor],
     excluded: torch.Tensor | None,
+    query_labels: torch.Tensor,
+    labels: Sequence[tuple[torch.Tensor, torch.Tensor]],
     rows: slice,
     columns: Sequence[slice],
 ) -> tuple[Ranks, torch.Tensor]:
     """The ranks of one run of queries against all columns, and the score of each one's best target."""
     count = torch.zeros(rows.stop - rows.start, dtype=torch.int64, device=queries.device)
     wanted = torch.full(count.shape, -torch.inf, device=queries.device)
-    rank, ties, best, top = count + 1, count.clone(), count, wanted
-    for part in columns:
+    rank, ties, best, top = count + 1, count.clone(), count, wanted.clone()
+    for part, of_part in zip(columns, labels, strict=True):
         scores = _scores(queries, gallery, excluded, rows, part)
-        wanted = torch.maximum(wanted, scores.masked_fill(~is_target(rows, part), -torch.inf).amax(1))
-        highest, column = scores.max(1)
-        best = torch.where(highest > top, column + part.start, best)
+        for image, query in _pairs(query_labels[rows], *of_part):
+            wanted.scatter_reduce_(0, query, scores[image, query], "amax")
+        highest, image = _best(scores)
+        best = torch.where(highest > top, image + part.start, best)
         top = torch.maximum(top, highest)
-    for part in columns:
+    for part, of_part in zip(columns, labels, strict=True):
         if len(columns) > 1:  # made a second time, by the same product and so to the same last bit
             scores = _scores(queries, gallery, excluded, rows, part)
-        rank += (scores > wanted[:, None]).sum(1)
-        ties += (scores == wanted[:, None]).logical_and_(~is_target(rows, part)).sum(1)
+        for image, query in _pairs(query_labels[rows], *of_part):
+            scores[image, query] = -torch.inf  # no target stands above the best one, or ties with it
+        above, alike = _above_and_alike(scores, wanted)
+        rank += above
+        ties += alike
     return Ranks(rank, ties, best), wanted
 
 
 def _scores(
     queries: torch.Tensor, gallery: torch.Tensor, excluded: torch.Tensor | None, rows: slice, columns: slice
 ) -> torch.Tensor:
-    """The products of some rows and columns; the excluded image scores −∞."""
-    scores = queries[rows] @ gallery[columns].T
+    """(images, queries) the products of some columns and rows; the excluded image scores −∞.
+
+    Images stand first because that product is the faster one where there are many more of them than queries.
+    """
+    images, query = gallery[columns], queries[rows].T
+    scores = queries.new_empty(len(images), query.shape[1])
+    for some, tile in zip(images.split(_TILE), scores.split(_TILE), strict=True):
+        torch.mm(some, query, out=tile)
     if excluded is not None:
         positions = excluded[rows] - columns.start
-        inside = torch.nonzero((positions >= 0) & (positions < scores.shape[1]))[:, 0]
-        scores[inside, positions[inside]] = -torch.inf
+        inside = torch.nonzero((positions >= 0) & (positions < len(scores)))[:, 0]
+        scores[positions[inside], inside] = -torch.inf
     return scores
+
+
+def _best(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each query's highest score, and the first image that has it."""
+    highest, group = torch.stack([some.amax(0) for some in scores.split(_GROUP)]).max(0)
+    images = group * _GROUP + torch.arange(_GROUP, device=group.device)[:, None]
+    images = images.clamp(max=len(scores) - 1)
+    return highest, images.gather(0, scores.gather(0, images).argmax(0)[None])[0]
+
+
+def _above_and_alike(scores: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How many of each query's (images, queries) scores are above its level, and how many equal to it."""
+    above, alike = torch.zeros((2, len(level)), dtype=torch.int64, device=level.device)
+    for tile in scores.split(_TILE):  # sums of signs are exact in float32 and a third of what comparing takes
+        signs = torch.sub(tile, level).sign_()
+        balance, unlike = signs.sum(0), signs.abs_().sum(0)
+        above += ((unlike + balance) / 2).long()
+        alike += len(tile) - unlike.long()
+    return above, alike
 
 
 def _check(queries: torch.Tensor, gallery: torch.Tensor, excluded: torch.Tensor | None, block: int) -> None:
