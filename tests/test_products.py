@@ -336,11 +336,11 @@ def test_the_same_table_gives_the_same_test(folder: Path) -> None:
 VALUES = {
     "colour": [*shop_sentences.COLOURS, "chartreuse"],
     "kind": [*shop_sentences.KINDS, "top hat"],
-    "gender": [*shop_sentences._GENDERS, "babies"],
-    "sleeves": [*shop_sentences._THINGS["sleeves"], "puffed sleeves"],
-    "neck": [*shop_sentences._THINGS["neck"], "ruff"],
-    "pattern": [*shop_sentences._THINGS["pattern"], "paisley", "solid"],
-    "occasion": [*shop_sentences._OCCASIONS, "wedding"],
+    "gender": [*shop_sentences._NAMES["gender"], "babies"],
+    "sleeves": [*shop_sentences._NAMES["sleeves"], "puffed sleeves"],
+    "neck": [*shop_sentences._NAMES["neck"], "ruff"],
+    "pattern": [*shop_sentences._NAMES["pattern"], "paisley", "solid"],
+    "occasion": [*shop_sentences._NAMES["occasion"], "wedding"],
     "fit": ["slim", "loose"],
 }
 
@@ -351,10 +351,6 @@ def names_of(attribute: str, value: str) -> set[str]:
         return set(shop_sentences.COLOURS.get(value, (value,)))
     if attribute == "kind":
         return set(shop_sentences.KINDS.get(value, (value,)))
-    if attribute in ("gender", "occasion"):
-        table = shop_sentences._GENDERS if attribute == "gender" else shop_sentences._OCCASIONS
-        people, adjective = table.get(value, ((value,), value))
-        return {*people, adjective}
     if value == "solid":
         return {
             "plain",
@@ -369,7 +365,7 @@ def names_of(attribute: str, value: str) -> set[str]:
             "remove",
             "doesn't",
         }
-    things, adjectives = shop_sentences._THINGS.get(attribute, {}).get(value, ((value,), (value,)))
+    things, adjectives = shop_sentences._NAMES.get(attribute, {}).get(value, ((value,), (value,)))
     return {*things, *adjectives}
 
 
@@ -411,9 +407,9 @@ def test_training_and_test_share_no_form_of_a_sentence() -> None:
     assert not set(shop_sentences._FORMS["train"]) & set(shop_sentences._FORMS["test"])
 
 
-@pytest.mark.parametrize("name", ["COLOUR", "KIND", "GENDER", "THING", "PLAIN", "OCCASION", "OTHER", "YES", "NO"])
+@pytest.mark.parametrize("name", ["colour", "kind", "gender", "thing", "plain", "occasion", "other", "yes", "no"])
 def test_training_and_test_share_no_phrase(name: str) -> None:
-    for train, test in getattr(shop_sentences, f"_{name}").values():
+    for train, test in shop_sentences._PHRASES[name].values():
         assert train and test and not set(train) & set(test)
 
 

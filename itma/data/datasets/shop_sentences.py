@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.wardrobe.grammar import ASIDES, REQUESTS, hurry, mistaken, plural
+from itma.data.synthetic.wardrobe.lexicon import read_phrases
 
 WAYS = ("with", "make", "is")
 
@@ -26,8 +27,8 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 
 def _table(text: str) -> dict[str, tuple[str, ...]]:
     """Lines of `value: name, name, …`."""
-    rows = (line.split(":") for line in text.strip().splitlines())
-    return {value.strip(): tuple(name.strip() for name in names.split(",")) for value, names in rows}
+    rows = (line.partition(": ") for line in text.strip().splitlines())
+    return {value.strip(): tuple(names.split(", ")) for value, _, names in rows}
 
 
 COLOURS = _table("""
@@ -60,9 +61,6 @@ COLOURS = _table("""
     fluorescent green: fluorescent green, neon green
     lime green: lime green, bright green
     light blue: light blue, pale blue, sky blue
-    brown: brown
-    orange: orange
-    yellow: yellow
 """)
 """Colour → what people call it, the usual name first; those that are not here have one name."""
 
@@ -86,7 +84,6 @@ KINDS = _table("""
     jeans: jeans, denims, pair of jeans
     formal shoes: formal shoes, dress shoes, office shoes
     trousers: trousers, pants
-    shorts: shorts
     flats: flats, flat shoes, ballerinas
     earrings: earrings, ear rings
     sarees: saree, sari
@@ -100,41 +97,26 @@ KINDS = _table("""
     kurtis: kurti
     tunics: tunic
     clutches: clutch, clutch bag, evening bag
-    pendant: pendant
-    leggings: leggings
     necklace and chains: necklace, chain
     capris: capris, three quarter trousers, cropped trousers
     ring: ring, finger ring
-    dupatta: dupatta
     skirts: skirt
-    cufflinks: cufflinks
     scarves: scarf
     duffel bag: duffel bag, sports bag, gym bag
-    bangle: bangle
     accessory gift set: gift set, accessory set
     laptop bag: laptop bag, computer bag
     stoles: stole
     kurta sets: kurta set
-    bracelet: bracelet
     sports sandals: sports sandals, trekking sandals
     jewellery set: jewellery set, jewelry set
     mobile pouch: mobile pouch, phone pouch, phone case
-    suspenders: suspenders
     messenger bag: messenger bag, shoulder bag
     mufflers: muffler, winter scarf
-    jeggings: jeggings
-    stockings: stockings
     tracksuits: tracksuit, jogging suit
-    gloves: gloves
     waistcoat: waistcoat, vest
     swimwear: swimwear, swimsuit
     blazers: blazer, suit jacket
-    jumpsuit: jumpsuit
-    hat: hat
-    boots: boots
     polo: polo shirt, polo
-    hoodie: hoodie
-    coat: coat
 """)
 """Kind → what people call it, the usual name first."""
 
@@ -145,249 +127,203 @@ _PAIRS = frozenset(
 )
 """Last words of names that are spoken of as several things."""
 
-_GENDERS: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "men": (("men", "him", "a man", "guys", "males"), "men's"),
-    "women": (("women", "ladies", "her", "a woman", "females"), "women's"),
-    "boys": (("boys", "a boy", "my son", "kids"), "boys'"),
-    "girls": (("girls", "a girl", "my daughter", "kids"), "girls'"),
-    "unisex": (("everyone", "both men and women", "everybody", "men and women"), "unisex"),
-}
-"""Gender → whom it is for, and the word before a kind."""
-
-Phrases = Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
-"""`with`, `make` and `is` → phrases of the training, phrases kept for the test."""
-
-
-def _phrases(with_: str, make: str, is_: str) -> Phrases:
-    """Phrases stand between semicolons; those after a bar are for the test."""
-    phrases = {}
-    for way, text in zip(WAYS, (with_, make, is_), strict=True):
-        train, _, test = text.partition("|")
-        parts = [tuple(one.strip() for one in part.split(";") if one.strip()) for part in (train, test)]
-        phrases[way] = (parts[0], parts[1] or parts[0])
-    return phrases
-
-
-_COLOUR = _phrases(
-    "in {new}; in {new}; in {new}; in the colour {new}; in {new} instead of {old}; but {new}; but in {new}; not "
-    "{old} but {new}; "
-    "{new}; {new}; {new} not {old}; in a {new} colour; in {new} colour; in color {new}; with {new} colour; from "
-    "{old} to "
-    "{new}; in {new} rather than {old}; {new} rather than {old}; rather {new} than {old}; {new} instead of {old}; "
-    "{new} "
-    "instead; in {new} instead; not in {old} but in {new}; not in {old}, in {new}; in {new}, not {old}; in {new} "
-    "and not {old}; in {new} in place of "
-    "{old}; in {new} as opposed to {old}; in {new} and without {old}; {new} and no {old}; more {new} and less {old}; "
-    "less {old} and more {new}; in something {new}; in {new}, not in {old}; in a {new} version; but not {old}, {new}; "
-    "no {old}, {new} "
-    "| in {new} and not in {old}; in {new} this time; in a shade of {new}; {new} and no longer {old}",
-    "make it {new}; make it {new}; change the colour to {new}; change the color to {new}; turn it {new}; i want it "
-    "{new} not "
-    "{old}; i'd rather have {new}; i prefer {new}; change the {old} to {new}; turn the {old} into {new}; i want {new} "
-    "instead; replace {old} with {new}; change it to {new}; i want {new} rather than {old}; i want {new} and not "
-    "{old}; "
-    "i don't want {old}, i want {new}; i like {new} more than {old}; i'd prefer {new} over {old}; swap {old} for "
-    "{new}; "
-    "it should be {new} not {old}; it should be {new}; i need it in {new}; not {old}, make it {new}; have it in {new}; "
-    "get me the {new} one; not {old} please, {new}; i don't like {old}, show me {new}; give me {new} instead of {old}; "
-    "i would like a {new} one | take {new} instead of {old}; i am tired of {old}, rather {new}; let me see it in {new}",
-    "is {new}; is {new}; is {new} in colour; comes in {new}; has a {new} colour; is {new} instead of {old}; is in "
-    "{new}; is "
-    "{new} and not {old}; is more {new}; is a {new} one; is {new} rather than {old}; is not {old} but {new}; isn't "
-    "{old} "
-    "but {new}; is not {old}, rather {new}; is {new} in place of {old}; comes in {new} and not in {old}; has {new} "
-    "in it and no {old}; is {new}, "
-    "not {old}; is less {old} and more {new}; has {new} instead of {old} | is {new} and no longer {old}; is of "
-    "{new} colour, not of "
-    "{old}; is not in {old} but in {new}",
-)
-_KIND = _phrases(
-    "as {a_new}; as {a_new}; but as {a_new}; as {a_new} instead of {a_old}; as {a_new} not {a_old}; but {a_new}; "
-    "{a_new} instead; "
-    "as {a_new} rather than {a_old}; not as {a_old} but as {a_new}; {a_new} rather than {a_old}; but not {a_old}, "
-    "{a_new}; as {a_new} and not {a_old}; as {a_new} in place of {a_old}; {a_new} not {a_old}; only {a_new}; in the "
-    "form of {a_new}; "
-    "no {old}, {a_new}; but for {a_new} "
-    "| as {a_new} and not as {a_old}; as {a_new} this time; {a_new} and no longer {a_old}",
-    "make it {a_new}; make it {a_new}; turn it into {a_new}; i want {a_new} instead; change the {old} to {a_new}; "
-    "show me {a_new} "
-    "instead; i'd rather have {a_new}; i need {a_new} instead; find {a_new} like this; {a_new} instead of {a_old}; "
-    "replace the {old} with {a_new}; change it into {a_new}; i want {a_new} rather than {a_old}; i don't want "
-    "{a_old}, i want "
-    "{a_new}; i need {a_new} and not {a_old}; swap the {old} for {a_new}; it should be {a_new}; it should be {a_new} "
-    "not {a_old}; not {a_old}, {a_new} please; give me {a_new} instead of {a_old}; show me {a_new} like this; is "
-    "there {a_new} that goes with this look; show me "
-    "{a_new} in the same style; i am looking for {a_new} like this; change it to {a_new} | i would like {a_new} "
-    "like this; let me see {a_new} "
-    "instead; take {a_new} in its place",
-    "is {a_new}; is {a_new}; is {a_new} instead of {a_old}; is not {a_old} but {a_new}; is {a_new} and not {a_old}; "
-    "is {a_new} "
-    "rather than {a_old}; isn't {a_old} but {a_new}; is {a_new}, not {a_old}; is not {a_old}, rather {a_new} "
-    "| is {a_new} and no longer {a_old}; comes as {a_new}",
-)
-_GENDER = _phrases(
-    "for {new}; for {new}; but for {new}; for {new} instead of {old}; in a {adj} version; for {new} not {old}; in "
-    "{adj} style; {adj} "
-    "version; for {new} rather than {old}; for {new} rather than for {old}; not for {old} but for {new}; for {new} "
-    "and not {old}; in {adj}; made for {new}; from the {adj} section; "
-    "in the {adj} version; to be worn by {new} "
-    "| for {new} and not for {old}; for {new} this time; out of the {adj} range",
-    "make it for {new}; i want it for {new}; show me the {adj} version; i need it for {new}; find the {adj} one; "
-    "change it to {adj}; make it {adj}; it should be for {new}; it should be for {new} not {old}; i need the {adj} "
-    "one; show me one for {new}; i want the {adj} one instead; not for {old}, for {new}; it is for {new}; i am "
-    "looking for {adj} ones; change it "
-    "from {old} to {new}; change it to one for {new} | i would like one for {new}; let me see it for {new}",
-    "is for {new}; is a {adj} one; is made for {new}; is for {new} instead of {old}; is for {new} and not {old}; is "
-    "for {new} rather than {old}; is not for {old} "
-    "but for {new}; is meant for {new}; fits {new}; is {adj} | is for {new} and not for {old}; is for {new} and no "
-    "longer for {old}",
-)
-_THING = _phrases(
-    "with {new}; with {new}; but with {new}; with {new} instead of {old}; having {new}; {adjective}; but "
-    "{adjective}; with {new} "
-    "rather than {old}; with {new} not {old}; {adjective} instead; not with {old} but with {new}; with {new} in "
-    "place of {old}; {new} instead of {old}; {new}; "
-    "that has {new}; with {new} and without {old}; featuring {new} | with {new} and not {old}; with {new} this "
-    "time; with {new} and no longer {old}",
-    "give it {new}; i want {new}; i'd rather have {new}; change it to {new}; make it {adjective}; i want {new} instead "
-    "of {old}; replace {old} with {new}; add {new}; it should have {new}; it should be {adjective}; i want {new} "
-    "rather than {old}; swap "
-    "{old} for {new}; i need it with {new}; i'd prefer {new} over {old}; i want it {adjective}; not {old}, i want "
-    "{new} | put {new} on it; let me see it with {new}",
-    "has {new}; has {new} instead of {old}; comes with {new}; is {adjective}; has {new} rather than {old}; has "
-    "{new} and not "
-    "{old}; doesn't have {old} but {new}; has got {new} | has {new} and no longer {old}; shows {new}",
-)
-_PLAIN = _phrases(
-    "without a pattern; without a print; in a plain colour; in one solid colour; without {old}; plain; with no {old}; "
-    "no {old}; but plain; in solid colour; without any {old}; with no pattern; with nothing on it; plain instead of "
-    "{old}; plain rather than with {old}; not with {old} but plain; without the {old}; simple and plain | in just "
-    "one colour; with no pattern on it",
-    "make it plain; take the {old} off; remove the {old}; i don't want {old}; leave out the {old}; i'd rather have it "
-    "plain; no pattern please; make it solid; i want it plain; get rid of the {old}; it should be plain; i don't want "
-    "any {old}; drop the {old} | leave the {old} off; take away the pattern",
-    "is plain; has no pattern; is one solid colour; is in just one colour; doesn't have a pattern; is plain without "
-    "{old}; is solid; has no {old}; is plain rather than with {old}; doesn't have {old}; comes without {old}; is "
-    "without {old} | has just one colour and no pattern",
-)
-_OCCASION = _phrases(
-    "for {new}; but for {new}; but more {adjective}; more {adjective}; in a {adjective} style | in a more {adjective} "
-    "style",
-    "make it more {adjective}; i need it for {new}; make it {adjective}; i want something more {adjective} | i need "
-    "something for {new}",
-    "is more {adjective}; is for {new}; is {adjective}; looks more {adjective} | is good for {new}",
-)
-_OTHER = _phrases(
-    "with {new} {column}; with {column} {new}; with {new}; but {new}; in {new}; {new} instead of {old} | with {new} "
-    "rather than {old}; with {new} as {column}",
-    "make it {new}; change the {column} to {new}; i want {new}; make the {column} {new}; replace {old} with {new} | "
-    "change it to {new}",
-    "is {new}; has {new} {column}; is {new} instead of {old}; the {column} is {new} | is {new} and not {old}",
-)
-_YES = _phrases(
-    "with {column}; but {column}; {column} | that has {column}",
-    "make it {column}; i want it {column}; add {column} | it should be {column}",
-    "is {column}; has {column} | comes {column}",
-)
-_NO = _phrases(
-    "without {column}; but not {column}; not {column} | with no {column}",
-    "make it not {column}; i don't want {column}; no {column} | leave out {column}",
-    "is not {column}; has no {column} | comes without {column}",
-)
+_PHRASES = read_phrases("""
+colour
+    with: in {new}; in {new}; in {new}; in the colour {new}; in {new} instead of {old}; but {new}; but in {new}; not
+        {old} but {new}; {new}; {new}; {new} not {old}; in a {new} colour; in {new} colour; in color {new}; with {new}
+        colour; from {old} to {new}; in {new} rather than {old}; {new} rather than {old}; rather {new} than {old}; {new}
+        instead of {old}; {new} instead; in {new} instead; not in {old} but in {new}; not in {old}, in {new}; in {new},
+        not {old}; in {new} and not {old}; in {new} in place of {old}; in {new} as opposed to {old}; in {new} and
+        without {old}; {new} and no {old}; more {new} and less {old}; less {old} and more {new}; in something {new}; in
+        {new}, not in {old}; in a {new} version; but not {old}, {new}; no {old}, {new} | in {new} and not in {old}; in
+        {new} this time; in a shade of {new}; {new} and no longer {old}
+    make: make it {new}; make it {new}; change the colour to {new}; change the color to {new}; turn it {new}; i want it
+        {new} not {old}; i'd rather have {new}; i prefer {new}; change the {old} to {new}; turn the {old} into {new}; i
+        want {new} instead; replace {old} with {new}; change it to {new}; i want {new} rather than {old}; i want {new}
+        and not {old}; i don't want {old}, i want {new}; i like {new} more than {old}; i'd prefer {new} over {old}; swap
+        {old} for {new}; it should be {new} not {old}; it should be {new}; i need it in {new}; not {old}, make it {new};
+        have it in {new}; get me the {new} one; not {old} please, {new}; i don't like {old}, show me {new}; give me
+        {new} instead of {old}; i would like a {new} one | take {new} instead of {old}; i am tired of {old}, rather
+        {new}; let me see it in {new}
+    is: is {new}; is {new}; is {new} in colour; comes in {new}; has a {new} colour; is {new} instead of {old}; is in
+        {new}; is {new} and not {old}; is more {new}; is a {new} one; is {new} rather than {old}; is not {old} but
+        {new}; isn't {old} but {new}; is not {old}, rather {new}; is {new} in place of {old}; comes in {new} and not in
+        {old}; has {new} in it and no {old}; is {new}, not {old}; is less {old} and more {new}; has {new} instead of
+        {old} | is {new} and no longer {old}; is of {new} colour, not of {old}; is not in {old} but in {new}
+kind
+    with: as {a_new}; as {a_new}; but as {a_new}; as {a_new} instead of {a_old}; as {a_new} not {a_old}; but {a_new};
+        {a_new} instead; as {a_new} rather than {a_old}; not as {a_old} but as {a_new}; {a_new} rather than {a_old}; but
+        not {a_old}, {a_new}; as {a_new} and not {a_old}; as {a_new} in place of {a_old}; {a_new} not {a_old}; only
+        {a_new}; in the form of {a_new}; no {old}, {a_new}; but for {a_new} | as {a_new} and not as {a_old}; as {a_new}
+        this time; {a_new} and no longer {a_old}
+    make: make it {a_new}; make it {a_new}; turn it into {a_new}; i want {a_new} instead; change the {old} to {a_new};
+        show me {a_new} instead; i'd rather have {a_new}; i need {a_new} instead; find {a_new} like this; {a_new}
+        instead of {a_old}; replace the {old} with {a_new}; change it into {a_new}; i want {a_new} rather than {a_old};
+        i don't want {a_old}, i want {a_new}; i need {a_new} and not {a_old}; swap the {old} for {a_new}; it should be
+        {a_new}; it should be {a_new} not {a_old}; not {a_old}, {a_new} please; give me {a_new} instead of {a_old}; show
+        me {a_new} like this; is there {a_new} that goes with this look; show me {a_new} in the same style; i am looking
+        for {a_new} like this; change it to {a_new} | i would like {a_new} like this; let me see {a_new} instead; take
+        {a_new} in its place
+    is: is {a_new}; is {a_new}; is {a_new} instead of {a_old}; is not {a_old} but {a_new}; is {a_new} and not {a_old};
+        is {a_new} rather than {a_old}; isn't {a_old} but {a_new}; is {a_new}, not {a_old}; is not {a_old}, rather
+        {a_new} | is {a_new} and no longer {a_old}; comes as {a_new}
+gender
+    with: for {new}; for {new}; but for {new}; for {new} instead of {old}; in a {adjective} version; for {new} not
+        {old}; in {adjective} style; {adjective} version; for {new} rather than {old}; for {new} rather than for {old};
+        not for {old} but for {new}; for {new} and not {old}; in {adjective}; made for {new}; from the {adjective}
+        section; in the {adjective} version; to be worn by {new} | for {new} and not for {old}; for {new} this time; out
+        of the {adjective} range
+    make: make it for {new}; i want it for {new}; show me the {adjective} version; i need it for {new}; find the
+        {adjective} one; change it to {adjective}; make it {adjective}; it should be for {new}; it should be for {new}
+        not {old}; i need the {adjective} one; show me one for {new}; i want the {adjective} one instead; not for {old},
+        for {new}; it is for {new}; i am looking for {adjective} ones; change it from {old} to {new}; change it to one
+        for {new} | i would like one for {new}; let me see it for {new}
+    is: is for {new}; is a {adjective} one; is made for {new}; is for {new} instead of {old}; is for {new} and not
+        {old}; is for {new} rather than {old}; is not for {old} but for {new}; is meant for {new}; fits {new}; is
+        {adjective} | is for {new} and not for {old}; is for {new} and no longer for {old}
+thing
+    with: with {new}; with {new}; but with {new}; with {new} instead of {old}; having {new}; {adjective}; but
+        {adjective}; with {new} rather than {old}; with {new} not {old}; {adjective} instead; not with {old} but with
+        {new}; with {new} in place of {old}; {new} instead of {old}; {new}; that has {new}; with {new} and without
+        {old}; featuring {new} | with {new} and not {old}; with {new} this time; with {new} and no longer {old}
+    make: give it {new}; i want {new}; i'd rather have {new}; change it to {new}; make it {adjective}; i want {new}
+        instead of {old}; replace {old} with {new}; add {new}; it should have {new}; it should be {adjective}; i want
+        {new} rather than {old}; swap {old} for {new}; i need it with {new}; i'd prefer {new} over {old}; i want it
+        {adjective}; not {old}, i want {new} | put {new} on it; let me see it with {new}
+    is: has {new}; has {new} instead of {old}; comes with {new}; is {adjective}; has {new} rather than {old}; has {new}
+        and not {old}; doesn't have {old} but {new}; has got {new} | has {new} and no longer {old}; shows {new}
+plain
+    with: without a pattern; without a print; in a plain colour; in one solid colour; without {old}; plain; with no
+        {old}; no {old}; but plain; in solid colour; without any {old}; with no pattern; with nothing on it; plain
+        instead of {old}; plain rather than with {old}; not with {old} but plain; without the {old}; simple and plain |
+        in just one colour; with no pattern on it
+    make: make it plain; take the {old} off; remove the {old}; i don't want {old}; leave out the {old}; i'd rather have
+        it plain; no pattern please; make it solid; i want it plain; get rid of the {old}; it should be plain; i don't
+        want any {old}; drop the {old} | leave the {old} off; take away the pattern
+    is: is plain; has no pattern; is one solid colour; is in just one colour; doesn't have a pattern; is plain without
+        {old}; is solid; has no {old}; is plain rather than with {old}; doesn't have {old}; comes without {old}; is
+        without {old} | has just one colour and no pattern
+occasion
+    with: for {new}; but for {new}; but more {adjective}; more {adjective}; in a {adjective} style | in a more
+        {adjective} style
+    make: make it more {adjective}; i need it for {new}; make it {adjective}; i want something more {adjective} | i need
+        something for {new}
+    is: is more {adjective}; is for {new}; is {adjective}; looks more {adjective} | is good for {new}
+other
+    with: with {new} {column}; with {column} {new}; with {new}; but {new}; in {new}; {new} instead of {old} | with {new}
+        rather than {old}; with {new} as {column}
+    make: make it {new}; change the {column} to {new}; i want {new}; make the {column} {new}; replace {old} with {new} |
+        change it to {new}
+    is: is {new}; has {new} {column}; is {new} instead of {old}; the {column} is {new} | is {new} and not {old}
+yes
+    with: with {column}; but {column}; {column} | that has {column}
+    make: make it {column}; i want it {column}; add {column} | it should be {column}
+    is: is {column}; has {column} | comes {column}
+no
+    with: without {column}; but not {column}; not {column} | with no {column}
+    make: make it not {column}; i don't want {column}; no {column} | leave out {column}
+    is: is not {column}; has no {column} | comes without {column}
+""")
+"""Attribute, or what is like it → ways to speak of it."""
 _TRUE, _FALSE = frozenset({"yes", "true", "1"}), frozenset({"no", "false", "0"})
 
-_THINGS: Mapping[str, Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    "sleeves": {
-        "short sleeves": (("short sleeves", "half sleeves", "shorter sleeves"), ("short sleeved", "short-sleeved")),
-        "long sleeves": (
-            ("long sleeves", "full sleeves", "longer sleeves", "sleeves down to the wrist"),
-            ("long sleeved", "long-sleeved"),
-        ),
-        "sleeveless": (("no sleeves", "bare arms", "no sleeves at all"), ("sleeveless", "without sleeves")),
-        "three-quarter sleeves": (
-            ("three quarter sleeves", "three-quarter sleeves", "3/4 sleeves", "sleeves to the elbow"),
-            ("three quarter sleeved",),
-        ),
-    },
-    "neck": {
-        "round neck": (("a round neck", "a crew neck", "a round neckline"), ("round necked", "crew neck")),
-        "polo collar": (("a polo collar", "a collar", "a collar and buttons"), ("polo necked", "collared")),
-        "v-neck": (("a v neck", "a v-neck", "a v neckline"), ("v necked", "v-necked")),
-        "mandarin collar": (("a mandarin collar", "a stand up collar", "a chinese collar"), ("with stand collar",)),
-        "scoop neck": (("a scoop neck", "a deep round neck", "a wide neck"), ("scoop necked",)),
-        "boat neck": (("a boat neck", "a wide boat neckline"), ("boat necked",)),
-        "square neck": (("a square neck", "a square neckline"), ("square necked",)),
-        "shoulder straps": (("shoulder straps", "thin straps", "spaghetti straps", "straps"), ("strappy",)),
-        "strapless": (("no straps", "bare shoulders"), ("strapless", "off the shoulder")),
-        "shirt collar": (("a shirt collar", "a collar", "a spread collar", "a classic collar"), ("collared",)),
-        "hood": (("a hood", "a hood on it"), ("hooded",)),
-        "high neck": (("a high neck", "a mock collar", "a turtle neck", "a turtleneck"), ("high necked",)),
-        "cowl neck": (("a cowl neck", "a loose draped neck"), ("cowl necked",)),
-        "halter neck": (("a halter neck", "straps around the neck"), ("halter necked",)),
-        "tie-up neck": (("a tie up neck", "a neck to tie"), ("tied at the neck",)),
-    },
-    "pattern": {
-        "printed": (
-            ("a print", "a graphic print", "an image on it", "some print", "a logo", "a print on the front"),
-            ("printed", "with a print"),
-        ),
-        "graphic": (("a graphic print", "a graphic", "an image on it", "a print"), ("printed",)),
-        "striped": (("stripes", "a striped pattern", "some stripes"), ("striped", "stripy")),
-        "checked": (
-            ("checks", "a checked pattern", "a plaid pattern", "squares", "a check pattern"),
-            ("checked", "checkered", "plaid"),
-        ),
-        "self design": (("a woven design", "a self design", "a subtle pattern"), ("self patterned", "textured")),
-        "floral": (("flowers", "a floral print", "a flower pattern", "floral pattern"), ("floral", "flowery")),
-        "embellished": (("embellishments", "sequins", "beads", "sparkles"), ("embellished", "embroidered")),
-        "colourblocked": (("blocks of colour", "colour blocks"), ("colourblocked", "color blocked")),
-        "patterned": (("a pattern", "an all over pattern"), ("patterned",)),
-        "washed": (("a washed look", "a faded look"), ("washed", "faded")),
-        "dots": (("dots", "polka dots"), ("dotted",)),
-    },
-}
-"""Attribute → value → how it is named as a thing, and as an adjective."""
+_NAMES = read_phrases("""
+sleeves
+    short sleeves: short sleeves; half sleeves; shorter sleeves | short sleeved; short-sleeved
+    long sleeves: long sleeves; full sleeves; longer sleeves; sleeves down to the wrist | long sleeved; long-sleeved
+    sleeveless: no sleeves; bare arms; no sleeves at all | sleeveless; without sleeves
+    three-quarter sleeves: three quarter sleeves; three-quarter sleeves; 3/4 sleeves; sleeves to the elbow | three
+        quarter sleeved
+neck
+    round neck: a round neck; a crew neck; a round neckline | round necked; crew neck
+    polo collar: a polo collar; a collar; a collar and buttons | polo necked; collared
+    v-neck: a v neck; a v-neck; a v neckline | v necked; v-necked
+    mandarin collar: a mandarin collar; a stand up collar; a chinese collar | with stand collar
+    scoop neck: a scoop neck; a deep round neck; a wide neck | scoop necked
+    boat neck: a boat neck; a wide boat neckline | boat necked
+    square neck: a square neck; a square neckline | square necked
+    shoulder straps: shoulder straps; thin straps; spaghetti straps; straps | strappy
+    strapless: no straps; bare shoulders | strapless; off the shoulder
+    shirt collar: a shirt collar; a collar; a spread collar; a classic collar | collared
+    hood: a hood; a hood on it | hooded
+    high neck: a high neck; a mock collar; a turtle neck; a turtleneck | high necked
+    cowl neck: a cowl neck; a loose draped neck | cowl necked
+    halter neck: a halter neck; straps around the neck | halter necked
+    tie-up neck: a tie up neck; a neck to tie | tied at the neck
+pattern
+    printed: a print; a graphic print; an image on it; some print; a logo; a print on the front | printed; with a print
+    graphic: a graphic print; a graphic; an image on it; a print | printed
+    striped: stripes; a striped pattern; some stripes | striped; stripy
+    checked: checks; a checked pattern; a plaid pattern; squares; a check pattern | checked; checkered; plaid
+    self design: a woven design; a self design; a subtle pattern | self patterned; textured
+    floral: flowers; a floral print; a flower pattern; floral pattern | floral; flowery
+    embellished: embellishments; sequins; beads; sparkles | embellished; embroidered
+    colourblocked: blocks of colour; colour blocks | colourblocked; color blocked
+    patterned: a pattern; an all over pattern | patterned
+    washed: a washed look; a faded look | washed; faded
+    dots: dots; polka dots | dotted
+gender
+    men: men; him; a man; guys; males | men's
+    women: women; ladies; her; a woman; females | women's
+    boys: boys; a boy; my son; kids | boys'
+    girls: girls; a girl; my daughter; kids | girls'
+    unisex: everyone; both men and women; everybody; men and women | unisex
+occasion
+    sports: sport; sports; training; the gym; running | sporty
+    formal: the office; work; formal occasions; a business meeting | formal
+    casual: every day; casual wear; leisure | casual
+    ethnic: a traditional occasion; traditional wear; ethnic wear | traditional
+    party: a party; the evening; going out | festive
+    travel: travel; a trip | practical
+""")
+"""Attribute → value → how it is called as a thing or by people, and, after the bar, as an adjective."""
 
 PLAIN = ("solid", "plain")
-_ALIASES: Mapping[str, Mapping[str, str]] = {
-    "sleeves": {
-        "no sleeves": "sleeveless", "none": "sleeveless", "short": "short sleeves", "long": "long sleeves",
-        "full": "long sleeves", "full sleeves": "long sleeves", "half": "short sleeves",
-        "half sleeves": "short sleeves",
-        "short sleeve": "short sleeves", "long sleeve": "long sleeves", "3/4": "three-quarter sleeves",
-        "three quarter": "three-quarter sleeves", "three-quarter": "three-quarter sleeves",
-    },
-    "neck": {
-        "spread collar": "shirt collar", "cutaway collar": "shirt collar", "slim collar": "shirt collar",
-        "button-down collar": "shirt collar", "hooded": "hood", "mock collar": "high neck", "mock neck": "high neck",
-        "turtleneck": "high neck", "off-shoulder": "strapless", "one shoulder": "strapless", "stand collar":
-        "mandarin collar", "u-neck": "scoop neck", "henley neck": "round neck", "crew neck": "round neck",
-        "crew": "round neck", "round": "round neck", "v neck": "v-neck", "v": "v-neck", "polo": "polo collar",
-    },
-    "pattern": {
-        "plain": "solid", "print": "printed", "stripes": "striped", "stripe": "striped", "checks": "checked",
-        "check": "checked", "plaid": "checked", "woven design": "self design", "textured": "self design", "dyed":
-        "washed", "flowers": "floral", "flower": "floral", "typography": "printed", "abstract": "printed",
-        "geometric": "printed", "conversational": "printed", "ethnic motifs": "printed", "horizontal stripes":
-        "striped", "vertical stripes": "striped", "polka dots": "dots", "perforations": "solid",
-    },
-    "gender": {
-        "man": "men", "male": "men", "mens": "men", "men's": "men", "m": "men", "woman": "women", "female": "women",
-        "womens": "women", "women's": "women", "ladies": "women", "w": "women", "f": "women", "boy": "boys",
-        "girl": "girls",
-    },
-    "occasion": {"smart casual": "formal", "sport": "sports"},
-}  # fmt: skip
-"""Attribute → other ways in which shops write a value → the value."""
-
-_OCCASIONS: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "sports": (("sport", "sports", "training", "the gym", "running"), "sporty"),
-    "formal": (("the office", "work", "formal occasions", "a business meeting"), "formal"),
-    "casual": (("every day", "casual wear", "leisure"), "casual"),
-    "ethnic": (("a traditional occasion", "traditional wear", "ethnic wear"), "traditional"),
-    "party": (("a party", "the evening", "going out"), "festive"),
-    "travel": (("travel", "a trip"), "practical"),
+_WRITTEN = {
+    "sleeves": _table("""
+        sleeveless: no sleeves, none
+        short sleeves: short, half, half sleeves, short sleeve
+        long sleeves: long, full, full sleeves, long sleeve
+        three-quarter sleeves: 3/4, three quarter, three-quarter
+    """),
+    "neck": _table("""
+        shirt collar: spread collar, cutaway collar, slim collar, button-down collar
+        hood: hooded
+        high neck: mock collar, mock neck, turtleneck
+        strapless: off-shoulder, one shoulder
+        mandarin collar: stand collar
+        scoop neck: u-neck
+        round neck: henley neck, crew neck, crew, round
+        v-neck: v neck, v
+        polo collar: polo
+    """),
+    "pattern": _table("""
+        solid: plain, perforations
+        printed: print, typography, abstract, geometric, conversational, ethnic motifs
+        striped: stripes, stripe, horizontal stripes, vertical stripes
+        checked: checks, check, plaid
+        self design: woven design, textured
+        washed: dyed
+        floral: flowers, flower
+        dots: polka dots
+    """),
+    "gender": _table("""
+        men: man, male, mens, men's, m
+        women: woman, female, womens, women's, ladies, w, f
+        boys: boy
+        girls: girl
+    """),
+    "occasion": _table("""
+        formal: smart casual
+        sports: sport
+    """),
 }
+"""Attribute → value → other ways in which shops write it."""
+_ALIASES = {
+    attribute: {alias: value for value, aliases in table.items() for alias in aliases}
+    for attribute, table in _WRITTEN.items()
+}
+
 _FORMS: Mapping[str, tuple[str, ...]] = {
     "train": (
         *REQUESTS["train"],
@@ -491,7 +427,7 @@ def wish(values: Mapping[str, str], dice: Dice, split: str, *, brand: str | None
             else:
                 before.append(dice.choose(adjectives))
     if "occasion" in values and dice.random() < 0.25:
-        before.append(_OCCASIONS.get(values["occasion"], ((), values["occasion"]))[1])
+        before += _name("occasion", values["occasion"])[1]
     for attribute, value in values.items():
         if attribute not in ROLES and value not in _TRUE | _FALSE and dice.random() < 0.3:
             before.append(value)
@@ -499,9 +435,9 @@ def wish(values: Mapping[str, str], dice: Dice, split: str, *, brand: str | None
     if brand is not None and dice.random() < 0.4:
         before.append(brand)
     if "gender" in values and dice.random() < 0.65:
-        people, adjective = _GENDERS.get(values["gender"], ((values["gender"],), values["gender"]))
+        people, adjectives = _name("gender", values["gender"])
         if dice.random() < 0.5:
-            before.insert(0, adjective)
+            before[:0] = adjectives
         else:
             after.insert(0, f"for {dice.choose(people)}")
     phrase = " ".join([*before, noun, *after])
@@ -542,37 +478,35 @@ def _name(attribute: str, value: str) -> tuple[tuple[str, ...], tuple[str, ...]]
     """How a value is named as a thing and as an adjective; one that is not known here by itself."""
     if attribute == "pattern" and value in PLAIN:
         return ("a plain colour",), ("plain", "solid", "plain coloured")
-    return _THINGS[attribute].get(value, ((value,), (value,)))
+    return _NAMES[attribute].get(value, ((value,), (value,)))
 
 
 def _phrase(attribute: str, way: str, one: Mapping[str, str], other: Mapping[str, str], dice: Dice, split: str) -> str:
     old, new = one.get(attribute, ""), other[attribute]
+    table: str = attribute
     fill: dict[str, str]
     if attribute == "colour":
-        table, fill = _COLOUR, {"new": colour_name(new, dice), "old": colour_name(old, dice)}
+        fill = {"new": colour_name(new, dice), "old": colour_name(old, dice)}
     elif attribute == "kind":
         new, old = _noun(new, dice), _noun(old, dice)
-        table, fill = _KIND, {"a_new": _with_article(new), "a_old": _with_article(old), "old": old}
-    elif attribute == "gender":
-        people, adjective = _GENDERS.get(new, ((new,), new))
-        others = _GENDERS.get(old, ((old,), old))[0]
-        table, fill = _GENDER, {"new": dice.choose(people), "old": dice.choose(others), "adj": adjective}
-    elif attribute == "occasion":
-        people, adjective = _OCCASIONS.get(new, ((new,), new))
-        table, fill = _OCCASION, {"new": dice.choose(people), "adjective": adjective}
-    elif attribute in _THINGS:
+        fill = {"a_new": _with_article(new), "a_old": _with_article(old), "old": old}
+    elif attribute in ("gender", "occasion"):
+        people, (adjective,) = _name(attribute, new)
+        fill = {"new": dice.choose(people), "adjective": adjective}
+        if attribute == "gender":
+            fill["old"] = dice.choose(_name(attribute, old)[0])
+    elif attribute in _NAMES:
         things, adjectives = _name(attribute, new)
         before = dice.choose(_name(attribute, old)[0]) if old else f"this {attribute}"
-        plain = attribute == "pattern" and new in PLAIN
-        if plain:
-            before = before.removeprefix("a ").removeprefix("an ").removeprefix("some ")
-        table = _PLAIN if plain else _THING
+        table = "thing"
+        if attribute == "pattern" and new in PLAIN:
+            table, before = "plain", before.removeprefix("a ").removeprefix("an ").removeprefix("some ")
         fill = {"new": dice.choose(things), "old": before, "adjective": dice.choose(adjectives)}
     elif new in _TRUE or new in _FALSE:
-        table, fill = (_YES if new in _TRUE else _NO), {"column": attribute}
+        table, fill = ("yes" if new in _TRUE else "no"), {"column": attribute}
     else:
-        table, fill = _OTHER, {"new": new, "old": old or "this", "column": attribute}
-    train, test = table[way]
+        table, fill = "other", {"new": new, "old": old or "this", "column": attribute}
+    train, test = _PHRASES[table][way]
     phrases = test if split == "test" else train
     if not old:  # nothing is known of the reference, so nothing of it can be said
         phrases = tuple(phrase for phrase in (*phrases, *train) if "old}" not in phrase) or phrases
