@@ -21,6 +21,7 @@ import torch
 
 from itma.allocation import reuse_memory
 from itma.api import settings_for
+from itma.data import datasets
 from itma.data.datasets import products
 from itma.data.images import FileImages
 from itma.data.synthetic.generated import Dice
@@ -87,7 +88,7 @@ def small_runs(
     args: argparse.Namespace,
 ) -> dict[str, list[dict[str, float]]]:
     """Each model, trained for the same few steps on the same frozen maps, with every seed."""
-    triplets = products.load(path, "train").triplets
+    triplets = datasets.load("products", path, "train").triplets
     budget = {
         "train.steps": str(args.steps),
         "train.evaluate_every": str(args.steps),

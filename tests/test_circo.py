@@ -11,7 +11,7 @@ from PIL import Image
 
 from itma import api
 from itma.data import datasets
-from itma.data.datasets.circo import LIST, PUBLISHED
+from itma.data.datasets.circo import LIST, Circo
 from itma.data.triplets import Protocol, Task, Triplets, cover, pad
 from itma.errors import DataError, UnknownNameError
 from itma.evaluation.evaluate import score
@@ -275,4 +275,4 @@ def test_scores_that_rank_as_the_predictions_give_the_published_figures(
 def test_the_published_files_hold_what_was_published(real_data: Callable[[str], Path]) -> None:
     for split in ("val", "test"):
         triplets = datasets.load("circo", real_data("circo"), split).triplets
-        assert len(triplets) == PUBLISHED[split]["queries"]
+        assert len(triplets) == Circo.published[split]["queries"]

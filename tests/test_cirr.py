@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from itma.data import datasets
-from itma.data.datasets.cirr import PUBLISHED, counts
+from itma.data.datasets.cirr import Cirr
 from itma.data.triplets import cover
 from itma.data.validation.doctor import examine
 from itma.errors import DataError, UnknownNameError
@@ -256,7 +256,7 @@ def test_a_submission_that_the_server_would_refuse_is_not_written(run: Path, bar
 @pytest.mark.realdata
 @pytest.mark.parametrize("split", ["val", "test1"])
 def test_the_published_files_hold_what_was_published(real_data: Callable[[str], Path], split: str) -> None:
-    assert counts(real_data("cirr"), split) == PUBLISHED[split]
+    assert Cirr(datasets.DataConfig("cirr")).counts(real_data("cirr"), split) == Cirr.published[split]
 
 
 @pytest.mark.realdata

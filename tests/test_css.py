@@ -6,6 +6,7 @@ import os
 import pickle
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from itma.data import datasets
 from itma.data.batching import Plan
 from itma.data.datasets import css
-from itma.data.datasets.css import ANNOTATION, COLOURS, PUBLISHED, SHAPES, SIZES, SPLITS, Thing, counts, draw, load
+from itma.data.datasets.css import ANNOTATION, COLOURS, SHAPES, SIZES, Css, Thing, draw
 from itma.data.images import FileImages, Preprocess
 from itma.data.triplets import cover
 from itma.errors import DataError, ImageError, UnknownNameError
 from itma.evaluation.evaluate import score
+
+load, counts = partial(datasets.load, "css"), Css(datasets.DataConfig("css")).counts
+
 
 CUBE = {"shape": "rectangle", "color": "red", "size": "large", "pos": [0.5, 1 / 6]}
 BALL = {"shape": "circle", "color": "blue", "size": "small", "pos": [1 / 6, 5 / 6]}
@@ -103,7 +108,7 @@ def test_labels_are_those_of_the_file_and_the_drawing_has_its_images(tmp_path: P
 
 
 def test_without_labels_each_image_has_its_own(tmp_path: Path) -> None:
-    bare = {split: {key: SPLIT[key] for key in ("objects_img", "mods")} for split in SPLITS}
+    bare = {split: {key: SPLIT[key] for key in ("objects_img", "mods")} for split in Css.splits}
     assert load(write(tmp_path, bare), "train").triplets.labels.tolist() == [0, 1, 2, 3, 4, 5]
 
 
@@ -484,8 +489,8 @@ def test_an_annotation_of_python_2_is_read(real_data: Callable[[str], Path]) -> 
     root = real_data("css")
     assert counts(root, "train") == {"images": 71, "queries": 54, "modifications": 47}
     assert counts(root, "test") == {"images": 91, "queries": 75, "modifications": 60}
-    assert set(PUBLISHED["test"]) == set(counts(root, "test"))
-    for split in SPLITS:
+    assert set(Css.published["test"]) == set(counts(root, "test"))
+    for split in Css.splits:
         images: Any = load(root, split).triplets.images
         assert not images.missing().any()
 
@@ -493,7 +498,7 @@ def test_an_annotation_of_python_2_is_read(real_data: Callable[[str], Path]) -> 
 @pytest.mark.realdata
 def test_what_is_read_is_what_numpy_reads(real_data: Callable[[str], Path]) -> None:
     plain = np.load(real_data("css") / ANNOTATION, allow_pickle=True, encoding="latin1").item()
-    for split in SPLITS:
+    for split in Css.splits:
         triplets = load(real_data("css"), split).triplets
         pairs = [(mod, place) for mod in plain[split]["mods"] for place in range(len(mod["from"]))]
         assert triplets.references[: len(pairs)].tolist() == [mod["from"][place] for mod, place in pairs]

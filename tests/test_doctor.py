@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -355,7 +354,7 @@ def test_the_page_on_data_sets_states_the_published_sizes() -> None:
     page = Path(__file__).parents[1].joinpath("docs", "datasets.md").read_text(encoding="utf-8")
     for name in datasets.NAMES:
         (row,) = re.findall(rf"^\| `{name}` .*$", page, re.MULTILINE)
-        for counts in getattr(import_module(f"itma.data.datasets.{name}"), "PUBLISHED", {}).values():
+        for counts in datasets.dataset_named(name).published.values():
             for what, count in counts.items():
                 assert f"{count:,}" in row or what.endswith(("split entries", "modifications")), (name, what, count)
 

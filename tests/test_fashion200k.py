@@ -1,6 +1,7 @@
 """Fashion200k: captions that differ in one word are siblings, and a query replaces that word."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itma.data.datasets import fashion200k
-from itma.data.datasets.fashion200k import PUBLISHED, Groups, counts, feedback, load, plain, siblings
+from itma.data import datasets
+from itma.data.datasets.fashion200k import Fashion200k, Groups, feedback, plain, siblings
 from itma.errors import DataError, UnknownNameError
+
+DATA = Fashion200k(datasets.DataConfig("fashion200k"))
+load = partial(datasets.load, "fashion200k")
+
 
 TRAIN = """\
 women/a/1.jpeg\t0.9\tblack lace dress
@@ -156,13 +161,13 @@ def test_the_examples_of_the_table_are_samples_and_always_the_same(root: Path) -
 
 
 def test_captions_and_counts_are_told(root: Path) -> None:
-    assert fashion200k.captions(root, "test") == {
+    assert DATA.captions(root, "test") == {
         "women/t/1.jpeg": "blue 3dotmark5 skirt",
         "women/t/2.jpeg": "red 3dotmark5 skirt",
         "women/t/3.jpeg": "red 3dotmark5 skirt",
     }
-    assert counts(root, "test") == {"images": 3, "queries": 2} and counts(root, "train") == {"images": 5}
-    assert set(PUBLISHED["test"]) == {"images", "queries"}
+    assert DATA.counts(root, "test") == {"images": 3, "queries": 2} and DATA.counts(root, "train") == {"images": 5}
+    assert set(Fashion200k.published["test"]) == {"images", "queries"}
 
 
 def test_an_image_that_is_listed_again_is_kept_and_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -177,7 +182,7 @@ def test_odd_names_and_captions_stay_as_they_are(root: Path) -> None:
     (root / "labels/dress_train_detect_all.txt").write_text(
         TRAIN + f"{name}\t0.9\t  womenâ\x80\x99s silk dress  \textra\n"
     )
-    assert fashion200k.captions(root, "train")[name] == "womenâ\x80\x99s silk dress"
+    assert DATA.captions(root, "train")[name] == "womenâ\x80\x99s silk dress"
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from itma.data.datasets import mitstates
-from itma.data.datasets.mitstates import PUBLISHED, TEST_NOUNS, counts, load, protocol
+from itma.data import datasets
+from itma.data.datasets.mitstates import TEST_NOUNS, MitStates, protocol
 from itma.errors import DataError, UnknownNameError
 from itma.evaluation.evaluate import score
+
+load = partial(datasets.load, "mitstates")
+
 
 FILES = """\
 ripe apple/1.jpg
@@ -218,5 +222,5 @@ def test_every_query_has_a_target_besides_its_reference(root: Path) -> None:
 def test_the_published_listing_has_the_published_sizes(real_data: Callable[[str], Path]) -> None:
     root = real_data("mitstates")
     assert len(TEST_NOUNS) == 49
-    for split in mitstates.SPLITS:
-        assert counts(root, split) == PUBLISHED[split]
+    for split in MitStates.splits:
+        assert MitStates(datasets.DataConfig("mitstates")).counts(root, split) == MitStates.published[split]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from itma.data import datasets
-from itma.data.datasets.multiturn import PUBLISHED, counts
+from itma.data.datasets.multiturn import Multiturn
 from itma.data.validation.doctor import examine
 from itma.errors import DataError, UnknownNameError
 from itma.evaluation.evaluate import score
@@ -173,5 +173,5 @@ def test_a_model_learns_from_sessions_and_is_measured_on_them(root: Path, tmp_pa
 @pytest.mark.realdata
 def test_the_published_sessions_of_dresses_are_as_published(real_data: Callable[[str], Path]) -> None:
     for split in ("train", "val"):
-        found = counts(real_data("multiturn"), split)
-        assert found["dress sessions"] == PUBLISHED[split]["dress sessions"]
+        found = Multiturn(datasets.DataConfig("multiturn")).counts(real_data("multiturn"), split)
+        assert found["dress sessions"] == Multiturn.published[split]["dress sessions"]

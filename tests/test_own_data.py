@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from itma.data import datasets
 from itma.data.datasets import own
 from itma.data.datasets.attributes import make
 from itma.data.datasets.pairs import find_pairs
@@ -32,6 +34,9 @@ from itma.evaluation.evaluate import evaluate
 from itma.models.retriever import Retriever
 from itma.training.loop import train
 from tests.made_up import CONFIG, TRAIN
+
+load = partial(datasets.load, "own")
+
 
 HEADER = "reference,feedback,target,split\n"
 ROWS = HEADER + "a.png,is red,b.png,train\nc.png,is blue,d.png,test\n"
@@ -83,14 +88,14 @@ def paths(split: Split) -> Sequence[Path]:
 )
 def test_triplets_are_read_whichever_program_wrote_them(tmp_path: Path, name: str, text: str) -> None:
     put(tmp_path, text, name)
-    assert said(own.load(tmp_path, "train")) == [("a.png", "is red", "b.png")]
-    assert said(own.load(tmp_path, "test")) == [("c.png", "is blue", "d.png")]
+    assert said(load(tmp_path, "train")) == [("a.png", "is red", "b.png")]
+    assert said(load(tmp_path, "test")) == [("c.png", "is blue", "d.png")]
 
 
 def test_the_root_may_be_the_file_itself(tmp_path: Path) -> None:
     put(tmp_path, ROWS, "mine.csv")
     images(tmp_path, "images/a.png")
-    assert paths(own.load(tmp_path / "mine.csv", "train"))[0] == tmp_path / "images" / "a.png"
+    assert paths(load(tmp_path / "mine.csv", "train"))[0] == tmp_path / "images" / "a.png"
 
 
 @given(
@@ -108,23 +113,23 @@ def test_any_feedback_comes_back_as_it_was_written(
     lines.writerow((*own.NEEDED, "split"))
     lines.writerows(["a.png", text, "b.png", "train"] for text in feedback)
     whole = [text.strip() for text in feedback]
-    assert own.load(put(root, table.getvalue()), "train").triplets.feedback == whole
+    assert load(put(root, table.getvalue()), "train").triplets.feedback == whole
     rows = [{"reference": "a.png", "feedback": text, "target": "b.png", "split": "train"} for text in feedback]
     json_lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    assert own.load(put(root / "json", json_lines, "triplets.jsonl"), "train").triplets.feedback == whole
+    assert load(put(root / "json", json_lines, "triplets.jsonl"), "train").triplets.feedback == whole
 
 
 def test_very_long_feedback_and_emoji_are_taken(tmp_path: Path) -> None:
     long = "longer " * 5000 + "👗"
-    (row,) = said(own.load(put(tmp_path, f"{HEADER}a.png,{long},b.png,train\n"), "train"))
+    (row,) = said(load(put(tmp_path, f"{HEADER}a.png,{long},b.png,train\n"), "train"))
     assert row[1] == long
 
 
 def test_cells_may_hold_separators_quotes_and_line_ends(tmp_path: Path) -> None:
     text = HEADER + '"a,1.png","12"" longer,\r\nand ""red""",b.png,train\nc.png,,d.png,train\n'
     with pytest.raises(DataError, match="line 4: feedback is empty"):
-        own.load(put(tmp_path, text), "train")
-    (row,) = said(own.load(put(tmp_path, text.rsplit("c.png", 1)[0]), "train"))
+        load(put(tmp_path, text), "train")
+    (row,) = said(load(put(tmp_path, text.rsplit("c.png", 1)[0]), "train"))
     assert row == ("a,1.png", '12" longer,\nand "red"', "b.png")
 
 
@@ -174,35 +179,35 @@ def test_rows_that_make_no_sense_are_named_by_file_and_line(
     tmp_path: Path, name: str, text: str | bytes, message: str
 ) -> None:
     with pytest.raises(DataError, match=f"(?s){name}.*{message}"):
-        own.load(put(tmp_path, text, name), "train")
+        load(put(tmp_path, text, name), "train")
 
 
 def test_a_root_without_triplets_says_what_was_expected_and_found(tmp_path: Path) -> None:
     (tmp_path / "readme.txt").touch()
     with pytest.raises(DataError, match=r"expected triplets.jsonl or triplets.csv in it, found readme.txt"):
-        own.load(tmp_path, "train")
+        load(tmp_path, "train")
     with pytest.raises(DataError, match="does not exist"):
-        own.load(tmp_path / "nowhere", "train")
+        load(tmp_path / "nowhere", "train")
     put(tmp_path / "shop", ROWS)
     with pytest.raises(DataError, match=r"did you mean .*shop'\?"):
-        own.load(tmp_path, "train")
+        load(tmp_path, "train")
     images(tmp_path / "shop", "images/a.png")
     with pytest.raises(DataError, match=r"did you mean .*shop'\?"):
-        own.load(tmp_path / "shop" / "images", "train")
+        load(tmp_path / "shop" / "images", "train")
     put(tmp_path / "shop", J, "triplets.jsonl")
     with pytest.raises(DataError, match=r"holds both triplets.jsonl and triplets.csv"):
-        own.load(tmp_path / "shop", "train")
+        load(tmp_path / "shop", "train")
     with pytest.raises(DataError, match=r"readme.txt' is no table.*\.jsonl, \.ndjson, \.csv, \.tsv"):
-        own.load(tmp_path / "readme.txt", "train")
+        load(tmp_path / "readme.txt", "train")
     with pytest.raises(UnknownNameError, match="'val'; choose from: test, train"):
-        own.load(tmp_path / "shop", "val")
+        load(tmp_path / "shop", "val")
 
 
 def test_columns_that_are_not_used_and_repeated_rows_are_told_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = "number,reference,feedback,target,split,note\n" + "1,a.png,is red,b.png,train,\n" * 3
-    assert len(own.load(put(tmp_path, text), "train").triplets) == 3
+    assert len(load(put(tmp_path, text), "train").triplets) == 3
     assert "these columns are not used: number, note" in caplog.text
     assert "2 of 3 train rows repeat an earlier one; they are kept" in caplog.text
 
@@ -214,7 +219,7 @@ def test_images_are_found_beside_the_table_under_images_and_by_their_whole_path(
     images(tmp_path, "other/e.png")
     names = ["a.png", "b.png", "images\\red\\c.png", "é.png", str(elsewhere), "../other/e.png", "gone.png"]
     rows = [f"{name},is red,a.png,train\n" for name in names[1:]]
-    found = own.load(put(root, HEADER + "".join(rows)), "train")
+    found = load(put(root, HEADER + "".join(rows)), "train")
     inside = [root / name for name in ("images/b.png", "images/red/c.png", f"images/{accent}.png")]
     assert list(paths(found)) == [*inside, elsewhere, root / "gone.png", root / "a.png"]
     assert found.triplets.images.missing().tolist() == [*[False] * 4, True, False]  # type: ignore[attr-defined]
@@ -225,13 +230,13 @@ def test_an_image_that_is_named_in_two_ways_is_one_image(tmp_path: Path) -> None
     (tmp_path / "images").symlink_to(tmp_path / "real")
     ways = ["a.png", "./images/a.png", str(tmp_path / "images" / "a.png"), str(tmp_path / "real" / "a.png")]
     text = HEADER + "".join(f"{way},is red,b.png,test\n" for way in ways)
-    assert own.load(put(tmp_path, text), "test").triplets.images.names == ["a.png", "b.png"]
+    assert load(put(tmp_path, text), "test").triplets.images.names == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize("name", ["A.PNG", "a", "images/A.png", "Images\\a.png".replace("Images", "images"), "A"])
 def test_capitals_and_a_missing_ending_do_not_hide_an_image(tmp_path: Path, name: str) -> None:
     images(tmp_path, "images/a.png", "images/b.PNG")
-    found = own.load(put(tmp_path, f"{HEADER}{name},is red,b,train\n"), "train")
+    found = load(put(tmp_path, f"{HEADER}{name},is red,b,train\n"), "train")
     assert list(paths(found)) == [tmp_path / "images" / "a.png", tmp_path / "images" / "b.PNG"]
 
 
@@ -239,13 +244,13 @@ def test_a_name_that_may_mean_two_images_means_neither(tmp_path: Path) -> None:
     images(tmp_path, "a.png", "A.png", "c.png", "c.jpg", "d.png")
     (tmp_path / "d.txt").touch()
     rows = "a.PNG,is red,c,train\nA.png,is red,d,train\n"  # references first
-    found = own.load(put(tmp_path, HEADER + rows), "train")
+    found = load(put(tmp_path, HEADER + rows), "train")
     assert found.triplets.images.missing().tolist() == [True, False, True, False]  # type: ignore[attr-defined]
 
 
 def test_several_sentences_of_a_pair_are_one_and_a_list_of_one_target_is_that_target(tmp_path: Path) -> None:
     row = {"reference": "a.png", "feedback": ["is red ", "has sleeves"], "target": ["b.png"], "split": "train"}
-    (found,) = said(own.load(put(tmp_path, json.dumps(row), "triplets.jsonl"), "train"))
+    (found,) = said(load(put(tmp_path, json.dumps(row), "triplets.jsonl"), "train"))
     assert found == ("a.png", "is red, has sleeves", "b.png")
 
 
@@ -254,11 +259,11 @@ def test_rows_for_validation_are_for_testing_where_no_others_are(
     tmp_path: Path, validation: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = f"{HEADER}a.png,is red,b.png,training\nc.png,is blue,d.png,{validation}\n"
-    assert said(own.load(put(tmp_path, text), "test")) == [("c.png", "is blue", "d.png")]
+    assert said(load(put(tmp_path, text), "test")) == [("c.png", "is blue", "d.png")]
     assert not caplog.records
     put(tmp_path, text + "e.png,is green,f.png,test\n")
-    assert said(own.load(tmp_path, "test")) == [("e.png", "is green", "f.png")]
-    assert said(own.load(tmp_path, "train")) == [("a.png", "is red", "b.png")]
+    assert said(load(tmp_path, "test")) == [("e.png", "is green", "f.png")]
+    assert said(load(tmp_path, "train")) == [("a.png", "is red", "b.png")]
     assert "1 rows for validation are not used" in caplog.text
 
 
@@ -266,47 +271,47 @@ def test_rows_for_validation_are_for_testing_where_no_others_are(
 def test_all_rows_without_a_sentence_are_named_at_once(tmp_path: Path, nothing: str) -> None:
     text = HEADER + f"a.png,{nothing},b.png,train\nc.png,is red,d.png,train\ne.png,,f.png,test\n"
     with pytest.raises(DataError, match=r"line 2: feedback is .*1 further rows, of line 4"):
-        own.load(put(tmp_path, text), "train")
+        load(put(tmp_path, text), "train")
 
 
 def test_names_that_no_file_can_have_are_only_missing(tmp_path: Path) -> None:
     names = ["x" * 300 + ".png", "50%20off,\u200b.png", "a.png/c.png"]
     rows = [{"reference": name, "feedback": "is red", "target": "b.png", "split": "train"} for name in names]
-    found = own.load(put(tmp_path, "\n".join(map(json.dumps, rows)), "triplets.jsonl"), "train")
+    found = load(put(tmp_path, "\n".join(map(json.dumps, rows)), "triplets.jsonl"), "train")
     assert found.triplets.images.missing().all()  # type: ignore[attr-defined]
 
 
 def test_without_a_column_the_reference_alone_decides_the_split(tmp_path: Path) -> None:
     text = "reference,feedback,target\n" + "".join(f"{n}.png,is red,{n + 1}.png\n" for n in range(2000))
     root = put(tmp_path, text)
-    tested = [row[0] for row in said(own.load(root, "test"))]
-    trained = [row[0] for row in said(own.load(root, "train"))]
+    tested = [row[0] for row in said(load(root, "test"))]
+    trained = [row[0] for row in said(load(root, "train"))]
     assert sorted(tested + trained) == sorted(f"{n}.png" for n in range(2000))
     assert 0.08 < len(tested) / 2000 < 0.12
-    about = own.load(root, "test").protocols["own"].about
+    about = load(root, "test").protocols["own"].about
     assert "split by the sum of the reference's name, 10% for testing" in about
     assert "images of the gallery also stand in training rows" in about
     fewer = text.splitlines(keepends=True)
     put(tmp_path, "".join(fewer[:1] + fewer[:0:-3]).replace(".png,is", ".png,was"))
-    assert {row[0] for row in said(own.load(root, "test"))} <= set(tested)
+    assert {row[0] for row in said(load(root, "test"))} <= set(tested)
 
 
 def test_the_gallery_holds_all_that_training_does_not_mention(tmp_path: Path) -> None:
     images(tmp_path, "images/a.png", "images/b.png", "images/d.png", "images/x/other.png", "images/listed.png")
     put(tmp_path, "image,label,split\nlisted.png,,train\nfar.png,,test\n", "labels.csv")
-    found = own.load(put(tmp_path, ROWS), "test")
+    found = load(put(tmp_path, ROWS), "test")
     assert found.triplets.images.names == ["c.png", "d.png", "far.png", "images/x/other.png"]
     protocol = found.protocol("own")
     assert protocol.tasks[0].gallery.tolist() == [0, 1, 2, 3]
     assert "the 2 images that test rows mention and 2 more that training does not mention" in protocol.about
     assert "only the target counts" in protocol.about
-    assert own.load(tmp_path, "train").protocols == {}
+    assert load(tmp_path, "train").protocols == {}
 
 
 def test_images_of_one_label_count_as_the_same(tmp_path: Path) -> None:
     put(tmp_path, "image;label\nb.png;dress 1\nimages/c.png;dress 1\nd.png;\n", "labels.csv")
     images(tmp_path, "images/b.png", "images/c.png", "images/d.png")
-    found = own.load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test")
+    found = load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test")
     a, b, c, d = found.triplets.labels.tolist()
     assert b == c
     assert len({a, b, d}) == 3
@@ -318,7 +323,7 @@ def test_further_columns_of_the_labels_say_what_is_true_of_an_image(
 ) -> None:
     put(tmp_path, "Sleeve,image,Colour\nlong,b.png, red\n,c.png,blue\nshort,d.png,red\n", "labels.csv")
     images(tmp_path, "images/b.png", "images/c.png", "images/d.png")
-    found = own.load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test").triplets
+    found = load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test").triplets
     assert not caplog.messages
     assert [Path(name).stem for name in found.images.names] == ["a", "b", "c", "d"]
     assert list(found.aspects) == ["Sleeve", "Colour"]
@@ -339,13 +344,13 @@ def test_further_columns_of_the_labels_say_what_is_true_of_an_image(
 )
 def test_labels_that_make_no_sense_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=f"labels.csv.*{message}"):
-        own.load(put(put(tmp_path, ROWS), text, "labels.csv"), "test")
+        load(put(put(tmp_path, ROWS), text, "labels.csv"), "test")
 
 
 def test_kinds_are_kept_where_there_are_some(tmp_path: Path) -> None:
     text = "reference,feedback,target,split,kind\na.png,is red,b.png,train,colour\na.png,is long,c.png,train,\n"
-    assert own.load(put(tmp_path, text), "train").triplets.kinds == ["colour", "other"]
-    assert own.load(put(tmp_path, ROWS), "train").triplets.kinds == []
+    assert load(put(tmp_path, text), "train").triplets.kinds == ["colour", "other"]
+    assert load(put(tmp_path, ROWS), "train").triplets.kinds == []
 
 
 # --- Triplets from a table of attributes --------------------------------------------------------------------------
@@ -410,7 +415,7 @@ def test_what_is_made_is_read_back_with_labels_for_items_that_are_alike(tmp_path
     made = make(table, tmp_path / "deep" / "own", split=0.2)
     assert made.missing == 0
     for split, count in (("train", 48), ("test", 12)):
-        found = own.load(made.folder, split)
+        found = load(made.folder, split)
         assert len(found.triplets) == {"train": made.train, "test": made.test}[split]
         assert len(paths(found)) <= count
         assert not found.triplets.images.missing().any()  # type: ignore[attr-defined]
@@ -418,7 +423,7 @@ def test_what_is_made_is_read_back_with_labels_for_items_that_are_alike(tmp_path
         for one, other in product(range(len(numbers)), repeat=2):
             same = found.triplets.labels[one] == found.triplets.labels[other]
             assert same == (numbers[one] == numbers[other])
-    assert len(paths(own.load(made.folder, "test"))) == 12
+    assert len(paths(load(made.folder, "test"))) == 12
 
 
 def test_no_item_is_in_both_splits(tmp_path: Path) -> None:
@@ -567,7 +572,7 @@ def test_pairs_stay_within_a_column(tmp_path: Path) -> None:
     assert made.kinds.keys() == {"colour"}
     labels = (tmp_path / "labels.csv").read_text()
     assert "category: dress; colour: red" in labels
-    truths = own.load(tmp_path, "train").triplets.aspects
+    truths = load(tmp_path, "train").triplets.aspects
     assert list(truths) == ["category", "colour"]
     assert {len(set(values.tolist()) - {-1}) for values in truths.values()} == {2}
 
@@ -689,7 +694,7 @@ def test_the_examples_of_the_page_work(tmp_path: Path) -> None:
     )
     for folder, name, text in (("one", "triplets.jsonl", json_lines), ("two", "triplets.csv", rows)):
         put(put(tmp_path / folder, text, name), labels, "labels.csv")
-        assert [len(own.load(tmp_path / folder, split).triplets) for split in own.SPLITS] == [1, 1]
+        assert [len(load(tmp_path / folder, split).triplets) for split in own.SPLITS] == [1, 1]
     templates = put(tmp_path, toml, "templates.toml") / "templates.toml"
     make(put(tmp_path, table, "t.csv") / "t.csv", tmp_path / "shop", templates=templates, split=0, per_reference=99)
     feedback = {row["feedback"] for row in written(tmp_path / "shop")}
@@ -709,7 +714,7 @@ def test_a_shop_with_attributes_but_no_captions_can_train(real_data: Callable[[s
     assert made.without_pair == 0
     assert made.test > 100
     assert_true(made.folder, written(made.folder), items)
-    learn, test = (own.load(made.folder, split) for split in own.SPLITS)
+    learn, test = (load(made.folder, split) for split in own.SPLITS)
     retriever = Retriever.build(CONFIG, learn.triplets.feedback, seed=0)
     train(retriever, learn.triplets, replace(TRAIN, steps=3), tmp_path / "run")
     (found,) = evaluate(retriever, test.triplets, protocols=[test.protocol()])

@@ -4,6 +4,7 @@ import gzip
 import logging
 import re
 from collections import Counter
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from hypothesis import strategies as st
 
 from itma.data import datasets
 from itma.data.datasets import products, shop_sentences
-from itma.data.datasets.products import Query, Sampler, Shop, draw_queries, find_right_answers, load, read_shop
+from itma.data.datasets.products import Query, Sampler, Shop, draw_queries, find_right_answers, read_shop
 from itma.data.synthetic.generated import Dice
 from itma.data.tokenizer import EARLIER
 from itma.data.triplets import Rows, Triplets
 from itma.errors import DataError, UnknownNameError
 from tests.shop_table import COLOURS, draw, items, shop, write
+
+load = partial(datasets.load, "products")
+
 
 ATTRIBUTES = {"kind", "colour", "sleeves", "pattern", "fit"}
 

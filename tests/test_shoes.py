@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from itma.data import datasets
-from itma.data.datasets.shoes import PUBLISHED, counts
+from itma.data.datasets.shoes import Shoes
 from itma.data.validation.doctor import examine
 from itma.errors import DataError
 from itma.evaluation.evaluate import score
@@ -121,7 +121,7 @@ def test_another_folder_is_refused_with_what_belongs_there(tmp_path: Path) -> No
 @pytest.mark.realdata
 def test_the_published_files_are_as_published_but_for_their_images(real_data: Callable[[str], Path]) -> None:
     for split in ("train", "eval"):
-        assert counts(real_data("shoes"), split) == PUBLISHED[split]
+        assert Shoes(datasets.DataConfig("shoes")).counts(real_data("shoes"), split) == Shoes.published[split]
     for one in examine("shoes", real_data("shoes")).findings:
         if one.severity == "problem":
             assert one.what.startswith(

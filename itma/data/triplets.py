@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,12 @@ class Rows(NamedTuple):
     """(rows,) int64: index of each row's target image."""
     feedback: list[str]
     """(rows): each row's sentence."""
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[int, int, str]]) -> "Rows":
+        """From reference, target and sentence of each row."""
+        references, targets = (np.array([row[end] for row in rows], dtype=np.int64) for end in (0, 1))
+        return cls(references, targets, [sentence for *_, sentence in rows])
 
     def part(self, begin: int, end: int) -> "Rows":
         """Those from `begin` to before `end`."""
@@ -110,6 +116,33 @@ class Triplets:
             outside = (self.targets != UNKNOWN_TARGET) & ~(self.subsets == self.targets[:, None]).any(1)
             for row in np.flatnonzero(outside)[:1].tolist():
                 raise DataError(f"{self.name}, row {row + 1:,}: its target is not in its subset, where it is sought")
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        images: Images,
+        rows: Sequence[tuple[int, int, str]],
+        labels: np.ndarray | None = None,
+        **more: Any,
+    ) -> "Triplets":
+        """A table from its rows.
+
+        Args:
+            name, images: see the fields.
+            rows: reference and target, as indices of images, and sentence of each.
+            labels: see the field. None: each image counts as itself alone.
+            more: further fields.
+        """
+        labels = np.arange(len(images.names)) if labels is None else labels
+        return cls(name, images, labels, *Rows.of(rows), **more)
+
+    @classmethod
+    def drawn(cls, name: str, images: Images, labels: np.ndarray, references: np.ndarray, draw: Draw) -> "Triplets":
+        """A table of references to which `draw` chooses targets and sentences; those of the table are examples."""
+        blank = cls(name, images, labels, references, references, [""] * len(references))
+        samples = draw(blank, np.arange(len(references)), np.random.Generator(np.random.PCG64(0)))
+        return cls(name, images, labels, *samples, draw=draw, draws_targets=True)
 
     def __len__(self) -> int:
         return len(self.feedback)
@@ -298,8 +331,13 @@ class Split:
     triplets: Triplets
     """All rows. In an evaluation split the rows of every way to ask (caption orders, single captions) stand here, and
     protocols choose among them."""
-    protocols: Mapping[str, Protocol]
+    protocols: Mapping[str, Protocol] = field(default_factory=dict)
     """By name, the one to use where none is named first; empty for training."""
+
+    @classmethod
+    def of(cls, triplets: Triplets, *protocols: Protocol) -> "Split":
+        """A split with some protocols, the one to use where none is named first."""
+        return cls(triplets, {protocol.name: protocol for protocol in protocols})
 
     @property
     def without_targets(self) -> bool:

@@ -3,14 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from itma.data.datasets.base import REGISTRY, DataConfig, Dataset, dataset_named, register
+from itma.data.datasets.base import NAMES, REGISTRY, WORLDS, DataConfig, Dataset, dataset_named, register
 from itma.data.triplets import Split
 from itma.errors import UnknownNameError
-
-WORLDS = ("shapes", "wardrobe")
-"""The package's own data that is generated and needs no folder."""
-NAMES = tuple(name for name in REGISTRY if name not in WORLDS)
-"""The package's own data sets that are read from a folder."""
 
 __all__ = ["NAMES", "REGISTRY", "WORLDS", "DataConfig", "Dataset", "Split", "dataset_named", "load", "register"]
 
@@ -31,4 +26,4 @@ def load(name: str, root: str | Path, split: str, *, categories: Sequence[str] =
     """
     if dataset_named(name).generated:
         raise UnknownNameError("data set on disk", name, NAMES)
-    return dataset_named(name)(DataConfig(name, categories=tuple(categories))).read(Path(root), split)
+    return dataset_named(name)(DataConfig(name, root=str(root), categories=tuple(categories))).load(split)

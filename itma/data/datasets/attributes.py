@@ -124,8 +124,8 @@ def make(
         table: a CSV (or JSON Lines) file with a column `file`, `picture` or `image` that names images relative to the
             table's folder or to `images` in it; if it likes an `id`, of which several rows are one item's images;
             and attributes.
-        out: the folder for what is made, for `own.load`; may be the table's own. Triplets that were made here earlier
-            are replaced.
+        out: the folder for what is made, for the data set `own`; may be the table's own. Triplets that were made here
+            earlier are replaced.
         templates: sentence templates; None: `templates.toml` in `out`, which is written where there is none.
         differing: the least and the largest number of attributes in which a pair differs: 1 or 2.
         per_reference: triplets for each reference, at most.

@@ -1,6 +1,6 @@
 """What every data set is, the settings that name one, and the registry that knows them by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -11,6 +11,7 @@ import torch
 from itma.config import APPLIES
 from itma.data.conversations import check_turns
 from itma.data.triplets import Split, Track, Triplets
+from itma.data.validation.diagnosis import Finding
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.registry import Registry
 
@@ -99,6 +100,10 @@ class DataConfig:
                 raise UnknownNameError(f"category of {self.name}", category, known)
 
 
+Written = tuple[int, str, Sequence[str]]
+"""A row as it stands in the files: its number in the table, where it stands in words, and its captions."""
+
+
 @dataclass(frozen=True)
 class Submission:
     """What the owners of a data set take of a split whose targets they keep."""
@@ -116,6 +121,8 @@ class Dataset:
         config: which data; `config.root` is the folder.
     """
 
+    title: ClassVar[str] = ""
+    """What people call it. Where it says so, a split that is none of `splits` is refused before anything is read."""
     splits: ClassVar[tuple[str, ...]] = ("train", "test")
     """The names of its splits; training takes `train`."""
     measured: ClassVar[str] = "test"
@@ -132,6 +139,8 @@ class Dataset:
     """Whether it is made by rules, so that no image can be missing."""
     has_user: ClassVar[bool] = False
     """Whether `user` knows what is true of each image."""
+    published: ClassVar[Mapping[str, Mapping[str, int]]] = {}
+    """Split → what `counts` counts → how many the published files hold, where that is known."""
 
     def __init__(self, config: DataConfig) -> None:
         self.config = config
@@ -167,7 +176,38 @@ class Dataset:
         Raises:
             UnknownNameError, DataError: see `read`.
         """
+        self.check_split(split)
         return self.read(self.root, split)
+
+    def check_split(self, split: str) -> None:
+        """Raise UnknownNameError unless there is such a split, as far as that is known."""
+        if self.title and split not in self.splits:
+            raise UnknownNameError(f"split of {self.title}", split, self.splits)
+
+    def counts(self, root: Path, split: str) -> Mapping[str, int]:
+        """For `itma doctor`: what is counted → how many there are. Without any, images and rows are counted."""
+        return {}
+
+    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[Written]:
+        """For `itma doctor`: the rows as they stand in the files; here those of the first protocol, or all."""
+        triplets, names = annotated.triplets, annotated.triplets.images.names
+        rows = np.arange(len(triplets))
+        if annotated.protocols:
+            rows = np.sort(np.concatenate([task.rows for task in annotated.protocol().tasks]))
+        for row, reference in zip(rows.tolist(), triplets.references[rows].tolist(), strict=True):
+            yield row, f"row {row + 1:,} with {names[reference]}", (triplets.feedback[row],)
+
+    def captions(self, root: Path, split: str) -> Mapping[str, str]:
+        """For `itma doctor`: image → its caption, where feedback is made from captions of images."""
+        return {}
+
+    def galleries(self, root: Path, split: str) -> Mapping[str, np.ndarray]:
+        """For `itma doctor`: category → (images,) indices of its images, where there are any."""
+        return {}
+
+    def notes(self, root: Path, split: str) -> Sequence[Finding]:
+        """For `itma doctor`: what else is unusual about the data."""
+        return ()
 
     def submission(self, root: Path, split: str, triplets: Triplets) -> Submission:
         """What its owners take of `submitted`.
@@ -208,29 +248,20 @@ class Dataset:
         return self.load(split).triplets.feedback
 
 
-_HERE = __name__.rpartition(".")[0]
+WORLDS = ("shapes", "wardrobe")
+"""The package's own data that is generated and needs no folder."""
+NAMES = tuple(
+    (
+        "birds_to_words circo cirr css fashion200k fashioniq genecis lasco mitstates multiturn own products shoes "
+        "spot_the_diff"
+    ).split()
+)
+"""The package's own data sets that are read from a folder."""
 
 REGISTRY: Registry[type[Dataset]] = Registry(
     "data set",
     Dataset,
-    {
-        "shapes": f"{_HERE}.generated",
-        "wardrobe": f"{_HERE}.generated",
-        "birds_to_words": f"{_HERE}.birds_to_words",
-        "circo": f"{_HERE}.circo",
-        "cirr": f"{_HERE}.cirr",
-        "css": f"{_HERE}.css",
-        "fashion200k": f"{_HERE}.fashion200k",
-        "fashioniq": f"{_HERE}.fashioniq",
-        "genecis": f"{_HERE}.genecis",
-        "lasco": f"{_HERE}.lasco",
-        "mitstates": f"{_HERE}.mitstates",
-        "multiturn": f"{_HERE}.multiturn",
-        "own": f"{_HERE}.own",
-        "products": f"{_HERE}.products",
-        "shoes": f"{_HERE}.shoes",
-        "spot_the_diff": f"{_HERE}.spot_the_diff",
-    },
+    {name: f"{__package__}.{'generated' if name in WORLDS else name}" for name in (*WORLDS, *NAMES)},
 )
 """Data set by name."""
 register = REGISTRY.register

@@ -8,18 +8,14 @@ Expected under the root, as published: `birds-to-words-v1.0.tsv`. Its images are
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root, find_images, read_lines, row_error, short
 from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
-from itma.errors import UnknownNameError
+from itma.records import Triplet
 
 SPLITS = ("train", "val", "test")
-KS = (1, 5, 10, 50)
 TABLE = "birds-to-words-v1.0.tsv"
 COLUMNS = (
     "img1ObservationURL",
@@ -40,52 +36,6 @@ _PHOTO = re.compile(r"/photos/(\d+)/")
 _ANIMAL = re.compile(r"\b(animal ?)([12])\b", re.IGNORECASE)
 
 
-class _Query(NamedTuple):
-    """One row of the table; images by link."""
-
-    reference: str
-    target: str
-    description: str
-
-
-def load(root: Path, split: str) -> Split:
-    """Read one split: each description is a row, from the left image to the right one.
-
-    - train: each row also the other way round, with the two animals of its description exchanged, as MAAF's code has it
-      (Dodds et al. 2020, arXiv:2007.00145).
-    - val, test: the protocol `birds_to_words`; the gallery holds all images of the split.
-
-    Args:
-        root: the folder that holds `birds-to-words-v1.0.tsv`.
-        split: train, val or test.
-
-    Raises:
-        UnknownNameError: another split.
-        DataError: the root is another folder, or the file is missing or damaged; the message names file and row.
-    """
-    queries = list(_queries(root, split))
-    if split == "train":
-        queries += [_Query(query.target, query.reference, exchange_birds(query.description)) for query in queries]
-    links = sorted({link for query in queries for link in (query.reference, query.target)})
-    number = {link: index for index, link in enumerate(links)}
-    names = [_name(link) for link in links]
-    triplets = Triplets(
-        f"birds_to_words/{split}",
-        FileImages(names, _paths(root, links)),
-        np.arange(len(links)),
-        np.array([number[query.reference] for query in queries], dtype=np.int64),
-        np.array([number[query.target] for query in queries], dtype=np.int64),
-        [query.description for query in queries],
-    )
-    if split == "train":
-        return Split(triplets, {})
-    about = (
-        f"gallery = the {len(links):,} images of the split; each description asks from the left image for the right "
-        "one; the reference is removed; only the target counts"
-    )
-    return Split(triplets, {"birds_to_words": Protocol("birds_to_words", about, (Task.of_all(triplets),), KS)})
-
-
 def exchange_birds(description: str) -> str:
     """A description from the other bird's side.
 
@@ -95,9 +45,8 @@ def exchange_birds(description: str) -> str:
     return _ANIMAL.sub(lambda match: match[1] + {"1": "2", "2": "1"}[match[2]], description)
 
 
-def _queries(root: Path, split: str) -> Iterator[_Query]:
-    if split not in SPLITS:
-        raise UnknownNameError("split of Birds-to-Words", split, SPLITS)
+def _queries(root: Path, split: str) -> Iterator[Triplet]:
+    """The rows of the table; images by link."""
     check_root(root, "Birds-to-Words", (TABLE,))
     path = root / TABLE
     for row, line in enumerate(read_lines(path, _WAY_OUT)):
@@ -114,7 +63,7 @@ def _queries(root: Path, split: str) -> Iterator[_Query]:
         if not reference or not target or reference == target:
             raise row_error(path, row, f"its images are {short(reference)} and {short(target)}; expected two links")
         if fields["split"] == split:
-            yield _Query(reference, target, fields["description"])
+            yield Triplet(reference, fields["description"], target)
 
 
 def _name(link: str) -> str:
@@ -136,8 +85,37 @@ def _paths(root: Path, links: list[str]) -> list[Path]:
 class BirdsToWords(Dataset):
     """Pairs of birds with paragraphs on how they differ (Forbes et al. 2019)."""
 
+    title = "Birds-to-Words"
     splits = SPLITS
 
     def read(self, root: Path, split: str) -> Split:
-        """See `load`."""
-        return load(root, split)
+        """Read one split: each description is a row, from the left image to the right one.
+
+        - train: each row also the other way round, with the two animals of its description exchanged, as MAAF's code
+          has it (Dodds et al. 2020, arXiv:2007.00145).
+        - val, test: the protocol `birds_to_words`; the gallery holds all images of the split.
+
+        Args:
+            root: the folder that holds `birds-to-words-v1.0.tsv`.
+            split: train, val or test.
+
+        Raises:
+            DataError: the root is another folder, or the file is missing or damaged; the message names file and row.
+        """
+        queries = list(_queries(root, split))
+        if split == "train":
+            queries += [Triplet(query.target, exchange_birds(query.feedback), query.reference) for query in queries]
+        links = sorted({link for query in queries for link in (query.reference, query.target)})
+        number = {link: index for index, link in enumerate(links)}
+        triplets = Triplets.of(
+            f"birds_to_words/{split}",
+            FileImages([_name(link) for link in links], _paths(root, links)),
+            [(number[query.reference], number[query.target], query.feedback) for query in queries],
+        )
+        if split == "train":
+            return Split(triplets)
+        about = (
+            f"gallery = the {len(links):,} images of the split; each description asks from the left image for the "
+            "right one; the reference is removed; only the target counts"
+        )
+        return Split.of(triplets, Protocol("birds_to_words", about, (Task.of_all(triplets),)))

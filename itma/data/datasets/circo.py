@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from itma.data.datasets.base import Dataset, Submission, register
 from itma.data.datasets.reading import JsonRow, check_root, read_json_object, read_rows
 from itma.data.images import FileImages
 from itma.data.triplets import UNKNOWN_TARGET, Protocol, Split, Task, Track, Triplets, pad
-from itma.errors import DataError, UnknownNameError
+from itma.errors import DataError
 from itma.io import write_text
 
 log = logging.getLogger(__name__)
@@ -28,12 +28,6 @@ SUBMITTED = 50
 """Images to each query of a submission."""
 IMAGES = "COCO2017_unlabeled/unlabeled2017"
 LIST = "COCO2017_unlabeled/annotations/image_info_unlabeled2017.json"
-
-PUBLISHED: Mapping[str, Mapping[str, int]] = {
-    "val": {"queries": 220, "images": 123_403},
-    "test": {"queries": 800, "images": 123_403},
-}
-"""Split → what is counted → how many the published files hold."""
 
 _WAY_OUT = "get the published annotations again from https://github.com/miccunifi/CIRCO"
 _LIST_WAY_OUT = "get image_info_unlabeled2017.zip again from https://cocodataset.org/#download"
@@ -50,84 +44,8 @@ class _Query(NamedTuple):
     aspects: tuple[str, ...]
 
 
-def load(root: Path, split: str) -> Split:
-    """Read one split; images are all of COCO's unlabelled ones, in the order of their numbers.
-
-    The target of a row is the image that its caption was written for; the others of `gt_img_ids` are further targets.
-
-    - val: the protocol `circo`, whose rows are also divided by semantic aspect; where the list of COCO's images is not
-      there, `circo/annotated` instead, whose gallery holds the images that the annotations name and no others.
-    - test: targets were never published, so there is no protocol; see `Circo.submission`.
-
-    Args:
-        root: the folder that holds `annotations` and `COCO2017_unlabeled`.
-        split: val or test.
-
-    Raises:
-        UnknownNameError: another split.
-        DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
-    """
-    queries = _queries(root, split)
-    listed = _list_images(root)
-    images = listed if listed is not None else _name_images(root)
-    number = {image: index for index, image in enumerate(images)}
-    if listed is None:
-        log.warning(
-            "%r does not exist, so that the gallery holds only the %d images that the annotations name; recall and mAP "
-            "are then far higher than with all images. %s",
-            str(root / LIST),
-            len(images),
-            _LIST_WAY_OUT,
-        )
-    else:
-        _check(root, split, queries, number)
-    names = [_file_name(image) for image in images]
-    triplets = Triplets(
-        f"circo/{split}",
-        FileImages(names, [root / IMAGES / name for name in names]),
-        np.arange(len(images)),
-        np.array([number[query.reference] for query in queries], dtype=np.int64),
-        np.array([number[query.targets[0]] if query.targets else UNKNOWN_TARGET for query in queries], dtype=np.int64),
-        [query.caption for query in queries],
-        groups={"semantic aspect": [query.aspects for query in queries]} if any(q.aspects for q in queries) else {},
-        further_targets=pad([[number[image] for image in query.targets[1:]] for query in queries]),
-    )
-    if split != "val":
-        return Split(triplets, {})
-    gallery = (
-        f"the {len(images):,} unlabelled images of COCO 2017"
-        if listed is not None
-        else f"the {len(images):,} images that the annotations name, for want of the list of COCO's: not comparable"
-    )
-    about = (
-        f"gallery = {gallery}; mAP counts every right image, recall the one that the caption was written for; the "
-        "reference is not removed"
-    )
-    name = "circo" if listed is not None else "circo/annotated"
-    return Split(
-        triplets,
-        {name: Protocol(name, about, (Task.of_all(triplets),), KS, without_reference=False, metrics={"map": KS})},
-    )
-
-
-def counts(root: Path, split: str) -> dict[str, int]:
-    """What there is of what `PUBLISHED` counts.
-
-    Raises:
-        UnknownNameError, DataError: see `load`.
-    """
-    listed = _list_images(root)
-    return {"queries": len(_queries(root, split)), "images": len(_name_images(root) if listed is None else listed)}
-
-
-def _file_name(image: int) -> str:
-    return f"{image:012d}.jpg"
-
-
 def _path(root: Path, split: str) -> Path:
     """The annotation file of a split."""
-    if split not in SPLITS:
-        raise UnknownNameError("split of CIRCO", split, SPLITS)
     if (root / "annotations").is_dir() or not (root / "val.json").is_file():
         check_root(root, "CIRCO", ("annotations",))
         return root / "annotations" / f"{split}.json"
@@ -136,15 +54,12 @@ def _path(root: Path, split: str) -> Path:
 
 def _queries(root: Path, split: str) -> list[_Query]:
     """The rows of an annotation file."""
-    rows, queries = dict[int, int](), []
-    for index, row in enumerate(read_rows(_path(root, split), _WAY_OUT)):
-        query = row.number("id")
-        if query in rows:
-            raise row.error(f"the id {query} also stands in row {rows[query] + 1:,}; expected another in each row")
-        rows[query] = index
+    queries = []
+    for row in read_rows(_path(root, split), _WAY_OUT, key="id"):
         aspects = tuple(row.texts("semantic_aspects")) if "semantic_aspects" in row else ()
         targets = _targets(row) if split == "val" else []
-        queries.append(_Query(query, row.number("reference_img_id"), targets, row.text("relative_caption"), aspects))
+        reference, caption = row.number("reference_img_id"), row.text("relative_caption")
+        queries.append(_Query(row.number("id"), reference, targets, caption, aspects))
     return queries
 
 
@@ -188,14 +103,76 @@ def _check(root: Path, split: str, queries: Sequence[_Query], number: Mapping[in
 class Circo(Dataset):
     """Photographs of COCO with people's sentences and several targets (Baldrati et al. 2023); for evaluation only."""
 
+    title = "CIRCO"
     splits = SPLITS
     measured = "val"
     submitted = "test"
     image_folders = (IMAGES,)
+    published: ClassVar = {
+        "val": {"queries": 220, "images": 123_403},
+        "test": {"queries": 800, "images": 123_403},
+    }
 
     def read(self, root: Path, split: str) -> Split:
-        """See `load`."""
-        return load(root, split)
+        """Read one split; images are all of COCO's unlabelled ones, in the order of their numbers.
+
+        The target of a row is the image that its caption was written for; the others of `gt_img_ids` are further
+        targets.
+
+        - val: the protocol `circo`, whose rows are also divided by semantic aspect; where the list of COCO's images is
+          not there, `circo/annotated` instead, whose gallery holds the images that the annotations name and no others.
+        - test: targets were never published, so there is no protocol; see `submission`.
+
+        Args:
+            root: the folder that holds `annotations` and `COCO2017_unlabeled`.
+            split: val or test.
+
+        Raises:
+            DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
+        """
+        queries = _queries(root, split)
+        listed = _list_images(root)
+        images = listed if listed is not None else _name_images(root)
+        number = {image: index for index, image in enumerate(images)}
+        if listed is None:
+            log.warning(
+                "%r does not exist, so that the gallery holds only the %d images that the annotations name; recall and "
+                "mAP are then far higher than with all images. %s",
+                str(root / LIST),
+                len(images),
+                _LIST_WAY_OUT,
+            )
+            name = "circo/annotated"
+            gallery = (
+                f"{len(images):,} images that the annotations name, for want of the list of COCO's: not comparable"
+            )
+        else:
+            _check(root, split, queries, number)
+            name, gallery = "circo", f"{len(images):,} unlabelled images of COCO 2017"
+        names = [f"{image:012d}.jpg" for image in images]
+        triplets = Triplets.of(
+            f"circo/{split}",
+            FileImages(names, [root / IMAGES / name for name in names]),
+            [
+                (number[query.reference], number[query.targets[0]] if query.targets else UNKNOWN_TARGET, query.caption)
+                for query in queries
+            ],
+            groups={"semantic aspect": [query.aspects for query in queries]} if any(q.aspects for q in queries) else {},
+            further_targets=pad([[number[image] for image in query.targets[1:]] for query in queries]),
+        )
+        if split != "val":
+            return Split(triplets)
+        about = (
+            f"gallery = the {gallery}; mAP counts every right image, recall the one that the caption was written for; "
+            "the reference is not removed"
+        )
+        task = Task.of_all(triplets)
+        return Split.of(triplets, Protocol(name, about, (task,), KS, without_reference=False, metrics={"map": KS}))
+
+    def counts(self, root: Path, split: str) -> dict[str, int]:
+        """See `Dataset`."""
+        listed = _list_images(root)
+        return {"queries": len(_queries(root, split)), "images": len(_name_images(root) if listed is None else listed)}
 
     def submission(self, root: Path, split: str, triplets: Triplets) -> Submission:
         """One file for the server at https://circo.micc.unifi.it: 50 images for each query."""

@@ -8,33 +8,34 @@ looked for in the root, in `img_raw` and in `images`.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from itma.data.datasets.base import Dataset, Submission, register
-from itma.data.datasets.reading import JsonRow, check_root, is_inside, read_json_object, read_rows, short, stem
+from itma.data.datasets.reading import (
+    JsonRow,
+    check_root,
+    find_below,
+    is_inside,
+    read_json_object,
+    read_rows,
+    short,
+    stem,
+)
 from itma.data.images import FileImages
 from itma.data.triplets import UNKNOWN_TARGET, Protocol, Split, Task, Track, Triplets, pad
-from itma.data.validation.diagnosis import Finding
-from itma.errors import DataError, UnknownNameError
+from itma.data.validation.diagnosis import Finding, none_of
+from itma.errors import DataError
 from itma.io import write_text
 
-SPLITS = ("train", "val", "test1")
 RELEASE = "rc2"
 SUBSET = 6
 """Images of a query's img_set, as published."""
-KS, SUBSET_KS = (1, 5, 10, 50), (1, 2, 3)
+SUBSET_KS = (1, 2, 3)
 SUBMITTED, SUBMITTED_OF_SUBSET = 50, 3
 """Images to each query of a submission."""
 IMAGE_FOLDERS = (".", "img_raw", "images")
-
-PUBLISHED: Mapping[str, Mapping[str, int]] = {
-    "train": {"queries": 28_225, "images": 16_939},
-    "val": {"queries": 4_181, "images": 2_297},
-    "test1": {"queries": 4_148, "images": 2_315},
-}
-"""Split → what is counted → how many the published files hold."""
 
 _WAY_OUT = "get the published annotations again from https://github.com/Cuberick-Orion/CIRR"
 
@@ -49,72 +50,8 @@ class _Query(NamedTuple):
     subset: list[int]
 
 
-def load(root: Path, split: str) -> Split:
-    """Read one split; rows stand in the order of the captions file, images in that of the split file.
-
-    The target is `target_hard`; a row's subset is its `img_set`, reference included. Names are read with and without
-    ending.
-
-    - train: the rows.
-    - val: also the protocol `cirr`.
-    - test1: targets were never published, so there is no protocol; see `Cirr.submission`.
-
-    Args:
-        root: the folder that holds `captions` and `image_splits`, or one that holds such a folder `cirr`.
-        split: train, val or test1.
-
-    Raises:
-        UnknownNameError: another split.
-        DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
-    """
-    images = _images(root, split)
-    queries = _queries(root, split, list(images))
-    triplets = Triplets(
-        f"cirr/{split}",
-        FileImages(list(images), _paths(root, list(images.values()))),
-        np.arange(len(images)),
-        np.array([query.reference for query in queries], dtype=np.int64),
-        np.array([query.target for query in queries], dtype=np.int64),
-        [query.caption for query in queries],
-        subsets=pad([query.subset for query in queries]),
-    )
-    if split != "val":
-        return Split(triplets, {})
-    about = (
-        f"gallery = the {len(images):,} images of the val split file; only the target (target_hard) counts; the "
-        "reference is removed; recall_subset = recall within the query's own img_set, without the reference"
-    )
-    return Split(
-        triplets, {"cirr": Protocol("cirr", about, (Task.of_all(triplets),), KS, metrics={"recall_subset": SUBSET_KS})}
-    )
-
-
-def counts(root: Path, split: str) -> dict[str, int]:
-    """What there is of what `PUBLISHED` counts.
-
-    Raises:
-        UnknownNameError, DataError: see `load`.
-    """
-    images = _images(root, split)
-    return {"queries": len(_queries(root, split, list(images))), "images": len(images)}
-
-
-def notes(root: Path, split: str) -> list[Finding]:
-    """What is unusual: subsets of another size, within which recall is no longer comparable."""
-    queries = _queries(root, split, list(_images(root, split)))
-    odd = [
-        f"row {row:,}, pairid {query.pair}: {len(query.subset)}"
-        for row, query in enumerate(queries, start=1)
-        if len(query.subset) != SUBSET
-    ]
-    what = f"subsets of other than {SUBSET} images"
-    return [Finding("problem" if odd else "ok", split, what, len(odd), examples=tuple(odd))]
-
-
-def _home(root: Path, split: str) -> Path:
+def _home(root: Path) -> Path:
     """The folder of the annotation files."""
-    if split not in SPLITS:
-        raise UnknownNameError("split of CIRR", split, SPLITS)
     home = root / "cirr" if (root / "cirr" / "captions").is_dir() else root
     check_root(home, "CIRR", ("captions", "image_splits"))
     return home
@@ -122,7 +59,7 @@ def _home(root: Path, split: str) -> Path:
 
 def _images(root: Path, split: str) -> dict[str, str]:
     """Image → its path, as the split file has them."""
-    path = _home(root, split) / "image_splits" / f"split.{RELEASE}.{split}.json"
+    path = _home(root) / "image_splits" / f"split.{RELEASE}.{split}.json"
     images: dict[str, str] = {}
     for number, (name, relative) in enumerate(read_json_object(path, _WAY_OUT).items()):
         if not isinstance(relative, str) or not is_inside(relative) or not stem(name):
@@ -141,14 +78,10 @@ def _images(root: Path, split: str) -> dict[str, str]:
 
 def _queries(root: Path, split: str, images: Sequence[str]) -> list[_Query]:
     """The rows of the captions file."""
-    path = _home(root, split) / "captions" / f"cap.{RELEASE}.{split}.json"
+    path = _home(root) / "captions" / f"cap.{RELEASE}.{split}.json"
     number = {name: index for index, name in enumerate(images)}
-    rows, queries = dict[int, int](), []
-    for index, row in enumerate(read_rows(path, _WAY_OUT)):
-        pair = row.number("pairid")
-        if pair in rows:
-            raise row.error(f"the pairid {pair} also stands in row {rows[pair] + 1:,}; expected another in each row")
-        rows[pair] = index
+    queries = []
+    for row in read_rows(path, _WAY_OUT, key="pairid"):
         reference = _find_known(row, "reference", row.text("reference"), number, split)
         target = UNKNOWN_TARGET
         if split != "test1":
@@ -162,7 +95,7 @@ def _queries(root: Path, split: str, images: Sequence[str]) -> list[_Query]:
         for what, image in (("reference", reference), ("target_hard", target)):
             if image not in (UNKNOWN_TARGET, *subset):
                 raise row.error(f"its img_set lacks the {what}, {images[image]!r}")
-        queries.append(_Query(pair, reference, target, row.text("caption"), subset))
+        queries.append(_Query(row.number("pairid"), reference, target, row.text("caption"), subset))
     return queries
 
 
@@ -175,32 +108,69 @@ def _find_known(row: JsonRow, what: str, name: str, number: Mapping[str, int], s
     return number[stem(name)]
 
 
-def _paths(root: Path, relative_paths: Sequence[str]) -> list[Path]:
-    """Where each image is: in the first of `IMAGE_FOLDERS` that holds the folder its path begins with."""
-    homes: dict[str, Path] = {}
-    paths = []
-    for relative in relative_paths:
-        inner = Path(relative)
-        first = inner.parts[0] if len(inner.parts) > 1 else ""
-        if first not in homes:
-            holding = (root / folder for folder in IMAGE_FOLDERS if (root / folder / first).is_dir())
-            homes[first] = next(holding, root)
-        paths.append(homes[first] / inner)
-    return paths
-
-
 @register("cirr")
 class Cirr(Dataset):
     """Photographs of everyday things with people's sentences (Liu et al. 2021)."""
 
-    splits = SPLITS
+    title = "CIRR"
+    splits = ("train", "val", "test1")
     measured = "val"
     submitted = "test1"
     image_folders = IMAGE_FOLDERS
+    published: ClassVar = {
+        "train": {"queries": 28_225, "images": 16_939},
+        "val": {"queries": 4_181, "images": 2_297},
+        "test1": {"queries": 4_148, "images": 2_315},
+    }
 
     def read(self, root: Path, split: str) -> Split:
-        """See `load`."""
-        return load(root, split)
+        """Read one split; rows stand in the order of the captions file, images in that of the split file.
+
+        The target is `target_hard`; a row's subset is its `img_set`, reference included. Names are read with and
+        without ending.
+
+        - train: the rows.
+        - val: also the protocol `cirr`.
+        - test1: targets were never published, so there is no protocol; see `submission`.
+
+        Args:
+            root: the folder that holds `captions` and `image_splits`, or one that holds such a folder `cirr`.
+            split: train, val or test1.
+
+        Raises:
+            DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
+        """
+        images = _images(root, split)
+        queries = _queries(root, split, list(images))
+        triplets = Triplets.of(
+            f"cirr/{split}",
+            FileImages(list(images), find_below(root, IMAGE_FOLDERS, images.values())),
+            [(query.reference, query.target, query.caption) for query in queries],
+            subsets=pad([query.subset for query in queries]),
+        )
+        if split != "val":
+            return Split(triplets)
+        about = (
+            f"gallery = the {len(images):,} images of the val split file; only the target (target_hard) counts; the "
+            "reference is removed; recall_subset = recall within the query's own img_set, without the reference"
+        )
+        task = Task.of_all(triplets)
+        return Split.of(triplets, Protocol("cirr", about, (task,), metrics={"recall_subset": SUBSET_KS}))
+
+    def counts(self, root: Path, split: str) -> dict[str, int]:
+        """See `Dataset`."""
+        images = _images(root, split)
+        return {"queries": len(_queries(root, split, list(images))), "images": len(images)}
+
+    def notes(self, root: Path, split: str) -> list[Finding]:
+        """See `Dataset`: subsets of another size, within which recall is no longer comparable."""
+        queries = _queries(root, split, list(_images(root, split)))
+        odd = [
+            f"row {row:,}, pairid {query.pair}: {len(query.subset)}"
+            for row, query in enumerate(queries, start=1)
+            if len(query.subset) != SUBSET
+        ]
+        return [none_of("problem", split, f"subsets of other than {SUBSET} images", odd)]
 
     def submission(self, root: Path, split: str, triplets: Triplets) -> Submission:
         """Two files for the server at https://cirr.cecs.anu.edu.au: 50 images of all, and 3 of each query's subset."""

@@ -9,8 +9,9 @@ The flat drawings come with no files: TIRG's code draws them from the scenes, an
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, ClassVar, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -20,17 +21,9 @@ from itma.data.datasets.pickled import PickledArray, read_pickled_npy
 from itma.data.datasets.reading import check_root
 from itma.data.images import FileImages, Preprocess
 from itma.data.triplets import Protocol, Split, Task, Triplets
-from itma.errors import DataError, UnknownNameError
+from itma.errors import DataError
 
-SPLITS = ("train", "test")
-KS = (1, 5, 10, 50)
 ANNOTATION, IMAGES = "css_toy_dataset_novel2_small.dup.npy", "images"
-
-PUBLISHED: Mapping[str, Mapping[str, int]] = {
-    "train": {"images": 19_012, "queries": 18_012, "modifications": 6_004},
-    "test": {"images": 19_057, "queries": 18_057, "modifications": 6_019},
-}
-"""Split → what is counted → how many the published file holds."""
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {
     "gray": (87, 87, 87),
@@ -112,81 +105,6 @@ class SceneImages:
         return pixels
 
 
-def load(root: Path, split: str) -> Split:
-    """Read one split.
-
-    Each modification leads from several images to as many others; each such pair is a row, modification by
-    modification, as published. A label is the file's own: images of one label show the same scene. The kind of a row
-    is the first word of its feedback, e.g. `add`.
-
-    - train: rendered images. The published rule takes a pair of a random modification and then another modification
-      of the same reference; the table of all pairs is enough for that, since a `itma.data.batching.Plan` with
-      `per_reference=2` puts rows of one reference side by side. There every pair comes once in each pass.
-    - test: rendered images, then a drawing of each. The protocols are `css` (rendered references and galleries),
-      `css/2d-to-3d` (a drawing is asked, rendered images are ranked), `css/3d-to-2d` and `css/2d-to-2d`.
-
-    Args:
-        root: the folder that holds `css_toy_dataset_novel2_small.dup.npy`.
-        split: train or test.
-
-    Raises:
-        UnknownNameError: another split.
-        DataError: the root is another folder, or the annotation is missing, damaged, or tries to run code.
-    """
-    annotation = _annotation(root, split)
-    names = [f"css_{split}_{index:06d}.png" for index in range(len(annotation.scenes))]
-    rendered = FileImages(names, [root / IMAGES / name for name in names])
-    pairs = [
-        (source, target, modification["to_str"])
-        for modification in annotation.modifications
-        for source, target in zip(modification["from"], modification["to"], strict=True)
-    ]
-    references = np.array([source for source, _, _ in pairs], dtype=np.int64)
-    targets = np.array([target for _, target, _ in pairs], dtype=np.int64)
-    feedback = [sentence for _, _, sentence in pairs]
-    kinds = [sentence.split()[0] for sentence in feedback]
-    if split == "train":
-        return Split(Triplets("css/train", rendered, annotation.labels, references, targets, feedback, kinds), {})
-    images, rows = len(names), len(pairs)
-    triplets = Triplets(
-        "css/test",
-        SceneImages(rendered, annotation.scenes),
-        np.tile(annotation.labels, 2),
-        np.concatenate([references, references + images, references, references + images]),
-        np.concatenate([targets, targets, targets + images, targets + images]),
-        feedback * 4,
-        kinds * 4,
-    )
-    itself, other = "the reference is removed", "the reference's scene is removed"
-    ways = {
-        "css": ("a rendered image", "rendered images", itself),
-        "css/2d-to-3d": ("a drawing", "rendered images", other),
-        "css/3d-to-2d": ("a rendered image", "drawings", other),
-        "css/2d-to-2d": ("a drawing", "drawings", itself),
-    }
-    protocols = {}
-    for number, (name, (reference, gallery, removed)) in enumerate(ways.items()):
-        about = f"{reference} is asked; gallery = all {gallery}; any with the target's label counts; {removed}"
-        first = images if gallery == "drawings" else 0  # of the gallery
-        task = Task("", np.arange(rows) + number * rows, np.arange(images) + first, references + first)
-        protocols[name] = Protocol(name, about, (task,), KS)
-    return Split(triplets, protocols)
-
-
-def counts(root: Path, split: str) -> dict[str, int]:
-    """What a folder holds, to compare with `PUBLISHED`.
-
-    Raises:
-        UnknownNameError, DataError: see `load`.
-    """
-    annotation = _annotation(root, split)
-    return {
-        "images": len(annotation.scenes),
-        "queries": sum(len(modification["from"]) for modification in annotation.modifications),
-        "modifications": len(annotation.modifications),
-    }
-
-
 def draw(scene: Scene) -> np.ndarray:
     """A scene seen from above, on white: uint8 (3, 64, 64), to the pixel as TIRG's code draws it.
 
@@ -220,10 +138,8 @@ def _annotation(root: Path, split: str) -> _Annotation:
     """One split of the annotation file.
 
     Raises:
-        UnknownNameError, DataError: see `load`.
+        DataError: see `Css.read`.
     """
-    if split not in SPLITS:
-        raise UnknownNameError("split of CSS", split, SPLITS)
     check_root(root, "CSS", (ANNOTATION,))
     path = root / ANNOTATION
     splits = read_pickled_npy(path, _WAY_OUT)
@@ -324,9 +240,78 @@ def _short(value: Any) -> str:
 class Css(Dataset):
     """Scenes of coloured things, rendered and drawn (Vo et al. 2019)."""
 
-    splits = SPLITS
+    title = "CSS"
     preset = "itma-css"
+    published: ClassVar = {
+        "train": {"images": 19_012, "queries": 18_012, "modifications": 6_004},
+        "test": {"images": 19_057, "queries": 18_057, "modifications": 6_019},
+    }
 
     def read(self, root: Path, split: str) -> Split:
-        """See `load`."""
-        return load(root, split)
+        """Read one split.
+
+        Each modification leads from several images to as many others; each such pair is a row, modification by
+        modification, as published. A label is the file's own: images of one label show the same scene. The kind of a
+        row is the first word of its feedback, e.g. `add`.
+
+        - train: rendered images. The published rule takes a pair of a random modification and then another modification
+          of the same reference; the table of all pairs is enough for that, since a `itma.data.batching.Plan` with
+          `per_reference=2` puts rows of one reference side by side. There every pair comes once in each pass.
+        - test: rendered images, then a drawing of each. The protocols are `css` (rendered references and galleries),
+          `css/2d-to-3d` (a drawing is asked, rendered images are ranked), `css/3d-to-2d` and `css/2d-to-2d`.
+
+        Args:
+            root: the folder that holds `css_toy_dataset_novel2_small.dup.npy`.
+            split: train or test.
+
+        Raises:
+            DataError: the root is another folder, or the annotation is missing, damaged, or tries to run code.
+        """
+        annotation = _annotation(root, split)
+        names = [f"css_{split}_{index:06d}.png" for index in range(len(annotation.scenes))]
+        rendered = FileImages(names, [root / IMAGES / name for name in names])
+        pairs = [
+            (source, target, modification["to_str"])
+            for modification in annotation.modifications
+            for source, target in zip(modification["from"], modification["to"], strict=True)
+        ]
+        kinds = [sentence.split()[0] for *_, sentence in pairs]
+        triplets = Triplets.of(f"css/{split}", rendered, pairs, annotation.labels, kinds=kinds)
+        if split == "train":
+            return Split(triplets)
+        images, rows, references = len(names), len(pairs), triplets.references
+        ways = {
+            "css": ("a rendered image", "rendered images"),
+            "css/2d-to-3d": ("a drawing", "rendered images"),
+            "css/3d-to-2d": ("a rendered image", "drawings"),
+            "css/2d-to-2d": ("a drawing", "drawings"),
+        }
+        protocols, asked, wanted = [], [], []
+        for number, (name, (reference, gallery)) in enumerate(ways.items()):
+            drawn, first = images * (reference == "a drawing"), images * (gallery == "drawings")
+            removed = "the reference" if drawn == first else "the reference's scene"
+            counts = f"any with the target's label counts; {removed} is removed"
+            about = f"{reference} is asked; gallery = all {gallery}; {counts}"
+            task = Task("", np.arange(rows) + number * rows, np.arange(images) + first, references + first)
+            protocols.append(Protocol(name, about, (task,)))
+            asked.append(references + drawn)
+            wanted.append(triplets.targets + first)
+        triplets = replace(
+            triplets,
+            images=SceneImages(rendered, annotation.scenes),
+            labels=np.tile(annotation.labels, 2),
+            references=np.concatenate(asked),
+            targets=np.concatenate(wanted),
+            feedback=[*triplets.feedback] * len(ways),
+            kinds=kinds * len(ways),
+        )
+        return Split.of(triplets, *protocols)
+
+    def counts(self, root: Path, split: str) -> dict[str, int]:
+        """See `Dataset`."""
+        annotation = _annotation(root, split)
+        return {
+            "images": len(annotation.scenes),
+            "queries": sum(len(modification["from"]) for modification in annotation.modifications),
+            "modifications": len(annotation.modifications),
+        }

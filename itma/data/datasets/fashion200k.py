@@ -8,31 +8,23 @@ test_queries.txt                           for testing: the paths of reference a
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from itma.data.datasets.base import Dataset, register
-from itma.data.datasets.reading import check_root, read_lines, row_error, without_ending
+from itma.data.datasets.reading import check_root, is_inside, read_lines, row_error, without_ending
 from itma.data.images import FileImages
 from itma.data.triplets import Rows, Split, Triplets, by_label
-from itma.errors import DataError, UnknownNameError
+from itma.errors import DataError
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "test")
-KS = (1, 5, 10, 50)
 LABELS, QUERIES = "labels", "test_queries.txt"
-
-PUBLISHED: Mapping[str, Mapping[str, int]] = {
-    "train": {},
-    "test": {"images": 29_789, "queries": 33_480},
-}
-"""Split → what is counted → how many there are in the published data; of train only about 172,000 images is known."""
 
 _WRITTEN_OUT = ((".", "dotmark"), ("?", "questionmark"), ("&", "andmark"), ("*", "starmark"))
 _WAY_OUT = "get the label files again from https://github.com/xthan/fashion-200k"
@@ -106,68 +98,11 @@ class DrawSiblings:
         return Rows(references, self.images.pick(drawn, random), said)
 
 
-def load(root: Path, split: str) -> Split:
-    """Read one split.
-
-    Images are called by their paths in the label files, and stand in the order of these files (by name) and their
-    lines. A label is a caption: images of one caption count as the same. Captions are kept as they are, the doubly
-    encoded ones too, but for the signs that the published code writes out; see `plain`.
-
-    - train: each image is a reference once, but for those whose caption has no sibling: the published code takes a
-      random other image in their place, so they are no rows here. The table's targets and feedbacks are examples;
-      see `DrawSiblings`.
-    - test: the queries of `test_queries.txt`, in its order. The one protocol is `fashion200k`.
-
-    Args:
-        root: the folder that holds `labels`, `women` and `test_queries.txt`.
-        split: train or test.
-
-    Raises:
-        UnknownNameError: another split.
-        DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
-    """
-    lines = _lines(root, split)
-    numbers: dict[str, int] = {}
-    labels = np.array([numbers.setdefault(line.caption, len(numbers)) for line in lines], dtype=np.int64)
-    captions = list(numbers)
-    images = FileImages([line.path for line in lines], [root / line.path for line in lines])
-    if split == "train":
-        return Split(_training(root, images, labels, captions), {})
-    references, targets = _queries(root / QUERIES, images.names)
-    said = [
-        feedback(captions[source], captions[target])
-        for source, target in zip(labels[references].tolist(), labels[targets].tolist(), strict=True)
-    ]
-    triplets = Triplets("fashion200k/test", images, labels, references, targets, said)
-    protocol = by_label(triplets, name="fashion200k", ks=KS)
-    return Split(triplets, {protocol.name: protocol})
-
-
-def counts(root: Path, split: str) -> dict[str, int]:
-    """What a folder holds, to compare with `PUBLISHED`.
-
-    Raises:
-        UnknownNameError, DataError: see `load`.
-    """
-    triplets = load(root, split).triplets
-    totals = {"images": len(triplets.labels)}
-    return totals if split == "train" else totals | {"queries": len(triplets)}
-
-
-def captions(root: Path, split: str) -> dict[str, str]:
-    """Image → its caption as queries use it.
-
-    Raises:
-        UnknownNameError, DataError: see `load`.
-    """
-    return {line.path: line.caption for line in _lines(root, split)}
-
-
 def texts(root: Path) -> list[str]:
     """The training captions in the order in which TIRG's and MAAF's code reads them: files as the folder lists them.
 
     Raises:
-        DataError: see `load`.
+        DataError: see `Fashion200k.read`.
     """
     return [line.caption for line in _lines(root, "train", as_listed=True)]
 
@@ -239,15 +174,11 @@ def _training(root: Path, images: FileImages, labels: np.ndarray, captions: Sequ
             f"no two of the {len(captions):,} captions in {str(root / LABELS)!r} differ in one word, so there is "
             f"nothing to learn from; {_WAY_OUT}"
         )
-    blank = Triplets("fashion200k/train", images, labels, references, references, [""] * len(references))
-    samples = draw(blank, np.arange(len(references)), np.random.Generator(np.random.PCG64(0)))
-    return Triplets(blank.name, images, labels, *samples, draw=draw, draws_targets=True)
+    return Triplets.drawn("fashion200k/train", images, labels, references, draw)
 
 
 def _lines(root: Path, split: str, *, as_listed: bool = False) -> list[_Line]:
     """The lines of all label files of a split, by the files' names or as the folder lists them."""
-    if split not in SPLITS:
-        raise UnknownNameError("split of Fashion200k", split, SPLITS)
     check_root(root, "Fashion200k", (LABELS,))
     ending = f"_{split}_detect_all.txt"
     try:
@@ -278,7 +209,7 @@ def _label_file(path: Path) -> Iterator[_Line]:
         cells = line.split("\t")
         if len(cells) < 3:
             problem = f"expected path, score and caption with tabs between, found {line[:80]!r}"
-        elif not _is_inside(cells[0]):
+        elif not is_inside(cells[0]):
             problem = f"{cells[0][:80]!r} is not a path such as 'women/dresses/…/57996836_9.jpeg'"
         elif not cells[2].strip():
             problem = f"the image {cells[0][:80]!r} has no caption"
@@ -288,7 +219,7 @@ def _label_file(path: Path) -> Iterator[_Line]:
         raise row_error(path, row, f"{problem}; {_WAY_OUT}")
 
 
-def _queries(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _queries(path: Path, names: Sequence[str]) -> list[tuple[int, int]]:
     """References and targets, as numbers of images; of an image that is listed twice the last, as published."""
     number = {spelt: index for index, name in enumerate(names) for spelt in (without_ending(name), name)}
     pairs = []
@@ -308,22 +239,56 @@ def _queries(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         pairs.append((number[cells[0]], number[cells[1]]))
     if not pairs:
         raise DataError(f"{str(path)!r} holds no queries; {_QUERIES_WAY_OUT}")
-    references, targets = np.array(pairs, dtype=np.int64).T
-    return references, targets
-
-
-def _is_inside(path: str) -> bool:
-    """Whether a path from a label file stays below the root."""
-    return bool(path) and not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
+    return pairs
 
 
 @register("fashion200k")
 class Fashion200k(Dataset):
     """Product photographs with captions (Han et al. 2017)."""
 
-    splits = SPLITS
+    title = "Fashion200k"
     preset = "tirg-fashion200k"
+    # of train only about 172,000 images is known
+    published: ClassVar = {"train": {}, "test": {"images": 29_789, "queries": 33_480}}
 
     def read(self, root: Path, split: str) -> Split:
-        """See `load`."""
-        return load(root, split)
+        """Read one split.
+
+        Images are called by their paths in the label files, and stand in the order of these files (by name) and their
+        lines. A label is a caption: images of one caption count as the same. Captions are kept as they are, the doubly
+        encoded ones too, but for the signs that the published code writes out; see `plain`.
+
+        - train: each image is a reference once, but for those whose caption has no sibling: the published code takes a
+          random other image in their place, so they are no rows here. The table's targets and feedbacks are examples;
+          see `DrawSiblings`.
+        - test: the queries of `test_queries.txt`, in its order. The one protocol is `fashion200k`.
+
+        Args:
+            root: the folder that holds `labels`, `women` and `test_queries.txt`.
+            split: train or test.
+
+        Raises:
+            DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
+        """
+        lines = _lines(root, split)
+        numbers: dict[str, int] = {}
+        labels = np.array([numbers.setdefault(line.caption, len(numbers)) for line in lines], dtype=np.int64)
+        images = FileImages([line.path for line in lines], [root / line.path for line in lines])
+        if split == "train":
+            return Split(_training(root, images, labels, list(numbers)))
+        rows = [
+            (reference, target, feedback(lines[reference].caption, lines[target].caption))
+            for reference, target in _queries(root / QUERIES, images.names)
+        ]
+        triplets = Triplets.of("fashion200k/test", images, rows, labels)
+        return Split.of(triplets, by_label(triplets, name="fashion200k"))
+
+    def counts(self, root: Path, split: str) -> dict[str, int]:
+        """See `Dataset`."""
+        triplets = self.read(root, split).triplets
+        totals = {"images": len(triplets.labels)}
+        return totals if split == "train" else totals | {"queries": len(triplets)}
+
+    def captions(self, root: Path, split: str) -> dict[str, str]:
+        """See `Dataset`; as queries use them."""
+        return {line.path: line.caption for line in _lines(root, split)}

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
-from itma.data.datasets.base import Dataset, Submission, register
+from itma.data.datasets.base import Dataset, Submission, Written, register
 from itma.data.datasets.reading import check_root, read_json_rows, row_error, short, without_ending
 from itma.data.images import FileImages
-from itma.data.triplets import UNKNOWN_TARGET, Draw, Protocol, Rows, Split, Task, Track, Triplets
+from itma.data.triplets import UNKNOWN_TARGET, Protocol, Rows, Split, Task, Track, Triplets
 from itma.errors import DataError, UnknownNameError
 from itma.io import write_text
 
@@ -30,38 +30,17 @@ CATEGORIES = ("dress", "shirt", "toptee")
 SPLITS = ("train", "val", "test")
 MARKER = "inadditiontothat"
 """Stands between the two captions of a feedback."""
-KS = (1, 5, 10, 50)
 SUBMITTED = 50
 """Images to each query of a submission."""
 
-PUBLISHED: Mapping[str, Mapping[str, int]] = {
-    "train": {
-        "dress queries": 5_985,
-        "shirt queries": 5_988,
-        "toptee queries": 6_027,
-        "dress split entries": 11_452,
-        "shirt split entries": 19_036,
-        "toptee split entries": 16_121,
-        "distinct images": 45_429,
-    },
-    "val": {
-        "dress queries": 2_017,
-        "shirt queries": 2_038,
-        "toptee queries": 1_961,
-        "dress split entries": 3_817,
-        "shirt split entries": 6_346,
-        "toptee split entries": 5_373,
-        "distinct images": 15_415,
-    },
-    "test": {
-        "dress queries": 2_024,
-        "shirt queries": 2_038,
-        "toptee queries": 2_056,
-        "dress split entries": 3_818,
-        "shirt split entries": 6_346,
-        "toptee split entries": 5_374,
-        "distinct images": 15_417,
-    },
+_COUNTED = (
+    *(f"{category} {what}" for what in ("queries", "split entries") for category in CATEGORIES),
+    "distinct images",
+)
+PUBLISHED = {
+    "train": dict(zip(_COUNTED, (5_985, 5_988, 6_027, 11_452, 19_036, 16_121, 45_429), strict=True)),
+    "val": dict(zip(_COUNTED, (2_017, 2_038, 1_961, 3_817, 6_346, 5_373, 15_415), strict=True)),
+    "test": dict(zip(_COUNTED, (2_024, 2_038, 2_056, 3_818, 6_346, 5_374, 15_417), strict=True)),
 }
 """Split → what is counted → how many the published files hold."""
 
@@ -90,85 +69,6 @@ class _Query(NamedTuple):
     captions: tuple[str, str]
 
 
-def load(root: Path, split: str, categories: Sequence[str] = CATEGORIES) -> Split:
-    """Read one split: its categories (all three, unless some are chosen) in the order dress, shirt, toptee.
-
-    Within a category the rows stand in the order of its file.
-
-    The images are the distinct ASINs of the three split files, sorted; the kind of a row is its category.
-
-    - train: a row's two captions are joined by `inadditiontothat`, and swapped at random when samples are drawn, as
-      TIRG, MAAF and ITMA do. Empty captions are kept.
-    - val: first the rows joined in the file's order, then all of them in reversed order, then each caption that holds
-      a word by itself. The protocols are `fashioniq/original`, `fashioniq/val-union` and `fashioniq/all-categories`,
-      each also with `/both-orders` or `/each`, and each of these also with `/leak-free`. Whether an image leaks is
-      told by the split files of train; where these are absent, there are no leak-free protocols.
-    - test: rows joined in the file's order; targets were never published, so there is no protocol. See `galleries` and
-      `submission`.
-
-    Args:
-        root: the folder that holds `captions` and `image_splits`.
-        split: train, val or test.
-        categories: those to read; the files of the others need not be there.
-
-    Raises:
-        UnknownNameError: another split.
-        DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
-    """
-    entries = _entries(root, split, categories)
-    names = _names(entries)
-    number = {name: index for index, name in enumerate(names)}
-    queries = [query for category, own in entries.items() for query in _queries(root, category, split, own, number)]
-    images = FileImages(names, image_files(root, names))
-    samples = [(query, join_captions(*query.captions)) for query in queries]
-    if split != "val":
-        return Split(_table(split, images, samples, draw_order if split == "train" else None), {})
-    samples += [(query, join_captions(*query.captions[::-1])) for query in queries]
-    samples += [(query, caption) for query in queries for caption in query.captions if _has_words(caption)]
-    triplets = _table(split, images, samples)
-    return Split(triplets, _protocols(queries, triplets, _galleries(entries, names), _leaking(root, names)))
-
-
-def galleries(root: Path, split: str) -> dict[str, np.ndarray]:
-    """The images of each category's split file: category → (ranked,) indices into the images of `load`.
-
-    Raises:
-        UnknownNameError: no such split.
-        DataError: see `load`.
-    """
-    entries = _entries(root, split)
-    return _galleries(entries, _names(entries))
-
-
-def list_rows(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, str]]]:
-    """Each row of the captions files once: its number in the table of `load`, where it stands, and its captions."""
-    triplets = data_split.triplets
-    rows = range(len(triplets))
-    if data_split.protocols:  # the table holds further ways to ask
-        rows = range(sum(len(task.rows) for task in data_split.protocol().tasks))
-    counts = Counter[str]()
-    for row in rows:
-        category = triplets.kinds[row]
-        counts[category] += 1
-        yield row, f"cap.{category}.{split}.json row {counts[category]:,}", split_captions(triplets.feedback[row])
-
-
-def counts(root: Path, split: str) -> dict[str, int]:
-    """What there is of what `PUBLISHED` counts.
-
-    Raises:
-        UnknownNameError, DataError: see `load`.
-    """
-    entries = _entries(root, split)
-    number = {name: index for index, name in enumerate(_names(entries))}
-    queries = {category: _queries(root, category, split, own, number) for category, own in entries.items()}
-    return {
-        **{f"{category} queries": len(rows) for category, rows in queries.items()},
-        **{f"{category} split entries": len(own) for category, own in entries.items()},
-        "distinct images": len(number),
-    }
-
-
 def join_captions(first: str, second: str) -> str:
     """Two captions as one feedback.
 
@@ -194,14 +94,11 @@ def draw_order(triplets: Triplets, rows: np.ndarray, random: np.random.Generator
     """Training samples by the published rule: the two captions of each row in either order, evenly at random."""
     feedback = [triplets.feedback[row] for row in rows.tolist()]
     swap = random.random(len(rows)) < 0.5
-    return Rows(
-        triplets.references[rows],
-        triplets.targets[rows],
-        [
-            join_captions(*split_captions(text)[::-1]) if other else text
-            for text, other in zip(feedback, swap.tolist(), strict=True)
-        ],
-    )
+    swapped = [
+        join_captions(*split_captions(text)[::-1]) if other else text
+        for text, other in zip(feedback, swap.tolist(), strict=True)
+    ]
+    return Rows(triplets.references[rows], triplets.targets[rows], swapped)
 
 
 def submission(
@@ -211,7 +108,7 @@ def submission(
 
     Args:
         triplets: the test split, or the joined rows of val.
-        galleries: category → (ranked,) indices of the images that are ranked; see the function `galleries`.
+        galleries: category → (ranked,) indices of the images that are ranked; see `FashionIq.galleries`.
         ranked: (rows) for each row, indices of images of its category's gallery, best first, its reference left out;
             the first 50 are taken.
 
@@ -267,8 +164,6 @@ def write_submission(folder: str | Path, files: Mapping[str, Sequence[Prediction
 
 def _entries(root: Path, split: str, categories: Collection[str] = CATEGORIES) -> dict[str, list[str]]:
     """The distinct ASINs of each category's split file."""
-    if split not in SPLITS:
-        raise UnknownNameError("split of FashionIQ", split, SPLITS)
     check_root(root, "FashionIQ", ("captions", "image_splits"))
     return {category: _split_file(root, category, split) for category in CATEGORIES if category in categories}
 
@@ -291,18 +186,22 @@ def _names(entries: Mapping[str, Sequence[str]]) -> list[str]:
     return sorted(set().union(*entries.values()))
 
 
-def _queries(root: Path, category: str, split: str, entries: Sequence[str], number: Mapping[str, int]) -> list[_Query]:
-    """The rows of one captions file."""
-    path, source = root / "captions" / f"cap.{category}.{split}.json", _split_path(root, category, split)
+def _queries_of(root: Path, split: str, entries: Mapping[str, Sequence[str]]) -> dict[str, list[_Query]]:
+    """The rows of each category's captions file."""
     images = ("candidate",) if split == "test" else ("candidate", "target")
-    known, queries = set(entries), []
-    rows: list[Any] = read_json_rows(path, _WAY_OUT)
-    for index, row in enumerate(rows):
-        if problem := _problem(row, images, known, source):
-            raise row_error(path, index, f"{problem}; {_WAY_OUT}")
-        asins, captions = [without_ending(row[key]) for key in images], row["captions"]
-        target = UNKNOWN_TARGET if split == "test" else number[asins[1]]
-        queries.append(_Query(category, number[asins[0]], target, (captions[0], captions[1])))
+    number = {name: index for index, name in enumerate(_names(entries))}
+    queries: dict[str, list[_Query]] = {}
+    for category, own in entries.items():
+        path, source = root / "captions" / f"cap.{category}.{split}.json", _split_path(root, category, split)
+        known = set(own)
+        rows: list[Any] = read_json_rows(path, _WAY_OUT)
+        queries[category] = []
+        for index, row in enumerate(rows):
+            if problem := _problem(row, images, known, source):
+                raise row_error(path, index, f"{problem}; {_WAY_OUT}")
+            reference, *target = (number[without_ending(row[key])] for key in images)
+            captions = row["captions"][0], row["captions"][1]
+            queries[category].append(_Query(category, reference, target[0] if target else UNKNOWN_TARGET, captions))
     return queries
 
 
@@ -370,19 +269,6 @@ def _has_words(caption: str) -> bool:
     return any(letter.isalnum() for letter in caption)
 
 
-def _table(split: str, images: FileImages, samples: Sequence[tuple[_Query, str]], draw: Draw | None = None) -> Triplets:
-    return Triplets(
-        f"fashioniq/{split}",
-        images,
-        np.arange(len(images.names)),
-        np.array([query.reference for query, _ in samples], dtype=np.int64),
-        np.array([query.target for query, _ in samples], dtype=np.int64),
-        [feedback for _, feedback in samples],
-        [query.category for query, _ in samples],
-        draw,
-    )
-
-
 def _galleries(entries: Mapping[str, Sequence[str]], names: Sequence[str]) -> dict[str, np.ndarray]:
     number = {name: index for index, name in enumerate(names)}
     return {
@@ -408,7 +294,7 @@ def _leaking(root: Path, names: Sequence[str]) -> np.ndarray | None:
 
 def _protocols(
     queries: Sequence[_Query], triplets: Triplets, original: Mapping[str, np.ndarray], leaking: np.ndarray | None
-) -> dict[str, Protocol]:
+) -> list[Protocol]:
     """Every gallery with every way to ask; without and with what leaks."""
     kinds = np.array(triplets.kinds, dtype=object)
     ways = {
@@ -435,15 +321,15 @@ def _protocols(
     repeated = len(queries) - len(set(queries))
     again = f"; {repeated} rows that stand in the files more than once count each time" if repeated else ""
     only = f"; of {' and '.join(original)} alone" if len(original) < len(CATEGORIES) else ""
-    protocols = {}
+    protocols: list[Protocol] = []
     for gallery, (what, images) in ranked.items():
         for way, (how, rows) in ways.items():
             name = "/".join(part for part in ("fashioniq", gallery, way) if part)
             about = f"{what}; {how}; the reference is removed; only the target counts{again}{only}"
             tasks = tuple(Task(category, rows[kinds[rows] == category], images[category]) for category in original)
-            protocols[name] = Protocol(name, about, tasks, KS)
+            protocols.append(Protocol(name, about, tasks))
             if leaking is not None:
-                protocols[f"{name}/leak-free"] = _leak_free(protocols[name], triplets, leaking)
+                protocols.append(_leak_free(protocols[-1], triplets, leaking))
     return protocols
 
 
@@ -465,28 +351,93 @@ def _leak_free(protocol: Protocol, triplets: Triplets, leaking: np.ndarray) -> P
         f"{protocol.about}; leak-free: images that also stand in the train or val split file of another category are "
         f"left out of the gallery, and queries with one as reference or target are not asked ({', '.join(left_out)})"
     )
-    return Protocol(f"{protocol.name}/leak-free", about, tuple(tasks), protocol.ks)
+    return Protocol(f"{protocol.name}/leak-free", about, tuple(tasks))
 
 
 @register("fashioniq")
 class FashionIq(Dataset):
     """Dresses, shirts and tops with people's sentences (Wu et al. 2021)."""
 
+    title = "FashionIQ"
     splits = SPLITS
     preset = "itma-fashioniq"
     measured = "val"
     categories = CATEGORIES
     submitted = "test"
     image_folders = IMAGE_FOLDERS
+    published = PUBLISHED
 
     def read(self, root: Path, split: str) -> Split:
-        """See `load`."""
-        return load(root, split, self.config.categories or CATEGORIES)
+        """Read one split: its categories (all three, or those of the settings) in the order dress, shirt, toptee.
+
+        Within a category the rows stand in the order of its file. The files of other categories need not be there.
+
+        The images are the distinct ASINs of the three split files, sorted; the kind of a row is its category.
+
+        - train: a row's two captions are joined by `inadditiontothat`, and swapped at random when samples are drawn, as
+          TIRG, MAAF and ITMA do. Empty captions are kept.
+        - val: first the rows joined in the file's order, then all of them in reversed order, then each caption that
+          holds a word by itself. The protocols are `fashioniq/original`, `fashioniq/val-union` and
+          `fashioniq/all-categories`, each also with `/both-orders` or `/each`, and each of these also with
+          `/leak-free`. Whether an image leaks is told by the split files of train; where these are absent, there are no
+          leak-free protocols.
+        - test: rows joined in the file's order; targets were never published, so there is no protocol. See `galleries`
+          and `submission`.
+
+        Args:
+            root: the folder that holds `captions` and `image_splits`.
+            split: train, val or test.
+
+        Raises:
+            DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
+        """
+        entries = _entries(root, split, self.config.categories or CATEGORIES)
+        names = _names(entries)
+        queries = [query for own in _queries_of(root, split, entries).values() for query in own]
+        samples = [(query, join_captions(*query.captions)) for query in queries]
+        if split == "val":
+            samples += [(query, join_captions(*query.captions[::-1])) for query in queries]
+            samples += [(query, caption) for query in queries for caption in query.captions if _has_words(caption)]
+        triplets = Triplets.of(
+            f"fashioniq/{split}",
+            FileImages(names, image_files(root, names)),
+            [(query.reference, query.target, feedback) for query, feedback in samples],
+            kinds=[query.category for query, _ in samples],
+            draw=draw_order if split == "train" else None,
+        )
+        if split != "val":
+            return Split(triplets)
+        galleries = _galleries(entries, names)
+        return Split.of(triplets, *_protocols(queries, triplets, galleries, _leaking(root, names)))
+
+    def galleries(self, root: Path, split: str) -> dict[str, np.ndarray]:
+        """See `Dataset`: the images of each category's split file."""
+        entries = _entries(root, split)
+        return _galleries(entries, _names(entries))
+
+    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[Written]:
+        """See `Dataset`."""
+        triplets = annotated.triplets
+        rows = range(len(triplets))
+        if annotated.protocols:  # the table holds further ways to ask
+            rows = range(sum(len(task.rows) for task in annotated.protocol().tasks))
+        counts = Counter[str]()
+        for row in rows:
+            category = triplets.kinds[row]
+            counts[category] += 1
+            yield row, f"cap.{category}.{split}.json row {counts[category]:,}", split_captions(triplets.feedback[row])
+
+    def counts(self, root: Path, split: str) -> dict[str, int]:
+        """See `Dataset`."""
+        entries = _entries(root, split)
+        queries = _queries_of(root, split, entries)
+        numbers = (*map(len, queries.values()), *map(len, entries.values()), len(_names(entries)))
+        return dict(zip(_COUNTED, numbers, strict=True))
 
     def submission(self, root: Path, split: str, triplets: Triplets) -> Submission:
         """A file for each category, as the challenge takes them: 50 images for each query."""
         present = np.ones(len(triplets.labels), dtype=bool) if triplets.present is None else triplets.present
-        ranked = {category: some[present[some]] for category, some in galleries(root, split).items()}
+        ranked = {category: some[present[some]] for category, some in self.galleries(root, split).items()}
         kinds = np.array(triplets.kinds)
         tasks = tuple(Task(category, np.flatnonzero(kinds == category), some) for category, some in ranked.items())
         return Submission(

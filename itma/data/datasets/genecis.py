@@ -8,42 +8,31 @@ Genome's `VG_100K/<number>.jpg` and `VG_100K_2/<number>.jpg`, or both in `VG_100
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
-from itma.data.datasets.base import Dataset, register
+from itma.data.datasets.base import Dataset, Written, register
 from itma.data.datasets.reading import JsonRow, check_root, read_rows, short, stem
 from itma.data.images import FileImages, Preprocess, open_image, to_pixels
 from itma.data.triplets import Protocol, Split, Task, Triplets, pad
-from itma.data.validation.diagnosis import Finding
-from itma.errors import DataError, UnknownNameError
+from itma.data.validation.diagnosis import Finding, none_of
+from itma.errors import DataError
 
 log = logging.getLogger(__name__)
 
 TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
-SPLITS = ("test",)
 KS = (1, 2, 3)
 COCO = ("val2017", "coco/val2017", "coco2017/val2017", "images/val2017")
 VISUAL_GENOME = ("VG_100K_all", "VG_100K", "VG_100K_2", "VG_All", "visual_genome", "Visual_Genome")
 IMAGE_FOLDERS = (*COCO, *VISUAL_GENOME)
 MARGIN = 0.7
 """How much a box is enlarged before its image is cut out, as a share of its sides."""
-
-PUBLISHED: Mapping[str, Mapping[str, int]] = {
-    "test": {
-        "focus_attribute queries": 2_000,
-        "change_attribute queries": 2_112,
-        "focus_object queries": 1_960,
-        "change_object queries": 1_960,
-    }
-}
-"""Split → what is counted → how many the published files (v0) hold."""
 
 _HOMES = ("genecis", "annotations", ".")
 _WAY_OUT = "get the published annotations again from https://github.com/facebookresearch/genecis"
@@ -134,97 +123,6 @@ def cut(image: Image.Image, box: Box) -> Image.Image:
     return square
 
 
-def load(root: Path, split: str, tasks: Sequence[str] = ()) -> Split:
-    """Read the four tasks, or some; rows stand in the order of their files.
-
-    The protocol `genecis` asks all that were read and takes their mean; `genecis/<task>` asks one. Each query ranks its
-    own target and gallery alone. The kind of a row is its task.
-
-    Args:
-        root: the folder that holds `genecis`.
-        split: test.
-        tasks: those to read. Empty: those whose files are there.
-
-    Raises:
-        UnknownNameError: another split.
-        DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
-    """
-    queries = _queries(root, split, tasks)
-    read = list(dict.fromkeys(query.task for query in queries))
-    if missing := [f"{task}.json" for task in tasks or TASKS if task not in read]:
-        log.warning("%r lacks %s; the other tasks are read", str(root), " and ".join(missing))
-    images = sorted({image for query in queries for image in _images(query)}, key=lambda image: image.name)
-    number = {image: index for index, image in enumerate(images)}
-    files = FileImages([image.name for image in images], _paths(root, images))
-    triplets = Triplets(
-        f"genecis/{split}",
-        CutImages(files, [image.box for image in images]),
-        np.arange(len(images)),
-        np.array([number[query.reference] for query in queries], dtype=np.int64),
-        np.array([number[query.target] for query in queries], dtype=np.int64),
-        [query.condition for query in queries],
-        [query.task for query in queries],
-    )
-    # as published the target comes first; an image that stands there twice counts once
-    candidates = [[number[image] for image in dict.fromkeys((query.target, *query.gallery))] for query in queries]
-    galleries = {}
-    for task in read:
-        rows = np.array([row for row, query in enumerate(queries) if query.task == task], dtype=np.int64)
-        own = pad([candidates[row] for row in rows.tolist()])
-        galleries[task] = Task(task, rows, np.unique(own[own >= 0]), candidates=own)
-    only = f"; of {' and '.join(read)} alone" if len(read) < len(TASKS) else ""
-    about = "gallery = each query's own target and gallery; the reference is not removed; only the target counts"
-    chosen = {"genecis": tuple(galleries.values()), **{f"genecis/{name}": (task,) for name, task in galleries.items()}}
-    return Split(
-        triplets,
-        {
-            name: Protocol(
-                name,
-                f"{about}{only if name == 'genecis' else ''}{_sizes(some)}",
-                some,
-                KS,
-                without_reference=False,
-            )
-            for name, some in chosen.items()
-        },
-    )
-
-
-def counts(root: Path, split: str) -> dict[str, int]:
-    """What there is of what `PUBLISHED` counts, and how many images the queries speak of.
-
-    Raises:
-        UnknownNameError, DataError: see `load`.
-    """
-    queries = _queries(root, split, ())
-    of_task = {f"{task} queries": sum(query.task == task for query in queries) for task in TASKS}
-    return {**of_task, "images": len({image for query in queries for image in _images(query)})}
-
-
-def notes(root: Path, split: str) -> list[Finding]:
-    """What is unusual: queries that are ranked among fewer images than most of their task, which makes them easier."""
-    queries = _queries(root, split, ())
-    sizes = [len({query.target, *query.gallery}) for query in queries]
-    easier = []
-    for task in dict.fromkeys(query.task for query in queries):
-        own = [size for query, size in zip(queries, sizes, strict=True) if query.task == task]
-        ((usual, _),) = Counter(own).most_common(1)
-        easier += [
-            f"{task}.json row {row:,}: {size} instead of {usual}"
-            for row, size in enumerate(own, start=1)
-            if size < usual
-        ]
-    return [Finding("note" if easier else "ok", split, "smaller galleries", len(easier), examples=tuple(easier))]
-
-
-def list_rows(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-    """Each row: its number in the table of `load`, where it stands, and its condition."""
-    begin: dict[str, int] = {}
-    for row, task in enumerate(data_split.triplets.kinds):
-        begin.setdefault(task, row)
-        yield row, f"{task}.json row {row - begin[task] + 1:,}", (data_split.triplets.feedback[row],)
-
-
 def _sizes(tasks: Sequence[Task]) -> str:
     """How large the galleries are, in words."""
     sizes = {int(size) for task in tasks if task.candidates is not None for size in (task.candidates >= 0).sum(1)}
@@ -236,10 +134,8 @@ def _images(query: _Query) -> Iterator[_Image]:
     yield from (query.reference, query.target, *query.gallery)
 
 
-def _queries(root: Path, split: str, tasks: Sequence[str]) -> list[_Query]:
+def _queries(root: Path, tasks: Sequence[str] = ()) -> list[_Query]:
     """The rows of the tasks' files, task by task."""
-    if split not in SPLITS:
-        raise UnknownNameError("split of GeneCIS", split, SPLITS)
     homes = [root / name for name in _HOMES]
     home = next((one for one in homes if any((one / f"{task}.json").is_file() for task in TASKS)), root)
     chosen = [task for task in TASKS if task in tasks or not tasks]
@@ -297,12 +193,12 @@ def _is_length(value: object) -> bool:
 
 def _paths(root: Path, images: Sequence[_Image]) -> list[Path]:
     """Where each image is; where it was not found, where it is expected."""
-    listed: dict[str, Mapping[str, Path]] = {"coco": _listing(root, COCO), "vg": _listing(root, VISUAL_GENOME)}
+    coco, visual_genome = _listing(root, COCO), _listing(root, VISUAL_GENOME)
     paths = []
     for image in images:
-        name = f"{image.number:012d}.jpg" if image.box is None else f"{image.number}.jpg"
-        source, first = ("coco", COCO[0]) if image.box is None else ("vg", VISUAL_GENOME[0])
-        paths.append(listed[source].get(name, root / first / name))
+        name, _, boxed = image.name.partition("[")
+        listed, first = (visual_genome, VISUAL_GENOME[0]) if boxed else (coco, COCO[0])
+        paths.append(listed.get(name, root / first / name))
     return paths
 
 
@@ -323,10 +219,87 @@ def _listing(root: Path, folders: Sequence[str]) -> dict[str, Path]:
 class Genecis(Dataset):
     """Photographs and conditions of likeness, each with a small gallery (Vaze et al. 2023); for evaluation only."""
 
-    splits = SPLITS
+    title = "GeneCIS"
+    splits = ("test",)
     categories = TASKS
     image_folders = IMAGE_FOLDERS
+    published: ClassVar = {
+        "test": {
+            "focus_attribute queries": 2_000,
+            "change_attribute queries": 2_112,
+            "focus_object queries": 1_960,
+            "change_object queries": 1_960,
+        }
+    }
 
     def read(self, root: Path, split: str) -> Split:
-        """See `load`."""
-        return load(root, split, self.config.categories)
+        """Read the four tasks whose files are there, or those of the settings; rows stand in the order of their files.
+
+        The protocol `genecis` asks all that were read and takes their mean; `genecis/<task>` asks one. Each query ranks
+        its own target and gallery alone. The kind of a row is its task.
+
+        Args:
+            root: the folder that holds `genecis`.
+            split: test.
+
+        Raises:
+            DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
+        """
+        tasks = self.config.categories
+        queries = _queries(root, tasks)
+        read = list(dict.fromkeys(query.task for query in queries))
+        if missing := [f"{task}.json" for task in tasks or TASKS if task not in read]:
+            log.warning("%r lacks %s; the other tasks are read", str(root), " and ".join(missing))
+        images = sorted({image for query in queries for image in _images(query)}, key=lambda image: image.name)
+        number = {image: index for index, image in enumerate(images)}
+        files = FileImages([image.name for image in images], _paths(root, images))
+        triplets = Triplets.of(
+            "genecis/test",
+            CutImages(files, [image.box for image in images]),
+            [(number[query.reference], number[query.target], query.condition) for query in queries],
+            kinds=[query.task for query in queries],
+        )
+        # as published the target comes first; an image that stands there twice counts once
+        candidates = [[number[image] for image in dict.fromkeys((query.target, *query.gallery))] for query in queries]
+        galleries = {}
+        for task in read:
+            rows = np.array([row for row, query in enumerate(queries) if query.task == task], dtype=np.int64)
+            own = pad([candidates[row] for row in rows.tolist()])
+            galleries[task] = Task(task, rows, np.unique(own[own >= 0]), candidates=own)
+        about = "gallery = each query's own target and gallery; the reference is not removed; only the target counts"
+        only = f"; of {' and '.join(read)} alone" if len(read) < len(TASKS) else ""
+        chosen = {"genecis": (about + only, tuple(galleries.values()))}
+        chosen |= {f"genecis/{name}": (about, (task,)) for name, task in galleries.items()}
+        protocols = (
+            Protocol(name, said + _sizes(some), some, KS, without_reference=False)
+            for name, (said, some) in chosen.items()
+        )
+        return Split.of(triplets, *protocols)
+
+    def counts(self, root: Path, split: str) -> dict[str, int]:
+        """See `Dataset`."""
+        queries = _queries(root)
+        of_task = {f"{task} queries": sum(query.task == task for query in queries) for task in TASKS}
+        return {**of_task, "images": len({image for query in queries for image in _images(query)})}
+
+    def notes(self, root: Path, split: str) -> list[Finding]:
+        """See `Dataset`: queries ranked among fewer images than most of their task, which makes them easier."""
+        sizes: dict[str, list[int]] = {}
+        for query in _queries(root):
+            sizes.setdefault(query.task, []).append(len({query.target, *query.gallery}))
+        easier = []
+        for task, own in sizes.items():
+            ((usual, _),) = Counter(own).most_common(1)
+            easier += [
+                f"{task}.json row {row:,}: {size} instead of {usual}"
+                for row, size in enumerate(own, start=1)
+                if size < usual
+            ]
+        return [none_of("note", split, "smaller galleries", easier)]
+
+    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[Written]:
+        """See `Dataset`."""
+        begin: dict[str, int] = {}
+        for row, task in enumerate(annotated.triplets.kinds):
+            begin.setdefault(task, row)
+            yield row, f"{task}.json row {row - begin[task] + 1:,}", (annotated.triplets.feedback[row],)

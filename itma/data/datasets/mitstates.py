@@ -7,23 +7,21 @@ a line `<adjective> <noun>/<file>` for each image is read in its place.
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root, read_lines, row_error
 from itma.data.images import FileImages
-from itma.data.triplets import Protocol, Rows, Split, Task, Triplets
+from itma.data.triplets import Protocol, Rows, Split, Task, Triplets, encode_aspect
 from itma.errors import DataError, UnknownNameError
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "test")
-KS = (1, 5, 10, 50)
 IMAGES, LISTING = "images", "files.txt"
 
 TEST_NOUNS = frozenset(
@@ -34,12 +32,6 @@ TEST_NOUNS = frozenset(
     """.split()
 )
 """The nouns whose images are for testing, as published with TIRG; all others are for training."""
-
-PUBLISHED: Mapping[str, Mapping[str, int]] = {
-    "train": {"images": 43_207, "nouns": 196},
-    "test": {"images": 10_546, "nouns": 49, "queries": 82_732},
-}
-"""Split → what is counted → how many there are in the published data."""
 
 _NO_ADJECTIVE = "adj"
 """Images of a noun in any state stand in the folder `adj <noun>`; they are not used."""
@@ -104,78 +96,6 @@ class DrawAdjectives:
         return Rows(references, targets, feedback)
 
 
-def load(root: Path, split: str) -> Split:
-    """Read one split.
-
-    Images are called `<adjective> <noun>/<file>` and sorted by that, whatever order the disk has. A label is an
-    adjective with a noun; the aspects `adjective` and `noun` are labels of either alone, for the recalls that TIRG
-    reports beside: a hit is any image with the target's adjective (noun).
-
-    - train: each image of a noun with two or more adjectives is a reference twice in a row, so that a
-      `itma.data.batching.Plan` with `per_reference=2` puts two feedbacks to one reference side by side, as published.
-      The table's targets and feedbacks are examples; see `DrawAdjectives`.
-    - test: each image is asked for every other adjective that its noun has; the feedback is that adjective. The one
-      protocol is `mitstates`; the target of the table is the first image of its label.
-
-    Args:
-        root: the folder that holds `images`.
-        split: train or test.
-
-    Raises:
-        UnknownNameError: another split.
-        DataError: the root is another folder, cannot be read, or holds no image of the split.
-    """
-    images = _images(root, split)
-    labels = sorted({image[:2] for image in images}, key=" ".join)
-    number = {label: index for index, label in enumerate(labels)}
-    states: dict[str, list[int]] = defaultdict(list)  # the labels of each noun
-    for index, (_, noun) in enumerate(labels):
-        states[noun].append(index)
-    label_of = np.array([number[image[:2]] for image in images], dtype=np.int64)
-    draw = DrawAdjectives(
-        [adjective for adjective, _ in labels],
-        np.searchsorted(label_of, np.arange(len(labels) + 1)).tolist(),
-        [states[noun] for _, noun in labels],
-        [states[noun].index(index) for index, (_, noun) in enumerate(labels)],
-    )
-    askable = np.array([len(states[image.noun]) > 1 for image in images])
-    if not askable.all():
-        left_out = [image.noun for image, usable in zip(images, askable.tolist(), strict=True) if not usable]
-        log.warning(
-            "%s: %d images of %s are no references, since their nouns have one adjective only (%s)",
-            root,
-            len(left_out),
-            split,
-            ", ".join(sorted(set(left_out))),
-        )
-    paths = [root / IMAGES / image.folder / image.file for image in images]
-    files = FileImages([f"{image.folder}/{image.file}" for image in images], paths)
-    if split == "train":
-        references = np.repeat(np.flatnonzero(askable), 2)
-        blank = Triplets("mitstates/train", files, label_of, references, references, [""] * len(references))
-        samples = draw(blank, np.arange(len(references)), np.random.Generator(np.random.PCG64(0)))
-        return Split(Triplets(blank.name, files, label_of, *samples, draw=draw, draws_targets=True), {})
-    pairs = [
-        (reference, target)
-        for reference, label in enumerate(label_of.tolist())
-        for target in draw.states[label]
-        if target != label
-    ]
-    triplets = Triplets(
-        "mitstates/test",
-        files,
-        label_of,
-        np.array([reference for reference, _ in pairs], dtype=np.int64),
-        np.array([draw.first[target] for _, target in pairs], dtype=np.int64),
-        [draw.adjectives[target] for _, target in pairs],
-        aspects={
-            "adjective": _numbers([image.adjective for image in images]),
-            "noun": _numbers([image.noun for image in images]),
-        },
-    )
-    return Split(triplets, {"mitstates": protocol(triplets)})
-
-
 def protocol(triplets: Triplets, nouns: Sequence[str] | None = None) -> Protocol:
     """The published protocol, on all images of the test split or on those of some nouns.
 
@@ -193,26 +113,14 @@ def protocol(triplets: Triplets, nouns: Sequence[str] | None = None) -> Protocol
         f"gallery = all images of {which}; any image with the target's adjective and noun counts (for adjective or "
         "noun alone, any with that); the reference is removed",
         (Task("", np.flatnonzero(in_gallery[triplets.references]), np.flatnonzero(in_gallery)),),
-        KS,
     )
-
-
-def counts(root: Path, split: str) -> dict[str, int]:
-    """What a folder holds, to compare with `PUBLISHED`.
-
-    Raises:
-        UnknownNameError, DataError: see `load`.
-    """
-    triplets = load(root, split).triplets
-    totals = {"images": len(triplets.labels), "nouns": len(set(map(_noun, triplets.images.names)))}
-    return totals if split == "train" else totals | {"queries": len(triplets)}
 
 
 def texts(root: Path) -> list[str]:
     """The training captions in the order in which TIRG's and MAAF's code reads them: folders as the disk lists them.
 
     Raises:
-        DataError: see `load`.
+        DataError: see `MitStates.read`.
     """
     return [f"{image.adjective} {image.noun}" for image in _list_images(root, "train")]
 
@@ -222,16 +130,8 @@ def _noun(name: str) -> str:
     return name.partition("/")[0].split()[1]
 
 
-def _images(root: Path, split: str) -> list[_Image]:
-    """The split's images, sorted by label, folder and file."""
-    images = _list_images(root, split)
-    return sorted(images, key=lambda image: (f"{image.adjective} {image.noun}", image.folder, image.file))
-
-
 def _list_images(root: Path, split: str) -> list[_Image]:
     """The split's images as the disk, or the listing, has them."""
-    if split not in SPLITS:
-        raise UnknownNameError("split of MIT-States", split, SPLITS)
     if (root / LISTING).is_file() and not (root / IMAGES).exists():
         source, entries = root / LISTING, _read_images(root / LISTING)
     else:
@@ -296,18 +196,88 @@ def _of(folder: str, files: Iterable[str]) -> Iterator[_Image]:
         yield from (_Image(words[0], words[1], folder, file) for file in files)
 
 
-def _numbers(words: Sequence[str]) -> np.ndarray:
-    """Equal words → equal numbers, in the words' order."""
-    return np.unique(np.array(words), return_inverse=True)[1].astype(np.int64)
-
-
 @register("mitstates")
 class MitStates(Dataset):
     """Adjectives and nouns (Isola et al. 2015)."""
 
-    splits = SPLITS
+    title = "MIT-States"
     preset = "tirg-mitstates"
+    published: ClassVar = {
+        "train": {"images": 43_207, "nouns": 196},
+        "test": {"images": 10_546, "nouns": 49, "queries": 82_732},
+    }
 
     def read(self, root: Path, split: str) -> Split:
-        """See `load`."""
-        return load(root, split)
+        """Read one split.
+
+        Images are called `<adjective> <noun>/<file>` and sorted by that, whatever order the disk has. A label is an
+        adjective with a noun; the aspects `adjective` and `noun` are labels of either alone, for the recalls that TIRG
+        reports beside: a hit is any image with the target's adjective (noun).
+
+        - train: each image of a noun with two or more adjectives is a reference twice in a row, so that a
+          `itma.data.batching.Plan` with `per_reference=2` puts two feedbacks to one reference side by side, as
+          published. The table's targets and feedbacks are examples; see `DrawAdjectives`.
+        - test: each image is asked for every other adjective that its noun has; the feedback is that adjective. The one
+          protocol is `mitstates`; the target of the table is the first image of its label.
+
+        Args:
+            root: the folder that holds `images`.
+            split: train or test.
+
+        Raises:
+            DataError: the root is another folder, cannot be read, or holds no image of the split.
+        """
+        images = sorted(
+            _list_images(root, split),
+            key=lambda image: (f"{image.adjective} {image.noun}", image.folder, image.file),
+        )
+        labels = sorted({image[:2] for image in images}, key=" ".join)
+        number = {label: index for index, label in enumerate(labels)}
+        states: dict[str, list[int]] = defaultdict(list)  # the labels of each noun
+        for index, (_, noun) in enumerate(labels):
+            states[noun].append(index)
+        label_of = np.array([number[image[:2]] for image in images], dtype=np.int64)
+        draw = DrawAdjectives(
+            [adjective for adjective, _ in labels],
+            np.searchsorted(label_of, np.arange(len(labels) + 1)).tolist(),
+            [states[noun] for _, noun in labels],
+            [states[noun].index(index) for index, (_, noun) in enumerate(labels)],
+        )
+        askable = np.array([len(states[image.noun]) > 1 for image in images])
+        if not askable.all():
+            left_out = [image.noun for image, usable in zip(images, askable.tolist(), strict=True) if not usable]
+            log.warning(
+                "%s: %d images of %s are no references, since their nouns have one adjective only (%s)",
+                root,
+                len(left_out),
+                split,
+                ", ".join(sorted(set(left_out))),
+            )
+        paths = [root / IMAGES / image.folder / image.file for image in images]
+        files = FileImages([f"{image.folder}/{image.file}" for image in images], paths)
+        if split == "train":
+            return Split(
+                Triplets.drawn("mitstates/train", files, label_of, np.repeat(np.flatnonzero(askable), 2), draw)
+            )
+        triplets = Triplets.of(
+            "mitstates/test",
+            files,
+            [
+                (reference, draw.first[target], draw.adjectives[target])
+                for reference, label in enumerate(label_of.tolist())
+                for target in draw.states[label]
+                if target != label
+            ],
+            label_of,
+            aspects={
+                "adjective": encode_aspect([image.adjective for image in images]),
+                "noun": encode_aspect([image.noun for image in images]),
+            },
+        )
+        return Split.of(triplets, protocol(triplets))
+
+    def counts(self, root: Path, split: str) -> dict[str, int]:
+        """See `Dataset`."""
+        triplets = self.read(root, split).triplets
+        totals = {"images": len(triplets.labels), "nouns": len(set(map(_noun, triplets.images.names)))}
+        return totals if split == "train" else totals | {"queries": len(triplets)}

@@ -7,34 +7,25 @@ many of the three categories as there are; images where FashionIQ's are looked f
 import logging
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from itma.data.conversations import Conversation, Turn
-from itma.data.datasets.base import Dataset, register
-from itma.data.datasets.fashioniq import CATEGORIES, IMAGE_FOLDERS, KS, MARKER, image_files
+from itma.data.datasets.base import Dataset, Written, register
+from itma.data.datasets.fashioniq import CATEGORIES, IMAGE_FOLDERS, MARKER, image_files
 from itma.data.datasets.reading import JsonRow, check_root, read_rows, short, without_ending
 from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
-from itma.data.validation.diagnosis import Finding
-from itma.errors import DataError, UnknownNameError
+from itma.data.validation.diagnosis import Finding, none_of
+from itma.errors import DataError
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "val")
-
-PUBLISHED: Mapping[str, Mapping[str, int]] = {"train": {"dress sessions": 3_338}, "val": {"dress sessions": 1_000}}
-"""Split → what is counted → how many the published files hold."""
-
 _WAY_OUT = "get the published sessions again from https://github.com/yfyuan01/MultiturnFashionRetrieval"
-
-
-_BY_TURN = (1, 5, 10, 50)
-"""Success at a turn is recall@1."""
 
 
 class _Session(NamedTuple):
@@ -48,86 +39,6 @@ class _Session(NamedTuple):
     talk: Conversation[str]
 
 
-def load(root: Path, split: str, categories: Sequence[str] = ()) -> Split:
-    """Read one split: each turn of each session is a row, whose target is that of the session.
-
-    A row's reference is the image that its turn speaks of. Its feedback is what was said in all turns so far, joined by
-    `then` as a search with earlier sentences joins it; the captions of one turn are joined by `inadditiontothat`, as
-    FashionIQ's. The kind of a row is its category, and rows are also divided by turn.
-
-    - train: the rows.
-    - val: the protocols `multiturn` (the last turn of each session), `multiturn/every-turn`, and `multiturn/by-turn`,
-      where each turn of each category is a task of its own: success and rank at turn 1, 2 and so on. The gallery of
-      each category holds the images that its sessions speak of: the published code's lists were not published.
-
-    Args:
-        root: the folder that holds the sessions' files.
-        split: train or val.
-        categories: those to read. Empty: those whose files are there.
-
-    Raises:
-        UnknownNameError: another split.
-        DataError: the root is another folder, or a file is missing or damaged; the message names file, row and turn.
-    """
-    sessions = _sessions(root, split, categories)
-    read = list(dict.fromkeys(session.category for session in sessions))
-    missing = [f"{name}.{split}.json" for name in categories or CATEGORIES if name not in read]
-    if missing:
-        log.warning("%r lacks %s; the other categories are read", str(root), " and ".join(missing))
-    rows = [row for session in sessions for row in session.talk.rows()]
-    names = sorted({name for reference, _, target in rows for name in (reference, target)})
-    number = {name: index for index, name in enumerate(names)}
-    turn = np.array([turn for session in sessions for turn in range(1, len(session.captions) + 1)])
-    last = np.append(turn[1:] == 1, True)
-    kinds = np.array([session.category for session in sessions for _ in session.captions], dtype=object)
-    triplets = Triplets(
-        f"multiturn/{split}",
-        FileImages(names, image_files(root, names)),
-        np.arange(len(names)),
-        np.array([number[reference] for reference, _, _ in rows], dtype=np.int64),
-        np.array([number[target] for _, _, target in rows], dtype=np.int64),
-        [feedback for _, feedback, _ in rows],
-        kinds.tolist(),
-        groups={"turn": list(map(str, turn.tolist()))},
-    )
-    if split == "train":
-        return Split(triplets, {})
-    own = {category: np.flatnonzero(kinds == category) for category in read}
-    gallery = {
-        category: np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
-        for category, rows in own.items()
-    }
-    whole = [Task(category, rows, gallery[category]) for category, rows in own.items()]
-    only = f"; of {' and '.join(read)} alone" if len(read) < len(CATEGORIES) else ""
-    ways = {
-        "multiturn": ("the last turn of each session is asked", KS, _some(whole, last)),
-        "multiturn/every-turn": ("every turn is asked", KS, whole),
-        "multiturn/by-turn": (
-            "every turn is asked, by itself; success at a turn is its recall@1",
-            _BY_TURN,
-            [
-                replace(task, name=f"{task.name}, turn {one}")
-                for one in range(1, turn.max() + 1)
-                for task in _some(whole, turn == one)
-            ],
-        ),
-    }
-    return Split(
-        triplets,
-        {
-            name: Protocol(
-                name,
-                f"gallery = the images that the category's val sessions speak of; {what}, with all that was said "
-                f"before; the reference is not removed; only the target counts{only}",
-                tuple(tasks),
-                ks,
-                without_reference=False,
-            )
-            for name, (what, ks, tasks) in ways.items()
-        },
-    )
-
-
 def _some(tasks: Sequence[Task], wanted: np.ndarray) -> list[Task]:
     """Tasks with some of their rows; without those that then have none.
 
@@ -136,56 +47,6 @@ def _some(tasks: Sequence[Task], wanted: np.ndarray) -> list[Task]:
     """
     parts = [replace(task, rows=task.rows[wanted[task.rows]]) for task in tasks]
     return [task for task in parts if len(task.rows)]
-
-
-def counts(root: Path, split: str) -> dict[str, int]:
-    """What there is of what `PUBLISHED` counts.
-
-    Raises:
-        UnknownNameError, DataError: see `load`.
-    """
-    sessions = _sessions(root, split, ())
-    sessions_of = Counter(session.category for session in sessions)
-    turns = sum(len(session.captions) for session in sessions)
-    return {**{f"{category} sessions": sessions_of[category] for category in CATEGORIES}, "turns": turns}
-
-
-def list_rows(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-    """Each turn: its number in the table of `load`, where it stands, and all that was said up to it."""
-    where_each = [
-        f"{_where(session, split)}, turn {turn}"
-        for session in _sessions(root, split, ())
-        for turn in range(1, len(session.captions) + 1)
-    ]
-    for row, where in enumerate(where_each):
-        yield row, where, (data_split.triplets.feedback[row],)
-
-
-def notes(root: Path, split: str) -> list[Finding]:
-    """What is unusual: turns that have other than two captions, sessions of one turn, and those in another script."""
-    sessions = _sessions(root, split, ())
-    odd = [
-        f"{_where(session, split)}, turn {turn}: {short(captions)}"
-        for session in sessions
-        for turn, captions in enumerate(session.captions, start=1)
-        if len(captions) != 2
-    ]
-    single = [_where(session, split) for session in sessions if len(session.captions) == 1]
-    scripts = [_scripts(session) for session in sessions]
-    usual = Counter(script for some in scripts for script in some).most_common(1)
-    mixed = [
-        f"{_where(session, split)}: {' and '.join(sorted(some))}: {short(session.captions)}"
-        for session, some in zip(sessions, scripts, strict=True)
-        if some - {script for script, _ in usual}
-    ]
-    return [
-        Finding("note" if examples else "ok", split, what, len(examples), examples=tuple(examples))
-        for what, examples in (
-            ("turns with other than two captions", odd),
-            ("sessions of one turn, which are no conversations", single),
-            ("sessions with letters of another script than most", mixed),
-        )
-    ]
 
 
 def _scripts(session: _Session) -> set[str]:
@@ -198,10 +59,8 @@ def _where(session: _Session, split: str) -> str:
     return f"{session.category}.{split}.json row {session.number:,}"
 
 
-def _sessions(root: Path, split: str, categories: Sequence[str]) -> list[_Session]:
+def _sessions(root: Path, split: str, categories: Sequence[str] = ()) -> list[_Session]:
     """The sessions of the categories' files."""
-    if split not in SPLITS:
-        raise UnknownNameError("split of MultiturnFashionRetrieval", split, SPLITS)
     home = root / "data" if (root / "data").is_dir() else root
     paths = {category: home / f"{category}.{split}.json" for category in CATEGORIES}
     chosen = [category for category in CATEGORIES if category in categories or not categories]
@@ -254,12 +113,119 @@ def _is_name(value: object) -> bool:
 class Multiturn(Dataset):
     """Sessions of several turns over FashionIQ's images (Yuan & Lam 2021)."""
 
-    splits = SPLITS
+    title = "MultiturnFashionRetrieval"
+    splits = ("train", "val")
     measured = "val"
     preset = "itma-fashioniq"
     categories = CATEGORIES
     image_folders = IMAGE_FOLDERS
+    published: ClassVar = {"train": {"dress sessions": 3_338}, "val": {"dress sessions": 1_000}}
 
     def read(self, root: Path, split: str) -> Split:
-        """See `load`."""
-        return load(root, split, self.config.categories)
+        """Read one split: each turn of each session is a row, whose target is that of the session.
+
+        A row's reference is the image that its turn speaks of. Its feedback is what was said in all turns so far,
+        joined by `then` as a search with earlier sentences joins it; the captions of one turn are joined by
+        `inadditiontothat`, as FashionIQ's. The kind of a row is its category, and rows are also divided by turn.
+
+        - train: the rows.
+        - val: the protocols `multiturn` (the last turn of each session), `multiturn/every-turn`, and
+          `multiturn/by-turn`, where each turn of each category is a task of its own: success and rank at turn 1, 2 and
+          so on. The gallery of each category holds the images that its sessions speak of: the published code's lists
+          were not published.
+
+        The categories of the settings are read; where they name none, those whose files are there.
+
+        Args:
+            root: the folder that holds the sessions' files.
+            split: train or val.
+
+        Raises:
+            DataError: the root is another folder, or a file is missing or damaged; the message names file, row, turn.
+        """
+        categories = self.config.categories
+        sessions = _sessions(root, split, categories)
+        read = list(dict.fromkeys(session.category for session in sessions))
+        missing = [f"{name}.{split}.json" for name in categories or CATEGORIES if name not in read]
+        if missing:
+            log.warning("%r lacks %s; the other categories are read", str(root), " and ".join(missing))
+        rows = [row for session in sessions for row in session.talk.rows()]
+        names = sorted({name for reference, _, target in rows for name in (reference, target)})
+        number = {name: index for index, name in enumerate(names)}
+        turn = np.array([turn for session in sessions for turn in range(1, len(session.captions) + 1)])
+        last = np.append(turn[1:] == 1, True)
+        kinds = np.array([session.category for session in sessions for _ in session.captions], dtype=object)
+        triplets = Triplets.of(
+            f"multiturn/{split}",
+            FileImages(names, image_files(root, names)),
+            [(number[reference], number[target], feedback) for reference, feedback, target in rows],
+            kinds=kinds.tolist(),
+            groups={"turn": list(map(str, turn.tolist()))},
+        )
+        if split == "train":
+            return Split(triplets)
+        whole = []
+        for category in read:
+            own = np.flatnonzero(kinds == category)
+            gallery = np.unique(np.concatenate([triplets.references[own], triplets.targets[own]]))
+            whole.append(Task(category, own, gallery))
+        by_turn = [
+            replace(task, name=f"{task.name}, turn {one}")
+            for one in range(1, turn.max() + 1)
+            for task in _some(whole, turn == one)
+        ]
+        ways = {
+            "multiturn": ("the last turn of each session is asked", _some(whole, last)),
+            "multiturn/every-turn": ("every turn is asked", whole),
+            "multiturn/by-turn": ("every turn is asked, by itself; success at a turn is its recall@1", by_turn),
+        }
+        only = f"; of {' and '.join(read)} alone" if len(read) < len(CATEGORIES) else ""
+        protocols = (
+            Protocol(
+                name,
+                f"gallery = the images that the category's val sessions speak of; {what}, with all that was said "
+                f"before; the reference is not removed; only the target counts{only}",
+                tuple(tasks),
+                without_reference=False,
+            )
+            for name, (what, tasks) in ways.items()
+        )
+        return Split.of(triplets, *protocols)
+
+    def counts(self, root: Path, split: str) -> dict[str, int]:
+        """See `Dataset`."""
+        sessions = _sessions(root, split)
+        sessions_of = Counter(session.category for session in sessions)
+        turns = sum(len(session.captions) for session in sessions)
+        return {**{f"{category} sessions": sessions_of[category] for category in CATEGORIES}, "turns": turns}
+
+    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[Written]:
+        """See `Dataset`: each turn, with all that was said up to it."""
+        row = 0
+        for session in _sessions(root, split):
+            for turn in range(1, len(session.captions) + 1):
+                yield row, f"{_where(session, split)}, turn {turn}", (annotated.triplets.feedback[row],)
+                row += 1
+
+    def notes(self, root: Path, split: str) -> list[Finding]:
+        """See `Dataset`: turns of other than two captions, sessions of one turn, and those in another script."""
+        sessions = _sessions(root, split)
+        odd = [
+            f"{_where(session, split)}, turn {turn}: {short(captions)}"
+            for session in sessions
+            for turn, captions in enumerate(session.captions, start=1)
+            if len(captions) != 2
+        ]
+        single = [_where(session, split) for session in sessions if len(session.captions) == 1]
+        scripts = [_scripts(session) for session in sessions]
+        usual = Counter(script for some in scripts for script in some).most_common(1)
+        mixed = [
+            f"{_where(session, split)}: {' and '.join(sorted(some))}: {short(session.captions)}"
+            for session, some in zip(sessions, scripts, strict=True)
+            if some - {script for script, _ in usual}
+        ]
+        return [
+            none_of("note", split, "turns with other than two captions", odd),
+            none_of("note", split, "sessions of one turn, which are no conversations", single),
+            none_of("note", split, "sessions with letters of another script than most", mixed),
+        ]

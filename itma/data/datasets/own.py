@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from itma.data.datasets.base import Dataset, register
+from itma.data.datasets.base import Dataset, Written, register
 from itma.data.datasets.image_finder import IMAGES, Finder
 from itma.data.datasets.reading import check_root
 from itma.data.datasets.tables import Row, Table, read_table, short
 from itma.data.images import FileImages, find_images
 from itma.data.triplets import Protocol, Split, Task, Triplets, encode_aspect
-from itma.errors import DataError, UnknownNameError
+from itma.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -58,11 +58,6 @@ class _Triplet(NamedTuple):
     split: str
     kind: str
 
-    @property
-    def identity(self) -> tuple[str, str, str]:
-        """What makes two rows the same."""
-        return self.reference, self.feedback, self.target
-
 
 class _Listed(NamedTuple):
     """An image of `labels.csv`; label, split and truths are empty where nothing is said."""
@@ -72,78 +67,6 @@ class _Listed(NamedTuple):
     split: str
     truths: tuple[str, ...] = ()
     """What the further columns say of it, in their order."""
-
-
-def load(root: Path, split: str) -> Split:
-    """Read one split of one's own triplets.
-
-    Without a column `split`, a sum of the reference's name decides which tenth of the references is for testing, so
-    that a reference stays where it is when rows are added. Images are named relative to the root or to `images` in
-    it, or with their whole path; they need not be there.
-
-    Rows for validation are the test rows where the table has no others; else they are not used, for what chooses a
-    checkpoint is held out of the training rows.
-
-    - train: the images are those that its rows mention.
-    - test: also every image under `images` and every test image of `labels.csv` that training does not mention;
-      all of them are the gallery of the one protocol, `own`.
-
-    Args:
-        root: the folder that holds `triplets.jsonl` or `triplets.csv`, or such a file of any name.
-        split: train or test.
-
-    Raises:
-        UnknownNameError: another split.
-        DataError: there is no such file, it is damaged, or the split has no rows; the message names file and line.
-    """
-    if split not in SPLITS:
-        raise UnknownNameError("split of one's own triplets", split, SPLITS)
-    path = _file(root)
-    table = read_table(path)
-    triplets = _triplets(table)
-    _warn_of_validation(table, triplets)
-    rows = [triplet for triplet in triplets if triplet.split == split]
-    if not rows:
-        raise DataError(
-            f"{str(path)!r}: none of {len(triplets):,} rows is for {split}. Say which are, with train or test in a "
-            f"column 'split'; without it {TEST_SHARE:.0%} of the references are for testing, of a handful perhaps none"
-        )
-    if repeated := len(rows) - len({triplet.identity for triplet in rows}):
-        log.warning("%s: %d of %d %s rows repeat an earlier one; they are kept", path, repeated, len(rows), split)
-    images = _Numbered(Finder(path.parent))
-    references = np.array([images.add(triplet.reference) for triplet in rows], dtype=np.int64)
-    targets = np.array([images.add(triplet.target) for triplet in rows], dtype=np.int64)
-    for row in np.flatnonzero(references == targets)[:1].tolist():
-        raise table.error(rows[row].row, f"reference and target are the same image, {rows[row].target!r}; expected two")
-    mentioned = len(images.paths)
-    listed, columns = _labels(path.parent / LABELS, images.finder)
-    trained = {name for triplet in triplets if triplet.split == "train" for name in (triplet.reference, triplet.target)}
-    elsewhere = {images.finder.path(name) for name in trained}
-    if split == "test":
-        training = elsewhere | {image_path for image_path, said in listed.items() if said.split == "train"}
-        for name in [*(said.name for said in listed.values() if said.split == "test"), *_images(path.parent)]:
-            if images.finder.path(name) not in training:
-                images.add(name)
-    split_triplets = Triplets(
-        f"own/{split}",
-        FileImages(images.names, images.paths),
-        _numbers([listed[image_path].label if image_path in listed else "" for image_path in images.paths]),
-        references,
-        targets,
-        [triplet.feedback for triplet in rows],
-        [triplet.kind or "other" for triplet in rows] if any(triplet.kind for triplet in rows) else [],
-        aspects={
-            column: encode_aspect(
-                [listed[image_path].truths[number] if image_path in listed else "" for image_path in images.paths]
-            )
-            for number, column in enumerate(columns)
-        },
-    )
-    if split == "train":
-        return Split(split_triplets, {})
-    shared = sum(image_path in elsewhere for image_path in images.paths)
-    protocol = _protocol(split_triplets, mentioned, shared, f"{path.name}, {_division(table)}")
-    return Split(split_triplets, {protocol.name: protocol})
 
 
 def _division(table: Table) -> str:
@@ -169,14 +92,6 @@ def _protocol(triplets: Triplets, mentioned: int, shared: int, source: str) -> P
     return Protocol("own", "; ".join(about), (Task("", np.arange(rows), np.arange(images)),))
 
 
-def list_rows(root: Path, split: str, data_split: Split) -> Iterator[tuple[int, str, tuple[str]]]:
-    """Each row of one split: its number in the table of `load`, the line where it stands, and its sentence."""
-    path = _file(root)
-    rows = (triplet for triplet in _triplets(read_table(path)) if triplet.split == split)
-    for number, triplet in enumerate(rows):
-        yield number, f"{path.name} line {triplet.row.line:,}", (triplet.feedback,)
-
-
 def for_testing(reference: str) -> bool:
     """Whether a reference belongs to the tenth for testing, by its name alone.
 
@@ -186,25 +101,6 @@ def for_testing(reference: str) -> bool:
     name = unicodedata.normalize("NFC", reference).replace("\\", "/").removeprefix("./")
     sum_ = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(sum_[:8], "big") < TEST_SHARE * 2**64
-
-
-class _Numbered:
-    """Images, each once, whichever way its file was named."""
-
-    def __init__(self, finder: Finder) -> None:
-        self.finder = finder
-        self.names: list[str] = []
-        self.paths: list[Path] = []
-        self._numbers: dict[Path, int] = {}
-
-    def add(self, name: str) -> int:
-        """The number of an image, by the name it has in a table."""
-        path = self.finder.path(name)
-        if path not in self._numbers:
-            self._numbers[path] = len(self.paths)
-            self.paths.append(path)
-            self.names.append(name)
-        return self._numbers[path]
 
 
 def _file(root: Path) -> Path:
@@ -384,8 +280,79 @@ def _images(folder: Path) -> list[str]:
 class Own(Dataset):
     """One's own triplets, in a table."""
 
+    title = "one's own triplets"
     splits = SPLITS
 
     def read(self, root: Path, split: str) -> Split:
-        """See `load`."""
-        return load(root, split)
+        """Read one split of one's own triplets.
+
+        Without a column `split`, a sum of the reference's name decides which tenth of the references is for testing, so
+        that a reference stays where it is when rows are added. Images are named relative to the root or to `images` in
+        it, or with their whole path; they need not be there.
+
+        Rows for validation are the test rows where the table has no others; else they are not used, for what chooses a
+        checkpoint is held out of the training rows.
+
+        - train: the images are those that its rows mention.
+        - test: also every image under `images` and every test image of `labels.csv` that training does not mention;
+          all of them are the gallery of the one protocol, `own`.
+
+        Args:
+            root: the folder that holds `triplets.jsonl` or `triplets.csv`, or such a file of any name.
+            split: train or test.
+
+        Raises:
+            DataError: there is no such file, it is damaged, or the split has no rows; the message names file and line.
+        """
+        path = _file(root)
+        table = read_table(path)
+        triplets = _triplets(table)
+        _warn_of_validation(table, triplets)
+        rows = [triplet for triplet in triplets if triplet.split == split]
+        if not rows:
+            raise DataError(
+                f"{str(path)!r}: none of {len(triplets):,} rows is for {split}. Say which are, with train or test in a "
+                f"column 'split'; without it {TEST_SHARE:.0%} of the references are for testing, of a handful perhaps "
+                "none"
+            )
+        if repeated := len(rows) - len({(row.reference, row.feedback, row.target) for row in rows}):
+            log.warning("%s: %d of %d %s rows repeat an earlier one; they are kept", path, repeated, len(rows), split)
+        finder = Finder(path.parent)
+        names: dict[Path, str] = {}  # of each image once, whichever way its file was named
+        for name in [*(row.reference for row in rows), *(row.target for row in rows)]:
+            names.setdefault(finder.path(name), name)
+        for row in rows:
+            if finder.path(row.reference) == finder.path(row.target):
+                raise table.error(row.row, f"reference and target are the same image, {row.target!r}; expected two")
+        mentioned = len(names)
+        listed, columns = _labels(path.parent / LABELS, finder)
+        trained = {name for row in triplets if row.split == "train" for name in (row.reference, row.target)}
+        elsewhere = {finder.path(name) for name in trained}
+        if split == "test":
+            training = elsewhere | {image for image, said in listed.items() if said.split == "train"}
+            for name in [*(said.name for said in listed.values() if said.split == "test"), *_images(path.parent)]:
+                if finder.path(name) not in training:
+                    names.setdefault(finder.path(name), name)
+        number = {image: index for index, image in enumerate(names)}
+        said_of = [listed.get(image, _Listed("", "", "", ("",) * len(columns))) for image in names]
+        annotated = Triplets.of(
+            f"own/{split}",
+            FileImages(list(names.values()), list(names)),
+            [(number[finder.path(row.reference)], number[finder.path(row.target)], row.feedback) for row in rows],
+            _numbers([said.label for said in said_of]),
+            kinds=[row.kind or "other" for row in rows] if any(row.kind for row in rows) else [],
+            aspects={
+                column: encode_aspect([said.truths[place] for said in said_of]) for place, column in enumerate(columns)
+            },
+        )
+        if split == "train":
+            return Split(annotated)
+        shared = sum(image in elsewhere for image in names)
+        return Split.of(annotated, _protocol(annotated, mentioned, shared, f"{path.name}, {_division(table)}"))
+
+    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[Written]:
+        """See `Dataset`."""
+        path = _file(root)
+        rows = (triplet for triplet in _triplets(read_table(path)) if triplet.split == split)
+        for number, triplet in enumerate(rows):
+            yield number, f"{path.name} line {triplet.row.line:,}", (triplet.feedback,)

@@ -19,9 +19,10 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ from itma.data.synthetic.generated import Dice
 from itma.data.tokenizer import EARLIER
 from itma.data.triplets import Protocol, Rows, Split, Task, Triplets, encode_aspect
 from itma.data.validation.diagnosis import Finding
-from itma.errors import DataError, UnknownNameError
+from itma.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -106,32 +107,6 @@ class Shop:
         return self.attributes[int(self.products[image])]
 
 
-def load(root: Path, split: str) -> Split:
-    """Read one split of a table of products.
-
-    - train: a row for each image, whose target and sentence are an example; each batch draws its own, see `Sampler`.
-    - test: up to two queries for each image, in wording that training does not use. The protocol `products` asks for
-      changes of kind, gender and colour among all images of the most common folder; any image of which all three are
-      right counts. Where there are several folders of images (sizes), each has a protocol of its own.
-
-    Args:
-        root: the table, or the folder that holds it.
-        split: train or test.
-
-    Raises:
-        UnknownNameError: another split.
-        DataError: there is no table, it is damaged, has no usable attributes, no images, or no two products differ.
-    """
-    if split not in SPLITS:
-        raise UnknownNameError("split of a table of products", split, SPLITS)
-    path = find_table(root)
-    shop = read_shop(path, split)
-    sampler = Sampler(shop)
-    if split == "train":
-        return Split(_training(path, shop, sampler), {})
-    return _testing(path, shop, sampler)
-
-
 def find_table(root: Path) -> Path:
     """The table that is meant by a file or a folder.
 
@@ -158,7 +133,7 @@ def read_shop(path: Path, split: str) -> Shop:
     """The products of one split that have an image.
 
     Raises:
-        DataError: see `load`.
+        DataError: see `Products.read`.
     """
     table = read_table(path)
     rows = [_flat(row) for row in table.rows]
@@ -216,23 +191,6 @@ def read_shop(path: Path, split: str) -> Shop:
         groups=groups,
         left_out=left_out,
     )
-
-
-def counts(root: Path, split: str) -> dict[str, int]:
-    """What there is of a split, for `itma doctor`."""
-    shop = read_shop(find_table(root), split)
-    return {"products": len(shop.attributes), "images": len(shop.names)}
-
-
-def notes(root: Path, split: str) -> list[Finding]:
-    """Which columns are attributes, with the number of their values, and why others are not; for `itma doctor`."""
-    shop = read_shop(find_table(root), split)
-    used = ", ".join(f"{name} ({len(set(codes.tolist()) - {-1}):,} values)" for name, codes in shop.codes.items())
-    findings = [Finding("ok", split, "attributes", len(shop.codes), examples=(used,))]
-    if shop.left_out:
-        why = (_list(shop.left_out),)
-        findings.append(Finding("note", split, "columns that are not used", len(shop.left_out), examples=why))
-    return findings
 
 
 def attributes_of(
@@ -557,40 +515,34 @@ class Sampler:
         Of these four images one row asks for each of two changes of the reference and for one change of a target; one
         asks the way back; one has words only; and one has the image alone, or is the last step of a conversation.
         """
-        references, targets, feedback = [], [], []
+        samples: list[tuple[int, int, str]] = []
         for start in range(0, len(rows), _GROUP):
             group = rows[start : start + _GROUP]
-            samples = self._group_of(int(triplets.references[group[0]]), random, triplets.present)[: len(group)]
-            for reference, target, sentence in samples:
-                references.append(reference)
-                targets.append(target)
-                feedback.append(sentence)
-        return Rows(np.array(references, dtype=np.int64), np.array(targets, dtype=np.int64), feedback)
+            samples += self._group_of(int(triplets.references[group[0]]), random, triplets.present)[: len(group)]
+        return Rows.of(samples)
 
     def _group_of(
         self, image: int, random: np.random.Generator, present: np.ndarray | None
     ) -> list[tuple[int, int, str]]:
         dice = Dice(f"products/{random.integers(2**62)}")
+
+        def wish(target: int) -> tuple[int, int, str]:
+            return -1, target, self.wish(target, dice)
+
+        def ask(reference: int, target: int, changed: Sequence[str]) -> tuple[int, int, str]:
+            return reference, target, self.write_request(reference, target, changed, dice, random)
+
         edits = [self.edit(image, random, present) for _ in range(2)]
-        samples: list[tuple[int, int, str]] = []
-        for edit in edits:
-            if edit is None:
-                samples.append((-1, image, self.wish(image, dice)))
-            else:
-                samples.append((image, edit[0], self.write_request(image, edit[0], edit[1], dice, random)))
+        samples = [wish(image) if edit is None else ask(image, *edit) for edit in edits]
         last = next((edit for edit in reversed(edits) if edit is not None), None)
         if last is None:
-            return [*samples, *((-1, image, self.wish(image, dice)) for _ in range(_GROUP - len(samples)))]
+            return [*samples, *(wish(image) for _ in range(_GROUP - len(samples)))]
         target, changed = last
-        samples.append((target, image, self.write_request(target, image, changed, dice, random)))
-        samples.append((-1, target, self.wish(target, dice)))
+        samples += [ask(target, image, changed), wish(target)]
         further = self.edit(target, random, present)
-        if further is None:
-            samples.append((-1, image, self.wish(image, dice)))
-        else:
-            samples.append((target, further[0], self.write_request(target, further[0], further[1], dice, random)))
+        samples.append(wish(image) if further is None else ask(target, *further))
         twin = self.alike(image, random, present) if random.random() < 0.5 else None
-        samples.append((-1, image, self.wish(image, dice)) if twin is None else (image, twin, ""))
+        samples.append(wish(image) if twin is None else (image, twin, ""))
         return samples
 
     def write_request(
@@ -658,40 +610,46 @@ def kind_of_change(changed: Sequence[str]) -> str:
 
 def _training(path: Path, shop: Shop, sampler: Sampler) -> Triplets:
     random = np.random.Generator(np.random.PCG64(0))
-    references, targets, feedback, kinds = [], [], [], []
+    rows, kinds = [], []
     for image in range(len(shop.names)):
         edit = sampler.edit(image, random)
         if edit is not None:
+            target, changed = edit
             dice = Dice(f"products/example/{image}")
-            sentence = sampler.write_request(image, edit[0], edit[1], dice, random)
-            references.append(image)
-            targets.append(edit[0])
+            sentence = sampler.write_request(image, target, changed, dice, random)
             # the words of wishes are words of the model too
-            feedback.append(sentence if image % 3 else f"{sentence}{EARLIER}{sampler.wish(image, dice)}")
-            kinds.append(kind_of_change(edit[1]))
-    if not references:
+            said = sentence if image % 3 else f"{sentence}{EARLIER}{sampler.wish(image, dice)}"
+            rows.append((image, target, said))
+            kinds.append(kind_of_change(changed))
+    if not rows:
         raise DataError(
             f"{str(path)!r}: no two of {len(shop.attributes):,} training products differ in one to three attributes "
             f"and agree in the others ({', '.join(shop.codes)}); write values that are nearly the same alike, or add "
             "products"
         )
-    return Triplets(
-        "products/train",
+    draw = {"draw": sampler.draw, "draws_targets": True}
+    return _table("train", shop, list(shop.codes), rows, kinds, **draw)
+
+
+def _table(
+    split: str,
+    shop: Shop,
+    counted: Sequence[str],
+    rows: Sequence[tuple[int, int, str]],
+    kinds: Sequence[str],
+    **more: Any,
+) -> Triplets:
+    """Triplets over all images of a shop, whose labels tell apart what differs in some attributes."""
+    ordered = sorted(shop.codes, key=lambda name: name != "kind")  # the kind of thing first
+    return Triplets.of(
+        f"products/{split}",
         FileImages(shop.names, shop.paths),
-        labels_of(shop.codes, list(shop.codes)),
-        np.array(references, dtype=np.int64),
-        np.array(targets, dtype=np.int64),
-        feedback,
-        kinds,
-        draw=sampler.draw,
-        draws_targets=True,
-        aspects={name: shop.codes[name] for name in _order(shop.codes)},
+        rows,
+        labels_of(shop.codes, counted),
+        kinds=kinds,
+        aspects={name: shop.codes[name] for name in ordered},
+        **more,
     )
-
-
-def _order(names: Mapping[str, object]) -> list[str]:
-    """Attributes, the kind of thing first."""
-    return sorted(names, key=lambda name: (name != "kind", list(names).index(name)))
 
 
 @dataclass(frozen=True)
@@ -750,50 +708,73 @@ def _testing(path: Path, shop: Shop, sampler: Sampler) -> Split:
             "there is nothing to measure"
         )
     folders = np.array(shop.folders)
-    triplets = Triplets(
-        "products/test",
-        FileImages(shop.names, shop.paths),
-        labels_of(shop.codes, main),
-        np.array([query.reference for query in queries], dtype=np.int64),
-        np.array([query.target for query in queries], dtype=np.int64),
-        [query.feedback for query in queries],
-        [kind_of_change(query.changed) for query in queries],
-        aspects={name: shop.codes[name] for name in _order(shop.codes)},
-    )
+    rows = [(query.reference, query.target, query.feedback) for query in queries]
+    triplets = _table("test", shop, main, rows, [kind_of_change(query.changed) for query in queries])
     sizes = _folders(shop)
-    protocols = {}
+    protocols = []
     for number, folder in enumerate(sizes):
-        rows = np.flatnonzero(folders[triplets.references] == folder)
-        if not len(rows):
+        asked = np.flatnonzero(folders[triplets.references] == folder)
+        if not len(asked):
             continue
         name = "products" if number == 0 else f"products/{folder}"
         about = (
             f"{path.name}; gallery = the test images" + (f" in {folder!r}" if len(sizes) > 1 else "") + "; an image "
             f"counts if {', '.join(main)} are right; the reference is removed; wording that training does not use"
         )
-        protocols[name] = Protocol(name, about, (Task("", rows, np.flatnonzero(folders == folder)),))
-    return Split(triplets, protocols)
+        protocols.append(Protocol(name, about, (Task("", asked, np.flatnonzero(folders == folder)),)))
+    return Split.of(triplets, *protocols)
 
 
 @register("products")
 class Products(Dataset):
     """A shop's table of products."""
 
+    title = "a table of products"
     splits = SPLITS
     preset = "products"
     has_user = True
 
     def read(self, root: Path, split: str) -> Split:
-        """See `load`."""
-        annotated = load(root, split)
-        if split != "train":
-            return annotated
-        return replace(annotated, triplets=self.with_conversations(annotated.triplets))
+        """Read one split of a table of products.
+
+        - train: a row for each image, whose target and sentence are an example; each batch draws its own, see
+          `Sampler`.
+        - test: up to two queries for each image, in wording that training does not use. The protocol `products` asks
+          for changes of kind, gender and colour among all images of the most common folder; any image of which all
+          three are right counts. Where there are several folders of images (sizes), each has a protocol of its own.
+
+        Args:
+            root: the table, or the folder that holds it.
+            split: train or test.
+
+        Raises:
+            DataError: there is no table, it is damaged, has no usable attributes, no images, or no two products differ.
+        """
+        path = find_table(root)
+        shop = read_shop(path, split)
+        sampler = Sampler(shop)
+        if split == "train":
+            return Split(self.with_conversations(_training(path, shop, sampler)))
+        return _testing(path, shop, sampler)
+
+    def counts(self, root: Path, split: str) -> dict[str, int]:
+        """See `Dataset`."""
+        shop = read_shop(find_table(root), split)
+        return {"products": len(shop.attributes), "images": len(shop.names)}
+
+    def notes(self, root: Path, split: str) -> list[Finding]:
+        """See `Dataset`: which columns are attributes, with the number of their values, and why others are not."""
+        shop = read_shop(find_table(root), split)
+        used = ", ".join(f"{name} ({len(set(codes.tolist()) - {-1}):,} values)" for name, codes in shop.codes.items())
+        findings = [Finding("ok", split, "attributes", len(shop.codes), examples=(used,))]
+        if shop.left_out:
+            why = (_list(shop.left_out),)
+            findings.append(Finding("note", split, "columns that are not used", len(shop.left_out), examples=why))
+        return findings
 
     def user(self, split: str) -> ShopUser:
         """See `Dataset`. In the test the user speaks of what makes an answer right, in training of every attribute."""
-        if split not in SPLITS:
-            raise UnknownNameError("split of a table of products", split, SPLITS)
+        self.check_split(split)
         shop = read_shop(find_table(self.root), split)
         counted = list(shop.codes) if split == "train" else _count(shop)
         codes = {name: shop.codes[name] for name in counted}

@@ -5,11 +5,14 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from itma.errors import DataError
 from itma.io import parse_json, refuse_stream
+
+T = TypeVar("T")
 
 
 def check_root(root: Path, data_set: str, expected: Sequence[str]) -> None:
@@ -153,56 +156,37 @@ class JsonRow:
         Raises:
             DataError: it is missing, or holds something else; so below.
         """
-        value = self._take(name)
-        if not isinstance(value, str):
-            raise self._type_error(name, value, "a text")
-        return value
+        return self._take(name, str, "a text")
 
     def number(self, name: str) -> int:
         """A field that holds a whole number."""
-        value = self._take(name)
-        if type(value) is not int:
-            raise self._type_error(name, value, "a whole number")
-        return value
+        return self._take(name, int, "a whole number")
 
     def numbers(self, name: str) -> list[int]:
         """A field that holds a list of whole numbers, which is not empty."""
-        value = self._take(name)
-        if not isinstance(value, list) or not value or any(type(one) is not int for one in value):
-            raise self._type_error(name, value, "a list of whole numbers, at least one")
-        return value
+        return self._list(name, int, "whole numbers")
 
     def texts(self, name: str) -> list[str]:
         """A field that holds a list of texts, which is not empty."""
-        value = self._take(name)
-        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
-            raise self._type_error(name, value, "a list of texts, at least one")
-        return value
+        return self._list(name, str, "texts")
 
     def items(self, name: str) -> list[object]:
         """A field that holds a list."""
-        value = self._take(name)
-        if not isinstance(value, list):
-            raise self._type_error(name, value, "a list")
-        return value
+        return self._take(name, list, "a list")
 
     def inner(self, name: str) -> "JsonRow":
         """A field that holds an object with fields of its own."""
-        value = self._take(name)
-        if not isinstance(value, dict):
-            raise self._type_error(name, value, "an object")
-        return JsonRow(self._path, self._row, value, self._way_out)
+        return JsonRow(self._path, self._row, self._take(name, dict, "an object"), self._way_out)
 
     def inners(self, name: str) -> list["JsonRow"]:
         """A field that holds a list of objects with fields of their own, which is not empty."""
-        value = self._take(name)
-        if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
-            raise self._type_error(name, value, "a list of objects, at least one")
-        return [JsonRow(self._path, self._row, one, self._way_out) for one in value]
+        return [JsonRow(self._path, self._row, one, self._way_out) for one in self._list(name, dict, "objects")]
 
     def value(self, name: str) -> object:
         """A field, whatever it holds."""
-        return self._take(name)
+        if name not in self._fields:
+            raise self.error(f"{name!r} is missing, found {_list(list(self._fields)) or 'nothing'}")
+        return self._fields[name]
 
     def __contains__(self, name: str) -> bool:
         return name in self._fields
@@ -211,23 +195,39 @@ class JsonRow:
         """What to raise for this row; the way out is added."""
         return row_error(self._path, self._row, f"{problem}; {self._way_out}")
 
-    def _take(self, name: str) -> object:
-        if name not in self._fields:
-            raise self.error(f"{name!r} is missing, found {_list(list(self._fields)) or 'nothing'}")
-        return self._fields[name]
+    def _take(self, name: str, kind: type[T], expected: str) -> T:
+        value = self.value(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise self.error(f"{name!r} is {short(value)}; expected {expected}")
+        return value
 
-    def _type_error(self, name: str, value: object, expected: str) -> DataError:
-        return self.error(f"{name!r} is {short(value)}; expected {expected}")
+    def _list(self, name: str, kind: type[T], expected: str) -> list[T]:
+        expected = f"a list of {expected}, at least one"
+        values = self._take(name, list, expected)
+        if not values or not all(isinstance(one, kind) and not isinstance(one, bool) for one in values):
+            raise self.error(f"{name!r} is {short(values)}; expected {expected}")
+        return values
 
 
-def read_rows(path: Path, way_out: str) -> Iterator[JsonRow]:
+def read_rows(path: Path, way_out: str, *, key: str | None = None) -> Iterator[JsonRow]:
     """The rows of a JSON file that holds a list of objects.
 
+    Args:
+        path: the file.
+        way_out: what the person is to do where it cannot be used.
+        key: a field that holds another whole number in each row.
+
     Raises:
-        DataError: see `read_json_rows` and `JsonRow`.
+        DataError: see `read_json_rows` and `JsonRow`; or a key stands in two rows.
     """
-    for row, fields in enumerate(read_json_rows(path, way_out)):
-        yield JsonRow(path, row, fields, way_out)
+    known: dict[int, int] = {}
+    for number, fields in enumerate(read_json_rows(path, way_out)):
+        row = JsonRow(path, number, fields, way_out)
+        if key is not None and (first := known.setdefault(row.number(key), number)) != number:
+            raise row.error(
+                f"the {key} {row.number(key)} also stands in row {first + 1:,}; expected another in each row"
+            )
+        yield row
 
 
 def stem(name: str) -> str:
@@ -257,6 +257,19 @@ def find_images(root: Path) -> dict[str, Path]:
         for name in sorted(names):
             if name.rpartition(".")[2].lower() in _ENDINGS:
                 paths.setdefault(stem(name), Path(folder) / name)
+    return paths
+
+
+def find_below(root: Path, homes: Sequence[str], relative_paths: Iterable[str]) -> list[Path]:
+    """Where some files are, each in the first of the homes in a root that holds the folder its path begins with."""
+    home_of: dict[str, Path] = {}
+    paths = []
+    for relative in relative_paths:
+        inner = Path(relative)
+        first = inner.parts[0] if len(inner.parts) > 1 else ""
+        if first not in home_of:
+            home_of[first] = next((root / home for home in homes if (root / home / first).is_dir()), root)
+        paths.append(home_of[first] / inner)
     return paths
 
 

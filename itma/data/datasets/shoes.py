@@ -4,9 +4,8 @@ Expected under the root, as published: `relative_captions_shoes.json`, `train_im
 the images anywhere below, e.g. `womens_clogs/0/img_womens_clogs_512.jpg`.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,90 +13,16 @@ from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import check_root, find_images, read_lines, read_rows, row_error, stem
 from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
-from itma.errors import UnknownNameError
+from itma.records import Triplet
 
 SPLITS = ("train", "eval")
-KS = (1, 5, 10, 50)
 CAPTIONS = "relative_captions_shoes.json"
-
-PUBLISHED: Mapping[str, Mapping[str, int]] = {
-    "train": {"queries": 8_990, "images": 10_000},
-    "eval": {"queries": 1_761, "images": 4_658},
-}
-"""Split → what is counted → how many the published files hold."""
 
 _WAY_OUT = "get the published files again from https://github.com/XiaoxiaoGuo/fashion-retrieval"
 
 
-class _Query(NamedTuple):
-    """One row of the captions file; images by name."""
-
-    reference: str
-    target: str
-    caption: str
-
-
-def load(root: Path, split: str) -> Split:
-    """Read one split: the captions whose two images stand in its list; names are read with and without ending.
-
-    - train: the rows.
-    - eval: the protocols `shoes` (gallery = the whole list) and `shoes/asked` (gallery = the images that its captions
-      speak of). A few captions have one image as reference and target; these are learnt from, and not asked.
-
-    Args:
-        root: the folder that holds `relative_captions_shoes.json` and the two lists.
-        split: train or eval.
-
-    Raises:
-        UnknownNameError: another split.
-        DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
-    """
-    names = _lists(root, split)[split]
-    queries = _queries(root, split)
-    number = {name: index for index, name in enumerate(names)}
-    paths = find_images(root)
-    triplets = Triplets(
-        f"shoes/{split}",
-        FileImages(names, [paths.get(name, root / f"{name}.jpg") for name in names]),
-        np.arange(len(names)),
-        np.array([number[query.reference] for query in queries], dtype=np.int64),
-        np.array([number[query.target] for query in queries], dtype=np.int64),
-        [query.caption for query in queries],
-    )
-    if split == "train":
-        return Split(triplets, {})
-    rows = np.flatnonzero(triplets.references != triplets.targets)
-    in_queries = np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
-    left_out = len(triplets) - len(rows)
-    same = f"; captions whose target is their reference are not asked ({left_out})" if left_out else ""
-    protocols = {
-        name: Protocol(
-            name,
-            f"gallery = {what}; the reference is removed; only the target counts{same}",
-            (Task("", rows, gallery),),
-            KS,
-        )
-        for name, what, gallery in (
-            ("shoes", f"the {len(names):,} images of eval_im_names.txt", np.arange(len(names))),
-            ("shoes/asked", f"the {len(in_queries):,} images that captions of the split speak of", in_queries),
-        )
-    }
-    return Split(triplets, protocols)
-
-
-def counts(root: Path, split: str) -> dict[str, int]:
-    """What there is of what `PUBLISHED` counts.
-
-    Raises:
-        UnknownNameError, DataError: see `load`.
-    """
-    return {"queries": len(_queries(root, split)), "images": len(_lists(root, split)[split])}
-
-
-def _lists(root: Path, split: str) -> dict[str, list[str]]:
+def _lists(root: Path) -> dict[str, list[str]]:
     """Split → the names of its images, each once."""
-    if split not in SPLITS:
-        raise UnknownNameError("split of Shoes", split, SPLITS)
     check_root(root, "Shoes", (CAPTIONS, *(f"{name}_im_names.txt" for name in SPLITS)))
     lists: dict[str, list[str]] = {}
     home: dict[str, str] = {}
@@ -111,9 +36,9 @@ def _lists(root: Path, split: str) -> dict[str, list[str]]:
     return lists
 
 
-def _queries(root: Path, split: str) -> list[_Query]:
+def _queries(root: Path, split: str) -> list[Triplet]:
     """The rows of the captions file whose images stand in the list of a split."""
-    home = {name: own for own, names in _lists(root, split).items() for name in names}
+    home = {name: own for own, names in _lists(root).items() for name in names}
     queries = []
     for row in read_rows(root / CAPTIONS, _WAY_OUT):
         reference, target = stem(row.text("ReferenceImageName")), stem(row.text("ImageName"))
@@ -124,7 +49,7 @@ def _queries(root: Path, split: str) -> list[_Query]:
         if home[reference] != home[target]:
             raise row.error(f"{reference!r} is in the list of {home[reference]}, {target!r} in the other")
         if home[reference] == split:
-            queries.append(_Query(reference, target, caption))
+            queries.append(Triplet(reference, caption, target))
     return queries
 
 
@@ -132,9 +57,57 @@ def _queries(root: Path, split: str) -> list[_Query]:
 class Shoes(Dataset):
     """Shoes with people's sentences (Guo et al. 2018)."""
 
+    title = "Shoes"
     splits = SPLITS
     measured = "eval"
+    published: ClassVar = {
+        "train": {"queries": 8_990, "images": 10_000},
+        "eval": {"queries": 1_761, "images": 4_658},
+    }
 
     def read(self, root: Path, split: str) -> Split:
-        """See `load`."""
-        return load(root, split)
+        """Read one split: the captions whose two images stand in its list; names are read with and without ending.
+
+        - train: the rows.
+        - eval: the protocols `shoes` (gallery = the whole list) and `shoes/asked` (gallery = the images that its
+          captions speak of). A few captions have one image as reference and target; these are learnt from, and not
+          asked.
+
+        Args:
+            root: the folder that holds `relative_captions_shoes.json` and the two lists.
+            split: train or eval.
+
+        Raises:
+            DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
+        """
+        names = _lists(root)[split]
+        number = {name: index for index, name in enumerate(names)}
+        paths = find_images(root)
+        triplets = Triplets.of(
+            f"shoes/{split}",
+            FileImages(names, [paths.get(name, root / f"{name}.jpg") for name in names]),
+            [(number[query.reference], number[query.target], query.feedback) for query in _queries(root, split)],
+        )
+        if split == "train":
+            return Split(triplets)
+        rows = np.flatnonzero(triplets.references != triplets.targets)
+        in_queries = np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
+        left_out = len(triplets) - len(rows)
+        same = f"; captions whose target is their reference are not asked ({left_out})" if left_out else ""
+        galleries = {
+            "shoes": (f"the {len(names):,} images of eval_im_names.txt", np.arange(len(names))),
+            "shoes/asked": (f"the {len(in_queries):,} images that captions of the split speak of", in_queries),
+        }
+        protocols = (
+            Protocol(
+                name,
+                f"gallery = {what}; the reference is removed; only the target counts{same}",
+                (Task("", rows, gallery),),
+            )
+            for name, (what, gallery) in galleries.items()
+        )
+        return Split.of(triplets, *protocols)
+
+    def counts(self, root: Path, split: str) -> dict[str, int]:
+        """See `Dataset`."""
+        return {"queries": len(_queries(root, split)), "images": len(_lists(root)[split])}

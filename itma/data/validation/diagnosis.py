@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +43,11 @@ class Finding:
         more = "; …" if len(self.examples) > _SHOWN else ""
         shown = f" ({'; '.join(map(_printable, self.examples[:_SHOWN]))}{more})" if self.examples else ""
         return f"{self.what}: {self.count:,}{wanted}{shown}"
+
+
+def none_of(bad: Severity, split: str, what: str, examples: Sequence[str], of: int | None = None) -> Finding:
+    """What there had better be none of; else of the severity `bad`."""
+    return Finding(bad if examples else "ok", split, what, len(examples), None, of, tuple(examples))
 
 
 @dataclass(frozen=True)

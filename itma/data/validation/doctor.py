@@ -5,39 +5,28 @@ A *problem* is what can be mended, or keeps a row from being used: counts other 
 images that are missing or cannot be read, rows that are both learned from and asked. A *note* is how the data are:
 odd captions, rows and images that stand there twice, images in more than one split.
 
-What this module does not know of a data set, its module says where it has these functions:
-
-- `counts(root, split)`: what is counted → how many, under the names of its `PUBLISHED`;
-- `list_rows(root, split, data_split)`: the rows as they stand in the files, see `Written`;
-- `captions(root, split)`: image → its caption, where feedback is made from captions of images;
-- `galleries(root, split)`: category → its images;
-- `notes(root, split)`: what only it can say of the data, as findings.
+What this module does not know of a data set, its class says: see `Dataset.counts` and the methods below it.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import combinations, product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from itma.data import datasets
-from itma.data.datasets.base import DataConfig
+from itma.data.datasets.base import DataConfig, Dataset, Written
 from itma.data.datasets.generated import read_splits
 from itma.data.datasets.tables import short
 from itma.data.sources import image_paths
 from itma.data.tokenizer import MAX_WORDS
 from itma.data.triplets import UNKNOWN_TARGET, Coverage, Split, cover
-from itma.data.validation.diagnosis import Diagnosis, Finding, Severity, many
+from itma.data.validation.diagnosis import Diagnosis, Finding, Severity, many, none_of
 from itma.data.validation.inspection import Inspected, inspect
 from itma.errors import DataError, UnknownNameError
-
-Written = tuple[int, str, Sequence[str]]
-"""A row as it stands in the files: its number in the table, where it stands in words, and its captions."""
 
 SIDES = (2, 10_000)
 """Images with a side outside of this many pixels are noted."""
@@ -83,13 +72,12 @@ def examine(name: str, root: str | Path, *, images: bool = True, progress: bool 
     dataset = datasets.dataset_named(name)
     if dataset.generated:
         raise UnknownNameError("data set on disk", name, datasets.NAMES)
-    module = import_module(dataset.__module__)
-    published: Mapping[str, Mapping[str, int]] = getattr(module, "PUBLISHED", {})
+    data = dataset(DataConfig(name, root=str(root)))
     splits, errors, findings = dict[str, Split](), list[DataError](), list[Finding]()
     written = read_splits(root)
     for split in dataset.splits:
         try:
-            splits[split] = datasets.load(name, root, split)
+            splits[split] = data.load(split)
         except DataError as error:
             errors.append(error)
             absent = written is not None and split not in written
@@ -98,14 +86,14 @@ def examine(name: str, root: str | Path, *, images: bool = True, progress: bool 
     if not splits:
         raise errors[0]
     looked = _look(splits.values(), progress) if images else {}
-    every = [_examine(module, Path(root), split, annotated, looked) for split, annotated in splits.items()]
+    every = [_examine(data, split, annotated, looked) for split, annotated in splits.items()]
     differs: Severity = "problem" if written is None else "note"
     for one in every:
-        known = published.get(one.name, {})
-        counts = _counts(module, Path(root), one)
+        known = dataset.published.get(one.name, {})
+        counts = data.counts(data.root, one.name) or {"images": len(one.names), "rows": len(one.rows)}
         assert known.keys() <= counts.keys()
         findings += [_all(one.name, what, count, known.get(what), differs=differs) for what, count in counts.items()]
-        findings += module.notes(Path(root), one.name) if hasattr(module, "notes") else ()
+        findings += data.notes(data.root, one.name)
         findings += _captions(one)
         findings += _images(one)
         if one.missing.all() and (folders := dataset.image_folders):
@@ -113,7 +101,7 @@ def examine(name: str, root: str | Path, *, images: bool = True, progress: bool 
         elif one.missing.all() and (places := tuple(str(path) for path in one.paths if path is not None)):
             findings.append(Finding("problem", one.name, "files that were looked for", len(places), examples=places))
         findings += _coverage(one)
-    findings += _leaks(every, bool(published))
+    findings += _leaks(every, bool(dataset.published))
     left_out = {one.name: _say_left_out(one) for one in every}
     said = [
         left_out.get(split, f"{split}: all of it, since its annotations cannot be read.") for split in dataset.splits
@@ -130,32 +118,14 @@ def _look(splits: Iterable[Split], progress: bool) -> Mapping[Path, Inspected]:
     return inspect(list(present), progress=progress)
 
 
-def _examine(module: Any, root: Path, name: str, split: Split, looked: Mapping[Path, Inspected]) -> _Examined:
+def _examine(data: Dataset, name: str, split: Split, looked: Mapping[Path, Inspected]) -> _Examined:
     paths, names = image_paths(split.triplets.images), split.triplets.images.names
-    rows: Iterable[Written] = module.list_rows(root, name, split) if hasattr(module, "list_rows") else _list_rows(split)
-    rows = list(rows)
-    if hasattr(module, "captions"):
-        captions: Sequence[tuple[str, str]] = list(module.captions(root, name).items())
-    else:
-        captions = [(where, caption) for _, where, own in rows for caption in own]
-    categories: Mapping[str, np.ndarray] = module.galleries(root, name) if hasattr(module, "galleries") else {}
+    rows = list(data.list_rows(data.root, name, split))
+    captions = list(data.captions(data.root, name).items())
+    captions = captions or [(where, caption) for _, where, own in rows for caption in own]
     files = {index: looked[path] for index, path in enumerate(paths) if path is not None and path in looked}
-    return _Examined(name, split, rows, captions, categories, names, paths, split.triplets.images.missing(), files)
-
-
-def _list_rows(split: Split) -> Iterator[Written]:
-    """The rows of the first protocol, or all, for data sets whose module says nothing else."""
-    triplets, names = split.triplets, split.triplets.images.names
-    rows = np.arange(len(triplets))
-    if split.protocols:
-        rows = np.sort(np.concatenate([task.rows for task in split.protocol().tasks]))
-    for row, reference in zip(rows.tolist(), triplets.references[rows].tolist(), strict=True):
-        yield row, f"row {row + 1:,} with {names[reference]}", (triplets.feedback[row],)
-
-
-def _none(bad: Severity, split: str, what: str, examples: Sequence[str], of: int | None = None) -> Finding:
-    """What there had better be none of; else of the severity `bad`."""
-    return Finding(bad if examples else "ok", split, what, len(examples), None, of, tuple(examples))
+    galleries = data.galleries(data.root, name)
+    return _Examined(name, split, rows, captions, galleries, names, paths, split.triplets.images.missing(), files)
 
 
 def _all(
@@ -174,13 +144,6 @@ def _all(
 # Annotations
 
 
-def _counts(module: Any, root: Path, one: _Examined) -> Mapping[str, int]:
-    if hasattr(module, "counts"):
-        counts: Mapping[str, int] = module.counts(root, one.name)
-        return counts
-    return {"images": len(one.names), "rows": len(one.rows)}
-
-
 def _captions(one: _Examined) -> Iterator[Finding]:
     empty, wordless, long, foreign, twice, other = (list[str]() for _ in range(6))
     for where, caption in one.captions:
@@ -197,14 +160,14 @@ def _captions(one: _Examined) -> Iterator[Finding]:
                 twice.append(said)
             elif any(letter.isalpha() and not unicodedata.name(letter, "").startswith("LATIN") for letter in caption):
                 other.append(said)
-    yield _none("note", one.name, "empty captions", empty)
-    yield _none("note", one.name, "captions without a word", wordless)
-    yield _none("note", one.name, f"captions that are cut after {MAX_WORDS} words", long)
-    yield _none("note", one.name, "captions that are not ASCII", foreign)
-    yield _none("note", one.name, "captions that were probably encoded twice", twice)
-    yield _none("note", one.name, "captions in letters other than Latin ones", other)
+    yield none_of("note", one.name, "empty captions", empty)
+    yield none_of("note", one.name, "captions without a word", wordless)
+    yield none_of("note", one.name, f"captions that are cut after {MAX_WORDS} words", long)
+    yield none_of("note", one.name, "captions that are not ASCII", foreign)
+    yield none_of("note", one.name, "captions that were probably encoded twice", twice)
+    yield none_of("note", one.name, "captions in letters other than Latin ones", other)
     if not one.split.triplets.draws_targets:
-        yield _none("note", one.name, "rows that repeat an earlier one", _say_repeated(one))
+        yield none_of("note", one.name, "rows that repeat an earlier one", _say_repeated(one))
 
 
 def _say_repeated(one: _Examined) -> list[str]:
@@ -225,7 +188,7 @@ def _say_repeated(one: _Examined) -> list[str]:
 
 def _images(one: _Examined) -> Iterator[Finding]:
     missing = [one.names[index] for index in np.flatnonzero(one.missing).tolist()]
-    yield _none("problem", one.name, "missing images", missing, sum(path is not None for path in one.paths))
+    yield none_of("problem", one.name, "missing images", missing, sum(path is not None for path in one.paths))
     if not one.files:
         return
     empty, unreadable, odd, twins = list[str](), list[str](), list[str](), list[str]()
@@ -242,10 +205,10 @@ def _images(one: _Examined) -> Iterator[Finding]:
             other, home = first.setdefault(file.sum, (name, path))
             if home != path:  # of one file several parts may be images
                 twins.append(f"{name} is {other}")
-    yield _none("problem", one.name, "files of zero bytes", empty)
-    yield _none("problem", one.name, "images that cannot be read", unreadable)
-    yield _none("note", one.name, f"images with a side under {SIDES[0]} or over {SIDES[1]:,} pixels", odd)
-    yield _none("note", one.name, "images with the content of another", twins)
+    yield none_of("problem", one.name, "files of zero bytes", empty)
+    yield none_of("problem", one.name, "images that cannot be read", unreadable)
+    yield none_of("note", one.name, f"images with a side under {SIDES[0]} or over {SIDES[1]:,} pixels", odd)
+    yield none_of("note", one.name, "images with the content of another", twins)
 
 
 def _coverage(one: _Examined) -> Iterator[Finding]:
@@ -285,10 +248,10 @@ def _leaks(every: Sequence[_Examined], published: bool) -> Iterator[Finding]:
                 for index, file in other.files.items()
                 if file.sum in contents and other.paths[index] not in paths
             ]
-            yield _none("note", "", f"images of one content under two names in {names}", alike)
+            yield none_of("note", "", f"images of one content under two names in {names}", alike)
         known = _rows(one)
         rows = [f"{where} and {known[row]}" for row, where in _rows(other).items() if row in known]
-        yield _none("note" if published else "problem", "", f"rows in both {names}", rows)
+        yield none_of("note" if published else "problem", "", f"rows in both {names}", rows)
 
 
 def _note(split: str, what: str, count: int, where: Sequence[str]) -> Finding:
