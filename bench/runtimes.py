@@ -15,20 +15,18 @@ beginning is printed with the table.
 """
 
 import argparse
-import contextlib
 import functools
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnxruntime
 import torch
 
 from itma import api
-from itma.data.tokenizer import Tokens
 from itma.evaluation.evaluate import evaluate
 from itma.export.runtimes import open_model
 from itma.interop import exchange
@@ -48,46 +46,6 @@ TRAINING = {
     "train.evaluate_every": "400",
 }
 """What differs from the preset `photos`, for a training from scratch of about 25 minutes on two cores."""
-
-
-class Bf16(Embedder):
-    """A torch model under autocast, with its weights in the order that convolutions like best."""
-
-    def __init__(self, model: Retriever) -> None:
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.tokenizer, self.preprocess = model.tokenizer, model.preprocess
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    @property
-    def runtime(self) -> str:
-        return "torch, bf16"
-
-    @property
-    def reads_words(self) -> bool:
-        return self.model.reads_words
-
-    def fingerprint(self) -> str:
-        return f"{self.model.fingerprint()}, bf16"
-
-    @contextlib.contextmanager
-    def _lower(self) -> Iterator[None]:
-        with torch.autocast("cpu", torch.bfloat16):
-            yield
-
-    def feature_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        with self._lower():
-            return self.model.feature_maps(pixels)
-
-    def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
-        with self._lower():
-            return self.model.embed_images(pixels)
-
-    def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
-        with self._lower():
-            return self.model._queries(maps, tokens)
 
 
 def seconds(ways: dict[str, Callable[[], object]], turns: int, pause: float) -> dict[str, float]:
@@ -133,10 +91,10 @@ def main() -> None:
     images = api.generate(settings.data.name, folder / "world", size=settings.data.size, seed=settings.data.seed)
     print(exchange.quantise(run, images / "images", recall=False, progress=True), end="\n\n")
 
-    first, second = (Retriever.load(run) for _ in range(2))
+    first = Retriever.load(run)
     models: dict[str, Embedder] = {
         "torch float32": first,
-        "torch bf16": Bf16(second),
+        "torch bf16": open_model(run, runtime="torch-bf16"),
         "ONNX float32": open_model(run, runtime="onnx"),
         "ONNX int8": open_model(run, runtime="onnx-int8"),
     }

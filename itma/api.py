@@ -749,7 +749,7 @@ def evaluate_by(
             of embeddings, `<file>-evaluation-<data>-<split>` beside it; of a model
             of itma's own or of the hub, `evaluation-<model>-<data>-<split>` in the present folder, with a number where
             that is taken. Of several protocols each gets a folder of its own in there.
-        runtime: what computes the answers: `torch`, `onnx` or `onnx-int8`; see `itma.export.runtimes`.
+        runtime: what computes the answers: `torch`, `torch-bf16`, `onnx` or `onnx-int8`; see `itma.export.runtimes`.
         device: `auto`, `cpu`, `cuda`, …
         progress: show progress bars.
 
@@ -926,7 +926,7 @@ def device_for(runtime: str, device: str) -> torch.device:
     Raises:
         ConfigError: it is not there, or the runtime does not work on it.
     """
-    if runtime == "torch":
+    if runtime.startswith("torch"):
         return device_named(device)
     if device not in ("auto", "cpu"):
         raise ConfigError(f"the runtime {runtime!r} works on the CPU; leave out --device {device}, or use torch")

@@ -23,3 +23,8 @@ def device_named(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"the device {name!r} is not available here ({error}); try auto or cpu") from error
     return device
+
+
+def knows_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bf16; a CPU that does not would be many times slower, and fails at an LSTM."""
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -243,8 +243,8 @@ class Graphs(Embedder):
     def feature_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         return self._model.feature_maps(pixels)
 
-    def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self._model.embed_images(pixels)
+    def embed_images_from(self, maps: Any) -> torch.Tensor:
+        return self._model.embed_images_from(maps)
 
     def _queries(self, maps: Any, tokens: Tokens | None) -> torch.Tensor:
         return self._model._queries(maps, tokens)

@@ -20,7 +20,8 @@ from bench.performance.rows import seconds_of
 from bench.startup import _timed
 from itma.allocation import reuse_memory
 from itma.data.images import Preprocess, find_images, to_pixels
-from itma.export.runtimes import export_run
+from itma.device import knows_bf16
+from itma.export.runtimes import export_run, open_model
 from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.text_encoders.base import TextEncoderConfig
@@ -32,7 +33,7 @@ _PHOTOGRAPHS = {"full": 200, "quick": 40, "tiny": 6}
 _ITEMS = {"full": 100_000, "quick": 20_000, "tiny": 60}
 _DIM = {"full": 512, "quick": 512, "tiny": 32}
 _QUERIES = {"full": 60, "quick": 20, "tiny": 3}
-_RUNTIMES = {"full": ("torch", "onnx"), "quick": ("torch",), "tiny": ("torch",)}
+_RUNTIMES = {"full": ("torch", "torch-bf16", "onnx"), "quick": ("torch-bf16",), "tiny": ("torch-bf16",)}
 _WARM = 20
 """Items that are asked from, whose feature maps the catalogue then holds."""
 
@@ -69,17 +70,19 @@ def our_indexing(folder: Path, size: str) -> dict[str, Any]:
         begun = time.process_time()
         Catalogue.build(folder / "run", folder / "photographs", folder / f"catalogue by {runtime}", runtime=runtime)
         taken[runtime] = time.process_time() - begun
-    model = Retriever.load(folder / "run").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fastest = min(taken, key=taken.__getitem__)
+    model = open_model(folder / "run", runtime="torch-bf16" if fastest == "torch-bf16" else "torch")
     some = torch.zeros(min(32, len(paths)), 3, model.preprocess.height, model.preprocess.width, dtype=torch.uint8)
     encoder = seconds_of(lambda: model.feature_maps(some), turns=1) / len(some)
     decoding = decode_seconds(paths)
-    fastest = min(taken, key=taken.__getitem__)
+    low = fastest == "torch-bf16" and knows_bf16(torch.device("cpu"))
+    peak = products_a_second(torch.bfloat16 if low else torch.float32)
     return {
         "seconds": taken[fastest],
         "count": len(paths),
         "ideal": decoding + encoder * len(paths),
         "limit": f"JPEG decoding {len(paths) / decoding:.0f} images/s, then the image encoder in torch "
-        f"{1 / encoder:.0f} images/s; matrix product {products_a_second() / 1e9:.0f} GFLOP/s",
+        f"{1 / encoder:.0f} images/s; matrix product {peak / 1e9:.0f} GFLOP/s",
         "runtime": fastest,
         **{f"seconds by {name}": value for name, value in taken.items()},
     }

@@ -27,11 +27,12 @@ from itma.allocation import reuse_memory
 from itma.data.image_cache import open_cache
 from itma.data.synthetic import shapes
 from itma.data.triplets import Triplets
+from itma.device import knows_bf16
 from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.retriever import Retriever
 from itma.models.towers import read_towers
 from itma.training.config import TrainConfig
-from itma.training.loop import knows_bf16, train
+from itma.training.loop import train
 from itma.training.losses import Classification, LossBatch, soft_triplet
 from itma.training.presets import preset_named
 from itma.training.speed import count_products

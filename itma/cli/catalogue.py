@@ -10,6 +10,7 @@ from itma.cli.options import INPUT_PATH, as_json, bars, echo_hint, echo_json, pa
 from itma.cli.options import device as device_option
 from itma.errors import CatalogueError
 from itma.io import parse_json
+from itma.retrieval import request
 
 
 class CataloguePath(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic in newer ones
@@ -27,7 +28,7 @@ class CataloguePath(click.ParamType):  # type: ignore[type-arg, unused-ignore]  
 CATALOGUE_PATH = CataloguePath()
 
 
-RUNTIMES = click.Choice(["torch", "onnx", "onnx-int8"])
+RUNTIMES = click.Choice(request.RUNTIMES)
 
 
 @click.command()

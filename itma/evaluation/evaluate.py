@@ -142,8 +142,8 @@ def evaluate(
 ) -> list[Evaluation]:
     """Measure a model: for each query, where the first right image stands in the gallery.
 
-    All protocols share one embedding pass, in which each image of a gallery, and each that serves as a reference,
-    goes through the image encoder once for that purpose, however many queries point at it.
+    All protocols share one embedding pass, in which each image goes through the image encoder once, whether it is of a
+    gallery or a reference, and however many queries point at it.
 
     Args:
         retriever: the model.
@@ -201,8 +201,8 @@ def embed(
     images = np.unique(np.concatenate([task.gallery for task in tasks]))
     if not len(rows) or not len(images):
         raise DataError(f"{triplets.name} holds no queries or no images, so there is nothing to measure")
-    gallery = _spread(embed_gallery(retriever, triplets, images, batch, progress), images, len(triplets.labels))
-    return _spread(_embed_queries(retriever, triplets, rows, batch, progress), rows, len(triplets)), gallery
+    queries, gallery = _embed(retriever, triplets, rows, images, batch, progress)
+    return _spread(queries, rows, len(triplets)), _spread(gallery, images, len(triplets.labels))
 
 
 def score(
@@ -585,26 +585,29 @@ def embed_gallery(
     return torch.cat(parts)
 
 
-def _embed_queries(
-    retriever: Embedder, triplets: Triplets, rows: np.ndarray, batch: int, progress: bool
-) -> torch.Tensor:
-    """The queries `rows` as (rows, dim); the image encoder sees each distinct reference once."""
-    distinct, inverse = np.unique(triplets.references[rows], return_inverse=True)
-    order = np.argsort(inverse, kind="stable")  # queries of one reference side by side
-    bounds = np.searchsorted(inverse[order], np.arange(len(distinct) + 1))
-    parts = []
-    with bar("embedding the queries", show=progress, total=len(rows), unit="queries") as meter:
-        for run in _runs(np.arange(len(distinct)), batch):
-            maps = retriever.feature_maps(triplets.images.load(distinct[run], retriever.preprocess))
-            for part in _runs(order[bounds[run[0]] : bounds[run[-1] + 1]], batch):
-                own = torch.as_tensor(inverse[part] - run[0], device=maps[0].device)
-                feedback = [triplets.feedback[row] for row in rows[part].tolist()]
-                parts.append(retriever.embed_queries_from([level[own] for level in maps], feedback))
-                meter.update(len(part))
-    ordered = torch.cat(parts)
+def _embed(
+    retriever: Embedder, triplets: Triplets, rows: np.ndarray, images: np.ndarray, batch: int, progress: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The queries `rows` as (rows, dim) and the gallery `images` as (images, dim); the image encoder sees each once."""
+    references = triplets.references[rows]
+    order = np.argsort(references, kind="stable")  # queries of one reference side by side
+    references, shown = references[order], np.union1d(images, references)
+    gallery, queries = [], []
+    with bar("embedding images and queries", show=progress, total=len(shown), unit="images") as meter:
+        for run in _runs(shown, batch):
+            maps = retriever.feature_maps(triplets.images.load(run, retriever.preprocess))
+            if (ranked := np.isin(run, images)).any():
+                gallery.append(retriever.embed_images_from([_some(level, np.flatnonzero(ranked)) for level in maps]))
+            first, last = np.searchsorted(references, run[0]), np.searchsorted(references, run[-1], side="right")
+            for part in _runs(np.arange(first, last), batch):
+                own = np.searchsorted(run, references[part])
+                feedback = [triplets.feedback[row] for row in rows[order[part]].tolist()]
+                queries.append(retriever.embed_queries_from([_some(level, own) for level in maps], feedback))
+            meter.update(len(run))
+    ordered = torch.cat(queries)
     embedded = torch.empty_like(ordered)
     embedded[torch.as_tensor(order, device=ordered.device)] = ordered
-    return embedded
+    return embedded, torch.cat(gallery)
 
 
 def _runs(indices: np.ndarray, length: int) -> Iterator[np.ndarray]:

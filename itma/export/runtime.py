@@ -85,14 +85,14 @@ class OnnxRetriever(Embedder):
             )
         return self._run(MAPS, pixels=pixels)
 
-    def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 images (images, 3, h, w) of the model's own size → (images, dim) of length 1."""
-        return self._run(IMAGE, **by_level(self.feature_maps(pixels)))[0]
+    def embed_images_from(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        """See `Embedder`."""
+        return self._run(IMAGE, **by_level(maps))[0]
 
     def _queries(self, maps: Sequence[torch.Tensor] | None, tokens: Tokens | None) -> torch.Tensor:
         if tokens is None:
             assert maps is not None
-            return self._run(IMAGE, **by_level(maps))[0]
+            return self.embed_images_from(maps)
         if maps is None or QUERY not in self.description.graphs:
             return self._run(WORDS, ids=tokens.ids, mask=tokens.mask)[0]
         return self._run(QUERY, **by_level(maps), ids=tokens.ids, mask=tokens.mask)[0]

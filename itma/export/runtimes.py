@@ -1,4 +1,4 @@
-"""What can compute a model's answers: torch, or onnxruntime with float32 or int8 graphs."""
+"""What can compute a model's answers: torch in float32 or bf16, or onnxruntime with float32 or int8 graphs."""
 
 import logging
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from itma import __version__
+from itma.device import knows_bf16
 from itma.errors import RunError, StorageError, UnknownNameError
 from itma.export.folder import Precision, is_export
 from itma.export.runtime import OnnxRetriever
@@ -18,7 +19,7 @@ from itma.models.towers import holds_towers
 
 log = logging.getLogger(__name__)
 
-RUNTIMES: dict[str, Precision | None] = {"torch": None, "onnx": "float32", "onnx-int8": "int8"}
+RUNTIMES: dict[str, Precision | None] = {"torch": None, "torch-bf16": None, "onnx": "float32", "onnx-int8": "int8"}
 """Runtime → precision of its graphs; torch has none."""
 FOLDERS: dict[Precision, str] = {"float32": "onnx", "int8": "onnx-int8"}
 """Where exports stand in a checkpoint's folder."""
@@ -39,7 +40,7 @@ def open_model(
     Args:
         run: a run folder or a checkpoint folder; for ONNX also a folder that holds an export.
         which: `best` or `last` checkpoint of a run.
-        runtime: `torch`, `onnx` or `onnx-int8`.
+        runtime: `torch`, `torch-bf16`, `onnx` or `onnx-int8`.
         device: where torch is to work; None: on the CPU, as ONNX always does.
         progress: show a progress bar where something is exported.
 
@@ -53,7 +54,12 @@ def open_model(
         raise UnknownNameError("runtime", runtime, RUNTIMES)
     precision = RUNTIMES[runtime]
     if precision is None:
-        return Retriever.load(run, which=which).to(device or torch.device("cpu"))
+        model = Retriever.load(run, which=which).to(device or torch.device("cpu"))
+        if runtime == "torch-bf16":
+            model.precision = "bf16"
+            if not knows_bf16(model.device):
+                log.info("this CPU does not compute in bf16; float32 is taken instead")
+        return model
     if is_export(Path(run)):
         exported = OnnxRetriever(run)
         if exported.description.precision != precision:

@@ -50,9 +50,13 @@ class Embedder(ABC):
     def feature_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """uint8 images (images, 3, h, w) → what `embed_queries_from` takes: tensors of one row for each image."""
 
-    @abstractmethod
     def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 images (images, 3, h, w) of any one size → (images, dim) of length 1; no gradient."""
+        return self.embed_images_from(self.feature_maps(pixels))
+
+    @abstractmethod
+    def embed_images_from(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        """As `embed_images`, from what `feature_maps` made of the images."""
 
     def embed_queries(self, pixels: torch.Tensor | None, feedback: Sequence[str] | None) -> torch.Tensor:
         """References and feedbacks → (queries, dim) of length 1; no gradient.

@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from itma.config import APPLIES, BELONGS, from_plain, to_plain
 from itma.data.conversations import split_turns
 from itma.data.images import Preprocess, Source, as_pixels
 from itma.data.tokenizer import Tokenizer, Tokens
+from itma.device import knows_bf16
 from itma.errors import ConfigError, DataError, FeedbackError, ItmaError, PluginError, RunError, UnknownNameError
 from itma.io import file_sum, parse_json, refuse_stream, write_text, write_with
 from itma.models import hub, pretrained
@@ -120,6 +121,10 @@ class Retriever(Embedder, nn.Module):
         text_encoder: see `TextEncoder`; None where the composer reads no words.
     """
 
+    precision: Literal["float32", "bf16"] = "float32"
+    """Arithmetic of its answers, not of its training; weights and embeddings are float32 in both. In bf16 embeddings
+    depend a little on the device and on what is embedded beside them; a CPU that does not know it takes float32."""
+
     def __init__(
         self,
         config: RetrieverConfig,
@@ -199,8 +204,8 @@ class Retriever(Embedder, nn.Module):
 
     @property
     def runtime(self) -> str:
-        """`torch`."""
-        return "torch"
+        """`torch`, or `torch-bf16` where it answers in bf16."""
+        return "torch" if self.precision == "float32" else "torch-bf16"
 
     @property
     def reads_words(self) -> bool:
@@ -491,12 +496,11 @@ class Retriever(Embedder, nn.Module):
         Images as `itma.data.images.as_pixels` takes them will do: also arrays, Pillow images, floats from 0 to 1.
         """
         with self._answering():
-            maps: list[torch.Tensor] = self.image_encoder(self.preprocess.normalise(as_pixels(pixels).to(self.device)))
-            return maps
+            maps = self.image_encoder(self.preprocess.normalise(as_pixels(pixels).to(self.device)))
+            return [level.float() for level in maps]
 
-    def embed_images(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 images (images, 3, h, w) of any one size → (images, dim) of length 1; no gradient."""
-        maps = self.feature_maps(pixels)
+    def embed_images_from(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        """See `Embedder`."""
         with self._answering():
             return unit(self.composer.embed_images(maps))
 
@@ -517,12 +521,13 @@ class Retriever(Embedder, nn.Module):
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Evaluation mode without gradients, and back to what it was."""
+        """Evaluation mode without gradients, in the precision that is wanted, and back to what it was."""
         training = self.training
         if training:  # a walk through hundreds of modules, which a search has no time for
             self.eval()
         try:
-            with torch.inference_mode():
+            low = self.precision == "bf16" and knows_bf16(self.device)
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16) if low else nullcontext():
                 yield
         finally:
             if training:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the command line begins here: nothing that takes long to lo
     from itma.data.images import Source
     from itma.retrieval.filters import Where
 
-RUNTIMES = ("torch", "onnx", "onnx-int8")
+RUNTIMES = ("torch", "torch-bf16", "onnx", "onnx-int8")
 ENGINES = ("local", "ray")
 
 

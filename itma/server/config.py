@@ -34,7 +34,7 @@ class ServeConfig:
     run: str | None = None
     """The run folder, if it was moved."""
     runtime: str | None = None
-    """What answers: `torch`, `onnx`, `onnx-int8`; None: what made the catalogue."""
+    """What answers: `torch`, `torch-bf16`, `onnx`, `onnx-int8`; None: what made the catalogue."""
     write: bool = False
     """Whether items can be added, replaced and deleted."""
     uploads: str | None = None

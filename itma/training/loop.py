@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from itma.data.batching import Batch, Plan, hash_seed, load_batch, number_images
 from itma.data.triplets import Triplets
+from itma.device import knows_bf16
 from itma.errors import ConfigError, ItmaError, TrainingError
 from itma.models.retriever import PARTS, Retriever
 from itma.progress import bar
@@ -37,7 +38,7 @@ from itma.training.run import (
     save_checkpoint,
 )
 from itma.training.speed import count_products, peak, to_device
-from itma.training.step import NO_REFERENCE, Learner, add_gradients, check_chunks, knows_bf16
+from itma.training.step import NO_REFERENCE, Learner, add_gradients, check_chunks
 from itma.training.views import Views, change_images, make_views
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from itma.data.batching import Batch
+from itma.device import knows_bf16
 from itma.errors import ConfigError, TrainingError
 from itma.models.retriever import Retriever
 from itma.training.config import TrainConfig
@@ -202,11 +203,6 @@ def _loss_of(
         )
     amount = found + 0 * model.scale
     return amount, (labels[right] == labels).float().mean()
-
-
-def knows_bf16(device: torch.device) -> bool:
-    """Whether a device computes in bf16; a CPU that does not would be many times slower, and fails at an LSTM."""
-    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _silent(learner: Learner, silent: bool) -> AbstractContextManager[Any]:
