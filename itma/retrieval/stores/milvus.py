@@ -19,19 +19,16 @@ clock (up to 200 ms), and after that at "Eventually", which waits for nothing. M
 """
 
 import base64
-import hashlib
 import json
 import logging
-import math
 import os
 import re
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import UTC, date, datetime, timedelta
-from fractions import Fraction
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -39,8 +36,8 @@ import numpy as np
 from itma.errors import CatalogueError, DataError, FilterError, ItmaError, MissingExtraError, StorageError
 from itma.retrieval import exact
 from itma.retrieval.filters import Filter
-from itma.retrieval.stores.base import Effort, IndexState, Version, arrow, embeddings_of, numbers_of
-from itma.retrieval.stores.conditions import Condition, Every, Like, Not, Some, kind_of
+from itma.retrieval.stores.base import Effort, IndexState, Version, arrow, numbers_of
+from itma.retrieval.stores.milvus_format import MOST_BYTES, from_plain, key_of, pack, to_expression, to_plain, unpack
 from itma.retrieval.sums import Verification
 
 if TYPE_CHECKING:
@@ -50,14 +47,14 @@ TOKEN = "ITMA_MILVUS_TOKEN"
 """The environment variable that holds `user:password` or a key, where the server asks for one."""
 OLDEST = (2, 3)
 """The oldest server that is known to do."""
-MOST_BYTES = 65_535
-"""The longest text or JSON of one field, in UTF-8."""
 LISTS = 1024
 """Lists of the index (IVF_FLAT); a search of all lists compares everything."""
 _ADDRESS = re.compile(
     r"milvus://([^/\s:@]+|\[[0-9a-fA-F:]+\])(?::(\d{1,5}))?/(?:(\w+)/)?([A-Za-z](?:_?[A-Za-z0-9])*)/?", re.ASCII
 )
 _SECONDS = 120.0
+_LONG_SECONDS = 900.0
+"""For loading a collection and for its index."""
 _CONNECT_SECONDS = 10.0
 _NO_COLLECTION = 100
 """Milvus' code for a collection that is not there."""
@@ -72,7 +69,6 @@ _MESSAGE_BYTES = 16 * 2**20
 _WAITING = 4_000
 """Rows outside the index; of more (from 6,000) the server makes an index for the time being, which is not exact."""
 _PARTS = 2**24
-_TRUE, _FALSE = 'key != ""', 'key == ""'
 
 
 class MilvusStore:
@@ -106,8 +102,7 @@ class MilvusStore:
 
     def read(self, name: str) -> str | None:
         """See `Store.read`."""
-        properties = self.properties(self._document(name))
-        if properties is None:
+        if (properties := self.properties(self._document(name))) is None:
             return None
         try:
             text: str = json.loads(zlib.decompress(base64.b64decode(properties["text"])))
@@ -129,7 +124,13 @@ class MilvusStore:
                 f"{name} of the catalogue {self.address!r} takes {len(packed):,} bytes, compressed; a Milvus server "
                 f"keeps at most {_DOCUMENT_BYTES:,}: keep the catalogue in a folder"
             )
-        self.set_properties(self._document(name), {"text": packed, "stamp": secrets.token_hex(8)})
+        collection, types = self._document(name), self.package.DataType
+        if not self.call("has_collection", collection):
+            schema = self.client().create_schema(auto_id=False)
+            schema.add_field("key", types.INT64, is_primary=True)
+            schema.add_field("nothing", types.FLOAT_VECTOR, dim=2)  # Milvus knows no collection without vectors
+            self.call("create_collection", collection, schema=schema, num_shards=1)
+        self.call("alter_collection_properties", collection, {"text": packed, "stamp": secrets.token_hex(8)})
 
     def stamp(self, name: str) -> object:
         """See `Store.stamp`."""
@@ -146,12 +147,12 @@ class MilvusStore:
 
     def discard(self) -> None:
         """See `Store.discard`."""
-        for collection in self._collections():
-            self._drop(collection)
+        for collection in self._collections(f"{self.name}__"):
+            self.call("drop_collection", collection)
 
     def tables(self) -> list[str]:
         """See `Store.tables`."""
-        prefix = f"{self.name}__table_"
+        prefix = self._table("")
         return sorted(name.removeprefix(prefix).replace("_", "-") for name in self._collections(prefix))
 
     def create(self, name: str, schema: "pa.Schema") -> "MilvusItems":
@@ -165,20 +166,18 @@ class MilvusStore:
                 "a Milvus server keeps no feature maps; make the catalogue without --tokens, or in a folder"
             )
         self.drop(name)
-        types, collection = self.package.DataType, self._table(name)
-        with self.translate_errors():
-            client = self.client()
-            made = client.create_schema(auto_id=False, enable_dynamic_field=False)
-            made.add_field("key", types.VARCHAR, max_length=32, is_primary=True)
-            made.add_field("id", types.VARCHAR, max_length=MOST_BYTES)
-            made.add_field("embedding", types.FLOAT_VECTOR, dim=schema.field("embedding").type.list_size)
-            made.add_field("columns", types.JSON)
-            state = {"schema": _pack(schema), "changed": "1"}
-            client.create_collection(collection, schema=made, num_shards=1, properties=state, timeout=_SECONDS)
-            index = client.prepare_index_params()
-            index.add_index("embedding", index_type="IVF_FLAT", metric_type="IP", params={"nlist": LISTS})
-            client.create_index(collection, index, sync=False, timeout=_SECONDS)
-            client.load_collection(collection, _async=True, timeout=_SECONDS)
+        types, collection, client = self.package.DataType, self._table(name), self.client()
+        made = client.create_schema(auto_id=False, enable_dynamic_field=False)
+        made.add_field("key", types.VARCHAR, max_length=32, is_primary=True)
+        made.add_field("id", types.VARCHAR, max_length=MOST_BYTES)
+        made.add_field("embedding", types.FLOAT_VECTOR, dim=schema.field("embedding").type.list_size)
+        made.add_field("columns", types.JSON)
+        state = {"schema": pack(schema), "changed": "1"}
+        self.call("create_collection", collection, schema=made, num_shards=1, properties=state)
+        index = client.prepare_index_params()
+        index.add_index("embedding", index_type="IVF_FLAT", metric_type="IP", params={"nlist": LISTS})
+        self.call("create_index", collection, index, sync=False)
+        self.call("load_collection", collection, _async=True)
         return MilvusItems(self, collection)
 
     def open(self, name: str, version: int | None = None) -> "MilvusItems":
@@ -189,7 +188,7 @@ class MilvusStore:
 
     def drop(self, name: str) -> None:
         """See `Store.drop`."""
-        self._drop(self._table(name))
+        self.call("drop_collection", self._table(name))
 
     def writing(self, what: str) -> AbstractContextManager[None]:
         """See `Store.writing`; nobody is kept out."""
@@ -202,8 +201,7 @@ class MilvusStore:
     def sync(self) -> None:
         """See `Store.sync`: all rows are written to the server's storage, beyond its log."""
         for name in self.tables():
-            with self.translate_errors():
-                self.client().flush(self._table(name), timeout=_SECONDS)
+            self.call("flush", self._table(name))
 
     def _table(self, name: str) -> str:
         return f"{self.name}__table_{name.replace('-', '_')}"
@@ -218,7 +216,7 @@ class MilvusStore:
         """
         if self._client is None:
             logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it prints a trace of what it raises as well
-            with self.translate_errors():
+            with self._translate_errors():
                 client = self.package.MilvusClient(
                     f"http://{self._server}",
                     token=os.environ.get(TOKEN, ""),
@@ -244,35 +242,23 @@ class MilvusStore:
     def properties(self, collection: str) -> dict[str, str] | None:
         """What the server's register holds of a collection, as of now. None: there is no such collection."""
         try:
-            with self.translate_errors():
-                return dict(self.client().describe_collection(collection, timeout=_SECONDS)["properties"])
+            return dict(self.call("describe_collection", collection)["properties"])
         except CatalogueError as error:
             if getattr(error.__cause__, "code", None) == _NO_COLLECTION:
                 return None
             raise
 
-    def set_properties(self, collection: str, properties: Mapping[str, str]) -> None:
-        """Change properties of a collection in one step; a small collection is made for them where there is none."""
-        with self.translate_errors():
-            client, types = self.client(), self.package.DataType
-            if not client.has_collection(collection, timeout=_SECONDS):
-                schema = client.create_schema(auto_id=False)
-                schema.add_field("key", types.INT64, is_primary=True)
-                schema.add_field("nothing", types.FLOAT_VECTOR, dim=2)  # Milvus knows no collection without vectors
-                client.create_collection(collection, schema=schema, num_shards=1, timeout=_SECONDS)
-            client.alter_collection_properties(collection, dict(properties), timeout=_SECONDS)
+    def call(self, method: str, *arguments: Any, where: Filter | None = None, **options: Any) -> Any:
+        """Call a method of the client; what pymilvus raises becomes an error of ours, which may name a condition."""
+        client = self.client()
+        with self._translate_errors(where):
+            return getattr(client, method)(*arguments, **{"timeout": _SECONDS, **options})
 
-    def _collections(self, prefix: str = "") -> list[str]:
-        with self.translate_errors():
-            names = self.client().list_collections(timeout=_SECONDS)
-        return [name for name in names if name.startswith(prefix or f"{self.name}__")]
-
-    def _drop(self, collection: str) -> None:
-        with self.translate_errors():
-            self.client().drop_collection(collection, timeout=_SECONDS)
+    def _collections(self, prefix: str) -> list[str]:
+        return [name for name in self.call("list_collections") if name.startswith(prefix)]
 
     @contextmanager
-    def translate_errors(self, condition: Filter | None = None) -> Iterator[None]:
+    def _translate_errors(self, condition: Filter | None = None) -> Iterator[None]:
         """Turns what pymilvus raises into our errors."""
         try:
             yield
@@ -323,16 +309,8 @@ class MilvusItems:
     """
 
     def __init__(self, store: MilvusStore, collection: str) -> None:
-        self._store, self._collection = store, collection
-        self._name = collection.removeprefix(f"{store.name}__table_").replace("_", "-")
-        self._state: dict[str, str] = {}
-        self._loaded = False
+        self._store, self._collection, self._loaded = store, collection, False
         self.refresh()
-
-    @property
-    def schema(self) -> "pa.Schema":
-        """See `Items.schema`."""
-        return self._schema
 
     @property
     def version(self) -> int:
@@ -351,25 +329,24 @@ class MilvusItems:
 
     def refresh(self) -> None:
         """Take up the newest state, before a write of one's own."""
-        properties = self._store.properties(self._collection)
-        if properties is None:
+        state = self._store.properties(self._collection)
+        if state is None:
             raise CatalogueError(
-                f"the catalogue {self._store.address!r} is damaged: its table {self._name} is missing; restore "
-                "a backup, or index again"
+                f"the catalogue {self._store.address!r} is damaged: its collection {self._collection} is missing; "
+                "restore a backup, or index again"
             )
-        if properties != self._state:
-            self._show(properties)
+        self._show(state)
 
     def _show(self, state: dict[str, str]) -> None:
         self._state, self._level = state, "Strong"  # until the server has taken in all that was written
         self._waiting = int(state.get("waiting", 0))
         """Rows that the server's index does not cover, at most."""
-        self._schema = arrow().ipc.read_schema(arrow().py_buffer(base64.b64decode(state["schema"])))
-        self._fields = {name: f'columns["c{number}"]' for number, name in enumerate(self._schema.names)} | {"id": "id"}
+        self.schema: pa.Schema = unpack(state["schema"])
+        """See `Items.schema`."""
 
     def _set_state(self, **changed: str) -> None:
-        self._store.set_properties(self._collection, changed)
-        self._show({**self._state, **changed})
+        self._store.call("alter_collection_properties", self._collection, changed)
+        self._show(self._state | changed)
 
     def versions(self) -> list[Version]:
         """See `Items.versions`; there are none."""
@@ -379,7 +356,8 @@ class MilvusItems:
 
     def count(self, where: Filter | None = None) -> int:
         """See `Items.count`."""
-        return int(self._query(self._expression(where), ["count(*)"], where)[0]["count(*)"])
+        (row,) = self._read("query", where, filter=to_expression(where, self.schema), output_fields=["count(*)"])
+        return int(row["count(*)"])
 
     def scan(
         self, columns: Sequence[str], *, where: Filter | None = None, rows: int = 8192
@@ -393,17 +371,16 @@ class MilvusItems:
         """The items of one of many parts; keys are spread evenly, so that all parts are of nearly the same size."""
         low, high = (f"{2**64 * end // parts:017x}"[1:] for end in (part, part + 1))
         ranged = f'key >= "{low}"' + (f' and key < "{high}"' if part + 1 < parts else "")
-        expression = f"({ranged}) and {self._expression(where)}"
         try:
-            rows = self._query(expression, _fields_of(columns), where)
+            batch = self._query(f"({ranged}) and {to_expression(where, self.schema)}", columns, where)
         except CatalogueError as error:
             if not any(sign in str(error).lower() for sign in ("larger than max", "exceed", "resourceexhausted")):
                 raise
             for half in (2 * part, 2 * part + 1):  # texts that are longer than we thought
                 yield from self._part(half, 2 * parts, columns, where)
             return
-        if rows:
-            yield self._batch(rows, columns)
+        if len(batch):
+            yield batch
 
     def page(
         self, columns: Sequence[str], rows: int, *, after: str | None = None, where: Filter | None = None
@@ -418,51 +395,47 @@ class MilvusItems:
         while part < parts and not batches:
             batches = list(self._part(part, parts, columns, where))
             part += 1
-        return self._table_of(batches, columns), f"{part}.{parts}" if part < parts else None
+        table = arrow().Table.from_batches(batches, self._schema_of(columns))
+        return table, f"{part}.{parts}" if part < parts else None
 
     def get(self, ids: Sequence[str], columns: Sequence[str]) -> "pa.Table":
         """See `Items.get`."""
         step, batches = min(_IDS, self._rows_of_message(columns)), []
         for first in range(0, len(ids), step):
-            keys = ", ".join(f'"{_key(name)}"' for name in ids[first : first + step])
-            batches.append(self._batch(self._query(f"key in [{keys}]", _fields_of(columns)), columns))
-        return self._table_of(batches, columns)
+            keys = ", ".join(f'"{key_of(name)}"' for name in ids[first : first + step])
+            batches.append(self._query(f"key in [{keys}]", columns))
+        return arrow().Table.from_batches(batches, self._schema_of(columns))
 
     def _rows_of_message(self, columns: Sequence[str]) -> int:
         each = 200 + 100 * len(columns)
         if "embedding" in columns:
-            each += 4 * self._schema.field("embedding").type.list_size
+            each += 4 * self.schema.field("embedding").type.list_size
         return max(1, min(_HITS, _MESSAGE_BYTES // each))
 
-    def _query(self, expression: str, fields: Sequence[str], where: Filter | None = None) -> list[dict[str, Any]]:
-        return list(self._read("query", where, filter=expression, output_fields=list(fields)))
+    def _query(self, expression: str, columns: Sequence[str], where: Filter | None = None) -> "pa.RecordBatch":
+        """Columns of the items that an expression of Milvus' matches."""
+        fields = sorted({"id"} | {name if name in ("id", "embedding") else "columns" for name in columns})
+        rows = self._read("query", where, filter=expression, output_fields=fields)
+        return from_plain(rows, columns, self.schema)
+
+    def _schema_of(self, columns: Sequence[str]) -> "pa.Schema":
+        return arrow().schema([self.schema.field(name) for name in columns])
 
     def _read(self, method: str, where: Filter | None, **options: Any) -> Any:
         """A read by the client's `query` or `search`, at the level of consistency that is needed."""
         level = self._level
         self._load()
-        with self._store.translate_errors(where):
-            read = getattr(self._store.client(), method)
-            answer = read(self._collection, timeout=_SECONDS, consistency_level=level, **options)
+        answer = self._store.call(method, self._collection, where=where, consistency_level=level, **options)
         if level == self._level:
             self._level = "Eventually"
         return answer
 
     def _load(self) -> None:
         """Wait until the rows are in the servers' memory."""
-        if self._loaded:
-            return
-        client = self._store.client()
-
-        def state() -> str:
-            with self._store.translate_errors():
-                return str(client.get_load_state(self._collection, timeout=_SECONDS)["state"])
-
-        if state() == "NotLoad":  # somebody released it
-            with self._store.translate_errors():
-                client.load_collection(self._collection, _async=True, timeout=_SECONDS)
-        _wait_until(lambda: state() == "Loaded", "loading the catalogue")
-        self._loaded = True
+        if not self._loaded:
+            if str(self._store.call("get_load_state", self._collection)["state"]) != "Loaded":
+                self._store.call("load_collection", self._collection, timeout=_LONG_SECONDS)
+            self._loaded = True
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -472,36 +445,31 @@ class MilvusItems:
 
     def upsert(self, rows: "pa.Table") -> None:
         """See `Items.upsert`."""
-        plain = self._plain(rows)
+        plain = to_plain(rows, self.schema)
         each = max(1, rows.nbytes // max(1, len(rows)) * 2 + 500)
         step = max(1, _MESSAGE_BYTES // each)
-        with self._changing(len(plain)) as client:
+        with self._changing(len(plain)):
             for first in range(0, len(plain), step):
-                client.upsert(self._collection, plain[first : first + step], timeout=_SECONDS)
+                self._store.call("upsert", self._collection, plain[first : first + step])
 
     def delete(self, ids: Sequence[str]) -> None:
         """See `Items.delete`."""
-        with self._changing() as client:
+        with self._changing():
             for first in range(0, len(ids), _IDS):
-                keys = [_key(name) for name in ids[first : first + _IDS]]
-                client.delete(self._collection, ids=keys, timeout=_SECONDS)
+                self._store.call("delete", self._collection, ids=[key_of(name) for name in ids[first : first + _IDS]])
 
     def add_columns(self, fields: "Sequence[pa.Field]") -> None:
         """See `Items.add_columns`."""
         self.refresh()
-        schema = self._schema
-        for each in fields:
-            schema = schema.append(each)
-        with self._changing(schema=_pack(schema)):
+        with self._changing(schema=pack(arrow().schema([*self.schema, *fields]))):
             pass
 
     @contextmanager
-    def _changing(self, rows: int = 0, **state: str) -> Iterator[Any]:
+    def _changing(self, rows: int = 0, **state: str) -> Iterator[None]:
         """Around every change: other processes see by a property that there was one, also where it broke off."""
         self._load()
         try:
-            with self._store.translate_errors():
-                yield self._store.client()
+            yield
         finally:
             changed = max(self.version + 1, time.time_ns() // 10**6)
             self._set_state(changed=str(changed), waiting=str(self._waiting + rows), **state)
@@ -529,7 +497,7 @@ class MilvusItems:
                     "search",
                     where,
                     data=list(queries[rows]),
-                    filter="" if where is None else self._expression(where),
+                    filter="" if where is None else to_expression(where, self.schema),
                     limit=limit,
                     output_fields=["id"],
                     search_params={"params": {"nprobe": LISTS if where or effort is None else effort["probes"]}},
@@ -567,186 +535,16 @@ class MilvusItems:
 
     def _settle(self, **state: str) -> None:
         """Wait until all rows are in the server's storage and in its index, and write that down."""
-        self._load()
-        client, count = self._store.client(), self.count()
-
-        def is_done() -> bool:
-            with self._store.translate_errors():
-                segments = client.list_loaded_segments(self._collection, timeout=_SECONDS)
-                index = client.describe_index(self._collection, "embedding", timeout=_SECONDS)
-            sealed = [int(each.num_rows) for each in segments if str(each.state).endswith("Sealed")]
-            return len(sealed) == len(segments) and sum(sealed) >= count and not int(index.get("pending_index_rows", 0))
-
-        with self._store.translate_errors():
-            client.flush(self._collection, timeout=600)
-        _wait_until(is_done, "the index")
-        self._set_state(waiting="0", **state)
-
-    # -- rows ---------------------------------------------------------------------------------------------------------
-
-    def _plain(self, table: "pa.Table") -> list[dict[str, Any]]:
-        """Rows as the collection takes them.
-
-        Raises:
-            DataError: an item holds more than Milvus can keep; the message names it.
-        """
-        rows = [
-            {"key": _key(name), "id": name, "embedding": row, "columns": {}}
-            for name, row in zip(table["id"].to_pylist(), embeddings_of(table["embedding"]), strict=True)
-        ]
-        for number, field in enumerate(self._schema):
-            if field.name in ("id", "embedding"):
-                continue
-            given = table[field.name] if field.name in table.column_names else arrow().nulls(len(rows), field.type)
-            for row, value in zip(rows, _plain_values(given, field), strict=True):
-                if value is not None:
-                    row["columns"][f"c{number}"] = value
-        for row in rows:
-            for what, text in (("an id", row["id"]), ("metadata", json.dumps(row["columns"], ensure_ascii=False))):
-                if len(text.encode()) > MOST_BYTES:
-                    raise DataError(
-                        f"the item {row['id'][:60]!r} has {what} of {len(text.encode()):,} bytes; a Milvus server "
-                        f"keeps at most {MOST_BYTES:,}: shorten it, or keep the catalogue in a folder"
-                    )
-        return rows
-
-    def _table_of(self, batches: "Sequence[pa.RecordBatch]", columns: Sequence[str]) -> "pa.Table":
-        schema = arrow().schema([self._schema.field(name) for name in columns])
-        return arrow().Table.from_batches(batches, schema)
-
-    def _batch(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> "pa.RecordBatch":
-        """What a query found, as these columns."""
-        pa = arrow()
-        schema = pa.schema([self._schema.field(name) for name in columns])
-        held = [json.loads(each) if isinstance(each := row.get("columns", {}), str | bytes) else each for row in rows]
-        arrays = []
-        for field in schema:
-            if field.name == "embedding":
-                flat = np.array([row["embedding"] for row in rows], dtype=np.float32).reshape(-1)
-                arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), field.type.list_size))
-            elif field.name == "id":
-                arrays.append(pa.array([row["id"] for row in rows], field.type))
-            else:
-                name = f"c{self._schema.get_field_index(field.name)}"
-                values = [row.get(name) for row in held]
-                arrays.append(pa.array(values, _find_stored_type(field.type)).cast(field.type))
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-    def _expression(self, where: Filter | None) -> str:
-        """A condition in Milvus' own words. The one place that knows which tree conditions are."""
-        if where is None:
-            return _TRUE
-        return self._write(where, True)
-
-    def _write(self, tree: Condition, yes: bool) -> str:
-        """The condition, or its opposite: a missing value makes neither of them true."""
-        if isinstance(tree, Not):
-            return self._write(tree.part, not yes)
-        if isinstance(tree, Every | Some):
-            every = isinstance(tree, Every) == yes
-            parts = [self._write(part, yes) for part in tree.parts]
-            return f"({(' and ' if every else ' or ').join(parts) or (_TRUE if every else _FALSE)})"
-        value = self._fields[tree.column]
-        there = _TRUE if tree.column == "id" else f"(exists {value})"
-        if isinstance(tree, Like):
-            begins = tree.beginning
-            if begins is None:
-                raise FilterError(
-                    f"of LIKE only 'begins%' can be asked of a Milvus server, and {tree.pattern!r} is another pattern"
+        count, end, done = self.count(), time.monotonic() + _LONG_SECONDS, False
+        self._store.call("flush", self._collection, timeout=_LONG_SECONDS)
+        while not done:
+            if time.monotonic() > end:
+                raise CatalogueError(
+                    "the Milvus server does not come to an end with the index; see its log, and try again"
                 )
-            holds = f"{value} >= {_literal(begins, 'text')} and {value} like {_literal(begins + '%', 'text')}"
-            return f"({there} and {'' if yes else 'not '}({holds}))"
-        if tree.value is None:
-            return there if (tree.comparison == "=") != yes else f"(not {there})"
-        if tree.kind == "texts":
-            return f"({there} and {'' if yes else 'not '}json_contains({value}, {_literal(tree.value, 'texts')}))"
-        comparison = tree.comparison if yes else _OPPOSITE[tree.comparison]
-        unit = _UNITS[self._schema.field(tree.column).type.unit] if tree.kind == "time" else 1
-        if isinstance(tree.value, tuple):
-            literals = [_literal(each, tree.kind, unit) for each in tree.value]
-            if tree.kind not in ("text", "truth", "number"):  # Milvus takes numbers of one kind alone
-                literals = [each for each in literals if "." not in each and "e" not in each]
-            listed = f"{value} in [{', '.join(literals)}]" if literals else _FALSE
-            return f"({there} and {'' if comparison == 'in' else 'not '}({listed}))"
-        sign = "==" if comparison == "=" else comparison
-        return f"({there} and {value} {sign} {_literal(tree.value, tree.kind, unit)})"
-
-
-def _fields_of(columns: Sequence[str]) -> list[str]:
-    """The fields that hold these columns."""
-    return sorted({"id"} | {name if name in ("id", "embedding") else "columns" for name in columns})
-
-
-def _pack(schema: "pa.Schema") -> str:
-    return base64.b64encode(schema.serialize().to_pybytes()).decode()
-
-
-def _key(name: str) -> str:
-    """The primary key of an item: evenly spread, and short whatever the id is."""
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
-
-
-def _find_stored_type(kind: "pa.DataType") -> "pa.DataType":
-    """What a column's values are cast to before they become JSON."""
-    pa = arrow()
-    named = {"whole": pa.int64(), "number": pa.float64(), "date": pa.int32(), "time": pa.int64()}
-    return named.get(kind_of(kind), kind)
-
-
-def _plain_values(values: "pa.ChunkedArray", field: "pa.Field") -> list[Any]:
-    """A column as plain values; dates and times become whole numbers."""
-    try:
-        plain: list[Any] = values.cast(field.type).cast(_find_stored_type(field.type)).to_pylist()
-    except arrow().ArrowInvalid as error:
-        raise DataError(f"the column {field.name!r} holds a number beyond 64 bits, which Milvus cannot keep") from error
-    for value in plain:
-        if isinstance(value, float) and not math.isfinite(value):
-            raise DataError(
-                f"the column {field.name!r} holds {value}; a Milvus server keeps finite numbers alone: leave it empty"
-            )
-    return plain
-
-
-# -- conditions -------------------------------------------------------------------------------------------------------
-
-_OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">", "in": "not in", "not in": "in"}
-_UNITS: Mapping[str, int | Fraction] = {"s": 10**6, "ms": 1000, "us": 1, "ns": Fraction(1, 1000)}
-"""Microseconds in a column's unit."""
-
-
-def _literal(value: Any, kind: str, unit: int | Fraction = 1) -> str:
-    r"""A value as Milvus reads it. Of texts all but ASCII's letters and digits become numbers: none leaves its quotes.
-
-    >>> print(_literal('say "é"', "text"))
-    "say\u0020\u0022\u00e9\u0022"
-    """
-    if kind in ("text", "texts"):
-        signs = (
-            each if each.isascii() and each.isalnum()
-            else f"\\u{ord(each):04x}" if ord(each) < 2**16
-            else f"\\U{ord(each):08x}"
-            for each in value
-        )  # fmt: skip
-        return '"' + "".join(signs) + '"'
-    if kind == "truth":
-        return "true" if value else "false"
-    if kind == "number":
-        return repr(float(value))
-    if isinstance(value, datetime):
-        value = Fraction((value.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
-        value /= unit
-    elif isinstance(value, date):
-        value = (value - date(1970, 1, 1)).days
-    whole = Fraction(value)
-    if whole.denominator != 1:
-        return repr(float(whole))
-    return str(whole) if whole > -(2**63) else f"({1 - 2**63} - 1)"  # the number behind the sign must have 64 bits
-
-
-def _wait_until(done: Callable[[], bool], what: str, seconds: float = 900.0) -> None:
-    end, pause = time.monotonic() + seconds, 0.02
-    while not done():
-        if time.monotonic() > end:
-            raise CatalogueError(f"the Milvus server does not come to an end with {what}; see its log, and try again")
-        time.sleep(pause)
-        pause = min(0.5, pause * 1.3)
+            time.sleep(0.1)
+            segments = self._store.call("list_loaded_segments", self._collection)
+            index = self._store.call("describe_index", self._collection, "embedding")
+            sealed = [int(each.num_rows) for each in segments if str(each.state).endswith("Sealed")]
+            done = len(sealed) == len(segments) and sum(sealed) >= count and not int(index.get("pending_index_rows", 0))
+        self._set_state(waiting="0", **state)
