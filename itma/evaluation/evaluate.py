@@ -6,7 +6,9 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +17,6 @@ from itma.config import to_plain
 from itma.data.triplets import UNKNOWN_TARGET, Protocol, Task, Track, Triplets, by_label
 from itma.errors import ConfigError, DataError
 from itma.evaluation.ranking import (
-    BLOCK,
     average_precision,
     bootstrap_interval,
     mean_reciprocal_rank,
@@ -132,9 +133,7 @@ def evaluate(
     *,
     protocols: Sequence[Protocol] = (),
     batch: int = 128,
-    block: int = BLOCK,
     intervals: bool = True,
-    seed: int = 0,
     model_name: str | None = None,
     weights: str | None = None,
     chosen: str = "",
@@ -150,9 +149,7 @@ def evaluate(
         triplets: queries and images.
         protocols: what is asked, and against which galleries; None: `by_label`.
         batch: images or queries that are embedded at a time.
-        block: scores held at a time; see `itma.evaluation.ranking.rank_targets`.
         intervals: draw the bootstrap intervals too.
-        seed: decides the bootstrap's draws.
         model_name: how the report calls the model; None: its composer's name.
         weights: sum of the file that the model came from, for the report; see `weights_sum`.
         chosen: how the checkpoint was chosen, for the report.
@@ -177,9 +174,7 @@ def evaluate(
             protocol,
             queries,
             gallery,
-            block=block,
             intervals=intervals,
-            seed=seed,
             model_name=model_name or retriever.name,
             weights=weights,
             chosen=chosen,
@@ -211,9 +206,7 @@ def score(
     queries: np.ndarray | torch.Tensor,
     gallery: np.ndarray | torch.Tensor,
     *,
-    block: int = BLOCK,
     intervals: bool = True,
-    seed: int = 0,
     model_name: str = "embeddings",
     weights: str | None = None,
     chosen: str = "",
@@ -226,9 +219,7 @@ def score(
         queries: (rows, dim) one embedding for each row of the triplets; rows that no task asks may be anything.
             Scores are products, so embeddings of length 1 give cosines.
         gallery: (images, dim) one for each image.
-        block: scores held at a time.
         intervals: draw the bootstrap intervals too.
-        seed: decides the bootstrap's draws.
         model_name: how the report calls them.
         weights: sum of the weights file that made them, for the report.
         chosen: how the checkpoint was chosen, for the report.
@@ -248,7 +239,8 @@ def score(
     for task in protocol.tasks:
         if (triplets.targets[task.rows] == UNKNOWN_TARGET).any():
             raise DataError(f"{triplets.name}: targets of some queries were never published; they cannot be measured")
-    by_task = [_rank(triplets, protocol, task, triplets.labels, queries, gallery, block) for task in protocol.tasks]
+    rankings = [_Ranking(triplets, protocol, task, queries, gallery) for task in protocol.tasks]
+    by_task = [ranking.rank(triplets.labels) for ranking in rankings]
     rows = np.concatenate([task.rows for task in protocol.tasks])
     ranks, ties, best = (np.concatenate(parts) for parts in zip(*by_task, strict=True))
     kinds = np.array([triplets.kinds[row] for row in rows.tolist()] if triplets.kinds else [], dtype=object)
@@ -259,8 +251,7 @@ def score(
         by_kind = {}  # the tasks say the same
     each = [ranks for ranks, _, _ in by_task]
     measured = {
-        metric: [_MEASURES[metric](triplets, protocol, task, queries, gallery, ks, block) for task in protocol.tasks]
-        for metric, ks in protocol.metrics.items()
+        metric: [_MEASURES[metric](ranking, ks) for ranking in rankings] for metric, ks in protocol.metrics.items()
     }
     measures = {
         metric: {k: np.concatenate([task[k] for task in tasks]) for k in protocol.metrics[metric]}
@@ -272,7 +263,7 @@ def score(
         queries=len(rows),
         gallery=_gallery_size(protocol.tasks),
         recall=_mean([recall_at(ranks, protocol.ks) for ranks in each]),
-        interval=_intervals(each, protocol.ks, intervals, seed),
+        interval=_intervals(each, protocol.ks, intervals),
         median_rank=median_rank(ranks),
         mean_reciprocal_rank=mean_reciprocal_rank(ranks),
         tied_queries=int((ties > 0).sum()),
@@ -290,7 +281,7 @@ def score(
                 wanted[task.name],
                 task.ranked,
                 recall_at(ranks, protocol.ks),
-                _intervals([ranks], protocol.ks, intervals, seed),
+                _intervals([ranks], protocol.ks, intervals),
                 median_rank(ranks),
                 {metric: _means(tasks[number]) for metric, tasks in measured.items()},
             )
@@ -299,19 +290,14 @@ def score(
         ),
         wanted=sum(wanted.values()),
         recall_by_aspect={
-            aspect: _mean(
-                [
-                    recall_at(_rank(triplets, protocol, task, labels, queries, gallery, block)[0], protocol.ks)
-                    for task in protocol.tasks
-                ]
-            )
+            aspect: _mean([recall_at(ranking.rank(labels)[0], protocol.ks) for ranking in rankings])
             for aspect, labels in triplets.aspects.items()
         },
         weights=weights,
         chosen=chosen,
         metrics={metric: _mean([_means(task) for task in tasks]) for metric, tasks in measured.items()},
         metric_intervals={
-            metric: {k: bootstrap_interval(*(task[k] for task in tasks), seed=seed) for k in protocol.metrics[metric]}
+            metric: {k: bootstrap_interval(*(task[k] for task in tasks)) for k in protocol.metrics[metric]}
             for metric, tasks in measured.items()
             if intervals
         },
@@ -362,30 +348,6 @@ def _divide(parts: Sequence[str | tuple[str, ...]]) -> dict[str, np.ndarray]:
     return {part: np.array(queries[part]) for part in sorted(queries, key=lambda part: (len(part), part))}
 
 
-def answers(
-    retriever: Embedder, triplets: Triplets, tasks: Sequence[Task], *, k: int, batch: int = 128, progress: bool = False
-) -> list[np.ndarray]:
-    """The first k images for each row, without its reference: for queries whose targets are not published.
-
-    Args:
-        retriever: the model.
-        triplets: queries and images.
-        tasks: which rows rank which gallery; together they ask every row once.
-        k: how many images.
-        batch: images or queries that are embedded at a time.
-        progress: show progress bars.
-
-    Returns:
-        (rows) for each row up to k indices of images, best first; equal scores in the gallery's order.
-
-    Raises:
-        ConfigError: k is below 1, or a row is not asked once.
-    """
-    return first_of(
-        triplets, [Track(tuple(tasks), k)], *embed(retriever, triplets, tasks, batch=batch, progress=progress)
-    )[0]
-
-
 def first_of(
     triplets: Triplets,
     tracks: Sequence[Track],
@@ -428,121 +390,82 @@ def first_of(
     return by_track
 
 
-def _rank(
-    triplets: Triplets,
-    protocol: Protocol,
-    task: Task,
-    labels: np.ndarray,
-    queries: torch.Tensor,
-    gallery: torch.Tensor,
-    block: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ranks, ties and best images of one task; an image is right where its label is the target's."""
-    if task.candidates is not None:
-        return _rank_candidates(triplets, protocol, task, queries, gallery)
-    excluded = _find_reference_columns(protocol, task, triplets)
-    wanted = labels[triplets.targets[task.rows]]
-    result = rank_targets(
-        _some(queries, task.rows),
-        _some(gallery, task.gallery),
-        *(torch.as_tensor(part, device=gallery.device) for part in (wanted, labels[task.gallery], excluded)),
-        block=block,
-    )
-    ranks, ties, best = (part.cpu().numpy() for part in result)
-    return ranks, ties, task.gallery[best]
+@dataclass(frozen=True, eq=False)
+class _Ranking:
+    """One task of a protocol over some embeddings."""
+
+    triplets: Triplets
+    protocol: Protocol
+    task: Task
+    queries: torch.Tensor
+    gallery: torch.Tensor
+
+    def rank(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ranks, ties and best images; an image is right where its label is the target's, a candidate by itself."""
+        task, targets = self.task, self.triplets.targets[self.task.rows]
+        if task.candidates is None:
+            parts = labels[targets], labels[task.gallery], self._reference_columns
+            result = self._compare(rank_targets, *parts)
+        else:
+            lacking = np.flatnonzero(~(task.candidates == targets[:, None]).any(1))
+            if len(lacking):
+                raise DataError(
+                    f"{self.triplets.name}, row {int(task.rows[lacking[0]]) + 1:,}: its target is not among the images "
+                    "that are ranked for it"
+                )
+            candidates = self._without_reference(self._columns[task.candidates])
+            result = self._compare(rank_in_subsets, self._columns[targets], candidates)
+        ranks, ties, best = (part.cpu().numpy() for part in result)
+        return ranks, ties, task.gallery[best]
+
+    def subset_recalls(self, ks: Sequence[int]) -> dict[int, np.ndarray]:
+        """(queries,) at each k: whether the target is among the first of its subset, as far as the gallery holds it."""
+        triplets, rows = self.triplets, self.task.rows
+        if triplets.subsets is None:
+            raise DataError(
+                f"{triplets.name} has no subsets, within which {self.protocol.name!r} wants to measure recall"
+            )
+        subsets = self._without_reference(self._columns[triplets.subsets[rows]])
+        ranks = self._compare(rank_in_subsets, self._columns[triplets.targets[rows]], subsets).rank
+        return {k: (ranks.cpu().numpy() <= k).astype(np.float64) for k in ks}
+
+    def average_precisions(self, ks: Sequence[int]) -> dict[int, np.ndarray]:
+        """(queries,) at each k: the average precision over all of a query's targets that the gallery holds."""
+        targets = self.triplets.targets[self.task.rows][:, None]
+        if self.triplets.further_targets is not None:
+            targets = np.concatenate([targets, self.triplets.further_targets[self.task.rows]], axis=1)
+        wanted = self._without_reference(self._columns[targets])
+        ranks = self._compare(rank_each_target, wanted, self._reference_columns)
+        return {k: average_precision(ranks.cpu().numpy(), (wanted >= 0).sum(1), k) for k in ks}
+
+    def _compare(self, rank: Callable[..., Any], *parts: np.ndarray) -> Any:
+        """What a function of `itma.evaluation.ranking` says of the task's embeddings."""
+        own = _some(self.queries, self.task.rows), _some(self.gallery, self.task.gallery)
+        return rank(*own, *(torch.as_tensor(part, device=self.gallery.device) for part in parts))
+
+    @cached_property
+    def _columns(self) -> np.ndarray:
+        """(images + 1,) of each image its place in the task's gallery; −1 of others, and of the −1 that ends a list."""
+        column_of = np.full(len(self.triplets.labels) + 1, -1)
+        column_of[self.task.gallery] = np.arange(len(self.task.gallery))
+        return column_of
+
+    @cached_property
+    def _reference_columns(self) -> np.ndarray:
+        """(queries,) where in the task's gallery each query's reference is, which is removed; −1 where none is."""
+        references = self.task.references(self.triplets)
+        return self._columns[references] if self.protocol.without_reference else np.full(len(references), -1)
+
+    def _without_reference(self, columns: np.ndarray) -> np.ndarray:
+        """(queries, any) places in the gallery, −1 in place of each query's reference."""
+        return np.where(columns == self._reference_columns[:, None], -1, columns)
 
 
-def _rank_candidates(
-    triplets: Triplets, protocol: Protocol, task: Task, queries: torch.Tensor, gallery: torch.Tensor
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As `_rank`, each query among its own candidates."""
-    assert task.candidates is not None
-    targets, candidates = triplets.targets[task.rows], task.candidates
-    lacking = np.flatnonzero(~(candidates == targets[:, None]).any(1))
-    if len(lacking):
-        row = int(task.rows[lacking[0]])
-        raise DataError(f"{triplets.name}, row {row + 1:,}: its target is not among the images that are ranked for it")
-    columns = _find_columns(task, triplets)
-    own = columns[candidates]
-    own = np.where(own == _find_reference_columns(protocol, task, triplets)[:, None], -1, own)
-    subset_ranks = rank_in_subsets(
-        _some(queries, task.rows),
-        _some(gallery, task.gallery),
-        *(torch.as_tensor(part, device=gallery.device) for part in (columns[targets], own)),
-    )
-    ranks, ties, best = (part.cpu().numpy() for part in subset_ranks)
-    return ranks, ties, task.gallery[best]
-
-
-def _subset_recalls(
-    triplets: Triplets,
-    protocol: Protocol,
-    task: Task,
-    queries: torch.Tensor,
-    gallery: torch.Tensor,
-    ks: Sequence[int],
-    block: int,
-) -> dict[int, np.ndarray]:
-    """(queries,) at each k: whether the target is among the first k of its subset, as far as the gallery holds it."""
-    if triplets.subsets is None:
-        raise DataError(f"{triplets.name} has no subsets, within which {protocol.name!r} wants to measure recall")
-    del block
-    column_of = _find_columns(task, triplets)
-    subsets = column_of[triplets.subsets[task.rows]]
-    subsets = np.where(subsets == _find_reference_columns(protocol, task, triplets)[:, None], -1, subsets)
-    wanted = column_of[triplets.targets[task.rows]]
-    ranks = rank_in_subsets(
-        _some(queries, task.rows),
-        _some(gallery, task.gallery),
-        *(torch.as_tensor(part, device=gallery.device) for part in (wanted, subsets)),
-    ).rank
-    return {k: (ranks.cpu().numpy() <= k).astype(np.float64) for k in ks}
-
-
-def _average_precisions(
-    triplets: Triplets,
-    protocol: Protocol,
-    task: Task,
-    queries: torch.Tensor,
-    gallery: torch.Tensor,
-    ks: Sequence[int],
-    block: int,
-) -> dict[int, np.ndarray]:
-    """(queries,) at each k: the average precision over all of a query's targets that the gallery holds."""
-    column_of = _find_columns(task, triplets)
-    targets = triplets.targets[task.rows][:, None]
-    if triplets.further_targets is not None:
-        targets = np.concatenate([targets, triplets.further_targets[task.rows]], axis=1)
-    wanted = column_of[targets]
-    excluded = _find_reference_columns(protocol, task, triplets)
-    wanted = np.where(wanted == excluded[:, None], -1, wanted)
-    ranks = rank_each_target(
-        _some(queries, task.rows),
-        _some(gallery, task.gallery),
-        *(torch.as_tensor(part, device=gallery.device) for part in (wanted, excluded)),
-        block=block,
-    )
-    return {k: average_precision(ranks.cpu().numpy(), (wanted >= 0).sum(1), k) for k in ks}
-
-
-_MEASURES: Mapping[str, Callable[..., dict[int, np.ndarray]]] = {
-    "recall_subset": _subset_recalls,
-    "map": _average_precisions,
+_MEASURES: Mapping[str, Callable[[_Ranking, Sequence[int]], dict[int, np.ndarray]]] = {
+    "recall_subset": _Ranking.subset_recalls,
+    "map": _Ranking.average_precisions,
 }
 """Metric → its value for each query of a task; `itma.data.triplets.METRICS` lists them."""
-
-
-def _find_columns(task: Task, triplets: Triplets) -> np.ndarray:
-    """(images + 1,) of each image its place in a task's gallery; −1 of others, and of the −1 at the end of a list."""
-    column_of = np.full(len(triplets.labels) + 1, -1)
-    column_of[task.gallery] = np.arange(len(task.gallery))
-    return column_of
-
-
-def _find_reference_columns(protocol: Protocol, task: Task, triplets: Triplets) -> np.ndarray:
-    """(queries,) where in the task's gallery each query's reference is, which is removed; −1 where none is."""
-    references = task.references(triplets)
-    return _find_columns(task, triplets)[references] if protocol.without_reference else np.full(len(references), -1)
 
 
 def _some(embeddings: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
@@ -560,8 +483,8 @@ def _means(values: Mapping[int, np.ndarray]) -> dict[int, float]:
     return {k: float(some.mean()) for k, some in values.items()}
 
 
-def _intervals(each: Sequence[np.ndarray], ks: Sequence[int], wanted: bool, seed: int) -> dict[int, Interval]:
-    return {k: bootstrap_interval(*(ranks <= k for ranks in each), seed=seed) for k in ks} if wanted else {}
+def _intervals(each: Sequence[np.ndarray], ks: Sequence[int], wanted: bool) -> dict[int, Interval]:
+    return {k: bootstrap_interval(*(ranks <= k for ranks in each)) for k in ks} if wanted else {}
 
 
 def _spread(some: torch.Tensor, indices: np.ndarray, length: int) -> torch.Tensor:
