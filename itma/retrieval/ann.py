@@ -8,7 +8,7 @@ import torch
 
 from itma.retrieval.ingest.rows import unit
 from itma.retrieval.manifest import Ann
-from itma.retrieval.stores.base import Effort, Items, embeddings_of
+from itma.retrieval.stores.base import Effort, Items, embeddings_of, read_column
 
 K = 10
 """Recall is measured on so many nearest."""
@@ -91,7 +91,7 @@ def centres(sample: np.ndarray, count: int, *, rounds: int = 8, seed: int = 0) -
 def _queries(items: Items, count: int, seed: int) -> tuple[np.ndarray, list[str | None]]:
     """Queries, and the item that each of them is."""
     random = np.random.default_rng(seed)
-    ids = [name for batch in items.scan(["id"], rows=65_536) for name in batch.column("id").to_pylist()]
+    ids = list(read_column(items, "id"))
     chosen = sorted({ids[index] for index in random.integers(0, len(ids), size=count)})
     rows = items.get(chosen, ["id", "embedding"])
     names, embeddings = rows["id"].to_pylist(), embeddings_of(rows["embedding"])

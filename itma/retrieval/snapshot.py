@@ -26,7 +26,7 @@ from itma.retrieval.ingest.rows import Item, Page, to_shown, to_stored, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.nothing import explain_no_hits
 from itma.retrieval.request import SearchRequest, is_of
-from itma.retrieval.stores.base import Items, embeddings_of, metadata_of
+from itma.retrieval.stores.base import Items, embeddings_of, metadata_of, read_column
 
 log = logging.getLogger(__name__)
 
@@ -168,8 +168,7 @@ class Snapshot:
 
     def ids(self) -> list[str]:
         """All ids, sorted."""
-        batches = self.items.scan(["id"], rows=65_536)
-        return sorted(to_shown(name) for batch in batches for name in batch.column("id").to_pylist())
+        return sorted(map(to_shown, read_column(self.items, "id")))
 
     def __contains__(self, id: str) -> bool:
         return bool(self.items.get([to_stored(id)], ["id"]).num_rows)
@@ -210,9 +209,7 @@ class Snapshot:
 
     def image_paths(self) -> list[Path]:
         """See `Catalogue.image_paths`."""
-        parts = self.items.scan(["_image"])
-        names = [name for part in parts for name in part.column("_image").to_pylist() if name]
-        return [Path(self.path(name)) for name in sorted(names)]
+        return [Path(self.path(name)) for name in sorted(filter(None, read_column(self.items, "_image")))]
 
     def near_duplicates(self, threshold: float | None, *, progress: bool = False) -> Groups:
         """See `Catalogue.near_duplicates`."""

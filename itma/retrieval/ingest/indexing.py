@@ -16,7 +16,7 @@ from itma.retrieval.ingest.embedding import MISSING, Image, Looked, Workers
 from itma.retrieval.ingest.image_names import inside_own
 from itma.retrieval.ingest.listing import Entry, Listing
 from itma.retrieval.ingest.rows import Row, facts_of, same_kind, table_of, to_shown, to_stored
-from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of
+from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of, read_column
 
 SKIPPED = "skipped.csv"
 """The document that names what could not be read."""
@@ -184,8 +184,8 @@ def index(
         writer.commit()
     if prune:
         wanted = set(map(to_stored, listing.ids))
-        names = [name for part in items.scan(["id"]) for name in part.column("id").to_pylist()]
-        lost = sorted({*(name for name in names if name not in wanted), *({*map(to_stored, gone)} & {*names})})
+        names = set(read_column(items, "id"))
+        lost = sorted((names - wanted) | (names & {*map(to_stored, gone)}))
         items.delete(lost)
         committed()
         outcome.removed = len(lost)

@@ -29,7 +29,7 @@ from itma.retrieval.ingest.listing import (
 )
 from itma.retrieval.ingest.rows import Item, Row, check_column, plain_type, table_of, to_shown, type_of, unit
 from itma.retrieval.manifest import About
-from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of, schema_of
+from itma.retrieval.stores.base import Items, Store, arrow, metadata_of, read_column, read_embeddings, schema_of
 from itma.retrieval.values import KINDS, is_missing, without_missing
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def reindex(
         DataError: the images of some items cannot be read, and these are not to be left out.
     """
     columns = metadata_of(items.schema)
-    ids = [to_shown(name) for part in items.scan(["id"], rows=65_536) for name in part.column("id").to_pylist()]
+    ids = list(map(to_shown, read_column(items, "id")))
 
     def entries() -> Iterator[Entry]:
         for part in items.scan(["id", "_image", *columns], rows=_ROWS):
@@ -179,16 +179,11 @@ def _to_parquet(items: Items, file: Path, images: ImageNames) -> None:
 
 
 def _to_npz(items: Items, file: Path) -> None:
-    ids: list[str] = []
-    parts = []
-    for batch in items.scan(["id", "embedding"], rows=_ROWS):
-        ids += batch.column("id").to_pylist()
-        parts.append(embeddings_of(batch.column("embedding")))
-    dim = items.schema.field("embedding").type.list_size
-    embeddings = np.concatenate(parts) if parts else np.zeros((0, dim), dtype=np.float32)
-    order = np.argsort(np.array(ids)) if ids else np.zeros(0, dtype=np.int64)
+    ids, embeddings = read_embeddings(items)
+    names = np.array(ids, dtype=str)
+    order = np.argsort(names)
     with file.open("wb") as target:
-        np.savez(target, ids=np.array(ids)[order], embeddings=embeddings[order])
+        np.savez(target, ids=names[order], embeddings=embeddings[order])
 
 
 def import_embeddings(

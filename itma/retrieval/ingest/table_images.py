@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from itma.errors import StorageError
 from itma.retrieval.ingest.image_names import FOLDER, ImageNames, inside_own, own_folder
 from itma.retrieval.ingest.rows import to_shown, to_stored
-from itma.retrieval.stores.base import Items, arrow
+from itma.retrieval.stores.base import Items, arrow, read_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,5 +73,4 @@ def with_whole_names(items: "pa.RecordBatch", names: ImageNames) -> "pa.RecordBa
 
 def _inside(items: Items) -> Iterator[str]:
     """Where images are in the catalogue's own folder."""
-    for part in items.scan(["_image"]):
-        yield from filter(None, map(inside_own, part.column("_image").to_pylist()))
+    return filter(None, map(inside_own, read_column(items, "_image")))

@@ -27,7 +27,7 @@ from itma.retrieval.ingest.rows import (
 )
 from itma.retrieval.manifest import About
 from itma.retrieval.query_encoder import unknown_item_error
-from itma.retrieval.stores.base import Items, arrow, metadata_of
+from itma.retrieval.stores.base import Items, arrow, metadata_of, read_column
 from itma.retrieval.stores.conditions import SHOWN, Test, kind_of
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Writer:
         """Remove items by id and by a condition; those that are not there are passed over. How many there were."""
         names = set(self.table.get(list(map(to_stored, ids)), ["id"])["id"].to_pylist())
         if where is not None:
-            names |= {name for batch in self.table.scan(["id"], where=where) for name in batch["id"].to_pylist()}
+            names.update(read_column(self.table, "id", where))
         self.replaced = True
         self.table.delete(sorted(names))
         return len(names)
@@ -137,8 +137,7 @@ class Writer:
         used = set()
         for first in range(0, len(names), _AT_ONCE):
             where = Test("_image", "in", tuple(names)[first : first + _AT_ONCE], "text")
-            for batch in self.table.scan(["_image"], where=where):
-                used |= {names[name] for name in batch["_image"].to_pylist() if name in names}
+            used |= {names[name] for name in read_column(self.table, "_image", where) if name in names}
         return [path for path in images if path not in used]
 
 

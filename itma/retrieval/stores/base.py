@@ -309,6 +309,22 @@ def embeddings_of(column: "pa.ChunkedArray | pa.Array") -> np.ndarray:
     return values.reshape(-1, dim)
 
 
+def read_embeddings(items: Items, where: Filter | None = None) -> tuple[list[str], np.ndarray]:
+    """The ids of all items, or of those that match, and their embeddings (items, dim)."""
+    ids: list[str] = []
+    parts = [np.zeros((0, items.schema.field("embedding").type.list_size), dtype=np.float32)]
+    for batch in items.scan(["id", "embedding"], where=where):
+        ids += batch.column("id").to_pylist()
+        parts.append(embeddings_of(batch.column("embedding")))
+    return ids, np.concatenate(parts)
+
+
+def read_column(items: Items, name: str, where: Filter | None = None) -> Iterator[Any]:
+    """A column's values of all items, or of those that match."""
+    for batch in items.scan([name], where=where, rows=65_536):
+        yield from batch.column(name).to_pylist()
+
+
 def embedding_column(embeddings: np.ndarray) -> "pa.Array":
     """(items, dim) float32 as a column."""
     pa = arrow()

@@ -15,7 +15,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -123,9 +123,10 @@ class BucketStore(LanceStore):
         with self.translate_errors(), suppress(FileNotFoundError):
             self.files.delete_dir(f"{self._path}/{name}.lance")
 
-    def writing(self, what: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def writing(self, what: str) -> Iterator[None]:
         """See `Store.writing`; nobody is kept out."""
-        return nullcontext()
+        yield
 
     def keep_sums(self, name: str) -> None:
         """Nothing is kept: the storage has sums of its own, and checks them whenever something is read."""

@@ -12,7 +12,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from itma.retrieval.ann import centres
 from itma.retrieval.exact import nearest
 from itma.retrieval.filters import Filter, ids_in
 from itma.retrieval.sql import to_sql
-from itma.retrieval.stores.base import Effort, IndexState, Version, arrow, embeddings_of, numbers_of
+from itma.retrieval.stores.base import Effort, IndexState, Version, arrow, embeddings_of, numbers_of, read_embeddings
 from itma.retrieval.sums import Verification
 
 if TYPE_CHECKING:
@@ -163,16 +163,13 @@ class LanceStore:
         """What Lance has to know to get there."""
         return None
 
-    def writing(self, what: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def writing(self, what: str) -> Iterator[None]:
         """See `Store.writing`."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise to_storage_error(self.folder, error) from error
-        return self._lock(what)
-
-    @contextmanager
-    def _lock(self, what: str) -> Iterator[None]:
         with lock.writing(self.folder, what) as held:
             self._held.append(held)
             try:
@@ -185,11 +182,13 @@ class LanceStore:
         os.sync()
 
     @contextmanager
-    def committing(self) -> Iterator[None]:
-        """Around every change of a table: only who still holds the lock makes it."""
+    def committing(self, table: str | None = None) -> Iterator[None]:
+        """Around every change of a table, whose sums are then kept: only who still holds the lock makes it."""
         self._check_lock()
         with self._translate_errors():
             yield
+        if table is not None:
+            self.keep_sums(table)
 
     def _check_lock(self) -> None:
         for held in self._held:
@@ -238,17 +237,12 @@ def _lance() -> Any:
 
 def _store_error(error: Exception, address: str) -> Exception:
     text = str(error)
-    for mark, number in (
-        ("(os error 28)", errno.ENOSPC),
-        ("(os error 13)", errno.EACCES),
-        ("(os error 30)", errno.EROFS),
-    ):
-        if mark in text or (isinstance(error, OSError) and error.errno == number):
-            return to_storage_error(Path(address), OSError(number, os.strerror(number)))
+    code = re.search(r"\(os error (\d+)\)", text)
+    number = errno.ENOSPC if "No space left" in text else int(code[1]) if code else getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+        return to_storage_error(Path(address), OSError(number, os.strerror(number)))
     if "commit conflict" in text.lower():
         return BusyError(f"the catalogue {address!r} was changed by another process at the same moment; try again")
-    if "No space left" in text:
-        return to_storage_error(Path(address), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     # the engine names the line of its own source after its words
     short = re.split(r", /\S+\.rs:\d+", text)[0].splitlines()[0][:300] if text else type(error).__name__
     return CatalogueError(
@@ -263,14 +257,10 @@ class LanceItems:
     def __init__(self, store: LanceStore, table: Any, *, fixed: bool = False) -> None:
         self._store, self._table, self._fixed = store, table, fixed
         self._name = str(table.uri).rstrip("/").rpartition("/")[2]
-        self._schema: pa.Schema = table.schema
+        self.schema: pa.Schema = table.schema
+        """See `Items.schema`."""
         self._counted: tuple[int, dict[Filter, int]] = (-1, {})
         self._recent: tuple[int, dict[str, dict[str, Any]]] = (-1, {})
-
-    @property
-    def schema(self) -> "pa.Schema":
-        """See `Items.schema`."""
-        return self._schema
 
     @property
     def version(self) -> int:
@@ -301,15 +291,15 @@ class LanceItems:
     def count(self, where: Filter | None = None) -> int:
         """See `Items.count`."""
         with self._store._translate_errors():
-            return int(self._table.count_rows(None if where is None else to_sql(where)))
+            return int(self._table.count_rows(where and to_sql(where)))
 
     def scan(
         self, columns: Sequence[str], *, where: Filter | None = None, rows: int = 8192
     ) -> Iterator["pa.RecordBatch"]:
         """See `Items.scan`."""
         with self._store._translate_errors():
-            condition = None if where is None else to_sql(where)
-            yield from self._table.scanner(columns=list(columns), filter=condition, batch_size=rows).to_batches()
+            options = {"columns": list(columns), "filter": where and to_sql(where), "batch_size": rows}
+            yield from self._table.scanner(**options).to_batches()
 
     def page(
         self, columns: Sequence[str], rows: int, *, after: str | None = None, where: Filter | None = None
@@ -317,14 +307,14 @@ class LanceItems:
         """See `Items.page`; the mark counts the items before."""
         (first,) = numbers_of(after, 1) or (0,)
         with self._store._translate_errors():
-            condition = None if where is None else to_sql(where)
+            condition = where and to_sql(where)
             table = self._table.to_table(columns=list(columns), filter=condition, limit=rows + 1, offset=first)
         return table.slice(0, rows), str(first + rows) if len(table) > rows else None
 
     def get(self, ids: Sequence[str], columns: Sequence[str]) -> "pa.Table":
         """See `Items.get`."""
         pa = arrow()
-        schema = pa.schema([self._schema.field(name) for name in columns])
+        schema = pa.schema([self.schema.field(name) for name in columns])
         version, rows = self._recent
         if version == self.version and _LARGE.isdisjoint(columns) and all(name in rows for name in ids):
             return pa.Table.from_pylist([rows[name] for name in dict.fromkeys(ids)], schema)
@@ -337,26 +327,26 @@ class LanceItems:
 
     def insert(self, rows: "pa.Table") -> None:
         """See `Items.insert`."""
-        with self._committing():
-            self._table.insert(_complete(rows, self._schema))
+        with self._store.committing(self._name):
+            self._table.insert(_complete(rows, self.schema))
 
     def upsert(self, rows: "pa.Table") -> None:
         """See `Items.upsert`."""
-        with self._committing():
+        with self._store.committing(self._name):
             merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-            merge.execute(_complete(rows, self._schema))
+            merge.execute(_complete(rows, self.schema))
 
     def delete(self, ids: Sequence[str]) -> None:
         """See `Items.delete`."""
         if ids:
-            with self._committing():
+            with self._store.committing(self._name):
                 self._table.delete(to_sql(ids_in(ids)))
 
     def add_columns(self, fields: "Sequence[pa.Field]") -> None:
         """See `Items.add_columns`."""
-        with self._committing():
+        with self._store.committing(self._name):
             self._table.add_columns(arrow().schema(fields))
-            self._schema = self._table.schema
+            self.schema = self._table.schema
 
     def nearest(
         self, queries: np.ndarray, k: int, *, where: Filter | None = None, effort: Effort | None = None
@@ -368,12 +358,9 @@ class LanceItems:
                 return self._among(queries, k, where)
             effort = _harder(effort, matching, self.count(), k)
         hits = [self._nearest(query, k, where, effort) for query in queries]
-        return [[(row["id"], row["_score"]) for row in rows] for rows in self._remember(hits)]
-
-    def _remember(self, hits: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
-        """The same; who is found is asked for next, so that all small columns are read with it and kept for `get`."""
+        # who is found is asked for next, so that all small columns are read with it and kept for `get`
         self._recent = (self.version, {row["id"]: row for rows in hits for row in rows})
-        return hits
+        return [[(row["id"], row["_score"]) for row in rows] for rows in hits]
 
     def _matching(self, where: Filter) -> int:
         """How many items match, counted once a version."""
@@ -386,12 +373,8 @@ class LanceItems:
 
     def _among(self, queries: np.ndarray, k: int, where: Filter) -> list[list[tuple[str, float]]]:
         """The nearest of a few items, all of them compared."""
-        ids: list[str] = []
-        parts = [np.zeros((0, queries.shape[1]), dtype=np.float32)]
-        for batch in self.scan(["id", "embedding"], where=where):
-            ids += batch.column("id").to_pylist()
-            parts.append(embeddings_of(batch.column("embedding")))
-        return list(nearest(queries, np.concatenate(parts), ids, k))
+        ids, embeddings = read_embeddings(self, where)
+        return list(nearest(queries, embeddings, ids, k))
 
     def _nearest(self, query: np.ndarray, k: int, where: Filter | None, effort: Effort | None) -> list[dict[str, Any]]:
         options: dict[str, Any] = {"column": "embedding", "q": query, "k": k, "metric": "dot"}
@@ -402,8 +385,8 @@ class LanceItems:
             if where is None:  # with a condition more partitions are searched until k are found: a fixed number
                 options["maximum_nprobes"] = effort["probes"]  # returns too few
         with self._store._translate_errors():
-            condition = None if where is None else to_sql(where)
-            columns = [*(name for name in self._schema.names if name not in _LARGE), "_distance"]
+            condition = where and to_sql(where)
+            columns = [*(name for name in self.schema.names if name not in _LARGE), "_distance"]
             table = self._table.scanner(columns=columns, nearest=options, filter=condition, prefilter=True).to_table()
         scores = np.round(1 - table["_distance"].to_numpy().astype(np.float64), 6).tolist()
         rows = [{**row, "_score": score} for row, score in zip(table.to_pylist(), scores, strict=True)]
@@ -418,7 +401,7 @@ class LanceItems:
         for batch in self.scan(["embedding"]):
             chosen = random.random(len(batch)) < _SAMPLE * partitions / count
             parts.append(embeddings_of(batch.column("embedding"))[chosen])
-        with self._committing(), _quietly():
+        with self._store.committing(self._name), warnings.catch_warnings(action="ignore"):
             self._table.create_index(
                 "embedding",
                 "IVF_RQ",
@@ -439,9 +422,6 @@ class LanceItems:
                     return IndexState(index.index_type, indexed, max(0, self._table.count_rows() - indexed))
         return None
 
-    def _find_indexed_columns(self) -> set[str]:
-        return {name for index in self._table.describe_indices() for name in index.field_names}
-
     def efforts(self) -> Sequence[Effort]:
         """See `Items.efforts`."""
         return [
@@ -452,11 +432,11 @@ class LanceItems:
 
     def compact(self, keep: timedelta) -> None:
         """See `Items.compact`."""
-        with self._committing(), _quietly():
+        with self._store.committing(self._name), warnings.catch_warnings(action="ignore"):
             if self.count() >= _ID_INDEX_FROM:
-                have = self._find_indexed_columns()
+                have = [index.field_names for index in self._table.describe_indices()]
                 for column in ("id", "_image"):
-                    if column not in have:
+                    if [column] not in have:
                         self._table.create_scalar_index(column, "BTREE")
             self._table.optimize.compact_files()
             self._take_up()
@@ -482,12 +462,6 @@ class LanceItems:
         else:
             self._table.optimize.optimize_indices(index_names=[own[0].name], num_indices_to_merge=0)
 
-    @contextmanager
-    def _committing(self) -> Iterator[None]:
-        with self._store.committing():
-            yield
-        self._store.keep_sums(self._name)
-
 
 def _complete(rows: "pa.Table", schema: "pa.Schema") -> "pa.Table":
     """The rows with all columns of the table, in its order; what they do not have is null."""
@@ -507,10 +481,3 @@ def _harder(effort: Effort, matching: int, items: int, k: int) -> Effort:
     times = (items / matching) ** 2
     refine = min(effort["refine"] * times, _CANDIDATES * matching**0.5 / k)
     return {"probes": math.ceil(effort["probes"] * times), "refine": max(effort["refine"], math.ceil(refine))}
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # forgetting all old versions is what we mean
-        yield
