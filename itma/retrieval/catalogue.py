@@ -21,7 +21,6 @@ from itma.models.shipped import locate
 from itma.records import Hit, Hits
 from itma.retrieval import manifest
 from itma.retrieval.duplicates import Groups
-from itma.retrieval.encoder_on_demand import EncoderOnDemand
 from itma.retrieval.facets import Facet
 from itma.retrieval.filters import Where
 from itma.retrieval.info import Info
@@ -34,6 +33,7 @@ from itma.retrieval.ingest.listing import listing
 from itma.retrieval.ingest.rows import Item, Page, list_items
 from itma.retrieval.ingest.writing import Writer
 from itma.retrieval.manifest import About
+from itma.retrieval.query_encoder import EncoderOnDemand
 from itma.retrieval.request import IndexOptions, SearchRequest, takes
 from itma.retrieval.snapshot import Snapshot
 from itma.retrieval.stores.base import Items, Store, Version

@@ -15,9 +15,8 @@ from itma.data.images import Source
 from itma.errors import ConfigError, ItmaError
 from itma.models.embedder import Embedder
 from itma.records import Hit, Hits
-from itma.retrieval import duplicates, manifest, query_encoder
+from itma.retrieval import duplicates, manifest, reference_maps
 from itma.retrieval.duplicates import Groups
-from itma.retrieval.encoder_on_demand import EncoderOnDemand, Query, encode_requests
 from itma.retrieval.exact import DECIMALS, Matrix
 from itma.retrieval.facets import Facet, facets
 from itma.retrieval.filters import Filter, Where, column_named, filter_of
@@ -25,6 +24,7 @@ from itma.retrieval.ingest.image_names import ImageNames, own_folder
 from itma.retrieval.ingest.rows import Item, Page, to_shown, to_stored, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.nothing import explain_no_hits
+from itma.retrieval.query_encoder import EncoderOnDemand, Query, encode_requests
 from itma.retrieval.request import SearchRequest, is_of
 from itma.retrieval.stores.base import Items, embeddings_of, metadata_of, read_column
 
@@ -176,7 +176,7 @@ class Snapshot:
     def get(self, id: str) -> Item:
         """See `Catalogue.get`."""
         columns = list(metadata_of(self.items.schema))
-        row = query_encoder.only(self.items, id, ["_image", "embedding", *columns])
+        row = reference_maps.only(self.items, id, ["_image", "embedding", *columns])
         fields = {name: row[name] for name in columns if row[name] is not None}
         path = None if row["_image"] is None else self.path(row["_image"])
         return Item(id, path, np.array(row["embedding"], dtype=np.float32), fields)
@@ -325,7 +325,7 @@ class Snapshot:
         names = [name for follow in (False, True) for name in self.image_names.all_names(image, follow=follow)]
         wanted = [to_stored(name) for name in dict.fromkeys(names)]
         matrix = self._matrix  # not loaded for this alone
-        return query_encoder.ids_with_image(self.items, wanted) if matrix is None else matrix.ids_with_image(wanted)
+        return reference_maps.ids_with_image(self.items, wanted) if matrix is None else matrix.ids_with_image(wanted)
 
     def leave_out_same(self, plan: SearchPlan, query: Query) -> None:
         """Leave out items that show the image of the reference, and say so."""

@@ -26,7 +26,7 @@ from itma.retrieval.ingest.rows import (
     unit,
 )
 from itma.retrieval.manifest import About
-from itma.retrieval.query_encoder import unknown_item_error
+from itma.retrieval.reference_maps import unknown_item_error
 from itma.retrieval.stores.base import Items, arrow, metadata_of, read_column
 from itma.retrieval.stores.conditions import SHOWN, Test, kind_of
 
