@@ -349,10 +349,7 @@ def _divide(parts: Sequence[str | tuple[str, ...]]) -> dict[str, np.ndarray]:
 
 
 def first_of(
-    triplets: Triplets,
-    tracks: Sequence[Track],
-    queries: np.ndarray | torch.Tensor,
-    gallery: np.ndarray | torch.Tensor,
+    triplets: Triplets, tracks: Sequence[Track], queries: np.ndarray | torch.Tensor, gallery: np.ndarray | torch.Tensor
 ) -> list[list[np.ndarray]]:
     """The first images for each row from embeddings, wherever they come from: what a submission is made of.
 

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -99,9 +100,7 @@ class Catalogue:
                 continue  # the table was replaced while it was looked at
             if items is before.items:
                 return before
-            return Snapshot(
-                items, before.about, document, before.images, before.encoder, before.address, self._exact_items, before
-            )
+            return replace(before, items=items, document=document, earlier=before)
 
     def _read(
         self, before: Snapshot | None, document: object, images: Path | None, model: Embedder | None = None
@@ -188,16 +187,13 @@ class Catalogue:
         run = None if isinstance(model, Embedder) else Path(model)
         if not updating:
             retriever()  # before anything is written: it may be missing
-        with (
-            _workers(options, model, device, runtime, retriever) as workers,
-            store.writing(f"indexing {source}"),
-        ):
+        with _workers(options, model, device, runtime, retriever) as workers, store.writing(f"indexing {source}"):
             if updating:
                 outcome = building.update(
-                    store, wanted, retriever, run, options, runtime=runtime, workers=workers, progress=progress
+                    store, wanted, retriever, run, options, workers, runtime=runtime, progress=progress
                 )
             else:
-                outcome = building.make(store, wanted, retriever(), run, options, workers=workers, progress=progress)
+                outcome = building.make(store, wanted, retriever(), run, options, workers, progress=progress)
         return cls(store, model=next(iter(opened), model), device=device, images=wanted.root, outcome=outcome)
 
     @classmethod
@@ -272,15 +268,9 @@ class Catalogue:
         retriever = None if model is None else _open(model, device, "torch")
         run = None if model is None or isinstance(model, Embedder) else Path(model)
         with store.writing("importing embeddings"):
+            given = source if isinstance(source, str | Path) else list_items(source)
             moving.import_embeddings(
-                store,
-                source if isinstance(source, str | Path) else list_items(source),
-                retriever,
-                run,
-                images=images,
-                durable=durable,
-                recall=recall,
-                progress=progress,
+                store, given, retriever, run, images=images, durable=durable, recall=recall, progress=progress
             )
         return cls(store, model=retriever, device=device)
 
@@ -366,7 +356,7 @@ class Catalogue:
 
     def info_of(self, snapshot: Snapshot) -> Info:
         """The same of one state."""
-        return Info.of(self._store, snapshot.items, snapshot.about, snapshot.images, self._exact_items)
+        return Info.of(self._store, snapshot)
 
     def refresh(self) -> bool:
         """Show the newest state, as every search does by itself; whether that is another one.
@@ -838,11 +828,7 @@ def _open(model: Model, device: torch.device | None, runtime: str, progress: boo
 
 @contextmanager
 def _workers(
-    options: IndexOptions,
-    model: Model,
-    device: torch.device | None,
-    runtime: str,
-    opened: Callable[[], Embedder],
+    options: IndexOptions, model: Model, device: torch.device | None, runtime: str, opened: Callable[[], Embedder]
 ) -> Iterator[Workers]:
     if options.engine == "local":
         yield Here(opened)

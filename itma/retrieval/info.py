@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from itma.retrieval import manifest
 from itma.retrieval.ingest.indexing import read_skipped
-from itma.retrieval.manifest import About, Ann
-from itma.retrieval.stores.base import IndexState, Items, Store, metadata_of
+from itma.retrieval.manifest import Ann
+from itma.retrieval.snapshot import Snapshot
+from itma.retrieval.stores.base import IndexState, Store, metadata_of
 from itma.retrieval.stores.conditions import SHOWN, kind_of
 
 
@@ -41,8 +41,9 @@ class Info:
     """How the index is searched, and the recall that was measured for that."""
 
     @classmethod
-    def of(cls, store: Store, items: Items, about: About, images: Path | None, exact_items: int) -> "Info":
+    def of(cls, store: Store, snapshot: Snapshot) -> "Info":
         """Gather it."""
+        items, about, images = snapshot.items, snapshot.about, snapshot.images
         count = items.count()
         return cls(
             address=store.address,
@@ -58,7 +59,7 @@ class Info:
             complete=about.complete,
             tokens_bytes=0 if about.tokens is None else about.tokens.bytes_each,
             skipped=len(read_skipped(store)),
-            exact=count <= exact_items or about.ann is None or about.ann.effort is None,
+            exact=count <= snapshot.exact_items or about.ann is None or about.ann.effort is None,
             index=items.index_state(),
             ann=about.ann,
         )

@@ -71,16 +71,16 @@ class About:
     table: str
     """The table that is searched."""
     dim: int
-    model: str | None
+    model: str | None = None
     """The model's name; None: the embeddings came from elsewhere, without a model."""
-    fingerprint: str | None
-    runtime: str
+    fingerprint: str | None = None
+    runtime: str = "torch"
     """What computed the embeddings: a name in `itma.export.runtimes.RUNTIMES`."""
-    checkpoint: str | None
+    checkpoint: str | None = None
     """Sum over the files of the model's checkpoint, which tells without opening it that it is the same."""
-    run: FolderRecord | None
+    run: FolderRecord | None = None
     """The run folder; None: the model was given in memory."""
-    images: FolderRecord | None
+    images: FolderRecord | None = None
     """The folder that images are named in; None: every image has its whole path."""
     tokens: MapShapes | None = None
     durable: bool = False
@@ -143,31 +143,19 @@ def write(store: Store, about: About) -> None:
 
 
 def _parse(plain: dict[str, Any]) -> About:
-    for each in fields(About):
-        if each.name not in plain:
-            raise KeyError(each.name)
-    tokens, ann, run, images = plain["tokens"], plain["ann"], plain["run"], plain["images"]
+    known = {each.name: plain[each.name] for each in fields(About)}
     for name, kind in _KINDS.items():
-        if not isinstance(plain[name], kind):
-            raise TypeError(f"{name} is {plain[name]!r:.60}")
-    for folder in filter(None, (run, images)):
+        if not isinstance(known[name], kind):
+            raise TypeError(f"{name} is {known[name]!r:.60}")
+    for folder in filter(None, (known["run"], known["images"])):
         if not all(isinstance(folder[key], str) for key in ("path", "from_here")):
             raise TypeError(f"a folder is {folder!r:.60}")
-    return About(
-        table=plain["table"],
-        dim=plain["dim"],
-        model=plain["model"],
-        fingerprint=plain["fingerprint"],
-        runtime=plain["runtime"],
-        checkpoint=plain["checkpoint"],
-        run=None if run is None else {"path": run["path"], "from_here": run["from_here"]},
-        images=None if images is None else {"path": images["path"], "from_here": images["from_here"]},
-        tokens=None if tokens is None else MapShapes(tuple((c, h, w) for c, h, w in tokens["shapes"])),
-        durable=bool(plain["durable"]),
-        complete=bool(plain["complete"]),
-        ann=None if ann is None else Ann(**ann),
-        sources=tuple(plain["sources"]),
-    )
+    if known["tokens"] is not None:
+        known["tokens"] = MapShapes(tuple((c, h, w) for c, h, w in known["tokens"]["shapes"]))
+    if known["ann"] is not None:
+        known["ann"] = Ann(**known["ann"])
+    flags = {name: bool(known[name]) for name in ("durable", "complete")}
+    return About(**known | flags | {"sources": tuple(known["sources"])})
 
 
 def record_folder(folder: Path, catalogue: str) -> FolderRecord:

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
@@ -55,40 +55,34 @@ class SearchPlan:
     """What the person who asked is to know."""
 
 
+@dataclass(eq=False, repr=False)
 class Snapshot:
     """A catalogue as it was at one moment: whatever is asked of it is answered by the same model and the same items.
 
     Several threads may use it.
-
-    Args:
-        items: the table as of one version; nobody writes by this object.
-        about: of the catalogue.
-        document: a sign of the document that `about` was read from.
-        images: the folder that images are named in. None: each image has its whole path.
-        encoder: opens the model when it is needed.
-        address: where the catalogue is.
-        exact_items: up to so many items all are compared.
-        earlier: the state before, whose embeddings in memory are used again where it has some.
     """
 
-    def __init__(
-        self,
-        items: Items,
-        about: About,
-        document: object,
-        images: Path | None,
-        encoder: EncoderOnDemand,
-        address: str,
-        exact_items: int,
-        earlier: "Snapshot | None" = None,
-    ) -> None:
-        self.items, self.about, self.document, self.images = items, about, document, images
-        self.encoder, self.address, self.exact_items = encoder, address, exact_items
-        self.image_names = ImageNames(images, own_folder(address))
+    items: Items
+    """The table as of one version; nobody writes by this object."""
+    about: About
+    document: object
+    """A sign of the document that `about` was read from."""
+    images: Path | None
+    """The folder that images are named in. None: each image has its whole path."""
+    encoder: EncoderOnDemand
+    """Opens the model when it is needed."""
+    address: str
+    exact_items: int
+    """Up to so many items all are compared."""
+    earlier: InitVar["Snapshot | None"] = None
+    """The state before, whose embeddings in memory are used again where it has some."""
+
+    def __post_init__(self, earlier: "Snapshot | None") -> None:
+        self.image_names = ImageNames(self.images, own_folder(self.address))
         self._loading = threading.Lock()
         self._matrix: Matrix | None = None
         self._earlier: Matrix | None = None
-        if earlier is not None and earlier.about.table == about.table:
+        if earlier is not None and earlier.about.table == self.about.table:
             self._earlier = earlier._matrix or earlier._earlier
 
     def __len__(self) -> int:

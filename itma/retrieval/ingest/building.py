@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 import torch
 
@@ -17,12 +18,12 @@ from itma.models.checkpoint import FORMAT, MANIFEST, checkpoint_folder
 from itma.models.embedder import Embedder
 from itma.retrieval import ann, manifest
 from itma.retrieval.ingest import table_images
-from itma.retrieval.ingest.embedding import Here, Workers
+from itma.retrieval.ingest.embedding import Workers
 from itma.retrieval.ingest.indexing import Outcome, index, write_skipped
 from itma.retrieval.ingest.listing import Listing
-from itma.retrieval.manifest import About, FolderRecord, MapShapes
+from itma.retrieval.manifest import About, MapShapes
 from itma.retrieval.request import IndexOptions
-from itma.retrieval.stores.base import Items, Store, arrow, schema_of
+from itma.retrieval.stores.base import Items, Store, schema_of
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +39,8 @@ def make(
     model: Embedder,
     run: Path | None,
     options: IndexOptions,
+    workers: Workers,
     *,
-    workers: Workers | None = None,
     progress: bool = False,
 ) -> Outcome:
     """Make a catalogue, or a new one in the place of another, which is searched until the new one is whole.
@@ -50,36 +51,27 @@ def make(
         model: makes the embeddings.
         run: where the model can be found again.
         options: how.
-        workers: who embeds; None: the model itself, in this process.
+        workers: who embeds.
         progress: show a progress bar.
 
     Raises:
         DataError: none of the images can be read.
     """
-    workers = workers or Here(lambda: model)
     with new_table(store) as name:
         about = About(
             table=name,
             dim=dim_of(model),
-            model=model.name,
-            fingerprint=model.fingerprint(),
-            runtime=model.runtime,
-            checkpoint=checkpoint_sum(run, model.runtime),
-            run=record_run(run, store),
+            **describe_model(model, run, store),
             images=manifest.record_folder(listing.root.absolute(), store.address),
             tokens=map_shapes_of(model) if options.tokens else None,
             durable=options.durable,
             complete=False,
             sources=(str(listing.source),),
         )
-        metadata = [arrow().field(column, kind) for column, kind in listing.columns.items()]
-        items = store.create(name, schema_of(about.dim, metadata, tokens=options.tokens))
+        items = store.create(name, schema_of(about.dim, listing.columns.items(), tokens=options.tokens))
         if not manifest.exists(store):
             manifest.write(store, about)  # from here on what is committed is found again after an interruption
-        committed = syncing(store, about)
-        outcome = index(
-            items, listing, workers, tokens=options.tokens, batch=options.batch, committed=committed, progress=progress
-        )
+        outcome = index(items, listing, workers, options, committed=syncing(store, about), progress=progress)
         if not outcome.new:
             raise DataError(
                 f"none of the {len(listing.ids):,} images of {str(listing.source)!r} can be read; the first is "
@@ -117,9 +109,9 @@ def update(
     model: Callable[[], Embedder],
     run: Path | None,
     options: IndexOptions,
+    workers: Workers,
     *,
-    runtime: str = "torch",
-    workers: Workers | None = None,
+    runtime: str,
     progress: bool = False,
 ) -> Outcome:
     """Bring a catalogue to what a listing says; arguments as for `make` and `indexing.index`.
@@ -130,7 +122,6 @@ def update(
     Raises:
         CatalogueError: it was made by another model, or from another folder, or keeps no feature maps and is to.
     """
-    workers = workers or Here(model)
     about = manifest.read(store)
     if options.tokens and about.tokens is None:
         raise CatalogueError(
@@ -157,23 +148,15 @@ def update(
         about,
         images=manifest.record_folder(listing.root.absolute(), store.address),
         checkpoint=checkpoint or about.checkpoint,
-        run=record_run(run, store) or about.run,
+        run=about.run if run is None else manifest.record_folder(run, store.address),
         durable=about.durable or options.durable,
         complete=False,
         sources=(str(listing.source),),
     )
     manifest.write(store, about)
     items = store.open(about.table)
-    outcome = index(
-        items,
-        listing,
-        workers,
-        tokens=about.tokens is not None,
-        batch=options.batch,
-        prune=options.prune,
-        committed=syncing(store, about),
-        progress=progress,
-    )
+    options = replace(options, tokens=about.tokens is not None)
+    outcome = index(items, listing, workers, options, committed=syncing(store, about), progress=progress)
     finish(store, items, about, outcome, recall=options.recall, workers=workers)
     return outcome
 
@@ -238,9 +221,15 @@ def checkpoint_sum(run: Path | None, runtime: str) -> str | None:
         return None
 
 
-def record_run(run: Path | None, store: Store) -> FolderRecord | None:
-    """Where a run is, as the catalogue keeps it."""
-    return None if run is None else manifest.record_folder(run, store.address)
+def describe_model(model: Embedder, run: Path | None, store: Store) -> dict[str, Any]:
+    """What a catalogue keeps of its model, as fields of `About`; without a run it was given in memory."""
+    return {
+        "model": model.name,
+        "fingerprint": model.fingerprint(),
+        "runtime": model.runtime,
+        "checkpoint": checkpoint_sum(run, model.runtime),
+        "run": None if run is None else manifest.record_folder(run, store.address),
+    }
 
 
 def dim_of(model: Embedder) -> int:

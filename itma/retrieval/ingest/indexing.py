@@ -16,6 +16,7 @@ from itma.retrieval.ingest.embedding import MISSING, Image, Looked, Workers
 from itma.retrieval.ingest.image_names import inside_own
 from itma.retrieval.ingest.listing import Entry, Listing
 from itma.retrieval.ingest.rows import Row, facts_of, same_kind, table_of, to_shown, to_stored
+from itma.retrieval.request import IndexOptions
 from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of, read_column
 
 SKIPPED = "skipped.csv"
@@ -100,10 +101,8 @@ def index(
     items: Items,
     listing: Listing,
     workers: Workers,
+    options: IndexOptions,
     *,
-    tokens: bool = False,
-    batch: int = 64,
-    prune: bool = False,
     committed: Callable[[], None] = lambda: None,
     progress: bool = False,
 ) -> Outcome:
@@ -116,9 +115,8 @@ def index(
         items: the table; the caller is its only writer.
         listing: what is to be in it.
         workers: make the embeddings; asked only where an image has to be looked into.
-        tokens: keep the images' feature maps as well.
-        batch: images that are embedded at once.
-        prune: remove items that the listing does not name, or whose image is not there any more.
+        options: how many images are embedded at once, whether feature maps are kept, and whether items go that the
+            listing does not name, or whose image is not there any more.
         committed: called after every commit.
         progress: show a progress bar.
 
@@ -159,7 +157,7 @@ def index(
                     path = listing.file(entry) if entry.image else None
                     yield Image(entry.id, path, *((have.sum, have.size, have.modified) if have else ()))
 
-        for looked in workers.embed(images(), batch=batch, tokens=tokens):
+        for looked in workers.embed(images(), batch=options.batch, tokens=options.tokens):
             entry, have = pending.pop(looked.id)
             if looked.problem is not None:
                 outcome.skipped.append(Skipped(entry.id, _reason(entry, looked.problem)))
@@ -177,12 +175,12 @@ def index(
                 outcome.changed += have is not None and _differs(entry, looked, have)
                 outcome.unchanged += have is not None and not _differs(entry, looked, have)
             if len(retouched) == _CHUNK:
-                _retouch(items, retouched, writer, tokens)
+                _retouch(items, retouched, writer, options.tokens)
                 retouched.clear()
             meter.update()
-        _retouch(items, retouched, writer, tokens)
+        _retouch(items, retouched, writer, options.tokens)
         writer.commit()
-    if prune:
+    if options.prune and not begun_empty:
         wanted = set(map(to_stored, listing.ids))
         names = set(read_column(items, "id"))
         lost = sorted((names - wanted) | (names & {*map(to_stored, gone)}))

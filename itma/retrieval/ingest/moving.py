@@ -20,15 +20,10 @@ from itma.retrieval.ingest import building, table_images
 from itma.retrieval.ingest.embedding import Here
 from itma.retrieval.ingest.image_names import ImageNames, keep_given_name, own_folder
 from itma.retrieval.ingest.indexing import SKIPPED, Outcome, index
-from itma.retrieval.ingest.listing import (
-    PARQUET_ENDINGS,
-    Entry,
-    Listing,
-    kind_of_column,
-    plain_value,
-)
+from itma.retrieval.ingest.listing import PARQUET_ENDINGS, Entry, Listing, kind_of_column, plain_value
 from itma.retrieval.ingest.rows import Item, Row, check_column, plain_type, table_of, to_shown, type_of, unit
 from itma.retrieval.manifest import About
+from itma.retrieval.request import IndexOptions
 from itma.retrieval.stores.base import Items, Store, arrow, metadata_of, read_column, read_embeddings, schema_of
 from itma.retrieval.values import KINDS, is_missing, without_missing
 
@@ -67,11 +62,9 @@ def copy(source: Store, items: Items, about: About, images: Path | None, target:
             table_images.copy(source.address, items, target.address)
             names = ImageNames(images, own_folder(source.address))
             for batch in items.scan(items.schema.names, rows=_ROWS):
-                made.insert(
-                    arrow().Table.from_batches(
-                        [batch if own_folder(target.address) else table_images.with_whole_names(batch, names)]
-                    )
-                )
+                if own_folder(target.address) is None:
+                    batch = table_images.with_whole_names(batch, names)
+                made.insert(arrow().Table.from_batches([batch]))
             if made.count() != items.count():
                 raise DataError(f"{items.count():,} items were to be copied, but {made.count():,} arrived; try again")
             table_images.sweep(target.address, made)
@@ -119,20 +112,14 @@ def reindex(
             about,
             table=name,
             dim=building.dim_of(model),
-            model=model.name,
-            fingerprint=model.fingerprint(),
-            runtime=model.runtime,
-            checkpoint=building.checkpoint_sum(run, model.runtime),
-            run=building.record_run(run, store),
+            **building.describe_model(model, run, store),
             tokens=building.map_shapes_of(model) if about.tokens else None,
             ann=None,
             complete=False,
         )
-        metadata = [arrow().field(column, kind) for column, kind in columns.items()]
-        made = store.create(name, schema_of(new.dim, metadata, tokens=new.tokens is not None))
-        outcome = index(
-            made, listing, Here(lambda: model), tokens=new.tokens is not None, batch=batch, progress=progress
-        )
+        options = IndexOptions(tokens=new.tokens is not None, batch=batch)
+        made = store.create(name, schema_of(new.dim, columns.items(), tokens=options.tokens))
+        outcome = index(made, listing, Here(lambda: model), options, progress=progress)
         if outcome.skipped and not leave_out:
             raise DataError(
                 f"the images of {len(outcome.skipped):,} of {len(ids):,} items cannot be read; the first is "
@@ -209,11 +196,7 @@ def import_embeddings(
         about = About(
             table=name,
             dim=first[0].embedding.shape[0],
-            model=None if model is None else model.name,
-            fingerprint=None if model is None else model.fingerprint(),
-            runtime="torch" if model is None else model.runtime,
-            checkpoint=None if model is None else building.checkpoint_sum(run, model.runtime),
-            run=building.record_run(run, store),
+            **({} if model is None else building.describe_model(model, run, store)),
             images=None if folder is None else manifest.record_folder(Path(folder).absolute(), store.address),
             durable=durable,
             sources=(what,),
@@ -316,12 +299,7 @@ def _from_items(source: Sequence[Item]) -> tuple[Iterator[list[Row]], "list[pa.F
                 raise DataError(f"the item {without.id[:60]!r} has no embedding; add it to the catalogue afterwards")
             rows = [unit(np.asarray(item.embedding)[None], None, f"the item {item.id[:60]!r}")[0] for item in some]
             yield [
-                Row(
-                    item.id,
-                    row,
-                    str(item.image) if isinstance(item.image, str | Path) else None,
-                    fields=item.fields,
-                )
+                Row(item.id, row, str(item.image) if isinstance(item.image, str | Path) else None, fields=item.fields)
                 for item, row in zip(some, rows, strict=True)
             ]
 

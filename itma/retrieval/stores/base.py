@@ -19,7 +19,7 @@ The columns of a table of items:
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -277,21 +277,20 @@ def arrow() -> Any:
     return pyarrow
 
 
-def schema_of(dim: int, metadata: "Sequence[pa.Field]" = (), *, tokens: bool = False) -> "pa.Schema":
+def schema_of(
+    dim: int, metadata: "Iterable[pa.Field | tuple[str, pa.DataType]]" = (), *, tokens: bool = False
+) -> "pa.Schema":
     """The columns of a table of items whose embeddings have `dim` numbers."""
     pa = arrow()
     fields = [
         pa.field("id", pa.string(), nullable=False),
         pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
-        pa.field("_image", pa.string()),
-        pa.field("_sum", pa.string()),
-        pa.field("_size", pa.int64()),
-        pa.field("_modified", pa.int64()),
-        pa.field("_facts", pa.string()),
-        pa.field("_stamp", pa.int64()),
+        *((name, pa.string()) for name in ("_image", "_sum")),
+        *((name, pa.int64()) for name in ("_size", "_modified")),
+        ("_facts", pa.string()),
+        ("_stamp", pa.int64()),
+        *([("_tokens", pa.large_binary())] if tokens else []),
     ]
-    if tokens:
-        fields.append(pa.field("_tokens", pa.large_binary()))
     return pa.schema([*fields, *metadata])
 
 
