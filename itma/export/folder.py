@@ -87,11 +87,11 @@ def read(folder: Path) -> Description:
         raise RunError(f"{str(folder)!r} is no ONNX export: {DESCRIPTION} is missing; make one with: itma export RUN")
     try:
         plain: dict[str, Any] = parse_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        if (written := plain.pop("format")) > FORMAT:
+        if (number := plain.pop("format")) > FORMAT:
             raise RunError(
                 f"{str(folder)!r} was exported by a newer itma than this one; upgrade with: pip install -U itma"
             )
-        if written < FORMAT:
+        if number < FORMAT:
             raise RunError(f"{str(folder)!r} was exported by an older itma than this one; {_AGAIN}")
         sums = plain.pop("sums")
         description = from_plain(Description, plain)

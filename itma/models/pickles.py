@@ -64,17 +64,17 @@ def _allow() -> AbstractContextManager[object]:
     return context
 
 
-def unwrap(held: object) -> dict[str, torch.Tensor] | None:
+def unwrap(content: object) -> dict[str, torch.Tensor] | None:
     """The state dict in a checkpoint, also under one of `WRAPPERS` or another name. None: there is none, or several."""
-    if isinstance(held, Mapping):
+    if isinstance(content, Mapping):
         for key in WRAPPERS:
-            if isinstance(held.get(key), Mapping):
-                return unwrap(held[key])
-        inner = [found for key, value in held.items() if isinstance(key, str) and (found := _group(value))]
+            if isinstance(content.get(key), Mapping):
+                return unwrap(content[key])
+        inner = [group for key, value in content.items() if isinstance(key, str) and (group := _group(value))]
         if len(inner) == 1:  # under a name of somebody's own, and there is no other
             return inner[0]
-        if held and all(isinstance(tensor, torch.Tensor) for tensor in held.values()):
-            return {str(name): tensor for name, tensor in held.items()}
+        if content and all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
+            return {str(name): tensor for name, tensor in content.items()}
     return None
 
 

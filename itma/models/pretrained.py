@@ -336,14 +336,14 @@ def _file_of(folder: str, file: str) -> Path | None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the library's progress bars and its table of tensors that a part of a model does not use."""
-    from transformers.utils import logging as theirs
+    from transformers.utils import logging as transformers_logging
 
-    level, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
-    theirs.set_verbosity(logging.ERROR)
-    theirs.disable_progress_bar()
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
-        theirs.set_verbosity(level)
+        transformers_logging.set_verbosity(level)
         if bars:
-            theirs.enable_progress_bar()
+            transformers_logging.enable_progress_bar()

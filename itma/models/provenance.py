@@ -143,10 +143,10 @@ def how_chosen(settings: Mapping[str, Any], step: int | None, *, best: bool) -> 
         step: of the checkpoint. None: not known.
         best: whether it was chosen by the run's metric; otherwise it is the last one.
     """
-    train, made = settings.get("train"), settings.get("made_with") or {}
+    train, made_with = settings.get("train"), settings.get("made_with") or {}
     if not isinstance(train, Mapping) or step is None:
         return ""
-    if "imported_from" in made:
+    if "imported_from" in made_with:
         return f"step {step:,}, as the imported file had it; how it was chosen is not known"
     head = f"step {step:,} of {train['steps']:,}"
     if not best:
@@ -180,9 +180,9 @@ def read_report(path: Path) -> Report:
     """
     plain = read_json(path) or {}
     try:
-        if (written := plain.pop("format")) > REPORT_FORMAT:
+        if (number := plain.pop("format")) > REPORT_FORMAT:
             raise RunError(
-                f"{str(path)!r} was written by a newer itma (format {written}, this one reads {REPORT_FORMAT}); "
+                f"{str(path)!r} was written by a newer itma (format {number}, this one reads {REPORT_FORMAT}); "
                 "upgrade with: pip install -U itma"
             )
         return from_plain(Report, plain)

@@ -325,11 +325,11 @@ class Retriever(Embedder, nn.Module):
             different.append("their words")
         if different:
             raise ConfigError(f"the two models cannot be averaged, for they are of different shapes: {different[0]}")
-        mine, theirs = (
+        own_weights, other_weights = (
             torch.cat([state[name].flatten().float() for name in own if _is_learned(name, own[name])])
             for state in (own, others)
         )
-        if (likeness := float(F.cosine_similarity(mine, theirs, dim=0))) < _RELATED:
+        if (likeness := float(F.cosine_similarity(own_weights, other_weights, dim=0))) < _RELATED:
             raise ConfigError(
                 f"the two models cannot be averaged, for neither learned from the other (cosine of their weights "
                 f"{likeness:.2f}); give the model that training began with (itma train … --start)"
@@ -340,24 +340,24 @@ class Retriever(Embedder, nn.Module):
                 rows.lerp_(others[name], share)
 
     def _parameters_of(self, part: str) -> list[nn.Parameter]:
-        held = self._part(part)
-        if isinstance(held, nn.Module):
-            return list(held.parameters())
-        return [] if held is None else [held]
+        module = self._part(part)
+        if isinstance(module, nn.Module):
+            return list(module.parameters())
+        return [] if module is None else [module]
 
     def _part(self, name: str) -> Any:
-        held: Any = self
+        module: Any = self
         for step in name.split("."):
-            held = getattr(held, step, None)
-        return held
+            module = getattr(module, step, None)
+        return module
 
     def train(self, mode: bool = True) -> "Retriever":
         """As in torch, but frozen parts stay in evaluation mode."""
         super().train(mode)
         for part in self._frozen:
-            held = self._part(part)
-            if isinstance(held, nn.Module):
-                held.eval()
+            module = self._part(part)
+            if isinstance(module, nn.Module):
+                module.eval()
         still = self.image_encoder.first_levels(self._frozen_levels)
         if self._fixed_norms:
             # also those that several processes share, which are of another class
@@ -413,8 +413,10 @@ class Retriever(Embedder, nn.Module):
             row_of = row_of.repeat_interleave(turns)
             references = references[row_of]
         # of words alone, a model that reads none can make nothing
-        shown = references >= 0 if self.text_encoder is not None else torch.ones_like(references, dtype=torch.bool)
-        with_reference, alone = shown.nonzero()[:, 0], (~shown).nonzero()[:, 0]
+        has_reference = (
+            references >= 0 if self.text_encoder is not None else torch.ones_like(references, dtype=torch.bool)
+        )
+        with_reference, alone = has_reference.nonzero()[:, 0], (~has_reference).nonzero()[:, 0]
         order = self._send(torch.cat([with_reference, alone]).argsort())
         referred = self._send(references[with_reference].clamp(min=0))
         with_reference, alone = self._send(with_reference), self._send(alone)
@@ -509,8 +511,10 @@ class Retriever(Embedder, nn.Module):
         if not self.by_turn or feedback is None or (maps is not None and len(maps[0]) != len(feedback)):
             return super().embed_queries_from(maps, feedback)
         sentences, turns = self.turns(feedback)
-        shown = None if maps is None else [level.repeat_interleave(turns.to(level.device), 0) for level in maps]
-        queries = super().embed_queries_from(shown, sentences)
+        reference_maps = (
+            None if maps is None else [level.repeat_interleave(turns.to(level.device), 0) for level in maps]
+        )
+        queries = super().embed_queries_from(reference_maps, sentences)
         with self._answering():
             return self.follow(queries, turns)
 
@@ -561,34 +565,36 @@ class Retriever(Embedder, nn.Module):
         """
         many = _several(images)
         several = many or not isinstance(sentences, str | None)
-        shown: list[Any] | None = None if images is None else list(images) if many else [images]  # type: ignore[arg-type]
-        said: list[str | None] | None = None
+        image_list: list[Any] | None = None if images is None else list(images) if many else [images]  # type: ignore[arg-type]
+        sentence_list: list[str | None] | None = None
         if sentences is not None:
-            said = [sentences] if isinstance(sentences, str | bytes) else list(sentences)
-        if shown is None and said is None:
+            sentence_list = [sentences] if isinstance(sentences, str | bytes) else list(sentences)
+        if image_list is None and sentence_list is None:
             raise FeedbackError("an image, a sentence, or both are needed; neither was given")
-        count = len(shown if shown is not None else said or [])
-        if said is not None and len(said) != count:
-            raise FeedbackError(f"{count} images were given with {len(said)} sentences; one each, please")
+        count = len(image_list if image_list is not None else sentence_list or [])
+        if sentence_list is not None and len(sentence_list) != count:
+            raise FeedbackError(f"{count} images were given with {len(sentence_list)} sentences; one each, please")
         if not isinstance(batch, int) or batch < 1:
             raise ConfigError(f"batch={batch!r} must be a whole number of at least 1")
         rows = np.empty((count, self.features), dtype=np.float32)
-        texts = [None] * count if said is None else said
+        texts = [None] * count if sentence_list is None else sentence_list
         texts = [
-            None if text is None else readable(self, text, alone=shown is None or shown[row] is None)
+            None if text is None else readable(self, text, alone=image_list is None or image_list[row] is None)
             for row, text in enumerate(texts)
         ]
         kinds: dict[tuple[bool, bool], list[int]] = {}
         for row, text in enumerate(texts):
-            kinds.setdefault((shown is not None and shown[row] is not None, text is not None), []).append(row)
+            kinds.setdefault((image_list is not None and image_list[row] is not None, text is not None), []).append(row)
         for (has_image, has_text), members in kinds.items():
             for begin in range(0, len(members), batch):
                 part = members[begin : begin + batch]
                 pixels = (
-                    torch.stack([self._fit(shown[row]) for row in part]) if has_image and shown is not None else None
+                    torch.stack([self._fit(image_list[row]) for row in part])
+                    if has_image and image_list is not None
+                    else None
                 )
                 feedback = [str(texts[row]) for row in part] if has_text else None
-                if said is None and pixels is not None:
+                if sentence_list is None and pixels is not None:
                     embeddings = self.embed_images(pixels)
                 else:
                     embeddings = self.embed_queries(pixels, feedback)

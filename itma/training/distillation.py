@@ -70,10 +70,12 @@ class Distillation(Loss):
         maps = teacher.feature_maps(pixels)
         queries = torch.zeros(len(batch.targets), teacher.features, device=device)
         has_reference = batch.references >= 0
-        for chosen, shown in ((has_reference, True), (~has_reference, False)):
+        for chosen, with_reference in ((has_reference, True), (~has_reference, False)):
             rows = chosen.nonzero()[:, 0]
             if len(rows):
-                reference_maps = [level[batch.references[rows].to(device)] for level in maps] if shown else None
+                reference_maps = (
+                    [level[batch.references[rows].to(device)] for level in maps] if with_reference else None
+                )
                 queries[rows.to(device)] = teacher.embed_queries_from(
                     reference_maps, [batch.feedback[row] for row in rows]
                 )

@@ -310,19 +310,19 @@ def _batches(
         samples = triplets.draw_samples(rows, random)
         for first in range(0, config.batch, size):
             begin = first + world.rank * share
-            mine = samples.part(begin, begin + share)
+            own = samples.part(begin, begin + share)
             if views is not None:
-                images, references, targets = number_images(mine)
+                images, references, targets = number_images(own)
                 begun = views.load(images, step=hash_seed(step, world.rank, first))
-                batches.append(Batch(_NO_PIXELS, references, targets, tuple(mine.feedback), begun))
+                batches.append(Batch(_NO_PIXELS, references, targets, tuple(own.feedback), begun))
             else:
-                plain = load_batch(triplets, mine, model.preprocess)
+                plain = load_batch(triplets, own, model.preprocess)
                 pixels = change_images(plain.pixels, config, step=step, part=hash_seed(world.rank, first))
                 batches.append(Batch(pixels, plain.references, plain.targets, plain.feedback))
             part = samples.part(first, first + size)
-            shown = truths[np.stack([part.targets, part.references])]
-            shown[1, torch.from_numpy(part.references < 0)] = NO_REFERENCE
-            labels.append(shown)
+            truth = truths[np.stack([part.targets, part.references])]
+            truth[1, torch.from_numpy(part.references < 0)] = NO_REFERENCE
+            labels.append(truth)
         return batches, labels
 
     def each() -> Iterator[tuple[int, list[Batch], list[torch.Tensor]]]:

@@ -245,8 +245,8 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
         if not path.parent.is_dir():
             raise RunError(f"the run folder {str(folder)!r} does not exist; itma train makes one")
         within = sorted(str(each.parent) for each in path.parent.glob(f"*/{RUN}"))
-        found = f"; there are runs in it, e.g. {within[0]!r}" if within else ""
-        raise RunError(f"{str(path)!r} is missing; give a folder that itma train made{found}")
+        example = f"; there are runs in it, e.g. {within[0]!r}" if within else ""
+        raise RunError(f"{str(path)!r} is missing; give a folder that itma train made{example}")
     try:
         settings: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(settings, dict):

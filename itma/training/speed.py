@@ -58,12 +58,12 @@ def peak(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations a second of a plain matrix product on a device, the fastest of a few."""
     side = 768 if device.type == "cpu" else 8192
     matrix = torch.ones(side, side, device=device, dtype=dtype)
-    taken = []
+    seconds = []
     for _ in range(4):
         begun = time.perf_counter()
         torch.mm(matrix, matrix)[0, 0].item()  # waits for the device
-        taken.append(time.perf_counter() - begun)
-    return 2 * side**3 / min(taken)
+        seconds.append(time.perf_counter() - begun)
+    return 2 * side**3 / min(seconds)
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -195,13 +195,13 @@ def _loss_of(
     )
     right = given.scores(given.targets).argmax(1)
     # a loss may leave the scale out, but several processes wait for the gradient of every parameter
-    found = loss(given)
-    if not isinstance(found, torch.Tensor) or found.ndim:
-        what = f"a tensor of the shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else f"{found!r:.60}"
+    value = loss(given)
+    if not isinstance(value, torch.Tensor) or value.ndim:
+        what = f"a tensor of the shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r:.60}"
         raise TrainingError(
             f"the loss {type(loss).__name__} gave {what}; one number is expected, a tensor without axes"
         )
-    amount = found + 0 * model.scale
+    amount = value + 0 * model.scale
     return amount, (labels[right] == labels).float().mean()
 
 

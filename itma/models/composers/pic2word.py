@@ -111,13 +111,13 @@ class Pic2Word(Composer):
         places_T = torch.arange(T, device=ids_BT.device) + len(opening)
         own, own_mask = (part.index_select(1, places_T.clamp(max=T - 1)) for part in (own, mask_BT))
         feedback = torch.cat([after, own], 1)
-        said = torch.cat([spoken_B1.expand(B, after.shape[1]), own_mask & (places_T < T)], 1)
+        after_text = torch.cat([spoken_B1.expand(B, after.shape[1]), own_mask & (places_T < T)], 1)
         # without feedback, the closing marks alone are read of what follows the word
         silence = torch.cat([closed, torch.zeros_like(feedback)], 1)[:, : feedback.shape[1]]
         at_end = torch.arange(feedback.shape[1], device=ids_BT.device) < len(closing)
         rest = torch.where(spoken_B1[:, :, None], feedback, silence)
         begun = torch.ones(B, len(opening) + before.shape[1] + 1, dtype=torch.bool, device=ids_BT.device)
-        mask = torch.cat([begun, spoken_B1 & said | ~spoken_B1 & at_end], 1)
+        mask = torch.cat([begun, spoken_B1 & after_text | ~spoken_B1 & at_end], 1)
         vectors = torch.cat([opened, before, word, rest], 1)
         length = 1 + before.shape[1] + feedback.shape[1]  # the rest, as many as there are opening marks, is never read
         return text_encoder.read_vectors(vectors[:, :length], mask[:, :length])

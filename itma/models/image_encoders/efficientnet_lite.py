@@ -185,11 +185,11 @@ def package_names(network: EfficientNetLite) -> dict[str, str]:
         assert isinstance(blocks, nn.Sequential)
         for index, block in enumerate(blocks.children()):
             assert isinstance(block, _Block)
-            prefix, theirs = f"stages.{stage}.{index}", f"_blocks.{number}"
+            prefix, published = f"stages.{stage}.{index}", f"_blocks.{number}"
             if isinstance(block.expand, _Unit):
-                names.update(unit(f"{prefix}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0"))
-            names.update(unit(f"{prefix}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1"))
-            names.update(unit(f"{prefix}.project", f"{theirs}._project_conv", f"{theirs}._bn2"))
+                names.update(unit(f"{prefix}.expand", f"{published}._expand_conv", f"{published}._bn0"))
+            names.update(unit(f"{prefix}.depthwise", f"{published}._depthwise_conv", f"{published}._bn1"))
+            names.update(unit(f"{prefix}.project", f"{published}._project_conv", f"{published}._bn2"))
             number += 1
     return names
 

@@ -185,7 +185,7 @@ class HubImageEncoder(ImageEncoder):
             prefix = next((p for p in ("", "module.", "model.", "img_model.") if p + names[first] in given), None)
         if prefix is None:  # under a name of somebody's own, if there is but one
             ends = {name.removesuffix(names[first]) for name in given if name.endswith(f".{names[first]}")}
-            whole = [each for each in ends if all(each + theirs in given for theirs in names.values())]
+            whole = [each for each in ends if all(each + ending in given for ending in names.values())]
             prefix = whole[0] if len(whole) == 1 else ""
         named = {name: prefix + names[name] for name in own}
         expected = "the state of the same backbone, named as transformers or torchvision name it"
