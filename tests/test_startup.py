@@ -75,6 +75,15 @@ def test_help_imports_nothing_that_computes(words: list[str]) -> None:
     assert not loaded(*words) & (FOREIGN | OWN | {"torch", "numpy", "PIL", "pyarrow", "lance", "tokenizers"})
 
 
+def test_a_command_does_not_search_all_that_it_loaded_for_garbage_when_it_ends() -> None:
+    program = (
+        "import atexit, gc; atexit.register(lambda: print('FROZEN', gc.get_freeze_count())); "
+        "from itma.cli import cli; cli(['search', '--help'], standalone_mode=False)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout.rpartition("FROZEN ")[2]) > 1000
+
+
 def test_one_query_takes_one_thread_and_everything_else_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     choose_threads(queries=1)
