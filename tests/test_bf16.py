@@ -1,6 +1,7 @@
 """Answers in bf16: near those in float32, remembered by a catalogue, and float32 where there is no bf16."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from itma.export import runtimes
 from itma.models import retriever
 from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
+from itma.training.loop import Measures, train
 from tests import made_up
 
 SAID = ["make the red cube blue", "make blue cube"]
@@ -84,3 +86,15 @@ def test_a_catalogue_remembers_bf16_and_float32_searches_it_too(indexed: Path) -
 def test_what_bf16_found_can_be_explained(indexed: Path) -> None:
     explanation = itma.explain(indexed, id="3.jpg", text=SAID[0])
     assert explanation.words
+
+
+def test_a_training_in_bf16_is_measured_in_bf16_and_leaves_a_model_of_float32(tmp_path: Path) -> None:
+    def look(model: Retriever) -> Measures:
+        precisions.append(model.precision)
+        return Measures({"validation/recall@1": 0.5}, {})
+
+    precisions: list[str] = []
+    model = made_up.model()
+    config = replace(made_up.TRAIN, precision="bf16", steps=4)
+    train(model, made_up.triplets(), config, tmp_path / "run", look=look)
+    assert (precisions, model.precision) == (["bf16", "bf16"], "float32")

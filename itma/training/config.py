@@ -65,7 +65,8 @@ class TrainConfig:
     """Rows whose activations are held in memory at a time: a batch is embedded in chunks of so many rows, twice, and
     the gradients are those of the whole batch, to rounding (GradCache). 0 takes the batch at once."""
     precision: Literal["float32", "bf16"] = "bf16"
-    """Arithmetic of the forward pass; weights and updates stay float32. A CPU that does not know bf16 takes float32."""
+    """Arithmetic of the forward pass, and of what is measured meanwhile; weights and updates stay float32. A CPU that
+    does not know bf16 takes float32."""
     frozen: tuple[str, ...] = ()
     """Parts that stay as they are: image_encoder, text_encoder, text_encoder.network, composer, tracker, scale."""
     augment: float = 0.0

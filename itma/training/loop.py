@@ -342,11 +342,14 @@ def _measure(
     """Look at a model whose checkpoint is saved, and choose the best: the highest of the metric, else the latest."""
     measures = Measures({}, {})
     if look is not None:
+        precision, model.precision = model.precision, config.precision
         try:
             measures = look(model)
         except (ItmaError, OSError, MemoryError, RuntimeError) as error:  # of the last kind: no memory on the device
             trace = None if isinstance(error, ItmaError) else error
             log.warning("the model of step %d is saved but was not measured: %s", now.step, error, exc_info=trace)
+        finally:
+            model.precision = precision
     record.look(now.step, measures)
     value = measures.numbers.get(config.metric)
     if look is not None and value is None:
