@@ -13,7 +13,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from itma import api
+from itma.adaptation import adapt
+from itma.benchmark import benchmark
 from itma.cli import cli
+from itma.cli.options import SHORT
 from itma.demo import demo
 from itma.errors import ItmaError
 from itma.hub import sharing
@@ -254,6 +257,8 @@ def test_examples_in_the_help_stand_on_lines_of_their_own() -> None:
 
 
 CALLED: dict[str, Callable[..., object]] = {
+    "adapt": adapt,
+    "benchmark": benchmark,
     "demo": demo,
     "evaluate": api.evaluate_by,
     "explain": api.explain,
@@ -263,11 +268,14 @@ CALLED: dict[str, Callable[..., object]] = {
     "push": sharing.push_to_hub,
     "quantise": exchange.quantise,
     "serve": ServeConfig,
+    "settings": api.explain_settings,
     "submit": api.submit,
     "train": api.train,
     "triplets": api.triplets,
 }
 """Commands that hand options on as they are, and to what."""
+SETTINGS = {"adapt", "benchmark", "evaluate", "settings", "train"}
+"""Those of which some options become settings: `take_settings`."""
 
 
 @pytest.mark.parametrize("name", CALLED)
@@ -277,7 +285,9 @@ def test_options_that_are_handed_on_are_parameters_of_the_same_default(name: str
     own = inspect.signature(inspect.unwrap(command.callback)).parameters
     assert "options" in own
     for option in command.params:
-        if option.name not in own:
+        if name in SETTINGS and option.name in (*SHORT, "config", "skip_unreadable"):
+            assert "changes" in parameters
+        elif option.name not in own:
             assert option.name in parameters
             default = option.to_info_dict()["default"]
             assert (default or None) == (parameters[option.name].default or None), option.name

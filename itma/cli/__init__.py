@@ -24,11 +24,11 @@ from itma.cli.options import (
     echo_hint,
     echo_hits,
     echo_json,
-    join_settings,
     options_from,
     setting_changes,
     setting_file,
     take_request,
+    take_settings,
 )
 from itma.cli.options import device as device_option
 from itma.cli.options import skip_unreadable as skip_unreadable_option
@@ -165,8 +165,7 @@ _runtime = click.option(
 @click.option("--steps", type=click.IntRange(1), help="With --train: steps of each model; default: the preset's.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides everything random.")
 @device_option
-@click.pass_context
-def demo(context: click.Context, /, out: Path | None, **options: Any) -> None:
+def demo(out: Path | None, **options: Any) -> None:
     """A shop to search in less than a minute: nothing to download.
 
     Draws 1,000 products of the wardrobe world, indexes them with the model that comes with itma, holds a conversation
@@ -177,7 +176,7 @@ def demo(context: click.Context, /, out: Path | None, **options: Any) -> None:
     """
     from itma.demo import demo as run_demo
 
-    click.echo(str(run_demo(out, progress=bars(context), **options)))
+    click.echo(str(run_demo(out, progress=bars(), **options)))
 
 
 @cli.command()
@@ -192,8 +191,7 @@ def demo(context: click.Context, /, out: Path | None, **options: Any) -> None:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--layout", help="As a public data set: css of shapes, fashioniq or fashion200k of wardrobe.")
 @device_option
-@click.pass_context
-def generate(context: click.Context, /, world: str, folder: Path, layout: str | None, **options: Any) -> None:
+def generate(world: str, folder: Path, layout: str | None, **options: Any) -> None:
     r"""Write a generated world to FOLDER, so that it is rendered only once.
 
     WORLD is shapes or wardrobe. Train on it with: itma train WORLD --root FOLDER. With --layout it stands there as
@@ -205,7 +203,7 @@ def generate(context: click.Context, /, world: str, folder: Path, layout: str | 
     """
     from itma import api
 
-    made = api.generate(world, folder, layout=layout, progress=bars(context), **options)
+    made = api.generate(world, folder, layout=layout, progress=bars(), **options)
     echo_hint(f"written to {made}; train on it with: itma train {layout or world} --root {made}")
 
 
@@ -259,21 +257,7 @@ def triplets(table: Path, folder: Path, attributes: tuple[str, ...], **options: 
 @setting_changes
 @device_option
 @click.pass_context
-def train(
-    context: click.Context,
-    /,
-    data: str,
-    root: Path | None,
-    skip_unreadable: bool,
-    model: str | None,
-    steps: int | None,
-    seed: int | None,
-    resume: Path | None,
-    config: dict[str, Any],
-    changes: dict[str, Any],
-    device: str,
-    **options: Any,
-) -> None:
+def train(context: click.Context, /, data: str, resume: Path | None, device: str, **options: Any) -> None:
     r"""Train a model on DATA and leave a run folder.
 
     DATA is shapes or wardrobe (generated), birds_to_words, cirr, css, fashion200k, fashioniq, lasco, mitstates,
@@ -295,10 +279,7 @@ def train(
     """
     from itma import api
 
-    short = {"train.steps": steps, "train.seed": seed, "data.root": root}
-    if model is not None:
-        config.pop("model.composer", None)
-    changes = join_settings(config, changes, skip_unreadable, short)
+    changes = take_settings(options)
     if resume is not None:
         given = [
             data if isinstance(parameter, click.Argument) else parameter.opts[0]
@@ -311,9 +292,9 @@ def train(
                 f"--resume goes on with the run's own data, model and folder; leave out {', '.join(given)}. What may "
                 "change: --steps, --root, --skip-unreadable, --config, --set"
             )
-        folder = api.resume(resume, changes=changes, device=device, progress=bars(context))
+        folder = api.resume(resume, changes=changes, device=device, progress=bars())
     else:
-        folder = api.train(data, model=model, changes=changes, device=device, progress=bars(context), **options)
+        folder = api.train(data, changes=changes, device=device, progress=bars(), **options)
     echo_hint(f"trained: {folder}\nmeasure it with: itma evaluate {folder}")
 
 
@@ -374,18 +355,7 @@ def import_(checkpoint: Path, out: Path, **options: Any) -> None:
 @setting_changes
 @_runtime
 @device_option
-@click.pass_context
-def evaluate(
-    context: click.Context,
-    /,
-    run: Path,
-    data: str | None,
-    root: Path | None,
-    skip_unreadable: bool,
-    protocols: tuple[str, ...],
-    changes: dict[str, str],
-    **options: Any,
-) -> None:
+def evaluate(run: Path, data: str | None, protocols: tuple[str, ...], **options: Any) -> None:
     r"""Measure the model in RUN on DATA; default: on the data it was trained with.
 
     RUN may also be an .npz file of embeddings that any model made: queries (one for each row of DATA's split), images
@@ -401,12 +371,8 @@ def evaluate(
     """
     from itma import api
 
-    if root is not None:
-        changes |= {"root": str(root)}
-    if skip_unreadable:
-        changes |= {"unreadable": "missing"}
-    changes = {name.removeprefix("data."): value for name, value in changes.items()}
-    measured = api.evaluate_by(protocols, run, data, changes=changes, progress=bars(context), **options)
+    changes = {name.removeprefix("data."): value for name, value in take_settings(options).items()}
+    measured = api.evaluate_by(protocols, run, data, changes=changes, progress=bars(), **options)
     click.echo(str(measured))
     if measured.folder is not None:
         click.echo(f"written to {measured.folder}{', in the place of earlier results' if measured.replaced else ''}")
@@ -426,8 +392,7 @@ cli.add_command(study)
 @_which
 @skip_unreadable_option
 @device_option
-@click.pass_context
-def submit(context: click.Context, /, run: Path, out: Path, data: str | None, **options: Any) -> None:
+def submit(run: Path, out: Path, data: str | None, **options: Any) -> None:
     r"""Answer the test queries of DATA, whose targets are not published, and write the files of its server into OUT.
 
     DATA is fashioniq, cirr or circo; without it, the data that RUN was trained on, or fashioniq. RUN may also be an
@@ -440,7 +405,7 @@ def submit(context: click.Context, /, run: Path, out: Path, data: str | None, **
     """
     from itma import api
 
-    for path in api.submit(run, out, data, progress=bars(context), **options):
+    for path in api.submit(run, out, data, progress=bars(), **options):
         click.echo(str(path))
 
 
@@ -451,10 +416,7 @@ def submit(context: click.Context, /, run: Path, out: Path, data: str | None, **
 @options_from(IndexOptions)
 @as_json
 @device_option
-@click.pass_context
-def index(
-    context: click.Context, /, run: Path, source: Path, catalogue: str | Path, device: str, as_json: bool, **given: Any
-) -> None:
+def index(run: Path, source: Path, catalogue: str | Path, device: str, as_json: bool, **given: Any) -> None:
     r"""Embed all images of SOURCE with the model in RUN, into CATALOGUE.
 
     SOURCE is a folder of images, or a CSV, JSON Lines or Parquet file with a row for each item; its other columns
@@ -470,7 +432,7 @@ def index(
     from itma import api
 
     options = take_request(IndexOptions, given)
-    made = api.index(run, source, catalogue, options=options, device=device, progress=bars(context))
+    made = api.index(run, source, catalogue, options=options, device=device, progress=bars())
     assert made.outcome is not None  # an indexing leaves one
     if as_json:
         shown = {"items": len(made), **asdict(made.outcome), "columns": dict(made.info().columns)}
@@ -586,8 +548,7 @@ def pack(run: Path, folder: Path, **options: Any) -> None:
 @click.option("--message", "commit_message", help="Of the commit.")
 @click.option("--create-pr", is_flag=True, help="Open a pull request instead.")
 @_license
-@click.pass_context
-def push(context: click.Context, /, run: Path, name: str, which: str, **options: Any) -> None:
+def push(run: Path, name: str, which: str, **options: Any) -> None:
     r"""Upload the model in RUN to the Hugging Face Hub, with its card and the reports that it is written from.
 
     Log in first, with hf auth login or HF_TOKEN. See docs/hub.md for what is uploaded.
@@ -599,7 +560,7 @@ def push(context: click.Context, /, run: Path, name: str, which: str, **options:
     from itma.models.retriever import Retriever
 
     model = Retriever.load(run, which=which)
-    click.echo(f"pushed: {sharing.push_to_hub(model, name, run=run, progress=bars(context), **options)}")
+    click.echo(f"pushed: {sharing.push_to_hub(model, name, run=run, progress=bars(), **options)}")
 
 
 @cli.command()
@@ -607,8 +568,7 @@ def push(context: click.Context, /, run: Path, name: str, which: str, **options:
 @click.argument("folder", type=OUTPUT_PATH)
 @click.option("--revision", help="A branch, tag or commit; default: main.")
 @click.option("--offline", is_flag=True, help="Take it from the hub's cache on this machine.")
-@click.pass_context
-def pull(context: click.Context, name: str, folder: Path, revision: str | None, offline: bool) -> None:
+def pull(name: str, folder: Path, revision: str | None, offline: bool) -> None:
     r"""Download a model from the Hugging Face Hub into FOLDER, which every command takes as RUN.
 
     \b
@@ -617,7 +577,7 @@ def pull(context: click.Context, name: str, folder: Path, revision: str | None, 
     """
     from itma.hub import sharing
 
-    made = sharing.pull(name, folder, revision=revision, local_files_only=offline, progress=bars(context))
+    made = sharing.pull(name, folder, revision=revision, local_files_only=offline, progress=bars())
     click.echo(f"pulled: {made}\nits card: {made / 'README.md'}")
 
 
@@ -625,8 +585,7 @@ def pull(context: click.Context, name: str, folder: Path, revision: str | None, 
 @click.argument("run", type=INPUT_PATH)
 @click.option("--out", type=OUTPUT_PATH, help="A new folder; default: the run's own, for --runtime onnx.")
 @_which
-@click.pass_context
-def export(context: click.Context, run: Path, out: Path | None, which: str) -> None:
+def export(run: Path, out: Path | None, which: str) -> None:
     """Write the model in RUN as ONNX graphs, for any number of images and words, checked against torch.
 
     maps.onnx makes feature maps of images; image.onnx embeds those, query.onnx those with a sentence, words.onnx a
@@ -634,7 +593,7 @@ def export(context: click.Context, run: Path, out: Path | None, which: str) -> N
     """
     from itma.export.runtimes import export_run
 
-    made = export_run(run, out, which=which, progress=bars(context))
+    made = export_run(run, out, which=which, progress=bars())
     largest = made.description.difference
     click.echo(f"exported to {made.folder}: {', '.join(made.description.graphs)}")
     click.echo(f"embeddings differ from torch's by {largest:.1g} at most; use them with: --runtime onnx")
@@ -649,8 +608,7 @@ def export(context: click.Context, run: Path, out: Path | None, which: str) -> N
 @_which
 @click.option("--recall/--no-recall", default=True, help="Measure recall on the run's own data too, if it is there.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides which images are taken.")
-@click.pass_context
-def quantise(context: click.Context, /, run: Path, images: Path, out: Path | None, **options: Any) -> None:
+def quantise(run: Path, images: Path, out: Path | None, **options: Any) -> None:
     """Write the model in RUN as int8 graphs, calibrated on IMAGES, and print what is lost.
 
     IMAGES is a folder of images like those to be searched, or a catalogue, whose images are taken. Search with
@@ -658,7 +616,7 @@ def quantise(context: click.Context, /, run: Path, images: Path, out: Path | Non
     """
     from itma.interop import exchange
 
-    click.echo(str(exchange.quantise(run, images, out, progress=bars(context), **options)))
+    click.echo(str(exchange.quantise(run, images, out, progress=bars(), **options)))
 
 
 @cli.command()
@@ -707,7 +665,7 @@ def doctor(context: click.Context, name: str, root: Path, no_images: bool, file:
     from itma.data.validation.doctor import examine
     from itma.io import write_text
 
-    diagnosis = examine(name, root, images=not no_images, progress=bars(context))
+    diagnosis = examine(name, root, images=not no_images, progress=bars())
     if file is not None:
         write_text(file, diagnosis.to_json())
     echo_hint(str(diagnosis))
@@ -775,15 +733,7 @@ def _echo_pairs(pairs: list[tuple[str, str]], what: str, as_json: bool) -> None:
 @setting_file
 @setting_changes
 @as_json
-def settings(
-    name: str | None,
-    data: str,
-    preset: str | None,
-    model: str | None,
-    config: dict[str, Any],
-    changes: dict[str, Any],
-    as_json: bool,
-) -> None:
+def settings(name: str | None, as_json: bool, **options: Any) -> None:
     r"""Show the settings that --set and --config can change: value, meaning, choices, default.
 
     NAME is one of them, a group, or the last part of a name; without it, all are shown. Shown are those that apply:
@@ -797,9 +747,7 @@ def settings(
     """
     from itma import api
 
-    if model is not None:
-        config.pop("model.composer", None)
-    entries = api.explain_settings(name, data, model=model, preset=preset, changes=config | changes)
+    entries = api.explain_settings(name, changes=take_settings(options), **options)
     if as_json:
         echo_json([asdict(setting) for setting in entries])
         return

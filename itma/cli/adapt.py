@@ -6,17 +6,17 @@ from typing import Any
 
 import click
 
-from itma.cli.catalogue import CATALOGUE_PATH
+from itma.cli.catalogue import CATALOGUE_PATH, reindex
 from itma.cli.options import (
     INPUT_PATH,
     OUTPUT_PATH,
     bars,
     device,
     echo_hint,
-    join_settings,
     setting_changes,
     setting_file,
     skip_unreadable,
+    take_settings,
 )
 
 
@@ -32,21 +32,7 @@ from itma.cli.options import (
 @setting_file
 @setting_changes
 @device
-@click.pass_context
-def adapt(
-    context: click.Context,
-    catalogue: str | Path,
-    table: Path,
-    steps: int | None,
-    out: Path | None,
-    preset: str | None,
-    run: Path | None,
-    yes: bool,
-    skip_unreadable: bool,
-    config: dict[str, Any],
-    changes: dict[str, Any],
-    device: str,
-) -> None:
+def adapt(catalogue: str | Path, table: Path, yes: bool, device: str, **options: Any) -> None:
     r"""Teach the model of CATALOGUE with the attributes in TABLE, and measure it before and after.
 
     TABLE has a row for each item and a column for each attribute; see docs/own-data.md, and itma doctor products for
@@ -58,28 +44,14 @@ def adapt(
     itma adapt catalogue/ items.csv --steps 300 --yes
     """
     from itma.adaptation import adapt as adapt_model
-    from itma.api import device_for
-    from itma.retrieval.catalogue import Catalogue
 
-    result = adapt_model(
-        catalogue,
-        table,
-        steps=steps,
-        out=out,
-        preset=preset,
-        changes=join_settings(config, changes, skip_unreadable, {}),
-        run=run,
-        device=device,
-        progress=bars(context),
-    )
+    changes = take_settings(options)
+    result = adapt_model(catalogue, table, changes=changes, device=device, progress=bars(), **options)
     click.echo(f"{result}\ntrained: {result.run}")
     if yes and result.gain < 0:
         click.echo("the catalogue stays as it is: the new model is right less often than the old one", err=True)
     elif yes or (at_a_terminal() and click.confirm(f"move {catalogue} to the new model?")):
-        outcome = Catalogue.open(catalogue, without_model=True).reindex(
-            result.run, device=device_for("torch", device), progress=bars(context)
-        )
-        click.echo(f"embedded {outcome.embedded:,} images; {catalogue} is now searched by the model in {result.run}")
+        click.get_current_context().invoke(reindex, catalogue=catalogue, run=result.run, device=device)
         return
     echo_hint(f"move the catalogue to it with: itma reindex {catalogue} {result.run}")
 

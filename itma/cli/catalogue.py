@@ -43,10 +43,7 @@ RUNTIMES = click.Choice(request.RUNTIMES)
     help="What computes the embeddings.",
 )
 @device_option
-@click.pass_context
-def reindex(
-    context: click.Context, catalogue: str | Path, run: Path, leave_out: bool, runtime: str, device: str
-) -> None:
+def reindex(catalogue: str | Path, run: Path, leave_out: bool, runtime: str, device: str) -> None:
     """Move CATALOGUE to the model in RUN: all images are embedded anew, then searches switch to it in one step.
 
     Until then the catalogue is searched as before, by its old model; writes wait.
@@ -54,11 +51,7 @@ def reindex(
     from itma.api import device_for
 
     outcome = _open(catalogue).reindex(
-        run,
-        leave_out=leave_out,
-        runtime=runtime,
-        device=device_for(runtime, device),
-        progress=bars(context),
+        run, leave_out=leave_out, runtime=runtime, device=device_for(runtime, device), progress=bars()
     )
     click.echo(f"embedded {outcome.embedded:,} images; {catalogue} is now searched by the model in {run}")
 
@@ -190,13 +183,12 @@ def compact(catalogue: str | Path, keep_hours: float, recall: float | None) -> N
     help="Cosine of near duplicates; without it, one that fits the catalogue's own scores.",
 )
 @as_json
-@click.pass_context
-def duplicates(context: click.Context, catalogue: str | Path, threshold: float | None, as_json: bool) -> None:
+def duplicates(catalogue: str | Path, threshold: float | None, as_json: bool) -> None:
     """List groups of items whose images are the same, byte by byte, and groups that are nearly the same to the model.
 
     Every member of a near group is near to the first that is named.
     """
-    groups = _open(catalogue).near_duplicates(threshold, progress=bars(context))
+    groups = _open(catalogue).near_duplicates(threshold, progress=bars())
     if as_json:
         echo_json({"threshold": groups.threshold, "groups": [asdict(group) for group in groups]})
         return
@@ -248,16 +240,7 @@ def export(catalogue: str | Path, file: Path) -> None:
 @click.option("--images", type=INPUT_PATH, help="The folder that images are named in; default: that of FILE.")
 @click.option("--replace", is_flag=True, help="In the place of an existing catalogue.")
 @click.option("--durable", is_flag=True, help="Every write waits until it would survive a loss of power.")
-@click.pass_context
-def import_(
-    context: click.Context,
-    file: Path,
-    catalogue: str | Path,
-    run: Path | None,
-    images: Path | None,
-    replace: bool,
-    durable: bool,
-) -> None:
+def import_(file: Path, catalogue: str | Path, run: Path | None, **options: Any) -> None:
     """Make CATALOGUE of ready-made embeddings in FILE.
 
     FILE is .parquet (a column embedding or vector; where wanted id, image or image_path, and metadata), .npz (arrays
@@ -265,15 +248,7 @@ def import_(
     """
     from itma.retrieval.catalogue import Catalogue
 
-    made = Catalogue.from_embeddings(
-        file,
-        catalogue,
-        model=run,
-        images=images,
-        replace=replace,
-        durable=durable,
-        progress=bars(context),
-    )
+    made = Catalogue.from_embeddings(file, catalogue, model=run, progress=bars(), **options)
     click.echo(f"imported {len(made):,} items into {catalogue}")
 
 

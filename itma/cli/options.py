@@ -164,22 +164,27 @@ setting_file = click.option(
 )
 
 
-def bars(context: click.Context) -> bool:
+def bars() -> bool:
     """Whether progress bars are shown: unless `--quiet` is given."""
-    return not context.find_root().params["quiet"]
+    return not click.get_current_context().find_root().params["quiet"]
 
 
-def join_settings(
-    config: dict[str, Any], changes: dict[str, Any], skip_unreadable: bool, short: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The settings that a command is given: the file's, over them those of `--set`, over them the short options.
+SHORT = {"steps": "train.steps", "seed": "train.seed", "root": "data.root"}
+"""Options that are short for a setting."""
 
-    Args:
-        config, changes, skip_unreadable: see the options of these names.
-        short: value by the setting's dotted name; None where the option is not given.
+
+def take_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the options of a command make; they are taken out of `given`.
+
+    Those of the file, over them those of `--set`, over them the short options.
     """
-    named = {name: str(value) for name, value in short.items() if value is not None}
-    return config | changes | named | ({"data.unreadable": "missing"} if skip_unreadable else {})
+    config = given.pop("config", {})
+    if given.get("model") is not None:
+        config.pop("model.composer", None)
+    named = {setting: str(value) for name, setting in SHORT.items() if (value := given.pop(name, None)) is not None}
+    if given.pop("skip_unreadable", False):
+        named["data.unreadable"] = "missing"
+    return {**config, **given.pop("changes", {}), **named}
 
 
 def echo_json(value: Any) -> None:

@@ -12,10 +12,10 @@ from itma.cli.options import (
     bars,
     device,
     echo_json,
-    join_settings,
     setting_changes,
     setting_file,
     skip_unreadable,
+    take_settings,
 )
 
 
@@ -86,22 +86,7 @@ def compare(runs: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
 @setting_changes
 @as_json
 @device
-@click.pass_context
-def benchmark(
-    context: click.Context,
-    data: str,
-    models: tuple[str, ...],
-    seeds: int,
-    out: Path,
-    root: Path | None,
-    skip_unreadable: bool,
-    preset: str | None,
-    steps: int | None,
-    config: dict[str, Any],
-    changes: dict[str, Any],
-    as_json: bool,
-    device: str,
-) -> None:
+def benchmark(data: str, models: tuple[str, ...], out: Path, as_json: bool, **options: Any) -> None:
     r"""Train several models on DATA at equal budget, measure them, and write one table with intervals, curves and cost.
 
     All runs have one recipe, and differ in the composer and the seed alone. What is finished in the folder is not
@@ -114,17 +99,8 @@ def benchmark(
     """
     from itma.benchmark import benchmark as compare_models
 
-    short = {"train.steps": steps, "data.root": root}
-    changes = join_settings(config, changes, skip_unreadable, short)
-    result = compare_models(
-        data,
-        [name.strip() for names in models for name in names.split(",") if name.strip()] or None,
-        out,
-        seeds=seeds,
-        preset=preset,
-        changes=changes,
-        device=device,
-        progress=bars(context),
-    )
+    composers = [name.strip() for names in models for name in names.split(",") if name.strip()] or None
+    changes = take_settings(options)
+    result = compare_models(data, composers, out, changes=changes, progress=bars(), **options)
     click.echo(result.to_json() if as_json else str(result), nl=not as_json)
     click.echo(f"written to {out}", err=as_json)

@@ -25,8 +25,7 @@ def study() -> None:
 @click.option("--out", type=OUTPUT_PATH, help="Gets the results. Without it, a folder conversations-SPLIT in RUN.")
 @as_json
 @device_option
-@click.pass_context
-def conversation(context: click.Context, /, run: Path, as_json: bool, **options: Any) -> None:
+def conversation(run: Path, as_json: bool, **options: Any) -> None:
     """Let a simulated user talk to the model in RUN: success and rank, turn by turn.
 
     The user wants one image of the test, sees another, and says one thing that is still wrong, in the sentences of the
@@ -36,6 +35,6 @@ def conversation(context: click.Context, /, run: Path, as_json: bool, **options:
     """
     from itma.study import study_conversation
 
-    result = study_conversation(run, progress=bars(context), **options)
+    result = study_conversation(run, progress=bars(), **options)
     click.echo(result.study.to_json() if as_json else str(result), nl=not as_json)
     click.echo(f"written to {result.folder}", err=as_json)
