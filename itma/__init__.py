@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from itma.api import Settings, evaluate, explain, generate, index, resume, settings_for, train
+    from itma.api import Settings, evaluate, generate, index, resume, settings_for, train
     from itma.client import Client
     from itma.data.batching import Batch, Plan, load_batch
     from itma.data.datasets.base import DataConfig, Dataset
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         UnknownItemError,
         UnknownNameError,
     )
+    from itma.explanations.explaining import explain
     from itma.explanations.explanation import Explanation
     from itma.models.composers.base import Composer, FeatureShapes
     from itma.models.composers.base import register as register_composer
@@ -144,13 +145,14 @@ __all__ = [
 ]
 
 _NAMES = {
-    "itma.api": "Settings evaluate explain generate index resume settings_for train",
+    "itma.api": "Settings evaluate generate index resume settings_for train",
     "itma.client": "Client",
     "itma.data.batching": "Batch Plan load_batch",
     "itma.data.datasets.base": "DataConfig Dataset",
     "itma.data.images": "FileImages MemoryImages Preprocess",
     "itma.data.triplets": "Protocol Split Task Triplets by_label hold_out",
     "itma.errors": " ".join(name for name in __all__ if name.endswith("Error")),
+    "itma.explanations.explaining": "explain",
     "itma.explanations.explanation": "Explanation",
     "itma.models.composers.base": "Composer FeatureShapes",
     "itma.models.image_encoders.base": "ImageEncoder ImageEncoderConfig",

@@ -6,20 +6,20 @@ Every command of the command line is one call of a function here.
 import logging
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from itma import __version__
 from itma.config import Setting, change, check_changes, describe_settings, from_plain, to_plain
 from itma.data.datasets import REGISTRY as DATASETS
 from itma.data.datasets import WORLDS, DataConfig, dataset_named
 from itma.data.datasets.generated import Generated
-from itma.data.images import Preprocess, Source, to_pixels
+from itma.data.images import Preprocess, to_pixels
 from itma.data.sources import cache_images, load, other_size
 from itma.data.tokenizer import EARLIER, typical
 from itma.data.triplets import Split, Triplets, by_label, hold_out
@@ -36,14 +36,14 @@ from itma.errors import (
 )
 from itma.export.runtime import OnnxRetriever
 from itma.export.runtimes import open_model
-from itma.io import check_path, check_writable
+from itma.io import check_path, check_writable, free_folder
 from itma.models.checkpoint import checkpoint_folder, weights_sum
 from itma.models.hub_names import hub_name
 from itma.models.provenance import checkpoint_choice, read_provenance, show_name
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.shipped import is_shipped, locate
 from itma.models.towers import FIRST, Towers, holds_towers, read_towers
-from itma.records import STEPS, Fill, Hits, Report
+from itma.records import Hits, Report
 from itma.registry import needs, require
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.request import IndexOptions, SearchRequest, takes
@@ -62,12 +62,12 @@ from itma.training.run import (
 )
 
 if TYPE_CHECKING:  # what one verb alone needs is imported in it: a search waits for no training code
-    from itma.data.datasets.attributes import Made
     from itma.evaluation.evaluate import Evaluation
-    from itma.explanations import Explanation
     from itma.training.loop import Look, Measures
 
 log = logging.getLogger(__name__)
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -190,46 +190,6 @@ def generate(
     return folder
 
 
-def triplets(
-    table: str | Path,
-    out: str | Path,
-    *,
-    templates: str | Path | None = None,
-    attributes: Sequence[str] | None = None,
-    within: str | None = None,
-    per_reference: int = 4,
-    test_share: float = 0.1,
-    seed: int = 0,
-) -> "Made":
-    """Make triplets from a table of attributes, for `train("own", changes={"data.root": out})`.
-
-    Args:
-        table: CSV or JSON Lines, one row for each image.
-        out: the folder for what is made.
-        templates: sentence templates; None: `templates.toml` in `out`, written where there is none.
-        attributes: the columns to use; None: all that look like attributes.
-        within: a column in which the items of a pair always agree.
-        per_reference: triplets for each reference, at most.
-        test_share: the share of the items for testing.
-        seed: decides pairs, sentences and split.
-
-    Returns:
-        What was made, with counts; see `itma.data.datasets.attributes.make` for what can go wrong.
-    """
-    from itma.data.datasets.attributes import make
-
-    return make(
-        table,
-        out,
-        templates=templates,
-        attributes=attributes,
-        within=within,
-        per_reference=per_reference,
-        split=test_share,
-        seed=seed,
-    )
-
-
 def train(
     data: str | None = None,
     *,
@@ -268,41 +228,34 @@ def train(
     Raises:
         ItmaError: see `settings_for`, `itma.training.loop.train`.
     """
-    source = _source(data, triplets)
-    checkpoint = None if start is None else checkpoint_folder(start)
-    towers = read_towers(checkpoint) if checkpoint is not None and holds_towers(checkpoint) else None
+    source, given = _source(data, triplets), changes or {}
     beginning: Retriever | None = None
-    if towers is not None:
-        settings = _over(towers, source, model, preset, changes or {})
+    started: dict[str, Any] | None = None
+    if start is None:
+        settings = _settings_for(source, model, preset, given)
+    elif (towers := _towers_at(start)) is not None:
+        settings = _over(towers, source, model, preset, given)
         beginning = _over_towers(towers, settings)
+        started = {"sha256": weights_sum(start), "path": str(start), "name": show_name(str(start))}
     else:
-        settings = _settings_for(source, model, preset, changes or {})
-        beginning = None if checkpoint is None else Retriever.load(checkpoint)
-    if beginning is not None and towers is None:
-        own = [name for name in changes or {} if name.startswith("model.") and name not in _RESIZES]
+        settings = _settings_for(source, model, preset, given)
+        beginning, weights = Retriever.load(checkpoint_folder(start)), weights_sum(start)
+        own = [name for name in given if name.startswith("model.") and name not in _RESIZES]
         if model is not None or own:
             raise ConfigError(
                 f"a run that starts from {str(start)!r} has the model of that run; leave out "
                 f"{', '.join(own) or f'the model {model!r}'}"
             )
-        sizes = {
-            side: getattr(settings.model.preprocess, side) for name, side in _RESIZES.items() if name in (changes or {})
-        }
+        sizes = {side: getattr(settings.model.preprocess, side) for name, side in _RESIZES.items() if name in given}
         beginning = _resized(beginning, replace(beginning.preprocess, **sizes))
         settings = replace(settings, model=beginning.config)
+        started = {"sha256": weights, "path": str(start), "seconds": read_provenance(start, weights).seconds}
     name = f"{settings.model.composer}_{comment}" if comment else settings.model.composer
     folder = new_run_folder(name) if out is None else check_path(out, "a folder")
     refuse_trained(folder)
     check_writable(folder)
     if beginning is None:  # before images are drawn or read
         settings.model.find_networks()
-    started: dict[str, Any] | None = None
-    if start is not None:
-        started = {"sha256": weights_sum(start), "path": str(start)}
-        if towers is not None:
-            started["name"] = show_name(str(start))
-        else:
-            started["seconds"] = read_provenance(start, started["sha256"]).seconds
     return _learn(settings, folder, device, triplets, beginning=beginning, started=started, progress=progress)
 
 
@@ -342,6 +295,12 @@ def _source(data: str | None, triplets: tuple[Triplets, Triplets] | None) -> Dat
     if data is not None and known and own.partition("/")[0] == data:
         return DataConfig(data)
     return DataConfig(own if data is None or known else data, external=True)
+
+
+def _towers_at(start: str | Path) -> Towers | None:
+    """CLIP or SigLIP, where that is what a run starts from."""
+    folder = checkpoint_folder(start)
+    return read_towers(folder) if holds_towers(folder) else None
 
 
 def _over_towers(towers: Towers, settings: Settings) -> Retriever:
@@ -404,17 +363,17 @@ def resume(
     refuse_imported(folder)
     check_writable(folder)
     plain = read_settings(folder)
+    started = plain.get("made_with", {}).get("started_from")
     model: Retriever | None = None
     step = 0
     if saved := has_checkpoint(folder):
         model = Retriever.load(folder, which="last")  # what pretrained parts came from may be gone
         step = last_step(folder)
-    elif (start := plain.get("made_with", {}).get("started_from", {}).get("path")) is not None:
-        checkpoint = checkpoint_folder(start)
-        if holds_towers(checkpoint):
-            model = _over_towers(read_towers(checkpoint), settings)
+    elif (start := (started or {}).get("path")) is not None:
+        if (towers := _towers_at(start)) is not None:
+            model = _over_towers(towers, settings)
         else:
-            model = _resized(Retriever.load(checkpoint), settings.model.preprocess)
+            model = _resized(Retriever.load(checkpoint_folder(start)), settings.model.preprocess)
     if changes:
         changed = change(settings, changes)  # refuses names that are none
         fixed = [name for name in changes if name not in RESUMABLE]
@@ -435,30 +394,18 @@ def resume(
         log.warning(
             "%r has done all its %d steps; to go on: itma train --resume %s --steps N", str(folder), step, folder
         )
-    if not saved:
-        started = plain.get("made_with", {}).get("started_from")
-        return _learn(settings, folder, device, triplets, beginning=model, started=started, progress=progress)
-    return _learn(settings, folder, device, triplets, beginning=model, resume=True, progress=progress)
+    return _learn(settings, folder, device, triplets, beginning=model, started=started, resume=saved, progress=progress)
 
 
 RESUMABLE = (
     *(
         f"train.{name}"
         for name in (
-            "steps",
-            "learning_rate",
-            "image_encoder_rate",
-            "weight_decay",
-            "schedule",
-            "decay_every",
-            "decay_factor",
-            "clip",
-            "precision",
-            "evaluate_every",
-            "log_every",
-        )
+            "steps learning_rate image_encoder_rate weight_decay schedule decay_every decay_factor clip precision "
+            "evaluate_every log_every"
+        ).split()
     ),
-    *(f"data.{name}" for name in ("root", "coverage", "unreadable", "about", "cache")),
+    *(f"data.{name}" for name in "root coverage unreadable about cache".split()),
 )
 """Settings that may change when a run goes on."""
 
@@ -469,12 +416,7 @@ def read_run(folder: str | Path) -> Settings:
     Raises:
         RunError: the folder is no run, or its settings are damaged.
     """
-    plain = read_settings(folder)
-    _require(plain, folder)
-    try:
-        return from_plain(Settings, {name: plain[name] for name in ("model", "train", "data")})
-    except (KeyError, ValueError) as error:
-        raise RunError(f"{str(Path(folder) / RUN)!r} is damaged: {error}") from error
+    return _read(Settings, folder, lambda plain: {name: plain[name] for name in ("model", "train", "data")})
 
 
 def read_data(folder: str | Path) -> DataConfig:
@@ -486,18 +428,24 @@ def read_data(folder: str | Path) -> DataConfig:
     there = locate(folder)
     if not (there / RUN).exists() and (there.parent / RUN).is_file():
         folder = there.parent
+    return _read(DataConfig, folder, lambda plain: plain["data"], ("data set",))
+
+
+def _read(
+    kind: type[Kind],
+    folder: str | Path,
+    choose: Callable[[dict[str, Any]], dict[str, Any]],
+    parts: Sequence[str] | None = None,
+) -> Kind:
+    """What `choose` takes of a run's settings, as a value of `kind`; `parts` are those that have to be known for it."""
     plain = read_settings(folder)
-    _require(plain, folder, ("data set",))
-    try:
-        return from_plain(DataConfig, plain["data"])
-    except (KeyError, ValueError) as error:
-        raise RunError(f"{str(Path(folder) / RUN)!r} is damaged: {error}") from error
-
-
-def _require(plain: Mapping[str, Any], folder: str | Path, kinds: Sequence[str] | None = None) -> None:
     if "data" not in plain and "started_from" in plain.get("made_with", {}):
         raise RunError(f"{str(folder)!r} was trained on no data set of itma; name the data")
-    require(plain.get("needs", ()), f"the run {str(folder)!r}", kinds)
+    require(plain.get("needs", ()), f"the run {str(folder)!r}", parts)
+    try:
+        return from_plain(kind, choose(plain))
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{str(Path(folder) / RUN)!r} is damaged: {error}") from error
 
 
 def _learn(
@@ -507,14 +455,15 @@ def _learn(
     triplets: tuple[Triplets, Triplets] | None,
     *,
     beginning: Retriever | None,
-    started: Mapping[str, Any] | None = None,
+    started: Mapping[str, Any] | None,
     resume: bool = False,
     progress: bool,
 ) -> Path:
     from itma.training.loop import train as learn
 
     torch_device = device_named(device)
-    bars = progress and int(os.environ.get("RANK", 0)) == 0
+    first = int(os.environ.get("RANK", 0)) == 0
+    bars = progress and first
     if triplets is None and settings.data.external:
         raise DataError(
             f"{str(folder)!r} learns from external data {settings.data.name!r}, which itma cannot load by name; hand "
@@ -538,20 +487,12 @@ def _learn(
     elif not resume and (fresh := model.learn_words(said, seed=settings.train.seed)):
         log.info("%d words are new to the model: %s", len(fresh), ", ".join(fresh[:8]) + (" …" if fresh[8:] else ""))
     model.to(torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if not resume and int(os.environ.get("RANK", 0)) == 0:
-        origin = {} if started is None else {"started_from": dict(started)}
-        made_with = {**environment(torch_device), **origin}
+    if first and not resume:
+        made_with = environment(torch_device) | ({} if started is None else {"started_from": dict(started)})
         forget(folder)
-        write_settings(
-            folder,
-            {
-                **to_plain(settings),
-                "needs": settings.needs,
-                "made_with": made_with,
-                "sentences": typical(learning.triplets.feedback),
-            },
-        )
-    if int(os.environ.get("RANK", 0)) == 0:
+        made = {"needs": settings.needs, "made_with": made_with, "sentences": typical(learning.triplets.feedback)}
+        write_settings(folder, to_plain(settings) | made)
+    if first:
         sweep(folder)
     look = _look(rows, validation, test, settings.train)
     with _advising(settings.data):
@@ -595,21 +536,13 @@ def _advising(source: DataConfig) -> Iterator[None]:
 def environment(device: torch.device) -> dict[str, Any]:
     """What a run was made with, for the record."""
     return {
-        "itma": find_version(),
+        "itma": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
-
-
-def find_version() -> str:
-    """The package's version; `unknown` where it runs from a folder without being installed."""
-    try:
-        return version("itma")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 _EXPLANATIONS = 2
@@ -860,11 +793,7 @@ def results_folder(run: str | Path, what: str, name: str) -> Path:
     """
     if not is_shipped(run) and hub_name(run) is None:
         return Path(run) / f"{what}-{name}"
-    first = f"{what}-{str(run).replace('/', '--')}-{name}"
-    folder, number = Path(first), 2
-    while folder.exists():
-        folder, number = Path(f"{first}-{number}"), number + 1
-    return folder
+    return free_folder(f"{what}-{str(run).replace('/', '--')}-{name}")
 
 
 def load_measured_split(
@@ -1068,64 +997,3 @@ def search(
     if isinstance(answer, Exception):
         raise answer
     return answer
-
-
-def explain(
-    catalogue_or_model: Catalogue | Retriever | str | Path,
-    image: Source | None = None,
-    text: str | None = None,
-    *,
-    id: str | None = None,
-    target: Source | None = None,
-    methods: Sequence[str] = (),
-    fill: Fill = "mean",
-    steps: int = STEPS,
-    run: str | Path | None = None,
-    device: str = "auto",
-) -> "Explanation":
-    """Say why an image is where it is among the answers to a query: which words, which regions, what attention.
-
-    Args:
-        catalogue_or_model: a catalogue or its folder; or a model or a run folder, where the target is an image and has
-            no rank.
-        image: the reference: a path, the bytes of a file, a Pillow image, or an array.
-        text: the feedback.
-        id, target, methods, fill, steps, run: see `itma.explanations.explain`.
-        device: where a model that is opened here is to work: `auto`, `cpu`, `cuda`, …
-
-    Returns:
-        The explanation, with arrays, a text and a `save`.
-
-    Raises:
-        ItmaError: see `itma.explanations.explain`.
-    """
-    from itma.explanations import explain as explain_query
-
-    return explain_query(
-        catalogue_or_model,
-        image,
-        text,
-        id=id,
-        target=target,
-        methods=methods,
-        fill=fill,
-        steps=steps,
-        run=run,
-        device=device_named(device),
-    )
-
-
-__all__: Sequence[str] = (
-    "Settings",
-    "evaluate",
-    "evaluate_by",
-    "explain",
-    "generate",
-    "index",
-    "resume",
-    "search",
-    "settings_for",
-    "submit",
-    "train",
-    "triplets",
-)

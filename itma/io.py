@@ -115,6 +115,14 @@ def check_writable(folder: str | Path) -> None:
         raise to_storage_error(folder, OSError(errno.EACCES, "no permission"))
 
 
+def free_folder(first: str | Path, mark: str = "-") -> Path:
+    """The folder itself, or else the first of `first-2`, `first-3`, … that is not there."""
+    folder, number = Path(first), 2
+    while folder.exists():
+        folder, number = Path(f"{first}{mark}{number}"), number + 1
+    return folder
+
+
 def is_stream(path: Path) -> bool:
     """Whether a pipe, a socket or a device is there: reading it may wait for ever, or never end."""
     try:

@@ -12,11 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+import itma
 from itma import api
 from itma.adaptation import adapt
 from itma.benchmark import benchmark
 from itma.cli import cli
 from itma.cli.options import SHORT
+from itma.data.datasets.attributes import make
 from itma.demo import demo
 from itma.errors import ItmaError
 from itma.hub import sharing
@@ -261,7 +263,7 @@ CALLED: dict[str, Callable[..., object]] = {
     "benchmark": benchmark,
     "demo": demo,
     "evaluate": api.evaluate_by,
-    "explain": api.explain,
+    "explain": itma.explain,
     "generate": api.generate,
     "import": import_published,
     "pack": sharing.pack,
@@ -271,7 +273,7 @@ CALLED: dict[str, Callable[..., object]] = {
     "settings": api.explain_settings,
     "submit": api.submit,
     "train": api.train,
-    "triplets": api.triplets,
+    "triplets": make,
 }
 """Commands that hand options on as they are, and to what."""
 SETTINGS = {"adapt", "benchmark", "evaluate", "settings", "train"}

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import itma
 from itma import api
 from itma.errors import ConfigError
 from itma.models.composers.pic2word import Pic2Word, Pic2WordOptions
@@ -139,7 +140,7 @@ def test_a_run_from_towers_learns_the_mapping_alone_and_serves_a_catalogue(hub: 
     api.index(run, tmp_path / "photos", tmp_path / "shop", device="cpu")
     hits = Catalogue.open(tmp_path / "shop").search(image=tmp_path / "photos" / "a.png", text="make red", k=1)
     assert [hit.id for hit in hits] == ["b.png"]
-    explained = api.explain(
+    explained = itma.explain(
         run, tmp_path / "photos/a.png", "make red", target=tmp_path / "photos/b.png", device="cpu", steps=2
     )
     assert explained is not None

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
+import itma
 from itma import api
 from itma.cli import cli
 from itma.errors import CatalogueError, ConfigError, DataError, RunError
@@ -260,7 +261,7 @@ def test_an_evaluation_without_a_data_set_asks_for_one(hub: Path, tmp_path: Path
 
 def test_an_explanation_divides_the_score_of_an_untrained_model(hub: Path, photos: Path) -> None:
     for kind in MAKERS:
-        explanation = api.explain(
+        explanation = itma.explain(
             hub / kind, photos / "a.png", "make red", target=photos / "b.png", device="cpu", steps=2
         )
         assert explanation is not None

@@ -219,7 +219,9 @@ def generate(world: str, folder: Path, layout: str | None, **options: Any) -> No
 )
 @click.option("--within", metavar="COLUMN", help="Pair only items that agree in this column, e.g. category.")
 @click.option("--per-reference", type=click.IntRange(1), default=4, show_default=True)
-@click.option("--test-share", type=float, default=0.1, show_default=True, help="Share of the items for testing.")
+@click.option(
+    "--test-share", "split", type=float, default=0.1, show_default=True, help="Share of the items for testing."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def triplets(table: Path, folder: Path, attributes: tuple[str, ...], **options: Any) -> None:
     r"""Make triplets from a TABLE of attributes (CSV: file, colour, sleeve, …) into FOLDER.
@@ -230,9 +232,9 @@ def triplets(table: Path, folder: Path, attributes: tuple[str, ...], **options: 
     itma triplets items.csv shop
     itma train own --root shop
     """
-    from itma import api
+    from itma.data.datasets.attributes import make
 
-    click.echo(str(api.triplets(table, folder, attributes=list(attributes) or None, **options)))
+    click.echo(str(make(table, folder, attributes=list(attributes) or None, **options)))
     echo_hint(f"train on them with: itma train own --root {folder}")
 
 

@@ -55,12 +55,12 @@ def explain(catalogue_or_model: str | Path, out: Path | None, **options: Any) ->
     itma explain catalogue/ --id sku-17 --text "with long sleeves" --target sku-40 --method words --method regions
     itma explain runs/2026-01-31_12-00-00_itma --image a.jpg --text "in red" --target b.jpg --method all -o why.json
     """
-    from itma import api
+    from itma.explanations import explain as explain_query
     from itma.explanations.explanation import ending_of
 
     if out is not None:
         ending_of(out)  # refused before anything is computed
-    made = api.explain(catalogue_or_model, **options)
+    made = explain_query(catalogue_or_model, **options)
     click.echo(str(made))
     if out is not None:
         made.save(out)

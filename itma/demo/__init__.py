@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from itma import api
+from itma import __version__, api
 from itma.data.datasets import WORLDS, DataConfig
 from itma.data.images import Preprocess
 from itma.data.sources import load
@@ -20,6 +20,7 @@ from itma.demo.page import DemoStory, Example, ModelResult, Shown, write_page
 from itma.device import device_named
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.evaluation.evaluate import Evaluation, evaluate
+from itma.io import free_folder
 from itma.models.checkpoint import weights_sum
 from itma.models.provenance import read_provenance
 from itma.models.retriever import Retriever
@@ -110,7 +111,7 @@ def demo(
     if world not in WORLDS:
         raise UnknownNameError("generated world", world, WORLDS)
     ready = None if train else find_shipped_folder(world)
-    out = _free_folder() if out is None else Path(out)
+    out = free_folder("demo") if out is None else Path(out)
     if out.exists():
         raise DataError(f"{str(out)!r} exists already; remove it or choose another folder with --out")
     torch_device = device_named(device)
@@ -152,7 +153,7 @@ def demo(
         questions=questions,
         world=_about(world, evaluations["itma"]),
         commands=_commands(out, run, world, gallery.example, train),
-        made_with=f"itma {api.find_version()}, torch {torch.__version__}, {platform.system()} "
+        made_with=f"itma {__version__}, torch {torch.__version__}, {platform.system()} "
         f"{platform.machine()} ({torch_device.type}, "
         f"{os.cpu_count()} cores), seed {seed}, {seconds:.0f} seconds in all",
     )
@@ -187,13 +188,6 @@ def _train(
 
 def _format_seconds(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.1f} minutes"
-
-
-def _free_folder() -> Path:
-    folder, number = Path("demo"), 2
-    while folder.exists():
-        folder, number = Path(f"demo-{number}"), number + 1
-    return folder
 
 
 def _choose_rows(evaluation: Evaluation, seed: int) -> tuple[list[int], list[int]]:

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from itma.data.images import Source
+from itma.device import device_named
 from itma.errors import (
     ConfigError,
     DataError,
@@ -63,7 +64,7 @@ def explain(
     fill: Fill = "mean",
     steps: int = STEPS,
     run: str | Path | None = None,
-    device: torch.device | None = None,
+    device: str = "auto",
 ) -> Explanation:
     """Say why an image is where it is among the answers to a query.
 
@@ -84,7 +85,7 @@ def explain(
         fill: what covers a region: `mean`, the image's mean colour, or `blur`.
         steps: of the integrated gradients.
         run: where the run that made a catalogue is now; None: where it was then.
-        device: where a model that is opened here is to work; None: on the CPU.
+        device: where a model that is opened here is to work: `auto`, `cpu`, `cuda`, …
 
     Raises:
         ExplanationError: a method was asked for by name that does not apply, or there is no target.
@@ -97,7 +98,7 @@ def explain(
     for method in methods:
         if method not in (*METHODS, ALL):
             raise UnknownNameError("method", method, (*METHODS, ALL))
-    case = case_of(open_either(catalogue_or_model, run, device), image, text, id=id, target=target)
+    case = case_of(open_either(catalogue_or_model, run, device_named(device)), image, text, id=id, target=target)
     return explain_case(case, methods, fill=fill, steps=steps)
 
 

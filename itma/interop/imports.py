@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itma.api import Settings, find_version
+from itma import __version__
+from itma.api import Settings
 from itma.config import to_plain
 from itma.data.datasets import NAMES, DataConfig
 from itma.data.vocabulary import UNKNOWN, Order, words_for
@@ -198,7 +199,7 @@ def _notes(checkpoint: Checkpoint, config: RetrieverConfig, size: tuple[int, int
 def _write(out: Path, model: Retriever, settings: Settings, imported: Imported, checkpoint: Checkpoint) -> None:
     name = f"step-{imported.steps:06d}"
     made_with: Mapping[str, Any] = {
-        "itma": find_version(),
+        "itma": __version__,
         "imported_from": {
             "file": checkpoint.path.name,
             "sha256": file_sum(checkpoint.path),

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from itma.errors import RunError
-from itma.io import file_sum, new_folder, parse_json, to_storage_error, write_text
+from itma.io import file_sum, free_folder, new_folder, parse_json, to_storage_error, write_text
 from itma.models.checkpoint import MANIFEST, checkpoint_folder, verify
 from itma.models.provenance import read_json
 from itma.models.retriever import Retriever, save_tensors
@@ -56,10 +56,7 @@ class Progress:
 def new_run_folder(comment: str = "", parent: str | Path = "runs") -> Path:
     """A folder name under `parent` made of the time and `comment`; a number is added where it is taken."""
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + (f"_{comment}" if comment else "")
-    folder, number = Path(parent) / stamp, 2
-    while folder.exists():
-        folder, number = Path(parent) / f"{stamp}_{number}", number + 1
-    return folder
+    return free_folder(Path(parent) / stamp, "_")
 
 
 def save_checkpoint(
