@@ -12,19 +12,15 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
 from itma.errors import (
+    CODES,
     BusyError,
     CatalogueError,
     ConfigError,
     DataError,
-    ExplanationError,
-    FeedbackError,
     FilterError,
     ImageError,
-    ItemExistsError,
     ItmaError,
     StorageError,
-    UnanswerableError,
-    UnknownItemError,
 )
 from itma.io import refuse_stream
 from itma.records import Hit, Hits
@@ -39,17 +35,9 @@ if TYPE_CHECKING:
 
 _AGAIN = 3
 """Times that a server which is busy is asked again."""
-_KINDS: Mapping[str, type[ItmaError]] = {
-    "unknown_item": UnknownItemError,
-    "item_exists": ItemExistsError,
-    "unanswerable": UnanswerableError,
-    "unexplainable": ExplanationError,
-    "unusable_feedback": FeedbackError,
-    "bad_filter": FilterError,
+_KINDS: Mapping[str, type[ItmaError]] = {code: kind for code, (_, kind) in CODES.items()} | {
     "unknown_name": FilterError,
-    "out_of_range": ConfigError,
     "invalid_request": ConfigError,
-    "bad_data": DataError,
     "busy": BusyError,
     "storage": StorageError,
 }
@@ -157,32 +145,13 @@ class Client:
             ServerError: the server cannot be reached, refuses the key, or is overloaded.
             ItmaError: see `Catalogue.search`.
         """
-        if sum(given is not None for given in (image, id, url, embedding)) > 1:
+        given = {name: value for name, value in locals().items() if name in options_of(SearchRequest)}
+        if sum(reference is not None for reference in (image, id, url, embedding)) > 1:
             raise DataError("a query has one reference: give an image, an id, a url, or an embedding")
-        request = SearchRequest(
-            text=text,
-            k=k,
-            where=where,
-            exclude=exclude,
-            fields=fields,
-            distinct=distinct,
-            unlike=unlike,
-            emphasis=emphasis,
-            earlier=earlier,
-            keep_same=keep_same,
-        )
-        query: dict[str, Any] = {
-            name: list(value) if isinstance(value := getattr(request, name), list | tuple) else value
-            for name in options_of(SearchRequest)
-            if name not in ("image", "id", "embedding")
-        }
-        if image is not None:
-            files = [("image", ("image", _bytes_of(image)))]
-            answer = self._multipart("search/upload", {"query": json.dumps(query, default=str)}, files)
-        else:
-            query |= {"id": id, "url": url}
-            query["embedding"] = None if embedding is None else [float(value) for value in embedding]
-            answer = self._json("POST", "search", query)
+        request = SearchRequest(**given)  # which checks them
+        query = {name: getattr(request, name) for name in given if name not in ("image", "id", "embedding")}
+        numbers = None if embedding is None else [float(value) for value in embedding]
+        answer = self._ask("search", query, image, {"id": id, "url": url, "embedding": numbers})
         hits = [
             Hit(hit["rank"], hit["id"], hit["score"], self._image(hit["id"]) if hit["image"] else "", hit["fields"])
             for hit in answer["hits"]
@@ -223,11 +192,7 @@ class Client:
         if sum(given is not None for given in (image, id, url)) > 1:
             raise DataError("a query has one reference: give an image, an id, or a url")
         query: dict[str, Any] = {"text": text, "target": target, "methods": list(methods), "images": images}
-        if image is not None:
-            files = [("image", ("image", _bytes_of(image)))]
-            answer: dict[str, Any] = self._multipart("explain/upload", {"query": json.dumps(query)}, files)
-        else:
-            answer = self._json("POST", "explain", query | {"id": id, "url": url})
+        answer: dict[str, Any] = self._ask("explain", query, image, {"id": id, "url": url})
         return answer
 
     def page(self, rows: int = 100, *, after: str | None = None, where: Mapping[str, Any] | None = None) -> "Page":
@@ -304,6 +269,13 @@ class Client:
 
     # -- speaking -----------------------------------------------------------------------------------------------------
 
+    def _ask(self, path: str, query: dict[str, Any], image: "Source | None", references: dict[str, Any]) -> Any:
+        """Send a query with the image that it begins from, or else with a reference of another kind."""
+        if image is None:
+            return self._json("POST", path, query | references)
+        files = [("image", ("image", _bytes_of(image)))]
+        return self._multipart(f"{path}/upload", {"query": json.dumps(query, default=str)}, files)
+
     def _json(self, method: str, path: str, body: Any = None) -> Any:
         if body is None:
             return self._send(method, path).json()
@@ -332,10 +304,9 @@ class Client:
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 raise ServerError(f"the server {self.url} cannot be reached ({error}); is it running?") from error
             wait = answer.headers.get("Retry-After", "")
-            if answer.status_code == 503 and wait.isdigit() and turn < _AGAIN:
-                time.sleep(min(5.0, float(wait)))
-                continue
-            break
+            if answer.status_code != 503 or not wait.isdigit() or turn == _AGAIN:
+                break
+            time.sleep(min(5.0, float(wait)))
         if not answer.is_success:
             raise _error(answer.status_code, answer.content)
         return answer

@@ -128,3 +128,18 @@ class MissingPackageError(ItmaError, ImportError):
 
     def __init__(self, feature: str, package: str) -> None:
         super().__init__(f"{feature} needs the package {package!r}; install it with: pip install {package}")
+
+
+CODES: dict[str, tuple[int, type[ItmaError]]] = {
+    "unknown_item": (404, UnknownItemError),
+    "item_exists": (409, ItemExistsError),
+    "unanswerable": (409, UnanswerableError),
+    "unexplainable": (409, ExplanationError),
+    "unreadable_image": (422, ImageError),
+    "unusable_feedback": (422, FeedbackError),
+    "bad_filter": (422, FilterError),
+    "unknown_name": (422, UnknownNameError),
+    "out_of_range": (422, ConfigError),
+    "bad_data": (422, DataError),
+}
+"""What a server says of a request's errors: a word for programs → status of HTTP and the error; the first that fits."""

@@ -15,7 +15,7 @@ from PIL import Image
 import itma
 from itma import api
 from itma.cli import cli
-from itma.cli.options import join_settings
+from itma.cli.options import take_settings
 from tests.test_project import ROOT, blocks
 
 DOCS = ROOT / "docs"
@@ -74,7 +74,7 @@ def test_a_documented_command_is_one(line: str, tmp_path: Path, monkeypatch: pyt
         command, context = found, found.make_context(name, words, parent=context)
     given = context.params
     if command.name == "train" and not given["resume"] and not given["start"]:
-        changes = join_settings(given["config"], given["changes"], given["skip_unreadable"], {})
+        changes = take_settings(given)
         settings = api.settings_for(given["data"], model=given["model"], preset=given["preset"], changes=changes)
         assert settings.data.name == given["data"]
 

@@ -7,22 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from itma.errors import (
-    BusyError,
-    CatalogueError,
-    ConfigError,
-    DataError,
-    ExplanationError,
-    FeedbackError,
-    FilterError,
-    ImageError,
-    ItemExistsError,
-    ItmaError,
-    StorageError,
-    UnanswerableError,
-    UnknownItemError,
-    UnknownNameError,
-)
+from itma.errors import CODES, BusyError, CatalogueError, ImageError, ItmaError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -61,20 +46,6 @@ def timeout_error() -> ProblemError:
     return ProblemError(503, "timeout", "the answer took too long and was given up; try again", {"Retry-After": "2"})
 
 
-_KINDS: tuple[tuple[type[ItmaError], int, str], ...] = (
-    (UnknownItemError, 404, "unknown_item"),
-    (ItemExistsError, 409, "item_exists"),
-    (UnanswerableError, 409, "unanswerable"),
-    (ExplanationError, 409, "unexplainable"),
-    (ImageError, 422, "unreadable_image"),
-    (FeedbackError, 422, "unusable_feedback"),
-    (FilterError, 422, "bad_filter"),
-    (UnknownNameError, 422, "unknown_name"),
-    (ConfigError, 422, "out_of_range"),
-    (DataError, 422, "bad_data"),
-)
-
-
 def problem_of(error: BaseException, item: str | None = None) -> ProblemError:
     """One of our errors as an answer; what only the server's owner should read goes to the log.
 
@@ -86,14 +57,13 @@ def problem_of(error: BaseException, item: str | None = None) -> ProblemError:
         return error
     if isinstance(error, BusyError):
         return ProblemError(503, "busy", "somebody else is writing; try again in a moment", {"Retry-After": "2"})
-    if (
-        isinstance(error, ImageError) and error.path and not error.path.startswith("<")
-    ):  # a file of the catalogue, not an upload
+    if isinstance(error, ImageError) and error.path and not error.path.startswith("<"):
+        # a file of the catalogue, not an upload
         log.warning("%s", error)
         name = "" if item is None else f" of the item {item[:60]!r}"
         return ProblemError(409, "image_lost", f"the image{name} cannot be read any more")
     if isinstance(error, ItmaError):
-        for kind, status, code in _KINDS:
+        for code, (status, kind) in CODES.items():
             if isinstance(error, kind):
                 return ProblemError(status, code, error.public)
         log.error("%s: %s", type(error).__name__, error)
