@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from itma.server.access import COOKIE, ServiceOf, may_read
-from itma.server.problems import ProblemError, problem_of
-from itma.server.searching import as_json
+from itma.server.problems import ProblemError
+from itma.server.searching import JSON, as_json
 from itma.server.shapes import MANY, TEXT, WORDS, About, Health, KeyShape
 
 router = APIRouter(tags=["about"])
@@ -27,10 +27,7 @@ _TYPES = {
 @router.get("/catalogue", response_model=About, dependencies=[Depends(may_read)], summary="What the catalogue is")
 async def catalogue(service: ServiceOf) -> Response:
     """Items, model, columns with their choices and ranges, and what this server can do."""
-    try:
-        summary = await service.reading.run(service.browser.summary)
-    except Exception as error:
-        raise problem_of(error) from error
+    summary = await service.reading.run(service.browser.summary)
     info, snapshot, config = summary.info, summary.snapshot, service.config
     model = snapshot.model if snapshot.has_model else None
     body: dict[str, Any] = {
@@ -66,7 +63,7 @@ async def catalogue(service: ServiceOf) -> Response:
             "bulk": MANY,
         },
     }
-    return Response(as_json(body), media_type="application/json")
+    return Response(as_json(body), media_type=JSON)
 
 
 @router.post("/session", status_code=204, summary="Show a key, once, for a browser")

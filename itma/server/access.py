@@ -33,9 +33,7 @@ def may_read(request: Request) -> None:
         return
     if keys.reads(_key(request)) or keys.in_session(request.cookies.get(COOKIE, "")):
         return
-    raise ProblemError(
-        401, "key_needed", "a key is needed: Authorization: Bearer KEY", {"WWW-Authenticate": 'Bearer realm="itma"'}
-    )
+    raise _key_error("a key is needed")
 
 
 def may_write(request: Request) -> None:
@@ -48,12 +46,12 @@ def may_write(request: Request) -> None:
     if service.changer is None:
         raise ProblemError(403, "writing_off", "this server only reads; its owner can start it with --write")
     if not service.keys.writes(_key(request)):
-        raise ProblemError(
-            401,
-            "key_needed",
-            "a key that may write is needed: Authorization: Bearer KEY",
-            {"WWW-Authenticate": 'Bearer realm="itma"'},
-        )
+        raise _key_error("a key that may write is needed")
+
+
+def _key_error(what: str) -> ProblemError:
+    header = {"WWW-Authenticate": 'Bearer realm="itma"'}
+    return ProblemError(401, "key_needed", f"{what}: Authorization: Bearer KEY", header)
 
 
 async def check_parameters(request: Request) -> None:

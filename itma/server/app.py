@@ -70,7 +70,6 @@ def make_app(config: ServeConfig, keys: Keys | None = None, model: Embedder | No
     document = APIRouter(dependencies=[Depends(may_read)], include_in_schema=False)
     document.add_api_route("/openapi.json", app.openapi, response_model=None)
     app.include_router(document, prefix=API)
-    app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(ItmaError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _of_http)

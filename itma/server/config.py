@@ -87,16 +87,7 @@ class ServeConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65536:
             raise ConfigError(f"port={self.port} is none; choose one from 1 to 65535, or 0 for any that is free")
-        for name in (
-            "workers",
-            "upload_bytes",
-            "upload_pixels",
-            "most_hits",
-            "batch",
-            "waiting",
-            "decode_bytes",
-            "item_columns",
-        ):
+        for name in "workers upload_bytes upload_pixels most_hits batch waiting decode_bytes item_columns".split():
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
         for name in ("seconds", "body_seconds", "stop_seconds", "decode_seconds"):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
+from fastapi import APIRouter, Depends, Form, Request
 from PIL import Image
 from starlette.responses import Response
 
@@ -17,7 +17,7 @@ from itma.explanations.attention import has_attention
 from itma.retrieval.snapshot import Snapshot
 from itma.server.access import ServiceOf, may_read
 from itma.server.problems import ProblemError, problem_of
-from itma.server.searching import as_json, check_parts, fetch_image, read_form, unless_gone
+from itma.server.searching import JSON, Upload, as_json, check_parts, fetch_image, read_form, unless_gone
 from itma.server.service import Service
 from itma.server.shapes import WORDS, Explain, ExplainFrom
 from itma.server.shapes_explained import ExplanationAnswer
@@ -43,7 +43,7 @@ async def explain(request: Request, service: ServiceOf, question: ExplainFrom) -
 async def explain_upload(
     request: Request,
     service: ServiceOf,
-    image: Annotated[UploadFile, File(description="An image in a format that items may have; a refusal lists them.")],
+    image: Upload,
     query: Annotated[str, Form(max_length=200_000, description="As the body of `/explain`, as JSON.")],
 ) -> Response:
     """As `/explain`, from an image, which is not kept."""
@@ -85,18 +85,14 @@ async def _answer(
     digest = None if data is None else hashlib.sha256(data).hexdigest()
     said = question.model_dump(exclude={"url"})
     key = ("explain", snapshot.stamp, json.dumps([said, digest], sort_keys=True))
-    cache_hit = service.answers.get(key)
-    if cache_hit is not None:
-        service.metrics.cached.inc()
-        return Response(cache_hit, media_type="application/json")
+    if (cache_hit := service.cached(key)) is not None:
+        return Response(cache_hit, media_type=JSON)
     gone = threading.Event()
     try:
         preprocess = snapshot.model.preprocess
         image = None if data is None else await service.decoding.run(service.decoder.image, data, preprocess)
         work = service.reckoning.run(_make_answer, service, snapshot, question, image, key, gone)
-        return Response(await unless_gone(request, work), media_type="application/json")
-    except ProblemError:
-        raise
+        return Response(await unless_gone(request, work), media_type=JSON)
     except Exception as error:
         raise problem_of(error, getattr(question, "id", None)) from error
     finally:

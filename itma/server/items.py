@@ -1,6 +1,7 @@
 """Routes for items: looking at them, their images, changing them."""
 
 import json
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
@@ -11,13 +12,16 @@ from itma.errors import ImageError
 from itma.retrieval.ingest.rows import Item
 from itma.server.access import ServiceOf, item_id, may_read, may_write
 from itma.server.changing import Given
-from itma.server.problems import ProblemError, problem_of
-from itma.server.searching import as_json, check_parts, describe
+from itma.server.problems import ProblemError
+from itma.server.searching import JSON, as_json, check_parts, describe
 from itma.server.service import Service
 from itma.server.shapes import MANY, FormName, Ids, Items, ItemShape, New, Removed, Written
 
 router = APIRouter(tags=["items"])
 Id = Annotated[str, Depends(item_id)]
+ImagePart = Annotated[UploadFile | None, File()]
+Fields = Annotated[str, Form(max_length=100_000, description="Metadata, as a JSON object.")]
+Embedding = Annotated[str | None, Form(max_length=500_000, description="In place of an image, as JSON.")]
 _NEW = TypeAdapter(list[New])
 _FIELDS = TypeAdapter(dict[str, Any])
 _EMBEDDING = TypeAdapter(list[float])
@@ -34,15 +38,15 @@ async def items(
 ) -> Response:
     """A page of the catalogue, in no particular order; about `limit` items."""
     condition = None if where is None else _parse(_FIELDS, where, "where") or None
-    page = await _reading(service, service.browser.page, limit, after, condition)
-    return Response(as_json({"items": [_shape(item) for item in page.items], "next": page.next}), media_type=_JSON)
+    page = await service.reading.run(service.browser.page, limit, after, condition)
+    return Response(as_json({"items": [_shape(item) for item in page.items], "next": page.next}), media_type=JSON)
 
 
 @router.get("/item", response_model=ItemShape, dependencies=[Depends(may_read)], summary="One item")
 async def item(service: ServiceOf, id: Id) -> Response:
     """One item with its metadata."""
-    item = await _reading(service, service.browser.get, id)
-    return Response(as_json(_shape(item)), media_type=_JSON)
+    item = await service.reading.run(service.browser.get, id)
+    return Response(as_json(_shape(item)), media_type=JSON)
 
 
 _IMAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, 304: {"description": "As before."}}
@@ -63,7 +67,7 @@ async def image(request: Request, service: ServiceOf, id: Id) -> Response:
 
 
 async def _image(request: Request, service: Service, id: str, size: int) -> Response:
-    path = await _reading(service, service.browser.image, id)
+    path = await service.reading.run(service.browser.image, id)
     if not path:
         raise ProblemError(404, "no_image", f"the item {id[:60]!r} has no image")
     headers = {"Cache-Control": "private, max-age=60", "Content-Disposition": "inline"}
@@ -84,9 +88,9 @@ async def add(
     request: Request,
     service: ServiceOf,
     id: Annotated[FormName, Form()],
-    image: Annotated[UploadFile | None, File()] = None,
-    fields: Annotated[str, Form(max_length=100_000, description="Metadata, as a JSON object.")] = "{}",
-    embedding: Annotated[str | None, Form(max_length=500_000, description="In place of an image, as JSON.")] = None,
+    image: ImagePart = None,
+    fields: Fields = "{}",
+    embedding: Embedding = None,
 ) -> Response:
     """Add one item, with its image or a ready-made embedding. Every search sees it within a second."""
     await check_parts(request, "id", "image", "fields", "embedding")
@@ -99,9 +103,9 @@ async def replace(
     request: Request,
     service: ServiceOf,
     id: Id,
-    image: Annotated[UploadFile | None, File()] = None,
-    fields: Annotated[str, Form(max_length=100_000, description="Metadata, as a JSON object.")] = "{}",
-    embedding: Annotated[str | None, Form(max_length=500_000, description="In place of an image, as JSON.")] = None,
+    image: ImagePart = None,
+    fields: Fields = "{}",
+    embedding: Embedding = None,
 ) -> Response:
     """Put an item in the place of the one of that id, or add it. Without image and embedding, those stay."""
     await check_parts(request, "image", "fields", "embedding")
@@ -144,16 +148,13 @@ async def delete(service: ServiceOf, id: Id) -> Response:
     removed = await _delete(service, [id])
     if not removed:
         raise ProblemError(404, "unknown_item", f"there is no item {id[:60]!r} in the catalogue")
-    return Response(as_json({"removed": removed}), media_type=_JSON)
+    return Response(as_json({"removed": removed}), media_type=JSON)
 
 
 @router.post("/items/delete", response_model=Removed, dependencies=[Depends(may_write)], summary="Delete many items")
 async def delete_many(service: ServiceOf, body: Ids) -> Response:
     """Remove items in one commit; ids that are not there are passed over."""
-    return Response(as_json({"removed": await _delete(service, body.ids)}), media_type=_JSON)
-
-
-_JSON = "application/json"
+    return Response(as_json({"removed": await _delete(service, body.ids)}), media_type=JSON)
 
 
 async def _read_given(id: str, image: UploadFile | None, fields: str, embedding: str | None) -> Given:
@@ -176,14 +177,9 @@ async def _put(service: Service, given: list[Given], *, new: bool) -> Response:
     assert service.changer is not None
     for one in given:
         _check_fields(service, one)
-    changer = service.changer
-    try:
-        await service.writing.run(lambda: changer.put(given, new=new))
-        await service.look()
-    except Exception as error:
-        raise problem_of(error) from error
-    body = as_json({"ids": [one.id for one in given]})
-    return Response(body, 201 if new else 200, media_type=_JSON)
+    await service.writing.run(partial(service.changer.put, given, new=new))
+    await service.look()
+    return Response(as_json({"ids": [one.id for one in given]}), 201 if new else 200, media_type=JSON)
 
 
 def _check_fields(service: Service, one: Given) -> None:
@@ -224,19 +220,9 @@ def _has_zero(value: Any) -> bool:
 
 async def _delete(service: Service, ids: list[str]) -> int:
     assert service.changer is not None
-    try:
-        removed = await service.writing.run(service.changer.delete, ids)
-        await service.look()
-    except Exception as error:
-        raise problem_of(error) from error
+    removed = await service.writing.run(service.changer.delete, ids)
+    await service.look()
     return removed
-
-
-async def _reading(service: Service, work: Any, *arguments: Any) -> Any:
-    try:
-        return await service.reading.run(work, *arguments)
-    except Exception as error:
-        raise problem_of(error) from error
 
 
 def _shape(item: Item) -> dict[str, Any]:

@@ -28,6 +28,8 @@ router = APIRouter(tags=["search"], dependencies=[Depends(may_read)])
 T = TypeVar("T")
 Shape = TypeVar("Shape", bound=BaseModel)
 _URL_SECONDS = 10.0
+JSON = "application/json"
+Upload = Annotated[UploadFile, File(description="An image in a format that items may have; a refusal lists them.")]
 
 
 @router.post("/search", response_model=SearchAnswer, summary="Search from an item, a sentence, or both")
@@ -43,7 +45,7 @@ async def search(request: Request, service: ServiceOf, question: Search) -> Resp
 async def search_upload(
     request: Request,
     service: ServiceOf,
-    image: Annotated[UploadFile, File(description="An image in a format that items may have; a refusal lists them.")],
+    image: Upload,
     query: Annotated[str, Form(max_length=200_000, description="As the body of `/search`, as JSON.")] = "{}",
 ) -> Response:
     """Search from an image, with a sentence where wanted. The image is not kept."""
@@ -135,13 +137,14 @@ def _check(service: Service, question: SearchOptions) -> None:
 async def _answer(request: Request, service: Service, question: SearchOptions, data: bytes | None) -> Response:
     snapshot = service.snapshot
     try:
-        return await _answer_by(snapshot, request, service, question, data)
-    except Exception as error:
-        if is_lost(error):  # the table was replaced or compacted while it was searched
-            await service.look()
-        if not is_lost(error) or service.snapshot is snapshot:
-            raise problem_of(error, getattr(question, "id", None)) from error
-    try:
+        try:
+            return await _answer_by(snapshot, request, service, question, data)
+        except Exception as error:
+            if not is_lost(error):
+                raise
+            await service.look()  # the table was replaced or compacted while it was searched
+            if service.snapshot is snapshot:
+                raise
         return await _answer_by(service.snapshot, request, service, question, data)
     except Exception as error:
         raise problem_of(error, getattr(question, "id", None)) from error
@@ -153,10 +156,8 @@ async def _answer_by(
     """The answer of one state: its model sees the image, and its items are searched."""
     image = None if data is None else hashlib.sha256(data).hexdigest()
     key = (snapshot.stamp, json.dumps([question.model_dump(exclude={"url"}), image], sort_keys=True, default=str))
-    cache_hit = service.answers.get(key)
-    if cache_hit is not None:
-        service.metrics.cached.inc()
-        return Response(cache_hit, media_type="application/json")
+    if (cache_hit := service.cached(key)) is not None:
+        return Response(cache_hit, media_type=JSON)
     given = {name: value for name, value in question if name != "url"} | {"where": question.where or None}
     if data is not None:
         if not snapshot.has_model:
@@ -176,7 +177,7 @@ async def _answer_by(
         }
     )
     service.answers.put(key, body)
-    return Response(body, media_type="application/json")
+    return Response(body, media_type=JSON)
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Hashable
 from contextlib import suppress
 
 from itma.errors import ItmaError
@@ -74,6 +75,13 @@ class Service:
     def snapshot(self) -> Snapshot:
         """The state of the catalogue that a request which begins now is answered by, from begin to end."""
         return self.catalogue.snapshot
+
+    def cached(self, key: Hashable) -> bytes | None:
+        """An answer that was given before, if it is still there."""
+        answer = self.answers.get(key)
+        if answer is not None:
+            self.metrics.cached.inc()
+        return answer
 
     def explains(self, snapshot: Snapshot) -> bool:
         """Whether its answers can be explained, and are to be."""

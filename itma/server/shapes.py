@@ -22,11 +22,8 @@ def _clean(text: str) -> str:
     return _MARKS.sub(" ", text)
 
 
-Name = Annotated[
-    str,
-    PlainValidator(_name),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1_000}),
-]
+_NAME_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1_000})
+Name = Annotated[str, PlainValidator(_name), _NAME_SCHEMA]
 """An item's id."""
 
 
@@ -37,14 +34,14 @@ def _form_name(value: object) -> str:
     return name
 
 
-FormName = Annotated[
-    str,
-    PlainValidator(_form_name),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1_000}),
-]
+FormName = Annotated[str, PlainValidator(_form_name), _NAME_SCHEMA]
 """An item's id in a form, whose bytes must be UTF-8."""
 Column = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Where = dict[str, Any]
+Url = Annotated[
+    str | None,
+    Field(max_length=2_000, description="The address of the reference image; only where the server allows it."),
+]
 TEXT = 1_000
 """Characters of a sentence."""
 WORDS = 60
@@ -86,9 +83,7 @@ class Search(SearchOptions):
     """A search from an item, an address, a sentence, or an embedding."""
 
     id: Name | None = _option("id")
-    url: Annotated[str, StringConstraints(max_length=2_000)] | None = Field(
-        None, description="The address of the reference image; only where the server allows it."
-    )
+    url: Url = None
     embedding: list[float] | None = _option("embedding", max_length=16_384)
 
 
@@ -114,9 +109,7 @@ class ExplainFrom(Explain):
     """A search from an item, an address, a sentence, or an image and a sentence, and an item."""
 
     id: Name | None = Field(None, description="The item that is the reference.")
-    url: Annotated[str, StringConstraints(max_length=2_000)] | None = Field(
-        None, description="The address of the reference image; only where the server allows it."
-    )
+    url: Url = None
 
 
 class HitShape(BaseModel):
