@@ -63,9 +63,7 @@ class Case:
 
     def words(self) -> tuple[Word, ...]:
         """The words of the feedback, in their order; see `words_of`."""
-        if self.text is None:
-            return ()
-        return words_of(self.model.tokenizer, self.text)
+        return () if self.text is None else words_of(self.model.tokenizer, self.text)
 
     def check_one_turn(self, what: str) -> None:
         """Refuse a conversation whose turns the model reads one by one.

@@ -27,7 +27,7 @@ from itma.evaluation.evaluate import Evaluation
 from itma.explanations.attention import attention_of, has_attention
 from itma.explanations.case import Case
 from itma.explanations.checks import Maps, check_maps
-from itma.explanations.explanation import Explanation, attention_maps
+from itma.explanations.explanation import Explanation, maps_of
 from itma.explanations.gradients import gradients_of
 from itma.explanations.occlusion import Cells, filling, region_effects, target_effects, word_effects
 from itma.io import check_path
@@ -39,6 +39,7 @@ from itma.models.retriever import Retriever
 from itma.records import STEPS, Fill
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.exact import DECIMALS
+from itma.retrieval.ingest.rows import Item
 from itma.retrieval.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -171,24 +172,23 @@ def case_of(
             )
         pixels = model.preprocess.read(target)
         return Case(model, _embedding(model, pixels), reference, said, pixels, None, None, name, _name(target))
-    if target_is_item and isinstance(target, str):
-        catalogue.get(target)
-        wanted: str | tuple[Source] = target
+    if target is None:
+        hits = catalogue.search(image, text, 1, id=id)
+        if not hits:
+            raise ExplanationError("the catalogue has no hit that could be explained; give a target")
+        target = hits[0].id
+    item = None if not isinstance(target, str) else _find_item(catalogue, target, or_file=not target_is_item)
+    target_pixels: torch.Tensor | None = None
+    if item is None:
+        target_pixels = model.preprocess.read(target)
+        embedding, target_name = _embedding(model, target_pixels), _name(target)
     else:
-        wanted = _find_wanted(catalogue, target, image, text, id)
-    if isinstance(wanted, str):
-        item = catalogue.get(wanted)
         assert item.embedding is not None
-        embedding, out = torch.tensor(item.embedding), [*out, wanted]
+        embedding, target_name, out = torch.tensor(item.embedding), item.id, [*out, item.id]
         try:
-            target_pixels: torch.Tensor | None = _item_pixels(catalogue, model, wanted)
+            target_pixels = _item_pixels(catalogue, model, item.id)
         except ItmaError as error:
             log.warning("the target cannot be shown: %s", error)
-            target_pixels = None
-        target_name = wanted
-    else:
-        target_pixels = model.preprocess.read(wanted[0])
-        embedding, target_name = _embedding(model, target_pixels), _name(wanted[0])
     ranks: Callable[..., np.ndarray | None] = partial(catalogue.ranks, exclude=out)
     return Case(model, embedding, reference, said, target_pixels, ranks, len(catalogue), name, target_name)
 
@@ -304,18 +304,14 @@ def cell_maps(
         steps: see `explain`.
         known: what of an explanation is known already, by its field.
     """
-    known = known or {}
     if case.reference is None:
         return {}
-    maps: dict[str, np.ndarray] = {}
-    if "regions" in methods:
-        maps["regions"] = (known.get("regions") or region_effects(case, fill)).map
-    if "attention" in methods:
-        maps |= attention_maps(known.get("attention") or attention_of(case))
-    if "gradients" in methods:
-        pixels = (known.get("gradients") or gradients_of(case, steps=steps)).pixels
-        assert pixels is not None
-        maps["gradients"] = pixels
+    known = known or {}
+    maps = maps_of(
+        (known.get("regions") or region_effects(case, fill)) if "regions" in methods else None,
+        (known.get("attention") or attention_of(case)) if "attention" in methods else None,
+        (known.get("gradients") or gradients_of(case, steps=steps)) if "gradients" in methods else None,
+    )
     grid = Cells(*case.reference.shape[1:]).grid
     return {
         name: F.adaptive_avg_pool2d(torch.tensor(values, dtype=torch.float32)[None], grid)[0].numpy()
@@ -337,23 +333,15 @@ def retriever_of(model: Embedder) -> Retriever:
     )
 
 
-def _find_wanted(
-    catalogue: Snapshot, target: Source | None, image: Source | None, text: str | None, id: str | None
-) -> str | tuple[Source]:
-    """The id of the item that is asked about, or an image."""
-    if target is None:
-        hits = catalogue.search(image, text, 1, id=id)
-        if not hits:
-            raise ExplanationError("the catalogue has no hit that could be explained; give a target")
-        return hits[0].id
-    if not isinstance(target, str):
-        return (target,)
+def _find_item(catalogue: Snapshot, target: str, *, or_file: bool) -> Item | None:
+    """The item that is asked about; None: the text is the path of an image's file, where that may be."""
     try:
-        catalogue.get(target)
-        return target
+        return catalogue.get(target)
     except (UnknownItemError, DataError) as error:
+        if not or_file:
+            raise
         if os.path.isfile(target):  # noqa: PTH113 - a path that cannot be is no file either
-            return (target,)
+            return None
         raise UnknownItemError(
             f"the target {target[:60]!r} is neither an item of the catalogue nor an image's file; Catalogue.ids lists "
             "the items"

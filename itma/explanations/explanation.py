@@ -18,7 +18,7 @@ from itma.explanations.case import Word
 from itma.explanations.checks import Check
 from itma.explanations.gradients import Gradients
 from itma.explanations.occlusion import RegionEffects, WordEffects
-from itma.io import write_text, write_with
+from itma.io import write_bytes, write_text, write_with
 
 FORMAT = 1
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
@@ -100,14 +100,7 @@ class Explanation:
         `regions` and `gradients` are signed. `attention_of_words` and `attention_of_embedding` are shares with
         softmax (see `AttentionMaps`); with identity attention the first are signed scores and the second is absent.
         """
-        maps: dict[str, np.ndarray] = {}
-        if self.regions is not None:
-            maps["regions"] = self.regions.map
-        if self.attention is not None:
-            maps |= attention_maps(self.attention)
-        if self.gradients is not None and self.gradients.pixels is not None:
-            maps["gradients"] = self.gradients.pixels
-        return maps
+        return maps_of(self.regions, self.attention, self.gradients)
 
     def to_plain(self, *, images: bool = False) -> dict[str, Any]:
         """All of it in lists, texts and numbers, as JSON takes them; numbers rounded to five digits.
@@ -116,14 +109,16 @@ class Explanation:
             images: with reference and target as the model sees them, as data URLs of PNG.
         """
         attention, gradients = self.attention, self.gradients
-        word_maps = []
-        if attention is not None:
-            word_maps = [
+        word_maps = (
+            [
                 {"word": row, "level": level, **_map(attention.of_word(row, level=level))}
                 for row, word in enumerate(self.words)
                 for level in range(len(attention.grids))
                 if word.tokens
             ]
+            if attention is not None
+            else []
+        )
         shares = attention is not None and attention.kind == "softmax"
         plain: dict[str, Any] = {
             "format": FORMAT,
@@ -169,8 +164,8 @@ class Explanation:
             "notes": list(self.notes),
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
         }
-        if images:
-            plain |= {"reference_image": _data_url(self.reference), "target_image": _data_url(self.target)}
+        for name, image in (("reference", self.reference), ("target", self.target)) if images else ():
+            plain[f"{name}_image"] = None if image is None else data_url(Image.fromarray(image))
         return plain
 
     def _word(self, row: int) -> dict[str, Any]:
@@ -231,7 +226,7 @@ class Explanation:
         elif ending == ".npz":
             data = io.BytesIO()
             np.savez_compressed(data, allow_pickle=False, **self.arrays())
-            write_with(path, lambda draft: draft.write_bytes(data.getvalue()))
+            write_bytes(path, data.getvalue())
         else:
             image = self.draw()
             kind = Image.registered_extensions()[ending]
@@ -250,15 +245,16 @@ def ending_of(path: str | Path) -> str:
     return ending
 
 
-def attention_maps(attention: AttentionMaps) -> dict[str, np.ndarray]:
-    """The maps of a query's attention, by name; see `Explanation.maps`."""
-    maps = {}
-    if any(word.tokens for word in attention.words):
-        maps["attention_of_words"] = attention.of_word()
-    embedding = attention.of_embedding()
-    if embedding is not None:
-        maps["attention_of_embedding"] = embedding
-    return maps
+def maps_of(
+    regions: RegionEffects | None, attention: AttentionMaps | None, gradients: Gradients | None
+) -> dict[str, np.ndarray]:
+    """The maps over the reference, of what there is; see `Explanation.maps`."""
+    maps: dict[str, np.ndarray | None] = {"regions": None if regions is None else regions.map}
+    if attention is not None:
+        maps["attention_of_words"] = attention.of_word() if any(word.tokens for word in attention.words) else None
+        maps["attention_of_embedding"] = attention.of_embedding()
+    maps["gradients"] = None if gradients is None else gradients.pixels
+    return {name: values for name, values in maps.items() if values is not None}
 
 
 def _effect(effects: WordEffects | RegionEffects, row: int) -> str:
@@ -291,7 +287,3 @@ def _regions(regions: RegionEffects | None) -> dict[str, Any] | None:
         "most": regions.most,
         "fill": regions.fill,
     }
-
-
-def _data_url(image: np.ndarray | None) -> str | None:
-    return None if image is None else data_url(Image.fromarray(image))

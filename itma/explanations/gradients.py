@@ -112,12 +112,9 @@ def gradients_of(case: Case, *, steps: int = STEPS) -> Gradients:
             sums = added if not sums else [one + other for one, other in zip(sums, added, strict=True)]
         with torch.no_grad():
             begin, end = scores(torch.tensor([0.0, 1.0], device=device))[0].tolist()
-    words = case.words()
-    by_pixel = None
-    if pixels is not None:
-        by_pixel = (sums.pop(0) * pixels[0]).sum(0).cpu().numpy()
+    by_pixel = None if pixels is None else (sums.pop(0) * pixels[0]).sum(0).cpu().numpy()
     by_token = (sums[0] * vectors[0]).sum(1).cpu().numpy() if sums else np.zeros(0, dtype=np.float32)
-    by_word = [by_token[list(word.tokens)].sum() if len(by_token) else 0.0 for word in words]
+    by_word = [by_token[list(word.tokens)].sum() if len(by_token) else 0.0 for word in case.words()]
     marks = float(by_token.sum()) - float(np.sum(by_word))
     return Gradients(by_pixel, np.array(by_word, dtype=np.float32), marks, begin, end, steps)
 

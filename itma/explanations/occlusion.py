@@ -145,6 +145,14 @@ def window_masks(windows: np.ndarray, height: int, width: int) -> torch.Tensor:
     return masks
 
 
+def _cover_windows(pixels: torch.Tensor, fill: Fill) -> tuple[Cells, np.ndarray, torch.Tensor]:
+    """An image's grid, its windows, and the image with each of them covered."""
+    height, width = pixels.shape[1:]
+    cells = Cells(height, width)
+    windows = cells.windows()
+    return cells, windows, cover(pixels, window_masks(windows, height, width), fill)
+
+
 def region_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
     """Cover each window of the reference.
 
@@ -153,10 +161,7 @@ def region_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
     """
     if case.reference is None:
         raise ExplanationError("regions are those of a reference, and this query has none")
-    height, width = case.reference.shape[1:]
-    cells = Cells(height, width)
-    windows = cells.windows()
-    images = cover(case.reference, window_masks(windows, height, width), fill)
+    cells, windows, images = _cover_windows(case.reference, fill)
     queries = case.embed(images, None if case.text is None else [case.text] * len(images))
     scores = case.scores(queries)
     effects = case.scores(case.query)[0] - scores
@@ -171,18 +176,13 @@ def target_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
     """
     if case.target_pixels is None:
         raise ExplanationError(f"the image of {case.target_name!r} is not there, so that nothing of it can be covered")
-    height, width = case.target_pixels.shape[1:]
-    cells = Cells(height, width)
-    windows = cells.windows()
-    images = cover(case.target_pixels, window_masks(windows, height, width), fill)
-    embedded = [
-        case.model.embed_images(images[first : first + AT_ONCE]).cpu() for first in range(0, len(images), AT_ONCE)
-    ]
+    cells, windows, images = _cover_windows(case.target_pixels, fill)
+    embedded = torch.cat([case.model.embed_images(some).cpu() for some in images.split(AT_ONCE)])
     query = case.query
-    scores: np.ndarray = (torch.cat(embedded) @ query[0]).numpy()
-    whole = case.scores(query)[0]
+    scores: np.ndarray = (embedded @ query[0]).numpy()
+    effects = case.scores(query)[0] - scores
     ranks = case.ranks(query.expand(len(scores), query.shape[1]), scores)
-    return RegionEffects(windows, whole - scores, ranks, cells.average(windows, whole - scores), fill)
+    return RegionEffects(windows, effects, ranks, cells.average(windows, effects), fill)
 
 
 def word_effects(case: Case) -> WordEffects:
@@ -195,12 +195,11 @@ def word_effects(case: Case) -> WordEffects:
     if case.text is None:
         raise ExplanationError("words are those of a feedback, and this query has none")
     without = [case.text[: word.begin] + case.text[word.end :] for word in words]
-    said = [bool(case.model.tokenizer.pieces(text)) for text in without]
     queries = torch.zeros(len(words), len(case.target))
-    rows = [row for row, something in enumerate(said) if something]
+    rows = [row for row, text in enumerate(without) if case.model.tokenizer.pieces(text)]
     if rows:
         queries[rows] = case.embed_said([without[row] for row in rows])
-    silent = [row for row, something in enumerate(said) if not something]
+    silent = sorted(set(range(len(words))) - set(rows))
     if silent and case.reference is not None:
         queries[silent] = case.embed_said(None)
     scores = case.scores(queries)
