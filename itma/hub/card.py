@@ -5,6 +5,7 @@ Every number comes from the model itself or from its run's files; what is not kn
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from itma.models.provenance import Provenance, read_provenance, show_name
 from itma.models.retriever import Retriever
 from itma.models.shipped import locate
 from itma.models.towers import holds_towers
-from itma.records import Interval, Report
+from itma.records import Interval, Part, Report
 from itma.registry import summary
 
 CARD = "README.md"
@@ -42,7 +43,6 @@ SENTENCES = {
     "products": "the same in red with long sleeves",
 }
 """Data set → feedback of its kind, for the examples."""
-PRODUCTS = "products"
 PAPERS = {
     "itma": (
         "Truc Luong-Phuong Huynh and Ngoc Quoc Ly: Image Retrieval with Text Feedback based on Transformer Deep Model. "
@@ -134,11 +134,8 @@ def write_card(
         settings = dict(provenance.settings or {})
         made = {**settings.get("made_with", {}), "averaged_with": {"sha256": averaged.other, "share": averaged.share}}
         provenance = replace(provenance, settings=settings | {"made_with": made})
-    if (rounded or averaged) and known != weights:
-        provenance = replace(provenance, reports={})
-    else:
-        reports = {name: replace(report, weights=weights) for name, report in provenance.reports.items()}
-        provenance = replace(provenance, reports=reports)
+    reports = {name: replace(report, weights=weights) for name, report in provenance.reports.items()}
+    provenance = replace(provenance, reports={} if (rounded or averaged) and known != weights else reports)
     provenance.write(folder)
     write_text(folder / CARD, model_card(model, weights, provenance, repo_id=repo_id, license=license))
 
@@ -247,7 +244,7 @@ def _model(model: Retriever, weights: str, provenance: Provenance) -> str:
     options, text_encoder = to_plain(config.options), to_plain(config.text_encoder)
     rows: dict[str, str | None] = {
         "composer": f"`{model.name}`" + (f": {about}" if about else ""),
-        "its options": _list(options) if options else None,
+        "its options": _list(options),
         "image encoder": image_encoder,
         "text encoder": _list(text_encoder) if model.text_encoder is not None else None,
         "words": f"{len(model.tokenizer):,} token ids" if model.text_encoder is not None else None,
@@ -288,50 +285,39 @@ def _describe_training(provenance: Provenance) -> str:
     generated = data["name"] in WORLDS and data["root"] is None and not data.get("external")
     rows: dict[str, str | None] = {}
     rows["data"] = _data_name(data) + (f", size `{data['size']}`, seed {data['seed']}" if generated else "")
-    rows["about the data"] = data.get("about") or None
+    rows["about the data"] = data.get("about")
     if "imported_from" in made:
         rows |= _describe_import(made["imported_from"], provenance.step)
         after = "It was trained by that code, not by `itma`; the options that the checkpoint names are in `run.json`."
     else:
         rows |= _recipe(provenance.settings["train"], provenance)
-        rows["began with"] = _began(made.get("started_from"))
-        if "averaged_with" in made:
-            rows["averaged"] = (
-                "{share:g} of the weights with the sha256 `{sha256}`, the rest of this training's".format(
-                    **made["averaged_with"]
-                )
-            )
-        rows["made with"] = (
-            _list({name: value for name, value in made.items() if not isinstance(value, Mapping)}) or None
-        )
+        if (start := made.get("started_from")) is not None:
+            name = f"`{start['name']}`, " if "name" in start else ""
+            rows["began with"] = f"{name}weights with the sha256 `{start['sha256']}`"
+        if (other := made.get("averaged_with")) is not None:
+            shared = f"{other['share']:g} of the weights with the sha256 `{other['sha256']}`"
+            rows["averaged"] = f"{shared}, the rest of this training's"
+        rows["made with"] = _list({name: value for name, value in made.items() if not isinstance(value, Mapping)})
         after = "All settings are in `run.json`."
     return _rows(rows) + f"\n\n{after}"
 
 
-def _began(start: Mapping[str, Any] | None) -> str | None:
-    if start is None:
-        return None
-    name = f"`{start['name']}`, " if "name" in start else ""
-    return f"{name}weights with the sha256 `{start['sha256']}`"
-
-
 def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str | None]:
-    checkpoint = provenance.chosen or None
     rate = f"learning rate {train['learning_rate']:g} (the image encoder's times {train['image_encoder_rate']:g})"
     changes = {name: train[name] for name in ("augment", "crop", "flip", "noise", "grounds") if train.get(name)}
     frozen = [name.replace("_", " ") for name in train["frozen"]]
     if train.get("frozen_levels"):
         frozen.append(f"the image encoder's first {train['frozen_levels']} levels")
     return {
-        "checkpoint": checkpoint,
-        "planned": f"{train['steps']:,} steps" if checkpoint is None else None,
+        "checkpoint": provenance.chosen,
+        "planned": None if provenance.chosen else f"{train['steps']:,} steps",
         "batch": f"{train['batch']:,} rows, {train['per_reference']} of each reference"
         + (f", in {train['accumulate']} parts" if train["accumulate"] > 1 else ""),
         "loss": train["loss"],
         "optimizer": f"{train['optimizer']}, {rate}, weight decay {train['weight_decay']:g}, `{train['schedule']}` "
         f"schedule after {train['warmup']:,} steps of warm-up",
         "images": _list(changes) if changes else "not changed at random",
-        "frozen": ", ".join(frozen) or None,
+        "frozen": ", ".join(frozen),
         "took": None if provenance.seconds is None else f"{provenance.seconds / 60:,.0f} minutes up to this checkpoint",
         "arithmetic": train["precision"],
         "seed": str(train["seed"]),
@@ -358,34 +344,10 @@ def _results(reports: Mapping[str, Report]) -> str:
 
 def _result(folder: str, report: Report) -> str:
     table, protocol, about = _protocol(report)
-    ks = list(report.recall)
-    further = [(metric, k) for metric, values in report.metrics.items() for k in values]
-    several = bool(report.parts)
-    rows = [
-        [
-            part.name,
-            _format_queries(part.queries, part.wanted),
-            f"{part.gallery:,}",
-            *_shares(ks, part.recall, part.interval),
-            *(_percent(share) for values in part.metrics.values() for share in values.values()),
-        ]
-        for part in report.parts
-    ]
-    whole = _format_queries(report.queries, report.wanted)
-    rows.append(
-        [
-            "**mean**" if several else "all",
-            whole,
-            f"{report.gallery:,}",
-            *_shares(ks, report.recall, report.interval),
-            *(
-                share
-                for metric, values in report.metrics.items()
-                for share in _shares(list(values), values, report.metric_intervals.get(metric, {}))
-            ),
-        ]
-    )
-    heads = [f"recall@{k}" for k in ks] + [f"{metric}@{k}" for metric, k in further]
+    recalls = [f"recall@{k}" for k in report.recall]
+    further = [f"{metric}@{k}" for metric, values in report.metrics.items() for k in values]
+    rows = [_row(part.name, part, {}) for part in report.parts]
+    rows.append(_row("**mean**" if report.parts else "all", report, report.metric_intervals))
     summary = (
         f"Median rank {report.median_rank:g}, mean reciprocal rank {report.mean_reciprocal_rank:.3f}. Ties: "
         f"{report.tied_queries:,} of {report.queries:,} queries, in which the best target shares its score with an "
@@ -394,43 +356,38 @@ def _result(folder: str, report: Report) -> str:
     lines = [
         f"### {table}, {protocol}",
         f"{about[:1].upper()}{about[1:]}." if about else "",
-        _table(["", "queries", "gallery", *heads], rows),
+        _table(["", "queries", "gallery", *recalls, *further], rows),
         summary,
     ]
     if report.recall_by_aspect:
-        aspects = [[f"right {name}", *_shares(ks, some, {})] for name, some in report.recall_by_aspect.items()]
-        lines.append(_table(["", *(f"recall@{k}" for k in ks)], aspects))
-    if report.recall_by_kind:
-        first = min(ks)
-        kinds = [
-            [kind, f"{report.queries_by_kind[kind]:,}", _percent(some[first])]
-            for kind, some in report.recall_by_kind.items()
-        ]
-        lines.append(_table(["kind of feedback", "queries", f"recall@{first}"], kinds))
-    for name, parts in report.recall_by_group.items():
-        first = min(ks)
+        aspects = [[f"right {name}", *_shares(some)] for name, some in report.recall_by_aspect.items()]
+        lines.append(_table(["", *recalls], aspects))
+    divisions = {"kind of feedback": report.recall_by_kind} if report.recall_by_kind else {}
+    queries = {"kind of feedback": report.queries_by_kind, **report.queries_by_group}
+    for name, parts in {**divisions, **report.recall_by_group}.items():
+        first, metrics = min(report.recall), report.metrics_by_group.get(name, {})
         divided = [
-            [
-                part,
-                f"{report.queries_by_group[name][part]:,}",
-                _percent(some[first]),
-                *(_percent(report.metrics_by_group[name][part][metric][k]) for metric, k in further),
-            ]
+            [part, f"{queries[name][part]:,}", _percent(some[first])]
+            + [share for values in metrics.get(part, {}).values() for share in _shares(values)]
             for part, some in parts.items()
         ]
-        lines.append(_table([name, "queries", f"recall@{first}", *(f"{metric}@{k}" for metric, k in further)], divided))
+        lines.append(_table([name, "queries", f"recall@{first}", *(further if metrics else ())], divided))
     return "\n\n".join(line for line in lines if line)
 
 
+def _row(name: str, measured: Report | Part, intervals: Mapping[str, Mapping[int, Interval]]) -> list[str]:
+    """What was measured as a line of the table of results; `intervals` are those of its metrics."""
+    shares = [_shares(values, intervals.get(metric)) for metric, values in measured.metrics.items()]
+    counts = [_format_queries(measured.queries, measured.wanted), f"{measured.gallery:,}"]
+    return [name, *counts, *_shares(measured.recall, measured.interval), *chain(*shares)]
+
+
 def _usage(model: Retriever, data: Mapping[str, Any] | None, repo_id: str | None) -> str:
-    sentence = (
-        SENTENCES.get(data["name"] if data else "", "the same in blue") if model.text_encoder is not None else None
-    )
+    sentence = SENTENCES.get(data["name"] if data else "", "the same in blue")
+    feedback, text = (f'["{sentence}"]', f' --text "{sentence}"') if model.text_encoder is not None else ("None", "")
     opened = (
         f'Retriever.from_pretrained("{repo_id}")' if repo_id else 'Retriever.load("model")  # the folder of this card'
     )
-    feedback = "None" if sentence is None else f'["{sentence}"]'
-    text = "" if sentence is None else f' --text "{sentence}"'
     pull = f"itma pull {repo_id} model\n" if repo_id else ""
     return f"""```python
 import torch
@@ -453,32 +410,11 @@ itma search catalogue --image reference.jpg{text} -k 5
 
 def _limits(model: Retriever, provenance: Provenance) -> str:
     data, text_encoder = _data(provenance), to_plain(model.config.text_encoder)
-    lines = []
-    if data and data.get("external"):
-        lines.append(
-            f"Trained on external data ({data['name']}), which itma cannot load by name: other images and other ways "
-            "to say things were never tried."
-        )
-    elif data and data["name"] in WORLDS:
-        lines.append(f"Trained on generated images ({data['name']}): answers on photographs are poor.")
-    elif data and data["name"] == "css":
-        lines.append("Trained on drawn scenes of simple solids: answers on photographs are poor.")
-    elif data and data["name"] == PRODUCTS:
-        lines.append(
-            "Trained on photographs of a shop's products and on sentences made from its table: it knows the kinds, "
-            "colours and details that the table names, and answers for other things by their looks alone."
-        )
-    elif data:
-        lines.append(f"Trained on {data['name']}: other images and other ways to say things were never tried.")
+    lines = [_limit_of(data)] if data else []
     if model.text_encoder is None:
         lines.append("It does not read words: feedback has no effect.")
-    elif text_encoder["kind"] != "pretrained" and text_encoder.get("unknown", "skip") == "skip":
-        lines.append("Words that its training sentences did not hold are left out.")
-    elif text_encoder["kind"] != "pretrained" and text_encoder.get("unknown") == "nearest":
-        lines.append(
-            "English words that its training sentences did not hold are read as the nearest word that they held, or "
-            "left out."
-        )
+    elif text_encoder["kind"] != "pretrained" and text_encoder.get("unknown", "skip") in _UNKNOWN:
+        lines.append(_UNKNOWN[text_encoder.get("unknown", "skip")])
     if not provenance.reports:
         lines.append("It was not measured.")
     lines += [
@@ -491,6 +427,33 @@ def _limits(model: Retriever, provenance: Provenance) -> str:
         "Recall under another gallery, another way to ask or another rule for the reference cannot be compared."
     )
     return "\n".join(f"- {line}" for line in lines)
+
+
+_UNKNOWN = {
+    "skip": "Words that its training sentences did not hold are left out.",
+    "nearest": (
+        "English words that its training sentences did not hold are read as the nearest word that they held, or left "
+        "out."
+    ),
+}
+"""How a model takes words that it does not know → the limit that this is."""
+
+
+def _limit_of(data: Mapping[str, Any]) -> str:
+    """What a model cannot do because of what it was trained on."""
+    name, untried = data["name"], "other images and other ways to say things were never tried."
+    if data.get("external"):
+        return f"Trained on external data ({name}), which itma cannot load by name: {untried}"
+    if name in WORLDS:
+        return f"Trained on generated images ({name}): answers on photographs are poor."
+    if name == "css":
+        return "Trained on drawn scenes of simple solids: answers on photographs are poor."
+    if name == "products":
+        return (
+            "Trained on photographs of a shop's products and on sentences made from its table: it knows the kinds, "
+            "colours and details that the table names, and answers for other things by their looks alone."
+        )
+    return f"Trained on {name}: {untried}"
 
 
 def _sources(composer: str) -> str:
@@ -519,10 +482,10 @@ def _format_queries(queries: int, wanted: int | None) -> str:
     return f"{queries:,}" if wanted in (None, queries) else f"{queries:,} of {wanted:,}"
 
 
-def _shares(ks: Sequence[int], recall: Mapping[int, float], interval: Mapping[int, Interval]) -> Iterator[str]:
-    for k in ks:
-        inside = f" ({_percent(interval[k].low, '')} to {_percent(interval[k].high, '')})" if k in interval else ""
-        yield _percent(recall[k]) + inside
+def _shares(recall: Mapping[int, float], interval: Mapping[int, Interval] | None = None) -> Iterator[str]:
+    for k, share in recall.items():
+        inside = (interval or {}).get(k)
+        yield _percent(share) + (f" ({_percent(inside.low, '')} to {_percent(inside.high, '')})" if inside else "")
 
 
 def _percent(share: float, unit: str = " %") -> str:
@@ -545,7 +508,7 @@ def _value(value: Any) -> str:
 
 def _rows(facts: Mapping[str, str | None]) -> str:
     """A table of two columns; what is not known has no line."""
-    return _table(["", ""], ([name, text] for name, text in facts.items() if text is not None))
+    return _table(["", ""], ([name, text] for name, text in facts.items() if text))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
