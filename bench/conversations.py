@@ -29,7 +29,7 @@ from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.wardrobe import grammar
 from itma.data.synthetic.wardrobe.disk import read_product
 from itma.data.synthetic.wardrobe.products import Product, choices
-from itma.demo.conversations_page import ShownTurn, conversations_page
+from itma.demo.page import ShownTurn, conversations_page
 from itma.io import write_text
 
 CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")

@@ -15,7 +15,8 @@ import torch
 from examples.attention_study.attention import look_at
 from itma.data.images import Preprocess
 from itma.evaluation.ranking import bootstrap_interval
-from itma.explanations import METHODS, Case, explain_case
+from itma.explanations.case import Case
+from itma.explanations.explaining import METHODS, explain_case
 from itma.models.retriever import Retriever
 from itma.training.presets import preset_named
 

@@ -9,7 +9,7 @@ from itma import Retriever
 from itma.api import read_run
 from itma.data.sources import load
 from itma.evaluation.evaluate import evaluate
-from itma.explanations import case_in, explain_case
+from itma.explanations.explaining import case_in, explain_case
 
 
 def main() -> None:

@@ -86,7 +86,7 @@ class Settings:
 
 
 def settings_for(
-    data: str = "shapes",
+    data: str | DataConfig = "shapes",
     *,
     model: str | None = None,
     preset: str | None = None,
@@ -98,7 +98,7 @@ def settings_for(
     50
 
     Args:
-        data: name of the data set.
+        data: the data set, or its name.
         model: name of the composer; None: the preset's.
         preset: name of the recipe; None: the one that is meant for the data set.
         changes: values by dotted name, e.g. `{"train.learning_rate": "1e-3", "model.options.blocks": "3"}`.
@@ -106,7 +106,16 @@ def settings_for(
     Raises:
         UnknownNameError, ConfigError: a name that does not exist, or a value that cannot be.
     """
-    return _settings_for(DataConfig(data), model, preset, changes or {})
+    source = data if isinstance(data, DataConfig) else DataConfig(data)
+    recipe = preset_named(preset or preset_for("shapes" if source.external else source.name))
+    rest = dict(check_changes(changes or {}))
+    composer = rest.pop("model.composer", None) or model or recipe.model.composer
+    source = source if source.external else replace(source, size=recipe.size)
+    settings = change(Settings(with_composer(recipe.model, composer), recipe.train, source), rest)
+    if settings.data.conversations:
+        text_encoder = replace(settings.model.text_encoder, earlier=True)
+        settings = replace(settings, model=replace(settings.model, text_encoder=text_encoder))
+    return settings
 
 
 def explain_settings(
@@ -137,20 +146,6 @@ def explain_settings(
         advice = f"For the settings of that data set: itma settings --data {name}." if name in DATASETS else ""
         raise UnknownNameError("setting", name, [setting.name for setting in settings], advice=advice)
     return chosen
-
-
-def _settings_for(data: DataConfig, model: str | None, preset: str | None, changes: Mapping[str, Any]) -> Settings:
-    recipe = preset_named(preset or preset_for("shapes" if data.external else data.name))
-    rest = dict(check_changes(changes))
-    composer = rest.pop("model.composer", None) or model or recipe.model.composer
-    settings = Settings(
-        with_composer(recipe.model, composer), recipe.train, data if data.external else replace(data, size=recipe.size)
-    )
-    settings = change(settings, rest)
-    if settings.data.conversations:
-        text_encoder = replace(settings.model.text_encoder, earlier=True)
-        settings = replace(settings, model=replace(settings.model, text_encoder=text_encoder))
-    return settings
 
 
 def generate(
@@ -232,13 +227,13 @@ def train(
     beginning: Retriever | None = None
     started: dict[str, Any] | None = None
     if start is None:
-        settings = _settings_for(source, model, preset, given)
+        settings = settings_for(source, model=model, preset=preset, changes=given)
     elif (towers := _towers_at(start)) is not None:
         settings = _over(towers, source, model, preset, given)
         beginning = _over_towers(towers, settings)
         started = {"sha256": weights_sum(start), "path": str(start), "name": show_name(str(start))}
     else:
-        settings = _settings_for(source, model, preset, given)
+        settings = settings_for(source, model=model, preset=preset, changes=given)
         beginning, weights = Retriever.load(checkpoint_folder(start)), weights_sum(start)
         own = [name for name in given if name.startswith("model.") and name not in _RESIZES]
         if model is not None or own:
@@ -555,7 +550,7 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split | None, c
     """Recall on held-out, training and test rows, example queries as images, and two of them explained."""
     from itma.evaluation.evaluate import evaluate as measure
     from itma.evaluation.strips import query_strip
-    from itma.explanations import case_in, explain_case
+    from itma.explanations.explaining import case_in, explain_case
     from itma.training.loop import Measures
 
     probe: Triplets | None = learning

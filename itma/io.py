@@ -39,16 +39,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
                 raise to_storage_error(path, error) from error
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with _discarding(draft, path):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield draft
         draft.replace(path)
-    except OSError as error:
-        _discard(draft)
-        raise to_storage_error(path, error) from error
-    except BaseException:
-        _discard(draft)
-        raise
 
 
 @contextmanager
@@ -64,7 +58,7 @@ def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     draft, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
-    try:
+    with _discarding(draft, path):
         _discard(draft)
         draft.mkdir(parents=True)
         yield draft
@@ -78,11 +72,17 @@ def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
             _discard(old)
         else:
             draft.rename(path)
-    except OSError as error:
+
+
+@contextmanager
+def _discarding(draft: Path, path: Path) -> Iterator[None]:
+    """Remove the draft of what is to stand at `path` where that fails."""
+    try:
+        yield
+    except BaseException as error:
         _discard(draft)
-        raise to_storage_error(path, error) from error
-    except BaseException:
-        _discard(draft)
+        if isinstance(error, OSError):
+            raise to_storage_error(path, error) from error
         raise
 
 
@@ -193,18 +193,19 @@ def _discard(draft: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
+_NO_ENTRY = "the folder cannot be written to; choose another folder or change its permissions"
+_TAKEN = "something of that name is there already; choose another name or remove it first"
+_ADVICE: dict[int | None, str] = {
+    errno.ENOSPC: "the disk is full; free some space and try again",
+    errno.ENXIO: "it is a pipe that nobody reads",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _NO_ENTRY),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTEMPTY), _TAKEN),
+}
+
+
 def to_storage_error(path: Path, error: OSError) -> StorageError:
     """An error of the operating system while writing to `path`, as a person can use it."""
     if isinstance(error, StorageError):
         return error
-    if error.errno == errno.ENOSPC:
-        advice = "the disk is full; free some space and try again"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        advice = "the folder cannot be written to; choose another folder or change its permissions"
-    elif error.errno == errno.ENXIO:
-        advice = "it is a pipe that nobody reads"
-    elif error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-        advice = "something of that name is there already; choose another name or remove it first"
-    else:
-        advice = error.strerror or str(error)
+    advice = _ADVICE.get(error.errno) or error.strerror or str(error)
     return StorageError(f"could not write {str(path)!r}: {advice}. What was there before is untouched.")

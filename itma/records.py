@@ -164,14 +164,9 @@ class Report:
     def _rows(self) -> list[dict[str, Any]]:
         tables = [("mean" if self.parts else "all", self.recall, self.interval)]
         tables += [(part.name, part.recall, part.interval) for part in self.parts]
+        unknown = {"low": None, "high": None}
         return [
-            {
-                "part": name,
-                "k": k,
-                "recall": share,
-                "low": interval[k].low if k in interval else None,
-                "high": interval[k].high if k in interval else None,
-            }
+            {"part": name, "k": k, "recall": share, **(vars(interval[k]) if k in interval else unknown)}
             for name, recall, interval in tables
             for k, share in recall.items()
         ]
@@ -187,10 +182,9 @@ class Report:
         for k, share in self.recall.items():
             lines.append(f"  {mean}recall@{k:<3d} {share:7.1%}{_between(self.interval.get(k))}")
         for metric, values in self.metrics.items():
-            inside = self.metric_intervals.get(metric, {})
-            lines += [
-                f"  {mean}{f'{metric}@{k}':<10s} {share:7.1%}{_between(inside.get(k))}" for k, share in values.items()
-            ]
+            for k, share in values.items():
+                inside = _between(self.metric_intervals.get(metric, {}).get(k))
+                lines.append(f"  {mean}{f'{metric}@{k}':<10s} {share:7.1%}{inside}")
         lines.append(f"  median rank {self.median_rank:g}, mean reciprocal rank {self.mean_reciprocal_rank:.3f}")
         lines.append(f"  ties: {self.tied_queries} of {self.queries:,} queries")
         for part in self.parts:

@@ -13,7 +13,7 @@ from itma.data.datasets import dataset_named
 from itma.data.images import Preprocess
 from itma.data.synthetic.user import User
 from itma.data.triplets import Triplets
-from itma.demo.conversations_page import ShownTurn, conversations_page
+from itma.demo.page import ShownTurn, conversations_page
 from itma.device import device_named
 from itma.display import data_url
 from itma.errors import RunError

@@ -25,7 +25,7 @@ from itma.data.synthetic.wardrobe import Product
 from itma.data.triplets import Triplets
 from itma.errors import ConfigError, DataError, ExplanationError, RunError
 from itma.evaluation.conversations import ConversationStudy, play
-from itma.explanations import explain
+from itma.explanations.explaining import explain
 from itma.export.export import export
 from itma.models.embedder import Embedder
 from itma.models.retriever import Retriever

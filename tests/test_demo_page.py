@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from itma.demo.charts import Line, average_points, line_chart, spread, ticks
-from itma.demo.page import DemoStory, Example, ModelResult, Question, Shown, page, write_page
+from itma.demo.page import page, write_page
+from itma.demo.story import DemoStory, Example, ModelResult, Question, Shown
 from itma.errors import DataError, StorageError
 from itma.records import Interval, Report
 

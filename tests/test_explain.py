@@ -27,10 +27,11 @@ from itma.errors import (
     UnknownNameError,
 )
 from itma.evaluation.evaluate import evaluate
-from itma.explanations import METHODS, Explanation, case_in, case_of, explain, explain_case
 from itma.explanations.attention import attention_of, pooling, record_blocks, rollout, shares_of_cells
 from itma.explanations.case import Case
 from itma.explanations.checks import check_maps, curves, randomise, rank_correlation
+from itma.explanations.explaining import METHODS, case_in, case_of, explain, explain_case
+from itma.explanations.explanation import Explanation
 from itma.explanations.gradients import beginning_with, gradients_of
 from itma.explanations.occlusion import Cells, cover, region_effects, word_effects
 from itma.models.composers.itma import ItmaOptions

@@ -26,7 +26,7 @@ from itma.errors import (
     ItemExistsError,
     UnknownItemError,
 )
-from itma.explanations import explain
+from itma.explanations.explaining import explain
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.rows import Item
 from tests import made_up, served

@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 
 import itma
 from itma.data.tokenizer import Tokens
-from itma.explanations import Explanation
+from itma.explanations.explanation import Explanation
 from itma.models.embedder import Embedder
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.rows import Item

@@ -380,10 +380,8 @@ def evaluate(run: Path, data: str | None, protocols: tuple[str, ...], **options:
         click.echo(f"written to {measured.folder}{', in the place of earlier results' if measured.replaced else ''}")
 
 
-cli.add_command(runs)
-cli.add_command(compare)
-cli.add_command(benchmark)
-cli.add_command(study)
+for command in (runs, compare, benchmark, study):
+    cli.add_command(command)
 
 
 @cli.command()
@@ -488,11 +486,8 @@ def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any)
         click.echo(f"written to {save_sheet(out, request, hits, reference)}", err=as_json)
 
 
-cli.add_command(explain)
-cli.add_command(serve)
-cli.add_command(reindex)
-cli.add_command(adapt)
-cli.add_command(catalogue)
+for command in (explain, serve, reindex, adapt, catalogue):
+    cli.add_command(command)
 
 
 _license = click.option("--license", metavar="NAME", help="What is allowed with the weights, e.g. apache-2.0.")

@@ -55,7 +55,7 @@ def explain(catalogue_or_model: str | Path, out: Path | None, **options: Any) ->
     itma explain catalogue/ --id sku-17 --text "with long sleeves" --target sku-40 --method words --method regions
     itma explain runs/2026-01-31_12-00-00_itma --image a.jpg --text "in red" --target b.jpg --method all -o why.json
     """
-    from itma.explanations import explain as explain_query
+    from itma.explanations.explaining import explain as explain_query
     from itma.explanations.explanation import ending_of
 
     if out is not None:

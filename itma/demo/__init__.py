@@ -16,7 +16,8 @@ from itma.data.images import Preprocess
 from itma.data.sources import load
 from itma.data.triplets import Split
 from itma.demo import galleries
-from itma.demo.page import DemoStory, Example, ModelResult, Shown, write_page
+from itma.demo.page import write_page
+from itma.demo.story import DemoStory, Example, ModelResult, Shown
 from itma.device import device_named
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.evaluation.evaluate import Evaluation, evaluate

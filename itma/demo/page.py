@@ -7,6 +7,8 @@ sure of. It is complete without its one script, which puts a copy button on the 
 
 import base64
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,8 @@ from PIL import Image
 from itma import io
 from itma.demo.charts import DASHES, MARKS
 from itma.demo.numbers import comparison, curves, percent, recall_by_kind, verdict
-from itma.demo.story import DemoStory, Example, ModelResult, Question, Shown
+from itma.demo.story import DemoStory
 from itma.display import data_url
-
-__all__ = ["DemoStory", "Example", "ModelResult", "Question", "Shown", "page", "write_page"]
 
 
 def write_page(story: DemoStory, path: str | Path) -> None:
@@ -53,6 +53,27 @@ def page(story: DemoStory) -> str:
         kinds=recall_by_kind(story.models),
         curves=curves(story.models),
     )
+
+
+@dataclass(frozen=True)
+class ShownTurn:
+    """One turn for a page of conversations."""
+
+    said: str
+    """The sentence, and what else is to be known of it."""
+    images: Sequence[tuple[str, str, str]]
+    """(address, caption, and one of `start`, `right`, `wrong`) of each."""
+
+
+def conversations_page(title: str, head: str, conversations: Sequence[tuple[str, Sequence[ShownTurn]]]) -> str:
+    """Conversations with a simulated user as the text of one HTML file, in the style of the report.
+
+    Args:
+        title: of the page.
+        head: what stands under it.
+        conversations: the heading of each, and its turns, each with its images in a row.
+    """
+    return render("conversations.html", title=title, head=head, conversations=conversations)
 
 
 def render(template: str, script: str = "", **given: Any) -> str:

@@ -32,12 +32,8 @@ from itma.errors import ImageError, ItmaError
 
 log = logging.getLogger(__name__)
 
-_ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "TIFF": "tif", "BMP": "bmp"} | {
-    "AVIF": "avif",
-    "HEIF": "heic",
-    "JPEG2000": "jp2",
-    "PPM": "ppm",
-}
+_ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "HEIF": "heic", "JPEG2000": "jp2"}
+"""Of formats whose files do not end in the format's own name."""
 _START_SECONDS = 120.0
 """That the program may take until it listens, on a machine that is busy."""
 
@@ -111,7 +107,7 @@ def work(job: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
             return {}, _thumbnail(str(job["path"]), int(job["size"]))
         if job["do"] == "ending":
             open_upload(data, pixels=job["pixels"])
-            return {"ending": _ENDINGS[upload_format(data)]}, b""
+            return {"ending": _ENDINGS.get(name := upload_format(data), name.lower())}, b""
         preprocess = Preprocess(**job["preprocess"])
         need = (2 * preprocess.height, 2 * preprocess.width)
         image = open_upload(data, pixels=job["pixels"], at_least=need)
@@ -187,22 +183,16 @@ class _Program:
             return str(Path(self._folder.name) / _SOCKET)
 
     def ask(self, job: Mapping[str, Any], data: bytes, seconds: float) -> tuple[dict[str, Any], bytes]:
-        with self.connect() as connection:
+        with self.connect() as connection, suppress(OSError, ValueError):  # nothing, or half a line: it was ended
             connection.settimeout(seconds + 5)  # the kernel ends the other side before
-            try:
-                with connection.makefile("rwb") as stream:
-                    stream.write(json.dumps({**job, "bytes": len(data)}).encode() + b"\n" + data)
-                    stream.flush()
-                    first = stream.readline()
-                    made = stream.read() if first else b""
-            except OSError:
-                first, made = b"", b""
-        if not first:
-            return {"reason": f"it takes more than {seconds:g} seconds, or too much memory, to decode"}, b""
-        answer: dict[str, Any] = json.loads(first)
-        if "reason" not in answer and answer.pop("size", -1) != len(made):
-            return {"reason": f"it takes more than {seconds:g} seconds, or too much memory, to decode"}, b""
-        return answer, made
+            with connection.makefile("rwb") as stream:
+                stream.write(json.dumps({**job, "bytes": len(data)}).encode() + b"\n" + data)
+                stream.flush()
+                answer: dict[str, Any] = json.loads(stream.readline())
+                made = stream.read()
+            if "reason" in answer or answer.pop("size", -1) == len(made):
+                return answer, made
+        return {"reason": f"it takes more than {seconds:g} seconds, or too much memory, to decode"}, b""
 
     def connect(self) -> socket.socket:
         """A connection, after waiting for the program to listen."""

@@ -12,8 +12,11 @@ from fastapi import APIRouter, Depends, Form, Request
 from PIL import Image
 from starlette.responses import Response
 
-from itma.explanations import Case, Explanation, Gradients, case_of, explain_case
 from itma.explanations.attention import has_attention
+from itma.explanations.case import Case
+from itma.explanations.explaining import case_of, explain_case
+from itma.explanations.explanation import Explanation
+from itma.explanations.gradients import Gradients
 from itma.retrieval.snapshot import Snapshot
 from itma.server.access import ServiceOf, may_read
 from itma.server.problems import ProblemError, problem_of

@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -98,22 +99,19 @@ def fetch(
 
 def _resolve(host: str, port: int, seconds: float) -> list[str]:
     """The addresses of a name; a name server that takes its time is not waited for longer than `seconds`."""
-    found: list[list[Any] | Exception] = []
+    found: Future[list[Any]] = Future()
 
     def ask() -> None:
         try:
-            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
-            found.append(error)
+            found.set_exception(error)
 
-    asking = threading.Thread(target=ask, name="itma resolving", daemon=True)
-    asking.start()
-    asking.join(seconds)
-    if not found:
-        raise _address_error("it took too long")
-    if isinstance(found[0], Exception):
-        raise _address_error("its machine is not known") from found[0]
-    return list(dict.fromkeys(str(one[4][0]) for one in found[0]))
+    threading.Thread(target=ask, name="itma resolving", daemon=True).start()
+    try:
+        return list(dict.fromkeys(str(one[4][0]) for one in found.result(seconds)))
+    except (OSError, UnicodeError) as error:
+        raise _address_error("its machine is not known" if found.done() else "it took too long") from error
 
 
 def _check_url(url: str, ports: frozenset[int]) -> SplitResult:
