@@ -99,9 +99,8 @@ def adapt(
     if steps is not None:
         given["train.steps"] = str(steps)
     usual = settings_for(DATA, preset=preset)
-    if (
-        model.config.image_encoder.name != usual.model.image_encoder.name and not preset
-    ):  # its first levels are other ones
+    if not preset and model.config.image_encoder.name != usual.model.image_encoder.name:
+        # its first levels are other ones
         given = {"train.frozen_levels": "0", "train.views": "0", **given}
     folder = new_run_folder(f"{model.name}_adapted") if out is None else Path(out)
     refuse_trained(folder)

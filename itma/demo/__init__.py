@@ -57,6 +57,11 @@ class DemoResult:
             lines.append(
                 f"  {MODELS[name]:<13s} {report.recall[1]:6.1%}   (95 % interval {inside.low:.1%} to {inside.high:.1%})"
             )
+        more = (
+            f"  {itma} train shapes --preset hour          # a far better model, in an hour"
+            if self.trained
+            else f"  {itma} demo --train                        # the whole path, training included"
+        )
         lines += [
             "",
             f"Open {self.folder / 'report.html'} in a browser: numbers, queries, failures.",
@@ -65,11 +70,8 @@ class DemoResult:
             f"  {itma} search {self.folder / 'catalogue'} --image {image} --text '{sentence}'",
             f"  {itma} serve {self.folder / 'catalogue'}     # a search page in the browser (extra serve)",
             f"  {itma} index photos FOLDER my-catalogue     # photographs of your own",
+            more,
         ]
-        if self.trained:
-            lines.append(f"  {itma} train shapes --preset hour          # a far better model, in an hour")
-        else:
-            lines.append(f"  {itma} demo --train                        # the whole path, training included")
         return "\n".join(lines)
 
 
@@ -198,13 +200,10 @@ def _choose_rows(evaluation: Evaluation, seed: int) -> tuple[list[int], list[int
     order = random.permutation(len(evaluation.ranks))
     chosen: tuple[list[int], list[int]] = ([], [])
     for rows, fits, wanted in zip(chosen, (evaluation.ranks == 1, evaluation.ranks > 1), (8, 6), strict=True):
-        fitting = [int(row) for row in order if fits[row]]
-        kinds = [triplets.kinds[row] if triplets.kinds else "" for row in fitting]
-        turns = {
-            kind: [row for row, other in zip(fitting, kinds, strict=True) if other == kind]
-            for kind in dict.fromkeys(kinds)
-        }
-        while len(rows) < min(wanted, len(fitting)):
+        turns: dict[str, list[int]] = {}
+        for row in order[fits[order]].tolist():
+            turns.setdefault(triplets.kinds[row] if triplets.kinds else "", []).append(row)
+        while len(rows) < wanted and any(turns.values()):
             for waiting in turns.values():
                 if waiting and len(rows) < wanted:
                     rows.append(waiting.pop(0))
@@ -243,30 +242,23 @@ def _about(world: str, evaluation: Evaluation) -> str:
     )
 
 
-def _name(run: str | Path) -> str:
-    return f"the model {str(run)!r}" if is_shipped(run) else "the demo's model"
-
-
 def _commands(
     out: Path, run: str | Path, world: str, example: tuple[Path, str], trained: bool
 ) -> list[tuple[str, str]]:
     (image, sentence), itma = example, program()
+    model = f"the model {str(run)!r}" if is_shipped(run) else "the demo's model"
     commands = [
         (f"{itma} search {out / 'catalogue'} --image {image} --text '{sentence}'", "Ask the catalogue yourself."),
         (f"{itma} serve {out / 'catalogue'}", "The same in a browser: a search page and an HTTP API (extra serve)."),
         (
             f"{itma} index photos FOLDER my-catalogue",
-            f"Index photographs of your own, with the model for them; {_name(run)} knows the {world} world only.",
+            f"Index photographs of your own, with the model for them; {model} knows the {world} world only.",
         ),
     ]
     if trained:
+        preset = "hour" if world == "shapes" else "wardrobe-hour"
         commands += [
-            (f"{itma} train {world} --preset hour", "Train a far better model, in about an hour of CPU.")
-            if world == "shapes"
-            else (
-                f"{itma} train wardrobe --preset wardrobe-hour",
-                "Train a far better model, in about an hour of CPU.",
-            ),
+            (f"{itma} train {world} --preset {preset}", "Train a far better model, in about an hour of CPU."),
             (f"tensorboard --logdir {out / 'runs'}", "Look at the training runs."),
         ]
     else:

@@ -127,7 +127,7 @@ def recipe(checkpoint: Checkpoint) -> TrainConfig:
     def number(name: str, default: float) -> float:
         value = option.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"the checkpoint {str(checkpoint.path)!r} has {name}={value!r}; expected a number")
+            raise ConfigError(f"{checkpoint} has {name}={value!r}; expected a number")
         return float(value)
 
     css = option.get("dataset", "css3d") == "css3d"
@@ -163,13 +163,13 @@ def _words(checkpoint: Checkpoint, source: Path | None, name: str, order: Order 
         if not reads:
             return [UNKNOWN]
         raise DataError(
-            f"the checkpoint {str(checkpoint.path)!r} lacks its vocabulary; give it with --words: a list of words, one "
-            "a line, in the order of their ids, or the folder of the data set that the model was trained on"
+            f"{checkpoint} lacks its vocabulary; give it with --words: a list of words, one a line, in the order of "
+            "their ids, or the folder of the data set that the model was trained on"
         )
     if checkpoint.options.get("train_on_validation_set") is True and source.is_dir():
         raise DataError(
-            f"the checkpoint {str(checkpoint.path)!r} was trained with --train_on_validation_set, on files that were "
-            "never published, so its words cannot be built again; give the list of words"
+            f"{checkpoint} was trained with --train_on_validation_set, on files that were never published, so its "
+            "words cannot be built again; give the list of words"
         )
     rare = checkpoint.options.get("threshold_rare_words", 0)
     by_code: Order = "sorted" if checkpoint.code == "tirg" else "appearance"

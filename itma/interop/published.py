@@ -69,6 +69,9 @@ class Checkpoint:
     tensors: Mapping[str, torch.Tensor]
     steps: int
 
+    def __str__(self) -> str:
+        return f"the checkpoint {str(self.path)!r}"
+
     @property
     def model(self) -> str:
         """The published name of the model."""
@@ -79,9 +82,7 @@ class Checkpoint:
         """How many words have an embedding, the unknown one included."""
         name = "text_model.embedding_layer.weight"
         if name not in self.tensors:
-            raise DataError(
-                f"the checkpoint {str(self.path)!r} lacks the tensor {name!r}; it holds no words' embeddings"
-            )
+            raise DataError(f"{self} lacks the tensor {name!r}; it holds no words' embeddings")
         return len(self.tensors[name])
 
 
@@ -146,34 +147,32 @@ def shape(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Retrie
     """
     option = _Options(checkpoint)
     if checkpoint.model in _REFUSED:
-        raise ConfigError(f"{option.where('model')}: {_REFUSED[checkpoint.model]}")
+        raise option.error("model", f": {_REFUSED[checkpoint.model]}")
     if checkpoint.model not in COMPOSERS:
-        raise ConfigError(f"{option.where('model')}: it is none of {', '.join(COMPOSERS)}")
+        raise option.error("model", f": it is none of {', '.join(COMPOSERS)}")
     composer = COMPOSERS[checkpoint.model]
     dim = option("embed_dim", 512)
     kind = option("text_model_arch", "lstm")
     if kind == "BERT":
-        raise ConfigError(
-            f"{option.where('text_model_arch')}: the published code does not save how its BERT was read; train with "
-            "model.text_encoder.kind=pretrained instead"
-        )
+        why = "the published code does not save how its BERT was read"
+        raise option.error("text_model_arch", f": {why}; train with model.text_encoder.kind=pretrained instead")
     if kind not in ("embeddings", "transformer"):
         kind = "lstm"  # as the published code does
     elif composer not in ("itma", "image-only"):
-        raise ConfigError(
-            f"{option.where('text_model_arch')} with model={checkpoint.model}: that text encoder gives a feature "
-            "for each word, and the published model needs one for the sentence; the published code does not run it"
-        )
+        why = "that text encoder gives a feature for each word, and the published model needs one for the sentence"
+        what = f" with model={checkpoint.model}: {why}; the published code does not run it"
+        raise option.error("text_model_arch", what)
     arch = option("image_model_arch", "resnet18") or "resnet18"
     if arch not in _IMAGE_ENCODERS:
-        raise ConfigError(f"{option.where('image_model_arch')}: expected {' or '.join(_IMAGE_ENCODERS)}")
+        raise option.error("image_model_arch", f": expected {' or '.join(_IMAGE_ENCODERS)}")
     levels: tuple[int, ...] = (4,)
     if composer == "itma":
         levels = tuple(level for level in (2, 3, 4) if str(level) in str(option("att_layer_spec", "3_4")))
         if not levels:
-            raise ConfigError(f"{option.where('att_layer_spec')} names no stage; expected one or more of 2, 3 and 4")
+            raise option.error("att_layer_spec", " names no stage; expected one or more of 2, 3 and 4")
     dropout = float(option("dropout_rate", 0.1))
     raw = checkpoint.code == "tirg" and option("dataset", "css3d") == "css3d"  # not resized: 180×120 pixels
+    width, height = size or ((180, 120) if raw else (224, 224))
     return RetrieverConfig(
         composer=composer,
         dim=dim,
@@ -187,26 +186,20 @@ def shape(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Retrie
             unknown="keep",
             max_words=_LONGEST,
         ),
-        preprocess=_preprocess(raw, size),
+        preprocess=Preprocess(height, width) if raw else Preprocess(height, width, fit="crop"),
         options=_itma_options(option, dropout) if composer == "itma" else None,
     )
-
-
-def _preprocess(raw: bool, size: tuple[int, int] | None) -> Preprocess:
-    width, height = size or ((180, 120) if raw else (224, 224))
-    return Preprocess(height, width) if raw else Preprocess(height, width, fit="crop")
 
 
 def _itma_options(option: "_Options", dropout: float) -> ItmaOptions:
     positions = option("attn_positional_encoding", None)
     if positions == "mixed":
-        raise ConfigError(
-            f"{option.where('attn_positional_encoding')}: the published code computes these positions before training "
-            "and saves others, so those that the model was trained with are not in the checkpoint"
-        )
+        why = "the published code computes these positions before training and saves others"
+        what = f": {why}, so those that the model was trained with are not in the checkpoint"
+        raise option.error("attn_positional_encoding", what)
     attention = option("attn_softmax_replacement", "none")
     if attention not in ("none", "identity"):
-        raise ConfigError(f"{option.where('attn_softmax_replacement')}: expected none or identity")
+        raise option.error("attn_softmax_replacement", ": expected none or identity")
     return ItmaOptions(
         blocks=option("number_attention_blocks", 1),
         heads=option("number_attention_heads", 8),
@@ -231,12 +224,12 @@ class _Options:
         if isinstance(default, float) and type(value) is int:
             value = float(value)
         if value is not None and default is not None and type(value) is not type(default):
-            raise ConfigError(f"{self.where(name)} must be {type(default).__name__}")
+            raise self.error(name, f" must be {type(default).__name__}")
         return value
 
-    def where(self, name: str) -> str:
-        """The option as the message names it."""
-        return f"the checkpoint {str(self._checkpoint.path)!r} has {name}={self._checkpoint.options.get(name)!r}"
+    def error(self, name: str, what: str) -> ConfigError:
+        """Why an option is not supported."""
+        return ConfigError(f"{self._checkpoint} has {name}={self._checkpoint.options.get(name)!r}{what}")
 
 
 def rebuild(
@@ -267,16 +260,14 @@ def rebuild(
     for name, tensor in own.items():
         theirs = their_name(name, config, checkpoint.code)
         if theirs not in checkpoint.tensors:
-            raise DataError(
-                f"the checkpoint {str(checkpoint.path)!r} lacks the tensor {theirs!r} that its options ask for "
-                f"(model={checkpoint.model})"
-            )
+            wanted = f"the tensor {theirs!r} that its options ask for (model={checkpoint.model})"
+            raise DataError(f"{checkpoint} lacks {wanted}")
         remaining.pop(theirs, None)
         value = _convert(name, checkpoint.tensors[theirs], config, checkpoint.code)
         if value.shape != tensor.shape:
             raise DataError(
-                f"the tensor {theirs!r} of the checkpoint {str(checkpoint.path)!r} has the shape {tuple(value.shape)}; "
-                f"by its options it should be {tuple(tensor.shape)}"
+                f"the tensor {theirs!r} of {checkpoint} has the shape {tuple(value.shape)}; by its options it should "
+                f"be {tuple(tensor.shape)}"
             )
         state[name] = value
     left_out = _account(remaining, checkpoint, config)
@@ -349,15 +340,11 @@ def _their_last_map(name: str, config: RetrieverConfig) -> str:
     return {"gate": "mod2d_gate", "residual": "mod2d"}[part] + "." + inner
 
 
-def _their_concat(name: str, config: RetrieverConfig) -> str:
-    return name.replace("network.", "composer.m.")
-
-
 _THEIR_COMPOSER: dict[str, Callable[[str, RetrieverConfig], str]] = {
     "itma": _their_itma,
     "tirg": _their_tirg,
     "tirg-last-map": _their_last_map,
-    "concat": _their_concat,
+    "concat": lambda name, config: name.replace("network.", "composer.m."),
 }
 
 
@@ -384,16 +371,16 @@ def _account(remaining: Mapping[str, torch.Tensor], checkpoint: Checkpoint, conf
         if twin is not None:
             if twin in checkpoint.tensors and not torch.equal(tensor, checkpoint.tensors[twin]):
                 raise DataError(
-                    f"the checkpoint {str(checkpoint.path)!r} holds {name!r} and {twin!r}, which are one tensor in the "
-                    "published code, with different values"
+                    f"{checkpoint} holds {name!r} and {twin!r}, which are one tensor in the published code, with "
+                    "different values"
                 )
             if twin in checkpoint.tensors and twin not in remaining:
                 continue  # used under its first name
         why = _reason(name, tensor, config)
         if why is None:
             raise DataError(
-                f"the checkpoint {str(checkpoint.path)!r} holds the tensor {name!r} {tuple(tensor.shape)}, which the "
-                f"published model {checkpoint.model!r} with these options does not have; nothing was imported"
+                f"{checkpoint} holds the tensor {name!r} {tuple(tensor.shape)}, which the published model "
+                f"{checkpoint.model!r} with these options does not have; nothing was imported"
             )
         reasons.setdefault(why, []).append(name)
     left_out = [LeftOut(tuple(names), why) for why, names in reasons.items()]
