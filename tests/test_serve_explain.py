@@ -129,7 +129,7 @@ def test_an_explanation_that_is_repeated_is_answered_from_memory_until_somebody_
         first = client.post(f"{API}/explain", json=asked)
         assert client.post(f"{API}/explain", json=asked).content == first.content
         Catalogue.open(place, made_up.model()).delete(["item-03"])
-        client.app.state.service.browser.look()  # type: ignore[attr-defined]
+        client.app.state.service.catalogue.refresh()  # type: ignore[attr-defined]
         assert client.post(f"{API}/explain", json=asked).json()["items"] == 3
         assert "itma_cache_hits_total 1.0" in client.get("/metrics").text
 

@@ -8,12 +8,10 @@ import logging
 import os
 import random
 import tempfile
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -80,13 +78,10 @@ class Agreement:
     """Share of each query's nearest images that int8 finds among its own."""
 
     def __str__(self) -> str:
-        lines = [f"{self.images:,} images: cosine {self.cosine:.4f}, {self.overlap:.1%} of the {NEAREST} nearest kept"]
+        rows = [(f"{self.images:,} images", self.cosine, self.overlap)]
         if self.query_cosine is not None and self.query_overlap is not None:
-            lines.append(
-                f"with a sentence each: cosine {self.query_cosine:.4f}, {self.query_overlap:.1%} of the {NEAREST} "
-                "nearest kept"
-            )
-        return "\n".join(lines)
+            rows.append(("with a sentence each", self.query_cosine, self.query_overlap))
+        return "\n".join(f"{of}: cosine {cos:.4f}, {kept:.1%} of the {NEAREST} nearest kept" for of, cos, kept in rows)
 
 
 @dataclass(frozen=True)
@@ -228,53 +223,33 @@ def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -
         return feedback, f"the training sentences of {data.name}"
     except ItmaError as error:
         log.info("no training sentences: %s", error)
-        draw, known = (
-            random.Random(0),
-            [word for word in model.tokenizer.vocabulary if word.isascii() and word.isalnum()],
-        )
+        draw = random.Random(0)
+        known = [word for word in model.tokenizer.vocabulary if word.isascii() and word.isalnum()]
         return [" ".join(draw.choices(known, k=draw.randrange(1, 12))) for _ in range(1_000)], "random known words"
 
 
 def _read(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[torch.Tensor]:
     """Images in batches, without those that cannot be read, which are named in the log."""
-    waiting: list[torch.Tensor] = []
-    count = 0
-    for pixels in _decode(paths, preprocess, 2 * _BATCH):
-        if isinstance(pixels, ImageError):
-            log.warning("left out: %s", pixels)
-            continue
-        waiting.append(pixels)
-        count += 1
-        if len(waiting) == _BATCH:
-            yield torch.stack(waiting)
-            waiting.clear()
-    if waiting:
-        yield torch.stack(waiting)
-    if count < 2:
-        raise DataError(f"{count} of {len(paths):,} images could be read; at least 2 are needed, better hundreds")
 
-
-def _decode(paths: Sequence[Path], preprocess: Preprocess, ahead: int) -> Iterator[torch.Tensor | ImageError]:
-    """Every image's pixels, or why there are none, in order; at most `ahead` are decoded before they are needed."""
-
-    def read(path: Path) -> torch.Tensor | ImageError:
+    def read(path: Path) -> torch.Tensor | None:
         try:
             return preprocess.read(path)
         except ImageError as error:
-            return error
+            log.warning("left out: %s", error)
+            return None
 
+    count = 0
+    upcoming: Iterator[torch.Tensor | None] = iter(())
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        upcoming = iter(paths)
-        running: deque[Future[torch.Tensor | ImageError]] = deque(
-            pool.submit(read, path) for path in islice(upcoming, ahead)
-        )
-        try:
-            while running:
-                done = running.popleft().result()
-                running.extend(pool.submit(read, path) for path in islice(upcoming, 1))
-                yield done
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        for first in range(0, len(paths) + _BATCH, _BATCH):
+            # the next ones are decoded while these are worked on
+            ready, upcoming = upcoming, pool.map(read, paths[first : first + _BATCH])
+            batch = [pixels for pixels in ready if pixels is not None]
+            count += len(batch)
+            if batch:
+                yield torch.stack(batch)
+    if count < 2:
+        raise DataError(f"{count} of {len(paths):,} images could be read; at least 2 are needed, better hundreds")
 
 
 def _agreement(
@@ -291,23 +266,14 @@ def _agreement(
                     queries[model].append(model.embed_queries(pixels, feedback[done : done + len(pixels)]))
             done += len(pixels)
             meter.update(len(pixels))
-    exact_images, rough_images = (torch.cat(images[model]) for model in (exact, rough))
-    query_cosine = query_overlap = None
-    if exact.reads_words:
-        asking = [torch.cat(queries[model]) for model in (exact, rough)]
-        query_cosine = mean_cosine(*asking)
-        query_overlap = neighbour_overlap(
-            (asking[0], exact_images), (asking[1], rough_images), NEAREST, without_self=True
-        )
-    return Agreement(
-        images=len(exact_images),
-        cosine=mean_cosine(exact_images, rough_images),
-        overlap=neighbour_overlap(
-            (exact_images, exact_images), (rough_images, rough_images), NEAREST, without_self=True
-        ),
-        query_cosine=query_cosine,
-        query_overlap=query_overlap,
-    )
+    galleries = torch.cat(images[exact]), torch.cat(images[rough])
+
+    def compare(one: torch.Tensor, other: torch.Tensor) -> tuple[float, float]:
+        pairs = (one, galleries[0]), (other, galleries[1])
+        return mean_cosine(one, other), neighbour_overlap(*pairs, NEAREST, without_self=True)
+
+    asked = compare(torch.cat(queries[exact]), torch.cat(queries[rough])) if exact.reads_words else (None, None)
+    return Agreement(len(galleries[0]), *compare(*galleries), *asked)
 
 
 def _recall(

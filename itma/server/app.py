@@ -4,7 +4,6 @@ import logging
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,7 +18,7 @@ from itma.server import about, explaining, items, searching
 from itma.server.access import check_parameters, may_read
 from itma.server.config import Keys, ServeConfig
 from itma.server.gate import Gate
-from itma.server.problems import ProblemError, problem_of, schema
+from itma.server.problems import CONTENT, ProblemError, problem_of
 from itma.server.searching import describe
 from itma.server.service import Service
 
@@ -58,8 +57,8 @@ def make_app(config: ServeConfig, keys: Keys | None = None, model: Embedder | No
         redoc_url=None,
         lifespan=lifespan,
         responses={
-            "4XX": {"description": "What is wrong with the request.", "content": _content()},
-            "5XX": {"description": "Overloaded, busy, or out of order.", "content": _content()},
+            "4XX": {"description": "What is wrong with the request.", "content": CONTENT},
+            "5XX": {"description": "Overloaded, busy, or out of order.", "content": CONTENT},
         },
     )
     app.state.service = service
@@ -75,10 +74,6 @@ def make_app(config: ServeConfig, keys: Keys | None = None, model: Embedder | No
     app.add_exception_handler(HTTPException, _of_http)
     app.add_middleware(Gate, config=config, metrics=service.metrics)
     return app
-
-
-def _content() -> dict[str, Any]:
-    return {"application/json": {"schema": schema()}}
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -45,16 +45,6 @@ class Browser:
         self._paths_stamp = catalogue.stamp
         self._summary: Summary | None = None
 
-    @property
-    def stamp(self) -> str:
-        """The state that is shown."""
-        return self._catalogue.stamp
-
-    def look(self) -> str:
-        """See what was written since; the state that is shown from now on."""
-        self._catalogue.refresh()
-        return self._catalogue.stamp
-
     def page(self, rows: int, after: str | None, where: Any) -> Page:
         """See `Catalogue.page`."""
         page = self._catalogue.page(rows, after=after, where=where)
@@ -70,7 +60,7 @@ class Browser:
     def remember(self, paths: Sequence[tuple[str, str]]) -> None:
         """Where these items' images are, as long as nobody writes."""
         with self._lock:
-            if self._paths_stamp != (stamp := self.stamp):
+            if self._paths_stamp != (stamp := self._catalogue.stamp):
                 self._paths.clear()
                 self._paths_stamp = stamp
             for id, path in paths:
@@ -85,7 +75,7 @@ class Browser:
             UnknownItemError: there is no such item.
         """
         with self._lock:
-            if self._paths_stamp == self.stamp and id in self._paths:
+            if self._paths_stamp == self._catalogue.stamp and id in self._paths:
                 return self._paths[id]
         return str(self.get(id).image or "")
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from itma.errors import ItmaError
-from itma.records import Hit
+from itma.records import Hits
 from itma.retrieval.request import SearchRequest
 from itma.retrieval.snapshot import Snapshot
 from itma.server.metrics import Metrics
@@ -23,15 +23,13 @@ log = logging.getLogger(__name__)
 class Answer:
     """The hits of one request."""
 
-    hits: Sequence[Hit]
+    hits: Hits
     stamp: str
     """The state of the catalogue that was searched."""
     ignored: Sequence[str] = ()
     """Words of the sentence that the model never saw and passes over."""
     read_as: Mapping[str, str] = field(default_factory=dict)
     """Words of the sentence that the model never saw → the words that it reads in their place."""
-    notes: Sequence[str] = ()
-    """See `Hits.notes`."""
 
 
 @dataclass(eq=False)
@@ -172,18 +170,15 @@ class Engine:
             try:
                 if isinstance(answer, Exception):
                     raise answer
-                text = job.request.text or "" if job.request.has_feedback else ""
-                ignored, read_as = _find_ignored(snapshot, text), _read_as(snapshot, text)
-                job.tell(Answer(answer, snapshot.stamp, ignored, read_as, answer.notes))
+                unknown = _unknown_words(snapshot, job.request.text or "") if job.request.has_feedback else ()
+                job.tell(Answer(answer, snapshot.stamp, *unknown))
             except Exception as error:
                 if not isinstance(error, ItmaError):
                     log.exception("a fault while searching")
                 job.tell(error if isinstance(error, ItmaError) else problem_of(error))
 
 
-def _find_ignored(snapshot: Snapshot, text: str) -> list[str]:
-    return list(dict.fromkeys(snapshot.model.tokenizer.unknown(text)))[:20] if text else []
-
-
-def _read_as(snapshot: Snapshot, text: str) -> dict[str, str]:
-    return dict(list(snapshot.model.tokenizer.read_as(text).items())[:20]) if text else {}
+def _unknown_words(snapshot: Snapshot, text: str) -> tuple[list[str], dict[str, str]]:
+    """The first words of a sentence that the model never saw: those that it passes over, and what it reads others as."""
+    tokenizer = snapshot.model.tokenizer
+    return list(dict.fromkeys(tokenizer.unknown(text)))[:20], dict(list(tokenizer.read_as(text).items())[:20])

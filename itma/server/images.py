@@ -7,9 +7,6 @@ from itma.errors import ImageError
 from itma.server.decoding import Decoder
 from itma.server.memory import Memory
 
-SIZES = (96, 240, 480, 1600)
-"""Longest side of an image that goes out, in pixels; the largest is what `image` gives."""
-
 
 class Thumbnails:
     """Small images, kept in memory.

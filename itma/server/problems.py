@@ -77,8 +77,8 @@ def problem_of(error: BaseException, item: str | None = None) -> ProblemError:
     return ProblemError(500, "fault", "a fault of the server; its log says more")
 
 
-def schema() -> dict[str, Any]:
-    """The shape of a problem, for the API's document."""
-    text = {"type": "string"}
-    inner = {"type": "object", "required": ["code", "message"], "properties": {"code": text, "message": text}}
-    return {"type": "object", "required": ["error"], "properties": {"error": inner}}
+_TEXT = {"type": "string"}
+_ERROR = {"type": "object", "required": ["code", "message"], "properties": {"code": _TEXT, "message": _TEXT}}
+_SCHEMA = {"type": "object", "required": ["error"], "properties": {"error": _ERROR}}
+CONTENT: dict[str, Any] = {"application/json": {"schema": _SCHEMA}}
+"""The shape of a problem, for the API's document."""

@@ -172,7 +172,7 @@ async def _answer_by(
             "hits": [_hit(hit) for hit in answer.hits],
             "ignored": answer.ignored,
             "read_as": answer.read_as,
-            "notes": answer.notes,
+            "notes": answer.hits.notes,
             "stamp": answer.stamp,
         }
     )

@@ -107,8 +107,9 @@ class Service:
 
     async def look(self) -> None:
         """See what was written."""
-        before = self.browser.stamp
-        if await self.reading.run(self.browser.look) != before:
+        before = self.catalogue.stamp
+        await self.reading.run(self.catalogue.refresh)
+        if self.catalogue.stamp != before:
             self.metrics.items.set((await self.reading.run(self.browser.summary)).info.items)
 
     async def stop(self) -> None:
