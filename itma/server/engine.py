@@ -13,6 +13,7 @@ from itma.errors import ItmaError
 from itma.records import Hits
 from itma.retrieval.request import SearchRequest
 from itma.retrieval.snapshot import Snapshot
+from itma.server.config import ServeConfig
 from itma.server.metrics import Metrics
 from itma.server.problems import overload_error, problem_of, timeout_error
 
@@ -64,17 +65,13 @@ class Engine:
 
     Args:
         metrics: what is counted.
-        batch: requests that are answered together, at most.
-        milliseconds: how long the first waits for others that are on their way.
-        waiting: requests that may wait; further ones are refused.
-        seconds: after so long an answer is given up.
+        config: of the server: its `batch`, `batch_milliseconds`, `waiting` and `seconds`.
     """
 
-    def __init__(self, metrics: Metrics, *, batch: int, milliseconds: float, waiting: int, seconds: float) -> None:
-        self._metrics = metrics
-        self._batch, self._wait, self._seconds = batch, milliseconds / 1000, seconds
+    def __init__(self, metrics: Metrics, config: ServeConfig) -> None:
+        self._metrics, self._config = metrics, config
         self._jobs: queue.Queue[_Job | None] = queue.Queue()
-        self._most, self._coming, self._closed = waiting, 0, False
+        self._coming, self._closed = 0, False
         self._thread = threading.Thread(target=self._work, name="itma model", daemon=True)
         self._thread.start()
 
@@ -105,13 +102,13 @@ class Engine:
         """
         if self._closed:
             raise overload_error("the server is stopping", 5)
-        if self._jobs.qsize() >= self._most:
-            raise overload_error(f"{self._most} searches are waiting already")
-        job = _Job(request, snapshot, asyncio.get_running_loop(), time.monotonic() + self._seconds)
+        if self._jobs.qsize() >= self._config.waiting:
+            raise overload_error(f"{self._config.waiting} searches are waiting already")
+        job = _Job(request, snapshot, asyncio.get_running_loop(), time.monotonic() + self._config.seconds)
         self._jobs.put(job)
         self._metrics.waiting.set(self._jobs.qsize())
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._config.seconds):
                 return await job.answer
         except TimeoutError:
             raise timeout_error() from None
@@ -130,8 +127,8 @@ class Engine:
             if first is None:
                 break
             jobs = [first]
-            until = time.monotonic() + self._wait
-            while len(jobs) < self._batch:
+            until = time.monotonic() + self._config.batch_milliseconds / 1000
+            while len(jobs) < self._config.batch:
                 try:
                     # those that are ready are taken at once; it waits only for those that are known to come
                     left = until - time.monotonic() if len(jobs) < self._coming else 0.0
@@ -179,6 +176,6 @@ class Engine:
 
 
 def _unknown_words(snapshot: Snapshot, text: str) -> tuple[list[str], dict[str, str]]:
-    """The first words of a sentence that the model never saw: those that it passes over, and what it reads others as."""
+    """The first words of a sentence that the model never saw: what it passes over, and what it reads others as."""
     tokenizer = snapshot.model.tokenizer
     return list(dict.fromkeys(tokenizer.unknown(text)))[:20], dict(list(tokenizer.read_as(text).items())[:20])

@@ -56,13 +56,7 @@ class Service:
         self.metrics = Metrics()
         self.answers = Memory(config.cache_bytes)
         self.thumbnails = Thumbnails(2 * config.cache_bytes, self.decoder)
-        self.engine = Engine(
-            self.metrics,
-            batch=config.batch,
-            milliseconds=config.batch_milliseconds,
-            waiting=config.waiting,
-            seconds=config.seconds,
-        )
+        self.engine = Engine(self.metrics, config)
         self.decoding = Pool(_DECODERS, config.waiting, config.seconds, "images")
         self.fetching = Pool(_DECODERS, config.waiting, config.seconds, "addresses")
         self.reading = Pool(2, 4 * config.waiting, config.seconds, "reading")
