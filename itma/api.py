@@ -309,22 +309,14 @@ def _over(
 ) -> Settings:
     """The settings of a model that is trained over towers, which stay as they are unless the settings say otherwise."""
     recipe = preset_named(preset or OVER_TOWERS)
-    frozen = replace(recipe.train, frozen=("image_encoder", "text_encoder.network"))
+    how = recipe.train if preset else replace(recipe.train, frozen=("image_encoder", "text_encoder.network"))
     rest = dict(check_changes(changes))
     size = data.size if data.external else (recipe if preset else preset_named(preset_for(data.name))).size
     composer = rest.pop("model.composer", "") or model or FIRST
-    settings = Settings(
-        RetrieverConfig(composer, **towers.shape_for(composer)),
-        recipe.train if preset else frozen,
-        replace(data, size=size),
-    )
-    settings = change(settings, rest)
-    named = [
-        name
-        for name in changes
-        if name in ("model.image_encoder.name", "model.image_encoder.weights", "model.text_encoder.name")
-    ]
-    if named:
+    model_config = RetrieverConfig(composer, **towers.shape_for(composer))
+    settings = change(Settings(model_config, how, replace(data, size=size)), rest)
+    networks = ("model.image_encoder.name", "model.image_encoder.weights", "model.text_encoder.name")
+    if named := [name for name in changes if name in networks]:
         raise ConfigError(f"a run that starts from {towers.folder.name!r} has its networks; leave out {named[0]}")
     return settings
 

@@ -98,7 +98,7 @@ def test_at_a_terminal_the_command_asks(
     made: Path, copy: Path, monkeypatch: pytest.MonkeyPatch, answer: bool, expected: str
 ) -> None:
     fake(monkeypatch, made / "other", 0.2, 0.3)
-    monkeypatch.setattr(sys.modules["itma.cli.adapt"], "at_a_terminal", lambda: True)
+    monkeypatch.setattr(sys.modules["itma.cli.catalogue"], "at_a_terminal", lambda: True)
     monkeypatch.setattr("click.confirm", lambda _: answer)
     call(copy)
     assert searched_by(copy) == made / expected

@@ -13,9 +13,8 @@ from typing import Any
 import click
 
 from itma.allocation import choose_threads, reuse_memory
-from itma.cli.adapt import adapt
-from itma.cli.catalogue import CATALOGUE_PATH, RUNTIMES, catalogue, reindex
-from itma.cli.explain import explain
+from itma.cli.catalogue import CATALOGUE_PATH, RUNTIMES, adapt, catalogue, reindex
+from itma.cli.explain import explain, study
 from itma.cli.options import (
     INPUT_PATH,
     OUTPUT_PATH,
@@ -34,7 +33,6 @@ from itma.cli.options import device as device_option
 from itma.cli.options import skip_unreadable as skip_unreadable_option
 from itma.cli.runs import benchmark, compare, runs
 from itma.cli.serve import serve
-from itma.cli.study import study
 from itma.errors import ItmaError
 from itma.program import runnable
 from itma.registry import import_file

@@ -166,12 +166,8 @@ def _sentence(explanation: "Explanation", width: int) -> Image.Image | None:
 
 
 def _foot(explanation: "Explanation", width: int) -> Image.Image:
-    lines: list[tuple[str, tuple[int, int, int]]] = [
-        (
-            "Orange speaks for the target, violet against it. An effect is what the score loses without the part.",
-            _INK,
-        )
-    ]
+    head = "Orange speaks for the target, violet against it. An effect is what the score loses without the part."
+    lines: list[tuple[str, tuple[int, int, int]]] = [(head, _INK)]
     if explanation.attention is not None:
         softmax = explanation.attention.kind == "softmax"
         said = "Green: shares of attention" if softmax else "Attention here: raw scores of either sign, no shares"
