@@ -178,21 +178,12 @@ class Report:
         ]
         if self.chosen:
             lines.append(f"checkpoint: {self.chosen}")
-        mean = "mean " if self.parts else ""
-        for k, share in self.recall.items():
-            lines.append(f"  {mean}recall@{k:<3d} {share:7.1%}{_between(self.interval.get(k))}")
-        for metric, values in self.metrics.items():
-            for k, share in values.items():
-                inside = _between(self.metric_intervals.get(metric, {}).get(k))
-                lines.append(f"  {mean}{f'{metric}@{k}':<10s} {share:7.1%}{inside}")
+        lines += _shares("  mean " if self.parts else "  ", self, self.metric_intervals)
         lines.append(f"  median rank {self.median_rank:g}, mean reciprocal rank {self.mean_reciprocal_rank:.3f}")
         lines.append(f"  ties: {self.tied_queries} of {self.queries:,} queries")
         for part in self.parts:
             lines.append(f"  {part.name}: {_of(part.queries, part.wanted)} queries against {part.gallery:,} images")
-            for k, share in part.recall.items():
-                lines.append(f"    recall@{k:<3d} {share:7.1%}{_between(part.interval.get(k))}")
-            for metric, values in part.metrics.items():
-                lines += [f"    {f'{metric}@{k}':<10s} {share:7.1%}" for k, share in values.items()]
+            lines += _shares("    ", part, {})
         for aspect, recall in self.recall_by_aspect.items():
             lines.append(f"  right {aspect}: recall {_at(recall)}")
         for kind, recall in self.recall_by_kind.items():
@@ -211,6 +202,17 @@ class Report:
 
 def _of(queries: int, wanted: int | None) -> str:
     return f"{queries:,}" if wanted is None or wanted == queries else f"{queries:,} of {wanted:,}"
+
+
+def _shares(head: str, found: Report | Part, intervals: Mapping[str, Mapping[int, Interval]]) -> list[str]:
+    """A line for each recall, and for each of the metrics, whose intervals are given."""
+    recalls = [(f"recall@{k:<3d}", share, found.interval.get(k)) for k, share in found.recall.items()]
+    further = [
+        (f"{f'{metric}@{k}':<10s}", share, intervals.get(metric, {}).get(k))
+        for metric, values in found.metrics.items()
+        for k, share in values.items()
+    ]
+    return [f"{head}{name} {share:7.1%}{_between(interval)}" for name, share, interval in recalls + further]
 
 
 def _at(values: Mapping[int, float]) -> str:

@@ -3,7 +3,6 @@
 import atexit
 import gc
 import io
-import json
 import logging
 import sys
 from dataclasses import asdict
@@ -433,8 +432,7 @@ def index(run: Path, source: Path, catalogue: str | Path, device: str, as_json: 
     made = api.index(run, source, catalogue, options=options, device=device, progress=bars())
     assert made.outcome is not None  # an indexing leaves one
     if as_json:
-        shown = {"items": len(made), **asdict(made.outcome), "columns": dict(made.info().columns)}
-        click.echo(json.dumps(shown, indent=2))
+        echo_json({"items": len(made), **asdict(made.outcome), "columns": dict(made.info().columns)})
         return
     click.echo(f"indexed {len(made):,} images into {catalogue}: {made.outcome}")
     columns = made.info().columns

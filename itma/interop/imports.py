@@ -17,7 +17,7 @@ from itma.io import file_sum, new_folder
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.training.config import TrainConfig
 from itma.training.losses import ClassificationOptions
-from itma.training.run import POINTER, RUN
+from itma.training.run import POINTER, write_settings
 
 _DATA = {"css3d": "css", "fashion200k": "fashion200k", "mitstates": "mitstates", "fashioniq": "fashioniq"}
 """The published name of each data set → ours."""
@@ -212,7 +212,7 @@ def _write(out: Path, model: Retriever, settings: Settings, imported: Imported, 
     with new_folder(out) as draft:
         model.save(draft / name)
         run = {**to_plain(settings), "made_with": made_with}
-        (draft / RUN).write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+        write_settings(draft, run)
         (draft / POINTER).write_text(json.dumps({"last": name, "best": name}, indent=2) + "\n", encoding="utf-8")
 
 
