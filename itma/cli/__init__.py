@@ -244,12 +244,7 @@ def triplets(table: Path, folder: Path, attributes: tuple[str, ...], **options: 
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
 @click.option("--seed", type=click.IntRange(0), help="Short for --set train.seed=N; decides everything random.")
 @click.option("--out", type=OUTPUT_PATH, help="The run folder; default: runs/<time>_<model>.")
-@click.option(
-    "--start",
-    type=INPUT_PATH,
-    metavar="RUN",
-    help="Go on from another run's model, or from CLIP or SigLIP.",
-)
+@click.option("--start", type=INPUT_PATH, metavar="RUN", help="Go on from another run's model, or from CLIP or SigLIP.")
 @click.option("--comment", default="", help="Added to the run folder's name.")
 @click.option("--resume", type=INPUT_PATH, metavar="RUN", help="Go on with an interrupted run.")
 @setting_file

@@ -49,13 +49,7 @@ RUNTIMES = click.Choice(request.RUNTIMES)
 @click.argument("catalogue", type=CATALOGUE_PATH)
 @click.argument("run", type=INPUT_PATH)
 @click.option("--leave-out", is_flag=True, help="Drop items whose image cannot be read, instead of stopping.")
-@click.option(
-    "--runtime",
-    type=RUNTIMES,
-    default="torch",
-    show_default=True,
-    help="What computes the embeddings.",
-)
+@click.option("--runtime", type=RUNTIMES, default="torch", show_default=True, help="What computes the embeddings.")
 @device_option
 def reindex(catalogue: str | Path, run: Path, leave_out: bool, runtime: str, device: str) -> None:
     """Move CATALOGUE to the model in RUN: all images are embedded anew, then searches switch to it in one step.

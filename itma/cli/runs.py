@@ -71,10 +71,7 @@ def compare(runs: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
 @click.command()
 @click.argument("data", default="shapes")
 @click.option(
-    "--models",
-    multiple=True,
-    metavar="NAME[,NAME]",
-    help="Composers; repeatable. Without it, all that there are.",
+    "--models", multiple=True, metavar="NAME[,NAME]", help="Composers; repeatable. Without it, all that there are."
 )
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs of each model: seeds 0, 1, …")
 @click.option("--out", type=OUTPUT_PATH, required=True, help="Gets a folder for each run, comparison.md, .json, .html.")

@@ -165,12 +165,7 @@ def _sum_in(run: str | Path, model: Retriever, weights: str, *, rounded: bool) -
 
 
 def model_card(
-    model: Retriever,
-    weights: str,
-    provenance: Provenance,
-    *,
-    repo_id: str | None = None,
-    license: str | None = None,
+    model: Retriever, weights: str, provenance: Provenance, *, repo_id: str | None = None, license: str | None = None
 ) -> str:
     """A model card: YAML that the hub reads, then Markdown.
 

@@ -21,10 +21,7 @@ from itma.training.run import POINTER, write_settings
 
 _DATA = {"css3d": "css", "fashion200k": "fashion200k", "mitstates": "mitstates", "fashioniq": "fashioniq"}
 """The published name of each data set → ours."""
-_LOSSES: dict[object, str] = {
-    "batch_based_classification": "classification",
-    "soft_triplet": "soft-triplet",
-}
+_LOSSES: dict[object, str] = {"batch_based_classification": "classification", "soft_triplet": "soft-triplet"}
 
 
 @dataclass(frozen=True)

@@ -164,13 +164,7 @@ class _Passage:
     """One request's way in and out."""
 
     def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        most: int,
-        seconds: float,
-        arrived: Callable[[], None],
+        self, scope: Scope, receive: Receive, send: Send, most: int, seconds: float, arrived: Callable[[], None]
     ) -> None:
         self._receive, self._send, self._most = receive, send, most
         self._until = time.monotonic() + seconds
