@@ -509,7 +509,7 @@ def test_an_image_that_cannot_be_read_is_named(catalogue: Catalogue, tmp_path: P
 def test_graphs_have_neither_gradients_nor_attention() -> None:
     class Graphs(Embedder):
         name, runtime, reads_words = "itma", "onnx", True  # type: ignore[assignment]
-        fingerprint = feature_maps = embed_images = _queries = None  # type: ignore[assignment]
+        fingerprint = feature_maps = embed_images = embed_images_from = _queries = None  # type: ignore[assignment]
 
     with pytest.raises(ExplanationError, match="runtime 'onnx' answers with graphs"):
         case_of(Graphs(), noise(), SENTENCE, target=noise(1))  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ pytest.importorskip("fastapi", reason="the extra is not installed: pip install '
 
 from itma.records import Hit, Hits
 from itma.retrieval.request import SearchRequest
+from itma.server.config import ServeConfig
 from itma.server.engine import Engine
 from itma.server.memory import Memory
 from itma.server.metrics import Metrics
@@ -39,7 +40,7 @@ class _Asked(Engine):
     """An engine whose questions all go to one snapshot."""
 
     def __init__(self, snapshot: Any, **settings: Any) -> None:
-        super().__init__(Metrics(), **settings)
+        super().__init__(Metrics(), ServeConfig("catalogue", **settings))
         self._snapshot = snapshot
 
     async def ask(self, question: SearchRequest, snapshot: Any = None) -> Any:
@@ -47,7 +48,7 @@ class _Asked(Engine):
 
 
 def engine(catalogue: Any, **settings: Any) -> Engine:
-    return _Asked(catalogue, **{"batch": 8, "milliseconds": 0.0, "waiting": 100, "seconds": 30.0, **settings})
+    return _Asked(catalogue, **{"batch": 8, "batch_milliseconds": 0.0, "waiting": 100, "seconds": 30.0, **settings})
 
 
 async def begun(catalogue: Slow) -> None:
@@ -87,7 +88,7 @@ class _Model:
 def test_those_that_are_ready_wait_for_one_that_is_known_to_come() -> None:
     catalogue = Slow()
     catalogue.go.set()
-    asked = engine(catalogue, milliseconds=5_000.0)
+    asked = engine(catalogue, batch_milliseconds=5_000.0)
 
     async def story() -> None:
         with asked.coming(), asked.coming():
@@ -104,7 +105,7 @@ def test_those_that_are_ready_wait_for_one_that_is_known_to_come() -> None:
 def test_one_alone_does_not_wait() -> None:
     catalogue = Slow()
     catalogue.go.set()
-    asked = engine(catalogue, milliseconds=60_000.0)
+    asked = engine(catalogue, batch_milliseconds=60_000.0)
 
     async def story() -> None:
         with asked.coming():
