@@ -12,9 +12,9 @@ The grammar of a text, the same in front of every store:
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from itma.errors import FilterError, UnknownNameError
 from itma.retrieval.stores.conditions import (
@@ -33,6 +33,7 @@ from itma.retrieval.stores.conditions import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+T = TypeVar("T")
 Where = str | Mapping[str, Any]
 """A condition as a person gives it.
 
@@ -70,7 +71,11 @@ def filter_of(where: Where | None, columns: "Mapping[str, pa.DataType]") -> Filt
             if comparison not in (*COMPARISONS, "not in"):
                 raise UnknownNameError("comparison", comparison, (*COMPARISONS, "not in"))
             parts.append(_of_mapping(column, comparison, value, kinds[column]))
-    return parts[0] if len(parts) == 1 else Every(tuple(parts))
+    return _join(Every, parts)
+
+
+def _join(kind: type[Every] | type[Some], parts: Sequence[Condition]) -> Condition:
+    return parts[0] if len(parts) == 1 else kind(tuple(parts))
 
 
 def column_named(name: str, columns: Iterable[str], *, any_case: bool = False, advice: str = "") -> str:
@@ -125,9 +130,9 @@ def _one_of(column: str, values: Sequence[Any], kind: str) -> Condition:
     if kind in ("text", "texts") and column != "id":
         values = list(dict.fromkeys(each for value in values for each in _spelt(value)))
     tests: list[Condition] = [Test(column, "=", value, kind) for value in values]
-    if len(tests) == 1:
-        return tests[0]
-    return Test(column, "in", tuple(values), kind) if values and kind != "texts" else Some(tuple(tests))
+    if len(tests) == 1 or not values or kind == "texts":
+        return _join(Some, tests)
+    return Test(column, "in", tuple(values), kind)
 
 
 def ids_in(ids: Sequence[str]) -> Filter:
@@ -151,11 +156,6 @@ _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!=", "<
 _WORDS = ("and", "or", "not", "in", "is", "null", "like", "between", "true", "false")
 _DEEPEST = 50
 """Parentheses and NOTs inside one another."""
-
-
-@dataclass(frozen=True)
-class _Value:
-    value: Any
 
 
 @dataclass(frozen=True)
@@ -219,16 +219,16 @@ class _Reader:
             raise self._error(f"{wanted.upper()} is expected here")
 
     def _either(self) -> Condition:
-        parts = [self._every()]
-        while self._take("or"):
-            parts.append(self._every())
-        return parts[0] if len(parts) == 1 else Some(tuple(parts))
+        return _join(Some, self._parts("or", self._every))
 
     def _every(self) -> Condition:
-        parts = [self._single()]
-        while self._take("and"):
-            parts.append(self._single())
-        return parts[0] if len(parts) == 1 else Every(tuple(parts))
+        return _join(Every, self._parts("and", self._single))
+
+    def _parts(self, between: str, read: Callable[[], T]) -> list[T]:
+        parts = [read()]
+        while self._take(between):
+            parts.append(read())
+        return parts
 
     def _single(self) -> Condition:
         self._depth += 1
@@ -259,8 +259,8 @@ class _Reader:
         value = self._value()
         sign = self._take(*_FLIPPED)
         if sign is None:
-            if isinstance(value.value, bool):
-                return Every(()) if value.value else Some(())
+            if isinstance(value, bool):
+                return Every(()) if value else Some(())
             raise self._error("a column is expected; a name with blanks stands in backticks or double quotes", begin)
         return self._compare(self._column(), _FLIPPED[sign], value)
 
@@ -272,9 +272,8 @@ class _Reader:
             return Not(missing) if turned else missing
         turned = self._take("not")
         if self._take("in"):
-            condition = _one_of(
-                column, [self._test(column, "=", value).value for value in self._list()], self._kinds[column]
-            )
+            values = [self._test(column, "=", value).value for value in self._list()]
+            condition = _one_of(column, values, self._kinds[column])
         elif self._take("like"):
             condition = self._like(column)
         elif self._take("between"):
@@ -294,31 +293,28 @@ class _Reader:
             raise self._error(f"a comparison of {column!r} is expected")
         return Not(condition) if turned else condition
 
-    def _compare(self, column: str, sign: str, value: _Value) -> Condition:
+    def _compare(self, column: str, sign: str, value: Any) -> Condition:
         if sign not in ("=", "!=", "<>"):
             return self._test(column, sign, value)
         same = _one_of(column, [self._test(column, "=", value).value], self._kinds[column])
         return same if sign == "=" else Not(same)
 
-    def _list(self) -> list[_Value]:
+    def _list(self) -> list[Any]:
         self._expect("(")
-        values = [self._value()]
-        while self._take(","):
-            values.append(self._value())
+        values = self._parts(",", self._value)
         self._expect(")")
         return values
 
     def _like(self, column: str) -> Condition:
-        begin, value = self._here.at, self._value().value
+        begin, value = self._here.at, self._value()
         if not isinstance(value, str) or self._kinds[column] != "text":
             raise self._error("LIKE compares a column of text with a pattern such as '%silk%'", begin)
-        patterns = [Like(column, each) for each in _spelt(value)]
-        return patterns[0] if len(patterns) == 1 else Some(tuple(patterns))
+        return _join(Some, [Like(column, each) for each in _spelt(value)])
 
-    def _test(self, column: str, comparison: str, value: _Value) -> Test:
+    def _test(self, column: str, comparison: str, value: Any) -> Test:
         begin = self._tokens[self._next - 1].at
         try:
-            return make_test(column, comparison, value.value, self._kinds[column])
+            return make_test(column, comparison, value, self._kinds[column])
         except FilterError as error:
             raise self._error(str(error), begin) from error
 
@@ -331,18 +327,18 @@ class _Reader:
             return name
         raise self._error("a column is expected here")
 
-    def _value(self) -> _Value:
+    def _value(self) -> Any:
         token, word = self._here, self._here.text.lower()
         self._next += 1
         if token.kind == "text":
-            return _Value(token.text[1:-1].replace("''", "'"))
+            return token.text[1:-1].replace("''", "'")
         if token.kind == "number":
-            return _Value(int(token.text) if token.text.isdigit() and len(token.text) < 400 else float(token.text))
+            return int(token.text) if token.text.isdigit() and len(token.text) < 400 else float(token.text)
         if token.text in ("+", "-") and self._here.kind == "number":
             number = self._value()
-            return _Value(-number.value if token.text == "-" else number.value)
+            return -number if token.text == "-" else number
         if token.kind == "word" and word in ("true", "false"):
-            return _Value(word == "true")
+            return word == "true"
         if token.kind == "word" and word in ("date", "timestamp") and self._here.kind == "text":
             return self._value()
         self._next -= 1

@@ -35,8 +35,10 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _ZERO_FIRST = re.compile(r"[+-]?0\d")
 _APART = " \u00a0\u202f'’"
 """What stands between thousands, whatever stands before the decimals."""
-_COMMA = re.compile(rf"[+-]?(0|[1-9]\d{{0,2}}([.{_APART}]\d{{3}})+|[1-9]\d*)(,\d+)?")
-_POINT = re.compile(rf"[+-]?(0|[1-9]\d{{0,2}}([,{_APART}]\d{{3}})+|[1-9]\d*)(\.\d+)?")
+_COMMA, _POINT = (
+    re.compile(rf"[+-]?(0|[1-9]\d{{0,2}}([{thousands}{_APART}]\d{{3}})+|[1-9]\d*)([{sign}]\d+)?")
+    for thousands, sign in (".,", ",.")
+)
 _MONEY = (
     r"(€|(?:US|CA|AU|R)?\$|£|¥|₹|₽|₺|₩|円|元|zł|Kč|kr\.?|Ft|S?Fr\.|Euro?|"
     r"(?:EUR|USD|GBP|CHF|PLN|CZK|SEK|NOK|DKK|HUF|JPY|CNY|INR|RUB|TRY|AUD|CAD|BRL))?"
@@ -146,7 +148,7 @@ def reader_for(kind: str, texts: Sequence[str]) -> Reader:
         "whole": _whole,
         "truth": _truth,
         "texts": lambda value: [_text(each) for each in (value if isinstance(value, list | tuple) else [value])],
-        "decimal-comma": lambda value: _with_comma(_amount(str(value))),
+        "decimal-comma": lambda value: _with_comma(str(value)),
         "decimal-point": lambda value: float(re.sub(rf"[,{_APART}]", "", _amount(str(value)))),
     }
     return readers[kind]
@@ -194,15 +196,15 @@ def _currencies(texts: Iterable[str]) -> set[str]:
 
 
 def _with_comma(text: str) -> float:
-    if not _COMMA.fullmatch(text):
+    if not _COMMA.fullmatch(_amount(text)):
         raise ValueError(f"{text!r} is not a number with a decimal comma")
-    return float(re.sub(rf"[.{_APART}]", "", text).replace(",", "."))
+    return float(re.sub(rf"[.{_APART}]", "", _amount(text)).replace(",", "."))
 
 
 def _with_point(text: str) -> float:
-    if not _POINT.fullmatch(text):
+    if not _POINT.fullmatch(_amount(text)):
         raise ValueError(f"{text!r} is not a number with a decimal point")
-    return float(re.sub(rf"[,{_APART}]", "", text))
+    return float(re.sub(rf"[,{_APART}]", "", _amount(text)))
 
 
 def _notation(texts: Sequence[str]) -> Reader | None:
@@ -213,12 +215,10 @@ def _notation(texts: Sequence[str]) -> Reader | None:
     comma, point = all(map(_COMMA.fullmatch, amounts)), all(map(_POINT.fullmatch, amounts))
     if comma and point:  # 1,299 could be either; without a comma or a point they are whole
         plain = not any(set(amount) & set(",.") for amount in amounts)
-        return (lambda text: _with_point(_amount(text))) if plain else None
+        return _with_point if plain else None
     if comma and any("," in amount or len(amount.split(".")) > 2 or set(amount) & set(_APART) for amount in amounts):
-        return lambda text: _with_comma(_amount(text))
-    if point:
-        return lambda text: _with_point(_amount(text))
-    return None
+        return _with_comma
+    return _with_point if point else None
 
 
 def _any_number(texts: Sequence[str]) -> Reader:

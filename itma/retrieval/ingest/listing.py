@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ MAX_COLUMNS = 1_000
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow import parquet
 
 PARQUET_ENDINGS = (".parquet", ".pq")
 IMAGE_COLUMNS = ("image", "file", "picture")
@@ -255,13 +257,7 @@ def _common(table: Table, column: str, filled: Sequence[Any]) -> "pa.DataType":
 
 
 def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
-    pa = arrow()
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(source)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{str(source)!r} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
+    file = open_parquet(source)
     schema = file.schema_arrow
     if repeated := [name for name, times in Counter(schema.names).items() if times > 1]:
         raise DataError(f"{str(source)!r}: more than one column is called {repeated[0]!r}; give each its own name")
@@ -289,7 +285,11 @@ def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
         for name in list(kinds):
             try:
                 values = batch.column(wanted.index(name)).to_pylist()
-            except (OverflowError, ValueError, pa.ArrowException) as error:  # years beyond 9999, zones nobody knows
+            except (
+                OverflowError,
+                ValueError,
+                arrow().ArrowException,
+            ) as error:  # years beyond 9999
                 del kinds[name]
                 columns_left_out[name] = f"it holds a value of type {schema.field(name).type} that is none ({error})"
                 continue
@@ -308,7 +308,7 @@ def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
     def entries() -> Iterator[Entry]:
         done = 0
         columns = list(dict.fromkeys([imaged, *kinds]))
-        for batch in pq.ParquetFile(source).iter_batches(batch_size=1_024, columns=columns):
+        for batch in open_parquet(source).iter_batches(batch_size=1_024, columns=columns):
             for row in batch.to_pylist():
                 fields = {}
                 for name, kind in kinds.items():
@@ -324,6 +324,20 @@ def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
                 done += 1
 
     return Listing(source, source.parent, ids, kinds, entries, {}, columns_left_out, +counts, own=finder.own)
+
+
+def open_parquet(path: Path) -> "parquet.ParquetFile":
+    """A Parquet file, opened.
+
+    Raises:
+        DataError: it is none.
+    """
+    from pyarrow import parquet
+
+    try:
+        return parquet.ParquetFile(path)
+    except (OSError, arrow().ArrowException) as error:
+        raise DataError(f"{str(path)!r} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
 
 
 def _too_large(column: str) -> str:
@@ -412,15 +426,11 @@ def _missing_of(kind: "pa.DataType", words: frozenset[str]) -> frozenset[str]:
 
 
 def _id(source: Path, line: int, value: Any) -> str:
-    if value is None or value == "" or isinstance(value, float | bool | list | dict):
-        raise line_error(source, line, f"{value!r} cannot be an id; give every item its own name, as text")
     if isinstance(value, bytes):  # as some programs write texts into Parquet
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            raise line_error(
-                source, line, f"{short(value)} cannot be an id; give each item its own name, as text"
-            ) from None
+        with suppress(UnicodeDecodeError):
+            value = value.decode()
+    if value is None or value == "" or isinstance(value, float | bool | list | dict | bytes):
+        raise line_error(source, line, f"{value!r:.60} cannot be an id; give every item its own name, as text")
     return str(value)
 
 

@@ -5,9 +5,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from itma.retrieval.ingest import building, table_images
 from itma.retrieval.ingest.embedding import Here
 from itma.retrieval.ingest.image_names import ImageNames, keep_given_name, own_folder
 from itma.retrieval.ingest.indexing import SKIPPED, Outcome, index
-from itma.retrieval.ingest.listing import PARQUET_ENDINGS, Entry, Listing, kind_of_column, plain_value
+from itma.retrieval.ingest.listing import PARQUET_ENDINGS, Entry, Listing, kind_of_column, open_parquet, plain_value
 from itma.retrieval.ingest.rows import Item, Row, check_column, plain_type, table_of, to_shown, type_of, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.request import IndexOptions
@@ -29,7 +29,6 @@ from itma.retrieval.values import KINDS, is_missing, without_missing
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
 log = logging.getLogger(__name__)
 
@@ -154,12 +153,12 @@ def export(items: Items, file: Path, names: ImageNames) -> int:
 
 
 def _to_parquet(items: Items, file: Path, images: ImageNames) -> None:
-    import pyarrow.parquet as pq
+    from pyarrow import parquet
 
     pa, columns = arrow(), ["id", "embedding", "_image", *metadata_of(items.schema)]
     names = ["image" if name == "_image" else name for name in columns]
     schema = pa.schema([items.schema.field(old).with_name(new) for old, new in zip(columns, names, strict=True)])
-    with pq.ParquetWriter(file, schema) as writer:
+    with parquet.ParquetWriter(file, schema) as writer:
         for batch in items.scan(columns, rows=_ROWS):
             batch = table_images.with_whole_names(batch, images)
             writer.write_batch(pa.RecordBatch.from_arrays([batch.column(name) for name in columns], schema=schema))
@@ -192,7 +191,7 @@ def import_embeddings(
         first = next(parts, None)
         if first is None:
             raise DataError(f"{what!r} holds no items; there is nothing to import")
-        missing = _Missing(folder)
+        named, missing = 0, list[str]()
         about = About(
             table=name,
             dim=first[0].embedding.shape[0],
@@ -209,44 +208,26 @@ def import_embeddings(
         items = store.create(name, schema_of(about.dim, metadata))
         seen: set[str] = set()
         with bar("importing", show=progress, total=total, unit="item") as meter:
-            for part in _one_and(first, parts):
+            for part in chain([first], parts):
                 _check(part, about.dim, seen, what)
                 part = [replace(row, image=keep_given_name(row.image)) for row in part]
                 items.insert(table_of(part, items.schema))
-                missing.look(part)
+                names = [row.image for row in part if row.image]
+                named += len(names)
+                # odd names are no error for os.path
+                missing += [name for name in names if not os.path.exists(Path(folder or "") / name)]  # noqa: PTH110
                 meter.update(len(part))
-        missing.warn()
-        building.finish(store, items, about, Outcome(new=len(seen)), recall=recall)
-
-
-class _Missing:
-    """Counts the images that are not where they are looked for."""
-
-    def __init__(self, folder: str | Path | None) -> None:
-        self._folder, self._named, self._missing = Path(folder or ""), 0, 0
-        self._examples: list[str] = []
-
-    def look(self, rows: Sequence[Row]) -> None:
-        """Look for the images of some rows."""
-        for name in (row.image for row in rows if row.image):
-            self._named += 1
-            if not os.path.exists(self._folder / name):  # noqa: PTH110 - odd names are no error there
-                self._missing += 1
-                self._examples = [*self._examples, name][:3]
-
-    def warn(self) -> None:
-        """Say how many are missing, which, and the way out."""
-        if self._missing:
-            names = ", ".join(map(repr, self._examples)) + (", …" if self._missing > len(self._examples) else "")
+        if missing:
             log.warning(
                 "%s of %s images are not there: %s; they were looked for in %r. Without its image an item can be found "
                 "but neither shown nor changed by a sentence; import again and say which folder they are named in with "
                 "--images",
-                f"{self._missing:,}",
-                f"{self._named:,}",
-                names,
-                str(self._folder),
+                f"{len(missing):,}",
+                f"{named:,}",
+                ", ".join(map(repr, missing[:3])) + (", …" if len(missing) > 3 else ""),
+                str(folder or "."),
             )
+        building.finish(store, items, about, Outcome(new=len(seen)), recall=recall)
 
 
 def _check(rows: Sequence[Row], dim: int, seen: set[str], what: str) -> None:
@@ -260,13 +241,11 @@ def _check(rows: Sequence[Row], dim: int, seen: set[str], what: str) -> None:
         seen.add(row.id)
 
 
-def _one_and(first: list[Row], rest: Iterator[list[Row]]) -> Iterator[list[Row]]:
-    yield first
-    yield from rest
+_Given: TypeAlias = "tuple[Iterator[list[Row]], list[pa.Field], int]"
+"""Rows in parts, the fields of their metadata, and how many rows there are."""
 
 
-def _read_given(source: str | Path | Sequence[Item]) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
-    """Rows in parts, the fields of their metadata, and how many rows there are."""
+def _read_given(source: str | Path | Sequence[Item]) -> _Given:
     if not isinstance(source, str | Path):
         return _from_items(source)
     path = Path(source)
@@ -285,7 +264,7 @@ def _read_given(source: str | Path | Sequence[Item]) -> tuple[Iterator[list[Row]
     raise DataError(f"{str(path)!r} is no file of embeddings that is known here; give {_FORMS}")
 
 
-def _from_items(source: Sequence[Item]) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
+def _from_items(source: Sequence[Item]) -> _Given:
     names = list(dict.fromkeys(name for item in source for name in item.fields))
     for name in names:
         check_column(name)
@@ -306,8 +285,8 @@ def _from_items(source: Sequence[Item]) -> tuple[Iterator[list[Row]], "list[pa.F
     return parts(), fields, len(source)
 
 
-def _from_parquet(path: Path) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
-    file = _open(path)
+def _from_parquet(path: Path) -> _Given:
+    file = open_parquet(path)
     columns = _Columns.of(path, file.schema_arrow)
     if columns.embedding is None:
         raise DataError(
@@ -330,15 +309,6 @@ def _from_parquet(path: Path) -> tuple[Iterator[list[Row]], "list[pa.Field]", in
             done += len(lists)
 
     return parts(), columns.fields, file.metadata.num_rows
-
-
-def _open(path: Path) -> "pq.ParquetFile":
-    from pyarrow import parquet
-
-    try:
-        return parquet.ParquetFile(path)
-    except (OSError, arrow().ArrowException) as error:
-        raise DataError(f"{str(path)!r} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
 
 
 @dataclass(frozen=True)
@@ -404,7 +374,7 @@ def _even(lists: "pa.Array", what: str) -> np.ndarray:
     return values.reshape(len(lists), lengths[0])
 
 
-def _from_npz(path: Path) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
+def _from_npz(path: Path) -> _Given:
     try:
         with np.load(path, allow_pickle=False) as file:
             ids, embeddings = file["ids"], file["embeddings"]
@@ -433,11 +403,11 @@ def _number(path: Path) -> int:
     return int((re.findall(r"\d+", path.stem) or ["0"])[-1])
 
 
-def _from_arrays(files: Sequence[Path]) -> tuple[Iterator[list[Row]], "list[pa.Field]", int]:
+def _from_arrays(files: Sequence[Path]) -> _Given:
     """Arrays of embeddings, a row for each item; beside each, in `../metadata`, what is known of its items."""
     arrays = [_array(file) for file in files]
     beside = [file.parent.parent / "metadata" / f"metadata_{_number(file)}.parquet" for file in files]
-    tables = [_open(path) for path in beside if path.is_file()]
+    tables = [open_parquet(path) for path in beside if path.is_file()]
     if tables and len(tables) < len(files):
         missing = next(path for path in beside if not path.is_file())
         raise DataError(f"the file {str(missing)!r} does not exist, but others like it do; expected one for each array")

@@ -203,19 +203,21 @@ def plain_type(kind: str) -> "pa.DataType":
     return types[kind]
 
 
+_KINDS: tuple[tuple[Any, str], ...] = (
+    (bool | np.bool_, "truth"),
+    (int | np.integer, "whole"),
+    (float | np.floating, "number"),
+    (str, "text"),
+    (datetime, "time"),
+    (date, "date"),
+)
+"""The first of these types that a value is of says its kind."""
+
+
 def _kind(value: Any, column: str) -> str:
-    if isinstance(value, bool | np.bool_):
-        return "truth"
-    if isinstance(value, int | np.integer):
-        return "whole"
-    if isinstance(value, float | np.floating):
-        return "number"
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, datetime):
-        return "time"
-    if isinstance(value, date):
-        return "date"
+    for types, kind in _KINDS:
+        if isinstance(value, types):
+            return kind
     if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
         return "texts"
     raise DataError(

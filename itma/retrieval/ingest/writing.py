@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from itma.data.images import Source
 from itma.errors import DataError, ItemExistsError
 from itma.io import file_sum
 from itma.models.embedder import Embedder
@@ -163,43 +164,30 @@ def _new_columns(table: Items, items: Sequence[Item]) -> "list[pa.Field]":
 
 def _rows(about: About, items: Sequence[Item], model: Callable[[], Embedder], names: ImageNames) -> list[Row]:
     rows: dict[str, Row] = {}
+    imaged: list[tuple[Item, Source]] = []
     for item in items:
         if item.embedding is not None:
             (embedding,) = unit(np.asarray(item.embedding)[None], about.dim, f"the item {item.id[:60]!r}")
             named = names.name(item.image) if isinstance(item.image, str | Path) else None
             rows[item.id] = Row(item.id, embedding, named, fields=item.fields)
-    imaged = [item for item in items if item.embedding is None]
-    for item in imaged:
-        if item.image is None:
+        elif item.image is not None:
+            imaged.append((item, item.image))
+        else:
             raise DataError(f"the item {item.id[:60]!r} has neither an image nor an embedding; give one of them")
     for first in range(0, len(imaged), _BATCH):
         part = imaged[first : first + _BATCH]
         retriever = model()
-        pixels = torch.stack([_read(item, retriever) for item in part])
+        pixels = torch.stack([retriever.preprocess.read(image) for _, image in part])
         embedded = retriever.embed_images(pixels).cpu().numpy()
         tokens: Sequence[bytes | None] = maps_as_bytes(retriever, pixels) if about.tokens else [None] * len(part)
-        for item, embedding, maps in zip(part, embedded, tokens, strict=True):
+        for (item, _), embedding, maps in zip(part, embedded, tokens, strict=True):
             rows[item.id] = _row(item, embedding, maps, names)
     return [rows[item.id] for item in items]
 
 
-def _read(item: Item, model: Embedder) -> torch.Tensor:
-    assert item.image is not None
-    return model.preprocess.read(item.image)
-
-
 def _row(item: Item, embedding: np.ndarray, tokens: bytes | None, names: ImageNames) -> Row:
-    if isinstance(item.image, str | Path):
-        path = Path(item.image)
-        status = path.stat()
-        return Row(
-            item.id,
-            embedding,
-            names.name(path),
-            file_sum(path),
-            status.st_size,
-            status.st_mtime_ns,
-            item.fields,
-            tokens,
-        )
-    return Row(item.id, embedding, fields=item.fields, tokens=tokens)
+    if not isinstance(item.image, str | Path):
+        return Row(item.id, embedding, fields=item.fields, tokens=tokens)
+    path, status = Path(item.image), Path(item.image).stat()
+    file = names.name(path), file_sum(path), status.st_size, status.st_mtime_ns
+    return Row(item.id, embedding, *file, item.fields, tokens)
