@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -166,7 +166,6 @@ class Catalogue:
         _refuse_existing(store, replace=options.replace, update=update)
         wanted = listing(Path(source), options=options, own=own_folder(str(path)))
         updating = update and manifest.exists(store)
-        opened: list[Embedder] = []
         runtime = options.runtime
         if isinstance(model, Embedder):
             runtime = model.runtime
@@ -177,14 +176,13 @@ class Catalogue:
                 f"feature maps are kept of torch only, not of the runtime {runtime!r}; leave out the tokens"
             )
 
+        @cache
         def retriever() -> Embedder:
-            if not opened:
-                opened.append(_open(model, device, runtime, progress))
-            return opened[0]
+            return _open(model, device, runtime, progress)
 
         if not isinstance(model, Embedder):
             locate(model)  # refuses what is neither a path nor a name
-        run = None if isinstance(model, Embedder) else Path(model)
+        run = _run_of(model)
         if not updating:
             retriever()  # before anything is written: it may be missing
         with _workers(options, model, device, runtime, retriever) as workers, store.writing(f"indexing {source}"):
@@ -194,7 +192,8 @@ class Catalogue:
                 )
             else:
                 outcome = building.make(store, wanted, retriever(), run, options, workers, progress=progress)
-        return cls(store, model=next(iter(opened), model), device=device, images=wanted.root, outcome=outcome)
+        model = retriever() if retriever.cache_info().currsize else model
+        return cls(store, model=model, device=device, images=wanted.root, outcome=outcome)
 
     @classmethod
     def open(
@@ -266,7 +265,7 @@ class Catalogue:
         store = store_at(path)
         _refuse_existing(store, replace=replace, update=False)
         retriever = None if model is None else _open(model, device, "torch")
-        run = None if model is None or isinstance(model, Embedder) else Path(model)
+        run = _run_of(model)
         with store.writing("importing embeddings"):
             given = source if isinstance(source, str | Path) else list_items(source)
             moving.import_embeddings(
@@ -653,7 +652,7 @@ class Catalogue:
             DataError: the images of some items cannot be read.
         """
         retriever = _open(model, device, runtime, progress)
-        run = None if isinstance(model, Embedder) else Path(model)
+        run = _run_of(model)
         with self._alone("reindexing") as (items, about):
             outcome = moving.reindex(
                 self._store,
@@ -818,6 +817,11 @@ def _model_of(
             "too)"
         )
     return retriever
+
+
+def _run_of(model: Model | None) -> Path | None:
+    """The run folder that a model is to be found in again; None: it is in memory, or there is none."""
+    return None if model is None or isinstance(model, Embedder) else Path(model)
 
 
 def _open(model: Model, device: torch.device | None, runtime: str, progress: bool = False) -> Embedder:

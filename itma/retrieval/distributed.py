@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain, islice
 from typing import Any
 
@@ -21,7 +22,6 @@ import torch
 from itma.errors import ConfigError, DataError, ItmaError, MissingExtraError
 from itma.models.embedder import Embedder
 from itma.retrieval.ingest.embedding import MISSING, Here, Image, Looked
-from itma.retrieval.stores.base import Items
 
 _PARCEL = 4
 """Batches that a worker gets at once: while it embeds one, it decodes the next."""
@@ -111,10 +111,6 @@ class RayWorkers:
                 free.append(actor)
             yield from _check_paths(result, held)
 
-    def build_index(self, items: Items) -> None:
-        """See `Items.build_index`."""
-        items.build_index()
-
     def _start(self, number: int | None = None) -> list[Any]:
         """New workers, as many as the cluster has room for; they are there when they say so."""
         self._join()
@@ -184,13 +180,10 @@ class _Parcel:
 
 
 def _parcels(images: Iterator[Image], size: int) -> Iterator[_Parcel]:
-    while parcel := list(map(_resolve, islice(images, size))):
+    # the same files, whatever folder a worker is in
+    whole = (image if image.path is None else replace(image, path=image.path.absolute()) for image in images)
+    while parcel := list(islice(whole, size)):
         yield _Parcel(parcel)
-
-
-def _resolve(image: Image) -> Image:
-    """The same file, whatever folder a worker is in."""
-    return image if image.path is None else replace(image, path=image.path.absolute())
 
 
 def _check_reached(address: str) -> None:
@@ -227,14 +220,8 @@ class _Worker:
 
     def __init__(self, model: Callable[[], Embedder], threads: int) -> None:
         torch.set_num_threads(threads)
-        opened: list[Embedder] = []
-
-        def once() -> Embedder:
-            if not opened:
-                opened.append(model())
-            return opened[0]
-
-        self._model, self._here = once, Here(once, threads)
+        self._model = cache(model)
+        self._here = Here(self._model, threads)
 
     def ready(self) -> None:
         """Open the model."""

@@ -77,7 +77,7 @@ def make(
                 f"none of the {len(listing.ids):,} images of {str(listing.source)!r} can be read; the first is "
                 f"{outcome.skipped[0]}"
             )
-        finish(store, items, about, outcome, recall=options.recall, workers=workers)
+        finish(store, items, about, outcome, recall=options.recall)
     return outcome
 
 
@@ -157,23 +157,20 @@ def update(
     items = store.open(about.table)
     options = replace(options, tokens=about.tokens is not None)
     outcome = index(items, listing, workers, options, committed=syncing(store, about), progress=progress)
-    finish(store, items, about, outcome, recall=options.recall, workers=workers)
+    finish(store, items, about, outcome, recall=options.recall)
     return outcome
 
 
-def finish(
-    store: Store, items: Items, about: About, outcome: Outcome, *, recall: float, workers: Workers | None = None
-) -> About:
+def finish(store: Store, items: Items, about: About, outcome: Outcome, *, recall: float) -> None:
     """Write down what was left out, tidy up where something changed, and say that the work is done."""
     write_skipped(store, outcome.skipped)
     if outcome.new or outcome.changed or outcome.removed:
         tidy(items)
-        about = build_index(items, about, recall=recall, workers=workers)
+        about = build_index(items, about, recall=recall)
     table_images.sweep(store.address, items)
     about = replace(about, complete=True)
     manifest.write(store, about)
     syncing(store, about)()
-    return about
 
 
 def tidy(items: Items) -> None:
@@ -184,9 +181,7 @@ def tidy(items: Items) -> None:
         log.warning("everything is written, but it could not be tidied up: %s", error)
 
 
-def build_index(
-    items: Items, about: About, *, recall: float, exact_items: int = EXACT_ITEMS, workers: Workers | None = None
-) -> About:
+def build_index(items: Items, about: About, *, recall: float, exact_items: int = EXACT_ITEMS) -> About:
     """Make or renew the index where the table is large enough for one, and find out how to search it."""
     count = items.count()
     if count <= exact_items:
@@ -194,7 +189,7 @@ def build_index(
     state = items.index_state()
     made_for = 0 if about.ann is None else about.ann.items
     if state is None or not made_for or count > 2 * made_for or state.waiting > count // 4:
-        items.build_index() if workers is None else workers.build_index(items)
+        items.build_index()
     elif about.ann is not None and about.ann.wanted >= recall and count < made_for * 1.25:
         return about
     return replace(about, ann=ann.tune(items, wanted=recall))

@@ -17,7 +17,6 @@ from itma.data.images import NOT_REGULAR, Preprocess
 from itma.errors import ImageError
 from itma.io import file_sum
 from itma.models.embedder import Embedder
-from itma.retrieval.stores.base import Items
 
 MISSING = "the file does not exist"
 
@@ -61,10 +60,6 @@ class Workers(Protocol):
         """
         ...
 
-    def build_index(self, items: Items) -> None:
-        """See `Items.build_index`."""
-        ...
-
 
 class Here:
     """The threads of this process; they decode the next images while the model works.
@@ -89,10 +84,6 @@ class Here:
                     yield from self._embed(waiting, tokens)
                     waiting, pending = [], 0
             yield from self._embed(waiting, tokens)
-
-    def build_index(self, items: Items) -> None:
-        """See `Items.build_index`."""
-        items.build_index()
 
     def _read_ahead(
         self, pool: ThreadPoolExecutor, images: Iterator[Image], ahead: int
