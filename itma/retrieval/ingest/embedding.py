@@ -58,7 +58,6 @@ class Workers(Protocol):
             batch: images that are embedded at once.
             tokens: hand back the feature maps as well.
         """
-        ...
 
 
 class Here:

@@ -73,21 +73,17 @@ class Items(Protocol):
     @property
     def schema(self) -> "pa.Schema":
         """The columns."""
-        ...
 
     @property
     def version(self) -> int:
         """The state that reads show, or that was last seen; grows with every change."""
-        ...
 
     @property
     def compares_quickly(self) -> bool:
         """Whether `nearest` without an effort is quick by itself, so that nobody need hold all embeddings in memory."""
-        ...
 
     def newest(self) -> "Items":
         """The table as of its newest version; itself where nobody has written since, or an earlier one was opened."""
-        ...
 
     def versions(self) -> list[Version]:
         """The states that can still be opened, oldest first.
@@ -95,17 +91,14 @@ class Items(Protocol):
         Raises:
             CatalogueError: the engine keeps none.
         """
-        ...
 
     def count(self, where: Filter | None = None) -> int:
         """How many items there are, or match."""
-        ...
 
     def scan(
         self, columns: Sequence[str], *, where: Filter | None = None, rows: int = 8192
     ) -> Iterator["pa.RecordBatch"]:
         """Columns of all items, or of those that match, in batches of about `rows`; in no particular order."""
-        ...
 
     def page(
         self, columns: Sequence[str], rows: int, *, after: str | None = None, where: Filter | None = None
@@ -126,27 +119,21 @@ class Items(Protocol):
         Raises:
             DataError: the mark is none.
         """
-        ...
 
     def get(self, ids: Sequence[str], columns: Sequence[str]) -> "pa.Table":
         """Columns of these items, in no particular order; ids that are not there are passed over."""
-        ...
 
     def insert(self, rows: "pa.Table") -> None:
         """Add items whose ids are not there yet, in one commit."""
-        ...
 
     def upsert(self, rows: "pa.Table") -> None:
         """Add items, in the place of those with the same ids, in one commit."""
-        ...
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove items in one commit; ids that are not there are passed over."""
-        ...
 
     def add_columns(self, fields: "Sequence[pa.Field]") -> None:
         """New columns of metadata, null in all items that are there."""
-        ...
 
     def nearest(
         self, queries: np.ndarray, k: int, *, where: Filter | None = None, effort: Effort | None = None
@@ -159,23 +146,18 @@ class Items(Protocol):
             where: which items are ranked at all.
             effort: how thoroughly the index is searched; None: all items are compared.
         """
-        ...
 
     def build_index(self) -> None:
         """Make an index for `nearest` over all items, in the place of an earlier one."""
-        ...
 
     def index_state(self) -> IndexState | None:
         """What the index covers; None: there is none."""
-        ...
 
     def efforts(self) -> Sequence[Effort]:
         """Ways to search the index, the cheapest first."""
-        ...
 
     def compact(self, keep: timedelta) -> None:
         """Join small files, bring the index up to date, and forget versions older than `keep`."""
-        ...
 
 
 class Store(Protocol):
@@ -184,35 +166,27 @@ class Store(Protocol):
     @property
     def address(self) -> str:
         """Where it is, as a person would name it."""
-        ...
 
     def read(self, name: str) -> str | None:
         """A document; None where there is none of that name."""
-        ...
 
     def write(self, name: str, text: str) -> None:
         """Write a document, whole or not at all; bytes of file names that are no text are kept."""
-        ...
 
     def stamp(self, name: str) -> object:
         """A cheap sign of a document's state: equal as long as nobody wrote it."""
-        ...
 
     def strange(self) -> bool:
         """Whether something stands at the address that no catalogue has put there."""
-        ...
 
     def discard(self) -> None:
         """Remove all that is there; for a catalogue that came to nothing."""
-        ...
 
     def tables(self) -> list[str]:
         """The names of all tables."""
-        ...
 
     def create(self, name: str, schema: "pa.Schema") -> Items:
         """A new empty table."""
-        ...
 
     def open(self, name: str, version: int | None = None) -> Items:
         """A table as it is now, or as it was.
@@ -221,11 +195,9 @@ class Store(Protocol):
             CatalogueError: the table is missing, or the engine keeps no versions and one is asked for.
             UnknownNameError: there is no such version.
         """
-        ...
 
     def drop(self, name: str) -> None:
         """Remove a table, whether it is there or not."""
-        ...
 
     def writing(self, what: str) -> AbstractContextManager[None]:
         """Be the only writer, where the engine locks: in a folder. In a bucket and on a server nobody is kept out.
@@ -237,15 +209,12 @@ class Store(Protocol):
             CatalogueError: somebody else is writing; the message says who.
             StorageError: the address cannot be written to.
         """
-        ...
 
     def verify(self, table: str) -> Verification:
         """Read everything that was written and compare it with what is known of it; `table` is the one in use."""
-        ...
 
     def sync(self) -> None:
         """Return once everything that was written would survive a loss of power."""
-        ...
 
 
 def numbers_of(mark: str | None, count: int) -> tuple[int, ...]:
