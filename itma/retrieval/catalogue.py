@@ -25,7 +25,7 @@ from itma.retrieval.duplicates import Groups
 from itma.retrieval.facets import Facet
 from itma.retrieval.filters import Where
 from itma.retrieval.info import Info
-from itma.retrieval.ingest import building, moving, table_images
+from itma.retrieval.ingest import building, image_names, moving
 from itma.retrieval.ingest.building import EXACT_ITEMS, KEEP
 from itma.retrieval.ingest.embedding import Here, Workers
 from itma.retrieval.ingest.image_names import ImageNames, own_folder
@@ -690,7 +690,7 @@ class Catalogue:
             finally:
                 if items.version != before:  # also where the writer was left by an error after its commit
                     if writer.replaced:
-                        table_images.sweep(self._store.address, items)
+                        image_names.sweep(self._store.address, items)
                     if before // _TIDY_EVERY != items.version // _TIDY_EVERY:
                         building.tidy(items)
                     building.syncing(self._store, about)()

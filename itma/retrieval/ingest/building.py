@@ -17,7 +17,7 @@ from itma.io import file_sum
 from itma.models.checkpoint import FORMAT, MANIFEST, checkpoint_folder
 from itma.models.embedder import Embedder
 from itma.retrieval import ann, manifest
-from itma.retrieval.ingest import table_images
+from itma.retrieval.ingest import image_names
 from itma.retrieval.ingest.embedding import Workers
 from itma.retrieval.ingest.indexing import Outcome, index, write_skipped
 from itma.retrieval.ingest.listing import Listing
@@ -167,7 +167,7 @@ def finish(store: Store, items: Items, about: About, outcome: Outcome, *, recall
     if outcome.new or outcome.changed or outcome.removed:
         tidy(items)
         about = build_index(items, about, recall=recall)
-    table_images.sweep(store.address, items)
+    image_names.sweep(store.address, items)
     about = replace(about, complete=True)
     manifest.write(store, about)
     syncing(store, about)()

@@ -16,7 +16,7 @@ from itma.io import write_with
 from itma.models.embedder import Embedder
 from itma.progress import bar
 from itma.retrieval import manifest
-from itma.retrieval.ingest import building, table_images
+from itma.retrieval.ingest import building, image_names
 from itma.retrieval.ingest.embedding import Here
 from itma.retrieval.ingest.image_names import ImageNames, keep_given_name, own_folder
 from itma.retrieval.ingest.indexing import SKIPPED, Outcome, index
@@ -58,15 +58,15 @@ def copy(source: Store, items: Items, about: About, images: Path | None, target:
     with target.writing(f"copying {source.address}"):
         with building.new_table(target) as name:
             made = target.create(name, items.schema)
-            table_images.copy(source.address, items, target.address)
+            image_names.copy_files(source.address, items, target.address)
             names = ImageNames(images, own_folder(source.address))
             for batch in items.scan(items.schema.names, rows=_ROWS):
                 if own_folder(target.address) is None:
-                    batch = table_images.with_whole_names(batch, names)
+                    batch = image_names.with_whole_names(batch, names)
                 made.insert(arrow().Table.from_batches([batch]))
             if made.count() != items.count():
                 raise DataError(f"{items.count():,} items were to be copied, but {made.count():,} arrived; try again")
-            table_images.sweep(target.address, made)
+            image_names.sweep(target.address, made)
             building.tidy(made)
             run = about.run and manifest.record_folder(manifest.find_folder(about.run, source.address), target.address)
             folder = None if images is None else manifest.record_folder(images.absolute(), target.address)
@@ -160,7 +160,7 @@ def _to_parquet(items: Items, file: Path, images: ImageNames) -> None:
     schema = pa.schema([items.schema.field(old).with_name(new) for old, new in zip(columns, names, strict=True)])
     with parquet.ParquetWriter(file, schema) as writer:
         for batch in items.scan(columns, rows=_ROWS):
-            batch = table_images.with_whole_names(batch, images)
+            batch = image_names.with_whole_names(batch, images)
             writer.write_batch(pa.RecordBatch.from_arrays([batch.column(name) for name in columns], schema=schema))
 
 
