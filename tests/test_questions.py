@@ -8,6 +8,7 @@ from PIL import Image
 
 from itma.errors import ConfigError, DataError, FeedbackError, UnknownItemError, UnknownNameError
 from itma.retrieval.catalogue import Catalogue
+from itma.retrieval.duplicates import one_of_each
 from itma.retrieval.ingest.rows import Item
 from itma.retrieval.request import SearchRequest
 from tests import made_up
@@ -135,3 +136,11 @@ def test_a_write_makes_another_stamp(tmp_path: Path) -> None:
     before = made.stamp
     made.add([Item("b", embedding=np.ones(4))])
     assert made.stamp != before
+
+
+@pytest.mark.parametrize("distinct", ["colour", 1.0])
+def test_a_hit_that_another_process_removed_meanwhile_is_no_error_where_hits_are_to_differ(
+    catalogue: Catalogue, distinct: str | float
+) -> None:
+    hits = [("gone", 0.9), ("item-0", 0.8), ("item-1", 0.7)]
+    assert one_of_each(catalogue.snapshot.items, hits, distinct) == hits[1:]

@@ -157,13 +157,9 @@ class Comparison:
             names = dict.fromkeys(metric for each in self.variants for metric in each.chosen_by)
             heading = f"By step: {', '.join(names)}" if names else "By step"
             tables.append((heading, "", Table(("model", *(f"{step:,}" for step in steps)), rows)))
+        shown = {"parameters": ",.0f", "seconds_per_step": ".3f", "milliseconds_per_query": ".1f"}
         costs = [
-            (
-                each.name,
-                f"{each.cost['parameters']:,.0f}",
-                f"{each.cost['seconds_per_step']:.3f}",
-                f"{each.cost['milliseconds_per_query']:.1f}",
-            )
+            (each.name, *(f"{each.cost[name]:{form}}" for name, form in shown.items()))
             for each in self.variants
             if each.cost
         ]
@@ -171,10 +167,8 @@ class Comparison:
             tables.append(("Cost", "", Table(("model", "parameters", "seconds per step", "ms per query"), costs)))
         if self.settings:
             variants = [each.name for each in self.variants]
-            settings_rows = [
-                (name, *(_show(values[each]) for each in variants)) for name, values in self.settings.items()
-            ]
-            tables.append(("Settings that differ", "", Table(("setting", *variants), settings_rows)))
+            rows = [(name, *(_show(values[each]) for each in variants)) for name, values in self.settings.items()]
+            tables.append(("Settings that differ", "", Table(("setting", *variants), rows)))
         return tables
 
     def _recall(self, measured: Measurement) -> tuple[str, str, Table]:

@@ -8,7 +8,7 @@ import torch
 
 from itma.retrieval.ingest.rows import unit
 from itma.retrieval.manifest import Ann
-from itma.retrieval.stores.base import Effort, Items, embeddings_of, read_column
+from itma.retrieval.stores.base import Effort, Items, Ranked, embeddings_of, read_column
 
 K = 10
 """Recall is measured on so many nearest."""
@@ -120,6 +120,6 @@ def exact(
     return [list(row) for row in np.take_along_axis(ids, order, 1)]
 
 
-def _without(hits: list[tuple[str, float]] | list[str], name: str | None) -> list[str]:
+def _without(hits: Ranked | list[str], name: str | None) -> list[str]:
     names = [hit if isinstance(hit, str) else hit[0] for hit in hits]
     return [each for each in names if each != name][:K]

@@ -20,7 +20,7 @@ from itma.models.embedder import Embedder
 from itma.models.hub_names import hub_name
 from itma.models.shipped import locate
 from itma.records import Hit, Hits
-from itma.retrieval import manifest
+from itma.retrieval import duplicates, manifest
 from itma.retrieval.duplicates import Groups
 from itma.retrieval.facets import Facet
 from itma.retrieval.filters import Where
@@ -37,7 +37,7 @@ from itma.retrieval.manifest import About
 from itma.retrieval.query_encoder import EncoderOnDemand
 from itma.retrieval.request import IndexOptions, SearchRequest, takes
 from itma.retrieval.snapshot import Snapshot
-from itma.retrieval.stores.base import Items, Store, Version
+from itma.retrieval.stores.base import Items, Store, Version, read_column
 from itma.retrieval.stores.engines import store_at
 from itma.retrieval.sums import Verification
 
@@ -555,7 +555,9 @@ class Catalogue:
 
     def image_paths(self) -> list[Path]:
         """Where the items' images were when they were indexed; those without an image are passed over."""
-        return self._ask(Snapshot.image_paths)
+        return self._ask(
+            lambda shown: [Path(shown.path(name)) for name in sorted(filter(None, read_column(shown.items, "_image")))]
+        )
 
     def name_of(self, image: str | Path) -> str:
         """What the item of an image is called where nothing else is said: its path below the catalogue's folder."""
@@ -765,7 +767,7 @@ class Catalogue:
         Returns:
             Groups of two and more; every member of a near group is near to its first.
         """
-        return self._ask(lambda snapshot: snapshot.near_duplicates(threshold, progress=progress))
+        return self._ask(lambda shown: duplicates.groups(shown.items, threshold, shown.nearest, progress=progress))
 
 
 def is_lost(answer: object) -> bool:

@@ -1,6 +1,6 @@
 """Images that are there more than once: the same content, or nearly the same embedding."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from numbers import Real
 
@@ -11,7 +11,7 @@ from itma.progress import bar
 from itma.retrieval.filters import Filter
 from itma.retrieval.ingest.rows import to_shown
 from itma.retrieval.request import is_of
-from itma.retrieval.stores.base import Items, embeddings_of
+from itma.retrieval.stores.base import Items, Ranked, embeddings_of
 
 _NEIGHBOURS = 32
 """Nearest items of each that are looked at."""
@@ -22,7 +22,7 @@ _ORDINARY = 10
 _SHARE = 0.1
 """Near duplicates are nearer than this share of the ordinary distance."""
 
-Nearest = Callable[[np.ndarray, int, Filter | None], list[list[tuple[str, float]]]]
+Nearest = Callable[[np.ndarray, int, Filter | None], list[Ranked]]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def fitting_threshold(items: Items, nearest: Nearest, copies: set[str]) -> float
     return round(1 - _SHARE * float(np.median(distances)), 6) if distances else 1.0
 
 
-def one_of_each(items: Items, hits: Sequence[tuple[str, float]], distinct: str | float) -> list[tuple[str, float]]:
+def one_of_each(items: Items, hits: Ranked, distinct: str | float) -> Ranked:
     """The hits without those that are like an earlier one.
 
     Args:
@@ -129,26 +129,25 @@ def one_of_each(items: Items, hits: Sequence[tuple[str, float]], distinct: str |
         distinct: a column, whose values then stand there once each (items without a value all stay); or a cosine, which
             no two of the hits then exceed.
     """
-    names = [name for name, _ in hits]
-    if isinstance(distinct, str):
-        rows = items.get(names, ["id", distinct])
-        values = dict(zip(rows["id"].to_pylist(), rows[distinct].to_pylist(), strict=True))
-        seen: set[object] = set()
-        result = []
-        for hit in hits:
-            value = values[hit[0]]
-            value = tuple(value) if isinstance(value, list) else value
-            if value is None or value not in seen:
-                result.append(hit)
-                seen.add(value)
-        return result
-    rows = items.get(names, ["id", "embedding"])
-    embeddings = dict(zip(rows["id"].to_pylist(), embeddings_of(rows["embedding"]), strict=True))
-    chosen: list[tuple[str, float]] = []
+    column = distinct if isinstance(distinct, str) else "embedding"
+    rows = items.get([name for name, _ in hits], ["id", column])
+    values = rows[column].to_pylist() if isinstance(distinct, str) else embeddings_of(rows[column])
+    value_of = dict(zip(rows["id"].to_pylist(), values, strict=True))
+    chosen: Ranked = []
+    seen: set[object] = set()
     vectors: list[np.ndarray] = []
     for hit in hits:
-        vector = embeddings[hit[0]]
-        if not vectors or float(np.max(np.stack(vectors) @ vector)) < distinct:
-            chosen.append(hit)
-            vectors.append(vector)
+        if hit[0] not in value_of:  # an engine without versions may have lost it by now
+            continue
+        value = value_of[hit[0]]
+        if not isinstance(distinct, str):
+            if vectors and float(np.max(np.stack(vectors) @ value)) >= distinct:
+                continue
+            vectors.append(value)
+        elif value is not None:
+            value = tuple(value) if isinstance(value, list) else value
+            if value in seen:
+                continue
+            seen.add(value)
+        chosen.append(hit)
     return chosen

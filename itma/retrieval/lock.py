@@ -59,8 +59,9 @@ def writing(folder: Path, what: str) -> Iterator[Held]:
         StorageError: the folder cannot be written to.
     """
     held = _lock(folder)
+    since = datetime.now().astimezone().isoformat(timespec="seconds")
     with held.file as file:
-        about = {"process": os.getpid(), "machine": platform.node(), "what": what, "since": _now()}
+        about = {"process": os.getpid(), "machine": platform.node(), "what": what, "since": since}
         with suppress(OSError):  # a full disk shall not keep anybody from deleting
             file.seek(0)
             file.truncate()
@@ -89,10 +90,6 @@ def _lock(folder: Path) -> Held:
             held.file.close()
             raise
         held.file.close()
-
-
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def _take(file: IO[str]) -> bool:

@@ -117,15 +117,12 @@ def read(store: Store) -> About:
     try:
         plain = parse_json(text)
         number = plain.pop("format")
-        if number > FORMAT:
+        if number != FORMAT:
+            again = f"index the images again: itma index RUN FOLDER {store.address} --replace"
+            age, way_out = ("a newer", "upgrade with: pip install -U itma") if number > FORMAT else ("an older", again)
             raise CatalogueError(
-                f"the catalogue {store.address!r} was written by a newer itma (format {number}, this one reads "
-                f"{FORMAT}); upgrade with: pip install -U itma"
-            )
-        if number < FORMAT:
-            raise CatalogueError(
-                f"the catalogue {store.address!r} was written by an older itma (format {number}, this one reads "
-                f"{FORMAT}); index the images again: itma index RUN FOLDER {store.address} --replace"
+                f"the catalogue {store.address!r} was written by {age} itma (format {number}, this one reads "
+                f"{FORMAT}); {way_out}"
             )
         return _parse(plain)
     except CatalogueError:

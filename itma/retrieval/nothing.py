@@ -24,12 +24,9 @@ def explain_no_hits(items: Items, where: Filter | None) -> list[str]:
     tests = [test for test in dict.fromkeys(tests_of(where)) if not items.count(test)]
     if reasons := [f"{_write(test)} matches nothing{_near(items, test)}" for test in tests]:
         return list(dict.fromkeys(reasons))
-    parted = isinstance(where, Every) and len(where.parts) > 1
-    return [
-        "no item matches all of the condition, though some match each part of it"
-        if parted
-        else "no item matches the condition"
-    ]
+    if isinstance(where, Every) and len(where.parts) > 1:
+        return ["no item matches all of the condition, though some match each part of it"]
+    return ["no item matches the condition"]
 
 
 def _values(test: Test | Like) -> list[Any]:

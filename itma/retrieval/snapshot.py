@@ -7,6 +7,7 @@ from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,6 @@ from itma.errors import ConfigError, ItmaError
 from itma.models.embedder import Embedder
 from itma.records import Hit, Hits
 from itma.retrieval import duplicates, manifest, reference_maps
-from itma.retrieval.duplicates import Groups
 from itma.retrieval.exact import DECIMALS, Matrix
 from itma.retrieval.facets import Facet, facets
 from itma.retrieval.filters import Filter, Where, column_named, filter_of
@@ -26,7 +26,7 @@ from itma.retrieval.manifest import About
 from itma.retrieval.nothing import explain_no_hits
 from itma.retrieval.query_encoder import EncoderOnDemand, Query, encode_requests
 from itma.retrieval.request import SearchRequest, is_of
-from itma.retrieval.stores.base import Items, embeddings_of, metadata_of, read_column
+from itma.retrieval.stores.base import Items, Ranked, embeddings_of, metadata_of, read_column
 
 log = logging.getLogger(__name__)
 
@@ -170,10 +170,8 @@ class Snapshot:
     def get(self, id: str) -> Item:
         """See `Catalogue.get`."""
         columns = list(metadata_of(self.items.schema))
-        row = reference_maps.only(self.items, id, ["_image", "embedding", *columns])
-        fields = {name: row[name] for name in columns if row[name] is not None}
-        path = None if row["_image"] is None else self.path(row["_image"])
-        return Item(id, path, np.array(row["embedding"], dtype=np.float32), fields)
+        row = reference_maps.only(self.items, id, ["id", "_image", "embedding", *columns])
+        return self._item(row, columns, np.array(row["embedding"], dtype=np.float32))
 
     def page(
         self, rows: int = 100, *, after: str | None = None, where: Where | None = None, fields: Sequence[str] = ("*",)
@@ -183,15 +181,12 @@ class Snapshot:
             raise ConfigError(f"a page of {rows!r} items is none; ask for at least 1")
         columns = self.columns(fields)
         table, following = self.items.page(["id", "_image", *columns], rows, after=after, where=self.condition(where))
-        items = [
-            Item(
-                to_shown(row["id"]),
-                None if row["_image"] is None else self.path(row["_image"]),
-                fields={name: row[name] for name in columns if row[name] is not None},
-            )
-            for row in table.to_pylist()
-        ]
-        return Page(items, following)
+        return Page([self._item(row, columns) for row in table.to_pylist()], following)
+
+    def _item(self, row: Mapping[str, Any], columns: Sequence[str], embedding: np.ndarray | None = None) -> Item:
+        path = None if row["_image"] is None else self.path(row["_image"])
+        fields = {name: row[name] for name in columns if row[name] is not None}
+        return Item(to_shown(row["id"]), path, embedding, fields)
 
     def facets(self, look_at: int = 200_000) -> list[Facet]:
         """See `Catalogue.facets`."""
@@ -200,14 +195,6 @@ class Snapshot:
     def ids_of(self, image: str | Path) -> list[str]:
         """The items whose image is this file."""
         return sorted(map(to_shown, self.items_of(image)))
-
-    def image_paths(self) -> list[Path]:
-        """See `Catalogue.image_paths`."""
-        return [Path(self.path(name)) for name in sorted(filter(None, read_column(self.items, "_image")))]
-
-    def near_duplicates(self, threshold: float | None, *, progress: bool = False) -> Groups:
-        """See `Catalogue.near_duplicates`."""
-        return duplicates.groups(self.items, threshold, self.nearest, progress=progress)
 
     # -- parts of a search; ids are as a store holds them -------------------------------------------------------------
 
@@ -245,7 +232,7 @@ class Snapshot:
                 chosen[column_named(name, known, advice=advice)] = None
         return list(known) if "*" in fields else list(chosen)
 
-    def nearest(self, queries: np.ndarray, k: int, where: Filter | None) -> list[list[tuple[str, float]]]:
+    def nearest(self, queries: np.ndarray, k: int, where: Filter | None) -> list[Ranked]:
         """For each query the k nearest of the items that match, as (id, cosine), best first."""
         matrix = self._matrix_for(len(queries))
         if matrix is not None:
@@ -266,7 +253,7 @@ class Snapshot:
 
     def best(
         self, query: np.ndarray, k: int, where: Filter | None, out: set[str], distinct: str | float | None
-    ) -> list[tuple[str, float]]:
+    ) -> Ranked:
         """The k nearest of the items that match, without some and without repetitions.
 
         Args:
@@ -384,7 +371,7 @@ def answer_requests(requests: Sequence[SearchRequest], snapshot: Snapshot) -> li
 
 def _first_hits(
     plans: Mapping[int, tuple[SearchRequest, SearchPlan]], where: Filter | None, snapshot: Snapshot
-) -> dict[int, list[tuple[str, float]]]:
+) -> dict[int, Ranked]:
     """The hits of all requests that can be compared with the items at once."""
     alike = [row for row, (request, _) in plans.items() if request.distinct is None]
     most = max((request.k + len(one.out) for request, one in plans.values()), default=0)

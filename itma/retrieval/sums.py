@@ -117,6 +117,5 @@ def _read_known(folder: Path) -> dict[str, str]:
 def _files(folder: Path, table: str) -> Iterator[str]:
     for parent, _, names in os.walk(folder / table):
         for name in names:
-            if name == _HINT:
-                continue
-            yield (Path(parent) / name).relative_to(folder).as_posix()
+            if name != _HINT:
+                yield (Path(parent) / name).relative_to(folder).as_posix()

@@ -105,17 +105,13 @@ class Here:
 
     def _embed(self, waiting: Sequence[tuple[Looked, torch.Tensor | None]], tokens: bool) -> Iterator[Looked]:
         new = [pixels for _, pixels in waiting if pixels is not None]
-        embeddings: Iterator[np.ndarray] = iter(())
-        map_bytes: Iterator[bytes | None] = iter(())
-        if new:
-            pixels = torch.stack(new)
-            embeddings = iter(self._model().embed_images(pixels).cpu().numpy())
-            map_bytes = iter(maps_as_bytes(self._model(), pixels) if tokens else [None] * len(new))
-        for looked, pixels_or_none in waiting:
-            if pixels_or_none is None:
+        made = embed(self._model(), new, tokens) if new else iter(())
+        for looked, pixels in waiting:
+            if pixels is None:
                 yield looked
             else:
-                yield replace(looked, embedding=next(embeddings), tokens=next(map_bytes))
+                embedding, map_bytes = next(made)
+                yield replace(looked, embedding=embedding, tokens=map_bytes)
 
 
 def _look(image: Image, preprocess: Preprocess) -> tuple[Looked, torch.Tensor | None]:
@@ -137,6 +133,13 @@ def _look(image: Image, preprocess: Preprocess) -> tuple[Looked, torch.Tensor | 
         return Looked(name, problem=error.reason), None
     except (OSError, ValueError) as error:
         return Looked(name, problem=getattr(error, "strerror", None) or str(error)), None
+
+
+def embed(model: Embedder, images: Sequence[torch.Tensor], tokens: bool) -> Iterator[tuple[np.ndarray, bytes | None]]:
+    """Of each image, uint8 (3, height, width), its embedding (dim,), and its feature maps where they are wanted."""
+    pixels = torch.stack(list(images))
+    embeddings = model.embed_images(pixels).cpu().numpy()
+    return zip(embeddings, maps_as_bytes(model, pixels) if tokens else [None] * len(images), strict=True)
 
 
 def maps_as_bytes(model: Embedder, pixels: torch.Tensor) -> list[bytes]:

@@ -235,9 +235,8 @@ def same_kind(have: "pa.DataType", new: "pa.DataType") -> bool:
 def facts_of(fields: Mapping[str, Any]) -> str:
     """A sum over an item's metadata: equal metadata, equal sums."""
     plain = {name: value for name, value in fields.items() if not is_missing(value) or value == ""}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()[
-        :32
-    ]
+    text = json.dumps(plain, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def table_of(rows: Sequence[Row], schema: "pa.Schema") -> "pa.Table":

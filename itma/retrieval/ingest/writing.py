@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from itma.data.images import Source
 from itma.errors import DataError, ItemExistsError
 from itma.io import file_sum
 from itma.models.embedder import Embedder
 from itma.retrieval.filters import Filter
-from itma.retrieval.ingest.embedding import maps_as_bytes
+from itma.retrieval.ingest.embedding import embed
 from itma.retrieval.ingest.image_names import ImageNames
 from itma.retrieval.ingest.rows import (
     Item,
@@ -176,11 +175,9 @@ def _rows(about: About, items: Sequence[Item], model: Callable[[], Embedder], na
             raise DataError(f"the item {item.id[:60]!r} has neither an image nor an embedding; give one of them")
     for first in range(0, len(imaged), _BATCH):
         part = imaged[first : first + _BATCH]
-        retriever = model()
-        pixels = torch.stack([retriever.preprocess.read(image) for _, image in part])
-        embedded = retriever.embed_images(pixels).cpu().numpy()
-        tokens: Sequence[bytes | None] = maps_as_bytes(retriever, pixels) if about.tokens else [None] * len(part)
-        for (item, _), embedding, maps in zip(part, embedded, tokens, strict=True):
+        pixels = [model().preprocess.read(image) for _, image in part]
+        made = embed(model(), pixels, about.tokens is not None)
+        for (item, _), (embedding, maps) in zip(part, made, strict=True):
             rows[item.id] = _row(item, embedding, maps, names)
     return [rows[item.id] for item in items]
 

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 Effort = Mapping[str, int]
 """How thoroughly an index is searched, in the engine's own words."""
 
+Ranked = list[tuple[str, float]]
+"""Items as (id, cosine), best first."""
+
 OWN = ("_image", "_sum", "_size", "_modified", "_facts", "_stamp", "_tokens")
 """Columns that are neither the id, nor the embedding, nor metadata."""
 
@@ -137,7 +140,7 @@ class Items(Protocol):
 
     def nearest(
         self, queries: np.ndarray, k: int, *, where: Filter | None = None, effort: Effort | None = None
-    ) -> list[list[tuple[str, float]]]:
+    ) -> list[Ranked]:
         """For each query the k nearest of the items that match, as (id, cosine), best first.
 
         Args:

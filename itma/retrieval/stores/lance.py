@@ -27,7 +27,16 @@ from itma.retrieval.ann import centres
 from itma.retrieval.exact import nearest
 from itma.retrieval.filters import Filter, ids_in
 from itma.retrieval.sql import to_sql
-from itma.retrieval.stores.base import Effort, IndexState, Version, arrow, embeddings_of, numbers_of, read_embeddings
+from itma.retrieval.stores.base import (
+    Effort,
+    IndexState,
+    Ranked,
+    Version,
+    arrow,
+    embeddings_of,
+    numbers_of,
+    read_embeddings,
+)
 from itma.retrieval.sums import Verification
 
 if TYPE_CHECKING:
@@ -350,12 +359,13 @@ class LanceItems:
 
     def nearest(
         self, queries: np.ndarray, k: int, *, where: Filter | None = None, effort: Effort | None = None
-    ) -> list[list[tuple[str, float]]]:
+    ) -> list[Ranked]:
         """See `Items.nearest`."""
         if effort is not None and where is not None:
             matching = self._matching(where)
             if matching <= _FEW:
-                return self._among(queries, k, where)
+                ids, embeddings = read_embeddings(self, where)
+                return list(nearest(queries, embeddings, ids, k))
             effort = _harder(effort, matching, self.count(), k)
         hits = [self._nearest(query, k, where, effort) for query in queries]
         # who is found is asked for next, so that all small columns are read with it and kept for `get`
@@ -370,11 +380,6 @@ class LanceItems:
         if where not in counts:
             counts[where] = self.count(where)
         return counts[where]
-
-    def _among(self, queries: np.ndarray, k: int, where: Filter) -> list[list[tuple[str, float]]]:
-        """The nearest of a few items, all of them compared."""
-        ids, embeddings = read_embeddings(self, where)
-        return list(nearest(queries, embeddings, ids, k))
 
     def _nearest(self, query: np.ndarray, k: int, where: Filter | None, effort: Effort | None) -> list[dict[str, Any]]:
         options: dict[str, Any] = {"column": "embedding", "q": query, "k": k, "metric": "dot"}

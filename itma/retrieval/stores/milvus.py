@@ -36,7 +36,7 @@ import numpy as np
 from itma.errors import CatalogueError, DataError, FilterError, ItmaError, MissingExtraError, StorageError
 from itma.retrieval import exact
 from itma.retrieval.filters import Filter
-from itma.retrieval.stores.base import Effort, IndexState, Version, arrow, numbers_of
+from itma.retrieval.stores.base import Effort, IndexState, Ranked, Version, arrow, numbers_of
 from itma.retrieval.stores.milvus_format import MOST_BYTES, from_plain, key_of, pack, to_expression, to_plain, unpack
 from itma.retrieval.sums import Verification
 
@@ -478,7 +478,7 @@ class MilvusItems:
 
     def nearest(
         self, queries: np.ndarray, k: int, *, where: Filter | None = None, effort: Effort | None = None
-    ) -> list[list[tuple[str, float]]]:
+    ) -> list[Ranked]:
         """See `Items.nearest`; with a condition all items that match are compared.
 
         Raises:
@@ -486,7 +486,7 @@ class MilvusItems:
         """
         if k > _HITS:
             raise DataError(f"{k:,} hits were asked for; a Milvus server gives at most {_HITS:,}: ask for fewer")
-        hits_by_query: list[list[tuple[str, float]]] = [[] for _ in queries]
+        hits_by_query: list[Ranked] = [[] for _ in queries]
         left, limit = list(range(len(queries))) if k > 0 else [], k + 16
         while left:  # of equal scores the first ids count, so that all of equal score must be there
             limit, again = min(limit, _HITS), []
