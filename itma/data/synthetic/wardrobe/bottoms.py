@@ -2,7 +2,7 @@
 
 from itma.data.synthetic.wardrobe.details import belt, buttons, hem_trim, pockets, seam, zipper
 from itma.data.synthetic.wardrobe.look import Look
-from itma.data.synthetic.wardrobe.paths import Part, band, bezier, flip, mirror, path, polygon, wave
+from itma.data.synthetic.wardrobe.paths import Part, arc, band, bezier, both, flip, mirror, path, wave
 from itma.data.synthetic.wardrobe.products import Product
 
 _SKIRT_LENGTHS = {"short": 0.62, "knee-length": 1.02, "long": 1.62}
@@ -29,21 +29,20 @@ def skirt(product: Product, look: Look) -> list[Part]:
     ]
     depth = {"slim": 0.45, "regular": 0.9, "loose": 1.25}[fit]
     parts = [
-        _inside(_WAIST),
+        _inside(),
         Part([mirror(half)], folds=depth, spread={"slim": 0.1, "regular": 0.6, "loose": 0.9}[fit]),
     ]
     parts += hem_trim(product.trim, hem, length, look)
     if product.trim not in ("ruffles", "lace"):
-        line = wave((-hem, length - 0.05), (hem, length - 0.05), 0.5, 0.045)
-        parts.append(seam([polygon(line)]))
+        parts.append(seam(wave((-hem, length - 0.05), (hem, length - 0.05), 0.5, 0.045)))
     if product.fastening == "buttons":
-        parts.append(seam([polygon([(-0.045, 0.06), (-0.045, length)]), polygon([(0.045, 0.06), (0.045, length)])]))
+        parts.append(seam(*both([(0.045, 0.06), (0.045, length)])))
         parts += buttons(0.14, length - 0.08, large=True)
     elif product.fastening == "zip":
         parts += zipper(0.05, length * 0.6, whole=False)
     if product.trim == "pocket":
         parts += pockets(0.2, 0.2, flap=False, width=0.17)
-    return [*parts, *_waistband(product, _WAIST)]
+    return [*parts, *_waistband(product)]
 
 
 def legs(product: Product, look: Look) -> list[Part]:
@@ -52,7 +51,7 @@ def legs(product: Product, look: Look) -> list[Part]:
     length = (_SHORTS if short else _TROUSERS)[product.length or ("short" if short else "full-length")]
     crotch = 0.46 if short else 0.56
     hip = {"slim": 0.37, "regular": 0.41, "loose": 0.46}[fit]
-    parts = [_inside(_WAIST)]
+    parts = [_inside()]
     for side, sign in enumerate((-1, 1)):
         apart = 0.02 + 0.5 * abs(look.bend[side]) + (0.02 if short else 0.0)
         if short:
@@ -70,48 +69,35 @@ def legs(product: Product, look: Look) -> list[Part]:
             ((outer, length), (outer - 0.05, length + 0.015), (inner + 0.05, length + 0.02), (inner, length + 0.01)),
             ((inner, length + 0.01), (0.5 * inner, knee + 0.1), (0.03 + 0.3 * inner, knee - 0.2), (0.0, crotch)),
         )
-        leg = polygon(shape)
-        parts.append(Part([leg if sign > 0 else flip(leg)], folds=0.7, relief=1.3, origin=(sign * 0.2, 0.0)))
-        hem = polygon([(inner, length - 0.05), (outer, length - 0.06)])
-        parts.append(seam([hem if sign > 0 else flip(hem)]))
+        brought = flip if sign < 0 else list
+        parts.append(Part([brought(shape)], folds=0.7, relief=1.3, origin=(sign * 0.2, 0.0)))
+        parts.append(seam(brought([(inner, length - 0.05), (outer, length - 0.06)])))
         if product.trim == "side stripe":
-            edge = path(
+            low, end = (outer - 0.03, knee + 0.2 * (length - knee)), (outer - 0.035, length)
+            stripe = path(
                 ((_WAIST - 0.03, 0.03), (_WAIST + 0.01, 0.14), (hip - 0.035, 0.25), (hip - 0.035, 0.38)),
-                (
-                    (hip - 0.035, 0.38),
-                    (outside - 0.01, knee - 0.1),
-                    (outer - 0.03, knee + 0.2 * (length - knee)),
-                    (outer - 0.035, length),
-                ),
+                ((hip - 0.035, 0.38), (outside - 0.01, knee - 0.1), low, end),
             )
-            line = polygon(edge)
-            parts.append(Part([], cloth="accent", lines=[line if sign > 0 else flip(line)], thickness=0.06, relief=0.3))
+            parts.append(Part([], cloth="accent", lines=[brought(stripe)], thickness=0.06, relief=0.3))
     if product.trim == "pocket":
         parts += pockets(0.24, 0.52 if not short else 0.3, flap=True, width=0.2)
-    slant = polygon(bezier((_WAIST - 0.1, 0.08), (_WAIST - 0.08, 0.18), (_WAIST - 0.02, 0.22), (hip - 0.02, 0.25)))
-    fly = polygon(bezier((0.07, 0.08), (0.07, 0.26), (0.05, 0.34), (0.0, 0.36)))
-    parts.append(seam([slant, flip(slant), fly]))
-    return [*parts, *_waistband(product, _WAIST)]
+    slant = bezier((_WAIST - 0.1, 0.08), (_WAIST - 0.08, 0.18), (_WAIST - 0.02, 0.22), (hip - 0.02, 0.25))
+    fly = bezier((0.07, 0.08), (0.07, 0.26), (0.05, 0.34), (0.0, 0.36))
+    parts.append(seam(*both(slant), fly))
+    return [*parts, *_waistband(product)]
 
 
-def _inside(half: float) -> Part:
-    line = bezier((-half, 0.0), (-0.6 * half, -0.05), (0.6 * half, -0.05), (half, 0.0))
-    return Part([polygon([*line, (half, 0.05), (-half, 0.05)])], cloth="inside", relief=0)
+def _inside() -> Part:
+    back = arc(_WAIST, 0.0, 0.6 * _WAIST, -0.05)
+    return Part([[*back, (_WAIST, 0.05), (-_WAIST, 0.05)]], cloth="inside", relief=0)
 
 
-def _waistband(product: Product, half: float) -> list[Part]:
+def _waistband(product: Product) -> list[Part]:
+    strip = band(wave((-_WAIST - 0.01, -0.005), (_WAIST + 0.01, -0.005), 0.5, 0.02), 0.085)
     if product.trim == "belt":
-        return [Part([box_band(half)], relief=0.6), *belt(half, 0.035)]
+        return [Part([strip], relief=0.6), *belt(_WAIST, 0.035)]
     button = buttons(0.035, 0.036, large=True)[:2] if product.category != "skirt" else []
     for part in button:
         part.outlines = part.outlines[:1]
-    return [
-        Part([box_band(half)], relief=0.7, shade=1.03),
-        seam([polygon(wave((-half - 0.012, 0.08), (half + 0.012, 0.08), 0.5, 0.02))]),
-        *button,
-    ]
-
-
-def box_band(half: float):  # type: ignore[no-untyped-def]
-    """The waistband's outline."""
-    return band(wave((-half - 0.01, -0.005), (half + 0.01, -0.005), 0.5, 0.02), 0.085)
+    lower = seam(wave((-_WAIST - 0.012, 0.08), (_WAIST + 0.012, 0.08), 0.5, 0.02))
+    return [Part([strip], relief=0.7, shade=1.03), lower, *button]

@@ -3,10 +3,10 @@
 import numpy as np
 
 from itma.data.synthetic.wardrobe.look import Look
-from itma.data.synthetic.wardrobe.paths import Part, Point, band, box, disc, flip, polygon, wave
+from itma.data.synthetic.wardrobe.paths import Outline, Part, Point, band, both, box, disc, wave
 
 
-def seam(lines: list[np.ndarray]) -> Part:
+def seam(*lines: Outline) -> Part:
     """Stitched lines, a little darker than the cloth."""
     return Part([], cloth="seam", lines=lines, thickness=0.014, relief=0)
 
@@ -27,8 +27,8 @@ def buttons(begin: float, end: float, *, large: bool = False, x: float = 0.0) ->
 def zipper(begin: float, end: float, *, whole: bool) -> list[Part]:
     """A zip; one that goes all the way has wide tapes beside it."""
     tape = 0.055 if whole else 0.04
-    line = polygon([(0, begin), (0, end)])
-    teeth = [polygon([(-0.016, y), (0.016, y)]) for y in np.arange(begin + 0.02, end, 0.035)]
+    line = [(0.0, begin), (0.0, end)]
+    teeth = [[(-0.016, y), (0.016, y)] for y in np.arange(begin + 0.02, end, 0.035)]
     return [
         Part([], cloth="seam", lines=[line], thickness=tape + 0.02, relief=0),
         Part([], cloth="metal", lines=[line], thickness=0.034, relief=0),
@@ -37,26 +37,18 @@ def zipper(begin: float, end: float, *, whole: bool) -> list[Part]:
     ]
 
 
-def pockets(x: float, y: float, *, flap: bool, both: bool = True, width: float = 0.19) -> list[Part]:
+def pockets(x: float, y: float, *, flap: bool, both_sides: bool = True, width: float = 0.19) -> list[Part]:
     """Pockets that are sewn on; with a flap where wanted."""
-    height = 0.2
-    shape = polygon(
-        [
-            (x - width / 2, y),
-            (x + width / 2, y),
-            (x + width / 2, y + 0.78 * height),
-            (x, y + height),
-            (x - width / 2, y + 0.78 * height),
-        ]
-    )
-    edge = np.concatenate([shape, shape[:1]])
-    top = box(x, y + 0.02, width + 0.02, 0.07)
-    one = [Part([shape], relief=0.7, shade=0.94), seam([edge])]
-    other = [Part([flip(shape)], relief=0.7, shade=0.94), seam([flip(edge)])] if both else []
-    flaps = [Part([top, *([flip(top)] if both else [])], relief=0.8, shade=1.04)] if flap else []
+    left, right, height = x - width / 2, x + width / 2, 0.2
+    low = y + 0.78 * height
+    shape = [(left, y), (right, y), (right, low), (x, y + height), (left, low)]
+    parts = []
+    for one in both(shape) if both_sides else [shape]:
+        parts += [Part([one], relief=0.7, shade=0.94), seam(np.concatenate([one, one[:1]]))]
     if not flap:
-        flaps = [seam([polygon([(x - width / 2, y + 0.045), (x + width / 2, y + 0.045)])])]
-    return [*one, *other, *flaps]
+        return [*parts, seam([(left, y + 0.045), (right, y + 0.045)])]
+    top = box(x, y + 0.02, width + 0.02, 0.07)
+    return [*parts, Part(both(top) if both_sides else [top], relief=0.8, shade=1.04)]
 
 
 def belt(half: float, y: float, *, height: float = 0.085) -> list[Part]:
@@ -79,14 +71,14 @@ def hem_trim(trim: str | None, half: float, length: float, look: Look) -> list[P
             upper = wave((-w + 0.03, length - rise), (w - 0.03, length - rise), 0.5, 0.045)
             lower = wave((-w, length - rise + deep), (w, length - rise + deep), 3.5 + 4 * half, 0.026, look.folds[row])
             lower = [(x, y + 0.045 * (1 - (x / w) ** 2)) for x, y in lower]
-            parts.append(Part([polygon([*upper, *reversed(lower)])], relief=1.3, rib=0.0, folds=1.6, shade=1.02))
-            parts.append(seam([polygon(upper)]))
+            parts.append(Part([[*upper, *reversed(lower)]], relief=1.3, rib=0.0, folds=1.6, shade=1.02))
+            parts.append(seam(upper))
         return parts
     if trim == "lace":
         upper = wave((-half, length - 0.13), (half, length - 0.13), 0.5, 0.045)
         lower = wave((-half - 0.01, length + 0.015), (half + 0.01, length + 0.015), 5 + 6 * half, 0.02, 0)
         lower = [(x, y + 0.05 * (1 - (x / half) ** 2)) for x, y in lower]
-        return [Part([polygon([*upper, *reversed(lower)])], cloth="lace", relief=0.5)]
+        return [Part([[*upper, *reversed(lower)]], cloth="lace", relief=0.5)]
     if trim == "contrast":
         line = wave((-half, length - 0.09), (half, length - 0.09), 0.5, 0.045)
         return [Part([band(line, 0.1)], cloth="accent", relief=0.5)]
@@ -105,10 +97,7 @@ def letters(x: float, y: float) -> Part:
     """The word HEY in straight strokes."""
     w, h, gap = 0.15, 0.26, 0.055
     strokes = []
-    for index, word in enumerate(_HEY):
+    for index, letter in enumerate(_HEY):
         left = x - 1.5 * w - gap + index * (w + gap)
-        for one, other in word:
-            strokes.append(
-                polygon([(left + w * one[0], y - h / 2 + h * one[1]), (left + w * other[0], y - h / 2 + h * other[1])])
-            )
+        strokes += [[(left + w * right, y - h / 2 + h * down) for right, down in stroke] for stroke in letter]
     return Part([], cloth="ink", lines=strokes, thickness=0.052, relief=0)

@@ -1,6 +1,7 @@
 """Cloth as a function of where one looks: colours, patterns, lace; all in garment units, sharp to a pixel."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,29 +16,33 @@ _FLOWERS = {
     False: ((216, 60, 82), (240, 150, 60), (96, 110, 190)),
 }
 """Petals on dark and on light ground."""
-_LEATHER = (104, 64, 38)
-_DARK_LEATHER = (44, 38, 38)
+_BROWN_BELTS = ("white", "beige", "light blue", "navy", "black", "teal", "green", "grey")
+"""Colours of cloth that brown leather goes with."""
+
+
+def rgb(red: float, green: float, blue: float) -> np.ndarray:
+    """A colour: (3,) from 0 to 1."""
+    return np.array((red, green, blue), dtype=np.float32) / 255
 
 
 def accent(colour: str) -> np.ndarray:
     """The second colour of patterns and trims on a ground of this colour: (3,) from 0 to 1."""
-    return rgb(_LIGHT.get(colour, "white"))
+    return rgb(*COLOURS[_LIGHT.get(colour, "white")])
 
 
-def ink(colour: str) -> np.ndarray:
-    """The colour of prints on a ground of this colour: (3,) from 0 to 1."""
-    return rgb(_PRINTED.get(colour, "white"))
+def _ink(colour: str) -> np.ndarray:
+    return rgb(*COLOURS[_PRINTED.get(colour, "white")])
 
 
-def leather(colour: str) -> np.ndarray:
-    """The colour of belts that go with cloth of this colour: (3,) from 0 to 1."""
-    light = colour in ("white", "beige", "light blue", "navy", "black", "teal", "green", "grey")
-    return np.array(_LEATHER if light else _DARK_LEATHER, dtype=np.float32) / 255
-
-
-def rgb(colour: str) -> np.ndarray:
-    """A colour by name: (3,) from 0 to 1."""
-    return np.array(COLOURS[colour], dtype=np.float32) / 255
+EVEN: dict[str, Callable[[str], np.ndarray]] = {
+    "accent": accent,
+    "ink": _ink,
+    "leather": lambda colour: rgb(104, 64, 38) if colour in _BROWN_BELTS else rgb(44, 38, 38),
+    "metal": lambda _: np.array((0.78, 0.77, 0.74), dtype=np.float32),
+    "button": lambda colour: 0.5 * _ink(colour) + 0.5 * np.array((0.95, 0.92, 0.86), dtype=np.float32),
+    "inside": lambda colour: rgb(*COLOURS[colour]) * 0.56 + 0.02,
+}
+"""What is all one colour → that colour, (3,) from 0 to 1, on a garment of some colour."""
 
 
 def cloth(colour: str, pattern: str, u: np.ndarray, v: np.ndarray, pixel: float) -> np.ndarray:
@@ -53,7 +58,7 @@ def cloth(colour: str, pattern: str, u: np.ndarray, v: np.ndarray, pixel: float)
     Returns:
         (height, width, 3) float32 from 0 to 1; or (3,) where it is all one colour.
     """
-    ground, second = rgb(colour), accent(colour)
+    ground, second = rgb(*COLOURS[colour]), accent(colour)
     if pattern == "plain":
         return ground
     if pattern == "horizontal stripes":
@@ -121,8 +126,8 @@ def _floral(ground: np.ndarray, light: bool, u: np.ndarray, v: np.ndarray, pixel
     leaf = _cover(np.minimum(1.35 * size - far, 0.16 - np.abs(np.sin(turn)) * far * 1.2), edge)
     petals = _cover(size * (0.74 + 0.26 * np.cos(5 * turn)) - far, edge)
     centre = _cover(0.3 * size - far, edge)
-    green = np.array((84, 140, 84) if light else (150, 190, 140), dtype=np.float32) / 255
+    green = rgb(84, 140, 84) if light else rgb(150, 190, 140)
     colours = np.array(_FLOWERS[not light], dtype=np.float32) / 255
     image = _mix(ground, green, leaf)
     image = image + petals[..., None] * (colours[(3 * shape[..., 4]).astype(np.int64) % 3] - image)
-    return _mix(image, np.array((250, 196, 60), dtype=np.float32) / 255, centre)
+    return _mix(image, rgb(250, 196, 60), centre)

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 Point = tuple[float, float]
 """(right, down) in garment units: a body's shoulders are about 0.9 wide; (0, 0) is the middle of neck or waist."""
+Outline = Sequence[Point] | np.ndarray
+"""Points one after the other, also as an array (points, 2)."""
 
 _STEPS = 14
 """Straight pieces that stand for one curve."""
@@ -17,8 +19,8 @@ _STEPS = 14
 class Part:
     """One piece of a garment, painted over those before it."""
 
-    outlines: list[np.ndarray]
-    """Polygons, (points, 2) each, in garment units; together they are one surface."""
+    outlines: list[Outline]
+    """Polygons, in garment units; together they are one surface."""
     cloth: str = "main"
     """main, accent, inside, ink, metal, leather, lace, button or seam."""
     origin: Point = (0.0, 0.0)
@@ -35,7 +37,7 @@ class Part:
     """How strongly it is ribbed."""
     shade: float = 1.0
     """Brightness."""
-    lines: list[np.ndarray] = field(default_factory=list)
+    lines: Sequence[Outline] = ()
     """Polylines, drawn `thickness` wide in the same cloth."""
     thickness: float = 0.012
 
@@ -56,25 +58,30 @@ def bezier(start: Point, one: Point, other: Point, end: Point) -> list[Point]:
     return [(float(x), float(y)) for x, y in curve]
 
 
-def polygon(points: Sequence[Point]) -> np.ndarray:
-    """Points as an array (points, 2)."""
-    return np.array(points, dtype=np.float64)
+def arc(half: float, height: float, inner: float, middle: float) -> list[Point]:
+    """A curve from left to right, whose ends are at one height, and which bends towards another between `inner`."""
+    return bezier((-half, height), (-inner, middle), (inner, middle), (half, height))
 
 
-def mirror(half: Sequence[Point]) -> np.ndarray:
+def mirror(half: Sequence[Point]) -> list[Point]:
     """A closed outline from its right half, which goes from the middle at the top to the middle at the bottom."""
-    return polygon([*half, *((-x, y) for x, y in reversed(half))])
+    return [*half, *((-x, y) for x, y in reversed(half))]
 
 
-def flip(outline: np.ndarray) -> np.ndarray:
+def flip(outline: Outline) -> np.ndarray:
     """The same on the left."""
-    left: np.ndarray = outline * np.array([-1.0, 1.0])
+    left: np.ndarray = np.array(outline) * (-1.0, 1.0)
     return left
 
 
-def band(left: Sequence[Point], depth: float) -> np.ndarray:
+def both(outline: Outline) -> list[Outline]:
+    """The same at the right and on the left."""
+    return [outline, flip(outline)]
+
+
+def band(left: Sequence[Point], depth: float) -> list[Point]:
     """A strip below a line of points, which goes from left to right."""
-    return polygon([*left, *((x, y + depth) for x, y in reversed(left))])
+    return [*left, *((x, y + depth) for x, y in reversed(left))]
 
 
 def disc(x: float, y: float, radius: float, across: float = 1.0) -> np.ndarray:
@@ -83,16 +90,14 @@ def disc(x: float, y: float, radius: float, across: float = 1.0) -> np.ndarray:
     return np.stack([x + across * radius * np.cos(turn), y + radius * np.sin(turn)], 1)
 
 
-def box(x: float, y: float, width: float, height: float) -> np.ndarray:
+def rectangle(left: float, top: float, right: float, bottom: float) -> list[Point]:
+    """A rectangle by its edges."""
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
+def box(x: float, y: float, width: float, height: float) -> list[Point]:
     """A rectangle around a middle."""
-    return polygon(
-        [
-            (x - width / 2, y - height / 2),
-            (x + width / 2, y - height / 2),
-            (x + width / 2, y + height / 2),
-            (x - width / 2, y + height / 2),
-        ]
-    )
+    return rectangle(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
 
 
 def star(x: float, y: float, radius: float) -> np.ndarray:
@@ -113,10 +118,6 @@ def heart(x: float, y: float, radius: float) -> np.ndarray:
 def wave(left: Point, right: Point, waves: float, height: float, phase: float = 0.0) -> list[Point]:
     """A wavy line between two points."""
     t = np.linspace(0, 1, 48)
-    x = left[0] + t * (right[0] - left[0])
-    y = (
-        left[1]
-        + t * (right[1] - left[1])
-        + height * np.sin(2 * math.pi * waves * t + phase) * np.sin(math.pi * t) ** 0.3
-    )
+    x, y = (begin + t * (end - begin) for begin, end in zip(left, right, strict=True))
+    y = y + height * np.sin(2 * math.pi * waves * t + phase) * np.sin(math.pi * t) ** 0.3
     return [(float(a), float(b)) for a, b in zip(x, y, strict=True)]

@@ -14,13 +14,12 @@ from PIL import Image, ImageDraw, ImageFilter
 from itma.data.synthetic.wardrobe import fabric
 from itma.data.synthetic.wardrobe.bottoms import legs, skirt
 from itma.data.synthetic.wardrobe.look import BACKDROPS, Look
-from itma.data.synthetic.wardrobe.paths import Part
+from itma.data.synthetic.wardrobe.paths import Outline, Part
 from itma.data.synthetic.wardrobe.products import Product
 from itma.data.synthetic.wardrobe.tops import top
 
 _FINER = 4
 """Times the size at which outlines are filled."""
-_METAL = np.array((0.78, 0.77, 0.74), dtype=np.float32)
 
 
 def parts_of(product: Product, look: Look) -> list[Part]:
@@ -83,23 +82,25 @@ class _Frame:
         swing: np.ndarray = self.look.sway[0] * np.sin(1.6 * (y - self.centre[1]) + self.look.sway[1])
         return swing
 
-    def _pixels(self, points: np.ndarray) -> np.ndarray:
-        """Garment units → fine pixels."""
+    def _pixels(self, outline: Outline) -> list[float]:
+        """Garment units → fine pixels, across and down in turn."""
+        points = np.array(outline)
         y = points[:, 1] - self.centre[1]
         x = (points[:, 0] - self.centre[0]) * self.look.width + self._swing(points[:, 1])
         cos, sin = math.cos(self.look.turn), math.sin(self.look.turn)
         across = self.middle[0] + self.scale * (cos * x - sin * y)
         down = self.middle[1] + self.scale * (sin * x + cos * y)
-        return np.stack([across, down], 1) * _FINER
+        pixels: list[float] = (np.stack([across, down], 1) * _FINER).ravel().tolist()
+        return pixels
 
     def _mask(self, part: Part) -> Image.Image:
         fine = Image.new("L", (self.width * _FINER, self.height * _FINER))
         draw = ImageDraw.Draw(fine)
         for outline in part.outlines:
-            draw.polygon(self._pixels(outline).ravel().tolist(), fill=255)
+            draw.polygon(self._pixels(outline), fill=255)
         thick = max(2, round(part.thickness * self.scale * _FINER))
         for line in part.lines:
-            draw.line(self._pixels(line).ravel().tolist(), fill=255, width=thick, joint="curve")
+            draw.line(self._pixels(line), fill=255, width=thick, joint="curve")
         return fine.reduce(_FINER)
 
     def paint(self) -> np.ndarray:
@@ -156,21 +157,9 @@ class _Frame:
 
     def _colour(self, part: Part, there: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray | None]:
         name = self.product.colour
-        if part.cloth == "accent":
-            return fabric.accent(name), None
-        if part.cloth == "ink":
-            return fabric.ink(name), None
-        if part.cloth == "leather":
-            return fabric.leather(name), None
-        if part.cloth == "metal":
-            return _METAL, None
-        if part.cloth == "button":
-            return 0.5 * fabric.ink(name) + 0.5 * np.array((0.95, 0.92, 0.86), dtype=np.float32), None
-        if part.cloth == "inside":
-            return fabric.rgb(name) * 0.56 + 0.02, None
-        x, y = self.x[there] - part.origin[0], self.y[there] - part.origin[1]
-        cos, sin = math.cos(part.angle), math.sin(part.angle)
-        u, v = cos * x + sin * y, -sin * x + cos * y
+        if part.cloth in fabric.EVEN:
+            return fabric.EVEN[part.cloth](name), None
+        u, v = self._axes(part, there)
         if part.cloth == "lace":
             return np.array((0.97, 0.95, 0.92), dtype=np.float32), fabric.lace(u, v, self.pixel)
         if part.folds:
@@ -178,6 +167,12 @@ class _Frame:
             v = v + 0.014 * part.folds * np.sin(6.0 * u + self.look.folds[3])
         start = self.look.pattern
         return fabric.cloth(name, self.product.pattern, u + start[0], v + start[1], self.pixel), None
+
+    def _axes(self, part: Part, there: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
+        """Where pixels are along a part's own axes."""
+        x, y = self.x[there] - part.origin[0], self.y[there] - part.origin[1]
+        cos, sin = math.cos(part.angle), math.sin(part.angle)
+        return cos * x + sin * y, -sin * x + cos * y
 
     def _light(self, part: Part, mask: Image.Image, there: tuple[slice, slice]) -> np.ndarray:
         """How brightly each pixel of a part is lit; about 1."""
@@ -188,9 +183,7 @@ class _Frame:
         slope_y, slope_x = np.gradient(broad)
         tilt = -(slope_x * look.light[0] + slope_y * look.light[1]) * room * 0.035
         light = 0.93 + 0.09 * np.clip(2 * broad - 1, 0, 1) + 0.2 * part.relief * tilt
-        x, y = self.x[there] - part.origin[0], self.y[there] - part.origin[1]
-        cos, sin = math.cos(part.angle), math.sin(part.angle)
-        u, v = cos * x + sin * y, -sin * x + cos * y
+        u, v = self._axes(part, there)
         if part.folds:
             light = light + self._folds(part, u, v)
         if part.rib:

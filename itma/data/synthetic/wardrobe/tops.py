@@ -2,29 +2,21 @@
 
 import math
 
-import numpy as np
-
-from itma.data.synthetic.wardrobe.details import (
-    belt,
-    buttons,
-    hem_trim,
-    letters,
-    pockets,
-    seam,
-    zipper,
-)
+from itma.data.synthetic.wardrobe.details import belt, buttons, hem_trim, letters, pockets, seam, zipper
 from itma.data.synthetic.wardrobe.look import Look
 from itma.data.synthetic.wardrobe.paths import (
     Part,
     Point,
+    arc,
     band,
     bezier,
+    both,
     disc,
     flip,
     heart,
     mirror,
     path,
-    polygon,
+    rectangle,
     star,
     wave,
 )
@@ -134,9 +126,8 @@ def top(product: Product, look: Look) -> list[Part]:
 
 
 def _behind(body: Body) -> list[Part]:
-    n, d = body.neck, body.opening
-    neckline = body.product.neckline
-    back = bezier((-n, 0), (-0.6 * n, 0.07), (0.6 * n, 0.07), (n, 0))
+    n, neckline = body.neck, body.product.neckline
+    back = arc(n, 0, 0.6 * n, 0.07)
     parts = []
     if neckline == "hood":
         hood = path(
@@ -148,19 +139,16 @@ def _behind(body: Body) -> list[Part]:
         )
         parts += [Part([mirror(hood)], relief=1.3), Part([mirror(inner)], cloth="inside", relief=-0.6, shade=0.8)]
     elif neckline in ("collar", "band"):
-        back = bezier((-n, -0.05), (-0.6 * n, -0.09), (0.6 * n, -0.09), (n, -0.05))
-    parts.append(
-        Part(
-            [polygon([*back, *reversed(body.neckline()), *((-x, y) for x, y in body.neckline())])],
-            cloth="inside",
-            relief=0,
-        )
-    )
-    if neckline != "hood" and body.product.category != "dress":  # the label in the neck
-        parts.append(
-            Part([polygon([(-0.03, 0.055), (0.03, 0.055), (0.03, 0.085), (-0.03, 0.085)])], cloth="button", relief=0)
-        )
-    return [part for part in parts if d > 0.06 or part.cloth != "button"]
+        back = arc(n, -0.05, 0.6 * n, -0.09)
+    parts.append(Part([[*back, *_whole(body.neckline())[::-1]]], cloth="inside", relief=0))
+    if neckline != "hood" and body.product.category != "dress" and body.opening > 0.06:  # the label in the neck
+        parts.append(Part([rectangle(-0.03, 0.055, 0.03, 0.085)], cloth="button", relief=0))
+    return parts
+
+
+def _whole(half: list[Point]) -> list[Point]:
+    """A line from left to right from its right half, which begins in the middle."""
+    return [*((-x, y) for x, y in reversed(half)), *half]
 
 
 def _sleeve(body: Body, look: Look, side: int, sign: int) -> list[Part]:
@@ -177,115 +165,69 @@ def _sleeve(body: Body, look: Look, side: int, sign: int) -> list[Part]:
 
     def at(far: float, out: float) -> Point:
         bow = bent * math.sin(math.pi * min(1.0, far / length)) if product.sleeves == "long" else 0.0
-        return (
-            root[0] + far * along[0] + (out + bow) * across[0],
-            root[1] + far * along[1] + (out + bow) * across[1],
-        )
+        x, y = (start + far * way + (out + bow) * aside for start, way, aside in zip(root, along, across, strict=True))
+        return x, y
 
     reach = length * (0.96 if product.sleeves == "long" else 0.9)
     puff = 0.035 if product.category in ("jacket", "jumper") else 0.02
+    elbow = at(0.5 * reach, wide + puff)
     outer = path(
-        (
-            shoulder,
-            (shoulder[0] + 0.06, shoulder[1] + 0.03),
-            at(0.25 * reach, wide + 0.055),
-            at(0.5 * reach, wide + puff),
-        ),
-        (at(0.5 * reach, wide + puff), at(0.7 * reach, wide + puff), at(0.85 * reach, wide), at(reach, wide)),
+        (shoulder, (shoulder[0] + 0.06, shoulder[1] + 0.03), at(0.25 * reach, wide + 0.055), elbow),
+        (elbow, at(0.7 * reach, wide + puff), at(0.85 * reach, wide), at(reach, wide)),
     )
     inner = path(
         (at(reach, -wide), at(0.85 * reach, -wide), at(0.7 * reach, -wide - 0.015), at(0.5 * reach, -wide - 0.02)),
         (at(0.5 * reach, -wide - 0.02), at(0.25 * reach, -wide - 0.03), (armpit[0] + 0.01, armpit[1] + 0.02), armpit),
     )
     inside = (body.chest * 0.7, 0.25)
-    outline = polygon([inside, shoulder, *outer, *inner])
-    left = sign < 0
-    turn = swing if left else -swing
+    turn = swing if sign < 0 else -swing
     origin = (sign * root[0], root[1])
-
-    def place_points(points: list[Point]) -> list[np.ndarray]:
-        shape = polygon(points)
-        return [flip(shape) if left else shape]
-
-    parts = [
-        Part([flip(outline) if left else outline], origin=origin, angle=turn, folds=0.85, relief=1.25,
-             rib=0.1 if product.category == "jumper" else 0.0)
-    ]  # fmt: skip
+    brought = flip if sign < 0 else list
+    knitted = product.category == "jumper"
+    outline = brought([inside, shoulder, *outer, *inner])
+    sleeve = Part([outline], origin=origin, angle=turn, folds=0.85, relief=1.25, rib=0.1 if knitted else 0.0)
     cuff = 0.085 if product.category in ("shirt", "jumper", "jacket") else 0.05
-    strip = [
-        at(reach - cuff, wide + 0.004),
-        at(reach, wide + 0.004),
-        at(reach, -wide - 0.004),
-        at(reach - cuff, -wide - 0.004),
-    ]
+    upper, lower = wide + 0.004, -wide - 0.004
+    strip = [at(reach - cuff, upper), at(reach, upper), at(reach, lower), at(reach - cuff, lower)]
     if product.trim == "contrast":
-        parts.append(Part(place_points(strip), cloth="accent", origin=origin, angle=turn, relief=0.8))
-    elif product.category == "jumper":
-        parts.append(Part(place_points(strip), origin=origin, angle=turn, rib=1.0, relief=1.0, shade=0.97))
-    else:
-        parts.append(seam(place_points([strip[0], strip[3]])))
-    return parts
+        return [sleeve, Part([brought(strip)], cloth="accent", origin=origin, angle=turn, relief=0.8)]
+    if knitted:
+        return [sleeve, Part([brought(strip)], origin=origin, angle=turn, rib=1.0, shade=0.97)]
+    return [sleeve, seam(brought([strip[0], strip[3]]))]
 
 
 def _edges(body: Body, look: Look) -> list[Part]:
     """Hem, neck band, waist: what runs along the edges of the body."""
-    product, parts = body.product, []
-    contrast = product.trim == "contrast"
-    hem = body.hem
+    product, hem, length = body.product, body.hem, body.length
+    contrast, knitted = product.trim == "contrast", product.category == "jumper"
+    cloth = "accent" if contrast else "main"
+    parts = []
     if product.category == "dress":
         if product.trim == "belt":
             parts += belt(body.waist, DRESS_WAIST)
         else:
-            parts.append(
-                seam(
-                    [
-                        polygon(
-                            bezier(
-                                (-body.waist, DRESS_WAIST),
-                                (-0.1, DRESS_WAIST + 0.03),
-                                (0.1, DRESS_WAIST + 0.03),
-                                (body.waist, DRESS_WAIST),
-                            )
-                        )
-                    ]
-                )
-            )
-        parts += hem_trim(product.trim, hem, body.length, look)
+            parts.append(seam(arc(body.waist, DRESS_WAIST, 0.1, DRESS_WAIST + 0.03)))
+        parts += hem_trim(product.trim, hem, length, look)
     elif product.category in ("jumper", "jacket"):
-        line = bezier(
-            (-hem, body.length - 0.1),
-            (-0.4 * hem, body.length - 0.06),
-            (0.4 * hem, body.length - 0.06),
-            (hem, body.length - 0.1),
-        )
-        strip = band(line, 0.105)
-        if contrast or product.category == "jumper":
-            parts.append(Part([strip], cloth="accent" if contrast else "main", rib=1.0, relief=0.9, shade=0.97))
+        line = arc(hem, length - 0.1, 0.4 * hem, length - 0.06)
+        if contrast or knitted:
+            parts.append(Part([band(line, 0.105)], cloth=cloth, rib=1.0, relief=0.9, shade=0.97))
         else:
-            parts.append(seam([polygon(line)]))
+            parts.append(seam(line))
         if product.category == "jacket" and product.trim == "belt":
-            parts += belt(body.waist + 0.02, min(0.82, body.length - 0.2))
+            parts += belt(body.waist + 0.02, min(0.82, length - 0.2))
     elif product.category == "T-shirt":
-        line = bezier(
-            (-hem, body.length - 0.06),
-            (-0.4 * hem, body.length - 0.02),
-            (0.4 * hem, body.length - 0.02),
-            (hem, body.length - 0.06),
-        )
-        parts.append(Part([band(line, 0.06)], cloth="accent", relief=0.6) if contrast else seam([polygon(line)]))
+        line = arc(hem, length - 0.06, 0.4 * hem, length - 0.02)
+        parts.append(Part([band(line, 0.06)], cloth="accent", relief=0.6) if contrast else seam(line))
     if product.neckline in ("round", "V", "square"):
-        line = [*((-x, y) for x, y in reversed(body.neckline())), *body.neckline()]
-        thick = 0.085 if product.category == "jumper" else 0.05
-        cloth = "accent" if contrast else "main"
-        rib = 0.8 if product.category == "jumper" else 0.0
-        parts.append(Part([], cloth=cloth, lines=[polygon(line)], thickness=thick, rib=rib, relief=0.5, shade=0.95))
+        thick, rib = (0.085, 0.8) if knitted else (0.05, 0.0)
+        line = _whole(body.neckline())
+        parts.append(Part([], cloth=cloth, lines=[line], thickness=thick, rib=rib, relief=0.5, shade=0.95))
     if body.sleeveless and contrast:
-        edge = polygon(
-            bezier(
-                (body.shoulder, 0.1), (body.shoulder * 0.72, 0.22), (body.chest * 0.8, 0.36), (body.chest, body.armpit)
-            )
+        edge = bezier(
+            (body.shoulder, 0.1), (body.shoulder * 0.72, 0.22), (body.chest * 0.8, 0.36), (body.chest, body.armpit)
         )
-        parts.append(Part([], cloth="accent", lines=[edge, flip(edge)], thickness=0.045, relief=0.5))
+        parts.append(Part([], cloth="accent", lines=both(edge), thickness=0.045, relief=0.5))
     return parts
 
 
@@ -300,37 +242,24 @@ def _front(body: Body) -> list[Part]:
             parts += zipper(begin, until, whole=product.category != "dress")
         else:
             last = min(bottom, 1.05) if product.category == "dress" else bottom
-            parts.append(
-                seam(
-                    [polygon([(-0.042, begin), (-0.042, body.length)]), polygon([(0.042, begin), (0.042, body.length)])]
-                )
-            )
+            parts.append(seam(*both([(0.042, begin), (0.042, body.length)])))
             if product.trim == "contrast" and product.category == "shirt":
-                parts.append(
-                    Part(
-                        [polygon([(-0.04, begin), (0.04, begin), (0.04, body.length), (-0.04, body.length)])],
-                        cloth="accent",
-                        relief=0.3,
-                    )
-                )
+                parts.append(Part([rectangle(-0.04, begin, 0.04, body.length)], cloth="accent", relief=0.3))
             parts += buttons(begin + 0.06, last - 0.04, large=product.category != "shirt")
     if product.trim == "pocket":
-        low = product.category == "jacket"
-        parts += (
-            pockets(0.5 * body.side_at(0.8) + 0.03, max(0.56, body.length - 0.36), flap=True)
-            if low
-            else pockets(-0.21, 0.36, flap=False, both=False)
-        )
-    middle = (0.0, 0.5)
+        if product.category == "jacket":
+            parts += pockets(0.5 * body.side_at(0.8) + 0.03, max(0.56, body.length - 0.36), flap=True)
+        else:
+            parts += pockets(-0.21, 0.36, flap=False, both_sides=False)
     if product.print == "logo":
         parts.append(Part([disc(0.2, 0.36, 0.07)], cloth="ink", relief=0))
-        parts.append(Part([polygon([(0.165, 0.385), (0.2, 0.31), (0.235, 0.385)])], cloth="main", relief=0))
+        parts.append(Part([[(0.165, 0.385), (0.2, 0.31), (0.235, 0.385)]], cloth="main", relief=0))
     elif product.print == "star":
-        parts.append(Part([star(*middle, 0.21)], cloth="ink", relief=0))
+        parts.append(Part([star(0.0, 0.5, 0.21)], cloth="ink", relief=0))
     elif product.print == "heart":
-        parts.append(Part([heart(*middle, 0.18)], cloth="ink", relief=0))
+        parts.append(Part([heart(0.0, 0.5, 0.18)], cloth="ink", relief=0))
     elif product.print == "letters":
-        parts.append(letters(*middle))
+        parts.append(letters(0.0, 0.5))
     return parts
 
 
@@ -346,12 +275,8 @@ def _collar(body: Body) -> list[Part]:
             ((0.98 * n, tall), (n + 0.01, -0.03), (n + 0.015, 0.0), (n + 0.03, 0.03)),
             ((n + 0.03, 0.03), (0.7 * n, 0.08), (0.4 * n, 0.09), (0, 0.09)),
         )
-        hole = polygon(
-            [
-                *bezier((-0.97 * n, tall), (-0.6 * n, tall - 0.035), (0.6 * n, tall - 0.035), (0.97 * n, tall)),
-                *bezier((0.97 * n, tall), (0.6 * n, tall + 0.04), (-0.6 * n, tall + 0.04), (-0.97 * n, tall)),
-            ]
-        )
+        rim = 0.97 * n
+        hole = [*arc(rim, tall, 0.6 * n, tall - 0.035), *reversed(arc(rim, tall, 0.6 * n, tall + 0.04))]
         parts = [Part([mirror(half)], cloth=cloth, rib=rib, relief=1.1), Part([hole], cloth="inside", relief=0)]
         if product.fastening == "zip" and product.category != "dress":
             parts += zipper(tall + 0.04, 0.09, whole=False)
@@ -364,38 +289,14 @@ def _collar(body: Body) -> list[Part]:
         )
         return [Part([mirror(half)], cloth=cloth, relief=0.7)]
     if product.neckline == "collar" and product.category == "jacket":
-        d = body.opening
-        leaf = polygon(
-            [
-                (0.0, d + 0.03),
-                (n * 0.5, 0.28),
-                (n * 0.92, -0.07),
-                (n + 0.06, -0.03),
-                (n + 0.11, 0.12),
-                (n + 0.03, 0.2),
-                (n + 0.1, 0.24),
-                (0.16, 0.42),
-            ]
-        )
-        return [
-            Part([leaf], cloth=cloth, relief=1.0),
-            Part([flip(leaf)], cloth=cloth, relief=1.0),
-            seam(
-                [
-                    polygon([(n + 0.03, 0.2), (0.5 * n + 0.02, 0.24)]),
-                    polygon([(-n - 0.03, 0.2), (-0.5 * n - 0.02, 0.24)]),
-                ]
-            ),
-        ]
+        leaf = [
+            (0.0, body.opening + 0.03), (n * 0.5, 0.28), (n * 0.92, -0.07), (n + 0.06, -0.03), (n + 0.11, 0.12),
+            (n + 0.03, 0.2), (n + 0.1, 0.24), (0.16, 0.42),
+        ]  # fmt: skip
+        leaves = [Part([one], cloth=cloth) for one in both(leaf)]
+        return [*leaves, seam(*both([(n + 0.03, 0.2), (0.5 * n + 0.02, 0.24)]))]
     if product.neckline == "collar":
-        leaf = polygon(
-            [
-                (0.0, 0.115),
-                *bezier((0.0, 0.115), (0.09, 0.06), (0.13, 0.0), (n - 0.01, -0.075)),
-                (n + 0.05, 0.02),
-                (0.19, 0.25),
-                (0.03, 0.15),
-            ]
-        )
-        return [Part([leaf], cloth=cloth, relief=1.1), Part([flip(leaf)], cloth=cloth, relief=1.1)]
+        edge = bezier((0.0, 0.115), (0.09, 0.06), (0.13, 0.0), (n - 0.01, -0.075))
+        leaf = [(0.0, 0.115), *edge, (n + 0.05, 0.02), (0.19, 0.25), (0.03, 0.15)]
+        return [Part([one], cloth=cloth, relief=1.1) for one in both(leaf)]
     return []
