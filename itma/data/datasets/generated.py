@@ -14,9 +14,8 @@ from itma.errors import ConfigError, UnknownNameError
 from itma.io import parse_json, refuse_stream, write_text
 
 if TYPE_CHECKING:
-    from itma.data.synthetic.shapes import ShapesConfig
+    from itma.data.synthetic import shapes, wardrobe
     from itma.data.synthetic.user import User
-    from itma.data.synthetic.wardrobe import WardrobeConfig
 
 
 GENERATED = "generated.json"
@@ -40,10 +39,6 @@ class Generated(Dataset):
     """The data sets in whose published layout it can be written, so that their loaders and other people's read it, each
     with the splits that are written."""
 
-    def _check_layout(self, layout: str | None) -> None:
-        if layout is not None and layout not in self.layouts:
-            raise UnknownNameError(f"layout of the {self.config.name} world", layout, self.layouts)
-
     def mark(self, folder: Path, layout: str | None = None) -> None:
         """Note in a written folder that it holds a generated world, so that nobody expects the published numbers."""
         splits = self.layouts.get(layout or next(iter(self.layouts), ""), ())
@@ -65,6 +60,12 @@ class Generated(Dataset):
             UnknownNameError: it is not written in that layout.
             StorageError: the folder exists, the disk is full, or nothing can be written there.
         """
+        if layout is not None and layout not in self.layouts:
+            raise UnknownNameError(f"layout of the {self.config.name} world", layout, self.layouts)
+        self.world().write(folder, layout=layout, progress=progress, device=device)
+
+    def world(self) -> "shapes.World | wardrobe.World":
+        """The world of the settings, in memory."""
         raise NotImplementedError
 
 
@@ -75,14 +76,11 @@ class Shapes(Generated):
     preset = "demo"
     layouts: ClassVar[Mapping[str, tuple[str, ...]]] = {"css": ("train", "test")}
 
-    def write(
-        self, folder: Path, *, layout: str | None = None, progress: bool = False, device: torch.device | None = None
-    ) -> None:
+    def world(self) -> "shapes.World":
         """See `Generated`."""
         from itma.data.synthetic import shapes
 
-        self._check_layout(layout)
-        shapes.World(shapes_config(self.config)).write(folder, layout=layout, progress=progress, device=device)
+        return shapes.World(shapes_config(self.config))
 
     def load(self, split: str, *, progress: bool = False, device: torch.device | None = None) -> Split:
         """See `Dataset`."""
@@ -94,11 +92,10 @@ class Shapes(Generated):
                 raise UnknownNameError("split", split, folder)
             triplets = folder[split]
         else:
-            triplets = shapes.World(shapes_config(self.config)).triplets(split, progress=progress, device=device)
+            triplets = self.world().triplets(split, progress=progress, device=device)
         if split == "train":
             triplets = self.with_conversations(triplets)
-        protocol = by_label(triplets)
-        return Split(triplets, {protocol.name: protocol})
+        return Split.of(triplets, by_label(triplets))
 
     def user(self, split: str) -> "User[Any]":
         """See `Dataset`."""
@@ -112,11 +109,7 @@ class Shapes(Generated):
 
     def sentences(self, split: str) -> Sequence[str]:
         """See `Dataset`."""
-        from itma.data.synthetic import shapes
-
-        if self.config.root is None:
-            return shapes.World(shapes_config(self.config)).split(split).feedback
-        return super().sentences(split)
+        return self.world().split(split).feedback if self.config.root is None else super().sentences(split)
 
 
 @register("wardrobe")
@@ -126,14 +119,11 @@ class Wardrobe(Generated):
     preset = "wardrobe"
     layouts: ClassVar[Mapping[str, tuple[str, ...]]] = {"fashioniq": ("train", "val"), "fashion200k": ("train", "test")}
 
-    def write(
-        self, folder: Path, *, layout: str | None = None, progress: bool = False, device: torch.device | None = None
-    ) -> None:
+    def world(self) -> "wardrobe.World":
         """See `Generated`."""
         from itma.data.synthetic import wardrobe
 
-        self._check_layout(layout)
-        wardrobe.World(wardrobe_config(self.config)).write(folder, layout=layout, progress=progress)
+        return wardrobe.World(wardrobe_config(self.config))
 
     def load(self, split: str, *, progress: bool = False, device: torch.device | None = None) -> Split:
         """See `Dataset`."""
@@ -146,36 +136,35 @@ class Wardrobe(Generated):
             part, images = wardrobe.read(self.config.root, split)
             triplets, seed = wardrobe.table(part, images, written), written.seed
         else:
-            world = wardrobe.World(wardrobe_config(self.config))
+            world = self.world()
             part, triplets, seed = world.split(split), world.triplets(split, progress=progress), self.config.seed
         if split == "train":
-            return Split(self.with_conversations(triplets), {})
+            return Split(self.with_conversations(triplets))
         return wardrobe.add_protocols(triplets, known=wardrobe.find_known_requests(part, seed))
 
     def user(self, split: str) -> "User[Any]":
         """See `Dataset`."""
-        from itma.data.synthetic import wardrobe
         from itma.data.synthetic.wardrobe.user import WardrobeUser
 
-        if self.config.root is not None:
-            part, config = wardrobe.read(self.config.root, split)[0], wardrobe.read_config(self.config.root)
-        else:
-            config = wardrobe_config(self.config)
-            part = wardrobe.World(config).split(split)
+        part, config = self._split(split)
         return WardrobeUser(part.products, part.labels, family=config.members, wording=split)
 
     def sentences(self, split: str) -> Sequence[str]:
         """See `Dataset`."""
+        part, _ = self._split(split)
+        return [*part.requests, *(" and ".join(pair) for pair in part.captions)]
+
+    def _split(self, split: str) -> "tuple[wardrobe.WardrobeSplit, wardrobe.WardrobeConfig]":
+        """What one split shows and asks, and the configuration that made it."""
         from itma.data.synthetic import wardrobe
 
         if self.config.root is not None:
-            part = wardrobe.read(self.config.root, split)[0]
-        else:
-            part = wardrobe.World(wardrobe_config(self.config)).split(split)
-        return [*part.requests, *(" and ".join(pair) for pair in part.captions)]
+            return wardrobe.read(self.config.root, split)[0], wardrobe.read_config(self.config.root)
+        world = self.world()
+        return world.split(split), world.config
 
 
-def shapes_config(config: DataConfig) -> "ShapesConfig":
+def shapes_config(config: DataConfig) -> "shapes.ShapesConfig":
     """The shapes world's own configuration."""
     from itma.data.synthetic import shapes
 
@@ -183,7 +172,7 @@ def shapes_config(config: DataConfig) -> "ShapesConfig":
     return replace(shapes.SIZES[config.size], seed=config.seed)
 
 
-def wardrobe_config(config: DataConfig) -> "WardrobeConfig":
+def wardrobe_config(config: DataConfig) -> "wardrobe.WardrobeConfig":
     """The wardrobe world's own configuration."""
     from itma.data.synthetic import wardrobe
 

@@ -1,15 +1,18 @@
 """What all generated worlds share: splits that are made when asked for, random choices, and images read back."""
 
+import errno
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
+from PIL import Image
 
-from itma.data.images import FileImages
-from itma.errors import DataError
+from itma.data.images import FileImages, MemoryImages
+from itma.errors import ConfigError, DataError
+from itma.io import new_folder, parse_json, refuse_stream
 from itma.progress import bar
 
 T = TypeVar("T")
@@ -19,12 +22,36 @@ class Part(Protocol):
     """One split of a world."""
 
     @property
+    def name(self) -> str:
+        """Of the split."""
+        ...
+
+    @property
     def names(self) -> tuple[str, ...]:
         """One for each image."""
         ...
 
 
-ConfigT = TypeVar("ConfigT")
+class Config(Protocol):
+    """What every world's configuration has."""
+
+    @property
+    def height(self) -> int:
+        """Of an image, in pixels."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Of an image, in pixels."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Decides everything that is drawn."""
+        ...
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
 PartT = TypeVar("PartT", bound=Part)
 
 
@@ -56,30 +83,122 @@ class GeneratedWorld(ABC, Generic[ConfigT, PartT]):
     def _make(self, name: str) -> PartT:
         """Make a split; raises UnknownNameError where there is none of that name."""
 
+    @abstractmethod
+    def _batches(self, split: str, device: str | torch.device) -> Iterator[tuple[int, torch.Tensor]]:
+        """All images of a split in batches, (n, 3, height, width) uint8, each with the number of its first one."""
+
     def _check_index(self, split: str, index: int) -> int:
         images = len(self.split(split).names)
         if not 0 <= index < images:
             raise DataError(f"there is no image {index} in {split}; its {images:,} images count from 0")
         return int(index)
 
+    def draw_images(
+        self, split: str, *, progress: bool = False, device: str | torch.device | None = None
+    ) -> MemoryImages:
+        """All images of a split, drawn into memory.
 
-def gather(
-    batches: Iterable[tuple[int, torch.Tensor]], shape: tuple[int, int, int, int], what: str, *, progress: bool
-) -> torch.Tensor:
-    """Images that come in batches, each with the number of its first one, as one tensor of bytes.
+        Args:
+            split: its name.
+            progress: show a progress bar.
+            device: where to draw, if the world can do so elsewhere than on the CPU; the images come back to it.
+
+        Raises:
+            UnknownNameError: there is no such split.
+        """
+        names = self.split(split).names
+        pixels = torch.empty((len(names), 3, self.config.height, self.config.width), dtype=torch.uint8)
+        with bar(f"drawing {split} images", show=progress, total=len(pixels), unit="image") as shown:
+            for start, batch in self._batches(split, device or "cpu"):
+                pixels[start : start + len(batch)] = batch
+                shown.update(len(batch))
+        return MemoryImages(names, pixels)
+
+    def _write(
+        self,
+        folder: str | Path,
+        splits: Sequence[PartT],
+        describe: Callable[[Path], None],
+        place: Callable[[PartT, str], str],
+        *,
+        progress: bool,
+        device: str | torch.device | None = None,
+        **saving: Any,
+    ) -> None:
+        """Write some splits to a new folder, which appears in one step when all is written.
+
+        Args:
+            folder: must not exist yet.
+            splits: whose images are written.
+            describe: writes all but the images into a folder.
+            place: where the image of that name is, relative to the folder.
+            progress: show a progress bar.
+            device: see `draw_images`.
+            saving: options for Pillow.
+
+        Raises:
+            StorageError: the folder exists, the disk is full, or nothing can be written there.
+        """
+        total = sum(len(split.names) for split in splits)
+        with new_folder(folder) as draft:
+            if Path(folder).exists():  # before any image is drawn; a rename would replace an empty folder
+                raise FileExistsError(errno.EEXIST, "it exists", str(folder))
+            describe(draft)
+            with bar("writing images", show=progress, total=total, unit="image") as shown:
+                for split in splits:
+                    for start, batch in self._batches(split.name, device or "cpu"):
+                        for name, image in zip(split.names[start:], batch.cpu(), strict=False):
+                            path = draft / place(split, name)
+                            path.parent.mkdir(parents=True, exist_ok=True)
+                            Image.fromarray(image.permute(1, 2, 0).numpy()).save(path, **saving)
+                        shown.update(len(batch))
+
+
+def check_config(config: Config, sides: tuple[int, int], counts: Sequence[str]) -> None:
+    """Refuse images of impossible sizes, counts below 1, and negative seeds.
 
     Args:
-        batches: (n, 3, height, width) each, on whatever device.
-        shape: (images, 3, height, width).
-        what: is done, for the progress bar.
-        progress: show it.
+        config: of a world.
+        sides: the least and the largest side of an image, in pixels.
+        counts: names of fields.
+
+    Raises:
+        ConfigError: one of them; the message names it.
     """
-    pixels = torch.empty(shape, dtype=torch.uint8)
-    with bar(what, show=progress, total=len(pixels), unit="image") as shown:
-        for start, batch in batches:
-            pixels[start : start + len(batch)] = batch
-            shown.update(len(batch))
-    return pixels
+    height, width = config.height, config.width
+    if min(height, width) < sides[0] or max(height, width) > sides[1]:
+        raise ConfigError(
+            f"images of {height}×{width} pixels are not possible; both must be {sides[0]} to {sides[1]:,}"
+        )
+    for name in counts:
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{name}={getattr(config, name)} must be at least 1")
+    if config.seed < 0:
+        raise ConfigError(f"seed={config.seed} must not be negative")
+
+
+def read_written(folder: Path, name: str, world: str, title: str) -> Any:
+    """A JSON file of a written world.
+
+    Args:
+        folder: the world's.
+        name: of the file.
+        world: as `itma generate` knows it.
+        title: what it is called.
+
+    Raises:
+        DataError: the folder is not a written world, or the file is damaged.
+    """
+    advice = f"write one with: itma generate {world}"
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {str(folder)!r}; {advice} {folder}")
+    refuse_stream(folder / name)
+    try:
+        return parse_json((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{str(folder)!r} is not a written {title}: {name} is missing; {advice} FOLDER") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{str(folder / name)!r} is damaged: {error}") from error
 
 
 def find_written_images(folder: Path, names: Sequence[str], files: Sequence[str]) -> FileImages:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from itma.data.synthetic.generated import check_config
 from itma.data.synthetic.shapes.scenes import COLOURS, POSITIONS, SHAPES
 from itma.errors import ConfigError, UnknownNameError
 
@@ -58,18 +59,12 @@ class ShapesConfig:
     """Decides scenes, sentences and images."""
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width) < 8 or max(self.height, self.width) > 4096:
-            raise ConfigError(f"images of {self.height}×{self.width} pixels are not possible; both must be 8 to 4,096")
-        for name in ("train_scenes", "test_scenes", "changes", "repeats"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
+        check_config(self, (8, 4096), ("train_scenes", "test_scenes", "changes", "repeats"))
         fewest, most = self.objects
         if not 1 <= fewest <= most <= len(POSITIONS):
             raise ConfigError(
                 f"objects={self.objects} must be (fewest, most) with 1 ≤ fewest ≤ most ≤ {len(POSITIONS)}"
             )
-        if self.seed < 0:
-            raise ConfigError(f"seed={self.seed} must not be negative")
 
     def scenes(self, split: str) -> int:
         """How many base scenes a split has."""

@@ -8,26 +8,20 @@ css_toy_dataset_novel2_small.dup.npy
 shapes.json                     the configuration that made it
 """
 
-import errno
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-import torch
-from PIL import Image
 
 from itma.data.datasets.css import ANNOTATION
 from itma.data.datasets.pickled import write_pickled_npy
-from itma.data.synthetic.generated import find_written_images
+from itma.data.synthetic.generated import find_written_images, read_written
 from itma.data.synthetic.shapes.config import SPLITS, THINGS, ShapesConfig
 from itma.data.synthetic.shapes.scenes import POSITIONS, Change, Scene
 from itma.data.triplets import Triplets
 from itma.errors import DataError, FeedbackError, ItmaError
-from itma.io import new_folder, parse_json, refuse_stream
 
 IMAGES, ANNOTATIONS, CONFIG = "images", "annotations.json", "shapes.json"
 
@@ -67,35 +61,12 @@ def css_objects(scene: Scene) -> list[dict[str, Any]]:
     return objects
 
 
-@contextmanager
-def writing(
-    folder: str | Path, config: ShapesConfig, annotations: dict[str, Annotation], layout: str | None = None
-) -> Iterator[Callable[[Sequence[str], torch.Tensor], None]]:
-    """Make a world's folder; yields a function that saves named images (n, 3, height, width) into it.
-
-    Args:
-        folder: must not exist yet.
-        config: of the world.
-        annotations: split → what is written of it.
-        layout: `css` for CSS's own annotation file beside ours. None: ours alone.
-
-    Raises:
-        StorageError: the folder exists, the disk is full, or nothing can be written there.
-    """
-    with new_folder(folder) as draft:
-        if Path(folder).exists():  # before any image is drawn; a rename would replace an empty folder
-            raise FileExistsError(errno.EEXIST, "it exists", str(folder))
-        (draft / IMAGES).mkdir()
-        (draft / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
-        (draft / ANNOTATIONS).write_text(json.dumps(annotations, separators=(",", ":")) + "\n", encoding="utf-8")
-        if layout == "css":
-            write_pickled_npy(draft / ANNOTATION, annotations)
-
-        def save(names: Sequence[str], images: torch.Tensor) -> None:
-            for name, image in zip(names, images, strict=True):
-                Image.fromarray(image.permute(1, 2, 0).numpy()).save(draft / IMAGES / name, compress_level=3)
-
-        yield save
+def describe(draft: Path, config: ShapesConfig, annotations: dict[str, Annotation], layout: str | None) -> None:
+    """Write all but the images into a folder; see `World.write`."""
+    (draft / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+    (draft / ANNOTATIONS).write_text(json.dumps(annotations, separators=(",", ":")) + "\n", encoding="utf-8")
+    if layout == "css":
+        write_pickled_npy(draft / ANNOTATION, annotations)
 
 
 def read(folder: str | Path) -> dict[str, Triplets]:
@@ -106,7 +77,7 @@ def read(folder: str | Path) -> dict[str, Triplets]:
     """
     folder = Path(folder)
     config = read_config(folder)
-    plain = _json(folder, ANNOTATIONS)
+    plain = read_written(folder, ANNOTATIONS, "shapes", "shapes world")
     return {split: _triplets(folder, split, plain, config) for split in SPLITS}
 
 
@@ -117,28 +88,13 @@ def read_config(folder: str | Path) -> ShapesConfig:
         DataError: see `read`.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {str(folder)!r}; write one with: itma generate shapes {folder}")
-    plain = _json(folder, CONFIG)
+    plain = read_written(folder, CONFIG, "shapes", "shapes world")
     try:
         objects = tuple(plain["objects"])
         _whole_numbers([*objects, *(value for name, value in plain.items() if name != "objects")])
         return ShapesConfig(**{**plain, "objects": objects})
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, ItmaError) as error:
         raise DataError(f"{str(folder / CONFIG)!r} is damaged: {error!r}") from error
-
-
-def _json(folder: Path, name: str) -> Any:
-    refuse_stream(folder / name)
-    try:
-        return parse_json((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{str(folder)!r} is not a written shapes world: {name} is missing; "
-            "write one with: itma generate shapes FOLDER"
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{str(folder / name)!r} is damaged: {error}") from error
 
 
 def _whole_numbers(values: list[int]) -> np.ndarray:

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from itma.data.images import MemoryImages
-from itma.data.synthetic.generated import GeneratedWorld, gather
+from itma.data.synthetic.generated import GeneratedWorld
 from itma.data.synthetic.shapes import disk
 from itma.data.synthetic.shapes.config import SPLITS, THINGS, ShapesConfig, check_split
 from itma.data.synthetic.shapes.look import Look
@@ -18,7 +17,6 @@ from itma.data.synthetic.shapes.render import render, visible
 from itma.data.synthetic.shapes.sample import base_scenes, modifications
 from itma.data.synthetic.shapes.scenes import Scene
 from itma.data.triplets import Triplets
-from itma.progress import bar
 
 _PIXELS_AT_ONCE = {"cpu": 200_000, "cuda": 4_000_000}
 """Pixels that are rendered in one batch: few on a CPU, to stay in its cache."""
@@ -138,12 +136,10 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         Raises:
             UnknownNameError: there is no such split.
         """
-        part, config = self.split(split), self.config
-        shape = (len(part.names), 3, config.height, config.width)
-        pixels = gather(self._batches(split, device or "cpu"), shape, f"rendering {split} images", progress=progress)
+        part = self.split(split)
         return Triplets(
             name=f"shapes/{split}",
-            images=MemoryImages(part.names, pixels),
+            images=self.draw_images(split, progress=progress, device=device),
             labels=part.labels,
             references=part.references,
             targets=part.targets,
@@ -175,16 +171,15 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
             StorageError: the folder exists, the disk is full, or nothing can be written there.
         """
         splits = [self.split(name) for name in SPLITS]
-        total = sum(len(split.scenes) for split in splits)
-        annotations = {split.name: _annotation(split) for split in splits}
-        with (
-            disk.writing(folder, self.config, annotations, layout) as save,
-            bar("writing images", show=progress, total=total, unit="image") as shown,
-        ):
-            for split in splits:
-                for start, batch in self._batches(split.name, device or "cpu"):
-                    save(split.names[start : start + len(batch)], batch.cpu())
-                    shown.update(len(batch))
+        self._write(
+            folder,
+            splits,
+            lambda draft: disk.describe(draft, self.config, {each.name: _annotation(each) for each in splits}, layout),
+            lambda _, name: f"{disk.IMAGES}/{name}",
+            progress=progress,
+            device=device,
+            compress_level=3,
+        )
 
     def _batches(self, split: str, device: str | torch.device) -> Iterator[tuple[int, torch.Tensor]]:
         at_once = _PIXELS_AT_ONCE.get(torch.device(device).type, _PIXELS_AT_ONCE["cpu"])

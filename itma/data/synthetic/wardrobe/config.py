@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from itma.data.synthetic.generated import check_config
 from itma.data.synthetic.wardrobe.products import CATEGORIES, COLOURS
 from itma.errors import ConfigError, UnknownNameError
 
@@ -61,18 +62,12 @@ class WardrobeConfig:
     """Decides products, sentences and images."""
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width) < 16 or max(self.height, self.width) > 2048:
-            raise ConfigError(f"images of {self.height}×{self.width} pixels are not possible; both must be 16 to 2,048")
-        for name in ("train_families", "test_families", "shop_families", "queries"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
+        check_config(self, (16, 2048), ("train_families", "test_families", "shop_families", "queries"))
         if not 3 <= self.members <= 40:
             raise ConfigError(f"members={self.members} must be from 3 to 40")
         for name in ("mistakes", "other_categories", "conversations"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be a share from 0 to 1")
-        if self.seed < 0:
-            raise ConfigError(f"seed={self.seed} must not be negative")
 
     def families(self, split: str) -> int:
         """How many families a split has."""

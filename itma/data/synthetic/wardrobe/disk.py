@@ -19,25 +19,21 @@ test_queries.txt                            the queries of test in whose caption
 """
 
 import csv
-import errno
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 
 from itma.data.images import FileImages
-from itma.data.synthetic.generated import find_written_images
+from itma.data.synthetic.generated import find_written_images, read_written
 from itma.data.synthetic.wardrobe import shopping
 from itma.data.synthetic.wardrobe.config import SHOP, SPLITS, WardrobeConfig
 from itma.data.synthetic.wardrobe.products import ATTRIBUTES, CATEGORIES, NONE, Product, choices
 from itma.errors import DataError, ItmaError
-from itma.io import new_folder, parse_json, refuse_stream
+from itma.io import parse_json
 
 IMAGES, PRODUCTS, QUERIES, CONFIG = "images", "products.csv", "queries.jsonl", "wardrobe.json"
 FASHIONIQ_CATEGORY = {
@@ -45,7 +41,6 @@ FASHIONIQ_CATEGORY = {
 }
 """Category → the one that its images and queries belong to in FashionIQ's layout."""
 FASHIONIQ_SPLIT = {"train": "train", "test": "val"}
-_QUALITY = 92
 
 
 @dataclass(frozen=True)
@@ -81,90 +76,49 @@ def label(products: Sequence[Product]) -> np.ndarray:
     return np.array([label_of.setdefault(product, len(label_of)) for product in products], dtype=np.int64)
 
 
-@contextmanager
-def writing(
-    folder: str | Path, config: WardrobeConfig, splits: Sequence[WardrobeSplit]
-) -> Iterator[Callable[[str, Sequence[str], torch.Tensor], None]]:
-    """Make a world's folder; yields a function that saves named images (n, 3, height, width) of a split into it.
-
-    Raises:
-        StorageError: the folder exists, the disk is full, or nothing can be written there.
-    """
-    with new_folder(folder) as draft:
-        if Path(folder).exists():  # before any image is drawn; a rename would replace an empty folder
-            raise FileExistsError(errno.EEXIST, "it exists", str(folder))
-        for inside in (IMAGES, "captions", "image_splits", f"{SHOP}/{IMAGES}"):
-            (draft / inside).mkdir(parents=True)
-        _write_json(draft / CONFIG, asdict(config), indent=2)
-        learned = [split for split in splits if split.name != SHOP]
-        _write_products(draft / PRODUCTS, learned, config)
-        _write_products(draft / SHOP / PRODUCTS, [split for split in splits if split.name == SHOP], config)
-        with (draft / QUERIES).open("w", encoding="utf-8") as file:
-            for split in learned:
-                _write_fashioniq(draft, split)
-                file.writelines(json.dumps(row) + "\n" for row in _queries(split))
-
-        def save(split: str, names: Sequence[str], images: torch.Tensor) -> None:
-            _save(draft / SHOP / IMAGES if split == SHOP else draft / IMAGES, names, images)
-
-        yield save
+def describe(draft: Path, config: WardrobeConfig, splits: Sequence[WardrobeSplit]) -> None:
+    """Write all but the images into a folder; see `World.write`."""
+    for inside in ("captions", "image_splits", SHOP):
+        (draft / inside).mkdir()
+    _write_json(draft / CONFIG, asdict(config), indent=2)
+    learned = [split for split in splits if split.name != SHOP]
+    write_products(draft / PRODUCTS, learned, config)
+    write_products(draft / SHOP / PRODUCTS, [split for split in splits if split.name == SHOP], config)
+    with (draft / QUERIES).open("w", encoding="utf-8") as file:
+        for split in learned:
+            _write_fashioniq(draft, split)
+            file.writelines(json.dumps(row) + "\n" for row in _queries(split))
 
 
-@contextmanager
-def writing_shop(
-    folder: str | Path, config: WardrobeConfig, shop: WardrobeSplit
-) -> Iterator[Callable[[Sequence[str], torch.Tensor], None]]:
-    """Make a folder of the shop alone; yields a function that saves named images (n, 3, height, width) into it.
+def describe_fashion200k(draft: Path, splits: Sequence[WardrobeSplit]) -> None:
+    """Write all but the images into a folder as Fashion200k's; see `World.write`."""
+    (draft / "labels").mkdir()
+    for split in splits:
+        captions = [caption(product) for product in split.products]
+        paths = [place_fashion200k(split, name) for name in split.names]
+        lines: dict[str, list[str]] = {}
+        for path, product, said in zip(paths, split.products, captions, strict=True):
+            lines.setdefault(product.category, []).append(f"{path}\t1.0\t{said}\n")
+        for category, own in lines.items():
+            _write_text(draft / "labels" / f"{category}_{split.name}_detect_all.txt", "".join(own))
+        if split.name == "test":
+            pairs = [
+                f"{paths[reference]} {paths[target]}\n"
+                for reference, target in zip(split.references.tolist(), split.targets.tolist(), strict=True)
+                if _count_changes(captions[reference], captions[target]) == 1
+            ]
+            _write_text(draft / "test_queries.txt", "".join(pairs))
 
-    Raises:
-        StorageError: see `writing`.
-    """
-    with new_folder(folder) as draft:
-        (draft / IMAGES).mkdir(parents=True)
-        _write_products(draft / PRODUCTS, [shop], config)
-        yield lambda names, images: _save(draft / IMAGES, names, images)
+
+def place(split: WardrobeSplit, name: str) -> str:
+    """Where an image is in a written wardrobe."""
+    return f"{SHOP}/{IMAGES}/{name}.jpg" if split.name == SHOP else f"{IMAGES}/{name}.jpg"
 
 
-@contextmanager
-def writing_fashion200k(
-    folder: str | Path, splits: Sequence[WardrobeSplit]
-) -> Iterator[Callable[[str, Sequence[str], torch.Tensor], None]]:
-    """Make a folder as Fashion200k's; yields a function that saves named images (n, 3, height, width) into it.
-
-    Raises:
-        StorageError: see `writing`.
-    """
-    paths = {
-        name: f"women/{product.category}/{name}/{name}_0.jpeg"
-        for split in splits
-        for name, product in zip(split.names, split.products, strict=True)
-    }
-    with new_folder(folder) as draft:
-        if Path(folder).exists():
-            raise FileExistsError(errno.EEXIST, "it exists", str(folder))
-        (draft / "labels").mkdir()
-        for split in splits:
-            captions = [caption(product) for product in split.products]
-            lines: dict[str, list[str]] = {}
-            for name, product, said in zip(split.names, split.products, captions, strict=True):
-                lines.setdefault(product.category, []).append(f"{paths[name]}\t1.0\t{said}\n")
-            for category, own in lines.items():
-                _write_text(draft / "labels" / f"{category}_{split.name}_detect_all.txt", "".join(own))
-            if split.name == "test":
-                pairs = [
-                    f"{paths[split.names[reference]]} {paths[split.names[target]]}\n"
-                    for reference, target in zip(split.references.tolist(), split.targets.tolist(), strict=True)
-                    if _count_changes(captions[reference], captions[target]) == 1
-                ]
-                _write_text(draft / "test_queries.txt", "".join(pairs))
-
-        def save(split: str, names: Sequence[str], images: torch.Tensor) -> None:
-            for name, image in zip(names, images, strict=True):
-                path = draft / paths[name]
-                path.parent.mkdir(parents=True)
-                _save_jpeg(path, image)
-
-        yield save
+def place_fashion200k(split: WardrobeSplit, name: str) -> str:
+    """Where an image is in the layout of Fashion200k."""
+    product = split.products[int(name.rpartition("_")[2])]
+    return f"women/{product.category}/{name}/{name}_0.jpeg"
 
 
 def caption(product: Product) -> str:
@@ -203,15 +157,6 @@ def _count_changes(one: str, other: str) -> int:
     return sum(word != there for word, there in zip(words, others, strict=True))
 
 
-def _save(folder: Path, names: Sequence[str], images: torch.Tensor) -> None:
-    for name, image in zip(names, images, strict=True):
-        _save_jpeg(folder / f"{name}.jpg", image)
-
-
-def _save_jpeg(path: Path, image: torch.Tensor) -> None:
-    Image.fromarray(image.permute(1, 2, 0).numpy()).save(path, "JPEG", quality=_QUALITY, subsampling=0)
-
-
 def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FileImages]:
     """One split of what `World.write` wrote, and its images, which are decoded when they are asked for.
 
@@ -246,19 +191,11 @@ def read_config(folder: str | Path) -> WardrobeConfig:
     Raises:
         DataError: see `read`.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {str(folder)!r}; write one with: itma generate wardrobe {folder}")
-    refuse_stream(folder / CONFIG)
+    plain = read_written(Path(folder), CONFIG, "wardrobe", "wardrobe")
     try:
-        return WardrobeConfig(**parse_json((folder / CONFIG).read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{str(folder)!r} is not a written wardrobe: {CONFIG} is missing; "
-            "write one with: itma generate wardrobe FOLDER"
-        ) from error
-    except (OSError, ValueError, TypeError, RecursionError, ItmaError) as error:
-        raise DataError(f"{str(folder / CONFIG)!r} is damaged: {error}") from error
+        return WardrobeConfig(**plain)
+    except (TypeError, ItmaError) as error:
+        raise DataError(f"{str(Path(folder) / CONFIG)!r} is damaged: {error}") from error
 
 
 def _write_json(path: Path, content: Any, indent: int | None = None) -> None:
@@ -269,7 +206,8 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _write_products(path: Path, splits: Sequence[WardrobeSplit], config: WardrobeConfig) -> None:
+def write_products(path: Path, splits: Sequence[WardrobeSplit], config: WardrobeConfig) -> None:
+    """Write the list of some splits' products."""
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, shopping.COLUMNS, lineterminator="\n")
         table.writeheader()

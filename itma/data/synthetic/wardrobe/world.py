@@ -5,14 +5,16 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from itma.data.images import Images, MemoryImages
-from itma.data.synthetic.generated import Dice, GeneratedWorld, gather
+from itma.data.images import Images
+from itma.data.synthetic.generated import Dice, GeneratedWorld
 from itma.data.synthetic.wardrobe import disk, grammar
 from itma.data.synthetic.wardrobe.config import SHOP, SPLITS, WardrobeConfig, check_split
 from itma.data.synthetic.wardrobe.disk import WardrobeSplit
@@ -21,17 +23,16 @@ from itma.data.synthetic.wardrobe.products import ATTRIBUTES, Product, differenc
 from itma.data.synthetic.wardrobe.render import render
 from itma.data.synthetic.wardrobe.sample import answerable, families, pairs
 from itma.data.tokenizer import EARLIER
-from itma.data.triplets import Draw, Protocol, Rows, Split, Task, Triplets, encode_aspect
-from itma.progress import bar
+from itma.data.triplets import Protocol, Rows, Split, Task, Triplets, encode_aspect
 
 _AT_ONCE = 64
 """Images that are drawn in one batch."""
 _THREADS = 2
+_SAVING: dict[str, Any] = {"format": "JPEG", "quality": 92, "subsampling": 0}
 _REQUESTS = 0.6
 """Share of the training samples whose feedback is one request; the others are asked with two captions."""
 _HURRIED = 0.1
 """Share of the training sentences in which little words are missing."""
-KS = (1, 5, 10, 50)
 CHANGES = "changes that are asked for"
 """How recalls are divided beside the kinds."""
 _HELD_OUT = "that were kept from the training"
@@ -100,12 +101,16 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
         Raises:
             UnknownNameError: there is no such split.
         """
-        part, config = self.split(split), self.config
-        shape = (len(part.names), 3, config.height, config.width)
-        pixels = gather(self._batches(split), shape, f"drawing {split} images", progress=progress)
-        return table(part, MemoryImages(part.names, pixels), config)
+        return table(self.split(split), self.draw_images(split, progress=progress), self.config)
 
-    def write(self, folder: str | Path, *, layout: str | None = None, progress: bool = False) -> None:
+    def write(
+        self,
+        folder: str | Path,
+        *,
+        layout: str | None = None,
+        progress: bool = False,
+        device: str | torch.device | None = None,
+    ) -> None:
         """Write everything in FashionIQ's own layout, with a list of the products beside it; see `disk`.
 
         Args:
@@ -113,21 +118,18 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
             layout: `fashion200k` for Fashion200k's instead: captions of the products, and the queries that change one
                 attribute. None: FashionIQ's.
             progress: show a progress bar.
+            device: nothing; clothes are drawn on the CPU.
 
         Raises:
             StorageError: the folder exists, the disk is full, or nothing can be written there.
         """
-        other = layout == "fashion200k"
-        splits = [self.split(name) for name in (SPLITS if other else (*SPLITS, SHOP))]
-        total = sum(len(split.products) for split in splits)
-        with (
-            disk.writing_fashion200k(folder, splits) if other else disk.writing(folder, self.config, splits) as save,
-            bar("writing images", show=progress, total=total, unit="image") as shown,
-        ):
-            for split in splits:
-                for start, batch in self._batches(split.name):
-                    save(split.name, split.names[start : start + len(batch)], batch)
-                    shown.update(len(batch))
+        splits = [self.split(name) for name in SPLITS]
+        if layout == "fashion200k":
+            describe, place = partial(disk.describe_fashion200k, splits=splits), disk.place_fashion200k
+        else:
+            splits.append(self.split(SHOP))
+            describe, place = partial(disk.describe, config=self.config, splits=splits), disk.place
+        self._write(folder, splits, describe, place, progress=progress, **_SAVING)
 
     def write_shop(self, folder: str | Path, *, progress: bool = False) -> None:
         """Write the shop alone: `images/`, and `products.csv` for `itma index`.
@@ -139,16 +141,17 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
         Raises:
             StorageError: the folder exists, the disk is full, or nothing can be written there.
         """
-        shop = self.split(SHOP)
-        with (
-            disk.writing_shop(folder, self.config, shop) as save,
-            bar("drawing a shop", show=progress, total=len(shop.names), unit="image") as shown,
-        ):
-            for start, batch in self._batches(SHOP):
-                save(shop.names[start : start + len(batch)], batch)
-                shown.update(len(batch))
+        shop = [self.split(SHOP)]
+        self._write(
+            folder,
+            shop,
+            lambda draft: disk.write_products(draft / disk.PRODUCTS, shop, self.config),
+            lambda _, name: f"{disk.IMAGES}/{name}.jpg",
+            progress=progress,
+            **_SAVING,
+        )
 
-    def _batches(self, split: str) -> Iterator[tuple[int, torch.Tensor]]:
+    def _batches(self, split: str, device: str | torch.device) -> Iterator[tuple[int, torch.Tensor]]:
         images = len(self.split(split).products)
         starts = range(0, images, _AT_ONCE)
         batches = [range(start, min(start + _AT_ONCE, images)) for start in starts]
@@ -214,39 +217,28 @@ def table(split: WardrobeSplit, images: Images, config: WardrobeConfig) -> Tripl
     twice: first asked with the request, then with the two captions and "and" between them.
     """
     joined = [" and ".join(pair) for pair in split.captions]
-    if split.name == "train":
-        feedback = [pair[number % 2] for number, pair in enumerate(zip(split.requests, joined, strict=True))]
-        writing = Writing(split.products, config)
-        return _table(split, images, 1, feedback, writing)
-    return _table(split, images, 2, [*split.requests, *joined])
-
-
-def _table(
-    split: WardrobeSplit, images: Images, times: int, feedback: Sequence[str], draw: Draw | None = None
-) -> Triplets:
+    train = split.name == "train"
+    times = 1 if train else 2
+    mixed = [pair[number % 2] for number, pair in enumerate(zip(split.requests, joined, strict=True))]
+    pairs = zip(split.references.tolist(), split.targets.tolist(), strict=True)
+    changes = [str(len(differences(split.products[one], split.products[other]))) for one, other in pairs]
     return Triplets(
         name=f"wardrobe/{split.name}",
         images=images,
         labels=split.labels,
-        references=np.concatenate([split.references] * times),
-        targets=np.concatenate([split.targets] * times),
-        feedback=feedback,
+        references=np.tile(split.references, times),
+        targets=np.tile(split.targets, times),
+        feedback=mixed if train else [*split.requests, *joined],
         kinds=list(split.kinds) * times,
-        groups={CHANGES: _changes(split) * times},
+        groups={CHANGES: changes * times},
         aspects=aspects(split.products),
-        draw=draw,
+        draw=Writing(split.products, config) if train else None,
     )
 
 
 def aspects(products: Sequence[Product]) -> dict[str, np.ndarray]:
     """Attribute → (products,) int64, the place of its value among those there are; −1 where it does not apply."""
     return {name: encode_aspect([getattr(product, name) for product in products]) for name in ATTRIBUTES}
-
-
-def _changes(split: WardrobeSplit) -> list[str]:
-    products = split.products
-    pairs = zip(split.references.tolist(), split.targets.tolist(), strict=True)
-    return [str(len(differences(products[one], products[other]))) for one, other in pairs]
 
 
 def add_protocols(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
@@ -267,28 +259,25 @@ def add_protocols(triplets: Triplets, *, known: Sequence[str] | None = None) -> 
         "captions": ("two captions each, joined by 'and'", _HELD_OUT, rows[count:]),
     }
     if known is not None:
-        triplets = Triplets(
-            name=triplets.name,
-            images=triplets.images,
-            labels=triplets.labels,
-            references=np.concatenate([triplets.references, triplets.references[:count]]),
-            targets=np.concatenate([triplets.targets, triplets.targets[:count]]),
+        triplets = replace(
+            triplets,
+            references=np.append(triplets.references, triplets.references[:count]),
+            targets=np.append(triplets.targets, triplets.targets[:count]),
             feedback=[*triplets.feedback, *known],
             kinds=[*triplets.kinds, *triplets.kinds[:count]],
-            aspects=triplets.aspects,
+            groups={},
         )
         ways["known-wording"] = ("one request each", "of the training", np.arange(2 * count, 3 * count))
     gallery = np.arange(len(triplets.labels))
-    protocols = {
-        f"wardrobe/{name}": Protocol(
+    protocols = (
+        Protocol(
             f"wardrobe/{name}",
             f"{what}; {how}, in forms and phrases {wording}; ties do not lower a rank",
             (Task("", chosen, gallery),),
-            KS,
         )
         for name, (how, wording, chosen) in ways.items()
-    }
-    return Split(triplets, protocols)
+    )
+    return Split.of(triplets, *protocols)
 
 
 def find_known_requests(split: WardrobeSplit, seed: int) -> list[str]:
