@@ -408,7 +408,8 @@ def test_a_column_of_yes_and_no_is_asked_for_by_its_name(value: str, words: tupl
 
 
 def test_training_and_test_share_no_form_of_a_sentence() -> None:
-    assert not set(shop_sentences._FORMS["train"]) & set(shop_sentences._FORMS["test"])
+    for forms in (shop_sentences._FORMS, shop_sentences.FORMS["requests"]):
+        assert not set(forms.train) & set(forms.test)
 
 
 @pytest.mark.parametrize("name", ["colour", "kind", "gender", "thing", "plain", "occasion", "other", "yes", "no"])

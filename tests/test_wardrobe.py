@@ -60,8 +60,7 @@ NAVY = re.compile("|".join(lexicon.NAMES["navy"]))
 
 
 def words_of(split: str) -> set[str]:
-    asides = sum(grammar.ASIDES[split], ())
-    texts = [*lexicon.every_phrase(split), *grammar.CAPTIONS[split], *grammar.REQUESTS[split], *asides]
+    texts = [*lexicon.every_phrase(split), *(form for forms in grammar.FORMS.values() for form in forms.of(split))]
     plain = [re.sub(r"\{\w+\}", " ", text) for text in texts]
     return set(re.findall(r"[a-z'-]+", " ".join([*plain, *(grammar.plural(text) for text in plain)]).lower()))
 
@@ -103,8 +102,7 @@ def test_train_and_test_share_no_combination_of_category_and_colour() -> None:
 
 
 def test_train_and_test_share_no_phrase_and_no_form() -> None:
-    asides = {split: sum(parts, ()) for split, parts in grammar.ASIDES.items()}
-    for one in (lexicon.every_phrase, *(each.__getitem__ for each in (grammar.CAPTIONS, grammar.REQUESTS, asides))):
+    for one in (lexicon.every_phrase, *(forms.of for forms in grammar.FORMS.values())):
         assert not set(one("train")) & set(one("test"))
 
 

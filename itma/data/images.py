@@ -14,9 +14,9 @@ import stat
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -237,16 +237,11 @@ def open_image(source: Source, *, at_least: tuple[int, int] | None = None) -> Im
         raise DataError(
             f"{source!r:.60} is no image; expected a path, the bytes of a file, a Pillow image, or an array or tensor"
         )
-    with (
-        _name_errors(_name(source), MAX_PIXELS),
-        # A Pillow image belongs to the caller: it is neither closed nor decoded at a reduced size.
-        nullcontext(source) if isinstance(source, Image.Image) else _header_read(source) as image,
-    ):
-        limits.check_image(image, MAX_PIXELS)
-        if at_least is not None and image is not source:
-            side = max(at_least)  # the image may still be turned by its EXIF orientation
-            image.draft("RGB", (side, side))
-        return _upright_rgb(image, at_least)
+    with _name_errors(_name(source), MAX_PIXELS):
+        if not isinstance(source, Image.Image):
+            return _decode(source, MAX_PIXELS, at_least)
+        limits.check_image(source, MAX_PIXELS)  # it belongs to the caller: neither closed nor read at a reduced size
+        return _upright_rgb(source, at_least)
 
 
 def open_upload(
@@ -266,12 +261,7 @@ def open_upload(
     name = _name(data)
     with _name_errors(name, pixels):
         try:
-            opened = _header_read(data, formats, pixels)
-            with opened as image:
-                limits.check_image(image, pixels)
-                if at_least is not None:
-                    image.draft("RGB", (max(at_least), max(at_least)))
-                return _upright_rgb(image, at_least)
+            return _decode(data, pixels, at_least, formats)
         except UnidentifiedImageError as error:
             what = "it is no image" if data else "it is empty"
             raise ImageError(name, f"{what}; send one of: {formats_shown()}") from error
@@ -281,6 +271,17 @@ def upload_format(data: bytes) -> str:
     """Pillow's name of the format of an image that `open_upload` has taken."""
     with _header_read(data) as image:
         return str(image.format)
+
+
+def _decode(
+    source: str | Path | bytes, pixels: int, at_least: tuple[int, int] | None, formats: Sequence[str] | None = None
+) -> Image.Image:
+    with _header_read(source, formats, pixels) as image:
+        limits.check_image(image, pixels)
+        if at_least is not None:
+            side = max(at_least)  # the image may still be turned by its EXIF orientation
+            image.draft("RGB", (side, side))
+        return _upright_rgb(image, at_least)
 
 
 @contextmanager
@@ -594,6 +595,29 @@ def _resize(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return torch.nn.functional.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
 
 
+def list_names(folder: Path) -> frozenset[str]:
+    """The names in a folder, at one go; none where it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries)
+    except (OSError, ValueError):  # the latter where a name holds a zero byte
+        return frozenset()
+
+
+def load_each(
+    read: Callable[[int], torch.Tensor], indices: Sequence[int] | np.ndarray, preprocess: Preprocess
+) -> torch.Tensor:
+    """Images that are read one by one, in parallel, as `Images.load` gives them.
+
+    Raises:
+        ImageError: the first image that cannot be read, by name.
+    """
+    if not len(indices):
+        return torch.zeros((0, 3, preprocess.height, preprocess.width), dtype=torch.uint8)
+    with ThreadPoolExecutor(max_workers=min(len(indices), os.cpu_count() or 1)) as pool:
+        return torch.stack(list(pool.map(read, indices)))
+
+
 class Images(Protocol):
     """A numbered collection of images that can be loaded in batches."""
 
@@ -644,17 +668,8 @@ class FileImages:
 
     def missing(self) -> np.ndarray:
         """See `Images.missing`: those whose files are not there."""
-        listed: dict[Path, frozenset[str]] = {}
-        missing = np.zeros(len(self.paths), dtype=bool)
-        for index, path in enumerate(self.paths):
-            if path.parent not in listed:  # one look into each folder instead of one for each image
-                try:
-                    with os.scandir(path.parent) as entries:
-                        listed[path.parent] = frozenset(entry.name for entry in entries)
-                except (OSError, ValueError):  # the latter where a name holds a zero byte
-                    listed[path.parent] = frozenset()
-            missing[index] = path.name not in listed[path.parent]
-        return missing
+        inside = cache(list_names)  # one look into each folder instead of one for each image
+        return np.array([path.name not in inside(path.parent) for path in self.paths], dtype=bool)
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
         """See `Images.load`.
@@ -662,7 +677,4 @@ class FileImages:
         Raises:
             ImageError: the first image that cannot be read, by name.
         """
-        if not len(indices):
-            return torch.zeros((0, 3, preprocess.height, preprocess.width), dtype=torch.uint8)
-        with ThreadPoolExecutor(max_workers=min(len(indices), os.cpu_count() or 1)) as pool:
-            return torch.stack(list(pool.map(lambda index: preprocess.read(self.paths[index]), indices)))
+        return load_each(lambda index: preprocess.read(self.paths[index]), indices, preprocess)

@@ -101,6 +101,10 @@ class _Column(NamedTuple):
     codes: np.ndarray
     """(items,) int64: index into `values`; −1 where unknown."""
 
+    def of(self, item: int) -> str:
+        """What an item has; empty where that is unknown."""
+        return "" if self.codes[item] < 0 else self.values[self.codes[item]]
+
 
 def make(
     table: str | Path,
@@ -149,11 +153,12 @@ def make(
     _check_replaceable(out)
     items = _items(read_table(Path(table)))
     columns, left_out = _attributes(items, attributes, within)
+    excuses = "Left out: " + ", ".join(f"{name} ({why})" for name, why in left_out.items()) if left_out else ""
     home = columns.pop(within) if within is not None else None
     if not 1 <= len(columns) <= MOST_ATTRIBUTES:
         raise DataError(
             f"{str(table)!r} has {len(columns)} attributes in which items could differ; 1 to {MOST_ATTRIBUTES} are "
-            f"needed, and can be named (attributes=…). {_excuses(left_out)}"
+            f"needed, and can be named (attributes=…). {excuses}"
         )
     testing = _testing(items.owners, split, seed)
     pairs = find_pairs(
@@ -165,7 +170,7 @@ def make(
         seed=seed,
     )
     if not len(pairs.references):
-        raise DataError(_no_pair(items, columns, left_out, differing, within))
+        raise DataError(_no_pair(items, columns, excuses, differing, within))
     file = out / TEMPLATES if templates is None else Path(templates)
     texts = {name: column.values for name, column in columns.items()}
     if templates is None and not file.exists():
@@ -251,10 +256,11 @@ def _attributes(
 ) -> tuple[dict[str, _Column], dict[str, str]]:
     """The columns that are attributes, `within` among them, and why the others are not."""
     columns, left_out = {}, {}
-    for name in (*(named or ()), *(() if within is None else (within,))):
+    wanted = dict.fromkeys([*(items.others if named is None else named), *([] if within is None else [within])])
+    for name in wanted:
         if name not in items.table.columns:
             raise UnknownNameError("column", name, items.table.columns)
-    for name in dict.fromkeys((*(items.others if named is None else named), *(() if within is None else (within,)))):
+    for name in wanted:
         column = _column(items.rows, name)
         known = int((column.codes >= 0).sum())
         why = _why_not(column.values, known) if named is None and name != within else None
@@ -301,10 +307,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _excuses(left_out: Mapping[str, str]) -> str:
-    return "Left out: " + ", ".join(f"{name} ({why})" for name, why in left_out.items()) if left_out else ""
-
-
 def _testing(owners: Sequence[str], share: float, seed: int) -> np.ndarray:
     """(items,) which items are for testing: a share of the owners, by sums of their names."""
     distinct = sorted(set(owners), key=lambda owner: (hashlib.sha256(f"{seed}:{owner}".encode()).digest(), owner))
@@ -316,7 +318,7 @@ def _testing(owners: Sequence[str], share: float, seed: int) -> np.ndarray:
 def _no_pair(
     items: _Items,
     columns: Mapping[str, _Column],
-    left_out: Mapping[str, str],
+    excuses: str,
     differing: tuple[int, int],
     within: str | None,
 ) -> str:
@@ -333,7 +335,7 @@ def _no_pair(
         f"{str(items.table.path)!r}: no two of {len(items.names):,} items differ in {wanted} of {len(columns)} "
         f"attributes and agree in the rest{agree} ({counts}). "
         + (f"No two items ever agree in {', '.join(never)}. " if never else "")
-        + f"Name fewer attributes (attributes=…), or write values that are nearly the same alike. {_excuses(left_out)}"
+        + f"Name fewer attributes (attributes=…), or write values that are nearly the same alike. {excuses}"
     )
 
 
@@ -345,8 +347,7 @@ def _sentences(pairs: Pairs, columns: Mapping[str, _Column], templates: Template
     for reference, target, changed, choice in zip(*(part.tolist() for part in pairs[:3]), choices, strict=True):
         parts = []
         for (name, column), number in zip([named[index] for index in pairs.sets[changed]], choice[:2], strict=False):
-            old, new = column.values[column.codes[reference]], column.values[column.codes[target]]
-            parts.append(templates.sentence(name, old, new, number))
+            parts.append(templates.sentence(name, column.of(reference), column.of(target), number))
         sentences.append(templates.join_changes(parts[0], parts[1], choice[2]) if len(parts) == 2 else parts[0])
     return sentences
 
@@ -386,9 +387,7 @@ def _labels(names: Sequence[str], testing: np.ndarray, columns: Mapping[str, _Co
     further = [title for title in columns if title.strip().lower() not in own.LABEL_COLUMNS]
     lines.writerow([*own.LABEL_COLUMNS, *further])
     for item, name in enumerate(names):
-        known = {
-            title: column.values[column.codes[item]] for title, column in columns.items() if column.codes[item] >= 0
-        }
+        known = {title: value for title, column in columns.items() if (value := column.of(item))}
         label = "; ".join(f"{title}: {value}" for title, value in known.items())
         split = own.SPLITS[int(testing[item])]
         lines.writerow([name, label, split, *(known.get(title, "") for title in further)])

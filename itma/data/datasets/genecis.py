@@ -6,10 +6,8 @@ Genome's `VG_100K/<number>.jpg` and `VG_100K_2/<number>.jpg`, or both in `VG_100
 """
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -19,7 +17,7 @@ from PIL import Image
 
 from itma.data.datasets.base import Dataset, Written, register
 from itma.data.datasets.reading import JsonRow, check_root, read_rows, short, stem
-from itma.data.images import FileImages, Preprocess, open_image, to_pixels
+from itma.data.images import FileImages, Preprocess, list_names, load_each, open_image, to_pixels
 from itma.data.triplets import Protocol, Split, Task, Triplets, pad
 from itma.data.validation.diagnosis import Finding, none_of
 from itma.errors import DataError
@@ -87,8 +85,6 @@ class CutImages:
         Raises:
             ImageError: the first image that cannot be read, by name.
         """
-        if not len(indices):
-            return self.files.load(indices, preprocess)
 
         def read(index: int) -> torch.Tensor:
             path, box = self.files.paths[index], self.boxes[index]
@@ -96,8 +92,7 @@ class CutImages:
                 return preprocess.read(path)
             return preprocess.fit_pixels(to_pixels(cut(open_image(path), box))[None])[0]
 
-        with ThreadPoolExecutor(max_workers=min(len(indices), os.cpu_count() or 1)) as pool:
-            return torch.stack(list(pool.map(read, indices)))
+        return load_each(read, indices, preprocess)
 
 
 def cut(image: Image.Image, box: Box) -> Image.Image:
@@ -204,15 +199,7 @@ def _paths(root: Path, images: Sequence[_Image]) -> list[Path]:
 
 def _listing(root: Path, folders: Sequence[str]) -> dict[str, Path]:
     """The files in some folders by name; of several of one name that of the first folder."""
-    paths: dict[str, Path] = {}
-    for folder in folders:
-        try:
-            with os.scandir(root / folder) as entries:
-                for entry in entries:
-                    paths.setdefault(entry.name, root / folder / entry.name)
-        except OSError:  # those that are not there are found to be missing afterwards
-            continue
-    return paths
+    return {name: root / folder / name for folder in reversed(folders) for name in list_names(root / folder)}
 
 
 @register("genecis")

@@ -1,11 +1,10 @@
 """Where the images are that a table names."""
 
-import os
 import re
 import unicodedata
 from pathlib import Path
 
-from itma.data.images import image_endings
+from itma.data.images import image_endings, list_names
 
 IMAGES = "images"
 """A folder beside the table that images may also be in."""
@@ -73,11 +72,7 @@ class Finder:
         """The folder of a file, and what is in it."""
         home = path.parent
         if home not in self._homes:
-            try:
-                with os.scandir(home) as entries:
-                    self._homes[home] = home.resolve(), frozenset(entry.name for entry in entries)
-            except (OSError, ValueError):  # ValueError: a zero byte in the name
-                self._homes[home] = home, frozenset()
+            self._homes[home] = home.resolve() if home.is_dir() else home, list_names(home)
         return self._homes[home]
 
     def _like(self, path: Path) -> str | None:

@@ -163,16 +163,13 @@ def read_shop(path: Path, split: str) -> Shop:
     if left_out:
         log.info("%s: %d columns are not used: %s", path, len(left_out), _list(left_out))
     chosen, families = _split_of(table, rows, column(("split",)), column(FAMILY_COLUMNS), identity or image, split)
-    files = _Files(path.parent)
+    files = _Files(path.parent, identity, image)
     brand = column(BRAND_COLUMNS)
     texts = [named[name] for name in TEXT_COLUMNS if name in named]
     brands = Counter(_text(row, brand).lower() for row in rows) if brand else Counter()
-    images_of = {index: images for index in chosen if (images := files.find(rows[index], identity, image))}
+    images_of = {index: images for index in chosen if (images := files.find(rows[index]))}
     if not images_of:
-        raise DataError(
-            f"{str(path)!r}: no image of its {len(chosen):,} {split} products was found. "
-            + files.advice(identity, image)
-        )
+        raise DataError(f"{str(path)!r}: no image of its {len(chosen):,} {split} products was found. {files.advice()}")
     if missing := len(chosen) - len(images_of):
         log.warning("%s: %d of %d %s products have no image and are left out", path, missing, len(chosen), split)
     pairs = [pair for images in images_of.values() for pair in images]
@@ -187,7 +184,7 @@ def read_shop(path: Path, split: str) -> Shop:
         families=encode_aspect([families[index] for index in images_of]),
         texts=[tuple(_plain(_text(rows[index], name)) for name in texts) for index in images_of],
         brands=[word if brands[word] >= 4 * FEWEST and word not in _UNKNOWN else None for word in words],
-        codes={name: _codes(value, list(images_of))[products] for name, value in values.items()},
+        codes={name: encode_aspect(value)[list(images_of)][products] for name, value in values.items()},
         groups=groups,
         left_out=left_out,
     )
@@ -306,12 +303,6 @@ def _plain(text: str) -> str:
     return " ".join(_LABELLED.sub(" ", text.lower()).split()[:_WORDS])
 
 
-def _codes(column: Sequence[str], chosen: Sequence[int]) -> np.ndarray:
-    """(chosen,) int64: each value's place among all of the column's, −1 where nothing is said."""
-    code_of = {value: code for code, value in enumerate(sorted(set(column) - {""}))}
-    return np.array([code_of.get(column[row], -1) for row in chosen], dtype=np.int64)
-
-
 def _split_of(
     table: Table, rows: Sequence[Row], column: str | None, family: str | None, identity: str | None, wanted: str
 ) -> tuple[list[int], list[str]]:
@@ -335,25 +326,23 @@ def _split_of(
 class _Files:
     """Where the images of a table's rows are."""
 
-    def __init__(self, folder: Path) -> None:
-        self._finder, self._folder = Finder(folder), folder
-        self._by_stem: dict[str, list[tuple[str, Path]]] | None = None
+    def __init__(self, folder: Path, identity: str | None, image: str | None) -> None:
+        self._finder, self._folder, self._identity, self._image = Finder(folder), folder, identity, image
+        self._by_stem = self._list() if image is None else {}
 
-    def find(self, row: Row, identity: str | None, image: str | None) -> list[tuple[str, Path]]:
+    def find(self, row: Row) -> list[tuple[str, Path]]:
         """Names and paths of a row's images; those of one product in several folders are told apart by the folder."""
-        if image is not None:
-            name = _text(row, image)
-            path = self._finder.path(name)
-            return [(name, path)] if name and self._finder.exists(path) else []
-        if self._by_stem is None:
-            self._by_stem = self._list()
-        return self._by_stem.get(_text(row, identity), [])
+        if self._image is None:
+            return self._by_stem.get(_text(row, self._identity), [])
+        name = _text(row, self._image)
+        path = self._finder.path(name)
+        return [(name, path)] if name and self._finder.exists(path) else []
 
-    def advice(self, identity: str | None, image: str | None) -> str:
+    def advice(self) -> str:
         """What to do where there is none."""
-        if image is not None:
-            return f"The column {image!r} names them relative to {str(self._folder)!r} or {IMAGES!r} in it"
-        return f"They are looked for in {str(self._folder)!r} and its folders, as <{identity}>.jpg"
+        if self._image is None:
+            return f"They are looked for in {str(self._folder)!r} and its folders, as <{self._identity}>.jpg"
+        return f"The column {self._image!r} names them relative to {str(self._folder)!r} or {IMAGES!r} in it"
 
     def _list(self) -> dict[str, list[tuple[str, Path]]]:
         """Name without its ending → the files of that name in the folder and below it, by folder."""
@@ -389,20 +378,17 @@ class Sampler:
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
         self._main = [name for name in MAIN if name in shop.codes]
-        self._blocks: dict[tuple[int, ...], np.ndarray] = {}
-        keys = [name for name in ("kind", "gender") if name in shop.codes]
-        self._keys = keys
-        block = np.stack([shop.codes[name] for name in keys], 1) if keys else np.zeros((len(shop.names), 0), np.int64)
-        self._block = block
-        for key, where in _group(block):
-            self._blocks[key] = where
+        self._keys = [name for name in ("kind", "gender") if name in shop.codes]
+        keyed = [shop.codes[name] for name in self._keys]
+        self._block = np.stack(keyed, 1) if keyed else np.zeros((len(shop.names), 0), np.int64)
+        self._blocks = dict(_group(self._block))
+        self._families = shop.families[shop.products]
         self._elsewhere = lru_cache(maxsize=None)(self._blocks_elsewhere)
         kinds, examples = np.unique(shop.codes.get("kind", np.zeros(0, np.int64)), return_index=True)
         self._groups = {
             code: shop.groups.get(shop.of(image).get("kind", ""))
             for code, image in zip(kinds.tolist(), examples.tolist(), strict=True)
         }
-        self._weights = {name: _WEIGHTS.get(name, 0.8) for name in shop.codes}
         words = Counter(word for texts in shop.texts for word in set(" ".join(texts).split()))
         self._common = {word for word, count in words.items() if count >= _COMMON}
 
@@ -423,7 +409,7 @@ class Sampler:
         known = [name for name in codes if codes[name][reference] >= 0]
         if any(codes[name][reference] < 0 for name in self._main) or not known:
             return None
-        weights = np.array([self._weights[name] for name in known])
+        weights = np.array([_WEIGHTS.get(name, 0.8) for name in known])
         for _ in range(_TRIES):
             count = min(1 + int(np.searchsorted(_RUNNING, random.random(), side="right")), len(known))
             order = np.argsort(-(random.random(len(known)) ** (1 / weights)))  # without replacement, by weight
@@ -431,14 +417,10 @@ class Sampler:
             candidates = self._candidates(reference, changed, random)
             if candidates is None:
                 continue
-            candidates = self._fitting(reference, candidates, changed)
-            candidates = candidates[self.shop.products[candidates] != self.shop.products[reference]]
-            if present is not None:
-                candidates = candidates[present[candidates]]
+            candidates = self._fitting(reference, candidates, changed, present)
             if not len(candidates):
                 continue
-            families, products = self.shop.families, self.shop.products
-            same = candidates[families[products[candidates]] == families[products[reference]]]
+            same = candidates[self._families[candidates] == self._families[reference]]
             pool = same if len(same) and random.random() < 0.5 else candidates
             return int(pool[random.integers(len(pool))]), changed
         return None
@@ -453,11 +435,7 @@ class Sampler:
         """
         if any(self.shop.codes[name][image] < 0 for name in self._main):
             return None
-        candidates = self._blocks[tuple(self._block[image].tolist())]
-        candidates = self._fitting(image, candidates, [])
-        candidates = candidates[self.shop.products[candidates] != self.shop.products[image]]
-        if present is not None:
-            candidates = candidates[present[candidates]]
+        candidates = self._fitting(image, self._blocks[tuple(self._block[image].tolist())], [], present)
         return int(candidates[random.integers(len(candidates))]) if len(candidates) else None
 
     def _candidates(self, reference: int, changed: Sequence[str], random: np.random.Generator) -> np.ndarray | None:
@@ -490,8 +468,10 @@ class Sampler:
         index = self._keys.index("kind")
         return 1.0 if self._groups.get(key[index]) == self._groups.get(other[index]) else 0.1
 
-    def _fitting(self, reference: int, candidates: np.ndarray, changed: Sequence[str]) -> np.ndarray:
-        """The candidates, all of a wanted block, that differ in what is changed and in nothing else that is known."""
+    def _fitting(
+        self, reference: int, candidates: np.ndarray, changed: Sequence[str], present: np.ndarray | None
+    ) -> np.ndarray:
+        """Of a wanted block the images of other products that differ in what is changed, and in nothing else known."""
         for name, codes in self.shop.codes.items():
             if name in self._keys:  # right in the whole block
                 continue
@@ -505,7 +485,8 @@ class Sampler:
             else:
                 right = (theirs == own) | (theirs < 0)
             candidates = candidates[right]
-        return candidates
+        candidates = candidates[self.shop.products[candidates] != self.shop.products[reference]]
+        return candidates if present is None else candidates[present[candidates]]
 
     # -- what training draws ------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ world's requests, so that both worlds speak one language.
 from collections.abc import Mapping, Sequence
 
 from itma.data.synthetic.generated import Dice
-from itma.data.synthetic.wardrobe.grammar import ASIDES, REQUESTS, hurry, mistaken, plural
+from itma.data.synthetic.wardrobe.grammar import FORMS, asides, hurry, mistaken, plural
 from itma.data.synthetic.wardrobe.lexicon import read_phrases
 
 WAYS = ("with", "make", "is")
@@ -324,26 +324,23 @@ _ALIASES = {
     for attribute, table in _WRITTEN.items()
 }
 
-_FORMS: Mapping[str, tuple[str, ...]] = {
-    "train": (
-        *REQUESTS["train"],
-        "same but {with}", "similar to this {with}", "like this, {with}", "like this but {with}", "{with}", "{with}",
-        "{make}", "{make}", "{make}", "something similar {with}", "similar {noun} {with}", "same {noun} {with}",
-        "the same style {with}", "find this {with}", "this {with}", "exactly this {with}", "similar, but {with}",
-        "one like this {with}", "more like this {with}", "looking for the same {with}", "show this {noun} {with}",
-        "i like this one but {with}", "same as this {with}", "like the image {with}", "like in the photo, {with}",
-        "similar one, {with}", "a {noun} like this {with}", "{noun} {with}", "these {with}", "that one {with}",
-        "can you find this {with}", "do you sell this {with}?", "is this available {with}?", "does it come {with}?",
-        "any chance to get this {with}?", "what about one {with}?", "anything like this {with}?", "the {noun} {with}",
-        "i need something {with}", "exactly like that {with}", "would you have it {with}?", "same model {with}",
-        "keep everything, {make}", "everything else the same, {make}", "i like the {kept}, {make}", "okay, {make}",
-        "{make} and keep the rest", "{make}, same {kept}", "can you {make}?", "like this, {make}", "this, {make}",
-        "same thing that {is}", "find one that {is}", "something that {is}", "like this but it {is}",
-        "a {noun} that {is}",
-        "do you have one that {is}?", "similar, but it {is}", "looking for a {noun} that {is}", "this one, but it {is}",
-    ),
-    "test": (*REQUESTS["test"], "same thing {with}", "i am after something similar {with}", "as this one, {with}"),
-}  # fmt: skip
+_FORMS = read_phrases("""
+sentences
+    requests: same but {with}; similar to this {with}; like this, {with}; like this but {with}; {with}; {with}; {make};
+        {make}; {make}; something similar {with}; similar {noun} {with}; same {noun} {with}; the same style {with}; find
+        this {with}; this {with}; exactly this {with}; similar, but {with}; one like this {with}; more like this {with};
+        looking for the same {with}; show this {noun} {with}; i like this one but {with}; same as this {with}; like the
+        image {with}; like in the photo, {with}; similar one, {with}; a {noun} like this {with}; {noun} {with}; these
+        {with}; that one {with}; can you find this {with}; do you sell this {with}?; is this available {with}?; does it
+        come {with}?; any chance to get this {with}?; what about one {with}?; anything like this {with}?; the {noun}
+        {with}; i need something {with}; exactly like that {with}; would you have it {with}?; same model {with}; keep
+        everything, {make}; everything else the same, {make}; i like the {kept}, {make}; okay, {make}; {make} and keep
+        the rest; {make}, same {kept}; can you {make}?; like this, {make}; this, {make}; same thing that {is}; find one
+        that {is}; something that {is}; like this but it {is}; a {noun} that {is}; do you have one that {is}?; similar,
+        but it {is}; looking for a {noun} that {is}; this one, but it {is} | same thing {with}; i am after something
+        similar {with}; as this one, {with}
+""")["sentences"]["requests"]
+"""Forms of requests, besides those of the wardrobe world."""
 _OPENINGS: Mapping[str, tuple[str, ...]] = {
     "train": (
         "", "", "", "", "", "i am looking for ", "show me ", "do you have ", "i need ", "find ", "i want ",
@@ -384,7 +381,7 @@ def request(one: Mapping[str, str], other: Mapping[str, str], changed: Sequence[
         dice: decides the words.
         split: `train` or `test`, which share no form and few phrases.
     """
-    form = dice.choose(_FORMS[split])
+    form = dice.choose((*FORMS["requests"].of(split), *_FORMS.of(split)))
     way = next(way for way in WAYS if f"{{{way}}}" in form)
     said = [_phrase(attribute, way, one, other, dice, split) for attribute in dice.shuffle(list(changed))]
     noun = _noun(one.get("kind", "one"), dice)
@@ -394,7 +391,7 @@ def request(one: Mapping[str, str], other: Mapping[str, str], changed: Sequence[
     if is_pair(noun):
         text = plural(text)
     if dice.random() < _ASIDE:
-        before, after = ASIDES[split]
+        before, after = asides(split)
         text = f"{dice.choose(before)}, {text}" if dice.random() < 0.4 else f"{text}, {dice.choose(after)}"
     return _spoilt(text, dice, split)
 

@@ -232,6 +232,10 @@ class Dice:
         """A whole number from 0 to count − 1."""
         return int(self.random() * count)
 
+    def between(self, low: float, high: float) -> float:
+        """A number from `low` to below `high`."""
+        return low + (high - low) * self.random()
+
     def choose(self, items: Sequence[T]) -> T:
         """One of the items."""
         return items[self.below(len(items))]

@@ -1,9 +1,9 @@
 """What differs between two images of one scene: where exactly the things stand, how they turn, and the light."""
 
 import math
-import random
 from dataclasses import dataclass
 
+from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.shapes.scenes import POSITIONS, Thing
 
 SHIFT = 0.1
@@ -45,18 +45,10 @@ class Look:
 
         A position's draws do not depend on what stands there, so a thing can be taken away and all else stays.
         """
-        draw = random.Random(seed).random
-
-        def between(low: float, high: float) -> float:
-            return low + (high - low) * draw()
-
+        between = Dice(seed).between
         azimuth, height = math.radians(between(200, 240)), math.radians(between(50, 60))
         return cls(
-            light=(
-                math.cos(height) * math.cos(azimuth),
-                math.cos(height) * math.sin(azimuth),
-                math.sin(height),
-            ),
+            light=(math.cos(height) * math.cos(azimuth), math.cos(height) * math.sin(azimuth), math.sin(height)),
             strength=between(0.92, 1.08),
             warmth=between(-1, 1),
             floor=between(0.92, 1.08),

@@ -84,12 +84,7 @@ class Description:
 
     def fits(self, thing: Thing) -> bool:
         """Whether the thing has every attribute that is stated."""
-        return (
-            (self.position is None or self.position == thing.position)
-            and (self.size is None or self.size == thing.size)
-            and (self.colour is None or self.colour == thing.colour)
-            and (self.shape is None or self.shape == thing.shape)
-        )
+        return all(value in (None, getattr(thing, attribute)) for attribute, value in vars(self).items())
 
     def find(self, scene: Scene) -> int | None:
         """The index of the one thing that fits; None where none or several do."""
@@ -99,7 +94,7 @@ class Description:
     @property
     def length(self) -> int:
         """How many attributes are stated."""
-        return sum(value is not None for value in (self.position, self.size, self.colour, self.shape))
+        return sum(value is not None for value in vars(self).values())
 
     def __str__(self) -> str:
         return " ".join(word for word in (self.position, self.size, self.colour, self.shape or "object") if word)
@@ -125,14 +120,11 @@ def unique_descriptions(scene: Scene) -> dict[Description, int]:
     >>> [str(description) for description, index in unique_descriptions(pair).items() if index == 0][:4]
     ['top-left object', 'red object', 'top-left small object', 'top-left red object']
     """
-    index_of: dict[Description, int] = {}
-    several: set[Description] = set()
+    fitting: dict[Description, list[int]] = {}
     for index, thing in enumerate(scene):
         for description in descriptions(thing):
-            if description in index_of:
-                several.add(description)
-            index_of.setdefault(description, index)
-    return {description: index for description, index in index_of.items() if description not in several}
+            fitting.setdefault(description, []).append(index)
+    return {description: indices[0] for description, indices in fitting.items() if len(indices) == 1}
 
 
 @dataclass(frozen=True)

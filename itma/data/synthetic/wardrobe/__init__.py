@@ -12,31 +12,17 @@ were never trained on.
 'test_000000'
 """
 
-from itma.data.synthetic.wardrobe.config import HELD_OUT, SHOP, SIZES, SPLITS, WardrobeConfig
+from itma.data.synthetic.wardrobe.config import SHOP, SIZES, SPLITS, WardrobeConfig
 from itma.data.synthetic.wardrobe.disk import WardrobeSplit, read, read_config
 from itma.data.synthetic.wardrobe.grammar import captions, request
 from itma.data.synthetic.wardrobe.look import Look
-from itma.data.synthetic.wardrobe.products import (
-    ATTRIBUTES,
-    CATEGORIES,
-    CHOICES,
-    COLOURS,
-    NONE,
-    PATTERNS,
-    Product,
-    differences,
-)
+from itma.data.synthetic.wardrobe.products import CATEGORIES, COLOURS, Product, differences
 from itma.data.synthetic.wardrobe.render import render
 from itma.data.synthetic.wardrobe.world import World, add_protocols, find_known_requests, table
 
 __all__ = [
-    "ATTRIBUTES",
     "CATEGORIES",
-    "CHOICES",
     "COLOURS",
-    "HELD_OUT",
-    "NONE",
-    "PATTERNS",
     "SHOP",
     "SIZES",
     "SPLITS",

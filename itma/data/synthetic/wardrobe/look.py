@@ -1,8 +1,9 @@
 """What differs between two images of one product: how it hangs, where it lies in the frame, the light, the wall."""
 
 import math
-import random
 from dataclasses import dataclass
+
+from itma.data.synthetic.generated import Dice
 
 BACKDROPS = (
     (226, 222, 216), (214, 219, 224), (233, 224, 212), (206, 212, 205), (224, 211, 208), (203, 208, 218),
@@ -51,11 +52,8 @@ class Look:
     @classmethod
     def draw(cls, seed: str) -> "Look":
         """The look that belongs to a text; the same on every machine."""
-        draw = random.Random(seed).random
-
-        def between(low: float, high: float) -> float:
-            return low + (high - low) * draw()
-
+        dice = Dice(seed)
+        between = dice.between
         azimuth = math.radians(between(200, 340))
         return cls(
             scale=between(0.86, 1.06),
@@ -70,7 +68,7 @@ class Look:
             light=(math.cos(azimuth), math.sin(azimuth)),
             strength=between(0.94, 1.05),
             warmth=between(-1, 1),
-            backdrop=int(draw() * len(BACKDROPS)),
+            backdrop=dice.below(len(BACKDROPS)),
             floor=between(0.78, 1.25),
             glow=(between(0.25, 0.75), between(0.15, 0.5)),
             pattern=(between(0, 0.3), between(0, 0.3)),
