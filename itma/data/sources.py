@@ -37,11 +37,7 @@ def load(config: DataConfig, split: str, *, progress: bool = False, device: torc
         UnknownNameError: no such split or size.
         DataError: the data under `config.root` cannot be read, or is a training split that lacks too many images.
     """
-    return share(
-        f"data {split}",
-        lambda: config,
-        lambda: _load(config, split, progress=progress, device=device),
-    )
+    return share(f"data {split}", lambda: config, lambda: _load(config, split, progress=progress, device=device))
 
 
 def _load(config: DataConfig, split: str, *, progress: bool, device: torch.device | None) -> Split:

@@ -11,6 +11,9 @@ from itma.data.images import Images, Preprocess
 from itma.errors import DataError, UnknownNameError
 from itma.records import Triplet
 
+Sample = tuple[int, int, str]
+"""A row by itself: reference and target, as indices of images, and sentence."""
+
 
 class Rows(NamedTuple):
     """Some training samples."""
@@ -23,8 +26,8 @@ class Rows(NamedTuple):
     """(rows): each row's sentence."""
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[int, int, str]]) -> "Rows":
-        """From reference, target and sentence of each row."""
+    def of(cls, rows: Sequence[Sample]) -> "Rows":
+        """From the rows one by one."""
         references, targets = (np.array([row[end] for row in rows], dtype=np.int64) for end in (0, 1))
         return cls(references, targets, [sentence for *_, sentence in rows])
 
@@ -119,18 +122,13 @@ class Triplets:
 
     @classmethod
     def of(
-        cls,
-        name: str,
-        images: Images,
-        rows: Sequence[tuple[int, int, str]],
-        labels: np.ndarray | None = None,
-        **more: Any,
+        cls, name: str, images: Images, rows: Sequence[Sample], labels: np.ndarray | None = None, **more: Any
     ) -> "Triplets":
         """A table from its rows.
 
         Args:
             name, images: see the fields.
-            rows: reference and target, as indices of images, and sentence of each.
+            rows: one by one.
             labels: see the field. None: each image counts as itself alone.
             more: further fields.
         """
@@ -171,9 +169,8 @@ class Triplets:
         """Samples, drawn anew where their target is not there, and the places where `most` draws found none."""
         assert self.draw is not None
         samples = self.draw(self, rows, random)
-        pending = (
-            np.zeros(0, dtype=np.int64) if self.present is None else np.flatnonzero(~self.present[samples.targets])
-        )
+        present = np.ones(len(self.labels), dtype=bool) if self.present is None else self.present
+        pending = np.flatnonzero(~present[samples.targets])
         targets, feedback = samples.targets.copy(), list(samples.feedback)
         for _ in range(most - 1):
             if not len(pending):
@@ -182,8 +179,7 @@ class Triplets:
             targets[pending] = fresh.targets
             for index, sentence in zip(pending.tolist(), fresh.feedback, strict=True):
                 feedback[index] = sentence
-            assert self.present is not None
-            pending = pending[~self.present[fresh.targets]]
+            pending = pending[~present[fresh.targets]]
         return Rows(samples.references, targets, feedback), pending
 
     def askable(self) -> np.ndarray:
@@ -465,15 +461,16 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
         rows = rows[triplets.present[triplets.targets[rows]]]
     if not len(rows):
         return rest, None
-    images = np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
+    held_rows = triplets.only(rows)
+    images = np.unique(np.concatenate([held_rows.references, held_rows.targets]))
     validation = Triplets(
         f"{triplets.name} (held out)",
         SomeImages(triplets.images, images),
         triplets.labels[images],
-        np.searchsorted(images, triplets.references[rows]),
-        np.searchsorted(images, triplets.targets[rows]),
-        [triplets.feedback[row] for row in rows.tolist()],
-        [triplets.kinds[row] for row in rows.tolist()] if triplets.kinds else (),
+        np.searchsorted(images, held_rows.references),
+        np.searchsorted(images, held_rows.targets),
+        held_rows.feedback,
+        held_rows.kinds,
     )
     return rest, validation
 

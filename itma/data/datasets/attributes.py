@@ -316,11 +316,7 @@ def _testing(owners: Sequence[str], share: float, seed: int) -> np.ndarray:
 
 
 def _no_pair(
-    items: _Items,
-    columns: Mapping[str, _Column],
-    excuses: str,
-    differing: tuple[int, int],
-    within: str | None,
+    items: _Items, columns: Mapping[str, _Column], excuses: str, differing: tuple[int, int], within: str | None
 ) -> str:
     """What to say where there is no pair."""
     wanted = " or ".join(str(count) for count in sorted(set(differing)))

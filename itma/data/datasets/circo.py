@@ -108,10 +108,7 @@ class Circo(Dataset):
     measured = "val"
     submitted = "test"
     image_folders = (IMAGES,)
-    published: ClassVar = {
-        "val": {"queries": 220, "images": 123_403},
-        "test": {"queries": 800, "images": 123_403},
-    }
+    published: ClassVar = {"val": {"queries": 220, "images": 123_403}, "test": {"queries": 800, "images": 123_403}}
 
     def read(self, root: Path, split: str) -> Split:
         """Read one split; images are all of COCO's unlabelled ones, in the order of their numbers.

@@ -146,20 +146,20 @@ def _annotation(root: Path, split: str) -> _Annotation:
     if not isinstance(splits, dict) or not isinstance(splits.get(split), dict):
         names = ", ".join(map(_short, list(splits)[:6])) if isinstance(splits, dict) else type(splits).__name__
         raise DataError(f"{str(path)!r}: expected {split!r} in it, found {names or 'nothing'}; {_WAY_OUT}")
-    plain = splits[split]
+    plain, said = splits[split], f"{str(path)!r}, {split}"
     scenes = [
-        _scene(scene, f"{str(path)!r}, {split} image {number:,}")
-        for number, scene in enumerate(_list(plain.get("objects_img"), f"{str(path)!r}, {split} objects_img"))
+        _scene(scene, f"{said} image {number:,}")
+        for number, scene in enumerate(_list(plain.get("objects_img"), f"{said} objects_img"))
     ]
     modifications = [
-        _modification(modification, len(scenes), f"{str(path)!r}, {split} modification {number:,}")
-        for number, modification in enumerate(_list(plain.get("mods"), f"{str(path)!r}, {split} mods"))
+        _modification(modification, len(scenes), f"{said} modification {number:,}")
+        for number, modification in enumerate(_list(plain.get("mods"), f"{said} mods"))
     ]
     if not modifications:
         raise DataError(f"{str(path)!r} holds no modifications for {split}; {_WAY_OUT}")
     labels = np.arange(len(scenes))  # where the file names none, each image is its own
     if "labels" in plain:
-        labels = _labels(plain["labels"], len(scenes), f"{str(path)!r}, {split} labels")
+        labels = _labels(plain["labels"], len(scenes), f"{said} labels")
     return _Annotation(scenes, labels, modifications)
 
 

@@ -300,10 +300,7 @@ def _protocols(
     ways = {
         "": ("the two captions joined in the file's order", np.arange(len(queries))),
         "both-orders": ("the two captions joined in either order, as two queries", np.arange(2 * len(queries))),
-        "each": (
-            f"each caption is a query by itself{_wordless(queries)}",
-            np.arange(2 * len(queries), len(triplets)),
-        ),
+        "each": (f"each caption is a query by itself{_wordless(queries)}", np.arange(2 * len(queries), len(triplets))),
     }
     spoken = {}
     for category in original:

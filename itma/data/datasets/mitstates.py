@@ -228,8 +228,7 @@ class MitStates(Dataset):
             DataError: the root is another folder, cannot be read, or holds no image of the split.
         """
         images = sorted(
-            _list_images(root, split),
-            key=lambda image: (f"{image.adjective} {image.noun}", image.folder, image.file),
+            _list_images(root, split), key=lambda image: (f"{image.adjective} {image.noun}", image.folder, image.file)
         )
         labels = sorted({image[:2] for image in images}, key=" ".join)
         number = {label: index for index, label in enumerate(labels)}

@@ -220,12 +220,9 @@ def _stand_in(name: str) -> _StandIn:
     Raises:
         _RefusedError: no annotation needs such a name.
     """
-    if name == "numpy.ndarray":
-        return _StandIn(name, _never)
-    call = _CALLS.get(name)
-    if call is None:
+    if name not in _CALLS:
         raise _RefusedError(name[:80])
-    return _StandIn(name, call)
+    return _StandIn(name, _CALLS[name])
 
 
 def _reconstruct(kind: object, *_: object) -> PickledArray:
@@ -261,6 +258,7 @@ def _bytes(data: object) -> bytes:
 
 
 _CALLS: dict[str, Callable[..., object]] = {
+    "numpy.ndarray": _never,
     "numpy.dtype": _Type,
     "_codecs.encode": _encode,
     **{

@@ -35,7 +35,7 @@ from itma.data.datasets.tables import CSV_ENDINGS, JSON_ENDINGS, Row, Table, rea
 from itma.data.images import FileImages
 from itma.data.synthetic.generated import Dice
 from itma.data.tokenizer import EARLIER
-from itma.data.triplets import Protocol, Rows, Split, Task, Triplets, encode_aspect
+from itma.data.triplets import Protocol, Rows, Sample, Split, Task, Triplets, encode_aspect
 from itma.data.validation.diagnosis import Finding
 from itma.errors import DataError
 
@@ -496,21 +496,19 @@ class Sampler:
         Of these four images one row asks for each of two changes of the reference and for one change of a target; one
         asks the way back; one has words only; and one has the image alone, or is the last step of a conversation.
         """
-        samples: list[tuple[int, int, str]] = []
+        samples: list[Sample] = []
         for start in range(0, len(rows), _GROUP):
             group = rows[start : start + _GROUP]
             samples += self._group_of(int(triplets.references[group[0]]), random, triplets.present)[: len(group)]
         return Rows.of(samples)
 
-    def _group_of(
-        self, image: int, random: np.random.Generator, present: np.ndarray | None
-    ) -> list[tuple[int, int, str]]:
+    def _group_of(self, image: int, random: np.random.Generator, present: np.ndarray | None) -> list[Sample]:
         dice = Dice(f"products/{random.integers(2**62)}")
 
-        def wish(target: int) -> tuple[int, int, str]:
+        def wish(target: int) -> Sample:
             return -1, target, self.wish(target, dice)
 
-        def ask(reference: int, target: int, changed: Sequence[str]) -> tuple[int, int, str]:
+        def ask(reference: int, target: int, changed: Sequence[str]) -> Sample:
             return reference, target, self.write_request(reference, target, changed, dice, random)
 
         edits = [self.edit(image, random, present) for _ in range(2)]
@@ -613,12 +611,7 @@ def _training(path: Path, shop: Shop, sampler: Sampler) -> Triplets:
 
 
 def _table(
-    split: str,
-    shop: Shop,
-    counted: Sequence[str],
-    rows: Sequence[tuple[int, int, str]],
-    kinds: Sequence[str],
-    **more: Any,
+    split: str, shop: Shop, counted: Sequence[str], rows: Sequence[Sample], kinds: Sequence[str], **more: Any
 ) -> Triplets:
     """Triplets over all images of a shop, whose labels tell apart what differs in some attributes."""
     ordered = sorted(shop.codes, key=lambda name: name != "kind")  # the kind of thing first

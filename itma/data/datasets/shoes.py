@@ -60,10 +60,7 @@ class Shoes(Dataset):
     title = "Shoes"
     splits = SPLITS
     measured = "eval"
-    published: ClassVar = {
-        "train": {"queries": 8_990, "images": 10_000},
-        "eval": {"queries": 1_761, "images": 4_658},
-    }
+    published: ClassVar = {"train": {"queries": 8_990, "images": 10_000}, "eval": {"queries": 1_761, "images": 4_658}}
 
     def read(self, root: Path, split: str) -> Split:
         """Read one split: the captions whose two images stand in its list; names are read with and without ending.

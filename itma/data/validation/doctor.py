@@ -10,7 +10,7 @@ What this module does not know of a data set, its class says: see `Dataset.count
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
@@ -129,13 +129,7 @@ def _examine(data: Dataset, name: str, split: Split, looked: Mapping[Path, Inspe
 
 
 def _all(
-    split: str,
-    what: str,
-    count: int,
-    expected: int | None,
-    parts: Sequence[str] = (),
-    *,
-    differs: Severity = "problem",
+    split: str, what: str, count: int, expected: int | None, parts: Sequence[str] = (), *, differs: Severity = "problem"
 ) -> Finding:
     """What is a problem (or what `differs` says) unless there are as many as expected, where that is known."""
     return Finding("ok" if expected in (count, None) else differs, split, what, count, expected, None, tuple(parts))
@@ -144,28 +138,26 @@ def _all(
 # Annotations
 
 
+_CAPTIONS: Mapping[str, Callable[[str], bool]] = {
+    "empty captions": lambda caption: not caption.strip(),
+    "captions without a word": lambda caption: bool(caption.strip()) and not any(map(str.isalnum, caption)),
+    f"captions that are cut after {MAX_WORDS} words": lambda caption: len(caption.split()) > MAX_WORDS,
+    "captions that are not ASCII": lambda caption: not caption.isascii(),
+    "captions that were probably encoded twice": lambda caption: bool(_TWICE_ENCODED.search(caption)),
+    "captions in letters other than Latin ones": lambda caption: (
+        not caption.isascii()
+        and not _TWICE_ENCODED.search(caption)
+        and any(letter.isalpha() and not unicodedata.name(letter, "").startswith("LATIN") for letter in caption)
+    ),
+}
+"""What is noted of captions → whether one is so."""
+
+
 def _captions(one: _Examined) -> Iterator[Finding]:
-    empty, wordless, long, foreign, twice, other = (list[str]() for _ in range(6))
-    for where, caption in one.captions:
-        said = f"{where}: {short(caption)}"
-        if not caption.strip():
-            empty.append(where)
-        elif not any(map(str.isalnum, caption)):
-            wordless.append(said)
-        if len(caption.split()) > MAX_WORDS:
-            long.append(said)
-        if not caption.isascii():
-            foreign.append(said)
-            if _TWICE_ENCODED.search(caption):
-                twice.append(said)
-            elif any(letter.isalpha() and not unicodedata.name(letter, "").startswith("LATIN") for letter in caption):
-                other.append(said)
-    yield none_of("note", one.name, "empty captions", empty)
-    yield none_of("note", one.name, "captions without a word", wordless)
-    yield none_of("note", one.name, f"captions that are cut after {MAX_WORDS} words", long)
-    yield none_of("note", one.name, "captions that are not ASCII", foreign)
-    yield none_of("note", one.name, "captions that were probably encoded twice", twice)
-    yield none_of("note", one.name, "captions in letters other than Latin ones", other)
+    for what, is_so in _CAPTIONS.items():
+        some = [(where, caption) for where, caption in one.captions if is_so(caption)]
+        said = [f"{where}: {short(caption)}" if caption.strip() else where for where, caption in some]
+        yield none_of("note", one.name, what, said)
     if not one.split.triplets.draws_targets:
         yield none_of("note", one.name, "rows that repeat an earlier one", _say_repeated(one))
 
@@ -260,13 +252,10 @@ def _note(split: str, what: str, count: int, where: Sequence[str]) -> Finding:
 
 def _between_categories(one: _Examined, other: _Examined, pairs: Iterable[tuple[str, str]]) -> list[str]:
     """How many images each two categories have in common, most first."""
-
-    def name_images(split: _Examined) -> dict[str, set[str]]:
-        return {
-            category: {split.names[index] for index in images.tolist()} for category, images in split.categories.items()
-        }
-
-    own, others = name_images(one), name_images(other)
+    own, others = (
+        {category: {split.names[index] for index in images.tolist()} for category, images in split.categories.items()}
+        for split in (one, other)
+    )
     counts = {(mine, yours): len(own[mine] & others[yours]) for mine, yours in pairs}
     return [
         f"{one.name} {mine} and {other.name} {yours}: {count:,}"

@@ -28,10 +28,7 @@ def skirt(product: Product, look: Look) -> list[Part]:
         *wave((hem, length), (0, length + 0.05), 2.5, loose, look.folds[0]),
     ]
     depth = {"slim": 0.45, "regular": 0.9, "loose": 1.25}[fit]
-    parts = [
-        _inside(),
-        Part([mirror(half)], folds=depth, spread={"slim": 0.1, "regular": 0.6, "loose": 0.9}[fit]),
-    ]
+    parts = [_inside(), Part([mirror(half)], folds=depth, spread={"slim": 0.1, "regular": 0.6, "loose": 0.9}[fit])]
     parts += hem_trim(product.trim, hem, length, look)
     if product.trim not in ("ruffles", "lace"):
         parts.append(seam(wave((-hem, length - 0.05), (hem, length - 0.05), 0.5, 0.045)))

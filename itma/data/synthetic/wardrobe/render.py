@@ -73,10 +73,7 @@ class _Frame:
         fitting = 0.88 * min(self.height / tall, self.width / wide)
         usual = 0.62 * room / {"dress": 1.75, "trousers": 1.5}.get(self.product.category, 1.05)
         self.scale = min(1.04 * fitting, math.sqrt(fitting * min(usual, fitting))) * self.look.scale
-        self.middle = (
-            self.width / 2 + self.look.shift[0] * room,
-            self.height / 2 + self.look.shift[1] * room,
-        )
+        self.middle = (self.width / 2 + self.look.shift[0] * room, self.height / 2 + self.look.shift[1] * room)
 
     def _swing(self, y: np.ndarray) -> np.ndarray:
         swing: np.ndarray = self.look.sway[0] * np.sin(1.6 * (y - self.centre[1]) + self.look.sway[1])

@@ -5,15 +5,7 @@ from itertools import combinations
 
 from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.wardrobe.config import SHOP, WardrobeConfig, colours
-from itma.data.synthetic.wardrobe.products import (
-    CATEGORIES,
-    CHOICES,
-    NONE,
-    PATTERNS,
-    Product,
-    as_category,
-    differences,
-)
+from itma.data.synthetic.wardrobe.products import CATEGORIES, CHOICES, NONE, PATTERNS, Product, as_category, differences
 
 MOST_DIFFERENCES = 3
 """In how many attributes the two products of a query differ, at most."""
