@@ -686,7 +686,8 @@ def evaluate_by(
     if out is not None:
         check_writable(out)
     if holds_embeddings(run):
-        return _evaluate_embeddings(protocols, Path(run), data, split=split, changes=changes, out=out)
+        source = _find_embedded_data(run, data, changes or {})
+        return _evaluate_embeddings(protocols, Path(run), source, split or source.measured, out)
     torch_device = device_for(runtime, device)
     model = open_model(run, which=which, runtime=runtime, device=torch_device, progress=progress)
     data_split, source, split = load_measured_split(
@@ -718,24 +719,16 @@ def holds_embeddings(run: str | Path) -> bool:
 
 
 def _evaluate_embeddings(
-    protocols: Sequence[str],
-    path: Path,
-    data: str | None,
-    *,
-    split: str | None,
-    changes: Mapping[str, Any] | None,
-    out: str | Path | None,
+    protocols: Sequence[str], path: Path, source: DataConfig, split: str, out: str | Path | None
 ) -> Measured:
     """As `evaluate_by`, of embeddings in a file: the data's images need not be there."""
     from itma.evaluation.embeddings import read_embeddings, score_embeddings
 
-    source = _find_embedded_data(path, data, changes or {})
     embeddings = read_embeddings(path)
-    split = split or source.measured
-    split_data = dataset_named(source.name)(source).load(split)
-    measured = [split_data.protocol(name) for name in protocols] or [split_data.protocol()]
+    data_split = dataset_named(source.name)(source).load(split)
+    selection = [data_split.protocol(name) for name in protocols] or [data_split.protocol()]
     folder = _writable(path.with_name(f"{path.stem}-evaluation-{source.name}-{split}") if out is None else Path(out))
-    return _write_evaluations(score_embeddings(embeddings, split_data, measured), folder)
+    return _write_evaluations(score_embeddings(embeddings, data_split, selection), folder)
 
 
 def _find_embedded_data(path: str | Path, data: str | None, changes: Mapping[str, Any]) -> DataConfig:
@@ -900,8 +893,9 @@ def submit(
     submission = dataset.submission(dataset.root, dataset.submitted, triplets)
     tasks = [task for track in submission.tracks for task in track.tasks]
     if ready:
-        found = place_embeddings(read_embeddings(run), triplets, tasks, "the submission")
-        answers = first_of(triplets, submission.tracks, *found)
+        answers = first_of(
+            triplets, submission.tracks, *place_embeddings(read_embeddings(run), triplets, tasks, "the submission")
+        )
     else:
         model = open_model(run, which=which, device=torch_device, progress=progress)
         answers = first_of(triplets, submission.tracks, *embed(model, triplets, tasks, progress=progress))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from itma.errors import MissingPackageError
+from itma.io import write_with
 
 _SIDE, _MOST_PIXELS = 160, 60_000_000
 """Longer side of a thumbnail in pixels; larger files are not opened for one."""
@@ -73,6 +74,18 @@ def _thumbnail(path: str) -> str:
     except Exception:  # a thumbnail is a convenience: whatever is wrong with the file, the hit is shown without it
         return ""
     return f'<img src="{data_url(small)}"><br>'
+
+
+def save_image(image: Any, path: Path) -> None:
+    """Write a Pillow image, whole or not at all; the name's ending decides the format.
+
+    Raises:
+        StorageError: the disk is full or nothing can be written there.
+    """
+    from PIL import Image
+
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    write_with(path, lambda draft: image.save(draft, kind))
 
 
 def data_url(image: Any, *, optimize: bool = False) -> str:

@@ -11,14 +11,13 @@ import numpy as np
 from PIL import Image
 
 from itma import display
-from itma.display import data_url
 from itma.errors import DataError
 from itma.explanations.attention import AttentionMaps
 from itma.explanations.case import Word
 from itma.explanations.checks import Check
 from itma.explanations.gradients import Gradients
 from itma.explanations.occlusion import RegionEffects, WordEffects
-from itma.io import write_bytes, write_text, write_with
+from itma.io import write_bytes, write_text
 
 FORMAT = 1
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
@@ -165,7 +164,7 @@ class Explanation:
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
         }
         for name, image in (("reference", self.reference), ("target", self.target)) if images else ():
-            plain[f"{name}_image"] = None if image is None else data_url(Image.fromarray(image))
+            plain[f"{name}_image"] = None if image is None else display.data_url(Image.fromarray(image))
         return plain
 
     def _word(self, row: int) -> dict[str, Any]:
@@ -228,9 +227,7 @@ class Explanation:
             np.savez_compressed(data, allow_pickle=False, **self.arrays())
             write_bytes(path, data.getvalue())
         else:
-            image = self.draw()
-            kind = Image.registered_extensions()[ending]
-            write_with(path, lambda draft: image.save(draft, kind))
+            display.save_image(self.draw(), path)
 
 
 def ending_of(path: str | Path) -> str:

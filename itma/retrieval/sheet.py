@@ -6,8 +6,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from itma.data.images import Source, open_image
+from itma.display import save_image
 from itma.errors import ConfigError, ImageError
-from itma.io import to_storage_error
 from itma.records import Hit
 from itma.retrieval.request import SearchRequest
 
@@ -63,10 +63,7 @@ def save_sheet(path: Path, request: SearchRequest, hits: Sequence[Hit], referenc
         StorageError: the file cannot be written.
     """
     check_ending(path)
-    try:
-        draw_sheet(reference, request.sentence, hits).save(path)
-    except OSError as error:
-        raise to_storage_error(path, error) from error
+    save_image(draw_sheet(reference, request.sentence, hits), path)
     return path
 
 
