@@ -170,7 +170,7 @@ def test_the_catalogue_tells_its_columns_choices_and_ranges(client: TestClient) 
 
 
 def test_suggestions_are_sentences_of_the_training(place: Path) -> None:
-    from itma.server.suggestions import suggestions
+    from itma.server.browsing import suggestions
 
     opened = Catalogue.open(place)
     assert suggestions(opened.snapshot, opened.run) == ["make red cube", "make blue cube"]

@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,8 @@ class DemoResult:
 
     def __str__(self) -> str:
         (image, sentence), itma = self.example, program()
-        lines = [f"\nDone in {_format_seconds(self.seconds)}. recall@1 on combinations never seen in training:"]
+        took = f"{self.seconds:.0f} seconds" if self.seconds < 100 else f"{self.seconds / 60:.1f} minutes"
+        lines = [f"\nDone in {took}. recall@1 on combinations never seen in training:"]
         for name, report in self.reports.items():
             inside = report.interval[1]
             lines.append(
@@ -173,24 +175,9 @@ def _train(
     changes = {"data.size": data.size, "data.seed": str(data.seed), "train.seed": str(data.seed)}
     if steps is not None:
         changes["train.steps"] = str(steps)
+    train = partial(api.train, data.name, preset=preset, changes=changes, device=device, progress=progress)
     for name in MODELS:
-        yield (
-            name,
-            api.train(
-                data.name,
-                model=name,
-                preset=preset,
-                changes=changes,
-                out=out / "runs" / name,
-                device=device,
-                triplets=(learned, test.triplets),
-                progress=progress,
-            ),
-        )
-
-
-def _format_seconds(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+        yield name, train(model=name, out=out / "runs" / name, triplets=(learned, test.triplets))
 
 
 def _choose_rows(evaluation: Evaluation, seed: int) -> tuple[list[int], list[int]]:

@@ -489,16 +489,12 @@ def _percent(share: float, unit: str = " %") -> str:
 
 def _list(plain: Mapping[str, Any]) -> str:
     """Settings as text: `kind lstm, width 128`."""
-    settings = {name: show_name(value) if isinstance(value, str) else value for name, value in plain.items()}
+    shown = {bool: lambda value: "yes" if value else "no", float: "{:g}".format, str: show_name}
     return ", ".join(
-        f"{name.replace('_', ' ')} {_value(value)}" for name, value in settings.items() if value is not None
+        f"{name.replace('_', ' ')} {shown.get(type(value), str)(value)}"
+        for name, value in plain.items()
+        if value is not None
     )
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _rows(facts: Mapping[str, str | None]) -> str:

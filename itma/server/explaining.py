@@ -22,8 +22,7 @@ from itma.server.access import ServiceOf, may_read
 from itma.server.problems import ProblemError, problem_of
 from itma.server.searching import JSON, Upload, as_json, check_parts, fetch_image, read_form, unless_gone
 from itma.server.service import Service
-from itma.server.shapes import WORDS, Explain, ExplainFrom
-from itma.server.shapes_explained import ExplanationAnswer
+from itma.server.shapes import WORDS, Explain, ExplainFrom, ExplanationAnswer
 
 router = APIRouter(tags=["explain"], dependencies=[Depends(may_read)])
 
