@@ -384,15 +384,10 @@ def resume(
     return _learn(settings, folder, device, triplets, beginning=model, started=started, resume=saved, progress=progress)
 
 
-RESUMABLE = (
-    *(
-        f"train.{name}"
-        for name in (
-            "steps learning_rate image_encoder_rate weight_decay schedule decay_every decay_factor clip precision "
-            "evaluate_every log_every"
-        ).split()
-    ),
-    *(f"data.{name}" for name in "root coverage unreadable about cache".split()),
+RESUMABLE = tuple(
+    "train.steps train.learning_rate train.image_encoder_rate train.weight_decay train.schedule train.decay_every "
+    "train.decay_factor train.clip train.precision train.evaluate_every train.log_every data.root data.coverage "
+    "data.unreadable data.about data.cache".split()
 )
 """Settings that may change when a run goes on."""
 

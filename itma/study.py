@@ -124,21 +124,13 @@ def _page(
         return data_url(Image.fromarray(pixels.permute(1, 2, 0).numpy())), user.title(image), kind
 
     def rows(one: PlayedConversation) -> list[ShownTurn]:
-        wanted = [ShownTurn("wanted:", [show(one.target, "right")])]
-        return wanted + [
-            ShownTurn(
-                f"“{turn.wish.sentence}” – {turn.wish.kind}, {'granted' if turn.granted else 'not granted'}; "
-                f"the target is at rank {turn.rank}",
-                [
-                    show(turn.reference, "start"),
-                    *(
-                        show(hit, "right" if triplets.labels[hit] == triplets.labels[one.target] else "wrong")
-                        for hit in turn.hits
-                    ),
-                ],
-            )
-            for turn in one.turns
-        ]
+        turns, label = [ShownTurn("wanted:", [show(one.target, "right")])], triplets.labels[one.target]
+        for turn in one.turns:
+            wish = f"“{turn.wish.sentence}” – {turn.wish.kind}, {'granted' if turn.granted else 'not granted'}"
+            hits = [show(hit, "right" if triplets.labels[hit] == label else "wrong") for hit in turn.hits]
+            said = f"{wish}; the target is at rank {turn.rank}"
+            turns.append(ShownTurn(said, [show(turn.reference, "start"), *hits]))
+        return turns
 
     some = f"; the first {_ON_PAGE} are shown" if len(failed) > _ON_PAGE else ""
     head = f"{study.head} {len(failed):,} of {len(played):,} did not end at the target{some}."

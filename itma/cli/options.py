@@ -89,12 +89,9 @@ _SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "types": {"multiple": True, "callback": pairs, "metavar": "COLUMN=KIND"},
     "runtime": {"type": click.Choice(RUNTIMES)},
     "engine": {"type": click.Choice(ENGINES), "show_default": True},
-    "exclude": {"metavar": "ID"},
-    "unlike": {"metavar": "ID"},
-    "fields": {"metavar": "COLUMN"},
     "earlier": {"metavar": "TEXT"},
-    "id_column": {"metavar": "COLUMN"},
-    "image_column": {"metavar": "COLUMN"},
+    **{name: {"metavar": "ID"} for name in ("exclude", "unlike")},
+    **{name: {"metavar": "COLUMN"} for name in ("fields", "id_column", "image_column")},
 }
 """What the default alone does not say."""
 

@@ -126,20 +126,16 @@ def demo(
     for name, folder in {"itma": ready}.items() if ready else _train(out, data, test, steps, preset, device, progress):
         model = Retriever.load(folder).to(torch_device)
         title = MODELS[name]
+        weights = weights_sum(folder)
         (evaluation,) = evaluate(
-            model,
-            test.triplets,
-            protocols=[test.protocol()],
-            progress=progress,
-            model_name=title,
-            weights=weights_sum(folder),
+            model, test.triplets, protocols=[test.protocol()], progress=progress, model_name=title, weights=weights
         )
         if train:
             evaluation.write(folder / f"evaluation-{world}-test")
         evaluations[name] = evaluation
         parameters = sum(parameter.numel() for parameter in model.parameters())
         curve = [] if ready else read_metrics(folder)
-        seconds = curve[-1]["seconds"] if curve else read_provenance(folder, weights_sum(folder)).seconds or 0.0
+        seconds = curve[-1]["seconds"] if curve else read_provenance(folder, weights).seconds or 0.0
         results.append(ModelResult(name, title, evaluation.report, curve, parameters, seconds))
     run: str | Path = world if ready else out / "runs" / "itma"
     retriever = Retriever.load(run).to(torch_device)

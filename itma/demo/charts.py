@@ -111,17 +111,11 @@ def line_chart(
     for line, at, height in zip(lines, polylines, heights, strict=True):
         (x, y), label_x = at[-1], _LEFT + wide + 15
         bent = abs(height - y) > 3
-        curves.append(
-            Curve(
-                line.series % SERIES,
-                shorten(line.label),
-                height + 5,
-                (x + 7, y, label_x if bent else max(x + 7, label_x), height if bent else y),
-                _points(at),
-                _points([project(point) for point in thin_out(line.points)]) if smooth else "",
-                at if markers else at[-1:],
-            )
-        )
+        leader = (x + 7, y, label_x if bent else max(x + 7, label_x), height if bent else y)
+        raw = _points([project(point) for point in thin_out(line.points)]) if smooth else ""
+        marks = at if markers else at[-1:]
+        label = shorten(line.label)
+        curves.append(Curve(line.series % SERIES, label, height + 5, leader, _points(at), raw, marks))
     ends = "; ".join(f"{line.label} ends at {show(points[-1][1])}" for line, points in zip(lines, drawn, strict=True))
     return Chart(
         f"{name}: {ends}",

@@ -26,17 +26,10 @@ def _charts(comparison: Comparison) -> list[Chart]:
         return list(variant.curve.values())[-1].mean
 
     drawn = sorted((each for each in comparison.variants if len(each.curve) > 1), key=last, reverse=True)
-    return [
-        line_chart(
-            [
-                Line(each.name, [(step, figure.mean) for step, figure in each.curve.items()], index)
-                for index, each in enumerate(drawn[first : first + SERIES])
-            ],
-            name=", ".join(dict.fromkeys(metric for each in drawn for metric in each.chosen_by)) or "recall",
-            x_name="steps",
-            show=percent,
-            top=1.0,
-            markers=True,
-        )
-        for first in range(0, len(drawn), SERIES)
+    name = ", ".join(dict.fromkeys(metric for each in drawn for metric in each.chosen_by)) or "recall"
+    lines = [
+        Line(each.name, [(step, figure.mean) for step, figure in each.curve.items()], index % SERIES)
+        for index, each in enumerate(drawn)
     ]
+    parts = [lines[first : first + SERIES] for first in range(0, len(lines), SERIES)]
+    return [line_chart(part, name=name, x_name="steps", show=percent, top=1.0, markers=True) for part in parts]

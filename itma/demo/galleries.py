@@ -63,15 +63,8 @@ def of_shapes(
         reference = to_pixels(open_image(path))
 
         def make_question(title: str, image: Path | None, text: str | None) -> Question:
-            hits = catalogue.search(image=image, text=text, k=SHOWN)
-            answers = [
-                Shown(
-                    to_pixels(open_image(hit.path)),
-                    hit.score,
-                    image is not None and text is not None and hit.id in right,
-                )
-                for hit in hits
-            ]
+            hits, whole = catalogue.search(image=image, text=text, k=SHOWN), image is not None and text is not None
+            answers = [Shown(to_pixels(open_image(hit.path)), hit.score, whole and hit.id in right) for hit in hits]
             return Question(title, None if image is None else reference, text, answers)
 
         return [
@@ -83,12 +76,7 @@ def of_shapes(
     return Gallery(folder, (path, "remove red object"), ask)
 
 
-_TRIMS = {
-    "belt": "and with a belt",
-    "lace": "and with lace",
-    "ruffles": "and with ruffles",
-    "contrast": "and with contrast trim",
-}
+_TRIMS = {"belt": "a belt", "lace": "lace", "ruffles": "ruffles", "contrast": "contrast trim"}
 _PATTERNS = {"checks": "checked", "dots": "dotted", "floral": "floral", "horizontal stripes": "striped"}
 _PLURAL = ("trousers", "shorts")
 """Categories that a sentence cannot speak of as "a …"."""
@@ -108,7 +96,7 @@ def _conversation(products: Sequence[Product]) -> tuple[Wanted, list[tuple[str, 
     wanted: list[tuple[str, Wanted]] = [
         (f"the same in {colour}", {"category": category, "colour": colour}),
         ("with long sleeves", {"category": category, "colour": colour, "sleeves": "long"}),
-        (_TRIMS[trim], {"category": category, "colour": colour, "sleeves": "long", "trim": trim}),
+        (f"and with {_TRIMS[trim]}", {"category": category, "colour": colour, "sleeves": "long", "trim": trim}),
     ]
     return {"category": category, "colour": "red" if colour != "red" else "green", "sleeves": "short"}, wanted
 

@@ -91,24 +91,13 @@ def recall_by_kind(models: Sequence[ModelResult]) -> list[tuple[str, int | None,
 
 def curves(models: Sequence[ModelResult]) -> list[tuple[str, str, Chart]]:
     """Charts of loss and recall@1 over the steps of training, as far as recorded: (title, what it says, chart)."""
-    measured = next(
-        (
-            split
-            for split in ("test", "validation")
-            if any(_series(model.curve, f"{split}/recall@1") for model in models)
-        ),
-        "test",
-    )
+    splits = ("test", "validation")
+    recorded = (split for split in splits if any(_series(model.curve, f"{split}/recall@1") for model in models))
+    measured = next(recorded, "test")
+    names = f"{measured}/recall@1", f"Recall@1 on {measured} queries", "As measured while training; higher is better."
     charts = [
         _curve(models, "loss", "Training loss", "Loss over the batch; lower is better.", _plain, smooth=True),
-        _curve(
-            models,
-            f"{measured}/recall@1",
-            f"Recall@1 on {measured} queries",
-            "As measured while training; higher is better.",
-            lambda share: f"{share:.0%}",
-            top=1.0,
-        ),
+        _curve(models, *names, "{:.0%}".format, top=1.0),
     ]
     return [chart for chart in charts if chart is not None]
 

@@ -143,17 +143,9 @@ def attention_of(case: Case) -> AttentionMaps:
     pieces = [] if case.text is None or not case.model.reads_words else case.model.tokenizer.pieces(case.text)
     options = composer.options
     weights = torch.cat(blocks).float().cpu().numpy() if blocks else np.zeros((0, 1, 0, 0), dtype=np.float32)
-    return AttentionMaps(
-        options.attention,
-        weights,
-        pooling(
-            shares_of_cells(grids, options.pool == "cells", record.cells[0][0] if record.cells else None),
-            len(pieces),
-            words_count=options.pool_words,
-        ),
-        grids,
-        case.words(),
-    )
+    cells = shares_of_cells(grids, options.pool == "cells", record.cells[0][0] if record.cells else None)
+    pool = pooling(cells, len(pieces), words_count=options.pool_words)
+    return AttentionMaps(options.attention, weights, pool, grids, case.words())
 
 
 @dataclass(frozen=True)

@@ -85,12 +85,9 @@ class Case:
         count = len(references if references is not None else texts or ())
         parts = []
         for first in range(0, count, AT_ONCE):
-            some = slice(first, first + AT_ONCE)
-            parts.append(
-                self.model.embed_queries(
-                    None if references is None else references[some], None if texts is None else texts[some]
-                ).cpu()
-            )
+            images = None if references is None else references[first : first + AT_ONCE]
+            said = None if texts is None else texts[first : first + AT_ONCE]
+            parts.append(self.model.embed_queries(images, said).cpu())
         return torch.cat(parts)
 
     @cached_property
@@ -124,14 +121,9 @@ def words_of(tokenizer: Tokenizer, text: str) -> tuple[Word, ...]:
 
     A word is what stands between blanks; a tokenizer may make several tokens of it, or none.
     """
-    pieces = tokenizer.pieces(text)
-    return tuple(
-        Word(
-            match.group(),
-            *match.span(),
-            tuple(
-                index for index, piece in enumerate(pieces) if piece.begin < match.end() and match.start() < piece.end
-            ),
-        )
-        for match in re.finditer(r"\S+", text)
-    )
+    pieces, words = tokenizer.pieces(text), []
+    for match in re.finditer(r"\S+", text):
+        begin, end = match.span()
+        tokens = tuple(index for index, piece in enumerate(pieces) if piece.begin < end and begin < piece.end)
+        words.append(Word(match.group(), begin, end, tokens))
+    return tuple(words)

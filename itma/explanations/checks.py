@@ -118,12 +118,9 @@ def curves(case: Case, values: np.ndarray, fill: Fill = "mean") -> tuple[np.ndar
     steps = np.unique(np.linspace(0, len(masks), min(len(masks), POINTS) + 1).round().astype(int))
     taken = torch.stack([masks[:count].any(0) for count in steps.tolist()])
     cover = filling(case.reference, fill)
-    images = torch.cat(
-        [
-            torch.where(taken[:, None], cover[None], case.reference[None]),
-            torch.where(taken[:, None], case.reference[None], cover[None]),
-        ]
-    )
+    deleted = torch.where(taken[:, None], cover[None], case.reference[None])
+    inserted = torch.where(taken[:, None], case.reference[None], cover[None])
+    images = torch.cat([deleted, inserted])
     scores = case.scores(case.embed(images, None if case.text is None else [case.text] * len(images)))
     return scores[: len(steps)], scores[len(steps) :]
 

@@ -212,18 +212,10 @@ def case_in(model: Retriever, evaluation: Evaluation, index: int) -> Case:
         return values
 
     pixels = triplets.images.load([reference, target], model.preprocess)
-    said = triplets.feedback[row]
-    return Case(
-        model,
-        _embedding(model, pixels[1]),
-        pixels[0],
-        said if model.tokenizer.pieces(said) else None,
-        pixels[1],
-        ranks,
-        len(evaluation.task(index).gallery),
-        triplets.images.names[reference],
-        triplets.images.names[target],
-    )
+    said = triplets.feedback[row] if model.tokenizer.pieces(triplets.feedback[row]) else None
+    names = triplets.images.names[reference], triplets.images.names[target]
+    items = len(evaluation.task(index).gallery)
+    return Case(model, _embedding(model, pixels[1]), pixels[0], said, pixels[1], ranks, items, *names)
 
 
 def explain_case(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean", steps: int = STEPS) -> Explanation:

@@ -108,16 +108,14 @@ class Explanation:
             images: with reference and target as the model sees them, as data URLs of PNG.
         """
         attention, gradients = self.attention, self.gradients
-        word_maps = (
-            [
+        word_maps = []
+        if attention is not None:
+            word_maps = [
                 {"word": row, "level": level, **_map(attention.of_word(row, level=level))}
                 for row, word in enumerate(self.words)
                 for level in range(len(attention.grids))
                 if word.tokens
             ]
-            if attention is not None
-            else []
-        )
         shares = attention is not None and attention.kind == "softmax"
         plain: dict[str, Any] = {
             "format": FORMAT,

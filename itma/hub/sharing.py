@@ -144,12 +144,8 @@ def pull(
         local_files_only=local_files_only,
         progress=progress,
     )
-    names: list[str | Path] = [
-        *FILES,
-        CARD,
-        RUN,
-        *(path.relative_to(source) for path in source.glob(REPORTS.replace("/", "/**/"))),
-    ]
+    reports = (path.relative_to(source) for path in source.glob(REPORTS.replace("/", "/**/")))
+    names: list[str | Path] = [*FILES, CARD, RUN, *reports]
     with new_folder(folder) as draft:
         for name in names:
             if (source / name).is_file():

@@ -102,17 +102,9 @@ def import_published(
     )
     settings = Settings(model.config, recipe(original), source)
     skipped = sum(len(each.names) for each in left_out if each.names != ("a[2:]",))
-    imported = Imported(
-        out,
-        original.model,
-        config.composer,
-        original.code,
-        original.steps,
-        len(vocabulary) - 1,
-        len(original.tensors) - skipped,
-        tuple(left_out),
-        tuple(_notes(original, config, size)),
-    )
+    counts = original.steps, len(vocabulary) - 1, len(original.tensors) - skipped
+    notes = tuple(_notes(original, config, size))
+    imported = Imported(out, original.model, config.composer, original.code, *counts, tuple(left_out), notes)
     _write(out, model, settings, imported, original)
     return imported
 

@@ -170,7 +170,7 @@ def shape(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Retrie
         levels = tuple(level for level in (2, 3, 4) if str(level) in str(option("att_layer_spec", "3_4")))
         if not levels:
             raise option.error("att_layer_spec", " names no stage; expected one or more of 2, 3 and 4")
-    dropout = float(option("dropout_rate", 0.1))
+    layers, dropout = option("text_model_layers", 1) if kind != "embeddings" else 1, float(option("dropout_rate", 0.1))
     raw = checkpoint.code == "tirg" and option("dataset", "css3d") == "css3d"  # not resized: 180×120 pixels
     width, height = size or ((180, 120) if raw else (224, 224))
     return RetrieverConfig(
@@ -178,13 +178,7 @@ def shape(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Retrie
         dim=dim,
         image_encoder=ImageEncoderConfig(_IMAGE_ENCODERS[arch], levels),
         text_encoder=TextEncoderConfig(
-            kind=kind,
-            width=dim,
-            layers=option("text_model_layers", 1) if kind != "embeddings" else 1,
-            dropout=dropout,
-            heads=1,
-            unknown="keep",
-            max_words=_LONGEST,
+            kind=kind, width=dim, layers=layers, dropout=dropout, heads=1, unknown="keep", max_words=_LONGEST
         ),
         preprocess=Preprocess(height, width) if raw else Preprocess(height, width, fit="crop"),
         options=_itma_options(option, dropout) if composer == "itma" else None,

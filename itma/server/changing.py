@@ -77,15 +77,11 @@ class Changer:
         with self._writing("adding items" if new else "replacing items") as writer:
             kinds = {name: SHOWN[kind_of(kind)] for name, kind in metadata_of(writer.table.schema).items()}
             before = [] if new else writer.images_of([one.id for one in given if one.id in files or one.embedding])
-            items = [
-                Item(
-                    one.id,
-                    files.get(one.id),
-                    None if one.embedding is None else np.asarray(one.embedding),
-                    {name: _to_date(value, kinds.get(name, "")) for name, value in (one.fields or {}).items()},
-                )
-                for one in given
-            ]
+            items = []
+            for one in given:
+                embedding = None if one.embedding is None else np.asarray(one.embedding)
+                fields = {name: _to_date(value, kinds.get(name, "")) for name, value in (one.fields or {}).items()}
+                items.append(Item(one.id, files.get(one.id), embedding, fields))
             try:
                 for one in given:
                     if one.image is not None:

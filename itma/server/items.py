@@ -158,12 +158,9 @@ async def delete_many(service: ServiceOf, body: Ids) -> Response:
 
 
 async def _read_given(id: str, image: UploadFile | None, fields: str, embedding: str | None) -> Given:
-    return Given(
-        id,
-        None if image is None else await image.read(),
-        None if embedding is None else _parse(_EMBEDDING, embedding, "embedding"),
-        _parse(_FIELDS, fields, "fields"),
-    )
+    data = None if image is None else await image.read()
+    numbers = None if embedding is None else _parse(_EMBEDDING, embedding, "embedding")
+    return Given(id, data, numbers, _parse(_FIELDS, fields, "fields"))
 
 
 def _parse(adapter: TypeAdapter[Any], text: str, what: str) -> Any:

@@ -5,6 +5,7 @@ import os
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+_QUERIES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
@@ -20,10 +21,7 @@ class Metrics:
             "itma_requests_in_flight", "Requests under way.", registry=registry, multiprocess_mode="livesum"
         )
         self.batch = Histogram(
-            "itma_batch_queries",
-            "Queries that the model took together.",
-            buckets=(1, 2, 4, 8, 16, 32, 64),
-            registry=registry,
+            "itma_batch_queries", "Queries that the model took together.", buckets=_QUERIES, registry=registry
         )
         self.waiting = Gauge(
             "itma_queries_waiting", "Queries that wait for the model.", registry=registry, multiprocess_mode="livesum"

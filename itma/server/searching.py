@@ -167,15 +167,7 @@ async def _answer_by(
         given["embedding"] = np.asarray(given["embedding"])
     answer = await unless_gone(request, service.engine.ask(SearchRequest(**given), snapshot))
     service.browser.remember([(hit.id, hit.path) for hit in answer.hits])
-    body = as_json(
-        {
-            "hits": [_hit(hit) for hit in answer.hits],
-            "ignored": answer.ignored,
-            "read_as": answer.read_as,
-            "notes": answer.hits.notes,
-            "stamp": answer.stamp,
-        }
-    )
+    body = as_json(vars(answer) | {"hits": [_hit(hit) for hit in answer.hits], "notes": answer.hits.notes})
     service.answers.put(key, body)
     return Response(body, media_type=JSON)
 
