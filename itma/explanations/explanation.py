@@ -189,11 +189,8 @@ class Explanation:
                 "attention.grids": np.array(self.attention.grids),
                 "attention.rollout": self.attention.rollout,
             }
-        for name, effects in (
-            ("word_effects", self.word_effects),
-            ("regions", self.regions),
-            ("target_regions", self.target_regions),
-        ):
+        for name in ("word_effects", "regions", "target_regions"):
+            effects: WordEffects | RegionEffects | None = getattr(self, name)
             if effects is not None:
                 arrays |= {f"{name}.effects": effects.effects, f"{name}.ranks": effects.ranks}
             if isinstance(effects, RegionEffects):

@@ -157,9 +157,8 @@ def _sum_in(run: str | Path, model: Retriever, weights: str, *, rounded: bool) -
     state = model.state_dict()
     for which, digest in sums.items():
         tensors = load_file(checkpoint_folder(run, which) / WEIGHTS)
-        if tensors.keys() == state.keys() and all(
-            torch.equal(tensor.to(state[name].dtype), state[name].cpu()) for name, tensor in tensors.items()
-        ):
+        same = (torch.equal(tensor.to(state[name].dtype), state[name].cpu()) for name, tensor in tensors.items())
+        if tensors.keys() == state.keys() and all(same):
             return digest
     return sums["best"] if rounded else weights
 
