@@ -7,6 +7,7 @@ import io
 import re
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO
 
 from PIL import Image
@@ -66,9 +67,9 @@ def check_file(file: BinaryIO, pixels: int) -> None:
     if start.startswith(b"\xff\xd8"):
         _check_jpeg(file, pixels)
     elif start.startswith(b"\x89PNG\r\n\x1a\n"):
-        _check_pieces(_png_chunks(file), "chunks")
+        _check_count(sum(1 for _ in islice(_png_chunks(file), MAX_PIECES + 1)), "chunks")
     elif start.startswith((b"GIF87a", b"GIF89a")):
-        _check_pieces(_gif_blocks(file), "blocks before its first frame")
+        _check_count(sum(1 for _ in islice(_gif_blocks(file), MAX_PIECES + 1)), "blocks before its first frame")
     elif start.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")) and _metadata_bytes(file) > MAX_METADATA:
         raise LimitError(f"its metadata would take more than {MAX_METADATA:,} bytes; save it anew without them")
     elif start.startswith((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")):
@@ -105,9 +106,9 @@ def is_plain_exif(exif: bytes) -> bool:
     return _metadata_bytes(io.BytesIO(re.sub(b"^(Exif\0\0){1,2}", b"", exif))) <= MAX_METADATA
 
 
-def _check_pieces(pieces: Iterator[object], what: str) -> None:
-    if sum(1 for _, _ in zip(pieces, range(MAX_PIECES + 1), strict=False)) > MAX_PIECES:
-        raise LimitError(f"more than {MAX_PIECES:,} {what}; save it anew")
+def _check_count(pieces: int, what: str, most: int = MAX_PIECES) -> None:
+    if pieces > most:
+        raise LimitError(f"more than {most:,} {what}; save it anew")
 
 
 def _check_jpeg(file: BinaryIO, pixels: int) -> None:
@@ -137,8 +138,7 @@ def _check_jpeg(file: BinaryIO, pixels: int) -> None:
                 size = int.from_bytes(body[1:3], "big") * int.from_bytes(body[3:5], "big")
             elif marker[1] == 0xE1 and body.startswith(b"Exif\0\0"):
                 exif += body[6:]
-        if pieces > MAX_PIECES // 10:
-            raise LimitError(f"more than {MAX_PIECES // 10:,} segments; save it anew")
+        _check_count(pieces, "segments", MAX_PIECES // 10)
     if not is_plain_exif(exif):
         raise LimitError(f"its metadata would take more than {MAX_METADATA:,} bytes; save it anew without them")
     if file.read(length)[:1] == bytes([components]) and frame not in _PROGRESSIVE:
@@ -156,8 +156,7 @@ def _scans(data: bytes, most: int) -> int:
         pieces += 1
         if marker == 0xD9:
             break
-        if pieces > MAX_PIECES:
-            raise LimitError(f"more than {MAX_PIECES:,} segments; save it anew")
+        _check_count(pieces, "segments")
         if marker in (0x01, 0xD8):
             continue
         scans += marker == 0xDA
@@ -204,8 +203,7 @@ def _check_jpeg2000(file: BinaryIO, pixels: int) -> None:
     part, pieces = 0, 0
     while len(head := file.read(4)) == 4 and head[0] == 0xFF:
         pieces += 1
-        if pieces > MAX_PIECES:
-            raise LimitError(f"more than {MAX_PIECES:,} segments; save it anew")
+        _check_count(pieces, "segments")
         if head[1] == 0xD9 or (head[1] == 0x93 and not part):  # the end, or data up to it
             return
         if head[1] == 0x93:  # the data of a part of a tile: on to the next one

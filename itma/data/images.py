@@ -289,26 +289,24 @@ def _name_errors(name: str, pixels: int) -> Iterator[None]:
     """Whatever goes wrong with one image becomes an error that names it."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise ImageError(name, _why_absent(name)) from error
-    except IsADirectoryError as error:
-        raise ImageError(name, "this is a folder, not a file") from error
-    except PermissionError as error:
-        raise ImageError(name, "there is no permission to read it") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            name, f"not an image in a format that is read ({formats_shown()}), or damaged, or empty"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(name, f"over the limit of {pixels:,} pixels; scale it down first") from error
-    except limits.LimitError as error:
-        raise ImageError(name, str(error)) from error
     except ImageError:
         raise
     except Exception as error:  # on damaged files Pillow's decoders raise nearly everything there is
         if getattr(error, "errno", None) == errno.ENAMETOOLONG:
             raise ImageError(name[:60] + "…", "the name is too long for a file") from error
-        raise ImageError(name, f"damaged or truncated ({error})") from error
+        reasons: tuple[tuple[type[Exception], str], ...] = (
+            (FileNotFoundError, _why_absent(name)),
+            (IsADirectoryError, "this is a folder, not a file"),
+            (PermissionError, "there is no permission to read it"),
+            (
+                UnidentifiedImageError,
+                f"not an image in a format that is read ({formats_shown()}), or damaged, or empty",
+            ),
+            (Image.DecompressionBombError, f"over the limit of {pixels:,} pixels; scale it down first"),
+            (limits.LimitError, str(error)),
+            (Exception, f"damaged or truncated ({error})"),
+        )
+        raise ImageError(name, next(why for kind, why in reasons if isinstance(error, kind))) from error
 
 
 def _why_absent(name: str) -> str:

@@ -38,7 +38,7 @@ class Tokens(NamedTuple):
         return Tokens(self.ids.to(device, non_blocking=later), self.mask.to(device, non_blocking=later))
 
 
-def typical(sentences: Sequence[str], count: int = 24, *, longest: int = 60) -> list[str]:
+def typical(sentences: Sequence[str], count: int = 24) -> list[str]:
     """Some sentences that show a newcomer what may be said: the frequent ones first, no two of the same first words.
 
     >>> typical(["make it red", "make it red", "is longer", "make it blue"], 2)
@@ -47,12 +47,11 @@ def typical(sentences: Sequence[str], count: int = 24, *, longest: int = 60) -> 
     Args:
         sentences: what training asked.
         count: how many, at most.
-        longest: characters of a sentence, at most.
     """
     looked_at = Counter(" ".join(sentence.split()) for sentence in sentences[:50_000])
     chosen: list[str] = []
     beginnings: Counter[tuple[str, ...]] = Counter()
-    ordered = [sentence for sentence, _ in looked_at.most_common() if 2 < len(sentence) <= longest]
+    ordered = [sentence for sentence, _ in looked_at.most_common() if 2 < len(sentence) <= 60]
     for again in range(4):  # sentences that begin alike come in later turns
         for sentence in ordered:
             beginning = tuple(sentence.lower().split()[:2])

@@ -146,7 +146,16 @@ def _annotation(root: Path, split: str) -> _Annotation:
     if not isinstance(splits, dict) or not isinstance(splits.get(split), dict):
         names = ", ".join(map(_short, list(splits)[:6])) if isinstance(splits, dict) else type(splits).__name__
         raise DataError(f"{str(path)!r}: expected {split!r} in it, found {names or 'nothing'}; {_WAY_OUT}")
-    plain, said = splits[split], f"{str(path)!r}, {split}"
+    try:
+        annotation = _read_annotation(splits[split], f"{str(path)!r}, {split}")
+        if not annotation.modifications:
+            raise DataError(f"{str(path)!r} holds no modifications for {split}")
+        return annotation
+    except DataError as error:
+        raise DataError(f"{error}; {_WAY_OUT}") from error
+
+
+def _read_annotation(plain: dict[str, Any], said: str) -> _Annotation:
     scenes = [
         _scene(scene, f"{said} image {number:,}")
         for number, scene in enumerate(_list(plain.get("objects_img"), f"{said} objects_img"))
@@ -155,8 +164,6 @@ def _annotation(root: Path, split: str) -> _Annotation:
         _modification(modification, len(scenes), f"{said} modification {number:,}")
         for number, modification in enumerate(_list(plain.get("mods"), f"{said} mods"))
     ]
-    if not modifications:
-        raise DataError(f"{str(path)!r} holds no modifications for {split}; {_WAY_OUT}")
     labels = np.arange(len(scenes))  # where the file names none, each image is its own
     if "labels" in plain:
         labels = _labels(plain["labels"], len(scenes), f"{said} labels")
@@ -170,48 +177,41 @@ def _scene(plain: Any, where: str) -> Scene:
 def _thing(plain: Any, where: str) -> Thing:
     expected = {"shape": SHAPES, "color": COLOURS, "size": SIZES}
     if not isinstance(plain, dict):
-        raise DataError(f"{where}: a thing is {_short(plain)}; expected {{shape, color, size, pos}}; {_WAY_OUT}")
+        raise DataError(f"{where}: a thing is {_short(plain)}; expected {{shape, color, size, pos}}")
     for key, choices in expected.items():
         value = plain.get(key)
         if not isinstance(value, str) or value not in choices:
-            raise DataError(
-                f"{where}: the {key} of a thing is {_short(value)}; expected one of {', '.join(choices)}; {_WAY_OUT}"
-            )
+            raise DataError(f"{where}: the {key} of a thing is {_short(value)}; expected one of {', '.join(choices)}")
     position = _list(plain.get("pos"), f"{where}, pos")
     if len(position) != 2 or not all(type(value) in (int, float) and 0 <= value <= 1 for value in position):
         raise DataError(
-            f"{where}: the pos of a thing is {_short(plain['pos'])}; expected row and column, from 0 to 1 each; "
-            f"{_WAY_OUT}"
+            f"{where}: the pos of a thing is {_short(plain['pos'])}; expected row and column, from 0 to 1 each"
         )
     return Thing(plain["shape"], plain["color"], plain["size"], float(position[0]), float(position[1]))
 
 
 def _modification(plain: Any, images: int, where: str) -> Modification:
     if not isinstance(plain, dict) or not isinstance(plain.get("to_str"), str) or not plain["to_str"].strip():
-        raise DataError(f"{where} is {_short(plain)}; expected {{from, to, to_str}} with a sentence; {_WAY_OUT}")
+        raise DataError(f"{where} is {_short(plain)}; expected {{from, to, to_str}} with a sentence")
     ends = {key: _list(plain.get(key), f"{where}, {key}") for key in ("from", "to")}
     for key, numbers in ends.items():
         for number in numbers:
             if type(number) is not int or not 0 <= number < images:
-                raise DataError(
-                    f"{where}, {key}: {_short(number)} is no image; expected numbers below {images:,}; {_WAY_OUT}"
-                )
+                raise DataError(f"{where}, {key}: {_short(number)} is no image; expected numbers below {images:,}")
     if len(ends["from"]) != len(ends["to"]):
-        raise DataError(
-            f"{where} leads from {len(ends['from'])} images to {len(ends['to'])}; expected as many; {_WAY_OUT}"
-        )
+        raise DataError(f"{where} leads from {len(ends['from'])} images to {len(ends['to'])}; expected as many")
     return {"from": ends["from"], "to": ends["to"], "to_str": plain["to_str"]}
 
 
 def _labels(plain: Any, images: int, where: str) -> np.ndarray:
     labels = _list(plain, where)
     if len(labels) != images:
-        raise DataError(f"{where}: {len(labels):,} for {images:,} images; expected one each; {_WAY_OUT}")
+        raise DataError(f"{where}: {len(labels):,} for {images:,} images; expected one each")
     if labels and all(type(label) is str for label in labels):
         return np.unique(labels, return_inverse=True)[1].astype(np.int64)
     for label in labels:
         if type(label) is not int or abs(label) >= 2**62:
-            raise DataError(f"{where}: {_short(label)} is no label; expected whole numbers, or texts; {_WAY_OUT}")
+            raise DataError(f"{where}: {_short(label)} is no label; expected whole numbers, or texts")
     return np.array(labels, dtype=np.int64)
 
 
@@ -221,7 +221,7 @@ def _list(plain: Any, where: str) -> list[Any]:
     if isinstance(plain, np.ndarray):
         return list(plain.reshape(-1).tolist())
     if not isinstance(plain, list | tuple):
-        raise DataError(f"{where}: expected a list, found {_short(plain)}; {_WAY_OUT}")
+        raise DataError(f"{where}: expected a list, found {_short(plain)}")
     return list(plain)
 
 

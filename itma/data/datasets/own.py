@@ -69,17 +69,12 @@ class _Listed(NamedTuple):
     """What the further columns say of it, in their order."""
 
 
-def _division(table: Table) -> str:
-    if "split" in _fold(table.columns):
-        return "split by its column"
-    return f"split by the sum of the reference's name, {TEST_SHARE:.0%} for testing"
-
-
-def _protocol(triplets: Triplets, mentioned: int, shared: int, source: str) -> Protocol:
+def _protocol(triplets: Triplets, mentioned: int, shared: int, table: Table) -> Protocol:
     """All images of the test split are ranked for each of its rows."""
     rows, images = len(triplets), len(triplets.labels)
+    by_name = f"by the sum of the reference's name, {TEST_SHARE:.0%} for testing"
     about = [
-        source,
+        f"{table.path.name}, split {'by its column' if 'split' in _fold(table.columns) else by_name}",
         f"gallery = the {mentioned:,} images that test rows mention"
         + (f" and {images - mentioned:,} more that training does not mention" if images > mentioned else ""),
         "the reference is removed",
@@ -149,8 +144,10 @@ def _triplets(table: Table) -> list[_Triplet]:
     rows = [(row, {column.strip().lower(): value for column, value in row.cells.items()}) for row in table.rows]
     _refuse_empty(table, rows)
     for row, cells in rows:
-        target = cells["target"] = _only(cells.get("target"))
-        if isinstance(target, list):
+        target = cells.get("target")
+        if isinstance(target, list) and len(target) == 1:
+            cells["target"] = target[0]
+        elif isinstance(target, list):
             raise table.error(
                 row,
                 f"target is {short(target)}; expected one image. Where several are right, give them one "
@@ -171,16 +168,6 @@ def _triplets(table: Table) -> list[_Triplet]:
     if any(triplet.split == "test" for triplet in triplets):
         return triplets
     return [triplet._replace(split="test") if triplet.split == VALIDATION else triplet for triplet in triplets]
-
-
-def _warn_of_validation(table: Table, triplets: Sequence[_Triplet]) -> None:
-    if unused := sum(triplet.split == VALIDATION for triplet in triplets):
-        log.warning(
-            "%s: %d rows for validation are not used: what chooses a checkpoint is held out of the training rows "
-            "(train.hold_out)",
-            table.path,
-            unused,
-        )
 
 
 def _refuse_empty(table: Table, rows: Sequence[tuple[Row, Mapping[str, object]]]) -> None:
@@ -207,10 +194,6 @@ def _join(value: object) -> object:
     if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
         return ", ".join(filter(None, map(str.strip, value)))
     return value
-
-
-def _only(value: object) -> object:
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _text(table: Table, row: Row, cells: dict[str, object], column: str) -> str:
@@ -307,7 +290,13 @@ class Own(Dataset):
         path = _file(root)
         table = read_table(path)
         triplets = _triplets(table)
-        _warn_of_validation(table, triplets)
+        if unused := sum(triplet.split == VALIDATION for triplet in triplets):
+            log.warning(
+                "%s: %d rows for validation are not used: what chooses a checkpoint is held out of the training rows "
+                "(train.hold_out)",
+                path,
+                unused,
+            )
         rows = [triplet for triplet in triplets if triplet.split == split]
         if not rows:
             raise DataError(
@@ -348,7 +337,7 @@ class Own(Dataset):
         if split == "train":
             return Split(annotated)
         shared = sum(image in elsewhere for image in names)
-        return Split.of(annotated, _protocol(annotated, mentioned, shared, f"{path.name}, {_division(table)}"))
+        return Split.of(annotated, _protocol(annotated, mentioned, shared, table))
 
     def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[Written]:
         """See `Dataset`."""

@@ -46,18 +46,11 @@ def css_objects(scene: Scene) -> list[dict[str, Any]]:
     >>> css_objects((Thing("cube", "red", "small", "middle-left"),))
     [{'shape': 'rectangle', 'color': 'red', 'size': 'small', 'pos': [0.5, 0.16666666666666666]}]
     """
-    middles = (1 / 6, 3 / 6, 5 / 6)
     objects = []
     for thing in scene:
-        row, column = divmod(POSITIONS.index(thing.position), 3)
-        objects.append(
-            {
-                "shape": _CSS_SHAPE[thing.shape],
-                "color": thing.colour,
-                "size": thing.size,
-                "pos": [middles[row], middles[column]],
-            }
-        )
+        position = [(1 / 6, 3 / 6, 5 / 6)[place] for place in divmod(POSITIONS.index(thing.position), 3)]
+        outline = _CSS_SHAPE[thing.shape]
+        objects.append({"shape": outline, "color": thing.colour, "size": thing.size, "pos": position})
     return objects
 
 
@@ -114,9 +107,8 @@ def _triplets(folder: Path, split: str, plain: Any, config: ShapesConfig) -> Tri
         ]
         kinds = [Change.parse(sentence).kind for _, _, sentence in rows]
         labels = _whole_numbers(annotation["labels"])
-        references = _whole_numbers([source for source, _, _ in rows])
-        targets = _whole_numbers([target for _, target, _ in rows])
-        things = [str(len(annotation["objects_img"][source])) for source in references.tolist()]
+        _whole_numbers([end for *ends, _ in rows for end in ends])
+        things = [str(len(annotation["objects_img"][source])) for source, _, _ in rows]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError, FeedbackError) as error:
         raise DataError(f"{file!r} is damaged in {split!r}: {error!r}") from error
     for what, count, expected in (
@@ -128,15 +120,6 @@ def _triplets(folder: Path, split: str, plain: Any, config: ShapesConfig) -> Tri
     names = [f"css_{split}_{index:06d}.png" for index in range(len(labels))]
     images = find_written_images(folder / IMAGES, names, names)
     try:
-        return Triplets(
-            name=f"shapes/{split}",
-            images=images,
-            labels=labels,
-            references=references,
-            targets=targets,
-            feedback=[sentence for _, _, sentence in rows],
-            kinds=kinds,
-            groups={THINGS: things},
-        )
+        return Triplets.of(f"shapes/{split}", images, rows, labels, kinds=kinds, groups={THINGS: things})
     except DataError as error:
         raise DataError(f"{file!r} is damaged: {error}") from error

@@ -46,7 +46,6 @@ _LITTLE = {
     "you", "do", "could", "can", "please", "same", "on", "in", "and",
 }  # fmt: skip
 _PLURAL = {"trousers", "shorts"}
-_MAKES = re.compile(r"\b(have|get|want|need|see|make) it\b")
 
 
 def captions(one: Product, other: Product, dice: Dice, split: str = "train") -> tuple[str, str]:

@@ -84,10 +84,10 @@ def band(left: Sequence[Point], depth: float) -> list[Point]:
     return [*left, *((x, y + depth) for x, y in reversed(left))]
 
 
-def disc(x: float, y: float, radius: float, across: float = 1.0) -> np.ndarray:
-    """A circle, or an ellipse `across` times as wide as high."""
+def disc(x: float, y: float, radius: float) -> np.ndarray:
+    """A circle."""
     turn = np.linspace(0, 2 * math.pi, 20, endpoint=False)
-    return np.stack([x + across * radius * np.cos(turn), y + radius * np.sin(turn)], 1)
+    return np.stack([x + radius * np.cos(turn), y + radius * np.sin(turn)], 1)
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> list[Point]:
