@@ -62,18 +62,10 @@ class Solids:
         ids, numbers = columns[:3].long().to(device), columns[3:].float().to(device)
         ends = [sum(len(rows[shape]) for shape in SHAPES[: count + 1]) for count in range(len(SHAPES))]
         slices = tuple(slice(start, end) for start, end in zip([0, *ends], ends, strict=False))
+        image_T, thing_T, colour_T = ids.unbind()
+        x_T, y_T, radius_T, height_T, cos_T, sin_T = numbers[:6].unbind()
         return cls(
-            image=ids[0],
-            thing=ids[1],
-            colour=ids[2],
-            x=numbers[0],
-            y=numbers[1],
-            radius=numbers[2],
-            height=numbers[3],
-            cos=numbers[4],
-            sin=numbers[5],
-            light=numbers[6:],
-            of_shape=slices,
+            image_T, thing_T, colour_T, x_T, y_T, radius_T, height_T, cos_T, sin_T, light=numbers[6:], of_shape=slices
         )
 
     def __len__(self) -> int:

@@ -68,7 +68,37 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
 
     def _make(self, name: str) -> ShapesSplit:
         check_split(name)
-        return _make(self.config, name)
+        config = self.config
+        bases = base_scenes(config, name)
+        per_base = 1 + config.changes
+        scenes: list[Scene] = [scene for scene in bases for _ in range(per_base)]
+        used = [0] * len(bases)
+        rows = []
+        for number, modification in enumerate(modifications(config, name, bases)):
+            change = modification.change
+            for base in modification.bases:
+                used[base] += 1
+                reference, target = base * per_base, base * per_base + used[base]
+                scenes[target] = change.apply(bases[base])
+                index = change.concerns(bases[base])
+                if index is None:
+                    index = next(i for i, thing in enumerate(scenes[target]) if thing.position == change.thing.position)
+                rows.append((reference, target, change.sentence, change.kind, index, number))
+        label_of: dict[Scene, int] = {}
+        labels = [label_of.setdefault(scene, len(label_of)) for scene in scenes]
+        references, targets, feedback, kinds, things, numbers = zip(*rows, strict=True)
+        return ShapesSplit(
+            name=name,
+            scenes=tuple(scenes),
+            names=tuple(f"css_{name}_{index:06d}.png" for index in range(len(scenes))),
+            labels=np.array(labels, dtype=np.int64),
+            references=np.array(references, dtype=np.int64),
+            targets=np.array(targets, dtype=np.int64),
+            feedback=feedback,
+            kinds=kinds,
+            things=np.array(things, dtype=np.int64),
+            modifications=np.array(numbers, dtype=np.int64),
+        )
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of all scenes and sentences: the same everywhere for the same configuration."""
@@ -187,39 +217,6 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         images = len(self.split(split).scenes)
         for start in range(0, images, count):
             yield start, self.render(split, range(start, min(start + count, images)), device)
-
-
-def _make(config: ShapesConfig, name: str) -> ShapesSplit:
-    bases = base_scenes(config, name)
-    per_base = 1 + config.changes
-    scenes: list[Scene] = [scene for scene in bases for _ in range(per_base)]
-    used = [0] * len(bases)
-    rows = []
-    for number, modification in enumerate(modifications(config, name, bases)):
-        change = modification.change
-        for base in modification.bases:
-            used[base] += 1
-            reference, target = base * per_base, base * per_base + used[base]
-            scenes[target] = change.apply(bases[base])
-            index = change.concerns(bases[base])
-            if index is None:
-                index = next(i for i, thing in enumerate(scenes[target]) if thing.position == change.thing.position)
-            rows.append((reference, target, change.sentence, change.kind, index, number))
-    label_of: dict[Scene, int] = {}
-    labels = [label_of.setdefault(scene, len(label_of)) for scene in scenes]
-    references, targets, feedback, kinds, things, numbers = zip(*rows, strict=True)
-    return ShapesSplit(
-        name=name,
-        scenes=tuple(scenes),
-        names=tuple(f"css_{name}_{index:06d}.png" for index in range(len(scenes))),
-        labels=np.array(labels, dtype=np.int64),
-        references=np.array(references, dtype=np.int64),
-        targets=np.array(targets, dtype=np.int64),
-        feedback=feedback,
-        kinds=kinds,
-        things=np.array(things, dtype=np.int64),
-        modifications=np.array(numbers, dtype=np.int64),
-    )
 
 
 def _annotation(split: ShapesSplit) -> disk.Annotation:

@@ -24,11 +24,7 @@ _FINER = 4
 
 def parts_of(product: Product, look: Look) -> list[Part]:
     """The pieces of a product as it hangs, the farthest first."""
-    if product.category == "skirt":
-        return skirt(product, look)
-    if product.category in ("trousers", "shorts"):
-        return legs(product, look)
-    return top(product, look)
+    return {"skirt": skirt, "trousers": legs, "shorts": legs}.get(product.category, top)(product, look)
 
 
 def render(products: Sequence[Product], looks: Sequence[Look], height: int, width: int) -> torch.Tensor:

@@ -56,7 +56,34 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
 
     def _make(self, name: str) -> WardrobeSplit:
         check_split(name)
-        return _make(self.config, name)
+        config = self.config
+        products = families(config, name)
+        queries = pairs(config, name, products)
+        captions, requests = [], []
+        for number, (reference, target) in enumerate(queries):
+            dice = Dice(f"wardrobe/{config.seed}/{name}/words/{number}")
+            one, other = products[reference], products[target]
+            wording = "test" if name == "test" else "train"
+            pair, request = grammar.captions(one, other, dice, wording), grammar.request(one, other, dice, wording)
+            if name == "train":
+                spoiled = [
+                    grammar.mistaken(text, dice) if dice.random() < config.mistakes else text
+                    for text in (*pair, request)
+                ]
+                pair, request = (spoiled[0], spoiled[1]), spoiled[2]
+            captions.append(pair)
+            requests.append(request)
+        return WardrobeSplit(
+            name=name,
+            products=tuple(products),
+            names=tuple(f"{name}_{index:06d}" for index in range(len(products))),
+            labels=disk.label(products),
+            references=np.array([one for one, _ in queries], dtype=np.int64),
+            targets=np.array([other for _, other in queries], dtype=np.int64),
+            captions=tuple(captions),
+            requests=tuple(requests),
+            kinds=tuple(grammar.kind(products[one], products[other]) for one, other in queries),
+        )
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of all products and sentences: the same everywhere for the same configuration."""
@@ -231,14 +258,9 @@ def table(split: WardrobeSplit, images: Images, config: WardrobeConfig) -> Tripl
         feedback=mixed if train else [*split.requests, *joined],
         kinds=list(split.kinds) * times,
         groups={CHANGES: changes * times},
-        aspects=aspects(split.products),
+        aspects={name: encode_aspect([getattr(one, name) for one in split.products]) for name in ATTRIBUTES},
         draw=Writing(split.products, config) if train else None,
     )
-
-
-def aspects(products: Sequence[Product]) -> dict[str, np.ndarray]:
-    """Attribute → (products,) int64, the place of its value among those there are; −1 where it does not apply."""
-    return {name: encode_aspect([getattr(product, name) for product in products]) for name in ATTRIBUTES}
 
 
 def add_protocols(triplets: Triplets, *, known: Sequence[str] | None = None) -> Split:
@@ -289,32 +311,3 @@ def find_known_requests(split: WardrobeSplit, seed: int) -> list[str]:
         )
         for number, (one, other) in enumerate(rows)
     ]
-
-
-def _make(config: WardrobeConfig, name: str) -> WardrobeSplit:
-    products = families(config, name)
-    queries = pairs(config, name, products)
-    captions, requests = [], []
-    for number, (reference, target) in enumerate(queries):
-        dice = Dice(f"wardrobe/{config.seed}/{name}/words/{number}")
-        one, other = products[reference], products[target]
-        wording = "test" if name == "test" else "train"
-        pair, request = grammar.captions(one, other, dice, wording), grammar.request(one, other, dice, wording)
-        if name == "train":
-            spoiled = [
-                grammar.mistaken(text, dice) if dice.random() < config.mistakes else text for text in (*pair, request)
-            ]
-            pair, request = (spoiled[0], spoiled[1]), spoiled[2]
-        captions.append(pair)
-        requests.append(request)
-    return WardrobeSplit(
-        name=name,
-        products=tuple(products),
-        names=tuple(f"{name}_{index:06d}" for index in range(len(products))),
-        labels=disk.label(products),
-        references=np.array([one for one, _ in queries], dtype=np.int64),
-        targets=np.array([other for _, other in queries], dtype=np.int64),
-        captions=tuple(captions),
-        requests=tuple(requests),
-        kinds=tuple(grammar.kind(products[one], products[other]) for one, other in queries),
-    )
