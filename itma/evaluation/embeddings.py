@@ -85,9 +85,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
     return Embeddings(path, queries, images, {name: arrays[name].tolist() for name in _TEXTS if name in arrays})
 
 
-def score_embeddings(
-    embeddings: Embeddings, split: Split, protocols: Sequence[Protocol], *, intervals: bool = True
-) -> list[Evaluation]:
+def score_embeddings(embeddings: Embeddings, split: Split, protocols: Sequence[Protocol]) -> list[Evaluation]:
     """Measure embeddings from a file by protocols of a split, whose images need not be there.
 
     Raises:
@@ -99,7 +97,7 @@ def score_embeddings(
     names = " and ".join(protocol.name for protocol in protocols)
     queries, gallery = place_embeddings(embeddings, triplets, tasks, names)
     name = f"embeddings ({embeddings.path})"
-    return [score(triplets, protocol, queries, gallery, intervals=intervals, model_name=name) for protocol in protocols]
+    return [score(triplets, protocol, queries, gallery, model_name=name) for protocol in protocols]
 
 
 def place_embeddings(

@@ -1,7 +1,6 @@
 """How thoroughly an index has to be searched: found by comparing its answers with those of an exact search."""
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -101,9 +100,7 @@ def _queries(items: Items, count: int, seed: int) -> tuple[np.ndarray, list[str 
     return queries, [name if same else None for name, same in zip(names, items_too, strict=True)]
 
 
-def exact(
-    items: Items, queries: np.ndarray, k: int, advance: Callable[[int], None] = lambda rows: None
-) -> list[list[str]]:
+def exact(items: Items, queries: np.ndarray, k: int) -> list[list[str]]:
     """For each query the ids of the k nearest, by comparing all; memory holds one batch of items."""
     ids = np.empty((len(queries), 0), dtype=object)
     scores = np.empty((len(queries), 0), dtype=np.float32)
@@ -115,7 +112,6 @@ def exact(
         if scores.shape[1] > k:
             top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
             scores, ids = np.take_along_axis(scores, top, 1), np.take_along_axis(ids, top, 1)
-        advance(len(batch))
     order = np.argsort(-scores, axis=1, kind="stable")
     return [list(row) for row in np.take_along_axis(ids, order, 1)]
 
