@@ -16,16 +16,7 @@ import torch
 from itma.config import to_plain
 from itma.data.triplets import UNKNOWN_TARGET, Protocol, Task, Track, Triplets, by_label
 from itma.errors import ConfigError, DataError
-from itma.evaluation.ranking import (
-    average_precision,
-    bootstrap_interval,
-    mean_reciprocal_rank,
-    median_rank,
-    rank_each_target,
-    rank_in_subsets,
-    rank_targets,
-    recall_at,
-)
+from itma.evaluation import ranking
 from itma.io import write_bytes, write_text
 from itma.models.embedder import Embedder
 from itma.progress import bar
@@ -240,7 +231,7 @@ def score(
         if (triplets.targets[task.rows] == UNKNOWN_TARGET).any():
             raise DataError(f"{triplets.name}: targets of some queries were never published; they cannot be measured")
     rankings = [_Ranking(triplets, protocol, task, queries, gallery) for task in protocol.tasks]
-    by_task = [ranking.rank(triplets.labels) for ranking in rankings]
+    by_task = [one.rank(triplets.labels) for one in rankings]
     rows = np.concatenate([task.rows for task in protocol.tasks])
     ranks, ties, best = (np.concatenate(parts) for parts in zip(*by_task, strict=True))
     kinds = np.array([triplets.kinds[row] for row in rows.tolist()] if triplets.kinds else [], dtype=object)
@@ -250,9 +241,7 @@ def score(
     if several and set(by_kind) <= {task.name for task in protocol.tasks}:
         by_kind = {}  # the tasks say the same
     each = [ranks for ranks, _, _ in by_task]
-    measured = {
-        metric: [_MEASURES[metric](ranking, ks) for ranking in rankings] for metric, ks in protocol.metrics.items()
-    }
+    measured = {metric: [_MEASURES[metric](one, ks) for one in rankings] for metric, ks in protocol.metrics.items()}
     measures = {
         metric: {k: np.concatenate([task[k] for task in tasks]) for k in protocol.metrics[metric]}
         for metric, tasks in measured.items()
@@ -262,15 +251,15 @@ def score(
         protocol=f"{triplets.name}, {protocol.name}: {protocol.about}",
         queries=len(rows),
         gallery=_gallery_size(protocol.tasks),
-        recall=_mean([recall_at(ranks, protocol.ks) for ranks in each]),
+        recall=_mean([ranking.recall_at(ranks, protocol.ks) for ranks in each]),
         interval=_intervals(each, protocol.ks, intervals),
-        median_rank=median_rank(ranks),
-        mean_reciprocal_rank=mean_reciprocal_rank(ranks),
+        median_rank=ranking.median_rank(ranks),
+        mean_reciprocal_rank=ranking.mean_reciprocal_rank(ranks),
         tied_queries=int((ties > 0).sum()),
-        recall_by_kind={kind: recall_at(some, protocol.ks) for kind, some in by_kind.items()},
+        recall_by_kind={kind: ranking.recall_at(some, protocol.ks) for kind, some in by_kind.items()},
         queries_by_kind={kind: len(some) for kind, some in by_kind.items()},
         recall_by_group={
-            name: {part: recall_at(ranks[some], protocol.ks) for part, some in parts.items()}
+            name: {part: ranking.recall_at(ranks[some], protocol.ks) for part, some in parts.items()}
             for name, parts in by_group.items()
         },
         queries_by_group={name: {part: len(some) for part, some in parts.items()} for name, parts in by_group.items()},
@@ -280,9 +269,9 @@ def score(
                 len(task.rows),
                 wanted[task.name],
                 task.ranked,
-                recall_at(ranks, protocol.ks),
+                ranking.recall_at(ranks, protocol.ks),
                 _intervals([ranks], protocol.ks, intervals),
-                median_rank(ranks),
+                ranking.median_rank(ranks),
                 {metric: _means(tasks[number]) for metric, tasks in measured.items()},
             )
             for number, (task, ranks) in enumerate(zip(protocol.tasks, each, strict=True))
@@ -290,14 +279,14 @@ def score(
         ),
         wanted=sum(wanted.values()),
         recall_by_aspect={
-            aspect: _mean([recall_at(ranking.rank(labels)[0], protocol.ks) for ranking in rankings])
+            aspect: _mean([ranking.recall_at(one.rank(labels)[0], protocol.ks) for one in rankings])
             for aspect, labels in triplets.aspects.items()
         },
         weights=weights,
         chosen=chosen,
         metrics={metric: _mean([_means(task) for task in tasks]) for metric, tasks in measured.items()},
         metric_intervals={
-            metric: {k: bootstrap_interval(*(task[k] for task in tasks)) for k in protocol.metrics[metric]}
+            metric: {k: ranking.bootstrap_interval(*(task[k] for task in tasks)) for k in protocol.metrics[metric]}
             for metric, tasks in measured.items()
             if intervals
         },
@@ -402,7 +391,7 @@ class _Ranking:
         task, targets = self.task, self.triplets.targets[self.task.rows]
         if task.candidates is None:
             parts = labels[targets], labels[task.gallery], self._reference_columns
-            result = self._compare(rank_targets, *parts)
+            result = self._compare(ranking.rank_targets, *parts)
         else:
             lacking = np.flatnonzero(~(task.candidates == targets[:, None]).any(1))
             if len(lacking):
@@ -411,7 +400,7 @@ class _Ranking:
                     "that are ranked for it"
                 )
             candidates = self._without_reference(self._columns[task.candidates])
-            result = self._compare(rank_in_subsets, self._columns[targets], candidates)
+            result = self._compare(ranking.rank_in_subsets, self._columns[targets], candidates)
         ranks, ties, best = (part.cpu().numpy() for part in result)
         return ranks, ties, task.gallery[best]
 
@@ -423,7 +412,7 @@ class _Ranking:
                 f"{triplets.name} has no subsets, within which {self.protocol.name!r} wants to measure recall"
             )
         subsets = self._without_reference(self._columns[triplets.subsets[rows]])
-        ranks = self._compare(rank_in_subsets, self._columns[triplets.targets[rows]], subsets).rank
+        ranks = self._compare(ranking.rank_in_subsets, self._columns[triplets.targets[rows]], subsets).rank
         return {k: (ranks.cpu().numpy() <= k).astype(np.float64) for k in ks}
 
     def average_precisions(self, ks: Sequence[int]) -> dict[int, np.ndarray]:
@@ -432,8 +421,8 @@ class _Ranking:
         if self.triplets.further_targets is not None:
             targets = np.concatenate([targets, self.triplets.further_targets[self.task.rows]], axis=1)
         wanted = self._without_reference(self._columns[targets])
-        ranks = self._compare(rank_each_target, wanted, self._reference_columns)
-        return {k: average_precision(ranks.cpu().numpy(), (wanted >= 0).sum(1), k) for k in ks}
+        ranks = self._compare(ranking.rank_each_target, wanted, self._reference_columns)
+        return {k: ranking.average_precision(ranks.cpu().numpy(), (wanted >= 0).sum(1), k) for k in ks}
 
     def _compare(self, rank: Callable[..., Any], *parts: np.ndarray) -> Any:
         """What a function of `itma.evaluation.ranking` says of the task's embeddings."""
@@ -481,7 +470,7 @@ def _means(values: Mapping[int, np.ndarray]) -> dict[int, float]:
 
 
 def _intervals(each: Sequence[np.ndarray], ks: Sequence[int], wanted: bool) -> dict[int, Interval]:
-    return {k: bootstrap_interval(*(ranks <= k for ranks in each)) for k in ks} if wanted else {}
+    return {k: ranking.bootstrap_interval(*(ranks <= k for ranks in each)) for k in ks} if wanted else {}
 
 
 def _spread(some: torch.Tensor, indices: np.ndarray, length: int) -> torch.Tensor:

@@ -99,8 +99,6 @@ class QueryEncoder:
     def _of_items(
         self, ids: Mapping[int, str], items: Items, about: About, names: ImageNames
     ) -> dict[int, Maps | Exception | None]:
-        if not ids:
-            return {}
         try:
             maps = self._maps.of(list(ids.values()), items, about, self.model, names)
         except Exception as error:

@@ -17,17 +17,8 @@ MISSING_WORDS = frozenset(
     }
 )
 """What stands for a missing value in columns of numbers, dates, and true or false, in small letters."""
-KINDS = {
-    "text": "text",
-    "number": "number",
-    "whole": "whole",
-    "truth": "truth",
-    "date": "date",
-    "time": "time",
-    "texts": "texts",
-    "decimal-comma": "number",
-    "decimal-point": "number",
-}
+KINDS = {kind: kind for kind in ("text", "number", "whole", "truth", "date", "time", "texts")}
+KINDS |= {"decimal-comma": "number", "decimal-point": "number"}
 """Kinds that a person may say a column is of → the kind that is kept."""
 
 _WHOLE = re.compile(r"[+-]?(0|[1-9]\d{0,17})")

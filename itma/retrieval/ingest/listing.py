@@ -285,11 +285,7 @@ def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
         for name in list(kinds):
             try:
                 values = batch.column(wanted.index(name)).to_pylist()
-            except (
-                OverflowError,
-                ValueError,
-                arrow().ArrowException,
-            ) as error:  # years beyond 9999
+            except (OverflowError, ValueError, arrow().ArrowException) as error:  # years beyond 9999
                 del kinds[name]
                 columns_left_out[name] = f"it holds a value of type {schema.field(name).type} that is none ({error})"
                 continue

@@ -191,16 +191,10 @@ def type_of(values: Iterable[Any], column: str) -> "pa.DataType":
 def plain_type(kind: str) -> "pa.DataType":
     """The type that a column of a kind has where it is made anew."""
     pa = arrow()
-    types = {
-        "whole": pa.int64(),
-        "number": pa.float64(),
-        "truth": pa.bool_(),
-        "text": pa.string(),
-        "date": pa.date32(),
-        "time": pa.timestamp("us"),
-        "texts": pa.list_(pa.string()),
-    }
-    return types[kind]
+    if kind == "texts":
+        return pa.list_(pa.string())
+    same = {"truth": "bool", "text": "string", "date": "date32", "time": "timestamp[us]"}
+    return pa.type_for_alias({"whole": "int64", "number": "float64", **same}[kind])
 
 
 _KINDS: tuple[tuple[Any, str], ...] = (

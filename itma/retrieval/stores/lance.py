@@ -27,16 +27,7 @@ from itma.retrieval.ann import centres
 from itma.retrieval.exact import nearest
 from itma.retrieval.filters import Filter, ids_in
 from itma.retrieval.sql import to_sql
-from itma.retrieval.stores.base import (
-    Effort,
-    IndexState,
-    Ranked,
-    Version,
-    arrow,
-    embeddings_of,
-    numbers_of,
-    read_embeddings,
-)
+from itma.retrieval.stores.base import Effort, IndexState, Version, arrow, embeddings_of, numbers_of, read_embeddings
 from itma.retrieval.sums import Verification
 
 if TYPE_CHECKING:
@@ -359,7 +350,7 @@ class LanceItems:
 
     def nearest(
         self, queries: np.ndarray, k: int, *, where: Filter | None = None, effort: Effort | None = None
-    ) -> list[Ranked]:
+    ) -> list[list[tuple[str, float]]]:
         """See `Items.nearest`."""
         if effort is not None and where is not None:
             matching = self._matching(where)
