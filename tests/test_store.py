@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from itma.errors import CatalogueError, FilterError, UnknownNameError
+from itma.retrieval import exact
 from itma.retrieval.exact import Matrix, nearest
 from itma.retrieval.filters import Filter, filter_of, ids_in
 from itma.retrieval.stores.base import (
@@ -597,6 +598,19 @@ def test_the_best_rows_are_those_of_a_full_sort() -> None:
             assert list(nearest(queries, embeddings, names, k, mask)) == expected
     whole = [slow(query, embeddings, names, 20) for query in queries]
     assert list(nearest(queries, embeddings, names, 20)) == whole
+
+
+def test_the_matrix_keeps_its_rounded_embeddings_in_step(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "_ROUNDED_FROM", 0)
+    items.insert(table([f"{number}" for number in range(200)]))
+    matrix = Matrix(items)
+    matrix.nearest(unit(1), 5)
+    items.upsert(table(["7", "new"], seed=8))
+    after = Matrix(items, matrix)
+    assert after._buffer is matrix._buffer
+    assert np.array_equal(after._buffer.rounded[: len(after.ids)], after.embeddings.astype(np.float16))
+    for number in range(5):
+        assert after.nearest(unit(1, number), 5) == Matrix(items).nearest(unit(1, number), 5)
 
 
 def test_the_matrix_follows_every_change_of_its_table(items: Items, share: Callable[[int], int]) -> None:
