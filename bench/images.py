@@ -23,12 +23,12 @@ from itma.data.image_cache import CachedImages
 from itma.data.images import FileImages, Images, Preprocess, find_images
 
 
-def make_photographs(folder: Path, count: int) -> None:
+def make_photographs(folder: Path, count: int, size: tuple[int, int] = (640, 480)) -> None:
     """Smooth colours under the noise of a sensor, which take about as long to decode as a photograph does."""
     for index in range(count):
         random = np.random.default_rng(index)
         coarse = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-        smooth = np.asarray(coarse.resize((640, 480), Image.Resampling.BICUBIC), dtype=np.float32)
+        smooth = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
         noisy = (smooth + random.normal(0, 6, smooth.shape)).clip(0, 255).astype(np.uint8)
         Image.fromarray(noisy).save(folder / f"{index:05d}.jpg", quality=90)
 

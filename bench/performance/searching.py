@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ from itma.device import knows_bf16
 from itma.export.runtimes import export_run, open_model
 from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.retriever import Retriever, RetrieverConfig
+from itma.models.shipped import find_shipped_folder
 from itma.models.text_encoders.base import TextEncoderConfig
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.rows import Item
 
-WORDS = "is red longer darker blue with a collar short sleeves less formal and more like green shirt".split()
+WORDS = "is red longer dark blue with a collar short sleeves less formal and more like green shirt".split()
 _PHOTOGRAPHS = {"full": 200, "quick": 40, "tiny": 6}
 _ITEMS = {"full": 100_000, "quick": 20_000, "tiny": 60}
 _DIM = {"full": 512, "quick": 512, "tiny": 32}
@@ -54,10 +56,14 @@ def model_of(size: str) -> Retriever:
     return Retriever.build(config, [" ".join(WORDS)], seed=0)
 
 
-def prepare_photographs(folder: Path, size: str) -> None:
+def prepare_photographs(folder: Path, size: str, *, shipped: str | None = None) -> None:
+    """Photographs and a model: that of `model_of`, or one that comes with itma, for photographs as a shop has them."""
     (folder / "photographs").mkdir()
-    make_photographs(folder / "photographs", _PHOTOGRAPHS[size])
-    model_of(size).save(folder / "run")
+    make_photographs(folder / "photographs", _PHOTOGRAPHS[size], (1600, 1200) if shipped else (640, 480))
+    if shipped:
+        shutil.copytree(find_shipped_folder(shipped), folder / "run")
+    else:
+        model_of(size).save(folder / "run")
     if "onnx" in _RUNTIMES[size]:
         export_run(folder / "run")
 
@@ -103,13 +109,17 @@ def published_indexing(folder: Path, size: str) -> dict[str, Any]:
     return {"seconds": seconds_of(call, turns=1, warm=False), "count": len(paths)}
 
 
-def prepare_items(folder: Path, size: str) -> None:
-    prepare_photographs(folder, size)
+def prepare_items(folder: Path, size: str, *, shipped: str | None = None) -> None:
+    prepare_photographs(folder, size, shipped=shipped)
     paths = find_images(folder / "photographs")
-    drawn = np.random.default_rng(0).standard_normal((_ITEMS[size], _DIM[size]), dtype=np.float32)
+    drawn = _drawn(Retriever.load(folder / "run").features, size)
     drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
     items = [Item(f"item-{n:06d}", paths[n % len(paths)], row) for n, row in enumerate(drawn)]
     Catalogue.from_embeddings(items, folder / "catalogue", model=folder / "run")
+
+
+def _drawn(dim: int, size: str) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((_ITEMS[size], dim), dtype=np.float32)
 
 
 def sentence(chance: random.Random) -> str:
@@ -123,7 +133,7 @@ def _asked(size: str) -> list[tuple[str, str]]:
 
 def our_search(folder: Path, size: str) -> dict[str, Any]:
     reuse_memory()
-    fastest: dict[str, Any] = {}
+    middles = {}
     for runtime in _RUNTIMES[size]:
         catalogue = Catalogue.open(folder / "catalogue", folder / "run", runtime=runtime)
         for name, said in _asked(size)[:_WARM]:
@@ -133,24 +143,24 @@ def our_search(folder: Path, size: str) -> dict[str, Any]:
             begun = time.process_time()
             catalogue.search(id=name, text=said, k=24)
             taken.append(time.process_time() - begun)
-        middle = float(np.median(taken))
-        if not fastest or middle < fastest["seconds"]:
-            fastest = {"seconds": middle, "runtime": runtime}
-        fastest[f"p50 ms by {runtime}"] = 1000 * middle
+        middles[runtime] = float(np.median(taken))
+    fastest = min(middles, key=middles.__getitem__)
     bandwidth = bytes_a_second()
     return {
-        **fastest,
+        "seconds": middles[fastest],
         "count": 1,
-        "p50 ms": 1000 * fastest["seconds"],
-        "ideal": 4 * _ITEMS[size] * _DIM[size] / bandwidth,
-        "limit": f"reading all embeddings once, {bandwidth / 1e9:.1f} GB/s",
+        "p50 ms": 1000 * middles[fastest],
+        "ideal": 2 * _ITEMS[size] * Retriever.load(folder / "run").features / bandwidth,
+        "limit": f"reading all embeddings once, as float16, {bandwidth / 1e9:.1f} GB/s",
+        "runtime": fastest,
+        **{f"p50 ms by {runtime}": 1000 * middle for runtime, middle in middles.items()},
     }
 
 
 def published_search(folder: Path, size: str) -> dict[str, Any]:
     model = Retriever.load(folder / "run")
     paths = find_images(folder / "photographs")
-    gallery = np.random.default_rng(0).standard_normal((_ITEMS[size], _DIM[size]), dtype=np.float32)
+    gallery = _drawn(model.features, size)
     taken = []
     for number, (_, said) in enumerate(_asked(size)[:20]):
         begun = time.process_time()

@@ -1,5 +1,7 @@
 """The rows of the table, by name."""
 
+from functools import partial
+
 from bench.performance import evaluation, searching, training
 from bench.performance.rows import Row
 
@@ -82,6 +84,16 @@ ROWS = {
         prepare=searching.prepare_photographs,
         smaller="40 photographs, torch alone",
     ),
+    "indexing-photos": Row(
+        "indexing 200 photographs of 1600×1200 by the model `photos`, which comes with itma",
+        "one by one, Pillow and torch in float32",
+        searching.our_indexing,
+        searching.published_indexing,
+        "images",
+        5,
+        prepare=partial(searching.prepare_photographs, shipped="photos"),
+        quick=False,
+    ),
     "search": Row(
         "search by item and feedback, 100,000 items, warm",
         "the reference embedded anew, dot product, full sort",
@@ -91,6 +103,16 @@ ROWS = {
         at_most={"p50 ms": 10},
         prepare=searching.prepare_items,
         smaller="20,000 items, torch alone",
+    ),
+    "search-photos": Row(
+        "the same by the model `photos`, references of 1600×1200",
+        "the reference embedded anew, dot product, full sort",
+        searching.our_search,
+        searching.published_search,
+        goal=5,
+        at_most={"p50 ms": 10},
+        prepare=partial(searching.prepare_items, shipped="photos"),
+        quick=False,
     ),
     "clients": Row(
         "64 clients on the server, search by id with new sentences",
