@@ -67,10 +67,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many; seed 0 first")
     parser.add_argument("--only", help="variants, with commas between; the first is compared with; absent: all")
     parser.add_argument("--base", action="append", default=[], metavar="NAME=VALUE", help="set for every variant")
-    asked = parser.parse_args()
-    base = dict(change.split("=", 1) for change in asked.base)
-    names = asked.only.split(",") if asked.only else list(VARIANTS)
-    settings = api.settings_for(asked.world, preset=asked.preset, changes=_for_all(base))
+    args = parser.parse_args()
+    base = dict(change.split("=", 1) for change in args.base)
+    names = args.only.split(",") if args.only else list(VARIANTS)
+    settings = api.settings_for(args.world, preset=args.preset, changes=_for_all(base))
     triplets = tuple(load(settings.data, split, progress=True).triplets for split in ("train", "test"))
     print(f"{len(triplets[0]):,} training rows, {len(triplets[1]):,} test queries, {settings.train.steps:,} steps\n")
     print("| variant | recall@1 | lowest to highest | difference (95 %) | recall@10 |\n|---|---|---|---|---|")
@@ -78,10 +78,10 @@ def main() -> None:
     for name in names:
         composer, changes = VARIANTS[name]
         ranks = []
-        for seed in range(asked.seeds):
-            run = asked.folder / f"{name.replace(' ', '-')}-{seed}"
+        for seed in range(args.seeds):
+            run = args.folder / f"{name.replace(' ', '-')}-{seed}"
             if not (run / "checkpoints.json").exists() or _steps_of(run) < settings.train.steps:
-                _trained(asked, run, composer, _fitting(base | changes, composer) | {"train.seed": str(seed)}, triplets)
+                _trained(args, run, composer, _fitting(base | changes, composer) | {"train.seed": str(seed)}, triplets)
             ranks.append(evaluate(Retriever.load(run), triplets[1])[0].ranks)
         hits = np.stack(ranks) == 1
         first = hits if first is None else first
@@ -97,15 +97,15 @@ def main() -> None:
 
 
 def _trained(
-    asked: argparse.Namespace, run: Path, composer: str, changes: dict[str, str], triplets: tuple[object, ...]
+    args: argparse.Namespace, run: Path, composer: str, changes: dict[str, str], triplets: tuple[object, ...]
 ) -> None:
     if (run / "run.json").exists() and (run / "checkpoints.json").exists():
         api.resume(run, progress=True)
         return
     api.train(
-        asked.world,
+        args.world,
         model=composer,
-        preset=asked.preset,
+        preset=args.preset,
         changes=changes,
         out=run,
         triplets=triplets,  # type: ignore[arg-type]

@@ -32,22 +32,22 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, metavar="DIR")
     parser.add_argument("--large", action="store_true", help="a made-up Fashion200k of full size as well")
     parser.add_argument("--one", nargs=3, metavar=("NAME", "ROOT", "SPLIT"), help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        measure(*asked.one)
+    args = parser.parse_args()
+    if args.one:
+        measure(*args.one)
         return
     print("| data set | split | images | rows | seconds | MB kept | MB at the peak |\n|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as made:
-        roots = [(name, getattr(asked, name)) for name in SPLITS if getattr(asked, name)]
-        if asked.large:
-            large(Path(made))
-            roots.append(("fashion200k", Path(made)))
+    with tempfile.TemporaryDirectory() as folder:
+        roots = [(name, getattr(args, name)) for name in SPLITS if getattr(args, name)]
+        if args.large:
+            large(Path(folder))
+            roots.append(("fashion200k", Path(folder)))
         for name, root in roots:
-            for split in SPLITS[name][: 1 if root == Path(made) else None]:
+            for split in SPLITS[name][: 1 if root == Path(folder) else None]:
                 words = [sys.executable, __file__, "--one", name, str(root), split]
-                found = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
-                size = " (made up, full size)" if root == Path(made) else ""
-                print(f"| {name}{size} | {split} | {' | '.join(found)} |")
+                numbers = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+                size = " (made up, full size)" if root == Path(folder) else ""
+                print(f"| {name}{size} | {split} | {' | '.join(numbers)} |")
 
 
 def measure(name: str, root: str, split: str) -> None:
@@ -56,9 +56,9 @@ def measure(name: str, root: str, split: str) -> None:
     triplets = datasets.load(name, root, split).triplets
     seconds = time.perf_counter() - started
     tracemalloc.start()  # slows loading down, so memory is told by a load of its own
-    kept = datasets.load(name, root, split)
+    loaded = datasets.load(name, root, split)
     now, peak = (size / 2**20 for size in tracemalloc.get_traced_memory())
-    assert len(kept.triplets) == len(triplets)
+    assert len(loaded.triplets) == len(triplets)
     print(f"{len(triplets.labels):,} {len(triplets):,} {seconds:.2f} {now:.0f} {peak:.0f}")
 
 

@@ -69,9 +69,9 @@ def generated(products: Mapping[str, Product], count: int, seed: int = 0) -> lis
 
     Each step changes another attribute of what was wanted so far, and the shop has a product that fits in the end.
     """
-    found: list[dict[str, object]] = []
+    conversations: list[dict[str, object]] = []
     numbers = itertools.count()
-    while len(found) < count:
+    while len(conversations) < count:
         number = next(numbers)
         dice = Dice(f"conversations/{seed}/{number}")
         start = now = products[dice.choose(sorted(products))]
@@ -83,8 +83,8 @@ def generated(products: Mapping[str, Product], count: int, seed: int = 0) -> lis
             steps.append({"say": grammar.request(now, then, dice, "test"), "wanted": wanted})
             now = then
         if any(product.fits(wanted) for product in products.values()):
-            found.append({"start": start.attributes, "steps": steps})
-    return found
+            conversations.append({"start": start.attributes, "steps": steps})
+    return conversations
 
 
 def start_of(conversation: Mapping[str, object], products: Mapping[str, Product]) -> str:
@@ -102,11 +102,11 @@ def start_of(conversation: Mapping[str, object], products: Mapping[str, Product]
 
 def played(conversation: Mapping[str, object], products: Mapping[str, Product], search: Search) -> list[Step]:
     """A conversation from its start to its end."""
-    reference, seen, steps, said = start_of(conversation, products), [], [], []
+    reference, references, steps, sentences = start_of(conversation, products), [], [], []
     for step in conversation["steps"]:  # type: ignore[attr-defined]
-        seen.append(reference)
-        said.append(step["say"])
-        hits = search(reference, said, step["wanted"], seen)[:TOP]
+        references.append(reference)
+        sentences.append(step["say"])
+        hits = search(reference, sentences, step["wanted"], references)[:TOP]
         fitting = tuple(products[hit].fits(step["wanted"]) for hit in hits)
         possible = sum(product.fits(step["wanted"]) for product in products.values())
         steps.append(Step(step["say"], step["wanted"], reference, tuple(hits), fitting, possible))
@@ -121,17 +121,19 @@ def by_attributes(products: Mapping[str, Product], *, forgetful: bool = False) -
     """
     before: dict[str, str] = {}
 
-    def search(reference: str, said: Sequence[str], wanted: Mapping[str, str], excluded: Sequence[str]) -> list[str]:
+    def search(
+        reference: str, sentences: Sequence[str], wanted: Mapping[str, str], excluded: Sequence[str]
+    ) -> list[str]:
         start, all_wanted = products[reference].attributes, wanted
-        if forgetful and len(said) > 1:
+        if forgetful and len(sentences) > 1:
             wanted = {name: value for name, value in wanted.items() if name == "category" or before.get(name) != value}
         before.clear()
         before.update(all_wanted)
 
         def agreement(identity: str) -> tuple[int, int]:
             product = products[identity]
-            kept = sum(getattr(product, name) == value for name, value in start.items())
-            return sum(getattr(product, name) in value.split("|") for name, value in wanted.items()), kept
+            unchanged = sum(getattr(product, name) == value for name, value in start.items())
+            return sum(getattr(product, name) in value.split("|") for name, value in wanted.items()), unchanged
 
         return sorted((one for one in products if one not in excluded), key=agreement, reverse=True)
 
@@ -144,12 +146,12 @@ def by_model(catalogue: Path, run: Path | None, same: str | None, *, forgetful: 
     opened = itma.Catalogue.open(catalogue, run)
     known = {one.rsplit("/", 1)[-1].removesuffix(".jpg"): one for one in opened.ids}
 
-    def search(reference: str, said: Sequence[str], _: Mapping[str, str], excluded: Sequence[str]) -> list[str]:
+    def search(reference: str, sentences: Sequence[str], _: Mapping[str, str], excluded: Sequence[str]) -> list[str]:
         where = None if same is None else {same: opened.get(known[reference]).fields[same]}
         hits = opened.search(
             id=known[reference],
-            text=said[-1],
-            earlier=() if forgetful else said[:-1],
+            text=sentences[-1],
+            earlier=() if forgetful else sentences[:-1],
             k=TOP,
             exclude=[known[one] for one in excluded],
             where=where,
@@ -163,7 +165,7 @@ def report(path: Path, plays: Sequence[Sequence[Step]], products: Mapping[str, P
     """An HTML page of the conversations that failed: every step, its first hits, what was wanted."""
     home = Path(os.path.relpath(images, path.parent)).as_posix()
 
-    def shown(identity: str, kind: str) -> tuple[str, str, str]:
+    def figure(identity: str, kind: str) -> tuple[str, str, str]:
         return f"{home}/{identity}.jpg", str(products[identity]), kind
 
     failed = []
@@ -173,26 +175,26 @@ def report(path: Path, plays: Sequence[Sequence[Step]], products: Mapping[str, P
         turns = []
         for step in steps:
             wanted = ", ".join(f"{name} {value}" for name, value in step.wanted.items())
-            strip = [shown(step.reference, "start")]
+            strip = [figure(step.reference, "start")]
             strip += [
-                shown(hit, "right" if right else "wrong") for hit, right in zip(step.hits, step.fitting, strict=True)
+                figure(hit, "right" if right else "wrong") for hit, right in zip(step.hits, step.fitting, strict=True)
             ]
             turns.append(ShownTurn(f"“{step.say}” – wanted: {wanted} ({step.possible} in the shop)", strip))
         failed.append((f"{number}{' – right in the first five' if any(steps[-1].fitting) else ''}", turns))
-    write_text(path, conversations_page("Conversations that did not end at a fitting product", told(plays), failed))
+    write_text(path, conversations_page("Conversations that did not end at a fitting product", summary(plays), failed))
 
 
-def told(plays: Sequence[Sequence[Step]]) -> str:
+def summary(plays: Sequence[Sequence[Step]]) -> str:
     """The counts, and which attributes the last answers lack."""
     first = sum(steps[-1].fitting[0] for steps in plays)
     among = sum(any(steps[-1].fitting) for steps in plays)
     lines = [
         f"{first} of {len(plays)} conversations end at a fitting product; {among} have one in the first {TOP} hits"
     ]
-    for place in range(len(plays[0])):
-        right = sum(steps[place].fitting[0] for steps in plays)
-        nothing = sum(not steps[place].possible for steps in plays)
-        lines.append(f"  after step {place + 1}: {right} right; the shop has no fitting product for {nothing}")
+    for number in range(len(plays[0])):
+        right = sum(steps[number].fitting[0] for steps in plays)
+        nothing = sum(not steps[number].possible for steps in plays)
+        lines.append(f"  after step {number + 1}: {right} right; the shop has no fitting product for {nothing}")
     return "\n".join(lines)
 
 
@@ -227,7 +229,7 @@ def main() -> None:
         search = by_model(options.catalogue, options.run, options.same, forgetful=options.forgetful)
     talks = generated(products, options.generated) if options.generated else conversations()
     plays = [played(one, products, search) for one in talks]
-    print(told(plays))
+    print(summary(plays))
     wrong = ", ".join(f"{name} {count}" for name, count in lacking(plays, products).most_common())
     print(f"  attributes that the last hits lack: {wrong or 'none'}")
     report(options.report, plays, products, options.shop / "images")

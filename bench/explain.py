@@ -55,7 +55,7 @@ def seconds(threads: Sequence[int]) -> None:
             print(f"| {name} | {count} | {' | '.join(cells)} |", flush=True)
 
 
-def found(run: str) -> None:
+def print_shares(run: str) -> None:
     measures = look_at([run], progress=True)[run]
     for name, groups in (("remove", ["remove"]), ("change", ["change"]), ("both", ["remove", "change"])):
         rows = np.isin(measures.groups, groups)
@@ -77,7 +77,7 @@ def main() -> None:
         seconds(options.threads)
     for run in options.run:
         print(run)
-        found(run)
+        print_shares(run)
 
 
 if __name__ == "__main__":

@@ -110,27 +110,27 @@ def main() -> int:
 def machine(setting: Setting) -> dict[str, Any]:
     """What the device is, and what a plain product reaches on it."""
     dtypes = (torch.float32, torch.bfloat16) if setting.device.type == "cuda" else (torch.float32,)
-    found = {f"products a second, {str(dtype)[6:]}": peak(setting.device, dtype) for dtype in dtypes}
+    peaks = {f"products a second, {str(dtype)[6:]}": peak(setting.device, dtype) for dtype in dtypes}
     name = torch.cuda.get_device_name(setting.device) if setting.device.type == "cuda" else "cpu"
-    return {"device": name, "torch": torch.__version__, **found}
+    return {"device": name, "torch": torch.__version__, **peaks}
 
 
 def step(setting: Setting) -> dict[str, Any]:
     """Rows and images a second of the training loop, share of the peak, beside a plain float32 loop."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for composer in ("itma", "tirg"):
         for batch in (8,) if setting.tiny else (32, 256):
             lines = _trained(setting, composer, batch, log_every=2 if setting.tiny else 10)
             last = [line for line in lines if "images per second" in line][-1]
             steps = 2 if setting.tiny else 10
             seconds = (lines[-1]["seconds"] - lines[0]["seconds"]) / (lines[-1]["step"] - lines[0]["step"])
-            found[f"{composer}, batch {batch}"] = {
+            results[f"{composer}, batch {batch}"] = {
                 "rows a second": batch / seconds,
                 "images a second": last["images per second"],
                 "share of peak": last["share of peak"],
                 "plain float32 loop, rows a second": _plain(setting, composer, batch, steps),
             }
-    return found
+    return results
 
 
 def _trained(setting: Setting, composer: str, batch: int, *, log_every: int, steps: int = 0) -> list[dict[str, float]]:
@@ -194,9 +194,9 @@ def sync(setting: Setting) -> dict[str, Any]:
                 _trained(setting, "itma", 32, log_every=steps, steps=steps)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-        told = [str(each.message) for each in caught if "synchroniz" in str(each.message)]
+        waits = [str(each.message) for each in caught if "synchroniz" in str(each.message)]
         where = [f"{Path(each.filename).name}:{each.lineno}" for each in caught if "synchroniz" in str(each.message)]
-        counts.append(len(told))
+        counts.append(len(waits))
     result = {"waits a step": (counts[1] - counts[0]) / 20, "where": sorted(set(where))}
     assert result["waits a step"] == 0, result
     return result
@@ -206,12 +206,12 @@ def resident(setting: Setting) -> dict[str, Any]:
     """Images kept on the device are those that are sent, and augmentation there is that of the CPU."""
     model, rows = setting.model(), np.arange(8)
     there = to_device(setting.triplets, model.preprocess, setting.device, free_bytes=2**36)
-    sent, kept = (each.images.load(rows, model.preprocess).cpu() for each in (setting.triplets, there))
-    assert torch.equal(sent, kept)
-    pixels = kept.to(setting.device)
-    moved = (augment(kept, seed=1, step=2, strength=0.3), augment(pixels, seed=1, step=2, strength=0.3).cpu())
+    sent, stored = (each.images.load(rows, model.preprocess).cpu() for each in (setting.triplets, there))
+    assert torch.equal(sent, stored)
+    pixels = stored.to(setting.device)
+    moved = (augment(stored, seed=1, step=2, strength=0.3), augment(pixels, seed=1, step=2, strength=0.3).cpu())
     cropped = (
-        vary(kept, seed=1, step=2, crop=0.8, flip=True, noise=0.01),
+        vary(stored, seed=1, step=2, crop=0.8, flip=True, noise=0.01),
         vary(pixels, seed=1, step=2, crop=0.8, flip=True, noise=0.01).cpu(),
     )
     apart = [int((one.int() - other.int()).abs().max()) for one, other in (moved, cropped)]
@@ -267,7 +267,7 @@ def compiled(setting: Setting) -> dict[str, Any]:
 
 def bf16(setting: Setting) -> dict[str, Any]:
     """Recall@1 after the same training in float32 and in bf16, three seeds."""
-    found = {}
+    results = {}
     for precision in ("float32", "bf16"):
         recalls = []
         for seed in (0,) if setting.tiny else (0, 1, 2):
@@ -278,19 +278,19 @@ def bf16(setting: Setting) -> dict[str, Any]:
             api.train("shapes", preset=preset, changes=changes, out=out, device=str(setting.device))
             seconds = time.perf_counter() - begun
             recalls.append(api.evaluate(out, device=str(setting.device)).recall[1])
-        found[precision] = {"recall@1": recalls, "mean": float(np.mean(recalls)), "seconds of the last": seconds}
-    return found
+        results[precision] = {"recall@1": recalls, "mean": float(np.mean(recalls)), "seconds of the last": seconds}
+    return results
 
 
 def searching(setting: Setting) -> dict[str, Any]:
     """A folder indexed on the device and searched from it."""
     model = setting.model()
     model.save(setting.folder / "run")
-    source, place = setting.folder / "world", setting.folder / "catalogue"
+    source, folder = setting.folder / "world", setting.folder / "catalogue"
     begun = time.perf_counter()
-    catalogue = api.index(setting.folder / "run", source, place, device=str(setting.device))
+    catalogue = api.index(setting.folder / "run", source, folder, device=str(setting.device))
     seconds = time.perf_counter() - begun
-    hits = api.search(place, id=catalogue.ids[0], text=setting.triplets.feedback[0], device=str(setting.device))
+    hits = api.search(folder, id=catalogue.ids[0], text=setting.triplets.feedback[0], device=str(setting.device))
     assert len(hits)
     return {"images a second": len(catalogue) / seconds, "first": hits[0].id}
 

@@ -51,24 +51,24 @@ def main() -> None:
     parser.add_argument("--sizes", default="64x96,224x224", help="HEIGHTxWIDTH in pixels, with commas between")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--turns", type=int, default=3)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        folder = asked.folder or Path(place)
-        if not asked.folder:
-            make_photographs(folder, asked.images)
-        paths = find_images(folder)[: asked.images]
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.folder or Path(temporary)
+        if not args.folder:
+            make_photographs(folder, args.images)
+        paths = find_images(folder)[: args.images]
         files = FileImages([path.name for path in paths], paths)
         megabytes = sum(len(path.read_bytes()) for path in paths) / 1e6  # and now they are in memory
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         print(
-            f"{len(paths):,} images, {megabytes:,.1f} MB; batches of {asked.batch}; {cores} processors, "
+            f"{len(paths):,} images, {megabytes:,.1f} MB; batches of {args.batch}; {cores} processors, "
             f"{torch.get_num_threads()} threads in torch {torch.__version__}\n"
         )
         print("| height × width | files | cached, first pass | cached, second pass | gain | opening | cache |")
         print("|---|---|---|---|---|---|---|")
-        for size in asked.sizes.split(","):
+        for size in args.sizes.split(","):
             height, width = (int(side) for side in size.split("x"))
-            print(measured(files, Preprocess(height=height, width=width), asked.batch, asked.turns), flush=True)
+            print(measured(files, Preprocess(height=height, width=width), args.batch, args.turns), flush=True)
 
 
 def measured(files: FileImages, preprocess: Preprocess, batch: int, turns: int) -> str:

@@ -53,10 +53,10 @@ def main() -> None:
             started = time.perf_counter()
             server = stack.enter_context(running(folder / "server", quick=False))
             print(f"the server was up after {time.perf_counter() - started:.1f} s")
-        place = MilvusStore(f"{server}/bench")
-        place.discard()
-        stack.callback(place.discard)
-        for name, store in (("lance", LanceStore(folder / "catalogue")), ("milvus", place)):
+        on_server = MilvusStore(f"{server}/bench")
+        on_server.discard()
+        stack.callback(on_server.discard)
+        for name, store in (("lance", LanceStore(folder / "catalogue")), ("milvus", on_server)):
             columns[name] = measured(options, store, items, queries, truth)
     rows = list(dict.fromkeys(row for column in columns.values() for row in column))
     print(f"{options.items:,} items × {options.dim}, {options.clusters:,} clusters")
@@ -107,20 +107,20 @@ def measured(
     filters = {"10 %": ("tenth", 10), "0.1 %": ("rare", 1000)}
     report |= ways(options, table, items, queries, truth, filters, "exact", None)
     started = time.perf_counter()
-    found = ann.tune(table, wanted=0.98)
+    tuned = ann.tune(table, wanted=0.98)
     report["index: tuned, seconds"] = round(time.perf_counter() - started, 1)
-    report["index: effort"] = "/".join(str(value) for value in (found.effort or {}).values())
-    report |= ways(options, table, items, queries, truth, filters, "index", found.effort or table.efforts()[-1])
+    report["index: effort"] = "/".join(str(value) for value in (tuned.effort or {}).values())
+    report |= ways(options, table, items, queries, truth, filters, "index", tuned.effort or table.efforts()[-1])
     chosen = np.random.default_rng(1).choice(options.items, options.changes, replace=False).tolist()
     report |= timed("upsert of one", lambda row: table.upsert(rows(row, queries[:1])), chosen)
     readers = [store.open("items-1")]
 
-    def seen(row: int) -> None:
+    def write_and_read(row: int) -> None:
         table.upsert(rows(row, queries[:1]))
         readers[0] = readers[0].newest()
-        readers[0].nearest(queries[:1], K, effort=found.effort)
+        readers[0].nearest(queries[:1], K, effort=tuned.effort)
 
-    report |= timed("upsert, and another reader's search", seen, chosen[:50])
+    report |= timed("upsert, and another reader's search", write_and_read, chosen[:50])
     report |= timed("refresh where nothing changed", lambda _: readers[0].newest(), chosen)
     started = time.perf_counter()
     table.delete([f"shelf/{row:08d}.jpg" for row in chosen])
@@ -153,14 +153,14 @@ def ways(
     report: dict[str, Any] = {}
 
     def ask(where: Filter | None, right: list[np.ndarray], what: str) -> None:
-        found: list[list[int]] = []
+        answers: list[list[int]] = []
 
         def one(query: np.ndarray) -> None:
             (hits,) = table.nearest(query[None], K, where=where, effort=effort)
-            found.append([int(each[6:-4]) for each, _ in hits])
+            answers.append([int(each[6:-4]) for each, _ in hits])
 
         report.update(timed(what, one, queries))
-        report[f"{what}: recall"] = recall(found, right)
+        report[f"{what}: recall"] = recall(answers, right)
 
     ask(None, truth, name)
     report |= timed_batch(name, lambda some: table.nearest(some, K, effort=effort), queries)

@@ -52,7 +52,7 @@ def main() -> None:
         ranked = first_hits(gallery, gallery)
         cells = shares(kinds, ranked)
         if model.reads_words:
-            sentences = [f"in {COLOURS[place % len(COLOURS)]}" for place in range(len(rows))]
+            sentences = [f"in {COLOURS[number % len(COLOURS)]}" for number in range(len(rows))]
             queries = [
                 model.embed_queries(part, sentences[at * BATCH : at * BATCH + len(part)])
                 for at, part in enumerate(pixels)
@@ -111,9 +111,9 @@ def draw_sheets(folder: Path, images: FileImages, sentences: list[str], ranked: 
     for sheet in range(0, count, 15):
         page = Image.new("RGB", (3 * ((SHOWN + 1) * WIDTH + 16), 5 * (HEIGHT + 18)), "white")
         draw = ImageDraw.Draw(page)
-        for place, row in enumerate(chosen[sheet : sheet + 15].tolist()):
-            left, top = (place % 3) * ((SHOWN + 1) * WIDTH + 16), (place // 3) * (HEIGHT + 18)
-            draw.text((left + 2, top + 2), f"{sheet + place + 1}: {sentences[row]}", fill="black")
+        for number, row in enumerate(chosen[sheet : sheet + 15].tolist()):
+            left, top = (number % 3) * ((SHOWN + 1) * WIDTH + 16), (number // 3) * (HEIGHT + 18)
+            draw.text((left + 2, top + 2), f"{sheet + number + 1}: {sentences[row]}", fill="black")
             for column, image in enumerate([row, *ranked[row, :SHOWN].tolist()]):
                 with Image.open(images.paths[image]) as opened:
                     small = opened.convert("RGB").resize((WIDTH - 4, HEIGHT - 4))

@@ -111,7 +111,7 @@ def small_runs(
                 everything = np.arange(len(triplets.labels))
                 views = Views(model, triplets.images, everything, settings.train, progress=True)
                 maps = maps_of(model, shops["test"])
-            training.Views = partial(lambda found, *_, **__: found, views)  # type: ignore[misc]  # once for all
+            training.Views = partial(lambda ready, *_, **__: ready, views)  # type: ignore[misc]  # once for all
             with tempfile.TemporaryDirectory() as folder:
                 training.train(model, replace(triplets), settings.train, folder, progress=True)
             numbers[name].append(measure(model, shops, queries, maps, args.queries))
@@ -121,13 +121,13 @@ def small_runs(
 
 def maps_of(model: Retriever, shop: products.Shop) -> list[torch.Tensor]:
     """The image encoder's maps of all images, as float16."""
-    images, found = FileImages(shop.names, shop.paths), []
+    images, maps = FileImages(shop.names, shop.paths), []
     with bar("looking at test images", show=True, total=len(shop.names), unit="image") as meter:
         for start in range(0, len(shop.names), BATCH):
             pixels = images.load(range(start, min(start + BATCH, len(shop.names))), model.preprocess)
-            found.append([level.half() for level in model.feature_maps(pixels)])
+            maps.append([level.half() for level in model.feature_maps(pixels)])
             meter.update(len(pixels))
-    return [torch.cat(levels) for levels in zip(*found, strict=True)]
+    return [torch.cat(levels) for levels in zip(*maps, strict=True)]
 
 
 @torch.inference_mode()
@@ -154,9 +154,9 @@ def measure(
     numbers: dict[str, float] = {}
     for folder, _ in Counter(shop.folders).most_common():
         ranked = np.flatnonzero(folders == folder)
-        mine = [query for query in queries if folders[query.reference] == folder]
-        groups = {kind: [q for q in mine if products.kind_of_change(q.changed) == kind] for kind in KINDS}
-        main = [q for q in mine if set(q.changed) <= set(products.MAIN) and len(q.changed) <= 2]
+        of_folder = [query for query in queries if folders[query.reference] == folder]
+        groups = {kind: [q for q in of_folder if products.kind_of_change(q.changed) == kind] for kind in KINDS}
+        main = [q for q in of_folder if set(q.changed) <= set(products.MAIN) and len(q.changed) <= 2]
         groups["kind, colour, gender"] = main
         for name, wanted in (("seen pairs", True), ("unseen pairs", False)):
             groups[name] = [
@@ -166,7 +166,7 @@ def measure(
             ]
         for name, group in groups.items():
             chosen = group[: 5 * most if name == "kind, colour, gender" else most]
-            found = []
+            answers = []
             for start in range(0, len(chosen), BATCH):
                 part = chosen[start : start + BATCH]
                 words = None
@@ -178,9 +178,9 @@ def measure(
                     row[np.flatnonzero(shop.products[ranked] == shop.products[query.reference])] = -2
                     best = ranked[row.topk(min(10, len(row))).indices.numpy()]
                     if products.find_right_answers(shop, query, ranked).any():
-                        found.append(products.find_right_answers(shop, query, best))
-            if found:
-                right = np.array(found)
+                        answers.append(products.find_right_answers(shop, query, best))
+            if answers:
+                right = np.array(answers)
                 key = f"{folder}: {name}"
                 numbers[f"{key} queries"] = len(right)
                 numbers[f"{key} recall@1"] = float(right[:, 0].mean())

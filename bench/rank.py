@@ -89,9 +89,9 @@ def measure(options: argparse.Namespace) -> None:
     product_alone([queries[:1000], gallery])  # what the first product of a process takes is nobody's own
     before = peak_megabytes()
     started = time.perf_counter()
-    found = WAYS[options.way](task)
+    results = WAYS[options.way](task)
     seconds = time.perf_counter() - started
-    print(seconds, peak_megabytes() - before, *(int(part.sum()) for part in found))
+    print(seconds, peak_megabytes() - before, *(int(part.sum()) for part in results))
 
 
 def peak_megabytes() -> float:

@@ -79,14 +79,14 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--pause", type=float, default=0.2, help="seconds")
     parser.add_argument("--threads", type=int, help="of torch and of onnxruntime; absent: as torch chooses")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     load = (
         f"; {os.cpu_count()} processors, load of others {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     )
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
+    if args.threads:
+        torch.set_num_threads(args.threads)
     folder = Path(tempfile.mkdtemp(prefix="runtimes-"))
-    run = asked.run or trained(dict(change.split("=", 1) for change in asked.changes), folder)
+    run = args.run or trained(dict(change.split("=", 1) for change in args.changes), folder)
     settings = api.read_run(run)
     images = api.generate(settings.data.name, folder / "world", size=settings.data.size, seed=settings.data.seed)
     print(exchange.quantise(run, images / "images", recall=False, progress=True), end="\n\n")
@@ -98,15 +98,15 @@ def main() -> None:
         "ONNX float32": open_model(run, runtime="onnx"),
         "ONNX int8": open_model(run, runtime="onnx-int8"),
     }
-    found, _, _ = api.load_measured_split(run, first.preprocess, changes={"root": str(images)})
+    split, _, _ = api.load_measured_split(run, first.preprocess, changes={"root": str(images)})
     recall = {
-        name: evaluate(model, found.triplets, protocols=[found.protocol()], intervals=False)[0].report
+        name: evaluate(model, split.triplets, protocols=[split.protocol()], intervals=False)[0].report
         for name, model in models.items()
     }
-    batches = [int(batch) for batch in asked.batches.split(",")]
+    batches = [int(batch) for batch in args.batches.split(",")]
     columns: list[dict[str, float]] = []
     for batch in batches:
-        test = found.triplets
+        test = split.triplets
         pixels = test.images.load([index % len(test.labels) for index in range(batch)], first.preprocess)
         feedback = [test.feedback[row % len(test)] for row in range(batch)]
         query, image = (
@@ -115,7 +115,7 @@ def main() -> None:
         )
         for call in (query, image):
             ways = {name: functools.partial(call, model) for name, model in models.items()}
-            columns.append(seconds(ways, asked.turns, asked.pause))
+            columns.append(seconds(ways, args.turns, args.pause))
     size = f"{first.preprocess.height}×{first.preprocess.width}"
     parameters = sum(parameter.numel() for parameter in first.parameters())
     print(
@@ -128,8 +128,8 @@ def main() -> None:
     for name in models:
         cells = []
         for number, (column, batch) in enumerate(zip(columns, [b for b in batches for _ in range(2)], strict=True)):
-            shown = 1e3 * column[name] / batch if number % 2 == 0 else batch / column[name]
-            cells.append(f"{shown:,.1f} ({column['torch float32'] / column[name]:.2f} ×)")
+            value = 1e3 * column[name] / batch if number % 2 == 0 else batch / column[name]
+            cells.append(f"{value:,.1f} ({column['torch float32'] / column[name]:.2f} ×)")
         print(f"| {name} | {' | '.join(cells)} | {recall[name].recall[1]:.1%} |")
 
 

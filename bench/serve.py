@@ -68,36 +68,36 @@ def main() -> None:
         model = Retriever.build(config, SENTENCES, seed=0).eval()
         model.save(folder / "run")
         for count in map(int, options.items.split(",")):
-            place = folder / f"catalogue-{count}"
-            ids = made(place, folder / "run", model, photos, count)
-            rows += measured(place, ids, photos, count, options)
-    shown(rows)
+            catalogue = folder / f"catalogue-{count}"
+            ids = build_catalogue(catalogue, folder / "run", model, photos, count)
+            rows += measured(catalogue, ids, photos, count, options)
+    print_table(rows)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
 
 
-def made(place: Path, run: Path, model: Retriever, photos: list[Path], count: int) -> list[str]:
+def build_catalogue(folder: Path, run: Path, model: Retriever, photos: list[Path], count: int) -> list[str]:
     """A catalogue of so many items; their ids."""
     if count <= len(photos):
-        catalogue = Catalogue.build(run, photos[0].parent, place)
+        catalogue = Catalogue.build(run, photos[0].parent, folder)
         return list(catalogue.ids)
-    asked = argparse.Namespace(items=count, dim=512, clusters=2_000, queries=0)
-    numbered = enumerate(vector for part in vectors(asked) for vector in part)
+    options = argparse.Namespace(items=count, dim=512, clusters=2_000, queries=0)
+    numbered = enumerate(vector for part in vectors(options) for vector in part)
     items = [Item(f"item-{n:07d}", photos[n % len(photos)], vector) for n, vector in numbered]
-    Catalogue.from_embeddings(items, place, model=run)
+    Catalogue.from_embeddings(items, folder, model=run)
     return [item.id for item in items]
 
 
 @contextlib.contextmanager
-def server(place: Path, *options: str) -> Iterator[tuple[int, int]]:
+def server(catalogue: Path, *options: str) -> Iterator[tuple[int, int]]:
     """`itma serve`; its process and its port."""
-    line = [sys.executable, "-m", "itma", "serve", str(place), "--port", "0", "--waiting", "1000", *options]
+    line = [sys.executable, "-m", "itma", "serve", str(catalogue), "--port", "0", "--waiting", "1000", *options]
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
-        found = re.search(r":(\d+)/", process.stderr.readline())
-        assert found is not None, process.stderr.read()
-        port = int(found[1])
+        match = re.search(r":(\d+)/", process.stderr.readline())
+        assert match is not None, process.stderr.read()
+        port = int(match[1])
         while process.poll() is None:
             with contextlib.suppress(OSError):
                 if asyncio.run(once(port, b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")) == 200:
@@ -113,12 +113,12 @@ def server(place: Path, *options: str) -> Iterator[tuple[int, int]]:
 async def once(port: int, request: bytes) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        return await asked(reader, writer, request)
+        return await send(reader, writer, request)
     finally:
         writer.close()
 
 
-async def asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
+async def send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
     """Send a request and read its answer to the end; the status."""
     writer.write(request)
     head = await reader.readuntil(b"\r\n\r\n")
@@ -141,7 +141,7 @@ async def load(
         while time.perf_counter() - began < seconds and left[0] > 0:
             left[0] -= 1
             sent = time.perf_counter()
-            status = await asked(reader, writer, request(chance))
+            status = await send(reader, writer, request(chance))
             assert status in (200, 304), status
             taken.append(time.perf_counter() - sent)
         writer.close()
@@ -159,12 +159,12 @@ def post(path: str, body: bytes, kind: str = "application/json") -> bytes:
     return head.encode() + body
 
 
-def by_id(ids: list[str], said: bool = True) -> Request:
+def by_id(ids: list[str], with_text: bool = True) -> Request:
     def request(chance: random.Random) -> bytes:
-        asked: dict[str, Any] = {"id": chance.choice(ids), "k": 24}
-        if said:
-            asked["text"] = chance.choice(SENTENCES)
-        return post("/api/v1/search", json.dumps(asked).encode())
+        body: dict[str, Any] = {"id": chance.choice(ids), "k": 24}
+        if with_text:
+            body["text"] = chance.choice(SENTENCES)
+        return post("/api/v1/search", json.dumps(body).encode())
 
     return request
 
@@ -187,38 +187,38 @@ def thumbnails(ids: list[str], different: int = 300) -> Request:
 
 
 def mixed(ids: list[str]) -> Request:
-    plain, said, small = by_id(ids, said=False), by_id(ids), thumbnails(ids)
+    plain, with_text, small = by_id(ids, with_text=False), by_id(ids), thumbnails(ids)
 
     def request(chance: random.Random) -> bytes:
         number = chance.random()
         if number < 0.5:
             return plain(chance)
         if number < 0.53:
-            return said(chance)
+            return with_text(chance)
         return small(chance) if number < 0.9 else get("/api/v1/items?limit=48")
 
     return request
 
 
 def measured(
-    place: Path, ids: list[str], photos: list[Path], count: int, options: argparse.Namespace
+    catalogue: Path, ids: list[str], photos: list[Path], count: int, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     rows = []
     ways = {"search by id": by_id(ids), "search by upload": by_upload(photos)}
     for batching in (True, False):
-        with server(place, "--cache-mb", "0", *([] if batching else ["--batch", "1"])) as (_, port):
+        with server(catalogue, "--cache-mb", "0", *([] if batching else ["--batch", "1"])) as (_, port):
             for what, request in ways.items():
                 asyncio.run(load(port, request, 8, requests=40))
                 for clients in CLIENTS:
                     taken, seconds = asyncio.run(load(port, request, clients, seconds=options.seconds))
                     rows.append(row(count, what, "on" if batching else "off", clients, taken, seconds))
-    with server(place) as (pid, port):
+    with server(catalogue) as (pid, port):
         asyncio.run(load(port, thumbnails(ids), 8, requests=2_000))
         for clients in CLIENTS:
             taken, seconds = asyncio.run(load(port, thumbnails(ids), clients, seconds=options.seconds))
             rows.append(row(count, "thumbnail", "", clients, taken, seconds))
     if options.requests and count <= len(photos):
-        with server(place) as (pid, port):
+        with server(catalogue) as (pid, port):
             sizes = {}
             done = 0
             for until in sorted({1_000, options.requests // 4, options.requests // 2, options.requests}):
@@ -232,21 +232,21 @@ def measured(
 
 def memory(pid: int) -> float:
     text = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+)", text)
-    assert found is not None
-    return round(int(found[1]) / 1000, 1)
+    match = re.search(r"VmRSS:\s+(\d+)", text)
+    assert match is not None
+    return round(int(match[1]) / 1000, 1)
 
 
 def row(count: int, what: str, batching: str, clients: int, taken: list[float], seconds: float) -> dict[str, Any]:
     p50, p95, p99 = (float(np.quantile(taken, share)) * 1000 for share in (0.5, 0.95, 0.99))
-    found = {"items": count, "what": what, "batching": batching, "clients": clients, "a second": len(taken) / seconds}
-    found |= {"p50": p50, "p95": p95, "p99": p99, "mean": 1000 * statistics.fmean(taken)}
-    print(json.dumps({name: round(value, 1) if isinstance(value, float) else value for name, value in found.items()}))
+    result = {"items": count, "what": what, "batching": batching, "clients": clients, "a second": len(taken) / seconds}
+    result |= {"p50": p50, "p95": p95, "p99": p99, "mean": 1000 * statistics.fmean(taken)}
+    print(json.dumps({name: round(value, 1) if isinstance(value, float) else value for name, value in result.items()}))
     sys.stdout.flush()
-    return found
+    return result
 
 
-def shown(rows: list[dict[str, Any]]) -> None:
+def print_table(rows: list[dict[str, Any]]) -> None:
     print("\n| items | what | batching | clients | a second | p50 ms | p95 ms | p99 ms |\n" + "|---" * 8 + "|")
     for one in rows:
         if "p50" in one:

@@ -49,8 +49,8 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         numbers: dict[str, Any] = {}
         for phase in ("fill", "search"):
-            asked = [sys.executable, __file__, *sys.argv[1:], "--phase", phase, "--folder", str(folder)]
-            done = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True).stdout
+            command = [sys.executable, __file__, *sys.argv[1:], "--phase", phase, "--folder", str(folder)]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             numbers |= json.loads(done.splitlines()[-1])
     for name, value in numbers.items():
         print(f"{name:<58s} {value}")
@@ -66,8 +66,8 @@ def vectors(options: argparse.Namespace) -> Iterator[np.ndarray]:
     for first in range(0, options.items + options.queries, part):
         rows = min(part, options.items + options.queries - first)
         noise = random.standard_normal((rows, options.dim), dtype=np.float32)
-        found = centres[random.integers(0, options.clusters, rows)] + 0.8 * noise
-        yield found / np.linalg.norm(found, axis=1, keepdims=True)
+        points = centres[random.integers(0, options.clusters, rows)] + 0.8 * noise
+        yield points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
 def fill(options: argparse.Namespace) -> None:
@@ -147,9 +147,9 @@ def search(options: argparse.Namespace) -> None:
         rows = np.arange(3, options.items, 10) if share == "10 %" else np.arange(7, options.items, 1000)
         part = items[rows]
         right[share] = [rows[top(part @ query)] for query in queries]
-        found: list[Any] = []
-        report |= timed(f"exact, filter of {share}", asking(exact, found, where=where), queries)
-        report[f"exact, filter of {share}: recall"] = recall(found, right[share])
+        answers: list[Any] = []
+        report |= timed(f"exact, filter of {share}", asking(exact, answers, where=where), queries)
+        report[f"exact, filter of {share}: recall"] = recall(answers, right[share])
     if not options.no_index:
         ann = Catalogue(catalogue._store, exact_items=0)
         started = time.perf_counter()
@@ -157,14 +157,14 @@ def search(options: argparse.Namespace) -> None:
         report["index: built and tuned, seconds"] = round(time.perf_counter() - started, 1)
         ann = Catalogue(catalogue._store, exact_items=0)
         report["index"] = str(ann.info()).split("search: ")[1].splitlines()[0]
-        found = []
-        report |= timed("index", asking(ann, found), queries)
-        report["index: recall"] = recall(found, truth)
+        answers = []
+        report |= timed("index", asking(ann, answers), queries)
+        report["index: recall"] = recall(answers, truth)
         report |= timed_batch("index", lambda some: ann.search_all(some, K), queries)
         for share, where in filters.items():
-            found = []
-            report |= timed(f"index, filter of {share}", asking(ann, found, where=where), queries)
-            report[f"index, filter of {share}: recall"] = recall(found, right[share])
+            answers = []
+            report |= timed(f"index, filter of {share}", asking(ann, answers, where=where), queries)
+            report[f"index, filter of {share}: recall"] = recall(answers, right[share])
         if not options.no_faiss:
             report |= with_faiss(options, items, queries, truth)
     writer = Catalogue(catalogue._store, exact_items=10**9 if options.no_index else 0)
@@ -224,10 +224,10 @@ def with_faiss(
     return report
 
 
-def asking(catalogue: Any, found: list[Any], **asked: Any) -> Callable[[np.ndarray], None]:
+def asking(catalogue: Any, answers: list[Any], **request: Any) -> Callable[[np.ndarray], None]:
     def ask(query: np.ndarray) -> None:
-        hits = catalogue.search(embedding=query, k=K, **asked)
-        found.append([int(hit.id[6:-4]) for hit in hits])
+        hits = catalogue.search(embedding=query, k=K, **request)
+        answers.append([int(hit.id[6:-4]) for hit in hits])
 
     return ask
 
@@ -237,10 +237,10 @@ def top(scores: np.ndarray) -> np.ndarray:
     return best[np.argsort(-scores[best])]
 
 
-def recall(found: list[Any], truth: list[np.ndarray]) -> float:
+def recall(answers: list[Any], truth: list[np.ndarray]) -> float:
     shares = [
         len({*map(int, hits)} & {*map(int, right)}) / len(right)
-        for hits, right in zip(found[-len(truth) :], truth, strict=True)
+        for hits, right in zip(answers[-len(truth) :], truth, strict=True)
     ]
     return round(float(np.mean(shares)), 4)
 
@@ -264,11 +264,11 @@ def timed(name: str, do: Callable[[Any], Any], over: Any) -> dict[str, float]:
 def side_by_side(ways: dict[str, Callable[[Any], Any]], over: Any) -> dict[str, float]:
     """As `timed`, in turns, so that what else the machine does falls on all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for place, each in enumerate([*over[:3], *over]):
+    for number, each in enumerate([*over[:3], *over]):
         for name, do in ways.items():
             started = time.perf_counter()
             do(each)
-            if place >= 3:
+            if number >= 3:
                 seconds[name].append(time.perf_counter() - started)
     report = {}
     for name, each in seconds.items():

@@ -75,7 +75,7 @@ def main() -> None:
                 cells = " | ".join(f"{100 * x:.0f}" for x in row[2:])
                 print(f"| {value} | {word} | {row[0]} | {row[1]} | {cells} |", flush=True)
     counts = np.array([total[0] for total in totals])
-    means = [(counts * np.array([total[place] for total in totals])).sum() / counts.sum() for place in (1, 2, 3)]
+    means = [(counts * np.array([total[number] for total in totals])).sum() / counts.sum() for number in (1, 2, 3)]
     print(
         f"| all | | | {counts.sum()} | " + " | ".join(f"{100 * mean:.1f}" for mean in means) + " |\n\nprecision@10, %"
     )
@@ -103,34 +103,34 @@ def measured(
     codes = {name: shop.codes[name][images] for name in products.MAIN}
     wanted = next((code[0] for code in codes_of(shop, attribute, value)), None)
     queries = []
-    for place in range(len(images)):
-        others = [codes[name] == codes[name][place] for name in products.MAIN if name != attribute]
+    for reference in range(len(images)):
+        others = [codes[name] == codes[name][reference] for name in products.MAIN if name != attribute]
         right = np.logical_and.reduce([codes[attribute] == wanted, *others])
-        if codes[attribute][place] != wanted and right.any():
-            queries.append((place, right))
-    queries = [queries[place] for place in np.random.default_rng(0).permutation(len(queries))[:MOST]]
+        if codes[attribute][reference] != wanted and right.any():
+            queries.append((reference, right))
+    queries = [queries[reference] for reference in np.random.default_rng(0).permutation(len(queries))[:MOST]]
     if not queries:
         return None
     usual = getattr(products.shop_sentences, "COLOURS" if attribute == "colour" else "KINDS").get(value, (value,))[0]
     form = "the same but in {}" if attribute == "colour" else "i want {} instead"
     read = model.tokenizer.read_as(form.format(word)).get(word, "nothing")
-    found = []
-    for said, nearest in ((usual, True), (word, True), (word, False)):
+    precisions = []
+    for term, nearest in ((usual, True), (word, True), (word, False)):
         model.tokenizer.nearest = nearest
-        words = model.text_encoder(model.tokenizer([form.format(said)] * len(queries)))
-        rows = rows_of(maps, images[[place for place, _ in queries]])
+        words = model.text_encoder(model.tokenizer([form.format(term)] * len(queries)))
+        rows = rows_of(maps, images[[reference for reference, _ in queries]])
         scores = unit(model.composer.embed_queries(rows, words)) @ gallery.T
-        for row, (place, _) in zip(scores, queries, strict=True):
-            row[place] = -2
+        for row, (reference, _) in zip(scores, queries, strict=True):
+            row[reference] = -2
         best = scores.topk(10).indices.numpy()
-        found.append(float(np.mean([right[hits].mean() for hits, (_, right) in zip(best, queries, strict=True)])))
+        precisions.append(float(np.mean([right[hits].mean() for hits, (_, right) in zip(best, queries, strict=True)])))
     model.tokenizer.nearest = True
-    return read, len(queries), *found
+    return read, len(queries), *precisions
 
 
 def codes_of(shop: products.Shop, attribute: str, value: str) -> list[tuple[int]]:
     places = [i for i in range(len(shop.names)) if shop.of(i).get(attribute) == value][:1]
-    return [(int(shop.codes[attribute][place]),) for place in places]
+    return [(int(shop.codes[attribute][row]),) for row in places]
 
 
 if __name__ == "__main__":

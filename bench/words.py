@@ -182,18 +182,18 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--at-least", type=float, default=word_vectors.AT_LEAST, help="cosine of a word that is near")
     options.add_argument("--wrong", action="store_true", help="print what is not read rightly")
-    told = options.parse_args()
-    word_vectors.AT_LEAST = told.at_least
+    args = options.parse_args()
+    word_vectors.AT_LEAST = args.at_least
     words = KNOWN.split()  # common ones of a kind first, as training would count them
     sentences = [" ".join(words[:end]) for end in range(1, len(words) + 1)]
     reader = Tokenizer.fit(sentences, max_words=10**6, nearest=True)
-    print(f"{len(reader) - 2} known words; near from a cosine of {told.at_least}")
+    print(f"{len(reader) - 2} known words; near from a cosine of {args.at_least}")
     print(f"\n{'group':22} {'pairs':>6} {'right':>6} {'other':>6} {'dropped':>8}")
     with safe_open(word_vectors.PATH, "np") as file:
         explained = set(file.metadata()["explained"].split())
     total: Counter[str] = Counter()
     for group, text in {**PAIRS, "further words": UNLISTED}.items():
-        found: Counter[str] = Counter()
+        kinds: Counter[str] = Counter()
         for pair in text.split():
             word, _, right = pair.partition("=")
             if word_vectors.key(word) in reader.vocabulary:
@@ -201,18 +201,18 @@ def main() -> None:
             words = read(reader, word)
             kind = "dropped" if not words else "right" if set(words) <= set(right.split(",")) else "other"
             listed = "explained" if word_vectors.key(word) in explained else "by vectors alone"
-            found += Counter([kind, "pairs", f"{listed} {kind}"])
-            if told.wrong and kind != "right":
+            kinds += Counter([kind, "pairs", f"{listed} {kind}"])
+            if args.wrong and kind != "right":
                 print(f"    {word} → {' '.join(words) or 'dropped'} (right: {right})")
-        print(f"{group:22} {found['pairs']:6} {found['right']:6} {found['other']:6} {found['dropped']:8}")
-        total += found
+        print(f"{group:22} {kinds['pairs']:6} {kinds['right']:6} {kinds['other']:6} {kinds['dropped']:8}")
+        total += kinds
     print(f"{'all':22} {total['pairs']:6} {total['right']:6} {total['other']:6} {total['dropped']:8}")
     for part in ("explained", "by vectors alone"):
         counts = [total[f"{part} {kind}"] for kind in ("right", "other", "dropped")]
         print(f"  {part:20} {sum(counts):6} {counts[0]:6} {counts[1]:6} {counts[2]:8}")
     far = {word: read(reader, word) for word in dict.fromkeys(FAR.split()) if word not in reader.vocabulary}
     print(f"\n{len(far)} words of which nothing means the like: {sum(not words for words in far.values())} are dropped")
-    if told.wrong:
+    if args.wrong:
         print("    " + ", ".join(f"{word} → {' '.join(words)}" for word, words in far.items() if words))
 
 

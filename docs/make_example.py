@@ -25,14 +25,14 @@ def main() -> None:
     # the same scenes drawn twice as large, to look at
     config = SIZES[data.size]
     large = World(replace(config, height=2 * config.height, width=2 * config.width, seed=data.seed)).triplets("test")
-    shown = replace(evaluation, triplets=replace(split.triplets, images=large.images))
+    enlarged = replace(evaluation, triplets=replace(split.triplets, images=large.images))
     size = replace(model.preprocess, height=2 * config.height, width=2 * config.width)
     kinds, right = np.array(split.triplets.kinds), evaluation.ranks == 1
     random = np.random.default_rng(0)
-    places = [int(row) for row in rows] or [
+    queries = [int(row) for row in rows] or [
         int(random.choice(np.flatnonzero(right & (kinds == kind)))) for kind in ("make colour", "remove", "add")
     ]
-    strips = [query_strip(size, shown, place, hits=4) for place in places]
+    strips = [query_strip(size, enlarged, query, hits=4) for query in queries]
     image = torch.cat(strips, 1).permute(1, 2, 0).numpy()
     Image.fromarray(image).save(Path(__file__).with_name("example.jpg"), quality=88, optimize=True)
 

@@ -18,8 +18,8 @@ def main() -> None:
     model, data = Retriever.load(run), read_run(run).data
     (evaluation,) = evaluate(model, load(data, "test", progress=True).triplets, progress=True)
     kinds = np.array(evaluation.triplets.kinds)
-    place = int(rows[0]) if rows else int(np.flatnonzero((kinds == "make colour") & (evaluation.ranks == 1))[0])
-    explanation = explain_case(case_in(model, evaluation, place), ["all"])
+    row = int(rows[0]) if rows else int(np.flatnonzero((kinds == "make colour") & (evaluation.ranks == 1))[0])
+    explanation = explain_case(case_in(model, evaluation, row), ["all"])
     print(explanation)
     explanation.draw().save(Path(__file__).with_name("explanation.jpg"), quality=88, optimize=True)
 

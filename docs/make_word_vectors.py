@@ -317,12 +317,12 @@ image images email phone
 
 def plainer() -> dict[str, list[list[str]]]:
     """Key of a word of `PLAIN` → the keys of its plain words, of each line that names it."""
-    found: dict[str, list[list[str]]] = {}
+    meanings: dict[str, list[list[str]]] = {}
     for line in PLAIN.replace("\n   ", "").strip().splitlines():
         plain, _, words = line.partition(":")
         for word in words.split():
-            found.setdefault(key(word), []).append([key(one) for one in plain.split("-")])
-    return found
+            meanings.setdefault(key(word), []).append([key(one) for one in plain.split("-")])
+    return meanings
 
 
 def vocabulary(folder: str) -> dict[str, str]:
@@ -333,10 +333,10 @@ def vocabulary(folder: str) -> dict[str, str]:
         for words in PLAIN.replace("!", "").split()
         for word in (words[:-1].split("-") if words[-1] == ":" else [words])
     ]
-    found: dict[str, str] = {}
+    written: dict[str, str] = {}
     for word in [*SHOP.split(), *listed, *EMPTY.split(), *sorted(whole)]:
-        found.setdefault(key(word), word)
-    return found
+        written.setdefault(key(word), word)
+    return written
 
 
 @torch.inference_mode()
@@ -344,17 +344,17 @@ def embeddings(folder: str, texts: list[str]) -> np.ndarray:
     """(texts, features): the mean of the tokens' features, of length 1."""
     core, tower = open_tokenizer(folder), load_text_tower(folder).eval()
     rows = core.encode_batch(texts)
-    found = np.zeros((len(texts), tower.config.hidden_size), np.float32)
-    order = sorted(range(len(rows)), key=lambda place: len(rows[place].ids))
+    vectors = np.zeros((len(texts), tower.config.hidden_size), np.float32)
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row].ids))
     for start in range(0, len(order), 512):
-        places = order[start : start + 512]
-        longest = len(rows[places[-1]].ids)
-        ids = torch.tensor([rows[place].ids + [0] * (longest - len(rows[place].ids)) for place in places])
-        mask = torch.tensor([[place < len(rows[row].ids) for place in range(longest)] for row in places])
+        chosen = order[start : start + 512]
+        longest = len(rows[chosen[-1]].ids)
+        ids = torch.tensor([rows[row].ids + [0] * (longest - len(rows[row].ids)) for row in chosen])
+        mask = torch.tensor([[column < len(rows[row].ids) for column in range(longest)] for row in chosen])
         features = tower(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         means = (features * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
-        found[places] = torch.nn.functional.normalize(means, dim=1).numpy()
-    return found
+        vectors[chosen] = torch.nn.functional.normalize(means, dim=1).numpy()
+    return vectors
 
 
 def reduced(vectors: np.ndarray, shop: list[int]) -> np.ndarray:
@@ -370,22 +370,22 @@ def reduced(vectors: np.ndarray, shop: list[int]) -> np.ndarray:
     return np.asarray(within / np.maximum(lengths, np.median(lengths[shop])))
 
 
-def explained(vectors: np.ndarray, place: dict[str, int]) -> list[str]:
+def explained(vectors: np.ndarray, row_of: dict[str, int]) -> list[str]:
     """Move the rows of `OPPOSITES` apart and those of `PLAIN` to their plain words; the keys of the latter."""
     pairs = [pair.split("=") for pair in OPPOSITES.split()]
     before = vectors.copy()
     for one, other in pairs:
-        vectors[place[one]] -= APART * unit(before[place[other]])
-        vectors[place[other]] -= APART * unit(before[place[one]])
+        vectors[row_of[one]] -= APART * unit(before[row_of[other]])
+        vectors[row_of[other]] -= APART * unit(before[row_of[one]])
     for word in {word for pair in pairs for word in pair}:
-        vectors[place[word]] = unit(vectors[place[word]])
+        vectors[row_of[word]] = unit(vectors[row_of[word]])
     before = vectors.copy()
     named = plainer()
     same = {key(word) for word in PLAIN.split() if word.endswith("!")}
     for word, lines in named.items():
-        plain = sum(unit(np.sum([unit(before[place[one]]) for one in line], axis=0)) for line in lines)
-        vectors[place[word]] = unit(
-            (word not in same) * OWN * unit(before[place[word]]) + PLAINER * unit(np.asarray(plain))
+        plain = sum(unit(np.sum([unit(before[row_of[one]]) for one in line], axis=0)) for line in lines)
+        vectors[row_of[word]] = unit(
+            (word not in same) * OWN * unit(before[row_of[word]]) + PLAINER * unit(np.asarray(plain))
         )
     return list(named)
 
@@ -404,14 +404,14 @@ def main() -> None:
     written = [word.replace("-", " ") if len(word) > 7 else word for word in words.values()]
     vectors = embeddings(folder, written)
     shop = {key(word) for word in SHOP.split()}
-    vectors = reduced(vectors - vectors.mean(0), [place for place, word in enumerate(words) if word in shop])
-    named = explained(vectors, {word: place for place, word in enumerate(words)})
+    vectors = reduced(vectors - vectors.mean(0), [row for row, word in enumerate(words) if word in shop])
+    named = explained(vectors, {word: row for row, word in enumerate(words)})
     empty = {key(word) for word in EMPTY.split()} - shop
-    vectors[[place for place, word in enumerate(words) if word in empty]] = 0
+    vectors[[row for row, word in enumerate(words) if word in empty]] = 0
     scale = 127 / np.abs(vectors).max()
     stored = {"vectors": np.round(vectors * scale).astype(np.int8), "scale": np.array([1 / scale], np.float32)}
-    told = {"words": " ".join(words), "explained": " ".join(named), "source": "all-MiniLM-L6-v2 (Apache-2.0)"}
-    save_file(stored, PATH, told)
+    metadata = {"words": " ".join(words), "explained": " ".join(named), "source": "all-MiniLM-L6-v2 (Apache-2.0)"}
+    save_file(stored, PATH, metadata)
     print(f"{len(words):,} words, {Path(PATH).stat().st_size / 2**20:.2f} MiB")
 
 

@@ -13,9 +13,9 @@ PAGES = {"README.md": "index.md", **{name: name for name in ("CHANGELOG.md", "CO
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages of the root."""
-    for source, place in PAGES.items():
+    for source, page in PAGES.items():
         text = (ROOT / source).read_text(encoding="utf-8")
-        files.append(File.generated(config, place, content=re.sub(r"\]\(docs/", "](", text)))
+        files.append(File.generated(config, page, content=re.sub(r"\]\(docs/", "](", text)))
     return files
 
 

@@ -87,7 +87,7 @@ def test_words_that_name_the_thing_are_neither_the_verb_nor_the_new_value() -> N
 def test_parts_of_a_reference_cover_every_pixel_once() -> None:
     for one in scenes(WORLD, "test", range(20)):
         assert torch.equal(one.parts.sum(0), torch.ones(32, 48))
-        assert torch.equal(one.parts[0].bool(), one.place)
+        assert torch.equal(one.parts[0].bool(), one.mask)
 
 
 def test_the_place_of_a_thing_that_is_to_be_added_is_where_it_would_be_seen() -> None:
@@ -98,7 +98,7 @@ def test_the_place_of_a_thing_that_is_to_be_added_is_where_it_would_be_seen() ->
     before, after = render([part.scenes[one.reference], scene], [look_, look_], 32, 48)
     changed = (before.int() - after.int()).abs().amax(0) > 60
     assert one.concerned is None
-    assert (changed & one.place).sum() > 0.5 * changed.sum()
+    assert (changed & one.mask).sum() > 0.5 * changed.sum()
 
 
 def test_an_image_without_a_thing_differs_where_the_thing_was() -> None:
@@ -108,7 +108,7 @@ def test_an_image_without_a_thing_differs_where_the_thing_was() -> None:
     without = without_each(WORLD, "test", one.reference)
     assert len(without) == len(one.things)
     differs = (image.int() - without[one.concerned].int()).abs().amax(0) > 20
-    assert differs[one.place].float().mean() > 0.6
+    assert differs[one.mask].float().mean() > 0.6
 
 
 def test_queries_are_drawn_evenly_and_by_seed() -> None:

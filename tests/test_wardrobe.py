@@ -341,7 +341,7 @@ def test_conversations_are_counted_right_without_a_model(bench: ModuleType) -> N
     steps = module.played(one, products, lambda reference, say, wanted, seen: ["wanted"])
     assert steps[-1].fitting == (True,)
     wrong = module.played(one, products, lambda reference, say, wanted, seen: [shop.names[0]])
-    assert module.told([steps, wrong]).startswith("1 of 2 conversations")
+    assert module.summary([steps, wrong]).startswith("1 of 2 conversations")
     navy, belted = DRESS.with_values(colour="navy", trim="belt"), DRESS.with_values(trim="belt")
     few = {"start": DRESS, "navy belted": navy, "red belted, long": belted.with_values(length="long")}
     few |= {"navy plain, long": navy.with_values(trim="none", length="long", neckline="round")}

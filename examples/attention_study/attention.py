@@ -183,24 +183,24 @@ def study_attention(
         DataError: runs were trained on something else than the shapes world, or on different ones.
         ExplanationError: a model has no attention, or sees images of another size than the world's.
     """
-    found = look_at(runs, split=split, queries=queries, which=which, device=device, progress=progress)
+    measures = look_at(runs, split=split, queries=queries, which=which, device=device, progress=progress)
     settings = {str(run): read_run(run) for run in runs}
-    some = next(iter(found.values()))
+    some = next(iter(measures.values()))
     variants = _variants({run: to_plain(one) for run, one in settings.items()})
     groups = [group for group in GROUPS if (some.groups == group).any()]
     return Study(
         runs=variants,
-        recall={name: [found[run].recall for run in runs] for name, runs in variants.items()},
+        recall={name: [measures[run].recall for run in runs] for name, runs in variants.items()},
         queries={group: int((some.groups == group).sum()) for group in groups},
         shares={
-            name: {group: _mean_shares([found[run] for run in runs], group) for group in groups}
+            name: {group: _mean_shares([measures[run] for run in runs], group) for group in groups}
             for name, runs in variants.items()
         },
         findings=tuple(
             finding
             for name, runs in variants.items()
             for group in groups
-            for finding in _findings(name, group, [found[run] for run in runs])
+            for finding in _findings(name, group, [measures[run] for run in runs])
         ),
     )
 
@@ -225,7 +225,7 @@ def look_at(
     world = World(shapes_config(next(iter(settings.values())).data))
     part = world.split(split)
     triplets = world.triplets(split, progress=progress)
-    asked = scenes(world, split, chosen(part, queries))
+    cases = scenes(world, split, chosen(part, queries))
     fewer: dict[int, torch.Tensor] = {}
 
     def without(image: int) -> torch.Tensor:
@@ -233,7 +233,7 @@ def look_at(
             fewer[image] = without_each(world, split, image)
         return fewer[image]
 
-    found: dict[str, Measures] = {}
+    measures: dict[str, Measures] = {}
     for run in settings:
         model = Retriever.load(run, which=which)
         if not has_attention(model):
@@ -246,36 +246,36 @@ def look_at(
             )
         model = model.to(device or torch.device("cpu"))
         (evaluation,) = evaluate(model, triplets, intervals=False)
-        targets = evaluation.gallery.cpu()[[one.target for one in asked]]
-        found[run] = measured(
+        targets = evaluation.gallery.cpu()[[one.target for one in cases]]
+        measures[run] = measured(
             model,
-            asked,
+            cases,
             lambda images: triplets.images.load(images, model.preprocess),  # noqa: B023 - called at once
             without,
             targets,
             evaluation.report.recall[1],
             progress=progress,
         )
-    return found
+    return measures
 
 
 def numbers(measures: Measures, group: str) -> dict[str, float]:
     """The numbers of one run for one kind of feedback, by the names of `MEASURES`; those without sense are left out."""
     rows = measures.groups == group
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for name, shares in measures.shares.items():
-        found[f"{name}: per area"] = _ratio(shares[rows, 0], measures.area[rows, 0])
+        values[f"{name}: per area"] = _ratio(shares[rows, 0], measures.area[rows, 0])
     for name, pairs in measures.named.items():
-        found[f"{name}: named / unnamed"] = _ratio(*pairs[rows & np.isfinite(pairs).all(1)].T)
-    found["occlusion: per area"] = _ratio(measures.occlusion[rows, 0], measures.occlusion_area[rows, 0])
+        values[f"{name}: named / unnamed"] = _ratio(*pairs[rows & np.isfinite(pairs).all(1)].T)
+    values["occlusion: per area"] = _ratio(measures.occlusion[rows, 0], measures.occlusion_area[rows, 0])
     both = rows & np.isfinite(measures.needed).all(1)
-    found["need of it / of others"] = _ratio(*measures.needed[both].T)
-    found["need of it / unasked"] = _ratio(measures.needed[both, 0], measures.needed_alone[both, 0])
+    values["need of it / of others"] = _ratio(*measures.needed[both].T)
+    values["need of it / unasked"] = _ratio(measures.needed[both, 0], measures.needed_alone[both, 0])
     others = rows & np.isfinite(measures.needed[:, 1])
-    found["need of others / unasked"] = _ratio(measures.needed[others, 1], measures.needed_alone[others, 1])
-    found["most effective window"] = float(measures.hit[rows].mean())
-    found["any window"] = float(measures.chance[rows].mean())
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+    values["need of others / unasked"] = _ratio(measures.needed[others, 1], measures.needed_alone[others, 1])
+    values["most effective window"] = float(measures.hit[rows].mean())
+    values["any window"] = float(measures.chance[rows].mean())
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> float:
@@ -308,11 +308,11 @@ def _variants(settings: Mapping[str, Any]) -> dict[str, list[str]]:
     for plain in flats.values():
         plain.pop("train.seed", None)
     apart = sorted(differing(flats).items())
-    found: dict[str, list[str]] = {}
+    variants: dict[str, list[str]] = {}
     for run in flats:
-        told = [f"{name.rpartition('.')[2]}={values[run]}" for name, values in apart]
-        found.setdefault(", ".join(told) or "the model", []).append(run)
-    return found
+        differences = [f"{name.rpartition('.')[2]}={values[run]}" for name, values in apart]
+        variants.setdefault(", ".join(differences) or "the model", []).append(run)
+    return variants
 
 
 def _short(measure: str) -> str:
@@ -324,8 +324,8 @@ def _cell(finding: Finding | None) -> str:
     if finding is None:
         return "–"
     percent = "window" in finding.measure
-    shown = [f"{value:.1%}" if percent else f"{value:.2f}" for value in _ends(finding)]
-    return shown[0] if len(shown) == 1 else f"{shown[0]} [{shown[1]}, {shown[2]}]"
+    ends = [f"{value:.1%}" if percent else f"{value:.2f}" for value in _ends(finding)]
+    return ends[0] if len(ends) == 1 else f"{ends[0]} [{ends[1]}, {ends[2]}]"
 
 
 def _ends(finding: Finding) -> list[float]:

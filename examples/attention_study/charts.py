@@ -61,8 +61,8 @@ def dot_chart(
                 text = f"{step:g}"
                 font = ImageFont.load_default(11)
                 draw.text((x - font.getlength(text) / 2, bottom + 4), text, _PALE, font)
-        for place, row in enumerate(rows):
-            top = _TOP + place * tall
+        for line, row in enumerate(rows):
+            top = _TOP + line * tall
             if number == 0:
                 draw.text((12, top + tall / 2 - 8), row, _INK, ImageFont.load_default(13))
             draw.line((left, top + tall, left + _PANEL, top + tall), _GRID)

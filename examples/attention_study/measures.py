@@ -99,15 +99,15 @@ def measured(
     """
     if not has_attention(model):
         raise ExplanationError(f"the model {model.name!r} has no attention that could be studied; train one with: itma")
-    order = sorted(range(len(queries)), key=lambda place: queries[place].reference)
+    order = sorted(range(len(queries)), key=lambda index: queries[index].reference)
     rows: dict[str, list[np.ndarray]] = {}
     attention: dict[str, list[np.ndarray]] = {}
     with bar(f"studying {model.name}", show=progress, total=len(order), unit="queries") as meter:
         for run in _by_reference(queries, order):
-            some = [queries[place] for place in run]
+            some = [queries[index] for index in run]
             image = pixels([some[0].reference])[0]
-            found = _attention(model, some, image)
-            for name, cells in found.items():
+            shares = _attention(model, some, image)
+            for name, cells in shares.items():
                 attention.setdefault(name, []).extend(cells)
             effects = _effects(model, some, image, targets[run])
             effects |= _needs(model, some, image, without(some[0].reference))
@@ -116,7 +116,7 @@ def measured(
             meter.update(len(run))
     back = np.argsort(order)
     joined = {name: np.array(values)[back] for name, values in rows.items()}
-    looks = {name: [values[place] for place in back] for name, values in attention.items()}
+    looks = {name: [values[index] for index in back] for name, values in attention.items()}
     grids = _grids(model, pixels([queries[0].reference]))
     parts = [_on_cells(one.parts, grids) for one in queries]
     return Measures(
@@ -136,11 +136,11 @@ def measured(
 
 def _by_reference(queries: Sequence[Scene], order: Sequence[int]) -> Iterator[list[int]]:
     run: list[int] = []
-    for place in order:
-        if run and queries[run[0]].reference != queries[place].reference:
+    for index in order:
+        if run and queries[run[0]].reference != queries[index].reference:
             yield run
             run = []
-        run.append(place)
+        run.append(index)
     if run:
         yield run
 
@@ -151,8 +151,8 @@ def _grids(model: Retriever, pixels: torch.Tensor) -> list[tuple[int, int]]:
 
 def _on_cells(parts: torch.Tensor, grids: Sequence[tuple[int, int]]) -> np.ndarray:
     """(parts, height, width) → (parts, P): the share of each part in each cell, level after level."""
-    found: np.ndarray = torch.cat([F.adaptive_avg_pool2d(parts[None], grid)[0].flatten(1) for grid in grids], 1).numpy()
-    return found
+    cells: np.ndarray = torch.cat([F.adaptive_avg_pool2d(parts[None], grid)[0].flatten(1) for grid in grids], 1).numpy()
+    return cells
 
 
 def _shares(cells: np.ndarray, parts: np.ndarray) -> np.ndarray:
@@ -162,19 +162,19 @@ def _shares(cells: np.ndarray, parts: np.ndarray) -> np.ndarray:
 
 
 def _named(queries: Sequence[Scene], cells: Sequence[np.ndarray], grids: Sequence[tuple[int, int]]) -> np.ndarray:
-    found = np.full((len(queries), 2), np.nan)
+    shares = np.full((len(queries), 2), np.nan)
     by_reference: dict[int, list[int]] = {}
-    for place, one in enumerate(queries):
-        by_reference.setdefault(one.reference, []).append(place)
-    for place, one in enumerate(queries):
+    for index, one in enumerate(queries):
+        by_reference.setdefault(one.reference, []).append(index)
+    for index, one in enumerate(queries):
         if one.concerned is None:
             continue
-        thing = _on_cells(one.place[None].float(), grids)
-        found[place, 0] = _shares(cells[place], thing)[0]
+        thing = _on_cells(one.mask[None].float(), grids)
+        shares[index, 0] = _shares(cells[index], thing)[0]
         others = [other for other in by_reference[one.reference] if queries[other].concerned != one.concerned]
         if others:
-            found[place, 1] = np.mean([_shares(cells[other], thing)[0] for other in others])
-    return found
+            shares[index, 1] = np.mean([_shares(cells[other], thing)[0] for other in others])
+    return shares
 
 
 def _attention(model: Retriever, queries: Sequence[Scene], image: torch.Tensor) -> dict[str, list[np.ndarray]]:
@@ -184,12 +184,12 @@ def _attention(model: Retriever, queries: Sequence[Scene], image: torch.Tensor) 
     maps = model.feature_maps(image[None])
     grids = tuple((int(level.shape[2]), int(level.shape[3])) for level in maps)
     P = sum(rows * columns for rows, columns in grids)
-    with record_blocks(composer) as seen:
+    with record_blocks(composer) as recorded:
         model.embed_queries_from(
             [level.expand(len(queries), -1, -1, -1) for level in maps], [q.feedback for q in queries]
         )
     blocks = attentions(composer)
-    weights, values = seen.weights[: len(blocks)], seen.values[: len(blocks)]
+    weights, values = recorded.weights[: len(blocks)], recorded.values[: len(blocks)]
     softmax = composer.options.attention == "softmax"
     looked = torch.stack(weights).float().cpu()
     mean_BNN = (looked if softmax else looked.abs()).mean((0, 2)).numpy()
@@ -200,24 +200,26 @@ def _attention(model: Retriever, queries: Sequence[Scene], image: torch.Tensor) 
         ]
     )
     handed_BNN = given.mean(0).numpy()
-    found: dict[str, list[np.ndarray]] = {name: [] for name in ATTENTION if softmax or name != "rollout"}
-    for place, one in enumerate(queries):
+    shares: dict[str, list[np.ndarray]] = {name: [] for name in ATTENTION if softmax or name != "rollout"}
+    for index, one in enumerate(queries):
         words = words_of(model.tokenizer, one.feedback)
         T = len(model.tokenizer.pieces(one.feedback))
         N = P + T
         of_all = [P + token for word in words for token in word.tokens]
         of_naming = [P + token for word in one.naming for token in words[word].tokens]
-        cells = shares_of_cells(grids, composer.options.pool == "cells", seen.cells[0][place] if seen.cells else None)
+        cells = shares_of_cells(
+            grids, composer.options.pool == "cells", recorded.cells[0][index] if recorded.cells else None
+        )
         pool = pooling(cells, T, words_count=composer.options.pool_words)
-        mean, handed = mean_BNN[place, :N, :N], handed_BNN[place, :N, :N]
-        found["naming words"].append(mean[of_naming, :P].mean(0))
-        found["all words"].append(mean[of_all, :P].mean(0))
-        found["words, moved"].append(handed[of_all, :P].mean(0))
-        found["embedding"].append((pool @ mean)[:P])
-        found["embedding, moved"].append((pool @ handed)[:P])
+        mean, handed = mean_BNN[index, :N, :N], handed_BNN[index, :N, :N]
+        shares["naming words"].append(mean[of_naming, :P].mean(0))
+        shares["all words"].append(mean[of_all, :P].mean(0))
+        shares["words, moved"].append(handed[of_all, :P].mean(0))
+        shares["embedding"].append((pool @ mean)[:P])
+        shares["embedding, moved"].append((pool @ handed)[:P])
         if softmax:
-            found["rollout"].append((pool @ rollout(looked[:, place, :, :N, :N].numpy()))[:P])
-    return found
+            shares["rollout"].append((pool @ rollout(looked[:, index, :, :N, :N].numpy()))[:P])
+    return shares
 
 
 def _answers(model: Retriever, maps: Sequence[torch.Tensor], feedback: Sequence[str] | None) -> torch.Tensor:
@@ -226,8 +228,8 @@ def _answers(model: Retriever, maps: Sequence[torch.Tensor], feedback: Sequence[
     parts = []
     for first in range(0, count, 8 * AT_ONCE):
         some = slice(first, first + 8 * AT_ONCE)
-        said = None if feedback is None else feedback[some]
-        parts.append(model.embed_queries_from([level[some] for level in maps], said).cpu())
+        sentences = None if feedback is None else feedback[some]
+        parts.append(model.embed_queries_from([level[some] for level in maps], sentences).cpu())
     return torch.cat(parts)
 
 
@@ -240,8 +242,8 @@ def _crossed(model: Retriever, maps: Sequence[torch.Tensor], feedback: Sequence[
     """(sentences, images, dim): every sentence with every image; the image encoder has seen each image once."""
     images = len(maps[0])
     repeated = [level.repeat(len(feedback), 1, 1, 1) for level in maps]
-    said = [sentence for sentence in feedback for _ in range(images)]
-    crossed: torch.Tensor = _answers(model, repeated, said).unflatten(0, (len(feedback), images))
+    sentences = [sentence for sentence in feedback for _ in range(images)]
+    crossed: torch.Tensor = _answers(model, repeated, sentences).unflatten(0, (len(feedback), images))
     return crossed
 
 
@@ -255,27 +257,27 @@ def _effects(
     maps = _maps(model, torch.cat([image[None], cover(image, masks)]))
     scores = (_crossed(model, maps, [one.feedback for one in queries]) @ targets[:, :, None])[:, :, 0]
     effects = (scores[:, :1] - scores[:, 1:]).numpy()
-    found: dict[str, list[np.ndarray]] = {"occlusion": [], "occlusion_area": [], "hit": [], "chance": []}
+    measures: dict[str, list[np.ndarray]] = {"occlusion": [], "occlusion_area": [], "hit": [], "chance": []}
     flat = masks.flatten(1).float()
-    for place, one in enumerate(queries):
+    for index, one in enumerate(queries):
         parts = (flat @ one.parts.flatten(1).T / flat.sum(1, keepdim=True)).T.numpy()
-        size = np.abs(effects[place])
-        found["occlusion"].append(_shares(size, parts))
-        found["occlusion_area"].append(parts.mean(1))
+        size = np.abs(effects[index])
+        measures["occlusion"].append(_shares(size, parts))
+        measures["occlusion_area"].append(parts.mean(1))
         shows = _showing(one, flat)
-        found["hit"].append(shows[size.argmax()])
-        found["chance"].append(shows.mean())
-    return found
+        measures["hit"].append(shows[size.argmax()])
+        measures["chance"].append(shows.mean())
+    return measures
 
 
 def _showing(query: Scene, windows: torch.Tensor) -> np.ndarray:
     """(W,) bool: whether a window shows more of the thing concerned, or of its place, than of any other thing."""
-    seen = (windows @ query.things.flatten(1).float().T).numpy()
+    covered = (windows @ query.things.flatten(1).float().T).numpy()
     if query.concerned is None:
-        seen = np.concatenate([seen, (windows @ query.place.flatten().float()[:, None]).numpy()], 1)
-    place = seen.shape[1] - 1 if query.concerned is None else query.concerned
-    found: np.ndarray = (seen.argmax(1) == place) & (seen.max(1) > 0)
-    return found
+        covered = np.concatenate([covered, (windows @ query.mask.flatten().float()[:, None]).numpy()], 1)
+    thing = covered.shape[1] - 1 if query.concerned is None else query.concerned
+    shows: np.ndarray = (covered.argmax(1) == thing) & (covered.max(1) > 0)
+    return shows
 
 
 def _needs(
@@ -283,15 +285,15 @@ def _needs(
 ) -> dict[str, list[np.ndarray]]:
     """How far a query's embedding moves without the thing concerned, and without each other thing."""
     maps = _maps(model, torch.cat([image[None], without]))
-    asked = _crossed(model, maps, [one.feedback for one in queries])
+    crossed = _crossed(model, maps, [one.feedback for one in queries])
     alone = _answers(model, maps, None)
-    moves = (1 - asked[:, 1:] @ asked[:, :1].transpose(1, 2))[:, :, 0].numpy()
+    moves = (1 - crossed[:, 1:] @ crossed[:, :1].transpose(1, 2))[:, :, 0].numpy()
     moves_alone = (1 - alone[1:] @ alone[0]).numpy()
-    found: dict[str, list[np.ndarray]] = {"needed": [], "needed_alone": []}
-    for place, one in enumerate(queries):
-        for name, moved_by in (("needed", moves[place]), ("needed_alone", moves_alone)):
+    needs: dict[str, list[np.ndarray]] = {"needed": [], "needed_alone": []}
+    for index, one in enumerate(queries):
+        for name, moved_by in (("needed", moves[index]), ("needed_alone", moves_alone)):
             others = [value for thing, value in enumerate(moved_by.tolist()) if thing != one.concerned]
-            found[name].append(
+            needs[name].append(
                 np.array(
                     [
                         np.nan if one.concerned is None else moved_by[one.concerned],
@@ -299,4 +301,4 @@ def _needs(
                     ]
                 )
             )
-    return found
+    return needs

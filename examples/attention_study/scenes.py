@@ -30,7 +30,7 @@ class Scene:
     """Which words of the feedback name the thing concerned."""
     concerned: int | None
     """Which thing of the reference; none where one is to be added."""
-    place: torch.Tensor
+    mask: torch.Tensor
     """The pixels of the thing concerned; of one to be added, those it would have in the reference."""
     things: torch.Tensor
     """(things, height, width) bool: the pixels of all things of the reference."""
@@ -38,8 +38,8 @@ class Scene:
     @property
     def parts(self) -> torch.Tensor:
         """(3, height, width) float32: the thing concerned, all others, the floor; they sum to 1 everywhere."""
-        others = self.things.any(0) & ~self.place
-        return torch.stack([self.place, others, ~(self.place | others)]).float()
+        others = self.things.any(0) & ~self.mask
+        return torch.stack([self.mask, others, ~(self.mask | others)]).float()
 
 
 def naming(sentence: str) -> tuple[int, ...]:
@@ -51,7 +51,7 @@ def naming(sentence: str) -> tuple[int, ...]:
     change = Change.parse(sentence)
     count = len(sentence.split())
     if change.kind == "add":
-        return tuple(place for place in range(1, count) if place != 4)
+        return tuple(word for word in range(1, count) if word != 4)
     return tuple(range(1, count if change.kind == "remove" else count - 1))
 
 
@@ -59,7 +59,7 @@ def scenes(world: World, split: str, rows: Sequence[int]) -> list[Scene]:
     """Some queries of a split, taken apart; a thing that others hide wholly leaves its query out."""
     part = world.split(split)
     masks: dict[int, torch.Tensor] = {}
-    found = []
+    cases = []
     for row in rows:
         reference, target = int(part.references[row]), int(part.targets[row])
         if reference not in masks:
@@ -67,13 +67,13 @@ def scenes(world: World, split: str, rows: Sequence[int]) -> list[Scene]:
         concerned: int | None = int(part.things[row])
         if part.kinds[row] == "add":
             look = world.look(split, reference)
-            place = visible(part.scenes[target], look, world.config.height, world.config.width)[int(part.things[row])]
+            mask = visible(part.scenes[target], look, world.config.height, world.config.width)[int(part.things[row])]
             concerned = None
         else:
-            place = masks[reference][int(part.things[row])]
-        if place.any():
+            mask = masks[reference][int(part.things[row])]
+        if mask.any():
             sentence = part.feedback[row]
-            found.append(
+            cases.append(
                 Scene(
                     row,
                     GROUPS[part.kinds[row]],
@@ -82,11 +82,11 @@ def scenes(world: World, split: str, rows: Sequence[int]) -> list[Scene]:
                     sentence,
                     naming(sentence),
                     concerned,
-                    place,
+                    mask,
                     masks[reference],
                 )
             )
-    return found
+    return cases
 
 
 def without_each(world: World, split: str, image: int) -> torch.Tensor:
