@@ -101,10 +101,10 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def group_of(nodeid: str) -> str:
     """Which tests stay together: those of a file, or of a server."""
     file, _, test = nodeid.partition("::")
-    ours = [
+    servers = [
         name for name, own in SERVERS.items() if file == own or (file == "tests/test_store.py" and f"[{name}" in test)
     ]
-    return ours[0] if ours else file
+    return servers[0] if servers else file
 
 
 def start(name: str, server: AbstractContextManager[str]) -> str:

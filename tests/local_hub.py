@@ -29,8 +29,8 @@ class Repository:
         self.commit("main", {})
 
     def commit(self, branch: str, files: Files) -> str:
-        told = json.dumps([len(self.commits), sorted((name, _oid(data)) for name, data in files.items())])
-        sha = hashlib.sha1(told.encode()).hexdigest()
+        content = json.dumps([len(self.commits), sorted((name, _oid(data)) for name, data in files.items())])
+        sha = hashlib.sha1(content.encode()).hexdigest()
         self.commits[sha] = files
         self.branches[branch] = sha
         return sha
@@ -45,7 +45,7 @@ class LocalHub:
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         """Every request, as `GET /path`."""
         self.messages: list[str] = []
         """Of the commits."""
@@ -73,15 +73,15 @@ class LocalHub:
 
     def files(self, repo_id: str, revision: str = "main") -> Files:
         """The files of a repository, for a test to look at or to change."""
-        found = self.repositories[repo_id].at(revision)
-        assert found is not None, revision
-        return found[1]
+        commit = self.repositories[repo_id].at(revision)
+        assert commit is not None, revision
+        return commit[1]
 
     def fetched(self) -> set[str]:
         """The files that were downloaded."""
         return {
             path.split("/resolve/")[1].split("/", 1)[1]
-            for path in self.asked
+            for path in self.requests
             if path.startswith("GET") and "/resolve/" in path
         }
 
@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.home.asked.append(f"{self.command} {path}")
+        self.home.requests.append(f"{self.command} {path}")
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         parts = path.strip("/").split("/")
         if path == "/api/repos/create":
@@ -122,8 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _allowed(self) -> bool:
         return self.headers.get("Authorization") == f"Bearer {TOKEN}"
 
-    def _create(self, asked: dict[str, Any]) -> None:
-        repo_id = f"{asked.get('organization') or 'me'}/{asked['name']}"
+    def _create(self, request: dict[str, Any]) -> None:
+        repo_id = f"{request.get('organization') or 'me'}/{request['name']}"
         if not self._allowed:
             self._answer(401, {"error": "Invalid username or password."})
         elif repo_id.startswith("closed/"):
@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif repo_id in self.home.repositories:
             self._answer(409, {"url": f"{self.home.endpoint}/{repo_id}"})
         else:
-            private = {"private": True, "public": False, None: None}[asked.get("visibility")]
+            private = {"private": True, "public": False, None: None}[request.get("visibility")]
             self.home.repositories[repo_id] = Repository(private)
             self._answer(200, {"url": f"{self.home.endpoint}/{repo_id}"})
 
@@ -149,20 +149,20 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._answer(409, {"error": "it exists"})
             repository.branches[revision] = repository.branches["main"]
             return self._answer(200, {})
-        found = repository.at(revision or "main")
-        if found is None:
+        commit = repository.at(revision or "main")
+        if commit is None:
             return self._answer(404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"})
-        sha, files = found
+        sha, files = commit
         if what == "preupload":
             plain = {"uploadMode": "regular", "shouldIgnore": False}
             return self._answer(200, {"files": [{"path": f["path"], **plain} for f in json.loads(body)["files"]]})
         if what == "commit":
             return self._commit(repo_id, repository, revision, body)
         if what == "tree":
-            told = [
+            entries = [
                 {"type": "file", "path": name, "size": len(data), "oid": _oid(data)} for name, data in files.items()
             ]
-            return self._answer(200, told)
+            return self._answer(200, entries)
         return self._answer(200, {"id": repo_id, "sha": sha, "siblings": [{"rfilename": name} for name in files]})
 
     def _commit(self, repo_id: str, repository: Repository, branch: str, body: bytes) -> None:
@@ -185,9 +185,9 @@ class _Handler(BaseHTTPRequestHandler):
         repository = self._open(repo_id)
         if repository is None:
             return
-        found = repository.at(revision)
-        assert found is not None
-        sha, files = found
+        commit = repository.at(revision)
+        assert commit is not None
+        sha, files = commit
         if name not in files:
             self._answer(404, {"error": "not found"}, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": sha})
             return

@@ -76,11 +76,11 @@ def _unpack(milvus: Any) -> Path:
     unpacked = Path(__file__).parents[1] / ".artefacts" / f"milvus-{milvus.__version__}"
     if not unpacked.exists():
         unpacked.parent.mkdir(exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix="milvus-", dir=unpacked.parent))
-        milvus._initialize_data_files(made)
+        folder = Path(tempfile.mkdtemp(prefix="milvus-", dir=unpacked.parent))
+        milvus._initialize_data_files(folder)
         with suppress(OSError):  # another run was first
-            (made / "bin").rename(unpacked)
-        shutil.rmtree(made)
+            (folder / "bin").rename(unpacked)
+        shutil.rmtree(folder)
     return unpacked
 
 
@@ -92,8 +92,8 @@ def _wait_for(server: Any, log: Path, seconds: float = 180.0) -> None:
             if b"OK" in answer.read():
                 return
         time.sleep(0.1)
-    said = log.read_text(encoding="utf-8", errors="replace")[-2_000:]
-    raise TimeoutError(f"it ended or did not answer for {seconds:.0f} seconds; its last words: {said}")
+    words = log.read_text(encoding="utf-8", errors="replace")[-2_000:]
+    raise TimeoutError(f"it ended or did not answer for {seconds:.0f} seconds; its last words: {words}")
 
 
 def _etcd(clients: int, peers: int) -> str:

@@ -31,8 +31,8 @@ def value(name: str, shape: tuple[int, ...]) -> torch.Tensor:
     if name.endswith("norm_s"):
         return torch.full(shape, 4.0)
     if name.endswith(".pe"):
-        place, feature = np.mgrid[: shape[1], : shape[2]]
-        angle = place / 10_000 ** (feature // 2 * 2 / shape[2])
+        position, feature = np.mgrid[: shape[1], : shape[2]]
+        angle = position / 10_000 ** (feature // 2 * 2 / shape[2])
         return torch.from_numpy(np.where(feature % 2, np.cos(angle), np.sin(angle)).astype(np.float32))[None]
     random = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
     numbers = random.standard_normal(shape)
@@ -93,8 +93,8 @@ def tensors(case: str) -> dict[str, torch.Tensor]:
 
 def outputs(case: str) -> tuple[torch.Tensor, torch.Tensor]:
     """What the published computation gives for a case: queries and gallery images."""
-    with np.load(HERE / "published_checkpoints.npz") as found:
-        return torch.from_numpy(found[f"{case}.query"]), torch.from_numpy(found[f"{case}.gallery"])
+    with np.load(HERE / "published_checkpoints.npz") as arrays:
+        return torch.from_numpy(arrays[f"{case}.query"]), torch.from_numpy(arrays[f"{case}.gallery"])
 
 
 def checkpoint(case: str, **changes: Any) -> dict[str, Any]:

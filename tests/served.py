@@ -34,9 +34,9 @@ def painted(number: int, size: tuple[int, int] = (120, 150)) -> Image.Image:
 
 
 def as_bytes(image: Image.Image, kind: str = "PNG", **how: Any) -> bytes:
-    held = io.BytesIO()
-    image.save(held, kind, **how)
-    return held.getvalue()
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **how)
+    return buffer.getvalue()
 
 
 def build(folder: Path, items: int = 30) -> Path:

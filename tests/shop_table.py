@@ -20,10 +20,10 @@ def items(copies: int = 2, *, test: int = 4) -> list[Item]:
 
     Columns are called as shops call them; `fit` is one that no sentence is written for.
     """
-    made: list[Item] = []
+    products: list[Item] = []
     choices = product(range(copies), KINDS, COLOURS, ("Short Sleeves", "Long Sleeves"), ("Solid", "Striped"))
     for number, (copy, kind, colour, sleeves, pattern) in enumerate(choices):
-        made.append(
+        products.append(
             {
                 "id": f"p{number:03}",
                 "Product Name": f"{colour} {kind} number {number}",
@@ -37,7 +37,7 @@ def items(copies: int = 2, *, test: int = 4) -> list[Item]:
                 "split": "test" if copy % test == test - 1 or (copies < test and copy == copies - 1) else "train",
             }
         )
-    return made
+    return products
 
 
 def draw(path: Path, item: Mapping[str, object], size: tuple[int, int] = (24, 32)) -> None:
@@ -46,10 +46,10 @@ def draw(path: Path, item: Mapping[str, object], size: tuple[int, int] = (24, 32
     image = Image.new("RGB", size, "white")
     width, height = size
     pen = ImageDraw.Draw(image)
-    place = 4 + 3 * KINDS.index(str(item.get("article_type", KINDS[0])))
-    pen.rectangle((place, 6, width - 5, height - 6), fill=COLOURS.get(str(item.get("color")), "black"))
+    left = 4 + 3 * KINDS.index(str(item.get("article_type", KINDS[0])))
+    pen.rectangle((left, 6, width - 5, height - 6), fill=COLOURS.get(str(item.get("color")), "black"))
     if item.get("pattern") == "Striped":
-        pen.line((place, height // 2, width - 5, height // 2), fill="yellow", width=3)
+        pen.line((left, height // 2, width - 5, height // 2), fill="yellow", width=3)
     image.save(path)
 
 
@@ -76,7 +76,7 @@ def shop(
 ) -> Path:
     """A table and an image of each product, named by its id, in each of some folders."""
     write(folder / name, rows)
-    for place in folders:
+    for subfolder in folders:
         for row in rows:
-            draw(folder / place / f"{row['id']}.jpg", row)
+            draw(folder / subfolder / f"{row['id']}.jpg", row)
     return folder

@@ -294,10 +294,10 @@ def test_a_missing_subset_is_named_in_every_split_of_cirr(
 @pytest.mark.parametrize(("name", "split"), [("fashioniq", "test"), ("cirr", "test1"), ("circo", "test")])
 def test_a_test_split_without_targets_is_read_and_not_measured(name: str, split: str, tmp_path: Path) -> None:
     root = made_up_data.write(name, tmp_path / name)
-    found = datasets.load(name, root, split)
-    assert len(found.triplets) and found.without_targets
+    data = datasets.load(name, root, split)
+    assert len(data.triplets) and data.without_targets
     with pytest.raises(DataError, match=rf"{name}/{split} cannot be evaluated: its targets were never .*itma submit"):
-        found.protocol()
+        data.protocol()
 
 
 def test_sessions_of_one_turn_are_read_and_the_doctor_names_them(tmp_path: Path) -> None:
@@ -353,5 +353,5 @@ def test_captions_of_another_language_among_english_ones_are_noted_with_where_th
 
     assert not notes()
     change(root)
-    found = notes()
-    assert found and all(FOREIGN[:4] in example and any(map(str.isdigit, example)) for example in found), found
+    examples = notes()
+    assert examples and all(FOREIGN[:4] in example and any(map(str.isdigit, example)) for example in examples), examples

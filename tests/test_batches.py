@@ -95,21 +95,23 @@ def test_a_batch_holds_each_image_once_and_rows_point_at_theirs() -> None:
 
 def test_held_out_references_never_stay_in_what_is_learnt_from() -> None:
     data = triplets()
-    rest, held = hold_out(data, 0.5, seed=0)
-    assert held is not None
+    rest, held_out = hold_out(data, 0.5, seed=0)
+    assert held_out is not None
     learnt = {data.images.names[index] for index in rest.references}
-    kept = {held.images.names[index] for index in held.references}
-    assert learnt | kept == {"0", "1", "2", "3"} and not learnt & kept
-    assert sorted([*rest.feedback, *held.feedback]) == sorted(data.feedback)
-    assert held[0].feedback in data.feedback
-    assert held.images.load([0], Preprocess(height=4, width=6))[0, 0, 0, 0] == int(held.images.names[0])
-    assert len(held.kinds) == len(held)
+    outside = {held_out.images.names[index] for index in held_out.references}
+    assert learnt | outside == {"0", "1", "2", "3"} and not learnt & outside
+    assert sorted([*rest.feedback, *held_out.feedback]) == sorted(data.feedback)
+    assert held_out[0].feedback in data.feedback
+    assert held_out.images.load([0], Preprocess(height=4, width=6))[0, 0, 0, 0] == int(held_out.images.names[0])
+    assert len(held_out.kinds) == len(held_out)
 
 
 def test_holding_out_nothing_or_nearly_everything() -> None:
     assert hold_out(triplets(), 0.0, seed=0)[1] is None
-    rest, held = hold_out(triplets(), 0.99, seed=0)
-    assert held is not None and len(np.unique(rest.references)) == 1 and len(rest) + len(held) == len(triplets())
+    rest, held_out = hold_out(triplets(), 0.99, seed=0)
+    assert (
+        held_out is not None and len(np.unique(rest.references)) == 1 and len(rest) + len(held_out) == len(triplets())
+    )
 
 
 def test_a_single_reference_cannot_be_held_out() -> None:
@@ -159,8 +161,8 @@ def test_images_are_mirrored_about_half_of_the_time() -> None:
 def test_a_crop_keeps_at_least_its_share_and_the_middle_of_the_image() -> None:
     slope = torch.arange(0, 200, 2, dtype=torch.uint8).expand(300, 3, 80, 100)
     cropped = vary(slope, seed=1, step=0, crop=0.5, flip=False, noise=0).float()
-    kept = (cropped[..., -1] - cropped[..., 0]).mean((1, 2)) / 198  # share of the width
-    assert kept.max() <= 1.001 and kept.min() > 0.5 and kept.std() > 0.05
+    share = (cropped[..., -1] - cropped[..., 0]).mean((1, 2)) / 198  # share of the width
+    assert share.max() <= 1.001 and share.min() > 0.5 and share.std() > 0.05
 
 
 def test_noise_has_the_deviation_that_was_asked_for() -> None:
@@ -176,9 +178,9 @@ def before_white(ground: int = 255) -> torch.Tensor:
 
 
 def test_a_ground_of_white_is_painted_over_and_the_thing_keeps_its_colour() -> None:
-    found = replace_grounds(before_white(), seed=0, step=0, share=1.0).float()
-    assert (found.amin(1)[:, :2] < 246).any((1, 2)).all()  # the upper border is no longer white
-    distance = (found - torch.tensor([120.0, 30.0, 60.0])[:, None, None]).abs().amax(1)
+    painted = replace_grounds(before_white(), seed=0, step=0, share=1.0).float()
+    assert (painted.amin(1)[:, :2] < 246).any((1, 2)).all()  # the upper border is no longer white
+    distance = (painted - torch.tensor([120.0, 30.0, 60.0])[:, None, None]).abs().amax(1)
     share = (distance < 3).float().mean((1, 2))  # of the image; 0.25 before, and not below 0.36 of that
     assert share.min() > 0.05 and share.max() < 0.3
 
@@ -186,8 +188,8 @@ def test_a_ground_of_white_is_painted_over_and_the_thing_keeps_its_colour() -> N
 def test_white_within_a_thing_is_not_ground() -> None:
     pixels = before_white()
     pixels[:, :, 12:18, 9:14] = 255
-    found = replace_grounds(pixels, seed=0, step=0, share=1.0)
-    assert (found.amin(1) == 255).flatten(1).sum(1).min() >= 4
+    painted = replace_grounds(pixels, seed=0, step=0, share=1.0)
+    assert (painted.amin(1) == 255).flatten(1).sum(1).min() >= 4
 
 
 @pytest.mark.parametrize("ground", [0, 128, 200])
@@ -198,8 +200,8 @@ def test_an_image_without_a_white_ground_is_left_alone(ground: int) -> None:
 
 def test_grounds_are_a_function_of_seed_and_step_and_change_their_share_of_images() -> None:
     pixels = before_white().repeat(20, 1, 1, 1)
-    found, again = (replace_grounds(pixels, seed=4, step=2, share=0.25) for _ in range(2))
-    assert torch.equal(found, again) and not torch.equal(found, replace_grounds(pixels, seed=4, step=3, share=0.25))
-    changed = (found != pixels).flatten(1).any(1).float().mean().item()
+    painted, again = (replace_grounds(pixels, seed=4, step=2, share=0.25) for _ in range(2))
+    assert torch.equal(painted, again) and not torch.equal(painted, replace_grounds(pixels, seed=4, step=3, share=0.25))
+    changed = (painted != pixels).flatten(1).any(1).float().mean().item()
     assert 0.15 < changed < 0.35
     assert replace_grounds(pixels, seed=4, step=2, share=0.0) is pixels

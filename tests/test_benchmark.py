@@ -21,7 +21,7 @@ WORDS = ["--preset", "tiny", "--steps", "2", "--set", "train.evaluate_every=2"]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two composers with two seeds each, by the command."""
     out = tmp_path_factory.mktemp("benchmark") / "out"
     words = ["--quiet", "benchmark", "shapes", "--models", "add,words-only", "--out", str(out), "--seeds", "2", *WORDS]
@@ -30,23 +30,23 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_each_model_has_a_run_for_each_seed_and_a_row_with_interval_and_cost(made: Path) -> None:
-    assert {path.name for path in made.iterdir() if path.is_dir()} == {
+def test_each_model_has_a_run_for_each_seed_and_a_row_with_interval_and_cost(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {
         f"{model}-{seed}" for model in ("add", "words-only") for seed in (0, 1)
     }
-    plain = json.loads((made / "comparison.json").read_text())
+    plain = json.loads((folder / "comparison.json").read_text())
     assert [variant["name"] for variant in plain["variants"]] == ["add", "words-only"]
     for variant in plain["variants"]:
         assert variant["seeds"] == [0, 1] and variant["steps"] == [2, 2]
         assert all(value > 0 for value in variant["cost"].values())
         (measurement,) = plain["measurements"]
         assert set(measurement["recall"][variant["name"]]["1"]["interval"]) == {"low", "high"}
-    text = (made / "comparison.md").read_text(encoding="utf-8")
+    text = (folder / "comparison.md").read_text(encoding="utf-8")
     assert "| add | 2 |" in text and "## Cost" in text
 
 
-def test_the_page_has_the_tables_and_loads_nothing(made: Path) -> None:
-    page = (made / "comparison.html").read_text(encoding="utf-8")
+def test_the_page_has_the_tables_and_loads_nothing(folder: Path) -> None:
+    page = (folder / "comparison.html").read_text(encoding="utf-8")
     assert "<h2>Cost</h2>" in page and '<th scope="row" role="rowheader">words-only</th>' in page
     assert "http://" not in page and "https://" not in page and "<script" not in page
     assert "<h2>Recall by step</h2>" not in page  # there was one measure only
@@ -59,8 +59,8 @@ def test_a_title_names_up_to_three_models_and_counts_more() -> None:
 
 def test_curves_are_the_means_over_seeds_of_what_was_measured_by_step(tmp_path: Path) -> None:
     changes = {"train.steps": "2", "train.evaluate_every": "1", "train.metric": "train/recall@10"}
-    found = benchmark("shapes", ["image-only", "words-only"], tmp_path, seeds=2, preset="tiny", changes=changes)
-    for variant in found.variants:
+    comparison = benchmark("shapes", ["image-only", "words-only"], tmp_path, seeds=2, preset="tiny", changes=changes)
+    for variant in comparison.variants:
         assert list(variant.curve) == [1, 2]
         for step, figure in variant.curve.items():
             lines = [line for run in variant.runs for line in read_metrics(run) if line["step"] == step]
@@ -82,15 +82,15 @@ def test_without_names_all_composers_take_part(tmp_path: Path, monkeypatch: pyte
     assert all(f"no {name}" in str(refused.value) for name in REGISTRY)
 
 
-def test_what_is_finished_is_not_trained_or_measured_again(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_finished_is_not_trained_or_measured_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("train", "resume", "evaluate_by", "measure_cost"):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("done again"))
-    again = benchmark("shapes", ["add", "words-only"], made, seeds=2, preset="tiny", changes=CHANGES)
-    assert again.to_json() == (made / "comparison.json").read_text(encoding="utf-8")
+    again = benchmark("shapes", ["add", "words-only"], folder, seeds=2, preset="tiny", changes=CHANGES)
+    assert again.to_json() == (folder / "comparison.json").read_text(encoding="utf-8")
 
 
-def test_an_interrupted_run_goes_on(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = {**CHANGES, "train.steps": "4"}
+def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {**CHANGES, "train.steps": "4"}
     called = []
     real = module.train
 
@@ -104,16 +104,16 @@ def test_an_interrupted_run_goes_on(made: Path, tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(module, "train", stopped)
     with pytest.raises(TrainingError, match="stopped after step 2"):
-        benchmark("shapes", ["add"], tmp_path, seeds=1, preset="tiny", changes=asked)
+        benchmark("shapes", ["add"], tmp_path, seeds=1, preset="tiny", changes=changes)
     monkeypatch.setattr(module, "train", lambda *_, **__: called.append("train"))
-    found = benchmark("shapes", ["add"], tmp_path, seeds=1, preset="tiny", changes=asked)
-    assert found.variants[0].steps == (4,) and called == []
+    comparison = benchmark("shapes", ["add"], tmp_path, seeds=1, preset="tiny", changes=changes)
+    assert comparison.variants[0].steps == (4,) and called == []
 
 
 def test_a_run_that_ended_before_its_last_measures_is_measured_first(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(made / "add-0", tmp_path / "add-0")
+    shutil.copytree(folder / "add-0", tmp_path / "add-0")
     pointer = json.loads((tmp_path / "add-0" / "checkpoints.json").read_text())
     (tmp_path / "add-0" / "checkpoints.json").write_text(json.dumps({**pointer, "measured": False}))
     monkeypatch.setattr(module, "train", lambda *_, **__: pytest.fail("trained again"))
@@ -121,27 +121,27 @@ def test_a_run_that_ended_before_its_last_measures_is_measured_first(
     assert json.loads((tmp_path / "add-0" / "checkpoints.json").read_text())["measured"] is True
 
 
-def test_every_cell_of_the_page_says_its_column_where_the_head_has_no_room(made: Path) -> None:
-    page = (made / "comparison.html").read_text(encoding="utf-8")
+def test_every_cell_of_the_page_says_its_column_where_the_head_has_no_room(folder: Path) -> None:
+    page = (folder / "comparison.html").read_text(encoding="utf-8")
     cells = re.findall(r"<td[^>]*>", page)
     assert cells and all('data-label="' in cell for cell in cells)
     assert 'data-label="recall@1"' in page and 'data-label="ms per query"' in page
 
 
-def test_runs_of_other_settings_are_refused_before_the_work(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_of_other_settings_are_refused_before_the_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "train", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(RunError, match="holds a run of other settings"):
-        benchmark("shapes", ["concat", "add"], made, preset="tiny", changes={**CHANGES, "train.batch": "4"})
+        benchmark("shapes", ["concat", "add"], folder, preset="tiny", changes={**CHANGES, "train.batch": "4"})
 
 
-def test_a_run_that_fails_is_noted_and_the_others_go_on(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_fails_is_noted_and_the_others_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_: object, **__: object) -> Path:
         raise TrainingError("the loss is nan")
 
     monkeypatch.setattr(module, "train", failing)
-    found = benchmark("shapes", ["concat", "add"], made, seeds=1, preset="tiny", changes=CHANGES)
-    assert [variant.name for variant in found.variants] == ["add"]
-    assert any("concat-0 failed: the loss is nan" in note for note in found.notes)
+    comparison = benchmark("shapes", ["concat", "add"], folder, seeds=1, preset="tiny", changes=CHANGES)
+    assert [variant.name for variant in comparison.variants] == ["add"]
+    assert any("concat-0 failed: the loss is nan" in note for note in comparison.notes)
 
 
 @pytest.mark.parametrize(

@@ -84,9 +84,9 @@ def warned(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """What was logged as a warning since it was asked last."""
 
     def since() -> list[str]:
-        found = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        messages = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
         caplog.clear()
-        return found
+        return messages
 
     return since
 
@@ -178,8 +178,8 @@ def test_another_ground_is_another_preprocess(files: Watched, folder: Path) -> N
 
 
 def test_images_in_memory_need_no_cache(folder: Path) -> None:
-    held = MemoryImages(["a"], torch.zeros(1, 3, 9, 13, dtype=torch.uint8))
-    assert open_cache(held, SMALL, folder=folder) is held
+    images = MemoryImages(["a"], torch.zeros(1, 3, 9, 13, dtype=torch.uint8))
+    assert open_cache(images, SMALL, folder=folder) is images
     assert not folder.exists()
 
 
@@ -209,9 +209,9 @@ def test_many_threads_get_the_right_images(tmp_path: Path, folder: Path) -> None
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[Watched, bytes, torch.Tensor]]:
     """Image files, a cache that is full, and what both hold."""
-    with tempfile.TemporaryDirectory() as place:
-        files = drawn(Path(place) / "images", 6)
-        yield files, filled(files, Path(place) / "full").path.read_bytes(), everything(files)
+    with tempfile.TemporaryDirectory() as folder:
+        files = drawn(Path(folder) / "images", 6)
+        yield files, filled(files, Path(folder) / "full").path.read_bytes(), everything(files)
 
 
 @settings(max_examples=40)
@@ -227,13 +227,13 @@ def test_any_order_of_indices_gives_the_files_pixels(
 
 
 @settings(max_examples=60)
-@given(length=st.floats(0, 1), place=st.floats(0, 1), scrap=st.binary(max_size=400))
+@given(length=st.floats(0, 1), position=st.floats(0, 1), scrap=st.binary(max_size=400))
 def test_a_cache_with_any_damage_gives_the_files_pixels(
-    shared: tuple[Watched, bytes, torch.Tensor], length: float, place: float, scrap: bytes
+    shared: tuple[Watched, bytes, torch.Tensor], length: float, position: float, scrap: bytes
 ) -> None:
     files, content, wanted = shared
     content = content[: round(length * len(content))]
-    begin = round(place * len(content))
+    begin = round(position * len(content))
     with tempfile.TemporaryDirectory() as folder:
         path = CachedImages(files, SMALL, folder).path
         path.write_bytes(content[:begin] + scrap + content[begin + len(scrap) :])
@@ -516,10 +516,10 @@ def test_a_full_disk_is_one_warning_and_images_are_decoded(
         assert torch.equal(images.load(range(5), SMALL), everything(files))
     assert files.decoded == [0, 1, 2, 3, 4, 1, 2, 3, 4]
     images.fill()
-    said = warned()
-    assert len(said) == 1
-    assert "No space left on device" in said[0]
-    assert "decoded each time" in said[0]
+    warnings = warned()
+    assert len(warnings) == 1
+    assert "No space left on device" in warnings[0]
+    assert "decoded each time" in warnings[0]
 
 
 def test_a_part_that_is_written_is_followed_by_the_rest() -> None:
@@ -581,9 +581,9 @@ def test_a_folder_that_cannot_be_made_is_a_warning_and_no_cache(
 ) -> None:
     folder.write_text("a file")
     assert open_cache(files, SMALL, folder=folder / "inner") is files
-    said = warned()
-    assert len(said) == 1
-    assert "ITMA_CACHE" in said[0]
+    warnings = warned()
+    assert len(warnings) == 1
+    assert "ITMA_CACHE" in warnings[0]
 
 
 # Where caches are, and which
@@ -666,28 +666,28 @@ def test_caches_are_listed_by_their_last_use(tmp_path: Path, files: Watched, fol
 
 
 def test_only_the_named_caches_are_removed(tmp_path: Path, files: Watched, folder: Path) -> None:
-    kept, gone = filled(files, folder), filled(drawn(tmp_path / "others"), folder)
+    remaining, gone = filled(files, folder), filled(drawn(tmp_path / "others"), folder)
     with pytest.raises(UnknownNameError, match="cache 'none'"):
         remove(folder, names=[gone.path.stem, "none"])
     assert [one.name for one in remove(folder, names=[gone.path.stem])] == [gone.path.stem]
-    assert [one.path for one in caches(folder)] == [kept.path]
+    assert [one.path for one in caches(folder)] == [remaining.path]
 
 
 def test_the_caches_of_a_data_set_are_found_by_its_folder(tmp_path: Path, files: Watched, folder: Path) -> None:
     other = filled(drawn(tmp_path / "others/images"), folder)
-    mine = filled(files, folder)
+    own = filled(files, folder)
     assert [one.path for one in caches(folder, [tmp_path / "others"])] == [other.path]
-    assert [one.path for one in caches(folder, [mine.path.stem])] == [mine.path]
+    assert [one.path for one in caches(folder, [own.path.stem])] == [own.path]
     with pytest.raises(DataError, match=r"no cache of 'oth' .*a folder that its images are in, as: .*others/images"):
         caches(folder, ["oth"])
 
 
 def test_only_the_caches_of_a_data_set_are_removed_by_the_command(tmp_path: Path, files: Watched, folder: Path) -> None:
     filled(drawn(tmp_path / "others"), folder)
-    mine = filled(files, folder)
+    own = filled(files, folder)
     result = CliRunner().invoke(cli, ["cache", str(tmp_path / "others"), "--folder", str(folder), "--remove"])
     assert re.search(r"removed: 1 caches, [\d.]+ MB in ", result.output), result.output
-    assert [one.path for one in caches(folder)] == [mine.path]
+    assert [one.path for one in caches(folder)] == [own.path]
 
 
 def test_what_is_not_a_cache_is_neither_listed_nor_removed(files: Watched, folder: Path) -> None:

@@ -70,9 +70,9 @@ def settings(data: str = "shapes", **train: Any) -> dict[str, Any]:
 
 
 def known(*reports: Report, data: str = "shapes", **train: Any) -> Provenance:
-    told = settings(data, **train)
+    values = settings(data, **train)
     measured = {f"evaluation-{n}": one for n, one in enumerate(reports)}
-    return Provenance(told, 280, True, how_chosen(told, 280, best=True), measured)
+    return Provenance(values, 280, True, how_chosen(values, 280, best=True), measured)
 
 
 def card(provenance: Provenance | None = None, model: Retriever | None = None, **options: Any) -> str:
@@ -96,8 +96,8 @@ def test_the_head_is_read_by_the_hub_s_library_and_written_back_unchanged() -> N
 
 def test_the_results_in_the_head_are_the_report_s_own() -> None:
     results = ModelCard(card(known(REPORT, PARTS))).data.eval_results
-    found = {(result.dataset_name, result.metric_name): result.metric_value for result in results}
-    assert found == {
+    values = {(result.dataset_name, result.metric_name): result.metric_value for result in results}
+    assert values == {
         ("shapes/test, by label", "recall@1"): 0.8125,
         ("shapes/test, by label", "recall@10"): 0.96875,
         ("fashioniq/val, fashioniq/original", "recall@1"): 0.8125,
@@ -130,7 +130,7 @@ def test_the_language_of_one_s_own_sentences_is_not_guessed() -> None:
 
 def test_the_results_stand_there_with_interval_protocol_queries_gallery_and_ties() -> None:
     text = card(known(REPORT))
-    for told in (
+    for line in (
         "### shapes/test, by label",
         "Gallery = all images; the reference is removed.",
         "| all | 1,234 | 5,678 | 81.2 % (78.9 to 83.4) | 96.9 % (95.1 to 97.8) |",
@@ -138,29 +138,29 @@ def test_the_results_stand_there_with_interval_protocol_queries_gallery_and_ties
         "| add | 1,000 | 75.3 % |",
         "From `evaluation-0/report.json`.",
     ):
-        assert told in text
+        assert line in text
 
 
 def test_a_protocol_of_several_tasks_tells_each_and_the_mean() -> None:
     text = card(known(PARTS, data="fashioniq"))
-    for told in (
+    for line in (
         "| dress | 617 of 650 | 3,817 | 25.0 % (20.1 to 30.1) | 50.0 % |",
         "| shirt | 617 of 650 | 6,346 | 12.5 % | 37.5 % |",
         "| **mean** | 1,234 of 1,300 | 5,678 | 81.2 % (78.9 to 83.4) |",
         "| right adjective | 43.2 % | 54.3 % |",
         "images were missing, so 1,234 of 1,300 queries were asked",
     ):
-        assert told in text
+        assert line in text
 
 
 def test_every_recall_in_a_card_is_one_of_the_report_s() -> None:
     text = card(known(PARTS, data="fashioniq"))
     results = text.partition("## Results")[2].partition("## How")[0]
     parts = [PARTS, *PARTS.parts]
-    told = {f"{100 * share:.1f}" for part in parts for share in part.recall.values()}
-    told |= {f"{100 * end:.1f}" for part in parts for i in part.interval.values() for end in (i.low, i.high)}
-    told |= {f"{100 * share:.1f}" for recall in PARTS.recall_by_aspect.values() for share in recall.values()}
-    assert set(re.findall(r"\d+\.\d(?!\d)(?= %| to|\))", results)) == told
+    numbers = {f"{100 * share:.1f}" for part in parts for share in part.recall.values()}
+    numbers |= {f"{100 * end:.1f}" for part in parts for i in part.interval.values() for end in (i.low, i.high)}
+    numbers |= {f"{100 * share:.1f}" for recall in PARTS.recall_by_aspect.values() for share in recall.values()}
+    assert set(re.findall(r"\d+\.\d(?!\d)(?= %| to|\))", results)) == numbers
 
 
 def test_a_model_that_was_not_measured_says_so_and_how_to_measure_it() -> None:
@@ -178,7 +178,7 @@ def test_the_training_is_told_from_the_run_s_settings() -> None:
     text = card(
         known(steps=350, batch=64, optimizer="sgd", learning_rate=0.02, seed=7, noise=0.125, frozen=("image_encoder",))
     )
-    for told in (
+    for line in (
         "| data | shapes, size `demo`, seed 0 |",
         "| checkpoint | step 280 of 350, the best by validation/recall@1, on the 5.0 % of the training references that",
         "| batch | 64 rows, 3 of each reference |",
@@ -188,20 +188,20 @@ def test_the_training_is_told_from_the_run_s_settings() -> None:
         "| seed | 7 |",
         "| made with | itma 0.1.0, torch 2.13.0, device cpu |",
     ):
-        assert told in text
+        assert line in text
 
 
 def test_the_model_s_shape_is_told() -> None:
     model = made_up.model()
     text = card(known(), model)
-    for told in (
+    for line in (
         "| image encoder | resnet-small, maps of the stages 2, trained from scratch |",
         "| embedding | 16 features",
         "| images | 24×16 pixels (width × height)",
         f"| parameters | {sum(parameter.numel() for parameter in model.parameters()):,} |",
         f"| weights | `model.safetensors`, sha256 `{WEIGHTS}` |",
     ):
-        assert told in text
+        assert line in text
 
 
 @pytest.mark.parametrize("origin", [{"started_from": {"sha256": "7" * 64}}, None])
@@ -226,9 +226,9 @@ def test_an_imported_model_is_told_as_trained_by_others() -> None:
 
 
 def test_a_world_on_disk_has_the_size_it_was_written_with() -> None:
-    told = settings()
-    told["data"]["root"] = "world"
-    assert "| data | shapes |" in card(Provenance(told))
+    values = settings()
+    values["data"]["root"] = "world"
+    assert "| data | shapes |" in card(Provenance(values))
 
 
 def test_weights_that_training_began_with_are_named_without_their_folder() -> None:
@@ -285,11 +285,11 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compos
 def test_its_commands_and_options_exist(repo_id: str | None) -> None:
     above = click.Context(cli, **cli.context_settings)
     lines = "".join(blocks(card(known(), repo_id=repo_id), "sh")).splitlines()
-    asked = [shlex.split(line) for line in lines]
-    for program, name, *rest in asked:
+    commands = [shlex.split(line) for line in lines]
+    for program, name, *rest in commands:
         assert program == "itma"
         cli.commands[name].make_context(name, list(rest), parent=above).close()  # a usage error where it is wrong
-    assert any(words[:3] == ["itma", "pull", "shop/shapes"] for words in asked) == (repo_id is not None)
+    assert any(words[:3] == ["itma", "pull", "shop/shapes"] for words in commands) == (repo_id is not None)
 
 
 # -- facts that stand in two places ------------------------------------------------------------------------------------

@@ -87,13 +87,13 @@ def test_fewer_hits_are_the_first_of_more(catalogue: Catalogue, photos: Path) ->
 def test_a_reference_is_never_its_own_hit(
     catalogue: Catalogue, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: bool
 ) -> None:
-    place = photos
+    folder = photos
     if link:
-        place = tmp_path / "link"
-        place.symlink_to(photos)
-    assert "shelf/3.png" not in [hit.id for hit in catalogue.search(place / "shelf/3.png", k=12)]
-    assert "shelf/3.png" not in [hit.id for hit in catalogue.search(str(place / "wall/../shelf/3.png"), k=12)]
-    monkeypatch.chdir(place / "shelf")
+        folder = tmp_path / "link"
+        folder.symlink_to(photos)
+    assert "shelf/3.png" not in [hit.id for hit in catalogue.search(folder / "shelf/3.png", k=12)]
+    assert "shelf/3.png" not in [hit.id for hit in catalogue.search(str(folder / "wall/../shelf/3.png"), k=12)]
+    monkeypatch.chdir(folder / "shelf")
     assert "shelf/3.png" not in [hit.id for hit in catalogue.search("3.png", k=12)]
 
 
@@ -244,8 +244,8 @@ def test_a_file_name_that_is_no_text_is_kept(run: Path, photos: Path, tmp_path: 
     odd = tmp_path / "odd"
     odd.mkdir()
     for number, name in enumerate((b"\xff\xfe.png", b"bad\xff.png")):
-        place = os.fsencode(odd) + b"/" + name
-        Path(os.fsdecode(place)).write_bytes(b"" if number else (photos / "shelf/3.png").read_bytes())
+        path = os.fsencode(odd) + b"/" + name
+        Path(os.fsdecode(path)).write_bytes(b"" if number else (photos / "shelf/3.png").read_bytes())
     Catalogue.build(run, odd, tmp_path / "catalogue")
     opened = Catalogue.open(tmp_path / "catalogue")
     assert [os.fsencode(name) for name in opened.ids] == [b"\xff\xfe.png"]
@@ -293,9 +293,9 @@ def test_a_folder_that_is_no_catalogue_is_never_replaced(
 ) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters/dear.txt").write_text("dear")
-    for place in (tmp_path / "letters", tmp_path / "letters/dear.txt"):
+    for path in (tmp_path / "letters", tmp_path / "letters/dear.txt"):
         with pytest.raises(CatalogueError, match="exists and is no catalogue"):
-            Catalogue.build(run, photos, place, replace=replacing)
+            Catalogue.build(run, photos, path, replace=replacing)
     assert (tmp_path / "letters/dear.txt").read_text() == "dear"
 
 
@@ -322,11 +322,11 @@ def test_a_full_disk_leaves_nothing_half_done(
 def test_an_interruption_leaves_what_was_committed_and_nothing_else(
     run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
-    embed, asked = Retriever.embed_images, [0]
+    embed, calls = Retriever.embed_images, [0]
 
     def interrupted(self: Retriever, pixels: torch.Tensor) -> torch.Tensor:
-        asked[0] += 1
-        if asked[0] > 1 + batches:  # the first one is a blank image
+        calls[0] += 1
+        if calls[0] > 1 + batches:  # the first one is a blank image
             raise KeyboardInterrupt
         return embed(self, pixels)
 

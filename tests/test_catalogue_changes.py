@@ -45,7 +45,7 @@ def unit(rows: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
     return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def made(ids: Sequence[str], seed: int = 0, **fields: Sequence[object]) -> list[Item]:
+def make_items(ids: Sequence[str], seed: int = 0, **fields: Sequence[object]) -> list[Item]:
     columns = [dict(zip(fields, values, strict=True)) for values in zip(*fields.values(), strict=True)] or [{}] * len(
         ids
     )
@@ -58,7 +58,7 @@ def shop(tmp_path: Path) -> Catalogue:
     ids = [f"s{number}" for number in range(10)]
     colours = [("red", "blue")[number % 2] for number in range(10)]
     return Catalogue.from_embeddings(
-        made(ids, colour=colours, price=list(range(10))), tmp_path / "shop", images=tmp_path
+        make_items(ids, colour=colours, price=list(range(10))), tmp_path / "shop", images=tmp_path
     )
 
 
@@ -70,11 +70,11 @@ def test_what_can_be_read_only_once_counts_as_what_it_holds(shop: Catalogue, tmp
         for query in queries
     ]
     assert shop.answer(request for request in once) == shop.answer(listed)
-    shop.add(item for item in made(["a", "b"], 7))
-    shop.replace(item for item in made(["b"], 8))
+    shop.add(item for item in make_items(["a", "b"], 7))
+    shop.replace(item for item in make_items(["b"], 8))
     assert {"a", "b"} <= set(shop.ids)
     assert shop.delete(id for id in ["a", "b"]) == 2
-    copied = Catalogue.from_embeddings((item for item in made(["a", "b"], 7)), tmp_path / "copied")
+    copied = Catalogue.from_embeddings((item for item in make_items(["a", "b"], 7)), tmp_path / "copied")
     assert copied.ids == ["a", "b"]
     options = IndexOptions(leave_out=(name for name in ["note"]), missing=(text for text in ["-"]))  # type: ignore[arg-type]
     assert (options.leave_out, options.missing) == (("note",), ("-",))
@@ -144,39 +144,39 @@ def noise(seed: int) -> Image.Image:
     return Image.fromarray(np.random.Generator(np.random.PCG64(seed)).integers(0, 256, (20, 30, 3), dtype=np.uint8))
 
 
-def found(catalogue: Catalogue, **asked: object) -> list[str]:
-    return [hit.id for hit in catalogue.search(embedding=unit(1, 5)[0], k=100, **asked)]  # type: ignore[arg-type]
+def search_ids(catalogue: Catalogue, **request: object) -> list[str]:
+    return [hit.id for hit in catalogue.search(embedding=unit(1, 5)[0], k=100, **request)]  # type: ignore[arg-type]
 
 
 # -- items ------------------------------------------------------------------------------------------------------------
 
 
 def test_items_are_added_replaced_got_and_deleted(shop: Catalogue) -> None:
-    shop.add(made(["new"], seed=3, price=[99]))
+    shop.add(make_items(["new"], seed=3, price=[99]))
     assert len(shop) == 11 and shop.get("new").fields == {"price": 99}
     assert shop.search(embedding=unit(1, 3)[0], k=1)[0].id == "new"
-    shop.replace(made(["new", "other"], seed=4, colour=["green", "red"]))
+    shop.replace(make_items(["new", "other"], seed=4, colour=["green", "red"]))
     assert shop.get("new").fields == {"colour": "green"} and len(shop) == 12
     assert shop.search(embedding=unit(1, 3)[0], k=1)[0].score < 0.999
     assert shop.delete(["new", "none"]) == 1 and shop.delete(where={"colour": "blue"}) == 5
-    assert sorted(found(shop)) == ["other", "s0", "s2", "s4", "s6", "s8"] == list(shop.ids)
+    assert sorted(search_ids(shop)) == ["other", "s0", "s2", "s4", "s6", "s8"] == list(shop.ids)
     with pytest.raises(CatalogueError, match="no item 'new'"):
         shop.get("new")
 
 
 def test_a_new_column_comes_with_the_first_item_that_has_it(shop: Catalogue) -> None:
-    shop.add(made(["new"], tags=[["x", "y"]], rating=[4.5]))
+    shop.add(make_items(["new"], tags=[["x", "y"]], rating=[4.5]))
     assert shop.info().columns["tags"] == "lists of texts" and shop.info().columns["rating"] == "numbers"
-    assert found(shop, where={"tags": "y"}) == ["new"] and found(shop, where={"rating": {">": 4}}) == ["new"]
-    shop.add(made(["whole"], rating=[4]))
+    assert search_ids(shop, where={"tags": "y"}) == ["new"] and search_ids(shop, where={"rating": {">": 4}}) == ["new"]
+    shop.add(make_items(["whole"], rating=[4]))
     assert shop.get("whole").fields == {"rating": 4.0}
 
 
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        (made(["s1"]), "'s1' is in the catalogue already"),
-        (made(["x", "x"]), "'x' is given twice"),
+        (make_items(["s1"]), "'s1' is in the catalogue already"),
+        (make_items(["x", "x"]), "'x' is given twice"),
         ([Item("x")], "neither an image nor an embedding"),
         ([Item("x", embedding=np.full(DIM, np.nan))], "no finite number"),
         ([Item("x", embedding=np.full(DIM, np.inf))], "no finite number"),
@@ -186,12 +186,12 @@ def test_a_new_column_comes_with_the_first_item_that_has_it(shop: Catalogue) -> 
         ([Item("", embedding=np.ones(DIM))], "is empty"),
         ([Item("a\0b", embedding=np.ones(DIM))], "zero character"),
         ([Item("\ud800", embedding=np.ones(DIM))], "no valid text"),
-        (made(["x"], price=["cheap"]), "'price' holds whole numbers in the catalogue; 'cheap' does not fit"),
-        (made(["x"], price=[2.5]), "'price' holds whole numbers in the catalogue; 2.5 does not fit"),
-        (made(["x"], price=[2**70]), "'price' cannot be kept"),
-        (made(["x"], embedding=[1]), "cannot be called 'embedding'"),
-        (made(["x"], odd=[{"a": 1}]), "metadata are text, numbers"),
-        (made(["x", "y"], odd=[1, "a"]), r"'odd' holds whole numbers \(1\) as well as text"),
+        (make_items(["x"], price=["cheap"]), "'price' holds whole numbers in the catalogue; 'cheap' does not fit"),
+        (make_items(["x"], price=[2.5]), "'price' holds whole numbers in the catalogue; 2.5 does not fit"),
+        (make_items(["x"], price=[2**70]), "'price' cannot be kept"),
+        (make_items(["x"], embedding=[1]), "cannot be called 'embedding'"),
+        (make_items(["x"], odd=[{"a": 1}]), "metadata are text, numbers"),
+        (make_items(["x", "y"], odd=[1, "a"]), r"'odd' holds whole numbers \(1\) as well as text"),
     ],
 )
 def test_what_cannot_be_added_is_refused_and_nothing_is_written(
@@ -199,13 +199,13 @@ def test_what_cannot_be_added_is_refused_and_nothing_is_written(
 ) -> None:
     before = shop.version
     with pytest.raises(DataError, match=message):
-        shop.add([*made(["fine"], seed=9), *items])
+        shop.add([*make_items(["fine"], seed=9), *items])
     assert shop.version == before and len(shop) == 10
 
 
 @pytest.mark.parametrize("name", ["a/b\\c", "it's", '"', "🔥", "x" * 1000, " ", "'; drop table items; --", "\n"])
 def test_an_id_is_any_text(shop: Catalogue, name: str) -> None:
-    shop.add(made([name], seed=3))
+    shop.add(make_items([name], seed=3))
     assert shop.get(name).id == name
     assert shop.search(embedding=unit(1, 3)[0], k=1)[0].id == name
     assert name not in [hit.id for hit in shop.search(id=name, k=100)]
@@ -234,19 +234,19 @@ def test_images_are_added_by_the_model(imaged: Path) -> None:
 
 
 def test_conditions_come_before_the_search(shop: Catalogue) -> None:
-    everything = found(shop)
+    everything = search_ids(shop)
     for where, expected in (
         ({"colour": "red"}, [name for name in everything if int(name[1]) % 2 == 0]),
         ("price between 3 and 5", [name for name in everything if 3 <= int(name[1]) <= 5]),
         ({"id": ["s1", "s7"]}, [name for name in everything if name in ("s1", "s7")]),
     ):
-        assert found(shop, where=where) == expected
+        assert search_ids(shop, where=where) == expected
         hits = shop.search(embedding=unit(1, 5)[0], k=2, where=where)
         assert [hit.id for hit in hits] == expected[:2]
     with pytest.raises(FilterError, match="cannot be understood"):
-        found(shop, where="price <")
+        search_ids(shop, where="price <")
     with pytest.raises(UnknownNameError, match=r"unknown column 'colr'; choose from: colour, id, price"):
-        found(shop, where={"colr": 1})
+        search_ids(shop, where={"colr": 1})
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_without_a_threshold_one_is_taken_that_fits_the_scores(tmp_path: Path) -
 
 
 def test_excluded_items_are_left_out_and_k_still_come(shop: Catalogue) -> None:
-    first = found(shop)
+    first = search_ids(shop)
     hits = shop.search(embedding=unit(1, 5)[0], k=3, exclude=[first[0], first[2], "none"])
     assert [hit.id for hit in hits] == [first[1], first[3], first[4]]
 
@@ -300,27 +300,27 @@ def test_hits_tell_the_fields_that_are_asked_for(shop: Catalogue) -> None:
 
 
 def test_distinct_gives_one_hit_a_value(shop: Catalogue) -> None:
-    everything = found(shop)
+    everything = search_ids(shop)
     red = next(name for name in everything if int(name[1]) % 2 == 0)
     blue = next(name for name in everything if int(name[1]) % 2 == 1)
-    assert set(found(shop, distinct="colour")) == {red, blue}
-    shop.add(made(["without", "too"], seed=8))
-    assert {"without", "too"} <= set(found(shop, distinct="colour"))
-    assert [hit.id for hit in shop.search(embedding=unit(1, 5)[0], k=1, distinct="colour")] == found(shop)[:1]
+    assert set(search_ids(shop, distinct="colour")) == {red, blue}
+    shop.add(make_items(["without", "too"], seed=8))
+    assert {"without", "too"} <= set(search_ids(shop, distinct="colour"))
+    assert [hit.id for hit in shop.search(embedding=unit(1, 5)[0], k=1, distinct="colour")] == search_ids(shop)[:1]
     with pytest.raises(UnknownNameError, match="unknown column 'brand'"):
-        found(shop, distinct="brand")
+        search_ids(shop, distinct="brand")
 
 
 def test_distinct_leaves_out_what_is_nearer_than_a_cosine(shop: Catalogue) -> None:
     near = shop.get("s3").embedding
     assert near is not None
     shop.add([Item("s3 again", embedding=near + 0.001)])
-    assert "s3 again" in found(shop)
-    assert {"s3", "s3 again"} & set(found(shop, distinct=0.99)) in ({"s3"}, {"s3 again"})
-    assert len(found(shop, distinct=0.99)) == 10 and len(found(shop, distinct=1.0)) in (10, 11)
-    assert len(found(shop, distinct=-1.0)) == 1
+    assert "s3 again" in search_ids(shop)
+    assert {"s3", "s3 again"} & set(search_ids(shop, distinct=0.99)) in ({"s3"}, {"s3 again"})
+    assert len(search_ids(shop, distinct=0.99)) == 10 and len(search_ids(shop, distinct=1.0)) in (10, 11)
+    assert len(search_ids(shop, distinct=-1.0)) == 1
     with pytest.raises(ConfigError, match="neither a column nor a cosine"):
-        found(shop, distinct=2.0)
+        search_ids(shop, distinct=2.0)
 
 
 def test_a_query_has_one_reference(shop: Catalogue) -> None:
@@ -385,7 +385,7 @@ def test_an_earlier_version_can_be_searched_and_not_changed(shop: Catalogue, tmp
     shop.delete(["s3"])
     assert [version.items for version in shop.versions() if version.number == then] == [10]
     earlier = Catalogue.open(tmp_path / "shop", version=then)
-    assert "s3" in found(earlier) and "s3" not in found(shop) and len(earlier) == 10
+    assert "s3" in search_ids(earlier) and "s3" not in search_ids(shop) and len(earlier) == 10
     with pytest.raises(CatalogueError, match=f"version {then} .* can only be searched"):
         earlier.delete(["s4"])
     with pytest.raises(UnknownNameError, match="unknown version 999"):
@@ -394,16 +394,16 @@ def test_an_earlier_version_can_be_searched_and_not_changed(shop: Catalogue, tmp
 
 def test_a_reader_sees_what_was_written_before_its_search(shop: Catalogue, tmp_path: Path) -> None:
     reader = Catalogue.open(tmp_path / "shop")
-    assert "new" not in found(reader)
-    shop.add(made(["new"], seed=3))
-    assert "new" in found(reader) and len(reader) == 11
+    assert "new" not in search_ids(reader)
+    shop.add(make_items(["new"], seed=3))
+    assert "new" in search_ids(reader) and len(reader) == 11
     shop.delete(["new"])
-    assert "new" not in found(reader)
+    assert "new" not in search_ids(reader)
 
 
 def test_many_changes_are_tidied_up_by_themselves(shop: Catalogue, tmp_path: Path) -> None:
     for number in range(70):
-        shop.replace(made(["s1"], seed=number))
+        shop.replace(make_items(["s1"], seed=number))
     assert len(list((tmp_path / "shop/items-1.lance/data").iterdir())) < 75
     shop.compact(keep=timedelta(0))
     assert len(shop.versions()) <= 2 and len(list((tmp_path / "shop/items-1.lance/data").iterdir())) == 1
@@ -417,9 +417,9 @@ def test_two_writers_do_not_get_into_each_other_s_way(shop: Catalogue, tmp_path:
             CatalogueError, match=rf"being written by process {os.getpid()} on .*\(indexing photos, since"
         ):
             shop.delete(["s1"])
-        assert len(found(shop)) == 10
-    other.add(made(["a"], seed=11))
-    shop.add(made(["b"], seed=12))
+        assert len(search_ids(shop)) == 10
+    other.add(make_items(["a"], seed=11))
+    shop.add(make_items(["b"], seed=12))
     assert len(other) == len(shop) == 12
 
 
@@ -428,7 +428,7 @@ def test_a_read_only_folder_is_searched_and_not_written(shop: Catalogue, tmp_pat
     for path in [tmp_path / "shop", *(tmp_path / "shop").rglob("*")]:
         path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
     opened = Catalogue.open(tmp_path / "shop")
-    assert len(found(opened)) == 10
+    assert len(search_ids(opened)) == 10
     with pytest.raises(StorageError, match="cannot be written to"):
         opened.delete(["s1"])
 
@@ -443,9 +443,9 @@ def test_a_disk_that_cannot_take_more_leaves_everything_as_it_was(
     with monkeypatch.context() as patch:
         patch.setattr("lance.LanceDataset.insert", full)
         with pytest.raises(StorageError, match="disk is full" if number == 28 else "cannot be written to"):
-            shop.add(made(["x"]))
-    assert len(found(shop)) == 10
-    shop.add(made(["x"]))
+            shop.add(make_items(["x"]))
+    assert len(search_ids(shop)) == 10
+    shop.add(make_items(["x"]))
 
 
 def test_a_durable_catalogue_waits_for_the_disk_after_every_commit(
@@ -453,10 +453,10 @@ def test_a_durable_catalogue_waits_for_the_disk_after_every_commit(
 ) -> None:
     waited = []
     monkeypatch.setattr(os, "sync", lambda: waited.append(True))
-    shop = Catalogue.from_embeddings(made(["a"]), tmp_path / "shop", durable=True)
+    shop = Catalogue.from_embeddings(make_items(["a"]), tmp_path / "shop", durable=True)
     before = len(waited)
     assert before and "loss of power" in str(shop.info())
-    shop.add(made(["b"]))
+    shop.add(make_items(["b"]))
     shop.delete(["a"])
     assert len(waited) == before + 2
 
@@ -501,7 +501,7 @@ def test_a_backup_of_images_finds_them_and_its_model(imaged: Path, tmp_path: Pat
 
 
 def test_what_is_exported_is_imported_as_it_was(shop: Catalogue, tmp_path: Path) -> None:
-    shop.add(made(["tagged"], seed=7, tags=[["x"]]))
+    shop.add(make_items(["tagged"], seed=7, tags=[["x"]]))
     for name in ("e.parquet", "e.npz"):
         assert shop.export(tmp_path / name) == 11
         again = Catalogue.from_embeddings(tmp_path / name, tmp_path / name.replace(".", "-"))
@@ -531,9 +531,9 @@ def clip_retrieval(folder: Path, arrays: list[np.ndarray], tables: list[dict[str
 
 
 def test_columns_in_one_text_are_told_to_be_given_one_by_one(tmp_path: Path) -> None:
-    found = Catalogue.from_embeddings(made(["a"], colour=["red"], price=[1]), tmp_path / "c")
+    catalogue = Catalogue.from_embeddings(make_items(["a"], colour=["red"], price=[1]), tmp_path / "c")
     with pytest.raises(UnknownNameError, match="Give them one by one: --fields colour --fields price"):
-        found.search(embedding=unit(1)[0], fields=["colour, price"])
+        catalogue.search(embedding=unit(1)[0], fields=["colour, price"])
 
 
 def test_embeddings_as_clip_retrieval_writes_them_are_imported(tmp_path: Path) -> None:
@@ -543,11 +543,11 @@ def test_embeddings_as_clip_retrieval_writes_them_are_imported(tmp_path: Path) -
         {"image_path": [f"{number}/a.jpg", f"{number}/b.jpg"], "caption": ["x", None]} for number in range(12)
     ]
     folder = clip_retrieval(tmp_path / "emb", parts, tables)
-    for place in (folder, folder / "img_emb"):
-        found = Catalogue.from_embeddings(place, tmp_path / f"c-{place.name}", images=tmp_path)
-        assert len(found) == 24 and found.get("11/a.jpg").fields == {"caption": "x"}
-        assert found.get("11/b.jpg").image == str(tmp_path / "11/b.jpg")
-        assert next(iter(found.search(embedding=rows[22].astype(np.float32), k=1))).id == "11/a.jpg"
+    for source in (folder, folder / "img_emb"):
+        catalogue = Catalogue.from_embeddings(source, tmp_path / f"c-{source.name}", images=tmp_path)
+        assert len(catalogue) == 24 and catalogue.get("11/a.jpg").fields == {"caption": "x"}
+        assert catalogue.get("11/b.jpg").image == str(tmp_path / "11/b.jpg")
+        assert next(iter(catalogue.search(embedding=rows[22].astype(np.float32), k=1))).id == "11/a.jpg"
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -561,8 +561,8 @@ def test_an_import_whose_images_are_elsewhere_says_so(
         (tmp_path / "b").mkdir()
         (tmp_path / "b" / "ü.png").touch()
     Catalogue.from_embeddings(tmp_path / "e.parquet", tmp_path / "c")
-    said = f"1 of 2 images are not there: 'b/ü.png'; they were looked for in {str(tmp_path)!r}"
-    assert (said in caplog.text) is not there and ("--images" in caplog.text) is not there
+    message = f"1 of 2 images are not there: 'b/ü.png'; they were looked for in {str(tmp_path)!r}"
+    assert (message in caplog.text) is not there and ("--images" in caplog.text) is not there
 
 
 def test_a_pipe_is_no_file_of_embeddings(tmp_path: Path) -> None:
@@ -574,8 +574,8 @@ def test_a_pipe_is_no_file_of_embeddings(tmp_path: Path) -> None:
 def test_arrays_alone_are_imported_by_their_places(tmp_path: Path) -> None:
     rows = unit(7, 3)
     np.save(tmp_path / "e.npy", rows)
-    found = Catalogue.from_embeddings(tmp_path / "e.npy", tmp_path / "c")
-    assert next(iter(found.search(embedding=rows[2], k=1))).id == "2" and len(found) == len(rows)
+    catalogue = Catalogue.from_embeddings(tmp_path / "e.npy", tmp_path / "c")
+    assert next(iter(catalogue.search(embedding=rows[2], k=1))).id == "2" and len(catalogue) == len(rows)
 
 
 def test_a_column_vector_is_taken_and_awkward_columns_are_left_out_by_name(
@@ -590,8 +590,8 @@ def test_a_column_vector_is_taken_and_awkward_columns_are_left_out_by_name(
         "rating": [float("nan"), 2.0],
     }
     pq.write_table(pa.table(table), tmp_path / "e.parquet")
-    found = Catalogue.from_embeddings(tmp_path / "e.parquet", tmp_path / "c")
-    assert found.get("7").fields == {"price": 1.5} and found.get("8").fields == {"rating": 2.0}
+    catalogue = Catalogue.from_embeddings(tmp_path / "e.parquet", tmp_path / "c")
+    assert catalogue.get("7").fields == {"price": 1.5} and catalogue.get("8").fields == {"rating": 2.0}
     assert "the column 'size' is left out" in caplog.text and "the column '_x' is left out" in caplog.text
 
 
@@ -644,7 +644,7 @@ def test_no_array_of_an_import_is_unpickled(tmp_path: Path) -> None:
 
 def test_a_model_that_makes_other_embeddings_is_refused(built: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds embeddings of 8 numbers, but the model 'itma' makes 16"):
-        Catalogue.from_embeddings(made(["a"]), tmp_path / "c", model=built / "run")
+        Catalogue.from_embeddings(make_items(["a"]), tmp_path / "c", model=built / "run")
     with_model = Catalogue.from_embeddings(
         [Item("a", embedding=unit(1, dim=16)[0])], tmp_path / "c", model=built / "run"
     )

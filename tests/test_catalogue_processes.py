@@ -82,12 +82,12 @@ def started(program: str, folder: Path) -> Program:
 
 def killed_after(child: Program, lines: int, seconds: float) -> list[list[str]]:
     """What the child said until it was killed: so many lines, and then at some moment within what follows."""
-    said = [child.stdout.readline().split() for _ in range(lines)]
+    output = [child.stdout.readline().split() for _ in range(lines)]
     time.sleep(seconds)
     child.kill()
-    said += [line.split() for line in child.stdout.read().splitlines()]
+    output += [line.split() for line in child.stdout.read().splitlines()]
     child.wait()
-    return [line for line in said if line]
+    return [line for line in output if line]
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def imaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def check_changes(folder: Path, said: list[list[str]]) -> None:
+def check_changes(folder: Path, output: list[list[str]]) -> None:
     """Everything that was acknowledged is there, once; the one change under way is there wholly or not at all."""
     seeds: dict[str, list[int]] = {}
     catalogue = Catalogue.open(folder / "c")
@@ -120,28 +120,28 @@ def check_changes(folder: Path, said: list[list[str]]) -> None:
         seeds.setdefault(hit.id.split("-")[0], []).append(int(str(hit.fields["seed"])))
     assert all(len(values) == 3 and len(set(values)) == 1 for values in seeds.values()), seeds
     expected: dict[str, int] = {}
-    for what, number in said:
+    for what, number in output:
         if what == "deleted":
             expected.pop(number, None)
         else:
             expected[number] = 1 if what == "added" else 2
-    last = str(max((int(number) for what, number in said if what != "deleted"), default=-1))
-    found = {number: values[0] for number, values in seeds.items()}
+    last = str(max((int(number) for what, number in output if what != "deleted"), default=-1))
+    stored = {number: values[0] for number, values in seeds.items()}
     under_way = {last, str(int(last) + 1), str(int(last) - 1)}
-    assert {n: s for n, s in found.items() if n not in under_way} == {
+    assert {n: s for n, s in stored.items() if n not in under_way} == {
         n: s for n, s in expected.items() if n not in under_way
     }
-    if said and said[-1][0] == "added":
-        assert found[last] in (1, 2)
-    if said and said[-1] == ["replaced", last]:
-        assert found[last] == 2
+    if output and output[-1][0] == "added":
+        assert stored[last] in (1, 2)
+    if output and output[-1] == ["replaced", last]:
+        assert stored[last] == 2
     catalogue.add([Item("after", embedding=np.ones(DIM))])  # and whoever comes next can write
     assert catalogue.search(embedding=np.ones(DIM), k=1)[0].id == "after"
     catalogue.delete(where="true")
 
 
-def check_indexing(imaged: Path, said: list[list[str]]) -> None:
-    committed = [name for line in said if line[0] == "committed" for name in line[1:]]
+def check_indexing(imaged: Path, output: list[list[str]]) -> None:
+    committed = [name for line in output if line[0] == "committed" for name in line[1:]]
     assert len(set(committed)) == len(committed)
     if (imaged / "p/catalogue.json").exists():
         assert set(committed) <= set(Catalogue.open(imaged / "p").ids)
@@ -167,20 +167,20 @@ def test_an_indexing_that_is_killed_is_finished_by_the_same_call(imaged: Path, t
 def test_a_writer_killed_at_forty_random_moments_loses_nothing(folder: Path) -> None:
     random = np.random.Generator(np.random.PCG64(int(time.time())))
     for _ in range(40):
-        said = killed_after(started(CHANGES, folder), int(random.integers(0, 60)), float(random.random() * 0.03))
-        check_changes(folder, said)
+        output = killed_after(started(CHANGES, folder), int(random.integers(0, 60)), float(random.random() * 0.03))
+        check_changes(folder, output)
 
 
 @pytest.mark.slow
 def test_an_indexing_killed_at_twenty_random_moments_is_finished_every_time(imaged: Path, tmp_path: Path) -> None:
     random = np.random.Generator(np.random.PCG64(int(time.time())))
     for number in range(20):
-        place = tmp_path / str(number)
-        place.mkdir()
+        folder = tmp_path / str(number)
+        folder.mkdir()
         for name in ("run", "photos"):
-            (place / name).symlink_to(imaged / name)
-        said = killed_after(started(INDEXING, place), int(random.integers(0, 10)), float(random.random() * 0.2))
-        check_indexing(place, said)
+            (folder / name).symlink_to(imaged / name)
+        output = killed_after(started(INDEXING, folder), int(random.integers(0, 10)), float(random.random() * 0.2))
+        check_indexing(folder, output)
 
 
 def test_readers_in_other_processes_see_each_commit_at_their_next_search(
@@ -198,8 +198,8 @@ def test_readers_in_other_processes_see_each_commit_at_their_next_search(
         for reader in readers:
             reader.stdin.write("\n")
             reader.stdin.flush()
-            seen = [int(word) for word in reader.stdout.readline().split()]
-            assert seen[:3] == [len(writer)] * 3 and seen[3] == writer.version
+            counts = [int(word) for word in reader.stdout.readline().split()]
+            assert counts[:3] == [len(writer)] * 3 and counts[3] == writer.version
     for reader in readers:
         assert reader.wait() == 0
 

@@ -49,8 +49,8 @@ def gradients(config: TrainConfig, loss: Loss, model: Retriever, rows: int = 8) 
     batch, labels = batch_of(rows)
     torch.manual_seed(5)
     amount, right = add_gradients(Learner(model, loss, config, ALONE, model), batch, labels, share=0.5)
-    found = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
-    return {**found, "loss": amount, "right": right}
+    by_name = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    return {**by_name, "loss": amount, "right": right}
 
 
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
@@ -79,7 +79,7 @@ def test_a_loss_that_remembers_is_asked_once_for_a_batch_in_chunks() -> None:
 
 def test_dropout_is_the_same_when_a_chunk_is_embedded_again() -> None:
     model, loss = combiner(0.5), Classification()
-    found = gradients(CHUNKED, loss, model)
+    chunked = gradients(CHUNKED, loss, model)
     expected = combiner(0.5)
     batch, labels = batch_of(8)
     torch.manual_seed(5)
@@ -93,10 +93,10 @@ def test_dropout_is_the_same_when_a_chunk_is_embedded_again() -> None:
     again = (labels[0] == labels[0].T).fill_diagonal_(False)
     amount = torch.nn.functional.cross_entropy(logits.masked_fill(again, float("-inf")), torch.arange(8))
     (0.5 * amount).backward()
-    assert found["loss"].item() == pytest.approx(amount.item(), rel=1e-5)
+    assert chunked["loss"].item() == pytest.approx(amount.item(), rel=1e-5)
     for name, parameter in expected.named_parameters():
         if parameter.grad is not None:
-            torch.testing.assert_close(found[name], parameter.grad, atol=1e-6, rtol=1e-4)
+            torch.testing.assert_close(chunked[name], parameter.grad, atol=1e-6, rtol=1e-4)
 
 
 def most_bytes_for_backward(config: TrainConfig, rows: int) -> int:
@@ -105,21 +105,21 @@ def most_bytes_for_backward(config: TrainConfig, rows: int) -> int:
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     alive: set[int] = set()
 
-    def forget(place: int, size: int) -> None:
+    def forget(address: int, size: int) -> None:
         nonlocal now
         now -= size
-        alive.discard(place)
+        alive.discard(address)
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         nonlocal now, most
         storage = tensor.untyped_storage()
-        place, size = storage.data_ptr(), storage.nbytes()
-        if place not in weights and place not in alive:
-            alive.add(place)
+        address, size = storage.data_ptr(), storage.nbytes()
+        if address not in weights and address not in alive:
+            alive.add(address)
             now += size
-            weakref.finalize(held := tensor.detach(), forget, place, size)
+            weakref.finalize(detached := tensor.detach(), forget, address, size)
             most = max(most, now)
-            return held
+            return detached
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

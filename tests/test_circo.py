@@ -67,8 +67,8 @@ def with_images(root: Path) -> Path:
 
 def by_hand(order: list[int], right: list[int], k: int) -> float:
     """Average precision of one ranked list."""
-    found = [place for place, image in enumerate(order[:k], start=1) if image in right]
-    return sum(count / place for count, place in enumerate(found, start=1)) / min(len(right), k)
+    ranks = [rank for rank, image in enumerate(order[:k], start=1) if image in right]
+    return sum(count / rank for count, rank in enumerate(ranks, start=1)) / min(len(right), k)
 
 
 def test_map_and_recall_are_those_of_rankings_by_hand(root: Path) -> None:
@@ -155,8 +155,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_model_is_measured_and_its_answers_are_written_for_the_server(
     run: Path, with_images: Path, tmp_path: Path
 ) -> None:
-    said = call("evaluate", run, "circo", "--root", with_images, "--out", tmp_path / "report")
-    assert "map@25" in said and "addition" in said
+    output = call("evaluate", run, "circo", "--root", with_images, "--out", tmp_path / "report")
+    assert "map@25" in output and "addition" in output
     call("submit", run, tmp_path / "out", "circo", "--root", with_images)
     answers = json.loads((tmp_path / "out" / "circo.json").read_text())
     assert list(answers) == ["0", "1", "2", "3"]
@@ -178,8 +178,8 @@ def test_a_submission_passes_over_images_that_cannot_be_read_where_it_is_told_to
 def test_test_is_not_measured_and_a_submission_needs_the_list_of_images(
     run: Path, with_images: Path, tmp_path: Path
 ) -> None:
-    said = call("evaluate", run, "circo", "--root", with_images, "--split", "test")
-    assert "targets were never published" in said and "itma submit" in said
+    output = call("evaluate", run, "circo", "--root", with_images, "--split", "test")
+    assert "targets were never published" in output and "itma submit" in output
     (with_images / LIST).unlink()
     assert "image_info_unlabeled2017" in call("submit", run, tmp_path / "out", "circo", "--root", with_images)
 
@@ -224,9 +224,9 @@ def test_average_precision_of_lists_is_the_published_one(
     published: tuple[list[Row], dict[str, list[int]], dict[str, Any]],
 ) -> None:
     rows, predictions, expected = published
-    places = [{image: place for place, image in enumerate(predictions[str(row["id"])], start=1)} for row in rows]
-    found = [[at.get(image, 0) for image in row["gt_img_ids"]] for row, at in zip(rows, places, strict=True)]
-    ranks = pad(found)
+    ranks_of = [{image: rank for rank, image in enumerate(predictions[str(row["id"])], start=1)} for row in rows]
+    ranked = [[at.get(image, 0) for image in row["gt_img_ids"]] for row, at in zip(rows, ranks_of, strict=True)]
+    ranks = pad(ranked)
     targets = np.array([len(row["gt_img_ids"]) for row in rows])
     for k, value in expected["mAP"].items():
         assert average_precision(np.maximum(ranks, 0), targets, int(k)).mean() == pytest.approx(value, abs=1e-9)
@@ -244,8 +244,8 @@ def test_scores_that_rank_as_the_predictions_give_the_published_figures(
     number = {image: index for index, image in enumerate(images)}
     queries = np.zeros((len(rows), len(images)), dtype=np.float32)
     for row in rows:
-        for place, image in enumerate(predictions[str(row["id"])]):
-            queries[row["id"], number[image]] = 50 - place
+        for rank, image in enumerate(predictions[str(row["id"])]):
+            queries[row["id"], number[image]] = 50 - rank
         for image in row["gt_img_ids"]:  # what is not predicted stands behind everything else
             if image not in predictions[str(row["id"])]:
                 queries[row["id"], number[image]] = -1

@@ -55,9 +55,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         places = {name(split, number): f"./{inner}/{name(split, number)}.png" for number in range(12)}
         (root / f"image_splits/split.rc2.{split}.json").write_text(json.dumps(places))
         (root / "img_raw" / inner).mkdir(parents=True)
-        for place in places.values():
+        for path in places.values():
             pixels = random.integers(0, 256, (20, 24, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / "img_raw" / place)
+            Image.fromarray(pixels).save(root / "img_raw" / path)
         write(root, split, rows_of(split))
     return root
 
@@ -91,9 +91,9 @@ def test_recall_within_subsets_is_that_of_a_ranking_by_hand(whole: Path) -> None
     ranks, of_subset = [], []
     for row, written in enumerate(rows_of("val")):
         scores = dict(zip(split.triplets.images.names, gallery @ queries[row], strict=True))
-        for pool, found in ((scores, ranks), (written["img_set"]["members"], of_subset)):
+        for pool, positions in ((scores, ranks), (written["img_set"]["members"], of_subset)):
             order = sorted((image for image in pool if image != written["reference"]), key=lambda image: -scores[image])
-            found.append(order.index(written["target_hard"]) + 1)
+            positions.append(order.index(written["target_hard"]) + 1)
     assert evaluation.ranks.tolist() == ranks
     expected = {k: np.mean([rank <= k for rank in of_subset]) for k in (1, 2, 3)}
     assert evaluation.report.metrics == {"recall_subset": pytest.approx(expected)}
@@ -105,10 +105,10 @@ def test_the_reference_takes_no_part_in_its_subset_unless_it_is_kept(whole: Path
     split = datasets.load("cirr", whole, "val")
     gallery = np.eye(12)
     queries = gallery[split.triplets.references] * 2 + gallery[split.triplets.targets]
-    removed, kept = (
+    removed, with_reference = (
         score(split.triplets, split.protocol(f"cirr{end}"), queries, gallery).report for end in ("", "/reference-kept")
     )
-    assert removed.metrics["recall_subset"][1] == 1.0 and kept.metrics["recall_subset"][1] == 0.0
+    assert removed.metrics["recall_subset"][1] == 1.0 and with_reference.metrics["recall_subset"][1] == 0.0
 
 
 def test_names_are_read_with_and_without_ending(bare: Path) -> None:
@@ -156,8 +156,8 @@ def test_the_doctor_names_subsets_of_another_size(bare: Path) -> None:
     rows[1]["img_set"]["members"] = rows[1]["img_set"]["members"][:3]
     write(bare, "val", rows)
     findings = examine("cirr", bare, images=False).findings
-    (found,) = (one for one in findings if "subsets of other" in one.what and one.split == "val")
-    assert (found.severity, found.examples) == ("problem", ("row 2, pairid 101: 3",))
+    (finding,) = (one for one in findings if "subsets of other" in one.what and one.split == "val")
+    assert (finding.severity, finding.examples) == ("problem", ("row 2, pairid 101: 3",))
 
 
 def test_an_image_that_stands_in_the_split_file_with_and_without_ending_is_refused(bare: Path) -> None:
@@ -167,9 +167,9 @@ def test_an_image_that_stands_in_the_split_file_with_and_without_ending_is_refus
         datasets.load("cirr", bare, "val")
 
 
-@pytest.mark.parametrize("place", ["/etc/a.png", "../a.png", "", None, 3])
-def test_a_path_outside_of_the_root_is_refused(bare: Path, place: object) -> None:
-    (bare / "image_splits" / "split.rc2.val.json").write_text(json.dumps({"a": place}))
+@pytest.mark.parametrize("path", ["/etc/a.png", "../a.png", "", None, 3])
+def test_a_path_outside_of_the_root_is_refused(bare: Path, path: object) -> None:
+    (bare / "image_splits" / "split.rc2.val.json").write_text(json.dumps({"a": path}))
     with pytest.raises(DataError, match=r"entry 1: .*expected an image's name and its path below the root"):
         datasets.load("cirr", bare, "val")
 
@@ -191,8 +191,8 @@ def test_a_missing_image_leaves_its_queries_and_its_subsets(whole: Path) -> None
 
 
 def test_a_report_is_read_again_with_its_metrics_and_stands_in_the_card(whole: Path, run: Path, tmp_path: Path) -> None:
-    said = call("evaluate", run, "cirr", "--root", whole)
-    assert "recall_subset@3" in said and "the reference is removed" in said
+    output = call("evaluate", run, "cirr", "--root", whole)
+    assert "recall_subset@3" in output and "the reference is removed" in output
     lines = (run / "evaluation-cirr-val" / "ranks.csv").read_text().splitlines()
     assert lines[0].endswith("best,recall_subset@1,recall_subset@2,recall_subset@3") and len(lines) == 7
     assert "recall_subset@2" in call("card", run)
@@ -201,8 +201,8 @@ def test_a_report_is_read_again_with_its_metrics_and_stands_in_the_card(whole: P
 @pytest.fixture(scope="module")
 def run(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "run"
-    said = call("train", "cirr", "--root", whole, "--preset", "tiny", "--out", folder, "--steps", "2")
-    assert "trained:" in said, said
+    output = call("train", "cirr", "--root", whole, "--preset", "tiny", "--out", folder, "--steps", "2")
+    assert "trained:" in output, output
     return folder
 
 
@@ -230,27 +230,27 @@ def test_the_embeddings_of_a_model_give_the_submission_of_that_model(run: Path, 
     for part in ("captions", "image_splits"):
         shutil.copytree(whole / part, bare_root / part)
     call("submit", run, tmp_path / "by-model", "cirr", "--root", whole)
-    said = call("submit", tmp_path / "mine.npz", tmp_path / "by-file", "cirr", "--root", bare_root)
+    output = call("submit", tmp_path / "mine.npz", tmp_path / "by-file", "cirr", "--root", bare_root)
     for metric in ("recall", "recall_subset"):
-        assert str(tmp_path / "by-file" / f"{metric}.json") in said
+        assert str(tmp_path / "by-file" / f"{metric}.json") in output
         one, other = ((tmp_path / by / f"{metric}.json").read_text() for by in ("by-model", "by-file"))
         assert one == other
 
 
 def test_test1_is_not_measured_and_the_message_names_the_way_out(run: Path, whole: Path) -> None:
-    said = call("evaluate", run, "cirr", "--root", whole, "--split", "test1")
-    assert "targets were never published" in said and "itma submit" in said
+    output = call("evaluate", run, "cirr", "--root", whole, "--split", "test1")
+    assert "targets were never published" in output and "itma submit" in output
 
 
 def test_a_submission_that_the_server_would_refuse_is_not_written(run: Path, bare: Path, tmp_path: Path) -> None:
     (bare / "test1").mkdir()
     for number in range(11):
         Image.new("RGB", (8, 8)).save(bare / "test1" / f"{name('test1', number)}.png")
-    said = call("submit", run, tmp_path / "out", "cirr", "--root", bare)
-    assert "cirr/test1: 4 of 6" not in said and "an answer to each of 6 queries" not in said  # image 11 is nobody's
+    output = call("submit", run, tmp_path / "out", "cirr", "--root", bare)
+    assert "cirr/test1: 4 of 6" not in output and "an answer to each of 6 queries" not in output  # image 11 is nobody's
     (bare / "test1" / f"{name('test1', 8)}.png").unlink()
-    said = call("submit", run, tmp_path / "none", "cirr", "--root", bare)
-    assert "an answer to each of 6 queries" in said and not (tmp_path / "none").exists()
+    output = call("submit", run, tmp_path / "none", "cirr", "--root", bare)
+    assert "an answer to each of 6 queries" in output and not (tmp_path / "none").exists()
 
 
 @pytest.mark.realdata

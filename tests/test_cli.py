@@ -72,8 +72,8 @@ def test_a_table_of_products_becomes_a_model_that_is_measured_and_searched(tmp_p
     assert "protocol: products" in call("evaluate", run).output
     call("index", run, table / "images", tmp_path / "catalogue")
     image, text = ["--image", table / "images" / "p000.jpg"], ["--text", "in red"]
-    for asked in (image, text, [*image, *text]):
-        result = call("search", tmp_path / "catalogue", *asked, "-k", "3")
+    for query in (image, text, [*image, *text]):
+        result = call("search", tmp_path / "catalogue", *query, "-k", "3")
         assert result.exit_code == 0 and len(result.output.splitlines()) == 3
 
 
@@ -87,9 +87,9 @@ def test_a_search_prints_k_hits_best_first(walked: Path) -> None:
     assert "css_test_000000.png" not in result.output
 
 
-@pytest.mark.parametrize("asked", [["--image"], ["--text", "red cube"]])
-def test_an_image_alone_and_a_sentence_alone_can_be_searched(walked: Path, asked: list[str]) -> None:
-    words = [*asked, walked / "world" / "images" / "css_test_000000.png"] if asked == ["--image"] else asked
+@pytest.mark.parametrize("options", [["--image"], ["--text", "red cube"]])
+def test_an_image_alone_and_a_sentence_alone_can_be_searched(walked: Path, options: list[str]) -> None:
+    words = [*options, walked / "world" / "images" / "css_test_000000.png"] if options == ["--image"] else options
     result = call("search", walked / "catalogue", *words, "-k", "2")
     assert result.exit_code == 0 and len(result.output.splitlines()) == 2
 
@@ -107,12 +107,12 @@ def test_a_table_is_indexed_filtered_changed_and_copied_from_the_command_line(wa
     images = sorted((tmp_path / "images").iterdir())[:6]
     lines = [f"s{number},{path},{'red' if number % 2 else 'blue'},{number}" for number, path in enumerate(images)]
     (tmp_path / "items.csv").write_text("\n".join(["sku,photo,colour,price", *lines]))
-    place = tmp_path / "c"
+    catalogue = tmp_path / "c"
     words: list[str | Path] = [
         "index",
         walked / "run",
         tmp_path / "items.csv",
-        place,
+        catalogue,
         "--id",
         "sku",
         "--image",
@@ -124,28 +124,30 @@ def test_a_table_is_indexed_filtered_changed_and_copied_from_the_command_line(wa
     assert "metadata: colour (text), price (whole numbers)" in first.output
     assert "6 unchanged" in call(*words).output
     for condition in ("colour = 'red' and price > 1", '{"colour": "red", "price": {">": 1}}'):
-        asked = call("search", place, "--id", "s1", "--text", "red", "--where", condition, "--fields", "price")
-        assert sorted(line.split()[2::2] for line in asked.output.splitlines()) == [
+        result = call("search", catalogue, "--id", "s1", "--text", "red", "--where", condition, "--fields", "price")
+        assert sorted(line.split()[2::2] for line in result.output.splitlines()) == [
             ["s3", "price=3"],
             ["s5", "price=5"],
         ]
-    assert len(call("search", place, "--text", "red", "--distinct", "colour").output.splitlines()) == 2
-    added = call("catalogue", "add", place, images[0], "--id", "more", "--field", "price=9", "--field", "colour=green")
+    assert len(call("search", catalogue, "--text", "red", "--distinct", "colour").output.splitlines()) == 2
+    added = call(
+        "catalogue", "add", catalogue, images[0], "--id", "more", "--field", "price=9", "--field", "colour=green"
+    )
     assert added.output == "added more; 7 items\n"
-    assert "price: 9" in call("catalogue", "get", place, "more").output
-    version = call("catalogue", "versions", place).output.splitlines()[-1].split()[0]
-    assert "same  more  s0" in call("catalogue", "duplicates", place, "--threshold", "0.999999").output
-    assert "copied to" in call("catalogue", "backup", place, tmp_path / "b").output
-    assert "removed 4 items" in call("catalogue", "delete", place, "s0", "--where", "colour = 'red'").output
-    assert "3 items of" in call("catalogue", "compact", place).output
-    assert len(call("search", place, "--text", "red", "--version", version).output.splitlines()) == 7
-    assert "restored 7 items" in call("catalogue", "restore", tmp_path / "b", place, "--replace").output
-    assert "wrote 7 items" in call("catalogue", "export", place, tmp_path / "e.parquet").output
+    assert "price: 9" in call("catalogue", "get", catalogue, "more").output
+    version = call("catalogue", "versions", catalogue).output.splitlines()[-1].split()[0]
+    assert "same  more  s0" in call("catalogue", "duplicates", catalogue, "--threshold", "0.999999").output
+    assert "copied to" in call("catalogue", "backup", catalogue, tmp_path / "b").output
+    assert "removed 4 items" in call("catalogue", "delete", catalogue, "s0", "--where", "colour = 'red'").output
+    assert "3 items of" in call("catalogue", "compact", catalogue).output
+    assert len(call("search", catalogue, "--text", "red", "--version", version).output.splitlines()) == 7
+    assert "restored 7 items" in call("catalogue", "restore", tmp_path / "b", catalogue, "--replace").output
+    assert "wrote 7 items" in call("catalogue", "export", catalogue, tmp_path / "e.parquet").output
     imported = call("catalogue", "import", tmp_path / "e.parquet", tmp_path / "i", "--run", walked / "run")
     assert "imported 7 items" in imported.output
-    assert call("search", tmp_path / "i", "--text", "red").output == call("search", place, "--text", "red").output
-    assert "embedded 7 images" in call("reindex", place, walked / "run").output
-    assert "7 items of" in call("catalogue", "info", place).output
+    assert call("search", tmp_path / "i", "--text", "red").output == call("search", catalogue, "--text", "red").output
+    assert "embedded 7 images" in call("reindex", catalogue, walked / "run").output
+    assert "7 items of" in call("catalogue", "info", catalogue).output
 
 
 def test_a_world_on_disk_and_in_memory_train_the_same_model(walked: Path, tmp_path: Path) -> None:
@@ -253,9 +255,9 @@ def test_models_presets_and_settings_are_listed() -> None:
 def test_examples_in_the_help_stand_on_lines_of_their_own() -> None:
     below = [(name, one) for name, group in cli.commands.items() for one in getattr(group, "commands", ())]
     for names in [*((name,) for name in cli.commands), *below]:
-        shown = call(*names, "--help").output
-        assert "\\b" not in shown, names
-        assert not re.search(r"^.*\bitma .*\bitma ", shown.partition("\n")[2], re.MULTILINE), names
+        text = call(*names, "--help").output
+        assert "\\b" not in text, names
+        assert not re.search(r"^.*\bitma .*\bitma ", text.partition("\n")[2], re.MULTILINE), names
 
 
 CALLED: dict[str, Callable[..., object]] = {

@@ -70,9 +70,9 @@ DISPLAY_P3, ADOBE_RGB = matrix(P3, curve()), matrix(ADOBE, gamma(2.19921875))
 
 
 def file(image: Image.Image, profile: bytes | None, kind: str = "PNG") -> bytes:
-    held = io.BytesIO()
-    image.save(held, kind, icc_profile=profile)
-    return held.getvalue()
+    buffer = io.BytesIO()
+    image.save(buffer, kind, icc_profile=profile)
+    return buffer.getvalue()
 
 
 def opened(value: object, mode: str = "RGB", profile: bytes | None = DISPLAY_P3, kind: str = "PNG") -> tuple[int, ...]:

@@ -83,8 +83,8 @@ def around(cells_NC: torch.Tensor, weight: torch.Tensor, rows: int, columns: int
                 for x in range(width):
                     from_row, from_column = row + y - (height - 1) // 2, column + x - (width - 1) // 2
                     if 0 <= from_row < rows and 0 <= from_column < columns:
-                        seen = cells_NC[from_row * columns + from_column]
-                        result[row * columns + column] += weight[:, :, y, x] @ seen
+                        cell = cells_NC[from_row * columns + from_column]
+                        result[row * columns + column] += weight[:, :, y, x] @ cell
     return result
 
 
@@ -107,10 +107,10 @@ def test_mrn_is_the_published_formula() -> None:
     maps, words = example()
     image, h = composer.embed_images(maps), words.sentence_BD
     for block in ("blocks.0", "blocks.1"):
-        seen = torch.tanh(
+        from_image = torch.tanh(
             linear(weights, f"{block}.image.2.1", torch.tanh(linear(weights, f"{block}.image.0.1", image)))
         )
-        h = linear(weights, f"{block}.shortcut.1", h) + torch.tanh(linear(weights, f"{block}.text.0.1", h)) * seen
+        h = linear(weights, f"{block}.shortcut.1", h) + torch.tanh(linear(weights, f"{block}.text.0.1", h)) * from_image
     torch.testing.assert_close(composer.embed_queries(maps, words), h)
 
 
@@ -207,8 +207,8 @@ def test_val_gates_and_changes_every_level() -> None:
                     for kind in ("query", "key", "value")
                 )
                 mixed.append(softmax(q @ k.T / half**0.5) @ v)
-            kept, changed = by_channel * by_cell * x, linear(weights, f"{name}.output", torch.cat(mixed, 1))
-            composed = weights[f"{name}.weights"][0] * kept + weights[f"{name}.weights"][1] * changed
+            gated, changed = by_channel * by_cell * x, linear(weights, f"{name}.output", torch.cat(mixed, 1))
+            composed = weights[f"{name}.weights"][0] * gated + weights[f"{name}.weights"][1] * changed
             expected.append(unit(linear(weights, f"outputs.{level}", composed.mean(0))))
         torch.testing.assert_close(answers[query], torch.cat(expected))
 
@@ -288,8 +288,8 @@ def test_rtics_graph_branch_is_the_published_loss_over_the_batchs_graph() -> Non
         rows = relu(rows) if layer == "graph.first" else rows
     chance = sigmoid(queries @ rows.T)
     expected = -0.5 * (near * chance.log() + (1 - near) * (1 - chance).log()).mean()
-    found = composer.own_loss(maps, words, queries, targets)
-    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-4)
+    loss = composer.own_loss(maps, words, queries, targets)
+    torch.testing.assert_close(loss.double(), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_rtics_graph_branch_changes_no_answer() -> None:
@@ -309,10 +309,10 @@ def layer_norm(weights: Weights, name: str, rows: torch.Tensor) -> torch.Tensor:
     )
 
 
-def attended(weights: Weights, name: str, asking: torch.Tensor, seen: torch.Tensor, heads: int = 2) -> torch.Tensor:
+def attended(weights: Weights, name: str, asking: torch.Tensor, context: torch.Tensor, heads: int = 2) -> torch.Tensor:
     """Multi-head attention of some tokens over others, one head after another."""
     q = linear(weights, f"{name}.query", asking)
-    k, v = (linear(weights, f"{name}.{kind}", seen) for kind in ("key", "value"))
+    k, v = (linear(weights, f"{name}.{kind}", context) for kind in ("key", "value"))
     width = q.shape[1] // heads
     mixed = []
     for head in range(heads):
@@ -357,8 +357,10 @@ def test_two_streams_of_maaf_take_the_published_steps(steps: str) -> None:
                 for one in name.split("."):
                     part, here = f"blocks.{block}.parts.{one}", x_before if one[0] == "x" else m_before
                     normed = layer_norm(weights, f"blocks.{block}.norms.{step}", here)
-                    seen = {one[0]: normed}.get(one[1], x_before if one[1] == "x" else m_before)
-                    changed = forwarded(weights, part, normed) if "f" in one else attended(weights, part, normed, seen)
+                    context = {one[0]: normed}.get(one[1], x_before if one[1] == "x" else m_before)
+                    changed = (
+                        forwarded(weights, part, normed) if "f" in one else attended(weights, part, normed, context)
+                    )
                     x, m = (here + changed, m) if one[0] == "x" else (x, here + changed)
         image = layer_norm(weights, "norm_image", x).mean(0)
         expected = (image + layer_norm(weights, "norm_words", m).mean(0)) / 2 if spoken else image

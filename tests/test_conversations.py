@@ -74,49 +74,49 @@ def images(count: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("tracker", REGISTRY)
 def test_a_saved_tracker_answers_as_before(tracker: str, tmp_path: Path) -> None:
-    made = model(tracker)
-    made.save(tmp_path)
+    retriever = model(tracker)
+    retriever.save(tmp_path)
     opened = Retriever.load(tmp_path)
-    assert torch.equal(opened.embed_queries(images(3), TALKS), made.embed_queries(images(3), TALKS))
-    assert opened.fingerprint() == made.fingerprint() != model(tracker, seed=1).fingerprint()
+    assert torch.equal(opened.embed_queries(images(3), TALKS), retriever.embed_queries(images(3), TALKS))
+    assert opened.fingerprint() == retriever.fingerprint() != model(tracker, seed=1).fingerprint()
 
 
 @pytest.mark.parametrize("tracker", REGISTRY)
 def test_every_parameter_gets_a_gradient_where_there_are_several_turns(tracker: str) -> None:
-    made = model(tracker)
-    tokens, turns = made.read(TALKS)
-    pixels = made.preprocess.normalise(images(6))
-    queries, targets = made(pixels, torch.arange(3), torch.arange(3, 6), tokens, turns)
-    logits = made.logits(queries, targets)
+    retriever = model(tracker)
+    tokens, turns = retriever.read(TALKS)
+    pixels = retriever.preprocess.normalise(images(6))
+    queries, targets = retriever(pixels, torch.arange(3), torch.arange(3, 6), tokens, turns)
+    logits = retriever.logits(queries, targets)
     (logits * torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
-    for name, parameter in made.named_parameters():
+    for name, parameter in retriever.named_parameters():
         if not name.endswith("attention.key.bias"):  # softmax takes it out again
             assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
 
 @pytest.mark.parametrize("tracker", REGISTRY)
 def test_training_and_answering_read_a_conversation_alike(tracker: str) -> None:
-    made = model(tracker)
-    tokens, turns = made.read(TALKS)
+    retriever = model(tracker)
+    tokens, turns = retriever.read(TALKS)
     with torch.no_grad():
-        trained, _ = made(
-            made.preprocess.normalise(images(3)), torch.tensor([0, -1, 2]), torch.arange(3), tokens, turns
+        trained, _ = retriever(
+            retriever.preprocess.normalise(images(3)), torch.tensor([0, -1, 2]), torch.arange(3), tokens, turns
         )
-    torch.testing.assert_close(trained[[0, 2]], made.embed_queries(images(3)[[0, 2]], [ONE, THREE]))
-    torch.testing.assert_close(trained[1:2], made.embed_queries(None, [TWO]))
+    torch.testing.assert_close(trained[[0, 2]], retriever.embed_queries(images(3)[[0, 2]], [ONE, THREE]))
+    torch.testing.assert_close(trained[1:2], retriever.embed_queries(None, [TWO]))
 
 
 @pytest.mark.parametrize("tracker", REGISTRY)
 def test_a_conversation_does_not_depend_on_its_neighbours(tracker: str) -> None:
-    made = model(tracker)
-    alone = torch.cat([made.embed_queries(images(3)[row : row + 1], [TALKS[row]]) for row in range(3)])
-    torch.testing.assert_close(made.embed_queries(images(3), TALKS), alone, atol=1e-5, rtol=1e-4)
+    retriever = model(tracker)
+    alone = torch.cat([retriever.embed_queries(images(3)[row : row + 1], [TALKS[row]]) for row in range(3)])
+    torch.testing.assert_close(retriever.embed_queries(images(3), TALKS), alone, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("tracker", REGISTRY)
 def test_what_was_said_earlier_and_its_order_count(tracker: str) -> None:
-    made = model(tracker)
-    answers = made.embed_queries(
+    retriever = model(tracker)
+    answers = retriever.embed_queries(
         images(1).expand(3, -1, -1, -1), ["blue", "cube then red then blue", "red then cube then blue"]
     )
     for one, other in itertools.combinations(answers, 2):
@@ -124,25 +124,25 @@ def test_what_was_said_earlier_and_its_order_count(tracker: str) -> None:
 
 
 def test_turns_without_a_known_word_are_passed_over() -> None:
-    made = model()
-    assert made.turns(["red then ... then blue", "!"])[0] == ["red", "blue", "!"]
-    assert torch.equal(made.embed_queries(None, ["... then red"]), made.embed_queries(None, ["red"]))
+    retriever = model()
+    assert retriever.turns(["red then ... then blue", "!"])[0] == ["red", "blue", "!"]
+    assert torch.equal(retriever.embed_queries(None, ["... then red"]), retriever.embed_queries(None, ["red"]))
 
 
 def test_a_frozen_tracker_stays_as_it_is() -> None:
-    made = model()
-    made.freeze(["tracker"])
-    assert {name for name, each in made.named_parameters() if not each.requires_grad} == {
-        name for name, _ in made.named_parameters() if name.startswith("tracker.")
+    retriever = model()
+    retriever.freeze(["tracker"])
+    assert {name for name, each in retriever.named_parameters() if not each.requires_grad} == {
+        name for name, _ in retriever.named_parameters() if name.startswith("tracker.")
     }
 
 
 def test_models_from_before_there_were_trackers_keep_their_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = made_up.model()
-    now, shape = made.fingerprint(), made._shape()
+    retriever = made_up.model()
+    now, shape = retriever.fingerprint(), retriever._shape()
     assert shape["model"].pop("tracker") == "joined" and shape["model"].pop("tracker_options") == {}
-    monkeypatch.setattr(made, "_shape", lambda: shape)
-    assert made.fingerprint() == now
+    monkeypatch.setattr(retriever, "_shape", lambda: shape)
+    assert retriever.fingerprint() == now
 
 
 def test_a_width_that_cannot_be_is_refused_by_its_setting() -> None:
@@ -188,7 +188,7 @@ def test_what_the_user_of_shapes_says_leads_to_the_target() -> None:
 
 def test_the_user_of_wardrobe_asks_for_what_differs_and_for_the_category_first() -> None:
     user = cast(User[Product], user_of("wardrobe"))
-    seen = set()
+    all_kinds = set()
     for start, target in itertools.permutations(range(10), 2):
         one, other = user.truths[start], user.truths[target]
         kinds = {wish.kind for wish in user.wishes(start, target, Dice("a"))}
@@ -196,8 +196,8 @@ def test_the_user_of_wardrobe_asks_for_what_differs_and_for_the_category_first()
             assert kinds == {"category"}
         else:
             assert kinds == {name for name, value in other.attributes.items() if getattr(one, name) != value}
-        seen |= kinds
-    assert len(seen) > 3
+        all_kinds |= kinds
+    assert len(all_kinds) > 3
 
 
 @pytest.mark.parametrize("world", ["shapes", "wardrobe"])
@@ -225,14 +225,14 @@ def test_all_turns_of_a_conversation_are_in_the_batch(world: str) -> None:
     by_length = sorted(talks, key=lambda row: len(split_turns(samples.feedback[row])))
     assert [len(split_turns(samples.feedback[row])) for row in by_length] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     for last in by_length[-3:]:
-        said = samples.feedback[last]
-        own = [row for row in talks if said.startswith(samples.feedback[row])]
+        sentence = samples.feedback[last]
+        own = [row for row in talks if sentence.startswith(samples.feedback[row])]
         assert len(own) == 3 and len({int(samples.targets[row]) for row in own}) == 1
 
 
 def test_only_data_with_a_user_hold_conversations_and_of_two_turns_at_least() -> None:
-    said = r"data\.conversations=0\.5 wants a user .* shapes, wardrobe or products; leave it out for multiturn"
-    with pytest.raises(ConfigError, match=said):
+    message = r"data\.conversations=0\.5 wants a user .* shapes, wardrobe or products; leave it out for multiturn"
+    with pytest.raises(ConfigError, match=message):
         DataConfig("multiturn", conversations=0.5)
     with pytest.raises(ConfigError, match=r"data\.turns=1: a conversation has at least 2 turns"):
         DataConfig("shapes", turns=1)
@@ -264,9 +264,9 @@ def test_what_a_shop_does_not_say_of_a_product_is_not_wished(tmp_path: Path) -> 
     user = dataset_named("products")(DataConfig("products", root=str(root))).user("train")
     images = range(len(user.labels))
     spoken = {
-        wish.fact in user.facts(target) and (wish.fact != "pattern" or "pattern" in user.facts(shown))
-        for shown, target in itertools.islice(itertools.permutations(images, 2), 2_000)
-        for wish in user.wishes(shown, target, Dice("a"))
+        wish.fact in user.facts(target) and (wish.fact != "pattern" or "pattern" in user.facts(reference))
+        for reference, target in itertools.islice(itertools.permutations(images, 2), 2_000)
+        for wish in user.wishes(reference, target, Dice("a"))
     }
     assert spoken == {True}
 
@@ -285,10 +285,10 @@ def test_a_run_on_a_shop_is_studied_on_the_images_that_its_protocol_ranks(tmp_pa
     changes = {"data.root": str(root), "data.conversations": "0.5", "train.steps": "1"}
     changes |= {"model.preprocess.height": "16", "model.preprocess.width": "16", "train.hold_out": "0"}
     run = api.train("products", preset="tiny", model="add", changes=changes, out=tmp_path / "run", device="cpu")
-    found = study_conversation(run, conversations=5, turns=2)
-    assert found.folder == run / "conversations-test" and found.study.gallery == 48
-    assert {kind.kind for kind in found.study.kinds} <= {"kind", "colour"}
-    assert "<h2>conversation 1</h2>" in (found.folder / "conversations.html").read_text()
+    result = study_conversation(run, conversations=5, turns=2)
+    assert result.folder == run / "conversations-test" and result.study.gallery == 48
+    assert {kind.kind for kind in result.study.kinds} <= {"kind", "colour"}
+    assert "<h2>conversation 1</h2>" in (result.folder / "conversations.html").read_text()
 
 
 def test_data_whose_truth_nobody_knows_have_no_user() -> None:
@@ -315,9 +315,9 @@ class Oracle:
     preprocess = Preprocess(height=2, width=2)
 
     def __init__(self, user: User[Scene], *, deaf: bool = False) -> None:
-        self.user, self.deaf, self.told = user, deaf, cast(list[str], [])
+        self.user, self.deaf, self.sentences = user, deaf, cast(list[str], [])
         facts = [fact for image in range(len(user.labels)) for fact in user.facts(image).items()]
-        self.number = {fact: place for place, fact in enumerate(dict.fromkeys(facts))}
+        self.number = {fact: index for index, fact in enumerate(dict.fromkeys(facts))}
 
     def vector(self, image: int) -> torch.Tensor:
         row = torch.zeros(len(self.number))
@@ -328,7 +328,7 @@ class Oracle:
         return torch.stack([self.vector(int(one[0, 0, 0])) for one in pixels])
 
     def embed_queries(self, pixels: torch.Tensor, feedback: Sequence[str]) -> torch.Tensor:
-        self.told += feedback
+        self.sentences += feedback
         rows = []
         for one, text in zip(pixels, feedback, strict=True):
             image = int(one[0, 0, 0])
@@ -360,8 +360,8 @@ def test_the_best_hit_is_the_next_reference_and_nothing_is_shown_twice() -> None
     for talk in talks:
         for one, following in itertools.pairwise(talk.turns):
             assert following.reference == one.hits[0] and one.rank > 1
-        shown = [turn.reference for turn in talk.turns]
-        assert len(set(shown)) == len(shown) and not set(shown) & set(talk.turns[-1].hits)
+        references = [turn.reference for turn in talk.turns]
+        assert len(set(references)) == len(references) and not set(references) & set(talk.turns[-1].hits)
 
 
 def test_a_rank_counts_what_scores_higher_among_what_was_not_shown() -> None:
@@ -378,7 +378,7 @@ def test_a_rank_counts_what_scores_higher_among_what_was_not_shown() -> None:
 def test_a_model_is_told_all_that_was_said_or_the_last_sentence_alone() -> None:
     for forgetful, most in ((False, 3), (True, 1)):
         _, oracle = played(deaf=True, forgetful=forgetful, count=5, turns=3)
-        assert max(len(split_turns(text)) for text in oracle.told) == most
+        assert max(len(split_turns(text)) for text in oracle.sentences) == most
 
 
 def test_conversations_are_the_same_for_the_same_seed() -> None:
@@ -429,8 +429,8 @@ def test_a_search_in_a_new_process_uses_what_was_said_earlier(run: Path, tmp_pat
 
 def test_the_command_writes_what_conversations_came_to(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    said = call("study", "conversation", run, "--conversations", "8", "--turns", "2", "--out", out)
-    assert "success by then" in said and f"written to {out}" in said, said
+    output = call("study", "conversation", run, "--conversations", "8", "--turns", "2", "--out", out)
+    assert "success by then" in output and f"written to {out}" in output, output
     plain = json.loads((out / "conversations.json").read_text())
     assert [turn["turn"] for turn in plain["turns"]] == [1, 2] and plain["conversations"] == 8
     assert sum(kind["wishes"] for kind in plain["kinds"]) <= 16
@@ -442,8 +442,8 @@ def test_the_command_writes_what_conversations_came_to(run: Path, tmp_path: Path
 
 
 def test_a_study_of_one_turn_is_refused(run: Path) -> None:
-    said = call("study", "conversation", run, "--turns", "1")
-    assert "turns=1: a conversation has at least 2 turns" in said and "itma evaluate" in said
+    output = call("study", "conversation", run, "--turns", "1")
+    assert "turns=1: a conversation has at least 2 turns" in output and "itma evaluate" in output
 
 
 def test_a_written_world_that_was_moved_is_found_and_another_is_refused(run: Path, tmp_path: Path) -> None:

@@ -52,9 +52,9 @@ ROWS = [
 
 def array(value: object) -> np.ndarray:
     """One object in an array without dimensions."""
-    found = np.empty((), dtype=object)
-    found[()] = value
-    return found
+    result = np.empty((), dtype=object)
+    result[()] = value
+    return result
 
 
 def header(value: np.ndarray) -> bytes:
@@ -117,17 +117,17 @@ def test_the_four_protocols_ask_and_rank_images_or_drawings(tmp_path: Path) -> N
     names = np.array(split.triplets.images.names)
     assert list(split.protocols) == ["css", "css/2d-to-3d", "css/3d-to-2d", "css/2d-to-2d"]
     for name, protocol in split.protocols.items():
-        asked, ranked = {"css": ("3d", "3d")}.get(name) or tuple(name.removeprefix("css/").split("-to-"))
+        reference_kind, target_kind = {"css": ("3d", "3d")}.get(name) or tuple(name.removeprefix("css/").split("-to-"))
         (task,) = protocol.tasks
         ending = {"2d": ".2d", "3d": ".png"}
         rows = [split.triplets[row] for row in task.rows.tolist()]
         assert [(row.reference, row.feedback, row.target) for row in rows] == [
-            (reference.replace(".png", ending[asked]), feedback, target.replace(".png", ending[ranked]))
+            (reference.replace(".png", ending[reference_kind]), feedback, target.replace(".png", ending[target_kind]))
             for reference, feedback, target in ROWS
         ]
-        assert names[task.gallery].tolist() == [f"css_test_{number:06d}{ending[ranked]}" for number in range(6)]
+        assert names[task.gallery].tolist() == [f"css_test_{number:06d}{ending[target_kind]}" for number in range(6)]
         removed = names[task.references(split.triplets)].tolist()
-        assert removed == [reference.replace(".png", ending[ranked]) for reference, _, _ in ROWS]
+        assert removed == [reference.replace(".png", ending[target_kind]) for reference, _, _ in ROWS]
         assert protocol.name == name and protocol.without_reference and protocol.ks == (1, 5, 10, 50)
 
 
@@ -147,11 +147,11 @@ def test_images_and_drawings_are_loaded_in_the_order_asked_for(tmp_path: Path) -
     for number in range(6):
         Image.new("RGB", (64, 64), (number, 0, 0)).save(tmp_path / "images" / f"css_test_{number:06d}.png")
     images = load(tmp_path, "test").triplets.images
-    found = images.load([7, 2, 11, 0], Preprocess(height=64, width=64))
-    assert found.shape == (4, 3, 64, 64) and found.dtype == torch.uint8
-    assert found[1].unique().tolist() == [0, 2] and found[3].unique().tolist() == [0]
-    assert (found[0].numpy() == draw((thing(CUBE), thing(BALL)))).all()
-    assert found[2].unique().tolist() == [255]
+    pixels = images.load([7, 2, 11, 0], Preprocess(height=64, width=64))
+    assert pixels.shape == (4, 3, 64, 64) and pixels.dtype == torch.uint8
+    assert pixels[1].unique().tolist() == [0, 2] and pixels[3].unique().tolist() == [0]
+    assert (pixels[0].numpy() == draw((thing(CUBE), thing(BALL)))).all()
+    assert pixels[2].unique().tolist() == [255]
     assert images.load([], Preprocess(height=8, width=12)).shape == (0, 3, 8, 12)
 
 
@@ -196,7 +196,7 @@ THINGS = st.builds(Thing, st.sampled_from(SHAPES), st.sampled_from(sorted(COLOUR
 @given(st.lists(st.tuples(st.sampled_from(SHAPES), st.sampled_from(sorted(COLOURS)), st.sampled_from(sorted(SIZES)))))
 def test_drawings_on_the_grid_are_the_published_ones(kinds: list[tuple[str, str, str]]) -> None:
     grid = [(row / 6, column / 6) for row in (1, 3, 5) for column in (1, 3, 5)]
-    scene = [Thing(*kind, *grid[place % 9]) for place, kind in enumerate(kinds)]
+    scene = [Thing(*kind, *grid[index % 9]) for index, kind in enumerate(kinds)]
     assert (draw(tuple(scene)) == drawn_slowly(scene)).all()
 
 
@@ -321,7 +321,7 @@ def filled(kind: bytes, shape: bytes, data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "made",
+    "content",
     [
         filled(b"O8", b")", b"]"),
         filled(b"O8", b")", b"N"),
@@ -333,9 +333,9 @@ def filled(kind: bytes, shape: bytes, data: bytes) -> bytes:
         filled(b"i8", b")", b"U\x08abcdefgh"),
     ],
 )
-def test_an_array_whose_parts_do_not_fit_is_refused(tmp_path: Path, made: bytes) -> None:
+def test_an_array_whose_parts_do_not_fit_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DataError, match=r"is damaged or was cut off|expected 'test' in it"):
-        load(write(tmp_path, data=made + b"."), "test")
+        load(write(tmp_path, data=content + b"."), "test")
 
 
 def test_a_file_that_is_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
@@ -407,11 +407,11 @@ def test_a_root_one_level_off_is_named(tmp_path: Path) -> None:
         load(tmp_path / "none", "test")
 
 
-Place = tuple[str | int, ...]
+Keys = tuple[str | int, ...]
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "problem"),
+    ("keys", "value", "problem"),
     [
         ((), None, "expected 'test' in it, found nothing"),
         (("objects_img",), None, "test objects_img: expected a list, found missing"),
@@ -458,19 +458,19 @@ Place = tuple[str | int, ...]
         (("mods", 1, "from"), [0.0], "from: 0.0 is no image"),
     ],
 )
-def test_a_part_that_makes_no_sense_is_named(tmp_path: Path, place: Place, value: object, problem: str) -> None:
+def test_a_part_that_makes_no_sense_is_named(tmp_path: Path, keys: Keys, value: object, problem: str) -> None:
     whole: Any = json.loads(json.dumps(WHOLE))  # in a deep copy, what is shared stays shared
-    if place:
+    if keys:
         inner = whole["test"]
-        for step in place[:-1]:
+        for step in keys[:-1]:
             inner = inner[step]
-        inner[place[-1]] = value
+        inner[keys[-1]] = value
     else:
         whole = {}
     with pytest.raises(DataError) as error:
         load(write(tmp_path, whole), "test")
     assert problem in str(error.value) and ANNOTATION in str(error.value) and "get it again" in str(error.value)
-    assert place == () or load(tmp_path, "train").triplets.feedback  # the other split is as it was
+    assert keys == () or load(tmp_path, "train").triplets.feedback  # the other split is as it was
 
 
 def test_a_scene_of_endless_depth_is_refused(tmp_path: Path) -> None:
@@ -500,8 +500,8 @@ def test_what_is_read_is_what_numpy_reads(real_data: Callable[[str], Path]) -> N
     plain = np.load(real_data("css") / ANNOTATION, allow_pickle=True, encoding="latin1").item()
     for split in Css.splits:
         triplets = load(real_data("css"), split).triplets
-        pairs = [(mod, place) for mod in plain[split]["mods"] for place in range(len(mod["from"]))]
-        assert triplets.references[: len(pairs)].tolist() == [mod["from"][place] for mod, place in pairs]
-        assert triplets.targets[: len(pairs)].tolist() == [mod["to"][place] for mod, place in pairs]
+        pairs = [(mod, index) for mod in plain[split]["mods"] for index in range(len(mod["from"]))]
+        assert triplets.references[: len(pairs)].tolist() == [mod["from"][index] for mod, index in pairs]
+        assert triplets.targets[: len(pairs)].tolist() == [mod["to"][index] for mod, index in pairs]
         assert list(triplets.feedback[: len(pairs)]) == [mod["to_str"] for mod, _ in pairs]
         assert triplets.labels[: len(plain[split]["labels"])].tolist() == plain[split]["labels"]

@@ -56,15 +56,15 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "run"
-    said = call("train", "fashioniq", "--root", published, "--preset", "tiny", "--out", folder, "--steps", "2")
-    assert "trained:" in said, said
+    output = call("train", "fashioniq", "--root", published, "--preset", "tiny", "--out", folder, "--steps", "2")
+    assert "trained:" in output, output
     return folder
 
 
 def test_a_run_remembers_its_data_and_is_measured_by_the_first_protocol(run: Path) -> None:
-    said = call("evaluate", run)
-    assert "18 queries against 30 images" in said and "fashioniq/val, fashioniq/original: " in said
-    assert "mean recall@10" in said and all(f"{name}: 6 queries against 10 images" in said for name in CATEGORIES)
+    output = call("evaluate", run)
+    assert "18 queries against 30 images" in output and "fashioniq/val, fashioniq/original: " in output
+    assert "mean recall@10" in output and all(f"{name}: 6 queries against 10 images" in output for name in CATEGORIES)
 
 
 def test_images_are_kept_in_a_cache_that_can_be_listed_and_removed(
@@ -83,10 +83,10 @@ def test_images_are_kept_in_a_cache_that_can_be_listed_and_removed(
 
 def test_several_protocols_are_printed_and_written_side_by_side(run: Path, published: Path, tmp_path: Path) -> None:
     names = ["fashioniq/original", "fashioniq/all-categories/each", "fashioniq/val-union/reference-kept"]
-    asked = [word for name in names for word in ("--protocol", name)]
-    said = call("evaluate", run, "fashioniq", "--root", published, *asked, "--out", tmp_path)
-    assert all(f"fashioniq/val, {name}:" in said for name in names)
-    assert "36 queries" in said and "but the reference is not removed" in said
+    options = [word for name in names for word in ("--protocol", name)]
+    output = call("evaluate", run, "fashioniq", "--root", published, *options, "--out", tmp_path)
+    assert all(f"fashioniq/val, {name}:" in output for name in names)
+    assert "36 queries" in output and "but the reference is not removed" in output
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(name.replace("/", "-") for name in names)
     report = json.loads((tmp_path / "fashioniq-all-categories-each" / "report.json").read_text())
     assert [part["gallery"] for part in report["parts"]] == [30, 30, 30]
@@ -111,9 +111,9 @@ def test_images_that_are_missing_stand_beside_the_number(run: Path, published: P
     shutil.copytree(published, root)
     for name in ("dressval1", "shirtval9"):  # the first is two queries' image, the second nobody's
         (root / f"images/{name}.jpg").unlink()
-    said = call("evaluate", run, "--root", root)
-    assert "16 of 18 queries against 28 images" in said
-    assert "dress: 4 of 6 queries against 9 images" in said and "shirt: 6 queries against 9 images" in said
+    output = call("evaluate", run, "--root", root)
+    assert "16 of 18 queries against 28 images" in output
+    assert "dress: 4 of 6 queries against 9 images" in output and "shirt: 6 queries against 9 images" in output
 
 
 def test_training_is_refused_below_the_coverage_unless_told_otherwise(published: Path, tmp_path: Path) -> None:
@@ -122,9 +122,9 @@ def test_training_is_refused_below_the_coverage_unless_told_otherwise(published:
     for path in (root / "images").glob("dresstrain*.jpg"):
         path.unlink()
     words = ["train", "fashioniq", "--root", root, "--preset", "tiny", "--out", tmp_path / "run", "--steps", "1"]
-    said = call(*words)
-    assert "80 of 90" not in said and "20 of 30 images are there, 12 of 18 rows can be used" in said
-    assert "66.7%, and training wants at least 95%" in said and "data.coverage=0.66" in said
+    output = call(*words)
+    assert "80 of 90" not in output and "20 of 30 images are there, 12 of 18 rows can be used" in output
+    assert "66.7%, and training wants at least 95%" in output and "data.coverage=0.66" in output
     assert not (tmp_path / "run").exists()
     assert "trained:" in call(*words, "--set", "data.coverage=0.66")
 
@@ -151,12 +151,12 @@ def test_a_table_of_attributes_becomes_a_model_of_ones_own(tmp_path: Path) -> No
         Image.fromarray(random.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(tmp_path / f"{number}.png")
         lines.append(f"{number}.png,{('red', 'blue', 'green')[number % 3]},{('long', 'short')[number // 12]}")
     (tmp_path / "items.csv").write_text("\n".join(lines))
-    said = call("triplets", tmp_path / "items.csv", tmp_path / "shop", "--test-share", "0.3")
-    assert "from 24 items" in said and "colour (3 values), sleeve (2 values)" in said
+    output = call("triplets", tmp_path / "items.csv", tmp_path / "shop", "--test-share", "0.3")
+    assert "from 24 items" in output and "colour (3 values), sleeve (2 values)" in output
     words = ["train", "own", "--root", tmp_path / "shop", "--preset", "tiny", "--out", tmp_path / "run", "--steps", "2"]
     assert "trained:" in call(*words)
-    said = call("evaluate", tmp_path / "run")
-    assert "own/test, own: triplets.jsonl" in said and "recall@1" in said
+    output = call("evaluate", tmp_path / "run")
+    assert "own/test, own: triplets.jsonl" in output and "recall@1" in output
     assert "choose from: colour, file, sleeve" in call(
         "triplets", tmp_path / "items.csv", tmp_path / "other", "--attributes", "color"
     )
@@ -187,15 +187,15 @@ def test_samples_are_a_pure_function_of_the_source_of_chance() -> None:
 
 def test_samples_whose_target_is_missing_are_drawn_anew() -> None:
     present = np.array([True, True, False, True, False, False])
-    seen = set()
+    pairs = set()
     for seed in range(30):
         rows = np.array([0, 1, 3, 0, 0])
         samples = table(present=present).draw_samples(rows, np.random.default_rng(seed))
         assert present[samples.targets].all() and samples.references.tolist() == rows.tolist()
         steps = [int(sentence.removeprefix("by ")) for sentence in samples.feedback]
         assert ((samples.references + steps) % 6).tolist() == samples.targets.tolist()
-        seen |= set(zip(samples.references.tolist(), samples.targets.tolist(), strict=True))
-    assert seen == {(0, 1), (0, 3), (1, 0), (1, 3), (3, 0), (3, 1)}
+        pairs |= set(zip(samples.references.tolist(), samples.targets.tolist(), strict=True))
+    assert pairs == {(0, 1), (0, 3), (1, 0), (1, 3), (3, 0), (3, 1)}
 
 
 def test_a_reference_without_any_present_target_is_named() -> None:
@@ -206,9 +206,9 @@ def test_a_reference_without_any_present_target_is_named() -> None:
 
 def test_rows_whose_targets_are_drawn_need_only_their_reference() -> None:
     missing = np.array([False, False, True, False, False, True])
-    kept, coverage = cover(Split(table(), {}), missing)
-    assert coverage.usable == 4 and kept.triplets.references.tolist() == [0, 1, 3, 4]
-    assert kept.triplets.present is not None and kept.triplets.present.tolist() == (~missing).tolist()
+    covered, coverage = cover(Split(table(), {}), missing)
+    assert coverage.usable == 4 and covered.triplets.references.tolist() == [0, 1, 3, 4]
+    assert covered.triplets.present is not None and covered.triplets.present.tolist() == (~missing).tolist()
 
 
 def test_rows_that_could_never_be_drawn_are_left_out_before_training() -> None:
@@ -217,10 +217,10 @@ def test_rows_that_could_never_be_drawn_are_left_out_before_training() -> None:
         return Rows(references, (references + 1) % 6, ["next"] * len(rows))
 
     missing = np.array([False, False, True, False, False, False])
-    kept, coverage = cover(Split(replace(table(), draw=only_the_next), {}), missing)
-    assert kept.triplets.references.tolist() == [0, 3, 4, 5]  # 1 leads to 2 alone, 2 is not there
+    covered, coverage = cover(Split(replace(table(), draw=only_the_next), {}), missing)
+    assert covered.triplets.references.tolist() == [0, 3, 4, 5]  # 1 leads to 2 alone, 2 is not there
     assert coverage.usable == 4
-    samples = kept.triplets.draw_samples(np.arange(4), np.random.default_rng(0))
+    samples = covered.triplets.draw_samples(np.arange(4), np.random.default_rng(0))
     assert not missing[samples.targets].any()
 
 
@@ -230,11 +230,11 @@ def test_rows_that_could_never_be_drawn_are_left_out_before_training() -> None:
 def test_covered_keeps_what_can_be_used_and_counts_the_rest() -> None:
     whole = Triplets("t/test", table().images, np.arange(6), np.array([0, 1, 2, 3]), np.array([1, 2, 3, 4]), ["a"] * 4)
     missing = np.array([False, False, True, False, False, False])
-    kept, coverage = cover(Split(whole, {"by label": by_label(whole)}), missing)
-    (task,) = kept.protocol().tasks
-    assert [kept.triplets[int(row)].reference for row in task.rows] == ["0.png", "3.png"]
+    covered, coverage = cover(Split(whole, {"by label": by_label(whole)}), missing)
+    (task,) = covered.protocol().tasks
+    assert [covered.triplets[int(row)].reference for row in task.rows] == ["0.png", "3.png"]
     assert task.gallery.tolist() == [0, 1, 3, 4, 5]
-    assert kept.protocol().wanted == {"": 4}
+    assert covered.protocol().wanted == {"": 4}
     assert str(coverage) == "5 of 6 images are there, 2 of 4 rows can be used; missing: 2.png"
     assert coverage.share == 0.5
 
@@ -242,19 +242,19 @@ def test_covered_keeps_what_can_be_used_and_counts_the_rest() -> None:
 def test_a_query_stays_where_another_image_of_the_target_is_there() -> None:
     labels = np.array([0, 1, 1, 2, 2, 0])
     whole = Triplets("t/test", table().images, labels, np.array([0, 0, 3]), np.array([1, 3, 4]), ["a"] * 3)
-    kept, coverage = cover(Split(whole, {"by label": by_label(whole)}), np.array([0, 1, 0, 0, 1, 0], dtype=bool))
-    (task,) = kept.protocol().tasks
-    assert [kept.triplets.references[row] for row in task.rows] == [0, 0]  # the third leads to itself alone
-    assert kept.protocol().wanted == {"": 3} and coverage.usable == 2
+    covered, coverage = cover(Split(whole, {"by label": by_label(whole)}), np.array([0, 1, 0, 0, 1, 0], dtype=bool))
+    (task,) = covered.protocol().tasks
+    assert [covered.triplets.references[row] for row in task.rows] == [0, 0]  # the third leads to itself alone
+    assert covered.protocol().wanted == {"": 3} and coverage.usable == 2
     rows = np.eye(6, dtype=np.float32)
-    report = score(kept.triplets, kept.protocol(), rows[kept.triplets.references], rows).report
+    report = score(covered.triplets, covered.protocol(), rows[covered.triplets.references], rows).report
     assert report.queries == 2 and report.gallery == 4 and "2 of 3 queries" in str(report)
 
 
 def test_a_query_without_a_published_target_needs_only_its_reference() -> None:
     whole = Triplets("t/test", table().images, np.arange(6), np.array([0, 5]), np.full(2, UNKNOWN_TARGET), ["a"] * 2)
-    kept, _ = cover(Split(whole, {}), np.arange(6) == 5)
-    assert kept.triplets.references.tolist() == [0]
+    covered, _ = cover(Split(whole, {}), np.arange(6) == 5)
+    assert covered.triplets.references.tolist() == [0]
 
 
 def test_missing_files_are_found_with_one_look_into_each_folder(tmp_path: Path) -> None:
@@ -268,8 +268,8 @@ def test_missing_files_are_found_with_one_look_into_each_folder(tmp_path: Path) 
 
 def test_a_complete_split_stays_as_it_is(published: Path) -> None:
     split = datasets.load("fashioniq", published, "val")
-    kept, coverage = cover(split, split.triplets.images.missing())
-    assert kept is split and coverage.share == 1.0 and not coverage.missing
+    covered, coverage = cover(split, split.triplets.images.missing())
+    assert covered is split and coverage.share == 1.0 and not coverage.missing
 
 
 def test_protocols_are_asked_for_by_name(published: Path) -> None:

@@ -15,7 +15,7 @@ from itma.retrieval.catalogue import Catalogue
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
+def result(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
     return demo(tmp_path_factory.mktemp("demo") / "demo", train=True, size="tiny", preset="tiny", steps=4)
 
 
@@ -24,26 +24,26 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
     return demo(tmp_path_factory.mktemp("demo") / "demo", size="tiny")
 
 
-def test_the_demo_leaves_runs_gallery_catalogue_and_page(shown: DemoResult) -> None:
-    assert {path.name for path in shown.folder.iterdir()} == {"runs", "gallery", "catalogue", "report.html"}
-    assert {path.name for path in (shown.folder / "runs").iterdir()} == set(MODELS) == set(shown.reports)
-    images = list((shown.folder / "gallery").glob("*.png"))
-    assert len(images) == shown.reports["itma"].gallery == len(Catalogue.open(shown.folder / "catalogue"))
+def test_the_demo_leaves_runs_gallery_catalogue_and_page(result: DemoResult) -> None:
+    assert {path.name for path in result.folder.iterdir()} == {"runs", "gallery", "catalogue", "report.html"}
+    assert {path.name for path in (result.folder / "runs").iterdir()} == set(MODELS) == set(result.reports)
+    images = list((result.folder / "gallery").glob("*.png"))
+    assert len(images) == result.reports["itma"].gallery == len(Catalogue.open(result.folder / "catalogue"))
 
 
-def test_the_page_shows_the_numbers_of_the_reports(shown: DemoResult) -> None:
-    page = (shown.folder / "report.html").read_text(encoding="utf-8")
+def test_the_page_shows_the_numbers_of_the_reports(result: DemoResult) -> None:
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
     for name, title in MODELS.items():
-        assert title in page and f"{shown.reports[name].recall[1]:.1%}" in page
+        assert title in page and f"{result.reports[name].recall[1]:.1%}" in page
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)  # nothing is loaded from elsewhere
 
 
-def test_every_report_says_which_weights_it_measured(shown: DemoResult) -> None:
-    for name, report in shown.reports.items():
-        assert report.weights == weights_sum(shown.folder / "runs" / name)
+def test_every_report_says_which_weights_it_measured(result: DemoResult) -> None:
+    for name, report in result.reports.items():
+        assert report.weights == weights_sum(result.folder / "runs" / name)
 
 
-@pytest.mark.parametrize("which", ["shown", "ready"])
+@pytest.mark.parametrize("which", ["result", "ready"])
 def test_what_to_type_next_works(which: str, request: pytest.FixtureRequest) -> None:
     text = str(request.getfixturevalue(which))
     (line,) = (line.strip() for line in text.splitlines() if " search " in line and "--image" in line)
@@ -80,16 +80,16 @@ def test_settings_of_a_training_need_a_training(tmp_path: Path) -> None:
     assert not (tmp_path / "demo").exists()
 
 
-def test_an_existing_folder_is_refused_before_any_work(shown: DemoResult) -> None:
+def test_an_existing_folder_is_refused_before_any_work(result: DemoResult) -> None:
     with pytest.raises(DataError, match="exists already; remove it or choose another folder"):
-        demo(shown.folder, size="tiny")
+        demo(result.folder, size="tiny")
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_numbers(shown: DemoResult, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_numbers(result: DemoResult, tmp_path: Path) -> None:
     again = demo(tmp_path / "demo", train=True, size="tiny", preset="tiny", steps=4)
     assert {name: report.recall for name, report in again.reports.items()} == {
-        name: report.recall for name, report in shown.reports.items()
+        name: report.recall for name, report in result.reports.items()
     }
 
 

@@ -77,7 +77,7 @@ def image(height: int = 8, width: int = 12) -> torch.Tensor:
 
 
 def hits(right: int | None = 0, count: int = 5) -> list[Shown]:
-    return [Shown(image(), 0.9 - 0.25 * place, place == right) for place in range(count)]
+    return [Shown(image(), 0.9 - 0.25 * number, number == right) for number in range(count)]
 
 
 def model(name: str = "itma", title: str = "ITMA", recall: float = 0.6, width: float = 0.02) -> ModelResult:
@@ -148,14 +148,14 @@ def test_the_page_forbids_itself_to_load_anything() -> None:
 
 
 def test_every_image_is_in_the_page_as_it_was() -> None:
-    told = story()
-    embedded = {tuple(pixels.flatten().tolist()) for pixels in Reader(page(told)).images}
+    content = story()
+    embedded = {tuple(pixels.flatten().tolist()) for pixels in Reader(page(content)).images}
     given: list[torch.Tensor] = []
-    rows: list[Example | Question] = [*told.successes, *told.failures, *told.questions]
-    for shown in rows:
-        given += [shown.reference] if shown.reference is not None else []
-        given += [hit.pixels for hit in shown.hits]
-    given += [failure.target for failure in told.failures]
+    rows: list[Example | Question] = [*content.successes, *content.failures, *content.questions]
+    for row in rows:
+        given += [row.reference] if row.reference is not None else []
+        given += [hit.pixels for hit in row.hits]
+    given += [failure.target for failure in content.failures]
     assert all(tuple(pixels.flatten().tolist()) in embedded for pixels in given)
 
 
@@ -164,8 +164,8 @@ def test_every_image_says_what_it_is() -> None:
 
 
 def test_right_hits_are_framed_and_said_to_be_right() -> None:
-    told = replace(story(), successes=[example()], failures=[], questions=[])
-    reader = Reader(page(told))
+    content = replace(story(), successes=[example()], failures=[], questions=[])
+    reader = Reader(page(content))
     framed = [attributes for attributes in reader.all("figure") if attributes.get("class") == "image right"]
     spoken = [str(attributes["alt"]) for attributes in reader.all("img") if str(attributes["alt"]).endswith(", right")]
     assert len(framed) == len(spoken) == 2  # at the top of the page and among the answers
@@ -180,7 +180,7 @@ def test_scores_below_zero_are_shown_with_a_minus_sign() -> None:
     "text", ["<script>alert(1)</script>", "\"><img src=x onerror='y'>", "a & b &lt; c", "</title>"]
 )
 def test_text_of_any_kind_stays_text(text: str) -> None:
-    told = replace(
+    content = replace(
         story(),
         models=[replace(model(), title=text, name=text, report=replace(model().report, protocol=text, model=text))],
         successes=[replace(example(text), kind=text)],
@@ -189,7 +189,7 @@ def test_text_of_any_kind_stays_text(text: str) -> None:
         commands=[(text, text)],
         made_with=text,
     )
-    reader = Reader(page(told))
+    reader = Reader(page(content))
     assert reader.faults == []
     assert len(reader.all("script")) == 1
     assert not any("onerror" in attributes for _, attributes in reader.elements)
@@ -197,10 +197,10 @@ def test_text_of_any_kind_stays_text(text: str) -> None:
 
 
 def test_the_table_holds_the_reports_numbers() -> None:
-    told = story()
-    (table,) = re.findall(r'<table class="comparison".*?</table>', page(told), flags=re.DOTALL)
+    content = story()
+    (table,) = re.findall(r'<table class="comparison".*?</table>', page(content), flags=re.DOTALL)
     rows = [Reader(row).words for row in re.findall(r"<tr.*?</tr>", table, flags=re.DOTALL)[1:]]
-    for result, row in zip(told.models, rows, strict=True):
+    for result, row in zip(content.models, rows, strict=True):
         report = result.report
         texts = [word for word in row if word.strip() not in ("", "★")]
         inside = report.interval[1]
@@ -216,8 +216,8 @@ def test_the_best_of_each_column_is_marked_by_more_than_colour() -> None:
 
 
 def test_models_that_are_equally_good_are_all_marked() -> None:
-    told = replace(story(), models=[model(), model("tirg", "TIRG")])
-    assert [row.count("★") for row in table_rows(page(told))] == [6, 6]
+    content = replace(story(), models=[model(), model("tirg", "TIRG")])
+    assert [row.count("★") for row in table_rows(page(content))] == [6, 6]
 
 
 def test_a_model_alone_is_not_called_the_best() -> None:
@@ -225,16 +225,18 @@ def test_a_model_alone_is_not_called_the_best() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "width", "said"),
+    ("recall", "other_recall", "width", "sentence"),
     [
         (0.6, 0.45, 0.02, "do not touch"),
         (0.5, 0.48, 0.05, "do not settle which of the two is better"),
         (0.3, 0.45, 0.02, "Here TIRG is ahead"),
     ],
 )
-def test_the_page_says_whether_the_numbers_settle_it(ours: float, theirs: float, width: float, said: str) -> None:
-    models = [model(recall=ours, width=width), model("tirg", "TIRG", theirs, width)]
-    assert said in Reader(page(replace(story(), models=models))).text
+def test_the_page_says_whether_the_numbers_settle_it(
+    recall: float, other_recall: float, width: float, sentence: str
+) -> None:
+    models = [model(recall=recall, width=width), model("tirg", "TIRG", other_recall, width)]
+    assert sentence in Reader(page(replace(story(), models=models))).text
 
 
 def test_the_protocol_and_the_ties_stand_by_the_numbers() -> None:
@@ -270,10 +272,10 @@ def test_no_failures_is_said_in_words() -> None:
 
 
 def test_a_failure_shows_the_right_image_and_its_rank() -> None:
-    told = story()
-    reader = Reader(page(told))
+    content = story()
+    reader = Reader(page(content))
     assert "rank 1,042 of 3,210" in reader.text
-    assert any(torch.equal(told.failures[0].target, pixels) for pixels in reader.images)
+    assert any(torch.equal(content.failures[0].target, pixels) for pixels in reader.images)
 
 
 def test_the_page_begins_with_the_right_answer_to_the_shortest_sentence() -> None:
@@ -320,11 +322,11 @@ def test_a_chart_says_in_words_where_its_lines_end() -> None:
 
 @given(st.floats(1e-6, 1e9))
 def test_ticks_are_few_round_and_reach_the_highest_value(high: float) -> None:
-    found = ticks(0, high)
-    assert 3 <= len(found) <= 9
-    assert found[0] == 0
-    assert found[-2] < high * (1 + 1e-6)
-    assert found[-1] >= high * (1 - 1e-6)
+    values = ticks(0, high)
+    assert 3 <= len(values) <= 9
+    assert values[0] == 0
+    assert values[-2] < high * (1 + 1e-6)
+    assert values[-1] >= high * (1 - 1e-6)
 
 
 @given(st.lists(st.floats(0, 300), min_size=1, max_size=8))
@@ -342,8 +344,8 @@ def test_a_running_mean_leaves_a_straight_line_as_it_is() -> None:
 
 
 def test_images_of_any_size_are_shown_with_their_own_sides() -> None:
-    told = replace(story(), questions=[Question("Tall", image(30, 7), "x", [])])
-    assert any((a["width"], a["height"]) == ("7", "30") for a in Reader(page(told)).all("img"))
+    content = replace(story(), questions=[Question("Tall", image(30, 7), "x", [])])
+    assert any((a["width"], a["height"]) == ("7", "30") for a in Reader(page(content)).all("img"))
 
 
 @pytest.mark.parametrize("pixels", [torch.zeros(3, 4, 5), torch.zeros(4, 5, 3, dtype=torch.uint8)])
@@ -366,9 +368,9 @@ def test_a_page_of_the_demo_s_size_stays_small() -> None:
 
 def test_the_page_is_written_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "report.html"
-    told = story()
-    write_page(told, path)
-    assert path.read_text(encoding="utf-8") == page(told)
+    content = story()
+    write_page(content, path)
+    assert path.read_text(encoding="utf-8") == page(content)
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
 
 

@@ -103,9 +103,9 @@ def test_each_sentence_on_what_has_changed_is_asked_and_empty_ones_are_not(tmp_p
 def test_the_doctor_names_empty_sentences_on_what_has_changed(tmp_path: Path) -> None:
     rows = [{"img_id": "1", "sentences": ["a car left", " "]}, {"img_id": "2.png", "sentences": [""]}]
     findings = examine("spot_the_diff", pairs(tmp_path, rows), images=False).findings
-    (found,) = (one for one in findings if one.what.startswith("sentences that are empty") and one.split == "val")
-    assert found.severity == "note"
-    assert found.examples == ("val.json row 1, sentence 2", "val.json row 2, sentence 1")
+    (finding,) = (one for one in findings if one.what.startswith("sentences that are empty") and one.split == "val")
+    assert finding.severity == "note"
+    assert finding.examples == ("val.json row 1, sentence 2", "val.json row 2, sentence 1")
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from tests.test_chunks import CHUNKED, batch_of, combiner, gradients
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of another image size and another length of embeddings."""
     config = replace(CONFIG, dim=24, composer="add", options=None, preprocess=replace(CONFIG.preprocess, height=20))
-    made = Retriever.build(config, triplets().feedback, seed=3)
+    retriever = Retriever.build(config, triplets().feedback, seed=3)
     folder = tmp_path_factory.mktemp("teacher")
-    made.save(folder)
+    retriever.save(folder)
     return folder
 
 
@@ -32,8 +32,8 @@ def test_what_a_teacher_says_of_a_batch_is_what_it_answers(teacher: Path) -> Non
     pixels = opened.preprocess.fit_pixels(batch.pixels)
     torch.testing.assert_close(targets, opened.embed_images(pixels[batch.targets]))
     for row, reference in enumerate(batch.references.tolist()):
-        shown = None if reference < 0 else pixels[reference][None]
-        answer = 16 * opened.embed_queries(shown, [batch.feedback[row]])[0]
+        image = None if reference < 0 else pixels[reference][None]
+        answer = 16 * opened.embed_queries(image, [batch.feedback[row]])[0]
         torch.testing.assert_close(queries[row], answer, atol=1e-4, rtol=1e-4)
 
 

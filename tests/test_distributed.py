@@ -29,17 +29,19 @@ def gradients_of_one_step(config: TrainConfig) -> dict[str, torch.Tensor]:
     for module in retriever.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    with processes(torch.device("cpu")) as ours:
+    with processes(torch.device("cpu")) as group:
         loss = loss_named(config.loss)()
-        learner = Learner(retriever, loss, config, ours, _distribute(retriever, ours))
+        learner = Learner(retriever, loss, config, group, _distribute(retriever, group))
         retriever.train()
         plan = Plan(data.references, batch=config.batch, seed=0)
-        with _batches(data, plan, config, retriever, ours, loss, [0]) as batches:
+        with _batches(data, plan, config, retriever, group, loss, [0]) as batches:
             for _, parts, labels in batches:
                 amount, right = add_gradients(learner, parts[0], labels[0])
-        found = {name: parameter.grad for name, parameter in retriever.named_parameters() if parameter.grad is not None}
+        gradients = {
+            name: parameter.grad for name, parameter in retriever.named_parameters() if parameter.grad is not None
+        }
         buffers = {f"buffer {name}": buffer.clone() for name, buffer in retriever.named_buffers()}
-        return {**found, **buffers, "loss": amount.detach(), "right": right.detach()}
+        return {**gradients, **buffers, "loss": amount.detach(), "right": right.detach()}
 
 
 LOSSES = "classification", "soft-triplet", "hard-negatives", "memory-bank"

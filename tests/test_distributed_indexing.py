@@ -72,17 +72,17 @@ def contents(catalogue: Catalogue) -> dict[str, np.ndarray]:
     return {name: np.asarray(catalogue.get(name).embedding) for name in catalogue.ids}
 
 
-def assert_whole(made: Catalogue, run: Path, photos: Path) -> None:
+def assert_whole(catalogue: Catalogue, run: Path, photos: Path) -> None:
     """Every image is there once, with the model's embedding; what is broken is named."""
-    assert made.ids == [f"{number:04d}.png" for number in range(IMAGES)] and len(made) == IMAGES
-    assert [(each.id, each.reason) for each in made.skipped] == [
+    assert catalogue.ids == [f"{number:04d}.png" for number in range(IMAGES)] and len(catalogue) == IMAGES
+    assert [(each.id, each.reason) for each in catalogue.skipped] == [
         ("broken.png", "not an image in any format that Pillow reads, or empty")
     ]
     model = Retriever.load(run)
     some = [f"{number:04d}.png" for number in range(0, IMAGES, 37)]
     for name in some:
         expected = model.embed_images(model.preprocess.read(photos / name)[None])[0].numpy()
-        assert np.abs(np.asarray(made.get(name).embedding) - expected).max() < 1e-6
+        assert np.abs(np.asarray(catalogue.get(name).embedding) - expected).max() < 1e-6
 
 
 @pytest.mark.slow
@@ -90,11 +90,11 @@ def test_two_machines_make_the_catalogue_that_one_process_makes(
     cluster: str, run: Path, photos: Path, tmp_path: Path
 ) -> None:
     alone = Catalogue.build(run, photos, tmp_path / "alone")
-    made = Catalogue.build(run, photos, tmp_path / "made", engine="ray", address=cluster, batch=16)
-    assert_whole(made, run, photos)
-    mine, theirs = contents(alone), contents(made)
-    assert mine.keys() == theirs.keys()
-    assert max(np.abs(mine[name] - theirs[name]).max() for name in mine) < 1e-6
+    catalogue = Catalogue.build(run, photos, tmp_path / "made", engine="ray", address=cluster, batch=16)
+    assert_whole(catalogue, run, photos)
+    expected, actual = contents(alone), contents(catalogue)
+    assert expected.keys() == actual.keys()
+    assert max(np.abs(expected[name] - actual[name]).max() for name in expected) < 1e-6
     again = Catalogue.build(run, photos, tmp_path / "made", update=True, engine="ray", address=cluster)
     assert again.outcome is not None and (again.outcome.embedded, again.outcome.unchanged) == (0, IMAGES)
 
@@ -136,9 +136,9 @@ def test_a_worker_that_is_killed_midway_costs_nothing(
         os.kill(pids[0], signal.SIGSTOP)  # so that it surely has images in hand when it dies
 
     watched(monkeypatch, stop, lambda: os.kill(stopped[0], signal.SIGKILL))
-    made = Catalogue.build(run, photos, tmp_path / "made", engine="ray", address=cluster, batch=16)
+    catalogue = Catalogue.build(run, photos, tmp_path / "made", engine="ray", address=cluster, batch=16)
     assert stopped
-    assert_whole(made, run, photos)
+    assert_whole(catalogue, run, photos)
 
 
 @pytest.mark.slow
@@ -165,9 +165,9 @@ Catalogue.build({str(run)!r}, {str(photos)!r}, {str(tmp_path / "made")!r}, engin
         process.kill()
     there = len(Catalogue.open(tmp_path / "made"))
     assert 96 <= there < IMAGES
-    made = Catalogue.build(run, photos, tmp_path / "made", update=True, engine="ray", address=cluster, batch=16)
-    assert made.outcome is not None and made.outcome.embedded == IMAGES - there
-    assert_whole(made, run, photos)
+    catalogue = Catalogue.build(run, photos, tmp_path / "made", update=True, engine="ray", address=cluster, batch=16)
+    assert catalogue.outcome is not None and catalogue.outcome.embedded == IMAGES - there
+    assert_whole(catalogue, run, photos)
 
 
 @pytest.mark.slow
@@ -179,8 +179,8 @@ def test_without_an_address_a_cluster_is_started_and_stopped(run: Path, photos: 
         (some / f"{number:04d}.png").write_bytes((photos / f"{number:04d}.png").read_bytes())
     # in a process of its own: Ray does not like to go from one cluster to another within one
     command = [sys.executable, "-m", "itma", "--quiet", "index", run, some, tmp_path / "made", "--engine", "ray"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
-    assert told.stdout.startswith("indexed 20 images into") and "not fork-safe" not in told.stderr
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    assert result.stdout.startswith("indexed 20 images into") and "not fork-safe" not in result.stderr
     assert len(Catalogue.open(tmp_path / "made")) == 20
 
 

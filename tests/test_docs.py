@@ -69,9 +69,9 @@ def test_a_documented_command_is_one(line: str, tmp_path: Path, monkeypatch: pyt
     command: click.Command = cli
     context = cli.make_context("itma", words)
     while isinstance(command, click.Group):
-        name, found, words = command.resolve_command(context, [*context._protected_args, *context.args])
-        assert name is not None and found is not None
-        command, context = found, found.make_context(name, words, parent=context)
+        name, child, words = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert name is not None and child is not None
+        command, context = child, child.make_context(name, words, parent=context)
     given = context.params
     if command.name == "train" and not given["resume"] and not given["start"]:
         changes = take_settings(given)

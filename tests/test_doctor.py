@@ -47,7 +47,7 @@ def add(root: Path, *rows: str) -> None:
         file.writelines(f"{row}\n" for row in rows)
 
 
-def found(diagnosis: Diagnosis, what: str, split: str) -> Finding:
+def find(diagnosis: Diagnosis, what: str, split: str) -> Finding:
     """The one finding of a split that is called so, or whose name begins so."""
     own = [one for one in diagnosis.findings if one.split == split]
     (only,) = [one for one in own if one.what == what] or [one for one in own if one.what.startswith(what)]
@@ -62,20 +62,20 @@ def test_of_a_table_of_products_it_says_what_is_an_attribute_and_why_other_colum
     diagnosis = examine("products", shop(tmp_path, items()))
     assert diagnosis.healthy
     for split, products in (("train", 48), ("test", 48)):
-        assert found(diagnosis, "products", split).count == found(diagnosis, "images", split).count == products
-        used = str(found(diagnosis, "attributes", split))
+        assert find(diagnosis, "products", split).count == find(diagnosis, "images", split).count == products
+        used = str(find(diagnosis, "attributes", split))
         assert used.startswith("attributes: 5 (kind (3 values), colour (4 values), sleeves (2 values)")
-        unused = str(found(diagnosis, "columns that are not used", split))
+        unused = str(find(diagnosis, "columns that are not used", split))
         assert "price (no image shows it)" in unused and "group (follows from the kind)" in unused
-    assert found(diagnosis, "queries of products", "test").count > 0
+    assert find(diagnosis, "queries of products", "test").count > 0
 
 
 def test_what_has_no_fault_is_healthy_and_nothing_is_left_out(own: Path) -> None:
     diagnosis = examine("own", own)
     assert diagnosis.healthy and {one.severity for one in diagnosis.findings} == {"ok"}
     assert diagnosis.left_out == ("train: nothing.", "test: nothing.")
-    assert found(diagnosis, "queries of own", "test").count == 3
-    assert found(diagnosis, "rows", "train").count == 3
+    assert find(diagnosis, "queries of own", "test").count == 3
+    assert find(diagnosis, "rows", "train").count == 3
     assert "no problems, no notes" in str(diagnosis)
 
 
@@ -92,7 +92,7 @@ def test_missing_images_are_named_and_the_queries_that_need_them_counted(own: Pa
 def test_training_that_would_be_refused_is_told_with_the_way_out(own: Path) -> None:
     (own / "images" / "3.jpg").unlink()
     diagnosis = examine("own", own, images=False)
-    assert found(diagnosis, "rows that can be used", "train").count == 2
+    assert find(diagnosis, "rows that can be used", "train").count == 2
     assert diagnosis.left_out[0] == (
         "train: 1 of 3 rows, for want of an image. 66.7% are left, and training wants 95% unless told otherwise: "
         "--set data.coverage=0.66."
@@ -106,12 +106,12 @@ def test_files_that_are_empty_cut_off_or_no_images_are_problems_of_their_own(own
     (images / "1.jpg").write_bytes(whole[: len(whole) * 2 // 3])
     (images / "10.jpg").write_text("no image at all")
     diagnosis = examine("own", own)
-    assert found(diagnosis, "files of zero bytes", "train").examples == ("0.jpg",)
-    unreadable = found(diagnosis, "images that cannot be read", "train")
+    assert find(diagnosis, "files of zero bytes", "train").examples == ("0.jpg",)
+    unreadable = find(diagnosis, "images that cannot be read", "train")
     assert unreadable.count == 1 and unreadable.examples[0].startswith("1.jpg: damaged or truncated")
-    assert "not an image in a format" in found(diagnosis, "images that cannot be read", "test").examples[0]
+    assert "not an image in a format" in find(diagnosis, "images that cannot be read", "test").examples[0]
     assert not by_severity(diagnosis, "note")
-    assert found(diagnosis, "missing images", "train").severity == "ok"
+    assert find(diagnosis, "missing images", "train").severity == "ok"
     assert "stop at each of the 2 images" in diagnosis.left_out[0]
     assert "leaves out 2 rows more (then with --set data.coverage=0.33)" in diagnosis.left_out[0]
     assert "leaves out 2 rows more" in diagnosis.left_out[0] and "leaves out 1 row more" in diagnosis.left_out[1]
@@ -132,11 +132,11 @@ def test_what_is_no_file_is_reported_and_not_waited_for(own: Path) -> None:
     (own / "images" / "1.jpg").symlink_to("nowhere.jpg")
     (own / "images" / "10.jpg").mkdir()
     diagnosis = examine("own", own)
-    assert found(diagnosis, "images that cannot be read", "train").examples == (
+    assert find(diagnosis, "images that cannot be read", "train").examples == (
         "0.jpg: this is not a file",
         "1.jpg: the file does not exist",
     )
-    assert found(diagnosis, "images that cannot be read", "test").count == 1
+    assert find(diagnosis, "images that cannot be read", "test").count == 1
 
 
 def test_images_alike_are_found_by_content_within_a_split_and_between_splits(own: Path) -> None:
@@ -147,8 +147,8 @@ def test_images_alike_are_found_by_content_within_a_split_and_between_splits(own
     (images / "3.png").rename(images / "3.jpg")
     diagnosis = examine("own", own)
     assert diagnosis.healthy
-    assert found(diagnosis, "images with the content of another", "train").examples == ("2.jpg is 0.jpg",)
-    between = found(diagnosis, "images of one content under two names", "")
+    assert find(diagnosis, "images with the content of another", "train").examples == ("2.jpg is 0.jpg",)
+    between = find(diagnosis, "images of one content under two names", "")
     assert (between.severity, between.count) == ("note", 1)
     assert re.fullmatch(r"12\.jpg is [02]\.jpg", between.examples[0])
 
@@ -164,7 +164,7 @@ def test_images_of_odd_sizes_are_noted(own: Path) -> None:
     Image.new("RGB", (1, 1)).save(own / "images" / "0.jpg")
     Image.new("RGB", (10_001, 2)).save(own / "images" / "1.jpg")
     Image.new("RGB", (10_000, 2)).save(own / "images" / "2.jpg")
-    odd = found(examine("own", own), "images with a side", "train")
+    odd = find(examine("own", own), "images with a side", "train")
     assert (odd.severity, odd.examples) == ("note", ("0.jpg: 1×1", "1.jpg: 10,001×2"))
 
 
@@ -179,23 +179,23 @@ def test_odd_captions_are_noted_with_their_lines(own: Path) -> None:
     )
     diagnosis = examine("own", own)
     assert diagnosis.healthy
-    assert found(diagnosis, "captions without a word", "train").examples == ('triplets.csv line 8: "…!"',)
-    assert found(diagnosis, "captions that are not ASCII", "train").count == 3
-    twice = found(diagnosis, "captions that were probably encoded twice", "train")
+    assert find(diagnosis, "captions without a word", "train").examples == ('triplets.csv line 8: "…!"',)
+    assert find(diagnosis, "captions that are not ASCII", "train").count == 3
+    twice = find(diagnosis, "captions that were probably encoded twice", "train")
     assert twice.examples == ('triplets.csv line 9: "cafÃ© crème"',)
-    long = found(diagnosis, "captions that are cut after 64 words", "train")
+    long = find(diagnosis, "captions that are cut after 64 words", "train")
     assert long.count == 1 and long.examples[0].startswith("triplets.csv line 11")
 
 
 @pytest.mark.parametrize("text", ["womenâ\x80\x99s", "womenâ€™s", "cafÃ©", "lamÃ©", "â\x84¢", "Â®", "ð\x9f\x98\x80"])
 def test_what_was_encoded_twice_is_told_whichever_way_it_was_read(own: Path, text: str) -> None:
     add(own, f"0.jpg,{text} red,2.jpg,train")
-    assert found(examine("own", own, images=False), "captions that were probably encoded twice", "train").count == 1
+    assert find(examine("own", own, images=False), "captions that were probably encoded twice", "train").count == 1
 
 
 def test_rows_that_stand_there_twice_are_noted(own: Path) -> None:
     add(own, "0.jpg,in red number 0,1.jpg,train", "0.jpg,in red number 0,2.jpg,train")
-    repeated = found(examine("own", own), "rows that repeat", "train")
+    repeated = find(examine("own", own), "rows that repeat", "train")
     assert (repeated.severity, repeated.examples) == ("note", ("triplets.csv line 8, as triplets.csv line 2",))
 
 
@@ -203,7 +203,7 @@ def test_images_in_two_splits_are_noted_and_rows_in_both_are_a_problem_of_ones_o
     add(own, "images/0.jpg,in blue,11.jpg,test")
     diagnosis = examine("own", own)
     assert diagnosis.healthy
-    shared = found(diagnosis, "images in both train and test", "")
+    shared = find(diagnosis, "images in both train and test", "")
     assert (shared.severity, shared.count, shared.examples) == ("note", 1, ("images/0.jpg",))
     add(own, "0.jpg,in red number 0,1.jpg,test")
     diagnosis = examine("own", own)
@@ -240,7 +240,7 @@ def published(
 def test_counts_that_are_not_the_published_ones_are_problems(tmp_path: Path) -> None:
     diagnosis = examine("fashioniq", published(tmp_path, {}), images=False)
     assert not diagnosis.healthy
-    entries = found(diagnosis, "shirt split entries", "val")
+    entries = find(diagnosis, "shirt split entries", "val")
     assert (entries.severity, entries.count, entries.expected) == ("problem", 3, 6_346)
     assert str(entries) == "shirt split entries: 3 of 6,346"
     assert len(by_severity(diagnosis, "problem")) == 3 * 7
@@ -249,12 +249,12 @@ def test_counts_that_are_not_the_published_ones_are_problems(tmp_path: Path) -> 
 def test_captions_are_looked_at_one_by_one_and_named_by_file_and_row(tmp_path: Path) -> None:
     root = published(tmp_path, {}, [("is red", ""), (".", "is short"), ("is red", "")])
     diagnosis = examine("fashioniq", root, images=False)
-    empty = found(diagnosis, "empty captions", "val")
+    empty = find(diagnosis, "empty captions", "val")
     assert empty.count == 6  # the split's table asks each of them in several ways
     assert empty.examples[:2] == ("cap.dress.val.json row 1", "cap.dress.val.json row 3")
-    assert found(diagnosis, "captions without a word", "test").examples[0] == 'cap.dress.test.json row 2: "."'
+    assert find(diagnosis, "captions without a word", "test").examples[0] == 'cap.dress.test.json row 2: "."'
     for split in ("train", "val", "test"):
-        repeated = found(diagnosis, "rows that repeat", split)
+        repeated = find(diagnosis, "rows that repeat", split)
         assert repeated.count == 3
         assert repeated.examples[2] == f"cap.toptee.{split}.json row 3, as cap.toptee.{split}.json row 1"
 
@@ -262,11 +262,9 @@ def test_captions_are_looked_at_one_by_one_and_named_by_file_and_row(tmp_path: P
 def test_images_of_several_categories_are_noted_with_where(tmp_path: Path) -> None:
     shared = {("shirt", "train"): ["a", "b"], ("toptee", "train"): ["b"], ("toptee", "val"): ["a", "b", "c"]}
     diagnosis = examine("fashioniq", published(tmp_path, shared), images=False)
-    assert found(diagnosis, "images in more than one category", "train").examples == (
-        "train shirt and train toptee: 1",
-    )
-    assert found(diagnosis, "images in more than one category", "val").count == 0
-    between = found(diagnosis, "images in both train and val", "")
+    assert find(diagnosis, "images in more than one category", "train").examples == ("train shirt and train toptee: 1",)
+    assert find(diagnosis, "images in more than one category", "val").count == 0
+    between = find(diagnosis, "images in both train and val", "")
     assert between.count == 2
     assert between.examples == ("train shirt and val toptee: 2", "train toptee and val toptee: 1")
 
@@ -275,11 +273,11 @@ def test_coverage_is_told_by_protocol_and_task(tmp_path: Path) -> None:
     root = published(tmp_path, {}, [("is red", "."), ("is short", "is blue")])
     (root / "images" / "shirtval1.jpg").unlink()
     diagnosis = examine("fashioniq", root)
-    said = "\n".join(by_severity(diagnosis, "problem"))
-    assert "val: queries of fashioniq/original, " in said and ": 4 of 6 (shirt: 0 of 2)" in said
-    assert ": 8 of 12 (shirt: 0 of 4)" in said  # in both orders
-    assert ": 6 of 9 (shirt: 0 of 3)" in said  # each caption that holds a word
-    names = re.findall(r"fashioniq/[\w/-]+", said)
+    text = "\n".join(by_severity(diagnosis, "problem"))
+    assert "val: queries of fashioniq/original, " in text and ": 4 of 6 (shirt: 0 of 2)" in text
+    assert ": 8 of 12 (shirt: 0 of 4)" in text  # in both orders
+    assert ": 6 of 9 (shirt: 0 of 3)" in text  # each caption that holds a word
+    names = re.findall(r"fashioniq/[\w/-]+", text)
     assert sorted(names) == sorted(set(names)) and len(names) == 18
     assert "of fashioniq/original, 2 of 6 queries and 1 of 9 images" in diagnosis.left_out[1]
     assert diagnosis.left_out[2].startswith("test: nothing. Its targets were never published")
@@ -289,9 +287,9 @@ def test_a_split_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) ->
     root = published(tmp_path, {})
     (root / "captions" / "cap.shirt.test.json").write_text('[{"candidate": "shirt')
     diagnosis = examine("fashioniq", root)
-    broken = found(diagnosis, "annotations that cannot be read", "test")
+    broken = find(diagnosis, "annotations that cannot be read", "test")
     assert broken.severity == "problem" and "was cut off" in broken.examples[0]
-    assert found(diagnosis, "missing images", "val").count == 0
+    assert find(diagnosis, "missing images", "val").count == 0
     assert diagnosis.left_out[2] == "test: all of it, since its annotations cannot be read."
 
 
@@ -315,8 +313,8 @@ def call(*words: str | Path) -> Result:
 def test_the_exit_status_tells_scripts_what_was_found(own: Path) -> None:
     assert call("own", "--root", own).exit_code == 0
     (own / "images" / "0.jpg").write_bytes(b"")
-    said = call("own", "--root", own)
-    assert said.exit_code == 1 and "problem  files of zero bytes: 1 (0.jpg)" in said.output
+    result = call("own", "--root", own)
+    assert result.exit_code == 1 and "problem  files of zero bytes: 1 (0.jpg)" in result.output
     assert call("own", "--root", own, "--no-images").exit_code == 0
     (own / "images" / "0.jpg").unlink()
     assert call("own", "--root", own, "--no-images").exit_code == 1
@@ -343,8 +341,8 @@ def test_everything_that_was_found_can_be_read_by_other_programs(own: Path, tmp_
 
 def test_what_a_terminal_would_obey_is_written_out(own: Path) -> None:
     add(own, "0.jpg,\x1b[31m é\x9b2J,2.jpg,train")
-    said = call("own", "--root", own).output
-    assert "\x1b" not in said and "\x9b" not in said and r"\x9b2J" in said
+    output = call("own", "--root", own).output
+    assert "\x1b" not in output and "\x9b" not in output and r"\x9b2J" in output
 
 
 # -- documentation ----------------------------------------------------------------------------------------------------
@@ -383,20 +381,20 @@ def test_the_published_fashioniq_is_as_published_but_for_its_images(real_data: C
         ("train", "distinct images"): 45_429,
     }
     for (split, what), count in numbers.items():
-        assert found(diagnosis, what, split).count == count, (split, what)
-    assert found(diagnosis, "images in both train and val", "").examples == (
+        assert find(diagnosis, what, split).count == count, (split, what)
+    assert find(diagnosis, "images in both train and val", "").examples == (
         "train toptee and val shirt: 419",
         "train shirt and val toptee: 392",
     )
-    assert found(diagnosis, "rows in both train and val", "").severity == "note"
+    assert find(diagnosis, "rows in both train and val", "").severity == "note"
 
 
 @pytest.mark.realdata
 def test_images_that_are_drawn_from_scenes_are_not_looked_for(real_data: Callable[[str], Path]) -> None:
     diagnosis = examine("css", real_data("css"))
-    assert found(diagnosis, "missing images", "test") == Finding("ok", "test", "missing images", 0, of=91)
-    assert found(diagnosis, "images that cannot be read", "test").severity == "ok"
-    assert found(diagnosis, "queries of css, css/2d-to-3d", "test").count == found(diagnosis, "queries", "test").count
+    assert find(diagnosis, "missing images", "test") == Finding("ok", "test", "missing images", 0, of=91)
+    assert find(diagnosis, "images that cannot be read", "test").severity == "ok"
+    assert find(diagnosis, "queries of css, css/2d-to-3d", "test").count == find(diagnosis, "queries", "test").count
     assert {one.what for one in diagnosis.findings if one.severity == "problem"} == {
         "images",
         "queries",
@@ -408,7 +406,7 @@ def test_images_that_are_drawn_from_scenes_are_not_looked_for(real_data: Callabl
 @pytest.mark.realdata
 def test_the_listing_of_mit_states_is_as_published(real_data: Callable[[str], Path]) -> None:
     diagnosis = examine("mitstates", real_data("mitstates"))
-    assert found(diagnosis, "missing images", "train").count == 43_207
+    assert find(diagnosis, "missing images", "train").count == 43_207
     assert [(one.what, one.count) for one in diagnosis.findings if one.split == "test"][:3] == [
         ("images", 10_546),
         ("nouns", 49),
@@ -425,7 +423,7 @@ def test_the_listing_of_mit_states_is_as_published(real_data: Callable[[str], Pa
 def test_captions_of_fashion200k_that_were_encoded_twice_are_counted(real_data: Callable[[str], Path]) -> None:
     diagnosis = examine("fashion200k", real_data("fashion200k"))
     for what, count in (("captions that are not ASCII", 95), ("captions that were probably encoded twice", 14)):
-        assert sum(found(diagnosis, what, split).count for split in ("train", "test")) == count
+        assert sum(find(diagnosis, what, split).count for split in ("train", "test")) == count
     assert "can only be targets" in diagnosis.left_out[0]
 
 

@@ -104,24 +104,26 @@ def state_of(name: str, seed: int = 0) -> State:
     random = torch.Generator().manual_seed(seed)
     network = EfficientNetLite(name)
     classifier = Classifier(network.channels[-1])
-    theirs = {**package_names(network), **classifier_names()}
+    package_name = {**package_names(network), **classifier_names()}
     state = {}
-    for ours, tensor in [*network.state_dict().items(), *classifier.state_dict().items()]:
+    for own_name, tensor in [*network.state_dict().items(), *classifier.state_dict().items()]:
         if not tensor.dim():
             value = torch.tensor(7)
         elif tensor.dim() == 1:
             value = 0.5 + torch.rand(tensor.shape, generator=random)
         else:
             value = torch.randn(tensor.shape, generator=random) * tensor[0].numel() ** -0.5
-        state[theirs[ours]] = value
+        state[package_name[own_name]] = value
     return state
 
 
 def filled(state: State, name: str) -> tuple[EfficientNetLite, Classifier]:
     network = EfficientNetLite(name).eval()
     classifier = Classifier(network.channels[-1]).eval()
-    network.load_state_dict({ours: state[theirs] for ours, theirs in package_names(network).items()})
-    classifier.load_state_dict({ours: state[theirs] for ours, theirs in classifier_names().items()})
+    network.load_state_dict(
+        {own_name: state[package_name] for own_name, package_name in package_names(network).items()}
+    )
+    classifier.load_state_dict({own_name: state[package_name] for own_name, package_name in classifier_names().items()})
     return network, classifier
 
 
@@ -144,13 +146,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The path of a network's random weights as the package would hold them."""
     folder = tmp_path_factory.mktemp("lite")
 
-    def made(name: str) -> Path:
+    def make(name: str) -> Path:
         path = folder / f"{name}.pth"
         if not path.exists():
             torch.save(state_of(name), path)
         return path
 
-    return made
+    return make
 
 
 # -- the network ------------------------------------------------------------------------------------------------------
@@ -371,9 +373,9 @@ def test_a_small_map_is_convolved_as_the_library_does_it(rows: int, columns: int
     out = efficientnet_lite.convolve_small(x, weight)
     expected = torch.nn.functional.conv2d(x, weight, padding=kernel // 2, groups=7)
     torch.testing.assert_close(out, expected)
-    for mine, theirs in zip(
+    for gradient, expected_gradient in zip(
         torch.autograd.grad(out.square().sum(), (x, weight)),
         torch.autograd.grad(expected.square().sum(), (x, weight)),
         strict=True,
     ):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-4)

@@ -92,8 +92,8 @@ def ranks_of(path: Path, root: Path) -> list[str]:
 
 
 def test_the_command_measures_a_file_and_shows_subset_recalls(root: Path, tmp_path: Path) -> None:
-    said = call("evaluate", saved(root), "cirr", "--root", root, "--out", tmp_path / "out")
-    assert "embeddings (" in said and "recall_subset@1" in said and "6 queries against 12 images" in said
+    output = call("evaluate", saved(root), "cirr", "--root", root, "--out", tmp_path / "out")
+    assert "embeddings (" in output and "recall_subset@1" in output and "6 queries against 12 images" in output
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["weights"] is None and set(report["metrics"]["recall_subset"]) == {"1", "2", "3"}
 
@@ -126,10 +126,10 @@ def test_queries_of_the_protocol_alone_are_enough_and_others_may_be_no_numbers(t
     assert one.recall == other.recall and one.queries == len(rows)
 
 
-def changed(what: str, place: tuple[int, ...], value: float) -> Callable[[Path], Arrays]:
+def changed(what: str, index: tuple[int, ...], value: float) -> Callable[[Path], Arrays]:
     def change(root: Path) -> Arrays:
         given = arrays(datasets.load("cirr", root, "val").triplets)[what]
-        given[place] = value
+        given[index] = value
         return {what: given}
 
     return change

@@ -76,11 +76,11 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
 
 def test_attention_is_told_for_every_block_head_and_token() -> None:
     model = attentive()
-    found = attention_of(case(model))
-    cells = found.grids[0][0] * found.grids[0][1]
-    assert found.weights.shape == (2, 2, cells + 3, cells + 3)
-    assert [word.text for word in found.words] == SENTENCE.split()
-    np.testing.assert_allclose(found.weights.sum(-1), 1, rtol=1e-5)
+    attention = attention_of(case(model))
+    cells = attention.grids[0][0] * attention.grids[0][1]
+    assert attention.weights.shape == (2, 2, cells + 3, cells + 3)
+    assert [word.text for word in attention.words] == SENTENCE.split()
+    np.testing.assert_allclose(attention.weights.sum(-1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("pool", ["levels", "cells", "weighted"])
@@ -90,7 +90,7 @@ def test_what_is_pooled_is_the_outgoing_tokens_by_their_shares(pool: str) -> Non
         torch.nn.init.normal_(model.composer.weigh.weight)  # type: ignore[union-attr, arg-type]
     one = case(model)
     outgoing: list[torch.Tensor] = []
-    hook = model.composer.norm.register_forward_hook(lambda module, given, found: outgoing.append(found))  # type: ignore[union-attr]
+    hook = model.composer.norm.register_forward_hook(lambda module, given, output: outgoing.append(output))  # type: ignore[union-attr]
     query = one.query
     hook.remove()
     pooled = torch.tensor(attention_of(one).pool) @ outgoing[0][0]
@@ -99,18 +99,18 @@ def test_what_is_pooled_is_the_outgoing_tokens_by_their_shares(pool: str) -> Non
 
 @pytest.mark.parametrize("query", ["added", "gated"])
 def test_attention_is_that_of_the_pass_with_words_where_the_reference_is_added(query: str) -> None:
-    found = attention_of(case(attentive(query=query)))
-    assert found.weights.shape == (2, 2, found.cells + 3, found.cells + 3)
+    attention = attention_of(case(attentive(query=query)))
+    assert attention.weights.shape == (2, 2, attention.cells + 3, attention.cells + 3)
 
 
 def test_attention_of_levels_stands_on_the_cells_of_each() -> None:
     config = replace(made_up.CONFIG, image_encoder=ImageEncoderConfig(levels=(2, 3)))
     model = Retriever.build(config, made_up.triplets().feedback)
-    found = attention_of(case(model))
-    assert len(found.grids) == 2
-    maps = [found.of_word(level=level, block=0) for level in (0, 1)]
-    assert [one.shape for one in maps] == list(found.grids)
-    on_words = found.weights[0].mean(0)[found.cells :, found.cells :].mean(0).sum()
+    attention = attention_of(case(model))
+    assert len(attention.grids) == 2
+    maps = [attention.of_word(level=level, block=0) for level in (0, 1)]
+    assert [one.shape for one in maps] == list(attention.grids)
+    on_words = attention.weights[0].mean(0)[attention.cells :, attention.cells :].mean(0).sum()
     assert sum(one.sum() for one in maps) == pytest.approx(1 - on_words, abs=1e-5)
 
 
@@ -124,11 +124,11 @@ def test_rollout_is_the_product_of_what_each_block_passes_on() -> None:
 
 
 def test_identity_attention_is_shown_as_signed_scores_and_never_as_shares() -> None:
-    found = attention_of(case(attentive(attention="identity")))
-    assert found.weights.min() < 0 < found.weights.max()
-    assert found.rollout is None and found.of_embedding() is None
+    attention = attention_of(case(attentive(attention="identity")))
+    assert attention.weights.min() < 0 < attention.weights.max()
+    assert attention.rollout is None and attention.of_embedding() is None
     np.testing.assert_allclose(
-        found.of_word(0).reshape(-1), found.weights[:, :, found.cells].mean((0, 1))[: found.cells]
+        attention.of_word(0).reshape(-1), attention.weights[:, :, attention.cells].mean((0, 1))[: attention.cells]
     )
     plain = explain(attentive(attention="identity"), noise(), SENTENCE, target=noise(1)).to_plain()
     assert plain["maps"]["attention_of_words"]["kind"] == plain["word_maps"]["kind"] == "signed"
@@ -150,13 +150,13 @@ def test_pooling_shares_sum_to_one(words_count: bool) -> None:
 
 
 def test_a_block_or_level_that_is_not_there_is_refused() -> None:
-    found = attention_of(case(attentive()))
+    attention = attention_of(case(attentive()))
     with pytest.raises(ConfigError, match=r"block=2: this model has the blocks 0 to 1"):
-        found.of_word(block=2)
+        attention.of_word(block=2)
     with pytest.raises(ConfigError, match="level=1"):
-        found.of_word(level=1)
+        attention.of_word(level=1)
     with pytest.raises(ConfigError, match="say of which"):
-        found.of_word(head=0)
+        attention.of_word(head=0)
 
 
 def elsewhere(work: Callable[[], torch.Tensor]) -> torch.Tensor:
@@ -171,26 +171,26 @@ def test_searches_of_other_threads_are_neither_recorded_nor_changed() -> None:
     image, text_encoder = one.reference[None], model.text_encoder
     expected = model.embed_queries(image, [SENTENCE])
     with (
-        record_blocks(model.composer) as seen,  # type: ignore[arg-type]
+        record_blocks(model.composer) as recorded,  # type: ignore[arg-type]
         beginning_with(text_encoder.table, torch.zeros(1, 3, 16)),
     ):
         assert torch.equal(elsewhere(lambda: model.embed_queries(image, [SENTENCE])), expected)
-        assert not seen.weights
+        assert not recorded.weights
         assert not torch.equal(model.embed_queries(image, [SENTENCE]), expected)
-        assert len(seen.weights) == 2
+        assert len(recorded.weights) == 2
 
 
 def test_a_word_of_several_tokens_has_the_mean_of_their_attention() -> None:
     model = built("itma-bert")
     text = "make smallish cube"
-    found = attention_of(case_of(model, noise(), text, target=noise(1)))
-    words = found.words
+    attention = attention_of(case_of(model, noise(), text, target=noise(1)))
+    words = attention.words
     pieces = model.tokenizer.pieces(text)
     assert [text[word.begin : word.end] for word in words] == text.split()
     assert [pieces[token].text for token in words[1].tokens] == ["small", "##ish"]
-    rows = [found.cells + token for token in words[1].tokens]
-    expected = found.weights[0].mean(0)[rows].mean(0)[: found.grids[0][0] * found.grids[0][1]]
-    np.testing.assert_allclose(found.of_word(1, block=0).reshape(-1), expected)
+    rows = [attention.cells + token for token in words[1].tokens]
+    expected = attention.weights[0].mean(0)[rows].mean(0)[: attention.grids[0][0] * attention.grids[0][1]]
+    np.testing.assert_allclose(attention.of_word(1, block=0).reshape(-1), expected)
     marks = set(range(len(pieces))) - {token for word in words for token in word.tokens}
     assert {pieces[mark].text for mark in marks} <= {"[CLS]", "[SEP]"}
 
@@ -201,20 +201,20 @@ def test_a_word_of_several_tokens_has_the_mean_of_their_attention() -> None:
 def test_the_effect_of_a_region_is_the_score_minus_the_score_without_it() -> None:
     one = case()
     assert one.reference is not None
-    found = region_effects(one)
-    top, bottom, left, right = found.windows[5].tolist()
+    regions = region_effects(one)
+    top, bottom, left, right = regions.windows[5].tolist()
     image = one.reference.clone()
     image[:, top:bottom, left:right] = image.float().mean((1, 2)).round().to(torch.uint8)[:, None, None]
     alone = one.model.embed_queries(image[None], [SENTENCE]) @ one.target
-    assert found.effects[5] == pytest.approx(float(one.scores(one.query)[0] - alone), abs=1e-5)
+    assert regions.effects[5] == pytest.approx(float(one.scores(one.query)[0] - alone), abs=1e-5)
 
 
 def test_the_effect_of_a_word_is_the_score_minus_the_score_without_it() -> None:
     one = case()
     assert one.reference is not None
-    found = word_effects(one)
+    words = word_effects(one)
     without = one.model.embed_queries(one.reference[None], ["make cube"]) @ one.target
-    assert found.effects[1] == pytest.approx(float(one.scores(one.query)[0] - without), abs=1e-5)
+    assert words.effects[1] == pytest.approx(float(one.scores(one.query)[0] - without), abs=1e-5)
 
 
 def test_without_its_only_word_a_query_is_its_reference_alone() -> None:
@@ -225,10 +225,10 @@ def test_without_its_only_word_a_query_is_its_reference_alone() -> None:
 
 
 def test_where_nothing_would_be_left_an_effect_is_no_number() -> None:
-    found = explain(made_up.model(), None, "red", target=noise(1))
-    assert found.word_effects is not None and np.isnan(found.word_effects.effects[0])
-    assert found.to_plain()["words"][0]["effect"] is None
-    assert "nothing left" in str(found)
+    explanation = explain(made_up.model(), None, "red", target=noise(1))
+    assert explanation.word_effects is not None and np.isnan(explanation.word_effects.effects[0])
+    assert explanation.to_plain()["words"][0]["effect"] is None
+    assert "nothing left" in str(explanation)
 
 
 def test_words_that_the_model_does_not_read_are_told_apart() -> None:
@@ -245,29 +245,29 @@ def test_words_that_the_model_does_not_read_are_told_apart() -> None:
 
 
 def test_a_word_that_is_read_as_another_has_an_effect_and_is_told() -> None:
-    found = explain_case(case(text="make crimson cube"), ["words"])
+    explanation = explain_case(case(text="make crimson cube"), ["words"])
     expected = explain_case(case(text="make red cube"), ["words"])
-    assert found.word_effects is not None and expected.word_effects is not None
-    assert found.word_effects.effects.tolist() == expected.word_effects.effects.tolist()
-    assert found.notes == ("'crimson', which training never saw, is read as 'red'",)
+    assert explanation.word_effects is not None and expected.word_effects is not None
+    assert explanation.word_effects.effects.tolist() == expected.word_effects.effects.tolist()
+    assert explanation.notes == ("'crimson', which training never saw, is read as 'red'",)
 
 
 def test_windows_cover_every_pixel_and_stay_inside() -> None:
     for height, width in ((64, 96), (17, 5), (1, 1), (224, 224)):
         windows = Cells(height, width).windows()
-        seen = np.zeros((height, width), dtype=bool)
+        covered = np.zeros((height, width), dtype=bool)
         for top, bottom, left, right in windows:
             assert 0 <= top < bottom <= height and 0 <= left < right <= width
-            seen[top:bottom, left:right] = True
-        assert seen.all()
+            covered[top:bottom, left:right] = True
+        assert covered.all()
 
 
 def test_a_cell_holds_the_mean_of_the_windows_that_cover_it() -> None:
     cells = Cells(64, 96)
     windows = cells.windows()
-    found = cells.average(windows, np.arange(len(windows), dtype=np.float64))
-    assert found.shape == (8, 12)
-    assert found[0, 0] == 0 and found[0, 1] == 0.5 and found[1, 1] == np.mean([0, 1, 11, 12])
+    means = cells.average(windows, np.arange(len(windows), dtype=np.float64))
+    assert means.shape == (8, 12)
+    assert means[0, 0] == 0 and means[0, 1] == 0.5 and means[1, 1] == np.mean([0, 1, 11, 12])
 
 
 def test_blur_covers_with_the_image_itself() -> None:
@@ -288,17 +288,17 @@ def test_blur_covers_with_the_image_itself() -> None:
 def test_integrated_gradients_sum_to_the_change_of_the_score(name: str) -> None:
     model = built(name)
     one = case_of(model, noise(), "make red", target=noise(1))
-    found = gradients_of(one, steps=64)
-    assert found.end == pytest.approx(float(one.scores(one.query)[0]), abs=1e-4)
-    assert abs(found.gap) < 0.02 and not found.rough
-    assert found.pixels is not None and found.pixels.shape == (model.preprocess.height, model.preprocess.width)
+    gradients = gradients_of(one, steps=64)
+    assert gradients.end == pytest.approx(float(one.scores(one.query)[0]), abs=1e-4)
+    assert abs(gradients.gap) < 0.02 and not gradients.rough
+    assert gradients.pixels is not None and gradients.pixels.shape == (model.preprocess.height, model.preprocess.width)
 
 
 def test_a_score_that_jumps_along_the_path_is_said_to_leave_a_gap() -> None:
     # without positions and biases all tokens are 0 at the beginning, and a layer norm makes a jump of the first step
-    found = explain(built("itma-identity"), noise(), "make red", target=noise(1), methods=["gradients"])
-    assert found.gradients is not None and found.gradients.rough
-    assert any("unexplained: it jumps along the path" in note for note in found.notes)
+    explanation = explain(built("itma-identity"), noise(), "make red", target=noise(1), methods=["gradients"])
+    assert explanation.gradients is not None and explanation.gradients.rough
+    assert any("unexplained: it jumps along the path" in note for note in explanation.notes)
 
 
 def test_a_word_that_no_path_leads_through_has_no_gradient() -> None:
@@ -330,9 +330,9 @@ def test_a_map_that_is_the_same_for_random_weights_fails() -> None:
     one = case()
     assert one.reference is not None
     same = np.arange(96.0).reshape(Cells(16, 24).grid)
-    (found,) = check_maps(one, {"edges": same}, lambda other: {"edges": same})
-    assert found.random_model == pytest.approx(1)
-    assert "random weights" in found.fails and "FAILS random weights" in str(found)
+    (check,) = check_maps(one, {"edges": same}, lambda other: {"edges": same})
+    assert check.random_model == pytest.approx(1)
+    assert "random weights" in check.fails and "FAILS random weights" in str(check)
 
 
 def test_deletion_ends_at_the_covered_image_and_insertion_at_the_whole_one() -> None:
@@ -363,27 +363,29 @@ def test_rank_correlation_is_that_of_ranks_and_of_ties_by_their_mean() -> None:
 @pytest.mark.parametrize("name", some(CONFIGS))
 def test_every_composer_can_be_explained(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     model, steps = built(name), 32 if request.config.getoption("--slow") else 8
-    found = explain(model, noise(), "make red", target=noise(1), methods=["all"], steps=steps)
-    assert found.word_effects is not None and found.regions is not None and found.gradients is not None
-    assert (found.attention is not None) == name.startswith("itma")
-    assert {check.map for check in found.checks} >= {"regions", "gradients"}
-    found.save(tmp_path / "why.png")
+    explanation = explain(model, noise(), "make red", target=noise(1), methods=["all"], steps=steps)
+    assert (
+        explanation.word_effects is not None and explanation.regions is not None and explanation.gradients is not None
+    )
+    assert (explanation.attention is not None) == name.startswith("itma")
+    assert {check.map for check in explanation.checks} >= {"regions", "gradients"}
+    explanation.save(tmp_path / "why.png")
     with Image.open(tmp_path / "why.png") as image:
         assert image.width > 500
 
 
 def test_usually_causes_and_attention_are_told_and_slow_methods_wait_to_be_asked(catalogue: Catalogue) -> None:
-    found = explain(catalogue, noise(99), SENTENCE)
-    assert found.attention and found.word_effects and found.regions and found.target_regions
-    assert found.gradients is None and not found.checks
-    assert set(found.seconds) == {"attention", "words", "regions", "target"}
+    explanation = explain(catalogue, noise(99), SENTENCE)
+    assert explanation.attention and explanation.word_effects and explanation.regions and explanation.target_regions
+    assert explanation.gradients is None and not explanation.checks
+    assert set(explanation.seconds) == {"attention", "words", "regions", "target"}
 
 
 def test_the_best_hit_is_explained_where_no_target_is_given(catalogue: Catalogue) -> None:
-    found = explain(catalogue, text=SENTENCE, id="03.png", methods=["words"])
+    explanation = explain(catalogue, text=SENTENCE, id="03.png", methods=["words"])
     (best,) = catalogue.search(id="03.png", text=SENTENCE, k=1)
-    assert (found.target_name, found.rank, found.items) == (best.id, 1, 12)
-    assert found.score == pytest.approx(best.score, abs=1e-5)
+    assert (explanation.target_name, explanation.rank, explanation.items) == (best.id, 1, 12)
+    assert explanation.score == pytest.approx(best.score, abs=1e-5)
 
 
 def test_ranks_are_those_of_a_search(catalogue: Catalogue) -> None:
@@ -394,49 +396,49 @@ def test_ranks_are_those_of_a_search(catalogue: Catalogue) -> None:
 
 
 def test_ranks_without_a_word_are_those_of_a_search_without_it(catalogue: Catalogue) -> None:
-    found = explain(catalogue, noise(99), SENTENCE, target="05.png", methods=["words"]).word_effects
-    assert found is not None and found.ranks is not None
+    effects = explain(catalogue, noise(99), SENTENCE, target="05.png", methods=["words"]).word_effects
+    assert effects is not None and effects.ranks is not None
     hits = catalogue.search(noise(99), "make cube", k=12)
-    assert found.ranks[1] == next(hit.rank for hit in hits if hit.id == "05.png")
+    assert effects.ranks[1] == next(hit.rank for hit in hits if hit.id == "05.png")
 
 
 def test_a_target_may_be_an_image_that_is_not_in_the_catalogue(catalogue: Catalogue, tmp_path: Path) -> None:
     noise(77).save(tmp_path / "other.png")
-    found = explain(catalogue, noise(99), SENTENCE, target=str(tmp_path / "other.png"), methods=["words"])
+    explanation = explain(catalogue, noise(99), SENTENCE, target=str(tmp_path / "other.png"), methods=["words"])
     hits = catalogue.search(noise(99), SENTENCE, k=12)
-    assert found.rank == 1 + sum(hit.score > found.score for hit in hits)
+    assert explanation.rank == 1 + sum(hit.score > explanation.score for hit in hits)
 
 
 def test_a_query_of_words_alone_has_words_and_a_target_and_says_what_is_missing(catalogue: Catalogue) -> None:
-    found = explain(catalogue, text=SENTENCE)
-    assert found.word_effects is not None and found.target_regions is not None
-    assert found.regions is None and found.attention is None
-    assert any("regions are those of a reference" in note for note in found.notes)
-    found.draw()
+    explanation = explain(catalogue, text=SENTENCE)
+    assert explanation.word_effects is not None and explanation.target_regions is not None
+    assert explanation.regions is None and explanation.attention is None
+    assert any("regions are those of a reference" in note for note in explanation.notes)
+    explanation.draw()
 
 
 def test_a_target_whose_image_is_gone_is_explained_as_far_as_possible(catalogue: Catalogue, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for number in range(3):
         noise(number).save(tmp_path / "photos" / f"{number}.png")
-    made = Catalogue.build(catalogue.model, tmp_path / "photos", tmp_path / "catalogue")
+    other = Catalogue.build(catalogue.model, tmp_path / "photos", tmp_path / "catalogue")
     (tmp_path / "photos" / "1.png").unlink()
-    found = explain(made, noise(99), SENTENCE, target="1.png")
-    assert found.regions is not None and found.target is None
-    assert any("'1.png' is not there" in note for note in found.notes)
+    explanation = explain(other, noise(99), SENTENCE, target="1.png")
+    assert explanation.regions is not None and explanation.target is None
+    assert any("'1.png' is not there" in note for note in explanation.notes)
 
 
 def test_a_query_of_an_evaluation_has_the_rank_that_was_measured() -> None:
     model, triplets = made_up.model(), made_up.triplets()
     (evaluation,) = evaluate(model, triplets, intervals=False)
-    for place in (0, 7):
-        assert explain_case(case_in(model, evaluation, place), ["words"]).rank == evaluation.ranks[place]
+    for row in (0, 7):
+        assert explain_case(case_in(model, evaluation, row), ["words"]).rank == evaluation.ranks[row]
 
 
 def test_it_is_part_of_the_public_face(catalogue: Catalogue) -> None:
-    found = itma.explain(catalogue, noise(99), SENTENCE, methods=["words"])
-    assert isinstance(found, itma.Explanation)
-    assert "what the score loses without each" in str(found)
+    explanation = itma.explain(catalogue, noise(99), SENTENCE, methods=["words"])
+    assert isinstance(explanation, itma.Explanation)
+    assert "what the score loses without each" in str(explanation)
 
 
 # -- what is written --------------------------------------------------------------------------------------------------
@@ -551,8 +553,8 @@ def call(*words: str | Path) -> Any:
 
 def test_the_command_explains_a_hit_and_writes_an_image(catalogue: Catalogue, tmp_path: Path) -> None:
     noise(99).save(tmp_path / "a.png")
-    place, out = catalogue.run.parent / "catalogue", tmp_path / "why.png"  # type: ignore[union-attr]
-    result = call("explain", place, "--image", tmp_path / "a.png", "--text", SENTENCE, "-o", out, "--device", "cpu")
+    folder, out = catalogue.run.parent / "catalogue", tmp_path / "why.png"  # type: ignore[union-attr]
+    result = call("explain", folder, "--image", tmp_path / "a.png", "--text", SENTENCE, "-o", out, "--device", "cpu")
     assert result.exit_code == 0 and "written to" in result.output
     with Image.open(out) as image:
         assert image.format == "PNG"
@@ -569,12 +571,12 @@ def test_the_command_explains_with_a_run_alone(catalogue: Catalogue, tmp_path: P
 
 
 def test_the_command_refuses_an_ending_before_it_computes(catalogue: Catalogue) -> None:
-    place = catalogue.run.parent / "catalogue"  # type: ignore[union-attr]
-    result = call("explain", place, "--text", SENTENCE, "-o", "why.txt")
+    folder = catalogue.run.parent / "catalogue"  # type: ignore[union-attr]
+    result = call("explain", folder, "--text", SENTENCE, "-o", "why.txt")
     assert result.exit_code == 1 and result.output.startswith("error: 'why.txt' ends in neither")
 
 
 def test_the_command_says_in_one_line_what_is_wrong(catalogue: Catalogue) -> None:
-    place = catalogue.run.parent / "catalogue"  # type: ignore[union-attr]
-    result = call("explain", place, "--text", SENTENCE, "--target", "nowhere")
+    folder = catalogue.run.parent / "catalogue"  # type: ignore[union-attr]
+    result = call("explain", folder, "--text", SENTENCE, "--target", "nowhere")
     assert result.exit_code == 1 and result.output.startswith("error: the target 'nowhere'")

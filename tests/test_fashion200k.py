@@ -56,8 +56,8 @@ def test_siblings_share_a_caption_with_one_word_taken_out_wherever_it_stands(cap
 
 
 def members(groups: Groups, group: int) -> list[int]:
-    found: list[int] = groups.members[groups.bounds[group] : groups.bounds[group + 1]].tolist()
-    return found
+    captions: list[int] = groups.members[groups.bounds[group] : groups.bounds[group + 1]].tolist()
+    return captions
 
 
 def test_training_rows_are_the_images_whose_caption_has_siblings(root: Path) -> None:
@@ -73,20 +73,20 @@ def test_training_rows_are_the_images_whose_caption_has_siblings(root: Path) -> 
 
 def test_a_training_sample_goes_to_a_sibling_and_says_how(root: Path) -> None:
     triplets = load(root, "train").triplets
-    said = set()
+    drawn = set()
     for seed in range(80):
         samples = triplets.draw_samples(np.arange(4), np.random.default_rng(seed))
         assert (triplets.labels[samples.references] != triplets.labels[samples.targets]).all()
-        said |= {
+        drawn |= {
             (triplets.images.names[reference], sentence, triplets.images.names[target])
             for reference, target, sentence in zip(*samples, strict=True)
         }
-    assert {row for row in said if row[0] == "women/b/1.jpeg"} == {
+    assert {row for row in drawn if row[0] == "women/b/1.jpeg"} == {
         ("women/b/1.jpeg", "replace red with black", "women/a/1.jpeg"),
         ("women/b/1.jpeg", "replace red with black", "women/a/2.jpeg"),
     }
-    assert ("women/a/1.jpeg", "replace lace with silk", "women/c/1.jpeg") in said
-    assert not any("women/d/1.jpeg" in row for row in said)
+    assert ("women/a/1.jpeg", "replace lace with silk", "women/c/1.jpeg") in drawn
+    assert not any("women/d/1.jpeg" in row for row in drawn)
 
 
 def test_samples_are_a_pure_function_of_their_seed(root: Path) -> None:

@@ -88,7 +88,7 @@ def test_images_are_the_distinct_asins_of_the_three_split_files_in_order(tmp_pat
     triplets = load(write(tmp_path, entries, rows), "val").triplets
     assert triplets.images.names == ["a", "b", "c", "d"]
     assert triplets.labels.tolist() == [0, 1, 2, 3]
-    assert {name: found.tolist() for name, found in galleries(tmp_path, "val").items()} == {
+    assert {name: names.tolist() for name, names in galleries(tmp_path, "val").items()} == {
         "dress": [0, 2],
         "shirt": [0, 1],
         "toptee": [1, 3],
@@ -217,11 +217,11 @@ def test_queries_and_galleries_are_those_of_the_definition(
     for name, protocol in split.protocols.items():
         for task in protocol.tasks:
             own = rows[task.name, "val"]
-            asked = [(a, join_captions(*captions), b) for a, b, captions in own]
+            expected = [(a, join_captions(*captions), b) for a, b, captions in own]
             if "both-orders" in name:
-                asked += [(a, join_captions(*captions[::-1]), b) for a, b, captions in own]
+                expected += [(a, join_captions(*captions[::-1]), b) for a, b, captions in own]
             elif "each" in name:
-                asked = [(a, text, b) for a, b, captions in own for text in captions if text not in ("", ".")]
+                expected = [(a, text, b) for a, b, captions in own for text in captions if text not in ("", ".")]
             if "original" in name:
                 ranked = world[task.name, "val"]
             elif "val-union" in name:
@@ -231,9 +231,9 @@ def test_queries_and_galleries_are_those_of_the_definition(
             if "leak-free" in name:
                 files = [world[category, "train"] | world[category, "val"] for category in CATEGORIES]
                 leaking = {asin for asin in "abcdefgh" if sum(asin in file for file in files) > 1}
-                asked = [row for row in asked if not {row[0], row[2]} & leaking]
+                expected = [row for row in expected if not {row[0], row[2]} & leaking]
                 ranked = ranked - leaking
-            assert in_words(triplets, task.rows) == asked
+            assert in_words(triplets, task.rows) == expected
             assert sorted(names[task.gallery]) == sorted(ranked)
             assert set(triplets.targets[task.rows]) | set(triplets.references[task.rows]) <= set(task.gallery)
 
@@ -266,7 +266,7 @@ def test_without_the_split_files_of_train_there_are_no_leak_free_protocols(
 
 
 @pytest.mark.parametrize(
-    "found",
+    "layout",
     [
         "images/{}.jpg",
         "images/{}.png",
@@ -281,11 +281,11 @@ def test_without_the_split_files_of_train_there_are_no_leak_free_protocols(
         "fashion_iq_data/images/dress/{}.jpg",
     ],
 )
-def test_an_image_is_found_where_people_have_it(tmp_path: Path, found: str) -> None:
-    place = write(tmp_path) / found.format("dress-val-c")
-    place.parent.mkdir(parents=True)
-    place.touch()
-    assert paths(tmp_path)["dress-val-c"] == place
+def test_an_image_is_found_where_people_have_it(tmp_path: Path, layout: str) -> None:
+    path = write(tmp_path) / layout.format("dress-val-c")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert paths(tmp_path)["dress-val-c"] == path
     assert paths(tmp_path)["dress-val-a"] == tmp_path / "images" / "dress-val-a.jpg"
 
 
@@ -402,16 +402,16 @@ def test_byte_order_marks_and_windows_line_ends_change_nothing(tmp_path: Path) -
     for path in windows.glob("*/*.json"):
         text = json.dumps(json.loads(path.read_text()), indent=4)
         path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
-    expected, found = (load(root, "val").triplets for root in (plain, windows))
-    assert found.images.names == expected.images.names
-    assert in_words(found, range(len(found))) == in_words(expected, range(len(expected)))
+    expected, actual = (load(root, "val").triplets for root in (plain, windows))
+    assert actual.images.names == expected.images.names
+    assert in_words(actual, range(len(actual))) == in_words(expected, range(len(expected)))
 
 
-@pytest.mark.parametrize("place", ["home/captions", "home/image_splits", "."])
-def test_a_root_one_level_off_is_answered_with_the_right_one(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("subfolder", ["home/captions", "home/image_splits", "."])
+def test_a_root_one_level_off_is_answered_with_the_right_one(tmp_path: Path, subfolder: str) -> None:
     root = write(tmp_path.resolve() / "home")
     with pytest.raises(DataError, match="not the folder of FashionIQ: expected captions, image_splits in it") as caught:
-        load(tmp_path.resolve() / place, "val")
+        load(tmp_path.resolve() / subfolder, "val")
     assert str(caught.value).endswith(f"; give {str(root)!r} instead")
 
 
@@ -576,10 +576,10 @@ def module(path: Path) -> ModuleType:
     """A Python file that belongs to no package; its vectors are made once for each key."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    found.vector = cache(found.vector)  # type: ignore[attr-defined]
-    return found
+    code = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(code)
+    code.vector = cache(code.vector)  # type: ignore[attr-defined]
+    return code
 
 
 def unit(vectors: Sequence[np.ndarray]) -> torch.Tensor:
@@ -590,9 +590,9 @@ def test_chosen_categories_need_no_files_of_the_others(tmp_path: Path) -> None:
     write(tmp_path)
     for path in tmp_path.glob("*/*toptee*"):
         path.unlink()
-    found = datasets.load("fashioniq", tmp_path, "val", categories=("dress", "shirt"))
-    assert [task.name for task in found.protocol().tasks] == ["dress", "shirt"]
-    assert found.protocol().about.endswith("; of dress and shirt alone")
+    split = datasets.load("fashioniq", tmp_path, "val", categories=("dress", "shirt"))
+    assert [task.name for task in split.protocol().tasks] == ["dress", "shirt"]
+    assert split.protocol().about.endswith("; of dress and shirt alone")
     with pytest.raises(UnknownNameError, match="category of fashioniq 'coat'"):
         datasets.load("fashioniq", tmp_path, "val", categories=("coat",))
 

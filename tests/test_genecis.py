@@ -99,13 +99,13 @@ def test_the_best_images_of_a_query_are_among_its_own(root: Path) -> None:
     gallery = np.eye(len(split.triplets.labels))
     evaluation = score(split.triplets, split.protocol(), np.ones((16, len(gallery))), gallery)
     assert evaluation.ties.tolist() == [3] * 16
-    for place in (0, 7, 15):
-        (images, _), *_ = evaluation.top([place])
-        task = TASKS[place // 4]
-        row = rows_of(task)[place % 4]
+    for query in (0, 7, 15):
+        (images, _), *_ = evaluation.top([query])
+        task = TASKS[query // 4]
+        row = rows_of(task)[query % 4]
         wanted = {named(task, one) for one in (row["target"], *row["gallery"])}
         assert {split.triplets.images.names[index] for index in images} == wanted
-        assert split.triplets.images.names[evaluation.best[place]] == named(task, row["target"])
+        assert split.triplets.images.names[evaluation.best[query]] == named(task, row["target"])
 
 
 def test_each_task_is_a_protocol_and_their_mean_another(root: Path) -> None:
@@ -143,8 +143,8 @@ def test_a_box_is_cut_out_enlarged_to_the_left_and_above_on_a_black_square(with_
     assert not images.missing().any()
     size = Preprocess(12, 12, fit="stretch")
     first = images.load([list(images.names).index("201.jpg[1,2,4,6]")], size)
-    with Image.open(with_images / "VG_100K_2" / "201.jpg") as found:
-        expected = size.read(cut(found.convert("RGB"), (1, 2, 4, 6)))
+    with Image.open(with_images / "VG_100K_2" / "201.jpg") as image:
+        expected = size.read(cut(image.convert("RGB"), (1, 2, 4, 6)))
     assert (first[0] == expected).all()
 
 
@@ -226,13 +226,13 @@ def test_the_doctor_names_queries_that_are_ranked_among_fewer_images_than_others
     rows[1]["gallery"] = rows[1]["gallery"][:1]
     rows[2]["gallery"][1] = rows[2]["gallery"][0]
     write(root, "focus_object", rows)
-    (found,) = (one for one in examine("genecis", root, images=False).findings if one.what == "smaller galleries")
-    assert found.severity == "note"
-    assert found.examples == ("focus_object.json row 2: 2 instead of 4", "focus_object.json row 3: 3 instead of 4")
+    (finding,) = (one for one in examine("genecis", root, images=False).findings if one.what == "smaller galleries")
+    assert finding.severity == "note"
+    assert finding.examples == ("focus_object.json row 2: 2 instead of 4", "focus_object.json row 3: 3 instead of 4")
 
 
 def test_a_model_is_measured_on_it(with_images: Path, tmp_path: Path) -> None:
     made_up.model().save(tmp_path / "run")
-    said = call("evaluate", tmp_path / "run", "genecis", "--root", with_images, "--out", tmp_path / "report")
-    assert "16 queries against 4 images" in said and "focus_attribute: 4 queries against 4 images" in said
-    assert "recall@3" in said
+    output = call("evaluate", tmp_path / "run", "genecis", "--root", with_images, "--out", tmp_path / "report")
+    assert "16 queries against 4 images" in output and "focus_attribute: 4 queries against 4 images" in output
+    assert "recall@3" in output

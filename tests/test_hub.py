@@ -200,14 +200,14 @@ def test_what_was_fetched_once_opens_without_a_network(
 ) -> None:
     push_to_hub(made_up.model(), "shop/shapes")
     Retriever.from_pretrained("shop/shapes")
-    before = len(hub.asked)
+    before = len(hub.requests)
     if closed == "HF_HUB_OFFLINE":
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     elif closed == "unplugged":
         _move(monkeypatch, nowhere())
     again = Retriever.from_pretrained("shop/shapes", local_files_only=closed == "local_files_only")
     assert again.fingerprint() == made_up.model().fingerprint()
-    assert len(hub.asked) == before
+    assert len(hub.requests) == before
 
 
 def test_a_cache_of_one_s_own_is_used(hub: LocalHub, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_token_is_asked_for_that_is_not_there(hub: LocalHub, monkeypatch: pyte
 def test_a_name_that_can_be_neither_folder_nor_model_is_refused(hub: LocalHub, name: str) -> None:
     with pytest.raises(HubError, match="is not a name on the hub; expected ORG/NAME"):
         Retriever.from_pretrained(name)
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def test_what_is_not_in_the_cache_cannot_be_opened_offline(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,21 +301,21 @@ def test_a_hub_out_of_reach_is_named(hub: LocalHub, monkeypatch: pytest.MonkeyPa
         push_to_hub(made_up.model(), "shop/shapes")
 
 
-@pytest.mark.parametrize("held", [[], ["config.json"], ["config.json", "model.safetensors"]], ids=str)
+@pytest.mark.parametrize("names", [[], ["config.json"], ["config.json", "model.safetensors"]], ids=str)
 def test_where_the_hub_is_not_reached_nothing_is_said_of_what_it_holds(
-    hub: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, held: list[str]
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, names: list[str]
 ) -> None:
     tiny_hub.bert(tmp_path / "bert")
     files = {path.name: path.read_bytes() for path in (tmp_path / "bert").iterdir()}
     hub.repositories["shop/bert"] = Repository()
     hub.repositories["shop/bert"].commit("main", files)
-    for name in held:
+    for name in names:
         huggingface_hub.hf_hub_download("shop/bert", name)
     changes = {"model.text_encoder.kind": "pretrained", "model.text_encoder.name": "shop/bert"}
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=r"no text encoder 'shop/bert': .*HF_HUB_OFFLINE keeps the network closed"):
         itma.train("shapes", preset="tiny", changes=changes, out=tmp_path / "run")
-    if "model.safetensors" not in held:
+    if "model.safetensors" not in names:
         with pytest.raises(RunError, match="HF_HUB_OFFLINE keeps the network closed"):
             itma.load("shop/bert")
         with pytest.raises(ConfigError, match=r"no image encoder 'shop/bert': .*HF_HUB_OFFLINE keeps"):
@@ -481,9 +481,9 @@ def test_clip_is_fetched_by_its_name_once_and_only_what_is_read(clip: str, hub: 
     model = Retriever.load(clip)
     assert hub.fetched() == {"config.json", "tokenizer.json", "model.safetensors"}
     assert model.fingerprint() == Retriever.load(tmp_path / "clip").fingerprint()
-    hub.asked.clear()
+    hub.requests.clear()
     Retriever.load(clip)
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def test_clip_with_weights_of_torch_alone_is_fetched_too(clip: str, hub: LocalHub) -> None:
@@ -505,7 +505,7 @@ def test_a_catalogue_knows_clip_by_its_name_on_the_hub(
     assert len(Catalogue.open("shop").search(text="red")) == 2
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     shutil.rmtree(tmp_path / "cache")
-    hub.asked.clear()
+    hub.requests.clear()
     assert len(Catalogue.open("shop").search(text="red")) == 2 and "model.safetensors" in hub.fetched()
 
 
@@ -522,9 +522,9 @@ def test_an_evaluation_of_clip_by_name_is_written_to_the_present_folder(
 
 def test_a_run_that_starts_from_a_name_on_the_hub_tells_it(clip: str, tmp_path: Path) -> None:
     steps = {"train.steps": "1", "train.batch": "4", "data.size": "tiny"}
-    made = api.train("shapes", start=clip, changes=steps, out=tmp_path / "run", device="cpu")
-    assert json.loads((made / "run.json").read_text())["made_with"]["started_from"]["name"] == "someone/clip"
-    assert "`someone/clip`, weights with the sha256" in sharing.card(made)
+    run = api.train("shapes", start=clip, changes=steps, out=tmp_path / "run", device="cpu")
+    assert json.loads((run / "run.json").read_text())["made_with"]["started_from"]["name"] == "someone/clip"
+    assert "`someone/clip`, weights with the sha256" in sharing.card(run)
 
 
 def test_a_pushed_model_is_a_run_by_its_name(run: Path, hub: LocalHub) -> None:
@@ -617,8 +617,8 @@ def test_a_packed_model_is_averaged_with_its_start(share: float, run: Path, adap
     card = (tmp_path / "m" / "README.md").read_text()
     assert f"| averaged | {share:g} of the weights with the sha256" in card
     assert "evaluation" not in {path.name.partition("-")[0] for path in (tmp_path / "m").iterdir()}
-    made = json.loads((tmp_path / "m" / "run.json").read_text())["made_with"]
-    assert made["averaged_with"]["share"] == share
+    record = json.loads((tmp_path / "m" / "run.json").read_text())["made_with"]
+    assert record["averaged_with"]["share"] == share
 
 
 def test_models_that_are_not_related_are_not_averaged(run: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def touched(folder: Path, *names: str) -> Path:
     return folder
 
 
-def found(folder: Path) -> list[str]:
+def find_names(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in find_images(folder)]
 
 
@@ -141,35 +141,35 @@ def test_a_folder_of_other_files_holds_no_images(tmp_path: Path) -> None:
 
 
 def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
-    assert found(touched(tmp_path, "a.jpg", ".b.jpg", ".trash/c.jpg", "d/.e/f.jpg", "d/.g.jpg")) == ["a.jpg"]
+    assert find_names(touched(tmp_path, "a.jpg", ".b.jpg", ".trash/c.jpg", "d/.e/f.jpg", "d/.g.jpg")) == ["a.jpg"]
 
 
 def test_a_hidden_folder_that_is_asked_for_is_searched(tmp_path: Path) -> None:
-    assert found(touched(tmp_path / ".cache", "a.jpg")) == ["a.jpg"]
+    assert find_names(touched(tmp_path / ".cache", "a.jpg")) == ["a.jpg"]
 
 
 def test_images_in_sub_folders_are_found(tmp_path: Path) -> None:
-    assert found(touched(tmp_path, "a/b/c/d.png", "e/f.webp")) == ["a/b/c/d.png", "e/f.webp"]
+    assert find_names(touched(tmp_path, "a/b/c/d.png", "e/f.webp")) == ["a/b/c/d.png", "e/f.webp"]
 
 
 def test_a_folder_named_like_an_image_is_a_folder(tmp_path: Path) -> None:
-    assert found(touched(tmp_path, "album.jpg/one.png")) == ["album.jpg/one.png"]
+    assert find_names(touched(tmp_path, "album.jpg/one.png")) == ["album.jpg/one.png"]
 
 
 def test_endings_in_capitals_count(tmp_path: Path) -> None:
-    assert found(touched(tmp_path, "A.JPG", "b.Png", "c.TIFF")) == ["A.JPG", "b.Png", "c.TIFF"]
+    assert find_names(touched(tmp_path, "A.JPG", "b.Png", "c.TIFF")) == ["A.JPG", "b.Png", "c.TIFF"]
 
 
 @pytest.mark.parametrize("ending", ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"])
 def test_the_usual_endings_count(tmp_path: Path, ending: str) -> None:
-    assert found(touched(tmp_path, f"a.{ending}")) == [f"a.{ending}"]
+    assert find_names(touched(tmp_path, f"a.{ending}")) == [f"a.{ending}"]
 
 
 def test_images_are_sorted_by_the_text_of_their_paths(tmp_path: Path) -> None:
     names = ["B.jpg", "a-b.jpg", "a.jpg", "a/b.jpg", "a/c/d.jpg", "a0.jpg", "b.jpg", "é.jpg"]
     shuffled = names.copy()
     random.shuffle(shuffled)
-    assert found(touched(tmp_path, *shuffled)) == names == sorted(names)
+    assert find_names(touched(tmp_path, *shuffled)) == names == sorted(names)
 
 
 def test_a_folder_may_be_given_as_text(tmp_path: Path) -> None:
@@ -180,13 +180,13 @@ def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     touched(tmp_path, "elsewhere/a.jpg", "here/b.jpg")
     (tmp_path / "here" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (tmp_path / "here" / "round").symlink_to(tmp_path / "here", target_is_directory=True)
-    assert found(tmp_path / "here") == ["b.jpg"]
+    assert find_names(tmp_path / "here") == ["b.jpg"]
 
 
 def test_links_to_images_count(tmp_path: Path) -> None:
     touched(tmp_path, "elsewhere/a.jpg", "here/b.jpg")
     (tmp_path / "here" / "a.jpg").symlink_to(tmp_path / "elsewhere" / "a.jpg")
-    assert found(tmp_path / "here") == ["a.jpg", "b.jpg"]
+    assert find_names(tmp_path / "here") == ["a.jpg", "b.jpg"]
 
 
 @not_as_root
@@ -208,7 +208,7 @@ def test_a_sub_folder_without_permission_is_left_out_with_a_warning(
     (tmp_path / "closed").chmod(0)
     try:
         with caplog.at_level(logging.WARNING):
-            assert found(tmp_path) == ["a.jpg"]
+            assert find_names(tmp_path) == ["a.jpg"]
     finally:
         (tmp_path / "closed").chmod(0o700)
     assert "closed' cannot be read (Permission denied)" in caplog.text
@@ -330,8 +330,8 @@ def test_a_jpeg_with_changed_bytes_opens_or_is_named(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]
 ) -> None:
     damaged = bytearray(JPEG)
-    for place, value in changes:
-        damaged[place] = value
+    for position, value in changes:
+        damaged[position] = value
     path = tmp_path_factory.getbasetemp() / "changed.jpg"
     path.write_bytes(damaged)
     assert opens_or_is_named(path, str(path))
@@ -437,8 +437,8 @@ def test_damaged_exif_does_not_cost_the_image(changes: list[tuple[int, int]]) ->
     whole, metadata = encoded(upright, "JPEG", exif=exif), exif.tobytes()
     start = whole.index(metadata) + len(b"Exif\0\0")
     damaged = bytearray(whole)
-    for place, value in changes:
-        damaged[start + place % (len(metadata) - 6)] = value
+    for position, value in changes:
+        damaged[start + position % (len(metadata) - 6)] = value
     assert sorted(open_image(bytes(damaged)).size) == [20, 30]
 
 
@@ -704,15 +704,15 @@ def test_rows_columns_and_single_pixels_are_resized_alike_in_any_memory_layout(
 @pytest.mark.parametrize("size", [(1, 5_000), (5_000, 1)])
 @pytest.mark.parametrize("fit", FITS)
 def test_a_strip_is_never_blown_up(fit: Fit, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    resized, asked = images._resize, []
+    resized, sizes = images._resize, []
 
     def noted(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        asked.append(height * width)
+        sizes.append(height * width)
         return resized(pixels, height, width)
 
     monkeypatch.setattr(images, "_resize", noted)
     assert Preprocess(64, 96, fit).read(encoded(Image.new("RGB", size[::-1], "red"), "PNG")).shape == (3, 64, 96)
-    assert max(asked) <= 64 * 96
+    assert max(sizes) <= 64 * 96
 
 
 @pytest.mark.parametrize(("size", "line"), [((1, 5_000), (1, 96)), ((5_000, 1), (64, 1))], ids=["wide", "tall"])

@@ -148,7 +148,7 @@ def test_a_new_run_starts_from_the_weights_of_an_imported_one(run: Path, continu
         and not torch.allclose(before[name], known_part(after[name], before[name]), atol=1e-4)
     ]
     assert not moved
-    old, new = (Retriever.load(place).tokenizer.vocabulary for place in (run, folder))
+    old, new = (Retriever.load(path).tokenizer.vocabulary for path in (run, folder))
     assert list(new)[: len(old)] == list(old)
     assert set(new) - set(old) >= {"add", "gray"}
     assert len(after["text_encoder.embedding.weight"]) == len(new)
@@ -204,9 +204,9 @@ def test_checkpoints_of_tirgs_code_answer_as_maafs_of_the_same_weights(case: str
     torch.save(saved | {"model_state_dict": tirg_names(saved["model_state_dict"])}, tmp_path / "tirg.pth")
     answers = []
     for name in ("maaf", "tirg"):
-        found = open_checkpoint(tmp_path / f"{name}.pth")
-        assert found.code == name
-        model, _ = rebuild(found, published.VOCABULARY)
+        checkpoint = open_checkpoint(tmp_path / f"{name}.pth")
+        assert checkpoint.code == name
+        model, _ = rebuild(checkpoint, published.VOCABULARY)
         with torch.inference_mode():
             maps = model.image_encoder(published.images(2))
             spoken = None if model.text_encoder is None else model.text_encoder(model.tokenizer(published.SENTENCES))
@@ -281,9 +281,9 @@ def altered(case: str, change: Any, path: Path) -> Path:
     ],
 )
 def test_a_tensor_that_is_lacking_left_over_or_wrong_is_named(change: Any, problem: str, tmp_path: Path) -> None:
-    found = open_checkpoint(altered("itma-css", change, tmp_path / "altered.pth"))
+    checkpoint = open_checkpoint(altered("itma-css", change, tmp_path / "altered.pth"))
     with pytest.raises(DataError, match=problem):
-        rebuild(found, published.VOCABULARY)
+        rebuild(checkpoint, published.VOCABULARY)
 
 
 def test_a_table_of_positions_that_is_another_is_refused(tmp_path: Path) -> None:
@@ -291,14 +291,14 @@ def test_a_table_of_positions_that_is_another_is_refused(tmp_path: Path) -> None
         for name in ("composer.position.pe", "composer.m.pos_embed.pe"):
             state[name] = state[name] + 0.5
 
-    found = open_checkpoint(altered("itma-sinusoidal", move, tmp_path / "altered.pth"))
+    checkpoint = open_checkpoint(altered("itma-sinusoidal", move, tmp_path / "altered.pth"))
     with pytest.raises(DataError, match=r"composer\.(position|m\.pos_embed)\.pe"):
-        rebuild(found, published.VOCABULARY)
+        rebuild(checkpoint, published.VOCABULARY)
 
 
 def test_what_has_no_part_in_the_answers_is_told_with_the_reason(tmp_path: Path) -> None:
-    found = open_checkpoint(published.write(tmp_path / "original.pth", "itma-identity-sinusoidal"))
-    _, left_out = rebuild(found, published.VOCABULARY)
+    checkpoint = open_checkpoint(published.write(tmp_path / "original.pth", "itma-identity-sinusoidal"))
+    _, left_out = rebuild(checkpoint, published.VOCABULARY)
     reasons = {each.why: each.names for each in left_out}
     assert any(
         "beyond the last one" in why and all("layer4" in name for name in names) for why, names in reasons.items()
@@ -348,10 +348,10 @@ class Hostile:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.parametrize("place", ["opt", "model_state_dict", "it"])
-def test_a_checkpoint_that_is_made_to_run_code_is_refused(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["opt", "model_state_dict", "it"])
+def test_a_checkpoint_that_is_made_to_run_code_is_refused(key: str, tmp_path: Path) -> None:
     saved: dict[str, Any] = {"it": 1, "opt": argparse.Namespace(), "model_state_dict": OrderedDict(a=torch.ones(1))}
-    saved[place] = Hostile(tmp_path / "harm")
+    saved[key] = Hostile(tmp_path / "harm")
     torch.save(saved, tmp_path / "hostile.pth")
     with pytest.raises(DataError, match=r"it asks for .* which no checkpoint needs"):
         open_checkpoint(tmp_path / "hostile.pth")

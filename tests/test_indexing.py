@@ -42,15 +42,15 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images went through the model at a time; a catalogue that is new begins with a blank one."""
-    seen: list[int] = []
+    counts: list[int] = []
     embed = Retriever.embed_images
 
     def counted(self: Retriever, pixels: torch.Tensor) -> torch.Tensor:
-        seen.append(len(pixels))
+        counts.append(len(pixels))
         return embed(self, pixels)
 
     monkeypatch.setattr(Retriever, "embed_images", counted)
-    return seen
+    return counts
 
 
 def draw(path: Path, seed: int) -> None:
@@ -61,12 +61,12 @@ def draw(path: Path, seed: int) -> None:
 
 def later(path: Path) -> None:
     """As if the file had been written again a second later."""
-    seen = path.stat()
-    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns + 10**9))
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
 
 
-def told(made: Listing) -> dict[str, dict[str, object]]:
-    return {entry.id: dict(entry.fields) for entry in made.entries()}
+def fields_of(source: Listing) -> dict[str, dict[str, object]]:
+    return {entry.id: dict(entry.fields) for entry in source.entries()}
 
 
 def table(folder: Path, text: str, name: str = "items.csv") -> Path:
@@ -126,8 +126,8 @@ def test_commits_come_every_so_many_images_and_hold_whole_items(
     run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(indexing, "COMMIT_ROWS", 2)
-    made = Catalogue.build(run, photos, tmp_path / "c", batch=1)
-    assert [version.items for version in made.versions()][:4] == [0, 2, 4, 6]
+    catalogue = Catalogue.build(run, photos, tmp_path / "c", batch=1)
+    assert [version.items for version in catalogue.versions()][:4] == [0, 2, 4, 6]
 
 
 def test_another_model_or_another_folder_is_refused(run: Path, photos: Path, tmp_path: Path) -> None:
@@ -195,14 +195,14 @@ def test_a_table_gives_ids_images_and_metadata(run: Path, photos: Path, tmp_path
             for number in range(6)
         ),
     )
-    made = Catalogue.build(run, path, tmp_path / "c", id_column="sku", image_column="photo")
-    assert list(made.ids) == [f"s{number}" for number in range(6)]
-    assert made.info().columns == {"colour": "text", "price": "numbers", "sold": "true or false", "code": "text"}
-    item = made.get("s3")
+    catalogue = Catalogue.build(run, path, tmp_path / "c", id_column="sku", image_column="photo")
+    assert list(catalogue.ids) == [f"s{number}" for number in range(6)]
+    assert catalogue.info().columns == {"colour": "text", "price": "numbers", "sold": "true or false", "code": "text"}
+    item = catalogue.get("s3")
     assert item.fields == {"colour": "red", "price": 3.5, "sold": True, "code": "003"}
     assert item.image == str(tmp_path / "photos/3.png") and item.embedding is not None
-    assert made.get("s2").fields == {"price": 2.5, "sold": False, "code": "002"}
-    hits = made.search(photos / "3.png", k=6, where={"colour": "red"}, fields=["price"])
+    assert catalogue.get("s2").fields == {"price": 2.5, "sold": False, "code": "002"}
+    hits = catalogue.search(photos / "3.png", k=6, where={"colour": "red"}, fields=["price"])
     assert sorted(hit.id for hit in hits) == ["s1", "s5"] and all(set(hit.fields) == {"price"} for hit in hits)
 
 
@@ -221,9 +221,9 @@ def test_changed_metadata_need_no_embedding(run: Path, photos: Path, tmp_path: P
 def test_a_missing_image_in_a_table_is_named_and_the_others_indexed(run: Path, photos: Path, tmp_path: Path) -> None:
     rows = [f"{number},photos/{number}.png\n" for number in range(6)]
     path = table(tmp_path, "".join(["id,image\n", *rows[:3], "gone,photos/none.png\n", "blank,\n", *rows[3:]]))
-    made = Catalogue.build(run, path, tmp_path / "c")
-    assert len(made) == 6
-    assert [str(skipped) for skipped in made.skipped] == [
+    catalogue = Catalogue.build(run, path, tmp_path / "c")
+    assert len(catalogue) == 6
+    assert [str(skipped) for skipped in catalogue.skipped] == [
         "gone: line 5: 'photos/none.png': the file does not exist",
         "blank: line 6: no image is named",
     ]
@@ -234,11 +234,11 @@ def test_images_are_found_beside_the_table_in_its_images_and_by_their_whole_path
     draw(tmp_path / "images/b.png", 1)
     draw(tmp_path / "elsewhere/c.png", 2)
     path = table(tmp_path, f"image\na.png\nb.png\n{tmp_path / 'elsewhere/c.png'}\n/none/d.png\n")
-    made = listing(path, allow_outside=True)
-    entries = list(made.entries())
+    source = listing(path, allow_outside=True)
+    entries = list(source.entries())
     assert [entry.image for entry in entries] == ["a.png", "images/b.png", "elsewhere/c.png", "/none/d.png"]
-    assert [made.file(entry).is_file() for entry in entries] == [True, True, True, False]
-    assert list(made.ids) == ["a.png", "b.png", str(tmp_path / "elsewhere/c.png"), "/none/d.png"]
+    assert [source.file(entry).is_file() for entry in entries] == [True, True, True, False]
+    assert list(source.ids) == ["a.png", "b.png", str(tmp_path / "elsewhere/c.png"), "/none/d.png"]
 
 
 @pytest.mark.parametrize(
@@ -261,8 +261,8 @@ def test_the_kind_of_a_csv_s_column_is_what_all_its_cells_are(tmp_path: Path, ce
 
 def test_a_column_can_be_told_its_kind(tmp_path: Path) -> None:
     path = table(tmp_path, "image,size\na.png,1\nb.png,2\n")
-    assert told(listing(path, types={"size": "text"})) == {"a.png": {"size": "1"}, "b.png": {"size": "2"}}
-    assert told(listing(path, types={"size": "number"}))["a.png"] == {"size": 1.0}
+    assert fields_of(listing(path, types={"size": "text"})) == {"a.png": {"size": "1"}, "b.png": {"size": "2"}}
+    assert fields_of(listing(path, types={"size": "number"}))["a.png"] == {"size": 1.0}
     with pytest.raises(UnknownNameError, match=r"unknown column 'siz'.*Did you mean 'size'"):
         listing(path, types={"siz": "text"})
     with pytest.raises(UnknownNameError, match="unknown kind of column 'float'; choose from: date, decimal-comma"):
@@ -282,7 +282,7 @@ def test_a_column_that_changes_its_kind_is_named_with_the_line(tmp_path: Path) -
         DataError, match=r"line 3: .*'x' holds numbers \(2.5\) as well as text \('big'\).*--type x=text"
     ):
         listing(path)
-    assert told(listing(path, types={"x": "text"}))["b.png"] == {"x": "2.5"}
+    assert fields_of(listing(path, types={"x": "text"}))["b.png"] == {"x": "2.5"}
 
 
 def test_a_column_that_is_of_another_kind_than_before_is_refused(run: Path, photos: Path, tmp_path: Path) -> None:
@@ -313,10 +313,10 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
         "stock": pa.array([1, None], pa.uint8()),
     }
     pq.write_table(pa.table(columns), tmp_path / "i.parquet")
-    made = listing(tmp_path / "i.parquet")
-    assert "made (dates), tags (lists of texts), price (numbers), stock (whole numbers)" in str(made)
-    assert told(made)["7"] == {"made": date(2020, 1, 1), "tags": ["x", "y"], "price": 1.5, "stock": 1}
-    assert [entry.image for entry in made.entries()] == ["a.png", ""]
+    source = listing(tmp_path / "i.parquet")
+    assert "made (dates), tags (lists of texts), price (numbers), stock (whole numbers)" in str(source)
+    assert fields_of(source)["7"] == {"made": date(2020, 1, 1), "tags": ["x", "y"], "price": 1.5, "stock": 1}
+    assert [entry.image for entry in source.entries()] == ["a.png", ""]
 
 
 def test_a_parquet_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def rows(triplets: Triplets) -> list[tuple[str, str, str]]:
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("css") / "scenes"
-    said = call("generate", "shapes", folder, "--size", "tiny", "--layout", "css")
-    assert f"itma train css --root {folder}" in said
+    output = call("generate", "shapes", folder, "--size", "tiny", "--layout", "css")
+    assert f"itma train css --root {folder}" in output
     return folder
 
 
@@ -53,13 +53,13 @@ def test_css_reads_the_scenes_of_a_shapes_world(scenes: Path, split: str) -> Non
     if split == "test":
         task = written.protocol("css").tasks[0]
         assert len(task.gallery) == len(own.labels)
-        found = written.triplets.only(task.rows)
+        triplets = written.triplets.only(task.rows)
     else:
-        found = written.triplets
-    assert rows(found) == rows(own)
-    assert found.labels[: len(own.labels)].tolist() == own.labels.tolist()
+        triplets = written.triplets
+    assert rows(triplets) == rows(own)
+    assert triplets.labels[: len(own.labels)].tolist() == own.labels.tolist()
     size = Preprocess(shapes.SIZES["tiny"].height, shapes.SIZES["tiny"].width)
-    assert (found.images.load([3], size) == own.images.load([3], size)).all()
+    assert (triplets.images.load([3], size) == own.images.load([3], size)).all()
 
 
 def test_the_world_s_own_loader_reads_that_folder_too(scenes: Path) -> None:
@@ -69,8 +69,8 @@ def test_the_world_s_own_loader_reads_that_folder_too(scenes: Path) -> None:
 
 
 def test_other_people_s_code_opens_css_s_file_as_it_opens_the_published_one(scenes: Path) -> None:
-    found = np.load(scenes / ANNOTATION, allow_pickle=True, encoding="latin1").item()
-    assert found == json.loads((scenes / "annotations.json").read_text())
+    content = np.load(scenes / ANNOTATION, allow_pickle=True, encoding="latin1").item()
+    assert content == json.loads((scenes / "annotations.json").read_text())
     with (scenes / ANNOTATION).open("rb") as file:
         assert np.lib.format.read_magic(file) == (1, 0)
         np.lib.format.read_array_header_1_0(file)
@@ -101,8 +101,8 @@ def test_the_doctor_finds_what_is_damaged_in_a_generated_world(clothes: Path, tm
 
 
 def test_a_model_learns_css_from_a_written_shapes_world(scenes: Path, tmp_path: Path) -> None:
-    said = call("train", "css", "--root", scenes, "--preset", "tiny", "--out", tmp_path / "run", "--steps", "2")
-    assert "trained:" in said, said
+    output = call("train", "css", "--root", scenes, "--preset", "tiny", "--out", tmp_path / "run", "--steps", "2")
+    assert "trained:" in output, output
     assert "css/test, css/2d-to-3d" in call("evaluate", tmp_path / "run", "--protocol", "css/2d-to-3d")
 
 
@@ -112,17 +112,17 @@ def test_fashioniq_reads_the_clothes_of_a_wardrobe(clothes: Path, split: str, ow
     home = {"dress": "dress", "shirt": "shirt", "T-shirt": "toptee", "jumper": "toptee"}
     pairs = zip(world.references.tolist(), world.targets.tolist(), world.captions, strict=True)
     expected = [
-        (home[world.products[one].category], world.names[one], f" {MARKER} ".join(said), world.names[other])
-        for one, other, said in pairs
+        (home[world.products[one].category], world.names[one], f" {MARKER} ".join(captions), world.names[other])
+        for one, other, captions in pairs
         if world.products[one].category in home
         and home[world.products[one].category] == home.get(world.products[other].category)
     ]
-    found = load(DataConfig("fashioniq", root=str(clothes)), split)
+    actual = load(DataConfig("fashioniq", root=str(clothes)), split)
     task_rows = range(len(expected))  # of val the joined captions stand first
-    triplets = found.triplets.only(np.array(task_rows))
+    triplets = actual.triplets.only(np.array(task_rows))
     assert sorted(expected) == sorted(zip(triplets.kinds, *zip(*rows(triplets), strict=True), strict=True))
     if split == "val":
-        assert sum(len(task.rows) for task in found.protocol("fashioniq/original").tasks) == len(expected) > 3
+        assert sum(len(task.rows) for task in actual.protocol("fashioniq/original").tasks) == len(expected) > 3
 
 
 def test_fashion200k_asks_the_queries_of_a_wardrobe_that_change_one_attribute(products: Path) -> None:
@@ -134,11 +134,11 @@ def test_fashion200k_asks_the_queries_of_a_wardrobe_that_change_one_attribute(pr
     split = load(DataConfig("fashion200k", root=str(products)), "test")
     stems = [Path(name).name.removesuffix("_0.jpeg") for name in split.triplets.images.names]
     triplets = split.triplets
-    found = [(stems[one], stems[other]) for one, other in zip(triplets.references, triplets.targets, strict=True)]
-    assert found == [pair[:2] for pair in expected] and len(found) > 15
+    pairs = [(stems[one], stems[other]) for one, other in zip(triplets.references, triplets.targets, strict=True)]
+    assert pairs == [pair[:2] for pair in expected] and len(pairs) > 15
     of_name = dict(zip(world.names, world.products, strict=True))
-    for (one, other, kind), said in zip(expected, triplets.feedback, strict=True):
-        words = said.removeprefix("replace ").split(" with ")
+    for (one, other, kind), sentence in zip(expected, triplets.feedback, strict=True):
+        words = sentence.removeprefix("replace ").split(" with ")
         for name, word in zip((one, other), words, strict=True):
             value = of_name[name].attributes[kind]
             assert word.startswith(value.replace(" ", "-")) or (value == "none" and word == f"no-{kind}")
@@ -154,8 +154,8 @@ def test_fashion200k_s_captions_are_alike_where_the_products_are(products: Path)
 
 
 def test_a_model_learns_from_siblings_of_a_written_wardrobe(products: Path, tmp_path: Path) -> None:
-    said = call("train", "fashion200k", "--root", products, "--preset", "tiny", "--out", tmp_path, "--steps", "2")
-    assert "trained:" in said, said
+    output = call("train", "fashion200k", "--root", products, "--preset", "tiny", "--out", tmp_path, "--steps", "2")
+    assert "trained:" in output, output
 
 
 @pytest.mark.parametrize(("world", "layout", "choices"), [("shapes", "fashioniq", "css"), ("wardrobe", "css", "fash")])

@@ -131,9 +131,9 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_keeps_the_last_good_ch
     with pytest.MonkeyPatch.context() as patch:
 
         def save_then_poison(folder: Path, *rest: object) -> Path:
-            made = original(folder, *rest)  # type: ignore[arg-type]
+            checkpoint = original(folder, *rest)  # type: ignore[arg-type]
             poison(retriever)
-            return made
+            return checkpoint
 
         patch.setattr("itma.training.loop.save_checkpoint", save_then_poison)
         with pytest.raises(TrainingError, match=r"at step 3 the loss is nan.*checkpoint of step 2.*is kept"):
@@ -227,13 +227,15 @@ def test_a_look_that_raises_loses_nothing(tmp_path: Path) -> None:
     assert [line["step"] for line in numbers[0]] == [line["step"] for line in numbers[1]] == [2, 4, 6]
 
 
-@pytest.mark.parametrize(("value", "said"), [(1.0, "gave 1.0"), (torch.ones(3), r"gave a tensor of the shape \(3,\)")])
-def test_a_loss_that_is_no_number_is_refused(tmp_path: Path, value: object, said: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "problem"), [(1.0, "gave 1.0"), (torch.ones(3), r"gave a tensor of the shape \(3,\)")]
+)
+def test_a_loss_that_is_no_number_is_refused(tmp_path: Path, value: object, problem: str) -> None:
     class Mine(Classification):
         def forward(self, batch: object) -> object:  # type: ignore[override]
             return value
 
-    with pytest.raises(TrainingError, match=f"the loss Mine {said}; one number is expected"):
+    with pytest.raises(TrainingError, match=f"the loss Mine {problem}; one number is expected"):
         trained(tmp_path, loss=Mine(ClassificationOptions()))
 
 
@@ -304,14 +306,14 @@ def test_what_is_true_of_images_counts_by_its_weight_beside_the_answer() -> None
     plain = triplets()
     count = len(plain.labels)
     data = replace(plain, aspects={"colour": np.arange(count) % 5, "shape": np.arange(count) % 3})
-    retriever, ours = model(), Processes(0, 1)
+    retriever, group = model(), Processes(0, 1)
     plan = Plan(data.references, batch=TRAIN.batch, seed=0, per_reference=TRAIN.per_reference)
 
     def loss(weight: float) -> float:
         graded = Graded(GradedOptions(weight=weight))
-        with _batches(data, plan, TRAIN, retriever, ours, graded, range(1)) as batches:
+        with _batches(data, plan, TRAIN, retriever, group, graded, range(1)) as batches:
             _, (batch,), (labels,) = next(batches)
-        value, _ = batch_loss(Learner(retriever, graded, TRAIN, ours, retriever), batch, labels)
+        value, _ = batch_loss(Learner(retriever, graded, TRAIN, group, retriever), batch, labels)
         return value.item()
 
     rows = plan.rows(0)
@@ -391,7 +393,7 @@ def test_a_composer_that_does_not_give_a_row_for_each_is_told(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     retriever = model()
-    made = getattr(retriever.composer, f"embed_{what}")
-    monkeypatch.setattr(retriever.composer, f"embed_{what}", lambda *given: made(*given)[:1])
+    embed = getattr(retriever.composer, f"embed_{what}")
+    monkeypatch.setattr(retriever.composer, f"embed_{what}", lambda *given: embed(*given)[:1])
     with pytest.raises(ConfigError, match=rf"shape \(1, \d+\) of \d+ {what}; embed_{what} must give a row for each"):
         train(retriever, triplets(), TRAIN, tmp_path / "run")

@@ -48,17 +48,17 @@ def test_further_images_are_negatives_once_each_and_never_where_they_are_targets
     slow = 0.0
     for i, label in enumerate(labels):
         against = [j for j in range(N) if j == i or labels[j] != label]
-        for place, other in enumerate(others):
-            if other not in labels and other not in others[:place]:
-                against.append(N + place)
+        for number, other in enumerate(others):
+            if other not in labels and other not in others[:number]:
+                against.append(N + number)
         slow -= math.log(math.exp(logits[i, i]) / sum(math.exp(logits[i, j]) for j in against)) / N
-    found = batch_classification(logits, torch.tensor(labels), others=torch.tensor(others))
-    assert found.item() == pytest.approx(slow)
+    loss = batch_classification(logits, torch.tensor(labels), others=torch.tensor(others))
+    assert loss.item() == pytest.approx(slow)
 
 
 @given(LABELS, st.integers(0, 99), st.sampled_from([1.0, 3.0, 5.0]))
 def test_the_rest_is_compared_with_shares_that_fall_with_every_aspect_that_differs(
-    labels: list[int], seed: int, asked: float
+    labels: list[int], seed: int, weight: float
 ) -> None:
     N = len(labels)
     logits = rows(N, seed) @ rows(N, seed + 1).T
@@ -71,7 +71,7 @@ def test_the_rest_is_compared_with_shares_that_fall_with_every_aspect_that_diffe
             continue
         apart = [
             sum(
-                asked if aspect == 0 or wanted[i, aspect] != references[i, aspect] else 1
+                weight if aspect == 0 or wanted[i, aspect] != references[i, aspect] else 1
                 for aspect in range(4)
                 if wanted[i, aspect] != wanted[j, aspect] and min(wanted[i, aspect], wanted[j, aspect]) >= 0
             )
@@ -81,8 +81,8 @@ def test_the_rest_is_compared_with_shares_that_fall_with_every_aspect_that_diffe
         scores = [math.exp(logits[i, j]) / sum(math.exp(logits[i, k]) for k in rest) for j in rest]
         slow.append(sum(p * (math.log(p) - math.log(q)) for p, q in zip(shares, scores, strict=True)))
     twice = torch.tensor(labels * 2)
-    found = grade_rest(logits, twice, wanted=wanted, references=references, others=wanted, changed=asked)
-    assert found.item() == pytest.approx(sum(slow) / len(slow) if slow else 0.0, abs=1e-6)
+    loss = grade_rest(logits, twice, wanted=wanted, references=references, others=wanted, changed=weight)
+    assert loss.item() == pytest.approx(sum(slow) / len(slow) if slow else 0.0, abs=1e-6)
 
 
 @given(LABELS, st.integers(0, 99))
@@ -122,8 +122,8 @@ def test_the_hinge_is_on_the_hardest_negative_by_rows_and_by_columns(
             wrong = [against[j] for j in range(N) if labels[j] != labels[i]]
             wrong = [score for score in wrong if not semi_hard or score < scores[i, i]]
             slow += max(0.0, 0.5 + float(max(wrong)) - float(scores[i, i])) / N if wrong else 0.0
-    found = hardest_hinge(scores, torch.tensor(labels), margin=0.5, semi_hard=semi_hard)
-    assert found.item() == pytest.approx(slow)
+    loss = hardest_hinge(scores, torch.tensor(labels), margin=0.5, semi_hard=semi_hard)
+    assert loss.item() == pytest.approx(slow)
 
 
 def batch_of(labels: list[int], seed: int) -> LossBatch:
@@ -201,8 +201,8 @@ def test_distillation_is_the_divergence_from_the_teachers_shares(
     for i in range(N):
         against = [j for j in range(N) if j == i or labels[j] != labels[i]]
         each = [[math.exp(table[i, j] / temperature) for j in against] for table in (teacher, scores)]
-        wanted, found = ([one / sum(part) for one in part] for part in each)
-        slow += sum(p * math.log(p / q) for p, q in zip(wanted, found, strict=True)) / N
+        wanted, actual = ([one / sum(part) for one in part] for part in each)
+        slow += sum(p * math.log(p / q) for p, q in zip(wanted, actual, strict=True)) / N
     amount = distillation(scores, teacher, torch.tensor(labels), temperature=temperature)
     assert amount.item() == pytest.approx(slow * temperature**2, abs=1e-6)
 

@@ -249,10 +249,12 @@ def test_only_what_a_protocol_asks_is_embedded() -> None:
 
 def test_a_reference_that_is_kept_can_be_a_wrong_answer() -> None:
     triplets = walk([5], off=[-10.0])  # the sentence says: stay where you are
-    kept = replace(by_label(triplets), without_reference=False)
+    protocol = replace(by_label(triplets), without_reference=False)
     assert measured(triplets).best.tolist() == [1]
-    assert measured(triplets, protocols=[kept]).best.tolist() == [0]
-    assert measured(triplets, protocols=[kept]).ranks.tolist() == measured(triplets).ranks.tolist()[0] + np.array([1])
+    assert measured(triplets, protocols=[protocol]).best.tolist() == [0]
+    assert measured(triplets, protocols=[protocol]).ranks.tolist() == measured(triplets).ranks.tolist()[0] + np.array(
+        [1]
+    )
 
 
 def test_a_reference_outside_its_gallery_costs_nothing() -> None:
@@ -316,11 +318,11 @@ def test_writing_leaves_a_report_and_every_querys_rank(tmp_path: Path) -> None:
 
 
 def test_sentences_of_any_signs_survive_the_file_of_ranks(tmp_path: Path) -> None:
-    said = 'in "red",\nnot blue; größer 🙂 \udce4'
+    sentence = 'in "red",\nnot blue; größer 🙂 \udce4'
     evaluation = measured(walk([1]))
-    replace(evaluation, triplets=replace(evaluation.triplets, feedback=[said])).write(tmp_path)
+    replace(evaluation, triplets=replace(evaluation.triplets, feedback=[sentence])).write(tmp_path)
     with (tmp_path / "ranks.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        assert [row["feedback"] for row in csv.DictReader(file)] == [said]
+        assert [row["feedback"] for row in csv.DictReader(file)] == [sentence]
 
 
 def test_a_full_disk_is_a_clear_error_and_keeps_the_earlier_report(

@@ -68,7 +68,7 @@ def slow_rank(task: Task, query: int) -> tuple[int, int, int] | None:
     if not targets:
         return None
     level = scores[targets[0]]
-    rank = next(place for place, index in enumerate(order, start=1) if scores[index] == level)
+    rank = next(number for number, index in enumerate(order, start=1) if scores[index] == level)
     ties = [index for index in order if scores[index] == level and index not in targets]
     return rank, len(ties), order[0]
 
@@ -83,8 +83,8 @@ def test_ranks_ties_and_best_are_those_of_a_full_sort(task: Task, block: int, pa
             with pytest.raises(DataError, match=f"{expected.count(None)} of {len(expected)} queries have no target"):
                 task.ranks(block)
         else:
-            found = task.ranks(block)
-            assert list(zip(*(part.tolist() for part in found), strict=True)) == expected
+            actual = task.ranks(block)
+            assert list(zip(*(part.tolist() for part in actual), strict=True)) == expected
 
 
 @pytest.mark.parametrize("block", [64, 700, 64 * 40, 2**23])
@@ -203,8 +203,8 @@ def test_the_interval_is_that_of_drawing_queries_one_by_one() -> None:
     values = np.random.default_rng(1).random(60)
     random = np.random.default_rng(2)
     means = [random.choice(values, len(values)).mean() for _ in range(4000)]
-    found = bootstrap_interval(values, resamples=4000)
-    assert [found.low, found.high] == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist(), abs=0.01)
+    interval = bootstrap_interval(values, resamples=4000)
+    assert [interval.low, interval.high] == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist(), abs=0.01)
 
 
 @given(ranks_given, st.integers(0, 5))

@@ -31,12 +31,12 @@ def test_ranks_of_all_targets_are_those_of_a_sort(
     for row, some in enumerate(own):
         table[row, : len(some)] = some
     parts = (torch.as_tensor(part) for part in (scores, np.eye(6, dtype=np.float32), table, excluded))
-    found = rank_each_target(*parts, block=block)
+    ranks = rank_each_target(*parts, block=block)
     for row in range(3):
         pool = [image for image in range(6) if image != excluded[row]]
         order = sorted(pool, key=lambda image: (-scores[row, image], image not in own[row]))
-        expected = [place for place, image in enumerate(order, start=1) if image in own[row]]
-        assert found[row].tolist() == expected + [0] * (3 - len(expected))
+        expected = [rank for rank, image in enumerate(order, start=1) if image in own[row]]
+        assert ranks[row].tolist() == expected + [0] * (3 - len(expected))
 
 
 @given(
@@ -101,9 +101,9 @@ def test_tables_of_another_size_or_outside_the_images_are_refused(field: str) ->
 
 def test_rows_that_are_chosen_keep_their_targets_and_subsets() -> None:
     whole = replace(made_up.triplets(2), further_targets=pad([[0], [1, 2]]), subsets=np.array([[0, 2], [1, 3]]))
-    kept = whole.only(np.array([1]))
-    assert kept.further_targets is not None and kept.further_targets.tolist() == [[1, 2]]
-    assert kept.subsets is not None and kept.subsets.tolist() == [[1, 3]]
+    chosen = whole.only(np.array([1]))
+    assert chosen.further_targets is not None and chosen.further_targets.tolist() == [[1, 2]]
+    assert chosen.subsets is not None and chosen.subsets.tolist() == [[1, 3]]
 
 
 def test_the_mean_over_tasks_is_that_of_each_task_s_own_mean() -> None:

@@ -59,7 +59,7 @@ def address(milvus_server: str) -> str:
 
 
 @pytest.fixture
-def made(milvus_server: str) -> tuple[MilvusStore, MilvusItems]:
+def store_and_items(milvus_server: str) -> tuple[MilvusStore, MilvusItems]:
     """A store with an empty table; the server loads those of later tests in the meantime."""
     while len(_READY) < 4:
         store = MilvusStore(f"{milvus_server}/own{next(_NUMBERS)}")
@@ -68,13 +68,13 @@ def made(milvus_server: str) -> tuple[MilvusStore, MilvusItems]:
 
 
 @pytest.fixture
-def store(made: tuple[MilvusStore, MilvusItems]) -> MilvusStore:
-    return made[0]
+def store(store_and_items: tuple[MilvusStore, MilvusItems]) -> MilvusStore:
+    return store_and_items[0]
 
 
 @pytest.fixture
-def items(made: tuple[MilvusStore, MilvusItems]) -> MilvusItems:
-    return made[1]
+def items(store_and_items: tuple[MilvusStore, MilvusItems]) -> MilvusItems:
+    return store_and_items[1]
 
 
 # -- the place --------------------------------------------------------------------------------------------------------
@@ -242,8 +242,8 @@ def test_a_row_that_is_replaced_is_gone_from_the_server(store: MilvusStore, item
     items.insert(table(["a", "b"], unit(2)))
     items.upsert(table(["a"], unit(1, 1)))
     items.delete(["b"])
-    kept = store.client().query(items._collection, filter='key != ""', output_fields=["id"], consistency_level="Strong")
-    assert [row["id"] for row in kept] == ["a"]
+    rows = store.client().query(items._collection, filter='key != ""', output_fields=["id"], consistency_level="Strong")
+    assert [row["id"] for row in rows] == ["a"]
 
 
 def test_after_a_change_a_reader_waits_for_it_once_and_then_for_nothing(
@@ -324,8 +324,8 @@ def test_an_address_of_no_engine_is_refused() -> None:
 
 def rows_of(catalogue: Catalogue) -> list[dict[str, Any]]:
     items = catalogue.snapshot.items
-    found = [row for batch in items.scan(items.schema.names) for row in batch.to_pylist()]
-    return sorted(found, key=lambda row: str(row["id"]))
+    rows = [row for batch in items.scan(items.schema.names) for row in batch.to_pylist()]
+    return sorted(rows, key=lambda row: str(row["id"]))
 
 
 def test_a_catalogue_moves_to_a_server_and_back_and_keeps_everything(address: str, tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_a_catalogue_moves_to_a_server_and_back_and_keeps_everything(address: st
     ]
     ids = ["a/'\"🔥", "x" * 1000, "b", "odd\udcff.png"]
     Catalogue.from_embeddings(
-        [Item(name, tmp_path / "p.png", row, told) for name, row, told in zip(ids, unit(4), fields, strict=True)],
+        [Item(name, tmp_path / "p.png", row, values) for name, row, values in zip(ids, unit(4), fields, strict=True)],
         tmp_path / "shop",
         images=tmp_path,
     )
@@ -355,23 +355,23 @@ def test_a_catalogue_moves_to_a_server_and_back_and_keeps_everything(address: st
 
 
 def test_a_catalogue_on_a_server_lives_as_one_in_a_folder_does(address: str, tmp_path: Path) -> None:
-    def made() -> list[Item]:
+    def make_items() -> list[Item]:
         rows = unit(30)
         return [Item(f"s{number:02d}", embedding=rows[number], fields={"price": number}) for number in range(30)]
 
-    pair = [Catalogue.from_embeddings(made(), where, images=tmp_path) for where in (tmp_path / "shop", address)]
+    pair = [Catalogue.from_embeddings(make_items(), where, images=tmp_path) for where in (tmp_path / "shop", address)]
     for catalogue in pair:
         catalogue.add([Item("new", embedding=unit(1, 3)[0], fields={"price": 99, "brand": "x"})])
         catalogue.replace([Item("s03", embedding=unit(1, 4)[0], fields={"price": 3})])
         assert catalogue.delete(["s04"], where="price between 20 and 22 or brand = 'y'") == 4
     folder, server = pair
-    asked = [
+    requests = [
         {},
         {"where": {"price": {"<": 12}}},
         {"where": "price > 5 and not price in (7, 8)"},
         {"where": {"brand": "x"}},
     ]
-    for some in asked:
+    for some in requests:
         for ann in (10**9, 0):  # all in memory, and by the engine
             reader = Catalogue(MilvusStore(address), exact_items=ann)
             hits = reader.search(embedding=unit(1, 9)[0], k=12, fields=["*"], **some)  # type: ignore[arg-type]
@@ -421,19 +421,19 @@ def test_a_catalogue_on_a_milvus_server_is_served_the_same(tmp_path: Path, milvu
     config = ServeConfig(address, hosts=("*",), write=True, uploads=str(tmp_path / "uploads"))
     with TestClient(make_app(config, Keys(write=(served.WRITE,)), made_up.model())) as client:
         assert client.get(f"{API}/catalogue").json()["items"] == 12
-        seen: list[str] = []
+        ids: list[str] = []
         after = None
         while True:
             page = client.get(f"{API}/items", params={"limit": 5, **({"after": after} if after else {})}).json()
-            seen += [item["id"] for item in page["items"]]
+            ids += [item["id"] for item in page["items"]]
             after = page["next"]
             if after is None:
                 break
-        assert sorted(seen) == here.ids
-        asked: dict[str, Any] = {"id": "item-03", "text": "make red cube", "where": {"colour": "blue"}}
-        found = search(client, **asked)["hits"]
-        assert [hit["id"] for hit in found] == [hit.id for hit in here.search(**asked)]
+        assert sorted(ids) == here.ids
+        request: dict[str, Any] = {"id": "item-03", "text": "make red cube", "where": {"colour": "blue"}}
+        hits = search(client, **request)["hits"]
+        assert [hit["id"] for hit in hits] == [hit.id for hit in here.search(**request)]
         assert client.get(f"{API}/item/thumbnail", params={"id": "item-03"}).status_code == 200
         assert add(client, "new", served.as_bytes(served.noise(5)), colour="blue").status_code == 201
-        assert "new" in [hit["id"] for hit in search(client, **asked)["hits"]]
+        assert "new" in [hit["id"] for hit in search(client, **request)["hits"]]
         assert client.delete(f"{API}/item", params={"id": "new"}, headers=WRITES).json() == {"removed": 1}

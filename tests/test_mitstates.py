@@ -96,16 +96,16 @@ def test_a_training_sample_is_another_state_of_the_same_noun(root: Path) -> None
         "ripe apple/1.jpg",
     ]  # the boat has no other state
     names = triplets.images.names
-    seen = set()
+    drawn = set()
     for seed in range(60):
         samples = triplets.draw_samples(np.arange(len(triplets)), np.random.default_rng(seed))
-        for reference, target, said in zip(*samples, strict=True):
+        for reference, target, state in zip(*samples, strict=True):
             old, new = names[reference].split("/")[0], names[target].split("/")[0]
-            assert new == f"{said} apple" and new != old
-            seen.add((reference, target))
+            assert new == f"{state} apple" and new != old
+            drawn.add((reference, target))
         pairs = [samples.feedback[row : row + 2] for row in range(0, len(triplets), 2)]
         assert all(one != other for one, other in pairs)  # neighbours ask for different states
-    assert len(seen) == 3 + 2 * 2 + 3  # every image of every other state is drawn
+    assert len(drawn) == 3 + 2 * 2 + 3  # every image of every other state is drawn
 
 
 def test_samples_are_a_pure_function_of_their_seed(root: Path) -> None:

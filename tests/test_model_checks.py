@@ -164,10 +164,10 @@ def test_every_parameter_gets_a_gradient_and_moving_it_moves_an_output(
         if parameter_name.startswith(("image_encoder.", "text_encoder.")) and not moves_encoders:
             continue
         with torch.no_grad():
-            kept = parameter.clone()
+            before = parameter.clone()
             parameter.add_(torch.randn(parameter.shape, generator=random))
             assert not torch.allclose(outputs(), start, atol=1e-6), parameter_name
-            parameter.copy_(kept)
+            parameter.copy_(before)
 
 
 def _cannot_matter(parameter: str, model: str) -> bool:

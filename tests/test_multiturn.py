@@ -100,9 +100,9 @@ def test_the_doctor_names_sessions_of_one_turn_and_of_another_script(root: Path)
     mixed = session("T", ("A", ["is red", "is long"]), ("B", ["更长一些", "has dots"]))
     accents = session("T", ("A", ["is décolleté", "is long"]), ("B", ["is 100% new!", "has dots"]))
     write(root, [accents, session("T", ("A", ["is red", "is long"])), mixed])
-    found = {one.what: one for one in examine("multiturn", root).findings if one.split == "val"}
-    one_turn = found["sessions of one turn, which are no conversations"]
-    other_script = found["sessions with letters of another script than most"]
+    findings = {one.what: one for one in examine("multiturn", root).findings if one.split == "val"}
+    one_turn = findings["sessions of one turn, which are no conversations"]
+    other_script = findings["sessions with letters of another script than most"]
     assert one_turn.examples[0] == "dress.val.json row 2" and one_turn.severity == "note"
     assert [other_script.count, other_script.severity] == [1, "note"]
     assert other_script.examples[0].startswith('dress.val.json row 3: Cjk and Latin: [["is red"')
@@ -164,14 +164,14 @@ def test_a_model_learns_from_sessions_and_is_measured_on_them(root: Path, tmp_pa
             pixels = random.integers(0, 256, (20, 24, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(root / "images" / f"{category}{letter}.jpg")
     run = tmp_path / "run"
-    said = call("train", "multiturn", "--root", root, "--preset", "tiny", "--out", run, "--steps", "2")
-    assert "trained:" in said, said
-    said = call("evaluate", run, "--protocol", "multiturn/every-turn")
-    assert "recall@1 by turn:" in said and "dress: 6 queries against 4 images" in said
+    output = call("train", "multiturn", "--root", root, "--preset", "tiny", "--out", run, "--steps", "2")
+    assert "trained:" in output, output
+    output = call("evaluate", run, "--protocol", "multiturn/every-turn")
+    assert "recall@1 by turn:" in output and "dress: 6 queries against 4 images" in output
 
 
 @pytest.mark.realdata
 def test_the_published_sessions_of_dresses_are_as_published(real_data: Callable[[str], Path]) -> None:
     for split in ("train", "val"):
-        found = Multiturn(datasets.DataConfig("multiturn")).counts(real_data("multiturn"), split)
-        assert found["dress sessions"] == Multiturn.published[split]["dress sessions"]
+        counts = Multiturn(datasets.DataConfig("multiturn")).counts(real_data("multiturn"), split)
+        assert counts["dress sessions"] == Multiturn.published[split]["dress sessions"]

@@ -194,9 +194,9 @@ def test_encode_says_what_it_cannot_do(images: object, sentences: object, batch:
 def test_hits_show_their_images_and_escape_what_is_not_ours(tmp_path: Path) -> None:
     made_up.photos(tmp_path, ["a.png"])
     hit = itma.Hit(1, "<script>", 0.5, str(tmp_path / "a.png"), {"name": "<b>"})
-    shown = itma.Hits([hit, itma.Hit(2, "gone", 0.1, str(tmp_path / "gone.png"))])._repr_html_()
-    assert shown.count("data:image/png;base64,") == 1
-    assert "<script>" not in shown and "&lt;script&gt;" in shown and "&lt;b&gt;" in shown
+    html = itma.Hits([hit, itma.Hit(2, "gone", 0.1, str(tmp_path / "gone.png"))])._repr_html_()
+    assert html.count("data:image/png;base64,") == 1
+    assert "<script>" not in html and "&lt;script&gt;" in html and "&lt;b&gt;" in html
     assert "&lt;script&gt;" in hit._repr_html_()
 
 
@@ -227,9 +227,9 @@ def test_a_table_of_hits_needs_pandas_and_says_so(monkeypatch: pytest.MonkeyPatc
 
 def test_a_report_shows_its_recalls_as_a_table() -> None:
     report = itma.Report("m <x>", "p", 4, 9, {1: 0.25}, {1: itma.Interval(0.1, 0.5)}, 2.0, 0.4, 0)
-    shown = report._repr_html_()
-    assert "<td>25.0%</td><td>10.0%</td><td>50.0%</td>" in shown
-    assert "m &lt;x&gt;" in shown
+    html = report._repr_html_()
+    assert "<td>25.0%</td><td>10.0%</td><td>50.0%</td>" in html
+    assert "m &lt;x&gt;" in html
 
 
 def test_a_search_answers_with_hits_that_show_themselves(tmp_path: Path) -> None:

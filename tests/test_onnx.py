@@ -54,7 +54,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The tiny models' checkpoints with exports in them, each made once."""
     folder = tmp_path_factory.mktemp("exported")
 
-    def made(name: str) -> OnnxRetriever:
+    def open_exported(name: str) -> OnnxRetriever:
         if not (folder / name).exists():
             built(name).save(folder / name)
         with pytest.MonkeyPatch.context() as patch:
@@ -63,15 +63,15 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         assert isinstance(exported, OnnxRetriever)
         return exported
 
-    return made
+    return open_exported
 
 
 def export_unchanged(model: Retriever, *given: Any, **named: Any) -> Any:
     """`export`, which has to leave the model as it was."""
     before = model.train().fingerprint()
-    made = export(model, *given, **named)
+    result = export(model, *given, **named)
     assert model.training and model.fingerprint() == before
-    return made
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -235,13 +235,13 @@ def test_an_export_has_the_name_the_words_and_the_fingerprint_of_its_model(expor
 def test_what_cannot_be_asked_is_refused_in_the_words_of_torch(
     exported: Exported, name: str, count: int | None, feedback: list[str] | None
 ) -> None:
-    said = []
+    messages = []
     models: list[Embedder] = [built(name), exported(name)]
     for model in models:
         with pytest.raises(FeedbackError) as caught:
             model.embed_queries(None if count is None else images(count), feedback)
-        said.append(str(caught.value))
-    assert said[0] == said[1]
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
 
 
 def test_images_of_another_size_are_refused_with_the_size_that_is_wanted(exported: Exported) -> None:
@@ -318,9 +318,9 @@ def test_the_first_use_exports_and_the_next_takes_what_is_there(checkpoint: Path
     shutil.rmtree(checkpoint / "onnx")
     assert isinstance(open_model(checkpoint, runtime="torch"), Retriever)
     first = open_model(checkpoint, runtime="onnx")
-    made = (checkpoint / "onnx" / "onnx.json").stat()
+    status = (checkpoint / "onnx" / "onnx.json").stat()
     assert open_model(checkpoint, runtime="onnx").fingerprint() == first.fingerprint()
-    assert (checkpoint / "onnx" / "onnx.json").stat().st_mtime_ns == made.st_mtime_ns
+    assert (checkpoint / "onnx" / "onnx.json").stat().st_mtime_ns == status.st_mtime_ns
     assert Retriever.load(checkpoint).fingerprint() == first.fingerprint()
 
 
@@ -483,8 +483,8 @@ def test_a_model_that_comes_with_itma_is_quantised_into_a_folder_of_ones_own(
         built("image-only").save(tmp_path / "weights" / "shapes")
         monkeypatch.setattr(shipped, "_FOLDER", tmp_path / "weights")
     noise(tmp_path / "photos", 3)
-    made = exchange.quantise("shapes", tmp_path / "photos", tmp_path / "small", samples=2, recall=False)
-    assert made.folder == str(tmp_path / "small")
+    result = exchange.quantise("shapes", tmp_path / "photos", tmp_path / "small", samples=2, recall=False)
+    assert result.folder == str(tmp_path / "small")
     with pytest.raises(RunError, match="--out FOLDER"):
         exchange.quantise("shapes", tmp_path / "photos", samples=2, recall=False)
 
@@ -509,12 +509,12 @@ def test_without_the_runs_own_data_recall_is_left_out_with_the_reason(checkpoint
 
 def test_the_same_seed_gives_the_same_int8_model_and_another_its_own(checkpoint: Path, tmp_path: Path) -> None:
     noise(tmp_path / "photos", 12)
-    found = []
+    fingerprints = []
     for seed in (0, 0, 5):
         exchange.quantise(checkpoint, tmp_path / "photos", samples=2, seed=seed)
-        found.append(open_model(checkpoint, runtime="onnx-int8").fingerprint())
-    assert found[0] == found[1] != found[2]
-    assert Retriever.load(checkpoint).fingerprint() not in found
+        fingerprints.append(open_model(checkpoint, runtime="onnx-int8").fingerprint())
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+    assert Retriever.load(checkpoint).fingerprint() not in fingerprints
 
 
 def test_int8_is_calibrated_on_a_catalogue_s_own_images_and_on_sentences_from_a_file(
@@ -531,13 +531,13 @@ def test_what_cannot_calibrate_is_refused(checkpoint: Path, walked: Path, tmp_pa
     noise(tmp_path / "photos", 1)
     (tmp_path / "blank.txt").write_text("\n \n")
     images = walked / "world" / "images"
-    for arguments, named, error, said in (
+    for arguments, named, error, message in (
         ((checkpoint, tmp_path / "photos"), {}, DataError, "1 of 1 images could be read; at least 2"),
         ((checkpoint, images), {"samples": 0}, ConfigError, "samples=0 must be at least 1"),
         ((walked / "run", images), {"text": tmp_path / "none.txt"}, DataError, "none.txt' cannot be read"),
         ((walked / "run", images), {"text": tmp_path / "blank.txt"}, DataError, "there is no sentence in"),
     ):
-        with pytest.raises(error, match=said):
+        with pytest.raises(error, match=message):
             exchange.quantise(*arguments, **named)  # type: ignore[arg-type]
 
 
@@ -552,26 +552,26 @@ def test_a_catalogue_is_made_and_searched_with_the_runtime_that_made_it(
     result = call("index", walked / "run", images, tmp_path / "catalogue", "--runtime", runtime)
     assert result.exit_code == 0, result.output
     assert Catalogue.open(tmp_path / "catalogue").model.runtime == runtime
-    asked = ["--image", images / "css_test_000000.png", "--text", "remove red cube", "-k", "3"]
-    result = call("search", tmp_path / "catalogue", *asked)
+    query = ["--image", images / "css_test_000000.png", "--text", "remove red cube", "-k", "3"]
+    result = call("search", tmp_path / "catalogue", *query)
     assert result.exit_code == 0 and len(result.output.splitlines()) == 3
 
 
 def test_float32_graphs_and_torch_search_each_other_s_catalogues(walked: Path, tmp_path: Path) -> None:
     images = walked / "world" / "images"
-    for made, other in (("torch", "onnx"), ("onnx", "torch")):
-        catalogue = Catalogue.build(walked / "run", images, tmp_path / made, runtime=made)
-        again = Catalogue.open(tmp_path / made, runtime=other)
+    for runtime, other in (("torch", "onnx"), ("onnx", "torch")):
+        catalogue = Catalogue.build(walked / "run", images, tmp_path / runtime, runtime=runtime)
+        again = Catalogue.open(tmp_path / runtime, runtime=other)
         assert again.model.runtime == other
         for image, text in ((images / "css_test_000000.png", "remove red cube"), (None, "red cube")):
-            hits, others = (place.search(image, text, k=5) for place in (catalogue, again))
+            hits, others = (one.search(image, text, k=5) for one in (catalogue, again))
             assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in others], abs=1e-5)
 
 
-@pytest.mark.parametrize(("made", "other"), [("torch", "onnx-int8"), ("onnx-int8", "onnx")])
-def test_int8_and_float32_embeddings_are_never_compared(walked: Path, tmp_path: Path, made: str, other: str) -> None:
-    Catalogue.build(walked / "run", walked / "world" / "images", tmp_path / "catalogue", runtime=made)
-    with pytest.raises(CatalogueError, match=f"made with the runtime {made!r}.*Use --runtime {made}"):
+@pytest.mark.parametrize(("runtime", "other"), [("torch", "onnx-int8"), ("onnx-int8", "onnx")])
+def test_int8_and_float32_embeddings_are_never_compared(walked: Path, tmp_path: Path, runtime: str, other: str) -> None:
+    Catalogue.build(walked / "run", walked / "world" / "images", tmp_path / "catalogue", runtime=runtime)
+    with pytest.raises(CatalogueError, match=f"made with the runtime {runtime!r}.*Use --runtime {runtime}"):
         Catalogue.open(tmp_path / "catalogue", runtime=other)
 
 
@@ -588,8 +588,8 @@ def test_export_says_where_the_graphs_are_and_they_serve_as_a_run(checkpoint: Pa
     noise(tmp_path / "photos", 3)
     result = call("export", checkpoint, "--out", tmp_path / "export")
     assert result.exit_code == 0 and "image.onnx" in result.output and str(tmp_path / "export") in result.output
-    made = call("index", tmp_path / "export", tmp_path / "photos", tmp_path / "catalogue", "--runtime", "onnx")
-    assert made.exit_code == 0, made.output
+    indexed = call("index", tmp_path / "export", tmp_path / "photos", tmp_path / "catalogue", "--runtime", "onnx")
+    assert indexed.exit_code == 0, indexed.output
     result = call("search", tmp_path / "catalogue", "--image", tmp_path / "photos" / "00.png")
     assert result.exit_code == 0 and len(result.output.splitlines()) == 2
     again = call("export", checkpoint, "--out", tmp_path / "export")

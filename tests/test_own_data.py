@@ -58,7 +58,7 @@ def images(root: Path, *names: str) -> None:
         Image.new("RGB", (4, 4)).save(root / name, format="PNG")
 
 
-def said(split: Split) -> list[tuple[str, str, str]]:
+def rows_of(split: Split) -> list[tuple[str, str, str]]:
     rows = [split.triplets[row] for row in range(len(split.triplets))]
     return [(row.reference, row.feedback, row.target) for row in rows]
 
@@ -88,8 +88,8 @@ def paths(split: Split) -> Sequence[Path]:
 )
 def test_triplets_are_read_whichever_program_wrote_them(tmp_path: Path, name: str, text: str) -> None:
     put(tmp_path, text, name)
-    assert said(load(tmp_path, "train")) == [("a.png", "is red", "b.png")]
-    assert said(load(tmp_path, "test")) == [("c.png", "is blue", "d.png")]
+    assert rows_of(load(tmp_path, "train")) == [("a.png", "is red", "b.png")]
+    assert rows_of(load(tmp_path, "test")) == [("c.png", "is blue", "d.png")]
 
 
 def test_the_root_may_be_the_file_itself(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_any_feedback_comes_back_as_it_was_written(
 
 def test_very_long_feedback_and_emoji_are_taken(tmp_path: Path) -> None:
     long = "longer " * 5000 + "👗"
-    (row,) = said(load(put(tmp_path, f"{HEADER}a.png,{long},b.png,train\n"), "train"))
+    (row,) = rows_of(load(put(tmp_path, f"{HEADER}a.png,{long},b.png,train\n"), "train"))
     assert row[1] == long
 
 
@@ -129,7 +129,7 @@ def test_cells_may_hold_separators_quotes_and_line_ends(tmp_path: Path) -> None:
     text = HEADER + '"a,1.png","12"" longer,\r\nand ""red""",b.png,train\nc.png,,d.png,train\n'
     with pytest.raises(DataError, match="line 4: feedback is empty"):
         load(put(tmp_path, text), "train")
-    (row,) = said(load(put(tmp_path, text.rsplit("c.png", 1)[0]), "train"))
+    (row,) = rows_of(load(put(tmp_path, text.rsplit("c.png", 1)[0]), "train"))
     assert row == ("a,1.png", '12" longer,\nand "red"', "b.png")
 
 
@@ -219,10 +219,10 @@ def test_images_are_found_beside_the_table_under_images_and_by_their_whole_path(
     images(tmp_path, "other/e.png")
     names = ["a.png", "b.png", "images\\red\\c.png", "é.png", str(elsewhere), "../other/e.png", "gone.png"]
     rows = [f"{name},is red,a.png,train\n" for name in names[1:]]
-    found = load(put(root, HEADER + "".join(rows)), "train")
+    split = load(put(root, HEADER + "".join(rows)), "train")
     inside = [root / name for name in ("images/b.png", "images/red/c.png", f"images/{accent}.png")]
-    assert list(paths(found)) == [*inside, elsewhere, root / "gone.png", root / "a.png"]
-    assert found.triplets.images.missing().tolist() == [*[False] * 4, True, False]  # type: ignore[attr-defined]
+    assert list(paths(split)) == [*inside, elsewhere, root / "gone.png", root / "a.png"]
+    assert split.triplets.images.missing().tolist() == [*[False] * 4, True, False]  # type: ignore[attr-defined]
 
 
 def test_an_image_that_is_named_in_two_ways_is_one_image(tmp_path: Path) -> None:
@@ -236,22 +236,22 @@ def test_an_image_that_is_named_in_two_ways_is_one_image(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["A.PNG", "a", "images/A.png", "Images\\a.png".replace("Images", "images"), "A"])
 def test_capitals_and_a_missing_ending_do_not_hide_an_image(tmp_path: Path, name: str) -> None:
     images(tmp_path, "images/a.png", "images/b.PNG")
-    found = load(put(tmp_path, f"{HEADER}{name},is red,b,train\n"), "train")
-    assert list(paths(found)) == [tmp_path / "images" / "a.png", tmp_path / "images" / "b.PNG"]
+    split = load(put(tmp_path, f"{HEADER}{name},is red,b,train\n"), "train")
+    assert list(paths(split)) == [tmp_path / "images" / "a.png", tmp_path / "images" / "b.PNG"]
 
 
 def test_a_name_that_may_mean_two_images_means_neither(tmp_path: Path) -> None:
     images(tmp_path, "a.png", "A.png", "c.png", "c.jpg", "d.png")
     (tmp_path / "d.txt").touch()
     rows = "a.PNG,is red,c,train\nA.png,is red,d,train\n"  # references first
-    found = load(put(tmp_path, HEADER + rows), "train")
-    assert found.triplets.images.missing().tolist() == [True, False, True, False]  # type: ignore[attr-defined]
+    split = load(put(tmp_path, HEADER + rows), "train")
+    assert split.triplets.images.missing().tolist() == [True, False, True, False]  # type: ignore[attr-defined]
 
 
 def test_several_sentences_of_a_pair_are_one_and_a_list_of_one_target_is_that_target(tmp_path: Path) -> None:
     row = {"reference": "a.png", "feedback": ["is red ", "has sleeves"], "target": ["b.png"], "split": "train"}
-    (found,) = said(load(put(tmp_path, json.dumps(row), "triplets.jsonl"), "train"))
-    assert found == ("a.png", "is red, has sleeves", "b.png")
+    (only,) = rows_of(load(put(tmp_path, json.dumps(row), "triplets.jsonl"), "train"))
+    assert only == ("a.png", "is red, has sleeves", "b.png")
 
 
 @pytest.mark.parametrize("validation", ["val", "Validation", "dev"])
@@ -259,11 +259,11 @@ def test_rows_for_validation_are_for_testing_where_no_others_are(
     tmp_path: Path, validation: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = f"{HEADER}a.png,is red,b.png,training\nc.png,is blue,d.png,{validation}\n"
-    assert said(load(put(tmp_path, text), "test")) == [("c.png", "is blue", "d.png")]
+    assert rows_of(load(put(tmp_path, text), "test")) == [("c.png", "is blue", "d.png")]
     assert not caplog.records
     put(tmp_path, text + "e.png,is green,f.png,test\n")
-    assert said(load(tmp_path, "test")) == [("e.png", "is green", "f.png")]
-    assert said(load(tmp_path, "train")) == [("a.png", "is red", "b.png")]
+    assert rows_of(load(tmp_path, "test")) == [("e.png", "is green", "f.png")]
+    assert rows_of(load(tmp_path, "train")) == [("a.png", "is red", "b.png")]
     assert "1 rows for validation are not used" in caplog.text
 
 
@@ -277,15 +277,15 @@ def test_all_rows_without_a_sentence_are_named_at_once(tmp_path: Path, nothing: 
 def test_names_that_no_file_can_have_are_only_missing(tmp_path: Path) -> None:
     names = ["x" * 300 + ".png", "50%20off,\u200b.png", "a.png/c.png"]
     rows = [{"reference": name, "feedback": "is red", "target": "b.png", "split": "train"} for name in names]
-    found = load(put(tmp_path, "\n".join(map(json.dumps, rows)), "triplets.jsonl"), "train")
-    assert found.triplets.images.missing().all()  # type: ignore[attr-defined]
+    split = load(put(tmp_path, "\n".join(map(json.dumps, rows)), "triplets.jsonl"), "train")
+    assert split.triplets.images.missing().all()  # type: ignore[attr-defined]
 
 
 def test_without_a_column_the_reference_alone_decides_the_split(tmp_path: Path) -> None:
     text = "reference,feedback,target\n" + "".join(f"{n}.png,is red,{n + 1}.png\n" for n in range(2000))
     root = put(tmp_path, text)
-    tested = [row[0] for row in said(load(root, "test"))]
-    trained = [row[0] for row in said(load(root, "train"))]
+    tested = [row[0] for row in rows_of(load(root, "test"))]
+    trained = [row[0] for row in rows_of(load(root, "train"))]
     assert sorted(tested + trained) == sorted(f"{n}.png" for n in range(2000))
     assert 0.08 < len(tested) / 2000 < 0.12
     about = load(root, "test").protocols["own"].about
@@ -293,15 +293,15 @@ def test_without_a_column_the_reference_alone_decides_the_split(tmp_path: Path) 
     assert "images of the gallery also stand in training rows" in about
     fewer = text.splitlines(keepends=True)
     put(tmp_path, "".join(fewer[:1] + fewer[:0:-3]).replace(".png,is", ".png,was"))
-    assert {row[0] for row in said(load(root, "test"))} <= set(tested)
+    assert {row[0] for row in rows_of(load(root, "test"))} <= set(tested)
 
 
 def test_the_gallery_holds_all_that_training_does_not_mention(tmp_path: Path) -> None:
     images(tmp_path, "images/a.png", "images/b.png", "images/d.png", "images/x/other.png", "images/listed.png")
     put(tmp_path, "image,label,split\nlisted.png,,train\nfar.png,,test\n", "labels.csv")
-    found = load(put(tmp_path, ROWS), "test")
-    assert found.triplets.images.names == ["c.png", "d.png", "far.png", "images/x/other.png"]
-    protocol = found.protocol("own")
+    split = load(put(tmp_path, ROWS), "test")
+    assert split.triplets.images.names == ["c.png", "d.png", "far.png", "images/x/other.png"]
+    protocol = split.protocol("own")
     assert protocol.tasks[0].gallery.tolist() == [0, 1, 2, 3]
     assert "the 2 images that test rows mention and 2 more that training does not mention" in protocol.about
     assert "only the target counts" in protocol.about
@@ -311,11 +311,11 @@ def test_the_gallery_holds_all_that_training_does_not_mention(tmp_path: Path) ->
 def test_images_of_one_label_count_as_the_same(tmp_path: Path) -> None:
     put(tmp_path, "image;label\nb.png;dress 1\nimages/c.png;dress 1\nd.png;\n", "labels.csv")
     images(tmp_path, "images/b.png", "images/c.png", "images/d.png")
-    found = load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test")
-    a, b, c, d = found.triplets.labels.tolist()
+    split = load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test")
+    a, b, c, d = split.triplets.labels.tolist()
     assert b == c
     assert len({a, b, d}) == 3
-    assert "any image with the target's label in labels.csv counts" in found.protocol().about
+    assert "any image with the target's label in labels.csv counts" in split.protocol().about
 
 
 def test_further_columns_of_the_labels_say_what_is_true_of_an_image(
@@ -323,11 +323,11 @@ def test_further_columns_of_the_labels_say_what_is_true_of_an_image(
 ) -> None:
     put(tmp_path, "Sleeve,image,Colour\nlong,b.png, red\n,c.png,blue\nshort,d.png,red\n", "labels.csv")
     images(tmp_path, "images/b.png", "images/c.png", "images/d.png")
-    found = load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test").triplets
+    triplets = load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test").triplets
     assert not caplog.messages
-    assert [Path(name).stem for name in found.images.names] == ["a", "b", "c", "d"]
-    assert list(found.aspects) == ["Sleeve", "Colour"]
-    (_, b, c, d), (a, *others) = found.aspects["Sleeve"].tolist(), found.aspects["Colour"].tolist()
+    assert [Path(name).stem for name in triplets.images.names] == ["a", "b", "c", "d"]
+    assert list(triplets.aspects) == ["Sleeve", "Colour"]
+    (_, b, c, d), (a, *others) = triplets.aspects["Sleeve"].tolist(), triplets.aspects["Colour"].tolist()
     assert c == -1 and len({b, c, d}) == 3
     assert a == -1 and others[0] == others[2] != others[1]
 
@@ -394,36 +394,36 @@ def assert_true(folder: Path, rows: list[dict[str, str]], table: dict[str, dict[
 
 
 def test_a_pair_differs_in_one_or_two_attributes_and_its_sentence_says_in_which(tmp_path: Path) -> None:
-    made = make(shop(tmp_path), tmp_path / "own")
+    summary = make(shop(tmp_path), tmp_path / "own")
     table = {
         Path(str(row.cells["file"])).name: {
             name: {"yes": "true", "no": "false"}.get(str(row.cells[name]), str(row.cells[name])) for name in ATTRIBUTES
         }
         for row in read_table(tmp_path / "items.csv").rows
     }
-    rows = written(made.folder)
-    assert len(rows) == made.train + made.test > 200
+    rows = written(summary.folder)
+    assert len(rows) == summary.train + summary.test > 200
     assert max(Counter(row["reference"] for row in rows).values()) == 4
-    assert_true(made.folder, rows, table)
-    assert set(made.kinds) == {"colour", "sleeve", "kids", "colour, sleeve", "colour, kids", "sleeve, kids"}
-    assert "60 of 60 images are not there" in str(made)
+    assert_true(summary.folder, rows, table)
+    assert set(summary.kinds) == {"colour", "sleeve", "kids", "colour, sleeve", "colour, kids", "sleeve, kids"}
+    assert "60 of 60 images are not there" in str(summary)
 
 
 def test_what_is_made_is_read_back_with_labels_for_items_that_are_alike(tmp_path: Path) -> None:
     table = shop(tmp_path)
     images(tmp_path, *(f"images/{number}.png" for number in range(60)))
-    made = make(table, tmp_path / "deep" / "own", split=0.2)
-    assert made.missing == 0
+    summary = make(table, tmp_path / "deep" / "own", split=0.2)
+    assert summary.missing == 0
     for split, count in (("train", 48), ("test", 12)):
-        found = load(made.folder, split)
-        assert len(found.triplets) == {"train": made.train, "test": made.test}[split]
-        assert len(paths(found)) <= count
-        assert not found.triplets.images.missing().any()  # type: ignore[attr-defined]
-        numbers = [int(path.stem) // 5 for path in paths(found)]  # five copies of each combination
+        data = load(summary.folder, split)
+        assert len(data.triplets) == {"train": summary.train, "test": summary.test}[split]
+        assert len(paths(data)) <= count
+        assert not data.triplets.images.missing().any()  # type: ignore[attr-defined]
+        numbers = [int(path.stem) // 5 for path in paths(data)]  # five copies of each combination
         for one, other in product(range(len(numbers)), repeat=2):
-            same = found.triplets.labels[one] == found.triplets.labels[other]
+            same = data.triplets.labels[one] == data.triplets.labels[other]
             assert same == (numbers[one] == numbers[other])
-    assert len(paths(load(made.folder, "test"))) == 12
+    assert len(paths(load(summary.folder, "test"))) == 12
 
 
 def test_no_item_is_in_both_splits(tmp_path: Path) -> None:
@@ -459,8 +459,8 @@ def test_the_same_table_and_seed_give_the_same_files_wherever_they_are(tmp_path:
 
 def test_triplets_are_made_anew_with_edited_templates_and_those_written_by_hand_are_kept(tmp_path: Path) -> None:
     table = shop(tmp_path)
-    made = make(table, tmp_path)
-    assert made.templates == tmp_path / "templates.toml"
+    summary = make(table, tmp_path)
+    assert summary.templates == tmp_path / "templates.toml"
     edited = '[general]\njoined = "{first}; {second}"\n[colour]\nchange = "jetzt {new} 👗"\nred = ["rot!"]\n'
     put(tmp_path, edited, "templates.toml")
     make(table, tmp_path)
@@ -478,9 +478,11 @@ def test_triplets_are_made_anew_with_edited_templates_and_those_written_by_hand_
 def test_templates_from_elsewhere_are_used_and_not_copied(tmp_path: Path) -> None:
     put(tmp_path, "[general]\nchange = ['{attribute}: {old} → {new}']\n", "mine.toml")
     columns = {"sleeve_length": ("long", "short"), "colour": ("red", "blue")}
-    made = make(shop(tmp_path, columns=columns), tmp_path / "own", templates=tmp_path / "mine.toml", differing=(1, 1))
-    assert "sleeve length: long → short" in {row["feedback"] for row in written(made.folder)}
-    assert not (made.folder / "templates.toml").exists()
+    summary = make(
+        shop(tmp_path, columns=columns), tmp_path / "own", templates=tmp_path / "mine.toml", differing=(1, 1)
+    )
+    assert "sleeve length: long → short" in {row["feedback"] for row in written(summary.folder)}
+    assert not (summary.folder / "templates.toml").exists()
 
 
 @pytest.mark.parametrize(
@@ -528,9 +530,9 @@ def test_the_templates_that_are_written_can_be_read(tmp_path_factory: pytest.Tem
 def test_yes_and_no_have_their_own_sentences(tmp_path: Path) -> None:
     columns = {"colour": ("red", "blue"), "kids": ("1", "0"), "water_proof": ("True", "FALSE")}
     rows = written(make(shop(tmp_path, columns=columns), tmp_path, differing=(1, 1), per_reference=9).folder)
-    said = {kind: {row["feedback"] for row in rows if row["kind"] == kind} for kind in columns}
-    assert said["kids"] == {"for children", "is for children", "not for children", "is not for children"}
-    assert said["water_proof"] == {"is water proof", "water proof", "is not water proof", "not water proof"}
+    sentences = {kind: {row["feedback"] for row in rows if row["kind"] == kind} for kind in columns}
+    assert sentences["kids"] == {"for children", "is for children", "not for children", "is not for children"}
+    assert sentences["water_proof"] == {"is water proof", "water proof", "is not water proof", "not water proof"}
 
 
 def test_an_unknown_value_is_passed_over_and_spellings_are_one_value(tmp_path: Path) -> None:
@@ -553,9 +555,9 @@ def test_columns_that_are_no_attributes_are_left_out_and_said_so(tmp_path: Path)
     ]
     header = "image,title,price,colour,size,seller,number\n"
     table = put(tmp_path, header + "\n".join(lines), "t.csv") / "t.csv"
-    made = make(table, tmp_path / "own")
-    assert made.attributes == {"colour": 2, "size": 3, "number": 4}
-    assert made.left_out == {
+    summary = make(table, tmp_path / "own")
+    assert summary.attributes == {"colour": 2, "size": 3, "number": 4}
+    assert summary.left_out == {
         "title": "60 different values in 60 items, like an id or a text",
         "price": "60 different numbers",
         "seller": "always shop",
@@ -565,11 +567,11 @@ def test_columns_that_are_no_attributes_are_left_out_and_said_so(tmp_path: Path)
 
 def test_pairs_stay_within_a_column(tmp_path: Path) -> None:
     columns = {"category": ("dress", "shirt", ""), "colour": ("red", "blue")}
-    made = make(shop(tmp_path, columns=columns), tmp_path, within="category", split=0)
+    summary = make(shop(tmp_path, columns=columns), tmp_path, within="category", split=0)
     category = [value for value in columns["category"] for _ in range(10)]
-    ends = [[int(Path(row[end]).stem) for end in ("reference", "target")] for row in written(made.folder)]
+    ends = [[int(Path(row[end]).stem) for end in ("reference", "target")] for row in written(summary.folder)]
     assert {(category[one], category[other]) for one, other in ends} == {("dress", "dress"), ("shirt", "shirt")}
-    assert made.kinds.keys() == {"colour"}
+    assert summary.kinds.keys() == {"colour"}
     labels = (tmp_path / "labels.csv").read_text()
     assert "category: dress; colour: red" in labels
     truths = load(tmp_path, "train").triplets.aspects
@@ -581,8 +583,8 @@ def test_rows_that_name_no_image_are_left_out_of_triplets(tmp_path: Path, caplog
     with_gaps = "file,colour\n" + "".join(
         f"{number}.png,{colour}\n,red\nN/A,blue\n" for number, colour in enumerate(("red", "blue", "green"))
     )
-    made = make(put(tmp_path, with_gaps, "t.csv") / "t.csv", tmp_path / "own", split=0)
-    assert made.items == 3 and "6 rows name no image" in caplog.text
+    summary = make(put(tmp_path, with_gaps, "t.csv") / "t.csv", tmp_path / "own", split=0)
+    assert summary.items == 3 and "6 rows name no image" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -649,15 +651,15 @@ def test_the_pairs_are_those_that_a_comparison_of_all_with_all_finds(
     items = len(values)
     groups, owners = (data.draw(arrays(np.int64, items, elements=st.integers(least, 3))) for least in (-1, 0))
     # With more than a few patterns of what is unknown, pairs may be missed; none may be wrong.
-    found = find_pairs(values, groups, owners, differing=differing, per_reference=14)
-    pairs = list(zip(found.references.tolist(), found.targets.tolist(), strict=True))
+    result = find_pairs(values, groups, owners, differing=differing, per_reference=14)
+    pairs = list(zip(result.references.tolist(), result.targets.tolist(), strict=True))
     right = {}
     for one, other in product(range(items), repeat=2):
         changed = tuple(np.flatnonzero((values[one] >= 0) & (values[other] >= 0) & (values[one] != values[other])))
         allowed = groups[one] == groups[other] >= 0 and owners[one] != owners[other]
         if allowed and differing[0] <= len(changed) <= differing[1]:
             right[one, other] = changed
-    assert all(right[pair] == found.sets[number] for pair, number in zip(pairs, found.changed.tolist(), strict=True))
+    assert all(right[pair] == result.sets[number] for pair, number in zip(pairs, result.changed.tolist(), strict=True))
     assert len(set(pairs)) == len(pairs)
     if len(np.unique(values >= 0, axis=0)) <= 4:
         assert set(pairs) == set(right)
@@ -665,9 +667,9 @@ def test_the_pairs_are_those_that_a_comparison_of_all_with_all_finds(
 
 def test_no_more_pairs_than_asked_for_and_not_all_of_one_kind() -> None:
     values = np.random.Generator(np.random.PCG64(0)).integers(0, 4, (2000, 5))
-    found = find_pairs(values, np.zeros(2000, np.int64), np.arange(2000), per_reference=3)
-    assert np.bincount(found.references).max() == 3
-    sizes = np.array([len(changed) for changed in found.sets])[found.changed]
+    pairs = find_pairs(values, np.zeros(2000, np.int64), np.arange(2000), per_reference=3)
+    assert np.bincount(pairs.references).max() == 3
+    sizes = np.array([len(changed) for changed in pairs.sets])[pairs.changed]
     assert 0.25 < (sizes == 1).mean() < 0.75
 
 
@@ -675,9 +677,9 @@ def test_no_more_pairs_than_asked_for_and_not_all_of_one_kind() -> None:
 def test_a_hundred_thousand_items_take_less_than_a_minute() -> None:
     values = np.random.Generator(np.random.PCG64(0)).integers(0, 6, (100_000, 8))
     start = time.perf_counter()
-    found = find_pairs(values, np.zeros(100_000, np.int64), np.arange(100_000))
+    pairs = find_pairs(values, np.zeros(100_000, np.int64), np.arange(100_000))
     assert time.perf_counter() - start < 60
-    assert len(found.references) > 100_000
+    assert len(pairs.references) > 100_000
 
 
 def test_the_examples_of_the_page_work(tmp_path: Path) -> None:
@@ -705,18 +707,18 @@ def test_the_examples_of_the_page_work(tmp_path: Path) -> None:
 @pytest.mark.realdata
 def test_a_shop_with_attributes_but_no_captions_can_train(real_data: Callable[[str], Path], tmp_path: Path) -> None:
     table = real_data("photos") / "items.csv"
-    made = make(table, tmp_path / "own", attributes=["category", "kids"])
+    summary = make(table, tmp_path / "own", attributes=["category", "kids"])
     items = {
         Path(str(row.cells["file"])).name: {name: str(row.cells[name]) for name in ("category", "kids")}
         for row in read_table(table).rows
     }
-    assert made.missing == 0
-    assert made.without_pair == 0
-    assert made.test > 100
-    assert_true(made.folder, written(made.folder), items)
-    learn, test = (load(made.folder, split) for split in own.SPLITS)
+    assert summary.missing == 0
+    assert summary.without_pair == 0
+    assert summary.test > 100
+    assert_true(summary.folder, written(summary.folder), items)
+    learn, test = (load(summary.folder, split) for split in own.SPLITS)
     retriever = Retriever.build(CONFIG, learn.triplets.feedback, seed=0)
     train(retriever, learn.triplets, replace(TRAIN, steps=3), tmp_path / "run")
-    (found,) = evaluate(retriever, test.triplets, protocols=[test.protocol()])
-    assert found.report.queries == made.test
-    assert set(found.report.recall_by_kind) == {"category", "kids", "category, kids"}
+    (evaluation,) = evaluate(retriever, test.triplets, protocols=[test.protocol()])
+    assert evaluation.report.queries == summary.test
+    assert set(evaluation.report.recall_by_kind) == {"category", "kids", "category, kids"}

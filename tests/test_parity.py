@@ -29,10 +29,10 @@ def reference() -> Any:
     return SimpleNamespace(**runpy.run_path(str(PARITY / "reference.py")))
 
 
-def away(ours: torch.Tensor, theirs: np.ndarray) -> float:
+def away(actual: torch.Tensor, published: np.ndarray) -> float:
     """The largest difference, as a share of the largest distance from the batch's mean."""
-    expected = torch.from_numpy(theirs).float()
-    return float((ours - expected).abs().max() / (expected - expected.mean(0)).abs().max())
+    expected = torch.from_numpy(published).float()
+    return float((actual - expected).abs().max() / (expected - expected.mean(0)).abs().max())
 
 
 def raw(model: Retriever, images: torch.Tensor, sentences: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,7 +67,7 @@ def test_stored_answers_of_the_published_computation_are_ours(name: str, tmp_pat
     assert away(queries, expected_queries.numpy()) < 1e-3
     assert away(gallery, expected_gallery.numpy()) < 1e-3
     unit = torch.nn.functional.normalize
-    theirs = 16 * unit(expected_queries) @ unit(expected_gallery).flip(0).T  # 4² times the cosines
-    by_hand = (theirs.exp().sum(1).log() - theirs.diagonal()).mean().item()
+    published_logits = 16 * unit(expected_queries) @ unit(expected_gallery).flip(0).T  # 4² times the cosines
+    by_hand = (published_logits.exp().sum(1).log() - published_logits.diagonal()).mean().item()
     logits = model.logits(unit(queries), unit(gallery).flip(0))
     assert batch_classification(logits, torch.arange(2)).item() == pytest.approx(by_hand, rel=1e-3, abs=1e-4)

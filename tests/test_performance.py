@@ -32,11 +32,11 @@ def test_both_sides_of_a_row_are_measured(name: str, tmp_path: Path, monkeypatch
     monkeypatch.setattr("itma.allocation.reuse_memory", lambda: False)
     row = ROWS[name]
     row.prepare(tmp_path, "tiny")
-    ours, reference = row.ours(tmp_path, "tiny"), row.reference(tmp_path, "tiny")
-    result = Result(name, "tiny", ours, reference, row.goal, ())
+    own, reference = row.ours(tmp_path, "tiny"), row.reference(tmp_path, "tiny")
+    result = Result(name, "tiny", own, reference, row.goal, ())
     assert result.ratio > 0
     assert result.near is not None and result.near > 0
-    assert ours["limit"] and set(row.at_most) <= set(ours)
+    assert own["limit"] and set(row.at_most) <= set(own)
 
 
 @pytest.mark.slow
@@ -50,14 +50,14 @@ def test_a_row_says_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
         return getattr(ROWS[name], side)(folder, size)
 
     monkeypatch.setattr(rows, "_alone", side_here)
-    found = measure("loss-32", replace(ROWS["loss-32"], goal=1e9, at_most={"seconds": 1e-9}), size="tiny")
-    assert len(found.missed) == 2
-    assert found.plain()["ratio"] == pytest.approx(found.reference["seconds"] / found.ours["seconds"])
+    result = measure("loss-32", replace(ROWS["loss-32"], goal=1e9, at_most={"seconds": 1e-9}), size="tiny")
+    assert len(result.missed) == 2
+    assert result.plain()["ratio"] == pytest.approx(result.reference["seconds"] / result.ours["seconds"])
 
 
 def _result(seconds: float) -> Result:
-    ours = {"seconds": seconds, "count": 1, "ideal": seconds / 2, "limit": "a limit"}
-    return Result("loss-32", "tiny", ours, {"seconds": 1.0, "count": 1}, 50, ())
+    own = {"seconds": seconds, "count": 1, "ideal": seconds / 2, "limit": "a limit"}
+    return Result("loss-32", "tiny", own, {"seconds": 1.0, "count": 1}, 50, ())
 
 
 @pytest.mark.parametrize(("stored", "status"), [(10.0, 0), (19.0, 0), (21.0, 1)])
@@ -113,8 +113,8 @@ def test_a_check_that_fails_is_told_and_the_others_go_on(tmp_path: Path, monkeyp
     monkeypatch.setattr(gpu, "CHECKS", {"first": fails, "ranks": gpu.ranks})
     monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--tiny", "--out", str(out)])
     assert gpu.main() == 1
-    found = json.loads(out.read_text())
-    assert "not today" in found["first"]["error"] and "seconds" in found["ranks"]
+    results = json.loads(out.read_text())
+    assert "not today" in results["first"]["error"] and "seconds" in results["ranks"]
 
 
 def test_products_are_counted_forwards_and_for_each_gradient() -> None:
@@ -139,9 +139,9 @@ def test_images_are_kept_on_the_device_where_they_fit() -> None:
     preprocess, data, cpu = Preprocess(height=8, width=12), triplets(), torch.device("cpu")
     size = len(data.labels) * 3 * 8 * 12
     assert to_device(data, preprocess, cpu, free_bytes=2 * size - 2) is data
-    kept = to_device(data, preprocess, cpu, free_bytes=2 * size)
-    assert kept.images.pixels.shape == (len(data.labels), 3, 8, 12)  # type: ignore[attr-defined]
-    assert torch.equal(kept.images.load([3, 1], preprocess), data.images.load([3, 1], preprocess))
+    on_device = to_device(data, preprocess, cpu, free_bytes=2 * size)
+    assert on_device.images.pixels.shape == (len(data.labels), 3, 8, 12)  # type: ignore[attr-defined]
+    assert torch.equal(on_device.images.load([3, 1], preprocess), data.images.load([3, 1], preprocess))
 
 
 def test_training_that_reads_numbers_only_when_they_are_logged_learns_the_same(

@@ -43,14 +43,14 @@ def read_by_transformers(folder: Path, sentence: str, word: torch.Tensor) -> tor
 
     tower, tokenizer = AutoModel.from_pretrained(folder).eval(), Retriever.load(folder).tokenizer
     ids, mask = tokenizer([sentence])
-    (place,) = (ids[0] == tokenizer.content("?")[0]).nonzero()[:, 0]
+    (position,) = (ids[0] == tokenizer.content("?")[0]).nonzero()[:, 0]
     clip = tower.config.model_type == "clip"
     if not clip:
         padding = tower.config.text_config.max_position_embeddings - ids.shape[1]
         ids = F.pad(ids, (0, padding), value=1)  # "</s>", as the folder's tokenizer says
 
-    def instead(module: object, given: object, found: torch.Tensor) -> torch.Tensor:
-        return torch.cat([found[:, :place], word[None, None], found[:, place + 1 :]], 1)
+    def instead(module: object, given: object, output: torch.Tensor) -> torch.Tensor:
+        return torch.cat([output[:, :position], word[None, None], output[:, position + 1 :]], 1)
 
     table = tower.text_model.embeddings.token_embedding
     hook = table.register_forward_hook(instead)
@@ -66,11 +66,11 @@ def test_a_query_is_the_text_towers_sentence_in_which_one_word_is_the_image(kind
     assert isinstance(model.composer, Pic2Word)
     with torch.no_grad():
         words = model.composer.mapping(model.composer.embed_images(model.feature_maps(pixels()))).clone()
-    found = model.embed_queries(pixels(), FEEDBACK)
+    queries = model.embed_queries(pixels(), FEEDBACK)
     for row, feedback in enumerate(FEEDBACK):
         sentence = f"a photo of ? , {feedback}" if feedback else "a photo of ?"
         expected = read_by_transformers(hub / kind, sentence, words[row])
-        torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(queries[row], expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -85,9 +85,9 @@ def test_training_asks_for_each_target_by_its_own_word_or_by_the_triplet(hub: Pa
     references, targets = torch.tensor([0, -1]), torch.tensor([1, 2])
     for learns in ("images", "triplets"):
         model = model_over(hub / "clip", learns=learns)
-        shown = model.preprocess.normalise(pixels())
+        images = model.preprocess.normalise(pixels())
         with torch.no_grad():
-            queries, _ = model(shown, references, targets, model.tokenizer(FEEDBACK[:2]))
+            queries, _ = model(images, references, targets, model.tokenizer(FEEDBACK[:2]))
         if learns == "images":
             expected = model.embed_queries(pixels()[1:], ["", ""])
         else:

@@ -17,31 +17,36 @@ from itma.models.pickles import load_allowed, unwrap, why_not_opened, without_pr
 def test_a_state_dict_is_found_under_its_wrapper_and_prefix(tmp_path: Path, prefix: str, wrapper: str | None) -> None:
     state: dict[str, Any] = {f"{prefix}{name}": torch.ones(2) for name in ("conv1.weight", "fc.bias")}
     optimizer = {"state": {0: {"step": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]}
-    held = {wrapper: state, "best": np.float64(1.5), "optimizer": optimizer}
-    torch.save(state if wrapper is None else held, tmp_path / "a.pth")
+    content = {wrapper: state, "best": np.float64(1.5), "optimizer": optimizer}
+    torch.save(state if wrapper is None else content, tmp_path / "a.pth")
     tensors = unwrap(load_allowed(tmp_path / "a.pth"))
     assert tensors is not None
     assert list(without_prefixes(tensors)) == ["conv1.weight", "fc.bias"]
 
 
 def test_numbers_and_arrays_of_numpy_beside_the_tensors_are_read(tmp_path: Path) -> None:
-    held = {"a": np.float32(2), "b": np.int64(3), "c": np.arange(3), "d": np.bool_(True)}
-    torch.save(held, tmp_path / "a.pth")
-    found = load_allowed(tmp_path / "a.pth")
-    assert (found["a"], found["b"], found["c"].tolist(), bool(found["d"])) == (2, 3, [0, 1, 2], True)
+    content = {"a": np.float32(2), "b": np.int64(3), "c": np.arange(3), "d": np.bool_(True)}
+    torch.save(content, tmp_path / "a.pth")
+    loaded = load_allowed(tmp_path / "a.pth")
+    assert (loaded["a"], loaded["b"], loaded["c"].tolist(), bool(loaded["d"])) == (2, 3, [0, 1, 2], True)
 
 
 def test_what_training_codes_keep_beside_the_tensors_is_no_obstacle(tmp_path: Path) -> None:
     options = argparse.Namespace(data=Path("/data"))
-    held = {"numpy": np.random.RandomState(0).get_state(), "name": np.str_("x"), "n": np.uint64(7), "options": options}
-    torch.save(held, tmp_path / "a.pth")
-    found = load_allowed(tmp_path / "a.pth")
-    assert (found["n"], found["name"], found["options"].data) == (7, "x", Path("/data"))
+    content = {
+        "numpy": np.random.RandomState(0).get_state(),
+        "name": np.str_("x"),
+        "n": np.uint64(7),
+        "options": options,
+    }
+    torch.save(content, tmp_path / "a.pth")
+    loaded = load_allowed(tmp_path / "a.pth")
+    assert (loaded["n"], loaded["name"], loaded["options"].data) == (7, "x", Path("/data"))
 
 
 def test_what_is_refused_is_named(tmp_path: Path) -> None:
-    for held, name in ((np.array(["a", None], dtype=object), "ObjectDType"), (slice(1), "'slice'")):
-        torch.save({"a": held}, tmp_path / "a.pth")
+    for content, name in ((np.array(["a", None], dtype=object), "ObjectDType"), (slice(1), "'slice'")):
+        torch.save({"a": content}, tmp_path / "a.pth")
         with pytest.raises(Exception, match="eights") as refusal:
             load_allowed(tmp_path / "a.pth")
         assert f"it asks for {name}" in why_not_opened(tmp_path / "a.pth", refusal.value).replace("'numpy.dtypes.", "")
@@ -56,8 +61,8 @@ class _Harm:
         return eval, ("1/0",)
 
 
-@pytest.mark.parametrize("held", [_Harm(), np.array([_Harm()], dtype=object)])
-def test_nothing_outside_of_the_allow_list_is_run(tmp_path: Path, held: object) -> None:
-    torch.save({"a": held}, tmp_path / "a.pth")
+@pytest.mark.parametrize("content", [_Harm(), np.array([_Harm()], dtype=object)])
+def test_nothing_outside_of_the_allow_list_is_run(tmp_path: Path, content: object) -> None:
+    torch.save({"a": content}, tmp_path / "a.pth")
     with pytest.raises((pickle.UnpicklingError, ValueError, TypeError, RuntimeError)):
         load_allowed(tmp_path / "a.pth")

@@ -74,8 +74,8 @@ def run_forked(program: str, *words: object, path: Path | None = None) -> None:
     """A program that needs a process of its own, but no new Python; `path` is a folder of installed packages."""
     head = "" if path is None else f"import sys; sys.path.insert(0, {str(path)!r})\n"
     with Program(head + program, *words) as process:
-        said = process.stdout.read()
-    assert process.wait() == 0, said[-2000:]
+        output = process.stdout.read()
+    assert process.wait() == 0, output[-2000:]
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +85,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder.parent / "plugin"
     shutil.copytree(PLUGIN, source)  # building leaves nothing in the checkout
     pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
-    made = python(*pip, "--target", folder, source)
-    assert made.returncode == 0, made.stderr
+    result = python(*pip, "--target", folder, source)
+    assert result.returncode == 0, result.stderr
     return folder
 
 
@@ -118,8 +118,8 @@ def test_a_run_of_installed_parts_does_everything_in_another_process(run: Path, 
 
 @pytest.mark.slow
 def test_a_run_of_installed_parts_is_exported_in_another_process(run: Path, site: Path, tmp_path: Path) -> None:
-    made = python("-m", "itma", "--quiet", "export", run, "--out", tmp_path / "onnx", path=site)
-    assert made.returncode == 0, made.stderr[-2000:]
+    result = python("-m", "itma", "--quiet", "export", run, "--out", tmp_path / "onnx", path=site)
+    assert result.returncode == 0, result.stderr[-2000:]
     assert (tmp_path / "onnx" / "query.onnx").is_file()
 
 

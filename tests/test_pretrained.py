@@ -148,16 +148,16 @@ def test_the_sentence_is_the_mean_of_minilms_tokens_as_its_own_pooling_has_it(mi
 
     pooling = json.loads((minilm / "1_Pooling" / "config.json").read_text())
     assert pooling["pooling_mode_mean_tokens"] and not pooling["pooling_mode_cls_token"]
-    said = ["make it crimson", "a jumper with long sleeves, please", "red"]
+    sentences = ["make it crimson", "a jumper with long sleeves, please", "red"]
     text_encoder, tokenizer = read(TextEncoderConfig(kind="pretrained", name=MINILM), dim=384)
-    batch = AutoTokenizer.from_pretrained(minilm)(said, padding=True, return_tensors="pt")
+    batch = AutoTokenizer.from_pretrained(minilm)(sentences, padding=True, return_tensors="pt")
     with torch.inference_mode():
         features = AutoModel.from_pretrained(minilm).eval()(**batch).last_hidden_state
         mask = batch["attention_mask"][:, :, None]
-        theirs = torch.nn.functional.normalize((features * mask).sum(1) / mask.sum(1), dim=1)
-        ours = torch.nn.functional.normalize(text_encoder(tokenizer(said)).sentence_BD, dim=1)
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
-    likeness = theirs @ theirs.T
+        expected = torch.nn.functional.normalize((features * mask).sum(1) / mask.sum(1), dim=1)
+        actual = torch.nn.functional.normalize(text_encoder(tokenizer(sentences)).sentence_BD, dim=1)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-4)
+    likeness = expected @ expected.T
     assert likeness[0, 2] > likeness[1, 2]  # the weights are those of a trained encoder
 
 
@@ -202,8 +202,8 @@ def test_the_sentence_is_clips_text_embedding(clip: Path) -> None:
     text_encoder, tokenizer = read(TextEncoderConfig(kind="pretrained", name=str(clip)), dim=12)
     tokens = tokenizer(SENTENCES[:2])
     whole = CLIPModel.from_pretrained(clip).eval()
-    said = whole.text_model(tokens.ids, attention_mask=tokens.mask.long()).pooler_output
-    torch.testing.assert_close(text_encoder(tokens).sentence_BD, whole.text_projection(said))
+    pooled = whole.text_model(tokens.ids, attention_mask=tokens.mask.long()).pooler_output
+    torch.testing.assert_close(text_encoder(tokens).sentence_BD, whole.text_projection(pooled))
 
 
 def test_clips_levels_are_its_layers_and_then_its_embedding(clip: Path) -> None:
@@ -212,12 +212,12 @@ def test_clips_levels_are_its_layers_and_then_its_embedding(clip: Path) -> None:
     image_encoder = HubImageEncoder.build(ImageEncoderConfig(str(clip), levels=(1, 3, 4))).eval()
     whole = CLIPModel.from_pretrained(clip).eval()
     pixels = torch.rand(2, 3, 32, 32)
-    theirs = whole.vision_model(pixels, output_hidden_states=True)
+    outputs = whole.vision_model(pixels, output_hidden_states=True)
     first, last, embedding = image_encoder(pixels)
     assert (first.shape, embedding.shape) == ((2, 20, 4, 4), (2, 12, 1, 1))
-    torch.testing.assert_close(first.flatten(2).transpose(1, 2), theirs.hidden_states[1][:, 1:])
-    torch.testing.assert_close(last.flatten(2).transpose(1, 2), theirs.hidden_states[3][:, 1:])
-    torch.testing.assert_close(embedding[:, :, 0, 0], whole.visual_projection(theirs.pooler_output))
+    torch.testing.assert_close(first.flatten(2).transpose(1, 2), outputs.hidden_states[1][:, 1:])
+    torch.testing.assert_close(last.flatten(2).transpose(1, 2), outputs.hidden_states[3][:, 1:])
+    torch.testing.assert_close(embedding[:, :, 0, 0], whole.visual_projection(outputs.pooler_output))
     assert image_encoder.channels == (20, 20, 12) and image_encoder.embeds
 
 
@@ -256,9 +256,9 @@ def test_adding_clips_embeddings_needs_no_training(clip: Path) -> None:
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     whole, tokens = CLIPModel.from_pretrained(clip).eval(), model.tokenizer(SENTENCES[:2])
     with torch.inference_mode():
-        seen = whole.visual_projection(whole.vision_model(model.preprocess.normalise(pixels)).pooler_output)
-        said = whole.text_projection(whole.text_model(tokens.ids, attention_mask=tokens.mask.long()).pooler_output)
-    expected = torch.nn.functional.normalize(seen + said, dim=1)
+        image = whole.visual_projection(whole.vision_model(model.preprocess.normalise(pixels)).pooler_output)
+        sentence = whole.text_projection(whole.text_model(tokens.ids, attention_mask=tokens.mask.long()).pooler_output)
+    expected = torch.nn.functional.normalize(image + sentence, dim=1)
     torch.testing.assert_close(model.embed_queries(pixels, SENTENCES[:2]), expected)
 
 
@@ -313,7 +313,7 @@ def test_a_text_encoder_that_stays_reads_each_sentence_once_in_a_training(
     encode = TextEncoder.encode
 
     def note(self: TextEncoder, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        read.extend(tuple(row[kept].tolist()) for row, kept in zip(ids, mask, strict=True))
+        read.extend(tuple(row[real].tolist()) for row, real in zip(ids, mask, strict=True))
         return encode(self, ids, mask)
 
     monkeypatch.setattr(TextEncoder, "encode", note)
@@ -331,13 +331,13 @@ def test_what_is_remembered_of_a_sentence_is_what_the_text_encoder_makes_of_it(
 ) -> None:
     config = TextEncoderConfig(kind="pretrained", name=str(request.getfixturevalue(kind)), max_words=16)
     text_encoder, tokenizer = read(config)
-    for said in (["add red", *SENTENCES], ["", ""], SENTENCES[:1]):
-        tokens, text_encoder.memory = tokenizer(said), None
+    for sentences in (["add red", *SENTENCES], ["", ""], SENTENCES[:1]):
+        tokens, text_encoder.memory = tokenizer(sentences), None
         words = text_encoder(tokens)
         text_encoder.memory = WordsMemory()
         for _ in range(2):
-            for ours, theirs in zip(text_encoder(tokens), words, strict=True):
-                torch.testing.assert_close(ours, theirs)
+            for actual, expected in zip(text_encoder(tokens), words, strict=True):
+                torch.testing.assert_close(actual, expected)
 
 
 def test_a_text_encoder_that_learns_reads_every_sentence_anew(clip: Path) -> None:
@@ -347,7 +347,7 @@ def test_a_text_encoder_that_learns_reads_every_sentence_anew(clip: Path) -> Non
     model = Retriever.build(config, ["make it red"])
     text_encoder = model.text_encoder
     assert text_encoder is not None
-    for frozen, kept in (
+    for frozen, remembered in (
         ((), False),
         (("text_encoder",), True),
         (("text_encoder.network",), True),
@@ -355,6 +355,6 @@ def test_a_text_encoder_that_learns_reads_every_sentence_anew(clip: Path) -> Non
     ):
         model.freeze(frozen)
         model.train()
-        assert (text_encoder.memory is not None) == kept
+        assert (text_encoder.memory is not None) == remembered
         model.eval()
         assert text_encoder.memory is None

@@ -52,11 +52,11 @@ def unclear() -> Shop:
         for name, values in names.items()
     }
     attributes = [
-        {name: f"{name} {codes[name][place]}" for name in names if codes[name][place] >= 0} for place in range(count)
+        {name: f"{name} {codes[name][number]}" for name in names if codes[name][number] >= 0} for number in range(count)
     ]
     return Shop(
-        [f"{place}.jpg" for place in range(count)],
-        [Path(f"{place}.jpg") for place in range(count)],
+        [f"{number}.jpg" for number in range(count)],
+        [Path(f"{number}.jpg") for number in range(count)],
         ["shop"] * count,
         np.arange(count),
         attributes,
@@ -81,15 +81,15 @@ def drawn(triplets: Triplets, seed: int = 0, rows: int = 240) -> Rows:
 @pytest.mark.parametrize("name", ["products.csv", "items.jsonl", "shop.jsonl.gz", "shop.csv.gz"])
 def test_a_table_says_the_same_in_every_form(folder: Path, tmp_path: Path, name: str) -> None:
     shop(tmp_path, items(), name=name)
-    found, expected = read_shop(products.find_table(tmp_path), "train"), read_shop(folder / "products.jsonl", "train")
-    assert (found.names, found.attributes) == (expected.names, expected.attributes)
-    assert all((found.codes[attribute] == expected.codes[attribute]).all() for attribute in ATTRIBUTES)
+    read, expected = read_shop(products.find_table(tmp_path), "train"), read_shop(folder / "products.jsonl", "train")
+    assert (read.names, read.attributes) == (expected.names, expected.attributes)
+    assert all((read.codes[attribute] == expected.codes[attribute]).all() for attribute in ATTRIBUTES)
 
 
 def test_columns_are_known_by_the_names_that_shops_use(folder: Path) -> None:
-    found = read_shop(folder / "products.jsonl", "train")
-    assert set(found.codes) == ATTRIBUTES
-    assert found.attributes[0] == {
+    read = read_shop(folder / "products.jsonl", "train")
+    assert set(read.codes) == ATTRIBUTES
+    assert read.attributes[0] == {
         "kind": "tshirts",
         "colour": "red",
         "sleeves": "short sleeves",
@@ -104,8 +104,8 @@ def test_columns_are_known_by_the_names_that_shops_use(folder: Path) -> None:
 def test_a_value_is_one_however_it_is_written(tmp_path: Path, column: str, cell: str, value: str) -> None:
     rows: list[dict[str, object]] = [{"id": f"a{n}", column: cell if n % 2 else "green"} for n in range(12)]
     shop(tmp_path, [{**row, "split": "train"} for row in rows])
-    found = read_shop(tmp_path / "products.jsonl", "train")
-    assert {one["colour"] for one in found.attributes} == {value, "green"}
+    read = read_shop(tmp_path / "products.jsonl", "train")
+    assert {one["colour"] for one in read.attributes} == {value, "green"}
 
 
 def test_attributes_may_stand_in_a_table_of_their_own_within_a_row(folder: Path, tmp_path: Path) -> None:
@@ -115,24 +115,24 @@ def test_attributes_may_stand_in_a_table_of_their_own_within_a_row(folder: Path,
         for row in items()
     ]
     shop(tmp_path, rows)
-    found, expected = (read_shop(place / "products.jsonl", "train") for place in (tmp_path, folder))
-    assert [sorted(one.items()) for one in found.attributes] == [sorted(one.items()) for one in expected.attributes]
+    read, expected = (read_shop(root / "products.jsonl", "train") for root in (tmp_path, folder))
+    assert [sorted(one.items()) for one in read.attributes] == [sorted(one.items()) for one in expected.attributes]
 
 
 def test_an_image_column_names_files_beside_the_table_or_in_images(tmp_path: Path) -> None:
     rows = [{**row, "image": f"{row['id']}.png"} for row in items()]
-    for place, row in enumerate(rows):
-        draw(tmp_path / ("images" if place % 2 else "") / str(row["image"]), row)
-    found = read_shop(write(tmp_path / "items.csv", without(rows, "id")), "train")
-    assert found.names == [str(row["image"]) for row in rows if row["split"] == "train"]
-    assert {path.parent.name for path in found.paths} == {"images", tmp_path.name}
+    for number, row in enumerate(rows):
+        draw(tmp_path / ("images" if number % 2 else "") / str(row["image"]), row)
+    read = read_shop(write(tmp_path / "items.csv", without(rows, "id")), "train")
+    assert read.names == [str(row["image"]) for row in rows if row["split"] == "train"]
+    assert {path.parent.name for path in read.paths} == {"images", tmp_path.name}
 
 
 def test_each_folder_of_images_that_bear_the_ids_gives_every_product_an_image(tmp_path: Path) -> None:
     shop(tmp_path, items(), folders=["small", "large"])
-    found = read_shop(tmp_path / "products.jsonl", "train")
-    assert len(found.names) == 2 * len(found.attributes) == 2 * len(set(found.products.tolist()))
-    assert found.names[:2] == ["large/p000.jpg", "small/p000.jpg"]
+    read = read_shop(tmp_path / "products.jsonl", "train")
+    assert len(read.names) == 2 * len(read.attributes) == 2 * len(set(read.products.tolist()))
+    assert read.names[:2] == ["large/p000.jpg", "small/p000.jpg"]
 
 
 def test_a_link_that_leads_back_is_followed_once(tmp_path: Path) -> None:
@@ -142,22 +142,22 @@ def test_a_link_that_leads_back_is_followed_once(tmp_path: Path) -> None:
 
 
 def test_columns_that_no_image_shows_or_that_follow_from_the_kind_are_left_out_with_the_reason(folder: Path) -> None:
-    found = read_shop(folder / "products.jsonl", "train")
-    assert found.left_out == {"group": "follows from the kind", "price": "no image shows it"}
-    assert found.groups == {"tshirts": "above", "dresses": "above", "jeans": "below"}
+    read = read_shop(folder / "products.jsonl", "train")
+    assert read.left_out == {"group": "follows from the kind", "price": "no image shows it"}
+    assert read.groups == {"tshirts": "above", "dresses": "above", "jeans": "below"}
 
 
 @pytest.mark.parametrize(("cell", "reason"), [
-    (lambda place: f"text {place}", "96 different values in 96 products"),
-    (lambda place: "tall" if place < 20 else None, "said of 20 of 96 products"),
-    (lambda place: "" if place else "tall", "said of 1 of 96 products"),
-    (lambda place: "same", "1 different values in 96 products"),
-    (lambda place: "odd" if place == 9 else "even", "fewer than two values that 2 products share"),
+    (lambda number: f"text {number}", "96 different values in 96 products"),
+    (lambda number: "tall" if number < 20 else None, "said of 20 of 96 products"),
+    (lambda number: "" if number else "tall", "said of 1 of 96 products"),
+    (lambda number: "same", "1 different values in 96 products"),
+    (lambda number: "odd" if number == 9 else "even", "fewer than two values that 2 products share"),
 ])  # fmt: skip
 def test_a_column_that_tells_too_little_or_too_much_is_left_out_with_the_reason(
     tmp_path: Path, cell: object, reason: str
 ) -> None:
-    rows = [{**row, "further": cell(place)} for place, row in enumerate(items())]  # type: ignore[operator]
+    rows = [{**row, "further": cell(number)} for number, row in enumerate(items())]  # type: ignore[operator]
     shop(tmp_path, rows)
     assert read_shop(tmp_path / "products.jsonl", "train").left_out["further"] == reason
 
@@ -166,9 +166,9 @@ def test_a_value_that_few_products_share_is_not_known(tmp_path: Path) -> None:
     rows = items()
     rows[0]["color"] = "Vermilion"
     shop(tmp_path, rows)
-    found = read_shop(tmp_path / "products.jsonl", "train")
-    assert "colour" not in found.attributes[0] and found.codes["colour"][0] == -1
-    assert all("colour" in one for one in found.attributes[1:])
+    read = read_shop(tmp_path / "products.jsonl", "train")
+    assert "colour" not in read.attributes[0] and read.codes["colour"][0] == -1
+    assert all("colour" in one for one in read.attributes[1:])
 
 
 # -- the split --------------------------------------------------------------------------------------------------------
@@ -229,8 +229,8 @@ def test_a_target_differs_in_exactly_what_is_said_and_agrees_in_the_rest_that_is
 
 def test_most_references_find_a_target(unclear: Shop) -> None:
     sampler, random = Sampler(unclear), generator(0)
-    main = [place for place in range(300) if all(unclear.codes[name][place] >= 0 for name in products.MAIN)]
-    assert sum(sampler.edit(place, random) is not None for place in main) > 0.8 * len(main)
+    main = [number for number in range(300) if all(unclear.codes[name][number] >= 0 for name in products.MAIN)]
+    assert sum(sampler.edit(number, random) is not None for number in main) > 0.8 * len(main)
 
 
 @given(st.integers(0, 299), st.integers(0, 2**32))
@@ -253,7 +253,7 @@ def test_draws_hold_words_alone_and_images_alone_and_conversations(tmp_path: Pat
     rows = drawn(load(shop(tmp_path, items(3)), "train").triplets)
     alone = [sentence for sentence, reference in zip(rows.feedback, rows.references, strict=True) if reference < 0]
     assert 0.1 < len(alone) / len(rows.feedback) < 0.5 and all(alone)
-    images = [place for place, sentence in enumerate(rows.feedback) if not sentence]
+    images = [number for number, sentence in enumerate(rows.feedback) if not sentence]
     assert images and (rows.references[images] >= 0).all() and (rows.references[images] != rows.targets[images]).all()
     assert any(EARLIER in sentence for sentence in rows.feedback)
 
@@ -261,8 +261,8 @@ def test_draws_hold_words_alone_and_images_alone_and_conversations(tmp_path: Pat
 def test_images_that_are_not_to_be_used_are_never_drawn(folder: Path) -> None:
     triplets = load(folder, "train").triplets
     present = np.arange(len(triplets.labels)) % 3 > 0
-    kept = Triplets(**{**triplets.__dict__, "present": present}).only(np.flatnonzero(present[triplets.references]))
-    rows = drawn(kept)
+    usable = Triplets(**{**triplets.__dict__, "present": present}).only(np.flatnonzero(present[triplets.references]))
+    rows = drawn(usable)
     assert present[rows.targets].all() and present[rows.references[rows.references >= 0]].all()
 
 
@@ -381,19 +381,19 @@ def test_a_phrase_names_the_new_value(attribute: str, way: str, split: str) -> N
     for number, value in enumerate(values):
         for old in (values[number - 1], None):
             one = {} if old is None else {attribute: old}
-            said = shop_sentences._phrase(attribute, way, one, {attribute: value}, Dice(f"{value}/{old}"), split)
-            assert any(name in said for name in names_of(attribute, value)), said
-            assert "{" not in said
+            sentence = shop_sentences._phrase(attribute, way, one, {attribute: value}, Dice(f"{value}/{old}"), split)
+            assert any(name in sentence for name in names_of(attribute, value)), sentence
+            assert "{" not in sentence
 
 
 def test_a_request_names_what_is_to_change_in_every_attribute(training: Triplets) -> None:
     reference = {"kind": "shirts", "colour": "red", "sleeves": "short sleeves", "fit": "slim"}
     target = {"kind": "dresses", "colour": "navy blue", "sleeves": "long sleeves", "fit": "loose"}
     for number in range(100):
-        said = shop_sentences.request(reference, target, list(target), Dice(f"request/{number}"), "test")
+        sentence = shop_sentences.request(reference, target, list(target), Dice(f"request/{number}"), "test")
         for attribute, value in target.items():
             plural = {f"{name[:-1]}es" for name in names_of(attribute, value)}
-            assert any(name in said for name in names_of(attribute, value) | plural), said
+            assert any(name in sentence for name in names_of(attribute, value) | plural), sentence
 
 
 @pytest.mark.parametrize(("value", "words"), [
@@ -403,8 +403,10 @@ def test_a_request_names_what_is_to_change_in_every_attribute(training: Triplets
 def test_a_column_of_yes_and_no_is_asked_for_by_its_name(value: str, words: tuple[str, ...]) -> None:
     other = {"yes": "no", "no": "yes"}[value]
     for way, split, number in product(shop_sentences.WAYS, ("train", "test"), range(6)):
-        said = shop_sentences._phrase("pockets", way, {"pockets": other}, {"pockets": value}, Dice(f"{number}"), split)
-        assert "pockets" in said and any(word in said for word in words), said
+        sentence = shop_sentences._phrase(
+            "pockets", way, {"pockets": other}, {"pockets": value}, Dice(f"{number}"), split
+        )
+        assert "pockets" in sentence and any(word in sentence for word in words), sentence
 
 
 def test_training_and_test_share_no_form_of_a_sentence() -> None:
@@ -421,9 +423,9 @@ def test_training_and_test_share_no_phrase(name: str) -> None:
 def test_a_wish_names_the_kind_and_asks_for_nothing_else_than_there_is() -> None:
     values = {"kind": "tshirts", "colour": "red", "gender": "men", "fit": "slim"}
     for number in range(60):
-        said = shop_sentences.wish(values, Dice(f"wish/{number}"), "test")
-        assert any(name in said for name in shop_sentences.KINDS["tshirts"])
-        assert "loose" not in said and "women" not in said
+        sentence = shop_sentences.wish(values, Dice(f"wish/{number}"), "test")
+        assert any(name in sentence for name in shop_sentences.KINDS["tshirts"])
+        assert "loose" not in sentence and "women" not in sentence
 
 
 # -- bad input --------------------------------------------------------------------------------------------------------
@@ -494,8 +496,8 @@ def test_products_that_differ_in_too_much_are_refused(tmp_path: Path) -> None:
 
 def test_a_test_in_which_nothing_can_be_asked_is_refused(tmp_path: Path) -> None:
     rows = items()
-    for place, row in enumerate(rows):
-        row["split"] = "test" if place == 0 else "train"
+    for number, row in enumerate(rows):
+        row["split"] = "test" if number == 0 else "train"
     shop(tmp_path, rows)
     refused(tmp_path, "no two of 1 test products differ only in kind, colour; there is nothing to measure", "test")
 

@@ -56,14 +56,14 @@ def test_the_commands_and_options_of_a_page_exist(page: str) -> None:
             assert name in command.commands, f"{shlex.join(words)}: no command {name!r}"
             command = command.commands[name]
         known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-        asked = {word.partition("=")[0] for word in rest if re.match(r"--?[a-zA-Z]", word)}
-        assert asked <= {*known, "--help", "-h"}, shlex.join(words)
+        options = {word.partition("=")[0] for word in rest if re.match(r"--?[a-zA-Z]", word)}
+        assert options <= {*known, "--help", "-h"}, shlex.join(words)
 
 
 def test_the_readme_s_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
-    asked = {word for words in shell_lines("make") for word in words[1:] if "=" not in word}
-    assert {"demo", "test"} <= asked <= targets
+    named = {word for words in shell_lines("make") for word in words[1:] if "=" not in word}
+    assert {"demo", "test"} <= named <= targets
 
 
 def test_the_readme_installs_the_torch_that_was_tested() -> None:
@@ -79,8 +79,8 @@ def test_ci_runs_the_readme_s_own_test_command() -> None:
 
 
 def test_the_command_line_page_is_up_to_date() -> None:
-    made = runpy.run_path(str(ROOT / "docs" / "make_cli.py"))["page"]()
-    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == made, "run: make docs"
+    page = runpy.run_path(str(ROOT / "docs" / "make_cli.py"))["page"]()
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == page, "run: make docs"
 
 
 def test_changelog_and_citation_name_the_package_s_version() -> None:

@@ -116,14 +116,14 @@ def test_no_module_can_take_the_place_of_a_public_name(name: str) -> None:
 def test_type_checkers_see_what_is_loaded_on_demand() -> None:
     tree = ast.parse(Path(itma.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
-    seen = {
+    names = {
         alias.asname or alias.name: f"{node.module}:{alias.name}"
         for node in block.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert seen == itma._HOMES
-    assert {*seen, "__version__"} == set(NAMES)
+    assert names == itma._HOMES
+    assert {*names, "__version__"} == set(NAMES)
 
 
 @pytest.mark.parametrize("module", ["itma", "itma.cli"])

@@ -56,32 +56,32 @@ def recalls(
     queries = np.full((len(triplets), reference.DIM), np.nan, dtype=np.float32)
     for row in task.rows.tolist():
         target, source = targets[triplets.targets[row]], targets[triplets.references[row]]
-        said = triplets.feedback[row]
-        queries[row] = reference.query_vector(target, source, said, expected["noise"], expected["pull"])
+        sentence = triplets.feedback[row]
+        queries[row] = reference.query_vector(target, source, sentence, expected["noise"], expected["pull"])
     for embeddings in (gallery, queries):
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     wide = Protocol(protocol.name, protocol.about, protocol.tasks, KS, protocol.without_reference)
     report = score(triplets, wide, queries, gallery, intervals=False).report
     assert (report.queries, len(task.gallery)) == (expected["queries"], expected["gallery"])
-    found = {str(k): share for k, share in report.recall.items()}
+    shares = {str(k): share for k, share in report.recall.items()}
     for aspect, recall in report.recall_by_aspect.items():
         short = {"adjective": "adj"}.get(aspect, aspect)
-        found |= {f"{k}_correct_{short}": share for k, share in recall.items()}
-    return found
+        shares |= {f"{k}_correct_{short}": share for k, share in recall.items()}
+    return shares
 
 
 def test_fashioniq(published: tuple[ModuleType, dict[str, Any]], real_data: Real) -> None:
     reference, entries = published
     split = datasets.load("fashioniq", real_data("fashioniq"), "val")
     names = split.triplets.images.names
-    asked = [name for name in entries if name.startswith("fashioniq.")]
-    assert asked
-    for name in asked:
+    tasks = [name for name in entries if name.startswith("fashioniq.")]
+    assert tasks
+    for name in tasks:
         whole = split.protocol("fashioniq/original")
         (task,) = (task for task in whole.tasks if task.name == name.partition(".")[2])
         protocol = Protocol(whole.name, whole.about, (task,), whole.ks)
-        found = recalls(reference, entries[name], split.triplets, protocol, names, names)
-        assert found == pytest.approx(entries[name]["recall"], abs=1 / entries[name]["queries"])
+        shares = recalls(reference, entries[name], split.triplets, protocol, names, names)
+        assert shares == pytest.approx(entries[name]["recall"], abs=1 / entries[name]["queries"])
 
 
 def test_css(published: tuple[ModuleType, dict[str, Any]], real_data: Real) -> None:
@@ -89,8 +89,8 @@ def test_css(published: tuple[ModuleType, dict[str, Any]], real_data: Real) -> N
     split = datasets.load("css", real_data("css"), "test")
     labels = [str(label) for label in split.triplets.labels]
     numbers = [str(int(name[9:15])) for name in split.triplets.images.names]
-    found = recalls(reference, entries["css"], split.triplets, split.protocol("css"), labels, numbers)
-    assert found == pytest.approx(entries["css"]["recall"], abs=1 / entries["css"]["queries"])
+    shares = recalls(reference, entries["css"], split.triplets, split.protocol("css"), labels, numbers)
+    assert shares == pytest.approx(entries["css"]["recall"], abs=1 / entries["css"]["queries"])
 
 
 def test_mitstates(published: tuple[ModuleType, dict[str, Any]], real_data: Real) -> None:
@@ -98,11 +98,11 @@ def test_mitstates(published: tuple[ModuleType, dict[str, Any]], real_data: Real
     expected = entries["mitstates"]
     triplets = datasets.load("mitstates", real_data("mitstates"), "test").triplets
     folders = [name.partition("/")[0] for name in triplets.images.names]
-    asked = np.isin([folder.partition(" ")[2] for folder in folders], expected["nouns"])
-    task = Task("", np.flatnonzero(asked[triplets.references]), np.flatnonzero(asked))
+    chosen = np.isin([folder.partition(" ")[2] for folder in folders], expected["nouns"])
+    task = Task("", np.flatnonzero(chosen[triplets.references]), np.flatnonzero(chosen))
     protocol = Protocol("mitstates", "some nouns", (task,))
-    found = recalls(reference, expected, triplets, protocol, folders, triplets.images.names)
-    assert found == pytest.approx(expected["recall"], abs=1 / expected["queries"])
+    shares = recalls(reference, expected, triplets, protocol, folders, triplets.images.names)
+    assert shares == pytest.approx(expected["recall"], abs=1 / expected["queries"])
 
 
 def test_fashion200k(published: tuple[ModuleType, dict[str, Any]], real_data: Real) -> None:
@@ -111,8 +111,8 @@ def test_fashion200k(published: tuple[ModuleType, dict[str, Any]], real_data: Re
     root = real_data("fashion200k")
     split = datasets.load("fashion200k", root, "test")
     captions = captions_of(root, split.triplets)
-    found = recalls(reference, expected, split.triplets, split.protocol(), captions, split.triplets.images.names)
-    assert found == pytest.approx(expected["recall"], abs=1 / expected["queries"])
+    shares = recalls(reference, expected, split.triplets, split.protocol(), captions, split.triplets.images.names)
+    assert shares == pytest.approx(expected["recall"], abs=1 / expected["queries"])
 
 
 def captions_of(root: Path, triplets: Triplets) -> list[str]:
@@ -133,8 +133,8 @@ def pseudo(reference: ModuleType, triplets: Triplets, noise: float) -> tuple[np.
     gallery = np.stack([reference.gallery_vector(name, name, 0.5) for name in names])
     queries = np.stack(
         [
-            reference.query_vector(names[target], names[source], said, noise, 0.5)
-            for target, source, said in zip(triplets.targets, triplets.references, triplets.feedback, strict=True)
+            reference.query_vector(names[target], names[source], sentence, noise, 0.5)
+            for target, source, sentence in zip(triplets.targets, triplets.references, triplets.feedback, strict=True)
         ]
     )
     return tuple(rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (queries, gallery))  # type: ignore[return-value]
@@ -150,14 +150,14 @@ def test_cirr_s_recalls_and_subset_recalls(published: tuple[ModuleType, dict[str
     sorted_names = names[np.argsort(-(queries @ gallery.T), axis=1, kind="stable")]
     rows = len(triplets)
     others = sorted_names[sorted_names != names[triplets.references][:, None]].reshape(rows, -1)
-    found = others == names[triplets.targets][:, None]
-    assert evaluation.ranks.tolist() == (found.argmax(1) + 1).tolist()
+    right = others == names[triplets.targets][:, None]
+    assert evaluation.ranks.tolist() == (right.argmax(1) + 1).tolist()
     for k in (1, 5, 10, 50):
-        assert evaluation.report.recall[k] == found[:, :k].sum() / rows
+        assert evaluation.report.recall[k] == right[:, :k].sum() / rows
     rows_of_file = json.loads((real_data("cirr") / "captions" / "cap.rc2.val.json").read_text())
     members = [set(row["img_set"]["members"]) - {row["reference"]} for row in rows_of_file]
     in_subset = np.array([[name in own for name in order] for order, own in zip(others, members, strict=True)])
-    of_subset = found[in_subset].reshape(rows, 5)
+    of_subset = right[in_subset].reshape(rows, 5)
     for k in (1, 2, 3):
         assert evaluation.measures["recall_subset"][k].tolist() == of_subset[:, :k].sum(1).tolist()
         assert 0.1 < evaluation.report.metrics["recall_subset"][k] < 0.99

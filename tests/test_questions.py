@@ -28,9 +28,9 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
     (folder / "photos").mkdir()
     for number in range(3):
         noise(number).save(folder / f"photos/{number}.png")
-    made = Catalogue.build(made_up.model(), folder / "photos", folder / "catalogue")
-    made.add([Item(f"item-{n}", noise(n), fields={"number": n, "colour": ("red", "blue")[n % 2]}) for n in range(30)])
-    return made
+    built = Catalogue.build(made_up.model(), folder / "photos", folder / "catalogue")
+    built.add([Item(f"item-{n}", noise(n), fields={"number": n, "colour": ("red", "blue")[n % 2]}) for n in range(30)])
+    return built
 
 
 QUESTIONS = [
@@ -94,10 +94,10 @@ def test_emphasis_goes_from_the_image_alone_to_the_sentence_alone(catalogue: Cat
 def test_what_was_said_earlier_counts_before_what_is_said_now(
     catalogue: Catalogue, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = catalogue.search(id="1.png", text="make blue cube", earlier=["make red cube", " "])
+    hits = catalogue.search(id="1.png", text="make blue cube", earlier=["make red cube", " "])
     assert not caplog.messages  # the word between them is nobody's
-    assert found == catalogue.search(id="1.png", text="make red cube then make blue cube")
-    assert found != catalogue.search(id="1.png", text="make blue cube")
+    assert hits == catalogue.search(id="1.png", text="make red cube then make blue cube")
+    assert hits != catalogue.search(id="1.png", text="make blue cube")
     assert catalogue.search(id="1.png", text="", earlier=[""]) == catalogue.search(id="1.png")
     with pytest.raises(FeedbackError, match="none of the words 'xyzzy'"):
         catalogue.search(id="1.png", text="xyzzy", earlier=["xyzzy"])
@@ -111,12 +111,12 @@ def test_an_emphasis_beyond_its_range_is_refused(catalogue: Catalogue) -> None:
 @pytest.mark.parametrize("rows", [1, 7, 33, 100])
 def test_pages_hold_every_item_once(catalogue: Catalogue, rows: int) -> None:
     page = catalogue.page(rows)
-    seen = list(page.items)
+    items = list(page.items)
     while page.next is not None:
         page = catalogue.page(rows, after=page.next)
-        seen += page.items
-    assert sorted(item.id for item in seen) == catalogue.ids
-    assert {item.id: item.fields.get("number") for item in seen}["item-17"] == 17
+        items += page.items
+    assert sorted(item.id for item in items) == catalogue.ids
+    assert {item.id: item.fields.get("number") for item in items}["item-17"] == 17
 
 
 def test_a_page_holds_what_matches(catalogue: Catalogue) -> None:
@@ -132,10 +132,10 @@ def test_a_mark_that_is_none_is_refused(catalogue: Catalogue, mark: str) -> None
 
 
 def test_a_write_makes_another_stamp(tmp_path: Path) -> None:
-    made = Catalogue.from_embeddings([Item("a", embedding=np.ones(4))], tmp_path / "catalogue")
-    before = made.stamp
-    made.add([Item("b", embedding=np.ones(4))])
-    assert made.stamp != before
+    catalogue = Catalogue.from_embeddings([Item("a", embedding=np.ones(4))], tmp_path / "catalogue")
+    before = catalogue.stamp
+    catalogue.add([Item("b", embedding=np.ones(4))])
+    assert catalogue.stamp != before
 
 
 @pytest.mark.parametrize("distinct", ["colour", 1.0])

@@ -25,8 +25,8 @@ def test_a_resnet_answers_as_that_of_transformers(kind: str, training: bool) -> 
     assert isinstance(own, ResNetEncoder)
     own.network.load_state_dict(other.state_dict())
     images = torch.randn(2, 3, 48, 64)
-    for mine, theirs in zip(own(images), other(images).feature_maps, strict=True):
-        torch.testing.assert_close(mine, theirs)
+    for actual, expected in zip(own(images), other(images).feature_maps, strict=True):
+        torch.testing.assert_close(actual, expected)
     state = own.network.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in other.state_dict().items())
 
@@ -43,5 +43,5 @@ def test_another_activation_is_left_to_transformers() -> None:
 
 def test_convolutions_begin_with_the_spread_that_keeps_relu_s_variance() -> None:
     weight = HubImageEncoder.build(ImageEncoderConfig("resnet-18", levels=(1,))).network.state_dict()
-    found = weight["encoder.stages.0.layers.0.layer.0.convolution.weight"].std()
-    assert found == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
+    spread = weight["encoder.stages.0.layers.0.layer.0.convolution.weight"].std()
+    assert spread == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)

@@ -34,8 +34,8 @@ def run(
     measured: str | None = None,
 ) -> Path:
     """A run folder as training leaves it, without weights: what is read needs none."""
-    place = folder / f"step-{steps:06d}"
-    place.mkdir(parents=True)
+    checkpoint = folder / f"step-{steps:06d}"
+    checkpoint.mkdir(parents=True)
     settings = {
         "model": to_plain(RetrieverConfig(composer=composer)),
         "train": {**to_plain(TrainConfig(steps=6, seed=seed)), **(train or {})},
@@ -43,9 +43,15 @@ def run(
         "made_with": {} if start is None else {"started_from": {"sha256": start}},
     }
     (folder / "run.json").write_text(json.dumps(settings))
-    pointer = {"last": place.name, "best": place.name, "best_value": 0.5, "best_step": steps, "measured": True}
+    pointer = {
+        "last": checkpoint.name,
+        "best": checkpoint.name,
+        "best_value": 0.5,
+        "best_step": steps,
+        "measured": True,
+    }
     (folder / "checkpoints.json").write_text(json.dumps(pointer))
-    (place / "manifest.json").write_text(json.dumps({"model.safetensors": folder.name}))
+    (checkpoint / "manifest.json").write_text(json.dumps({"model.safetensors": folder.name}))
     if recall is not None:
         (folder / "evaluation-shapes-test").mkdir()
         plain = {"format": 1, **to_plain(report(recall, weights=measured or folder.name))}
@@ -124,8 +130,8 @@ def test_runs_that_began_with_other_weights_are_no_variant_together(tmp_path: Pa
 
 def test_reports_on_other_queries_never_share_a_table(tmp_path: Path) -> None:
     runs = [run(tmp_path / "a"), run(tmp_path / "b", composer="add")]
-    place = runs[1] / "evaluation-shapes-test" / "report.json"
-    place.write_text(json.dumps({**json.loads(place.read_text()), "queries": 99}))
+    path = runs[1] / "evaluation-shapes-test" / "report.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "queries": 99}))
     assert [list(measured.recall) for measured in compare(runs).measurements] == [["itma"], ["add"]]
 
 

@@ -23,19 +23,19 @@ WRITES = {"Authorization": f"Bearer {served.WRITE}"}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return served.build(tmp_path_factory.mktemp("serve"))
 
 
 @pytest.fixture(scope="module")
-def client(place: Path) -> Iterator[TestClient]:
-    with TestClient(served.app(place)) as client:
+def client(folder: Path) -> Iterator[TestClient]:
+    with TestClient(served.app(folder)) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def catalogue(place: Path) -> Catalogue:
-    return Catalogue.open(place, made_up.model())
+def catalogue(folder: Path) -> Catalogue:
+    return Catalogue.open(folder, made_up.model())
 
 
 @pytest.fixture
@@ -44,28 +44,28 @@ def writable(tmp_path: Path) -> Iterator[TestClient]:
         yield client
 
 
-def search(client: TestClient, **asked: Any) -> Any:
-    answer = client.post(f"{API}/search", json=asked)
+def search(client: TestClient, **request: Any) -> Any:
+    answer = client.post(f"{API}/search", json=request)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def upload(client: TestClient, data: bytes, **asked: Any) -> Any:
-    return client.post(f"{API}/search/upload", files={"image": ("a", data)}, data={"query": json.dumps(asked)})
+def upload(client: TestClient, data: bytes, **request: Any) -> Any:
+    return client.post(f"{API}/search/upload", files={"image": ("a", data)}, data={"query": json.dumps(request)})
 
 
 def problem(answer: Any) -> tuple[int, str]:
-    told = answer.json()
-    assert set(told) == {"error"} and set(told["error"]) == {"code", "message"}
-    assert told["error"]["message"]
-    return answer.status_code, told["error"]["code"]
+    body = answer.json()
+    assert set(body) == {"error"} and set(body["error"]) == {"code", "message"}
+    assert body["error"]["message"]
+    return answer.status_code, body["error"]["code"]
 
 
 # -- searching --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "question",
     [
         {"text": "make red cube"},
         {"id": "item-03"},
@@ -78,12 +78,12 @@ def problem(answer: Any) -> tuple[int, str]:
     ],
 )
 def test_a_search_answers_as_the_catalogue_does(
-    client: TestClient, catalogue: Catalogue, asked: dict[str, Any]
+    client: TestClient, catalogue: Catalogue, question: dict[str, Any]
 ) -> None:
-    found = search(client, **asked)["hits"]
-    expected = catalogue.search(**{"k": 10, **asked})
-    assert [hit["id"] for hit in found] == [hit.id for hit in expected]
-    assert [hit["score"] for hit in found] == pytest.approx([hit.score for hit in expected], abs=2e-6)
+    hits = search(client, **question)["hits"]
+    expected = catalogue.search(**{"k": 10, **question})
+    assert [hit["id"] for hit in hits] == [hit.id for hit in expected]
+    assert [hit["score"] for hit in hits] == pytest.approx([hit.score for hit in expected], abs=2e-6)
 
 
 def test_an_image_that_is_sent_is_searched_from(client: TestClient, catalogue: Catalogue) -> None:
@@ -104,9 +104,9 @@ def test_words_that_the_model_never_saw_are_told(client: TestClient) -> None:
 
 
 def test_words_that_were_read_as_others_are_told_with_those(client: TestClient) -> None:
-    found = search(client, text="make Crimson cube", k=5)
-    assert (found["read_as"], found["ignored"]) == ({"crimson": "red"}, [])
-    assert found["hits"] == search(client, text="make red cube", k=5)["hits"]
+    answer = search(client, text="make Crimson cube", k=5)
+    assert (answer["read_as"], answer["ignored"]) == ({"crimson": "red"}, [])
+    assert answer["hits"] == search(client, text="make red cube", k=5)["hits"]
 
 
 def test_a_search_that_is_repeated_is_answered_from_memory(client: TestClient) -> None:
@@ -125,20 +125,20 @@ def _metric(text: str, name: str) -> float:
 
 
 def test_pages_hold_every_item_once(client: TestClient, catalogue: Catalogue) -> None:
-    seen, after = [], None
+    ids, after = [], None
     while True:
         page = client.get(f"{API}/items", params={"limit": 7, **({"after": after} if after else {})}).json()
-        seen += [item["id"] for item in page["items"]]
+        ids += [item["id"] for item in page["items"]]
         after = page["next"]
         if after is None:
             break
-    assert sorted(seen) == catalogue.ids
+    assert sorted(ids) == catalogue.ids
 
 
 def test_pages_are_narrowed_by_a_condition(client: TestClient) -> None:
-    found = client.get(f"{API}/items", params={"where": '{"colour": ["red", "blue"], "sold": false}'}).json()["items"]
-    assert found
-    assert all(item["fields"]["colour"] in ("red", "blue") and not item["fields"]["sold"] for item in found)
+    items = client.get(f"{API}/items", params={"where": '{"colour": ["red", "blue"], "sold": false}'}).json()["items"]
+    assert items
+    assert all(item["fields"]["colour"] in ("red", "blue") and not item["fields"]["sold"] for item in items)
 
 
 def test_an_item_is_told_with_its_metadata(client: TestClient) -> None:
@@ -150,29 +150,29 @@ def test_an_item_is_told_with_its_metadata(client: TestClient) -> None:
 
 
 def test_a_thumbnail_is_a_small_jpeg_that_is_sent_once(client: TestClient) -> None:
-    asked = {"id": "item-04", "size": "96"}
-    answer = client.get(f"{API}/item/thumbnail", params=asked)
+    parameters = {"id": "item-04", "size": "96"}
+    answer = client.get(f"{API}/item/thumbnail", params=parameters)
     assert answer.headers["content-type"] == "image/jpeg"
     image = served.Image.open(served.io.BytesIO(answer.content))
     assert max(image.size) == 96
-    again = client.get(f"{API}/item/thumbnail", params=asked, headers={"If-None-Match": answer.headers["etag"]})
+    again = client.get(f"{API}/item/thumbnail", params=parameters, headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
 def test_the_catalogue_tells_its_columns_choices_and_ranges(client: TestClient) -> None:
-    told = client.get(f"{API}/catalogue").json()
-    facets = {facet["column"]: facet for facet in told["facets"]}
-    assert told["items"] == 30
+    description = client.get(f"{API}/catalogue").json()
+    facets = {facet["column"]: facet for facet in description["facets"]}
+    assert description["items"] == 30
     assert facets["colour"]["choices"] == [["blue", 10], ["green", 10], ["red", 10]]
     assert (facets["price"]["low"], facets["price"]["high"]) == (0.0, 72.5)
     assert (facets["made"]["low"], facets["made"]["high"]) == ("2026-01-01", "2026-01-28")
     assert facets["sold"]["choices"] == [[False, 22], [True, 8]]
 
 
-def test_suggestions_are_sentences_of_the_training(place: Path) -> None:
+def test_suggestions_are_sentences_of_the_training(folder: Path) -> None:
     from itma.server.browsing import suggestions
 
-    opened = Catalogue.open(place)
+    opened = Catalogue.open(folder)
     assert suggestions(opened.snapshot, opened.run) == ["make red cube", "make blue cube"]
 
 
@@ -196,9 +196,9 @@ def test_health_and_readiness_are_told(client: TestClient) -> None:
 
 
 def test_a_catalogue_that_is_gone_is_not_ready(tmp_path: Path) -> None:
-    place = served.build(tmp_path, 3)
-    with TestClient(served.app(place)) as client:
-        (place / "catalogue.json").unlink()
+    folder = served.build(tmp_path, 3)
+    with TestClient(served.app(folder)) as client:
+        (folder / "catalogue.json").unlink()
         assert problem(client.get("/readyz")) == (503, "not_ready")
         assert client.post(f"{API}/search", json={"text": "make red cube"}).status_code == 200  # as read
 
@@ -226,9 +226,9 @@ def test_an_item_that_is_added_is_found_at_once_with_its_image(writable: TestCli
 def test_a_name_in_a_request_never_becomes_a_path(writable: TestClient, tmp_path: Path) -> None:
     before = {path for path in tmp_path.rglob("*") if "catalogue" not in path.parts}
     assert add(writable, "../../../evil", served.as_bytes(served.noise(5))).status_code == 201
-    kept = list((tmp_path / "catalogue" / "uploads").iterdir())
-    assert [path.suffix for path in kept] == [".png"]
-    assert "evil" not in kept[0].name and "passwd" not in kept[0].name
+    uploads = list((tmp_path / "catalogue" / "uploads").iterdir())
+    assert [path.suffix for path in uploads] == [".png"]
+    assert "evil" not in uploads[0].name and "passwd" not in uploads[0].name
     assert {path for path in tmp_path.rglob("*") if "catalogue" not in path.parts} == before
 
 
@@ -254,8 +254,8 @@ def test_replacing_metadata_alone_keeps_the_image(writable: TestClient) -> None:
         f"{API}/item", params={"id": "item-02"}, data={"fields": '{"colour": "black"}'}, headers=WRITES
     )
     assert answer.status_code == 200, answer.text
-    told = writable.get(f"{API}/item", params={"id": "item-02"}).json()
-    assert told == {"id": "item-02", "image": True, "fields": {"colour": "black"}}
+    item = writable.get(f"{API}/item", params={"id": "item-02"}).json()
+    assert item == {"id": "item-02", "image": True, "fields": {"colour": "black"}}
 
 
 def test_deleting_removes_item_and_image(writable: TestClient, tmp_path: Path) -> None:
@@ -286,19 +286,19 @@ def test_many_are_added_all_or_none(writable: TestClient) -> None:
 
 
 def test_what_another_process_writes_is_seen_within_a_second(tmp_path: Path) -> None:
-    place = served.build(tmp_path, 4)
-    with TestClient(served.app(place)) as client:
+    folder = served.build(tmp_path, 4)
+    with TestClient(served.app(folder)) as client:
         search(client, text="make red cube", k=50)
-        Catalogue.open(place, made_up.model()).add([Item("late", served.noise(9))])
+        Catalogue.open(folder, made_up.model()).add([Item("late", served.noise(9))])
         time.sleep(1.0)
         assert "late" in [hit["id"] for hit in search(client, text="make red cube", k=50)["hits"]]
         assert client.get(f"{API}/item", params={"id": "late"}).status_code == 200
 
 
 def test_a_write_waits_for_another_one_and_gives_up_after_a_while(tmp_path: Path) -> None:
-    place = served.build(tmp_path, 4)
-    with TestClient(served.app(place, write=True, lock_seconds=0.2)) as client:
-        with Catalogue.open(place, without_model=True)._store.writing("a test"):
+    folder = served.build(tmp_path, 4)
+    with TestClient(served.app(folder, write=True, lock_seconds=0.2)) as client:
+        with Catalogue.open(folder, without_model=True)._store.writing("a test"):
             answer = add(client, "a", served.as_bytes(served.noise(5)))
         assert problem(answer) == (503, "busy")
         assert answer.headers["retry-after"] == "2"

@@ -35,20 +35,20 @@ KEY = {"Authorization": f"Bearer {WRITE}"}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("a"), items=6)
 
 
 @pytest.fixture
-def client(place: Path) -> Any:
-    with TestClient(app(place, write=True)) as client:
+def client(folder: Path) -> Any:
+    with TestClient(app(folder, write=True)) as client:
         yield client
 
 
 def decoder(**settings: Any) -> Decoder:
-    made = Decoder(**{"pixels": 50_000_000, "seconds": 20.0, "memory": 10**9, **settings})
-    made.start()
-    return made
+    running = Decoder(**{"pixels": 50_000_000, "seconds": 20.0, "memory": 10**9, **settings})
+    running.start()
+    return running
 
 
 def test_an_image_that_takes_too_long_is_ended_and_others_go_on() -> None:
@@ -72,7 +72,7 @@ def test_a_stop_ends_within_its_seconds() -> None:
 
 
 def test_images_that_take_longer_together_than_a_request_may_are_not_written_after_its_answer(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = []
 
@@ -84,11 +84,11 @@ def test_images_that_take_longer_together_than_a_request_may_are_not_written_aft
     monkeypatch.setattr(Decoder, "ending", slow)
     images = [("images", (f"{n}.png", as_bytes(painted(n)))) for n in range(3)]
     items = json.dumps([{"id": f"slow-{n}", "image": f"{n}.png"} for n in range(3)])
-    with TestClient(app(place, write=True, seconds=0.2)) as client:
+    with TestClient(app(folder, write=True, seconds=0.2)) as client:
         answer = client.post("/api/v1/items/bulk", data={"items": items}, files=images, headers=KEY)
         assert answer.status_code == 503 and answer.json()["error"]["code"] == "timeout", answer.text
         time.sleep(0.3)
-    assert len(ended) == 2 and not any(id.startswith("slow-") for id in Catalogue.open(place, without_model=True).ids)
+    assert len(ended) == 2 and not any(id.startswith("slow-") for id in Catalogue.open(folder, without_model=True).ids)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_a_full_folder_for_temporary_files_is_the_server_s_fault(
     assert answer.status_code == 507 and answer.json()["error"]["code"] == "storage"
 
 
-def test_the_api_s_document_needs_the_key_that_reading_needs(place: Path) -> None:
-    with TestClient(app(place, keys=Keys(read=(READ,)))) as client:
+def test_the_api_s_document_needs_the_key_that_reading_needs(folder: Path) -> None:
+    with TestClient(app(folder, keys=Keys(read=(READ,)))) as client:
         assert client.get("/api/v1/openapi.json").status_code == 401
         key = {"Authorization": f"Bearer {READ}"}
         assert client.get("/api/v1/openapi.json", headers=key).json()["openapi"]
@@ -151,16 +151,16 @@ def test_bodies_that_never_arrive_keep_nobody_from_the_page_and_health(client: T
 
 
 def test_uploads_without_an_item_are_removed_at_the_start(tmp_path: Path) -> None:
-    place = build(tmp_path, items=2)
-    with TestClient(app(place, write=True)) as client:
+    folder = build(tmp_path, items=2)
+    with TestClient(app(folder, write=True)) as client:
         files = {"image": ("a.png", as_bytes(painted(1)))}
         assert client.post("/api/v1/items", data={"id": "new"}, files=files, headers=KEY).status_code == 201
-    (kept,) = (place / "uploads").iterdir()
-    (place / "uploads" / f"{'0' * 32}.png").write_bytes(b"left by a server that was killed")
-    (place / "uploads" / "my notes.txt").write_text("not ours")
-    with TestClient(app(place, write=True)):
+    (upload,) = (folder / "uploads").iterdir()
+    (folder / "uploads" / f"{'0' * 32}.png").write_bytes(b"left by a server that was killed")
+    (folder / "uploads" / "my notes.txt").write_text("not ours")
+    with TestClient(app(folder, write=True)):
         pass
-    assert {path.name for path in (place / "uploads").iterdir()} == {kept.name, "my notes.txt"}
+    assert {path.name for path in (folder / "uploads").iterdir()} == {upload.name, "my notes.txt"}
 
 
 def test_metadata_for_an_item_that_is_gone_are_404(client: TestClient) -> None:
@@ -181,12 +181,12 @@ def test_an_upload_is_answered_by_the_new_model_and_its_preprocessing_after_a_re
     from itma.models.retriever import Retriever
     from tests import made_up
 
-    place = build(tmp_path, items=6)
+    folder = build(tmp_path, items=6)
     made_up.model(seed=5).save(tmp_path / "other")
-    with TestClient(app(place)) as client:
-        Catalogue.open(place).reindex(tmp_path / "other")
+    with TestClient(app(folder)) as client:
+        Catalogue.open(folder).reindex(tmp_path / "other")
         end = time.monotonic() + 60
-        other = Catalogue.open(place, Retriever.load(tmp_path / "other"))
+        other = Catalogue.open(folder, Retriever.load(tmp_path / "other"))
         while client.get("/api/v1/catalogue").json()["fingerprint"] != other.model.fingerprint():
             assert time.monotonic() < end
             time.sleep(0.1)

@@ -24,20 +24,20 @@ from tests.test_serve import API, problem, search, upload
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return served.build(tmp_path_factory.mktemp("serve"), 9)
 
 
 @pytest.fixture(scope="module")
-def client(place: Path) -> Iterator[TestClient]:
-    with TestClient(served.app(place, upload_bytes=300_000, upload_pixels=1_000_000, body_seconds=1.0)) as client:
+def client(folder: Path) -> Iterator[TestClient]:
+    with TestClient(served.app(folder, upload_bytes=300_000, upload_pixels=1_000_000, body_seconds=1.0)) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def address(place: Path) -> Iterator[tuple[str, int]]:
+def address(folder: Path) -> Iterator[tuple[str, int]]:
     """The same as a real server, for what happens below HTTP."""
-    with served.running(served.app(place, upload_bytes=300_000, body_seconds=1.0)) as url:
+    with served.running(served.app(folder, upload_bytes=300_000, body_seconds=1.0)) as url:
         host, _, port = url.removeprefix("http://").partition(":")
         yield host, int(port)
 
@@ -347,11 +347,11 @@ def test_a_page_beyond_the_end_is_empty(client: TestClient) -> None:
 
 
 def test_an_item_whose_name_is_no_text_is_shown_and_searched_from(tmp_path: Path) -> None:
-    place = served.build(tmp_path, 3)
+    folder = served.build(tmp_path, 3)
     odd = "caf\udce9.png"
     served.painted(1).save(tmp_path / odd)
-    Catalogue.open(place, made_up.model()).add([_item(odd, tmp_path / odd)])
-    with TestClient(served.app(place)) as client:
+    Catalogue.open(folder, made_up.model()).add([_item(odd, tmp_path / odd)])
+    with TestClient(served.app(folder)) as client:
         listed = client.get(f"{API}/items").json()["items"]
         assert odd in [item["id"] for item in listed]
         assert client.get(f"{API}/item/thumbnail?id=caf%E9.png").status_code == 200

@@ -33,31 +33,37 @@ from tests import made_up, served
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return served.build(tmp_path_factory.mktemp("serve"), 12)
 
 
 @pytest.fixture(scope="module")
-def client(place: Path) -> Iterator[Client]:
-    with served.running(served.app(place, write=True)) as url, Client(url, key=served.WRITE) as client:
+def client(folder: Path) -> Iterator[Client]:
+    with served.running(served.app(folder, write=True)) as url, Client(url, key=served.WRITE) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def catalogue(place: Path) -> Catalogue:
-    return Catalogue.open(place, made_up.model())
+def catalogue(folder: Path) -> Catalogue:
+    return Catalogue.open(folder, made_up.model())
 
 
 def test_an_explanation_takes_what_that_of_a_catalogue_takes() -> None:
-    ours = set(inspect.signature(Client.explain).parameters)
-    assert set(inspect.signature(explain).parameters) - ours == {"catalogue_or_model", "fill", "steps", "run", "device"}
+    parameters = set(inspect.signature(Client.explain).parameters)
+    assert set(inspect.signature(explain).parameters) - parameters == {
+        "catalogue_or_model",
+        "fill",
+        "steps",
+        "run",
+        "device",
+    }
 
 
 @pytest.mark.parametrize("name", ["search", "get", "add", "replace", "delete", "page", "info"])
 def test_a_method_takes_what_the_catalogue_s_takes(name: str) -> None:
-    ours = inspect.signature(getattr(Client, name)).parameters
-    theirs = inspect.signature(getattr(Catalogue, name)).parameters
-    missing = set(theirs) - set(ours)
+    actual = inspect.signature(getattr(Client, name)).parameters
+    expected = inspect.signature(getattr(Catalogue, name)).parameters
+    missing = set(expected) - set(actual)
     assert missing <= ({"where"} if name == "delete" else {"fields"} if name == "page" else set())
 
 
@@ -73,10 +79,10 @@ def test_searches_give_the_hits_of_the_catalogue(client: Client, catalogue: Cata
         {"text": "make red cube", "where": {"made": {">=": date(2026, 1, 5)}}},
     ]
     for question in questions:
-        found = client.search(**question)  # type: ignore[arg-type]
+        hits = client.search(**question)  # type: ignore[arg-type]
         expected = catalogue.search(**question)  # type: ignore[arg-type]
-        assert [(hit.rank, hit.id, hit.fields) for hit in found] == [(hit.rank, hit.id, hit.fields) for hit in expected]
-        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=2e-6)
+        assert [(hit.rank, hit.id, hit.fields) for hit in hits] == [(hit.rank, hit.id, hit.fields) for hit in expected]
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], abs=2e-6)
 
 
 def test_an_explanation_is_that_of_the_catalogue(client: Client, catalogue: Catalogue) -> None:
@@ -85,13 +91,13 @@ def test_an_explanation_is_that_of_the_catalogue(client: Client, catalogue: Cata
         {"image": served.painted(20), "methods": ["regions"]},
     ]
     for question in questions:
-        found = client.explain(target="item-05", **question)  # type: ignore[arg-type]
+        answer = client.explain(target="item-05", **question)  # type: ignore[arg-type]
         expected = itma.explain(catalogue, target="item-05", **question).to_plain()  # type: ignore[arg-type]
-        assert found["score"] == pytest.approx(expected["score"], abs=1e-5)
-        assert [word["effect"] for word in found["words"]] == pytest.approx(
+        assert answer["score"] == pytest.approx(expected["score"], abs=1e-5)
+        assert [word["effect"] for word in answer["words"]] == pytest.approx(
             [word["effect"] for word in expected["words"]], abs=1e-4
         )
-        assert found["regions"]["values"] == pytest.approx(expected["regions"]["values"], abs=1e-4)
+        assert answer["regions"]["values"] == pytest.approx(expected["regions"]["values"], abs=1e-4)
 
 
 def test_items_come_and_go(client: Client) -> None:
@@ -160,8 +166,8 @@ def test_a_server_that_does_not_answer_in_time_is_told_with_the_limit() -> None:
 
 def test_the_client_loads_no_torch_and_no_http_before_it_is_used() -> None:
     code = "import sys, itma.client; itma.client.Client('http://a'); print({'torch', 'httpx2'} & set(sys.modules))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said == "set()\n"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output == "set()\n"
 
 
 def test_a_server_that_is_not_there_is_told() -> None:

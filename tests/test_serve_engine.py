@@ -47,7 +47,7 @@ class _Asked(Engine):
         return await super().ask(question, snapshot or self._snapshot)
 
 
-def engine(catalogue: Any, **settings: Any) -> Engine:
+def make_engine(catalogue: Any, **settings: Any) -> Engine:
     return _Asked(catalogue, **{"batch": 8, "batch_milliseconds": 0.0, "waiting": 100, "seconds": 30.0, **settings})
 
 
@@ -58,12 +58,12 @@ async def begun(catalogue: Slow) -> None:
 
 def test_questions_that_wait_are_answered_together_each_with_its_own() -> None:
     catalogue = Slow()
-    asked = engine(catalogue)
+    engine = make_engine(catalogue)
 
     async def story() -> list[str]:
-        first = asyncio.create_task(asked.ask(SearchRequest(text="a", k=1, id="x")))
+        first = asyncio.create_task(engine.ask(SearchRequest(text="a", k=1, id="x")))
         await begun(catalogue)
-        others = [asyncio.create_task(asked.ask(SearchRequest(id="x", k=k))) for k in range(2, 12)]
+        others = [asyncio.create_task(engine.ask(SearchRequest(id="x", k=k))) for k in range(2, 12)]
         await asyncio.sleep(0)
         catalogue.go.set()
         return [(await task).hits[0].id for task in (first, *others)]
@@ -71,7 +71,7 @@ def test_questions_that_wait_are_answered_together_each_with_its_own() -> None:
     catalogue.model = _Model()  # type: ignore[attr-defined]
     assert asyncio.run(story()) == [str(k) for k in range(1, 12)]
     assert catalogue.batches == [1, 8, 2]
-    asked.close()
+    engine.close()
 
 
 class _Model:
@@ -88,100 +88,100 @@ class _Model:
 def test_those_that_are_ready_wait_for_one_that_is_known_to_come() -> None:
     catalogue = Slow()
     catalogue.go.set()
-    asked = engine(catalogue, batch_milliseconds=5_000.0)
+    engine = make_engine(catalogue, batch_milliseconds=5_000.0)
 
     async def story() -> None:
-        with asked.coming(), asked.coming():
-            first = asyncio.create_task(asked.ask(SearchRequest(id="x")))
+        with engine.coming(), engine.coming():
+            first = asyncio.create_task(engine.ask(SearchRequest(id="x")))
             await asyncio.sleep(0.05)
             assert catalogue.batches == []
-            await asyncio.gather(first, asked.ask(SearchRequest(id="y")))
+            await asyncio.gather(first, engine.ask(SearchRequest(id="y")))
 
     asyncio.run(story())
     assert catalogue.batches == [2]
-    asked.close()
+    engine.close()
 
 
 def test_one_alone_does_not_wait() -> None:
     catalogue = Slow()
     catalogue.go.set()
-    asked = engine(catalogue, batch_milliseconds=60_000.0)
+    engine = make_engine(catalogue, batch_milliseconds=60_000.0)
 
     async def story() -> None:
-        with asked.coming():
-            await asked.ask(SearchRequest(id="x"))
+        with engine.coming():
+            await engine.ask(SearchRequest(id="x"))
 
     asyncio.run(story())  # would take a minute
-    asked.close()
+    engine.close()
 
 
 def test_more_than_may_wait_are_refused_and_told_when_to_come_again() -> None:
     catalogue = Slow()
-    asked = engine(catalogue, waiting=2)
+    engine = make_engine(catalogue, waiting=2)
 
     async def story() -> ProblemError:
-        tasks = [asyncio.create_task(asked.ask(SearchRequest(id="x")))]
+        tasks = [asyncio.create_task(engine.ask(SearchRequest(id="x")))]
         await begun(catalogue)
-        tasks += [asyncio.create_task(asked.ask(SearchRequest(id="x"))) for _ in range(2)]
+        tasks += [asyncio.create_task(engine.ask(SearchRequest(id="x"))) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(ProblemError) as refused:
-            await asked.ask(SearchRequest(id="x"))
+            await engine.ask(SearchRequest(id="x"))
         catalogue.go.set()
         await asyncio.gather(*tasks)
         return refused.value
 
     problem = asyncio.run(story())
     assert (problem.status, problem.code, problem.headers["Retry-After"]) == (503, "overloaded", "1")
-    asked.close()
+    engine.close()
 
 
 def test_an_answer_that_takes_too_long_is_given_up() -> None:
     catalogue = Slow()
-    asked = engine(catalogue, seconds=0.05)
+    engine = make_engine(catalogue, seconds=0.05)
 
     async def story() -> None:
         with pytest.raises(ProblemError) as refused:
-            await asked.ask(SearchRequest(id="x"))
+            await engine.ask(SearchRequest(id="x"))
         assert (refused.value.status, refused.value.code) == (503, "timeout")
         catalogue.go.set()
 
     asyncio.run(story())
-    asked.close()
+    engine.close()
 
 
 def test_a_question_that_nobody_waits_for_any_more_is_not_answered() -> None:
     catalogue = Slow()
-    asked = engine(catalogue)
+    engine = make_engine(catalogue)
 
     async def story() -> None:
-        first = asyncio.create_task(asked.ask(SearchRequest(id="x")))
+        first = asyncio.create_task(engine.ask(SearchRequest(id="x")))
         await begun(catalogue)
-        gone = asyncio.create_task(asked.ask(SearchRequest(id="y")))
+        gone = asyncio.create_task(engine.ask(SearchRequest(id="y")))
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.sleep(0)
-        last = asyncio.create_task(asked.ask(SearchRequest(id="z")))
+        last = asyncio.create_task(engine.ask(SearchRequest(id="z")))
         await asyncio.sleep(0)
         catalogue.go.set()
         await asyncio.gather(first, last)
 
     asyncio.run(story())
     assert catalogue.batches == [1, 1]
-    asked.close()
+    engine.close()
 
 
 def test_a_stop_answers_what_was_accepted_and_nothing_more() -> None:
     catalogue = Slow()
-    asked = engine(catalogue)
+    engine = make_engine(catalogue)
 
     async def story() -> None:
-        tasks = [asyncio.create_task(asked.ask(SearchRequest(id="x", k=k))) for k in range(1, 6)]
+        tasks = [asyncio.create_task(engine.ask(SearchRequest(id="x", k=k))) for k in range(1, 6)]
         await begun(catalogue)
-        closing = asyncio.create_task(asyncio.to_thread(asked.close))
-        while asked.alive:
+        closing = asyncio.create_task(asyncio.to_thread(engine.close))
+        while engine.alive:
             await asyncio.sleep(0.001)
         with pytest.raises(ProblemError, match="stopping"):
-            await asked.ask(SearchRequest(id="x"))
+            await engine.ask(SearchRequest(id="x"))
         catalogue.go.set()
         assert [(await task).hits[0].id for task in tasks] == ["1", "2", "3", "4", "5"]
         await closing
@@ -198,16 +198,16 @@ def test_a_fault_while_searching_ends_no_thread() -> None:
 
     catalogue = Broken()
     catalogue.go.set()
-    asked = engine(catalogue)
+    engine = make_engine(catalogue)
 
     async def story() -> None:
         with pytest.raises(ProblemError) as refused:
-            await asked.ask(SearchRequest(id="x", k=13))
+            await engine.ask(SearchRequest(id="x", k=13))
         assert refused.value.status == 500
-        assert (await asked.ask(SearchRequest(id="x", k=2))).hits[0].id == "2"
+        assert (await engine.ask(SearchRequest(id="x", k=2))).hits[0].id == "2"
 
     asyncio.run(story())
-    asked.close()
+    engine.close()
 
 
 def test_a_pool_refuses_what_is_too_much_and_counts_what_is_done() -> None:
@@ -229,10 +229,10 @@ def test_a_pool_refuses_what_is_too_much_and_counts_what_is_done() -> None:
 
 def test_the_event_loop_is_free_while_the_model_works() -> None:
     catalogue = Slow()
-    asked = engine(catalogue)
+    engine = make_engine(catalogue)
 
     async def story() -> int:
-        task = asyncio.create_task(asked.ask(SearchRequest(id="x")))
+        task = asyncio.create_task(engine.ask(SearchRequest(id="x")))
         await begun(catalogue)
         turns = 0
         until = time.monotonic() + 0.05
@@ -244,7 +244,7 @@ def test_the_event_loop_is_free_while_the_model_works() -> None:
         return turns
 
     assert asyncio.run(story()) > 20
-    asked.close()
+    engine.close()
 
 
 def test_memory_holds_the_latest_up_to_its_size() -> None:

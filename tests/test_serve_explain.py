@@ -34,68 +34,70 @@ QUERY = {"id": "item-03", "text": "make red cube"}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return served.build(tmp_path_factory.mktemp("explain"), 9)
 
 
 @pytest.fixture(scope="module")
-def client(place: Path) -> Iterator[TestClient]:
-    with TestClient(served.app(place, upload_bytes=300_000)) as client:
+def client(folder: Path) -> Iterator[TestClient]:
+    with TestClient(served.app(folder, upload_bytes=300_000)) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def catalogue(place: Path) -> Catalogue:
-    return Catalogue.open(place, made_up.model())
+def catalogue(folder: Path) -> Catalogue:
+    return Catalogue.open(folder, made_up.model())
 
 
-def explain(client: TestClient, **asked: Any) -> Any:
-    answer = client.post(f"{API}/explain", json={"target": "item-05", **asked})
+def explain(client: TestClient, **request: Any) -> Any:
+    answer = client.post(f"{API}/explain", json={"target": "item-05", **request})
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def upload(client: TestClient, data: bytes, **asked: Any) -> Any:
-    query = json.dumps({"target": "item-05", **asked})
+def upload(client: TestClient, data: bytes, **request: Any) -> Any:
+    query = json.dumps({"target": "item-05", **request})
     return client.post(f"{API}/explain/upload", files={"image": ("a", data)}, data={"query": query})
 
 
-def compared(found: Any, expected: Explanation, *, images: bool = False) -> None:
+def compared(answer: Any, expected: Explanation, *, images: bool = False) -> None:
     """What was answered is the explanation, to rounding, whatever either took."""
     plain = expected.to_plain(images=images)
-    assert set(found) == {*plain, "stamp"}
+    assert set(answer) == {*plain, "stamp"}
     for name in set(plain) - {"seconds", "reference"}:
-        _alike(found[name], plain[name], name)
+        _alike(answer[name], plain[name], name)
 
 
-def _alike(found: Any, expected: Any, name: str) -> None:
+def _alike(value: Any, expected: Any, name: str) -> None:
     if isinstance(expected, dict):
-        assert set(found) == set(expected), name
+        assert set(value) == set(expected), name
         for key in expected:
-            _alike(found[key], expected[key], f"{name}.{key}")
+            _alike(value[key], expected[key], f"{name}.{key}")
     elif isinstance(expected, list):
-        assert len(found) == len(expected), name
-        for row, (one, other) in enumerate(zip(found, expected, strict=True)):
+        assert len(value) == len(expected), name
+        for row, (one, other) in enumerate(zip(value, expected, strict=True)):
             _alike(one, other, f"{name}.{row}")
     elif isinstance(expected, float):
-        assert found == pytest.approx(expected, rel=1e-3, abs=1e-5), name
+        assert value == pytest.approx(expected, rel=1e-3, abs=1e-5), name
     else:
-        assert found == expected, name
+        assert value == expected, name
 
 
 # -- what is answered -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("asked", [QUERY, {"text": "make red cube"}, {"id": "item-03"}], ids=["both", "text", "item"])
+@pytest.mark.parametrize(
+    "question", [QUERY, {"text": "make red cube"}, {"id": "item-03"}], ids=["both", "text", "item"]
+)
 @pytest.mark.parametrize("methods", [[], ["words"], ["regions", "target", "gradients"]])
 def test_an_explanation_is_that_of_the_catalogue(
-    client: TestClient, catalogue: Catalogue, asked: dict[str, Any], methods: list[str]
+    client: TestClient, catalogue: Catalogue, question: dict[str, Any], methods: list[str]
 ) -> None:
-    has = {"words": "text" in asked, "regions": "id" in asked, "attention": "id" in asked}
+    has = {"words": "text" in question, "regions": "id" in question, "attention": "id" in question}
     methods = [method for method in methods if has.get(method, True)]
-    found = explain(client, **asked, methods=methods)
+    answer = explain(client, **question, methods=methods)
     usual = [method for method in ("attention", "words", "regions", "target") if has.get(method, True)]
-    compared(found, itma.explain(catalogue, target="item-05", methods=methods or usual, **asked))
+    compared(answer, itma.explain(catalogue, target="item-05", methods=methods or usual, **question))
 
 
 def test_an_image_that_is_sent_is_explained(client: TestClient, catalogue: Catalogue) -> None:
@@ -112,42 +114,46 @@ def test_words_that_the_model_never_saw_are_told(client: TestClient) -> None:
 
 
 def test_gradients_of_large_images_are_summed_over_squares(catalogue: Catalogue) -> None:
-    found = itma.explain(catalogue, target="item-05", methods=["gradients"], **QUERY)
-    assert found.gradients is not None
+    explanation = itma.explain(catalogue, target="item-05", methods=["gradients"], **QUERY)
+    assert explanation.gradients is not None
     pixels = np.random.Generator(np.random.PCG64(0)).standard_normal((224, 150)).astype(np.float32)
-    told = explaining.plain(replace(found, gradients=replace(found.gradients, pixels=pixels)), images=False)
-    squares = np.array(told["gradients"]["values"]).reshape(told["gradients"]["rows"], told["gradients"]["columns"])
+    answer = explaining.plain(
+        replace(explanation, gradients=replace(explanation.gradients, pixels=pixels)), images=False
+    )
+    squares = np.array(answer["gradients"]["values"]).reshape(
+        answer["gradients"]["rows"], answer["gradients"]["columns"]
+    )
     assert squares.shape == (32, 22)
     assert squares[0, 0] == pytest.approx(pixels[:7, :7].sum(), abs=1e-3)
     assert squares.sum() == pytest.approx(pixels.sum(), abs=0.01)
 
 
 def test_an_explanation_that_is_repeated_is_answered_from_memory_until_somebody_writes(tmp_path: Path) -> None:
-    place = served.build(tmp_path, 4)
-    asked = {"id": "item-01", "text": "make red cube", "target": "item-02", "methods": ["words"]}
-    with TestClient(served.app(place)) as client:
-        first = client.post(f"{API}/explain", json=asked)
-        assert client.post(f"{API}/explain", json=asked).content == first.content
-        Catalogue.open(place, made_up.model()).delete(["item-03"])
+    folder = served.build(tmp_path, 4)
+    request = {"id": "item-01", "text": "make red cube", "target": "item-02", "methods": ["words"]}
+    with TestClient(served.app(folder)) as client:
+        first = client.post(f"{API}/explain", json=request)
+        assert client.post(f"{API}/explain", json=request).content == first.content
+        Catalogue.open(folder, made_up.model()).delete(["item-03"])
         client.app.state.service.catalogue.refresh()  # type: ignore[attr-defined]
-        assert client.post(f"{API}/explain", json=asked).json()["items"] == 3
+        assert client.post(f"{API}/explain", json=request).json()["items"] == 3
         assert "itma_cache_hits_total 1.0" in client.get("/metrics").text
 
 
 def test_methods_are_counted_by_what_they_took(client: TestClient) -> None:
     explain(client, id="item-02", target="item-07", methods=["regions"])
-    told = client.get("/metrics").text
-    assert 'itma_explain_seconds_count{method="regions"}' in told
-    assert 'route="/explain"' in told
+    metrics = client.get("/metrics").text
+    assert 'itma_explain_seconds_count{method="regions"}' in metrics
+    assert 'route="/explain"' in metrics
 
 
 def test_a_target_whose_image_is_lost_is_explained_without_its_regions(tmp_path: Path) -> None:
-    place = served.build(tmp_path, 3)
+    folder = served.build(tmp_path, 3)
     (tmp_path / "photos" / "02.png").unlink()
-    with TestClient(served.app(place)) as client:
-        found = explain(client, id="item-01", text="make red cube", target="item-02", images=True)
-        assert found["target_regions"] is None and found["target_image"] is None
-        assert found["regions"] is not None
+    with TestClient(served.app(folder)) as client:
+        explanation = explain(client, id="item-01", text="make red cube", target="item-02", images=True)
+        assert explanation["target_regions"] is None and explanation["target_image"] is None
+        assert explanation["regions"] is not None
         answer = client.post(f"{API}/explain", json={"id": "item-02", "target": "item-01"})
         assert problem(answer) == (409, "image_lost")
         assert str(tmp_path) not in answer.text
@@ -157,7 +163,7 @@ def test_a_target_whose_image_is_lost_is_explained_without_its_regions(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("question", "expected"),
     [
         ({"target": None}, (422, "invalid_request")),
         ({"target": "nobody"}, (404, "unknown_item")),
@@ -179,26 +185,28 @@ def test_a_target_whose_image_is_lost_is_explained_without_its_regions(tmp_path:
         ({"run": "/etc"}, (422, "invalid_request")),
     ],
 )
-def test_what_makes_no_sense_is_refused(client: TestClient, asked: dict[str, Any], expected: tuple[int, str]) -> None:
-    answer = client.post(f"{API}/explain", json={**QUERY, "target": "item-05", **asked})
+def test_what_makes_no_sense_is_refused(
+    client: TestClient, question: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    answer = client.post(f"{API}/explain", json={**QUERY, "target": "item-05", **question})
     assert problem(answer) == expected
 
 
-def test_a_target_never_becomes_a_path(client: TestClient, place: Path) -> None:
-    file = place.parent / "photos" / "01.png"
+def test_a_target_never_becomes_a_path(client: TestClient, folder: Path) -> None:
+    file = folder.parent / "photos" / "01.png"
     assert file.is_file()
     answer = client.post(f"{API}/explain", json={**QUERY, "target": str(file)})
     assert problem(answer) == (404, "unknown_item")
 
 
-def test_an_address_beside_an_item_is_one_reference_too_many(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_beside_an_item_is_one_reference_too_many(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from itma.server import searching
 
     monkeypatch.setattr(searching, "fetch", lambda url, **limits: served.as_bytes(served.painted(1)))
-    with TestClient(served.app(place, urls=True)) as client:
-        asked = {"target": "item-05", "url": "http://shop.example/a.png", "methods": ["regions"]}
-        assert client.post(f"{API}/explain", json=asked).status_code == 200
-        assert problem(client.post(f"{API}/explain", json={**asked, "id": "item-01"})) == (422, "bad_data")
+    with TestClient(served.app(folder, urls=True)) as client:
+        request = {"target": "item-05", "url": "http://shop.example/a.png", "methods": ["regions"]}
+        assert client.post(f"{API}/explain", json=request).status_code == 200
+        assert problem(client.post(f"{API}/explain", json={**request, "id": "item-01"})) == (422, "bad_data")
 
 
 @pytest.mark.parametrize(
@@ -220,12 +228,12 @@ def test_an_upload_that_makes_no_sense_is_refused(
     assert problem(answer) == expected
 
 
-def test_why_needs_the_key_that_searching_needs(place: Path) -> None:
-    with TestClient(served.app(place, keys=Keys((served.READ,), ()))) as client:
-        asked = {**QUERY, "target": "item-05", "methods": ["words"]}
-        assert problem(client.post(f"{API}/explain", json=asked)) == (401, "key_needed")
+def test_why_needs_the_key_that_searching_needs(folder: Path) -> None:
+    with TestClient(served.app(folder, keys=Keys((served.READ,), ()))) as client:
+        request = {**QUERY, "target": "item-05", "methods": ["words"]}
+        assert problem(client.post(f"{API}/explain", json=request)) == (401, "key_needed")
         assert problem(upload(client, served.as_bytes(served.painted(1)))) == (401, "key_needed")
-        assert client.post(f"{API}/explain", json=asked, headers=bearer(served.READ)).status_code == 200
+        assert client.post(f"{API}/explain", json=request, headers=bearer(served.READ)).status_code == 200
 
 
 class Graphs(Embedder):
@@ -250,9 +258,9 @@ class Graphs(Embedder):
         return self._model._queries(maps, tokens)
 
 
-def test_whether_it_can_explain_is_told_and_graphs_cannot(client: TestClient, place: Path) -> None:
+def test_whether_it_can_explain_is_told_and_graphs_cannot(client: TestClient, folder: Path) -> None:
     assert client.get(f"{API}/catalogue").json()["can"]["explain"] is True
-    with TestClient(make_app(ServeConfig(str(place), hosts=("*",)), Keys(), Graphs())) as graphs:
+    with TestClient(make_app(ServeConfig(str(folder), hosts=("*",)), Keys(), Graphs())) as graphs:
         assert graphs.get(f"{API}/catalogue").json()["can"]["explain"] is False
         answer = graphs.post(f"{API}/explain", json={**QUERY, "target": "item-05"})
         assert problem(answer) == (409, "unexplainable")
@@ -267,8 +275,8 @@ def test_a_catalogue_without_a_model_explains_nothing(tmp_path: Path) -> None:
         assert problem(client.post(f"{API}/explain", json={"id": "i1", "target": "i2"})) == (409, "unanswerable")
 
 
-def test_an_owner_can_turn_it_off(place: Path) -> None:
-    with TestClient(served.app(place, explain=False)) as client:
+def test_an_owner_can_turn_it_off(folder: Path) -> None:
+    with TestClient(served.app(folder, explain=False)) as client:
         assert client.get(f"{API}/catalogue").json()["can"]["explain"] is False
         answer = client.post(f"{API}/explain", json={**QUERY, "target": "item-05"})
         assert problem(answer) == (403, "explaining_off")
@@ -277,7 +285,7 @@ def test_an_owner_can_turn_it_off(place: Path) -> None:
 # -- many at once -----------------------------------------------------------------------------------------------------
 
 
-class Held:
+class Blocked:
     """Explanations that wait until they are let go."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,52 +305,52 @@ class Held:
 def asking(client: TestClient, target: str) -> Iterator[list[int]]:
     """A question that is asked meanwhile; the status of its answer, once it is there."""
     status: list[int] = []
-    asked = {**QUERY, "target": target, "methods": ["words"]}
-    thread = threading.Thread(target=lambda: status.append(client.post(f"{API}/explain", json=asked).status_code))
+    request = {**QUERY, "target": target, "methods": ["words"]}
+    thread = threading.Thread(target=lambda: status.append(client.post(f"{API}/explain", json=request).status_code))
     thread.start()
     yield status
     thread.join(30)
 
 
 def test_searches_go_on_while_an_explanation_is_made_and_too_many_are_refused(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(monkeypatch)
-    with TestClient(served.app(place, waiting=1)) as client:
+    blocked = Blocked(monkeypatch)
+    with TestClient(served.app(folder, waiting=1)) as client:
         with asking(client, "item-04") as status:
-            assert held.begun.wait(30)
+            assert blocked.begun.wait(30)
             assert search(client, **QUERY)["hits"]
             answer = client.post(f"{API}/explain", json={**QUERY, "target": "item-05"})
             assert problem(answer) == (503, "overloaded")
             assert answer.headers["retry-after"] == "1"
-            held.go.set()
+            blocked.go.set()
         assert status == [200]
 
 
 def test_an_explanation_that_takes_too_long_is_given_up_and_kept_for_who_asks_again(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(monkeypatch)
-    asked = {**QUERY, "target": "item-05", "methods": ["words"]}
-    with TestClient(served.app(place, seconds=0.5)) as client:
-        assert problem(client.post(f"{API}/explain", json=asked)) == (503, "timeout")
-        held.go.set()
+    blocked = Blocked(monkeypatch)
+    request = {**QUERY, "target": "item-05", "methods": ["words"]}
+    with TestClient(served.app(folder, seconds=0.5)) as client:
+        assert problem(client.post(f"{API}/explain", json=request)) == (503, "timeout")
+        blocked.go.set()
         until = time.monotonic() + 30
-        while client.post(f"{API}/explain", json=asked).status_code != 200 and time.monotonic() < until:
+        while client.post(f"{API}/explain", json=request).status_code != 200 and time.monotonic() < until:
             time.sleep(0.05)
-        assert held.targets == ["item-05"]
+        assert blocked.targets == ["item-05"]
 
 
 def test_an_explanation_that_nobody_waits_for_any_more_is_not_begun(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(monkeypatch)
-    application = served.app(place)
+    blocked = Blocked(monkeypatch)
+    application = served.app(folder)
     with served.running(application) as url:
         client = itma.Client(url)
         thread = threading.Thread(target=lambda: client.explain(id="item-01", target="item-04", methods=["regions"]))
         thread.start()
-        assert held.begun.wait(30)
+        assert blocked.begun.wait(30)
         connection = http.client.HTTPConnection(url.removeprefix("http://"))
         body = json.dumps({"id": "item-01", "target": "item-05"})
         connection.request("POST", f"{API}/explain", body, {"Content-Type": "application/json"})
@@ -354,7 +362,7 @@ def test_an_explanation_that_nobody_waits_for_any_more_is_not_begun(
         metrics = application.state.service.metrics
         while 'status="499"' not in metrics.text().decode() and time.monotonic() < until:
             time.sleep(0.01)
-        held.go.set()
+        blocked.go.set()
         thread.join(30)
         client.explain(id="item-01", target="item-06", methods=["regions"])
-        assert held.targets == ["item-04", "item-06"]
+        assert blocked.targets == ["item-04", "item-06"]

@@ -21,8 +21,8 @@ CASES = int(os.environ.get("ITMA_FUZZ_CASES", "0"))
 
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    place = served.build(tmp_path_factory.mktemp("serve"), 6)
-    with served.running(served.app(place, keys=Keys((), (served.WRITE,)), write=True)) as url:
+    folder = served.build(tmp_path_factory.mktemp("serve"), 6)
+    with served.running(served.app(folder, keys=Keys((), (served.WRITE,)), write=True)) as url:
         yield schemathesis.openapi.from_url(f"{url}/api/v1/openapi.json")
 
 
@@ -49,8 +49,8 @@ OPERATIONS = [
 
 
 def test_every_operation_of_the_document_is_tried(document: Any) -> None:
-    found = {(one.ok().method.upper(), one.ok().path) for one in document.get_all_operations()}
-    assert found == set(OPERATIONS)
+    operations = {(one.ok().method.upper(), one.ok().path) for one in document.get_all_operations()}
+    assert operations == set(OPERATIONS)
 
 
 BARE = ("/api/v1/catalogue", "/healthz", "/readyz", "/metrics")
@@ -84,7 +84,7 @@ def test_whatever_is_sent_there_is_an_answer(
         answer = case.call(headers={"Authorization": f"Bearer {served.WRITE}"})
         assert answer.status_code < 500, f"{case.as_curl_command()}\n{answer.text}"
         if answer.status_code >= 400:
-            told = answer.json()["error"]
-            assert told["code"] and told["message"]
+            error = answer.json()["error"]
+            assert error["code"] and error["message"]
 
     sent()

@@ -43,10 +43,10 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("serve")
-    place = served.build(folder, 60)
+    catalogue = served.build(folder, 60)
     served.painted(1).save(folder / "evil.png")
-    Catalogue.open(place, made_up.model()).add([Item(EVIL, folder / "evil.png", fields={"colour": EVIL})])
-    with served.running(served.app(place)) as url:
+    Catalogue.open(catalogue, made_up.model()).add([Item(EVIL, folder / "evil.png", fields={"colour": EVIL})])
+    with served.running(served.app(catalogue)) as url:
         yield url
 
 
@@ -68,9 +68,11 @@ def opened(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callabl
         context.set_default_timeout(20_000)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
+        page.on(
+            "console", lambda message: complaints.append(message.text) if "Content Security" in message.text else None
+        )
         host = url.split("/")[2]
-        page.on("request", lambda asked: complaints.append(asked.url) if _elsewhere(asked.url, host) else None)
+        page.on("request", lambda request: complaints.append(request.url) if _elsewhere(request.url, host) else None)
         page.goto(url)
         return page
 
@@ -109,10 +111,10 @@ def ids(page: Page) -> list[str]:
     return [str(name) for name in page.locator(".card .name").all_text_contents()]
 
 
-def pick(page: Page, place: int) -> None:
+def pick(page: Page, number: int) -> None:
     settled(page)
     before = page.url
-    cards(page).nth(place).locator(".use").click()
+    cards(page).nth(number).locator(".use").click()
     page.wait_for_function("before => location.href !== before", arg=before, polling=20)
     settled(page)
 
@@ -168,24 +170,24 @@ def test_three_steps_of_feedback_stand_as_a_trail_that_leads_back(opened: Callab
 
 
 def test_what_was_said_still_counts_until_it_is_taken_back(opened: Callable[..., Page], tmp_path: Path) -> None:
-    place = served.build(tmp_path, 30)
-    told = Catalogue.open(place, made_up.model())
-    with served.running(served.app(place, earlier=True)) as url:
+    folder = served.build(tmp_path, 30)
+    catalogue = Catalogue.open(folder, made_up.model())
+    with served.running(served.app(folder, earlier=True)) as url:
         page = opened(url)
         pick(page, 4)
         say(page, "make red cube")
         reference = ids(page)[0]
         pick(page, 0)
-        assert ids(page) == [hit.id for hit in told.search(id=reference, k=24)]  # nothing new was said
+        assert ids(page) == [hit.id for hit in catalogue.search(id=reference, k=24)]  # nothing new was said
         say(page, "make blue cube")
-        said = told.search(id=reference, text="make blue cube", earlier=["make red cube"], k=24)
-        assert ids(page) == [hit.id for hit in said]
+        hits = catalogue.search(id=reference, text="make blue cube", earlier=["make red cube"], k=24)
+        assert ids(page) == [hit.id for hit in hits]
         shot(page, "said-earlier")
         other = opened(page.url)
         assert ids(other) == ids(page)
         page.get_by_role("button", name="Forget what was said: make red cube").click()
         settled(page)
-        assert ids(page) == [hit.id for hit in told.search(id=reference, text="make blue cube", k=24)]
+        assert ids(page) == [hit.id for hit in catalogue.search(id=reference, text="make blue cube", k=24)]
 
 
 @pytest.mark.slow
@@ -263,10 +265,10 @@ def test_an_image_is_given_said_something_to_and_still_there_after_reloading(
     expect(page.locator("#note")).to_have_text(re.compile("^Left out, .*'item-20'"))
     say(page, "make blue cube")
     expect(page.locator("#reference-image")).to_be_visible()
-    found = ids(page)
+    before = ids(page)
     shot(page, "3-upload")
     page.reload()
-    assert ids(page) == found
+    assert ids(page) == before
     expect(page.locator("#reference-image")).to_be_visible()
 
 
@@ -324,11 +326,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             "page": f"https://shop.example/{number}",
         }
         items.append(Item(f"sku-{number}", folder / f"{number}.png", fields=fields))
-    place = served.build(folder, 2)
-    catalogue = Catalogue.open(place, made_up.model())
+    path = served.build(folder, 2)
+    catalogue = Catalogue.open(path, made_up.model())
     catalogue.delete(catalogue.ids)
     catalogue.add(items)
-    with served.running(served.app(place, title="label", price="cost", link="page", currency="€")) as url:
+    with served.running(served.app(path, title="label", price="cost", link="page", currency="€")) as url:
         yield url
 
 
@@ -377,8 +379,8 @@ def test_an_error_that_stays_offers_no_button_to_try_again(opened: Callable[...,
 
 
 def test_why_tells_the_rank_within_the_filters_and_keeps_its_scale(opened: Callable[..., Page], url: str) -> None:
-    asked = {"where": {"colour": ["red"]}, "steps": [{"id": "item-05", "text": "make red cube"}], "at": 0}
-    page = opened(f"{url}/#{quote(json.dumps(asked))}")
+    state = {"where": {"colour": ["red"]}, "steps": [{"id": "item-05", "text": "make red cube"}], "at": 0}
+    page = opened(f"{url}/#{quote(json.dumps(state))}")
     settled(page)
     page.get_by_role("button", name=re.compile("^Why")).first.click()
     expect(page.locator("#why-place")).to_contain_text(
@@ -452,14 +454,14 @@ def test_details_are_shown_and_searched_from(opened: Callable[..., Page], url: s
 # -- why ---------------------------------------------------------------------------------------------------------------
 
 
-def asked(**step: Any) -> str:
+def fragment(**step: Any) -> str:
     """The part of an address that asks something."""
     return "/#" + quote(json.dumps({"steps": [step]}))
 
 
-def why(page: Page, place: int = 2) -> Any:
+def why(page: Page, number: int = 2) -> Any:
     """The dialog of a result, once its maps are drawn."""
-    page.locator("[data-act=why]").nth(place).click()
+    page.locator("[data-act=why]").nth(number).click()
     dialog = page.locator("#why")
     expect(dialog.locator("#why-target-key .scale")).to_be_visible()
     return dialog
@@ -471,11 +473,11 @@ def drawn(page: Page, name: str = "reference") -> str:
 
 
 def test_why_shows_words_by_their_effect_and_both_images_with_maps(opened: Callable[..., Page], url: str) -> None:
-    page = opened(url + asked(id="item-04", text="make red cube"))
+    page = opened(url + fragment(id="item-04", text="make red cube"))
     dialog = why(page)
     expect(page.get_by_role("dialog", name=re.compile("^Why item-"))).to_be_visible()
-    place = re.compile(r"^Rank [23] of 61, score \d\.\d\d$")  # its score may be the second's as well
-    expect(dialog.locator("#why-place")).to_have_text(place)
+    text = re.compile(r"^Rank [23] of 61, score \d\.\d\d$")  # its score may be the second's as well
+    expect(dialog.locator("#why-place")).to_have_text(text)
     words = dialog.locator("#why-words button")
     expect(words.locator("span")).to_have_text(["make", "red", "cube"])
     for row in range(3):
@@ -495,7 +497,7 @@ def test_why_shows_words_by_their_effect_and_both_images_with_maps(opened: Calla
 
 @pytest.mark.slow
 def test_pointing_at_a_word_shows_where_it_looks(opened: Callable[..., Page], url: str) -> None:
-    page = opened(url + asked(id="item-04", text="make red cube"))
+    page = opened(url + fragment(id="item-04", text="make red cube"))
     dialog = why(page)
     before = drawn(page)
     dialog.locator("#why-words button").nth(1).hover()
@@ -513,7 +515,7 @@ def test_pointing_at_a_word_shows_where_it_looks(opened: Callable[..., Page], ur
 
 @pytest.mark.slow
 def test_a_word_that_is_chosen_stays(opened: Callable[..., Page], url: str) -> None:
-    page = opened(url + asked(id="item-04", text="make red cube"))
+    page = opened(url + fragment(id="item-04", text="make red cube"))
     dialog = why(page)
     dialog.locator("#why-words button").nth(1).click()
     dialog.locator("#why-title").hover()
@@ -523,7 +525,7 @@ def test_a_word_that_is_chosen_stays(opened: Callable[..., Page], url: str) -> N
 
 @pytest.mark.slow
 def test_the_map_is_switched_between_covering_gradients_and_attention(opened: Callable[..., Page], url: str) -> None:
-    page = opened(url + asked(id="item-04", text="make red cube"))
+    page = opened(url + fragment(id="item-04", text="make red cube"))
     dialog = why(page)
     maps, numbers = [drawn(page)], [dialog.locator("#why-words small").all_text_contents()]
     for view, meaning in (("Gradients", "integrated gradients"), ("Attention", "a hint, not a cause")):
@@ -543,10 +545,10 @@ def test_the_map_is_switched_between_covering_gradients_and_attention(opened: Ca
 def test_why_of_an_image_alone_has_no_words_and_of_words_alone_no_reference(
     opened: Callable[..., Page], url: str
 ) -> None:
-    dialog = why(opened(url + asked(id="item-04")))
+    dialog = why(opened(url + fragment(id="item-04")))
     expect(dialog.locator("#why-words")).to_have_count(0)
     expect(dialog.locator("#why-reference-key .scale")).to_be_visible()
-    dialog = why(opened(url + asked(text="make red cube")))
+    dialog = why(opened(url + fragment(text="make red cube")))
     expect(dialog.locator("#why-words button")).to_have_count(3)
     expect(dialog.locator("#why-reference-image")).to_have_count(0)
 
@@ -563,7 +565,7 @@ def test_why_works_from_an_image_of_one_s_own(opened: Callable[..., Page], url: 
 def test_words_that_the_model_does_not_know_and_what_takes_no_part_are_said(
     opened: Callable[..., Page], url: str
 ) -> None:
-    page = opened(url + asked(id="item-04", text="make velvet cube", emphasis=0.5))
+    page = opened(url + fragment(id="item-04", text="make velvet cube", emphasis=0.5))
     dialog = why(page)
     expect(dialog.locator("#why-words button").nth(1)).to_have_class(re.compile("unread"))
     expect(dialog.locator("#why-words button").nth(1)).to_contain_text("not known")
@@ -572,7 +574,7 @@ def test_words_that_the_model_does_not_know_and_what_takes_no_part_are_said(
 
 @pytest.mark.slow
 def test_why_is_read_with_the_keyboard_alone(opened: Callable[..., Page], url: str) -> None:
-    page = opened(url + asked(id="item-04", text="make red cube"))
+    page = opened(url + fragment(id="item-04", text="make red cube"))
     settled(page)
     page.locator("[data-act=why]").nth(1).focus()
     page.keyboard.press("Enter")
@@ -601,7 +603,7 @@ def test_why_is_read_with_the_keyboard_alone(opened: Callable[..., Page], url: s
 def test_a_slow_explanation_shows_that_something_happens_and_ends_with_its_dialog(
     opened: Callable[..., Page], url: str
 ) -> None:
-    page = opened(url + asked(id="item-04", text="make red cube"))
+    page = opened(url + fragment(id="item-04", text="make red cube"))
     settled(page)
     ended: list[str] = []
     page.on("requestfailed", lambda request: ended.append(request.url))
@@ -627,7 +629,7 @@ def test_a_slow_explanation_shows_that_something_happens_and_ends_with_its_dialo
 def test_an_explanation_that_cannot_be_had_is_told_in_words(
     opened: Callable[..., Page], url: str, status: int, code: str, title: str, again: bool
 ) -> None:
-    page = opened(url + asked(id="item-04", text="make red cube"))
+    page = opened(url + fragment(id="item-04", text="make red cube"))
     settled(page)
     body = json.dumps({"error": {"code": code, "message": "what happened and what to do"}})
     page.route("**/api/v1/explain", lambda route: route.fulfill(status=status, body=body))
@@ -657,7 +659,10 @@ def test_the_back_button_closes_an_explanation(opened: Callable[..., Page], url:
 def test_why_fits_a_phone(opened: Callable[..., Page], url: str, scheme: str) -> None:
     settings = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
     page = opened(
-        url + asked(id="item-04", text="make red velvet cube"), **settings, color_scheme=scheme, device_scale_factor=2
+        url + fragment(id="item-04", text="make red velvet cube"),
+        **settings,
+        color_scheme=scheme,
+        device_scale_factor=2,
     )
     page.locator("[data-act=why]").first.tap()
     dialog = page.locator("#why")
@@ -673,7 +678,7 @@ def test_why_fits_a_phone(opened: Callable[..., Page], url: str, scheme: str) ->
 
 def test_why_is_not_offered_where_the_server_does_not_explain(opened: Callable[..., Page], tmp_path: Path) -> None:
     with served.running(served.app(served.build(tmp_path, 4), explain=False)) as url:
-        page = opened(url + asked(id="item-01"))
+        page = opened(url + fragment(id="item-01"))
         settled(page)
         expect(page.locator("[data-act=less]")).to_have_count(3)
         assert page.locator("[data-act=why]").count() == 0
@@ -723,14 +728,14 @@ def test_a_file_that_is_no_image_is_told(opened: Callable[..., Page], url: str, 
 def test_a_slow_answer_shows_that_something_happens(opened: Callable[..., Page], url: str) -> None:
     page = opened(url)
     settled(page)
-    held: list[Route] = []
-    page.route("**/api/v1/search", lambda route: held.append(route))
+    routes: list[Route] = []
+    page.route("**/api/v1/search", lambda route: routes.append(route))
     page.get_by_role("searchbox").fill("make red cube")
     page.keyboard.press("Enter")
     expect(page.locator(".card.blank").first).to_be_visible()
     expect(page.locator("#summary")).to_have_text("Still looking …")
     shot(page, "9-slow")
-    held[0].continue_()
+    routes[0].continue_()
     expect(page.locator("#summary")).to_have_text("the 24 nearest")
 
 
@@ -745,8 +750,8 @@ def test_html_in_a_catalogue_stays_text(opened: Callable[..., Page], url: str) -
 
 
 def test_a_catalogue_that_is_locked_opens_with_a_key(opened: Callable[..., Page], tmp_path: Path) -> None:
-    place = served.build(tmp_path, 6)
-    with served.running(served.app(place, keys=Keys((served.READ,), ()))) as url:
+    folder = served.build(tmp_path, 6)
+    with served.running(served.app(folder, keys=Keys((served.READ,), ()))) as url:
         page = opened(url)
         dialog = page.get_by_role("dialog", name="This catalogue needs a key")
         dialog.get_by_label("Key").fill("wrong-wrong-wrong")
@@ -779,7 +784,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(
     say(page, "make blue cube")
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 360
-    first, second = (cards(page).nth(place).bounding_box() for place in (0, 1))
+    first, second = (cards(page).nth(number).bounding_box() for number in (0, 1))
     assert first is not None and second is not None
     assert first["y"] == second["y"]
     shot(page, f"phone-{scheme}-1")
@@ -828,7 +833,7 @@ def test_everything_that_can_be_operated_has_a_name(opened: Callable[..., Page],
 
 
 def luminance(colour: str) -> float:
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -865,23 +870,23 @@ def test_a_long_catalogue_never_fills_the_page(opened: Callable[..., Page], tmp_
         settled(page)
         expect(page.locator("#summary")).to_have_text("2,000 images")
         most = 0
-        seen: set[str] = set()
+        all_names: set[str] = set()
         for _ in range(80):
             names = ids(page)
-            most, seen = max(most, len(names)), seen | set(names)
-            if len(seen) == 2_000:
+            most, all_names = max(most, len(names)), all_names | set(names)
+            if len(all_names) == 2_000:
                 break
             if len(names) >= 960:
                 page.get_by_role("button", name="Show more").click()
             page.evaluate("scrollTo(0, document.body.scrollHeight)")
             page.wait_for_timeout(60)
-        assert len(seen) == 2_000
+        assert len(all_names) == 2_000
         assert most <= 1_008
 
 
 def test_an_empty_catalogue_says_so(opened: Callable[..., Page], tmp_path: Path) -> None:
-    made = Catalogue.from_embeddings([Item("a", embedding=np.ones(4))], tmp_path / "catalogue")
-    made.delete(["a"])
+    catalogue = Catalogue.from_embeddings([Item("a", embedding=np.ones(4))], tmp_path / "catalogue")
+    catalogue.delete(["a"])
     with served.running(make_app(ServeConfig(str(tmp_path / "catalogue"), hosts=("*",)), Keys())) as url:
         page = opened(url)
         expect(page.locator("#state")).to_contain_text("This catalogue is empty")

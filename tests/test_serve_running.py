@@ -36,10 +36,10 @@ def started(catalogue: Path, *options: str) -> Iterator[tuple[subprocess.Popen[s
     process = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
-        said = process.stderr.readline()
-        found = re.search(r"http://\S+", said)
-        assert found, said + process.stderr.read()
-        url = found[0].rstrip("/")
+        first_line = process.stderr.readline()
+        match = re.search(r"http://\S+", first_line)
+        assert match, first_line + process.stderr.read()
+        url = match[0].rstrip("/")
         while True:
             assert process.poll() is None, process.stderr.read()
             try:
@@ -57,12 +57,12 @@ def started(catalogue: Path, *options: str) -> Iterator[tuple[subprocess.Popen[s
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return served.build(tmp_path_factory.mktemp("serve"), 6)
 
 
-def test_a_server_stops_when_told_and_answers_first_what_it_had_accepted(place: Path) -> None:
-    with started(place) as (process, url):
+def test_a_server_stops_when_told_and_answers_first_what_it_had_accepted(folder: Path) -> None:
+    with started(folder) as (process, url):
         host, _, port = url.removeprefix("http://").partition(":")
         body = b'{"text": "make red cube", "k": 3}'
         with socket.create_connection((host, int(port)), timeout=30) as connection:
@@ -78,8 +78,8 @@ def test_a_server_stops_when_told_and_answers_first_what_it_had_accepted(place: 
 
 @pytest.mark.slow
 def test_several_workers_write_and_see_one_catalogue(tmp_path: Path) -> None:
-    place = served.build(tmp_path, 6)
-    with started(place, "--workers", "2", "--write") as (_, url):
+    folder = served.build(tmp_path, 6)
+    with started(folder, "--workers", "2", "--write") as (_, url):
         client = Client(url, key=served.WRITE)
         errors: list[BaseException] = []
 
@@ -105,13 +105,13 @@ def test_several_workers_write_and_see_one_catalogue(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_and_columns_that_are_not_there_are_told(
-    place: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         with pytest.raises(ConfigError, match="choose another --port"):
-            serve(ServeConfig(str(place), port=other.getsockname()[1], title="name", price="price"))
+            serve(ServeConfig(str(folder), port=other.getsockname()[1], title="name", price="price"))
     assert [record.getMessage() for record in caplog.records] == [
         "the page cannot show 'name': the catalogue has the columns colour, price, sold, made"
     ]
@@ -123,9 +123,9 @@ def test_a_catalogue_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> No
     assert "does not exist" in done.output and "itma index" in done.output
 
 
-def test_without_the_extra_the_command_names_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_command_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    done = CliRunner().invoke(cli, ["serve", str(place)])
+    done = CliRunner().invoke(cli, ["serve", str(folder)])
     assert done.exit_code == 1
     assert "pip install 'itma[serve]'" in done.output
 

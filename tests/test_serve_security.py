@@ -27,20 +27,20 @@ from tests.test_serve import API, WRITES, add, problem, upload
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return served.build(tmp_path_factory.mktemp("serve"), 6)
 
 
 @pytest.fixture(scope="module")
-def client(place: Path) -> Iterator[TestClient]:
-    with TestClient(served.app(place)) as client:
+def client(folder: Path) -> Iterator[TestClient]:
+    with TestClient(served.app(folder)) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def locked(place: Path) -> Iterator[TestClient]:
+def locked(folder: Path) -> Iterator[TestClient]:
     """A server that wants a key for reading, and another one for writing."""
-    with TestClient(served.app(place, keys=Keys((served.READ,), (served.WRITE,)), write=True)) as client:
+    with TestClient(served.app(folder, keys=Keys((served.READ,), (served.WRITE,)), write=True)) as client:
         yield client
 
 
@@ -99,8 +99,8 @@ def test_the_page_itself_and_health_are_for_everybody(locked: TestClient) -> Non
         assert locked.get(path).status_code == 200
 
 
-def test_a_browser_that_showed_a_key_reads_and_never_writes(place: Path) -> None:
-    application = served.app(place, keys=Keys((served.READ,), (served.WRITE,)), write=True)
+def test_a_browser_that_showed_a_key_reads_and_never_writes(folder: Path) -> None:
+    application = served.app(folder, keys=Keys((served.READ,), (served.WRITE,)), write=True)
     with TestClient(application) as client:
         assert problem(client.post(f"{API}/session", json={"key": "wrong" * 5})) == (401, "wrong_key")
         answer = client.post(f"{API}/session", json={"key": served.WRITE})
@@ -140,21 +140,21 @@ def test_a_key_that_is_easily_guessed_is_refused(key: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "192.0.2.7"])
-def test_writing_without_a_key_is_refused_at_the_start(place: Path, host: str) -> None:
+def test_writing_without_a_key_is_refused_at_the_start(folder: Path, host: str) -> None:
     with pytest.raises(ConfigError, match=WRITE_KEYS):
-        check(ServeConfig(str(place), host=host, write=True), Keys())
+        check(ServeConfig(str(folder), host=host, write=True), Keys())
 
 
-def test_it_listens_to_this_machine_alone_unless_told_otherwise(place: Path) -> None:
-    assert ServeConfig(str(place)).local
-    assert "*" not in ServeConfig(str(place)).allowed_hosts
+def test_it_listens_to_this_machine_alone_unless_told_otherwise(folder: Path) -> None:
+    assert ServeConfig(str(folder)).local
+    assert "*" not in ServeConfig(str(folder)).allowed_hosts
 
 
 @pytest.mark.parametrize(("host", "answered"), [("localhost:8000", True), ("127.0.0.1", True), ("evil.example", False)])
-def test_another_name_for_this_machine_is_not_answered(place: Path, host: str, answered: bool) -> None:
+def test_another_name_for_this_machine_is_not_answered(folder: Path, host: str, answered: bool) -> None:
     from itma.server.app import make_app
 
-    with TestClient(make_app(ServeConfig(str(place)), Keys())) as client:
+    with TestClient(make_app(ServeConfig(str(folder)), Keys())) as client:
         answer = client.get("/healthz", headers={"Host": host})
         if answered:
             assert answer.status_code == 200
@@ -276,8 +276,8 @@ def test_addresses_are_not_fetched_unless_that_is_on(client: TestClient) -> None
         "",
     ],
 )
-def test_addresses_that_lead_inside_are_not_fetched(place: Path, url: str) -> None:
-    with TestClient(served.app(place, urls=True)) as client:
+def test_addresses_that_lead_inside_are_not_fetched(folder: Path, url: str) -> None:
+    with TestClient(served.app(folder, urls=True)) as client:
         assert problem(client.post(f"{API}/search", json={"url": url})) == (422, "unreachable_image")
 
 
@@ -322,45 +322,45 @@ def test_the_machine_that_was_checked_is_the_one_that_is_spoken_with(
 ) -> None:
     import socket
 
-    asked: list[str] = []
+    hosts: list[str] = []
 
     def resolved(host: str, *_: Any, **__: Any) -> list[Any]:
-        asked.append(host)
+        hosts.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", machine))]
 
     original = socket.getaddrinfo
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda host, *a, **b: (resolved if host == "shop.example" else original)(host, *a, **b)
     )
-    seen: list[str] = []
+    addresses: list[str] = []
     fetch(
         f"http://shop.example:{machine}/a.png",
         most=100_000,
         seconds=5.0,
-        allowed=lambda address: not seen.append(address),  # type: ignore[func-returns-value]
+        allowed=lambda address: not addresses.append(address),  # type: ignore[func-returns-value]
         ports=frozenset([machine]),
     )
-    assert seen == ["127.0.0.1"] and asked == ["shop.example"]
+    assert addresses == ["127.0.0.1"] and hosts == ["shop.example"]
 
 
 # -- what is told -----------------------------------------------------------------------------------------------------
 
 
 def test_logs_hold_neither_keys_nor_images_nor_what_was_looked_for(
-    place: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with TestClient(served.app(place, keys=Keys((served.READ,), ()), access_log=True)) as client:
+    with TestClient(served.app(folder, keys=Keys((served.READ,), ()), access_log=True)) as client:
         client.post(f"{API}/search", json={"text": "make red cube"}, headers=bearer(served.READ))
         client.get(f"{API}/item?id=item-01", headers=bearer(served.READ))
         upload(client, served.as_bytes(served.painted(2)))
-    ours = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith(("itma", "uvicorn")))
-    assert "POST /search 200" in ours
-    assert served.READ not in ours and "red cube" not in ours and "PNG" not in ours and "item-01" not in ours
+    log = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith(("itma", "uvicorn")))
+    assert "POST /search 200" in log
+    assert served.READ not in log and "red cube" not in log and "PNG" not in log and "item-01" not in log
 
 
-def test_messages_do_not_tell_where_things_are(place: Path, client: TestClient) -> None:
-    (place.parent / "photos" / "03.png").rename(place.parent / "photos" / "moved")
+def test_messages_do_not_tell_where_things_are(folder: Path, client: TestClient) -> None:
+    (folder.parent / "photos" / "03.png").rename(folder.parent / "photos" / "moved")
     try:
         answers = [
             client.post(f"{API}/search", json={"id": "item-03", "text": "make red cube"}),
@@ -369,15 +369,15 @@ def test_messages_do_not_tell_where_things_are(place: Path, client: TestClient) 
             client.get(f"{API}/catalogue"),
         ]
     finally:
-        (place.parent / "photos" / "moved").rename(place.parent / "photos" / "03.png")
+        (folder.parent / "photos" / "moved").rename(folder.parent / "photos" / "03.png")
     assert [problem(answer)[1] for answer in answers[:3]] == ["image_lost", "image_lost", "unknown_item"]
     for answer in answers:
-        assert str(place.parent) not in answer.text
+        assert str(folder.parent) not in answer.text
 
 
-def test_the_server_starts_with_writing_only_when_there_is_a_key(place: Path) -> None:
+def test_the_server_starts_with_writing_only_when_there_is_a_key(folder: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ITMA_")}
-    line = [sys.executable, "-m", "itma", "serve", str(place), "--write", "--host", "0.0.0.0", "--port", "0"]
+    line = [sys.executable, "-m", "itma", "serve", str(folder), "--write", "--host", "0.0.0.0", "--port", "0"]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert WRITE_KEYS in done.stderr and "Traceback" not in done.stderr

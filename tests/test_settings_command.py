@@ -44,11 +44,11 @@ def test_settings_that_mean_nothing_beside_the_others_are_not_shown() -> None:
     assert (
         not {"train.momentum", "train.decay_every", "train.views", "data.coverage", "model.text_encoder.name"} & names()
     )
-    shown = names(
+    listed = names(
         data="fashioniq", changes={"train.optimizer": "sgd", "train.schedule": "step", "train.frozen_levels": 1}
     )
-    assert {"train.momentum", "train.decay_every", "train.views", "data.coverage", "data.categories"} <= shown
-    assert not {"data.size", "data.external"} & shown
+    assert {"train.momentum", "train.decay_every", "train.views", "data.coverage", "data.categories"} <= listed
+    assert not {"data.size", "data.external"} & listed
 
 
 def test_options_are_those_of_the_chosen_composer_and_loss() -> None:
@@ -71,8 +71,8 @@ def test_a_name_a_group_or_the_last_part_of_a_name_is_found() -> None:
 
 
 def test_the_default_and_the_choices_are_shown(tmp_path: Path) -> None:
-    shown = call("settings", "train.optimizer", "--set", "train.optimizer=sgd").output
-    assert 'train.optimizer="sgd"' in shown and 'One of: adamw, sgd. Default: "adamw".' in shown
+    output = call("settings", "train.optimizer", "--set", "train.optimizer=sgd").output
+    assert 'train.optimizer="sgd"' in output and 'One of: adamw, sgd. Default: "adamw".' in output
     (plain,) = json.loads(call("settings", "train.steps", "--json").output)
     assert (plain["value"], plain["default"]) == (350, 350)
 
@@ -92,10 +92,10 @@ def test_a_file_changes_settings_and_the_command_line_wins_over_it(tmp_path: Pat
         '[train]\nsteps = 7\nbatch = 12\nfrozen = ["image_encoder"]\n'
         '[model]\ncomposer = "tirg"\nimage_encoder.levels = [1, 2]\n'
     )
-    shown = call("settings", "--config", config(tmp_path, text), "--set", "train.batch=16", "--model", "add").output
+    output = call("settings", "--config", config(tmp_path, text), "--set", "train.batch=16", "--model", "add").output
     for line in ("train.steps=7", "train.batch=16", 'train.frozen=["image_encoder"]', 'model.composer="add"'):
-        assert f"{line}\n" in shown
-    assert "model.image_encoder.levels=[1, 2]\n" in shown
+        assert f"{line}\n" in output
+    assert "model.image_encoder.levels=[1, 2]\n" in output
 
 
 def test_training_takes_a_file(tmp_path: Path) -> None:

@@ -53,9 +53,9 @@ def assert_same(one: Triplets, other: Triplets) -> None:
     assert list(one.feedback) == list(other.feedback)
     assert list(one.kinds) == list(other.kinds)
     for column in ("labels", "references", "targets"):
-        ours, theirs = getattr(one, column), getattr(other, column)
-        assert ours.dtype == theirs.dtype == np.int64
-        np.testing.assert_array_equal(ours, theirs)
+        actual, expected = getattr(one, column), getattr(other, column)
+        assert actual.dtype == expected.dtype == np.int64
+        np.testing.assert_array_equal(actual, expected)
     assert torch.equal(pixels(one), pixels(other))
 
 
@@ -147,18 +147,18 @@ def full(*_: object, **__: object) -> NoReturn:
 def test_what_is_there_already_is_refused_before_anything_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
 ) -> None:
-    place = tmp_path / "world"
+    target = tmp_path / "world"
     if there == "a file":
-        place.write_text("mine")
+        target.write_text("mine")
     else:
-        place.mkdir()
+        target.mkdir()
     if there == "a world":
-        (place / "shapes.json").write_text("mine")
+        (target / "shapes.json").write_text("mine")
     monkeypatch.setattr(World, "render", lambda *_: pytest.fail("images were drawn in vain"))
     with pytest.raises(StorageError, match=r"world'.*is there already; choose another name or remove it first"):
-        WORLD.write(place)
-    assert list(tmp_path.iterdir()) == [place]
-    assert [path.read_text() for path in [place, *place.glob("*")] if path.is_file()] == ["mine"] * (
+        WORLD.write(target)
+    assert list(tmp_path.iterdir()) == [target]
+    assert [path.read_text() for path in [target, *target.glob("*")] if path.is_file()] == ["mine"] * (
         there != "an empty folder"
     )
 

@@ -48,7 +48,7 @@ LARGE = tuple(Thing(SHAPES[index * 2 % 3], "gray", "large", position) for index,
 FORMATS = [(64, 96), (120, 180), (23, 37), (37, 23), (8, 8), (8, 120), (120, 8)]
 
 
-def shown(scene: Scene, look: Look = LOOK, height: int = 64, width: int = 96) -> torch.Tensor:
+def draw(scene: Scene, look: Look = LOOK, height: int = 64, width: int = 96) -> torch.Tensor:
     """One image: (3, height, width)."""
     return render([scene], [look], height, width)[0]
 
@@ -75,7 +75,7 @@ def single(shape: str, size: str = "large", position: str = "middle-center", col
 
 def inside(scene: Scene, look: Look, points: torch.Tensor) -> torch.Tensor:
     """Which thing holds which of the points (…, 3), from what the shapes are: (things, …)."""
-    found = []
+    masks = []
     for thing in scene:
         position = POSITIONS.index(thing.position)
         radius, height = extent(thing)
@@ -84,13 +84,13 @@ def inside(scene: Scene, look: Look, points: torch.Tensor) -> torch.Tensor:
         z = points[..., 2]
         upright = (z > 0) & (z < height)
         if thing.shape == "sphere":
-            found.append(x**2 + y**2 + (z - radius) ** 2 < radius**2)
+            masks.append(x**2 + y**2 + (z - radius) ** 2 < radius**2)
         elif thing.shape == "cylinder":
-            found.append((x**2 + y**2 < radius**2) & upright)
+            masks.append((x**2 + y**2 < radius**2) & upright)
         else:
             cos, sin = math.cos(look.turns[position]), math.sin(look.turns[position])
-            found.append(((cos * x + sin * y).abs() < radius) & ((cos * y - sin * x).abs() < radius) & upright)
-    return torch.stack(found)
+            masks.append(((cos * x + sin * y).abs() < radius) & ((cos * y - sin * x).abs() < radius) & upright)
+    return torch.stack(masks)
 
 
 def shaded(scene: Scene, look: Look, points: torch.Tensor) -> torch.Tensor:
@@ -162,17 +162,17 @@ def test_culling_changes_no_pixel(height: int, width: int) -> None:
 
 @pytest.mark.parametrize(("height", "width"), FORMATS)
 def test_images_of_any_size_show_the_things(height: int, width: int) -> None:
-    image = shown(CROWD, height=height, width=width)
+    image = draw(CROWD, height=height, width=width)
     assert image.shape == (3, height, width)
     assert visible(CROWD, LOOK, height, width).shape == (9, height, width)
-    assert differing(image, shown((), height=height, width=width)).any()
+    assert differing(image, draw((), height=height, width=width)).any()
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 150), (100, 96)])
 def test_a_wider_or_taller_image_only_shows_more_floor(height: int, width: int) -> None:
     top, left = (height - 64) // 2, (width - 96) // 2
     middle = (slice(top, top + 64), slice(left, left + 96))
-    assert torch.equal(shown(CROWD, height=height, width=width)[:, *middle], shown(CROWD))
+    assert torch.equal(draw(CROWD, height=height, width=width)[:, *middle], draw(CROWD))
 
 
 def test_no_image_makes_an_empty_batch() -> None:
@@ -180,7 +180,7 @@ def test_no_image_makes_an_empty_batch() -> None:
 
 
 def test_a_scene_without_things_is_bare_floor() -> None:
-    floor = linear(shown(()))
+    floor = linear(draw(()))
     assert visible((), LOOK, 64, 96).shape == (0, 64, 96)
     for steps in (floor.diff(dim=1), floor.diff(dim=2)):
         assert steps.abs().max() < 0.02, "the floor has an edge"
@@ -217,20 +217,20 @@ def test_the_tiny_world_looks_as_it_did(image: tuple[str, int], cells: list[list
 
 
 def test_edges_are_smooth(monkeypatch: pytest.MonkeyPatch) -> None:
-    averaged = torch.nn.functional.avg_pool2d(linear(shown(CROWD, height=192, width=288)), 3)
-    assert (linear(shown(CROWD)) - averaged).abs().max() < 0.15
+    averaged = torch.nn.functional.avg_pool2d(linear(draw(CROWD, height=192, width=288)), 3)
+    assert (linear(draw(CROWD)) - averaged).abs().max() < 0.15
     monkeypatch.setattr(import_module("itma.data.synthetic.shapes.render"), "SAMPLES", 1)
-    assert (linear(shown(CROWD)) - averaged).abs().max() > 0.4, "one sample to a pixel would do as well"
+    assert (linear(draw(CROWD)) - averaged).abs().max() > 0.4, "one sample to a pixel would do as well"
 
 
 def test_shadows_are_soft(monkeypatch: pytest.MonkeyPatch) -> None:
-    floor, scene = linear(shown((), PLAIN, 120, 180)), single("cylinder")
+    floor, scene = linear(draw((), PLAIN, 120, 180)), single("cylinder")
     off = ~grown(visible(scene, PLAIN, 120, 180)[0])
 
     def half_dark() -> float:
         """The share of the shadow that is neither dark nor light."""
-        kept = (linear(shown(scene, PLAIN, 120, 180)) / floor).mean(0)[off]
-        shade = (1 - kept) / (1 - kept.min())
+        share = (linear(draw(scene, PLAIN, 120, 180)) / floor).mean(0)[off]
+        shade = (1 - share) / (1 - share.min())
         return (((shade > 0.3) & (shade < 0.7)).sum() / (shade > 0.3).sum()).item()
 
     assert half_dark() > 0.2
@@ -246,23 +246,23 @@ def test_shadows_fall_on_the_floor_where_the_thing_stands_before_the_light(shape
     ways = directions(*size)
     expected = shaded(scene, look, torch.tensor(EYE) + (-EYE[2] / ways[..., 2:]) * ways)
     bare = ~grown(visible(scene, look, *size)[0])
-    kept = (linear(shown(scene, look, *size)) / linear(shown((), look, *size))).mean(0)
-    dark = kept < 0.6
+    share = (linear(draw(scene, look, *size)) / linear(draw((), look, *size))).mean(0)
+    dark = share < 0.6
     assert (expected & dark & bare).sum() > 0.9 * ((expected | dark) & bare).sum() > 100
 
 
 def test_shadows_fall_on_other_things_where_one_stands_before_the_light() -> None:
     owner, where = first_met(LARGE, EVENING, 64, 96)
-    image = linear(shown(LARGE, EVENING)).sum(0)
+    image = linear(draw(LARGE, EVENING)).sum(0)
     agreeing, dark = 0, 0
     for index, thing in enumerate(LARGE):
-        alone = linear(shown((thing,), EVENING)).sum(0)
-        brighter = linear(shown((thing,), replace(EVENING, strength=1.3))).sum(0)
+        alone = linear(draw((thing,), EVENING)).sum(0)
+        brighter = linear(draw((thing,), replace(EVENING, strength=1.3))).sum(0)
         lit = ~grown(owner != index) & (brighter > 1.15 * alone)
         expected = shaded(LARGE[:index] + LARGE[index + 1 :], EVENING, where)[lit]
-        found = (image / alone)[lit] < 0.7
-        agreeing += int((expected & found).sum())
-        dark += int((expected | found).sum())
+        darker = (image / alone)[lit] < 0.7
+        agreeing += int((expected & darker).sum())
+        dark += int((expected | darker).sum())
     assert dark > 50
     assert agreeing > 0.8 * dark
 
@@ -273,14 +273,14 @@ def test_a_side_turned_away_from_the_light_gets_none_of_it() -> None:
     rows, columns = torch.nonzero(mask & ~grown(~mask)).unbind(1)
     right = columns > columns.min() + 0.9 * (columns.max() - columns.min())  # the light comes from the left
     low = rows > rows.min() + 0.4 * (rows.max() - rows.min())
-    dim, bright = (shown(scene, replace(PLAIN, strength=strength), 120, 180) for strength in (0.92, 1.08))
+    dim, bright = (draw(scene, replace(PLAIN, strength=strength), 120, 180) for strength in (0.92, 1.08))
     same = ~differing(dim, bright)[rows, columns]
     assert same[right & low].all() and (right & low).sum() > 10
     assert not same[~right & ~low].any()
 
 
 def test_tops_are_brighter_than_the_sides_in_shade() -> None:
-    image = shown(single("cylinder", colour="gray"), PLAIN, 120, 180).float().mean(0)
+    image = draw(single("cylinder", colour="gray"), PLAIN, 120, 180).float().mean(0)
     mask = visible(single("cylinder"), PLAIN, 120, 180)[0]
     rows, columns = torch.nonzero(mask).unbind(1)
     right = columns > columns.min() + 0.8 * (columns.max() - columns.min())  # the light comes from the left
@@ -290,13 +290,13 @@ def test_tops_are_brighter_than_the_sides_in_shade() -> None:
 
 
 def test_stronger_light_makes_the_image_brighter() -> None:
-    dim, bright = (linear(shown(CROWD, replace(LOOK, strength=strength))) for strength in (0.92, 1.08))
+    dim, bright = (linear(draw(CROWD, replace(LOOK, strength=strength))) for strength in (0.92, 1.08))
     assert (bright - dim).min() >= 0 and bright.mean() > 1.05 * dim.mean()
 
 
 def test_warmer_light_makes_floor_and_things_redder() -> None:
     things = visible(LARGE, LOOK, 64, 96).any(0)
-    cold, warm = (linear(shown(LARGE, replace(LOOK, warmth=warmth))) for warmth in (-1.0, 1.0))
+    cold, warm = (linear(draw(LARGE, replace(LOOK, warmth=warmth))) for warmth in (-1.0, 1.0))
     for part in (things, ~things):
         red, green, blue = (warm[:, part].mean(1) / cold[:, part].mean(1)).tolist()
         assert red > 1.02 > 1.01 > green > 0.99 > 0.98 > blue
@@ -305,7 +305,7 @@ def test_warmer_light_makes_floor_and_things_redder() -> None:
 def test_a_brighter_floor_leaves_a_thing_as_it_is() -> None:
     scene = single("sphere")
     thing = visible(scene, LOOK, 64, 96)[0]
-    dim, bright = (shown(scene, replace(LOOK, floor=floor)) for floor in (0.92, 1.08))
+    dim, bright = (draw(scene, replace(LOOK, floor=floor)) for floor in (0.92, 1.08))
     within = ~grown(~thing)  # on the outline, floor and thing mix
     assert torch.equal(bright[:, within], dim[:, within])
     assert linear(bright)[:, ~thing].mean() > 1.1 * linear(dim)[:, ~thing].mean()
@@ -327,10 +327,10 @@ def test_things_lie_inside_the_frame_wherever_they_stand() -> None:
     for shape, (right, away), turn in product(SHAPES, product((-SHIFT, SHIFT), repeat=2), (0.0, math.pi / 4)):
         scene = tuple(Thing(shape, "red", "large", position) for position in POSITIONS)
         look = replace(LOOK, shifts=((right, away),) * 9, turns=(turn,) * 9)
-        seen = visible(scene, look, 160, 180).any(0)  # as in 120×180, and 20 rows more above and below
-        outside = seen[:20].sum() + seen[140:].sum()
-        assert outside <= 0.001 * seen.sum(), (shape, right, away)  # the corner of a cube: less than a pixel
-        assert not seen[:, 0].any() and not seen[:, -1].any(), (shape, right, away)
+        mask = visible(scene, look, 160, 180).any(0)  # as in 120×180, and 20 rows more above and below
+        outside = mask[:20].sum() + mask[140:].sum()
+        assert outside <= 0.001 * mask.sum(), (shape, right, away)  # the corner of a cube: less than a pixel
+        assert not mask[:, 0].any() and not mask[:, -1].any(), (shape, right, away)
 
 
 def test_the_average_colour_of_a_thing_is_nearest_to_its_named_colour() -> None:
@@ -365,7 +365,7 @@ def test_shapes_differ_in_outline(one: str, other: str) -> None:
 def test_only_cubes_show_how_they_are_turned() -> None:
     turned = replace(LOOK, turns=tuple(turn + 0.5 for turn in LOOK.turns))
     for shape in SHAPES:
-        same = torch.equal(shown(single(shape), turned), shown(single(shape)))
+        same = torch.equal(draw(single(shape), turned), draw(single(shape)))
         assert same == (shape != "cube")
 
 
@@ -407,18 +407,18 @@ def test_masks_hold_the_pixels_whose_ray_meets_the_thing_first() -> None:
 
 
 def test_another_colour_changes_a_things_own_pixels_and_no_others() -> None:
-    image, masks = shown(CROWD), visible(CROWD, LOOK, 64, 96)
+    image, masks = draw(CROWD), visible(CROWD, LOOK, 64, 96)
     for index, thing in enumerate(CROWD):
         other = replace(thing, colour="cyan" if thing.colour != "cyan" else "red")
-        changed = differing(image, shown((*CROWD[:index], other, *CROWD[index + 1 :])))
+        changed = differing(image, draw((*CROWD[:index], other, *CROWD[index + 1 :])))
         assert changed[masks[index]].all()
         assert not (changed & ~grown(masks[index])).any()
 
 
 def test_a_thing_taken_away_changes_its_pixels_and_lifts_its_shadow() -> None:
-    image, masks = shown(CROWD).int(), visible(CROWD, LOOK, 64, 96)
+    image, masks = draw(CROWD).int(), visible(CROWD, LOOK, 64, 96)
     for index in range(len(CROWD)):
-        without = shown(CROWD[:index] + CROWD[index + 1 :]).int()
+        without = draw(CROWD[:index] + CROWD[index + 1 :]).int()
         apart, own = without - image, grown(masks[index])
         assert apart[:, ~own].min() >= -1, "beside the thing it became darker"
         assert not apart[:, ~grown(own, 20)].any(), "far from the thing something changed"

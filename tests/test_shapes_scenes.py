@@ -102,11 +102,11 @@ def test_the_scenes_of_the_splits_do_not_depend_on_which_is_asked_for_first() ->
 
 def test_train_and_test_share_no_combination_of_shape_and_colour() -> None:
     assert not COMBINATIONS["train"] & COMBINATIONS["test"]
-    seen = {
+    combinations = {
         split: {(thing.shape, thing.colour) for scene in MIDDLING.split(split).scenes for thing in scene}
         for split in SPLITS
     }
-    assert seen == COMBINATIONS
+    assert combinations == COMBINATIONS
 
 
 def test_the_held_out_combinations_are_spread_over_colours_and_shapes() -> None:

@@ -66,8 +66,8 @@ def test_a_catalogue_knows_it_by_name_wherever_the_package_is(tmp_path: Path) ->
     made_up.photos(photos, ["a.png", "b.png", "c.png"])
     (photos / "broken.png").unlink()
     Catalogue.build("shapes", photos, tmp_path / "catalogue")
-    kept = json.loads((tmp_path / "catalogue" / "catalogue.json").read_text(encoding="utf-8"))
-    assert kept["run"] == {"path": "shapes", "from_here": ""}
+    stored = json.loads((tmp_path / "catalogue" / "catalogue.json").read_text(encoding="utf-8"))
+    assert stored["run"] == {"path": "shapes", "from_here": ""}
     hits = Catalogue.open(tmp_path / "catalogue").search(image=photos / "a.png", k=1)
     assert hits[0].id in ("b.png", "c.png")
 
@@ -129,10 +129,10 @@ def test_a_folder_of_images_of_the_same_name_does_not_hide_it(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shapes").mkdir()
     _shirt((200, 0, 0)).save(tmp_path / "shapes/a.png")
-    made = Catalogue.build("shapes", "shapes", "catalogue")
-    assert Catalogue.open("catalogue").model.fingerprint() == made.model.fingerprint()
-    assert Path(str(made.get("a.png").image)).resolve() == tmp_path / "shapes/a.png"
-    made.backup("copy")
+    catalogue = Catalogue.build("shapes", "shapes", "catalogue")
+    assert Catalogue.open("catalogue").model.fingerprint() == catalogue.model.fingerprint()
+    assert Path(str(catalogue.get("a.png").image)).resolve() == tmp_path / "shapes/a.png"
+    catalogue.backup("copy")
     assert Catalogue.open("copy").get("a.png").image == str(tmp_path / "shapes/a.png")
     (tmp_path / "shapes/run.json").touch()
     assert not is_shipped("shapes")
@@ -213,13 +213,13 @@ def test_a_shop_s_table_teaches_the_model_for_photographs_further(
 
 def test_what_cannot_be_done_with_it_says_what_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    said = {
+    messages = {
         "train --resume shapes": "holds a model without what training needs to go on.*itma train DATA --start shapes",
         "quantise shapes photos": "itma quantise shapes photos --out FOLDER",
         "pack shapes m --which first": "unknown checkpoint 'first'; choose from: best, last",
         "explain shapes --text red": "--target IMAGE",
     }
-    for line, message in said.items():
+    for line, message in messages.items():
         done = CliRunner().invoke(cli, line.split())
         assert done.exit_code == 1 and re.search(message, " ".join(done.output.split())), done.output
     assert not (tmp_path / "m").exists()

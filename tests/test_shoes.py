@@ -27,11 +27,11 @@ def row(reference: str, target: str, caption: object = "are red") -> Row:
 
 def rows() -> list[Row]:
     """Three captions of each split; the last one of eval leads to its own reference."""
-    found = []
+    result = []
     for split in ("train", "eval"):
-        found += [row(image(split, 0), image(split, 1)), row(image(split, 1), image(split, 2), "have heels")]
-        found.append(row(image(split, 3), image(split, 3)))
-    return found
+        result += [row(image(split, 0), image(split, 1)), row(image(split, 1), image(split, 2), "have heels")]
+        result.append(row(image(split, 3), image(split, 3)))
+    return result
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def write(root: Path, captions: list[Row]) -> None:
 
 
 def test_captions_are_divided_by_the_list_that_their_images_stand_in(root: Path) -> None:
-    train, asked = datasets.load("shoes", root, "train").triplets, datasets.load("shoes", root, "eval").triplets
+    train, measured = datasets.load("shoes", root, "train").triplets, datasets.load("shoes", root, "eval").triplets
     assert [train[number].target for number in range(3)] == [f"img_womens_clogs_{number}" for number in (1, 2, 3)]
-    assert asked[1].reference == "img_womens_pumps_1" and asked[1].feedback == "have heels"
+    assert measured[1].reference == "img_womens_pumps_1" and measured[1].feedback == "have heels"
 
 
 def test_a_caption_whose_target_is_its_reference_is_not_asked(root: Path) -> None:

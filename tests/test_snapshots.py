@@ -22,8 +22,8 @@ from tests.served import noise
 
 def unit(rows: int, seed: int = 0, dim: int = 8) -> np.ndarray:
     values = np.random.Generator(np.random.PCG64(seed)).standard_normal((rows, dim)).astype(np.float32)
-    made: np.ndarray = values / np.linalg.norm(values, axis=1, keepdims=True)
-    return made
+    vectors: np.ndarray = values / np.linalg.norm(values, axis=1, keepdims=True)
+    return vectors
 
 
 @pytest.fixture
@@ -144,16 +144,16 @@ def test_a_state_keeps_its_model_after_a_reindex_elsewhere(imaged: Path) -> None
 
 def test_a_search_under_way_is_asked_again_when_its_files_are_gone(numbers: Catalogue, tmp_path: Path) -> None:
     reader = Catalogue.open(tmp_path / "catalogue", without_model=True)
-    lost, asked = reader.snapshot, []
+    lost, calls = reader.snapshot, []
 
     def gone(questions: object) -> list[object]:
-        asked.append(questions)
+        calls.append(questions)
         numbers.delete(["05"])
         numbers.compact(keep=timedelta(0))
         return [CatalogueError("Not found: data/x.lance")]
 
     lost.answer = gone  # type: ignore[method-assign, assignment]
-    assert len(reader.search(embedding=unit(1)[0], k=30)) == 19 and len(asked) == 1
+    assert len(reader.search(embedding=unit(1)[0], k=30)) == 19 and len(calls) == 1
 
 
 def test_a_failed_tidy_up_undoes_no_write(numbers: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,8 +181,8 @@ def test_flipped_bytes_are_found_and_not_copied(numbers: Catalogue, tmp_path: Pa
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    found = numbers.verify()
-    assert not found.sound and file.name in found.damaged[0] and f"damaged: {found.damaged[0]}" in str(found)
+    report = numbers.verify()
+    assert not report.sound and file.name in report.damaged[0] and f"damaged: {report.damaged[0]}" in str(report)
     with pytest.raises(CatalogueError, match="is damaged"):
         numbers.backup(tmp_path / "backup")
 
@@ -192,8 +192,8 @@ def test_files_that_are_gone_are_found_and_nothing_is_copied(name: str, numbers:
     numbers.delete([numbers.ids[0]])
     assert numbers.verify().sound
     min((tmp_path / "catalogue").glob(f"items-1.lance/{name}")).unlink()  # of versions, the newest is the smallest
-    found = Catalogue.open(tmp_path / "catalogue").verify()
-    assert not found.sound and len(found.lost) == 1 and f"lost: {found.lost[0]}" in str(found)
+    report = Catalogue.open(tmp_path / "catalogue").verify()
+    assert not report.sound and len(report.lost) == 1 and f"lost: {report.lost[0]}" in str(report)
     with pytest.raises(CatalogueError, match="is damaged"):
         Catalogue.open(tmp_path / "catalogue").backup(tmp_path / "backup")
 
@@ -201,8 +201,8 @@ def test_files_that_are_gone_are_found_and_nothing_is_copied(name: str, numbers:
 def test_sums_follow_writes_compactions_and_documents(numbers: Catalogue, tmp_path: Path) -> None:
     numbers.add([Item("new", embedding=unit(1, 7)[0])])
     numbers.compact(keep=timedelta(0))
-    found = numbers.verify()
-    assert found.sound and not found.unknown
+    report = numbers.verify()
+    assert report.sound and not report.unknown
     listed = {line.split("  ")[1] for line in (tmp_path / "catalogue" / NAME).read_text().splitlines()}
     assert all((tmp_path / "catalogue" / name).exists() for name in listed) and "catalogue.json" in listed
 

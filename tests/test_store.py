@@ -47,7 +47,7 @@ class Engine:
     """Gives stores at empty places of their own, and such with an empty table in them.
 
     Args:
-        place: makes a store at the place of this number.
+        make_store: makes a store of its own for each number.
         ahead: so many tables are made before they are asked for.
         remote: whether it is a server, with which loops over many changes are slow.
         locks: whether the engine keeps a second writer out.
@@ -56,19 +56,19 @@ class Engine:
 
     def __init__(
         self,
-        place: Callable[[int], Store],
+        make_store: Callable[[int], Store],
         *,
         ahead: int = 0,
         remote: bool = True,
         locks: bool = False,
         keeps_versions: bool = True,
     ) -> None:
-        self._place, self._numbers, self._ahead, self.remote = place, itertools.count(), ahead, remote
+        self._make_store, self._numbers, self._ahead, self.remote = make_store, itertools.count(), ahead, remote
         self.locks, self.keeps_versions = locks, keeps_versions
         self._ready: deque[tuple[Store, Items]] = deque()
 
     def store(self) -> Store:
-        return self._place(next(self._numbers))
+        return self._make_store(next(self._numbers))
 
     def items(self) -> tuple[Store, Items]:
         while len(self._ready) <= self._ahead:  # a server loads some tables while it answers others
@@ -111,13 +111,13 @@ def without_server(engine: Engine, request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def made(engine: Engine) -> tuple[Store, Items]:
+def store_and_items(engine: Engine) -> tuple[Store, Items]:
     return engine.items()
 
 
 @pytest.fixture
-def items(made: tuple[Store, Items]) -> Items:
-    return made[1]
+def items(store_and_items: tuple[Store, Items]) -> Items:
+    return store_and_items[1]
 
 
 def unit(rows: int, seed: int = 0) -> np.ndarray:
@@ -169,8 +169,8 @@ def test_tables_are_made_listed_opened_and_dropped(store: Store) -> None:
 def test_a_second_writer_is_kept_out_where_the_engine_locks_and_let_in_where_not(engine: Engine) -> None:
     store = engine.store()
     store.write("catalogue.json", "{}")
-    held = r"being written by process \d+ .*\(indexing photos, since"
-    refused = pytest.raises(CatalogueError, match=held) if engine.locks else nullcontext()
+    message = r"being written by process \d+ .*\(indexing photos, since"
+    refused = pytest.raises(CatalogueError, match=message) if engine.locks else nullcontext()
     with store.writing("indexing photos"), refused, store.writing("adding"):
         pass
     with store.writing("adding"):
@@ -185,8 +185,8 @@ def test_what_is_inserted_is_scanned_counted_and_got(items: Items) -> None:
     items.insert(rows)
     assert items.count() == 3 and ids_of(items) == ["a", "b", "c"]
     got = items.get(["a", "c", "none"], ["id", "colour", "price", "embedding"])
-    found = {row["id"]: (row["colour"], row["price"]) for row in got.drop_columns("embedding").to_pylist()}
-    assert found == {"a": (None, 2), "c": ("blue", None)}
+    values = {row["id"]: (row["colour"], row["price"]) for row in got.drop_columns("embedding").to_pylist()}
+    assert values == {"a": (None, 2), "c": ("blue", None)}
     row = got["id"].to_pylist().index("c")
     assert np.array_equal(embeddings_of(got["embedding"])[row], unit(3)[2])
     assert items.get([], ["id", "price"]).num_rows == 0 and items.get(["none"], ["id"]).num_rows == 0
@@ -221,14 +221,14 @@ def test_pages_hold_every_item_once_and_only_what_matches(items: Items) -> None:
     items.insert(table([f"i{n:03d}" for n in range(90)], colour=["red" if n % 3 else "blue" for n in range(90)]))
     items.delete(["i004", "i005"])
     for where, expected in ((None, 88), (filter_of({"colour": "blue"}, metadata_of(items.schema)), 30)):
-        seen, after = [], None
+        ids, after = [], None
         while True:
             page, after = items.page(["id"], 20, after=after, where=where)
-            seen += page["id"].to_pylist()
+            ids += page["id"].to_pylist()
             if after is None:
                 break
-        assert sorted(seen) == ids_of(items, where)
-        assert len(seen) == expected
+        assert sorted(ids) == ids_of(items, where)
+        assert len(ids) == expected
 
 
 @pytest.fixture(scope="module")
@@ -286,8 +286,8 @@ def test_an_earlier_version_is_listed_and_opened_or_refused_where_there_is_none(
         with pytest.raises(CatalogueError, match="keeps no earlier versions"):
             items.versions()
         return
-    seen = {version.number: version.items for version in items.versions()}
-    assert seen[then] == 1 and seen[items.version] == 3
+    counts = {version.number: version.items for version in items.versions()}
+    assert counts[then] == 1 and counts[items.version] == 3
     earlier = store.open("items-1", version=then)
     assert ids_of(earlier) == ["a"] and earlier.newest() is earlier
     with pytest.raises(UnknownNameError, match="unknown version 99"):
@@ -482,9 +482,9 @@ def slow(query: np.ndarray, embeddings: np.ndarray, ids: list[str], k: int) -> l
     return sorted(zip(ids, scores, strict=True), key=lambda hit: (-hit[1], hit[0]))[:k]
 
 
-def close(found: list[tuple[str, float]], expected: list[tuple[str, float]]) -> bool:
-    return [name for name, _ in found] == [name for name, _ in expected] and bool(
-        np.allclose([score for _, score in found], [score for _, score in expected], atol=2e-6)
+def close(hits: list[tuple[str, float]], expected: list[tuple[str, float]]) -> bool:
+    return [name for name, _ in hits] == [name for name, _ in expected] and bool(
+        np.allclose([score for _, score in hits], [score for _, score in expected], atol=2e-6)
     )
 
 
@@ -492,11 +492,11 @@ def test_all_are_compared_where_no_effort_is_named(items: Items) -> None:
     names = [f"{number:03d}" for number in range(300)]
     items.insert(table(names, price=list(range(300))))
     queries = unit(3, seed=9)
-    found = items.nearest(queries, 7)
-    assert all(close(hits, slow(query, unit(300), names, 7)) for hits, query in zip(found, queries, strict=True))
+    answers = items.nearest(queries, 7)
+    assert all(close(hits, slow(query, unit(300), names, 7)) for hits, query in zip(answers, queries, strict=True))
     few = filter_of({"price": {"<": 5}}, metadata_of(items.schema))
-    found = items.nearest(queries, 7, where=few)
-    assert all(close(hits, slow(q, unit(300)[:5], names[:5], 7)) for hits, q in zip(found, queries, strict=True))
+    answers = items.nearest(queries, 7, where=few)
+    assert all(close(hits, slow(q, unit(300)[:5], names[:5], 7)) for hits, q in zip(answers, queries, strict=True))
 
 
 def test_an_index_finds_k_of_whatever_matches_and_what_came_after_it(items: Items) -> None:
@@ -508,8 +508,8 @@ def test_an_index_finds_k_of_whatever_matches_and_what_came_after_it(items: Item
     state = items.index_state()
     assert state is not None and (state.indexed, state.waiting) == (2_000, 1)
     most, least = items.efforts()[-1], items.efforts()[0]
-    found = {name for name, _ in items.nearest(unit(1, 9), 10, effort=most)[0]}
-    assert len(found & {name for name, _ in slow(unit(1, 9)[0], unit(2_000), names, 10)}) >= 9
+    hits = {name for name, _ in items.nearest(unit(1, 9), 10, effort=most)[0]}
+    assert len(hits & {name for name, _ in slow(unit(1, 9)[0], unit(2_000), names, 10)}) >= 9
     assert items.nearest(unit(1, 77), 1, effort=least)[0][0] == ("new", pytest.approx(1, abs=1e-5))
     for matching_items in (1, 12, 200):
         rare = filter_of({"price": {"<": matching_items}}, metadata_of(items.schema))
@@ -542,11 +542,11 @@ def test_what_an_effort_finds_is_found_after_changes_and_compacting_too(items: I
     }
 
     def recall(effort: Effort, count: int) -> float:
-        found = [
+        hits = [
             {name for name, _ in items.nearest(query[None], 10, effort=effort)[0]} & right
             for query, right in zip(rows, best[count], strict=False)
         ]
-        return sum(map(len, found)) / 300
+        return sum(map(len, hits)) / 300
 
     effort = next(one for one in items.efforts() if recall(one, 9_000) > 0.93)
     items.insert(whole.slice(9_000))
@@ -564,11 +564,11 @@ def test_a_condition_costs_no_recall(items: Items) -> None:
     third = filter_of({"price": 1}, metadata_of(items.schema))
 
     def recall(effort: Effort, where: Filter | None, step: int) -> float:
-        found = 0
+        count = 0
         for query in rows[:20]:
             right = {name for name, _ in slow(query, rows[step // 3 :: step], names[step // 3 :: step], 10)}
-            found += len(right & {name for name, _ in items.nearest(query[None], 10, where=where, effort=effort)[0]})
-        return found / 200
+            count += len(right & {name for name, _ in items.nearest(query[None], 10, where=where, effort=effort)[0]})
+        return count / 200
 
     little, most = items.efforts()[2], items.efforts()[-1]  # how well little does differs from one k-means to the next
     assert recall(little, third, 3) >= recall(little, None, 1) - 0.03
@@ -593,8 +593,8 @@ def test_the_best_rows_are_those_of_a_full_sort() -> None:
     for share in (0, 0.005, 0.1, 0.9, 1):
         mask = random.random(200) < share
         for k in (1, 3, 50, 199, 200, 300):
-            kept = [name for name, there in zip(names, mask, strict=True) if there]
-            expected = [slow(query, embeddings[mask], kept, k) for query in queries]
+            matching = [name for name, there in zip(names, mask, strict=True) if there]
+            expected = [slow(query, embeddings[mask], matching, k) for query in queries]
             assert list(nearest(queries, embeddings, names, k, mask)) == expected
     whole = [slow(query, embeddings, names, 20) for query in queries]
     assert list(nearest(queries, embeddings, names, 20)) == whole

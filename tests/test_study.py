@@ -36,17 +36,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Toy runs, each trained once: by attention and seed."""
     folder = tmp_path_factory.mktemp("studied")
 
-    def made(attention: str = "softmax", seed: int = 0) -> Path:
-        place = folder / f"{attention}-{seed}"
-        if not place.exists():
+    def train(attention: str = "softmax", seed: int = 0) -> Path:
+        run = folder / f"{attention}-{seed}"
+        if not run.exists():
             size = {"model.preprocess.height": "32", "model.preprocess.width": "48"}
             changes = {**CHANGES, **size, "model.options.attention": attention, "train.seed": str(seed)}
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(api, "_EXPLANATIONS", 1)
-                api.train("shapes", preset="tiny", changes=changes, out=place, device="cpu")
-        return place
+                api.train("shapes", preset="tiny", changes=changes, out=run, device="cpu")
+        return run
 
-    return made
+    return train
 
 
 def model(**options: Any) -> Retriever:
@@ -60,11 +60,11 @@ def model(**options: Any) -> Retriever:
 
 def look(retriever: Retriever, rows: list[int] | None = None) -> Measures:
     part = WORLD.split("test")
-    asked = scenes(WORLD, "test", rows if rows is not None else range(len(part.feedback)))
-    targets = retriever.embed_images(WORLD.render("test", [one.target for one in asked]))
+    cases = scenes(WORLD, "test", rows if rows is not None else range(len(part.feedback)))
+    targets = retriever.embed_images(WORLD.render("test", [one.target for one in cases]))
     return measured(
         retriever,
-        asked,
+        cases,
         lambda images: WORLD.render("test", images),
         lambda image: without_each(WORLD, "test", image),
         targets,
@@ -79,7 +79,7 @@ def test_words_that_name_the_thing_are_neither_the_verb_nor_the_new_value() -> N
     part = WORLD.split("train")
     for sentence in part.feedback:
         words = sentence.split()
-        named = [words[place] for place in naming(sentence)]
+        named = [words[index] for index in naming(sentence)]
         assert "make" not in named and "remove" not in named and "add" not in named and "to" not in named
         assert len(named) == len(words) - (2 if words[0] in ("make", "add") else 1)
 
@@ -123,24 +123,24 @@ def test_queries_are_drawn_evenly_and_by_seed() -> None:
 
 def test_attention_of_a_query_is_that_of_its_explanation() -> None:
     retriever = model()
-    found = look(retriever)
+    measures = look(retriever)
     (one,) = scenes(WORLD, "test", [3])
-    row = int(np.flatnonzero((found.references == one.reference) & (found.groups == one.group))[0])
+    row = int(np.flatnonzero((measures.references == one.reference) & (measures.groups == one.group))[0])
     query = scenes(WORLD, "test", range(len(WORLD.split("test").feedback)))[row]
     image = WORLD.render("test", [query.reference])[0]
     attention = attention_of(Case(retriever, torch.zeros(16), image, query.feedback))
     cells = attention.of_word(block=0)
     parts = torch.nn.functional.adaptive_avg_pool2d(query.parts, cells.shape).numpy()
     expected = (parts * cells).sum((1, 2)) / cells.sum()
-    np.testing.assert_allclose(found.shares["all words"][row], expected, rtol=1e-4)
+    np.testing.assert_allclose(measures.shares["all words"][row], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("attention", ["softmax", "identity"])
 def test_shares_of_the_three_parts_sum_to_one(attention: str) -> None:
-    found = look(model(attention=attention))
-    for shares in [found.area, found.occlusion, found.occlusion_area, *found.shares.values()]:
+    measures = look(model(attention=attention))
+    for shares in [measures.area, measures.occlusion, measures.occlusion_area, *measures.shares.values()]:
         np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-4)
-    assert set(found.shares) == set(ATTENTION) - ({"rollout"} if attention == "identity" else set())
+    assert set(measures.shares) == set(ATTENTION) - ({"rollout"} if attention == "identity" else set())
 
 
 def test_evenly_spread_attention_has_the_share_of_the_area() -> None:
@@ -149,10 +149,10 @@ def test_evenly_spread_attention_has_the_share_of_the_area() -> None:
         for block in retriever.composer.blocks:  # type: ignore[union-attr]
             block.attention.query.weight.zero_()
             block.attention.query.bias.zero_()
-    found = look(retriever)
+    measures = look(retriever)
     for name in ("naming words", "all words", "embedding", "rollout"):
-        np.testing.assert_allclose(found.shares[name], found.area, rtol=1e-4)
-        named = found.named[name]
+        np.testing.assert_allclose(measures.shares[name], measures.area, rtol=1e-4)
+        named = measures.named[name]
         both = np.isfinite(named).all(1)
         np.testing.assert_allclose(named[both, 0], named[both, 1], rtol=1e-4)
 
@@ -163,17 +163,17 @@ def test_a_model_that_does_not_read_words_needs_what_the_bare_image_needs() -> N
         for block in retriever.composer.blocks:  # type: ignore[union-attr]
             block.attention.value.weight.zero_()
             block.attention.value.bias.zero_()
-    found = look(retriever)
-    np.testing.assert_allclose(found.needed, found.needed_alone, atol=1e-5)
+    measures = look(retriever)
+    np.testing.assert_allclose(measures.needed, measures.needed_alone, atol=1e-5)
 
 
 def test_what_is_handed_over_has_the_length_of_weight_times_value() -> None:
     random = torch.Generator().manual_seed(0)
     weights, values = torch.randn(2, 3, 5, 5, generator=random), torch.randn(2, 5, 6, generator=random)
     output = torch.randn(6, 6, generator=random)
-    found = measure_moved(weights, values, output)
+    moved = measure_moved(weights, values, output)
     given = torch.cat([weights[1, head, 2, 4] * values[1, 4, 2 * head : 2 * head + 2] for head in range(3)])
-    assert found[1, 2, 4] == pytest.approx(float((output @ given).norm()), rel=1e-5)
+    assert moved[1, 2, 4] == pytest.approx(float((output @ given).norm()), rel=1e-5)
 
 
 def test_a_study_needs_attention() -> None:
@@ -188,16 +188,16 @@ def test_a_study_needs_attention() -> None:
 def test_runs_that_differ_in_their_seed_are_one_variant_with_an_interval(
     runs: Callable[..., Path], tmp_path: Path
 ) -> None:
-    found = study_attention([runs(seed=0), runs(seed=1), runs("identity")])
-    assert {name: len(some) for name, some in found.runs.items()} == {"attention=softmax": 2, "attention=identity": 1}
-    one = found.of("attention=softmax", "change", "all words: per area")
+    study = study_attention([runs(seed=0), runs(seed=1), runs("identity")])
+    assert {name: len(some) for name, some in study.runs.items()} == {"attention=softmax": 2, "attention=identity": 1}
+    one = study.of("attention=softmax", "change", "all words: per area")
     assert one is not None and one.interval is not None and len(one.values) == 2
     assert one.interval.low <= one.mean <= one.interval.high
-    alone = found.of("attention=identity", "change", "all words: per area")
+    alone = study.of("attention=identity", "change", "all words: per area")
     assert alone is not None and alone.interval is None
-    assert found.of("attention=identity", "change", "rollout: per area") is None
+    assert study.of("attention=identity", "change", "rollout: per area") is None
 
-    written = found.write(tmp_path / "study")
+    written = study.write(tmp_path / "study")
     plain = json.loads((tmp_path / "study" / "study.json").read_text())
     assert set(plain["measures"]) == set(MEASURES)
     assert sum(plain["queries"].values()) <= len(WORLD.split("test").feedback)
@@ -209,14 +209,14 @@ def test_runs_that_differ_in_their_seed_are_one_variant_with_an_interval(
 
 
 def test_numbers_are_ratios_of_means() -> None:
-    found = look(model())
-    rows = found.groups == "change"
-    told = numbers(found, "change")
-    assert told["all words: per area"] == pytest.approx(
-        found.shares["all words"][rows, 0].mean() / found.area[rows, 0].mean()
+    measures = look(model())
+    rows = measures.groups == "change"
+    values = numbers(measures, "change")
+    assert values["all words: per area"] == pytest.approx(
+        measures.shares["all words"][rows, 0].mean() / measures.area[rows, 0].mean()
     )
     of_a_thing = {name for name in MEASURES if "named" in name} | {"need of it / of others", "need of it / unasked"}
-    assert of_a_thing & set(told) and not of_a_thing & set(numbers(found, "add"))  # it is not in the reference
+    assert of_a_thing & set(values) and not of_a_thing & set(numbers(measures, "add"))  # it is not in the reference
 
 
 def test_the_interval_is_students() -> None:

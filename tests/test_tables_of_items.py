@@ -44,12 +44,12 @@ def column(folder: Path, *cells: str, **options: Any) -> tuple[str, list[Any], L
     return values(listing(path, **options))
 
 
-def values(made: Listing) -> tuple[str, list[Any], Listing]:
-    return str(made.columns.get("x")), [entry.fields.get("x") for entry in made.entries()], made
+def values(source: Listing) -> tuple[str, list[Any], Listing]:
+    return str(source.columns.get("x")), [entry.fields.get("x") for entry in source.entries()], source
 
 
-def only(made: Listing) -> Entry:
-    return next(iter(made.entries()))
+def only(source: Listing) -> Entry:
+    return next(iter(source.entries()))
 
 
 @pytest.mark.parametrize(
@@ -117,15 +117,15 @@ def test_cells_are_read_as_what_all_of_them_plainly_are(tmp_path: Path, cells: l
 def test_of_a_column_kept_as_text_it_is_said_what_else_it_can_be(
     tmp_path: Path, cells: list[str], kind: str | None
 ) -> None:
-    made = column(tmp_path, *cells)[2]
-    assert made.other_kinds == ({} if kind is None else {"x": kind})
+    source = column(tmp_path, *cells)[2]
+    assert source.other_kinds == ({} if kind is None else {"x": kind})
     assert not column(tmp_path, *cells, types={"x": "text"})[2].other_kinds
 
 
 def test_what_stands_for_no_value_is_counted(tmp_path: Path) -> None:
     assert column(tmp_path, "1", "N/A", "", "nan")[2].missing == {"x": 2}
-    _, found, made = column(tmp_path, "red", "unknown", missing=["Unknown"])
-    assert found == ["red", None] and made.missing == {"x": 1}
+    _, cells, source = column(tmp_path, "red", "unknown", missing=["Unknown"])
+    assert cells == ["red", None] and source.missing == {"x": 1}
 
 
 @pytest.mark.parametrize(
@@ -204,8 +204,8 @@ def test_missing_values_in_lists_are_left_out_and_a_list_of_nothing_else_is_miss
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     for name in ("t.jsonl", "t.parquet"):
-        made = [entry.fields.get("tags") for entry in listing(tmp_path / name, **options).entries()]
-        assert made == [["a"], None, None, ["b"], None, ["c"]]
+        lists = [entry.fields.get("tags") for entry in listing(tmp_path / name, **options).entries()]
+        assert lists == [["a"], None, None, ["b"], None, ["c"]]
 
 
 def test_short_rows_are_counted(tmp_path: Path) -> None:
@@ -221,8 +221,10 @@ def test_a_table_of_very_many_columns_is_refused_at_once(tmp_path: Path) -> None
 def test_json_lines_lose_no_row_for_a_number_that_is_none_or_an_awkward_column(tmp_path: Path) -> None:
     rows = [{"image": "a", "x": float("nan"), "y": {"z": 1}}, {"image": "b", "x": 2.5}, {"image": "c", "x": "N/A"}]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    made = listing(tmp_path / "t.jsonl")
-    assert values(made)[1] == [None, 2.5, None] and made.missing == {"x": 2} and list(made.columns_left_out) == ["y"]
+    source = listing(tmp_path / "t.jsonl")
+    assert (
+        values(source)[1] == [None, 2.5, None] and source.missing == {"x": 2} and list(source.columns_left_out) == ["y"]
+    )
 
 
 KINDS: list[tuple[Any, str, Any]] = [
@@ -249,22 +251,22 @@ KINDS: list[tuple[Any, str, Any]] = [
 @pytest.mark.parametrize(("array", "kind", "value"), KINDS, ids=[str(each[0].type) for each in KINDS])
 def test_an_awkward_column_is_converted_or_left_out_by_name(tmp_path: Path, array: Any, kind: str, value: Any) -> None:
     pq.write_table(pa.table({"image": ["a"], "x": array, "__index_level_0__": [0]}), tmp_path / "t.parquet")
-    made = listing(tmp_path / "t.parquet")
+    source = listing(tmp_path / "t.parquet")
     left_out = {"__index_level_0__"} | ({"x"} if kind == "None" else set())
-    assert values(made)[:2] == (kind, [value]) and set(made.columns_left_out) == left_out
+    assert values(source)[:2] == (kind, [value]) and set(source.columns_left_out) == left_out
 
 
 def test_times_of_nanoseconds_and_zones_are_kept(tmp_path: Path) -> None:
     array = pa.array([10**18 + 1], pa.timestamp("ns", "Europe/Berlin"))
     pq.write_table(pa.table({"image": ["a"], "x": array}), tmp_path / "t.parquet")
-    found = values(listing(tmp_path / "t.parquet"))[1][0]
-    assert found.astimezone(UTC) == datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)
+    value = values(listing(tmp_path / "t.parquet"))[1][0]
+    assert value.astimezone(UTC) == datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)
 
 
 def test_a_column_can_be_left_out_or_kept_as_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": ["a"], "x": [[36, 37]], "y": [1]}), tmp_path / "t.parquet")
-    made = listing(tmp_path / "t.parquet", types={"x": "texts"}, leave_out=["y"])
-    assert values(made)[1] == [["36", "37"]] and made.columns_left_out == {"y": "as it was asked"}
+    source = listing(tmp_path / "t.parquet", types={"x": "texts"}, leave_out=["y"])
+    assert values(source)[1] == [["36", "37"]] and source.columns_left_out == {"y": "as it was asked"}
 
 
 # -- names of images --------------------------------------------------------------------------------------------------
@@ -376,9 +378,9 @@ def test_images_that_stand_in_the_table_become_files(tmp_path: Path, form: str) 
         form, "data:image/jpeg;base64," + base64.b64encode(data).decode()
     )
     pq.write_table(pa.table({"image": [cell]}), tmp_path / "t.parquet")
-    made = listing(tmp_path / "t.parquet", own=tmp_path / "c")
-    entry = only(made)
-    assert made.file(entry).read_bytes() == data and made.ids == [{"struct": "p.jpg"}.get(form, "row-0")]
+    source = listing(tmp_path / "t.parquet", own=tmp_path / "c")
+    entry = only(source)
+    assert source.file(entry).read_bytes() == data and source.ids == [{"struct": "p.jpg"}.get(form, "row-0")]
     assert "bucket" not in only(listing(tmp_path / "t.parquet")).problem
     assert "only a catalogue in a folder" in only(listing(tmp_path / "t.parquet")).problem
 
@@ -398,15 +400,15 @@ def test_images_that_stand_in_the_table_become_files(tmp_path: Path, form: str) 
 def test_embedded_images_are_read_in_whatever_form_they_are_passed_on(tmp_path: Path, form: Any) -> None:
     data = draw(tmp_path / "p.jpg")
     pq.write_table(pa.table({"image": [form(data)]}), tmp_path / "t.parquet")
-    made = listing(tmp_path / "t.parquet", own=tmp_path / "c")
-    assert made.file(only(made)).read_bytes() == data and made.ids == ["row-0"]
+    source = listing(tmp_path / "t.parquet", own=tmp_path / "c")
+    assert source.file(only(source)).read_bytes() == data and source.ids == ["row-0"]
 
 
 def test_a_row_without_an_image_is_no_obstacle_to_the_others(tmp_path: Path) -> None:
     data = draw(tmp_path / "p.png")
     pq.write_table(pa.table({"image": [data, None, b""]}), tmp_path / "t.parquet")
-    made = Catalogue.build(made_up.model(), tmp_path / "t.parquet", tmp_path / "c")
-    assert list(made.ids) == ["row-0"] and {each.id for each in made.skipped} == {"row-1", "row-2"}
+    catalogue = Catalogue.build(made_up.model(), tmp_path / "t.parquet", tmp_path / "c")
+    assert list(catalogue.ids) == ["row-0"] and {each.id for each in catalogue.skipped} == {"row-1", "row-2"}
     assert list(listing(csv(tmp_path, "image;x", "p.png;1", ";2")).ids) == ["p.png", "row-1"]
 
 
@@ -425,9 +427,9 @@ def test_bytes_that_are_texts_are_read_as_such(tmp_path: Path) -> None:
     draw(tmp_path / "a.jpg")
     table = pa.table({"image": [b"a.jpg"], "x": [b"red"], "y": pa.array([[b"a", b"b"]], pa.list_(pa.binary()))})
     pq.write_table(table, tmp_path / "t.parquet")
-    made = listing(tmp_path / "t.parquet", types={"x": "text", "y": "texts"})
-    assert list(made.ids) == ["a.jpg"]
-    assert (only(made).image, only(made).fields) == ("a.jpg", {"x": "red", "y": ["a", "b"]})
+    source = listing(tmp_path / "t.parquet", types={"x": "text", "y": "texts"})
+    assert list(source.ids) == ["a.jpg"]
+    assert (only(source).image, only(source).fields) == ("a.jpg", {"x": "red", "y": ["a", "b"]})
     assert "--type" in listing(tmp_path / "t.parquet").columns_left_out["x"]
 
 
@@ -446,8 +448,8 @@ def test_columns_of_one_name_are_refused_by_name(tmp_path: Path) -> None:
 
 def test_numbers_too_large_to_be_kept_leave_only_their_column_out(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text(json.dumps({"image": "a", "x": 2**63, "y": 10**400, "z": 2**62}))
-    made = listing(tmp_path / "t.jsonl")
-    assert list(made.columns) == ["z"] and "--type x=text" in made.columns_left_out["x"]
+    source = listing(tmp_path / "t.jsonl")
+    assert list(source.columns) == ["z"] and "--type x=text" in source.columns_left_out["x"]
 
 
 def test_half_a_character_in_json_is_shown_as_one_that_is_unknown(tmp_path: Path) -> None:
@@ -470,9 +472,9 @@ def test_embedded_images_are_indexed_and_kept_in_the_catalogues_folder(tmp_path:
     data = [draw(tmp_path / "p.png"), b"no image"]
     cells = [{"bytes": each, "path": f"{number}.png"} for number, each in enumerate(data)]
     pq.write_table(pa.table({"image": cells}), tmp_path / "t.parquet")
-    made = Catalogue.build(made_up.model(), tmp_path / "t.parquet", tmp_path / "c")
-    assert list(made.ids) == ["0.png"] and Path(str(made.get("0.png").image)).is_relative_to(tmp_path / "c")
-    assert [skipped.id for skipped in made.skipped] == ["1.png"] and len(made.skipped[0].reason) < 400
+    catalogue = Catalogue.build(made_up.model(), tmp_path / "t.parquet", tmp_path / "c")
+    assert list(catalogue.ids) == ["0.png"] and Path(str(catalogue.get("0.png").image)).is_relative_to(tmp_path / "c")
+    assert [skipped.id for skipped in catalogue.skipped] == ["1.png"] and len(catalogue.skipped[0].reason) < 400
 
 
 def with_images(folder: Path, count: int = 3) -> Path:
@@ -485,48 +487,48 @@ def with_images(folder: Path, count: int = 3) -> Path:
     return folder / "t.parquet"
 
 
-def kept(place: Path) -> set[Path]:
-    return set((place / "embedded-images").iterdir())
+def image_files(folder: Path) -> set[Path]:
+    return set((folder / "embedded-images").iterdir())
 
 
 def test_embedded_images_go_with_their_items(tmp_path: Path) -> None:
     model = made_up.model()
-    made = Catalogue.build(model, with_images(tmp_path), tmp_path / "c")
+    catalogue = Catalogue.build(model, with_images(tmp_path), tmp_path / "c")
     (tmp_path / "c/embedded-images/own.txt").touch()
-    before = kept(tmp_path / "c")
-    gone = Path(str(made.get("1.png").image))
-    made.delete(["1.png"])
-    assert before - kept(tmp_path / "c") == {gone}
+    before = image_files(tmp_path / "c")
+    gone = Path(str(catalogue.get("1.png").image))
+    catalogue.delete(["1.png"])
+    assert before - image_files(tmp_path / "c") == {gone}
     draw(tmp_path / "new.png")
-    gone = Path(str(made.get("2.png").image))
-    made.replace([Item("2.png", tmp_path / "new.png")])
-    assert not gone.exists() and Path(str(made.get("0.png").image)).is_file()
+    gone = Path(str(catalogue.get("2.png").image))
+    catalogue.replace([Item("2.png", tmp_path / "new.png")])
+    assert not gone.exists() and Path(str(catalogue.get("0.png").image)).is_file()
 
 
 def test_an_indexing_removes_embedded_images_that_it_does_not_use_any_more(tmp_path: Path) -> None:
     model = made_up.model()
     Catalogue.build(model, with_images(tmp_path), tmp_path / "c")
-    assert len(kept(tmp_path / "c")) == 3
+    assert len(image_files(tmp_path / "c")) == 3
     again = Catalogue.build(model, with_images(tmp_path, 2), tmp_path / "c", update=True, prune=True)
-    assert kept(tmp_path / "c") == {Path(str(again.get(name).image)) for name in ("0.png", "1.png")}
+    assert image_files(tmp_path / "c") == {Path(str(again.get(name).image)) for name in ("0.png", "1.png")}
 
 
 def test_a_backup_holds_its_embedded_images_and_gives_them_back(tmp_path: Path) -> None:
-    made = Catalogue.build(made_up.model(), with_images(tmp_path), tmp_path / "c")
-    made.delete(["2.png"])
-    made.backup(tmp_path / "backup")
+    catalogue = Catalogue.build(made_up.model(), with_images(tmp_path), tmp_path / "c")
+    catalogue.delete(["2.png"])
+    catalogue.backup(tmp_path / "backup")
     shutil.rmtree(tmp_path / "c")
     Catalogue.restore(tmp_path / "backup", tmp_path / "back")
-    for place in (tmp_path / "backup", tmp_path / "back"):
-        found = Catalogue.open(place, without_model=True)
-        assert {Path(str(found.get(name).image)) for name in ("0.png", "1.png")} == kept(place)
+    for folder in (tmp_path / "backup", tmp_path / "back"):
+        opened = Catalogue.open(folder, without_model=True)
+        assert {Path(str(opened.get(name).image)) for name in ("0.png", "1.png")} == image_files(folder)
 
 
 def test_a_catalogue_that_was_moved_has_its_embedded_images(tmp_path: Path) -> None:
     Catalogue.build(made_up.model(), with_images(tmp_path), tmp_path / "c")
     (tmp_path / "c").rename(tmp_path / "moved")
-    found = Catalogue.open(tmp_path / "moved", without_model=True)
-    assert {Path(str(found.get(f"{number}.png").image)) for number in range(3)} == kept(tmp_path / "moved")
+    catalogue = Catalogue.open(tmp_path / "moved", without_model=True)
+    assert {Path(str(catalogue.get(f"{number}.png").image)) for number in range(3)} == image_files(tmp_path / "moved")
 
 
 def test_an_indexing_into_a_moved_catalogue_embeds_nothing_again(tmp_path: Path) -> None:
@@ -545,31 +547,31 @@ def test_a_moved_catalogue_is_moved_to_another_model(tmp_path: Path) -> None:
 
 def test_a_moved_catalogue_keeps_the_images_that_were_added_in_its_folder(tmp_path: Path) -> None:
     model = made_up.model()
-    made = Catalogue.build(model, with_images(tmp_path), tmp_path / "c")
+    catalogue = Catalogue.build(model, with_images(tmp_path), tmp_path / "c")
     draw(tmp_path / "c/uploads/up.png")
-    made.add([Item("up", tmp_path / "c/uploads/up.png")])
-    made.backup(tmp_path / "copy")
+    catalogue.add([Item("up", tmp_path / "c/uploads/up.png")])
+    catalogue.backup(tmp_path / "copy")
     (tmp_path / "c").rename(tmp_path / "moved")
-    for place in (tmp_path / "moved", tmp_path / "copy"):
-        found = Catalogue.open(place, without_model=True)
-        assert found.get("up").image == str(place / "uploads/up.png")
-        assert found.ids_of(place / "uploads/up.png") == ["up"]
-        with found.writing("a look") as writer:
-            assert writer.find_unused([place / "uploads/up.png", place / "uploads/orphan.png"]) == [
-                place / "uploads/orphan.png"
+    for folder in (tmp_path / "moved", tmp_path / "copy"):
+        opened = Catalogue.open(folder, without_model=True)
+        assert opened.get("up").image == str(folder / "uploads/up.png")
+        assert opened.ids_of(folder / "uploads/up.png") == ["up"]
+        with opened.writing("a look") as writer:
+            assert writer.find_unused([folder / "uploads/up.png", folder / "uploads/orphan.png"]) == [
+                folder / "uploads/orphan.png"
             ]
 
 
 def test_an_export_names_embedded_images_by_their_whole_paths(tmp_path: Path) -> None:
-    made = Catalogue.build(made_up.model(), with_images(tmp_path), tmp_path / "c")
-    made.export(tmp_path / "out.parquet")
-    assert {*map(Path, pq.read_table(tmp_path / "out.parquet")["image"].to_pylist())} == kept(tmp_path / "c")
+    catalogue = Catalogue.build(made_up.model(), with_images(tmp_path), tmp_path / "c")
+    catalogue.export(tmp_path / "out.parquet")
+    assert {*map(Path, pq.read_table(tmp_path / "out.parquet")["image"].to_pylist())} == image_files(tmp_path / "c")
 
 
 def test_a_name_given_from_outside_is_not_taken_for_an_image_of_the_catalogues_own(tmp_path: Path) -> None:
     draw(tmp_path / "a.png")
-    made = Catalogue.from_embeddings([Item("a", "./a.png", np.ones(2))], tmp_path / "c", images=tmp_path)
-    assert made.get("a").image == str(tmp_path / "a.png")
+    catalogue = Catalogue.from_embeddings([Item("a", "./a.png", np.ones(2))], tmp_path / "c", images=tmp_path)
+    assert catalogue.get("a").image == str(tmp_path / "a.png")
 
 
 def test_an_embedded_image_that_is_none_is_not_named_by_a_file_that_nobody_knows(tmp_path: Path) -> None:

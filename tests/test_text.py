@@ -26,16 +26,16 @@ def test_any_text_gives_as_many_masked_words_as_it_has_known_ones(sentences: lis
 
 
 def test_of_a_large_vocabulary_words_that_say_something_are_shown() -> None:
-    said = [
+    sentences = [
         f"the same {word} but in a"
         for word in (
             "dress shirt skirt jeans boots scarf black white green brown purple orange yellow sporty casual"
         ).split()
     ]
     with pytest.raises(FeedbackError, match="with words like: ") as refused:
-        Tokenizer.fit(said).check("quux")
-    shown = str(refused.value).rpartition(": ")[2].split(", ")
-    assert len(shown) == 12 and not {"the", "same", "but", "in", "a"} & set(shown)
+        Tokenizer.fit(sentences).check("quux")
+    words = str(refused.value).rpartition(": ")[2].split(", ")
+    assert len(words) == 12 and not {"the", "same", "but", "in", "a"} & set(words)
 
 
 def test_frequent_words_come_first_then_the_alphabet() -> None:

@@ -17,21 +17,21 @@ def test_an_imported_checkpoint_of_tirg_ranks_a_written_world_as_tirg_s_code_to_
     annotation = np.load(scenes / ANNOTATION, allow_pickle=True, encoding="latin1").item()
     ids = tirg.vocabulary([change["to_str"] for change in annotation["train"]["mods"]])
     checkpoint = tirg.write(tmp_path / "latest_checkpoint.pth", len(ids))
-    said = call("import", checkpoint, "--words", scenes, "--out", tmp_path / "run", "--size", "48x32")
-    assert "tirg of TIRG's code as 'tirg', 30 steps" in said, said
+    output = call("import", checkpoint, "--words", scenes, "--out", tmp_path / "run", "--size", "48x32")
+    assert "tirg of TIRG's code as 'tirg', 30 steps" in output, output
     assert (size := Retriever.load(tmp_path / "run").preprocess).width == 48 and size.height == 32
     call("evaluate", tmp_path / "run", "css", "--root", scenes, "--out", tmp_path / "report")
     with (tmp_path / "report" / "ranks.csv").open(newline="") as file:
-        found = [int(row["rank"]) for row in csv.DictReader(file)]
+        ranks = [int(row["rank"]) for row in csv.DictReader(file)]
     expected = tirg.ranks(scenes, annotation, ids, tirg.state(len(ids)))
-    assert found == expected
+    assert ranks == expected
     assert len(set(expected)) > 5 and 0 < np.mean(np.array(expected) <= 10) < 1  # ranks of chance alone say little
 
 
 def test_a_checkpoint_with_words_of_another_world_is_refused(tmp_path: Path) -> None:
     scenes = api.generate("shapes", tmp_path / "scenes", size="tiny", layout="css")
     checkpoint = tirg.write(tmp_path / "latest_checkpoint.pth", 5)
-    said = call("import", checkpoint, "--words", scenes, "--out", tmp_path / "run", "--size", "48x32")
+    output = call("import", checkpoint, "--words", scenes, "--out", tmp_path / "run", "--size", "48x32")
     assert (
-        "embeddings for 5 besides <UNK>; it was trained on other captions" in said and not (tmp_path / "run").exists()
+        "embeddings for 5 besides <UNK>; it was trained on other captions" in output and not (tmp_path / "run").exists()
     )

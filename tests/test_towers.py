@@ -58,7 +58,7 @@ def pixels(count: int = 3, height: int = 32, width: int = 32) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=random)
 
 
-def theirs(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
+def embed_by_transformers(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """What `transformers` makes of `pixels` and `SENTENCES` by its own tokenizer: unit embeddings."""
     from transformers import AutoModel, PreTrainedTokenizerFast
 
@@ -93,7 +93,7 @@ def varied(folder: Path, copy: Path, **changes: dict[str, object]) -> Path:
 @pytest.mark.parametrize("kind", MAKERS)
 def test_image_text_and_both_are_transformers_own_embeddings_and_their_sum(kind: str, hub: Path) -> None:
     model = Retriever.load(hub / kind)
-    image, text = theirs(hub / kind)
+    image, text = embed_by_transformers(hub / kind)
     close = {"atol": 1e-5, "rtol": 1e-4}
     torch.testing.assert_close(model.embed_images(pixels()), image, **close)
     torch.testing.assert_close(model.embed_queries(pixels(), None), image, **close)
@@ -149,8 +149,8 @@ def test_sizes_are_read_in_every_form_in_which_they_are_written(
     size: object, crop: object, hub: Path, tmp_path: Path
 ) -> None:
     values = {"size": size, "crop_size": crop, "image_mean": [0.1, 0.2, 0.3], "image_std": [1.0, 1.0, 1.0]}
-    found = read_towers(varied(hub / "clip", tmp_path / "clip", preprocessor_config=values)).preprocess
-    assert (found.height, found.width, found.fit, found.mean) == (48, 48, "crop", (0.1, 0.2, 0.3))
+    preprocess = read_towers(varied(hub / "clip", tmp_path / "clip", preprocessor_config=values)).preprocess
+    assert (preprocess.height, preprocess.width, preprocess.fit, preprocess.mean) == (48, 48, "crop", (0.1, 0.2, 0.3))
 
 
 def test_settings_in_the_file_of_a_whole_processor_are_read_too(hub: Path, tmp_path: Path) -> None:
@@ -178,19 +178,19 @@ def test_a_catalogue_answers_by_image_by_text_and_by_the_sum_in_another_process(
     names = [f"{name}.png" for name in "abcdef"]
     gallery = model.embed_images(torch.stack([model.preprocess.read(photos / name) for name in names]))
     image, text = gallery[1], model.embed_queries(None, SENTENCES[:1])[0]
-    asked = (
+    script = (
         "import json, sys; from itma import Catalogue; c = Catalogue.open(sys.argv[1])\n"
         "for options in json.loads(sys.argv[2]):\n"
         "    print(json.dumps({hit.id: hit.score for hit in c.search(**options, k=6)}))"
     )
     path = str(photos / "b.png")
     queries = [{"image": path}, {"text": SENTENCES[0]}, {"image": path, "text": SENTENCES[0]}]
-    with Program(asked, tmp_path / "shop", json.dumps(queries)) as process:
+    with Program(script, tmp_path / "shop", json.dumps(queries)) as process:
         lines = process.stdout.read().splitlines()
     for line, query in zip(lines, (image, text, F.normalize(image + text, dim=0)), strict=True):
-        found = json.loads(line)
-        assert len(found) >= 5
-        for name, score in found.items():
+        scores = json.loads(line)
+        assert len(scores) >= 5
+        for name, score in scores.items():
             assert score == pytest.approx(float(query @ gallery[names.index(name)]), abs=1e-4)
 
 
@@ -300,8 +300,8 @@ def test_training_from_towers_learns_a_combiner_and_leaves_the_towers_as_they_ar
     assert model.name == "combiner" and model.tokenizer.to_json() == fresh.tokenizer.to_json()
     moved = [name for name, tensor in fresh.state_dict().items() if not torch.equal(tensor, after[name])]
     assert any(name.startswith("composer.residual") for name in moved)
-    made = json.loads((run / "run.json").read_text(encoding="utf-8"))["made_with"]["started_from"]
-    assert made == {"name": kind, "sha256": weights_sum(hub / kind), "path": str(hub / kind)}
+    start = json.loads((run / "run.json").read_text(encoding="utf-8"))["made_with"]["started_from"]
+    assert start == {"name": kind, "sha256": weights_sum(hub / kind), "path": str(hub / kind)}
     assert f"`{kind}`, weights with the sha256" in sharing.card(run)
 
 
@@ -329,8 +329,8 @@ def test_itma_is_trained_over_the_patches_of_several_layers(kind: str, dim: str,
     model = Retriever.load(run)
     assert [tuple(level.shape[2:]) for level in model.feature_maps(pixels())] == [(4, 4), (4, 4)]
     towers, after = state_of(hub / kind), model.state_dict()
-    kept = [name for name in towers if name in after and name.startswith(("image_encoder", "text_encoder.network"))]
-    assert len(kept) > 40 and all(torch.equal(towers[name], after[name]) for name in kept)
+    frozen = [name for name in towers if name in after and name.startswith(("image_encoder", "text_encoder.network"))]
+    assert len(frozen) > 40 and all(torch.equal(towers[name], after[name]) for name in frozen)
     assert len({float(score) for score in model.embed_queries(pixels(1).repeat(2, 1, 1, 1), SENTENCES[:2])[:, 0]}) == 2
 
 
@@ -358,8 +358,8 @@ def test_the_combiner_is_the_published_formula() -> None:
     both = torch.cat([relu(linear("text_projection.0", t)), relu(linear("image_projection.0", x))], 1)
     share = 1 / (1 + torch.exp(-linear("gate.1", relu(linear("gate.0.0", both)))))
     expected = linear("residual.1", relu(linear("residual.0.0", both))) + share * t + (1 - share) * x
-    found = combiner.embed_queries([image[:, :, None, None]], words)
-    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+    queries = combiner.embed_queries([image[:, :, None, None]], words)
+    torch.testing.assert_close(queries.double(), expected, rtol=1e-4, atol=1e-5)
     assert share.shape == (5, 1)
 
 

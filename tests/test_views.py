@@ -56,12 +56,12 @@ def test_each_image_has_the_maps_of_its_own_views() -> None:
             retriever.image_encoder.begin(retriever.preprocess.normalise(one), 1)[0].half().float()
             for one in (pixels, change_images(pixels, config, step=1))
         ]
-    seen = set()
+    drawn = set()
     for step in range(8):
-        for image, found in zip((2, 0), views.load(np.array([6, 1]), step=step)[0], strict=True):
-            (view,) = [number for number, maps in enumerate(possible) if torch.equal(found, maps[image])][:1]
-            seen.add(view)
-    assert seen == {0, 1}
+        for image, loaded in zip((2, 0), views.load(np.array([6, 1]), step=step)[0], strict=True):
+            (view,) = [number for number, maps in enumerate(possible) if torch.equal(loaded, maps[image])][:1]
+            drawn.add(view)
+    assert drawn == {0, 1}
 
 
 def test_the_views_of_a_step_are_a_function_of_seed_and_step() -> None:
@@ -93,11 +93,11 @@ def test_frozen_levels_do_not_move_and_deeper_ones_do(tmp_path: Path, views: int
     before, after = model(), trained(tmp_path, replace(VIEWS, views=views))
     stages, moved = before.image_encoder.network.stages, after.image_encoder.network.stages  # type: ignore[union-attr]
     for one, other in ((before.image_encoder.network.stem, after.image_encoder.network.stem), (stages[0], moved[0])):  # type: ignore[union-attr,index]
-        own, theirs = one.state_dict(), other.state_dict()
-        assert all(torch.equal(own[name], theirs[name]) for name in own)
-    for place in (1, 2):
-        own, theirs = dict(stages[place].named_parameters()), dict(moved[place].named_parameters())  # type: ignore[index]
-        assert any(not torch.equal(own[name], theirs[name]) for name in own)
+        own, trained_weights = one.state_dict(), other.state_dict()
+        assert all(torch.equal(own[name], trained_weights[name]) for name in own)
+    for stage in (1, 2):
+        own, trained_weights = dict(stages[stage].named_parameters()), dict(moved[stage].named_parameters())  # type: ignore[index]
+        assert any(not torch.equal(own[name], trained_weights[name]) for name in own)
 
 
 @pytest.mark.parametrize("fixed", [True, False])
@@ -142,10 +142,10 @@ def test_rows_of_words_alone_have_the_query_that_words_alone_have() -> None:
     alone = retriever.embed_queries(None, ["make blue cube", "blue"])
     assert torch.allclose(queries[[1, 3]], alone, atol=1e-5)
     with torch.inference_mode():
-        shown, _ = retriever(
+        without_them, _ = retriever(
             pixels, references[[0, 2]], torch.tensor([1, 0]), retriever.tokenizer(["make red cube", "red cube"])
         )
-    assert torch.allclose(queries[[0, 2]], shown, atol=1e-5)
+    assert torch.allclose(queries[[0, 2]], without_them, atol=1e-5)
 
 
 def test_runs_that_share_results_share_the_views_of_the_same_image_encoder_alone() -> None:

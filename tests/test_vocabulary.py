@@ -41,15 +41,15 @@ def test_fashioniq_begins_with_the_marker_and_goes_on_in_order_of_appearance(fas
 
 
 def test_words_may_be_sorted(fashioniq: Path) -> None:
-    found = build_words("fashioniq", fashioniq, len(IN_ORDER), order="sorted")
-    assert found == [UNKNOWN, *sorted(IN_ORDER[1:])]
+    words = build_words("fashioniq", fashioniq, len(IN_ORDER), order="sorted")
+    assert words == [UNKNOWN, *sorted(IN_ORDER[1:])]
 
 
 def test_rows_whose_images_are_not_there_are_left_out_where_the_size_says_so(fashioniq: Path) -> None:
     for name in ("B0A", "B0B", "B1A"):
         (fashioniq / "images" / f"{name}.jpg").touch()
-    kept = [UNKNOWN, "inadditiontothat", "is", "red", "has", "a", "bow"]
-    assert build_words("fashioniq", fashioniq, len(kept), order="appearance") == kept
+    words = [UNKNOWN, "inadditiontothat", "is", "red", "has", "a", "bow"]
+    assert build_words("fashioniq", fashioniq, len(words), order="appearance") == words
     assert build_words("fashioniq", fashioniq, len(IN_ORDER), order="appearance") == IN_ORDER
     with pytest.raises(DataError, match=r"hold 6 \(captions of the 1 rows .* or 9 \(all captions\) words, .* for 7"):
         build_words("fashioniq", fashioniq, 8, order="appearance")
@@ -111,6 +111,6 @@ def test_the_published_captions_give_the_words_in_the_order_of_the_files(real_da
 @pytest.mark.realdata
 def test_the_css_annotation_gives_its_words(real_data: Callable[[str], Path]) -> None:
     root = real_data("css")
-    said = datasets.load("css", root, "train").triplets.feedback
-    expected = list(dict.fromkeys(" ".join(said).replace("-", "").split()))
+    feedback = datasets.load("css", root, "train").triplets.feedback
+    expected = list(dict.fromkeys(" ".join(feedback).replace("-", "").split()))
     assert build_words("css", root, len(expected) + 1, order="appearance") == [UNKNOWN, *expected]

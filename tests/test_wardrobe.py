@@ -96,9 +96,9 @@ def test_a_target_differs_from_its_reference_in_one_to_three_attributes(split: s
 
 
 def test_train_and_test_share_no_combination_of_category_and_colour() -> None:
-    seen, asked = ({(one.category, one.colour) for one in DEMO.split(name).products} for name in SPLITS)
-    assert not seen & asked
-    assert {colour for _, colour in asked} <= {colour for _, colour in seen}
+    train, test = ({(one.category, one.colour) for one in DEMO.split(name).products} for name in SPLITS)
+    assert not train & test
+    assert {colour for _, colour in test} <= {colour for _, colour in train}
 
 
 def test_train_and_test_share_no_phrase_and_no_form() -> None:
@@ -122,16 +122,16 @@ def test_no_sentence_of_the_test_is_one_of_the_training() -> None:
 def test_a_request_says_every_change_of_value() -> None:
     other = DRESS.with_values(colour="navy", pattern="dots")
     for number in range(50):
-        said = request(DRESS, other, Dice(str(number)))
-        assert NAVY.search(said) and re.search("dot|spot", said), said
+        sentence = request(DRESS, other, Dice(str(number)))
+        assert NAVY.search(sentence) and re.search("dot|spot", sentence), sentence
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_two_captions_together_say_every_change(split: str) -> None:
     other = DRESS.with_values(colour="navy", pattern="dots")
     for number in range(50):
-        said = " ".join(captions(DRESS, other, Dice(str(number)), split))
-        assert NAVY.search(said) and re.search("dot|spot", said), said
+        sentence = " ".join(captions(DRESS, other, Dice(str(number)), split))
+        assert NAVY.search(sentence) and re.search("dot|spot", sentence), sentence
 
 
 def test_no_brace_is_left_in_any_sentence() -> None:
@@ -205,16 +205,16 @@ def test_the_same_configuration_makes_the_same_world() -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_what_was_written_is_read_back(written: Path, split: str) -> None:
-    made, (found, images) = WORLD.split(split), read(written, split)
-    assert (found.products, found.names, found.captions, found.requests, found.kinds) == (
-        made.products,
-        made.names,
-        made.captions,
-        made.requests,
-        made.kinds,
+    drawn, (loaded, images) = WORLD.split(split), read(written, split)
+    assert (loaded.products, loaded.names, loaded.captions, loaded.requests, loaded.kinds) == (
+        drawn.products,
+        drawn.names,
+        drawn.captions,
+        drawn.requests,
+        drawn.kinds,
     )
     for column in ("labels", "references", "targets"):
-        np.testing.assert_array_equal(getattr(found, column), getattr(made, column))
+        np.testing.assert_array_equal(getattr(loaded, column), getattr(drawn, column))
     look = Preprocess(height=32, width=32)
     whole, again = WORLD.triplets(split).images.load([0], look), images.load([0], look)
     assert (whole.float() - again.float()).abs().mean() < 6  # JPEG
@@ -265,7 +265,7 @@ def test_a_split_asks_in_three_ways() -> None:
     assert counts == {len(WORLD.split("test").requests)}
 
 
-def told(conversations: float) -> tuple[Triplets, Rows]:
+def load_and_draw(conversations: float) -> tuple[Triplets, Rows]:
     split = WORLD.split("train")
     pixels = torch.zeros(len(split.names), 3, 1, 1, dtype=torch.uint8)
     data = table(
@@ -275,7 +275,7 @@ def told(conversations: float) -> tuple[Triplets, Rows]:
 
 
 def test_conversations_lead_to_the_same_target_from_its_reference_or_from_where_they_began() -> None:
-    data, drawn = told(1.0)
+    data, drawn = load_and_draw(1.0)
     products = WORLD.split("train").products
     assert (drawn.targets == data.targets).all()
     talks = [row for row, text in enumerate(drawn.feedback) if EARLIER in text]
@@ -298,16 +298,16 @@ def test_conversations_lead_to_the_same_target_from_its_reference_or_from_where_
 
 
 def test_without_conversations_every_sample_is_its_row() -> None:
-    data, drawn = told(0.0)
+    data, drawn = load_and_draw(0.0)
     assert (drawn.references == data.references).all()
     assert not any(EARLIER in text for text in drawn.feedback)
 
 
 def test_what_is_true_of_images_is_equal_where_their_products_are() -> None:
     split = WORLD.split("test")
-    found = load(DataConfig("wardrobe", size="tiny"), "test").triplets.aspects
-    assert next(iter(found)) == "category"
-    for name, values in found.items():
+    aspects = load(DataConfig("wardrobe", size="tiny"), "test").triplets.aspects
+    assert next(iter(aspects)) == "category"
+    for name, values in aspects.items():
         for one, other in itertools.combinations(range(len(split.products)), 2):
             same = getattr(split.products[one], name) == getattr(split.products[other], name)
             assert (values[one] == values[other]) == same
@@ -318,10 +318,10 @@ def test_what_is_true_of_images_is_equal_where_their_products_are() -> None:
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    place = Path(__file__).parents[1] / "bench" / "conversations.py"
-    if not place.exists():
+    path = Path(__file__).parents[1] / "bench" / "conversations.py"
+    if not path.exists():
         pytest.skip("bench/ is not part of this copy")
-    spec = importlib.util.spec_from_file_location("conversations", place)
+    spec = importlib.util.spec_from_file_location("conversations", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["conversations"] = module
@@ -331,35 +331,35 @@ def bench() -> ModuleType:
 
 def test_conversations_are_counted_right_without_a_model(bench: ModuleType) -> None:
     module = bench
-    found = module.conversations()
-    assert len(found) == 30 and {len(one["steps"]) for one in found} == {3}
+    conversations = module.conversations()
+    assert len(conversations) == 30 and {len(one["steps"]) for one in conversations} == {3}
     shop = WORLD.split(SHOP)
     products = dict(zip(shop.names, shop.products, strict=True))
-    one = found[0]
+    one = conversations[0]
     wanted = one["steps"][-1]["wanted"]
     products["wanted"] = DRESS.with_values(**{name: value for name, value in wanted.items() if name != "category"})
-    steps = module.played(one, products, lambda reference, say, wanted, seen: ["wanted"])
+    steps = module.played(one, products, lambda reference, say, wanted, excluded: ["wanted"])
     assert steps[-1].fitting == (True,)
-    wrong = module.played(one, products, lambda reference, say, wanted, seen: [shop.names[0]])
+    wrong = module.played(one, products, lambda reference, say, wanted, excluded: [shop.names[0]])
     assert module.summary([steps, wrong]).startswith("1 of 2 conversations")
     navy, belted = DRESS.with_values(colour="navy", trim="belt"), DRESS.with_values(trim="belt")
     few = {"start": DRESS, "navy belted": navy, "red belted, long": belted.with_values(length="long")}
     few |= {"navy plain, long": navy.with_values(trim="none", length="long", neckline="round")}
-    asked = [{"category": "dress", "length": "long"}, {"category": "dress", "length": "long", "trim": "belt"}]
+    wishes = [{"category": "dress", "length": "long"}, {"category": "dress", "length": "long", "trim": "belt"}]
     for forgetful, best in ((False, "red belted, long"), (True, "navy belted")):
         search = module.by_attributes(few, forgetful=forgetful)
-        search("start", ["longer"], asked[0], ["start"])
-        assert search("navy plain, long", ["longer", "with a belt"], asked[1], [])[0] == best
-    said = []
-    module.played(one, products, lambda reference, texts, wanted, seen: said.append(list(texts)) or ["wanted"])
-    assert said[-1] == [step["say"] for step in one["steps"]]
+        search("start", ["longer"], wishes[0], ["start"])
+        assert search("navy plain, long", ["longer", "with a belt"], wishes[1], [])[0] == best
+    calls = []
+    module.played(one, products, lambda reference, texts, wanted, excluded: calls.append(list(texts)) or ["wanted"])
+    assert calls[-1] == [step["say"] for step in one["steps"]]
 
 
 def test_generated_conversations_end_at_what_the_shop_has(bench: ModuleType) -> None:
     shop = WORLD.split(SHOP)
     products = dict(zip(shop.names, shop.products, strict=True))
-    found = bench.generated(products, 3)
-    assert found == bench.generated(products, 3)
-    for one in found:
+    conversations = bench.generated(products, 3)
+    assert conversations == bench.generated(products, 3)
+    for one in conversations:
         assert [len(step["wanted"]) for step in one["steps"]] == [2, 3, 4]
         assert any(product.fits(one["steps"][-1]["wanted"]) for product in products.values())

@@ -117,8 +117,8 @@ def test_a_piece_stands_where_the_word_was_written() -> None:
 
 def test_two_tokenizers_of_the_same_words_read_alike() -> None:
     again = Tokenizer.fit([KNOWN], nearest=True)
-    said = ["a scarlet cardigan", "navy slacks", "baggy hoodie", "flowery frock"]
-    assert [READER.read_as(one) for one in said] == [again.read_as(one) for one in said]
+    sentences = ["a scarlet cardigan", "navy slacks", "baggy hoodie", "flowery frock"]
+    assert [READER.read_as(one) for one in sentences] == [again.read_as(one) for one in sentences]
 
 
 def test_a_word_that_is_learned_is_read_as_another_no_more() -> None:

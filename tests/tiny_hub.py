@@ -68,7 +68,9 @@ def siglip(folder: Path, *, seed: int = 0) -> Path:
 
     folder.mkdir(parents=True)
     words = ["<pad>", "</s>", "<unk>", *VOCAB[4:]]
-    core = tokenizers.Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
+    core = tokenizers.Tokenizer(
+        models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>")
+    )
     core.normalizer = normalizers.Lowercase()
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     core.add_special_tokens(["</s>", "<pad>"])

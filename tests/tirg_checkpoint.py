@@ -22,13 +22,15 @@ MEAN, STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 def vocabulary(sentences: list[str]) -> dict[str, int]:
     """Word → id, as TIRG numbers them: sorted; 0 is the unknown word."""
-    return {word: number for number, word in enumerate(sorted({w for said in sentences for w in said.split()}), 1)}
+    return {
+        word: number for number, word in enumerate(sorted({w for sentence in sentences for w in sentence.split()}), 1)
+    }
 
 
 def state(words: int) -> State:
     """Names and shapes of `model_state_dict`; a query stays near its reference, so that recalls are neither 0 nor 1."""
-    made = published.tensors("tirg")
-    flat = {name.replace("img_model.model.", "img_model."): tensor for name, tensor in made.items()}
+    tensors = published.tensors("tirg")
+    flat = {name.replace("img_model.model.", "img_model."): tensor for name, tensor in tensors.items()}
     name = "text_model.embedding_layer.weight"
     return {**flat, "a": torch.tensor([1.0, 0.3, 1.0, 1.0]), name: published.value(name, (words + 1, 32))}
 
@@ -95,7 +97,7 @@ def ranks(root: Path, annotation: dict[str, Any], ids: dict[str, int], of: State
     test = annotation["test"]
     paths = [root / "images" / f"css_test_{number:06d}.png" for number in range(len(test["objects_img"]))]
     images = image_feature(torch.cat([pixels(path) for path in paths]), of)
-    gallery, labels, found = F.normalize(images), np.array(test["labels"]), []
+    gallery, labels, result = F.normalize(images), np.array(test["labels"]), []
     for change in test["mods"]:
         text = text_feature(change["to_str"], ids, of)
         for source, target in zip(change["from"], change["to"], strict=True):
@@ -103,5 +105,5 @@ def ranks(root: Path, annotation: dict[str, Any], ids: dict[str, int], of: State
             scores = gallery @ query
             scores[source] = -1e10
             order = torch.argsort(-scores).tolist()
-            found.append(1 + next(place for place, image in enumerate(order) if labels[image] == labels[target]))
-    return found
+            result.append(1 + next(rank for rank, image in enumerate(order) if labels[image] == labels[target]))
+    return result
