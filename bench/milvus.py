@@ -165,8 +165,8 @@ def ways(
     ask(None, truth, name)
     report |= timed_batch(name, lambda some: table.nearest(some, K, effort=effort), queries)
     for share, (column, modulus) in filters.items():
-        places = np.arange(7 % modulus, options.items, modulus)
-        right = [places[top(items[places] @ query)] for query in queries]
+        rows = np.arange(7 % modulus, options.items, modulus)
+        right = [rows[top(items[rows] @ query)] for query in queries]
         where = filter_of({column: 7 % modulus}, metadata_of(table.schema))
         ask(where, right, f"{name}, filter of {share}")
     return report

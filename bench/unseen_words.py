@@ -129,8 +129,8 @@ def measured(
 
 
 def codes_of(shop: products.Shop, attribute: str, value: str) -> list[tuple[int]]:
-    places = [i for i in range(len(shop.names)) if shop.of(i).get(attribute) == value][:1]
-    return [(int(shop.codes[attribute][row]),) for row in places]
+    rows = [i for i in range(len(shop.names)) if shop.of(i).get(attribute) == value][:1]
+    return [(int(shop.codes[attribute][row]),) for row in rows]
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ def _circo(root: Path) -> None:
 def _cirr(root: Path) -> None:
     (root / "image_splits").mkdir()
     for split in cirr.PREFIX:
-        places = {cirr.name(split, number): f"./{split}/{cirr.name(split, number)}.png" for number in range(12)}
-        (root / "image_splits" / f"split.rc2.{split}.json").write_text(json.dumps(places))
+        paths = {cirr.name(split, number): f"./{split}/{cirr.name(split, number)}.png" for number in range(12)}
+        (root / "image_splits" / f"split.rc2.{split}.json").write_text(json.dumps(paths))
         cirr.write(root, split, cirr.rows_of(split))
 
 

@@ -12,7 +12,7 @@ import pytest
 CODE = "from itma.allocation import reuse_memory; print(reuse_memory())"
 
 
-def answer(**more: str) -> str:
+def ask(**more: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     done = subprocess.run(
         [sys.executable, "-c", CODE], env={**environment, **more}, check=True, capture_output=True, text=True
@@ -22,11 +22,11 @@ def answer(**more: str) -> str:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
 def test_glibc_keeps_freed_memory() -> None:
-    assert answer() == "True"
+    assert ask() == "True"
 
 
 def test_whoever_sets_the_allocator_s_variables_is_left_alone() -> None:
-    assert answer(MALLOC_ARENA_MAX="2") == "False"
+    assert ask(MALLOC_ARENA_MAX="2") == "False"
 
 
 def test_the_measurement_s_program_can_be_read() -> None:

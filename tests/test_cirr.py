@@ -52,10 +52,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "image_splits").mkdir()
     for split, folder in PREFIX.items():
         inner = f"{folder}/3" if split == "train" else folder
-        places = {name(split, number): f"./{inner}/{name(split, number)}.png" for number in range(12)}
-        (root / f"image_splits/split.rc2.{split}.json").write_text(json.dumps(places))
+        paths = {name(split, number): f"./{inner}/{name(split, number)}.png" for number in range(12)}
+        (root / f"image_splits/split.rc2.{split}.json").write_text(json.dumps(paths))
         (root / "img_raw" / inner).mkdir(parents=True)
-        for path in places.values():
+        for path in paths.values():
             pixels = random.integers(0, 256, (20, 24, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(root / "img_raw" / path)
         write(root, split, rows_of(split))

@@ -96,8 +96,8 @@ def test_two_feedbacks_to_one_reference_come_side_by_side(tmp_path: Path) -> Non
     triplets = load(write(tmp_path), "train").triplets
     for seed in range(5):
         plan = Plan(triplets.references, batch=4, seed=seed, per_reference=2)
-        places = np.flatnonzero(triplets.references[plan.rows(0)] == 0)
-        assert np.diff(places).tolist() == [1]
+        positions = np.flatnonzero(triplets.references[plan.rows(0)] == 0)
+        assert np.diff(positions).tolist() == [1]
 
 
 def test_labels_are_those_of_the_file_and_the_drawing_has_its_images(tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ def test_siblings_share_a_caption_with_one_word_taken_out_wherever_it_stands(cap
 
 
 def members(groups: Groups, group: int) -> list[int]:
-    captions: list[int] = groups.members[groups.bounds[group] : groups.bounds[group + 1]].tolist()
-    return captions
+    indices: list[int] = groups.members[groups.bounds[group] : groups.bounds[group + 1]].tolist()
+    return indices
 
 
 def test_training_rows_are_the_images_whose_caption_has_siblings(root: Path) -> None:

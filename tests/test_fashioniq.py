@@ -88,7 +88,7 @@ def test_images_are_the_distinct_asins_of_the_three_split_files_in_order(tmp_pat
     triplets = load(write(tmp_path, entries, rows), "val").triplets
     assert triplets.images.names == ["a", "b", "c", "d"]
     assert triplets.labels.tolist() == [0, 1, 2, 3]
-    assert {name: names.tolist() for name, names in galleries(tmp_path, "val").items()} == {
+    assert {name: images.tolist() for name, images in galleries(tmp_path, "val").items()} == {
         "dress": [0, 2],
         "shirt": [0, 1],
         "toptee": [1, 3],

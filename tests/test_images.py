@@ -637,10 +637,10 @@ def test_pad_keeps_the_whole_image_in_the_middle_of_a_grey_ground(
     fitted = preprocess.fit_pixels(plain(*size, 255))[0]
     ratio = min(wanted[0] / size[0], wanted[1] / size[1])
     rows, columns = (fitted == 255).all(0).any(1).nonzero()[:, 0], (fitted == 255).all(0).any(0).nonzero()[:, 0]
-    for places, length, room in ((rows, size[0], wanted[0]), (columns, size[1], wanted[1])):
-        assert len(places) == max(1, round(length * ratio))
-        assert len(places) == places[-1] - places[0] + 1
-        assert abs(int(places[0]) - (room - 1 - int(places[-1]))) <= 1
+    for lines, length, room in ((rows, size[0], wanted[0]), (columns, size[1], wanted[1])):
+        assert len(lines) == max(1, round(length * ratio))
+        assert len(lines) == lines[-1] - lines[0] + 1
+        assert abs(int(lines[0]) - (room - 1 - int(lines[-1]))) <= 1
     ground = torch.tensor([64, 128, 191], dtype=torch.uint8)[:, None, None].expand_as(fitted).clone()
     ground[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = 255
     assert torch.equal(fitted, ground)

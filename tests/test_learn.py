@@ -318,8 +318,8 @@ def test_what_is_true_of_images_counts_by_its_weight_beside_the_answer() -> None
 
     rows = plan.rows(0)
     wanted, references = (
-        torch.from_numpy(np.stack([values[places[rows]] for values in data.aspects.values()], 1))
-        for places in (data.targets, data.references)
+        torch.from_numpy(np.stack([values[images[rows]] for values in data.aspects.values()], 1))
+        for images in (data.targets, data.references)
     )
     pixels = data.images.load(np.arange(count), retriever.preprocess)
     queries = retriever.embed_queries(pixels[data.references[rows]], [data.feedback[row] for row in rows])

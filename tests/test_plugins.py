@@ -65,8 +65,8 @@ with TestClient(make_app(ServeConfig(str(folder / "catalogue"), hosts=("*",)))) 
 
 def python(*words: object, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A new process that sees this checkout and, where it is given, a folder of installed packages."""
-    places = [str(ROOT), *([] if path is None else [str(path)])]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
+    folders = [str(ROOT), *([] if path is None else [str(path)])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, *map(str, words)], env=env, capture_output=True, text=True, check=False)
 
 

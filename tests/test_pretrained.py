@@ -53,8 +53,8 @@ def test_words_are_the_features_of_bert_with_its_marks(bert: Path) -> None:
 
     text_encoder, tokenizer = read(TextEncoderConfig(kind="pretrained", name=str(bert)))
     tokens = tokenizer(SENTENCES[:1])
-    places = [tiny_hub.VOCAB.index(word) for word in "[CLS] make red cube blue ##ish [SEP]".split()]
-    assert tokens.ids.tolist() == [places]
+    ids = [tiny_hub.VOCAB.index(word) for word in "[CLS] make red cube blue ##ish [SEP]".split()]
+    assert tokens.ids.tolist() == [ids]
     whole = BertModel.from_pretrained(bert, add_pooling_layer=False).eval()
     torch.testing.assert_close(text_encoder(tokens).features_BTD, whole(tokens.ids).last_hidden_state)
 

@@ -81,15 +81,15 @@ def drawn(triplets: Triplets, seed: int = 0, rows: int = 240) -> Rows:
 @pytest.mark.parametrize("name", ["products.csv", "items.jsonl", "shop.jsonl.gz", "shop.csv.gz"])
 def test_a_table_says_the_same_in_every_form(folder: Path, tmp_path: Path, name: str) -> None:
     shop(tmp_path, items(), name=name)
-    read, expected = read_shop(products.find_table(tmp_path), "train"), read_shop(folder / "products.jsonl", "train")
-    assert (read.names, read.attributes) == (expected.names, expected.attributes)
-    assert all((read.codes[attribute] == expected.codes[attribute]).all() for attribute in ATTRIBUTES)
+    loaded, expected = read_shop(products.find_table(tmp_path), "train"), read_shop(folder / "products.jsonl", "train")
+    assert (loaded.names, loaded.attributes) == (expected.names, expected.attributes)
+    assert all((loaded.codes[attribute] == expected.codes[attribute]).all() for attribute in ATTRIBUTES)
 
 
 def test_columns_are_known_by_the_names_that_shops_use(folder: Path) -> None:
-    read = read_shop(folder / "products.jsonl", "train")
-    assert set(read.codes) == ATTRIBUTES
-    assert read.attributes[0] == {
+    loaded = read_shop(folder / "products.jsonl", "train")
+    assert set(loaded.codes) == ATTRIBUTES
+    assert loaded.attributes[0] == {
         "kind": "tshirts",
         "colour": "red",
         "sleeves": "short sleeves",
@@ -104,8 +104,8 @@ def test_columns_are_known_by_the_names_that_shops_use(folder: Path) -> None:
 def test_a_value_is_one_however_it_is_written(tmp_path: Path, column: str, cell: str, value: str) -> None:
     rows: list[dict[str, object]] = [{"id": f"a{n}", column: cell if n % 2 else "green"} for n in range(12)]
     shop(tmp_path, [{**row, "split": "train"} for row in rows])
-    read = read_shop(tmp_path / "products.jsonl", "train")
-    assert {one["colour"] for one in read.attributes} == {value, "green"}
+    loaded = read_shop(tmp_path / "products.jsonl", "train")
+    assert {one["colour"] for one in loaded.attributes} == {value, "green"}
 
 
 def test_attributes_may_stand_in_a_table_of_their_own_within_a_row(folder: Path, tmp_path: Path) -> None:
@@ -115,24 +115,24 @@ def test_attributes_may_stand_in_a_table_of_their_own_within_a_row(folder: Path,
         for row in items()
     ]
     shop(tmp_path, rows)
-    read, expected = (read_shop(root / "products.jsonl", "train") for root in (tmp_path, folder))
-    assert [sorted(one.items()) for one in read.attributes] == [sorted(one.items()) for one in expected.attributes]
+    loaded, expected = (read_shop(root / "products.jsonl", "train") for root in (tmp_path, folder))
+    assert [sorted(one.items()) for one in loaded.attributes] == [sorted(one.items()) for one in expected.attributes]
 
 
 def test_an_image_column_names_files_beside_the_table_or_in_images(tmp_path: Path) -> None:
     rows = [{**row, "image": f"{row['id']}.png"} for row in items()]
     for number, row in enumerate(rows):
         draw(tmp_path / ("images" if number % 2 else "") / str(row["image"]), row)
-    read = read_shop(write(tmp_path / "items.csv", without(rows, "id")), "train")
-    assert read.names == [str(row["image"]) for row in rows if row["split"] == "train"]
-    assert {path.parent.name for path in read.paths} == {"images", tmp_path.name}
+    loaded = read_shop(write(tmp_path / "items.csv", without(rows, "id")), "train")
+    assert loaded.names == [str(row["image"]) for row in rows if row["split"] == "train"]
+    assert {path.parent.name for path in loaded.paths} == {"images", tmp_path.name}
 
 
 def test_each_folder_of_images_that_bear_the_ids_gives_every_product_an_image(tmp_path: Path) -> None:
     shop(tmp_path, items(), folders=["small", "large"])
-    read = read_shop(tmp_path / "products.jsonl", "train")
-    assert len(read.names) == 2 * len(read.attributes) == 2 * len(set(read.products.tolist()))
-    assert read.names[:2] == ["large/p000.jpg", "small/p000.jpg"]
+    loaded = read_shop(tmp_path / "products.jsonl", "train")
+    assert len(loaded.names) == 2 * len(loaded.attributes) == 2 * len(set(loaded.products.tolist()))
+    assert loaded.names[:2] == ["large/p000.jpg", "small/p000.jpg"]
 
 
 def test_a_link_that_leads_back_is_followed_once(tmp_path: Path) -> None:
@@ -142,9 +142,9 @@ def test_a_link_that_leads_back_is_followed_once(tmp_path: Path) -> None:
 
 
 def test_columns_that_no_image_shows_or_that_follow_from_the_kind_are_left_out_with_the_reason(folder: Path) -> None:
-    read = read_shop(folder / "products.jsonl", "train")
-    assert read.left_out == {"group": "follows from the kind", "price": "no image shows it"}
-    assert read.groups == {"tshirts": "above", "dresses": "above", "jeans": "below"}
+    loaded = read_shop(folder / "products.jsonl", "train")
+    assert loaded.left_out == {"group": "follows from the kind", "price": "no image shows it"}
+    assert loaded.groups == {"tshirts": "above", "dresses": "above", "jeans": "below"}
 
 
 @pytest.mark.parametrize(("cell", "reason"), [
@@ -166,9 +166,9 @@ def test_a_value_that_few_products_share_is_not_known(tmp_path: Path) -> None:
     rows = items()
     rows[0]["color"] = "Vermilion"
     shop(tmp_path, rows)
-    read = read_shop(tmp_path / "products.jsonl", "train")
-    assert "colour" not in read.attributes[0] and read.codes["colour"][0] == -1
-    assert all("colour" in one for one in read.attributes[1:])
+    loaded = read_shop(tmp_path / "products.jsonl", "train")
+    assert "colour" not in loaded.attributes[0] and loaded.codes["colour"][0] == -1
+    assert all("colour" in one for one in loaded.attributes[1:])
 
 
 # -- the split --------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class Slow:
         return [Hits([Hit(1, str(question.k), 1.0, "")]) for question in questions]
 
 
-class _Asked(Engine):
+class _OneSnapshot(Engine):
     """An engine whose questions all go to one snapshot."""
 
     def __init__(self, snapshot: Any, **settings: Any) -> None:
@@ -48,7 +48,9 @@ class _Asked(Engine):
 
 
 def make_engine(catalogue: Any, **settings: Any) -> Engine:
-    return _Asked(catalogue, **{"batch": 8, "batch_milliseconds": 0.0, "waiting": 100, "seconds": 30.0, **settings})
+    return _OneSnapshot(
+        catalogue, **{"batch": 8, "batch_milliseconds": 0.0, "waiting": 100, "seconds": 30.0, **settings}
+    )
 
 
 async def begun(catalogue: Slow) -> None:

@@ -142,10 +142,10 @@ def test_rows_of_words_alone_have_the_query_that_words_alone_have() -> None:
     alone = retriever.embed_queries(None, ["make blue cube", "blue"])
     assert torch.allclose(queries[[1, 3]], alone, atol=1e-5)
     with torch.inference_mode():
-        without_them, _ = retriever(
+        rest, _ = retriever(
             pixels, references[[0, 2]], torch.tensor([1, 0]), retriever.tokenizer(["make red cube", "red cube"])
         )
-    assert torch.allclose(queries[[0, 2]], without_them, atol=1e-5)
+    assert torch.allclose(queries[[0, 2]], rest, atol=1e-5)
 
 
 def test_runs_that_share_results_share_the_views_of_the_same_image_encoder_alone() -> None:
