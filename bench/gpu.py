@@ -220,15 +220,17 @@ def resident(setting: Setting) -> dict[str, Any]:
 
 
 def agreement(setting: Setting) -> dict[str, Any]:
-    """Embeddings of the device beside those of the CPU; ranks of both are the same where scores are."""
+    """Embeddings of the device, in float32 and in bf16, beside those of the CPU in float32."""
     model = setting.model()
     alone = copy.deepcopy(model).cpu()
     pixels = setting.triplets.images.load(range(16), model.preprocess)
     feedback = list(setting.triplets.feedback[:16])
-    here, there = (one.embed_queries(pixels, feedback).float().cpu() for one in (alone, model))
-    cosine = float((here * there).sum(1).min())
-    assert cosine > 0.999, cosine
-    return {"least cosine": cosine}
+    here, there = (one.embed_queries(pixels, feedback).cpu() for one in (alone, model))
+    model.precision = "bf16"
+    low = model.embed_queries(pixels, feedback).cpu()
+    cosines = {name: float((here * one).sum(1).min()) for name, one in (("float32", there), ("bf16", low))}
+    assert min(cosines.values()) > 0.999, cosines
+    return {"least cosine": cosines}
 
 
 def ranks(setting: Setting) -> dict[str, Any]:
@@ -283,16 +285,17 @@ def bf16(setting: Setting) -> dict[str, Any]:
 
 
 def searching(setting: Setting) -> dict[str, Any]:
-    """A folder indexed on the device and searched from it."""
-    model = setting.model()
-    model.save(setting.folder / "run")
-    source, folder = setting.folder / "world", setting.folder / "catalogue"
-    begun = time.perf_counter()
-    catalogue = api.index(setting.folder / "run", source, folder, device=str(setting.device))
-    seconds = time.perf_counter() - begun
-    hits = api.search(folder, id=catalogue.ids[0], text=setting.triplets.feedback[0], device=str(setting.device))
-    assert len(hits)
-    return {"images a second": len(catalogue) / seconds, "first": hits[0].id}
+    """A folder indexed on the device, in float32 and in bf16, and searched from it."""
+    setting.model().save(setting.folder / "run")
+    speeds, device = {}, str(setting.device)
+    for runtime in ("torch", "torch-bf16"):
+        folder = setting.folder / runtime
+        begun = time.perf_counter()
+        catalogue = api.index(setting.folder / "run", setting.folder / "world", folder, runtime=runtime, device=device)
+        speeds[runtime] = len(catalogue) / (time.perf_counter() - begun)
+        hits = api.search(folder, id=catalogue.ids[0], text=setting.triplets.feedback[0], device=device)
+        assert len(hits)
+    return {"images a second": speeds, "first": hits[0].id}
 
 
 CHECKS: dict[str, Callable[[Setting], dict[str, Any]]] = {
