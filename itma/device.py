@@ -28,3 +28,8 @@ def device_named(name: str) -> torch.device:
 def knows_bf16(device: torch.device) -> bool:
     """Whether a device computes in bf16; a CPU that does not would be many times slower, and fails at an LSTM."""
     return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def takes_bf16(precision: str, device: torch.device) -> bool:
+    """Whether a device computes in bf16 where this precision is wanted; one that does not know it takes float32."""
+    return precision == "bf16" and knows_bf16(device)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import itma
+from itma import device
 from itma.device import knows_bf16
 from itma.export import runtimes
-from itma.models import retriever
 from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
 from itma.training.loop import Measures, train
@@ -67,7 +67,7 @@ def test_feature_maps_of_bf16_are_float32(run: Path) -> None:
 def test_a_processor_without_bf16_answers_in_float32_and_says_so(
     run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for module in (runtimes, retriever):
+    for module in (runtimes, device):
         monkeypatch.setattr(module, "knows_bf16", lambda device: False)
     with caplog.at_level(logging.INFO):
         low = opened(run, "torch-bf16")

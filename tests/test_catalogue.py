@@ -257,19 +257,19 @@ def test_decoding_runs_at_most_two_batches_ahead(
     run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded, embedded, most = [0], [0], [0]
-    read, embed = Preprocess.read, Retriever.embed_images
+    read, embed = Preprocess.read, Retriever.embed_images_from
 
     def counted_read(self: Preprocess, source: Path) -> torch.Tensor:
         decoded[0] += 1
         most[0] = max(most[0], decoded[0] - embedded[0])
         return read(self, source)
 
-    def counted_embed(self: Retriever, pixels: torch.Tensor) -> torch.Tensor:
-        embedded[0] += len(pixels)
-        return embed(self, pixels)
+    def counted_embed(self: Retriever, maps: list[torch.Tensor]) -> torch.Tensor:
+        embedded[0] += len(maps[0])
+        return embed(self, maps)
 
     monkeypatch.setattr(Preprocess, "read", counted_read)
-    monkeypatch.setattr(Retriever, "embed_images", counted_embed)
+    monkeypatch.setattr(Retriever, "embed_images_from", counted_embed)
     Catalogue.build(run, photos, tmp_path / "catalogue", batch=2)
     assert decoded == [12] and embedded == [12 + 1]  # a blank one tells how many numbers an embedding has
     assert most[0] <= 3 * 2  # one batch being gathered, two ahead
@@ -322,22 +322,22 @@ def test_a_full_disk_leaves_nothing_half_done(
 def test_an_interruption_leaves_what_was_committed_and_nothing_else(
     run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
-    embed, calls = Retriever.embed_images, [0]
+    embed, calls = Retriever.embed_images_from, [0]
 
-    def interrupted(self: Retriever, pixels: torch.Tensor) -> torch.Tensor:
+    def interrupted(self: Retriever, maps: list[torch.Tensor]) -> torch.Tensor:
         calls[0] += 1
         if calls[0] > 1 + batches:  # the first one is a blank image
             raise KeyboardInterrupt
-        return embed(self, pixels)
+        return embed(self, maps)
 
     monkeypatch.setattr(indexing, "COMMIT_ROWS", 2)
-    monkeypatch.setattr(Retriever, "embed_images", interrupted)
+    monkeypatch.setattr(Retriever, "embed_images_from", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Catalogue.build(run, photos, tmp_path / "catalogue", batch=2)
     if not batches:
         assert not list(tmp_path.iterdir())
         return
-    monkeypatch.setattr(Retriever, "embed_images", embed)
+    monkeypatch.setattr(Retriever, "embed_images_from", embed)
     opened = Catalogue.open(tmp_path / "catalogue")
     assert list(opened.ids) == ["shelf/1.jpg", "shelf/11.webp"] and not opened.info().complete
     assert "was interrupted; the same command does the rest" in str(opened.info())

@@ -15,6 +15,7 @@ from itma.errors import CatalogueError, ConfigError, DataError, ImageError, Unkn
 from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest import indexing
+from itma.retrieval.ingest.embedding import embed
 from itma.retrieval.ingest.listing import Listing, listing
 from tests import made_up
 
@@ -43,13 +44,13 @@ def photos(tmp_path: Path) -> Path:
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images went through the model at a time; a catalogue that is new begins with a blank one."""
     counts: list[int] = []
-    embed = Retriever.embed_images
+    embed = Retriever.embed_images_from
 
-    def counted(self: Retriever, pixels: torch.Tensor) -> torch.Tensor:
-        counts.append(len(pixels))
-        return embed(self, pixels)
+    def counted(self: Retriever, maps: list[torch.Tensor]) -> torch.Tensor:
+        counts.append(len(maps[0]))
+        return embed(self, maps)
 
-    monkeypatch.setattr(Retriever, "embed_images", counted)
+    monkeypatch.setattr(Retriever, "embed_images_from", counted)
     return counts
 
 
@@ -340,3 +341,16 @@ def test_columns_are_asked_of_tables_only(photos: Path) -> None:
 def test_an_id_that_is_no_name_is_refused(tmp_path: Path, value: str) -> None:
     with pytest.raises(DataError, match=r"line 1: .* cannot be an id"):
         listing(table(tmp_path, f'{{"id": {value}, "image": "a.png"}}', "i.jsonl"))
+
+
+def test_feature_maps_that_are_kept_are_those_that_images_are_embedded_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made_up.model()
+    images = list(made_up.triplets().images.load(range(3), model.preprocess))
+    plain = list(embed(model, images, tokens=False))
+    calls: list[int] = []
+    maps = model.feature_maps
+    monkeypatch.setattr(model, "feature_maps", lambda pixels: calls.append(len(pixels)) or maps(pixels))
+    kept = list(embed(model, images, tokens=True))
+    assert calls == [3]
+    assert [embedding.tolist() for embedding, _ in kept] == [embedding.tolist() for embedding, _ in plain]
+    assert [data for _, data in plain] == [None] * 3 and all(data for _, data in kept)

@@ -1,5 +1,6 @@
 """The rows of the table, by name."""
 
+from dataclasses import replace
 from functools import partial
 
 from bench.performance import evaluation, searching, training
@@ -15,6 +16,27 @@ def _steps(composer: str, pixels: tuple[int, int], goal: float, *, quick: bool =
     smaller = "batch 8" if pixels == _LARGE else ""
     return Row(about, _LOOP, ours, others, "triplets", goal, prepare=training.prepare, quick=quick, smaller=smaller)
 
+
+_INDEXING = Row(
+    "indexing 200 photographs of 640×480, ResNet-18 at 224",
+    "one by one, Pillow and torch in float32",
+    searching.our_indexing,
+    searching.published_indexing,
+    "images",
+    5,
+    prepare=searching.prepare_photographs,
+    smaller="40 photographs, torch alone",
+)
+_SEARCH = Row(
+    "search by item and feedback, 100,000 items, warm",
+    "the reference embedded anew, dot product, full sort",
+    searching.our_search,
+    searching.published_search,
+    goal=5,
+    at_most={"p50 ms": 10},
+    prepare=searching.prepare_items,
+    smaller="20,000 items, torch alone",
+)
 
 ROWS = {
     "step-itma-224": _steps("itma", _LARGE, 3, quick=False),
@@ -74,45 +96,21 @@ ROWS = {
         prepare=evaluation.prepare,
         smaller="180 queries, 200 images",
     ),
-    "indexing": Row(
-        "indexing 200 photographs of 640×480, ResNet-18 at 224",
-        "one by one, Pillow and torch in float32",
-        searching.our_indexing,
-        searching.published_indexing,
-        "images",
-        5,
-        prepare=searching.prepare_photographs,
-        smaller="40 photographs, torch alone",
-    ),
-    "indexing-photos": Row(
-        "indexing 200 photographs of 1600×1200 by the model `photos`, which comes with itma",
-        "one by one, Pillow and torch in float32",
-        searching.our_indexing,
-        searching.published_indexing,
-        "images",
-        5,
+    "indexing": _INDEXING,
+    "indexing-photos": replace(
+        _INDEXING,
+        about="indexing 200 photographs of 1600×1200 by the model `photos`, which comes with itma",
         prepare=partial(searching.prepare_photographs, shipped="photos"),
         quick=False,
+        smaller="",
     ),
-    "search": Row(
-        "search by item and feedback, 100,000 items, warm",
-        "the reference embedded anew, dot product, full sort",
-        searching.our_search,
-        searching.published_search,
-        goal=5,
-        at_most={"p50 ms": 10},
-        prepare=searching.prepare_items,
-        smaller="20,000 items, torch alone",
-    ),
-    "search-photos": Row(
-        "the same by the model `photos`, references of 1600×1200",
-        "the reference embedded anew, dot product, full sort",
-        searching.our_search,
-        searching.published_search,
-        goal=5,
-        at_most={"p50 ms": 10},
+    "search": _SEARCH,
+    "search-photos": replace(
+        _SEARCH,
+        about="the same by the model `photos`, references of 1600×1200",
         prepare=partial(searching.prepare_items, shipped="photos"),
         quick=False,
+        smaller="",
     ),
     "clients": Row(
         "64 clients on the server, search by id with new sentences",

@@ -20,7 +20,7 @@ from itma.config import APPLIES, BELONGS, from_plain, to_plain
 from itma.data.conversations import split_turns
 from itma.data.images import Preprocess, Source, as_pixels
 from itma.data.tokenizer import Tokenizer, Tokens
-from itma.device import knows_bf16
+from itma.device import takes_bf16
 from itma.errors import ConfigError, DataError, FeedbackError, ItmaError, PluginError, RunError, UnknownNameError
 from itma.io import file_sum, parse_json, refuse_stream, write_text, write_with
 from itma.models import hub, pretrained
@@ -530,7 +530,7 @@ class Retriever(Embedder, nn.Module):
         if training:  # a walk through hundreds of modules, which a search has no time for
             self.eval()
         try:
-            low = self.precision == "bf16" and knows_bf16(self.device)
+            low = takes_bf16(self.precision, self.device)
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16) if low else nullcontext():
                 yield
         finally:

@@ -79,7 +79,7 @@ class Distillation(Loss):
                 queries[rows.to(device)] = teacher.embed_queries_from(
                     reference_maps, [batch.feedback[row] for row in rows]
                 )
-        targets = teacher.embed_images(pixels)[batch.targets.to(device)]
+        targets = teacher.embed_images_from(maps)[batch.targets.to(device)]
         return teacher.scale.detach() ** 2 * queries, targets
 
     def forward(self, batch: LossBatch) -> torch.Tensor:

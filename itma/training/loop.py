@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from itma.data.batching import Batch, Plan, hash_seed, load_batch, number_images
 from itma.data.triplets import Triplets
-from itma.device import knows_bf16
+from itma.device import knows_bf16, takes_bf16
 from itma.errors import ConfigError, ItmaError, TrainingError
 from itma.models.retriever import PARTS, Retriever
 from itma.progress import bar
@@ -118,7 +118,7 @@ def train(
             targets=triplets.targets,
             per_family=config.per_family,
         )
-        low = config.precision == "bf16" and knows_bf16(model.device)
+        low = takes_bf16(config.precision, model.device)
         record = (
             _Record(folder, now.step, peak(model.device, torch.bfloat16 if low else torch.float32))
             if world.first

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from itma.data.batching import Batch
-from itma.device import knows_bf16
+from itma.device import takes_bf16
 from itma.errors import ConfigError, TrainingError
 from itma.models.retriever import Retriever
 from itma.training.config import TrainConfig
@@ -145,7 +145,7 @@ def _embed(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Queries, images and the composer's own loss, see `Retriever.forward`."""
     model, device = learner.model, learner.model.device
-    low = learner.config.precision == "bf16" and knows_bf16(device)
+    low = takes_bf16(learner.config.precision, device)
     if batch.begun:
         pixels: torch.Tensor | tuple[torch.Tensor, ...] = tuple(
             send(level, device).to(memory_format=torch.channels_last) for level in batch.begun

@@ -137,15 +137,15 @@ def _look(image: Image, preprocess: Preprocess) -> tuple[Looked, torch.Tensor | 
 
 def embed(model: Embedder, images: Sequence[torch.Tensor], tokens: bool) -> Iterator[tuple[np.ndarray, bytes | None]]:
     """Of each image, uint8 (3, height, width), its embedding (dim,), and its feature maps where they are wanted."""
-    pixels = torch.stack(list(images))
-    embeddings = model.embed_images(pixels).cpu().numpy()
-    return zip(embeddings, maps_as_bytes(model, pixels) if tokens else [None] * len(images), strict=True)
+    maps = model.feature_maps(torch.stack(list(images)))
+    embeddings = model.embed_images_from(maps).cpu().numpy()
+    return zip(embeddings, maps_as_bytes(maps) if tokens else [None] * len(images), strict=True)
 
 
-def maps_as_bytes(model: Embedder, pixels: torch.Tensor) -> list[bytes]:
+def maps_as_bytes(maps: Sequence[torch.Tensor]) -> list[bytes]:
     """Each image's feature maps, all levels one after the other, as float16."""
-    maps = [level.to(torch.float16).cpu().contiguous().numpy() for level in model.feature_maps(pixels)]
-    return [b"".join(level[row].tobytes() for level in maps) for row in range(len(pixels))]
+    levels = [level.to(torch.float16).cpu().contiguous().numpy() for level in maps]
+    return [b"".join(level[row].tobytes() for level in levels) for row in range(len(levels[0]))]
 
 
 def maps_from_bytes(data: bytes, shapes: Sequence[tuple[int, int, int]]) -> list[torch.Tensor]:
