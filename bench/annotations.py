@@ -67,10 +67,10 @@ def large(root: Path) -> None:
     random = np.random.Generator(np.random.PCG64(0))
     words = np.array([f"word{number}" for number in range(2_000)])
     chance = 1 / np.arange(5, 2_005)
-    drawn = words[random.choice(2_000, size=(172_000, 7), p=chance / chance.sum())]
+    captions = words[random.choice(2_000, size=(172_000, 7), p=chance / chance.sum())]
     lengths = random.integers(4, 8, size=172_000)
     lines = [
-        f"women/dresses/{number // 5}/{number}.jpeg\t0.5\t{' '.join(drawn[number, : lengths[number]])}"
+        f"women/dresses/{number // 5}/{number}.jpeg\t0.5\t{' '.join(captions[number, : lengths[number]])}"
         for number in range(172_000)
     ]
     (root / "labels").mkdir()

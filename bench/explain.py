@@ -49,8 +49,8 @@ def seconds(threads: Sequence[int]) -> None:
                 if method == "attention" and one.model.name != "itma":
                     cells.append("–")
                     continue
-                wanted = [method] if method != "checks" else ["regions", "checks"]
-                turns = [explain_case(one, wanted).seconds[method] for _ in range(_TURNS)]
+                methods = [method] if method != "checks" else ["regions", "checks"]
+                turns = [explain_case(one, methods).seconds[method] for _ in range(_TURNS)]
                 cells.append(f"{statistics.median(turns):.3f}")
             print(f"| {name} | {count} | {' | '.join(cells)} |", flush=True)
 

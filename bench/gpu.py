@@ -65,14 +65,14 @@ class Setting:
 
     def seconds(self, call: Callable[[], object], turns: int = 3) -> float:
         """The fastest of some calls, after one to warm up."""
-        taken = []
+        durations = []
         for _ in range(1 + turns):
             self.wait()
             begun = time.perf_counter()
             call()
             self.wait()
-            taken.append(time.perf_counter() - begun)
-        return min(taken[1:])
+            durations.append(time.perf_counter() - begun)
+        return min(durations[1:])
 
 
 def main() -> int:
@@ -237,13 +237,13 @@ def ranks(setting: Setting) -> dict[str, Any]:
     """Ranks from embeddings at the size of CSS's test."""
     queries, images = (50, 80) if setting.tiny else (18_057, 19_057)
     random = torch.Generator().manual_seed(0)
-    drawn = [F.normalize(torch.randn(rows, 512, generator=random), dim=1) for rows in (queries, images)]
+    embeddings = [F.normalize(torch.randn(rows, 512, generator=random), dim=1) for rows in (queries, images)]
     labels = [torch.arange(rows) % (images // 3) for rows in (queries, images)]
-    task = [each.to(setting.device) for each in (*drawn, *labels)]
+    task = [each.to(setting.device) for each in (*embeddings, *labels)]
     seconds = setting.seconds(lambda: rank_targets(*task))
     few = slice(0, 100)
     there = rank_targets(task[0][few], task[1], task[2][few], task[3]).rank.cpu()
-    here = rank_targets(drawn[0][few], drawn[1], labels[0][few], labels[1]).rank
+    here = rank_targets(embeddings[0][few], embeddings[1], labels[0][few], labels[1]).rank
     share = float((here == there).float().mean())
     assert share > 0.95, share
     return {"seconds": seconds, "ranks as on the CPU": share}

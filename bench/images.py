@@ -33,9 +33,9 @@ def make_photographs(folder: Path, count: int, size: tuple[int, int] = (640, 480
         Image.fromarray(noisy).save(folder / f"{index:05d}.jpg", quality=90)
 
 
-def seconds(work: Callable[..., object], *given: object) -> float:
+def seconds(work: Callable[..., object], *arguments: object) -> float:
     begin = time.perf_counter()
-    work(*given)
+    work(*arguments)
     return time.perf_counter() - begin
 
 
@@ -72,21 +72,21 @@ def main() -> None:
 
 
 def measured(files: FileImages, preprocess: Preprocess, batch: int, turns: int) -> str:
-    taken: dict[str, list[float]] = {"files": [], "first": [], "second": [], "opening": []}
+    durations: dict[str, list[float]] = {"files": [], "first": [], "second": [], "opening": []}
     count, random = len(files.names), np.random.default_rng(0)
     files.load([0], preprocess)
     for _ in range(turns):
         order = random.permutation(count)
         batches = [order[begin : begin + batch] for begin in range(0, count, batch)]
         with tempfile.TemporaryDirectory() as folder:
-            taken["files"].append(seconds(load_all, files, preprocess, batches))
+            durations["files"].append(seconds(load_all, files, preprocess, batches))
             images = CachedImages(files, preprocess, folder)
-            taken["first"].append(seconds(load_all, images, preprocess, batches))
-            taken["second"].append(seconds(load_all, images, preprocess, batches))
-            taken["opening"].append(seconds(CachedImages, files, preprocess, folder))
+            durations["first"].append(seconds(load_all, images, preprocess, batches))
+            durations["second"].append(seconds(load_all, images, preprocess, batches))
+            durations["opening"].append(seconds(CachedImages, files, preprocess, folder))
             megabytes = images.path.stat().st_size / 1e6
             del images  # Windows removes no file that is mapped
-    median = {name: statistics.median(values) for name, values in taken.items()}
+    median = {name: statistics.median(values) for name, values in durations.items()}
     cells = (
         f"{preprocess.height} × {preprocess.width}",
         *(f"{count / median[way]:,.0f}/s" for way in ("files", "first", "second")),

@@ -158,11 +158,11 @@ def measure(
         groups = {kind: [q for q in of_folder if products.kind_of_change(q.changed) == kind] for kind in KINDS}
         main = [q for q in of_folder if set(q.changed) <= set(products.MAIN) and len(q.changed) <= 2]
         groups["kind, colour, gender"] = main
-        for name, wanted in (("seen pairs", True), ("unseen pairs", False)):
+        for name, seen in (("seen pairs", True), ("unseen pairs", False)):
             groups[name] = [
                 q
                 for q in main
-                if ((int(shop.codes["kind"][q.target]), int(shop.codes["colour"][q.target])) in trained) == wanted
+                if ((int(shop.codes["kind"][q.target]), int(shop.codes["colour"][q.target])) in trained) == seen
             ]
         for name, group in groups.items():
             chosen = group[: 5 * most if name == "kind, colour, gender" else most]

@@ -51,13 +51,13 @@ def main() -> None:
 
         for threads in options.threads if device.type == "cpu" else options.threads[:1]:
             torch.set_num_threads(threads)
-            taken: dict[bool, list[float]] = {True: [], False: []}
+            durations: dict[bool, list[float]] = {True: [], False: []}
             for turn in range(_TURNS + 1):
                 for cull in (True, False):
                     elapsed = seconds(lambda cull=cull: draw(cull=cull), device)  # type: ignore[misc]
                     if turn:  # the first one warms up
-                        taken[cull].append(elapsed)
-            culled, unculled = (count / statistics.median(taken[cull]) for cull in (True, False))
+                        durations[cull].append(elapsed)
+            culled, unculled = (count / statistics.median(durations[cull]) for cull in (True, False))
             shape = f"{world.config.width}×{world.config.height}"
             print(
                 f"{shape:<10s} {threads:7d} {culled:7.0f}/s {unculled:11.1f}/s {culled / unculled:6.1f}× {things:17.1f}"

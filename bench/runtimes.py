@@ -50,7 +50,7 @@ TRAINING = {
 
 def seconds(ways: dict[str, Callable[[], object]], turns: int, pause: float) -> dict[str, float]:
     """The median seconds of each way's calls, which take turns."""
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+    durations: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(turns):
         for name, call in ways.items():
             time.sleep(pause)
@@ -58,8 +58,8 @@ def seconds(ways: dict[str, Callable[[], object]], turns: int, pause: float) -> 
             for _ in range(3):
                 begun = time.perf_counter()
                 call()
-                taken[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(values) for name, values in taken.items()}
+                durations[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(values) for name, values in durations.items()}
 
 
 def trained(changes: dict[str, str], folder: Path) -> Path:

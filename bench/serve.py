@@ -131,7 +131,7 @@ async def load(
     port: int, request: Request, clients: int, *, seconds: float = 1e9, requests: int = 10**9
 ) -> tuple[list[float], float]:
     """Seconds that each answer took, and the time of all."""
-    taken: list[float] = []
+    durations: list[float] = []
     began = time.perf_counter()
     left = [requests]
 
@@ -143,11 +143,11 @@ async def load(
             sent = time.perf_counter()
             status = await send(reader, writer, request(chance))
             assert status in (200, 304), status
-            taken.append(time.perf_counter() - sent)
+            durations.append(time.perf_counter() - sent)
         writer.close()
 
     await asyncio.gather(*(client(number) for number in range(clients)))
-    return taken, time.perf_counter() - began
+    return durations, time.perf_counter() - began
 
 
 def get(path: str) -> bytes:
@@ -210,13 +210,13 @@ def measured(
             for what, request in ways.items():
                 asyncio.run(load(port, request, 8, requests=40))
                 for clients in CLIENTS:
-                    taken, seconds = asyncio.run(load(port, request, clients, seconds=options.seconds))
-                    rows.append(row(count, what, "on" if batching else "off", clients, taken, seconds))
+                    durations, seconds = asyncio.run(load(port, request, clients, seconds=options.seconds))
+                    rows.append(row(count, what, "on" if batching else "off", clients, durations, seconds))
     with server(catalogue) as (pid, port):
         asyncio.run(load(port, thumbnails(ids), 8, requests=2_000))
         for clients in CLIENTS:
-            taken, seconds = asyncio.run(load(port, thumbnails(ids), clients, seconds=options.seconds))
-            rows.append(row(count, "thumbnail", "", clients, taken, seconds))
+            durations, seconds = asyncio.run(load(port, thumbnails(ids), clients, seconds=options.seconds))
+            rows.append(row(count, "thumbnail", "", clients, durations, seconds))
     if options.requests and count <= len(photos):
         with server(catalogue) as (pid, port):
             sizes = {}
@@ -237,10 +237,16 @@ def memory(pid: int) -> float:
     return round(int(match[1]) / 1000, 1)
 
 
-def row(count: int, what: str, batching: str, clients: int, taken: list[float], seconds: float) -> dict[str, Any]:
-    p50, p95, p99 = (float(np.quantile(taken, share)) * 1000 for share in (0.5, 0.95, 0.99))
-    result = {"items": count, "what": what, "batching": batching, "clients": clients, "a second": len(taken) / seconds}
-    result |= {"p50": p50, "p95": p95, "p99": p99, "mean": 1000 * statistics.fmean(taken)}
+def row(count: int, what: str, batching: str, clients: int, durations: list[float], seconds: float) -> dict[str, Any]:
+    p50, p95, p99 = (float(np.quantile(durations, share)) * 1000 for share in (0.5, 0.95, 0.99))
+    result = {
+        "items": count,
+        "what": what,
+        "batching": batching,
+        "clients": clients,
+        "a second": len(durations) / seconds,
+    }
+    result |= {"p50": p50, "p95": p95, "p99": p99, "mean": 1000 * statistics.fmean(durations)}
     print(json.dumps({name: round(value, 1) if isinstance(value, float) else value for name, value in result.items()}))
     sys.stdout.flush()
     return result

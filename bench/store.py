@@ -80,18 +80,18 @@ def fill(options: argparse.Namespace) -> None:
 
     shutil.rmtree(options.folder / "catalogue", ignore_errors=True)
     options.folder.mkdir(parents=True, exist_ok=True)
-    writer, written = None, 0
+    writer, done = None, 0
     for rows in vectors(options):
-        rows = rows[: options.items - written]
+        rows = rows[: options.items - done]
         if not len(rows):
             break
-        ids = [f"shelf/{number:08d}.jpg" for number in range(written, written + len(rows))]
-        tenths = pa.array([number % 10 for number in range(written, written + len(rows))])
-        rare = pa.array([number % 1000 for number in range(written, written + len(rows))])
+        ids = [f"shelf/{number:08d}.jpg" for number in range(done, done + len(rows))]
+        tenths = pa.array([number % 10 for number in range(done, done + len(rows))])
+        rare = pa.array([number % 1000 for number in range(done, done + len(rows))])
         table = pa.table({"id": ids, "embedding": embedding_column(rows), "tenth": tenths, "rare": rare})
         writer = writer or pq.ParquetWriter(options.folder / "embeddings.parquet", table.schema)
         writer.write_table(table)
-        written += len(rows)
+        done += len(rows)
     assert writer is not None
     writer.close()
     before = peak_megabytes()

@@ -101,12 +101,12 @@ def measured(
     if word in model.tokenizer.vocabulary:  # names and descriptions taught it
         return None
     codes = {name: shop.codes[name][images] for name in products.MAIN}
-    wanted = next((code[0] for code in codes_of(shop, attribute, value)), None)
+    code = next((first[0] for first in codes_of(shop, attribute, value)), None)
     queries = []
     for reference in range(len(images)):
         others = [codes[name] == codes[name][reference] for name in products.MAIN if name != attribute]
-        right = np.logical_and.reduce([codes[attribute] == wanted, *others])
-        if codes[attribute][reference] != wanted and right.any():
+        right = np.logical_and.reduce([codes[attribute] == code, *others])
+        if codes[attribute][reference] != code and right.any():
             queries.append((reference, right))
     queries = [queries[reference] for reference in np.random.default_rng(0).permutation(len(queries))[:MOST]]
     if not queries:

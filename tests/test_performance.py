@@ -32,8 +32,8 @@ def test_both_sides_of_a_row_are_measured(name: str, tmp_path: Path, monkeypatch
     monkeypatch.setattr("itma.allocation.reuse_memory", lambda: False)
     row = ROWS[name]
     row.prepare(tmp_path, "tiny")
-    own, reference = row.ours(tmp_path, "tiny"), row.reference(tmp_path, "tiny")
-    result = Result(name, "tiny", own, reference, row.goal, ())
+    own, other = row.itma(tmp_path, "tiny"), row.other(tmp_path, "tiny")
+    result = Result(name, "tiny", own, other, row.goal, ())
     assert result.ratio > 0
     assert result.near is not None and result.near > 0
     assert own["limit"] and set(row.at_most) <= set(own)
@@ -52,7 +52,7 @@ def test_a_row_says_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "_alone", side_here)
     result = measure("loss-32", replace(ROWS["loss-32"], goal=1e9, at_most={"seconds": 1e-9}), size="tiny")
     assert len(result.missed) == 2
-    assert result.plain()["ratio"] == pytest.approx(result.reference["seconds"] / result.ours["seconds"])
+    assert result.plain()["ratio"] == pytest.approx(result.other["seconds"] / result.itma["seconds"])
 
 
 def _result(seconds: float) -> Result:

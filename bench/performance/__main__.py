@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument(
         "--plots", type=Path, help="measure nothing: draw the curves of this file into docs/performance"
     )
-    parser.add_argument("--side", choices=["ours", "reference"], help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=["itma", "other"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
@@ -55,13 +55,13 @@ def main() -> int:
     if options.curves:
         options.curves.write_text(json.dumps(measure_curves(options.size)) + "\n")
         return 0
-    wanted = (
+    names = (
         options.rows.split(",")
         if options.rows
         else [n for n, row in ROWS.items() if options.size == "full" or row.quick]
     )
     results = []
-    for name in wanted:
+    for name in names:
         results.append(measure(name, ROWS[name], size=options.size, threads=options.threads))
         print(line(results[-1]), flush=True)
     if options.out:
@@ -75,7 +75,7 @@ def main() -> int:
 
 def line(result: Result) -> str:
     goal = f" (goal {result.goal:g}×)" if result.goal else ""
-    near = "" if result.near is None else f", {result.near:.0%} of {result.ours['limit']}"
+    near = "" if result.near is None else f", {result.near:.0%} of {result.itma['limit']}"
     missed = f"; missed: {', '.join(result.missed)}" if result.missed else ""
     return f"{result.name}: {result.ratio:.1f}×{goal}{near}{missed}"
 

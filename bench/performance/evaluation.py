@@ -32,12 +32,12 @@ def _embeddings(size: str) -> list[torch.Tensor]:
     """Queries, gallery, the labels of both, and the reference that does not count."""
     queries, images = _RANKED[size]
     random = torch.Generator().manual_seed(0)
-    drawn = [F.normalize(torch.randn(rows, 512, generator=random), dim=1) for rows in (queries, images)]
+    embeddings = [F.normalize(torch.randn(rows, 512, generator=random), dim=1) for rows in (queries, images)]
     labels = [torch.arange(rows) % (images // 3) for rows in (queries, images)]
-    return [*drawn, *labels, torch.randint(0, images, (queries,), generator=random)]
+    return [*embeddings, *labels, torch.randint(0, images, (queries,), generator=random)]
 
 
-def our_ranks(folder: Path, size: str) -> dict[str, Any]:
+def itma_ranks(folder: Path, size: str) -> dict[str, Any]:
     reuse_memory()
     task = _embeddings(size)
     before = peak_megabytes()
@@ -72,8 +72,8 @@ def sorted_recall(
         scores[row, reference] = -10e10
     orders = [np.argsort(-row) for row in scores]
     names = gallery_labels.tolist()
-    found = [[names[index] for index in order] for order in orders]
-    hits = {k: [own in labels[:k] for own, labels in zip(query_labels, found, strict=True)] for k in (1, 10, 50)}
+    answers = [[names[index] for index in order] for order in orders]
+    hits = {k: [own in labels[:k] for own, labels in zip(query_labels, answers, strict=True)] for k in (1, 10, 50)}
     return {k: float(np.mean(each)) for k, each in hits.items()}
 
 
@@ -87,14 +87,14 @@ def _test(folder: Path) -> Triplets:
     return shapes.read(folder / "world")["test"]
 
 
-def our_evaluation(folder: Path, size: str) -> dict[str, Any]:
+def itma_evaluation(folder: Path, size: str) -> dict[str, Any]:
     reuse_memory()
     triplets = _test(folder)
     model = model_of("itma", (64, 96), size, triplets).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    held = replace(triplets, images=open_cache(triplets.images, model.preprocess))
+    cached = replace(triplets, images=open_cache(triplets.images, model.preprocess))
     model.precision = "bf16"
-    took = seconds_of(lambda: evaluate(model, held), turns=1, warm=False)
-    again = seconds_of(lambda: evaluate(model, held), turns=1, warm=False)
+    took = seconds_of(lambda: evaluate(model, cached), turns=1, warm=False)
+    again = seconds_of(lambda: evaluate(model, cached), turns=1, warm=False)
     pixels = triplets.images.load(range(min(64, len(triplets.labels))), model.preprocess)
     alone = seconds_of(lambda: model.feature_maps(pixels), turns=2)
     low = knows_bf16(model.device)

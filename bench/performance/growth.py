@@ -44,13 +44,13 @@ def measure_curves(size: str = "full") -> dict[str, list[tuple[int, float]]]:
         return lambda: model.embed_images(pixels)
 
     def queries(count: int, words: int) -> Callable[[], object]:
-        shown = [level.expand(count, -1, -1, -1) for level in maps]
-        said = [" ".join(WORDS[place % len(WORDS)] for place in range(words))] * count
-        return lambda: model.embed_queries_from(shown, said)
+        batch = [level.expand(count, -1, -1, -1) for level in maps]
+        texts = [" ".join(WORDS[number % len(WORDS)] for number in range(words))] * count
+        return lambda: model.embed_queries_from(batch, texts)
 
     def gallery(count: int) -> Callable[[], object]:
         rows = np.random.default_rng(0).random((count, 512), dtype=np.float32)
-        names = [str(place) for place in range(count)]
+        names = [str(number) for number in range(count)]
         return lambda: list(nearest(rows[:1], rows, names, 24))
 
     calls: Mapping[str, Callable[[int], tuple[Callable[[], object], int]]] = {
@@ -60,14 +60,14 @@ def measure_curves(size: str = "full") -> dict[str, list[tuple[int, float]]]:
         "words": lambda words: (queries(8, words), 8),
         "clients": lambda count: (queries(count, 4), count),
     }
-    found: dict[str, list[tuple[int, float]]] = {}
+    curves: dict[str, list[tuple[int, float]]] = {}
     for name, points in _POINTS["tiny" if size == "tiny" else "full"].items():
-        found[name] = []
+        curves[name] = []
         for point in points:
             call, things = calls[name](point)
-            found[name].append((point, 1000 * seconds_of(call) / things))
-        print(name, found[name], time.strftime("%H:%M:%S"), flush=True)
-    return found
+            curves[name].append((point, 1000 * seconds_of(call) / things))
+        print(name, curves[name], time.strftime("%H:%M:%S"), flush=True)
+    return curves
 
 
 def plot(points: list[list[float]], x_name: str, y_name: str) -> str:

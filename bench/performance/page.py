@@ -11,9 +11,9 @@ def write_page(measured: list[Path], page: Path = PAGE) -> None:
     """Put the table of files that `--out` wrote into the page; of a row in several, the last counts."""
     rows: dict[str, Any] = {}
     for path in measured:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        rows |= found["rows"]
-    put(page, "table", f"Measured on: {found['machine']}.\n\n{table(rows)}")
+        results = json.loads(path.read_text(encoding="utf-8"))
+        rows |= results["rows"]
+    put(page, "table", f"Measured on: {results['machine']}.\n\n{table(rows)}")
 
 
 def put(page: Path, name: str, text: str) -> None:
@@ -21,8 +21,8 @@ def put(page: Path, name: str, text: str) -> None:
     whole = page.read_text(encoding="utf-8")
     begin, end = f"<!-- {name}: written by bench.performance -->", f"<!-- end of {name} -->"
     before, _, rest = whole.partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
+    _, mark, after = rest.partition(end)
+    if not mark:
         raise SystemExit(f"{page} lacks the markers {begin} and {end}")
     page.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}", encoding="utf-8")
 
@@ -31,22 +31,26 @@ def table(rows: dict[str, Any]) -> str:
     from bench.performance.table import ROWS
 
     lines = ["| row | stage | itma | the other side | ratio | goal | limit, and the share of it |", "|---" * 7 + "|"]
-    for name, told in ROWS.items():
+    for name, definition in ROWS.items():
         if name not in rows:
             continue
         row = rows[name]
-        about = f"{told.about}; here {told.smaller}" if row["size"] == "quick" and told.smaller else told.about
-        shown = [amount(row[side], told.things) for side in ("ours", "reference")]
+        about = (
+            f"{definition.about}; here {definition.smaller}"
+            if row["size"] == "quick" and definition.smaller
+            else definition.about
+        )
+        amounts = [amount(row[side], definition.things) for side in ("itma", "other")]
         goals = [f"{row['goal']:g}×"] if row["goal"] else []
-        goals += [f"{what} ≤ {most:g}" for what, most in told.at_most.items()]
+        goals += [f"{what} ≤ {most:g}" for what, most in definition.at_most.items()]
         ratio = f"{row['ratio']:.1f}×" if row["goal"] else ""
-        further = [f"{what} {row['ours'][what]:,.3g}" for what in told.at_most if what != "seconds"]
-        further += [str(row["ours"][what]) for what in ("runtime", "precision") if what in row["ours"]]
+        further = [f"{what} {row['itma'][what]:,.3g}" for what in definition.at_most if what != "seconds"]
+        further += [str(row["itma"][what]) for what in ("runtime", "precision") if what in row["itma"]]
         verdict = "missed" if row["missed"] else "met"
-        limit = f"{row['ours']['limit']}: {row['near']:.0%}" if row["near"] is not None else ""
-        ours = "; ".join([shown[0], *further])
-        other = f"{shown[1]} ({told.against})"
-        cells = (f"`{name}`", about, ours, other, ratio, f"{', '.join(goals)}: **{verdict}**", limit)
+        limit = f"{row['itma']['limit']}: {row['near']:.0%}" if row["near"] is not None else ""
+        own = "; ".join([amounts[0], *further])
+        other = f"{amounts[1]} ({definition.against})"
+        cells = (f"`{name}`", about, own, other, ratio, f"{', '.join(goals)}: **{verdict}**", limit)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

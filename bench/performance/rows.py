@@ -26,12 +26,12 @@ class Row:
 
     about: str
     against: str
-    ours: Side
-    reference: Side
+    itma: Side
+    other: Side
     things: str = ""
     """What is counted; empty: seconds are shown, not things a second."""
     goal: float | None = None
-    """How many times faster than the reference it is to be; None: there is no such goal."""
+    """How many times faster than the other side it is to be; None: there is no such goal."""
     at_most: Mapping[str, float] = field(default_factory=dict)
     """Further goals: a number of our side and what it must not exceed."""
     prepare: Callable[[Path, str], None] = lambda folder, size: None
@@ -48,21 +48,21 @@ class Result:
 
     name: str
     size: str
-    ours: Mapping[str, Any]
-    reference: Mapping[str, Any]
+    itma: Mapping[str, Any]
+    other: Mapping[str, Any]
     goal: float | None
     missed: tuple[str, ...]
 
     @property
     def ratio(self) -> float:
-        """How many times faster ours is."""
-        return rate(self.ours) / rate(self.reference)
+        """How many times faster itma is."""
+        return rate(self.itma) / rate(self.other)
 
     @property
     def near(self) -> float | None:
         """Ours as a share of what the limit allows."""
-        ideal = self.ours.get("ideal")
-        return None if ideal is None else ideal / self.ours["seconds"]
+        ideal = self.itma.get("ideal")
+        return None if ideal is None else ideal / self.itma["seconds"]
 
     def plain(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -79,12 +79,12 @@ def measure(name: str, row: Row, *, size: str = "full", threads: int = 1) -> Res
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         row.prepare(folder, size)
-        reference, ours = (_alone(name, side, folder, size, threads) for side in ("reference", "ours"))
-    missed = [f"{what} {ours[what]:.3g} > {most:g}" for what, most in row.at_most.items() if ours[what] > most]
-    found = Result(name, size, ours, reference, row.goal, ())
-    if row.goal and found.ratio < row.goal:
-        missed.insert(0, f"{found.ratio:.1f}× < {row.goal:g}×")
-    return Result(name, size, ours, reference, row.goal, tuple(missed))
+        other, itma = (_alone(name, side, folder, size, threads) for side in ("other", "itma"))
+    missed = [f"{what} {itma[what]:.3g} > {most:g}" for what, most in row.at_most.items() if itma[what] > most]
+    result = Result(name, size, itma, other, row.goal, ())
+    if row.goal and result.ratio < row.goal:
+        missed.insert(0, f"{result.ratio:.1f}× < {row.goal:g}×")
+    return Result(name, size, itma, other, row.goal, tuple(missed))
 
 
 def _alone(name: str, side: str, folder: Path, size: str, threads: int) -> dict[str, Any]:
@@ -93,8 +93,8 @@ def _alone(name: str, side: str, folder: Path, size: str, threads: int) -> dict[
     own |= {"OMP_NUM_THREADS": str(threads), "ITMA_CACHE": str(folder / f"cache of {side}")}
     words = [sys.executable, "-m", "bench.performance", "--side", side, "--rows", name, "--folder", str(folder)]
     done = subprocess.run([*words, "--size", size], env=own, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def seconds_of(call: Callable[[], object], *, turns: int = 3, warm: bool = True) -> float:
@@ -104,12 +104,12 @@ def seconds_of(call: Callable[[], object], *, turns: int = 3, warm: bool = True)
     """
     if warm:
         call()
-    taken = []
+    durations = []
     for _ in range(turns):
         begun = time.process_time()
         call()
-        taken.append(time.process_time() - begun)
-    return min(taken)
+        durations.append(time.process_time() - begun)
+    return min(durations)
 
 
 def peak_megabytes() -> float:

@@ -68,15 +68,15 @@ def prepare_photographs(folder: Path, size: str, *, shipped: str | None = None) 
         export_run(folder / "run")
 
 
-def our_indexing(folder: Path, size: str) -> dict[str, Any]:
+def itma_indexing(folder: Path, size: str) -> dict[str, Any]:
     reuse_memory()
     paths = find_images(folder / "photographs")
-    taken = {}
+    durations = {}
     for runtime in _RUNTIMES[size]:
         begun = time.process_time()
         Catalogue.build(folder / "run", folder / "photographs", folder / f"catalogue by {runtime}", runtime=runtime)
-        taken[runtime] = time.process_time() - begun
-    fastest = min(taken, key=taken.__getitem__)
+        durations[runtime] = time.process_time() - begun
+    fastest = min(durations, key=durations.__getitem__)
     model = open_model(folder / "run", runtime="torch-bf16" if fastest == "torch-bf16" else "torch")
     some = torch.zeros(min(32, len(paths)), 3, model.preprocess.height, model.preprocess.width, dtype=torch.uint8)
     encoder = seconds_of(lambda: model.feature_maps(some), turns=1) / len(some)
@@ -84,13 +84,13 @@ def our_indexing(folder: Path, size: str) -> dict[str, Any]:
     low = fastest == "torch-bf16" and knows_bf16(torch.device("cpu"))
     peak = products_a_second(torch.bfloat16 if low else torch.float32)
     return {
-        "seconds": taken[fastest],
+        "seconds": durations[fastest],
         "count": len(paths),
         "ideal": decoding + encoder * len(paths),
         "limit": f"JPEG decoding {len(paths) / decoding:.0f} images/s, then the image encoder in torch "
         f"{1 / encoder:.0f} images/s; matrix product {peak / 1e9:.0f} GFLOP/s",
         "runtime": fastest,
-        **{f"seconds by {name}": value for name, value in taken.items()},
+        **{f"seconds by {name}": value for name, value in durations.items()},
     }
 
 
@@ -112,13 +112,13 @@ def published_indexing(folder: Path, size: str) -> dict[str, Any]:
 def prepare_items(folder: Path, size: str, *, shipped: str | None = None) -> None:
     prepare_photographs(folder, size, shipped=shipped)
     paths = find_images(folder / "photographs")
-    drawn = _drawn(Retriever.load(folder / "run").features, size)
-    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
-    items = [Item(f"item-{n:06d}", paths[n % len(paths)], row) for n, row in enumerate(drawn)]
+    embeddings = _embeddings(Retriever.load(folder / "run").features, size)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    items = [Item(f"item-{n:06d}", paths[n % len(paths)], row) for n, row in enumerate(embeddings)]
     Catalogue.from_embeddings(items, folder / "catalogue", model=folder / "run")
 
 
-def _drawn(dim: int, size: str) -> np.ndarray:
+def _embeddings(dim: int, size: str) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((_ITEMS[size], dim), dtype=np.float32)
 
 
@@ -126,24 +126,24 @@ def sentence(chance: random.Random) -> str:
     return " ".join(chance.sample(WORDS, 4))
 
 
-def _asked(size: str) -> list[tuple[str, str]]:
+def _requests(size: str) -> list[tuple[str, str]]:
     chance = random.Random(0)
     return [(f"item-{n % min(_WARM, _ITEMS[size]):06d}", sentence(chance)) for n in range(_QUERIES[size])]
 
 
-def our_search(folder: Path, size: str) -> dict[str, Any]:
+def itma_search(folder: Path, size: str) -> dict[str, Any]:
     reuse_memory()
     middles = {}
     for runtime in _RUNTIMES[size]:
         catalogue = Catalogue.open(folder / "catalogue", folder / "run", runtime=runtime)
-        for name, said in _asked(size)[:_WARM]:
-            catalogue.search(id=name, text=said, k=24)
-        taken = []
-        for name, said in _asked(size):
+        for name, text in _requests(size)[:_WARM]:
+            catalogue.search(id=name, text=text, k=24)
+        durations = []
+        for name, text in _requests(size):
             begun = time.process_time()
-            catalogue.search(id=name, text=said, k=24)
-            taken.append(time.process_time() - begun)
-        middles[runtime] = float(np.median(taken))
+            catalogue.search(id=name, text=text, k=24)
+            durations.append(time.process_time() - begun)
+        middles[runtime] = float(np.median(durations))
     fastest = min(middles, key=middles.__getitem__)
     bandwidth = bytes_a_second()
     return {
@@ -160,16 +160,16 @@ def our_search(folder: Path, size: str) -> dict[str, Any]:
 def published_search(folder: Path, size: str) -> dict[str, Any]:
     model = Retriever.load(folder / "run")
     paths = find_images(folder / "photographs")
-    gallery = _drawn(model.features, size)
-    taken = []
-    for number, (_, said) in enumerate(_asked(size)[:20]):
+    gallery = _embeddings(model.features, size)
+    durations = []
+    for number, (_, text) in enumerate(_requests(size)[:20]):
         begun = time.process_time()
         with Image.open(paths[number % len(paths)]) as image:
             small = image.convert("RGB").resize((model.preprocess.width, model.preprocess.height))
-        query = model.embed_queries(to_pixels(small)[None], [said]).numpy()[0]
+        query = model.embed_queries(to_pixels(small)[None], [text]).numpy()[0]
         np.argsort(-(gallery @ query))[:24].tolist()
-        taken.append(time.process_time() - begun)
-    return {"seconds": float(np.median(taken)), "count": 1}
+        durations.append(time.process_time() - begun)
+    return {"seconds": float(np.median(durations)), "count": 1}
 
 
 _CLIENTS = {"full": 64, "quick": 64, "tiny": 4}
@@ -197,31 +197,31 @@ def _load(folder: Path, size: str, clients: int) -> dict[str, Any]:
         asyncio.run(serve.load(port, _request(size), min(clients, 8), requests=2 * _WARM))
         before = processor_seconds(pid)
         begun = time.perf_counter()
-        taken, _ = asyncio.run(serve.load(port, _request(size), clients, seconds=_SECONDS[size]))
-        by_clock = len(taken) / (time.perf_counter() - begun)
+        durations, _ = asyncio.run(serve.load(port, _request(size), clients, seconds=_SECONDS[size]))
+        by_clock = len(durations) / (time.perf_counter() - begun)
         seconds = processor_seconds(pid) - before
-    middle, slow = (1000 * float(np.quantile(taken, share)) for share in (0.5, 0.99))
+    middle, slow = (1000 * float(np.quantile(durations, share)) for share in (0.5, 0.99))
     latency = {"p50 ms": middle, "p99 ms": slow, "p99 / p50": slow / middle}
     return {
         "seconds": seconds,
-        "count": len(taken),
+        "count": len(durations),
         "runtime": "torch-bf16",
         "a second by the clock": by_clock,
         **latency,
     }
 
 
-def our_clients(folder: Path, size: str) -> dict[str, Any]:
-    found = _load(folder, size, _CLIENTS[size])
+def itma_clients(folder: Path, size: str) -> dict[str, Any]:
+    load = _load(folder, size, _CLIENTS[size])
     model = open_model(folder / "run", runtime="torch-bf16")
     chance = random.Random(0)
     pixels = torch.zeros(1, 3, model.preprocess.height, model.preprocess.width, dtype=torch.uint8)
     maps = [level.expand(32, -1, -1, -1) for level in model.feature_maps(pixels)]
-    said = [sentence(chance) for _ in range(32)]
-    each = seconds_of(lambda: model.embed_queries_from(maps, said)) / 32
+    texts = [sentence(chance) for _ in range(32)]
+    each = seconds_of(lambda: model.embed_queries_from(maps, texts)) / 32
     read = 4 * _ITEMS[size] * _DIM[size] / bytes_a_second() / 32
     limit = f"the head and one reading of all embeddings, 32 queries at once, {1 / (each + read):.0f} a second"
-    return {**found, "ideal": (each + read) * found["count"], "limit": limit}
+    return {**load, "ideal": (each + read) * load["count"], "limit": limit}
 
 
 def one_client(folder: Path, size: str) -> dict[str, Any]:

@@ -12,15 +12,15 @@ _LOOP = "a plain float32 loop as published"
 
 def _steps(composer: str, pixels: tuple[int, int], goal: float, *, quick: bool = True) -> Row:
     about = f"training step, {composer.upper()}, ResNet-18, {pixels[1]}×{pixels[0]}, batch 32, read from disk"
-    ours, others = training.our_steps(composer, pixels), training.published_steps(composer, pixels)
+    itma, other = training.itma_steps(composer, pixels), training.published_steps(composer, pixels)
     smaller = "batch 8" if pixels == _LARGE else ""
-    return Row(about, _LOOP, ours, others, "triplets", goal, prepare=training.prepare, quick=quick, smaller=smaller)
+    return Row(about, _LOOP, itma, other, "triplets", goal, prepare=training.prepare, quick=quick, smaller=smaller)
 
 
 _INDEXING = Row(
     "indexing 200 photographs of 640×480, ResNet-18 at 224",
     "one by one, Pillow and torch in float32",
-    searching.our_indexing,
+    searching.itma_indexing,
     searching.published_indexing,
     "images",
     5,
@@ -30,7 +30,7 @@ _INDEXING = Row(
 _SEARCH = Row(
     "search by item and feedback, 100,000 items, warm",
     "the reference embedded anew, dot product, full sort",
-    searching.our_search,
+    searching.itma_search,
     searching.published_search,
     goal=5,
     at_most={"p50 ms": 10},
@@ -46,7 +46,7 @@ ROWS = {
     "head": Row(
         "training the head over a frozen ResNet-18, 224×224, batch 32",
         "the images are embedded anew in every step",
-        training.our_steps("itma", _LARGE, frozen=True),
+        training.itma_steps("itma", _LARGE, frozen=True),
         training.published_steps("itma", _LARGE, frozen=True),
         "triplets",
         20,
@@ -56,7 +56,7 @@ ROWS = {
     "head-clip": Row(
         "training TIRG's gate over a frozen CLIP ViT-B/32 with weights as drawn, batch 32, from the second round on",
         "images and sentences are embedded anew in every step",
-        training.our_clip,
+        training.itma_clip,
         training.published_clip,
         "triplets",
         20,
@@ -66,21 +66,21 @@ ROWS = {
     "loss-32": Row(
         "soft triplet loss, batch 32, forwards and backwards",
         "triplet lists in Python",
-        training.our_loss(0),
+        training.itma_loss(0),
         training.published_loss(0),
         goal=50,
     ),
     "loss-256": Row(
         "soft triplet loss, batch 256, forwards and backwards",
         "triplet lists in Python",
-        training.our_loss(1),
+        training.itma_loss(1),
         training.published_loss(1),
         goal=500,
     ),
     "ranks": Row(
         "ranks from embeddings, 18,057 × 19,057 × 512",
         "a full sort of every row",
-        evaluation.our_ranks,
+        evaluation.itma_ranks,
         evaluation.published_ranks,
         goal=20,
         at_most={"megabytes": 1000},
@@ -89,7 +89,7 @@ ROWS = {
     "evaluation": Row(
         "evaluation from files, 900 queries, 1,000 images of 96×64, ResNet-18",
         "published evaluation",
-        evaluation.our_evaluation,
+        evaluation.itma_evaluation,
         evaluation.published_evaluation,
         "queries",
         4,
@@ -115,7 +115,7 @@ ROWS = {
     "clients": Row(
         "64 clients on the server, search by id with new sentences",
         "one request at a time",
-        searching.our_clients,
+        searching.itma_clients,
         searching.one_client,
         "requests",
         3,

@@ -83,7 +83,7 @@ class Stopwatch(Classification):
         return super().forward(batch)
 
 
-def our_steps(composer: str, pixels: tuple[int, int], *, frozen: bool = False) -> Side:
+def itma_steps(composer: str, pixels: tuple[int, int], *, frozen: bool = False) -> Side:
     """`itma.training.loop.train` by the published recipe, in bf16 where the processor has it."""
 
     def side(folder: Path, size: str) -> dict[str, Any]:
@@ -141,8 +141,8 @@ class Published(Dataset[tuple[torch.Tensor, torch.Tensor, str]]):
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor, str]:
         row = self.order[number]
-        told = self.triplets
-        return self.image(told.references[row]), self.image(told.targets[row]), told.feedback[row]
+        triplets = self.triplets
+        return self.image(triplets.references[row]), self.image(triplets.targets[row]), triplets.feedback[row]
 
 
 def published_steps(composer: str, pixels: tuple[int, int], *, frozen: bool = False) -> Side:
@@ -163,7 +163,7 @@ def plain_steps(model: Retriever, triplets: Triplets, size: str, batch: int) -> 
     model.text_encoder.memory = None
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01, momentum=0.9)
     loader = DataLoader(Published(triplets, model), batch_size=batch, drop_last=True)
-    taken, begun = [], time.process_time()
+    durations, begun = [], time.process_time()
     for _ in range(2 if size == "tiny" else 1):
         for references, targets, feedback in loader:
             words = model.text_encoder(model.tokenizer(feedback))  # type: ignore[misc]
@@ -174,11 +174,11 @@ def plain_steps(model: Retriever, triplets: Triplets, size: str, batch: int) -> 
             loss.backward()
             loss.item()
             optimizer.step()
-            taken.append(time.process_time() - begun)
+            durations.append(time.process_time() - begun)
             begun = time.process_time()
-            if len(taken) > STEPS[size]:
+            if len(durations) > STEPS[size]:
                 break
-    return {"seconds": min(taken[1:]), "count": batch}
+    return {"seconds": min(durations[1:]), "count": batch}
 
 
 def prepare_clip(folder: Path, size: str) -> None:
@@ -210,7 +210,7 @@ def clip_of(folder: Path) -> tuple[Retriever, TrainConfig]:
     return Retriever.over(towers, replace(preset.model, **towers.shape)), preset.train
 
 
-def our_clip(folder: Path, size: str) -> dict[str, Any]:
+def itma_clip(folder: Path, size: str) -> dict[str, Any]:
     """`itma.training.loop.train` by the preset `clip`, once what stays has been computed."""
     reuse_memory()
     triplets = data(folder)
@@ -250,7 +250,7 @@ def _embeddings(rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return queries, targets, torch.arange(rows)
 
 
-def our_loss(which: int) -> Side:
+def itma_loss(which: int) -> Side:
     def side(folder: Path, size: str) -> dict[str, Any]:
         queries, targets, labels = _embeddings(ROWS[size][which])
         took = seconds_of(lambda: soft_triplet(queries, targets, labels).backward(), turns=20)
