@@ -139,7 +139,7 @@ THREE_CAPTIONS: dict[str, Case | str] = {
     "products": "its feedback is made from attributes",
 }
 NO_TARGET: dict[str, Case | str] = {
-    "fashioniq": ("val", field(FASHIONIQ, 1, "target"), r"cap\.dress\.val\.json', row 2: target missing"),
+    "fashioniq": ("val", field(FASHIONIQ, 1, "target"), r"cap\.dress\.val\.json', row 2: 'target' is missing"),
     "cirr": ("val", field(CIRR, 1, "target_hard"), r"cap\.rc2\.val\.json', row 2: 'target_hard' is missing"),
     "circo": ("val", field(CIRCO, 1, "target_img_id"), r"val\.json', row 2: 'target_img_id' is missing"),
     "shoes": ("eval", field(SHOES, 4, "ImageName"), r"shoes\.json', row 5: 'ImageName' is missing"),

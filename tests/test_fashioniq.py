@@ -320,7 +320,7 @@ def test_a_folder_of_images_that_cannot_be_read_is_named(tmp_path: Path, monkeyp
         return scan(folder)
 
     write(tmp_path)
-    monkeypatch.setattr("itma.data.datasets.fashioniq.os.scandir", refuse)
+    monkeypatch.setattr("itma.data.datasets.reading.os.scandir", refuse)
     with pytest.raises(DataError, match=r"images' cannot be read: Permission denied; change its permissions"):
         load(tmp_path, "val")
 
@@ -339,12 +339,12 @@ GOOD = {"candidate": "dress-val-a", "target": "dress-val-b", "captions": PAIR}
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        (None, "null is not an object with candidate, target, captions"),
-        ("is red", '"is red" is not an object with'),
-        ({}, "candidate and target and captions missing, found nothing"),
-        ({"candidate": "dress-val-a", "captions": PAIR}, "target missing, found candidate, captions"),
-        ({"target": "dress-val-a", "captions": PAIR}, "candidate missing, found target, captions"),
-        ({"candidate": "dress-val-a", "target": "dress-val-b"}, "captions missing, found candidate, target"),
+        (None, "it holds null; expected an object"),
+        ("is red", "it holds a text; expected an object"),
+        ({}, "'candidate' is missing, found nothing"),
+        ({"candidate": "dress-val-a", "captions": PAIR}, "'target' is missing, found candidate, captions"),
+        ({"target": "dress-val-a", "captions": PAIR}, "'candidate' is missing, found target, captions"),
+        ({"candidate": "dress-val-a", "target": "dress-val-b"}, "'captions' is missing, found candidate, target"),
         (GOOD | {"captions": None}, "captions are null; expected a list of two texts"),
         (GOOD | {"captions": "is red"}, 'captions are "is red"; expected a list of two texts'),
         (GOOD | {"captions": ["is red"]}, r'captions are \["is red"\]; expected a list of two texts'),
@@ -356,8 +356,8 @@ GOOD = {"candidate": "dress-val-a", "target": "dress-val-b", "captions": PAIR}
             GOOD | {"candidate": "B0"},
             r'the candidate "B0" is not among the 4 ASINs of .*captions and split files of one',
         ),
-        (GOOD | {"candidate": ["B0"]}, r'the candidate \["B0"\] is not among'),
-        (GOOD | {"target": None}, "the target null is not among"),
+        (GOOD | {"candidate": ["B0"]}, r"'candidate' is \[\"B0\"\]; expected a text"),
+        (GOOD | {"target": None}, "'target' is null; expected a text"),
         (GOOD | {"target": "dress-val-a"}, "candidate and target are the same image, 'dress-val-a'"),
     ],
 )

@@ -1,6 +1,6 @@
 """A table of triplets: what training and evaluation take, whichever data set it came from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -122,18 +122,29 @@ class Triplets:
 
     @classmethod
     def of(
-        cls, name: str, images: Images, rows: Sequence[Sample], labels: np.ndarray | None = None, **more: Any
+        cls,
+        name: str,
+        images: Images,
+        rows: Iterable[tuple[Any, Any, str]],
+        labels: np.ndarray | None = None,
+        *,
+        keys: Iterable[Hashable] | None = None,
+        **more: Any,
     ) -> "Triplets":
         """A table from its rows.
 
         Args:
             name, images: see the fields.
-            rows: one by one.
+            rows: one by one: reference, target and sentence.
             labels: see the field. None: each image counts as itself alone.
+            keys: (images) what rows call each image. None: by its index.
             more: further fields.
         """
+        if keys is not None:
+            number = {UNKNOWN_TARGET: UNKNOWN_TARGET, **{key: index for index, key in enumerate(keys)}}
+            rows = [(number[reference], number[target], sentence) for reference, target, sentence in rows]
         labels = np.arange(len(images.names)) if labels is None else labels
-        return cls(name, images, labels, *Rows.of(rows), **more)
+        return cls(name, images, labels, *Rows.of(list(rows)), **more)
 
     @classmethod
     def drawn(cls, name: str, images: Images, labels: np.ndarray, references: np.ndarray, draw: Draw) -> "Triplets":

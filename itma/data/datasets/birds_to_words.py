@@ -10,25 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from itma.data.datasets.base import Dataset, register
-from itma.data.datasets.reading import check_root, find_images, read_lines, row_error, short
+from itma.data.datasets.reading import check_root, find_images, read_text_rows, short
 from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
-from itma.records import Triplet
 
 SPLITS = ("train", "val", "test")
 TABLE = "birds-to-words-v1.0.tsv"
-COLUMNS = (
-    "img1ObservationURL",
-    "img1ImgURL",
-    "img1Species",
-    "img1Selection",
-    "img2ObservationURL",
-    "img2ImgURL",
-    "img2Species",
-    "img2Selection",
-    "split",
-    "annN",
-    "description",
+COLUMNS = tuple(
+    "img1ObservationURL img1ImgURL img1Species img1Selection img2ObservationURL img2ImgURL img2Species img2Selection "
+    "split annN description".split()
 )
 
 _WAY_OUT = "get the published file again from https://github.com/google-research-datasets/birds-to-words"
@@ -45,25 +35,24 @@ def exchange_birds(description: str) -> str:
     return _ANIMAL.sub(lambda match: match[1] + {"1": "2", "2": "1"}[match[2]], description)
 
 
-def _queries(root: Path, split: str) -> Iterator[Triplet]:
+def _queries(root: Path, split: str) -> Iterator[tuple[str, str, str]]:
     """The rows of the table; images by link."""
     check_root(root, "Birds-to-Words", (TABLE,))
-    path = root / TABLE
-    for row, line in enumerate(read_lines(path, _WAY_OUT)):
+    columns = f"{len(COLUMNS)} with tabs between: {', '.join(COLUMNS)}"
+    for line, row in read_text_rows(root / TABLE, _WAY_OUT):
         cells = [cell.strip() for cell in line.split("\t")]
-        if not line.strip() or cells[0] == COLUMNS[0]:
+        if cells[0] == COLUMNS[0]:
             continue
         if len(cells) != len(COLUMNS):
-            problem = f"it has {len(cells)} columns; expected {len(COLUMNS)} with tabs between: {', '.join(COLUMNS)}"
-            raise row_error(path, row, f"{problem}; {_WAY_OUT}")
+            raise row.error(f"it has {len(cells)} columns; expected {columns}")
         fields = dict(zip(COLUMNS, cells, strict=True))
         if fields["split"] not in SPLITS:
-            raise row_error(path, row, f"its split is {short(fields['split'])}; expected {', '.join(SPLITS)}")
+            raise row.error(f"its split is {short(fields['split'])}; expected {', '.join(SPLITS)}")
         reference, target = fields["img1ImgURL"], fields["img2ImgURL"]
         if not reference or not target or reference == target:
-            raise row_error(path, row, f"its images are {short(reference)} and {short(target)}; expected two links")
+            raise row.error(f"its images are {short(reference)} and {short(target)}; expected two links")
         if fields["split"] == split:
-            yield Triplet(reference, fields["description"], target)
+            yield reference, target, fields["description"]
 
 
 def _name(link: str) -> str:
@@ -102,16 +91,12 @@ class BirdsToWords(Dataset):
         Raises:
             DataError: the root is another folder, or the file is missing or damaged; the message names file and row.
         """
-        queries = list(_queries(root, split))
+        rows = list(_queries(root, split))
         if split == "train":
-            queries += [Triplet(query.target, exchange_birds(query.feedback), query.reference) for query in queries]
-        links = sorted({link for query in queries for link in (query.reference, query.target)})
-        number = {link: index for index, link in enumerate(links)}
-        triplets = Triplets.of(
-            f"birds_to_words/{split}",
-            FileImages([_name(link) for link in links], _paths(root, links)),
-            [(number[query.reference], number[query.target], query.feedback) for query in queries],
-        )
+            rows += [(target, reference, exchange_birds(feedback)) for reference, target, feedback in rows]
+        links = sorted({link for row in rows for link in row[:2]})
+        files = FileImages([_name(link) for link in links], _paths(root, links))
+        triplets = Triplets.of(f"birds_to_words/{split}", files, rows, keys=links)
         if split == "train":
             return Split(triplets)
         about = (

@@ -7,7 +7,7 @@ Expected under the root, as published: `annotations/val.json` and `annotations/t
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -52,13 +52,16 @@ def _path(root: Path, split: str) -> Path:
     return root / f"{split}.json"
 
 
-def _queries(root: Path, split: str) -> list[_Query]:
-    """The rows of an annotation file."""
+def _queries(root: Path, split: str, listed: Collection[int] | None = None) -> list[_Query]:
+    """The rows of an annotation file; where the list of COCO's images is given, all of theirs have to be in it."""
     queries = []
     for row in read_rows(_path(root, split), _WAY_OUT, key="id"):
         aspects = tuple(row.texts("semantic_aspects")) if "semantic_aspects" in row else ()
         targets = _targets(row) if split == "val" else []
         reference, caption = row.number("reference_img_id"), row.text("relative_caption")
+        for image in (reference, *targets):
+            if listed is not None and image not in listed:
+                raise row.error(f"the image {image} is not among the {len(listed):,} of {LIST}; {_LIST_WAY_OUT}")
         queries.append(_Query(row.number("id"), reference, targets, caption, aspects))
     return queries
 
@@ -72,8 +75,8 @@ def _targets(row: JsonRow) -> list[int]:
     return [first, *(image for image in every if image != first)]
 
 
-def _list_images(root: Path) -> list[int] | None:
-    """The numbers of all images that COCO's list holds. None: there is no such list."""
+def _list_images(root: Path) -> dict[int, None] | None:
+    """The numbers of all images that COCO's list holds, in order. None: there is no such list."""
     path = root / LIST
     if not path.exists():
         return None
@@ -81,7 +84,7 @@ def _list_images(root: Path) -> list[int] | None:
     if not isinstance(images, list) or not images:
         raise DataError(f"{str(path)!r} holds no list of images; {_LIST_WAY_OUT}")
     rows = (JsonRow(path, row, fields, _LIST_WAY_OUT) for row, fields in enumerate(images))
-    return sorted({row.number("id") for row in rows})
+    return dict.fromkeys(sorted(row.number("id") for row in rows))
 
 
 def _name_images(root: Path) -> list[int]:
@@ -89,14 +92,6 @@ def _name_images(root: Path) -> list[int]:
     there = [split for split in SPLITS if _path(root, split).exists()]
     queries = [query for split in there for query in _queries(root, split)]
     return sorted({image for query in queries for image in (query.reference, *query.targets)})
-
-
-def _check(root: Path, split: str, queries: Sequence[_Query], number: Mapping[int, int]) -> None:
-    for row, query in enumerate(queries):
-        for image in (query.reference, *query.targets):
-            if image not in number:
-                problem = f"the image {image} is not among the {len(number):,} of {LIST}"
-                raise JsonRow(_path(root, split), row, {}, _LIST_WAY_OUT).error(problem)
 
 
 @register("circo")
@@ -127,10 +122,11 @@ class Circo(Dataset):
         Raises:
             DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
         """
-        queries = _queries(root, split)
         listed = _list_images(root)
-        images = listed if listed is not None else _name_images(root)
+        queries = _queries(root, split, listed)
+        images = list(listed or _name_images(root))
         number = {image: index for index, image in enumerate(images)}
+        name, gallery = "circo", f"{len(images):,} unlabelled images of COCO 2017"
         if listed is None:
             log.warning(
                 "%r does not exist, so that the gallery holds only the %d images that the annotations name; recall and "
@@ -143,17 +139,12 @@ class Circo(Dataset):
             gallery = (
                 f"{len(images):,} images that the annotations name, for want of the list of COCO's: not comparable"
             )
-        else:
-            _check(root, split, queries, number)
-            name, gallery = "circo", f"{len(images):,} unlabelled images of COCO 2017"
         names = [f"{image:012d}.jpg" for image in images]
         triplets = Triplets.of(
             f"circo/{split}",
             FileImages(names, [root / IMAGES / name for name in names]),
-            [
-                (number[query.reference], number[query.targets[0]] if query.targets else UNKNOWN_TARGET, query.caption)
-                for query in queries
-            ],
+            [(query.reference, (query.targets or [UNKNOWN_TARGET])[0], query.caption) for query in queries],
+            keys=images,
             groups={"semantic aspect": [query.aspects for query in queries]} if any(q.aspects for q in queries) else {},
             further_targets=pad([[number[image] for image in query.targets[1:]] for query in queries]),
         )
@@ -165,11 +156,6 @@ class Circo(Dataset):
         )
         task = Task.of_all(triplets)
         return Split.of(triplets, Protocol(name, about, (task,), KS, without_reference=False, metrics={"map": KS}))
-
-    def counts(self, root: Path, split: str) -> dict[str, int]:
-        """See `Dataset`."""
-        listed = _list_images(root)
-        return {"queries": len(_queries(root, split)), "images": len(_name_images(root) if listed is None else listed)}
 
     def submission(self, root: Path, split: str, triplets: Triplets) -> Submission:
         """One file for the server at https://circo.micc.unifi.it: 50 images for each query."""
@@ -184,16 +170,15 @@ class Circo(Dataset):
                 f"{triplets.name}: the server wants an answer to each of {len(queries):,} queries, and the references "
                 f"of {len(queries) - len(triplets):,} are not there: itma doctor circo says which"
             )
-        gallery = np.arange(len(listed)) if triplets.present is None else np.flatnonzero(triplets.present)
+        numbers = list(listed)
 
         def write(folder: Path, answers: Sequence[Sequence[np.ndarray]]) -> list[Path]:
             (ranked,) = answers
             named = {
-                str(query.id): [listed[image] for image in images.tolist()]
+                str(query.id): [numbers[image] for image in images.tolist()]
                 for query, images in zip(queries, ranked, strict=True)
             }
             write_text(folder / "circo.json", json.dumps(named) + "\n")
             return [folder / "circo.json"]
 
-        task = Task("", np.arange(len(triplets)), gallery)
-        return Submission((Track((task,), SUBMITTED, without_reference=False),), write)
+        return Submission((Track((Task.of_all(triplets),), SUBMITTED, without_reference=False),), write)

@@ -35,7 +35,6 @@ SUBSET = 6
 SUBSET_KS = (1, 2, 3)
 SUBMITTED, SUBMITTED_OF_SUBSET = 50, 3
 """Images to each query of a submission."""
-IMAGE_FOLDERS = (".", "img_raw", "images")
 
 _WAY_OUT = "get the published annotations again from https://github.com/Cuberick-Orion/CIRR"
 
@@ -63,16 +62,13 @@ def _images(root: Path, split: str) -> dict[str, str]:
     images: dict[str, str] = {}
     for number, (name, relative) in enumerate(read_json_object(path, _WAY_OUT).items()):
         if not isinstance(relative, str) or not is_inside(relative) or not stem(name):
-            raise DataError(
-                f"{str(path)!r}, entry {number + 1:,}: {short(name)} is at {short(relative)}; expected an image's name "
-                f"and its path below the root; {_WAY_OUT}"
-            )
-        if stem(name) in images:
-            raise DataError(
-                f"{str(path)!r}, entry {number + 1:,}: {name!r} stands there twice, with and without ending perhaps; "
-                f"{_WAY_OUT}"
-            )
-        images[stem(name)] = relative
+            problem = f"{short(name)} is at {short(relative)}; expected an image's name and its path below the root"
+        elif stem(name) in images:
+            problem = f"{name!r} stands there twice, with and without ending perhaps"
+        else:
+            images[stem(name)] = relative
+            continue
+        raise DataError(f"{str(path)!r}, entry {number + 1:,}: {problem}; {_WAY_OUT}")
     return images
 
 
@@ -116,7 +112,7 @@ class Cirr(Dataset):
     splits = ("train", "val", "test1")
     measured = "val"
     submitted = "test1"
-    image_folders = IMAGE_FOLDERS
+    image_folders = (".", "img_raw", "images")
     published: ClassVar = {
         "train": {"queries": 28_225, "images": 16_939},
         "val": {"queries": 4_181, "images": 2_297},
@@ -144,7 +140,7 @@ class Cirr(Dataset):
         queries = _queries(root, split, list(images))
         triplets = Triplets.of(
             f"cirr/{split}",
-            FileImages(list(images), find_below(root, IMAGE_FOLDERS, images.values())),
+            FileImages(list(images), find_below(root, self.image_folders, images.values())),
             [(query.reference, query.target, query.caption) for query in queries],
             subsets=pad([query.subset for query in queries]),
         )
@@ -154,8 +150,8 @@ class Cirr(Dataset):
             f"gallery = the {len(images):,} images of the val split file; only the target (target_hard) counts; the "
             "reference is removed; recall_subset = recall within the query's own img_set, without the reference"
         )
-        task = Task.of_all(triplets)
-        return Split.of(triplets, Protocol("cirr", about, (task,), metrics={"recall_subset": SUBSET_KS}))
+        metrics = {"recall_subset": SUBSET_KS}
+        return Split.of(triplets, Protocol("cirr", about, (Task.of_all(triplets),), metrics=metrics))
 
     def counts(self, root: Path, split: str) -> dict[str, int]:
         """See `Dataset`."""
@@ -175,17 +171,14 @@ class Cirr(Dataset):
     def submission(self, root: Path, split: str, triplets: Triplets) -> Submission:
         """Two files for the server at https://cirr.cecs.anu.edu.au: 50 images of all, and 3 of each query's subset."""
         queries = _queries(root, split, list(_images(root, split)))
-        present = np.ones(len(triplets.labels), dtype=bool) if triplets.present is None else triplets.present
-        assert triplets.subsets is not None
-        whole = all(present[query.subset].all() for query in queries)
-        if len(triplets) < len(queries) or not whole:
+        everything = Task.of_all(triplets)
+        present = np.isin(np.arange(len(triplets.labels)), everything.gallery)
+        if len(triplets) < len(queries) or not all(present[query.subset].all() for query in queries):
             raise DataError(
                 f"{triplets.name}: the server wants an answer to each of {len(queries):,} queries, with all images of "
                 "its subset; some of these images are not there: itma doctor cirr says which"
             )
-        rows = np.arange(len(triplets))
-        tasks = tuple(Task("", rows[row : row + 1], np.array(query.subset)) for row, query in enumerate(queries))
-        all_images = (Task("", rows, np.flatnonzero(present)),)
+        tasks = tuple(Task("", np.array([row]), np.array(query.subset)) for row, query in enumerate(queries))
 
         def write(folder: Path, answers: Sequence[Sequence[np.ndarray]]) -> list[Path]:
             paths = []
@@ -198,4 +191,4 @@ class Cirr(Dataset):
                 write_text(paths[-1], json.dumps({"version": RELEASE, "metric": metric, **named}) + "\n")
             return paths
 
-        return Submission((Track(all_images, SUBMITTED), Track(tasks, SUBMITTED_OF_SUBSET)), write)
+        return Submission((Track((everything,), SUBMITTED), Track(tasks, SUBMITTED_OF_SUBSET)), write)

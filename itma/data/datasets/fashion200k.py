@@ -17,7 +17,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from itma.data.datasets.base import Dataset, register
-from itma.data.datasets.reading import check_root, is_inside, read_lines, row_error, without_ending
+from itma.data.datasets.reading import check_root, is_inside, read_text_rows, scan, without_ending
 from itma.data.images import FileImages
 from itma.data.triplets import Rows, Split, Triplets, by_label
 from itma.errors import DataError
@@ -50,15 +50,13 @@ class Groups:
     @classmethod
     def of(cls, groups: Sequence[Sequence[int]]) -> "Groups":
         """From lists."""
-        sizes = np.fromiter(map(len, groups), dtype=np.int64, count=len(groups))
-        members = np.fromiter(chain.from_iterable(groups), dtype=np.int64, count=int(sizes.sum()))
-        return cls(np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]), members)
+        bounds = np.cumsum([0, *map(len, groups)])
+        return cls(bounds, np.fromiter(chain.from_iterable(groups), dtype=np.int64, count=int(bounds[-1])))
 
     @property
     def sizes(self) -> np.ndarray:
         """(groups,) int64."""
-        sizes: np.ndarray = self.bounds[1:] - self.bounds[:-1]
-        return sizes
+        return np.diff(self.bounds)
 
     def pick(self, groups: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """One member of each of some groups, evenly at random."""
@@ -91,11 +89,11 @@ class DrawSiblings:
         drawn = own.copy()
         while len(again := np.flatnonzero(drawn == own)):
             drawn[again] = self.children.pick(self.parents.pick(own[again], random), random)
-        said = [
+        sentences = [
             feedback(self.captions[source], self.captions[target])
             for source, target in zip(own.tolist(), drawn.tolist(), strict=True)
         ]
-        return Rows(references, self.images.pick(drawn, random), said)
+        return Rows(references, self.images.pick(drawn, random), sentences)
 
 
 def texts(root: Path) -> list[str]:
@@ -181,12 +179,7 @@ def _lines(root: Path, split: str, *, as_listed: bool = False) -> list[_Line]:
     """The lines of all label files of a split, by the files' names or as the folder lists them."""
     check_root(root, "Fashion200k", (LABELS,))
     ending = f"_{split}_detect_all.txt"
-    try:
-        inside = [path.name for path in (root / LABELS).iterdir()]
-    except OSError as error:
-        raise DataError(f"the folder {str(root / LABELS)!r} cannot be read: {error.strerror}") from error
-    if not as_listed:
-        inside.sort()
+    inside = scan(root / LABELS) if as_listed else sorted(scan(root / LABELS))
     files = [name for name in inside if name.endswith(ending) and not name.startswith(".")]
     if not files:
         examples = ", ".join(inside[:6]) + (" …" if len(inside) > 6 else "") or "nothing"
@@ -196,47 +189,40 @@ def _lines(root: Path, split: str, *, as_listed: bool = False) -> list[_Line]:
     lines = [line for name in files for line in _label_file(root / LABELS / name)]
     if not lines:
         raise DataError(f"the label files of {split} in {str(root / LABELS)!r} are empty; {_WAY_OUT}")
-    repeated = len(lines) - len({line.path for line in lines})
-    if repeated:
+    if repeated := len(lines) - len({line.path for line in lines}):
         log.warning("%s: %d lines of %s name an image again; they are kept", root / LABELS, repeated, split)
     return lines
 
 
 def _label_file(path: Path) -> Iterator[_Line]:
-    for row, line in enumerate(read_lines(path, _WAY_OUT)):
-        if not line.strip():
-            continue
+    for line, row in read_text_rows(path, _WAY_OUT):
         cells = line.split("\t")
         if len(cells) < 3:
-            problem = f"expected path, score and caption with tabs between, found {line[:80]!r}"
-        elif not is_inside(cells[0]):
-            problem = f"{cells[0][:80]!r} is not a path such as 'women/dresses/…/57996836_9.jpeg'"
-        elif not cells[2].strip():
-            problem = f"the image {cells[0][:80]!r} has no caption"
-        else:
-            yield _Line(cells[0], plain(cells[2]))
-            continue
-        raise row_error(path, row, f"{problem}; {_WAY_OUT}")
+            raise row.error(f"expected path, score and caption with tabs between, found {line[:80]!r}")
+        if not is_inside(cells[0]):
+            raise row.error(f"{cells[0][:80]!r} is not a path such as 'women/dresses/…/57996836_9.jpeg'")
+        if not cells[2].strip():
+            raise row.error(f"the image {cells[0][:80]!r} has no caption")
+        yield _Line(cells[0], plain(cells[2]))
 
 
 def _queries(path: Path, names: Sequence[str]) -> list[tuple[int, int]]:
     """References and targets, as numbers of images; of an image that is listed twice the last, as published."""
     number = {spelt: index for index, name in enumerate(names) for spelt in (without_ending(name), name)}
     pairs = []
-    for row, line in enumerate(read_lines(path, _QUERIES_WAY_OUT)):
-        if not line.strip():
-            continue
+    for line, row in read_text_rows(path, _QUERIES_WAY_OUT):
         cells = line.split()
         if len(cells) != 2:
-            problem = f"expected two paths, reference and target, found {line[:80]!r}"
-            raise row_error(path, row, f"{problem}; {_QUERIES_WAY_OUT}")
-        unknown = next((name for name in cells if name not in number), None)
-        if unknown is not None:
-            problem = f"the image {unknown[:80]!r} is in none of the test label files"
-            raise row_error(path, row, f"{problem}; take label files and queries from one source")
-        if number[cells[0]] == number[cells[1]]:
-            raise row_error(path, row, f"reference and target are one image, {cells[0]!r}; {_QUERIES_WAY_OUT}")
-        pairs.append((number[cells[0]], number[cells[1]]))
+            raise row.error(f"expected two paths, reference and target, found {line[:80]!r}")
+        for name in cells:
+            if name not in number:
+                raise row.error(
+                    f"the image {name[:80]!r} is in none of the test label files; take both from one source"
+                )
+        reference, target = (number[name] for name in cells)
+        if reference == target:
+            raise row.error(f"reference and target are one image, {cells[0]!r}")
+        pairs.append((reference, target))
     if not pairs:
         raise DataError(f"{str(path)!r} holds no queries; {_QUERIES_WAY_OUT}")
     return pairs
@@ -286,8 +272,7 @@ class Fashion200k(Dataset):
     def counts(self, root: Path, split: str) -> dict[str, int]:
         """See `Dataset`."""
         triplets = self.read(root, split).triplets
-        totals = {"images": len(triplets.labels)}
-        return totals if split == "train" else totals | {"queries": len(triplets)}
+        return {"images": len(triplets.labels), **({} if split == "train" else {"queries": len(triplets)})}
 
     def captions(self, root: Path, split: str) -> dict[str, str]:
         """See `Dataset`; as queries use them."""

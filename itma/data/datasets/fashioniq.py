@@ -9,16 +9,15 @@ folder of it. The first that holds an image gives it.
 
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
 from itma.data.datasets.base import Dataset, Submission, Written, register
-from itma.data.datasets.reading import check_root, read_json_rows, row_error, short, without_ending
+from itma.data.datasets.reading import check_root, read_json_rows, read_rows, row_error, scan, short, without_ending
 from itma.data.images import FileImages
 from itma.data.triplets import UNKNOWN_TARGET, Protocol, Rows, Split, Task, Track, Triplets
 from itma.errors import DataError, UnknownNameError
@@ -194,39 +193,25 @@ def _queries_of(root: Path, split: str, entries: Mapping[str, Sequence[str]]) ->
     for category, own in entries.items():
         path, source = root / "captions" / f"cap.{category}.{split}.json", _split_path(root, category, split)
         known = set(own)
-        rows: list[Any] = read_json_rows(path, _WAY_OUT)
         queries[category] = []
-        for index, row in enumerate(rows):
-            if problem := _problem(row, images, known, source):
-                raise row_error(path, index, f"{problem}; {_WAY_OUT}")
-            reference, *target = (number[without_ending(row[key])] for key in images)
-            captions = row["captions"][0], row["captions"][1]
-            queries[category].append(_Query(category, reference, target[0] if target else UNKNOWN_TARGET, captions))
+        for row in read_rows(path, _WAY_OUT):
+            asins = [row.text(key) for key in images]
+            for key, asin in zip(images, asins, strict=True):
+                if without_ending(asin) not in known:
+                    raise row.error(
+                        f"the {key} {short(asin)} is not among the {len(known):,} ASINs of {str(source)!r}; use "
+                        "captions and split files of one release"
+                    )
+            reference, target = ([number[without_ending(asin)] for asin in asins] + [UNKNOWN_TARGET])[:2]
+            if reference == target:
+                raise row.error(f"candidate and target are the same image, {asins[0]!r}; expected two")
+            captions = row.value("captions")
+            if not isinstance(captions, list) or [type(text) for text in captions] != [str, str]:
+                raise row.error(f"captions are {short(captions)}; expected a list of two texts, which may be empty")
+            if any(MARKER in text for text in captions):
+                raise row.error(f"a caption holds {MARKER!r}, the word that is put between captions")
+            queries[category].append(_Query(category, reference, target, (captions[0], captions[1])))
     return queries
-
-
-def _problem(row: object, images: Sequence[str], known: Collection[str], source: Path) -> str | None:
-    """What is wrong with a row of a captions file."""
-    keys = (*images, "captions")
-    if not isinstance(row, dict):
-        return f"{short(row)} is not an object with {', '.join(keys)}"
-    if missing := [key for key in keys if key not in row]:
-        return f"{' and '.join(missing)} missing, found {', '.join(row) or 'nothing'}"
-    asins = [row[key] for key in images]
-    for key, asin in zip(images, asins, strict=True):
-        if not isinstance(asin, str) or without_ending(asin) not in known:
-            return (
-                f"the {key} {short(asin)} is not among the {len(known):,} ASINs of {str(source)!r}; use captions and "
-                "split files of one release"
-            )
-    if len(set(map(without_ending, asins))) < len(asins):
-        return f"candidate and target are the same image, {asins[0]!r}; expected two"
-    captions = row["captions"]
-    if not (isinstance(captions, list) and len(captions) == 2 and all(isinstance(text, str) for text in captions)):
-        return f"captions are {short(captions)}; expected a list of two texts, which may be empty"
-    if any(MARKER in text for text in captions):
-        return f"a caption holds {MARKER!r}, the word that is put between captions"
-    return None
 
 
 def image_files(root: Path, names: Sequence[str]) -> list[Path]:
@@ -234,7 +219,7 @@ def image_files(root: Path, names: Sequence[str]) -> list[Path]:
     wanted, paths = set(names), dict[str, Path]()
     for folder in _image_folders(root):
         best: dict[str, tuple[int, str]] = {}  # of several endings the first of _ENDINGS
-        for name in _listing(folder):
+        for name in scan(folder):
             stem, dot, ending = (name, "", "") if name in wanted else name.rpartition(".")
             ending = (dot + ending).lower()
             if stem in wanted and ending in _ENDINGS:
@@ -248,46 +233,30 @@ def image_files(root: Path, names: Sequence[str]) -> list[Path]:
 def _image_folders(root: Path) -> list[Path]:
     """In the root, then in the folders that stand in it, as archives unpack into one of their own."""
     known = {"captions", "image_splits", *_HOMES}
-    others = [root / name for name in sorted(_listing(root)) if name not in known and (root / name).is_dir()]
+    others = [root / name for name in sorted(scan(root)) if name not in known and (root / name).is_dir()]
     return [folder / home / inner for folder in (root, *others) for home in _HOMES for inner in ("", *CATEGORIES)]
-
-
-def _listing(folder: Path) -> list[str]:
-    """The names in a folder, at one go; none where it does not exist."""
-    try:
-        with os.scandir(folder) as inside:
-            return [entry.name for entry in inside]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise DataError(
-            f"the folder {str(folder)!r} cannot be read: {error.strerror}; change its permissions, or move it elsewhere"
-        ) from error
 
 
 def _has_words(caption: str) -> bool:
     return any(letter.isalnum() for letter in caption)
 
 
-def _galleries(entries: Mapping[str, Sequence[str]], names: Sequence[str]) -> dict[str, np.ndarray]:
-    number = {name: index for index, name in enumerate(names)}
-    return {
-        category: np.array(sorted(map(number.__getitem__, own)), dtype=np.int64) for category, own in entries.items()
-    }
+def _galleries(entries: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+    names = np.array(_names(entries))
+    return {category: np.searchsorted(names, sorted(own)) for category, own in entries.items()}
 
 
 def _leaking(root: Path, names: Sequence[str]) -> np.ndarray | None:
     """(images,) whether each stands in the train or val split file of more than one category; None: not known."""
-    known = [(category, split) for category in CATEGORIES for split in ("val", "train")]
-    missing = [path for category, split in known if not (path := _split_path(root, category, split)).exists()]
-    if missing:
-        log.warning(
-            "%r does not exist, so that it is not known which images leak: there are no leak-free protocols",
-            str(missing[0]),
-        )
-        return None
     homes = Counter[str]()
     for category in CATEGORIES:
+        for path in (_split_path(root, category, split) for split in ("val", "train")):
+            if not path.exists():
+                log.warning(
+                    "%r does not exist, so that it is not known which images leak: there are no leak-free protocols",
+                    str(path),
+                )
+                return None
         homes.update({*_split_file(root, category, "val"), *_split_file(root, category, "train")})
     return np.array([homes[name] > 1 for name in names], dtype=bool)
 
@@ -404,25 +373,19 @@ class FashionIq(Dataset):
         )
         if split != "val":
             return Split(triplets)
-        galleries = _galleries(entries, names)
-        return Split.of(triplets, *_protocols(queries, triplets, galleries, _leaking(root, names)))
+        return Split.of(triplets, *_protocols(queries, triplets, _galleries(entries), _leaking(root, names)))
 
     def galleries(self, root: Path, split: str) -> dict[str, np.ndarray]:
         """See `Dataset`: the images of each category's split file."""
-        entries = _entries(root, split)
-        return _galleries(entries, _names(entries))
+        return _galleries(_entries(root, split))
 
     def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[Written]:
         """See `Dataset`."""
-        triplets = annotated.triplets
-        rows = range(len(triplets))
-        if annotated.protocols:  # the table holds further ways to ask
-            rows = range(sum(len(task.rows) for task in annotated.protocol().tasks))
-        counts = Counter[str]()
-        for row in rows:
+        triplets, counts = annotated.triplets, Counter[str]()
+        for row, _, (feedback,) in super().list_rows(root, split, annotated):
             category = triplets.kinds[row]
             counts[category] += 1
-            yield row, f"cap.{category}.{split}.json row {counts[category]:,}", split_captions(triplets.feedback[row])
+            yield row, f"cap.{category}.{split}.json row {counts[category]:,}", split_captions(feedback)
 
     def counts(self, root: Path, split: str) -> dict[str, int]:
         """See `Dataset`."""

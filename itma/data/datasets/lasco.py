@@ -4,7 +4,7 @@ Expected under the root, as published: `lasco_train.json`, `lasco_val.json` and 
 gallery (in the root or in `downloads`), and COCO's folders `train2014` and `val2014` (in the root or in `images`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,10 +12,8 @@ from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.reading import JsonRow, check_root, find_below, is_inside, read_rows, short, without_ending
 from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
-from itma.records import Triplet
 
 KS = (1, 5, 10, 50, 500, 1000)
-IMAGE_FOLDERS = (".", "images")
 CORPUS = "lasco_val_corpus.json"
 
 _WAY_OUT = "get the published files again from https://github.com/levymsn/LaSCo"
@@ -27,40 +25,28 @@ def _home(root: Path) -> Path:
     return home
 
 
-def _queries(root: Path, split: str) -> Iterator[Triplet]:
+def _queries(root: Path, split: str, corpus: Collection[str] | None = None) -> Iterator[tuple[str, str, str]]:
     """The rows of an annotation file; images by path, e.g. `val2014/COCO_val2014_000000028714.jpg`."""
     for row in read_rows(_home(root) / f"lasco_{split}.json", _WAY_OUT):
-        reference, target = (_image(row, name) for name in ("query-image", "target-image"))
+        reference, target = (_image(row, name, corpus) for name in ("query-image", "target-image"))
         if reference == target:
             raise row.error(f"query-image and target-image are the same, {target!r}; expected two")
-        yield Triplet(reference, row.text("query-text"), target)
+        yield reference, target, row.text("query-text")
 
 
-def _image(row: JsonRow, name: str) -> str:
+def _image(row: JsonRow, name: str, corpus: Collection[str] | None) -> str:
     values = row.items(name)
     if len(values) != 2 or not isinstance(values[1], str) or not is_inside(values[1]):
         raise row.error(f"{name!r} is {short(values)}; expected an image's number and its path")
-    return _with_ending(values[1])
+    image = _with_ending(values[1])
+    if corpus is not None and image not in corpus:
+        raise row.error(f"the image {image!r} is not among the {len(corpus):,} of {CORPUS}")
+    return image
 
 
 def _with_ending(path: str) -> str:
     """All of COCO's images end in .jpg."""
     return f"{without_ending(path)}.jpg"
-
-
-def _images(root: Path, split: str, queries: list[Triplet]) -> list[str]:
-    """The paths of a split's images."""
-    if split == "train":
-        return sorted({image for query in queries for image in (query.reference, query.target)})
-    rows = read_rows(_home(root) / CORPUS, _WAY_OUT)
-    listed = list(dict.fromkeys(_with_ending(row.text("path").removeprefix("val/")) for row in rows))
-    known = set(listed)
-    for number, query in enumerate(queries):
-        for image in (query.reference, query.target):
-            if image not in known:
-                problem = f"the image {image!r} is not among the {len(known):,} of {CORPUS}"
-                raise JsonRow(_home(root) / "lasco_val.json", number, {}, _WAY_OUT).error(problem)
-    return listed
 
 
 @register("lasco")
@@ -70,7 +56,7 @@ class Lasco(Dataset):
     title = "LaSCo"
     splits = ("train", "val")
     measured = "val"
-    image_folders = IMAGE_FOLDERS
+    image_folders = (".", "images")
     published: ClassVar = {"val": {"queries": 30_037, "images": 39_826}}
 
     def read(self, root: Path, split: str) -> Split:
@@ -86,20 +72,16 @@ class Lasco(Dataset):
         Raises:
             DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
         """
-        queries = list(_queries(root, split))
-        images = _images(root, split, queries)
-        number = {image: index for index, image in enumerate(images)}
-        triplets = Triplets.of(
-            f"lasco/{split}",
-            FileImages(images, find_below(root, IMAGE_FOLDERS, images)),
-            [(number[query.reference], number[query.target], query.feedback) for query in queries],
-        )
+        if split == "train":
+            rows = list(_queries(root, split))
+            images = sorted({image for row in rows for image in row[:2]})
+        else:
+            corpus = (row.text("path").removeprefix("val/") for row in read_rows(_home(root) / CORPUS, _WAY_OUT))
+            listed = dict.fromkeys(map(_with_ending, corpus))
+            images, rows = list(listed), list(_queries(root, split, listed))
+        files = FileImages(images, find_below(root, self.image_folders, images))
+        triplets = Triplets.of(f"lasco/{split}", files, rows, keys=images)
         if split == "train":
             return Split(triplets)
         about = f"gallery = the {len(images):,} images of {CORPUS}; the reference is removed; only the target counts"
         return Split.of(triplets, Protocol("lasco", about, (Task.of_all(triplets),), KS))
-
-    def counts(self, root: Path, split: str) -> dict[str, int]:
-        """See `Dataset`."""
-        queries = list(_queries(root, split))
-        return {"queries": len(queries), "images": len(_images(root, split, queries))}

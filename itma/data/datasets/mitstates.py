@@ -5,7 +5,6 @@ a line `<adjective> <noun>/<file>` for each image is read in its place.
 """
 
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from itma.data.datasets.base import Dataset, register
-from itma.data.datasets.reading import check_root, read_lines, row_error
+from itma.data.datasets.reading import check_root, read_text_rows, scan
 from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Rows, Split, Task, Triplets, encode_aspect
 from itma.errors import DataError, UnknownNameError
@@ -147,44 +146,31 @@ def _list_images(root: Path, split: str) -> list[_Image]:
 
 
 def _read_images(path: Path) -> Iterator[_Image]:
-    row_of: dict[str, int] = {}
-    for row, line in enumerate(read_lines(path, _WAY_OUT)):
-        if not line.strip():
-            continue
-        folder, slash, file = line.partition("/")
-        if not slash or not file or "/" in file or "\0" in line or file == ".." or len(folder.split()) > 2:
-            raise row_error(path, row, f"{line[:80]!r} is not of the form '<adjective> <noun>/<file>'; {_WAY_OUT}")
-        if line in row_of:
-            raise row_error(path, row, f"{line[:80]!r} already stands in row {row_of[line] + 1:,}; list each file once")
-        row_of[line] = row
+    first: dict[str, int] = {}
+    for line, row in read_text_rows(path, _WAY_OUT):
+        folder, _, file = line.partition("/")
+        if not file or "/" in file or "\0" in line or file == ".." or len(folder.split()) > 2:
+            raise row.error(f"{line[:80]!r} is not of the form '<adjective> <noun>/<file>'")
+        if first.setdefault(line, row.index) != row.index:
+            raise row.error(f"{line[:80]!r} already stands in row {first[line] + 1:,}; list each file once")
         yield from _of(folder, [file])
 
 
 def _on_disk(images: Path) -> Iterator[_Image]:
-    others = []
-    try:
-        with os.scandir(images) as entries:
-            inside = {entry.name: entry.is_dir() for entry in entries}
-        named = [name for name, is_folder in inside.items() if is_folder and " " in name]
-        if not named:
-            examples = ", ".join(sorted(inside)[:3]) or "nothing"
+    others: list[str] = []
+    inside = scan(images)
+    folders = [name for name in inside if " " in name and (images / name).is_dir()]
+    if not folders:
+        examples = ", ".join(sorted(inside)[:3]) or "nothing"
+        raise DataError(f"{str(images)!r} holds no folders named '<adjective> <noun>'; found: {examples}; {_WAY_OUT}")
+    for folder in folders:
+        if len(folder.split()) > 2:
             raise DataError(
-                f"{str(images)!r} holds no folders named '<adjective> <noun>'; found: {examples}; {_WAY_OUT}"
+                f"the folder {str(images / folder)!r} is not named '<adjective> <noun>'; rename it or take it away"
             )
-        for folder in named:
-            if len(folder.split()) > 2:
-                raise DataError(
-                    f"the folder {str(images / folder)!r} is not named '<adjective> <noun>'; rename it or take it away"
-                )
-            with os.scandir(images / folder) as entries:
-                files = [entry.name for entry in entries if not entry.name.startswith(".")]
-            inside_folder = [name for name in files if name.lower().endswith(_ENDINGS)]
-            others += [f"{folder}/{name}" for name in files if not name.lower().endswith(_ENDINGS)]
-            yield from _of(folder, inside_folder)
-    except OSError as error:
-        raise DataError(
-            f"the folder {error.filename!r} cannot be read: {error.strerror}; change its permissions"
-        ) from error
+        files = [name for name in scan(images / folder) if not name.startswith(".")]
+        others += [f"{folder}/{name}" for name in files if not name.lower().endswith(_ENDINGS)]
+        yield from _of(folder, (name for name in files if name.lower().endswith(_ENDINGS)))
     if others:
         log.warning("%s: %d files do not end in .jpg and are left out, e.g. %s", images, len(others), min(others))
 

@@ -56,6 +56,23 @@ def _list(names: Sequence[str], most: int = 6) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
+def scan(folder: Path) -> list[str]:
+    """The names in a folder, at one go; none where there is no such folder.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as inside:
+            return [entry.name for entry in inside]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise DataError(
+            f"the folder {str(folder)!r} cannot be read: {error.strerror}; change its permissions, or move it elsewhere"
+        ) from error
+
+
 def read_text(path: Path, way_out: str) -> str:
     r"""A text file, UTF-8 or by its byte-order mark UTF-16, with `\n` line ends and without such a mark.
 
@@ -131,21 +148,47 @@ def _read_json(path: Path, way_out: str) -> object:
     return value
 
 
-class JsonRow:
-    """One row of a JSON file, whose fields are taken by name and kind.
+class FileRow:
+    """One row of a file, for what is to be said of it.
 
     Args:
         path: the file.
         row: counted from 0.
-        fields: what stands in the row.
         way_out: what the person is to do where it cannot be used.
+    """
+
+    def __init__(self, path: Path, row: int, way_out: str) -> None:
+        self.path, self.index, self.way_out = path, row, way_out
+
+    def error(self, problem: str) -> DataError:
+        """What to raise for this row; the way out is added."""
+        return row_error(self.path, self.index, f"{problem}; {self.way_out}")
+
+
+def read_text_rows(path: Path, way_out: str) -> Iterator[tuple[str, FileRow]]:
+    """The lines of a text file that are not blank, and what to raise for each.
+
+    Raises:
+        DataError: see `read_text`.
+    """
+    for number, line in enumerate(read_lines(path, way_out)):
+        if line.strip():
+            yield line, FileRow(path, number, way_out)
+
+
+class JsonRow(FileRow):
+    """One row of a JSON file, whose fields are taken by name and kind.
+
+    Args:
+        path, row, way_out: see `FileRow`.
+        fields: what stands in the row.
 
     Raises:
         DataError: the row is no object; here and below the message names file and row.
     """
 
     def __init__(self, path: Path, row: int, fields: object, way_out: str) -> None:
-        self._path, self._row, self._way_out = path, row, way_out
+        super().__init__(path, row, way_out)
         if not isinstance(fields, dict):
             raise self.error(f"it holds {_kind(fields)}; expected an object, {{ … }}")
         self._fields: dict[str, object] = fields
@@ -176,11 +219,11 @@ class JsonRow:
 
     def inner(self, name: str) -> "JsonRow":
         """A field that holds an object with fields of its own."""
-        return JsonRow(self._path, self._row, self._take(name, dict, "an object"), self._way_out)
+        return JsonRow(self.path, self.index, self._take(name, dict, "an object"), self.way_out)
 
     def inners(self, name: str) -> list["JsonRow"]:
         """A field that holds a list of objects with fields of their own, which is not empty."""
-        return [JsonRow(self._path, self._row, one, self._way_out) for one in self._list(name, dict, "objects")]
+        return [JsonRow(self.path, self.index, one, self.way_out) for one in self._list(name, dict, "objects")]
 
     def value(self, name: str) -> object:
         """A field, whatever it holds."""
@@ -190,10 +233,6 @@ class JsonRow:
 
     def __contains__(self, name: str) -> bool:
         return name in self._fields
-
-    def error(self, problem: str) -> DataError:
-        """What to raise for this row; the way out is added."""
-        return row_error(self._path, self._row, f"{problem}; {self._way_out}")
 
     def _take(self, name: str, kind: type[T], expected: str) -> T:
         value = self.value(name)

@@ -10,10 +10,9 @@ from typing import ClassVar
 import numpy as np
 
 from itma.data.datasets.base import Dataset, register
-from itma.data.datasets.reading import check_root, find_images, read_lines, read_rows, row_error, stem
+from itma.data.datasets.reading import check_root, find_images, read_rows, read_text_rows, stem
 from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
-from itma.records import Triplet
 
 SPLITS = ("train", "eval")
 CAPTIONS = "relative_captions_shoes.json"
@@ -24,19 +23,15 @@ _WAY_OUT = "get the published files again from https://github.com/XiaoxiaoGuo/fa
 def _lists(root: Path) -> dict[str, list[str]]:
     """Split → the names of its images, each once."""
     check_root(root, "Shoes", (CAPTIONS, *(f"{name}_im_names.txt" for name in SPLITS)))
-    lists: dict[str, list[str]] = {}
     home: dict[str, str] = {}
-    for name in SPLITS:
-        path = root / f"{name}_im_names.txt"
-        lines = [line.strip() for line in read_lines(path, _WAY_OUT)]
-        for row, line in enumerate(lines):
-            if line and home.setdefault(stem(line), name) != name:
-                raise row_error(path, row, f"{line!r} also stands in train_im_names.txt; {_WAY_OUT}")
-        lists[name] = list(dict.fromkeys(stem(line) for line in lines if line))
-    return lists
+    for split in SPLITS:
+        for line, row in read_text_rows(root / f"{split}_im_names.txt", _WAY_OUT):
+            if home.setdefault(stem(line.strip()), split) != split:
+                raise row.error(f"{line.strip()!r} also stands in train_im_names.txt")
+    return {split: [name for name, own in home.items() if own == split] for split in SPLITS}
 
 
-def _queries(root: Path, split: str) -> list[Triplet]:
+def _queries(root: Path, split: str) -> list[tuple[str, str, str]]:
     """The rows of the captions file whose images stand in the list of a split."""
     home = {name: own for own, names in _lists(root).items() for name in names}
     queries = []
@@ -49,7 +44,7 @@ def _queries(root: Path, split: str) -> list[Triplet]:
         if home[reference] != home[target]:
             raise row.error(f"{reference!r} is in the list of {home[reference]}, {target!r} in the other")
         if home[reference] == split:
-            queries.append(Triplet(reference, caption, target))
+            queries.append((reference, target, caption))
     return queries
 
 
@@ -78,13 +73,9 @@ class Shoes(Dataset):
             DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
         """
         names = _lists(root)[split]
-        number = {name: index for index, name in enumerate(names)}
         paths = find_images(root)
-        triplets = Triplets.of(
-            f"shoes/{split}",
-            FileImages(names, [paths.get(name, root / f"{name}.jpg") for name in names]),
-            [(number[query.reference], number[query.target], query.feedback) for query in _queries(root, split)],
-        )
+        files = FileImages(names, [paths.get(name, root / f"{name}.jpg") for name in names])
+        triplets = Triplets.of(f"shoes/{split}", files, _queries(root, split), keys=names)
         if split == "train":
             return Split(triplets)
         rows = np.flatnonzero(triplets.references != triplets.targets)

@@ -60,13 +60,10 @@ class SpotTheDiff(Dataset):
             DataError: the root is another folder, or a file is missing or damaged; the message names file and row.
         """
         pairs = _pairs(root, split)
-        first = {pair: 2 * number for number, pair in enumerate(dict.fromkeys(pair.id for pair in pairs))}
-        names = [name for pair in first for name in (f"{pair}.png", f"{pair}_2.png")]
-        triplets = Triplets.of(
-            f"spot_the_diff/{split}",
-            FileImages(names, [root / IMAGES / name for name in names]),
-            [(first[pair.id], first[pair.id] + 1, said) for pair in pairs for said in pair.sentences if said.strip()],
-        )
+        names = [name for pair in dict.fromkeys(pair.id for pair in pairs) for name in (f"{pair}.png", f"{pair}_2.png")]
+        rows = [(f"{id_}.png", f"{id_}_2.png", text) for id_, texts in pairs for text in texts if text.strip()]
+        files = FileImages(names, [root / IMAGES / name for name in names])
+        triplets = Triplets.of(f"spot_the_diff/{split}", files, rows, keys=names)
         if split == "train":
             return Split(triplets)
         about = (
@@ -80,7 +77,7 @@ class SpotTheDiff(Dataset):
         empty = [
             f"{split}.json row {row:,}, sentence {number}"
             for row, pair in enumerate(_pairs(root, split), start=1)
-            for number, said in enumerate(pair.sentences, start=1)
-            if not said.strip()
+            for number, sentence in enumerate(pair.sentences, start=1)
+            if not sentence.strip()
         ]
         return [none_of("note", split, "sentences that are empty and are left out", empty)]

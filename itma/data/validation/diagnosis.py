@@ -45,9 +45,12 @@ class Finding:
         return f"{self.what}: {self.count:,}{wanted}{shown}"
 
 
-def none_of(bad: Severity, split: str, what: str, examples: Sequence[str], of: int | None = None) -> Finding:
-    """What there had better be none of; else of the severity `bad`."""
-    return Finding(bad if examples else "ok", split, what, len(examples), None, of, tuple(examples))
+def none_of(
+    bad: Severity, split: str, what: str, examples: Sequence[str], of: int | None = None, *, count: int | None = None
+) -> Finding:
+    """What there had better be none of; else of the severity `bad`. `count`: where the examples are not all of it."""
+    count = len(examples) if count is None else count
+    return Finding(bad if count else "ok", split, what, count, None, of, tuple(examples))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ What this module does not know of a data set, its class says: see `Dataset.count
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -90,23 +91,22 @@ def examine(name: str, root: str | Path, *, images: bool = True, progress: bool 
     differs: Severity = "problem" if written is None else "note"
     for one in every:
         known = dataset.published.get(one.name, {})
-        counts = data.counts(data.root, one.name) or {"images": len(one.names), "rows": len(one.rows)}
+        rows = "queries" if dataset.published else "rows"
+        counts = data.counts(data.root, one.name) or {"images": len(one.names), rows: len(one.rows)}
         assert known.keys() <= counts.keys()
         findings += [_all(one.name, what, count, known.get(what), differs=differs) for what, count in counts.items()]
         findings += data.notes(data.root, one.name)
         findings += _captions(one)
         findings += _images(one)
-        if one.missing.all() and (folders := dataset.image_folders):
-            findings.append(Finding("problem", one.name, "folders that were looked in", len(folders), examples=folders))
-        elif one.missing.all() and (places := tuple(str(path) for path in one.paths if path is not None)):
-            findings.append(Finding("problem", one.name, "files that were looked for", len(places), examples=places))
+        if one.missing.all():
+            what = "folders that were looked in" if dataset.image_folders else "files that were looked for"
+            sought = dataset.image_folders or [str(path) for path in one.paths if path is not None]
+            findings += [none_of("problem", one.name, what, sought)] if sought else []
         findings += _coverage(one)
     findings += _leaks(every, bool(dataset.published))
-    left_out = {one.name: _say_left_out(one) for one in every}
-    said = [
-        left_out.get(split, f"{split}: all of it, since its annotations cannot be read.") for split in dataset.splits
-    ]
-    return Diagnosis(name, str(root), images, tuple(findings), tuple(said))
+    left_out = {split: f"{split}: all of it, since its annotations cannot be read." for split in dataset.splits}
+    left_out |= {one.name: _say_left_out(one) for one in every}
+    return Diagnosis(name, str(root), images, tuple(findings), tuple(left_out.values()))
 
 
 def _look(splits: Iterable[Split], progress: bool) -> Mapping[Path, Inspected]:
@@ -156,8 +156,8 @@ _CAPTIONS: Mapping[str, Callable[[str], bool]] = {
 def _captions(one: _Examined) -> Iterator[Finding]:
     for what, is_so in _CAPTIONS.items():
         some = [(where, caption) for where, caption in one.captions if is_so(caption)]
-        said = [f"{where}: {short(caption)}" if caption.strip() else where for where, caption in some]
-        yield none_of("note", one.name, what, said)
+        examples = [f"{where}: {short(caption)}" if caption.strip() else where for where, caption in some]
+        yield none_of("note", one.name, what, examples)
     if not one.split.triplets.draws_targets:
         yield none_of("note", one.name, "rows that repeat an earlier one", _say_repeated(one))
 
@@ -169,9 +169,8 @@ def _say_repeated(one: _Examined) -> list[str]:
     for row, where, captions in one.rows:
         kind = triplets.kinds[row] if triplets.kinds else ""
         key = (kind, int(triplets.references[row]), int(triplets.targets[row]), *captions)
-        if key in first:
-            again.append(f"{where}, as {first[key]}")
-        first.setdefault(key, where)
+        if (earlier := first.setdefault(key, where)) is not where:
+            again.append(f"{where}, as {earlier}")
     return again
 
 
@@ -227,12 +226,12 @@ def _leaks(every: Sequence[_Examined], published: bool) -> Iterator[Finding]:
         if one.categories:
             homes = np.bincount(np.concatenate(list(one.categories.values())), minlength=len(one.names))
             where = _between_categories(one, one, combinations(one.categories, 2))
-            yield _note(one.name, "images in more than one category", int((homes > 1).sum()), where)
+            yield none_of("note", one.name, "images in more than one category", where, count=int((homes > 1).sum()))
     for one, other in combinations(every, 2):
         names, paths = f"{one.name} and {other.name}", set(one.paths) - {None}
         shared = dict.fromkeys(name for name, path in zip(other.names, other.paths, strict=True) if path in paths)
         where = _between_categories(one, other, product(one.categories, other.categories)) or list(shared)
-        yield _note("", f"images in both {names}", len(shared), where)
+        yield none_of("note", "", f"images in both {names}", where, count=len(shared))
         if one.files and other.files:
             contents = {file.sum: one.names[index] for index, file in one.files.items() if file.sum}
             alike = [
@@ -246,20 +245,16 @@ def _leaks(every: Sequence[_Examined], published: bool) -> Iterator[Finding]:
         yield none_of("note" if published else "problem", "", f"rows in both {names}", rows)
 
 
-def _note(split: str, what: str, count: int, where: Sequence[str]) -> Finding:
-    return Finding("note" if count else "ok", split, what, count, examples=tuple(where))
-
-
 def _between_categories(one: _Examined, other: _Examined, pairs: Iterable[tuple[str, str]]) -> list[str]:
     """How many images each two categories have in common, most first."""
     own, others = (
         {category: {split.names[index] for index in images.tolist()} for category, images in split.categories.items()}
         for split in (one, other)
     )
-    counts = {(mine, yours): len(own[mine] & others[yours]) for mine, yours in pairs}
+    counts = Counter({(first, second): len(own[first] & others[second]) for first, second in pairs})
     return [
-        f"{one.name} {mine} and {other.name} {yours}: {count:,}"
-        for (mine, yours), count in sorted(counts.items(), key=lambda pair: -pair[1])
+        f"{one.name} {first} and {other.name} {second}: {count:,}"
+        for (first, second), count in counts.most_common()
         if count
     ]
 
@@ -282,10 +277,10 @@ def _rows(one: _Examined) -> dict[tuple[object, ...], str]:
 def _say_left_out(one: _Examined) -> str:
     """In a sentence or two."""
     left, coverage = cover(one.split, one.missing)
-    said = [f"{one.name}: nothing." if not coverage.missing else f"{one.name}: {_say_lost(one, left, coverage)}."]
+    texts = [f"{one.name}: {_say_lost(one, left, coverage) if coverage.missing else 'nothing'}."]
     if one.name == "train" and coverage.share < DataConfig.coverage:
         hint = f": --set data.coverage={int(100 * coverage.share) / 100:g}" if coverage.usable else ""
-        said.append(
+        texts.append(
             f"{coverage.share:.1%} are left, and training wants {DataConfig.coverage:.0%} unless told otherwise{hint}."
         )
     stops = np.isin(np.arange(len(one.names)), [index for index, file in one.files.items() if file.problem])
@@ -294,19 +289,19 @@ def _say_left_out(one: _Examined) -> str:
         lost = coverage.usable - without.usable
         low = one.name == "train" and without.usable and without.share < DataConfig.coverage
         wanted = f" (then with --set data.coverage={int(100 * without.share) / 100:g})" if low else ""
-        said.append(
+        texts.append(
             f"Training and evaluation stop at each of the {many(int(stops.sum()), 'image')} that cannot be read (all "
             "of them: --json FILE): get them again, or let them count as missing (--skip-unreadable), which leaves "
             f"out {many(lost, 'row')} more{wanted}."
         )
     unasked = len(one.names) - len(np.unique(one.split.triplets.references))
     if one.split.triplets.draws_targets and unasked:
-        said.append(
+        texts.append(
             f"{many(unasked, 'image')} of {len(one.names):,} can only be targets: nothing can be asked of them."
         )
     if not one.split.protocols and one.name != "train":
-        said.append("Its targets were never published, so that it cannot be evaluated here.")
-    return " ".join(said)
+        texts.append("Its targets were never published, so that it cannot be evaluated here.")
+    return " ".join(texts)
 
 
 def _say_lost(one: _Examined, left: Split, coverage: Coverage) -> str:
