@@ -67,9 +67,9 @@ async def catalogue(service: ServiceOf) -> Response:
 
 
 @router.post("/session", status_code=204, summary="Show a key, once, for a browser")
-async def session(request: Request, service: ServiceOf, shown: KeyShape) -> Response:
+async def session(request: Request, service: ServiceOf, body: KeyShape) -> Response:
     """Set a cookie that may read for twelve hours; images in a page cannot carry a key themselves."""
-    if not service.keys.reads(shown.key):
+    if not service.keys.reads(body.key):
         raise ProblemError(401, "wrong_key", "this is no key of this server")
     answer = Response(status_code=204)
     answer.set_cookie(

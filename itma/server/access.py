@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 
-from itma.server.problems import ProblemError
+from itma.server.problems import ProblemError, invalid_request
 from itma.server.service import Service
 
 COOKIE = "itma_session"
@@ -29,11 +29,8 @@ def may_read(request: Request) -> None:
         ProblemError: keys are needed, and none that is right was shown.
     """
     keys = service_of(request).keys
-    if not keys.read:
-        return
-    if keys.reads(_key(request)) or keys.in_session(request.cookies.get(COOKIE, "")):
-        return
-    raise _key_error("a key is needed")
+    if keys.read and not keys.reads(_key(request)) and not keys.in_session(request.cookies.get(COOKIE, "")):
+        raise _key_error("a key is needed")
 
 
 def may_write(request: Request) -> None:
@@ -60,16 +57,14 @@ async def check_parameters(request: Request) -> None:
     Raises:
         ProblemError: there is such a name.
     """
-    given = [name for name, _ in request.query_params.multi_items()]
-    if not given:
-        return
-    known = _names(request.scope["route"].dependant)
-    for name in given:
-        if name not in known:
-            there = f"there are: {', '.join(known)}" if known else "there are none here"
-            raise ProblemError(422, "invalid_request", f"unknown name {name[:60]!r} in the address; {there}")
-        if given.count(name) > 1:
-            raise ProblemError(422, "invalid_request", f"{name!r} stands in the address more than once")
+    names = [name for name, _ in request.query_params.multi_items()]
+    choices = _names(request.scope["route"].dependant) if names else []
+    for name in names:
+        if name not in choices:
+            advice = f"there are: {', '.join(choices)}" if choices else "there are none here"
+            raise invalid_request(f"unknown name {name[:60]!r} in the address; {advice}")
+        if names.count(name) > 1:
+            raise invalid_request(f"{name!r} stands in the address more than once")
 
 
 def _names(dependant: Any) -> list[str]:

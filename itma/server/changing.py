@@ -5,14 +5,12 @@ import random
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from itma.errors import BusyError, DataError, ItmaError
 from itma.io import write_bytes
@@ -31,16 +29,6 @@ _UPLOAD = re.compile(r"[0-9a-f]{32}\.[a-z]{3,4}")
 """The names of files that were sent."""
 
 
-@dataclass(frozen=True)
-class Given:
-    """An item as somebody sent it."""
-
-    id: str
-    image: bytes | None = None
-    embedding: Sequence[float] | None = None
-    fields: Mapping[str, Any] | None = None
-
-
 class Changer:
     """Changes a catalogue; images that come with items are kept in a folder of the server's.
 
@@ -54,8 +42,8 @@ class Changer:
         self._config, self._folder = config, config.uploads_folder
         self._catalogue, self._decoder = catalogue, decoder
 
-    def put(self, given: Sequence[Given], *, new: bool) -> None:
-        """Add items, or put them in the place of those of the same ids; all or none.
+    def put(self, items: Sequence[Item], *, new: bool) -> None:
+        """Add items, whose images are bytes, or put them in the place of those of the same ids; all or none.
 
         All is read and written under one lock: an image that is replaced and metadata that is replaced at the same time
         do not undo one another.
@@ -67,26 +55,26 @@ class Changer:
             ProblemError: the images take too long to decode.
         """
         end, files = time.monotonic() + self._config.seconds, {}
-        for one in given:
-            if one.image is None:
+        for item in items:
+            if not isinstance(item.image, bytes):
                 continue
             if time.monotonic() > end:  # its sender was told that it takes too long: nothing of it may be written
                 raise timeout_error()
             # the name is ours alone: no name of a request becomes a path
-            files[one.id] = self._folder / f"{secrets.token_hex(16)}.{self._decoder.ending(one.image)}"
+            files[item.id] = self._folder / f"{secrets.token_hex(16)}.{self._decoder.ending(item.image)}"
         with self._writing("adding items" if new else "replacing items") as writer:
             kinds = {name: SHOWN[kind_of(kind)] for name, kind in metadata_of(writer.table.schema).items()}
-            before = [] if new else writer.images_of([one.id for one in given if one.id in files or one.embedding])
-            items = []
-            for one in given:
-                embedding = None if one.embedding is None else np.asarray(one.embedding)
-                fields = {name: _to_date(value, kinds.get(name, "")) for name, value in (one.fields or {}).items()}
-                items.append(Item(one.id, files.get(one.id), embedding, fields))
+            changed = [item.id for item in items if item.id in files or item.embedding is not None]
+            before = [] if new else writer.images_of(changed)
+            rows = []
+            for item in items:
+                fields = {name: _to_date(value, kinds.get(name, "")) for name, value in item.fields.items()}
+                rows.append(replace(item, image=files.get(item.id), fields=fields))
             try:
-                for one in given:
-                    if one.image is not None:
-                        write_bytes(files[one.id], one.image)
-                writer.put(items, new=new, keep=not new)
+                for item in items:
+                    if isinstance(item.image, bytes):
+                        write_bytes(files[item.id], item.image)
+                writer.put(rows, new=new, keep=not new)
             finally:
                 self._tidy(writer, [*files.values(), *before])
 

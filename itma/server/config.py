@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from itma.config import from_plain
 from itma.errors import ConfigError
 
 READ_KEYS, WRITE_KEYS = "ITMA_READ_KEYS", "ITMA_WRITE_KEYS"
@@ -137,8 +138,7 @@ class ServeConfig:
     @classmethod
     def from_json(cls, text: str) -> "ServeConfig":
         """What `to_json` wrote."""
-        plain = json.loads(text)
-        return cls(**{**plain, "hosts": tuple(plain["hosts"])})
+        return from_plain(cls, json.loads(text))
 
 
 @dataclass(frozen=True)
@@ -196,8 +196,8 @@ class Keys:
 
 def _is_one(key: str, keys: tuple[str, ...]) -> bool:
     """In a time that tells nothing of the keys: all are compared, and their digests rather than themselves."""
-    given = hashlib.sha256(key.encode("utf-8", "replace")).digest()
-    return sum([hmac.compare_digest(given, hashlib.sha256(one.encode()).digest()) for one in keys]) > 0
+    digest = hashlib.sha256(key.encode("utf-8", "replace")).digest()
+    return sum([hmac.compare_digest(digest, hashlib.sha256(one.encode()).digest()) for one in keys]) > 0
 
 
 def check(config: ServeConfig, keys: Keys) -> None:

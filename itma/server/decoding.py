@@ -67,13 +67,13 @@ class Decoder:
         Raises:
             ImageError: see `open_upload`; or it takes too long or too much memory.
         """
-        answer, made = self._run({"do": "pixels", "preprocess": asdict(preprocess)}, data)
-        return torch.frombuffer(bytearray(made), dtype=torch.uint8).reshape(answer["shape"])
+        answer, content = self._run({"do": "pixels", "preprocess": asdict(preprocess)}, data)
+        return torch.frombuffer(bytearray(content), dtype=torch.uint8).reshape(answer["shape"])
 
     def image(self, data: bytes, preprocess: Preprocess) -> Image.Image:
         """An upload, decoded as far as a model needs it; errors as for `pixels`."""
-        answer, made = self._run({"do": "image", "preprocess": asdict(preprocess)}, data)
-        return Image.frombytes("RGB", (answer["width"], answer["height"]), made)
+        answer, content = self._run({"do": "image", "preprocess": asdict(preprocess)}, data)
+        return Image.frombytes("RGB", (answer["width"], answer["height"]), content)
 
     def ending(self, data: bytes) -> str:
         """The ending of the file that an upload becomes, which was decoded to its end; errors as for `pixels`."""
@@ -86,18 +86,18 @@ class Decoder:
         Raises:
             ImageError: it cannot be read, or takes too long or too much memory.
         """
-        _, made = self._run({"do": "thumbnail", "path": path, "size": size}, b"")
-        return made
+        _, content = self._run({"do": "thumbnail", "path": path, "size": size}, b"")
+        return content
 
     def _run(self, job: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         whole = {**self._settings, **job}
         if not hasattr(os, "fork"):
-            answer, made = work(whole, data)
+            answer, content = work(whole, data)
         else:
-            answer, made = _PROGRAM.ask(whole, data, self._seconds)
+            answer, content = _PROGRAM.ask(whole, data, self._seconds)
         if "reason" in answer:
             raise ImageError(job.get("path", ""), answer["reason"])
-        return answer, made
+        return answer, content
 
 
 def work(job: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -127,9 +127,9 @@ def work(job: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
 def _thumbnail(path: str, size: int) -> bytes:
     image = open_image(path, at_least=(size, size))
     image.thumbnail((size, size), Image.Resampling.BILINEAR if size <= 240 else Image.Resampling.LANCZOS)
-    held = io.BytesIO()
-    image.save(held, "JPEG", quality=85, optimize=False, exif=b"", icc_profile=None)
-    return held.getvalue()
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85, optimize=False, exif=b"", icc_profile=None)
+    return buffer.getvalue()
 
 
 _FOLDER, _SOCKET = "itma-decoding-", "socket"
@@ -151,10 +151,8 @@ def _listens(folder: Path) -> bool:
         connection.settimeout(1)
         try:
             connection.connect(str(folder / _SOCKET))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except OSError:  # it is busy, or cannot be seen into
-            return True
+        except OSError as error:  # others than these: it is busy, or cannot be seen into
+            return not isinstance(error, FileNotFoundError | ConnectionRefusedError)
     return True
 
 
@@ -164,7 +162,7 @@ class _Program:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: tempfile.TemporaryDirectory[str]
 
     def start(self) -> str:
         """Where it listens; it is started where it does not run."""
@@ -172,15 +170,14 @@ class _Program:
             if self._process is None or self._process.poll() is not None:
                 sweep()
                 self._folder = tempfile.TemporaryDirectory(prefix=_FOLDER, ignore_cleanup_errors=True)
-                path = str(Path(self._folder.name) / _SOCKET)
+                self._path = str(Path(self._folder.name) / _SOCKET)
                 code = f"import sys; sys.path[:] = sys.argv.pop(1).split(chr(10)); from {__name__} import main; main()"
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", code, "\n".join(sys.path), path, str(os.getpid())],
+                    [sys.executable, "-c", code, "\n".join(sys.path), self._path, str(os.getpid())],
                     stdin=subprocess.DEVNULL,
                     env={**os.environ, "OMP_NUM_THREADS": "1"},
                 )
-            assert self._folder is not None
-            return str(Path(self._folder.name) / _SOCKET)
+            return self._path
 
     def ask(self, job: Mapping[str, Any], data: bytes, seconds: float) -> tuple[dict[str, Any], bytes]:
         with self.connect() as connection, suppress(OSError, ValueError):  # nothing, or half a line: it was ended
@@ -189,9 +186,9 @@ class _Program:
                 stream.write(json.dumps({**job, "bytes": len(data)}).encode() + b"\n" + data)
                 stream.flush()
                 answer: dict[str, Any] = json.loads(stream.readline())
-                made = stream.read()
-            if "reason" in answer or answer.pop("size", -1) == len(made):
-                return answer, made
+                content = stream.read()
+            if "reason" in answer or answer.pop("size", -1) == len(content):
+                return answer, content
         return {"reason": f"it takes more than {seconds:g} seconds, or too much memory, to decode"}, b""
 
     def connect(self) -> socket.socket:
@@ -245,8 +242,8 @@ class _Answering(socketserver.StreamRequestHandler):
         job = json.loads(first)
         data = self.rfile.read(job["bytes"])
         limit(job["seconds"], job["memory"] + len(data))
-        answer, made = work(job, data)
-        self.wfile.write(json.dumps({**answer, "size": len(made)}).encode() + b"\n" + made)
+        answer, content = work(job, data)
+        self.wfile.write(json.dumps({**answer, "size": len(content)}).encode() + b"\n" + content)
 
 
 def limit(seconds: float, memory: int) -> None:

@@ -5,7 +5,9 @@ import logging
 import queue
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,7 +17,8 @@ from itma.retrieval.request import SearchRequest
 from itma.retrieval.snapshot import Snapshot
 from itma.server.config import ServeConfig
 from itma.server.metrics import Metrics
-from itma.server.problems import overload_error, problem_of, timeout_error
+from itma.server.pool import wait_for
+from itma.server.problems import overload_error, problem_of
 
 log = logging.getLogger(__name__)
 
@@ -37,27 +40,7 @@ class Answer:
 class _Job:
     request: SearchRequest
     snapshot: Snapshot
-    loop: asyncio.AbstractEventLoop
-    deadline: float
-    answer: "asyncio.Future[Answer]" = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.answer = self.loop.create_future()
-
-    def tell(self, answer: Answer | BaseException) -> None:
-        """From the model's thread."""
-        try:
-            self.loop.call_soon_threadsafe(self._resolve, answer)
-        except RuntimeError:  # the loop is closed: nobody listens any more
-            log.debug("an answer came after the server had stopped")
-
-    def _resolve(self, answer: Answer | BaseException) -> None:
-        if self.answer.done():
-            return
-        if isinstance(answer, BaseException):
-            self.answer.set_exception(answer)
-        else:
-            self.answer.set_result(answer)
+    answer: "Future[Answer]" = field(default_factory=Future)
 
 
 class Engine:
@@ -104,14 +87,10 @@ class Engine:
             raise overload_error("the server is stopping", 5)
         if self._jobs.qsize() >= self._config.waiting:
             raise overload_error(f"{self._config.waiting} searches are waiting already")
-        job = _Job(request, snapshot, asyncio.get_running_loop(), time.monotonic() + self._config.seconds)
+        job = _Job(request, snapshot)
         self._jobs.put(job)
         self._metrics.waiting.set(self._jobs.qsize())
-        try:
-            async with asyncio.timeout(self._config.seconds):
-                return await job.answer
-        except TimeoutError:
-            raise timeout_error() from None
+        return await wait_for(asyncio.wrap_future(job.answer), self._config.seconds)
 
     def close(self, seconds: float = 30.0) -> None:
         """Answer what was accepted, then end the thread."""
@@ -142,20 +121,14 @@ class Engine:
             self._answer(jobs)
 
     def _answer(self, jobs: Sequence[_Job]) -> None:
-        wanted = []
+        by_snapshot: dict[int, list[_Job]] = defaultdict(list)
         for job in jobs:
-            if time.monotonic() > job.deadline:
-                job.tell(timeout_error())
-            elif not job.answer.done():  # else whoever asked has hung up
-                wanted.append(job)
+            if job.answer.set_running_or_notify_cancel():  # else whoever asked has hung up, or was answered "timeout"
+                by_snapshot[id(job.snapshot)].append(job)
         self._metrics.waiting.set(self._jobs.qsize())
-        if not wanted:
-            return
-        self._metrics.batch.observe(len(wanted))
-        together: dict[int, list[_Job]] = {}
-        for job in wanted:
-            together.setdefault(id(job.snapshot), []).append(job)
-        for some in together.values():
+        if by_snapshot:
+            self._metrics.batch.observe(sum(map(len, by_snapshot.values())))
+        for some in by_snapshot.values():
             self._answer_by(some[0].snapshot, some)
 
     def _answer_by(self, snapshot: Snapshot, jobs: Sequence[_Job]) -> None:
@@ -168,11 +141,11 @@ class Engine:
                 if isinstance(answer, Exception):
                     raise answer
                 unknown = _unknown_words(snapshot, job.request.text or "") if job.request.has_feedback else ()
-                job.tell(Answer(answer, snapshot.stamp, *unknown))
+                job.answer.set_result(Answer(answer, snapshot.stamp, *unknown))
             except Exception as error:
                 if not isinstance(error, ItmaError):
                     log.exception("a fault while searching")
-                job.tell(error if isinstance(error, ItmaError) else problem_of(error))
+                job.answer.set_exception(error if isinstance(error, ItmaError) else problem_of(error))
 
 
 def _unknown_words(snapshot: Snapshot, text: str) -> tuple[list[str], dict[str, str]]:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -12,11 +11,11 @@ from fastapi import APIRouter, Depends, Form, Request
 from PIL import Image
 from starlette.responses import Response
 
+from itma.errors import ConfigError, ExplanationError, UnanswerableError
 from itma.explanations.attention import has_attention
 from itma.explanations.case import Case
 from itma.explanations.explaining import case_of, explain_case
 from itma.explanations.explanation import Explanation
-from itma.explanations.gradients import Gradients
 from itma.retrieval.snapshot import Snapshot
 from itma.server.access import ServiceOf, may_read
 from itma.server.problems import ProblemError, problem_of
@@ -31,14 +30,14 @@ _SIDE = 32
 
 
 @router.post("/explain", response_model=ExplanationAnswer, summary="Why an item is where it is among the answers")
-async def explain(request: Request, service: ServiceOf, question: ExplainFrom) -> Response:
+async def explain(request: Request, service: ServiceOf, body: ExplainFrom) -> Response:
     """What of a search speaks for an item, and what against it: words, regions, gradients; and where attention looks.
 
     One explanation is made at a time, beside the searches. Slider, "less like this" and filters take no part in it.
     """
     snapshot = _explainable(service)
-    data = None if question.url is None else await fetch_image(service, question.url)
-    return await _answer(request, service, snapshot, question, data)
+    data = None if body.url is None else await fetch_image(service, body.url)
+    return await _answer(request, service, snapshot, body, data)
 
 
 @router.post("/explain/upload", response_model=ExplanationAnswer, summary="The same for an image that is sent along")
@@ -51,8 +50,7 @@ async def explain_upload(
     """As `/explain`, from an image, which is not kept."""
     snapshot = _explainable(service)
     await check_parts(request, "image", "query")
-    question = read_form(Explain, query)
-    return await _answer(request, service, snapshot, question, await image.read())
+    return await _answer(request, service, snapshot, read_form(Explain, query), await image.read())
 
 
 def _explainable(service: Service) -> Snapshot:
@@ -60,6 +58,7 @@ def _explainable(service: Service) -> Snapshot:
 
     Raises:
         ProblemError: this server explains nothing.
+        UnanswerableError, ExplanationError: this catalogue has no model, or one that cannot be explained.
     """
     snapshot = service.snapshot
     if service.explains(snapshot):
@@ -67,36 +66,30 @@ def _explainable(service: Service) -> Snapshot:
     if not service.config.explain:
         raise ProblemError(403, "explaining_off", "this server explains nothing; its owner has turned that off")
     if not snapshot.has_model:
-        raise ProblemError(409, "unanswerable", "this catalogue has no model whose answers could be explained")
-    raise ProblemError(
-        409,
-        "unexplainable",
+        raise UnanswerableError("this catalogue has no model whose answers could be explained")
+    raise ExplanationError(
         f"this server answers with the runtime {snapshot.model.runtime!r}, which has neither gradients nor attention; "
-        "its owner can start it with --runtime torch",
+        "its owner can start it with --runtime torch"
     )
 
 
 async def _answer(
-    request: Request, service: Service, snapshot: Snapshot, question: Explain, data: bytes | None
+    request: Request, service: Service, snapshot: Snapshot, body: Explain, data: bytes | None
 ) -> Response:
-    words = len((question.text or "").split())
-    if words > WORDS:
-        raise ProblemError(
-            422, "out_of_range", f"the sentence has {words} words; at most {WORDS} are explained, so shorten it"
-        )
+    if (words := len((body.text or "").split())) > WORDS:
+        raise ConfigError(f"the sentence has {words} words; at most {WORDS} are explained, so shorten it")
     digest = None if data is None else hashlib.sha256(data).hexdigest()
-    said = question.model_dump(exclude={"url"})
-    key = ("explain", snapshot.stamp, json.dumps([said, digest], sort_keys=True))
+    key = ("explain", snapshot.stamp, json.dumps([body.model_dump(exclude={"url"}), digest], sort_keys=True))
     if (cache_hit := service.cached(key)) is not None:
         return Response(cache_hit, media_type=JSON)
     gone = threading.Event()
     try:
         preprocess = snapshot.model.preprocess
         image = None if data is None else await service.decoding.run(service.decoder.image, data, preprocess)
-        work = service.reckoning.run(_make_answer, service, snapshot, question, image, key, gone)
+        work = service.reckoning.run(_make_answer, service, snapshot, body, image, key, gone)
         return Response(await unless_gone(request, work), media_type=JSON)
     except Exception as error:
-        raise problem_of(error, getattr(question, "id", None)) from error
+        raise problem_of(error, getattr(body, "id", None)) from error
     finally:
         gone.set()
 
@@ -104,7 +97,7 @@ async def _answer(
 def _make_answer(
     service: Service,
     snapshot: Snapshot,
-    question: Explain,
+    body: Explain,
     image: Image.Image | None,
     key: tuple[str, str, str],
     gone: threading.Event,
@@ -115,48 +108,41 @@ def _make_answer(
         return cache_hit
     if gone.is_set():  # nothing was begun yet, and nobody would read it
         raise ProblemError(499, "hung_up", "nobody waits for the answer any more")
-    case = case_of(
-        snapshot, image, question.text, id=getattr(question, "id", None), target=question.target, target_is_item=True
-    )
-    explanation = explain_case(case, question.methods or usual(case))
+    id = getattr(body, "id", None)
+    case = case_of(snapshot, image, body.text, id=id, target=body.target, target_is_item=True)
+    explanation = explain_case(case, body.methods or usual(case))
     for method, seconds in explanation.seconds.items():
         service.metrics.explanation_seconds.labels(method).observe(seconds)
-    answer = plain(explanation, images=question.images) | {"stamp": snapshot.stamp}
-    if question.where:
-        out = [question.target, *filter(None, [getattr(question, "id", None)])]
+    answer = plain(explanation, images=body.images) | {"stamp": snapshot.stamp}
+    if body.where:
+        out = [body.target, *([] if id is None else [id])]
         score = np.array([explanation.score], dtype=np.float32)
-        ranks = snapshot.ranks(case.query.numpy(), score, exclude=out, where=question.where)
+        ranks = snapshot.ranks(case.query.numpy(), score, exclude=out, where=body.where)
         answer["rank_within"] = None if ranks is None else int(ranks[0])
-        answer["items_within"] = snapshot.items.count(snapshot.condition(question.where))
-    body = as_json(answer)
-    service.answers.put(key, body)
-    return body
+        answer["items_within"] = snapshot.items.count(snapshot.condition(body.where))
+    content = as_json(answer)
+    service.answers.put(key, content)
+    return content
 
 
 def usual(case: Case) -> list[str]:
     """What is done where nothing is asked for: what takes a second, as far as this query has it."""
-    has = {
+    applies = {
         "attention": case.reference is not None and has_attention(case.model),
         "words": case.text is not None,
         "regions": case.reference is not None,
         "target": case.target_pixels is not None,
     }
-    return [method for method, there in has.items() if there]
+    return [method for method, applicable in applies.items() if applicable]
 
 
 def plain(explanation: Explanation, *, images: bool) -> dict[str, Any]:
     """An explanation as it goes out: as `Explanation.to_plain`, with gradients summed over squares."""
-    if explanation.gradients is not None:
-        explanation = replace(explanation, gradients=_sum(explanation.gradients))
+    gradients = explanation.gradients
+    if gradients is not None and gradients.pixels is not None:
+        squares = gradients.pixels
+        side = -(-max(squares.shape) // _SIDE)
+        for axis, length in enumerate(gradients.pixels.shape):
+            squares = np.add.reduceat(squares, np.arange(0, length, side), axis=axis)
+        explanation = replace(explanation, gradients=replace(gradients, pixels=squares))
     return explanation.to_plain(images=images)
-
-
-def _sum(gradients: Gradients) -> Gradients:
-    """Gradients whose pixels are squares, so many that the sum stays what it was."""
-    if gradients.pixels is None:
-        return gradients
-    height, width = gradients.pixels.shape
-    side = max(1, -(-max(height, width) // _SIDE))
-    edges: Sequence[np.ndarray] = np.arange(0, height, side), np.arange(0, width, side)
-    squares = np.add.reduceat(np.add.reduceat(gradients.pixels, edges[0], axis=0), edges[1], axis=1)
-    return replace(gradients, pixels=squares)

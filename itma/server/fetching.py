@@ -99,19 +99,19 @@ def fetch(
 
 def _resolve(host: str, port: int, seconds: float) -> list[str]:
     """The addresses of a name; a name server that takes its time is not waited for longer than `seconds`."""
-    found: Future[list[Any]] = Future()
+    answer: Future[list[Any]] = Future()
 
     def ask() -> None:
         try:
-            found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
-            found.set_exception(error)
+            answer.set_exception(error)
 
     threading.Thread(target=ask, name="itma resolving", daemon=True).start()
     try:
-        return list(dict.fromkeys(str(one[4][0]) for one in found.result(seconds)))
+        return list(dict.fromkeys(str(one[4][0]) for one in answer.result(seconds)))
     except (OSError, UnicodeError) as error:
-        raise _address_error("its machine is not known" if found.done() else "it took too long") from error
+        raise _address_error("its machine is not known" if answer.done() else "it took too long") from error
 
 
 def _check_url(url: str, ports: frozenset[int]) -> SplitResult:

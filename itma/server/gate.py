@@ -10,6 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.datastructures import Headers, MutableHeaders
+
 from itma.server.config import ServeConfig
 from itma.server.metrics import Metrics
 from itma.server.problems import ProblemError, overload_error, problem_of, timeout_error
@@ -26,15 +28,17 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_HEADERS = [
-    (b"content-security-policy", POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
-]
+_HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "cache-control": "no-store",
+}
+"""What every answer carries, unless it says otherwise itself."""
 _JSON_BYTES = 256_000
 _BULK_UPLOADS = 5
 _IN_FLIGHT = 1024
@@ -86,7 +90,8 @@ class Gate:
     def __init__(self, app: App, config: ServeConfig, metrics: Metrics) -> None:
         self._app, self._config, self._metrics = app, config, metrics
         self._hosts = {host.lower() for host in config.allowed_hosts}
-        self._in_flight = self._arriving = 0
+        self._in_flight = 0
+        self._arriving: set[_Passage] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the server's start and stop."""
@@ -94,20 +99,18 @@ class Gate:
             await self._app(scope, receive, send)
             return
         scope = {**scope, "headers": _strict(scope["headers"])}
-        passage = _Passage(scope, receive, send, self._most(scope["path"]), self._config.body_seconds, self._arrive)
+        passage = _Passage(scope, receive, send, self._most(scope["path"]), self._config.body_seconds, self._arriving)
         began = time.perf_counter()
         self._in_flight += 1
-        self._arriving += not passage.whole
         self._metrics.in_flight.inc()
         try:
-            problem = self._find_problem(scope, passage)
-            if problem is not None:
+            if (problem := self._find_problem(scope, passage)) is not None:
                 await passage.answer(problem)
             else:
                 await self._pass(scope, passage)
         finally:
             self._in_flight -= 1
-            passage.arrive()
+            self._arriving.discard(passage)
             self._metrics.in_flight.dec()
             self._record(scope, passage.status, time.perf_counter() - began)
 
@@ -130,26 +133,20 @@ class Gate:
             return self._config.upload_bytes + _JSON_BYTES
         return _JSON_BYTES
 
-    def _arrive(self) -> None:
-        self._arriving -= 1
-
     def _find_problem(self, scope: Scope, passage: "_Passage") -> ProblemError | None:
-        headers = passage.headers
-        host = headers.get(b"host", b"").decode("latin-1").lower()
+        host = passage.headers.get("host", "").lower()
         name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
         if "*" not in self._hosts and name not in self._hosts:
             return ProblemError(421, "unknown_host", "this server does not answer to that name; see --allow-host")
         always = scope["path"] in _ALWAYS or scope["path"].startswith("/page/")
-        if self._in_flight - self._arriving > _IN_FLIGHT and not always:
+        if self._in_flight - len(self._arriving) > _IN_FLIGHT and not always:
             return overload_error("too many requests are under way")
-        if self._arriving > _ARRIVING and not passage.whole:
+        if len(self._arriving) > _ARRIVING and not passage.whole:
             return overload_error("the bodies of too many requests are on their way")
         if scope["method"] not in _METHODS:
             return ProblemError(405, "method_not_allowed", "this method is not known here", {"Allow": "GET, POST"})
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > (most := self._most(scope["path"])):
-            return _size_error(most)
-        return None
+        length = passage.headers.get("content-length", "0")
+        return _size_error(passage.most) if length.isdecimal() and int(length) > passage.most else None
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
@@ -164,29 +161,24 @@ class _Passage:
     """One request's way in and out."""
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, most: int, seconds: float, arrived: Callable[[], None]
+        self, scope: Scope, receive: Receive, send: Send, most: int, seconds: float, arriving: "set[_Passage]"
     ) -> None:
-        self._receive, self._send, self._most = receive, send, most
+        self._scope, self._receive, self._send, self.most = scope, receive, send, most
         self._until = time.monotonic() + seconds
         self._size, self._begun = 0, False
-        self.headers = {bytes(name).lower(): bytes(value) for name, value in scope["headers"]}
-        bodiless = self.headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in self.headers
-        self.whole = self._counted = bodiless
-        self._whole, self._arrive = False, arrived
+        self.headers = Headers(scope=scope)
+        self.whole = self.headers.get("content-length", "0") == "0" and "transfer-encoding" not in self.headers
+        self._arriving = arriving
+        if not self.whole:
+            arriving.add(self)
         self.problem: ProblemError | None = None
         self.status = 499  # nobody was there any more to be answered
-
-    def arrive(self) -> None:
-        """The body is there, or is no longer waited for."""
-        if not self._counted:
-            self._counted = True
-            self._arrive()
 
     async def receive(self) -> Message:
         """A part of the body."""
         if self.problem is not None:
             raise _Stopped
-        if self._whole:
+        if self.whole:
             return await self._receive()
         try:
             async with asyncio.timeout(max(0.0, self._until - time.monotonic())):
@@ -196,11 +188,11 @@ class _Passage:
             raise _Stopped from None
         if message["type"] == "http.request":
             self._size += len(message.get("body", b""))
-            self._whole = not message.get("more_body", False)
-            if self._whole:
-                self.arrive()
-            if self._size > self._most:
-                self.problem = _size_error(self._most)
+            self.whole = not message.get("more_body", False)
+            if self.whole:
+                self._arriving.discard(self)
+            if self._size > self.most:
+                self.problem = _size_error(self.most)
                 raise _Stopped
         return message
 
@@ -208,31 +200,26 @@ class _Passage:
         """A part of the answer; replaced where the body was refused, whatever the application made of that."""
         if self.problem is not None and not self._begun:
             await self.answer(self.problem)
-            return
-        if self.problem is not None and self.status == self.problem.status:
-            return  # the rest of an answer that was replaced
+        elif self.problem is None or self.status != self.problem.status:  # else the rest of an answer that was replaced
+            await self._forward(message)
+
+    async def _forward(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._begun, self.status = True, message["status"]
-            there = {bytes(name).lower() for name, _ in message.get("headers", ())}
-            more = [header for header in _HEADERS if header[0] not in there]
-            if b"cache-control" not in there:
-                more.append((b"cache-control", b"no-store"))
-            message = {**message, "headers": [*message.get("headers", ()), *more]}
+            headers = MutableHeaders(raw=list(message.get("headers", ())))
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+            message = {**message, "headers": headers.raw}
         await self._send(message)
 
     async def answer(self, problem: ProblemError) -> None:
         """Send a problem, if no answer has begun."""
         if self._begun:
             return
-        self._begun, self.status = True, problem.status
-        body = problem.body()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
-        headers += [*_HEADERS, (b"cache-control", b"no-store")]
-        if not self._whole:
-            headers.append((b"connection", b"close"))
-        await self._send({"type": "http.response.start", "status": problem.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        response = problem.response()
+        if not self.whole:
+            response.headers["connection"] = "close"
+        await response(self._scope, self._receive, self._forward)
 
 
 def _size_error(most: int) -> ProblemError:

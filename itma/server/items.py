@@ -4,15 +4,15 @@ import json
 from functools import partial
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from itma.errors import ImageError
+from itma.errors import ConfigError, DataError, ImageError, UnknownItemError
 from itma.retrieval.ingest.rows import Item
 from itma.server.access import ServiceOf, item_id, may_read, may_write
-from itma.server.changing import Given
-from itma.server.problems import ProblemError
+from itma.server.problems import ProblemError, invalid_request
 from itma.server.searching import JSON, as_json, check_parts, describe
 from itma.server.service import Service
 from itma.server.shapes import MANY, FormName, Ids, Items, ItemShape, New, Removed, Written
@@ -94,8 +94,7 @@ async def add(
 ) -> Response:
     """Add one item, with its image or a ready-made embedding. Every search sees it within a second."""
     await check_parts(request, "id", "image", "fields", "embedding")
-    given = await _read_given(id, image, fields, embedding)
-    return await _put(service, [given], new=True)
+    return await _put(service, [await _read_item(id, image, fields, embedding)], new=True)
 
 
 @router.put("/item", response_model=Written, dependencies=[Depends(may_write)], summary="Replace an item")
@@ -109,8 +108,7 @@ async def replace(
 ) -> Response:
     """Put an item in the place of the one of that id, or add it. Without image and embedding, those stay."""
     await check_parts(request, "image", "fields", "embedding")
-    given = await _read_given(id, image, fields, embedding)
-    return await _put(service, [given], new=False)
+    return await _put(service, [await _read_item(id, image, fields, embedding)], new=False)
 
 
 @router.post("/items/bulk", response_model=Written, dependencies=[Depends(may_write)], summary="Add many items")
@@ -125,21 +123,17 @@ async def bulk(
     await check_parts(request, "items", "images", "replace", several="images")
     new = _parse(_NEW, items, "items")
     if not 1 <= len(new) <= MANY:
-        raise ProblemError(422, "out_of_range", f"{len(new)} items were sent; send 1 to {MANY} at once")
+        raise ConfigError(f"{len(new)} items were sent; send 1 to {MANY} at once")
     files = {part.filename: part for part in images or []}
     unnamed = sorted({str(name) for name in files} - {str(one.image) for one in new})
     if unnamed or len(files) < len(images or []):
         what = f"no item names the image {unnamed[0][:60]!r}" if unnamed else "two images have the same file name"
-        raise ProblemError(422, "bad_data", f"{what}; each item names its image by the file name of its part")
-    given = []
-    for one in new:
-        if one.image is not None and one.image not in files:
-            raise ProblemError(422, "bad_data", f"the image {one.image[:60]!r} of {one.id[:60]!r} was not sent")
-        data = None if one.image is None else await files[one.image].read()
-        if one.image is not None:
-            await files[one.image].seek(0)
-        given.append(Given(one.id, data, one.embedding, one.fields))
-    return await _put(service, given, new=not replace)
+        raise DataError(f"{what}; each item names its image by the file name of its part")
+    if lacking := next((one for one in new if one.image not in (None, *files)), None):
+        raise DataError(f"the image {str(lacking.image)[:60]!r} of {lacking.id[:60]!r} was not sent")
+    contents = {name: await part.read() for name, part in files.items()}
+    listed = [_item(one.id, contents.get(one.image), one.embedding, one.fields) for one in new]
+    return await _put(service, listed, new=not replace)
 
 
 @router.delete("/item", response_model=Removed, dependencies=[Depends(may_write)], summary="Delete an item")
@@ -147,7 +141,7 @@ async def delete(service: ServiceOf, id: Id) -> Response:
     """Remove one item, and its image where this server keeps it."""
     removed = await _delete(service, [id])
     if not removed:
-        raise ProblemError(404, "unknown_item", f"there is no item {id[:60]!r} in the catalogue")
+        raise UnknownItemError(f"there is no item {id[:60]!r} in the catalogue")
     return Response(as_json({"removed": removed}), media_type=JSON)
 
 
@@ -157,56 +151,53 @@ async def delete_many(service: ServiceOf, body: Ids) -> Response:
     return Response(as_json({"removed": await _delete(service, body.ids)}), media_type=JSON)
 
 
-async def _read_given(id: str, image: UploadFile | None, fields: str, embedding: str | None) -> Given:
+async def _read_item(id: str, image: UploadFile | None, fields: str, embedding: str | None) -> Item:
     data = None if image is None else await image.read()
     numbers = None if embedding is None else _parse(_EMBEDDING, embedding, "embedding")
-    return Given(id, data, numbers, _parse(_FIELDS, fields, "fields"))
+    return _item(id, data, numbers, _parse(_FIELDS, fields, "fields"))
+
+
+def _item(id: str, image: bytes | None, embedding: list[float] | None, fields: dict[str, Any]) -> Item:
+    return Item(id, image, None if embedding is None else np.array(embedding), fields)
 
 
 def _parse(adapter: TypeAdapter[Any], text: str, what: str) -> Any:
     try:
         return adapter.validate_json(text)
     except ValidationError as error:
-        raise ProblemError(422, "invalid_request", f"{what}: {describe(error.errors())}") from error
+        raise invalid_request(f"{what}: {describe(error.errors())}") from error
 
 
-async def _put(service: Service, given: list[Given], *, new: bool) -> Response:
+async def _put(service: Service, items: list[Item], *, new: bool) -> Response:
     assert service.changer is not None
-    for one in given:
-        _check_fields(service, one)
-    await service.writing.run(partial(service.changer.put, given, new=new))
+    for item in items:
+        _check_fields(service, item)
+    await service.writing.run(partial(service.changer.put, items, new=new))
     await service.look()
-    return Response(as_json({"ids": [one.id for one in given]}), 201 if new else 200, media_type=JSON)
+    return Response(as_json({"ids": [item.id for item in items]}), 201 if new else 200, media_type=JSON)
 
 
-def _check_fields(service: Service, one: Given) -> None:
+def _check_fields(service: Service, item: Item) -> None:
     """Refuse metadata that no search should have to carry, or no answer could.
 
     Raises:
-        ProblemError: there is too much of it, or a value that JSON, or a store, does not have.
+        ConfigError: there is too much of it.
+        DataError: it holds a value that JSON, or a store, does not have, or a name that nobody could show.
     """
-    config, fields = service.config, dict(one.fields or {})
-    if len(fields) > config.item_columns:
-        what = f"{len(fields):,} columns of metadata; at most {config.item_columns:,} are taken"
-        raise ProblemError(422, "out_of_range", f"the item {one.id[:60]!r} has {what}")
-    if bad := next((name for name in fields if len(name) > _LONGEST_NAME or not name.isprintable()), None):
-        raise ProblemError(
-            422,
-            "bad_data",
-            f"the item {one.id[:60]!r} has a column {bad[:60]!r}; names have at most {_LONGEST_NAME} characters, all "
-            "of them printable",
-        )
+    config, fields, name = service.config, item.fields, repr(item.id[:60])
+    if len(fields) > (most := config.item_columns):
+        raise ConfigError(f"the item {name} has {len(fields):,} columns of metadata; at most {most:,} are taken")
+    if bad := next((column for column in fields if len(column) > _LONGEST_NAME or not column.isprintable()), None):
+        advice = f"names have at most {_LONGEST_NAME} characters, all of them printable"
+        raise DataError(f"the item {name} has a column {bad[:60]!r}; {advice}")
     try:
-        text = json.dumps(fields, allow_nan=False)
+        size = len(json.dumps(fields, allow_nan=False))
     except ValueError as error:
-        raise ProblemError(
-            422, "bad_data", f"the metadata of {one.id[:60]!r} hold NaN or Infinity; leave the value out"
-        ) from error
-    if len(text) > config.item_bytes:
-        what = f"{len(text):,} bytes of metadata; at most {config.item_bytes:,} are taken"
-        raise ProblemError(422, "out_of_range", f"the item {one.id[:60]!r} has {what}")
+        raise DataError(f"the metadata of {name} hold NaN or Infinity; leave the value out") from error
+    if size > (most := config.item_bytes):
+        raise ConfigError(f"the item {name} has {size:,} bytes of metadata; at most {most:,} are taken")
     if _has_zero(fields):
-        raise ProblemError(422, "bad_data", f"the metadata of {one.id[:60]!r} hold a zero character (U+0000)")
+        raise DataError(f"the metadata of {name} hold a zero character (U+0000)")
 
 
 def _has_zero(value: Any) -> bool:

@@ -13,6 +13,19 @@ from itma.server.problems import overload_error, timeout_error
 T = TypeVar("T")
 
 
+async def wait_for(future: "asyncio.Future[T]", seconds: float) -> T:
+    """What a future gives within so many seconds.
+
+    Raises:
+        ProblemError: it took too long.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await future
+    except TimeoutError:
+        raise timeout_error() from None
+
+
 class Pool:
     """Threads for work that would hold up the event loop.
 
@@ -49,11 +62,7 @@ class Pool:
         future = asyncio.wrap_future(job)
         future.add_done_callback(self._done)
         self._jobs.put((job, lambda: work(*arguments)))
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await asyncio.shield(future)
-        except TimeoutError:
-            raise timeout_error() from None
+        return await wait_for(asyncio.shield(future), self._seconds)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -27,13 +27,15 @@ class ProblemError(ItmaError):
         self.status, self.code, self.message = status, code, message
         self.headers = dict(headers or {})
 
-    def body(self) -> bytes:
-        """The JSON of the answer."""
-        return json.dumps({"error": {"code": self.code, "message": self.message}}).encode()
-
     def response(self) -> Response:
         """The answer."""
-        return Response(self.body(), self.status, self.headers, media_type="application/json")
+        body = json.dumps({"error": {"code": self.code, "message": self.message}})
+        return Response(body, self.status, self.headers, media_type="application/json")
+
+
+def invalid_request(message: str) -> ProblemError:
+    """What was sent cannot be read as a request."""
+    return ProblemError(422, "invalid_request", message)
 
 
 def overload_error(what: str, seconds: int = 1) -> ProblemError:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from itma.errors import ConfigError, UnanswerableError
 from itma.io import parse_json
 from itma.records import Hit
 from itma.retrieval.catalogue import is_lost
@@ -19,7 +20,7 @@ from itma.retrieval.request import SearchRequest
 from itma.retrieval.snapshot import Snapshot
 from itma.server.access import ServiceOf, may_read
 from itma.server.fetching import fetch
-from itma.server.problems import ProblemError, problem_of
+from itma.server.problems import ProblemError, invalid_request, problem_of
 from itma.server.service import Service
 from itma.server.shapes import Search, SearchAnswer, SearchOptions
 
@@ -33,12 +34,12 @@ Upload = Annotated[UploadFile, File(description="An image in a format that items
 
 
 @router.post("/search", response_model=SearchAnswer, summary="Search from an item, a sentence, or both")
-async def search(request: Request, service: ServiceOf, question: Search) -> Response:
+async def search(request: Request, service: ServiceOf, body: Search) -> Response:
     """Search from an item of the catalogue, by a sentence, or both; from an address or an embedding where wanted."""
     with service.engine.coming():
-        _check(service, question)
-        data = None if question.url is None else await fetch_image(service, question.url)
-        return await _answer(request, service, question, data)
+        _check(service, body)
+        data = None if body.url is None else await fetch_image(service, body.url)
+        return await _answer(request, service, body, data)
 
 
 @router.post("/search/upload", response_model=SearchAnswer, summary="Search from an image that is sent along")
@@ -51,10 +52,9 @@ async def search_upload(
     """Search from an image, with a sentence where wanted. The image is not kept."""
     with service.engine.coming():
         await check_parts(request, "image", "query")
-        question = read_form(SearchOptions, query)
-        _check(service, question)
-        data = await image.read()
-        return await _answer(request, service, question, data)
+        body = read_form(SearchOptions, query)
+        _check(service, body)
+        return await _answer(request, service, body, await image.read())
 
 
 async def fetch_image(service: Service, url: str) -> bytes:
@@ -80,14 +80,12 @@ async def check_parts(request: Request, *names: str, several: str = "") -> None:
     Raises:
         ProblemError: there is such a part.
     """
-    given = [name for name, _ in (await request.form()).multi_items()]
-    for name in given:
+    parts = [name for name, _ in (await request.form()).multi_items()]
+    for name in parts:
         if name not in names:
-            raise ProblemError(
-                422, "invalid_request", f"unknown part {name[:60]!r} of the form; the parts are: {', '.join(names)}"
-            )
-        if name != several and given.count(name) > 1:
-            raise ProblemError(422, "invalid_request", f"the form has more than one part {name!r}; send one")
+            raise invalid_request(f"unknown part {name[:60]!r} of the form; the parts are: {', '.join(names)}")
+        if name != several and parts.count(name) > 1:
+            raise invalid_request(f"the form has more than one part {name!r}; send one")
 
 
 def read_form(shape: type[Shape], query: str) -> Shape:
@@ -99,9 +97,9 @@ def read_form(shape: type[Shape], query: str) -> Shape:
     try:
         return shape.model_validate(parse_json(query))
     except ValidationError as error:
-        raise ProblemError(422, "invalid_request", f"query: {describe(error.errors())}") from error
+        raise invalid_request(f"query: {describe(error.errors())}") from error
     except (ValueError, RecursionError) as error:
-        raise ProblemError(422, "invalid_request", "query: it is no JSON") from error
+        raise invalid_request("query: it is no JSON") from error
 
 
 _MESSAGES = {
@@ -126,50 +124,47 @@ def describe(errors: Any) -> str:
     return "; ".join(parts) + (" …" if len(errors) > 3 else "")
 
 
-def _check(service: Service, question: SearchOptions) -> None:
-    most = service.config.most_hits
-    if question.k > most:
-        raise ProblemError(
-            422, "out_of_range", f"k={question.k} is more than this server gives; ask for at most {most}"
-        )
+def _check(service: Service, body: SearchOptions) -> None:
+    if body.k > (most := service.config.most_hits):
+        raise ConfigError(f"k={body.k} is more than this server gives; ask for at most {most}")
 
 
-async def _answer(request: Request, service: Service, question: SearchOptions, data: bytes | None) -> Response:
+async def _answer(request: Request, service: Service, body: SearchOptions, data: bytes | None) -> Response:
     snapshot = service.snapshot
     try:
         try:
-            return await _answer_by(snapshot, request, service, question, data)
+            return await _answer_by(snapshot, request, service, body, data)
         except Exception as error:
             if not is_lost(error):
                 raise
             await service.look()  # the table was replaced or compacted while it was searched
             if service.snapshot is snapshot:
                 raise
-        return await _answer_by(service.snapshot, request, service, question, data)
+        return await _answer_by(service.snapshot, request, service, body, data)
     except Exception as error:
-        raise problem_of(error, getattr(question, "id", None)) from error
+        raise problem_of(error, getattr(body, "id", None)) from error
 
 
 async def _answer_by(
-    snapshot: Snapshot, request: Request, service: Service, question: SearchOptions, data: bytes | None
+    snapshot: Snapshot, request: Request, service: Service, body: SearchOptions, data: bytes | None
 ) -> Response:
     """The answer of one state: its model sees the image, and its items are searched."""
     image = None if data is None else hashlib.sha256(data).hexdigest()
-    key = (snapshot.stamp, json.dumps([question.model_dump(exclude={"url"}), image], sort_keys=True, default=str))
+    key = (snapshot.stamp, json.dumps([body.model_dump(exclude={"url"}), image], sort_keys=True, default=str))
     if (cache_hit := service.cached(key)) is not None:
         return Response(cache_hit, media_type=JSON)
-    given = {name: value for name, value in question if name != "url"} | {"where": question.where or None}
+    options = {name: value for name, value in body if name != "url"} | {"where": body.where or None}
     if data is not None:
         if not snapshot.has_model:
-            raise ProblemError(409, "unanswerable", "this catalogue has no model; search from one of its items")
-        given["pixels"] = await service.decoding.run(service.decoder.pixels, data, snapshot.model.preprocess)
-    if given.get("embedding") is not None:
-        given["embedding"] = np.asarray(given["embedding"])
-    answer = await unless_gone(request, service.engine.ask(SearchRequest(**given), snapshot))
+            raise UnanswerableError("this catalogue has no model; search from one of its items")
+        options["pixels"] = await service.decoding.run(service.decoder.pixels, data, snapshot.model.preprocess)
+    if options.get("embedding") is not None:
+        options["embedding"] = np.asarray(options["embedding"])
+    answer = await unless_gone(request, service.engine.ask(SearchRequest(**options), snapshot))
     service.browser.remember([(hit.id, hit.path) for hit in answer.hits])
-    body = as_json(vars(answer) | {"hits": [_hit(hit) for hit in answer.hits], "notes": answer.hits.notes})
-    service.answers.put(key, body)
-    return Response(body, media_type=JSON)
+    content = as_json(vars(answer) | {"hits": [_hit(hit) for hit in answer.hits], "notes": answer.hits.notes})
+    service.answers.put(key, content)
+    return Response(content, media_type=JSON)
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:

@@ -86,7 +86,7 @@ class Service:
         await asyncio.to_thread(self.decoder.start)
         if self.changer is not None:
             await self.writing.run(self.changer.sweep)
-        self.metrics.items.set((await self.reading.run(self.browser.summary)).info.items)
+        await self.look()
         self._looking = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
@@ -101,10 +101,11 @@ class Service:
 
     async def look(self) -> None:
         """See what was written."""
-        before = self.catalogue.stamp
-        await self.reading.run(self.catalogue.refresh)
-        if self.catalogue.stamp != before:
-            self.metrics.items.set((await self.reading.run(self.browser.summary)).info.items)
+        await self.reading.run(self._refresh)
+
+    def _refresh(self) -> None:
+        self.catalogue.refresh()
+        self.metrics.items.set(self.browser.summary().info.items)
 
     async def stop(self) -> None:
         """Finish what was accepted; what takes longer than its part of `stop_seconds` is given up."""

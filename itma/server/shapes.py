@@ -60,10 +60,14 @@ def _option(name: str, **limits: Any) -> Any:
     return Field([] if default == () else default, description=_OPTIONS[name].metadata["sentence"], **limits)
 
 
-class SearchOptions(BaseModel):
-    """What is asked beside the reference image; see `itma.retrieval.request.SearchRequest`."""
+class Strict(BaseModel):
+    """What is sent, in which a name that is not known is refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class SearchOptions(Strict):
+    """What is asked beside the reference image; see `itma.retrieval.request.SearchRequest`."""
 
     text: Annotated[str, AfterValidator(_clean)] | None = _option("text", max_length=TEXT)
     earlier: list[Annotated[str, StringConstraints(max_length=TEXT), AfterValidator(_clean)]] = _option(
@@ -87,10 +91,8 @@ class Search(SearchOptions):
     embedding: list[float] | None = _option("embedding", max_length=16_384)
 
 
-class Explain(BaseModel):
+class Explain(Strict):
     """What is to be explained beside the reference image."""
-
-    model_config = ConfigDict(extra="forbid")
 
     text: Annotated[str, AfterValidator(_clean)] | None = Field(
         None, max_length=TEXT, description=f"The feedback, of at most {WORDS} words."
@@ -194,24 +196,21 @@ class Written(BaseModel):
     ids: list[str]
 
 
-class Ids(BaseModel):
+class Ids(Strict):
     """Items by id."""
 
-    model_config = ConfigDict(extra="forbid")
     ids: list[Name] = Field(min_length=1, max_length=1_000)
 
 
-class KeyShape(BaseModel):
+class KeyShape(Strict):
     """A key, shown by a browser."""
 
-    model_config = ConfigDict(extra="forbid")
     key: str = Field(max_length=500)
 
 
-class New(BaseModel):
+class New(Strict):
     """One item of many."""
 
-    model_config = ConfigDict(extra="forbid")
     id: Name
     image: str | None = Field(None, description="The file name of its part in the request.")
     embedding: list[float] | None = Field(None, max_length=16_384)
