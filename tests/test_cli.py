@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -293,7 +294,7 @@ def test_options_that_are_handed_on_are_parameters_of_the_same_default(name: str
             assert "changes" in parameters
         elif option.name not in own:
             assert option.name in parameters
-            default = option.to_info_dict()["default"]
+            default = option.type_cast_value(click.Context(command), option.to_info_dict()["default"])
             assert (default or None) == (parameters[option.name].default or None), option.name
 
 

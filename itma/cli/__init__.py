@@ -19,17 +19,18 @@ from itma.cli.options import (
     OUTPUT_PATH,
     as_json,
     bars,
+    device_option,
+    echo_each,
     echo_hint,
     echo_hits,
     echo_json,
     options_from,
     setting_changes,
     setting_file,
+    skip_unreadable_option,
     take_request,
     take_settings,
 )
-from itma.cli.options import device as device_option
-from itma.cli.options import skip_unreadable as skip_unreadable_option
 from itma.cli.runs import benchmark, compare, runs
 from itma.cli.serve import serve
 from itma.errors import ItmaError
@@ -81,8 +82,8 @@ class _Commands(click.Group):
             if "unexpected extra argument" not in error.message:
                 raise
             takes_text = error.ctx is not None and any(each.name == "text" for each in error.ctx.command.params)
-            said = "; a sentence stands behind --text" if takes_text else ""
-            raise click.UsageError(f"{error.message}. Names with blanks stand in quotes{said}", error.ctx) from None
+            advice = "; a sentence stands behind --text" if takes_text else ""
+            raise click.UsageError(f"{error.message}. Names with blanks stand in quotes{advice}", error.ctx) from None
         except ItmaError as error:
             if context.params.get("traceback"):
                 raise
@@ -108,7 +109,9 @@ def _status(error: ItmaError) -> int:
     return 130 if isinstance(error, TrainingInterrupted) else 1
 
 
-@click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
 @click.version_option(package_name="itma")
 @click.option("--traceback", is_flag=True, help="Show where in the code an error came from; in any place.")
 @click.option("--quiet", is_flag=True, help="No progress bars; in any place.")
@@ -148,19 +151,17 @@ def cli(context: click.Context, traceback: bool, quiet: bool, imports: tuple[str
         import_file(source)
 
 
-_which = click.option("--which", default="best", show_default=True, help="best or last checkpoint.")
-_runtime = click.option(
-    "--runtime", type=RUNTIMES, default="torch", show_default=True, help="What computes the embeddings; see docs."
-)
+_which = click.option("--which", default="best", help="best or last checkpoint.")
+_runtime = click.option("--runtime", type=RUNTIMES, default="torch", help="What computes the embeddings; see docs.")
 
 
 @cli.command()
 @click.option("--out", type=OUTPUT_PATH, help="A new folder; default: demo, or demo-2, … if taken.")
 @click.option("--world", type=click.Choice(["wardrobe", "shapes"]), help="Without it, wardrobe; with --train, shapes.")
 @click.option("--train", is_flag=True, help="Train four models first, in some minutes, instead of opening one.")
-@click.option("--size", default="demo", show_default=True, help="Size of the world.")
+@click.option("--size", default="demo", help="Size of the world.")
 @click.option("--steps", type=click.IntRange(1), help="With --train: steps of each model; default: the preset's.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides everything random.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Decides everything random.")
 @device_option
 def demo(out: Path | None, **options: Any) -> None:
     """A shop to search in less than a minute: nothing to download.
@@ -182,10 +183,9 @@ def demo(out: Path | None, **options: Any) -> None:
 @click.option(
     "--size",
     default="demo",
-    show_default=True,
     help="shapes: tiny, demo, hour or css; wardrobe: tiny, demo, hour, look-alikes, shop or full.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0)
 @click.option("--layout", help="As a public data set: css of shapes, fashioniq or fashion200k of wardrobe.")
 @device_option
 def generate(world: str, folder: Path, layout: str | None, **options: Any) -> None:
@@ -200,8 +200,8 @@ def generate(world: str, folder: Path, layout: str | None, **options: Any) -> No
     """
     from itma import api
 
-    made = api.generate(world, folder, layout=layout, progress=bars(), **options)
-    echo_hint(f"written to {made}; train on it with: itma train {layout or world} --root {made}")
+    api.generate(world, folder, layout=layout, progress=bars(), **options)
+    echo_hint(f"written to {folder}; train on it with: itma train {layout or world} --root {folder}")
 
 
 @cli.command()
@@ -215,11 +215,9 @@ def generate(world: str, folder: Path, layout: str | None, **options: Any) -> No
     help="Use this column; repeatable. Without it, all that look like attributes.",
 )
 @click.option("--within", metavar="COLUMN", help="Pair only items that agree in this column, e.g. category.")
-@click.option("--per-reference", type=click.IntRange(1), default=4, show_default=True)
-@click.option(
-    "--test-share", "split", type=float, default=0.1, show_default=True, help="Share of the items for testing."
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--per-reference", type=click.IntRange(1), default=4)
+@click.option("--test-share", "split", type=float, default=0.1, help="Share of the items for testing.")
+@click.option("--seed", type=click.IntRange(0), default=0)
 def triplets(table: Path, folder: Path, attributes: tuple[str, ...], **options: Any) -> None:
     r"""Make triplets from a TABLE of attributes (CSV: file, colour, sleeve, …) into FOLDER.
 
@@ -245,7 +243,7 @@ def triplets(table: Path, folder: Path, attributes: tuple[str, ...], **options: 
 @click.option("--seed", type=click.IntRange(0), help="Short for --set train.seed=N; decides everything random.")
 @click.option("--out", type=OUTPUT_PATH, help="The run folder; default: runs/<time>_<model>.")
 @click.option("--start", type=INPUT_PATH, metavar="RUN", help="Go on from another run's model, or from CLIP or SigLIP.")
-@click.option("--comment", default="", help="Added to the run folder's name.")
+@click.option("--comment", default="", show_default=False, help="Added to the run folder's name.")
 @click.option("--resume", type=INPUT_PATH, metavar="RUN", help="Go on with an interrupted run.")
 @setting_file
 @setting_changes
@@ -275,15 +273,15 @@ def train(context: click.Context, /, data: str, resume: Path | None, device: str
 
     changes = take_settings(options)
     if resume is not None:
-        given = [
+        fixed = [
             data if isinstance(parameter, click.Argument) else parameter.opts[0]
             for parameter in context.command.params
             if parameter.name in ("data", "model", "preset", "seed", "out", "start", "comment")
             and context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
         ]
-        if given:
+        if fixed:
             raise click.UsageError(
-                f"--resume goes on with the run's own data, model and folder; leave out {', '.join(given)}. What may "
+                f"--resume goes on with the run's own data, model and folder; leave out {', '.join(fixed)}. What may "
                 "change: --steps, --root, --skip-unreadable, --config, --set"
             )
         folder = api.resume(resume, changes=changes, device=device, progress=bars())
@@ -408,7 +406,7 @@ def submit(run: Path, out: Path, data: str | None, **options: Any) -> None:
 @options_from(IndexOptions)
 @as_json
 @device_option
-def index(run: Path, source: Path, catalogue: str | Path, device: str, as_json: bool, **given: Any) -> None:
+def index(run: Path, source: Path, catalogue: str | Path, as_json: bool, **options: Any) -> None:
     r"""Embed all images of SOURCE with the model in RUN, into CATALOGUE.
 
     SOURCE is a folder of images, or a CSV, JSON Lines or Parquet file with a row for each item; its other columns
@@ -423,21 +421,20 @@ def index(run: Path, source: Path, catalogue: str | Path, device: str, as_json: 
     """
     from itma import api
 
-    options = take_request(IndexOptions, given)
-    made = api.index(run, source, catalogue, options=options, device=device, progress=bars())
-    assert made.outcome is not None  # an indexing leaves one
+    index = api.index(run, source, catalogue, options=take_request(IndexOptions, options), **options, progress=bars())
+    outcome, columns = index.outcome, index.info().columns
+    assert outcome is not None  # an indexing leaves one
     if as_json:
-        echo_json({"items": len(made), **asdict(made.outcome), "columns": dict(made.info().columns)})
+        echo_json({"items": len(index), **asdict(outcome), "columns": dict(columns)})
         return
-    click.echo(f"indexed {len(made):,} images into {catalogue}: {made.outcome}")
-    columns = made.info().columns
+    click.echo(f"indexed {len(index):,} images into {catalogue}: {outcome}")
     if columns:
         click.echo("metadata: " + ", ".join(f"{name} ({kind})" for name, kind in columns.items()))
-    for note in made.outcome.notes():
+    for note in outcome.notes():
         click.echo(note)
-    if made.skipped:
-        click.echo(f"skipped {len(made.skipped):,} that could not be read (all in {catalogue}/skipped.csv):", err=True)
-        for skipped in made.skipped[:10]:
+    if index.skipped:
+        click.echo(f"skipped {len(index.skipped):,} that could not be read (all in {catalogue}/skipped.csv):", err=True)
+        for skipped in index.skipped[:10]:
             click.echo(f"  {skipped}", err=True)
 
 
@@ -450,7 +447,7 @@ def index(run: Path, source: Path, catalogue: str | Path, device: str, as_json: 
 @as_json
 @click.option("-o", "--out", type=OUTPUT_PATH, help="An image of the query and its hits (.png, .jpg).")
 @device_option
-def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any) -> None:
+def search(catalogue: str | Path, as_json: bool, out: Path | None, **options: Any) -> None:
     r"""Search CATALOGUE by an image, a sentence, or both; best first.
 
     \b
@@ -461,12 +458,12 @@ def search(catalogue: str | Path, as_json: bool, out: Path | None, **given: Any)
     """
     from itma import api
 
-    request = take_request(SearchRequest, given)
+    request = take_request(SearchRequest, options)
     if out is not None:
         from itma.retrieval.sheet import check_ending, save_sheet
 
         check_ending(out)
-    hits = api.search(catalogue, request=request, **given)
+    hits = api.search(catalogue, request=request, **options)
     echo_hits(hits, plain=as_json)
     if out is not None:
         from itma.retrieval.catalogue import Catalogue
@@ -507,7 +504,7 @@ def card(run: Path, which: str, repo: str | None, license: str | None, out: Path
 @click.option("--half", is_flag=True, help="Weights as float16: half the size; measure it again before you quote it.")
 @_which
 @click.option("--average", type=INPUT_PATH, metavar="MODEL", help="Average its weights with those of its start.")
-@click.option("--share", type=float, default=0.5, show_default=True, help="Of --average MODEL, from 0 to 1.")
+@click.option("--share", type=float, default=0.5, help="Of --average MODEL, from 0 to 1.")
 @_license
 @setting_changes
 def pack(run: Path, folder: Path, **options: Any) -> None:
@@ -522,9 +519,9 @@ def pack(run: Path, folder: Path, **options: Any) -> None:
     """
     from itma.hub import sharing
 
-    made = sharing.pack(run, folder, **options)
-    size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
-    click.echo(f"{made}: {size / 1e6:.1f} MB; every command takes it as RUN")
+    sharing.pack(run, folder, **options)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    click.echo(f"{folder}: {size / 1e6:.1f} MB; every command takes it as RUN")
 
 
 @cli.command()
@@ -565,8 +562,8 @@ def pull(name: str, folder: Path, revision: str | None, offline: bool) -> None:
     """
     from itma.hub import sharing
 
-    made = sharing.pull(name, folder, revision=revision, local_files_only=offline, progress=bars())
-    click.echo(f"pulled: {made}\nits card: {made / 'README.md'}")
+    sharing.pull(name, folder, revision=revision, local_files_only=offline, progress=bars())
+    click.echo(f"pulled: {folder}\nits card: {folder / 'README.md'}")
 
 
 @cli.command()
@@ -581,9 +578,9 @@ def export(run: Path, out: Path | None, which: str) -> None:
     """
     from itma.export.runtimes import export_run
 
-    made = export_run(run, out, which=which, progress=bars())
-    largest = made.description.difference
-    click.echo(f"exported to {made.folder}: {', '.join(made.description.graphs)}")
+    runtime = export_run(run, out, which=which, progress=bars())
+    largest = runtime.description.difference
+    click.echo(f"exported to {runtime.folder}: {', '.join(runtime.description.graphs)}")
     click.echo(f"embeddings differ from torch's by {largest:.1g} at most; use them with: --runtime onnx")
 
 
@@ -591,11 +588,16 @@ def export(run: Path, out: Path | None, which: str) -> None:
 @click.argument("run", type=INPUT_PATH)
 @click.argument("images", type=INPUT_PATH)
 @click.option("--out", type=OUTPUT_PATH, help="A new folder; default: the run's own, for --runtime onnx-int8.")
-@click.option("--samples", type=int, default=300, show_default=True, help="Images for the calibration.")
+@click.option("--samples", type=int, default=300, help="Images for the calibration.")
 @click.option("--text", type=INPUT_PATH, help="Sentences, one on each line; default: the training's.")
 @_which
-@click.option("--recall/--no-recall", default=True, help="Measure recall on the run's own data too, if it is there.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides which images are taken.")
+@click.option(
+    "--recall/--no-recall",
+    default=True,
+    show_default=False,
+    help="Measure recall on the run's own data too, if it is there.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Decides which images are taken.")
 def quantise(run: Path, images: Path, out: Path | None, **options: Any) -> None:
     """Write the model in RUN as int8 graphs, calibrated on IMAGES, and print what is lost.
 
@@ -626,13 +628,10 @@ def cache(which: tuple[str, ...], folder: Path | None, remove: bool, as_json: bo
     caches = images.caches(folder, which)
     if remove:
         caches = images.remove(folder, names=[each.name for each in caches])
-    if as_json:
-        echo_json([asdict(each) for each in caches])
-        return
-    for each in caches:
-        click.echo(str(each))
-    what = "removed" if remove else "in all"
-    click.echo(f"{what}: {images.list_caches(caches)} in {folder or images.default_folder()}")
+    echo_each(caches, as_json)
+    if not as_json:
+        what = "removed" if remove else "in all"
+        click.echo(f"{what}: {images.list_caches(caches)} in {folder or images.default_folder()}")
 
 
 @cli.command()
@@ -680,18 +679,17 @@ def plugins(as_json: bool) -> None:
     """
     from itma import registry
 
-    found: list[tuple[str, str]] = []
+    origins: list[tuple[str, str]] = []
     for entry in registry.find_installed():
         package = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "no package"
-        found.append((entry.name, f"{package} ({entry.value})"))
+        origins.append((entry.name, f"{package} ({entry.value})"))
     for kind, parts in registry.REGISTRIES.items():
-        origins = ((name, parts.origin(name)) for name in parts)
-        found += [
+        origins += [
             (name, f"{kind} of {origin.package or origin.file or origin.module}, in use")
-            for name, origin in origins
-            if origin is not None
+            for name in parts
+            if (origin := parts.origin(name)) is not None
         ]
-    _echo_pairs(found, "from", as_json)
+    _echo_pairs(origins, "from", as_json)
 
 
 @cli.command()
@@ -715,7 +713,7 @@ def _echo_pairs(pairs: list[tuple[str, str]], what: str, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("name", required=False)
-@click.option("--data", default="shapes", show_default=True, help="The data set to learn from.")
+@click.option("--data", default="shapes", help="The data set to learn from.")
 @click.option("--preset", help="Without it, the one meant for the data set.")
 @click.option("--model", help="Without it, the preset's.")
 @setting_file
@@ -735,11 +733,7 @@ def settings(name: str | None, as_json: bool, **options: Any) -> None:
     """
     from itma import api
 
-    entries = api.explain_settings(name, changes=take_settings(options), **options)
-    if as_json:
-        echo_json([asdict(setting) for setting in entries])
-        return
-    click.echo("\n".join(map(str, entries)))
+    echo_each(api.explain_settings(name, changes=take_settings(options), **options), as_json)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Commands about catalogues: `itma reindex`, `itma adapt` and `itma catalogue …`."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,17 @@ from itma.cli.options import (
     OUTPUT_PATH,
     as_json,
     bars,
+    device_option,
+    echo_each,
     echo_hint,
     echo_json,
     pairs,
     setting_changes,
     setting_file,
-    skip_unreadable,
+    skip_unreadable_option,
     take_settings,
     where,
 )
-from itma.cli.options import device as device_option
 from itma.errors import CatalogueError
 from itma.io import parse_json
 from itma.retrieval import request
@@ -49,7 +51,7 @@ RUNTIMES = click.Choice(request.RUNTIMES)
 @click.argument("catalogue", type=CATALOGUE_PATH)
 @click.argument("run", type=INPUT_PATH)
 @click.option("--leave-out", is_flag=True, help="Drop items whose image cannot be read, instead of stopping.")
-@click.option("--runtime", type=RUNTIMES, default="torch", show_default=True, help="What computes the embeddings.")
+@click.option("--runtime", type=RUNTIMES, default="torch", help="What computes the embeddings.")
 @device_option
 def reindex(catalogue: str | Path, run: Path, leave_out: bool, runtime: str, device: str) -> None:
     """Move CATALOGUE to the model in RUN: all images are embedded anew, then searches switch to it in one step.
@@ -72,7 +74,7 @@ def reindex(catalogue: str | Path, run: Path, leave_out: bool, runtime: str, dev
 @click.option("--preset", help="The recipe. Without it, products.")
 @click.option("--run", type=INPUT_PATH, help="Where the catalogue's run is now, if it was moved.")
 @click.option("--yes", is_flag=True, help="Reindex without asking, unless the recall has fallen.")
-@skip_unreadable
+@skip_unreadable_option
 @setting_file
 @setting_changes
 @device_option
@@ -113,8 +115,12 @@ def catalogue() -> None:
     """
 
 
-@catalogue.command()
-@click.argument("catalogue", type=CATALOGUE_PATH)
+def _on_catalogue(function: Callable[..., Any]) -> click.Command:
+    """Make a function a command of the group, whose first argument is a catalogue."""
+    return catalogue.command()(click.argument("catalogue", type=CATALOGUE_PATH)(function))
+
+
+@_on_catalogue
 @as_json
 def info(catalogue: str | Path, as_json: bool) -> None:
     """Show how many items there are, their metadata, the model, and how exactly searches go."""
@@ -122,8 +128,7 @@ def info(catalogue: str | Path, as_json: bool) -> None:
     echo_json(asdict(summary)) if as_json else click.echo(str(summary))
 
 
-@catalogue.command()
-@click.argument("catalogue", type=CATALOGUE_PATH)
+@_on_catalogue
 @as_json
 def verify(catalogue: str | Path, as_json: bool) -> None:
     """Read all files and compare them with the sums that were kept when they were written."""
@@ -133,8 +138,7 @@ def verify(catalogue: str | Path, as_json: bool) -> None:
         raise CatalogueError(f"the catalogue {str(catalogue)!r} is damaged; restore a backup, or index again")
 
 
-@catalogue.command()
-@click.argument("catalogue", type=CATALOGUE_PATH)
+@_on_catalogue
 @click.argument("id")
 @as_json
 def get(catalogue: str | Path, id: str, as_json: bool) -> None:
@@ -148,8 +152,7 @@ def get(catalogue: str | Path, id: str, as_json: bool) -> None:
         click.echo(f"  {name}: {value}")
 
 
-@catalogue.command()
-@click.argument("catalogue", type=CATALOGUE_PATH)
+@_on_catalogue
 @click.argument("image", type=INPUT_PATH)
 @click.option("--id", help="Without it, the image's name below the catalogue's folder of images, or its whole path.")
 @click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", callback=pairs, help="Metadata; repeatable.")
@@ -174,8 +177,7 @@ def add(
     click.echo(f"added {item.id}; {len(opened):,} items")
 
 
-@catalogue.command()
-@click.argument("catalogue", type=CATALOGUE_PATH)
+@_on_catalogue
 @click.argument("ids", nargs=-1)
 @where
 def delete(catalogue: str | Path, ids: tuple[str, ...], where: Any) -> None:
@@ -193,22 +195,15 @@ def delete(catalogue: str | Path, ids: tuple[str, ...], where: Any) -> None:
     click.echo(f"removed {opened.delete(ids, where=where):,} items")
 
 
-@catalogue.command()
-@click.argument("catalogue", type=CATALOGUE_PATH)
+@_on_catalogue
 @as_json
 def versions(catalogue: str | Path, as_json: bool) -> None:
     """List the states that can still be searched: itma search --version N. All times are this machine's."""
-    history = _open(catalogue).versions()
-    if as_json:
-        echo_json([asdict(version) for version in history])
-        return
-    for version in history:
-        click.echo(str(version))
+    echo_each(_open(catalogue).versions(), as_json)
 
 
-@catalogue.command()
-@click.argument("catalogue", type=CATALOGUE_PATH)
-@click.option("--keep-hours", type=click.FloatRange(0), default=1.0, show_default=True, help="Younger versions stay.")
+@_on_catalogue
+@click.option("--keep-hours", type=click.FloatRange(0), default=1.0, help="Younger versions stay.")
 @click.option(
     "--recall", type=click.FloatRange(0, 1, min_open=True), help="What an index must reach; default: as before."
 )
@@ -224,8 +219,7 @@ def compact(catalogue: str | Path, keep_hours: float, recall: float | None) -> N
     click.echo(str(opened.info()))
 
 
-@catalogue.command()
-@click.argument("catalogue", type=CATALOGUE_PATH)
+@_on_catalogue
 @click.option(
     "--threshold",
     type=click.FloatRange(-1, 1),
@@ -251,8 +245,7 @@ def duplicates(catalogue: str | Path, threshold: float | None, as_json: bool) ->
     )
 
 
-@catalogue.command()
-@click.argument("catalogue", type=CATALOGUE_PATH)
+@_on_catalogue
 @click.argument("target", type=CATALOGUE_PATH)
 def backup(catalogue: str | Path, target: str | Path) -> None:
     """Copy CATALOGUE, as it is now, to TARGET, as a catalogue of its own. Others may go on writing."""
@@ -272,8 +265,7 @@ def restore(backup: str | Path, catalogue: str | Path, replace: bool) -> None:
     click.echo(f"restored {len(_open(catalogue)):,} items to {catalogue}")
 
 
-@catalogue.command()
-@click.argument("catalogue", type=CATALOGUE_PATH)
+@_on_catalogue
 @click.argument("file", type=INPUT_PATH)
 def export(catalogue: str | Path, file: Path) -> None:
     """Write all items to FILE: .parquet (ids, embeddings, images, metadata) or .npz (ids, embeddings)."""
@@ -297,8 +289,8 @@ def import_(file: Path, catalogue: str | Path, run: Path | None, **options: Any)
     """
     from itma.retrieval.catalogue import Catalogue
 
-    made = Catalogue.from_embeddings(file, catalogue, model=run, progress=bars(), **options)
-    click.echo(f"imported {len(made):,} items into {catalogue}")
+    imported = Catalogue.from_embeddings(file, catalogue, model=run, progress=bars(), **options)
+    click.echo(f"imported {len(imported):,} items into {catalogue}")
 
 
 def _open(path: str | Path) -> Any:

@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from itma.cli.catalogue import CATALOGUE_PATH
-from itma.cli.options import INPUT_PATH, OUTPUT_PATH, as_json, bars
-from itma.cli.options import device as device_option
+from itma.cli.options import INPUT_PATH, OUTPUT_PATH, as_json, bars, device_option
 
 _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "all")
 
@@ -29,10 +28,9 @@ _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "a
     "--fill",
     type=click.Choice(["mean", "blur"]),
     default="mean",
-    show_default=True,
     help="What covers a region: the image's mean colour, or the image blurred.",
 )
-@click.option("--steps", type=click.IntRange(1), default=32, show_default=True, help="Of the integrated gradients.")
+@click.option("--steps", type=click.IntRange(1), default=32, help="Of the integrated gradients.")
 @click.option("-o", "--out", type=OUTPUT_PATH, help="An image (.png), .json, or .npz with all arrays; see docs.")
 @click.option("--run", type=INPUT_PATH, help="Where the run that made CATALOGUE is, if it was moved.")
 @device_option
@@ -60,10 +58,10 @@ def explain(catalogue_or_model: str | Path, out: Path | None, **options: Any) ->
 
     if out is not None:
         ending_of(out)  # refused before anything is computed
-    made = explain_query(catalogue_or_model, **options)
-    click.echo(str(made))
+    explanation = explain_query(catalogue_or_model, **options)
+    click.echo(str(explanation))
     if out is not None:
-        made.save(out)
+        explanation.save(out)
         click.echo(f"written to {out}")
 
 
@@ -74,11 +72,11 @@ def study() -> None:
 
 @study.command()
 @click.argument("run", type=INPUT_PATH)
-@click.option("--conversations", type=click.IntRange(1), default=200, show_default=True, help="How many.")
-@click.option("--turns", type=int, default=4, show_default=True, help="Of each conversation, at most; from 2 on.")
+@click.option("--conversations", type=click.IntRange(1), default=200, help="How many.")
+@click.option("--turns", type=int, default=4, help="Of each conversation, at most; from 2 on.")
 @click.option("--root", type=INPUT_PATH, help="The folder of the data, if it was moved.")
 @click.option("--split", help="Whose images are searched. Without it, the test's, which training never saw.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides all that is random.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Decides all that is random.")
 @click.option("--forgetful", is_flag=True, help="Tell the model the last sentence alone.")
 @click.option("--out", type=OUTPUT_PATH, help="Gets the results. Without it, a folder conversations-SPLIT in RUN.")
 @as_json

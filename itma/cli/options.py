@@ -1,7 +1,7 @@
 """Command-line options made of the fields of a request, and what several commands print."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,10 @@ from itma.retrieval.request import ENGINES, RUNTIMES, SearchRequest, options_of
 if TYPE_CHECKING:
     import numpy as np
 
-Made = TypeVar("Made")
+Value = TypeVar("Value")
 
 
-class _InputPath(click.Path):  # type: ignore[type-arg, unused-ignore]  # generic in newer ones
+class InputPath(click.Path):  # type: ignore[type-arg, unused-ignore]  # generic in newer ones
     """A path that is read, and so must not be a pipe or a device, which may be waited for without end."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
@@ -36,7 +36,7 @@ class _InputPath(click.Path):  # type: ignore[type-arg, unused-ignore]  # generi
         return path
 
 
-INPUT_PATH = _InputPath(path_type=Path)
+INPUT_PATH = InputPath(path_type=Path)
 OUTPUT_PATH = click.Path(path_type=Path)
 
 
@@ -88,7 +88,7 @@ _SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "distinct": {"callback": distinct, "metavar": "COLUMN|COSINE"},
     "types": {"multiple": True, "callback": pairs, "metavar": "COLUMN=KIND"},
     "runtime": {"type": click.Choice(RUNTIMES)},
-    "engine": {"type": click.Choice(ENGINES), "show_default": True},
+    "engine": {"type": click.Choice(ENGINES)},
     "earlier": {"metavar": "TEXT"},
     **{name: {"metavar": "ID"} for name in ("exclude", "unlike")},
     **{name: {"metavar": "COLUMN"} for name in ("fields", "id_column", "image_column")},
@@ -96,10 +96,10 @@ _SPECIAL: Mapping[str, Mapping[str, Any]] = {
 """What the default alone does not say."""
 
 
-def options_from(shape: type, *names: str) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
+def options_from(shape: type, *names: str) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
     """An option for each field of a request, or for those of some names; a list is an option that can be repeated."""
 
-    def wrap(function: Callable[..., Made]) -> Callable[..., Made]:
+    def wrap(function: Callable[..., Value]) -> Callable[..., Value]:
         for name, each in reversed(options_of(shape).items()):
             if not names or name in names:
                 function = _option(name, each)(function)
@@ -108,22 +108,22 @@ def options_from(shape: type, *names: str) -> Callable[[Callable[..., Made]], Ca
     return wrap
 
 
-def _option(name: str, each: "Field[Any]") -> Callable[[Callable[..., Made]], Callable[..., Made]]:
+def _option(name: str, each: "Field[Any]") -> Callable[[Callable[..., Value]], Callable[..., Value]]:
     word = each.metadata["short"] or name
-    written = f"-{word}" if len(word) == 1 else "--" + word.replace("_", "-")
+    flag = f"-{word}" if len(word) == 1 else "--" + word.replace("_", "-")
     sentence, how = each.metadata["sentence"], dict(_SPECIAL.get(name, {}))
     if each.default is not MISSING and isinstance(each.default, bool):
         how["is_flag"] = True
     elif isinstance(each.default, int | float):
-        how |= {"type": type(each.default), "show_default": True}
+        how["type"] = type(each.default)
     elif each.default == ():
         how["multiple"] = True
     if how.get("multiple"):
         sentence += " Repeatable."
-    return click.option(written, name, default=None if how.get("multiple") else each.default, help=sentence, **how)
+    return click.option(flag, name, default=None if how.get("multiple") else each.default, help=sentence, **how)
 
 
-def take_request(shape: type[Made], given: dict[str, Any]) -> Made:
+def take_request(shape: type[Value], given: dict[str, Any]) -> Value:
     """The request that the options of a command make; they are taken out of `given`."""
     return shape(**{name: given.pop(name) for name in options_of(shape)})
 
@@ -131,8 +131,8 @@ def take_request(shape: type[Made], given: dict[str, Any]) -> Made:
 where = options_from(SearchRequest, "where")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
-device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-skip_unreadable = click.option(
+device_option = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+skip_unreadable_option = click.option(
     "--skip-unreadable",
     is_flag=True,
     help="Count images that are there but cannot be read as missing; short for --set data.unreadable=missing.",
@@ -187,6 +187,14 @@ def take_settings(given: dict[str, Any]) -> dict[str, Any]:
 def echo_json(value: Any) -> None:
     """Print a value as JSON; dates and paths as texts."""
     click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def echo_each(values: Sequence[Any], as_json: bool) -> None:
+    """Print some dataclasses, a line each or as JSON."""
+    if as_json:
+        echo_json([asdict(value) for value in values])
+    else:
+        click.echo("".join(f"{value}\n" for value in values), nl=False)
 
 
 def echo_hint(text: str) -> None:

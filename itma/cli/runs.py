@@ -10,11 +10,11 @@ from itma.cli.options import (
     OUTPUT_PATH,
     as_json,
     bars,
-    device,
+    device_option,
     echo_json,
     setting_changes,
     setting_file,
-    skip_unreadable,
+    skip_unreadable_option,
     take_settings,
 )
 
@@ -73,16 +73,16 @@ def compare(runs: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
 @click.option(
     "--models", multiple=True, metavar="NAME[,NAME]", help="Composers; repeatable. Without it, all that there are."
 )
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs of each model: seeds 0, 1, …")
+@click.option("--seeds", type=click.IntRange(1), default=3, help="Runs of each model: seeds 0, 1, …")
 @click.option("--out", type=OUTPUT_PATH, required=True, help="Gets a folder for each run, comparison.md, .json, .html.")
 @click.option("--root", type=INPUT_PATH, help="The folder of DATA; generated worlds need none.")
-@skip_unreadable
+@skip_unreadable_option
 @click.option("--preset", help="The recipe of all. Without it, the one meant for DATA.")
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
 @setting_file
 @setting_changes
 @as_json
-@device
+@device_option
 def benchmark(data: str, models: tuple[str, ...], out: Path, as_json: bool, **options: Any) -> None:
     r"""Train several models on DATA at equal budget, measure them, and write one table with intervals, curves and cost.
 
