@@ -19,9 +19,10 @@ from itma.data.conversations import Conversation, Turn, join_turns, split_turns
 from itma.data.datasets import DataConfig, Dataset, dataset_named
 from itma.data.images import Preprocess
 from itma.data.synthetic.generated import Dice
-from itma.data.synthetic.shapes import Change, Scene
+from itma.data.synthetic.shapes import Change
+from itma.data.synthetic.shapes.scenes import Scene
 from itma.data.synthetic.user import Conversations, User
-from itma.data.synthetic.wardrobe import Product
+from itma.data.synthetic.wardrobe.products import Product
 from itma.data.triplets import Triplets
 from itma.errors import ConfigError, DataError, ExplanationError, RunError
 from itma.evaluation.conversations import ConversationStudy, play

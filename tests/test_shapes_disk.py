@@ -16,7 +16,9 @@ from PIL import Image
 from itma.data import sources
 from itma.data.datasets import DataConfig
 from itma.data.images import MemoryImages, Preprocess
-from itma.data.synthetic.shapes import POSITIONS, SIZES, SPLITS, Scene, Thing, World, read, read_config, scene_of, world
+from itma.data.synthetic.shapes import SIZES, World, read, read_config, world
+from itma.data.synthetic.shapes.config import SPLITS
+from itma.data.synthetic.shapes.scenes import POSITIONS, Scene, Thing, scene_of
 from itma.data.triplets import Triplets
 from itma.errors import DataError, ImageError, StorageError, UnknownNameError
 

@@ -10,25 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from itma.data.synthetic.shapes import (
-    COLOURS,
-    POSITIONS,
-    SHAPES,
-    SIZES,
-    SPLITS,
-    THING_SIZES,
-    Look,
-    Scene,
-    ShapesConfig,
-    Thing,
-    World,
-    render,
-    scene_of,
-    solids,
-    visible,
-)
-from itma.data.synthetic.shapes.look import SHIFT, extent
+from itma.data.synthetic.shapes import SIZES, ShapesConfig, World, render, solids, visible
+from itma.data.synthetic.shapes.config import SPLITS
+from itma.data.synthetic.shapes.look import SHIFT, Look, extent
 from itma.data.synthetic.shapes.render import PALETTE
+from itma.data.synthetic.shapes.scenes import COLOURS, POSITIONS, SHAPES, THING_SIZES, Scene, Thing, scene_of
 from itma.data.synthetic.shapes.view import EYE, Rays
 from itma.errors import DataError, UnknownNameError
 

@@ -8,23 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itma.data.synthetic.shapes import (
+from itma.data.synthetic.shapes import SIZES, Change, ShapesConfig, ShapesSplit, World
+from itma.data.synthetic.shapes.config import COMBINATIONS, HELD_OUT, SPLITS
+from itma.data.synthetic.shapes.scenes import (
     COLOURS,
-    COMBINATIONS,
-    HELD_OUT,
     KINDS,
     POSITIONS,
     SHAPES,
-    SIZES,
-    SPLITS,
     THING_SIZES,
-    Change,
     Description,
     Scene,
-    ShapesConfig,
-    ShapesSplit,
     Thing,
-    World,
     scene_of,
 )
 from itma.errors import ConfigError, DataError, FeedbackError, UnknownNameError

@@ -20,25 +20,11 @@ from itma.data.datasets import DataConfig
 from itma.data.images import MemoryImages, Preprocess
 from itma.data.sources import load
 from itma.data.synthetic.generated import Dice
-from itma.data.synthetic.wardrobe import (
-    CATEGORIES,
-    COLOURS,
-    SHOP,
-    SIZES,
-    SPLITS,
-    Look,
-    Product,
-    World,
-    captions,
-    differences,
-    grammar,
-    lexicon,
-    read,
-    render,
-    request,
-)
-from itma.data.synthetic.wardrobe.grammar import mistaken
-from itma.data.synthetic.wardrobe.products import choices
+from itma.data.synthetic.wardrobe import CATEGORIES, SHOP, SIZES, SPLITS, World, grammar, lexicon, read
+from itma.data.synthetic.wardrobe.grammar import captions, mistaken, request
+from itma.data.synthetic.wardrobe.look import Look
+from itma.data.synthetic.wardrobe.products import COLOURS, Product, choices, differences
+from itma.data.synthetic.wardrobe.render import render
 from itma.data.synthetic.wardrobe.world import table
 from itma.data.tokenizer import EARLIER
 from itma.data.triplets import Rows, Triplets

@@ -126,7 +126,7 @@ def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -
     """
     config = wardrobe_config(DataConfig("wardrobe", size=size, seed=seed))
     world = wardrobe.World(replace(config, height=_PIXELS, width=_PIXELS))
-    world.write_shop(folder, progress=progress)
+    world.write(folder, layout=wardrobe.SHOP, progress=progress)
     split = world.split(wardrobe.SHOP)
     products = dict(zip(split.names, split.products, strict=True))
 

@@ -1,12 +1,17 @@
 """What all generated worlds share: splits that are made when asked for, random choices, and images read back."""
 
 import errno
+import hashlib
+import json
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -18,58 +23,84 @@ from itma.progress import bar
 T = TypeVar("T")
 
 
-class Part(Protocol):
-    """One split of a world."""
-
-    @property
-    def name(self) -> str:
-        """Of the split."""
-        ...
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One for each image."""
-        ...
-
-
-class Config(Protocol):
+@dataclass(frozen=True)
+class WorldConfig:
     """What every world's configuration has."""
 
-    @property
-    def height(self) -> int:
-        """Of an image, in pixels."""
-        ...
+    height: int
+    """Of an image, in pixels."""
+    width: int
+    """Of an image, in pixels."""
+
+    def check(self, sides: tuple[int, int], **least: int) -> None:
+        """Refuse images of impossible sizes and numbers that are too small.
+
+        Args:
+            sides: the least and the largest side of an image, in pixels.
+            least: name of a field → the least that it may be.
+
+        Raises:
+            ConfigError: one of them; the message names it.
+        """
+        if min(self.height, self.width) < sides[0] or max(self.height, self.width) > sides[1]:
+            raise ConfigError(
+                f"images of {self.height}×{self.width} pixels are not possible; both must be {sides[0]} to {sides[1]:,}"
+            )
+        for name, number in least.items():
+            if getattr(self, name) < number:
+                raise ConfigError(f"{name}={getattr(self, name)} must be at least {number}")
+
+
+@dataclass(frozen=True)
+class WorldSplit(ABC):
+    """What one split of every world holds, beside what is true of its images and how its queries are worded."""
+
+    name: str
+    names: tuple[str, ...]
+    """One for each image: `train_000000`, …"""
+    labels: np.ndarray
+    """(images,) int64: the same for images of which the same is true, and for no others."""
+    references: np.ndarray
+    """(queries,) int64: index of the image that is pointed at."""
+    targets: np.ndarray
+    """(queries,) int64: index of the image that is asked for."""
+    kinds: tuple[str, ...]
+    """(queries) What changes."""
 
     @property
-    def width(self) -> int:
-        """Of an image, in pixels."""
-        ...
+    def pairs(self) -> list[tuple[int, int]]:
+        """(reference, target) of each query."""
+        return list(zip(self.references.tolist(), self.targets.tolist(), strict=True))
 
-    @property
-    def seed(self) -> int:
-        """Decides everything that is drawn."""
-        ...
-
-
-ConfigT = TypeVar("ConfigT", bound=Config)
-PartT = TypeVar("PartT", bound=Part)
+    @abstractmethod
+    def texts(self) -> tuple[list[Any], ...]:
+        """What is true of each image, as text; then the sentences of each query, one list for each way to ask."""
 
 
-class GeneratedWorld(ABC, Generic[ConfigT, PartT]):
+ConfigT = TypeVar("ConfigT", bound=WorldConfig)
+SplitT = TypeVar("SplitT", bound=WorldSplit)
+
+
+class GeneratedWorld(ABC, Generic[ConfigT, SplitT]):
     """A world whose splits are a function of its configuration.
 
     Args:
         config: its size and seed.
     """
 
+    splits: ClassVar[tuple[str, ...]]
+    """The names of all."""
+    saving: ClassVar[Mapping[str, Any]]
+    """Pillow's options for its image files."""
+
     def __init__(self, config: ConfigT) -> None:
         self.config = config
-        self._splits: dict[str, PartT] = {}
+        self._splits: dict[str, SplitT] = {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.config!r})"
 
-    def split(self, name: str) -> PartT:
+    def split(self, name: str) -> SplitT:
         """A split, made when it is first asked for.
 
         Raises:
@@ -80,7 +111,7 @@ class GeneratedWorld(ABC, Generic[ConfigT, PartT]):
         return self._splits[name]
 
     @abstractmethod
-    def _make(self, name: str) -> PartT:
+    def _make(self, name: str) -> SplitT:
         """Make a split; raises UnknownNameError where there is none of that name."""
 
     @abstractmethod
@@ -108,73 +139,89 @@ class GeneratedWorld(ABC, Generic[ConfigT, PartT]):
         """
         names = self.split(split).names
         pixels = torch.empty((len(names), 3, self.config.height, self.config.width), dtype=torch.uint8)
-        with bar(f"drawing {split} images", show=progress, total=len(pixels), unit="image") as shown:
+        with bar(f"drawing {split} images", show=progress, total=len(pixels), unit="image") as meter:
             for start, batch in self._batches(split, device or "cpu"):
                 pixels[start : start + len(batch)] = batch
-                shown.update(len(batch))
+                meter.update(len(batch))
         return MemoryImages(names, pixels)
 
-    def _write(
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of all that is shown and said: the same everywhere for the same configuration."""
+        plain = []
+        for split in map(self.split, self.splits):
+            truths, *sentences = split.texts()
+            plain.append([truths, split.references.tolist(), split.targets.tolist(), *sentences])
+        return hashlib.sha256(json.dumps(plain, separators=(",", ":")).encode()).hexdigest()
+
+    @abstractmethod
+    def _files(self, layout: str | None) -> "Files[SplitT]":
+        """What is written in a layout."""
+
+    def write(
         self,
         folder: str | Path,
-        splits: Sequence[PartT],
-        describe: Callable[[Path], None],
-        place: Callable[[PartT, str], str],
         *,
-        progress: bool,
+        layout: str | None = None,
+        progress: bool = False,
         device: str | torch.device | None = None,
-        **saving: Any,
     ) -> None:
-        """Write some splits to a new folder, which appears in one step when all is written.
+        """Write the world to a new folder, which appears in one step when all is written.
 
         Args:
             folder: must not exist yet.
-            splits: whose images are written.
-            describe: writes all but the images into a folder.
-            place: where the image of that name is, relative to the folder.
+            layout: one that the world knows, see its class. None: the world's own.
             progress: show a progress bar.
             device: see `draw_images`.
-            saving: options for Pillow.
 
         Raises:
             StorageError: the folder exists, the disk is full, or nothing can be written there.
         """
-        total = sum(len(split.names) for split in splits)
+        files = self._files(layout)
+        total = sum(len(split.names) for split in files.splits)
         with new_folder(folder) as draft:
             if Path(folder).exists():  # before any image is drawn; a rename would replace an empty folder
                 raise FileExistsError(errno.EEXIST, "it exists", str(folder))
-            describe(draft)
-            with bar("writing images", show=progress, total=total, unit="image") as shown:
-                for split in splits:
+            files.describe(draft)
+            with bar("writing images", show=progress, total=total, unit="image") as meter:
+                for split in files.splits:
                     for start, batch in self._batches(split.name, device or "cpu"):
                         for name, image in zip(split.names[start:], batch.cpu(), strict=False):
-                            path = draft / place(split, name)
+                            path = draft / files.image_path(split, name)
                             path.parent.mkdir(parents=True, exist_ok=True)
-                            Image.fromarray(image.permute(1, 2, 0).numpy()).save(path, **saving)
-                        shown.update(len(batch))
+                            Image.fromarray(image.permute(1, 2, 0).numpy()).save(path, **self.saving)
+                        meter.update(len(batch))
 
 
-def check_config(config: Config, sides: tuple[int, int], counts: Sequence[str]) -> None:
-    """Refuse images of impossible sizes, counts below 1, and negative seeds.
+class Files(NamedTuple, Generic[SplitT]):
+    """What a written world consists of."""
+
+    splits: Sequence[SplitT]
+    """Whose images are written."""
+    describe: Callable[[Path], None]
+    """Writes all but the images into a folder."""
+    image_path: Callable[[SplitT, str], str]
+    """Where the image of that name is, relative to the folder."""
+
+
+def number_alike(items: Iterable[Hashable]) -> np.ndarray:
+    """(items,) int64: the same number for equal items, and for no others."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(item, len(numbers)) for item in items], dtype=np.int64)
+
+
+@contextmanager
+def naming_damage(path: Path, where: str = "") -> Iterator[None]:
+    """Whatever goes wrong with a file of a written world becomes a DataError that names it; those that are one stay.
 
     Args:
-        config: of a world.
-        sides: the least and the largest side of an image, in pixels.
-        counts: names of fields.
-
-    Raises:
-        ConfigError: one of them; the message names it.
+        path: the file.
+        where: in it; begins with a blank.
     """
-    height, width = config.height, config.width
-    if min(height, width) < sides[0] or max(height, width) > sides[1]:
-        raise ConfigError(
-            f"images of {height}×{width} pixels are not possible; both must be {sides[0]} to {sides[1]:,}"
-        )
-    for name in counts:
-        if getattr(config, name) < 1:
-            raise ConfigError(f"{name}={getattr(config, name)} must be at least 1")
-    if config.seed < 0:
-        raise ConfigError(f"seed={config.seed} must not be negative")
+    try:
+        yield
+    except (AttributeError, LookupError, OSError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged{where}: {error!r}"
+        raise DataError(f"{str(path)!r} {what}; write the world again") from error
 
 
 def read_written(folder: Path, name: str, world: str, title: str) -> Any:
@@ -192,13 +239,11 @@ def read_written(folder: Path, name: str, world: str, title: str) -> Any:
     advice = f"write one with: itma generate {world}"
     if not folder.is_dir():
         raise DataError(f"there is no folder {str(folder)!r}; {advice} {folder}")
-    refuse_stream(folder / name)
-    try:
+    with naming_damage(folder / name):
+        if not (folder / name).exists():
+            raise DataError(f"{str(folder)!r} is not a written {title}: {name} is missing; {advice} FOLDER")
+        refuse_stream(folder / name)
         return parse_json((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{str(folder)!r} is not a written {title}: {name} is missing; {advice} FOLDER") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{str(folder / name)!r} is damaged: {error}") from error
 
 
 def find_written_images(folder: Path, names: Sequence[str], files: Sequence[str]) -> FileImages:

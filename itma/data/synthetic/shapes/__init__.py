@@ -2,7 +2,7 @@
 
 A copy in small of CSS ("Colour, Shape, Size"; Vo et al., arXiv:1812.07119, section 4) that needs no download: scenes of
 one to nine solids on a 3×3 grid, drawn by a ray-caster. Train and test hold different combinations of shape and colour
-(`HELD_OUT`), so a model is asked about solids that it has never seen.
+(`config.HELD_OUT`), so a model is asked about solids that it has never seen.
 
 >>> world = World(SIZES["tiny"])
 >>> world.split("test").feedback[0]
@@ -11,45 +11,10 @@ one to nine solids on a 3×3 grid, drawn by a ray-caster. Train and test hold di
 'css_test_000000.png'
 """
 
-from itma.data.synthetic.shapes.config import COMBINATIONS, HELD_OUT, SIZES, SPLITS, ShapesConfig
-from itma.data.synthetic.shapes.disk import read, read_config
-from itma.data.synthetic.shapes.look import Look
+from itma.data.synthetic.shapes.config import SIZES, ShapesConfig
+from itma.data.synthetic.shapes.disk import ShapesSplit, read, read_config
 from itma.data.synthetic.shapes.render import render, visible
-from itma.data.synthetic.shapes.scenes import (
-    COLOURS,
-    KINDS,
-    POSITIONS,
-    SHAPES,
-    THING_SIZES,
-    Change,
-    Description,
-    Scene,
-    Thing,
-    scene_of,
-)
-from itma.data.synthetic.shapes.world import ShapesSplit, World
+from itma.data.synthetic.shapes.scenes import Change
+from itma.data.synthetic.shapes.world import World
 
-__all__ = [
-    "COLOURS",
-    "COMBINATIONS",
-    "HELD_OUT",
-    "KINDS",
-    "POSITIONS",
-    "SHAPES",
-    "SIZES",
-    "SPLITS",
-    "THING_SIZES",
-    "Change",
-    "Description",
-    "Look",
-    "Scene",
-    "ShapesConfig",
-    "ShapesSplit",
-    "Thing",
-    "World",
-    "read",
-    "read_config",
-    "render",
-    "scene_of",
-    "visible",
-]
+__all__ = ["SIZES", "Change", "ShapesConfig", "ShapesSplit", "World", "read", "read_config", "render", "visible"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from itma.data.synthetic.generated import check_config
+from itma.data.synthetic.generated import WorldConfig
 from itma.data.synthetic.shapes.scenes import COLOURS, POSITIONS, SHAPES
 from itma.errors import ConfigError, UnknownNameError
 
@@ -34,17 +34,13 @@ COMBINATIONS: dict[str, frozenset[tuple[str, str]]] = {
 
 
 @dataclass(frozen=True)
-class ShapesConfig:
+class ShapesConfig(WorldConfig):
     """How large a shapes world is.
 
     >>> ShapesConfig(height=64, width=96, train_scenes=300, test_scenes=100, changes=9).images("test")
     1000
     """
 
-    height: int
-    """Of an image, in pixels."""
-    width: int
-    """Of an image, in pixels."""
     train_scenes: int
     """Base scenes in `train`: the references."""
     test_scenes: int
@@ -59,7 +55,7 @@ class ShapesConfig:
     """Decides scenes, sentences and images."""
 
     def __post_init__(self) -> None:
-        check_config(self, (8, 4096), ("train_scenes", "test_scenes", "changes", "repeats"))
+        self.check((8, 4096), train_scenes=1, test_scenes=1, changes=1, repeats=1, seed=0)
         fewest, most = self.objects
         if not 1 <= fewest <= most <= len(POSITIONS):
             raise ConfigError(
@@ -68,7 +64,8 @@ class ShapesConfig:
 
     def scenes(self, split: str) -> int:
         """How many base scenes a split has."""
-        check_split(split)
+        if split not in SPLITS:
+            raise UnknownNameError("split", split, SPLITS)
         return self.train_scenes if split == "train" else self.test_scenes
 
     def images(self, split: str) -> int:
@@ -83,9 +80,3 @@ SIZES: dict[str, ShapesConfig] = {
     "css": ShapesConfig(height=120, width=180, train_scenes=1000, test_scenes=1000, changes=18),
 }
 """Size by name, from tiny (for tests) to that of CSS."""
-
-
-def check_split(split: str) -> None:
-    """Raise UnknownNameError unless there is such a split."""
-    if split not in SPLITS:
-        raise UnknownNameError("split", split, SPLITS)

@@ -9,34 +9,46 @@ shapes.json                     the configuration that made it
 """
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
 from itma.data.datasets.css import ANNOTATION
 from itma.data.datasets.pickled import write_pickled_npy
-from itma.data.synthetic.generated import find_written_images, read_written
+from itma.data.synthetic.generated import WorldSplit, find_written_images, naming_damage, read_written
 from itma.data.synthetic.shapes.config import SPLITS, THINGS, ShapesConfig
 from itma.data.synthetic.shapes.scenes import POSITIONS, Change, Scene
 from itma.data.triplets import Triplets
-from itma.errors import DataError, FeedbackError, ItmaError
+from itma.errors import DataError
 
 IMAGES, ANNOTATIONS, CONFIG = "images", "annotations.json", "shapes.json"
 
 _CSS_SHAPE = {"cube": "rectangle", "sphere": "circle", "cylinder": "triangle"}
 
-Modification = TypedDict("Modification", {"from": list[int], "to": list[int], "from_str": str, "to_str": str})
-"""A sentence (`to_str`) and the images it leads from and to; CSS keeps an empty `from_str` beside it."""
 
+@dataclass(frozen=True)
+class ShapesSplit(WorldSplit):
+    """Scenes and queries of one split; the queries that share a sentence stand next to one another."""
 
-class Annotation(TypedDict):
-    """One split, with the keys of CSS's annotation."""
+    scenes: tuple[Scene, ...]
+    """One for each image: a base scene, then what its changes make of it, then the next base scene."""
+    feedback: tuple[str, ...]
+    """(queries) Sentences."""
+    things: np.ndarray
+    """(queries,) int64: index of the thing that each query concerns: of the thing to be removed or altered in the
+    reference scene, of the thing to be added in the target scene. An altered thing has this index in both."""
+    modifications: np.ndarray
+    """(queries,) int64: queries of one number share one sentence."""
 
-    objects_img: list[list[dict[str, Any]]]
-    mods: list[Modification]
-    labels: list[int]
+    def __str__(self) -> str:
+        return f"shapes/{self.name}: {len(self.scenes):,} images, {len(self.feedback):,} queries"
+
+    def texts(self) -> tuple[list[Any], ...]:
+        """See `WorldSplit`."""
+        return [list(map(str, scene)) for scene in self.scenes], list(self.feedback)
 
 
 def css_objects(scene: Scene) -> list[dict[str, Any]]:
@@ -54,8 +66,23 @@ def css_objects(scene: Scene) -> list[dict[str, Any]]:
     return objects
 
 
-def describe(draft: Path, config: ShapesConfig, annotations: dict[str, Annotation], layout: str | None) -> None:
-    """Write all but the images into a folder; see `World.write`."""
+def _annotation(split: ShapesSplit) -> dict[str, list[Any]]:
+    """One split, with the keys of CSS's annotation; CSS keeps an empty `from_str` beside each sentence."""
+    mods: list[dict[str, Any]] = []
+    for (reference, target), sentence, number in zip(
+        split.pairs, split.feedback, split.modifications.tolist(), strict=True
+    ):
+        if number == len(mods):
+            mods.append({"from": [], "to": [], "from_str": "", "to_str": sentence})
+        mods[number]["from"].append(reference)
+        mods[number]["to"].append(target)
+    objects = [css_objects(scene) for scene in split.scenes]
+    return {"objects_img": objects, "mods": mods, "labels": split.labels.tolist()}
+
+
+def describe(draft: Path, config: ShapesConfig, splits: Sequence[ShapesSplit], layout: str | None) -> None:
+    """Write all but the images into a folder; see `World`."""
+    annotations = {split.name: _annotation(split) for split in splits}
     (draft / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
     (draft / ANNOTATIONS).write_text(json.dumps(annotations, separators=(",", ":")) + "\n", encoding="utf-8")
     if layout == "css":
@@ -82,12 +109,10 @@ def read_config(folder: str | Path) -> ShapesConfig:
     """
     folder = Path(folder)
     plain = read_written(folder, CONFIG, "shapes", "shapes world")
-    try:
+    with naming_damage(folder / CONFIG):
         objects = tuple(plain["objects"])
         _whole_numbers([*objects, *(value for name, value in plain.items() if name != "objects")])
         return ShapesConfig(**{**plain, "objects": objects})
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, ItmaError) as error:
-        raise DataError(f"{str(folder / CONFIG)!r} is damaged: {error!r}") from error
 
 
 def _whole_numbers(values: list[int]) -> np.ndarray:
@@ -98,8 +123,8 @@ def _whole_numbers(values: list[int]) -> np.ndarray:
 
 def _triplets(folder: Path, split: str, plain: Any, config: ShapesConfig) -> Triplets:
     file = str(folder / ANNOTATIONS)
-    try:
-        annotation: Annotation = plain[split]
+    with naming_damage(folder / ANNOTATIONS, f" in {split!r}"):
+        annotation = plain[split]
         rows = [
             (source, target, mod["to_str"])
             for mod in annotation["mods"]
@@ -109,8 +134,6 @@ def _triplets(folder: Path, split: str, plain: Any, config: ShapesConfig) -> Tri
         labels = _whole_numbers(annotation["labels"])
         _whole_numbers([end for *ends, _ in rows for end in ends])
         things = [str(len(annotation["objects_img"][source])) for source, _, _ in rows]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError, FeedbackError) as error:
-        raise DataError(f"{file!r} is damaged in {split!r}: {error!r}") from error
     for what, count, expected in (
         ("labels", len(labels), config.images(split)),
         ("queries", len(rows), config.scenes(split) * config.changes),

@@ -1,59 +1,32 @@
 """The shapes world: both splits of scenes, sentences and images, as a function of a configuration."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
 
-from itma.data.synthetic.generated import GeneratedWorld
+from itma.data.synthetic.generated import Files, GeneratedWorld, number_alike
 from itma.data.synthetic.shapes import disk
-from itma.data.synthetic.shapes.config import SPLITS, THINGS, ShapesConfig, check_split
+from itma.data.synthetic.shapes.config import SPLITS, THINGS, ShapesConfig
+from itma.data.synthetic.shapes.disk import ShapesSplit
 from itma.data.synthetic.shapes.look import Look
 from itma.data.synthetic.shapes.render import render, visible
 from itma.data.synthetic.shapes.sample import base_scenes, modifications
-from itma.data.synthetic.shapes.scenes import Scene
+from itma.data.synthetic.shapes.scenes import Change, Scene
 from itma.data.triplets import Triplets
 
 _PIXELS_AT_ONCE = {"cpu": 200_000, "cuda": 4_000_000}
 """Pixels that are rendered in one batch: few on a CPU, to stay in its cache."""
 
 
-@dataclass(frozen=True)
-class ShapesSplit:
-    """Scenes and queries of one split; the queries that share a sentence stand next to one another."""
-
-    name: str
-    """`train` or `test`."""
-    scenes: tuple[Scene, ...]
-    """One for each image: a base scene, then what its changes make of it, then the next base scene."""
-    names: tuple[str, ...]
-    """One for each image: `css_train_000000.png`, …"""
-    labels: np.ndarray
-    """(images,) int64: the same for images of equal scenes, and for no others."""
-    references: np.ndarray
-    """(queries,) int64: index of the image that is pointed at."""
-    targets: np.ndarray
-    """(queries,) int64: index of the image that is asked for."""
-    feedback: tuple[str, ...]
-    """(queries) Sentences."""
-    kinds: tuple[str, ...]
-    """(queries) Kinds of change; see `KINDS`."""
-    things: np.ndarray
-    """(queries,) int64: index of the thing that each query concerns: of the thing to be removed or altered in the
-    reference scene, of the thing to be added in the target scene. An altered thing has this index in both."""
-    modifications: np.ndarray
-    """(queries,) int64: queries of one number share one sentence."""
-
-    def __str__(self) -> str:
-        return f"shapes/{self.name}: {len(self.scenes):,} images, {len(self.feedback):,} queries"
-
-
 class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
     """The shapes world of a configuration; scenes and sentences are made when first asked for, in seconds.
+
+    It is written in CSS's own layout, for `read`: `images/css_train_000000.png` and so on, `annotations.json` with the
+    keys of CSS's annotation (`objects_img`, `mods`, `labels` for either split), and `shapes.json` with the
+    configuration; in the layout `css` with CSS's own annotation file too.
 
     >>> from itma.data.synthetic.shapes.config import SIZES
     >>> world = World(SIZES["tiny"])
@@ -66,14 +39,17 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         config: its size and seed; see `SIZES`.
     """
 
+    splits = SPLITS
+    saving: ClassVar[dict[str, int]] = {"compress_level": 3}
+
     def _make(self, name: str) -> ShapesSplit:
-        check_split(name)
         config = self.config
         bases = base_scenes(config, name)
         per_base = 1 + config.changes
         scenes: list[Scene] = [scene for scene in bases for _ in range(per_base)]
         used = [0] * len(bases)
-        rows = []
+        numbers: list[tuple[int, ...]] = []
+        changes: list[Change] = []
         for number, modification in enumerate(modifications(config, name, bases)):
             change = modification.change
             for base in modification.bases:
@@ -83,35 +59,21 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
                 index = change.concerns(bases[base])
                 if index is None:
                     index = next(i for i, thing in enumerate(scenes[target]) if thing.position == change.thing.position)
-                rows.append((reference, target, change.sentence, change.kind, index, number))
-        label_of: dict[Scene, int] = {}
-        labels = [label_of.setdefault(scene, len(label_of)) for scene in scenes]
-        references, targets, feedback, kinds, things, numbers = zip(*rows, strict=True)
+                numbers.append((reference, target, index, number))
+                changes.append(change)
+        references, targets, things, modified = np.array(numbers, dtype=np.int64).T.copy()
         return ShapesSplit(
             name=name,
-            scenes=tuple(scenes),
             names=tuple(f"css_{name}_{index:06d}.png" for index in range(len(scenes))),
-            labels=np.array(labels, dtype=np.int64),
-            references=np.array(references, dtype=np.int64),
-            targets=np.array(targets, dtype=np.int64),
-            feedback=feedback,
-            kinds=kinds,
-            things=np.array(things, dtype=np.int64),
-            modifications=np.array(numbers, dtype=np.int64),
+            labels=number_alike(scenes),
+            references=references,
+            targets=targets,
+            kinds=tuple(change.kind for change in changes),
+            scenes=tuple(scenes),
+            feedback=tuple(change.sentence for change in changes),
+            things=things,
+            modifications=modified,
         )
-
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) of all scenes and sentences: the same everywhere for the same configuration."""
-        plain = [
-            [
-                [[str(thing) for thing in scene] for scene in split.scenes],
-                split.references.tolist(),
-                split.targets.tolist(),
-                split.feedback,
-            ]
-            for split in map(self.split, SPLITS)
-        ]
-        return hashlib.sha256(json.dumps(plain, separators=(",", ":")).encode()).hexdigest()
 
     def look(self, split: str, index: int) -> Look:
         """The look of one image: a function of the seed, the split and the index alone."""
@@ -178,38 +140,10 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
             groups={THINGS: [str(len(part.scenes[index])) for index in part.references.tolist()]},
         )
 
-    def write(
-        self,
-        folder: str | Path,
-        *,
-        layout: str | None = None,
-        progress: bool = False,
-        device: str | torch.device | None = None,
-    ) -> None:
-        """Write both splits in CSS's own layout, for `read`.
-
-        The folder gets `images/css_train_000000.png` and so on, `annotations.json` with the keys of CSS's annotation
-        (`objects_img`, `mods`, `labels` for either split), and `shapes.json` with the configuration.
-
-        Args:
-            folder: must not exist yet; it appears in one step when all is written.
-            layout: `css` for CSS's own annotation file too. None: without it.
-            progress: show a progress bar.
-            device: where to render; None: on the CPU.
-
-        Raises:
-            StorageError: the folder exists, the disk is full, or nothing can be written there.
-        """
+    def _files(self, layout: str | None) -> Files[ShapesSplit]:
         splits = [self.split(name) for name in SPLITS]
-        self._write(
-            folder,
-            splits,
-            lambda draft: disk.describe(draft, self.config, {each.name: _annotation(each) for each in splits}, layout),
-            lambda _, name: f"{disk.IMAGES}/{name}",
-            progress=progress,
-            device=device,
-            compress_level=3,
-        )
+        describe = partial(disk.describe, config=self.config, splits=splits, layout=layout)
+        return Files(splits, describe, lambda _, name: f"{disk.IMAGES}/{name}")
 
     def _batches(self, split: str, device: str | torch.device) -> Iterator[tuple[int, torch.Tensor]]:
         at_once = _PIXELS_AT_ONCE.get(torch.device(device).type, _PIXELS_AT_ONCE["cpu"])
@@ -217,19 +151,3 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         images = len(self.split(split).scenes)
         for start in range(0, images, count):
             yield start, self.render(split, range(start, min(start + count, images)), device)
-
-
-def _annotation(split: ShapesSplit) -> disk.Annotation:
-    mods: list[disk.Modification] = []
-    for reference, target, sentence, number in zip(
-        split.references.tolist(), split.targets.tolist(), split.feedback, split.modifications.tolist(), strict=True
-    ):
-        if number == len(mods):
-            mods.append({"from": [], "to": [], "from_str": "", "to_str": sentence})
-        mods[number]["from"].append(reference)
-        mods[number]["to"].append(target)
-    return {
-        "objects_img": [disk.css_objects(scene) for scene in split.scenes],
-        "mods": mods,
-        "labels": split.labels.tolist(),
-    }

@@ -2,8 +2,8 @@
 
 Eight categories of clothes in sixteen colours, with patterns, sleeves, lengths, necklines, fits, fastenings, trims and
 prints, all drawn here; feedback as people write it in FashionIQ (Wu et al., arXiv:1905.12794), from a grammar. Train
-and test hold different combinations of category and colour (`HELD_OUT`), and the test asks in forms and phrases that
-were never trained on.
+and test hold different combinations of category and colour (`config.HELD_OUT`), and the test asks in forms and phrases
+that were never trained on.
 
 >>> world = World(SIZES["tiny"])
 >>> world.split("test").requests[0]
@@ -14,30 +14,20 @@ were never trained on.
 
 from itma.data.synthetic.wardrobe.config import SHOP, SIZES, SPLITS, WardrobeConfig
 from itma.data.synthetic.wardrobe.disk import WardrobeSplit, read, read_config
-from itma.data.synthetic.wardrobe.grammar import captions, request
-from itma.data.synthetic.wardrobe.look import Look
-from itma.data.synthetic.wardrobe.products import CATEGORIES, COLOURS, Product, differences
-from itma.data.synthetic.wardrobe.render import render
+from itma.data.synthetic.wardrobe.products import CATEGORIES
 from itma.data.synthetic.wardrobe.world import World, add_protocols, find_known_requests, table
 
 __all__ = [
     "CATEGORIES",
-    "COLOURS",
     "SHOP",
     "SIZES",
     "SPLITS",
-    "Look",
-    "Product",
     "WardrobeConfig",
     "WardrobeSplit",
     "World",
     "add_protocols",
-    "captions",
-    "differences",
     "find_known_requests",
     "read",
     "read_config",
-    "render",
-    "request",
     "table",
 ]

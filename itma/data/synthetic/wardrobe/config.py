@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from itma.data.synthetic.generated import check_config
+from itma.data.synthetic.generated import WorldConfig
 from itma.data.synthetic.wardrobe.products import CATEGORIES, COLOURS
 from itma.errors import ConfigError, UnknownNameError
 
@@ -24,24 +24,21 @@ def colours(split: str, category: str) -> tuple[str, ...]:
     >>> set(colours("train", "dress")) & set(colours("test", "dress"))
     set()
     """
-    if split == SHOP:
-        return tuple(COLOURS)
-    check_split(split)
-    return tuple(one for one in COLOURS if (one in HELD_OUT[category]) == (split == "test"))
+    return (
+        tuple(COLOURS)
+        if split == SHOP
+        else tuple(one for one in COLOURS if (one in HELD_OUT[category]) == (split == "test"))
+    )
 
 
 @dataclass(frozen=True)
-class WardrobeConfig:
+class WardrobeConfig(WorldConfig):
     """How large a wardrobe world is.
 
     >>> WardrobeConfig(height=96, width=96, train_families=30, test_families=10, shop_families=20).images("test")
     80
     """
 
-    height: int
-    """Of an image, in pixels."""
-    width: int
-    """Of an image, in pixels."""
     train_families: int
     """Families in `train`: a product and others that differ from it in one to three attributes."""
     test_families: int
@@ -62,7 +59,7 @@ class WardrobeConfig:
     """Decides products, sentences and images."""
 
     def __post_init__(self) -> None:
-        check_config(self, (16, 2048), ("train_families", "test_families", "shop_families", "queries"))
+        self.check((16, 2048), train_families=1, test_families=1, shop_families=1, queries=1, seed=0)
         if not 3 <= self.members <= 40:
             raise ConfigError(f"members={self.members} must be from 3 to 40")
         for name in ("mistakes", "other_categories", "conversations"):
@@ -71,7 +68,10 @@ class WardrobeConfig:
 
     def families(self, split: str) -> int:
         """How many families a split has."""
-        return {"train": self.train_families, "test": self.test_families, SHOP: self.shop_families}[check_split(split)]
+        families = {"train": self.train_families, "test": self.test_families, SHOP: self.shop_families}
+        if split not in families:
+            raise UnknownNameError("split", split, families)
+        return families[split]
 
     def images(self, split: str) -> int:
         """How many images a split has: one of each product."""
@@ -90,14 +90,3 @@ SIZES: dict[str, WardrobeConfig] = {
 }
 """Size by name, from tiny (for tests) to full; `look-alikes` is `hour` with more of the same in other categories,
 `shop` is a catalogue of 5,000 products with next to nothing else."""
-
-
-def check_split(split: str) -> str:
-    """The split, if there is such a one.
-
-    Raises:
-        UnknownNameError: there is none.
-    """
-    if split not in (*SPLITS, SHOP):
-        raise UnknownNameError("split", split, (*SPLITS, SHOP))
-    return split

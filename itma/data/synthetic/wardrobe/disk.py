@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 
 from itma.data.images import FileImages
-from itma.data.synthetic.generated import find_written_images, read_written
+from itma.data.synthetic.generated import WorldSplit, find_written_images, naming_damage, number_alike, read_written
 from itma.data.synthetic.wardrobe import shopping
 from itma.data.synthetic.wardrobe.config import SHOP, SPLITS, WardrobeConfig
 from itma.data.synthetic.wardrobe.products import ATTRIBUTES, CATEGORIES, NONE, Product, choices
-from itma.errors import DataError, ItmaError
+from itma.errors import ConfigError, DataError
 from itma.io import parse_json
 
 IMAGES, PRODUCTS, QUERIES, CONFIG = "images", "products.csv", "queries.jsonl", "wardrobe.json"
@@ -44,36 +44,22 @@ FASHIONIQ_SPLIT = {"train": "train", "test": "val"}
 
 
 @dataclass(frozen=True)
-class WardrobeSplit:
+class WardrobeSplit(WorldSplit):
     """Products and queries of one split; the queries of one reference stand next to one another."""
 
-    name: str
-    """`train`, `test` or `shop`."""
     products: tuple[Product, ...]
     """One for each image, family after family."""
-    names: tuple[str, ...]
-    """One for each image: `train_000000`, …"""
-    labels: np.ndarray
-    """(images,) int64: the same for images of equal products, and for no others."""
-    references: np.ndarray
-    """(queries,) int64: index of the image that is pointed at."""
-    targets: np.ndarray
-    """(queries,) int64: index of the image that is asked for."""
     captions: tuple[tuple[str, str], ...]
     """(queries) Two relative captions each."""
     requests: tuple[str, ...]
     """(queries) The one sentence that a customer would type."""
-    kinds: tuple[str, ...]
-    """(queries) The attribute that changes, or `several`."""
 
     def __str__(self) -> str:
         return f"wardrobe/{self.name}: {len(self.products):,} images, {len(self.requests):,} queries"
 
-
-def label(products: Sequence[Product]) -> np.ndarray:
-    """(products,) int64: the same for equal products, and for no others."""
-    label_of: dict[Product, int] = {}
-    return np.array([label_of.setdefault(product, len(label_of)) for product in products], dtype=np.int64)
+    def texts(self) -> tuple[list[Any], ...]:
+        """See `WorldSplit`."""
+        return list(map(str, self.products)), list(self.captions), list(self.requests)
 
 
 def describe(draft: Path, config: WardrobeConfig, splits: Sequence[WardrobeSplit]) -> None:
@@ -96,23 +82,28 @@ def describe_fashion200k(draft: Path, splits: Sequence[WardrobeSplit]) -> None:
     for split in splits:
         captions = [caption(product) for product in split.products]
         paths = [place_fashion200k(split, name) for name in split.names]
-        lines: dict[str, list[str]] = {}
-        for path, product, said in zip(paths, split.products, captions, strict=True):
-            lines.setdefault(product.category, []).append(f"{path}\t1.0\t{said}\n")
+        lines: dict[str, str] = {}
+        for path, product, text in zip(paths, split.products, captions, strict=True):
+            lines[product.category] = lines.get(product.category, "") + f"{path}\t1.0\t{text}\n"
         for category, own in lines.items():
-            _write_text(draft / "labels" / f"{category}_{split.name}_detect_all.txt", "".join(own))
+            _write_text(draft / "labels" / f"{category}_{split.name}_detect_all.txt", own)
         if split.name == "test":
-            pairs = [
+            queries = [
                 f"{paths[reference]} {paths[target]}\n"
-                for reference, target in zip(split.references.tolist(), split.targets.tolist(), strict=True)
+                for reference, target in split.pairs
                 if _count_changes(captions[reference], captions[target]) == 1
             ]
-            _write_text(draft / "test_queries.txt", "".join(pairs))
+            _write_text(draft / "test_queries.txt", "".join(queries))
 
 
 def place(split: WardrobeSplit, name: str) -> str:
     """Where an image is in a written wardrobe."""
-    return f"{SHOP}/{IMAGES}/{name}.jpg" if split.name == SHOP else f"{IMAGES}/{name}.jpg"
+    return f"{SHOP}/{image_path(name)}" if split.name == SHOP else image_path(name)
+
+
+def image_path(name: str) -> str:
+    """Where an image is beside the list of its products."""
+    return f"{IMAGES}/{name}.jpg"
 
 
 def place_fashion200k(split: WardrobeSplit, name: str) -> str:
@@ -165,24 +156,27 @@ def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FileImages]:
     """
     folder = Path(folder)
     read_config(folder)
-    names, products = _read_products(folder, split)
+    with naming_damage(folder / PRODUCTS), (folder / PRODUCTS).open(encoding="utf-8", newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["id"].rpartition("_")[0] == split]
+        names, products = [line["id"] for line in lines], [read_product(line) for line in lines]
+    if not products:
+        raise DataError(f"{str(folder / PRODUCTS)!r} has no products of {split!r}; choose one of {', '.join(SPLITS)}")
     number = {name: index for index, name in enumerate(names)}
-    rows = _read_queries(folder, split)
-    try:
+    with naming_damage(folder / QUERIES):
+        rows = [parse_json(line) for line in (folder / QUERIES).read_text(encoding="utf-8").splitlines()]
+        rows = [row for row in rows if row["split"] == split]
         data_split = WardrobeSplit(
             name=split,
-            products=tuple(products),
             names=tuple(names),
-            labels=label(products),
+            labels=number_alike(products),
             references=np.array([number[row["candidate"]] for row in rows], dtype=np.int64),
             targets=np.array([number[row["target"]] for row in rows], dtype=np.int64),
+            kinds=tuple(str(row["kind"]) for row in rows),
+            products=tuple(products),
             captions=tuple((str(row["captions"][0]), str(row["captions"][1])) for row in rows),
             requests=tuple(str(row["request"]) for row in rows),
-            kinds=tuple(str(row["kind"]) for row in rows),
         )
-    except (KeyError, TypeError, IndexError) as error:
-        raise DataError(f"{str(folder / QUERIES)!r} is damaged: {error!r}; write the world again") from error
-    return data_split, find_written_images(folder / IMAGES, names, [f"{name}.jpg" for name in names])
+    return data_split, find_written_images(folder, names, [image_path(name) for name in names])
 
 
 def read_config(folder: str | Path) -> WardrobeConfig:
@@ -192,10 +186,8 @@ def read_config(folder: str | Path) -> WardrobeConfig:
         DataError: see `read`.
     """
     plain = read_written(Path(folder), CONFIG, "wardrobe", "wardrobe")
-    try:
+    with naming_damage(Path(folder) / CONFIG):
         return WardrobeConfig(**plain)
-    except (TypeError, ItmaError) as error:
-        raise DataError(f"{str(Path(folder) / CONFIG)!r} is damaged: {error}") from error
 
 
 def _write_json(path: Path, content: Any, indent: int | None = None) -> None:
@@ -213,16 +205,14 @@ def write_products(path: Path, splits: Sequence[WardrobeSplit], config: Wardrobe
         table.writeheader()
         for split in splits:
             for name, product in zip(split.names, split.products, strict=True):
-                table.writerow(shopping.row(product, name, f"{IMAGES}/{name}.jpg", str(config.seed)))
+                table.writerow(shopping.row(product, name, image_path(name), config.seed))
 
 
 def _write_fashioniq(folder: Path, split: WardrobeSplit) -> None:
     home = [FASHIONIQ_CATEGORY[product.category] for product in split.products]
     name = FASHIONIQ_SPLIT[split.name]
     rows: dict[str, list[dict[str, object]]] = {category: [] for category in dict.fromkeys(FASHIONIQ_CATEGORY.values())}
-    for reference, target, captions in zip(
-        split.references.tolist(), split.targets.tolist(), split.captions, strict=True
-    ):
+    for (reference, target), captions in zip(split.pairs, split.captions, strict=True):
         if home[reference] == home[target]:
             rows[home[target]].append(
                 {"target": split.names[target], "candidate": split.names[reference], "captions": list(captions)}
@@ -234,8 +224,8 @@ def _write_fashioniq(folder: Path, split: WardrobeSplit) -> None:
 
 
 def _queries(split: WardrobeSplit) -> Iterator[dict[str, object]]:
-    for reference, target, captions, request, kind in zip(
-        split.references.tolist(), split.targets.tolist(), split.captions, split.requests, split.kinds, strict=True
+    for (reference, target), captions, request, kind in zip(
+        split.pairs, split.captions, split.requests, split.kinds, strict=True
     ):
         yield {
             "split": split.name,
@@ -247,39 +237,15 @@ def _queries(split: WardrobeSplit) -> Iterator[dict[str, object]]:
         }
 
 
-def _read_products(folder: Path, split: str) -> tuple[list[str], list[Product]]:
-    path, names, products = folder / PRODUCTS, [], []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if row["id"].rpartition("_")[0] == split:
-                    names.append(row["id"])
-                    products.append(read_product(row))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ItmaError) as error:
-        raise DataError(f"{str(path)!r} is missing or damaged: {error}; write the world again") from error
-    if not products:
-        raise DataError(f"{str(path)!r} has no products of {split!r}; choose one of {', '.join(SPLITS)}")
-    return names, products
-
-
 def read_product(row: dict[str, str]) -> Product:
     """A product from its row of metadata.
 
     Raises:
         KeyError: a column is missing.
-        UnknownNameError: a value that there is not.
+        UnknownNameError, ConfigError: a value that there is not.
     """
     allowed = choices(row["category"])
     values = {name: row[name] for name in ATTRIBUTES if name in allowed}
     if any(row[name] != NONE for name in ATTRIBUTES[1:] if name not in allowed):
-        raise DataError(f"{row['id']} has a value for an attribute that a {row['category']} does not have")
+        raise ConfigError(f"{row['id']} has a value for an attribute that a {row['category']} does not have")
     return Product(row["category"], **values)
-
-
-def _read_queries(folder: Path, split: str) -> list[dict[str, Any]]:
-    path = folder / QUERIES
-    try:
-        rows = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [row for row in rows if row["split"] == split]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{str(path)!r} is missing or damaged: {error}; write the world again") from error

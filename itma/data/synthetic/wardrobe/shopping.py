@@ -11,11 +11,11 @@ _BASE = {"dress": 48, "shirt": 34, "T-shirt": 16, "jumper": 42, "jacket": 74, "s
 _EXTRA = {"long": 6, "full-length": 4, "lace": 9, "ruffles": 7, "belt": 8, "hood": 7, "zip": 3}
 
 
-def row(product: Product, identity: str, image: str, seed: str) -> dict[str, str | float | int]:
+def row(product: Product, identity: str, image: str, seed: int) -> dict[str, str | float | int]:
     """A product's row of metadata, with the columns of `COLUMNS`; attributes that do not apply are `none`.
 
     >>> skirt = Product("skirt", "red", "plain", length="short", fit="slim", fastening="none", trim="none")
-    >>> row(skirt, "shop_000001", "images/shop_000001.jpg", "a")["name"]
+    >>> row(skirt, "shop_000001", "images/shop_000001.jpg", 0)["name"]
     'Elmwood red skirt'
     """
     dice = Dice(f"wardrobe/{seed}/{identity}/shop")

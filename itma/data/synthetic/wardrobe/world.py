@@ -1,22 +1,19 @@
 """The wardrobe world: products, queries and images as a function of a configuration."""
 
-import hashlib
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from itma.data.images import Images
-from itma.data.synthetic.generated import Dice, GeneratedWorld
+from itma.data.synthetic.generated import Dice, Files, GeneratedWorld, number_alike
 from itma.data.synthetic.wardrobe import disk, grammar
-from itma.data.synthetic.wardrobe.config import SHOP, SPLITS, WardrobeConfig, check_split
+from itma.data.synthetic.wardrobe.config import SHOP, SPLITS, WardrobeConfig
 from itma.data.synthetic.wardrobe.disk import WardrobeSplit
 from itma.data.synthetic.wardrobe.look import Look
 from itma.data.synthetic.wardrobe.products import ATTRIBUTES, Product, differences
@@ -28,7 +25,6 @@ from itma.data.triplets import Protocol, Rows, Split, Task, Triplets, encode_asp
 _AT_ONCE = 64
 """Images that are drawn in one batch."""
 _THREADS = 2
-_SAVING: dict[str, Any] = {"format": "JPEG", "quality": 92, "subsampling": 0}
 _REQUESTS = 0.6
 """Share of the training samples whose feedback is one request; the others are asked with two captions."""
 _HURRIED = 0.1
@@ -41,7 +37,10 @@ _HELD_OUT = "that were kept from the training"
 class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
     """The wardrobe world of a configuration; products and sentences are made when first asked for.
 
-    Its splits are `train`, `test` and `shop`; a query of the shop is asked as in training.
+    Its splits are `train`, `test` and `shop`; a query of the shop is asked as in training. It is written in FashionIQ's
+    own layout, with a list of the products beside it, see `disk`; in the layout `fashion200k` in Fashion200k's instead:
+    captions of the products, and the queries that change one attribute; in the layout `shop` the shop alone: `images/`,
+    and `products.csv` for `itma index`.
 
     >>> from itma.data.synthetic.wardrobe.config import SIZES
     >>> world = World(SIZES["tiny"])
@@ -54,8 +53,10 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
         config: its size and seed; see `SIZES`.
     """
 
+    splits = (*SPLITS, SHOP)
+    saving: ClassVar[dict[str, object]] = {"format": "JPEG", "quality": 92, "subsampling": 0}
+
     def _make(self, name: str) -> WardrobeSplit:
-        check_split(name)
         config = self.config
         products = families(config, name)
         queries = pairs(config, name, products)
@@ -75,29 +76,15 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
             requests.append(request)
         return WardrobeSplit(
             name=name,
-            products=tuple(products),
             names=tuple(f"{name}_{index:06d}" for index in range(len(products))),
-            labels=disk.label(products),
+            labels=number_alike(products),
             references=np.array([one for one, _ in queries], dtype=np.int64),
             targets=np.array([other for _, other in queries], dtype=np.int64),
+            kinds=tuple(grammar.kind(products[one], products[other]) for one, other in queries),
+            products=tuple(products),
             captions=tuple(captions),
             requests=tuple(requests),
-            kinds=tuple(grammar.kind(products[one], products[other]) for one, other in queries),
         )
-
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) of all products and sentences: the same everywhere for the same configuration."""
-        plain = [
-            [
-                [str(product) for product in split.products],
-                split.references.tolist(),
-                split.targets.tolist(),
-                split.captions,
-                split.requests,
-            ]
-            for split in map(self.split, (*SPLITS, SHOP))
-        ]
-        return hashlib.sha256(json.dumps(plain, separators=(",", ":")).encode()).hexdigest()
 
     def look(self, split: str, index: int) -> Look:
         """The look of one image: a function of the seed, the split and the index alone."""
@@ -130,53 +117,18 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
         """
         return table(self.split(split), self.draw_images(split, progress=progress), self.config)
 
-    def write(
-        self,
-        folder: str | Path,
-        *,
-        layout: str | None = None,
-        progress: bool = False,
-        device: str | torch.device | None = None,
-    ) -> None:
-        """Write everything in FashionIQ's own layout, with a list of the products beside it; see `disk`.
-
-        Args:
-            folder: must not exist yet; it appears in one step when all is written.
-            layout: `fashion200k` for Fashion200k's instead: captions of the products, and the queries that change one
-                attribute. None: FashionIQ's.
-            progress: show a progress bar.
-            device: nothing; clothes are drawn on the CPU.
-
-        Raises:
-            StorageError: the folder exists, the disk is full, or nothing can be written there.
-        """
+    def _files(self, layout: str | None) -> Files[WardrobeSplit]:
+        if layout == SHOP:
+            shop = [self.split(SHOP)]
+            write_products = partial(disk.write_products, splits=shop, config=self.config)
+            return Files(
+                shop, lambda draft: write_products(draft / disk.PRODUCTS), lambda _, name: disk.image_path(name)
+            )
         splits = [self.split(name) for name in SPLITS]
         if layout == "fashion200k":
-            describe, place = partial(disk.describe_fashion200k, splits=splits), disk.place_fashion200k
-        else:
-            splits.append(self.split(SHOP))
-            describe, place = partial(disk.describe, config=self.config, splits=splits), disk.place
-        self._write(folder, splits, describe, place, progress=progress, **_SAVING)
-
-    def write_shop(self, folder: str | Path, *, progress: bool = False) -> None:
-        """Write the shop alone: `images/`, and `products.csv` for `itma index`.
-
-        Args:
-            folder: must not exist yet; it appears in one step when all is written.
-            progress: show a progress bar.
-
-        Raises:
-            StorageError: the folder exists, the disk is full, or nothing can be written there.
-        """
-        shop = [self.split(SHOP)]
-        self._write(
-            folder,
-            shop,
-            lambda draft: disk.write_products(draft / disk.PRODUCTS, shop, self.config),
-            lambda _, name: f"{disk.IMAGES}/{name}.jpg",
-            progress=progress,
-            **_SAVING,
-        )
+            return Files(splits, partial(disk.describe_fashion200k, splits=splits), disk.place_fashion200k)
+        splits.append(self.split(SHOP))
+        return Files(splits, partial(disk.describe, config=self.config, splits=splits), disk.place)
 
     def _batches(self, split: str, device: str | torch.device) -> Iterator[tuple[int, torch.Tensor]]:
         images = len(self.split(split).products)
@@ -247,8 +199,7 @@ def table(split: WardrobeSplit, images: Images, config: WardrobeConfig) -> Tripl
     train = split.name == "train"
     times = 1 if train else 2
     mixed = [pair[number % 2] for number, pair in enumerate(zip(split.requests, joined, strict=True))]
-    pairs = zip(split.references.tolist(), split.targets.tolist(), strict=True)
-    changes = [str(len(differences(split.products[one], split.products[other]))) for one, other in pairs]
+    changes = [str(len(differences(split.products[one], split.products[other]))) for one, other in split.pairs]
     return Triplets(
         name=f"wardrobe/{split.name}",
         images=images,
@@ -304,10 +255,8 @@ def add_protocols(triplets: Triplets, *, known: Sequence[str] | None = None) -> 
 
 def find_known_requests(split: WardrobeSplit, seed: int) -> list[str]:
     """The requests of a split in the forms and phrases of the training, without mistakes."""
-    rows = zip(split.references.tolist(), split.targets.tolist(), strict=True)
+    products, dice = split.products, f"wardrobe/{seed}/{split.name}/known"
     return [
-        grammar.request(
-            split.products[one], split.products[other], Dice(f"wardrobe/{seed}/{split.name}/known/{number}")
-        )
-        for number, (one, other) in enumerate(rows)
+        grammar.request(products[one], products[other], Dice(f"{dice}/{number}"))
+        for number, (one, other) in enumerate(split.pairs)
     ]
