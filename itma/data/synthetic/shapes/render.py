@@ -47,12 +47,8 @@ class Hits:
     pixel: torch.Tensor
     """Index into all pixels of all images."""
     depth: torch.Tensor
-    across: torch.Tensor
-    """The ray's direction: x, …"""
-    away: torch.Tensor
-    """… y, …"""
-    up: torch.Tensor
-    """… and z."""
+    ray: Vectors
+    """Its direction."""
 
 
 @torch.no_grad()
@@ -121,14 +117,17 @@ def _to_bytes(light: torch.Tensor) -> torch.Tensor:
     return (light.clamp_(0, 1).sqrt_() * 255 + 0.5).to(torch.uint8)
 
 
-def _everything(count: int, rays: Rays, device: torch.device) -> torch.Tensor:
-    return torch.tensor([[0, rays.rows, 0, rays.columns]], device=device).expand(count, 4)
+def _bounds(solids: Solids, rays: Rays, cull: bool, *, along_light: bool = False, margin: float = 0.0) -> torch.Tensor:
+    """The samples that are tested for each thing, as `rectangles` gives them; see `Solids.corners`."""
+    if cull:
+        return rectangles(solids.corners(along_light=along_light, margin=margin), rays)
+    return torch.tensor([[0, rays.rows, 0, rays.columns]], device=solids.x.device).expand(len(solids), 4)
 
 
 def _cast(solids: Solids, images: int, height: int, width: int, cull: bool) -> list[Hits]:
     device = solids.x.device
     rays = Rays.of(height, width, SAMPLES, device)
-    bounds = rectangles(solids.corners(), rays) if cull else _everything(len(solids), rays, device)
+    bounds = _bounds(solids, rays, cull)
     candidates = []
     for shape, part in zip(SHAPES, solids.of_shape, strict=True):
         tests = pairs(bounds[part])
@@ -147,16 +146,10 @@ def _cast(solids: Solids, images: int, height: int, width: int, cull: bool) -> l
         front = torch.nonzero(depth <= nearest.index_select(0, sample))[:, 0]
         column, row_R = column.index_select(0, front), row_R.index_select(0, front)
         first_R = (solids.image[thing_R] * height + row_of_R // SAMPLES) * width
-        hits.append(
-            Hits(
-                thing=thing_R.index_select(0, row_R),
-                pixel=first_R.index_select(0, row_R) + pixel_of_column.index_select(0, column),
-                depth=depth.index_select(0, front),
-                across=rays.x.index_select(0, column),
-                away=rays.y[row_of_R].index_select(0, row_R),
-                up=rays.z[row_of_R].index_select(0, row_R),
-            )
-        )
+        pixel = first_R.index_select(0, row_R) + pixel_of_column.index_select(0, column)
+        away, up = (numbers[row_of_R].index_select(0, row_R) for numbers in (rays.y, rays.z))
+        ray = rays.x.index_select(0, column), away, up
+        hits.append(Hits(thing_R.index_select(0, row_R), pixel, depth.index_select(0, front), ray))
     return hits
 
 
@@ -164,8 +157,7 @@ def _shade(
     shape: str, solids: Solids, hits: Hits, looks: Sequence[Look], couples: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
     """Linear red, green and blue that the hits send to the camera."""
-    thing = hits.thing
-    ray = hits.across, hits.away, hits.up
+    thing, ray = hits.thing, hits.ray
     point = (EYE[0] + hits.depth * ray[0], EYE[1] + hits.depth * ray[1], EYE[2] + hits.depth * ray[2])
     normal = facing(shape, solids, thing, point)
     light = tuple(one.index_select(0, thing) for one in solids.light)
@@ -242,12 +234,7 @@ def _floor(solids: Solids, looks: Sequence[Look], height: int, width: int, cull:
     y_row = EYE[1] + depth * rays.y
     direct = torch.ones(len(looks), height, width, device=device)
     around = torch.ones_like(direct)
-    margin = max(_SHADOW_MARGIN, _CONTACT[0])
-    bounds = (
-        rectangles(solids.corners(along_light=True, margin=margin), rays)
-        if cull
-        else _everything(len(solids), rays, device)
-    )
+    bounds = _bounds(solids, rays, cull, along_light=True, margin=max(_SHADOW_MARGIN, _CONTACT[0]))
     for shape, part in zip(SHAPES, solids.of_shape, strict=True):
         tests = pairs(bounds[part])
         thing_R = tests.thing_R + part.start

@@ -2,8 +2,8 @@
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import replace
+from itertools import count, islice
 
 from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.shapes.config import COMBINATIONS, ShapesConfig
@@ -33,38 +33,29 @@ _DRAWS_FOR_NEWNESS = 60
 """Changes that are drawn in search of one with a scene that this base has not led to yet."""
 
 
-@dataclass(frozen=True)
-class Modification:
-    """One change and the base scenes it is asked of."""
-
-    change: Change
-    bases: tuple[int, ...]
-
-
 def base_scenes(config: ShapesConfig, split: str) -> list[Scene]:
     """The references of a split, their numbers of things spread evenly."""
     dice = Dice(f"shapes/{config.seed}/{split}/scenes")
     fewest, most = config.objects
     counts = range(fewest, max(fewest, most - 1) + 1)  # room for one more
-    wanted = dice.shuffle([counts[index % len(counts)] for index in range(config.scenes(split))])
+    sizes = dice.shuffle([counts[index % len(counts)] for index in range(config.scenes(split))])
     allowed = _in_order(split)
-    scenes: dict[Scene, int] = {}
-    result = []
-    for size in wanted:
+    scenes: list[Scene] = []
+    distinct: set[Scene] = set()
+    for size in sizes:
         for _ in range(20):  # small scenes can run out: then two references look the same, and share a label
             positions = dice.shuffle(POSITIONS)[:size]
-            scene = scene_of(
-                *(Thing(*dice.choose(allowed), dice.choose(THING_SIZES), position) for position in positions)
-            )
-            if scene not in scenes:
+            things = [Thing(*dice.choose(allowed), dice.choose(THING_SIZES), position) for position in positions]
+            scene = scene_of(*things)
+            if scene not in distinct:
                 break
-        scenes[scene] = 1
-        result.append(scene)
-    return result
+        distinct.add(scene)
+        scenes.append(scene)
+    return scenes
 
 
-def modifications(config: ShapesConfig, split: str, bases: Sequence[Scene]) -> Iterator[Modification]:
-    """Changes until every base scene has had `config.changes` of them.
+def modifications(config: ShapesConfig, split: str, bases: Sequence[Scene]) -> Iterator[tuple[Change, list[int]]]:
+    """Changes, with the bases that each is asked of, until every base scene has had `config.changes` of them.
 
     The base that has had the fewest is served first; a change is then asked of others too, up to `config.repeats` bases
     in all.
@@ -90,11 +81,11 @@ def modifications(config: ShapesConfig, split: str, bases: Sequence[Scene]) -> I
         assert best is not None
         change, sharing = best
         for one in sharing:
-            deck.made[one].add(change.apply(bases[one]))
+            deck.scenes[one].add(change.apply(bases[one]))
             wanted[one] -= 1
             if wanted[one]:
                 heapq.heappush(queue, (-wanted[one], dice.random(), one))
-        yield Modification(change, tuple(sharing))
+        yield change, sharing
 
 
 class _Deck:
@@ -104,7 +95,7 @@ class _Deck:
         self.bases, self.dice, self.repeats = bases, dice, config.repeats
         self.fewest, self.most = config.objects
         self.allowed, self.order = COMBINATIONS[split], _in_order(split)
-        self.made: list[set[Scene]] = [{scene} for scene in bases]
+        self.scenes: list[set[Scene]] = [{scene} for scene in bases]
         self.named = [unique_descriptions(scene) for scene in bases]
         self.with_thing: dict[Description, list[int]] = {}
         self.with_room: dict[str, list[int]] = {position: [] for position in POSITIONS}
@@ -112,10 +103,8 @@ class _Deck:
             for description in self.named[base]:
                 self.with_thing.setdefault(description, []).append(base)
             if len(scene) < self.most:
-                taken = {thing.position for thing in scene}
-                for position in POSITIONS:
-                    if position not in taken:
-                        self.with_room[position].append(base)
+                for position in _free_positions(scene):
+                    self.with_room[position].append(base)
 
     def kind(self) -> Kind:
         """A random kind of change."""
@@ -130,9 +119,7 @@ class _Deck:
         """A change that applies to a base, of this kind where possible; new to the base unless that is hard to find."""
         for draws in count(1):  # every thing can be made another size, so that some draw succeeds
             change = self._draw(self.bases[base], self.named[base], kind)
-            if change is not None and (
-                draws >= _DRAWS_FOR_NEWNESS or change.apply(self.bases[base]) not in self.made[base]
-            ):
+            if change and (draws >= _DRAWS_FOR_NEWNESS or change.apply(self.bases[base]) not in self.scenes[base]):
                 return change
             if change is None or draws >= _DRAWS_FOR_KIND:
                 kind = self.kind()
@@ -146,15 +133,10 @@ class _Deck:
             candidates = self.with_room[position]
         else:
             candidates = self.with_thing[change.thing]
-        bases: list[int] = []
         start = self.dice.below(len(candidates))
-        for offset in range(len(candidates)):
-            if len(bases) == self.repeats - 1:
-                break
-            other = candidates[(start + offset) % len(candidates)]
-            if other != base and wanted[other] and self._leads_on(change, other):
-                bases.append(other)
-        return bases
+        turned = candidates[start:] + candidates[:start]
+        fitting = (other for other in turned if other != base and wanted[other] and self._leads_on(change, other))
+        return list(islice(fitting, self.repeats - 1))
 
     def _leads_on(self, change: Change, base: int) -> bool:
         scene = self.bases[base]
@@ -165,15 +147,14 @@ class _Deck:
             altered = replace(thing, **{change.kind.removeprefix("make "): change.value})
             if altered == thing or (altered.shape, altered.colour) not in self.allowed:
                 return False
-        return change.apply(scene) not in self.made[base]
+        return change.apply(scene) not in self.scenes[base]
 
     def _draw(self, scene: Scene, named: dict[Description, int], kind: Kind) -> Change | None:
         dice = self.dice
         if kind == "add":
             if len(scene) >= self.most:
                 return None
-            taken = {thing.position for thing in scene}
-            position = dice.choose([position for position in POSITIONS if position not in taken])
+            position = dice.choose(_free_positions(scene))
             shape, colour = dice.choose(self.order)
             return Change("add", Description(position, dice.choose(THING_SIZES), colour, shape))
         value = None
@@ -199,6 +180,11 @@ class _Deck:
         if kind == "make shape":
             return [s for s in SHAPES if s != thing.shape and (s, thing.colour) in self.allowed]
         return [size for size in THING_SIZES if size != thing.size]
+
+
+def _free_positions(scene: Scene) -> list[str]:
+    taken = {thing.position for thing in scene}
+    return [position for position in POSITIONS if position not in taken]
 
 
 def _in_order(split: str) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 from itma.errors import DataError, FeedbackError, UnknownNameError
 
@@ -20,7 +20,7 @@ POSITIONS = tuple(f"{row}-{column}" for row in ("top", "middle", "bottom") for c
 """Nine positions by row; `top` is farthest from the camera."""
 
 Kind = Literal["add", "remove", "make colour", "make shape", "make size"]
-KINDS: tuple[Kind, ...] = ("add", "remove", "make colour", "make shape", "make size")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _ATTRIBUTES = {"position": POSITIONS, "size": THING_SIZES, "colour": COLOURS, "shape": SHAPES}
 _ATTRIBUTE_OF = {word: attribute for attribute, words in _ATTRIBUTES.items() for word in words}

@@ -7,6 +7,7 @@ the floor, so a ray from the camera enters through the top or through a side, ne
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 
@@ -60,13 +61,11 @@ class Solids:
         flat = [row for shape in SHAPES for row in rows[shape]]
         columns = torch.tensor(flat, dtype=torch.float64).reshape(len(flat), 12).T.contiguous()
         ids, numbers = columns[:3].long().to(device), columns[3:].float().to(device)
-        ends = [sum(len(rows[shape]) for shape in SHAPES[: count + 1]) for count in range(len(SHAPES))]
-        slices = tuple(slice(start, end) for start, end in zip([0, *ends], ends, strict=False))
+        ends = accumulate(len(rows[shape]) for shape in SHAPES)
+        slices = tuple(slice(*bounds) for bounds in pairwise([0, *ends]))
         image_T, thing_T, colour_T = ids.unbind()
         x_T, y_T, radius_T, height_T, cos_T, sin_T = numbers[:6].unbind()
-        return cls(
-            image_T, thing_T, colour_T, x_T, y_T, radius_T, height_T, cos_T, sin_T, light=numbers[6:], of_shape=slices
-        )
+        return cls(image_T, thing_T, colour_T, x_T, y_T, radius_T, height_T, cos_T, sin_T, numbers[6:], slices)
 
     def __len__(self) -> int:
         return len(self.image)
@@ -89,12 +88,11 @@ class Solids:
         away[cubes] = reach * (sin * square[0] + cos * square[1])
         x, y = self.x[:, None] + across, self.y[:, None] + away
         top = self.height[:, None].expand(x.shape)
+        low = torch.stack([x, y, torch.zeros_like(x)], 2)
         if not along_light:
-            low, high = torch.stack([x, y, torch.zeros_like(x)], 2), torch.stack([x, y, top], 2)
-            return torch.cat([low, high], 1)
-        shift_x, shift_y = (top * (self.light[axis] / self.light[2])[:, None] for axis in (0, 1))
-        floor = torch.zeros_like(x)
-        return torch.cat([torch.stack([x, y, floor], 2), torch.stack([x - shift_x, y - shift_y, floor], 2)], 1)
+            return torch.cat([low, torch.stack([x, y, top], 2)], 1)
+        shift = torch.stack([top * (self.light[axis] / self.light[2])[:, None] for axis in (0, 1)] + [low[..., 2]], 2)
+        return torch.cat([low, low - shift], 1)
 
 
 def meet(shape: str, solids: Solids, start: int, pairs: Pairs, rays: Rays) -> tuple[torch.Tensor, torch.Tensor]:
@@ -201,10 +199,8 @@ def lit(shape: str, solids: Solids, thing: torch.Tensor, point: Vectors) -> torc
             half = whole * 0.5
             cos, sin = each(solids.cos), each(solids.sin)
             along, aside = cos * x + sin * y, cos * y - sin * x
-            to_along, to_aside = (
-                solids.cos * light_x + solids.sin * light_y,
-                solids.cos * light_y - solids.sin * light_x,
-            )
+            to_along = solids.cos * light_x + solids.sin * light_y
+            to_aside = solids.cos * light_y - solids.sin * light_x
             spread = solids.radius * (to_along.abs() + to_aside.abs()) / flat.sqrt()
             across = (along * each(to_aside / flat.sqrt()) - aside * each(to_along / flat.sqrt())).abs() - each(spread)
             shift, reach = half * each(to_along), radius + half * each(to_along.abs())

@@ -50,9 +50,8 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         used = [0] * len(bases)
         numbers: list[tuple[int, ...]] = []
         changes: list[Change] = []
-        for number, modification in enumerate(modifications(config, name, bases)):
-            change = modification.change
-            for base in modification.bases:
+        for number, (change, sharing) in enumerate(modifications(config, name, bases)):
+            for base in sharing:
                 used[base] += 1
                 reference, target = base * per_base, base * per_base + used[base]
                 scenes[target] = change.apply(bases[base])

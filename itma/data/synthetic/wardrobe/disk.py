@@ -118,26 +118,19 @@ def caption(product: Product) -> str:
     >>> caption(Product("skirt", "light blue", "dots", length="short", fit="slim", fastening="none", trim="lace"))
     'light-blue dots short-length slim-fit no-fastening lace-trim skirt'
     """
-    said = []
+    words = []
     for attribute, value in product.attributes.items():
         word = value.replace(" ", "-")
         if value == NONE:
-            said.append(f"no-{attribute}")
+            words.append(f"no-{attribute}")
         elif attribute in _ENDINGS and not word.endswith(_ENDINGS[attribute]):
-            said.append(f"{word}-{_ENDINGS[attribute]}")
+            words.append(f"{word}-{_ENDINGS[attribute]}")
         elif attribute != "category":
-            said.append(word)
-    return " ".join([*said, product.category])
+            words.append(word)
+    return " ".join([*words, product.category])
 
 
-_ENDINGS = {
-    "sleeves": "sleeves",
-    "length": "length",
-    "neckline": "neck",
-    "fit": "fit",
-    "trim": "trim",
-    "print": "print",
-}
+_ENDINGS = {"neckline": "neck"} | {name: name for name in ("sleeves", "length", "fit", "trim", "print")}
 
 
 def _count_changes(one: str, other: str) -> int:

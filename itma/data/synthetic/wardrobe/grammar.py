@@ -65,11 +65,11 @@ def captions(one: Product, other: Product, dice: Dice, split: str = "train") -> 
     texts = []
     for number in (0, 1):
         share = apart if len(apart) == 1 or dice.random() < 0.55 else apart[number::2]
-        said = [_phrase(attribute, "is", one, other, dice, split) for attribute in share]
+        phrases = [_phrase(attribute, "is", one, other, dice, split) for attribute in share]
         vague = lexicon.impressions(one, other)
         if vague and dice.random() < _VAGUE:
-            said.append(dice.choose(dice.choose(vague).of(split)))
-        texts.append(_fill(dice.choose(FORMS["captions"].of(split)), said, "is", one, dice))
+            phrases.append(dice.choose(dice.choose(vague).of(split)))
+        texts.append(_fill(dice.choose(FORMS["captions"].of(split)), phrases, "is", one, dice))
     return texts[0], texts[1]
 
 
@@ -83,12 +83,12 @@ def request(one: Product, other: Product, dice: Dice, split: str = "train") -> s
     form = dice.choose(FORMS["requests"].of(split))
     way = next(way for way in ("with", "make", "is") if f"{{{way}}}" in form)
     apart = dice.shuffle(differences(one, other))
-    said = _fill(form, [_phrase(attribute, way, one, other, dice, split) for attribute in apart], way, one, dice)
+    text = _fill(form, [_phrase(attribute, way, one, other, dice, split) for attribute in apart], way, one, dice)
     if dice.random() < _ASIDE:
         before, after = asides(split)
-        link = " " if said.endswith("?") else ", "
-        said = f"{dice.choose(before)}, {said}" if dice.random() < 0.4 else f"{said}{link}{dice.choose(after)}"
-    return said
+        link = " " if text.endswith("?") else ", "
+        text = f"{dice.choose(before)}, {text}" if dice.random() < 0.4 else f"{text}{link}{dice.choose(after)}"
+    return text
 
 
 def asides(split: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -105,14 +105,9 @@ def mistaken(sentence: str, dice: Dice) -> str:
     index = dice.choose(long)
     word = words[index]
     position = 1 + dice.below(len(word) - 2)
-    kind = dice.below(3)
-    if kind == 0:
-        word = word[:position] + word[position + 1] + word[position] + word[position + 2 :]
-    elif kind == 1:
-        word = word[:position] + word[position + 1 :]
-    else:
-        word = word[:position] + word[position] + word[position:]
-    words[index] = word
+    letter, rest = word[position], word[position + 1 :]
+    endings = (rest[0] + letter + rest[1:], rest, letter + letter + rest)
+    words[index] = word[:position] + endings[dice.below(3)]
     return " ".join(words)
 
 
@@ -138,13 +133,13 @@ def _phrase(attribute: str, way: str, one: Product, other: Product, dice: Dice, 
     return dice.choose(table[way].of(split)).format(**lexicon.fillers(attribute, one, other, dice))
 
 
-def _fill(form: str, said: Sequence[str], way: str, one: Product, dice: Dice) -> str:
+def _fill(form: str, phrases: Sequence[str], way: str, one: Product, dice: Dice) -> str:
     unchanged = [
-        name for name in _UNCHANGED if getattr(one, name) is not None and not any(name in phrase for phrase in said)
+        name for name in _UNCHANGED if getattr(one, name) is not None and not any(name in phrase for phrase in phrases)
     ]
     text = form.format(
         **{
-            way: _list(said, way, dice),
+            way: _list(phrases, way, dice),
             "noun": lexicon.name_of(one.category, dice),
             "kept": dice.choose([*unchanged, _ANYTHING_ELSE]),
         }
@@ -153,14 +148,14 @@ def _fill(form: str, said: Sequence[str], way: str, one: Product, dice: Dice) ->
     return plural(text) if one.category in _PLURAL else text
 
 
-def _list(said: Sequence[str], way: str, dice: Dice) -> str:
-    if len(said) == 1:
-        return said[0]
-    said = [said[0], *(one.removeprefix("but ") for one in said[1:])]
+def _list(phrases: Sequence[str], way: str, dice: Dice) -> str:
+    if len(phrases) == 1:
+        return phrases[0]
+    phrases = [phrases[0], *(one.removeprefix("but ") for one in phrases[1:])]
     link = " " if way == "with" and dice.random() < 0.3 else " and "
-    if len(said) > 2:
-        return ", ".join(said[:-1]) + " and " + said[-1]
-    return link.join(said)
+    if len(phrases) > 2:
+        return ", ".join(phrases[:-1]) + " and " + phrases[-1]
+    return link.join(phrases)
 
 
 _TO_PLURAL: tuple[tuple[str, str], ...] = (

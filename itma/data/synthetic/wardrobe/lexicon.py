@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from itma.data.synthetic.generated import Dice
-from itma.data.synthetic.wardrobe.products import CHOICES, COLOURS, NONE, Product
+from itma.data.synthetic.wardrobe.products import ADJECTIVES, CHOICES, COLOURS, NONE, Product
 
 
 class Phrases(NamedTuple):
@@ -38,8 +38,8 @@ def read_phrases(text: str) -> dict[str, dict[str, Phrases]]:
     tables: dict[str, dict[str, Phrases]] = {}
     for name, ways in re.findall(r"^(\S.*)\n((?: .*\n)+)", text, re.MULTILINE):
         tables[name] = {}
-        for way, said in re.findall(r"^ {4}(\S[^:]*): (.*(?:\n {8}.*)*)", ways, re.MULTILINE):
-            parts = (part.split(";") for part in said.split("|"))
+        for way, text in re.findall(r"^ {4}(\S[^:]*): (.*(?:\n {8}.*)*)", ways, re.MULTILINE):
+            parts = (part.split(";") for part in text.split("|"))
             phrases = [tuple(" ".join(phrase.split()) for phrase in part) for part in parts]
             tables[name][way] = Phrases(phrases[0], phrases[-1])
     return tables
@@ -348,10 +348,7 @@ _OLD = {
     "pocket": "pockets", "contrast": "contrast trim",
 }  # fmt: skip
 """A value that is to go → what is there, where it has another name."""
-_ADJECTIVES = {
-    "horizontal stripes": "striped", "vertical stripes": "striped", "dots": "dotted", "checks": "checked",
-}  # fmt: skip
-"""Pattern → adjective, where it is another word."""
+_ADJECTIVES = {**ADJECTIVES, "vertical stripes": "striped"}
 _IMPRESSIONS = read_phrases("""
 impressions
     busier: is busier; has more pattern; is less plain; is more fun | is less simple; has more going on
@@ -417,12 +414,6 @@ def impressions(one: Product, other: Product) -> list[Phrases]:
         lengths = CHOICES["dress"]["length"]
         names.append("formal" if lengths.index(str(other.length)) > lengths.index(str(one.length)) else "casual")
     return [_IMPRESSIONS[name] for name in dict.fromkeys(names)]
-
-
-def every_phrase(split: str) -> list[str]:
-    """All phrases of a split, with braces where values stand."""
-    tables = [*_PHRASES.values(), _IMPRESSIONS]
-    return [phrase for table in tables for phrases in table.values() for phrase in phrases.of(split)]
 
 
 def _brightness(colour: str) -> float:

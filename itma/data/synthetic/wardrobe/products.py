@@ -26,7 +26,12 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "pink": (244, 152, 182),
 }
 """Colour → its red, green and blue under even light."""
-PATTERNS = ("plain", "horizontal stripes", "vertical stripes", "dots", "checks", "floral")
+ADJECTIVES = {
+    "plain": "", "horizontal stripes": "striped", "vertical stripes": "pinstriped", "dots": "dotted",
+    "checks": "checked", "floral": "floral",
+}  # fmt: skip
+"""Pattern → how a product that has it is called."""
+PATTERNS = tuple(ADJECTIVES)
 NONE = "none"
 
 _FITS = ("slim", "regular", "loose")
@@ -157,13 +162,13 @@ class Product:
         """
         return replace(self, **values)
 
-    def fits(self, wanted: Mapping[str, str]) -> bool:
+    def fits(self, values: Mapping[str, str]) -> bool:
         """Whether it has every attribute value that is wanted.
 
         Args:
-            wanted: attribute → value, or several values with `|` between them, any of which will do.
+            values: attribute → value, or several values with `|` between them, any of which will do.
         """
-        return all(getattr(self, name) in value.split("|") for name, value in wanted.items())
+        return all(getattr(self, name) in value.split("|") for name, value in values.items())
 
 
 def as_category(product: Product, category: str) -> Product:
@@ -171,9 +176,7 @@ def as_category(product: Product, category: str) -> Product:
     values = {"colour": product.colour, "pattern": product.pattern}
     for attribute, allowed in CHOICES[category].items():
         value = getattr(product, attribute)
-        values[attribute] = (
-            value if value in allowed else allowed[min(1, len(allowed) - 1) if attribute == "fit" else 0]
-        )
+        values[attribute] = value if value in allowed else allowed[1 if attribute == "fit" else 0]
     return Product(category, **values)
 
 
@@ -184,12 +187,8 @@ def differences(one: Product, other: Product) -> tuple[str, ...]:
     >>> differences(red, red.with_values(colour="navy", length="long"))
     ('colour', 'length')
     """
-    names = []
-    for attribute in ATTRIBUTES:
-        mine, theirs = getattr(one, attribute), getattr(other, attribute)
-        if mine != theirs and mine is not None and theirs is not None:
-            names.append(attribute)
-    return tuple(names)
+    values = ((name, getattr(one, name), getattr(other, name)) for name in ATTRIBUTES)
+    return tuple(name for name, before, after in values if before != after and None not in (before, after))
 
 
 def plain_name(product: Product) -> str:
@@ -198,8 +197,5 @@ def plain_name(product: Product) -> str:
     >>> plain_name(Product("skirt", "red", "dots", length="short", fit="slim", fastening="none", trim="none"))
     'Red dotted skirt'
     """
-    adjective = {
-        "plain": "", "horizontal stripes": "striped ", "vertical stripes": "pinstriped ", "dots": "dotted ",
-        "checks": "checked ", "floral": "floral ",
-    }[product.pattern]  # fmt: skip
-    return f"{product.colour.capitalize()} {adjective}{product.category}"
+    words = product.colour.capitalize(), ADJECTIVES[product.pattern], product.category
+    return " ".join(filter(None, words))

@@ -22,9 +22,8 @@ _FINER = 4
 """Times the size at which outlines are filled."""
 
 
-def parts_of(product: Product, look: Look) -> list[Part]:
-    """The pieces of a product as it hangs, the farthest first."""
-    return {"skirt": skirt, "trousers": legs, "shorts": legs}.get(product.category, top)(product, look)
+_SHAPES = {"skirt": skirt, "trousers": legs, "shorts": legs}
+"""Category → what gives its parts, the farthest first; those that are not here are worn on the upper body."""
 
 
 def render(products: Sequence[Product], looks: Sequence[Look], height: int, width: int) -> torch.Tensor:
@@ -50,7 +49,7 @@ class _Frame:
 
     def __init__(self, product: Product, look: Look, height: int, width: int) -> None:
         self.product, self.look, self.height, self.width = product, look, height, width
-        self.parts = parts_of(product, look)
+        self.parts = _SHAPES.get(product.category, top)(product, look)
         self._fit()
         self.pixel = 1 / self.scale
         rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)

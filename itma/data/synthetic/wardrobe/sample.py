@@ -55,9 +55,8 @@ def pairs(config: WardrobeConfig, split: str, products: list[Product]) -> list[t
 
 def possible(product: Product) -> bool:
     """Whether there is such a product: a print is on plain cloth, and neither fastening nor pocket cuts through it."""
-    if product.print not in (None, NONE) and (product.pattern != "plain" or product.fastening not in (None, NONE)):
-        return False
-    return product.print in (None, NONE) or product.trim != "pocket"
+    cut = product.pattern != "plain" or product.fastening not in (None, NONE) or product.trim == "pocket"
+    return product.print in (None, NONE) or not cut
 
 
 def answerable(one: Product, other: Product) -> bool:
@@ -75,12 +74,12 @@ class _Spread:
     """
 
     def __init__(self) -> None:
-        self._seen: set[tuple[str, ...]] = set()
+        self._present: set[tuple[str, ...]] = set()
 
     def best(self, candidates: list[Product]) -> Product:
         """The candidate with the most combinations that no product had yet."""
-        chosen = max(candidates, key=lambda product: len(self._combinations(product) - self._seen))
-        self._seen |= self._combinations(chosen)
+        chosen = max(candidates, key=lambda product: len(self._combinations(product) - self._present))
+        self._present |= self._combinations(chosen)
         return chosen
 
     def _combinations(self, product: Product) -> set[tuple[str, ...]]:
@@ -104,17 +103,14 @@ def _family(dice: Dice, config: WardrobeConfig, split: str, category: str, sprea
 
 def _draw(dice: Dice, split: str, category: str) -> Product:
     while True:
-        values = {"colour": dice.choose(colours(split, category)), "pattern": _pattern(dice)}
+        values = {"colour": dice.choose(colours(split, category))}
+        values["pattern"] = PATTERNS[0] if dice.random() < _PLAIN else dice.choose(PATTERNS[1:])
         for attribute, allowed in CHOICES[category].items():
             plain = allowed[0] == NONE and dice.random() < _NO_EXTRA
             values[attribute] = NONE if plain else dice.choose(allowed)
         product = Product(category, **values)
         if possible(product):
             return product
-
-
-def _pattern(dice: Dice) -> str:
-    return PATTERNS[0] if dice.random() < _PLAIN else dice.choose(PATTERNS[1:])
 
 
 def _vary(dice: Dice, split: str, base: Product, other_categories: float) -> Product:
@@ -129,7 +125,8 @@ def _vary(dice: Dice, split: str, base: Product, other_categories: float) -> Pro
     count = 1 if point < 0.5 else 2 if point < 0.85 else 3
     allowed = {**CHOICES[base.category], "colour": colours(split, base.category), "pattern": PATTERNS}
     changes = {}
-    for attribute in _order_by_weight(dice, list(allowed))[:count]:
+    mixed = dice.shuffle([*allowed, "colour", "pattern"])  # these two stand in front more often
+    for attribute in list(dict.fromkeys(mixed))[:count]:
         now = getattr(base, attribute)
         if attribute == "pattern" and now != "plain" and dice.random() < _PLAIN:
             changes[attribute] = "plain"
@@ -137,9 +134,3 @@ def _vary(dice: Dice, split: str, base: Product, other_categories: float) -> Pro
             changes[attribute] = dice.choose([value for value in allowed[attribute] if value != now])
     product = base.with_values(**changes)
     return product if possible(product) else base
-
-
-def _order_by_weight(dice: Dice, attributes: list[str]) -> list[str]:
-    """Attributes in random order, the colour and the pattern more often in front."""
-    mixed = dice.shuffle([*attributes, "colour", "pattern"])
-    return list(dict.fromkeys(mixed))

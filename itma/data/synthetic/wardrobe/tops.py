@@ -47,11 +47,9 @@ class Body:
         self.armpit = 0.40
         self.length = (_DRESS_LENGTHS if product.category == "dress" else _TOP_LENGTHS)[product.length or "regular"]
         self.neck = {"square": 0.25, "round": 0.2, "V": 0.19}.get(product.neckline or "", 0.165)
-        self.opening = {"round": 0.17, "V": 0.42, "square": 0.24, "collar": 0.13, "hood": 0.2}.get(
-            product.neckline or "", 0.05
-        )
-        if product.category == "jacket" and product.neckline == "collar":
-            self.opening = 0.5
+        self.open_collar = product.category == "jacket" and product.neckline == "collar"
+        openings = {"round": 0.17, "V": 0.42, "square": 0.24, "collar": 0.13, "hood": 0.2}
+        self.opening = 0.5 if self.open_collar else openings.get(product.neckline or "", 0.05)
         if product.category == "dress":
             self.waist = {"slim": 0.29, "regular": 0.33, "loose": 0.4}[fit]
             start, slope = _DRESS_HEM[fit]
@@ -60,7 +58,7 @@ class Body:
     def neckline(self) -> list[Point]:
         """The front neckline's right half, from the middle to the shoulder."""
         n, d = self.neck, self.opening
-        if self.product.neckline == "V" or (self.product.category == "jacket" and self.product.neckline == "collar"):
+        if self.product.neckline == "V" or self.open_collar:
             return bezier((0, d), (0.4 * n, 0.6 * d), (0.85 * n, 0.3 * d), (n, 0))
         if self.product.neckline == "square":
             return [(0, d), (0.88 * n, d), (n, 0)]
@@ -70,9 +68,8 @@ class Body:
         """The right half of the body's outline, from the neckline's middle to the hem's."""
         shoulder, armpit = (self.shoulder, 0.1), (self.chest, self.armpit)
         inward = 0.72 if self.sleeveless else 0.92
-        side = bezier(
-            shoulder, (self.shoulder * inward, 0.22), (self.chest * (0.8 if self.sleeveless else 0.95), 0.36), armpit
-        )
+        outward = self.chest * (0.8 if self.sleeveless else 0.95)
+        side = bezier(shoulder, (self.shoulder * inward, 0.22), (outward, 0.36), armpit)
         if self.product.category == "dress":
             waist = (self.waist, DRESS_WAIST)
             hip = (self.waist + 0.55 * (self.hem - self.waist), DRESS_WAIST + 0.22)
@@ -87,9 +84,8 @@ class Body:
             end = (self.hem, self.length - (0.11 if self.product.category == "shirt" else 0.0))
             middle = 0.5 * (self.armpit + self.length)
             down = bezier(armpit, (self.waist, middle - 0.1), (self.waist, middle + 0.1), end)
-            bottom = bezier(
-                end, (0.7 * self.hem, self.length + 0.03), (0.4 * self.hem, self.length + 0.04), (0, self.length + 0.02)
-            )
+            low = self.length + 0.02
+            bottom = bezier(end, (0.7 * self.hem, self.length + 0.03), (0.4 * self.hem, self.length + 0.04), (0, low))
         return [*self.neckline(), shoulder, *side, *down, *bottom]
 
     def side_at(self, y: float) -> float:
@@ -103,39 +99,28 @@ class Body:
 def top(product: Product, look: Look) -> list[Part]:
     """The parts of a product that is worn on the upper body, the farthest first."""
     body = Body(product)
-    parts = [*_behind(body)]
+    parts = _behind(body)
     if not body.sleeveless:
         for side, sign in enumerate((-1, 1)):
             parts += _sleeve(body, look, side, sign)
     loose = {"slim": 0.45, "regular": 0.7, "loose": 1.0}[body.fit]
     heavy = {"jacket": 0.75, "jumper": 0.7, "dress": 1.2}.get(product.category, 0.9)
     knit = 0.35 if product.category == "jumper" else 0.0
-    parts.append(
-        Part(
-            [mirror(body.half(look))],
-            folds=loose * heavy,
-            spread=0.5 if product.category == "dress" and body.fit != "slim" else 0.0,
-            rib=0.3 * knit,
-            relief=1.25 if product.category in ("jacket", "jumper") else 1.0,
-        )
-    )
-    parts += _edges(body, look)
-    parts += _front(body)
-    parts += _collar(body)
-    return parts
+    fan = 0.5 if product.category == "dress" and body.fit != "slim" else 0.0
+    relief = 1.25 if product.category in ("jacket", "jumper") else 1.0
+    front = Part([mirror(body.half(look))], folds=loose * heavy, spread=fan, rib=0.3 * knit, relief=relief)
+    return [*parts, front, *_edges(body, look), *_front(body), *_collar(body)]
 
 
 def _behind(body: Body) -> list[Part]:
     n, neckline = body.neck, body.product.neckline
     back = arc(n, 0, 0.6 * n, 0.07)
-    parts = []
+    parts: list[Part] = []
     if neckline == "hood":
-        hood = path(
-            ((0, -0.3), (0.2, -0.31), (0.31, -0.16), (0.29, 0.02)), ((0.29, 0.02), (0.26, 0.12), (0.2, 0.16), (0, 0.17))
-        )
-        inner = path(
-            ((0, -0.22), (0.13, -0.22), (0.2, -0.1), (0.18, 0.1)), ((0.18, 0.1), (0.12, 0.2), (0.06, 0.22), (0, 0.22))
-        )
+        hood = bezier((0, -0.3), (0.2, -0.31), (0.31, -0.16), (0.29, 0.02))
+        hood += bezier((0.29, 0.02), (0.26, 0.12), (0.2, 0.16), (0, 0.17))
+        inner = bezier((0, -0.22), (0.13, -0.22), (0.2, -0.1), (0.18, 0.1))
+        inner += bezier((0.18, 0.1), (0.12, 0.2), (0.06, 0.22), (0, 0.22))
         parts += [Part([mirror(hood)], relief=1.3), Part([mirror(inner)], cloth="inside", relief=-0.6, shade=0.8)]
     elif neckline in ("collar", "band"):
         back = arc(n, -0.05, 0.6 * n, -0.09)
@@ -223,9 +208,8 @@ def _edges(body: Body, look: Look) -> list[Part]:
         line = _whole(body.neckline())
         parts.append(Part([], cloth=cloth, lines=[line], thickness=thick, rib=rib, relief=0.5, shade=0.95))
     if body.sleeveless and contrast:
-        edge = bezier(
-            (body.shoulder, 0.1), (body.shoulder * 0.72, 0.22), (body.chest * 0.8, 0.36), (body.chest, body.armpit)
-        )
+        shoulder, armpit = (body.shoulder, 0.1), (body.chest, body.armpit)
+        edge = bezier(shoulder, (body.shoulder * 0.72, 0.22), (body.chest * 0.8, 0.36), armpit)
         parts.append(Part([], cloth="accent", lines=both(edge), thickness=0.045, relief=0.5))
     return parts
 
@@ -250,15 +234,13 @@ def _front(body: Body) -> list[Part]:
             parts += pockets(0.5 * body.side_at(0.8) + 0.03, max(0.56, body.length - 0.36), flap=True)
         else:
             parts += pockets(-0.21, 0.36, flap=False, both_sides=False)
-    if product.print == "logo":
-        parts.append(Part([disc(0.2, 0.36, 0.07)], cloth="ink", relief=0))
-        parts.append(Part([[(0.165, 0.385), (0.2, 0.31), (0.235, 0.385)]], cloth="main", relief=0))
-    elif product.print == "star":
-        parts.append(Part([star(0.0, 0.5, 0.21)], cloth="ink", relief=0))
-    elif product.print == "heart":
-        parts.append(Part([heart(0.0, 0.5, 0.18)], cloth="ink", relief=0))
-    elif product.print == "letters":
+    if product.print == "letters":
         parts.append(letters(0.0, 0.5))
+    prints = {"logo": disc(0.2, 0.36, 0.07), "star": star(0.0, 0.5, 0.21), "heart": heart(0.0, 0.5, 0.18)}
+    if product.print in prints:
+        parts.append(Part([prints[product.print]], cloth="ink", relief=0))
+    if product.print == "logo":
+        parts.append(Part([[(0.165, 0.385), (0.2, 0.31), (0.235, 0.385)]], relief=0))
     return parts
 
 
@@ -287,7 +269,7 @@ def _collar(body: Body) -> list[Part]:
             ((n + 0.04, 0.0), (n + 0.02, 0.1), (0.6 * n, 0.155), (0, 0.165)),
         )
         return [Part([mirror(half)], cloth=cloth, relief=0.7)]
-    if product.neckline == "collar" and product.category == "jacket":
+    if body.open_collar:
         leaf = [
             (0.0, body.opening + 0.03), (n * 0.5, 0.28), (n * 0.92, -0.07), (n + 0.06, -0.03), (n + 0.11, 0.12),
             (n + 0.03, 0.2), (n + 0.1, 0.24), (0.16, 0.42),
